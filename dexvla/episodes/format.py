@@ -1,0 +1,83 @@
+"""The episode file: one ACT-style HDF5 file per episode.
+
+    action                          (T, A) float32   requested action of the step: what a policy learns
+    language_raw                    (1,)   str       the instruction
+    substep_reasonings              (T,)   str       optional; attribute label_source: scripted, human, ...
+    observations/qpos               (T, S) float32   radians; normalised grippers 0 closed .. 1 open
+    observations/qvel               (T, S) float32   per second
+    observations/joint_positions    (T, J) float32   optional
+    observations/images/<camera>    (T, H, W, 3) uint8 RGB, or (T, P) uint8 rows of JPEG bytes padded with zeros
+    compress_len                    (C, T) float32   with JPEG rows: bytes of each, cameras in sorted order
+    action_sent                     (T, A) float32   optional; what the robot was sent after its limits
+    timestamp                       (T,)   float64   optional; seconds on the robot's clock
+    image_timestamp/<camera>        (T,)   float64   optional; when each picture was taken, same clock
+
+Attributes of the file: sim (bool), compress (bool), and optionally those of `EpisodeAttributes`.
+
+JPEG rows written here are ordinary RGB JPEG files and carry `jpeg_channels = "rgb"`. Without that attribute the rows
+follow OpenCV's custom of the upstream tools: the bytes were encoded from an RGB array as if it were BGR, so decoding
+swaps red and blue back.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+IMAGES = "observations/images"
+IMAGE_TIMES = "image_timestamp"
+JPEG_CHANNELS = "jpeg_channels"
+
+
+class LabelSource(StrEnum):
+    """Who made the substep reasonings of a file."""
+
+    SCRIPTED = "scripted"
+    HUMAN = "human"
+    MACHINE_ACCEPTED = "machine_accepted"
+    MACHINE_EDITED = "machine_edited"
+    IMPORTED = "imported"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeAttributes:
+    """Facts about an episode, stored as attributes of its file; None is not stored.
+
+    fps: steps a second. held: object held by the receiving gripper alone at the end. seed: of the scene.
+    """
+
+    sim: bool
+    robot: str | None = None
+    task: str | None = None
+    fps: float | None = None
+    success: bool | None = None
+    held: bool | None = None
+    seed: int | None = None
+    render_profile: str | None = None
+    reward: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeData:
+    """An episode in memory, as a recorder hands it over. Shapes as in the table at the top of this module.
+
+    images: per camera either T encoded RGB JPEG byte strings or one (T, H, W, 3) uint8 array; one kind for all.
+    extra_attributes: further attributes of the file, plain values only.
+    """
+
+    action: NDArray[np.floating[Any]]
+    qpos: NDArray[np.floating[Any]]
+    qvel: NDArray[np.floating[Any]]
+    images: Mapping[str, Sequence[bytes] | NDArray[np.uint8]]
+    instruction: str
+    attributes: EpisodeAttributes
+    substep_reasonings: Sequence[str] | None = None
+    label_source: LabelSource | None = None
+    joint_positions: NDArray[np.floating[Any]] | None = None
+    action_sent: NDArray[np.floating[Any]] | None = None
+    timestamp: NDArray[np.float64] | None = None
+    image_timestamp: Mapping[str, NDArray[np.float64]] | None = None
+    extra_attributes: Mapping[str, str | int | float | bool] = field(default_factory=dict)

@@ -1,0 +1,21 @@
+"""What went wrong because of what a user gave us.
+
+Commands print these as one line on standard error, without a traceback; a service turns them into a 4xx.
+Anything else that escapes is a defect of ours and keeps its traceback.
+"""
+
+
+class UserError(ValueError):
+    """Bad input: the message says what was found, what was expected and what to do."""
+
+
+class EpisodeError(UserError):
+    """An episode file that cannot be read, or does not hold what an episode must hold."""
+
+
+class CheckpointError(UserError):
+    """A base model or checkpoint directory that is missing, incomplete or does not fit."""
+
+
+class RobotError(UserError):
+    """A robot that is unknown, cannot start, or was asked for something it does not have."""
