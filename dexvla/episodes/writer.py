@@ -1,0 +1,127 @@
+"""Write one episode file: checked first, then written beside its place and renamed, so no half file ever stays."""
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from dexvla.episodes.format import IMAGE_TIMES, IMAGES, JPEG_CHANNELS, EpisodeData
+from dexvla.errors import EpisodeError
+from dexvla.files import atomic_file
+
+
+def write_episode(path: str | os.PathLike[str], data: EpisodeData) -> None:
+    """Write `data` as an episode file in the layout of `dexvla.episodes.format`. Refuses to overwrite.
+
+    Raises EpisodeError for data that does not fit together (lengths, shapes, NaN, mixed image kinds) and OSError
+    when the disk is full or the folder cannot be written; in either case nothing stays behind.
+    """
+    path = Path(path)
+    if path.exists():
+        raise EpisodeError(f"{path} exists already; episodes are never overwritten")
+    validate(data)
+    with atomic_file(path) as temporary, h5py.File(temporary, "w") as file:
+        _write(file, data)
+
+
+def validate(data: EpisodeData) -> int:
+    """Raise EpisodeError unless all parts of `data` fit together; returns the number of steps T."""
+    if data.action.ndim != 2 or not data.action.size:
+        raise EpisodeError(f"action has shape {data.action.shape}, expected (steps, dimensions) with at least one step")
+    steps = data.action.shape[0]
+    motion = {
+        "action": data.action,
+        "qpos": data.qpos,
+        "qvel": data.qvel,
+        "joint_positions": data.joint_positions,
+        "action_sent": data.action_sent,
+    }
+    for name, array in motion.items():
+        if array is None:
+            continue
+        if array.ndim != 2 or array.shape[0] != steps:
+            raise EpisodeError(f"{name} has shape {array.shape}, expected ({steps}, dimensions)")
+        if not np.isfinite(array).all():
+            row = int(np.nonzero(~np.isfinite(array).all(axis=1))[0][0])
+            raise EpisodeError(f"{name} holds a value that is not finite, first at step {row}")
+    if data.qpos.shape != data.qvel.shape:
+        raise EpisodeError(f"qpos has shape {data.qpos.shape}, qvel {data.qvel.shape}; they must be equal")
+    if data.action_sent is not None and data.action_sent.shape != data.action.shape:
+        raise EpisodeError(f"action_sent has shape {data.action_sent.shape}, action {data.action.shape}")
+    if not data.instruction.strip():
+        raise EpisodeError("the instruction is empty")
+    if data.substep_reasonings is not None and len(data.substep_reasonings) != steps:
+        raise EpisodeError(f"{len(data.substep_reasonings)} substep reasonings for {steps} steps")
+    if not data.images:
+        raise EpisodeError("an episode needs at least one camera")
+    for name, frames in data.images.items():
+        if len(frames) != steps:
+            raise EpisodeError(f"camera {name} has {len(frames)} frames for {steps} steps")
+    if len({isinstance(frames, np.ndarray) for frames in data.images.values()}) != 1:
+        raise EpisodeError("all cameras must be JPEG rows, or all arrays, not a mix")
+    times = {"timestamp": data.timestamp, **{f"{IMAGE_TIMES}/{k}": v for k, v in (data.image_timestamp or {}).items()}}
+    for name, time in times.items():
+        if time is not None and time.shape != (steps,):
+            raise EpisodeError(f"{name} has shape {time.shape}, expected ({steps},)")
+    return steps
+
+
+def _write(file: h5py.File, data: EpisodeData) -> None:
+    text = h5py.string_dtype("utf-8")
+    for name, value in dataclasses.asdict(data.attributes).items():
+        if value is not None:
+            file.attrs[name] = value
+    for name, value in data.extra_attributes.items():
+        file.attrs[name] = value
+    file.create_dataset("action", data=np.asarray(data.action, np.float32))
+    file.create_dataset("observations/qpos", data=np.asarray(data.qpos, np.float32))
+    file.create_dataset("observations/qvel", data=np.asarray(data.qvel, np.float32))
+    if data.joint_positions is not None:
+        file.create_dataset("observations/joint_positions", data=np.asarray(data.joint_positions, np.float32))
+    if data.action_sent is not None:
+        file.create_dataset("action_sent", data=np.asarray(data.action_sent, np.float32))
+    file.create_dataset("language_raw", data=np.array([data.instruction], dtype=object), dtype=text)
+    if data.substep_reasonings is not None:
+        labels = file.create_dataset(
+            "substep_reasonings", data=np.array(list(data.substep_reasonings), dtype=object), dtype=text
+        )
+        if data.label_source is not None:
+            labels.attrs["label_source"] = data.label_source.value
+    if data.timestamp is not None:
+        file.create_dataset("timestamp", data=np.asarray(data.timestamp, np.float64))
+    for camera, time in (data.image_timestamp or {}).items():
+        file.create_dataset(f"{IMAGE_TIMES}/{camera}", data=np.asarray(time, np.float64))
+    _write_images(file, data.images)
+
+
+def _write_images(file: h5py.File, images: Mapping[str, Sequence[bytes] | NDArray[np.uint8]]) -> None:
+    lengths: list[list[int]] = []
+    for camera in sorted(images):
+        frames = images[camera]
+        if isinstance(frames, np.ndarray):
+            if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8:
+                raise EpisodeError(
+                    f"camera {camera}: frames are {frames.dtype} {frames.shape}, expected uint8 (T,H,W,3)"
+                )
+            file.create_dataset(f"{IMAGES}/{camera}", data=frames, chunks=(1, *frames.shape[1:]))
+        else:
+            lengths.append([len(frame) for frame in frames])
+            rows = pad_rows(frames)
+            file.create_dataset(f"{IMAGES}/{camera}", data=rows, chunks=(1, rows.shape[1]))
+    file.attrs["compress"] = bool(lengths)
+    if lengths:
+        file.attrs[JPEG_CHANNELS] = "rgb"
+        file.create_dataset("compress_len", data=np.asarray(lengths, np.float32))
+
+
+def pad_rows(frames: Sequence[bytes]) -> NDArray[Any]:
+    """T byte strings -> (T, P) uint8, each row padded with zeros to the longest."""
+    rows = np.zeros((len(frames), max(len(frame) for frame in frames)), np.uint8)
+    for row, frame in zip(rows, frames, strict=True):
+        row[: len(frame)] = np.frombuffer(frame, np.uint8)
+    return rows
