@@ -135,7 +135,7 @@ class NormStats(Spec):
     action_max: tuple[float, ...]
     qpos_mean: tuple[float, ...]
     qpos_std: tuple[float, ...]
-    example_qpos: tuple[float, ...] | None = Field(None, description="First state of the last episode")
+    example_qpos: tuple[tuple[float, ...], ...] | None = Field(None, description="(T, S), states of the last episode")
     steps: int | None = Field(None, ge=1, description="Number of steps counted")
 
     @model_validator(mode="after")

@@ -22,6 +22,8 @@ from dexvla.errors import EpisodeError
 
 # Filters that h5py itself brings. Others would load a plug-in from outside, so they are refused.
 _FILTERS = {"gzip", "lzf", "szip", None}
+# A few kilobytes of HDF5 can declare terabytes: nothing larger than this is read in one piece.
+_MAX_BYTES = 2**30
 
 
 class Episode:
@@ -158,6 +160,11 @@ class Episode:
             raise EpisodeError(f"{self.path}: {name} is a group, expected a dataset")
         if item.external or item.is_virtual or item.compression not in _FILTERS:
             raise EpisodeError(f"{self.path}: {name} uses external or virtual storage or an unknown filter; refused")
+        once = item.nbytes // max(item.shape[0], 1) if name.startswith(IMAGES) and item.ndim else item.nbytes
+        if once > _MAX_BYTES:
+            raise EpisodeError(
+                f"{self.path}: {name} declares {item.dtype} {item.shape}, more than 1 GiB at once; refused"
+            )
         return item
 
     def _matrix(self, name: str) -> NDArray[np.float32]:

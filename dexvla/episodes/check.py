@@ -1,0 +1,246 @@
+"""Look an episode file through before anybody trains on it: structure, lengths, dtypes, NaN, labels, pictures."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from dexvla.episodes.reader import Episode, load_episode
+from dexvla.errors import EpisodeError
+
+KNOWN = {
+    "action",
+    "action_sent",
+    "compress_len",
+    "image_timestamp",
+    "language_raw",
+    "observations",
+    "reasoning",
+    "substep_reasonings",
+    "timestamp",
+}
+
+
+@dataclass(kw_only=True)
+class FileReport:
+    """What was found in one file. label_coverage: part of the steps with a text that is not blank, 0..1."""
+
+    path: str
+    steps: int | None = None
+    action_dim: int | None = None
+    state_dim: int | None = None
+    cameras: dict[str, tuple[int, int]] = field(default_factory=dict)
+    compressed: bool | None = None
+    sim: bool | None = None
+    fps: float | None = None
+    render_profile: str | None = None
+    success: bool | None = None
+    instruction: str | None = None
+    label_coverage: float = 0.0
+    label_source: str | None = None
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.errors
+
+
+@dataclass(kw_only=True)
+class CheckReport:
+    """All files, and what is wrong between them (dimensions or cameras that differ)."""
+
+    files: list[FileReport]
+    errors: list[str]
+    warnings: list[str]
+
+    @property
+    def ok(self) -> bool:
+        return not self.errors and all(file.ok for file in self.files)
+
+    def to_json(self) -> dict[str, Any]:
+        files = [{**asdict(file), "ok": file.ok} for file in self.files]
+        return {"ok": self.ok, "files": files, "errors": self.errors, "warnings": self.warnings}
+
+
+def check_episodes(
+    paths: Sequence[Path], *, every_frame: bool = True, on_file: Callable[[FileReport], Any] | None = None
+) -> CheckReport:
+    """Check files one by one, then against each other. every_frame False decodes about 25 frames a camera only."""
+    files = []
+    for path in paths:
+        files.append(check_file(path, every_frame=every_frame))
+        if on_file is not None:
+            on_file(files[-1])
+    errors, warnings = _compare(files)
+    return CheckReport(files=files, errors=errors, warnings=warnings)
+
+
+def check_file(path: Path, *, every_frame: bool = True) -> FileReport:
+    """Everything that can be said of one file; never raises for what is in it."""
+    report = FileReport(path=str(path))
+    try:
+        episode = load_episode(path)
+    except EpisodeError as error:
+        report.errors.append(_without_path(error, path))
+        return report
+    with episode:
+        report.steps = episode.steps
+        report.action_dim, report.state_dim = episode.action.shape[1], episode.qpos.shape[1]
+        report.compressed, report.sim = episode.compressed, episode.sim
+        _guard(report, path, lambda: _facts(report, episode))
+        _guard(report, path, lambda: _motion(report, episode))
+        _guard(report, path, lambda: _language(report, episode))
+        _guard(report, path, lambda: _times(report, episode))
+        _guard(report, path, lambda: _frames(report, episode, every_frame))
+        _guard(report, path, lambda: _layout(report, path, episode))
+    return report
+
+
+def _guard(report: FileReport, path: Path, part: Callable[[], None]) -> None:
+    try:
+        part()
+    except EpisodeError as error:
+        report.errors.append(_without_path(error, path))
+
+
+def _without_path(error: EpisodeError, path: Path) -> str:
+    return str(error).removeprefix(f"{path}: ")
+
+
+def _facts(report: FileReport, episode: Episode) -> None:
+    report.fps = episode.attributes.fps
+    report.render_profile = episode.attributes.render_profile
+    report.success = episode.attributes.success
+    if episode.attributes.success is False:
+        report.warnings.append("recorded as a failure")
+
+
+def _motion(report: FileReport, episode: Episode) -> None:
+    arrays = {
+        "action": episode.action,
+        "qpos": episode.qpos,
+        "qvel": episode.qvel,
+        "joint_positions": episode.joint_positions,
+        "action_sent": episode.action_sent,
+    }
+    for name, array in arrays.items():
+        if array is None:
+            continue
+        bad = ~np.isfinite(array)
+        if bad.any():
+            step, dimension = (int(index) for index in np.argwhere(bad)[0])
+            report.errors.append(
+                f"{name}: {int(bad.sum())} values are NaN or infinite, first at step {step}, dimension {dimension}"
+            )
+    with np.errstate(invalid="ignore"):
+        still = [int(i) for i in np.nonzero(np.ptp(episode.action, axis=0) < 1e-4)[0]] if episode.steps > 1 else []
+    if still:
+        report.warnings.append(f"action dimensions that never move: {', '.join(map(str, still))}")
+
+
+def _language(report: FileReport, episode: Episode) -> None:
+    labels = episode.substep_reasonings
+    report.label_source = episode.label_source
+    if labels is None:
+        report.warnings.append("no substep_reasonings: trains with empty reasonings until it is labelled")
+    else:
+        filled = sum(bool(text.strip()) for text in labels)
+        report.label_coverage = filled / len(labels)
+        if filled < len(labels):
+            report.warnings.append(f"{len(labels) - filled} of {len(labels)} steps have an empty substep reasoning")
+    report.instruction = episode.instruction
+
+
+def _times(report: FileReport, episode: Episode) -> None:
+    times = {"timestamp": episode.timestamp}
+    times |= {f"image_timestamp/{camera}": episode.image_timestamp(camera) for camera in episode.cameras}
+    for name, time in times.items():
+        if time is None:
+            continue
+        if time.shape != (episode.steps,):
+            report.errors.append(f"{name} has shape {time.shape}, expected ({episode.steps},)")
+        elif not np.isfinite(time).all():
+            report.errors.append(f"{name} holds values that are not finite")
+        elif (np.diff(time) < 0).any():
+            report.errors.append(f"{name} runs backwards at step {int(np.argmax(np.diff(time) < 0)) + 1}")
+
+
+def _frames(report: FileReport, episode: Episode, every_frame: bool) -> None:
+    steps: Iterable[int] = range(episode.steps)
+    if not every_frame:
+        steps = sorted(set(np.linspace(0, episode.steps - 1, min(25, episode.steps)).astype(int).tolist()))
+    for camera in episode.cameras:
+        size = episode.frame_size(camera)
+        report.cameras[camera] = size
+        failures, odd = [], []
+        for step in steps:
+            try:
+                shape = episode.frame(camera, step).shape
+            except EpisodeError as error:
+                failures.append((step, str(error)))
+                continue
+            if shape != (*size, 3):
+                odd.append(step)
+        if failures:
+            step, message = failures[0]
+            report.errors.append(
+                f"{len(failures)} frames of {camera} cannot be decoded, first at step {step}: {message}"
+            )
+        if odd:
+            report.errors.append(f"{len(odd)} frames of {camera} have another size than {size}, first at step {odd[0]}")
+
+
+def _layout(report: FileReport, path: Path, episode: Episode) -> None:
+    with h5py.File(path, "r") as file:
+        unknown = sorted(set(file) - KNOWN)
+        if "sim" not in file.attrs:
+            report.warnings.append("no attribute sim: read as a real robot, whose actions line up one step later")
+        if "observations/qvel" not in file:
+            report.warnings.append("no observations/qvel: read as zeros")
+        for name in ("action", "observations/qpos", "observations/qvel"):
+            if name in file and file[name].dtype != np.float32:
+                report.warnings.append(f"{name} is {file[name].dtype}, stored files use float32")
+        if episode.compressed and "compress_len" in file:
+            shape, expected = file["compress_len"].shape, (len(episode.cameras), episode.steps)
+            if shape != expected:
+                report.errors.append(f"compress_len has shape {shape}, expected {expected}")
+        elif episode.compressed:
+            report.warnings.append("no compress_len: JPEG rows are read to their end marker")
+    if unknown:
+        report.warnings.append(f"unknown entries, ignored: {', '.join(unknown)}")
+
+
+def _compare(files: list[FileReport]) -> tuple[list[str], list[str]]:
+    """Problems between files: the value that most files have is right, the others are named."""
+    readable = [file for file in files if file.steps is not None]
+    errors, warnings = [], []
+    facts: list[tuple[str, Callable[[FileReport], Any], list[str]]] = [
+        ("action dimension", lambda file: file.action_dim, errors),
+        ("state dimension", lambda file: file.state_dim, errors),
+        ("cameras", lambda file: tuple(sorted(file.cameras)), errors),
+        ("render profile", lambda file: file.render_profile, errors),
+        ("rate", lambda file: file.fps, errors),
+        ("camera sizes", lambda file: tuple(sorted(file.cameras.items())), warnings),
+        ("simulated", lambda file: file.sim, warnings),
+    ]
+    for name, value, bucket in facts:
+        counts = Counter(value(file) for file in readable)
+        if len(counts) < 2:
+            continue
+        usual = counts.most_common(1)[0][0]
+        odd = [file for file in readable if value(file) != usual]
+        names = ", ".join(f"{file.path} ({_plain(value(file))})" for file in odd[:3])
+        more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
+        bucket.append(f"{name}: most files have {_plain(usual)}, but {names}{more} differ")
+    return errors, warnings
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(f"{v[0]} {v[1][0]}x{v[1][1]}" if isinstance(v, tuple) else str(v) for v in value)
+    return str(value)

@@ -1,0 +1,34 @@
+"""Who an episode is: the hash of its motion and pictures, which never change. Labels are not part of it."""
+
+import hashlib
+
+import numpy as np
+
+from dexvla.episodes.reader import Episode
+
+
+def episode_identity(episode: Episode) -> str:
+    """sha256 (hex) over dimensions, action, state, time and the stored pictures, camera by camera in sorted order.
+
+    JPEG rows count without their zero padding, so re-padding a file does not make it another episode.
+    """
+    digest = hashlib.sha256()
+
+    def add(name: str, array: np.ndarray | None) -> None:
+        if array is not None:
+            array = np.ascontiguousarray(array)
+            digest.update(f"{name}:{array.dtype.str}:{array.shape};".encode())
+            digest.update(memoryview(array).cast("B"))
+
+    digest.update(f"sim:{episode.sim};".encode())
+    add("action", episode.action)
+    add("qpos", episode.qpos)
+    add("qvel", episode.qvel)
+    add("joint_positions", episode.joint_positions)
+    add("timestamp", episode.timestamp)
+    for camera in episode.cameras:
+        digest.update(f"camera:{camera}:{episode.compressed};".encode())
+        for step in range(episode.steps):
+            stored = episode.stored_frame(camera, step)
+            digest.update(stored.tobytes().rstrip(b"\0") if episode.compressed else memoryview(stored).cast("B"))
+    return digest.hexdigest()

@@ -1,0 +1,212 @@
+"""From files to the data of a run: a manifest that lists episodes by identity and embeds their labels."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from dexvla.episodes.identity import episode_identity
+from dexvla.episodes.reader import Episode, find_episodes, open_episode
+from dexvla.errors import EpisodeError, UserError
+from dexvla.files import write_json
+from dexvla.spec import DatasetManifest, EpisodeEntry, Segment, TaskEntry
+
+MANIFEST_FILE = "manifest.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeSet:
+    """Episode files that belong together, before anything was read.
+
+    episode_len: steps used of each at most; cameras: the model's order, or None for those that the files have.
+    """
+
+    name: str
+    paths: tuple[Path, ...]
+    cameras: tuple[str, ...] | None = None
+    episode_len: int | None = None
+
+
+def run_length(labels: Sequence[str]) -> tuple[Segment, ...]:
+    """One text a step, (T,) -> segments that cover 0..T without gap."""
+    segments, position = [], 0
+    for text, group in groupby(labels):
+        end = position + len(list(group))
+        segments.append(Segment(start=position, end=end, text=text))
+        position = end
+    return tuple(segments)
+
+
+def per_step(segments: Sequence[Segment]) -> list[str]:
+    """Segments -> one text a step."""
+    return [segment.text for segment in segments for _ in range(segment.end - segment.start)]
+
+
+def manifest_hash(manifest: DatasetManifest) -> str:
+    """sha256 (hex) of what the manifest says about the data; where the files lie does not count."""
+    value = manifest.model_dump(mode="json")
+    for entry in value["episodes"]:
+        del entry["path"]
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def find_set(source: str, *, base: Path | None = None) -> EpisodeSet:
+    """The episodes that `source` names: a folder, one .hdf5 file, or tasks.yaml#entry.
+
+    Relative dataset directories of a tasks.yaml count from its own folder. `base`: where a relative `source` counts
+    from (default: the working directory).
+    """
+    name, _, entry = source.partition("#")
+    path = (base or Path()) / name
+    if entry or path.suffix in {".yaml", ".yml"}:
+        return _task_set(path, entry)
+    if path.is_file() and path.suffix == ".hdf5":
+        return EpisodeSet(name=path.stem, paths=(path,))
+    return EpisodeSet(name=path.resolve().name, paths=tuple(find_episodes(path)))
+
+
+def _task_set(path: Path, entry: str) -> EpisodeSet:
+    try:
+        tasks = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(tasks, dict):
+        raise UserError(f"{path}: expected a table of task names, found {type(tasks).__name__}")
+    if entry not in tasks:
+        known = ", ".join(map(str, tasks)) or "none"
+        raise UserError(f"{path}: no task {entry!r}; write {path.name}#TASK with one of: {known}")
+    try:
+        task = TaskEntry.model_validate(tasks[entry])
+    except ValidationError as error:
+        raise UserError(f"{path}#{entry}: {first_error(error)}") from error
+    folders = [path.parent / folder for folder in task.dataset_dir]
+    paths = tuple(file for folder in folders for file in find_episodes(folder))
+    return EpisodeSet(name=entry, paths=paths, cameras=task.camera_names, episode_len=task.episode_len)
+
+
+def first_error(error: ValidationError) -> str:
+    """The first complaint of a failed validation, in one line: field, what is wrong, what was found."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"]) or "value"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    found = "" if first["type"] == "missing" else f"; found {str(first['input'])[:80]!r}"
+    return f"{place}: {first['msg']}{found}{more}"
+
+
+def build_manifest(
+    episodes: EpisodeSet,
+    *,
+    cameras: Sequence[str] | None = None,
+    relative_to: Path | None = None,
+    on_episode: Callable[[int, int], Any] | None = None,
+) -> tuple[DatasetManifest, list[tuple[NDArray[np.float32], NDArray[np.float32]]]]:
+    """Read every episode once; returns the manifest and (action, qpos) of each, for the statistics.
+
+    Raises EpisodeError if episodes differ in dimensions, lack a camera, or mix render profiles or rates.
+    `cameras` overrides the set's own; without either, all episodes must have the same cameras.
+    """
+    wanted = tuple(cameras) if cameras is not None else episodes.cameras
+    entries: list[EpisodeEntry] = []
+    motions: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
+    for index, path in enumerate(episodes.paths):
+        with open_episode(path) as episode:
+            if wanted is None:
+                wanted = episode.cameras
+                fixed = False
+            else:
+                fixed = cameras is not None or episodes.cameras is not None
+            _check_cameras(episode, wanted, exact=not fixed)
+            entry = _entry(episode, episodes.episode_len, relative_to)
+            if entries:
+                _check_like_first(episode, entry, entries[0], motions[0], episodes.paths[0])
+            motions.append((episode.action[: entry.steps], episode.qpos[: entry.steps]))
+        entries.append(entry)
+        if on_episode is not None:
+            on_episode(index + 1, len(episodes.paths))
+    assert wanted is not None
+    manifest = DatasetManifest(
+        name=episodes.name,
+        cameras=wanted,
+        action_dim=motions[0][0].shape[1],
+        state_dim=motions[0][1].shape[1],
+        episodes=tuple(entries),
+    )
+    return manifest, motions
+
+
+def save_manifest(path: Path, manifest: DatasetManifest) -> None:
+    write_json(path, manifest.model_dump(mode="json"))
+
+
+def load_manifest(path: Path) -> DatasetManifest:
+    """Read a manifest file. Raises UserError if it is missing or damaged."""
+    try:
+        return DatasetManifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise UserError(f"{path}: not a dataset manifest: {first_error(error)}") from error
+
+
+def _entry(episode: Episode, episode_len: int | None, relative_to: Path | None) -> EpisodeEntry:
+    for name, array in (("action", episode.action), ("qpos", episode.qpos)):
+        if not np.isfinite(array).all():
+            raise EpisodeError(f"{episode.path}: {name} holds a value that is not finite; run `dexvla check` on it")
+    steps = min(episode.steps, episode_len or episode.steps)
+    labels = episode.substep_reasonings
+    path = episode.path.resolve()
+    if relative_to is not None and path.is_relative_to(relative_to.resolve()):
+        path = path.relative_to(relative_to.resolve())
+    return EpisodeEntry(
+        path=os.fspath(path),
+        identity=episode_identity(episode),
+        steps=steps,
+        sim=episode.sim,
+        fps=episode.attributes.fps,
+        success=episode.attributes.success,
+        render_profile=episode.attributes.render_profile,
+        instruction=episode.instruction,
+        substeps=() if labels is None else run_length(labels[:steps]),
+        label_source=episode.label_source,
+    )
+
+
+def _check_cameras(episode: Episode, wanted: tuple[str, ...], *, exact: bool) -> None:
+    missing = [name for name in wanted if name not in episode.cameras]
+    extra = [name for name in episode.cameras if name not in wanted] if exact else []
+    if missing or extra:
+        raise EpisodeError(
+            f"{episode.path}: cameras {', '.join(episode.cameras)}; expected {', '.join(wanted)}. "
+            "Name the cameras to use, or leave this episode out"
+        )
+
+
+def _check_like_first(
+    episode: Episode,
+    entry: EpisodeEntry,
+    first: EpisodeEntry,
+    motion: tuple[NDArray[np.float32], NDArray[np.float32]],
+    first_path: Path,
+) -> None:
+    pairs = [
+        ("action dimension", episode.action.shape[1], motion[0].shape[1]),
+        ("state dimension", episode.qpos.shape[1], motion[1].shape[1]),
+        ("render profile", entry.render_profile, first.render_profile),
+        ("rate in steps a second", entry.fps, first.fps),
+    ]
+    for name, found, expected in pairs:
+        if found != expected:
+            raise EpisodeError(
+                f"{episode.path}: {name} {found}, but {first_path} has {expected}; episodes of one run must agree"
+            )
