@@ -1,0 +1,101 @@
+"""Task entries, dataset manifests and normalisation statistics."""
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from dexvla.spec.base import Spec
+
+
+class TaskEntry(Spec):
+    """One entry of a tasks.yaml: which folders belong together as the data of a task.
+
+    `dataset_dir`, `episode_len` and `camera_names` are the names that DexVLA's own task table uses.
+    """
+
+    dataset_dir: tuple[str, ...] = Field(min_length=1, description="Folders searched, with subfolders, for *.hdf5")
+    episode_len: int | None = Field(
+        None, ge=1, description="Steps of an episode to use at most (later ones are left out); also the roll-out length"
+    )
+    camera_names: tuple[str, ...] | None = Field(None, description="Cameras, in the order the model sees them")
+
+    @field_validator("dataset_dir", mode="before")
+    @classmethod
+    def _one_folder(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+
+class Segment(Spec):
+    """A stretch of steps with one substep reasoning: start <= step < end."""
+
+    start: int = Field(ge=0)
+    end: int = Field(gt=0)
+    text: str
+
+
+class EpisodeEntry(Spec):
+    """One episode of a dataset manifest: where it is, what it is, and its labels as they were when it was listed."""
+
+    path: str = Field(description="File, relative to the manifest's folder where it lies below it")
+    identity: str = Field(description="sha256 of motion and frames, see dexvla.episodes.identity")
+    steps: int = Field(ge=1, description="Steps of the episode that are used")
+    sim: bool = Field(description="Simulated: actions line up with the state of the same step")
+    fps: float | None = Field(None, gt=0, description="Steps a second, where the file says so")
+    success: bool | None = None
+    render_profile: str | None = None
+    instruction: str
+    substeps: tuple[Segment, ...] = Field((), description="Run-length coded substep reasonings; empty: not labelled")
+    label_source: str | None = Field(None, description="Where the labels come from: scripted, human, ...")
+
+    @model_validator(mode="after")
+    def _covers(self) -> "EpisodeEntry":
+        position = 0
+        for segment in self.substeps:
+            if segment.start != position or segment.end <= segment.start:
+                raise ValueError(f"{self.path}: substeps must cover the steps without gap or overlap, at {position}")
+            position = segment.end
+        if self.substeps and position != self.steps:
+            raise ValueError(f"{self.path}: substeps end at {position}, the episode has {self.steps} steps")
+        return self
+
+
+class DatasetManifest(Spec):
+    """The data of a run, labels embedded: the trainer reads this and the episode files, nothing else."""
+
+    version: Literal[1] = 1
+    name: str
+    cameras: tuple[str, ...] = Field(min_length=1, description="Cameras that every episode has, in the model's order")
+    action_dim: int = Field(ge=1)
+    state_dim: int = Field(ge=1)
+    episodes: tuple[EpisodeEntry, ...] = Field(min_length=1)
+
+
+class NormStats(Spec):
+    """Normalisation statistics over all steps of all episodes, of absolute actions.
+
+    Deviations are with n - 1 and floored at 0.01; action_min and action_max carry a margin of 1e-4.
+    """
+
+    action_mean: tuple[float, ...]
+    action_std: tuple[float, ...]
+    action_min: tuple[float, ...]
+    action_max: tuple[float, ...]
+    qpos_mean: tuple[float, ...]
+    qpos_std: tuple[float, ...]
+    example_qpos: tuple[tuple[float, ...], ...] | None = Field(None, description="(T, S), states of the last episode")
+    steps: int | None = Field(None, ge=1, description="Number of steps counted")
+
+    @model_validator(mode="after")
+    def _lengths(self) -> "NormStats":
+        actions = {len(self.action_mean), len(self.action_std), len(self.action_min), len(self.action_max)}
+        if len(actions) != 1 or len(self.qpos_mean) != len(self.qpos_std):
+            raise ValueError("norm statistics: the arrays differ in length")
+        return self
+
+    @property
+    def action_dim(self) -> int:
+        return len(self.action_min)
+
+    @property
+    def state_dim(self) -> int:
+        return len(self.qpos_mean)

@@ -1,0 +1,75 @@
+"""What a policy is apart from its backbone."""
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from dexvla.spec.base import Spec
+from dexvla.spec.robots import CameraSpec
+
+
+class Fusion(StrEnum):
+    """How hidden states become the expert's condition: FiLM of prompt by reasoning, or TinyVLA's pooled mean."""
+
+    FILM = "film"
+    TINYVLA = "tinyvla"
+
+
+class Initialisation(StrEnum):
+    """Fresh expert and FiLM: zero gates (adaLN-Zero, zero FiLM), or every Linear N(0, 0.02) as upstream ends up with."""
+
+    ZERO = "zero"
+    UPSTREAM = "upstream"
+
+
+class ScaleDPSpec(Spec):
+    """Sizes of a ScaleDP expert (arXiv 2409.14411, table of sizes)."""
+
+    kind: Literal["scaledp"] = "scaledp"
+    depth: int = Field(ge=1, description="Transformer blocks")
+    width: int = Field(ge=8, description="Channels (n_emb)")
+    heads: int = Field(ge=1, description="Attention heads")
+    mlp_ratio: float = Field(4.0, gt=0)
+    combine_width: int = Field(1024, ge=8, description="Hidden width of the MLP that joins condition and state")
+
+    @model_validator(mode="after")
+    def _divisible(self) -> "ScaleDPSpec":
+        if self.width % self.heads:
+            raise ValueError(f"expert width {self.width} is not a multiple of its {self.heads} heads")
+        return self
+
+
+SCALEDP_SIZES = {
+    "tiny": ScaleDPSpec(depth=4, width=128, heads=4, combine_width=256),
+    "scaledp-ti": ScaleDPSpec(depth=8, width=256, heads=4),
+    "scaledp-s": ScaleDPSpec(depth=12, width=384, heads=6),
+    "scaledp-b": ScaleDPSpec(depth=12, width=768, heads=12),
+    "scaledp-l": ScaleDPSpec(depth=24, width=1024, heads=16),
+    "scaledp-h": ScaleDPSpec(depth=32, width=1280, heads=16),
+}
+
+
+class DiffusionSpec(Spec):
+    """Denoising schedule of the expert: squared cosine betas, epsilon prediction, DDIM sampling with eta 0."""
+
+    train_steps: int = Field(100, ge=2, le=1000)
+    inference_steps: int = Field(10, ge=1, le=1000)
+
+
+class PolicySpec(Spec):
+    """A policy apart from its backbone: what stands in a checkpoint's config.json beside the backbone's settings."""
+
+    expert: ScaleDPSpec
+    action_dim: int = Field(ge=1)
+    state_dim: int = Field(ge=1)
+    chunk_size: int = Field(50, ge=1, le=1000, description="Actions in a predicted chunk, steps")
+    fusion: Fusion = Fusion.FILM
+    diffusion: DiffusionSpec = DiffusionSpec()
+    llm_loss_weight: float = Field(1.0, ge=0, description="Weight of the next-token loss on the reasoning")
+    cameras: tuple[CameraSpec, ...] = Field(
+        (), description="Cameras in the order of the prompt, with the size that pictures are resized to"
+    )
+    robot: str | None = Field(None, description="Robot that the training data came from")
+    fps: float | None = Field(None, gt=0, description="Steps a second of the training data")
+    render_profile: str | None = Field(None, description="Render profile of the training pictures, if simulated")

@@ -1,0 +1,80 @@
+"""Training presets: what fills the fields of a `TrainSpec` that were not given.
+
+`tiny` is for two CPU cores and minutes. The `dexvla-2b-*` presets carry the figures of the DexVLA paper
+(arXiv 2502.05855) and, where the paper is silent, those of its released scripts: global batch 96 (8 GPUs x 12).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from dexvla.spec.training import TrainSpec
+
+_PAPER: dict[str, Any] = {
+    "chunk_size": 50,
+    "image_height": 240,
+    "image_width": 320,
+    "llm_loss_weight": 1.0,
+    "batch_size": 12,
+    "precision": "bf16",
+    "gradient_checkpointing": True,
+    "workers": 8,
+    "log_every": 10,
+    "save_every": 10_000,
+    "optim": {"learning_rate": 2e-5, "betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.0},
+}
+_PAPER_STAGES: dict[int, dict[str, Any]] = {
+    2: {
+        "steps": 100_000,
+        "freeze_vision": True,
+        "optim": {**_PAPER["optim"], "schedule": "constant", "warmup_ratio": 0.01},
+    },
+    3: {
+        "steps": 80_000,
+        "optim": {**_PAPER["optim"], "schedule": "cosine", "warmup_ratio": 0.001},
+    },
+}
+_TINY: dict[str, Any] = {
+    "expert": "tiny",
+    "chunk_size": 20,
+    "image_height": 112,
+    "image_width": 140,
+    "batch_size": 8,
+    "steps": 200,
+    "log_every": 5,
+    "save_every": 100,
+    "augment": False,
+    "precision": "float32",
+    "optim": {"learning_rate": 5e-4, "warmup_ratio": 0.05, "schedule": "cosine"},
+}
+
+PRESETS: dict[str, dict[int, dict[str, Any]]] = {
+    "tiny": {2: _TINY, 3: _TINY},
+    "dexvla-2b-scaledp-h": {
+        stage: {**_PAPER, "expert": "scaledp-h", **values} for stage, values in _PAPER_STAGES.items()
+    },
+    "dexvla-2b-scaledp-l": {
+        stage: {**_PAPER, "expert": "scaledp-l", **values} for stage, values in _PAPER_STAGES.items()
+    },
+}
+
+
+def with_preset(fields: Mapping[str, Any]) -> TrainSpec:
+    """`fields` (as read from YAML or a form) over the preset they name. Nested tables are merged field by field.
+
+    Raises ValueError for an unknown preset and pydantic.ValidationError for bad fields.
+    """
+    name, stage = fields.get("preset"), fields.get("stage")
+    if name is None:
+        return TrainSpec.model_validate(dict(fields))
+    if name not in PRESETS:
+        raise ValueError(f"preset: unknown preset {name!r}; known: {', '.join(PRESETS)}")
+    defaults = PRESETS[name].get(stage, {}) if isinstance(stage, int) else {}
+    return TrainSpec.model_validate(_merge(defaults, fields))
+
+
+def _merge(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(defaults)
+    for key, value in given.items():
+        nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if nested else value
+    return merged

@@ -1,0 +1,45 @@
+"""Cameras, simulated tasks and recordings."""
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from dexvla.spec.base import Spec
+
+
+class CameraSpec(Spec):
+    """A camera and the size of its pictures."""
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_\-]+$", description="Name in the episode file")
+    height: int = Field(480, ge=8, le=4096, description="Rows, pixels")
+    width: int = Field(640, ge=8, le=4096, description="Columns, pixels")
+
+
+class RenderProfile(StrEnum):
+    """How the simulated cameras render. The pixels differ, so episodes record it and training refuses a mix."""
+
+    FAST = "fast"
+    FULL = "full"
+
+
+class AlohaTask(StrEnum):
+    TRANSFER_CUBE = "transfer_cube"
+    INSERTION = "insertion"
+
+
+ALOHA_CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
+
+
+class RecordSpec(Spec):
+    """Scripted demonstrations on a simulated robot: seeds seed .. seed + episodes - 1."""
+
+    robot: str = Field("aloha_sim", description="Robot driver")
+    task: AlohaTask = Field(AlohaTask.TRANSFER_CUBE, description="Task of the simulated robot")
+    episodes: int = Field(5, ge=1, le=100_000, description="Number of seeds to run")
+    seed: int = Field(0, ge=0, description="First seed; episode i uses seed + i")
+    cameras: tuple[CameraSpec, ...] = Field(
+        tuple(CameraSpec(name=name) for name in ALOHA_CAMERAS), min_length=1, description="Cameras to record"
+    )
+    render: RenderProfile = Field(RenderProfile.FAST, description="Render profile of the cameras")
+    jpeg_quality: int = Field(90, ge=1, le=100, description="JPEG quality of the stored frames")
+    keep_failures: bool = Field(False, description="Also keep episodes in which the expert failed")

@@ -1,0 +1,111 @@
+"""Training runs."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from dexvla.spec.base import Spec
+from dexvla.spec.policy import SCALEDP_SIZES, Fusion, Initialisation
+
+
+class DataSource(Spec):
+    """A part of a run's data: a folder, a manifest, or an entry of a tasks.yaml as FILE#ENTRY."""
+
+    path: str = Field(description="Folder of episodes, manifest.json, or tasks.yaml#entry")
+    weight: float = Field(1.0, gt=0, description="Relative weight with which its samples are drawn")
+
+
+class LoraSpec(Spec):
+    """Low-rank adapters on the backbone; projections, FiLM and the expert always train in full."""
+
+    towers: tuple[Literal["vision", "llm"], ...] = Field(("vision", "llm"), min_length=1)
+    rank: int = Field(64, ge=1)
+    alpha: int = Field(256, ge=1)
+    dropout: float = Field(0.05, ge=0, lt=1)
+
+
+class Schedule(StrEnum):
+    CONSTANT = "constant"
+    COSINE = "cosine"
+
+
+class OptimSpec(Spec):
+    """AdamW and its learning-rate schedule."""
+
+    learning_rate: float = Field(2e-5, gt=0)
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.95)
+    eps: float = Field(1e-8, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Schedule = Schedule.CONSTANT
+    warmup_ratio: float = Field(0.01, ge=0, le=1, description="Part of the steps in which the rate rises from 0")
+    max_grad_norm: float = Field(1.0, gt=0)
+
+
+class PaddedActions(StrEnum):
+    """What stands after an episode's last action in a chunk: the last action again, or zeros as upstream.
+
+    Both are left out of the loss but seen by the expert. Zeros of a dimension that hardly moves normalise to huge
+    values, so they are for comparing with upstream only.
+    """
+
+    REPEAT_LAST = "repeat_last"
+    ZEROS = "zeros"
+
+
+class Precision(StrEnum):
+    """bf16: forward in bfloat16 under autocast with float32 weights; bf16_pure: weights in bfloat16 too."""
+
+    FLOAT32 = "float32"
+    BF16 = "bf16"
+    BF16_PURE = "bf16_pure"
+
+
+class TrainSpec(Spec):
+    """A training run. What a form writes, what `dexvla train SPEC.yaml` reads, what a checkpoint's manifest keeps."""
+
+    name: str = Field("run", pattern=r"^[A-Za-z0-9._\-]+$")
+    preset: str | None = Field(None, description="Preset that filled the fields that were not given")
+    stage: Literal[2, 3] = Field(description="2: backbone + expert on one embodiment; 3: the target task")
+    data: tuple[DataSource, ...] = Field(min_length=1)
+    init_from: str = Field(description="Stage 2: base model directory; stage 3: checkpoint of a stage-2 run")
+    pretrained_expert: str | None = Field(None, description="Stage 2: checkpoint whose expert weights are taken over")
+    output_dir: str = Field(description="Folder of the run; made if it does not exist")
+
+    expert: str = Field("tiny", description=f"Stage 2: size of the expert: {', '.join(SCALEDP_SIZES)}")
+    chunk_size: int = Field(50, ge=1, le=1000, description="Stage 2: actions in a chunk, steps")
+    fusion: Fusion = Fusion.FILM
+    initialisation: Initialisation = Initialisation.ZERO
+    llm_loss_weight: float = Field(1.0, ge=0)
+    image_height: int = Field(240, ge=28, le=2048, description="Pictures are resized to this, pixels")
+    image_width: int = Field(320, ge=28, le=2048, description="Pictures are resized to this, pixels")
+    cameras: tuple[str, ...] | None = Field(None, description="Cameras to use, in order; default: those of the data")
+    use_reasoning: bool = Field(True, description="Train the substep reasoning; otherwise the answer is empty")
+    padded_actions: PaddedActions = PaddedActions.REPEAT_LAST
+    augment: bool = Field(True, description="Random crop, rotation and colour jitter, one draw a sample")
+
+    steps: int = Field(1000, ge=1, description="Optimiser steps")
+    batch_size: int = Field(8, ge=1, description="Samples per process and accumulation step")
+    grad_accumulation: int = Field(1, ge=1)
+    optim: OptimSpec = OptimSpec()
+    freeze_vision: bool = Field(False, description="Keep the vision tower as it is (the paper does in stage 2)")
+    freeze_backbone: bool = Field(False, description="Train projections, FiLM and expert only")
+    lora: LoraSpec | None = None
+    precision: Precision = Precision.FLOAT32
+    gradient_checkpointing: bool = False
+    ema_decay: float | None = Field(None, gt=0, lt=1, description="Keep an exponential moving average of the weights")
+    validation_fraction: float = Field(0.0, ge=0, lt=1, description="Part of the episodes held out, never trained on")
+    seed: int = Field(0, ge=0)
+    workers: int = Field(0, ge=0, description="Data loading processes")
+    device: Literal["auto", "cpu"] = "auto"
+
+    log_every: int = Field(10, ge=1, description="Optimiser steps")
+    save_every: int = Field(500, ge=1, description="Optimiser steps")
+    keep_checkpoints: int = Field(3, ge=1, description="Newest checkpoints to keep; the last one always stays")
+
+    @field_validator("expert")
+    @classmethod
+    def _known_expert(cls, value: str) -> str:
+        if value not in SCALEDP_SIZES:
+            raise ValueError(f"unknown expert size {value!r}; known: {', '.join(SCALEDP_SIZES)}")
+        return value
