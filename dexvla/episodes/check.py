@@ -218,7 +218,8 @@ def _layout(report: FileReport, path: Path, episode: Episode) -> None:
 def _compare(files: list[FileReport]) -> tuple[list[str], list[str]]:
     """Problems between files: the value that most files have is right, the others are named."""
     readable = [file for file in files if file.steps is not None]
-    errors, warnings = [], []
+    errors: list[str] = []
+    warnings: list[str] = []
     facts: list[tuple[str, Callable[[FileReport], Any], list[str]]] = [
         ("action dimension", lambda file: file.action_dim, errors),
         ("state dimension", lambda file: file.state_dim, errors),
@@ -229,11 +230,11 @@ def _compare(files: list[FileReport]) -> tuple[list[str], list[str]]:
         ("simulated", lambda file: file.sim, warnings),
     ]
     for name, value, bucket in facts:
-        counts = Counter(value(file) for file in readable)
+        counts = Counter(value(file) for file in readable if value(file) is not None or name == "render profile")
         if len(counts) < 2:
             continue
         usual = counts.most_common(1)[0][0]
-        odd = [file for file in readable if value(file) != usual]
+        odd = [file for file in readable if value(file) in counts and value(file) != usual]
         names = ", ".join(f"{file.path} ({_plain(value(file))})" for file in odd[:3])
         more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
         bucket.append(f"{name}: most files have {_plain(usual)}, but {names}{more} differ")

@@ -2,7 +2,10 @@
 
 import hashlib
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from dexvla.episodes.reader import Episode
 
@@ -14,11 +17,11 @@ def episode_identity(episode: Episode) -> str:
     """
     digest = hashlib.sha256()
 
-    def add(name: str, array: np.ndarray | None) -> None:
+    def add(name: str, array: NDArray[Any] | None) -> None:
         if array is not None:
             array = np.ascontiguousarray(array)
             digest.update(f"{name}:{array.dtype.str}:{array.shape};".encode())
-            digest.update(memoryview(array).cast("B"))
+            digest.update(array.tobytes())
 
     digest.update(f"sim:{episode.sim};".encode())
     add("action", episode.action)
@@ -30,5 +33,6 @@ def episode_identity(episode: Episode) -> str:
         digest.update(f"camera:{camera}:{episode.compressed};".encode())
         for step in range(episode.steps):
             stored = episode.stored_frame(camera, step)
-            digest.update(stored.tobytes().rstrip(b"\0") if episode.compressed else memoryview(stored).cast("B"))
+            data = stored.tobytes()
+            digest.update(data.rstrip(b"\0") if episode.compressed else data)
     return digest.hexdigest()

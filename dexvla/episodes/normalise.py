@@ -30,10 +30,14 @@ def normalise_state(qpos: Array, stats: NormStats) -> NDArray[np.float32]:
     """(..., S) physical units -> (..., S) float32, zero mean and unit deviation over the statistics."""
     if qpos.shape[-1] != stats.state_dim:
         raise UserError(f"state has {qpos.shape[-1]} values, the norm statistics have {stats.state_dim}")
-    return np.asarray((qpos - np.float32(stats.qpos_mean)) / np.float32(stats.qpos_std), dtype=np.float32)
+    return np.asarray((qpos - _vector(stats.qpos_mean)) / _vector(stats.qpos_std), dtype=np.float32)
 
 
 def _action_range(actions: Array, stats: NormStats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     if actions.shape[-1] != stats.action_dim:
         raise UserError(f"action has {actions.shape[-1]} values, the norm statistics have {stats.action_dim}")
-    return np.float32(stats.action_min), np.float32(stats.action_max)
+    return _vector(stats.action_min), _vector(stats.action_max)
+
+
+def _vector(values: tuple[float, ...]) -> NDArray[np.float32]:
+    return np.asarray(values, dtype=np.float32)

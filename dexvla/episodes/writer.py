@@ -33,7 +33,7 @@ def validate(data: EpisodeData) -> int:
     """Raise EpisodeError unless all parts of `data` fit together; returns the number of steps T."""
     if data.action.ndim != 2 or not data.action.size:
         raise EpisodeError(f"action has shape {data.action.shape}, expected (steps, dimensions) with at least one step")
-    steps = data.action.shape[0]
+    steps = int(data.action.shape[0])
     motion = {
         "action": data.action,
         "qpos": data.qpos,

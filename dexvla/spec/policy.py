@@ -17,7 +17,7 @@ class Fusion(StrEnum):
 
 
 class Initialisation(StrEnum):
-    """Fresh expert and FiLM: zero gates (adaLN-Zero, zero FiLM), or every Linear N(0, 0.02) as upstream ends up with."""
+    """Fresh expert and FiLM: zero gates (adaLN-Zero, zero FiLM), or every Linear N(0, 0.02) as upstream has it."""
 
     ZERO = "zero"
     UPSTREAM = "upstream"
