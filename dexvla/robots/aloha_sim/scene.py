@@ -1,0 +1,122 @@
+"""The joint-controlled ALOHA scenes of gym-aloha, and the conversions between MuJoCo's state and ALOHA's vectors.
+
+ALOHA's vectors have 14 entries: six joints of the left arm (radians), the left gripper (0 closed, 1 open), then the
+same of the right arm. MuJoCo has two mirrored fingers in each gripper (metres), so 16 robot entries.
+
+Sources: scene files, start pose and gripper range are those of the PyPI package gym-aloha 0.1.5.
+"""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dexvla.errors import RobotError
+from dexvla.robots.aloha_sim.gl import load_mujoco
+from dexvla.spec import AlohaTask, CameraSpec, RenderProfile
+
+CONTROL_HZ = 50.0
+PHYSICS_STEPS = 10  # of 0.002 s in a control step
+
+ARM_JOINTS = ("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate")
+JOINT_NAMES = tuple(f"{side}_{joint}" for side in ("left", "right") for joint in (*ARM_JOINTS, "gripper"))
+
+# Finger travel that counts as closed and open, metres (gym-aloha: PUPPET_GRIPPER_POSITION_CLOSE and _OPEN).
+FINGER_CLOSED = 0.01844
+FINGER_OPEN = 0.05800
+
+# Joint limits of the scene's actuators, radians; a gripper's limits are the ends of its normalised scale. The fingers'
+# own actuators stop a little inside them, at 0.065 and 0.975.
+_ARM_LOW = (-3.14158, -1.85005, -1.76278, -3.14158, -1.8675, -3.14158, 0.0)
+_ARM_HIGH = (3.14158, 1.25664, 1.6057, 3.14158, 2.23402, 3.14158, 1.0)
+ACTION_LOW: NDArray[np.float32] = np.array(_ARM_LOW * 2, np.float32)
+ACTION_HIGH: NDArray[np.float32] = np.array(_ARM_HIGH * 2, np.float32)
+
+_ARM_START = (0.0, -0.96, 1.16, 0.0, -0.3, 0.0, 0.02239, -0.02239)
+START_POSE: NDArray[np.float64] = np.array(_ARM_START * 2)
+
+SCENE_FILES = {
+    AlohaTask.TRANSFER_CUBE: "bimanual_viperx_transfer_cube.xml",
+    AlohaTask.INSERTION: "bimanual_viperx_insertion.xml",
+}
+
+# Our names for the cameras of scene.xml and of the arms.
+CAMERAS = {
+    "cam_high": "top",
+    "cam_left_wrist": "left_wrist",
+    "cam_right_wrist": "right_wrist",
+    "cam_angle": "angle",
+    "cam_front": "front_close",
+    "cam_left_pillar": "left_pillar",
+    "cam_right_pillar": "right_pillar",
+}
+
+
+def check_cameras(cameras: tuple[CameraSpec, ...]) -> None:
+    """Raise RobotError for a camera the scene does not have, or one named twice."""
+    names = [camera.name for camera in cameras]
+    for name in names:
+        if name not in CAMERAS:
+            raise RobotError(f"aloha_sim has no camera {name!r}; it has {', '.join(CAMERAS)}")
+        if names.count(name) > 1:
+            raise RobotError(f"camera {name!r} is asked for twice")
+
+
+def assets_folder() -> Path:
+    """The folder of gym-aloha's scene files. gym_aloha itself is not imported: it would load dm_control."""
+    spec = importlib.util.find_spec("gym_aloha")
+    if spec is None or not spec.submodule_search_locations:
+        raise RobotError("the scene files of the simulated ALOHA come with gym-aloha; install the `robot` extra")
+    folder = Path(spec.submodule_search_locations[0]) / "assets"
+    if not folder.is_dir():
+        raise RobotError(f"gym-aloha is installed without its scene files ({folder}); reinstall the `robot` extra")
+    return folder
+
+
+def load_model(task: AlohaTask, *, cameras: tuple[CameraSpec, ...], profile: RenderProfile) -> Any:
+    """Compile the scene of `task` into a mujoco.MjModel whose off-screen buffer fits `cameras`.
+
+    `fast` switches multisampling off here, because MuJoCo reads it when a rendering context is made; shadows and
+    reflections are switched off by the pictures' maker.
+    """
+    mujoco = load_mujoco(rendering=bool(cameras))
+    model = mujoco.MjModel.from_xml_path(str(assets_folder() / SCENE_FILES[task]))
+    if profile is RenderProfile.FAST:
+        model.vis.quality.offsamples = 0
+    if cameras:
+        model.vis.global_.offheight = max(camera.height for camera in cameras)
+        model.vis.global_.offwidth = max(camera.width for camera in cameras)
+    return model
+
+
+def normalise_gripper(finger: float) -> float:
+    """Finger travel, metres -> 0 closed .. 1 open."""
+    return (finger - FINGER_CLOSED) / (FINGER_OPEN - FINGER_CLOSED)
+
+
+def denormalise_gripper(gripper: float) -> float:
+    """0 closed .. 1 open -> finger travel, metres."""
+    return gripper * (FINGER_OPEN - FINGER_CLOSED) + FINGER_CLOSED
+
+
+def joint_positions(qpos: NDArray[np.float64]) -> NDArray[np.float32]:
+    """MuJoCo's qpos (nq,) -> ALOHA's (14,): radians, grippers normalised by their left finger."""
+    left, right = qpos[:8], qpos[8:16]
+    grippers = normalise_gripper(left[6]), normalise_gripper(right[6])
+    return np.array([*left[:6], grippers[0], *right[:6], grippers[1]], np.float32)
+
+
+def joint_velocities(qvel: NDArray[np.float64]) -> NDArray[np.float32]:
+    """MuJoCo's qvel (nv,) -> ALOHA's (14,): radians per second, grippers in their normalised scale per second."""
+    left, right = qvel[:8], qvel[8:16]
+    travel = FINGER_OPEN - FINGER_CLOSED
+    return np.array([*left[:6], left[6] / travel, *right[:6], right[6] / travel], np.float32)
+
+
+def controls(action: NDArray[np.float32]) -> NDArray[np.float64]:
+    """ALOHA's action (14,) -> MuJoCo's ctrl (16,): each gripper drives two mirrored fingers."""
+    left, right = action[:7].astype(np.float64), action[7:].astype(np.float64)
+    fingers = denormalise_gripper(left[6]), denormalise_gripper(right[6])
+    return np.array([*left[:6], fingers[0], -fingers[0], *right[:6], fingers[1], -fingers[1]])

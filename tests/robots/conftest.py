@@ -1,0 +1,15 @@
+from collections.abc import Iterator
+
+import pytest
+
+from dexvla.robots.aloha_sim import AlohaSim
+from dexvla.spec import AlohaTask
+
+
+@pytest.fixture(params=list(AlohaTask))
+def blind_robot(request: pytest.FixtureRequest) -> Iterator[AlohaSim]:
+    """A connected robot of each task, without cameras."""
+    robot = AlohaSim(task=request.param, cameras=())
+    robot.connect()
+    yield robot
+    robot.disconnect()
