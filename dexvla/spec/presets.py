@@ -10,10 +10,6 @@ from typing import Any
 from dexvla.spec.training import TrainSpec
 
 _PAPER: dict[str, Any] = {
-    "chunk_size": 50,
-    "image_height": 240,
-    "image_width": 320,
-    "llm_loss_weight": 1.0,
     "batch_size": 12,
     "precision": "bf16",
     "gradient_checkpointing": True,
@@ -24,6 +20,9 @@ _PAPER: dict[str, Any] = {
 }
 _PAPER_STAGES: dict[int, dict[str, Any]] = {
     2: {
+        "chunk_size": 50,
+        "image_height": 240,
+        "image_width": 320,
         "steps": 100_000,
         "freeze_vision": True,
         "optim": {**_PAPER["optim"], "schedule": "constant", "warmup_ratio": 0.01},
@@ -34,10 +33,6 @@ _PAPER_STAGES: dict[int, dict[str, Any]] = {
     },
 }
 _TINY: dict[str, Any] = {
-    "expert": "tiny",
-    "chunk_size": 20,
-    "image_height": 112,
-    "image_width": 140,
     "batch_size": 8,
     "steps": 200,
     "log_every": 5,
@@ -47,14 +42,16 @@ _TINY: dict[str, Any] = {
     "optim": {"learning_rate": 5e-4, "warmup_ratio": 0.05, "schedule": "cosine"},
 }
 
+
+def _paper(expert: str) -> dict[int, dict[str, Any]]:
+    """Both stages; stage 3 takes the sizes from its checkpoint."""
+    return {2: {**_PAPER, **_PAPER_STAGES[2], "expert": expert}, 3: {**_PAPER, **_PAPER_STAGES[3]}}
+
+
 PRESETS: dict[str, dict[int, dict[str, Any]]] = {
-    "tiny": {2: _TINY, 3: _TINY},
-    "dexvla-2b-scaledp-h": {
-        stage: {**_PAPER, "expert": "scaledp-h", **values} for stage, values in _PAPER_STAGES.items()
-    },
-    "dexvla-2b-scaledp-l": {
-        stage: {**_PAPER, "expert": "scaledp-l", **values} for stage, values in _PAPER_STAGES.items()
-    },
+    "tiny": {2: {**_TINY, "expert": "tiny", "chunk_size": 20, "image_height": 112, "image_width": 140}, 3: _TINY},
+    "dexvla-2b-scaledp-h": _paper("scaledp-h"),
+    "dexvla-2b-scaledp-l": _paper("scaledp-l"),
 }
 
 

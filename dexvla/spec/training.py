@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from dexvla.spec.base import Spec
 from dexvla.spec.policy import SCALEDP_SIZES, Fusion, Initialisation
@@ -72,13 +72,17 @@ class TrainSpec(Spec):
     pretrained_expert: str | None = Field(None, description="Stage 2: checkpoint whose expert weights are taken over")
     output_dir: str = Field(description="Folder of the run; made if it does not exist")
 
-    expert: str = Field("tiny", description=f"Stage 2: size of the expert: {', '.join(SCALEDP_SIZES)}")
-    chunk_size: int = Field(50, ge=1, le=1000, description="Stage 2: actions in a chunk, steps")
-    fusion: Fusion = Fusion.FILM
-    initialisation: Initialisation = Initialisation.ZERO
-    llm_loss_weight: float = Field(1.0, ge=0)
-    image_height: int = Field(240, ge=28, le=2048, description="Pictures are resized to this, pixels")
-    image_width: int = Field(320, ge=28, le=2048, description="Pictures are resized to this, pixels")
+    expert: str | None = Field(None, description=f"Stage 2: size of the expert: {', '.join(SCALEDP_SIZES)}")
+    chunk_size: int | None = Field(None, ge=1, le=1000, description="Actions in a chunk, steps; stage 2: default 50")
+    fusion: Fusion | None = Field(None, description="Stage 2: default film")
+    initialisation: Initialisation = Field(Initialisation.ZERO, description="Of fresh modules in stage 2")
+    llm_loss_weight: float = Field(1.0, ge=0, description="Weight of the next-token loss on the reasoning")
+    image_height: int | None = Field(
+        None, ge=28, le=2048, description="Pictures are resized to this, pixels; default 240, stage 3: as in stage 2"
+    )
+    image_width: int | None = Field(
+        None, ge=28, le=2048, description="Pictures are resized to this, pixels; default 320, stage 3: as in stage 2"
+    )
     cameras: tuple[str, ...] | None = Field(None, description="Cameras to use, in order; default: those of the data")
     use_reasoning: bool = Field(True, description="Train the substep reasoning; otherwise the answer is empty")
     padded_actions: PaddedActions = PaddedActions.REPEAT_LAST
@@ -105,7 +109,19 @@ class TrainSpec(Spec):
 
     @field_validator("expert")
     @classmethod
-    def _known_expert(cls, value: str) -> str:
-        if value not in SCALEDP_SIZES:
+    def _known_expert(cls, value: str | None) -> str | None:
+        if value is not None and value not in SCALEDP_SIZES:
             raise ValueError(f"unknown expert size {value!r}; known: {', '.join(SCALEDP_SIZES)}")
         return value
+
+    @model_validator(mode="after")
+    def _stage(self) -> "TrainSpec":
+        if self.stage == 2 and self.expert is None:
+            raise ValueError(f"stage 2 needs the size of the expert: {', '.join(SCALEDP_SIZES)}")
+        if self.stage == 3 and self.pretrained_expert is not None:
+            raise ValueError("pretrained_expert belongs to stage 2; stage 3 starts from a whole checkpoint")
+        if (self.image_height is None) != (self.image_width is None):
+            raise ValueError("give both image_height and image_width, or neither")
+        if self.lora is not None and self.freeze_backbone:
+            raise ValueError("freeze_backbone leaves nothing for LoRA to adapt; choose one of them")
+        return self

@@ -1,0 +1,142 @@
+"""Episode files to training samples.
+
+Legend: T chunk length, A action dimensions, S state dimensions.
+"""
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from dexvla.episodes.images import resize_bilinear
+from dexvla.episodes.manifest import per_step
+from dexvla.episodes.normalise import normalise_actions, normalise_state
+from dexvla.episodes.reader import Episode, load_episode
+from dexvla.model.processing import Processor, answer_text, build_inputs, collate
+from dexvla.spec import CameraSpec, EpisodeEntry, NormStats, PaddedActions
+from dexvla.train.augment import Draw, augment
+
+_OPEN_FILES = 32
+
+
+def action_source(action: NDArray[np.float32], step: int, *, sim: bool) -> NDArray[np.float32]:
+    """The actions that belong to the state of `step`, (n, A): action[step:] in a simulator.
+
+    On a real robot the recorded action of a step answers the state before it, so the chunk starts one step earlier
+    (steps 0 and 1 share their chunk), as in ACT and DexVLA.
+    """
+    return action[step:] if sim else action[max(0, step - 1) :]
+
+
+def action_chunk(
+    source: NDArray[np.float32], chunk_size: int, padding: PaddedActions
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """(n, A) -> chunk (T, A) and is_pad (T,), physical units. Always `chunk_size` rows, however short the episode."""
+    taken = source[:chunk_size]
+    chunk = np.zeros((chunk_size, source.shape[1]), np.float32)
+    chunk[: len(taken)] = taken
+    if padding is PaddedActions.REPEAT_LAST:
+        chunk[len(taken) :] = taken[-1]
+    return chunk, np.arange(chunk_size) >= len(taken)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleSettings:
+    """How a sample is made. cameras: in the order of the prompt, with the size that pictures are resized to."""
+
+    cameras: tuple[CameraSpec, ...]
+    chunk_size: int
+    diffusion_steps: int
+    use_reasoning: bool
+    padded_actions: PaddedActions
+    augment: bool
+    seed: int
+
+
+class EpisodeSamples(Dataset[dict[str, Any]]):
+    """Every step of every episode is a sample; `samples[place, index]` makes the one that stands at `place`.
+
+    `place` seeds augmentation, diffusion noise and time step, so that a resumed run, or one on another number of
+    processes, sees the same numbers. A file that cannot be read raises
+    EpisodeError: no sample is ever replaced by another one.
+    """
+
+    def __init__(
+        self,
+        *,
+        entries: Sequence[EpisodeEntry],
+        root: Path,
+        stats: NormStats,
+        processor: Processor,
+        settings: SampleSettings,
+    ) -> None:
+        self._entries = tuple(entries)
+        self._root = root
+        self._stats = stats
+        self._processor = processor
+        self._settings = settings
+        self._starts = [0, *accumulate(entry.steps for entry in self._entries)]
+        self._labels = [per_step(entry.substeps) for entry in self._entries]
+        self._open: OrderedDict[int, Episode] = OrderedDict()
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def locate(self, index: int) -> tuple[int, int]:
+        """Sample index -> (episode, step)."""
+        episode = bisect_right(self._starts, index) - 1
+        return episode, index - self._starts[episode]
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        place, index = key
+        number, step = self.locate(index)
+        entry, settings = self._entries[number], self._settings
+        episode = self._episode(number)
+        images = [
+            resize_bilinear(episode.frame(camera.name, step), camera.height, camera.width)
+            for camera in settings.cameras
+        ]
+        if settings.augment:
+            images = augment(images, Draw.sample(np.random.default_rng([settings.seed, 3, place])))
+        reasoning = self._labels[number][step] if settings.use_reasoning and self._labels[number] else None
+        sample = build_inputs(
+            self._processor,
+            images=images,
+            image_sizes=[(camera.height, camera.width) for camera in settings.cameras],
+            instruction=entry.instruction,
+            answer=answer_text(reasoning),
+        )
+        source = action_source(episode.action[: entry.steps], step, sim=entry.sim)
+        chunk, is_pad = action_chunk(source, settings.chunk_size, settings.padded_actions)
+        sample["actions"] = torch.from_numpy(normalise_actions(chunk, self._stats))
+        sample["states"] = torch.from_numpy(normalise_state(episode.qpos[step], self._stats))
+        sample["is_pad"] = torch.from_numpy(is_pad)
+        rng = np.random.default_rng([settings.seed, 4, place])
+        sample["noise"] = torch.from_numpy(rng.standard_normal(chunk.shape, np.float32))
+        sample["timesteps"] = torch.tensor(int(rng.integers(settings.diffusion_steps)))
+        return sample
+
+    def collate(self, samples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Samples -> batch: texts left padded, patches one after the other, the rest stacked."""
+        batch = collate(samples, self._processor)
+        for name in ("actions", "states", "is_pad", "noise", "timesteps"):
+            batch[name] = torch.stack([sample[name] for sample in samples])
+        return batch
+
+    def _episode(self, number: int) -> Episode:
+        if number in self._open:
+            self._open.move_to_end(number)
+            return self._open[number]
+        episode = load_episode(self._root / self._entries[number].path)
+        self._open[number] = episode
+        if len(self._open) > _OPEN_FILES:
+            self._open.popitem(last=False)[1].close()
+        return episode
