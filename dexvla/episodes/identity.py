@@ -1,7 +1,6 @@
 """Who an episode is: the hash of its motion and pictures, which never change. Labels are not part of it."""
 
 import hashlib
-
 from typing import Any
 
 import numpy as np

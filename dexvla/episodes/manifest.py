@@ -18,7 +18,7 @@ from dexvla.episodes.identity import episode_identity
 from dexvla.episodes.reader import Episode, find_episodes, open_episode
 from dexvla.errors import EpisodeError, UserError
 from dexvla.files import write_json
-from dexvla.spec import DatasetManifest, EpisodeEntry, Segment, TaskEntry
+from dexvla.spec import CameraSpec, DatasetManifest, EpisodeEntry, Segment, TaskEntry
 
 MANIFEST_FILE = "manifest.json"
 
@@ -127,7 +127,7 @@ def build_manifest(
             else:
                 fixed = cameras is not None or episodes.cameras is not None
             _check_cameras(episode, wanted, exact=not fixed)
-            entry = _entry(episode, episodes.episode_len, relative_to)
+            entry = _entry(episode, wanted, episodes.episode_len, relative_to)
             if entries:
                 _check_like_first(episode, entry, entries[0], motions[0], episodes.paths[0])
             motions.append((episode.action[: entry.steps], episode.qpos[: entry.steps]))
@@ -159,12 +159,15 @@ def load_manifest(path: Path) -> DatasetManifest:
         raise UserError(f"{path}: not a dataset manifest: {first_error(error)}") from error
 
 
-def _entry(episode: Episode, episode_len: int | None, relative_to: Path | None) -> EpisodeEntry:
+def _entry(
+    episode: Episode, cameras: tuple[str, ...], episode_len: int | None, relative_to: Path | None
+) -> EpisodeEntry:
     for name, array in (("action", episode.action), ("qpos", episode.qpos)):
         if not np.isfinite(array).all():
             raise EpisodeError(f"{episode.path}: {name} holds a value that is not finite; run `dexvla check` on it")
     steps = min(episode.steps, episode_len or episode.steps)
     labels = episode.substep_reasonings
+    sizes = {name: episode.frame_size(name) for name in cameras}
     path = episode.path.resolve()
     if relative_to is not None and path.is_relative_to(relative_to.resolve()):
         path = path.relative_to(relative_to.resolve())
@@ -172,9 +175,13 @@ def _entry(episode: Episode, episode_len: int | None, relative_to: Path | None) 
         path=os.fspath(path),
         identity=episode_identity(episode),
         steps=steps,
+        cameras=tuple(CameraSpec(name=name, height=size[0], width=size[1]) for name, size in sizes.items()),
         sim=episode.sim,
         fps=episode.attributes.fps,
+        robot=episode.attributes.robot,
         success=episode.attributes.success,
+        task=episode.attributes.task,
+        seed=episode.attributes.seed,
         render_profile=episode.attributes.render_profile,
         instruction=episode.instruction,
         substeps=() if labels is None else run_length(labels[:steps]),

@@ -249,7 +249,7 @@ def open_episode(path: str | os.PathLike[str]) -> Iterator[Episode]:
 
 
 def find_episodes(folder: str | os.PathLike[str]) -> list[Path]:
-    """All *.hdf5 below `folder`, in natural order: episode_2 before episode_10. Raises EpisodeError if there are none."""
+    """All *.hdf5 below `folder`, episode_2 before episode_10. Raises EpisodeError if there are none."""
     folder = Path(folder)
     if not folder.is_dir():
         raise EpisodeError(f"{folder}: no such folder")

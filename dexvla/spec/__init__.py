@@ -6,7 +6,15 @@ All are frozen. Unknown fields are refused, so that a typing mistake is not sile
 
 from dexvla.spec.base import Spec
 from dexvla.spec.data import DatasetManifest, EpisodeEntry, NormStats, Segment, TaskEntry
-from dexvla.spec.evaluation import EvalSpec
+from dexvla.spec.evaluation import (
+    ClosedLoopReport,
+    EpisodeOutcome,
+    EvalSpec,
+    OpenLoopEpisode,
+    OpenLoopReport,
+    Rate,
+    SaidReasoning,
+)
 from dexvla.spec.policy import SCALEDP_SIZES, DiffusionSpec, Fusion, Initialisation, PolicySpec, ScaleDPSpec
 from dexvla.spec.presets import PRESETS, with_preset
 from dexvla.spec.robots import ALOHA_CAMERAS, AlohaTask, CameraSpec, RecordSpec, RenderProfile
@@ -18,21 +26,27 @@ __all__ = [
     "SCALEDP_SIZES",
     "AlohaTask",
     "CameraSpec",
+    "ClosedLoopReport",
     "DataSource",
     "DatasetManifest",
     "DiffusionSpec",
     "EpisodeEntry",
+    "EpisodeOutcome",
     "EvalSpec",
     "Fusion",
     "Initialisation",
     "LoraSpec",
     "NormStats",
+    "OpenLoopEpisode",
+    "OpenLoopReport",
     "OptimSpec",
     "PaddedActions",
     "PolicySpec",
     "Precision",
+    "Rate",
     "RecordSpec",
     "RenderProfile",
+    "SaidReasoning",
     "ScaleDPSpec",
     "Schedule",
     "Segment",

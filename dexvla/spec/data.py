@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from dexvla.spec.base import Spec
+from dexvla.spec.robots import CameraSpec
 
 
 class TaskEntry(Spec):
@@ -39,9 +40,15 @@ class EpisodeEntry(Spec):
     path: str = Field(description="File, relative to the manifest's folder where it lies below it")
     identity: str = Field(description="sha256 of motion and frames, see dexvla.episodes.identity")
     steps: int = Field(ge=1, description="Steps of the episode that are used")
+    cameras: tuple[CameraSpec, ...] = Field(
+        (), description="The dataset's cameras, with the size of the stored pictures"
+    )
     sim: bool = Field(description="Simulated: actions line up with the state of the same step")
     fps: float | None = Field(None, gt=0, description="Steps a second, where the file says so")
+    robot: str | None = None
     success: bool | None = None
+    task: str | None = Field(None, description="Task of the simulated robot, if it was one")
+    seed: int | None = Field(None, description="Seed of the simulated scene, if it was one")
     render_profile: str | None = None
     instruction: str
     substeps: tuple[Segment, ...] = Field((), description="Run-length coded substep reasonings; empty: not labelled")

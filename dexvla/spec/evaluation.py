@@ -24,3 +24,82 @@ class EvalSpec(Spec):
     render: RenderProfile | None = Field(None, description="Default: the profile of the training pictures")
     video: bool = Field(True, description="Write an mp4 of every episode")
     device: Literal["auto", "cpu"] = "auto"
+
+
+class Rate(Spec):
+    """A share of trials with its 95 % interval (Wilson)."""
+
+    successes: int = Field(ge=0)
+    trials: int = Field(ge=1)
+    rate: float = Field(ge=0, le=1)
+    low: float
+    high: float
+
+
+class SaidReasoning(Spec):
+    """From `step` on the policy said `text`."""
+
+    step: int = Field(ge=0)
+    text: str
+
+
+class EpisodeOutcome(Spec):
+    """One closed-loop episode. reward: the best that was reached; held: at the end."""
+
+    seed: int
+    success: bool
+    held: bool | None
+    reward: float
+    steps: int
+    seconds: float = Field(description="Wall-clock time of the episode, s")
+    mean_infer_ms: float
+    reasoning: tuple[SaidReasoning, ...]
+    video: str | None = Field(None, description="File name beside the report")
+
+
+class ClosedLoopReport(Spec):
+    """Result of a closed-loop evaluation. interval: 95 % of success_rate."""
+
+    kind: Literal["closed_loop"] = "closed_loop"
+    checkpoint: str
+    checkpoint_sha256: str | None
+    settings: EvalSpec
+    success_rate: float
+    interval: tuple[float, float]
+    success: Rate
+    held: Rate | None
+    mean_reward: float
+    max_reward: float
+    seeds_seen_in_training: tuple[int, ...]
+    episodes: tuple[EpisodeOutcome, ...]
+
+
+class OpenLoopEpisode(Spec):
+    """Predicted against recorded actions of one episode."""
+
+    path: str
+    identity: str
+    held_out: bool | None = Field(description="None: the checkpoint does not say what it was trained on")
+    steps_compared: int
+    error: tuple[float, ...] = Field(description="Mean absolute error per dimension, units of the action")
+    reasoning_match: float | None = Field(description="Share of predictions whose reasoning equals the label")
+    plot: str | None = None
+
+
+class OpenLoopReport(Spec):
+    """Result of an open-loop evaluation.
+
+    error: mean absolute error per action dimension, units of the action; error_of_range: the same divided by the
+    range of the training actions; error_at: mean over dimensions of error_of_range, k steps into the chunk.
+    """
+
+    kind: Literal["open_loop"] = "open_loop"
+    checkpoint: str
+    checkpoint_sha256: str | None
+    action_names: tuple[str, ...]
+    predictions: int
+    error: tuple[float, ...]
+    error_of_range: tuple[float, ...]
+    error_at: dict[int, float]
+    reasoning_match: float | None
+    episodes: tuple[OpenLoopEpisode, ...]

@@ -70,6 +70,9 @@ class PolicySpec(Spec):
     cameras: tuple[CameraSpec, ...] = Field(
         (), description="Cameras in the order of the prompt, with the size that pictures are resized to"
     )
+    recorded_cameras: tuple[CameraSpec, ...] = Field(
+        (), description="The same cameras with the size of the training pictures before they were resized"
+    )
     robot: str | None = Field(None, description="Robot that the training data came from")
     fps: float | None = Field(None, gt=0, description="Steps a second of the training data")
     render_profile: str | None = Field(None, description="Render profile of the training pictures, if simulated")

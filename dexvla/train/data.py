@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from dexvla.episodes.chunks import action_chunk, action_source
 from dexvla.episodes.images import resize_bilinear
 from dexvla.episodes.manifest import per_step
 from dexvla.episodes.normalise import normalise_actions, normalise_state
@@ -25,27 +25,6 @@ from dexvla.spec import CameraSpec, EpisodeEntry, NormStats, PaddedActions
 from dexvla.train.augment import Draw, augment
 
 _OPEN_FILES = 32
-
-
-def action_source(action: NDArray[np.float32], step: int, *, sim: bool) -> NDArray[np.float32]:
-    """The actions that belong to the state of `step`, (n, A): action[step:] in a simulator.
-
-    On a real robot the recorded action of a step answers the state before it, so the chunk starts one step earlier
-    (steps 0 and 1 share their chunk), as in ACT and DexVLA.
-    """
-    return action[step:] if sim else action[max(0, step - 1) :]
-
-
-def action_chunk(
-    source: NDArray[np.float32], chunk_size: int, padding: PaddedActions
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """(n, A) -> chunk (T, A) and is_pad (T,), physical units. Always `chunk_size` rows, however short the episode."""
-    taken = source[:chunk_size]
-    chunk = np.zeros((chunk_size, source.shape[1]), np.float32)
-    chunk[: len(taken)] = taken
-    if padding is PaddedActions.REPEAT_LAST:
-        chunk[len(taken) :] = taken[-1]
-    return chunk, np.arange(chunk_size) >= len(taken)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,10 +105,7 @@ class EpisodeSamples(Dataset[dict[str, Any]]):
 
     def collate(self, samples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Samples -> batch: texts left padded, patches one after the other, the rest stacked."""
-        batch = collate(samples, self._processor)
-        for name in ("actions", "states", "is_pad", "noise", "timesteps"):
-            batch[name] = torch.stack([sample[name] for sample in samples])
-        return batch
+        return collate(samples, self._processor)
 
     def _episode(self, number: int) -> Episode:
         if number in self._open:

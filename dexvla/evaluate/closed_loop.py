@@ -1,0 +1,125 @@
+"""Closed loop: the policy acts on a robot that sets up its task by seed and judges it."""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from dexvla.act.base import Policy, PolicyInput
+from dexvla.act.chunks import ChunkExecutor, StampedChunk
+from dexvla.errors import RobotError
+from dexvla.evaluate.intervals import rate
+from dexvla.evaluate.video import VideoWriter
+from dexvla.robots.base import TaskRobot
+from dexvla.spec import ClosedLoopReport, EpisodeOutcome, EvalSpec, SaidReasoning
+
+# Success and held for half a second: the rest of the episode would not change the verdict.
+_SETTLED_STEPS = 25
+_VIDEO_EVERY = 2
+
+
+def evaluate_closed_loop(
+    spec: EvalSpec,
+    *,
+    policy: Policy,
+    robot: TaskRobot,
+    videos: Path | None = None,
+    trained_seeds: frozenset[int] = frozenset(),
+    on_episode: Callable[[EpisodeOutcome], Any] = lambda outcome: None,
+) -> ClosedLoopReport:
+    """Run seeds spec.seed .. spec.seed + episodes - 1 on a connected robot.
+
+    videos: folder for one mp4 an episode. trained_seeds: seeds of demonstrations, reported where they are used here.
+    Raises RobotError if robot and policy do not fit.
+    """
+    check_fit(policy, robot)
+    outcomes = []
+    for seed in range(spec.seed, spec.seed + spec.episodes):
+        video = None if videos is None else videos / f"seed_{seed}.mp4"
+        outcomes.append(run_episode(spec, policy=policy, robot=robot, seed=seed, video=video))
+        on_episode(outcomes[-1])
+    success = rate(sum(outcome.success for outcome in outcomes), len(outcomes))
+    judged = [outcome.held for outcome in outcomes if outcome.held is not None]
+    return ClosedLoopReport(
+        checkpoint=policy.metadata.checkpoint,
+        checkpoint_sha256=policy.metadata.checkpoint_sha256,
+        settings=spec,
+        success_rate=success.rate,
+        interval=(success.low, success.high),
+        success=success,
+        held=rate(sum(judged), len(judged)) if judged else None,
+        mean_reward=sum(outcome.reward for outcome in outcomes) / len(outcomes),
+        max_reward=robot.max_reward,
+        seeds_seen_in_training=tuple(outcome.seed for outcome in outcomes if outcome.seed in trained_seeds),
+        episodes=tuple(outcomes),
+    )
+
+
+def check_fit(policy: Policy, robot: TaskRobot) -> None:
+    """Raise RobotError unless the robot has the policy's dimensions and cameras."""
+    meta, info = policy.metadata, robot.info
+    pairs = [
+        ("actions", len(info.action_names), meta.action_dim),
+        ("state values", len(info.joint_names), meta.state_dim),
+    ]
+    for what, has, wants in pairs:
+        if has != wants:
+            raise RobotError(f"{info.name} has {has} {what}, the checkpoint was trained with {wants}")
+    missing = [name for name in meta.camera_names if name not in {camera.name for camera in info.cameras}]
+    if missing:
+        raise RobotError(f"{info.name} has no camera {', '.join(missing)}, which the checkpoint was trained with")
+
+
+def run_episode(spec: EvalSpec, *, policy: Policy, robot: TaskRobot, seed: int, video: Path | None) -> EpisodeOutcome:
+    """One roll-out: observe, ask for a chunk, execute `execute_steps` of it, ask again."""
+    meta = policy.metadata
+    instruction = spec.instruction or robot.instruction
+    executor = ChunkExecutor(
+        chunk_size=meta.chunk_size,
+        action_dim=meta.action_dim,
+        execute_steps=min(spec.execute_steps, meta.chunk_size),
+    )
+    observation = robot.reset(seed)
+    policy.reset(seed)
+    steps = min(spec.max_steps or robot.max_steps, robot.max_steps)
+    said: list[SaidReasoning] = []
+    best, settled, infer_ms, step = 0.0, 0, [], 0
+    outcome = robot.outcome()
+    started = time.monotonic()
+    with ExitStack() as stack:
+        writer = None
+        if video is not None:
+            writer = stack.enter_context(VideoWriter(video, fps=robot.info.control_hz / _VIDEO_EVERY))
+        while step < steps and settled < _SETTLED_STEPS:
+            asks = executor.wants_chunk(step)
+            shows = writer is not None and step % _VIDEO_EVERY == 0
+            if step:
+                observation = robot.observe(images=asks or shows)
+            images = {name: observation.frames[name].image for name in meta.camera_names if asks or shows}
+            if asks:
+                chunk = policy.infer(PolicyInput(images=images, state=observation.qpos, instruction=instruction))
+                executor.add(StampedChunk(actions=chunk.actions, step=step, epoch=executor.epoch), step=step)
+                infer_ms.append(chunk.infer_ms)
+                if not said or said[-1].text != chunk.reasoning:
+                    said.append(SaidReasoning(step=step, text=chunk.reasoning))
+            if writer is not None and shows:
+                writer.add(images, f"step {step:4d}   reward {outcome.reward:g}   {said[-1].text}")
+            planned = executor.action(step)
+            assert planned is not None, "a chunk was added for this very step"
+            robot.act(planned.action)
+            outcome = robot.outcome()
+            best = max(best, outcome.reward)
+            settled = settled + 1 if outcome.success and outcome.held else 0
+            step += 1
+    return EpisodeOutcome(
+        seed=seed,
+        success=outcome.success,
+        held=outcome.held,
+        reward=best,
+        steps=step,
+        seconds=time.monotonic() - started,
+        mean_infer_ms=sum(infer_ms) / len(infer_ms),
+        reasoning=tuple(said),
+        video=None if video is None else video.name,
+    )

@@ -1,0 +1,208 @@
+"""Before a run: its data as one manifest, its split, its statistics, and the policy it starts from."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dexvla.episodes.manifest import build_manifest, find_set, load_manifest, save_manifest
+from dexvla.episodes.statistics import norm_stats
+from dexvla.errors import CheckpointError, UserError
+from dexvla.files import write_json
+from dexvla.model import DexVLA, load_policy
+from dexvla.model.checkpoint import load_expert_weights, new_policy
+from dexvla.spec import (
+    SCALEDP_SIZES,
+    CameraSpec,
+    DatasetManifest,
+    EpisodeEntry,
+    Fusion,
+    NormStats,
+    PolicySpec,
+    Precision,
+    TrainSpec,
+)
+from dexvla.train.runs import Run, resolve_checkpoint
+
+DEFAULT_CHUNK = 50
+DEFAULT_IMAGE = (240, 320)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunData:
+    """The data of a run. sources: per DataSource its training episodes; held_out: never trained on.
+
+    weights: one per source. stats: over the training episodes of all sources.
+    """
+
+    manifest: DatasetManifest
+    sources: tuple[tuple[EpisodeEntry, ...], ...]
+    weights: tuple[float, ...]
+    held_out: tuple[EpisodeEntry, ...]
+    stats: NormStats
+
+    @property
+    def train(self) -> tuple[EpisodeEntry, ...]:
+        return tuple(entry for source in self.sources for entry in source)
+
+
+def prepare_data(spec: TrainSpec, *, on_episode: Callable[[int, int], Any] | None = None) -> RunData:
+    """Read every episode of the run's sources once. Raises UserError for data that cannot be trained on together."""
+    sources, motions, manifests = [], {}, []
+    for source in spec.data:
+        manifest, motion = build_manifest(find_set(source.path), cameras=spec.cameras, on_episode=on_episode)
+        manifests.append(manifest)
+        sources.append(manifest.episodes)
+        motions |= {entry.path: pair for entry, pair in zip(manifest.episodes, motion, strict=True)}
+        _same_shape(manifest, manifests[0], source.path, spec.data[0].path)
+    _no_repeats(sources)
+    held = {entry.identity for episodes in sources for entry in held_out(episodes, spec.validation_fraction, spec.seed)}
+    training = tuple(tuple(entry for entry in episodes if entry.identity not in held) for episodes in sources)
+    empty = [source.path for source, episodes in zip(spec.data, training, strict=True) if not episodes]
+    if empty:
+        raise UserError(
+            f"{empty[0]}: no episode is left to train on after validation_fraction {spec.validation_fraction}"
+        )
+    whole = manifests[0].model_copy(
+        update={"name": spec.name, "episodes": tuple(entry for episodes in sources for entry in episodes)}
+    )
+    return RunData(
+        manifest=whole,
+        sources=training,
+        weights=tuple(source.weight for source in spec.data),
+        held_out=tuple(entry for entry in whole.episodes if entry.identity in held),
+        stats=norm_stats(motions[entry.path] for episodes in training for entry in episodes),
+    )
+
+
+def held_out(episodes: tuple[EpisodeEntry, ...], fraction: float, seed: int) -> list[EpisodeEntry]:
+    """The episodes kept from training: chosen by identity, so that adding episodes moves as few as possible."""
+    ranked = sorted(episodes, key=lambda entry: hashlib.sha256(f"{seed}:{entry.identity}".encode()).digest())
+    return ranked[: round(fraction * len(ranked))]
+
+
+def save_data(run: Run, data: RunData) -> None:
+    save_manifest(run.dataset_file, data.manifest)
+    split = {
+        "train": [[entry.identity for entry in episodes] for episodes in data.sources],
+        "held_out": [entry.identity for entry in data.held_out],
+        "weights": data.weights,
+        "norm_stats": data.stats.model_dump(mode="json"),
+    }
+    write_json(run.split_file, split)
+
+
+def load_data(run: Run) -> RunData:
+    """The data of a run as it was when the run began; files that are gone raise UserError."""
+    manifest = load_manifest(run.dataset_file)
+    gone = [entry.path for entry in manifest.episodes if not Path(entry.path).is_file()]
+    if gone:
+        raise UserError(f"{gone[0]}: an episode of this run is gone ({len(gone)} in all); put it back to resume")
+    split = json.loads(run.split_file.read_text(encoding="utf-8"))
+    by_identity = {entry.identity: entry for entry in manifest.episodes}
+    return RunData(
+        manifest=manifest,
+        sources=tuple(tuple(by_identity[identity] for identity in episodes) for episodes in split["train"]),
+        weights=tuple(split["weights"]),
+        held_out=tuple(by_identity[identity] for identity in split["held_out"]),
+        stats=NormStats.model_validate(split["norm_stats"]),
+    )
+
+
+def prepare_policy(spec: TrainSpec, data: RunData) -> tuple[DexVLA, dict[str, Any]]:
+    """The policy that the run starts from, float32 unless the precision is pure bf16, and what was loaded.
+
+    Stage 2: a base model with a fresh expert (or a pretrained one); stage 3: a checkpoint whose dimensions must fit.
+    """
+    dtype = torch.bfloat16 if spec.precision is Precision.BF16_PURE else torch.float32
+    first = data.manifest.episodes[0]
+    facts: dict[str, Any] = {
+        "fps": first.fps,
+        "robot": first.robot,
+        "render_profile": first.render_profile,
+        "llm_loss_weight": spec.llm_loss_weight,
+    }
+    if spec.stage == 2:
+        assert spec.expert is not None
+        height, width = spec.image_height or DEFAULT_IMAGE[0], spec.image_width or DEFAULT_IMAGE[1]
+        wanted = PolicySpec(
+            expert=SCALEDP_SIZES[spec.expert],
+            action_dim=data.manifest.action_dim,
+            state_dim=data.manifest.state_dim,
+            chunk_size=spec.chunk_size or DEFAULT_CHUNK,
+            fusion=spec.fusion or Fusion.FILM,
+            cameras=tuple(CameraSpec(name=name, height=height, width=width) for name in data.manifest.cameras),
+            recorded_cameras=first.cameras,
+            **facts,
+        )
+        policy = new_policy(
+            Path(spec.init_from), wanted, initialisation=spec.initialisation, seed=spec.seed, norm_stats=data.stats
+        )
+        report: dict[str, Any] = {"base": spec.init_from}
+        if spec.pretrained_expert is not None:
+            report["pretrained_expert"] = load_expert_weights(policy, resolve_checkpoint(spec.pretrained_expert))
+        return policy.to(dtype), report
+    path = resolve_checkpoint(spec.init_from)
+    policy = load_policy(path, dtype=dtype)
+    _fits(spec, data, policy.spec, path)
+    cameras = _cameras(spec, data, policy.spec)
+    recorded = {camera.name: camera for camera in first.cameras}
+    policy.spec = policy.spec.model_copy(
+        update={
+            **facts,
+            "cameras": cameras,
+            "recorded_cameras": tuple(recorded[camera.name] for camera in cameras),
+        }
+    )
+    policy.norm_stats = data.stats
+    return policy, {"checkpoint": str(path)}
+
+
+def _fits(spec: TrainSpec, data: RunData, trained: PolicySpec, path: Path) -> None:
+    pairs: list[tuple[str, Any, Any]] = [
+        ("action dimension of the data", data.manifest.action_dim, trained.action_dim),
+        ("state dimension of the data", data.manifest.state_dim, trained.state_dim),
+        ("chunk_size", spec.chunk_size or trained.chunk_size, trained.chunk_size),
+        ("fusion", spec.fusion or trained.fusion, trained.fusion),
+        ("expert", SCALEDP_SIZES[spec.expert] if spec.expert else trained.expert, trained.expert),
+    ]
+    for name, found, expected in pairs:
+        if found != expected:
+            raise CheckpointError(f"{path}: {name} is {found}, the checkpoint was trained with {expected}")
+
+
+def _cameras(spec: TrainSpec, data: RunData, trained: PolicySpec) -> tuple[CameraSpec, ...]:
+    """The checkpoint's order and sizes if the data has the same cameras and the spec names none; else the spec's."""
+    sizes = {camera.name: (camera.height, camera.width) for camera in trained.cameras}
+    same = spec.cameras is None and set(sizes) == set(data.manifest.cameras)
+    names = tuple(sizes) if same else data.manifest.cameras
+    if spec.image_height is not None and spec.image_width is not None:
+        sizes = dict.fromkeys(names, (spec.image_height, spec.image_width))
+    usual = next(iter(sizes.values()), DEFAULT_IMAGE)
+    return tuple(
+        CameraSpec(name=name, height=sizes.get(name, usual)[0], width=sizes.get(name, usual)[1]) for name in names
+    )
+
+
+def _same_shape(manifest: DatasetManifest, first: DatasetManifest, path: str, first_path: str) -> None:
+    pairs = [
+        ("action dimension", manifest.action_dim, first.action_dim),
+        ("state dimension", manifest.state_dim, first.state_dim),
+        ("cameras", ", ".join(manifest.cameras), ", ".join(first.cameras)),
+        ("render profile", manifest.episodes[0].render_profile, first.episodes[0].render_profile),
+    ]
+    for name, found, expected in pairs:
+        if found != expected:
+            raise UserError(f"{path}: {name} {found}, but {first_path} has {expected}; the data of a run must agree")
+
+
+def _no_repeats(sources: list[tuple[EpisodeEntry, ...]]) -> None:
+    seen: dict[str, str] = {}
+    for entry in (entry for episodes in sources for entry in episodes):
+        if entry.identity in seen:
+            raise UserError(f"{entry.path}: the same episode as {seen[entry.identity]}; list each episode once")
+        seen[entry.identity] = entry.path
