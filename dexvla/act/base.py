@@ -25,6 +25,9 @@ class PolicyMetadata(Spec):
     cameras: tuple[CameraSpec, ...] = Field(
         min_length=1, description="Cameras in the order of the prompt, with the size that pictures are resized to"
     )
+    recorded_cameras: tuple[CameraSpec, ...] = Field(
+        (), description="The same cameras with the size of the training pictures before they were resized"
+    )
     action_dim: int = Field(ge=1)
     state_dim: int = Field(ge=1)
     chunk_size: int = Field(ge=1, description="Actions in a chunk, steps")
