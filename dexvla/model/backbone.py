@@ -1,0 +1,129 @@
+"""Qwen2-VL, carried by transformers' own class, with the few calls a policy needs.
+
+Shapes: b samples, l tokens (padding included), h hidden width, v vocabulary, n patches of all pictures of the batch.
+Positions are worked out here for every forward pass and handed over; nothing is remembered between calls, so
+training after generation, several batches in flight and samples of different lengths do not disturb each other.
+"""
+
+from typing import Any
+
+from torch import Tensor
+from transformers import DynamicCache, Qwen2VLConfig
+from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VLForConditionalGeneration
+from transformers.utils import is_flash_attn_2_available
+
+
+class Backbone(Qwen2VLForConditionalGeneration):
+    """Qwen2-VL: the vision tower attends within each picture, the language model causally with 3-axis positions."""
+
+    def __init__(self, config: Qwen2VLConfig) -> None:
+        super().__init__(config)
+        self.tie()
+
+    @property
+    def hidden_size(self) -> int:
+        return int(self.config.text_config.hidden_size)
+
+    @property
+    def tied(self) -> bool:
+        return bool(self.config.tie_word_embeddings)
+
+    def tie(self) -> None:
+        """Make the output projection the embedding itself, where the configuration says so."""
+        if self.tied:
+            self.lm_head.weight = self.model.language_model.embed_tokens.weight
+
+    def use_fast_attention(self) -> str:
+        """Pick the attention kernel for where the weights are now and return its name.
+
+        flash_attention_2 when it is installed and the weights are on a GPU, torch's own kernels otherwise.
+        """
+        device = self.model.language_model.embed_tokens.weight.device
+        name = "flash_attention_2" if device.type == "cuda" and is_flash_attn_2_available() else "sdpa"
+        if self.config._attn_implementation != name:
+            self.set_attn_implementation(name)
+        return name
+
+    def checkpoint_gradients(self, enabled: bool) -> None:
+        """Recompute the blocks of both towers in the backward pass instead of keeping their activations."""
+        if enabled:
+            self.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        else:
+            self.gradient_checkpointing_disable()
+
+    def positions(
+        self, input_ids_bl: Tensor, attention_mask_bl: Tensor, image_grid_thw: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Rotary positions (3, b, l) of the tokens and the next free position (b,) of each sample.
+
+        Positions at padding are 0 and mean nothing. Worked out on the CPU: it is a loop over runs of tokens.
+        """
+        device = input_ids_bl.device
+        ids, mask = input_ids_bl.cpu(), attention_mask_bl.cpu().bool()
+        grid = None if image_grid_thw is None else image_grid_thw.cpu()
+        image_tokens = (ids == self.config.image_token_id) & mask
+        expected = 0 if grid is None else int(grid.prod(-1).sum()) // self.config.vision_config.spatial_merge_size**2
+        if int(image_tokens.sum()) != expected:
+            raise ValueError(
+                f"the text has {int(image_tokens.sum())} picture tokens, the pictures given make {expected}; "
+                "the texts and pictures of a batch do not belong together"
+            )
+        positions, _ = self.model.get_rope_index(
+            ids, mm_token_type_ids=image_tokens.int(), image_grid_thw=grid, attention_mask=mask
+        )
+        following = positions.amax(dim=(0, 2)) + 1
+        return positions.to(device), following.to(device)
+
+    def embed(self, input_ids_bl: Tensor, pixel_values: Tensor | None, image_grid_thw: Tensor | None) -> Tensor:
+        """Token embeddings (b, l, h) with the picture tokens replaced by what the vision tower made of the pictures."""
+        embeds_blh = self.model.language_model.embed_tokens(input_ids_bl)
+        if pixel_values is None or image_grid_thw is None:
+            return embeds_blh
+        visual = self.model.visual
+        vision_nh = visual(pixel_values.to(visual.dtype), grid_thw=image_grid_thw).pooler_output
+        where_bl1 = (input_ids_bl == self.config.image_token_id).unsqueeze(-1)
+        return embeds_blh.masked_scatter(where_bl1, vision_nh.to(embeds_blh.dtype))
+
+    def language(
+        self,
+        embeds_blh: Tensor,
+        attention_mask_bl: Tensor,
+        positions_3bl: Tensor,
+        *,
+        cache: DynamicCache | None = None,
+        keep_hidden_states: bool = False,
+    ) -> tuple[Tensor, tuple[Tensor, ...] | None]:
+        """Last hidden states (b, l, h) after the final norm; on request also embeddings and each block's output.
+
+        With a cache, the mask covers the cached tokens too and the cache grows by l.
+        """
+        output = self.model.language_model(
+            inputs_embeds=embeds_blh,
+            attention_mask=attention_mask_bl,
+            position_ids=positions_3bl,
+            past_key_values=cache,
+            use_cache=cache is not None,
+            output_hidden_states=keep_hidden_states,
+        )
+        return output.last_hidden_state, output.hidden_states if keep_hidden_states else None
+
+    def new_cache(self) -> DynamicCache:
+        return DynamicCache(config=self.config.text_config)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "Backbone":
+        """Like every module's, except that the rotary frequencies stay float32: in bfloat16 far tokens would blur."""
+        super()._apply(fn, recurse)
+        self.restore_rotary()
+        return self
+
+    def restore_rotary(self) -> None:
+        """Recompute the rotary frequencies (they are not stored) in float32 on the device where they are."""
+        visual, language = self.model.visual.rotary_pos_emb, self.model.language_model.rotary_emb
+        for module, formula in (
+            (visual, visual.compute_axial_rope_parameters),
+            (language, language.compute_default_rope_parameters),
+        ):
+            device = module.inv_freq.device
+            frequencies, _ = formula(module.config)
+            module.inv_freq = frequencies.to(device)
+            module.original_inv_freq = frequencies.to(device, copy=True)

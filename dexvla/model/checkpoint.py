@@ -1,0 +1,353 @@
+"""Policies on disk.
+
+A checkpoint is a directory: model.safetensors (or shards with an index), config.json, norm_stats.json, the processor's
+files, and manifest.json with the sha256 of each and whatever lineage the writer knows. It is written beside its final
+place and renamed, so it is there whole or not at all.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from accelerate import init_empty_weights
+from pydantic import ValidationError
+from torch import Tensor
+from transformers import Qwen2VLConfig
+
+import dexvla
+from dexvla.errors import CheckpointError
+from dexvla.files import atomic_directory, write_json
+from dexvla.model import upstream
+from dexvla.model.policy import DexVLA
+from dexvla.model.processing import Processor
+from dexvla.model.weights import (
+    check_fit,
+    drop_tied_copy,
+    expected_shapes,
+    materialise,
+    read_weights,
+    write_weights,
+)
+from dexvla.spec import Initialisation, NormStats, PolicySpec, Spec
+
+MODEL_TYPE = "dexvla"
+FORMAT_VERSION = 1
+BASE_TYPE = "qwen2_vl"
+
+_S = TypeVar("_S", bound=Spec)
+
+_CONFIG_FIELDS = {"model_type", "format_version", "policy", "backbone"}
+_NOT_STORED = ("architectures", "dtype", "torch_dtype", "transformers_version", "_name_or_path")
+
+
+@dataclass(frozen=True)
+class ExpertReport:
+    """What `load_expert_weights` took over."""
+
+    source: str
+    tensors: int
+    parameters: int
+
+
+def save_policy(
+    policy: DexVLA,
+    directory: str | Path,
+    *,
+    manifest: Mapping[str, Any],
+    state_dict: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write a checkpoint directory, which must not exist yet.
+
+    manifest: what the writer knows about origin (run, step, data, parent ...), kept beside the checksums.
+    state_dict: weights to write instead of the policy's own, such as their moving average or what a sharded
+    optimiser gathered; the names are those of `policy.state_dict()`.
+    """
+    tensors = dict(policy.state_dict() if state_dict is None else state_dict)
+    tied = policy.backbone.tied
+    if tied:
+        tensors.pop("backbone.lm_head.weight", None)
+    with init_empty_weights(include_buffers=False):
+        plain = DexVLA(policy.spec, policy.backbone.config)
+    check_fit({name: t.shape for name, t in tensors.items()}, expected_shapes(plain, tied=tied), str(directory))
+    config = {
+        "model_type": MODEL_TYPE,
+        "format_version": FORMAT_VERSION,
+        "policy": policy.spec.model_dump(mode="json"),
+        "backbone": _stored(policy.backbone.config.to_dict()),
+    }
+    with atomic_directory(directory) as temporary:
+        write_weights(tensors, temporary)
+        write_json(temporary / "config.json", config)
+        if policy.norm_stats is not None:
+            write_json(temporary / "norm_stats.json", policy.norm_stats.model_dump(mode="json"))
+        if policy.processor is not None:
+            policy.processor.save(temporary)
+        files = {
+            path.name: {"sha256": file_sha256(path), "bytes": path.stat().st_size}
+            for path in sorted(temporary.iterdir())
+        }
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        header = {"format_version": FORMAT_VERSION, "dexvla": dexvla.__version__, "created": created, "files": files}
+        write_json(temporary / "manifest.json", {**manifest, **header})
+
+
+def load_policy(
+    path: str | Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    verify: bool = False,
+) -> DexVLA:
+    """Read a checkpoint of ours, or of the reference (config.json with model_type qwen2_vla), in evaluation mode.
+
+    verify compares every file with the manifest's sha256; sizes are always compared. Raises CheckpointError.
+    """
+    directory = _directory(path)
+    config = _read_json(directory / "config.json")
+    where = str(directory / "config.json")
+    kind = config.get("model_type")
+    if kind == MODEL_TYPE:
+        _check_files(directory, verify=verify)
+        spec, backbone = _own_config(config, where)
+        tensors = read_weights(directory, dtype=dtype, device=device)
+        norm_stats = _norm_stats(directory / "norm_stats.json")
+        processor = Processor.from_pretrained(directory) if (directory / "tokenizer_config.json").is_file() else None
+    elif kind == upstream.MODEL_TYPE:
+        spec, backbone = upstream.read_config(config, where)
+        tensors = read_weights(directory, rename=upstream.from_upstream_name, dtype=dtype, device=device)
+        norm_stats = None
+        processor = _upstream_processor(directory)
+    elif kind == BASE_TYPE:
+        raise CheckpointError(
+            f"{directory}: a base model (model_type {kind!r}) where a checkpoint is expected; "
+            "start stage 2 from it to get a checkpoint"
+        )
+    else:
+        raise CheckpointError(f"{where}: model_type is {kind!r}, expected {MODEL_TYPE!r} or {upstream.MODEL_TYPE!r}")
+    if norm_stats is not None and (norm_stats.action_dim, norm_stats.state_dim) != (spec.action_dim, spec.state_dim):
+        raise CheckpointError(
+            f"{directory / 'norm_stats.json'}: for {norm_stats.action_dim} action and {norm_stats.state_dim} state "
+            f"values, config.json says {spec.action_dim} and {spec.state_dim}"
+        )
+    return build_policy(
+        spec, backbone, tensors, norm_stats=norm_stats, processor=processor, where=str(directory), device=device
+    )
+
+
+def build_policy(
+    spec: PolicySpec,
+    backbone: Qwen2VLConfig,
+    tensors: dict[str, Tensor],
+    *,
+    norm_stats: NormStats | None = None,
+    processor: Processor | None = None,
+    where: str = "weights",
+    device: torch.device | str = "cpu",
+) -> DexVLA:
+    """A policy around weights that are in memory already, under our names; they are taken over, not copied."""
+    if processor is not None:
+        _check_tokens(processor, backbone, where)
+    with init_empty_weights(include_buffers=False):
+        policy = DexVLA(spec, backbone, norm_stats=norm_stats, processor=processor)
+    kept = {name: tensor for name, tensor in tensors.items() if upstream.keep_for(spec.fusion, name)}
+    tied = policy.backbone.tied
+    if tied:
+        drop_tied_copy(kept, where)
+    check_fit({name: tensor.shape for name, tensor in kept.items()}, expected_shapes(policy, tied=tied), where)
+    policy.load_state_dict(kept, strict=False, assign=True)
+    policy.backbone.tie()
+    policy.to(device).requires_grad_(True)
+    policy.backbone.use_fast_attention()
+    return policy.eval()
+
+
+def new_policy(
+    base_dir: str | Path,
+    spec: PolicySpec,
+    *,
+    initialisation: Initialisation = Initialisation.ZERO,
+    seed: int = 0,
+    norm_stats: NormStats | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> DexVLA:
+    """A fresh expert and fusion on a plain Qwen2-VL model. Raises CheckpointError if `base_dir` is not one."""
+    directory = _directory(base_dir)
+    config = _read_json(directory / "config.json")
+    where = str(directory / "config.json")
+    kind = config.get("model_type")
+    if kind in (MODEL_TYPE, upstream.MODEL_TYPE):
+        raise CheckpointError(
+            f"{directory}: a checkpoint (model_type {kind!r}) where a base model is expected; "
+            "stage 2 starts from plain Qwen2-VL weights, stage 3 from a checkpoint"
+        )
+    if kind != BASE_TYPE:
+        raise CheckpointError(f"{where}: model_type is {kind!r}, expected {BASE_TYPE!r}")
+    backbone = upstream.backbone_config(config, where)
+    processor = Processor.from_pretrained(directory)
+    tensors = read_weights(directory, rename=upstream.from_base_name, dtype=dtype, device=device)
+    with init_empty_weights(include_buffers=False):
+        fresh = DexVLA(spec, backbone)
+    for part in (fresh.fusion, fresh.expert):
+        materialise(part)
+    fresh.initialise(initialisation, torch.Generator().manual_seed(seed))
+    for name, tensor in fresh.state_dict().items():
+        if not name.startswith("backbone."):
+            tensors[name] = tensor.to(device, dtype)
+    return build_policy(
+        spec, backbone, tensors, norm_stats=norm_stats, processor=processor, where=str(directory), device=device
+    )
+
+
+def load_expert_weights(policy: DexVLA, path: str | Path) -> ExpertReport:
+    """Take the expert's weights over from another checkpoint; backbone and fusion stay. Sizes must be the same."""
+    directory = _directory(path)
+    kind = _read_json(directory / "config.json").get("model_type")
+    if kind == BASE_TYPE:
+        raise CheckpointError(f"{directory}: a base model has no expert; name a checkpoint")
+    if kind not in (MODEL_TYPE, upstream.MODEL_TYPE):
+        raise CheckpointError(f"{directory / 'config.json'}: model_type is {kind!r}, expected {MODEL_TYPE!r}")
+
+    def rename(name: str) -> str | None:
+        ours = name if kind == MODEL_TYPE else upstream.from_upstream_name(name)
+        return ours if ours is not None and ours.startswith("expert.") else None
+
+    found = read_weights(directory, rename=rename)
+    expected = {name: t for name, t in policy.state_dict().items() if name.startswith("expert.")}
+    check_fit({n: t.shape for n, t in found.items()}, {n: t.shape for n, t in expected.items()}, str(directory))
+    with torch.no_grad():
+        for name, tensor in expected.items():
+            tensor.copy_(found[name])
+    return ExpertReport(str(directory), len(found), sum(tensor.numel() for tensor in found.values()))
+
+
+def read_manifest(path: str | Path) -> dict[str, Any]:
+    """The manifest of one of our checkpoints."""
+    return _read_json(_directory(path) / "manifest.json")
+
+
+def read_spec(path: str | Path) -> PolicySpec:
+    """The policy spec of a checkpoint, without its weights."""
+    directory = _directory(path)
+    config = _read_json(directory / "config.json")
+    reader = upstream.read_config if config.get("model_type") == upstream.MODEL_TYPE else _own_config
+    return reader(config, str(directory / "config.json"))[0]
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def report_fields(report: ExpertReport) -> dict[str, Any]:
+    """The report as a manifest keeps it."""
+    return asdict(report)
+
+
+def parameter_count(policy: DexVLA) -> int:
+    """Number of parameters, a tied output projection counted once."""
+    return sum(math.prod(parameter.shape) for parameter in policy.parameters())
+
+
+def _directory(path: str | Path) -> Path:
+    directory = Path(path)
+    if not directory.exists():
+        raise CheckpointError(f"{directory}: no such directory")
+    if not directory.is_dir():
+        raise CheckpointError(f"{directory}: a file; expected the directory that holds config.json")
+    return directory
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: missing") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path}: not readable as JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path}: found a JSON {type(value).__name__}, expected an object")
+    return value
+
+
+def _own_config(config: dict[str, Any], where: str) -> tuple[PolicySpec, Qwen2VLConfig]:
+    kind, version = config.get("model_type"), config.get("format_version")
+    if kind != MODEL_TYPE:
+        raise CheckpointError(f"{where}: model_type is {kind!r}, expected {MODEL_TYPE!r}")
+    if version != FORMAT_VERSION:
+        raise CheckpointError(f"{where}: format_version is {version!r}, this version reads {FORMAT_VERSION}")
+    unknown = sorted(set(config) - _CONFIG_FIELDS)
+    missing = sorted(_CONFIG_FIELDS - set(config))
+    if unknown or missing:
+        raise CheckpointError(f"{where}: unknown fields {unknown}, missing fields {missing}")
+    spec = _validated(PolicySpec, config["policy"], f"{where}: policy")
+    if not isinstance(config["backbone"], dict):
+        raise CheckpointError(f"{where}: backbone is {config['backbone']!r}, expected Qwen2-VL settings")
+    return spec, upstream.backbone_config(config["backbone"], where)
+
+
+def _norm_stats(path: Path) -> NormStats | None:
+    return _validated(NormStats, _read_json(path), str(path)) if path.is_file() else None
+
+
+def _validated(kind: type[_S], value: Any, where: str) -> _S:
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise CheckpointError(f"{where}: {field}: {first['msg']}, found {first['input']!r}") from error
+
+
+def _check_files(directory: Path, *, verify: bool) -> None:
+    """Compare the files with the manifest, where there is one."""
+    path = directory / "manifest.json"
+    if not path.is_file():
+        if verify:
+            raise CheckpointError(f"{path}: missing; without it nothing can be verified")
+        return
+    files = _read_json(path).get("files")
+    if not isinstance(files, dict):
+        raise CheckpointError(f"{path}: files is {files!r}, expected names with sha256 and bytes")
+    for name, entry in files.items():
+        file = directory / name
+        if not file.is_file():
+            raise CheckpointError(f"{file}: missing; the manifest lists it")
+        if file.stat().st_size != entry["bytes"]:
+            raise CheckpointError(
+                f"{file}: {file.stat().st_size} bytes, the manifest says {entry['bytes']}: truncated or changed"
+            )
+        if verify and file_sha256(file) != entry["sha256"]:
+            raise CheckpointError(f"{file}: sha256 is not that of the manifest: the file was changed or damaged")
+
+
+def _upstream_processor(directory: Path) -> Processor | None:
+    """The reference's checkpoints come with or without processor files, here or in a folder of their own."""
+    for place in (directory, directory / "processor"):
+        if (place / "preprocessor_config.json").is_file() and (place / "tokenizer_config.json").is_file():
+            return Processor.from_pretrained(place)
+    return None
+
+
+def _check_tokens(processor: Processor, config: Qwen2VLConfig, where: str) -> None:
+    if processor.image_id != config.image_token_id:
+        raise CheckpointError(
+            f"{where}: the tokenizer's picture token is {processor.image_id}, config.json has image_token_id "
+            f"{config.image_token_id}; tokenizer and weights do not belong together"
+        )
+    if len(processor.tokenizer) > config.text_config.vocab_size:
+        raise CheckpointError(
+            f"{where}: the tokenizer has {len(processor.tokenizer)} tokens, config.json has vocab_size "
+            f"{config.text_config.vocab_size}"
+        )
+
+
+def _stored(config: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in config.items() if key not in _NOT_STORED}
+    return {key: _stored(value) if isinstance(value, dict) else value for key, value in kept.items()}

@@ -1,0 +1,230 @@
+"""From pictures and words to the tensors a policy takes.
+
+Shapes: l tokens of a sample, n patches of its pictures, p = 1176 values of a patch (3 channels, 2 frames, 14 x 14).
+A picture goes through the same chain as in DexVLA's training: bilinear resize to the camera's size, bicubic resize to
+multiples of 28, CLIP normalisation, patches in the order of Qwen2-VL.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+from dexvla.episodes.images import resize_bilinear
+from dexvla.errors import CheckpointError, UserError
+
+IGNORE = -100  # label of a token that is not trained on
+ACTION_MARK = "Next action:"  # DexVLA's word between reasoning and action
+END_TOKEN = "<|im_end|>"
+IMAGE_TOKEN = "<|image_pad|>"
+VISION_TOKENS = ("<|vision_start|>", "<|vision_end|>", IMAGE_TOKEN)
+
+# Qwen2-VL's conversation format, cut down to what a policy says: pictures, words, roles.
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if loop.first and message['role'] != 'system' %}"
+    "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+    "{% endif %}"
+    "<|im_start|>{{ message['role'] }}\n"
+    "{% if message['content'] is string %}{{ message['content'] }}"
+    "{% else %}{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
+    "{% elif part['type'] == 'text' %}{{ part['text'] }}{% endif %}"
+    "{% endfor %}{% endif %}<|im_end|>\n"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+class Processor:
+    """Tokenizer, conversation format and picture settings of a policy."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, image_processor: Qwen2VLImageProcessorPil) -> None:
+        self.tokenizer = tokenizer
+        self.image_processor = image_processor
+        self.end_id, self.image_id = (_token_id(tokenizer, token) for token in (END_TOKEN, IMAGE_TOKEN))
+        self.pad_id = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.end_id)
+        self._special = tuple(token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
+        mean, std = np.float32(image_processor.image_mean), np.float32(image_processor.image_std)
+        self._mean, self._std = mean[:, None, None], std[:, None, None]
+
+    @classmethod
+    def from_pretrained(cls, directory: str | Path) -> "Processor":
+        """Read a processor from a base model or checkpoint directory. Raises CheckpointError naming what is missing."""
+        directory = Path(directory)
+        if not directory.is_dir():
+            raise CheckpointError(f"{directory}: no such directory")
+        settings = directory / "preprocessor_config.json"
+        if not settings.is_file():
+            raise CheckpointError(
+                f"{settings}: missing; it holds the picture settings and lies beside the model's weights"
+            )
+        if not (directory / "tokenizer.json").is_file() and not (directory / "vocab.json").is_file():
+            raise CheckpointError(
+                f"{directory}: neither tokenizer.json nor vocab.json is there; the tokenizer is missing"
+            )
+        try:
+            tokenizer = Qwen2Tokenizer.from_pretrained(directory, local_files_only=True)
+            image_processor = Qwen2VLImageProcessorPil.from_pretrained(directory, local_files_only=True)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"{directory}: unreadable tokenizer or picture settings: {_one_line(error)}"
+            ) from error
+        missing = [token for token in (END_TOKEN, *VISION_TOKENS) if _lookup(tokenizer, token) is None]
+        if missing:
+            raise CheckpointError(
+                f"{directory}: the tokenizer has no {', '.join(missing)}; expected that of a Qwen2-VL model"
+            )
+        if tokenizer.chat_template is None:
+            legacy = directory / "chat_template.json"
+            found = json.loads(legacy.read_text(encoding="utf-8")) if legacy.is_file() else {}
+            tokenizer.chat_template = found.get("chat_template", CHAT_TEMPLATE)
+        return cls(tokenizer, image_processor)
+
+    def save(self, directory: str | Path) -> None:
+        """Write tokenizer, conversation format and picture settings as files that transformers reads too."""
+        self.tokenizer.save_pretrained(directory)
+        self.image_processor.save_pretrained(directory)
+
+    def patches(
+        self, image: NDArray[np.uint8], size: tuple[int, int]
+    ) -> tuple[NDArray[np.float32], tuple[int, int, int]]:
+        """(H, W, 3) uint8 RGB, shown at `size` (height, width) -> (n, p) float32 patches and their grid (1, h, w)."""
+        settings = self.image_processor
+        patch, merge, frames = settings.patch_size, settings.merge_size, settings.temporal_patch_size
+        shown = resize_bilinear(image, *size)
+        height, width = fitted_size(
+            *shown.shape[:2], patch * merge, settings.size.shortest_edge, settings.size.longest_edge
+        )
+        if shown.shape[:2] != (height, width):
+            shown = np.asarray(Image.fromarray(shown).resize((width, height), Image.Resampling.BICUBIC))
+        rows, columns = height // patch, width // patch
+        blocks = shown.reshape(rows // merge, merge, patch, columns // merge, merge, patch, 3)
+        blocks = np.ascontiguousarray(blocks.transpose(0, 3, 1, 4, 6, 2, 5)).reshape(rows * columns, 3, patch, patch)
+        values = blocks.astype(np.float32) * np.float32(settings.rescale_factor)
+        values = (values - self._mean) / self._std
+        twice = np.broadcast_to(values[:, :, None], (rows * columns, 3, frames, patch, patch))
+        return twice.reshape(rows * columns, -1), (1, rows, columns)
+
+    def prompt_ids(self, image_tokens: Sequence[int], instruction: str) -> list[int]:
+        """Token ids of one user turn: the pictures (their token counts are given), then the instruction as it is."""
+        self._refuse_special(instruction, "instruction")
+        content = [*({"type": "image"} for _ in image_tokens), {"type": "text", "text": instruction}]
+        messages = [{"role": "user", "content": content}]
+        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        counts = iter(image_tokens)
+        ids: list[int] = []
+        for token in self.tokenizer(text, add_special_tokens=False)["input_ids"]:
+            ids.extend([token] * next(counts) if token == self.image_id else [token])
+        return ids
+
+    def answer_ids(self, answer: str) -> list[int]:
+        """Token ids of an answer, tokenised on its own as in training."""
+        self._refuse_special(answer.removesuffix(END_TOKEN), "reasoning")
+        return list(self.tokenizer(answer, add_special_tokens=False)["input_ids"])
+
+    def reasoning_text(self, ids: Sequence[int]) -> str:
+        """What the policy said, without special tokens and without the mark that announces the action."""
+        return self.tokenizer.decode(ids, skip_special_tokens=True).strip().removesuffix(ACTION_MARK).strip()
+
+    def _refuse_special(self, text: str, what: str) -> None:
+        for token in self._special:
+            if token in text:
+                raise UserError(f"{what} contains {token!r}, which the model reads as a control token: {text!r}")
+
+
+def answer_text(reasoning: str | None) -> str:
+    """The text that a sample teaches: reasoning and mark, or the end token alone where there is no reasoning."""
+    return f"{reasoning}{ACTION_MARK}{END_TOKEN}" if reasoning else END_TOKEN
+
+
+def build_inputs(
+    processor: Processor,
+    *,
+    images: Sequence[NDArray[np.uint8]],
+    image_sizes: Sequence[tuple[int, int]],
+    instruction: str,
+    answer: str | None = None,
+) -> dict[str, Tensor]:
+    """Tensors of one sample.
+
+    images: (H, W, 3) uint8 RGB, one a camera, in the policy's order; image_sizes: (height, width) at which the policy
+    sees each. answer: see `answer_text`; None makes the prompt of an inference, without labels.
+    Returns input_ids (l,), pixel_values (n, p), image_grid_thw (cameras, 3) and, with an answer, labels (l,).
+    """
+    if len(images) != len(image_sizes):
+        raise UserError(f"{len(images)} pictures were given for {len(image_sizes)} cameras")
+    prepared = [processor.patches(image, size) for image, size in zip(images, image_sizes, strict=True)]
+    merged = processor.image_processor.merge_size**2
+    ids = processor.prompt_ids([len(patches) // merged for patches, _ in prepared], instruction)
+    inputs: dict[str, Tensor] = {}
+    if prepared:
+        inputs["pixel_values"] = torch.from_numpy(np.concatenate([patches for patches, _ in prepared]))
+        inputs["image_grid_thw"] = torch.tensor([grid for _, grid in prepared])
+    if answer is not None:
+        answer_ids = processor.answer_ids(answer)
+        inputs["labels"] = torch.tensor([IGNORE] * len(ids) + answer_ids)
+        ids = ids + answer_ids
+    inputs["input_ids"] = torch.tensor(ids)
+    return inputs
+
+
+def collate(samples: Sequence[Mapping[str, Any]], processor: Processor) -> dict[str, Tensor]:
+    """A batch of samples: texts padded on the left, pictures one after the other, everything else stacked."""
+    longest = max(len(sample["input_ids"]) for sample in samples)
+    batch: dict[str, Tensor] = {}
+    for key in samples[0]:
+        values = [torch.as_tensor(sample[key]) for sample in samples]
+        if key in ("input_ids", "labels"):
+            fill = processor.pad_id if key == "input_ids" else IGNORE
+            batch[key] = torch.stack([_pad_left(value, longest, fill) for value in values])
+        elif key in ("pixel_values", "image_grid_thw"):
+            batch[key] = torch.cat(values)
+        else:
+            batch[key] = torch.stack(values)
+    lengths = torch.tensor([len(sample["input_ids"]) for sample in samples])
+    batch["attention_mask"] = torch.arange(longest)[None] >= longest - lengths[:, None]
+    return batch
+
+
+def fitted_size(height: int, width: int, factor: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
+    """Nearest multiples of `factor`, shrunk or grown with the aspect ratio kept until the area is within bounds."""
+    if max(height, width) > 200 * min(height, width):
+        raise UserError(f"a picture of {height} x {width} pixels is too narrow: the sides may differ 200-fold at most")
+    fitted = round(height / factor) * factor, round(width / factor) * factor
+    if fitted[0] * fitted[1] > max_pixels:
+        shrink = math.sqrt(height * width / max_pixels)
+        fitted = tuple(max(factor, math.floor(side / shrink / factor) * factor) for side in (height, width))
+    elif fitted[0] * fitted[1] < min_pixels:
+        grow = math.sqrt(min_pixels / (height * width))
+        fitted = tuple(math.ceil(side * grow / factor) * factor for side in (height, width))
+    return fitted[0], fitted[1]
+
+
+def _pad_left(ids: Tensor, length: int, fill: int) -> Tensor:
+    return torch.cat([ids.new_full((length - len(ids),), fill), ids])
+
+
+def _token_id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
+    index = _lookup(tokenizer, token)
+    if index is None:
+        raise CheckpointError(f"the tokenizer has no {token}; expected that of a Qwen2-VL model")
+    return index
+
+
+def _lookup(tokenizer: PreTrainedTokenizerBase, token: str) -> int | None:
+    return tokenizer.get_vocab().get(token)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

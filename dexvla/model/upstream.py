@@ -1,0 +1,115 @@
+"""The reference implementation's names and settings, in terms of ours.
+
+Facts about its checkpoint layout are in docs/decisions/model.md. Only names and configuration are translated here;
+the tensors themselves are the same.
+"""
+
+from typing import Any
+
+from transformers import Qwen2VLConfig
+
+from dexvla.errors import CheckpointError
+from dexvla.spec import SCALEDP_SIZES, DiffusionSpec, Fusion, PolicySpec, ScaleDPSpec
+
+MODEL_TYPE = "qwen2_vla"
+
+# Upstream prefix -> ours. The first that fits counts.
+_PREFIXES = (
+    ("visual.", "backbone.model.visual."),
+    ("model.", "backbone.model.language_model."),
+    ("lm_head.", "backbone.lm_head."),
+    ("policy_head.norm_after_pool.", "fusion.norm."),
+    ("policy_head.", "expert."),
+    ("input_action_proj.mlps.", "fusion.prompt_proj."),
+    ("reasoning_action_proj.mlps.", "fusion.reasoning_proj."),
+    ("reasoning_film.scale_fc.", "fusion.film_scale."),
+    ("reasoning_film.shift_fc.", "fusion.film_shift."),
+)
+# transformers 5 writes the backbone so; only base models come with these.
+_BASE_PREFIXES = (
+    ("model.visual.", "backbone.model.visual."),
+    ("model.language_model.", "backbone.model.language_model."),
+    *_PREFIXES[:3],
+)
+
+_SIZES = {"ScaleDP_H": SCALEDP_SIZES["scaledp-h"], "ScaleDP_L": SCALEDP_SIZES["scaledp-l"]}
+_FILM_ONLY = ("fusion.prompt_proj.", "fusion.reasoning_proj.", "fusion.film_")
+
+
+def from_upstream_name(name: str) -> str | None:
+    """Our name of a tensor that the reference saved, or None if we know no such tensor."""
+    return _translate(name, _PREFIXES)
+
+
+def to_upstream_name(name: str) -> str:
+    """The reference's name of one of our tensors."""
+    translated = _translate(name, tuple((ours, theirs) for theirs, ours in _PREFIXES))
+    if translated is None:
+        raise ValueError(f"{name} has no counterpart upstream")
+    return translated
+
+
+def from_base_name(name: str) -> str | None:
+    """Our name of a tensor of a plain Qwen2-VL model, in the spelling of transformers 4 or 5."""
+    return _translate(name, _BASE_PREFIXES)
+
+
+def keep_for(fusion: Fusion, name: str) -> bool:
+    """False for tensors that upstream saves but never uses: a TinyVLA head's input projection."""
+    return fusion is Fusion.FILM or not name.startswith(_FILM_ONLY)
+
+
+def read_config(config: dict[str, Any], where: str) -> tuple[PolicySpec, Qwen2VLConfig]:
+    """Policy and backbone settings from the reference's config.json. Raises CheckpointError naming the field."""
+    head = config.get("policy_head_config")
+    if not isinstance(head, dict):
+        raise CheckpointError(f"{where}: policy_head_config is {head!r}, expected the settings of the action head")
+    kind = config.get("policy_head_type", head.get("model_type"))
+    if kind != "scale_dp_policy":
+        raise CheckpointError(f"{where}: policy_head_type is {kind!r}; only 'scale_dp_policy' can be loaded")
+    tiny = bool(head.get("is_tinyvla", False))
+    if not tiny and not config.get("using_film", False):
+        raise CheckpointError(f"{where}: using_film is false and is_tinyvla is not true; such a model gives no actions")
+    try:
+        expert = _SIZES.get(config.get("policy_head_size", "")) or ScaleDPSpec(
+            depth=head["depth"], width=head["n_emb"], heads=head["num_heads"], mlp_ratio=head.get("mlp_ratio", 4.0)
+        )
+        spec = PolicySpec(
+            expert=expert,
+            action_dim=head["input_dim"],
+            state_dim=head["state_dim"],
+            chunk_size=head["prediction_horizon"],
+            fusion=Fusion.TINYVLA if tiny else Fusion.FILM,
+            diffusion=DiffusionSpec(
+                train_steps=head["num_train_timesteps"], inference_steps=head["num_inference_timesteps"]
+            ),
+            llm_loss_weight=config.get("llm_loss_weight", 1.0),
+        )
+    except KeyError as error:
+        raise CheckpointError(f"{where}: policy_head_config has no {error}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{where}: policy_head_config: {' '.join(str(error).split())}") from error
+    return spec, backbone_config(config, where)
+
+
+def backbone_config(config: dict[str, Any], where: str) -> Qwen2VLConfig:
+    """Qwen2-VL settings from a config.json in the reference's, transformers 4's or transformers 5's spelling."""
+    skip = ("policy_head", "architectures", "torch_dtype", "dtype", "transformers_version", "_name_or_path")
+    mine = ("using_film", "llm_loss_weight", "concat")
+    settings = {k: v for k, v in config.items() if not k.startswith(skip) and k not in mine}
+    vision = settings.get("vision_config")
+    if not isinstance(vision, dict):
+        raise CheckpointError(f"{where}: vision_config is {vision!r}, expected the settings of the vision tower")
+    settings["model_type"] = "qwen2_vl"
+    settings["vision_config"] = {**vision, "model_type": "qwen2_vl_vision"}
+    try:
+        return Qwen2VLConfig.from_dict(settings)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"{where}: not a Qwen2-VL configuration: {' '.join(str(error).split())}") from error
+
+
+def _translate(name: str, prefixes: tuple[tuple[str, str], ...]) -> str | None:
+    for old, new in prefixes:
+        if name.startswith(old):
+            return new + name[len(old) :]
+    return None
