@@ -148,19 +148,18 @@ def parse_observation(message: Any, metadata: PolicyMetadata, *, default_prompt:
         raise ProtocolError(f"observation is a {type(message).__name__}, expected a map with images, state and prompt")
     rest = dict(message)
     images = _images(rest)
-    if "state" not in rest:
-        raise ProtocolError(f"observation has no state; found: {_names(message)}")
-    state = rest.pop("state")
-    prompt = rest.pop("prompt", None)
-    if prompt is None:
-        prompt = default_prompt
-    if prompt is None:
-        raise ProtocolError("observation has no prompt, and the server was started without a default prompt")
+    state, prompt = rest.pop("state", None), rest.pop("prompt", None)
     reasoning, seed = rest.pop("reasoning", None), rest.pop("seed", None)
     if rest:
         raise ProtocolError(
             f"observation has unknown entries: {_names(rest)}; expected images, state, prompt, reasoning, seed"
         )
+    if state is None:
+        raise ProtocolError(f"observation has no state; found: {_names(message)}")
+    if prompt is None:
+        prompt = default_prompt
+    if prompt is None:
+        raise ProtocolError("observation has no prompt, and the server was started without a default prompt")
     if isinstance(prompt, np.str_ | np.ndarray) and np.ndim(prompt) == 0:
         prompt = prompt.item()
     observation = PolicyInput(images=images, state=state, instruction=prompt, reasoning=reasoning)

@@ -6,6 +6,7 @@ after another, so health checks and pings are answered meanwhile.
 
 import asyncio
 import concurrent.futures
+import contextlib
 import hmac
 import logging
 import queue
@@ -121,7 +122,8 @@ class PolicyServer:
     def stop(self) -> None:
         """Ask `run` to end: clients are told (close code 1001), a running inference is waited for."""
         if self._loop is not None and self._stop is not None:
-            self._loop.call_soon_threadsafe(self._stop.set)
+            with contextlib.suppress(RuntimeError):  # the loop has ended already
+                self._loop.call_soon_threadsafe(self._stop.set)
 
     async def run(self) -> None:
         """Listen, load, warm up, serve. Raises what loading raised, and UserError if the address cannot be used."""
