@@ -7,6 +7,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from dexvla.errors import UserError
 from dexvla.spec.training import TrainSpec
 
 _PAPER: dict[str, Any] = {
@@ -58,13 +59,13 @@ PRESETS: dict[str, dict[int, dict[str, Any]]] = {
 def with_preset(fields: Mapping[str, Any]) -> TrainSpec:
     """`fields` (as read from YAML or a form) over the preset they name. Nested tables are merged field by field.
 
-    Raises ValueError for an unknown preset and pydantic.ValidationError for bad fields.
+    Raises UserError for an unknown preset and pydantic.ValidationError for bad fields.
     """
     name, stage = fields.get("preset"), fields.get("stage")
     if name is None:
         return TrainSpec.model_validate(dict(fields))
     if name not in PRESETS:
-        raise ValueError(f"preset: unknown preset {name!r}; known: {', '.join(PRESETS)}")
+        raise UserError(f"preset: unknown preset {name!r}; known: {', '.join(PRESETS)}")
     defaults = PRESETS[name].get(stage, {}) if isinstance(stage, int) else {}
     return TrainSpec.model_validate(_merge(defaults, fields))
 

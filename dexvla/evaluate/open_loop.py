@@ -1,0 +1,180 @@
+"""Open loop: what the policy would have done at recorded steps, against what was done there."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dexvla.act.base import Policy, PolicyInput
+from dexvla.episodes.chunks import action_source
+from dexvla.episodes.manifest import per_step
+from dexvla.episodes.reader import Episode, open_episode
+from dexvla.errors import EpisodeError, UserError
+from dexvla.files import atomic_file
+from dexvla.spec import DatasetManifest, EpisodeEntry, NormStats, OpenLoopEpisode, OpenLoopReport
+
+HORIZONS = (1, 10, 50)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One prediction. predicted and recorded: (n, A), the part of the chunk that the episode still covers."""
+
+    step: int
+    predicted: NDArray[np.float32]
+    recorded: NDArray[np.float32]
+    said: str
+    label: str | None
+
+
+def evaluate_open_loop(
+    *,
+    policy: Policy,
+    stats: NormStats,
+    data: DatasetManifest,
+    stride: int = 16,
+    seed: int = 0,
+    trained: frozenset[str] | None = None,
+    plots: Path | None = None,
+    on_episode: Callable[[OpenLoopEpisode], Any] = lambda episode: None,
+) -> OpenLoopReport:
+    """Ask the policy at every `stride`-th step of every episode of `data` and compare.
+
+    stats: of the checkpoint, whose action range the relative errors count against. trained: identities of the
+    checkpoint's training episodes, None if unknown. plots: folder for one picture an episode.
+    Raises EpisodeError where an episode does not fit the checkpoint.
+    """
+    meta = policy.metadata
+    expected = (meta.action_dim, meta.state_dim)
+    if (data.action_dim, data.state_dim) != expected:
+        raise EpisodeError(
+            f"{data.episodes[0].path}: {data.action_dim} action and {data.state_dim} state dimensions; "
+            f"the checkpoint was trained with {expected[0]} and {expected[1]}"
+        )
+    span = np.asarray(stats.action_max) - np.asarray(stats.action_min)
+    episodes: list[OpenLoopEpisode] = []
+    everything: list[Comparison] = []
+    for entry in data.episodes:
+        with open_episode(entry.path) as episode:
+            policy.reset(seed)
+            compared = _compare(policy, episode, entry, stride)
+        plot = None if plots is None else f"{Path(entry.path).stem}_{entry.identity[:8]}.png"
+        if plots is not None and plot is not None:
+            draw(plots / plot, compared, entry, _names(meta.action_dim))
+        everything += compared
+        episodes.append(
+            OpenLoopEpisode(
+                path=entry.path,
+                identity=entry.identity,
+                held_out=None if trained is None else entry.identity not in trained,
+                steps_compared=len(compared),
+                error=tuple(_mean_error(compared).tolist()),
+                reasoning_match=_match(compared),
+                plot=plot,
+            )
+        )
+        on_episode(episodes[-1])
+    error = _mean_error(everything)
+    return OpenLoopReport(
+        checkpoint=meta.checkpoint,
+        checkpoint_sha256=meta.checkpoint_sha256,
+        action_names=_names(meta.action_dim),
+        predictions=len(everything),
+        error=tuple(error.tolist()),
+        error_of_range=tuple((error / span).tolist()),
+        error_at=_error_at(everything, span),
+        reasoning_match=_match(everything),
+        episodes=tuple(episodes),
+    )
+
+
+def _compare(policy: Policy, episode: Episode, entry: EpisodeEntry, stride: int) -> list[Comparison]:
+    names = [camera.name for camera in policy.metadata.cameras]
+    missing = [name for name in names if name not in episode.cameras]
+    if missing:
+        raise EpisodeError(
+            f"{episode.path}: no camera {', '.join(missing)}, which the checkpoint was trained with; "
+            f"it has {', '.join(episode.cameras)}"
+        )
+    labels = per_step(entry.substeps)
+    compared = []
+    for step in range(0, entry.steps, stride):
+        images = {name: episode.frame(name, step) for name in names}
+        chunk = policy.infer(PolicyInput(images=images, state=episode.qpos[step], instruction=entry.instruction))
+        recorded = action_source(episode.action[: entry.steps], step, sim=entry.sim)[: len(chunk.actions)]
+        compared.append(
+            Comparison(
+                step=step,
+                predicted=chunk.actions[: len(recorded)],
+                recorded=recorded,
+                said=chunk.reasoning,
+                label=labels[step] if labels else None,
+            )
+        )
+    return compared
+
+
+def _mean_error(compared: Sequence[Comparison]) -> NDArray[np.float64]:
+    """(A,) mean absolute error over all steps of all chunks."""
+    return np.concatenate([np.abs(item.predicted - item.recorded) for item in compared]).mean(axis=0, dtype=np.float64)
+
+
+def _error_at(compared: Sequence[Comparison], span: NDArray[np.float64]) -> dict[int, float]:
+    result = {}
+    for horizon in HORIZONS:
+        long = [item for item in compared if len(item.recorded) >= horizon]
+        if long:
+            errors = [np.abs(item.predicted[horizon - 1] - item.recorded[horizon - 1]) / span for item in long]
+            result[horizon] = float(np.mean(errors))
+    return result
+
+
+def _match(compared: Sequence[Comparison]) -> float | None:
+    labelled = [item for item in compared if item.label]
+    return (
+        sum(item.said.strip() == (item.label or "").strip() for item in labelled) / len(labelled) if labelled else None
+    )
+
+
+def _names(dimensions: int) -> tuple[str, ...]:
+    return tuple(f"action {number}" for number in range(dimensions))
+
+
+def draw(path: Path, compared: Sequence[Comparison], entry: EpisodeEntry, names: Sequence[str]) -> None:
+    """One panel a dimension: the recorded actions, and each predicted chunk from the step where it was asked for."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UserError("plots need matplotlib: pip install 'dexvla-studio[train]', or leave plots out") from error
+    columns = 2 if len(names) > 1 else 1
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(13, 1.7 * rows + 0.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True).T.ravel()
+    for dimension, (axis, name) in enumerate(zip(axes, names, strict=False)):
+        for number, item in enumerate(compared):
+            steps = np.arange(item.step, item.step + len(item.recorded))
+            axis.plot(
+                steps,
+                item.recorded[:, dimension],
+                color="0.25",
+                linewidth=1.2,
+                label="recorded" if not number else None,
+            )
+            axis.plot(
+                steps, item.predicted[:, dimension], color="tab:orange", linewidth=0.9, alpha=0.8,
+                label="predicted" if not number else None,
+            )  # fmt: skip
+        axis.set_title(name, fontsize=8, loc="left")
+        axis.tick_params(labelsize=7)
+        axis.grid(alpha=0.25)
+    for axis in axes[len(names) :]:
+        axis.set_visible(False)
+    axes[0].legend(fontsize=7, loc="upper right")
+    figure.suptitle(f"{Path(entry.path).name}: {entry.instruction}", fontsize=10)
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)

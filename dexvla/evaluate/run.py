@@ -1,0 +1,103 @@
+"""An evaluation from a checkpoint directory: load, set up the robot or the data, run, report."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dexvla.act.policy import CheckpointPolicy
+from dexvla.episodes.manifest import EpisodeSet, build_manifest
+from dexvla.errors import CheckpointError, RobotError, UserError
+from dexvla.evaluate.closed_loop import evaluate_closed_loop
+from dexvla.evaluate.open_loop import evaluate_open_loop
+from dexvla.model.checkpoint import read_manifest
+from dexvla.robots.base import TaskRobot
+from dexvla.robots.registry import make_robot
+from dexvla.spec import (
+    ClosedLoopReport,
+    EpisodeOutcome,
+    EvalSpec,
+    NormStats,
+    OpenLoopEpisode,
+    OpenLoopReport,
+    RenderProfile,
+)
+
+
+def closed_loop(
+    spec: EvalSpec,
+    *,
+    videos: Path | None = None,
+    on_episode: Callable[[EpisodeOutcome], Any] = lambda outcome: None,
+) -> ClosedLoopReport:
+    """Roll-outs of `spec.checkpoint` (a checkpoint directory) on the simulated robot, pictures as in training."""
+    policy = CheckpointPolicy.load(
+        spec.checkpoint,
+        device=spec.device,
+        max_new_tokens=spec.max_new_tokens,
+        inference_steps=spec.inference_steps,
+    )
+    meta = policy.metadata
+    robot = make_robot(
+        spec.robot,
+        task=spec.task,
+        cameras=meta.recorded_cameras or meta.cameras,
+        render=spec.render or RenderProfile(meta.render_profile or RenderProfile.FAST),
+    )
+    if not isinstance(robot, TaskRobot):
+        raise RobotError(f"{spec.robot} cannot set up and judge a task; evaluate open loop with --data")
+    robot.connect()
+    try:
+        seeds = read_manifest(spec.checkpoint).get("seeds", [])
+        return evaluate_closed_loop(
+            spec,
+            policy=policy,
+            robot=robot,
+            videos=videos,
+            trained_seeds=frozenset(seed for task, seed in seeds if task == spec.task),
+            on_episode=on_episode,
+        )
+    finally:
+        robot.disconnect()
+        policy.close()
+
+
+def open_loop(
+    checkpoint: Path,
+    episodes: EpisodeSet,
+    *,
+    held_out_only: bool = False,
+    stride: int = 16,
+    plots: Path | None = None,
+    device: str = "auto",
+    max_new_tokens: int = 64,
+    inference_steps: int | None = None,
+    on_episode: Callable[[OpenLoopEpisode], Any] = lambda episode: None,
+) -> OpenLoopReport:
+    """Predicted against recorded actions of a set of episodes. Raises UserError if none is left to compare."""
+    if stride < 1:
+        raise UserError(f"stride is {stride}, expected 1 or more steps")
+    policy = CheckpointPolicy.load(
+        checkpoint, device=device, max_new_tokens=max_new_tokens, inference_steps=inference_steps
+    )
+    stats = NormStats.model_validate_json((checkpoint / "norm_stats.json").read_bytes())
+    trained_on = read_manifest(checkpoint).get("episodes")
+    data, _ = build_manifest(episodes, cameras=policy.metadata.camera_names)
+    if held_out_only:
+        if trained_on is None:
+            raise CheckpointError(f"{checkpoint}: does not say what it was trained on; leave out --held-out")
+        left = tuple(entry for entry in data.episodes if entry.identity not in set(trained_on))
+        if not left:
+            raise UserError(
+                f"{episodes.name}: the checkpoint was trained on all of its {len(data.episodes)} episodes; "
+                "train with validation_fraction, or give other episodes"
+            )
+        data = data.model_copy(update={"episodes": left})
+    return evaluate_open_loop(
+        policy=policy,
+        stats=stats,
+        data=data,
+        stride=stride,
+        trained=None if trained_on is None else frozenset(trained_on),
+        plots=plots,
+        on_episode=on_episode,
+    )
