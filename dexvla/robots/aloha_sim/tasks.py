@@ -5,6 +5,7 @@ tests/robots. `held` is ours and stricter. gym-aloha grants reward 4 of the cube
 gripper touches a lifted cube, that is before the left gripper has closed; a roll-out may drop the cube afterwards.
 """
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,7 @@ from dexvla.spec import AlohaTask
 MAX_REWARD = 4.0
 # Of ACT's demonstrations; gym-aloha stops at 300, which is too short for a careful insertion.
 MAX_STEPS = 400
+HELD_STEPS = 10
 
 INSTRUCTIONS = {
     AlohaTask.TRANSFER_CUBE: "Transfer the red cube to the left arm.",
@@ -73,9 +75,9 @@ def finger(side: str, which: str) -> str:
 def _transfer_cube(touch: Touching) -> tuple[float, bool]:
     cube = "red_box"
     on_table = touch(cube, "table")
-    # The published rule looks at one finger of each gripper: the left one.
+    # The published rule looks at one finger of each gripper: the left one's left and the right one's right.
     left = touch(cube, finger("left", "left"))
-    right = touch(cube, finger("right", "left"))
+    right = touch(cube, finger("right", "right"))
     if left:
         reward = 3.0 if on_table else 4.0
     elif right:
@@ -83,14 +85,14 @@ def _transfer_cube(touch: Touching) -> tuple[float, bool]:
     else:
         reward = 0.0
     pinched = left and touch(cube, finger("left", "right"))
-    released = not right and not touch(cube, finger("right", "right"))
+    released = not right and not touch(cube, finger("right", "left"))
     return reward, pinched and released and not on_table
 
 
 def _insertion(touch: Touching) -> tuple[float, bool]:
     peg = "red_peg"
     lifted = not touch(peg, "table") and not touch.any(_SOCKET_WALLS, "table")
-    right = touch(peg, finger("right", "left"))
+    right = touch(peg, finger("right", "right"))
     left = touch.any(_SOCKET_WALLS, finger("left", "left"))
     inserted = touch(peg, "pin")
     if inserted:
@@ -102,7 +104,7 @@ def _insertion(touch: Touching) -> tuple[float, bool]:
     else:
         reward = 0.0
     pinched = (
-        right and touch(peg, finger("right", "right")) and left and touch.any(_SOCKET_WALLS, finger("left", "right"))
+        right and touch(peg, finger("right", "left")) and left and touch.any(_SOCKET_WALLS, finger("left", "right"))
     )
     return reward, pinched and inserted and lifted
 
@@ -116,14 +118,20 @@ class Judge:
 
     held, transfer_cube: both left fingers touch the cube, no right finger does, the cube is off the table.
     held, insertion: the peg touches the pin inside the socket while the right gripper pinches the peg, the left one
-    the socket, and neither touches the table.
+    the socket, and neither touches the table. Either must be so in most of the last 0.2 s: the contacts of a firm
+    grip come and go for single steps.
     """
 
     task: AlohaTask
     outcome: TaskOutcome = field(default_factory=lambda: TaskOutcome(reward=0.0, success=False, held=False))
+    _recent: deque[bool] = field(default_factory=lambda: deque([False] * HELD_STEPS, maxlen=HELD_STEPS))
 
     def look(self, model: Any, data: Any) -> None:
-        """Take the present contacts into account."""
-        reward, held = _RULES[self.task](touching(model, data))
-        success = self.outcome.success or reward == MAX_REWARD
-        self.outcome = TaskOutcome(reward=reward, success=success, held=held)
+        """Take the contacts after a step into account."""
+        reward, holding = _RULES[self.task](touching(model, data))
+        self._recent.append(holding)
+        self.outcome = TaskOutcome(
+            reward=reward,
+            success=self.outcome.success or reward == MAX_REWARD,
+            held=2 * sum(self._recent) > HELD_STEPS,
+        )

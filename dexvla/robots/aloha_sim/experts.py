@@ -1,0 +1,204 @@
+"""Scripted experts of both tasks: an open-loop plan from the reset state, with the substep of every step.
+
+A plan is a list of phases, each a pose of both pinch points to reach in a number of steps. Inverse kinematics turns it
+into joint targets, which the joint-controlled scene follows. Free movements run straight in joint space, movements
+near an object straight in space. The seed varies timing, way and meeting point, so that demonstrations differ.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dexvla.errors import RobotError
+from dexvla.robots.aloha_sim.driver import AlohaSim
+from dexvla.robots.aloha_sim.ik import BimanualIK, forearm_unrolled
+from dexvla.robots.aloha_sim.scene import START_POSE, normalise_gripper
+from dexvla.robots.aloha_sim.tasks import MAX_STEPS
+from dexvla.spec import AlohaTask
+
+OPEN, CLOSED = 1.0, 0.0
+_CUBE_REST, _PEG_REST, _SOCKET_REST = 0.02, 0.01, 0.022  # height of the centres when they lie on the table, metres
+_MISS_LIMIT = 0.003  # metres; a plan that misses its own poses by more is refused
+
+
+@dataclass(frozen=True)
+class ExpertStep:
+    """One step of a demonstration. action: (14,) float32, ALOHA's order and units."""
+
+    action: NDArray[np.float32]
+    substep: str
+
+
+@dataclass(frozen=True)
+class Hand:
+    """Where a gripper should be: pinch point, metres; pitch (down) and roll, radians; gripper 0 closed .. 1 open."""
+
+    position: NDArray[np.float64]
+    pitch: float
+    roll: float
+    gripper: float
+
+    def moved(self, x: float = 0.0, y: float = 0.0, z: float = 0.0, *, gripper: float | None = None) -> "Hand":
+        gripper = self.gripper if gripper is None else gripper
+        return Hand(self.position + np.array([x, y, z]), self.pitch, self.roll, gripper)
+
+    @property
+    def pose(self) -> NDArray[np.float64]:
+        """(6,) as `BimanualIK.solve` takes it."""
+        return np.array([*self.position, 0.0, self.pitch, self.roll])
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Move both hands to these poses in `steps`, then stay for `settle` steps: the arms follow with a lag.
+
+    free: straight in joint space instead of straight in space.
+    """
+
+    substep: str
+    steps: int
+    left: Hand
+    right: Hand
+    settle: int = 0
+    free: bool = False
+
+
+@dataclass
+class ScriptedExpert:
+    """Plans one demonstration of `task`. The same seed and the same reset state give the same plan."""
+
+    task: AlohaTask
+    seed: int
+    random: np.random.Generator = field(init=False)
+
+    def __post_init__(self) -> None:
+        # A stream of its own: the seed of the scene would tie the way of moving to the place of the objects.
+        self.random = np.random.default_rng([self.seed, 0xA10A])
+
+    def plan(self, robot: AlohaSim) -> list[ExpertStep]:
+        """The whole demonstration, at most MAX_STEPS steps, from the object poses of a robot that was just reset.
+
+        Takes about 0.05 s. Raises RobotError if an object lies where the arms cannot grasp it.
+        """
+        if robot.task is not self.task:
+            raise RobotError(f"the expert is for {self.task}, the robot is set up for {robot.task}")
+        objects = np.array(robot.data.qpos[len(START_POSE) :]).reshape(-1, 7)[:, :3]
+        if self.task is AlohaTask.TRANSFER_CUBE:
+            phases = self._transfer_cube(objects[0])
+        else:
+            phases = self._insertion(objects[0], objects[1])
+        return self._steps(phases, BimanualIK(robot.model))
+
+    # --- the plans ----------------------------------------------------------------------------------------------
+
+    def _around(self, *spread: float) -> NDArray[np.float64]:
+        return np.array([self.random.uniform(-s, s) for s in spread])
+
+    def _angle(self, degrees: float, spread: float) -> float:
+        return float(np.deg2rad(degrees + self.random.uniform(-spread, spread)))
+
+    def _above(self, hand: Hand) -> Hand:
+        return hand.moved(*self._around(0.015, 0.015, 0.01)).moved(z=0.08)
+
+    def _transfer_cube(self, cube: NDArray[np.float64]) -> list[Phase]:
+        """The right arm picks the cube up from above; the left one takes it level, its fingers above and below."""
+        rest = np.array([cube[0], cube[1], _CUBE_REST])
+        meet = np.array([0.0, 0.5, 0.25]) + self._around(0.02, 0.02, 0.02)
+        pitch = self._angle(63, 4)
+        above_cube = 0.012  # the tips then reach 7 mm below the centre and stay clear of the table
+        pick = Hand(rest, pitch, 0.0, OPEN).moved(z=above_cube)
+        hand_over = Hand(meet, pitch, 0.0, CLOSED).moved(z=above_cube)
+        take = Hand(meet, self._angle(0, 4), np.pi / 2, OPEN)
+        wait = take.moved(x=-0.1, gripper=OPEN)
+
+        return [
+            Phase("Reach for the red cube with the right arm", 62, wait, self._above(pick), free=True),
+            Phase("Reach for the red cube with the right arm", 32, wait, pick, settle=8),
+            Phase("Grasp the red cube with the right gripper", 10, wait, pick.moved(gripper=CLOSED), settle=18),
+            Phase("Bring the cube to the left gripper", 75, wait, hand_over, settle=10),
+            Phase("Grasp the cube with the left gripper", 36, take, hand_over, settle=8),
+            Phase("Grasp the cube with the left gripper", 10, take.moved(gripper=CLOSED), hand_over, settle=18),
+            Phase("Release the cube from the right gripper", 10, take.moved(gripper=CLOSED),
+                  hand_over.moved(gripper=OPEN), settle=18),
+            Phase("Move the cube away with the left arm", 40, wait.moved(gripper=CLOSED),
+                  hand_over.moved(x=0.1, z=0.03, gripper=OPEN), settle=10),
+        ]  # fmt: skip
+
+    def _insertion(self, peg: NDArray[np.float64], socket: NDArray[np.float64]) -> list[Phase]:
+        """Each arm lifts its object by the middle; they meet, and the peg is pushed in until it touches the pin."""
+        meet = np.array([0.0, 0.5, 0.17]) + self._around(0.02, 0.02, 0.02)
+        pitch_left, pitch_right = self._angle(63, 3), self._angle(63, 3)
+        socket_grip, peg_grip = 0.008, 0.012  # pinch point above the object's centre
+        left = Hand(np.array([socket[0], socket[1], _SOCKET_REST + socket_grip]), pitch_left, 0.0, OPEN)
+        right = Hand(np.array([peg[0], peg[1], _PEG_REST + peg_grip]), pitch_right, 0.0, OPEN)
+        # Middle to middle 0.12 apart the peg's end is at the socket's mouth, 0.10 apart it touches the pin.
+        apart = 0.2 + self.random.uniform(-0.01, 0.02)
+        left_meet = Hand(meet, pitch_left, 0.0, CLOSED).moved(x=-apart / 2, z=socket_grip)
+        right_meet = Hand(meet, pitch_right, 0.0, CLOSED).moved(x=apart / 2, z=peg_grip)
+        push = (apart - 0.09) / 2
+
+        return [
+            Phase("Reach for the peg and the socket", 62, self._above(left), self._above(right), free=True),
+            Phase("Reach for the peg and the socket", 32, left, right, settle=10),
+            Phase("Grasp the peg and the socket", 10, left.moved(gripper=CLOSED), right.moved(gripper=CLOSED),
+                  settle=20),
+            Phase("Align the peg with the socket", 90, left_meet, right_meet, settle=15),
+            Phase("Insert the peg into the socket", 70, left_meet.moved(x=push), right_meet.moved(x=-push),
+                  settle=30),
+        ]  # fmt: skip
+
+    # --- from phases to steps -----------------------------------------------------------------------------------
+
+    def _steps(self, phases: Sequence[Phase], ik: BimanualIK) -> list[ExpertStep]:
+        phases = self._retimed(phases)
+        joints = np.concatenate([START_POSE[:6], START_POSE[8:14]])
+        grippers = np.array([normalise_gripper(START_POSE[6]), normalise_gripper(START_POSE[14])])
+        poses: list[NDArray[np.float64]] | None = None
+        steps: list[ExpertStep] = []
+        for phase in phases:
+            goals = [phase.left.pose, phase.right.pose]
+            goal_grippers = np.array([phase.left.gripper, phase.right.gripper])
+            assert phase.free or poses is not None, "a plan starts with a free phase"
+            goal_joints = self._reach(ik, goals, forearm_unrolled(goals)) if phase.free else joints
+            start_joints = joints
+            for part in _minimum_jerk(phase.steps):
+                if phase.free:
+                    joints = start_joints + part * (goal_joints - start_joints)
+                else:
+                    assert poses is not None
+                    between = [a + part * (b - a) for a, b in zip(poses, goals, strict=True)]
+                    joints = self._reach(ik, between, joints)
+                steps.append(_step(joints, grippers + part * (goal_grippers - grippers), phase.substep))
+            poses, grippers = goals, goal_grippers
+            steps += [_step(joints, grippers, phase.substep)] * phase.settle
+        return steps
+
+    def _retimed(self, phases: Sequence[Phase]) -> list[Phase]:
+        """Every phase 6 % shorter to 6 % longer, as long as the whole stays within MAX_STEPS."""
+        retimed = [
+            Phase(p.substep, round(p.steps * self.random.uniform(0.94, 1.06)), p.left, p.right, p.settle, p.free)
+            for p in phases
+        ]
+        total = sum(phase.steps + phase.settle for phase in retimed)
+        assert total <= MAX_STEPS, f"a plan of {total} steps"
+        return retimed
+
+    @staticmethod
+    def _reach(ik: BimanualIK, hands: Sequence[NDArray[np.float64]], guess: NDArray[np.float64]) -> NDArray[np.float64]:
+        joints, missed = ik.solve(hands, guess)
+        if missed > _MISS_LIMIT:
+            raise RobotError(f"the expert cannot reach {np.round([hand[:3] for hand in hands], 3).tolist()}")
+        return joints
+
+
+def _minimum_jerk(steps: int) -> NDArray[np.float64]:
+    """(steps,) the part of the way done after each step, ending at 1: starts and ends at rest (Flash & Hogan 1985)."""
+    t = np.arange(1, steps + 1) / steps
+    return np.asarray(10 * t**3 - 15 * t**4 + 6 * t**5)
+
+
+def _step(joints: NDArray[np.float64], grippers: NDArray[np.float64], substep: str) -> ExpertStep:
+    action = np.concatenate([joints[:6], grippers[:1], joints[6:], grippers[1:]]).astype(np.float32)
+    return ExpertStep(action, substep)
