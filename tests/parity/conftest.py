@@ -1,0 +1,61 @@
+"""Numbers of the reference implementation: float32 results of a tiny model, its tables, its pictures."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from parity_data import find_parity
+from safetensors.torch import load_file
+from torch import Tensor
+
+from dexvla.model.checkpoint import build_policy, load_policy
+from dexvla.model.policy import DexVLA
+from dexvla.model.upstream import from_upstream_name, read_config
+from dexvla.model.weights import read_weights
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _threads() -> None:
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def parity() -> Path:
+    return find_parity()
+
+
+@pytest.fixture(scope="session")
+def tiny(parity: Path) -> DexVLA:
+    return load_policy(parity / "tiny")
+
+
+@pytest.fixture(scope="session")
+def inputs(parity: Path) -> dict[str, Tensor]:
+    return load_file(parity / "tiny" / "inputs.safetensors")
+
+
+@pytest.fixture(scope="session")
+def outputs(parity: Path) -> dict[str, Tensor]:
+    return load_file(parity / "tiny" / "outputs.safetensors")
+
+
+@pytest.fixture(scope="session")
+def tables(parity: Path) -> dict[str, Tensor]:
+    return load_file(parity / "tiny" / "tables.safetensors")
+
+
+@pytest.fixture(scope="session")
+def info(parity: Path) -> dict[str, Any]:
+    return json.loads((parity / "tiny" / "info.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def tinyvla(parity: Path) -> DexVLA:
+    """Its own two tensors, the rest from the tiny model."""
+    folder = parity / "tiny_tinyvla"
+    spec, config = read_config(json.loads((folder / "config.json").read_text()), str(folder))
+    tensors = read_weights(parity / "tiny", rename=from_upstream_name)
+    tensors.update(read_weights(folder, rename=from_upstream_name))
+    return build_policy(spec, config, tensors, where=str(folder))

@@ -1,0 +1,42 @@
+"""Names and shapes of the full-size models, without their weights."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from accelerate import init_empty_weights
+
+from dexvla.model.checkpoint import parameter_count
+from dexvla.model.policy import DexVLA
+from dexvla.model.upstream import backbone_config, from_upstream_name, to_upstream_name
+from dexvla.spec import SCALEDP_SIZES, PolicySpec
+
+QWEN2_VL_2B = {
+    "model_type": "qwen2_vl",
+    "hidden_size": 1536,
+    "intermediate_size": 8960,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 12,
+    "num_key_value_heads": 2,
+    "vocab_size": 151936,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 1e6,
+    "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
+    "tie_word_embeddings": True,
+    "vision_config": {"depth": 32, "embed_dim": 1280, "hidden_size": 1536, "num_heads": 16, "in_chans": 3},
+}
+
+
+@pytest.mark.parametrize("size", ["h", "l"])
+def test_every_tensor_has_its_place(parity: Path, size: str) -> None:
+    expected = json.loads((parity / f"keys_2b_scaledp_{size}.json").read_text())
+    spec = PolicySpec(expert=SCALEDP_SIZES[f"scaledp-{size}"], action_dim=14, state_dim=14)
+    with init_empty_weights(include_buffers=False):
+        policy = DexVLA(spec, backbone_config(QWEN2_VL_2B, "Qwen2-VL-2B"))
+    ours = {to_upstream_name(name): list(tensor.shape) for name, tensor in policy.state_dict().items()}
+    assert ours == expected["parameters"]
+    assert all(from_upstream_name(to_upstream_name(name)) == name for name in policy.state_dict())
+    # On the meta device the tie is not there yet, so the output projection counts on its own.
+    tied = math.prod(expected["parameters"]["lm_head.weight"])
+    assert parameter_count(policy) - tied == expected["counts"]["total_unique"]

@@ -1,0 +1,54 @@
+"""Pictures through the reference's resize chain and the Qwen2-VL image processor."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+from dexvla.episodes.images import resize_bilinear
+from dexvla.model.processing import Processor
+
+OPENCV = np.load(Path(__file__).resolve().parents[1] / "data" / "resize_opencv.npz")
+
+
+@pytest.fixture(scope="module")
+def processor(parity: Path) -> Processor:
+    return Processor.from_pretrained(parity / "tiny" / "processor")
+
+
+@pytest.mark.parametrize("case", range(6))
+def test_resize_is_opencvs(case: int) -> None:
+    """Enlarged, shrunk, halved, one side each; made with opencv-python-headless 5.0."""
+    expected = OPENCV[f"{case}.resized"]
+    assert np.array_equal(resize_bilinear(OPENCV[f"{case}.image"], *expected.shape[:2]), expected)
+
+
+@pytest.mark.parametrize("name", ["a_480x640", "b_240x320"])
+def test_training_chain(parity: Path, processor: Processor, name: str) -> None:
+    data = np.load(parity / "preprocess" / f"{name}.npz")
+    assert np.array_equal(resize_bilinear(data["image"], 240, 320), data["train.after_cv2_resize"])
+    patches, grid = processor.patches(data["image"], (240, 320))
+    assert [list(grid)] == data["train.image_grid_thw"].reshape(-1, 3).tolist()
+    np.testing.assert_allclose(patches, data["train.pixel_values"], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["a_480x640", "b_240x320"])
+def test_at_camera_resolution(parity: Path, processor: Processor, name: str) -> None:
+    data = np.load(parity / "preprocess" / f"{name}.npz")
+    image = data["image"]
+    patches, grid = processor.patches(image, image.shape[:2])
+    assert [list(grid)] == data["direct.image_grid_thw"].reshape(-1, 3).tolist()
+    np.testing.assert_allclose(patches[::37], data["direct.pixel_values_every_37th_row"], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(100, 300), (28, 29), (57, 83), (30, 900)])
+def test_patches_are_those_of_transformers(processor: Processor, size: tuple[int, int]) -> None:
+    """Also for pictures so small that they have to be enlarged first."""
+    image = np.random.default_rng(3).integers(0, 256, (*size, 3), dtype=np.uint8)
+    settings = processor.image_processor
+    assert isinstance(settings, Qwen2VLImageProcessorPil)
+    theirs = settings(images=[image], return_tensors="np")
+    patches, grid = processor.patches(image, size)
+    assert [list(grid)] == theirs["image_grid_thw"].tolist()
+    np.testing.assert_allclose(patches, theirs["pixel_values"], atol=1e-5, rtol=0)
