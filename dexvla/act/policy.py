@@ -113,9 +113,8 @@ class CheckpointPolicy:
 
     def warm_up(self) -> None:
         """One inference on grey pictures, so that the first real one is not slower than the others."""
-        images = {
-            camera.name: np.full((camera.height, camera.width, 3), 127, np.uint8) for camera in self._metadata.cameras
-        }
+        cameras = self._metadata.recorded_cameras or self._metadata.cameras
+        images = {camera.name: np.full((camera.height, camera.width, 3), 127, np.uint8) for camera in cameras}
         state = np.asarray(self._stats.qpos_mean, dtype=np.float32)
         self.session(0).infer(PolicyInput(images=images, state=state, instruction="wait"))
 

@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 
 from dexvla.act.base import ActionChunk, PolicyInput, PolicyMetadata
 from dexvla.act.server import PolicyServer, ServedPolicy
-from dexvla.spec import CameraSpec
+from dexvla.spec import CameraSpec, Initialisation, NormStats, PolicySpec, ScaleDPSpec
 
 PATIENCE_S = 30.0
 CAMERAS = (CameraSpec(name="cam_high", height=56, width=84), CameraSpec(name="cam_left_wrist", height=56, width=56))
@@ -120,3 +121,38 @@ def make_observation() -> Callable[..., PolicyInput]:
 @pytest.fixture
 def run_server() -> Callable[..., Any]:
     return running_server
+
+
+# --- a real checkpoint --------------------------------------------------------------------------------------
+
+STATS = NormStats(
+    action_mean=(0.0,) * 3,
+    action_std=(1.0,) * 3,
+    action_min=(-1.0, 0.0, 10.0),
+    action_max=(1.0, 0.5, 30.0),
+    qpos_mean=(0.0, 1.0, 2.0, 3.0),
+    qpos_std=(1.0, 1.0, 0.5, 0.01),
+)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained policy for two cameras, 4 state and 3 action values, chunks of 6, saved to disk."""
+    from dexvla.model import new_policy, save_policy
+    from dexvla.model.init_model import init_model
+
+    folder = tmp_path_factory.mktemp("policy")
+    init_model(folder / "base")
+    spec = PolicySpec(
+        expert=ScaleDPSpec(depth=2, width=64, heads=4, combine_width=64),
+        action_dim=3,
+        state_dim=4,
+        chunk_size=6,
+        cameras=CAMERAS,
+        recorded_cameras=tuple(CameraSpec(name=camera.name, height=120, width=160) for camera in CAMERAS),
+        robot="aloha_sim",
+        fps=50,
+    )
+    model = new_policy(folder / "base", spec, initialisation=Initialisation.UPSTREAM, norm_stats=STATS)
+    save_policy(model, folder / "tiny-step-7", manifest={"run": "test"})
+    return folder / "tiny-step-7"
