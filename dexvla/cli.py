@@ -130,7 +130,7 @@ def init_model(
     seed: Annotated[int, typer.Option(help="Seed of the random weights")] = 0,
 ) -> None:
     """Make a small local base model with tokenizer and processor, in the layout of Qwen2-VL-2B-Instruct."""
-    from dexvla.model import init_model as make
+    from dexvla.model.init_model import init_model as make
 
     make(directory, preset=preset, seed=seed)
     console.say(f"base model {preset} written to {directory}")

@@ -48,7 +48,11 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
+        # some writers make their files private; a checkpoint must be readable for whoever may read its folder
+        readable = temporary.stat().st_mode & 0o666
         for entry in sorted(temporary.rglob("*")):
+            if entry.is_file():
+                entry.chmod(readable)
             fsync_path(entry)
         fsync_path(temporary)
         os.rename(temporary, path)

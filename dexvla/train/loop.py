@@ -131,7 +131,7 @@ class _Loop:
         if spec.lora is not None:
             add_lora(policy, spec.lora)
         if spec.gradient_checkpointing:
-            policy.gradient_checkpointing_enable()
+            policy.backbone.checkpoint_gradients(True)
         policy.to(accelerator.device)
         self._optimizer = _optimizer(policy, spec.optim)
         self._average = MovingAverage(policy, spec.ema_decay) if spec.ema_decay is not None else None
