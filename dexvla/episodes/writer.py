@@ -1,6 +1,7 @@
 """Write one episode file: checked first, then written beside its place and renamed, so no half file ever stays."""
 
 import dataclasses
+import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,8 +26,13 @@ def write_episode(path: str | os.PathLike[str], data: EpisodeData) -> None:
     if path.exists():
         raise EpisodeError(f"{path} exists already; episodes are never overwritten")
     validate(data)
-    with atomic_file(path) as temporary, h5py.File(temporary, "w") as file:
+    # HDF5 builds the file in memory, we put it on the disk: HDF5 itself survives a full disk badly, its objects can no
+    # longer be closed and the process crashes on its way out.
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
         _write(file, data)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 def validate(data: EpisodeData) -> int:

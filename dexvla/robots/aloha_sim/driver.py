@@ -92,11 +92,11 @@ class AlohaSim:
         self._model, self._data = model, mujoco.MjData(model)
         self._place(seed=0)
 
-    def reset(self, seed: int) -> Observation:
-        """Arms to the start pose, objects where `seed` puts them, clock to zero."""
+    def reset(self, seed: int, *, images: bool = True) -> Observation:
+        """Arms to the start pose, objects where `seed` puts them, clock to zero. Without `images`, as in `observe`."""
         self._connected()
         self._place(seed)
-        return self.observe()
+        return self.observe(images=images)
 
     def _place(self, seed: int) -> None:
         mujoco = load_mujoco(rendering=False)
