@@ -5,10 +5,14 @@ Positions are worked out here for every forward pass and handed over; nothing is
 training after generation, several batches in flight and samples of different lengths do not disturb each other.
 """
 
+from functools import cache, partial
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 from transformers import DynamicCache, Qwen2VLConfig
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VLForConditionalGeneration
 from transformers.utils import is_flash_attn_2_available
 
@@ -33,23 +37,28 @@ class Backbone(Qwen2VLForConditionalGeneration):
         if self.tied:
             self.lm_head.weight = self.model.language_model.embed_tokens.weight
 
-    def use_fast_attention(self) -> str:
-        """Pick the attention kernel for where the weights are now and return its name.
+    def choose_attention(self) -> str:
+        """Set the attention kernel for where and in what precision this runs now, and return its name.
 
-        flash_attention_2 when it is installed and the weights are on a GPU, torch's own kernels otherwise.
+        flash_attention_2 where it is installed and can run (on a GPU, in 16 bits), torch's own kernels otherwise.
         """
-        device = self.model.language_model.embed_tokens.weight.device
-        name = "flash_attention_2" if device.type == "cuda" and is_flash_attn_2_available() else "sdpa"
+        weight = self.model.language_model.embed_tokens.weight
+        half = weight.dtype in (torch.bfloat16, torch.float16) or torch.is_autocast_enabled(weight.device.type)
+        name = "flash_attention_2" if weight.is_cuda and half and _has_flash_attention() else "sdpa"
         if self.config._attn_implementation != name:
             self.set_attn_implementation(name)
         return name
 
     def checkpoint_gradients(self, enabled: bool) -> None:
-        """Recompute the blocks of both towers in the backward pass instead of keeping their activations."""
-        if enabled:
-            self.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        else:
-            self.gradient_checkpointing_disable()
+        """Recompute the blocks of both towers in the backward pass instead of keeping their activations.
+
+        The switch is set block by block: transformers' own also makes the embeddings require gradients, which would
+        send the backward pass through a frozen backbone.
+        """
+        for module in self.modules():
+            if isinstance(module, GradientCheckpointingLayer):
+                module.gradient_checkpointing = enabled
+                module._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
 
     def positions(
         self, input_ids_bl: Tensor, attention_mask_bl: Tensor, image_grid_thw: Tensor | None
@@ -127,3 +136,8 @@ class Backbone(Qwen2VLForConditionalGeneration):
             frequencies, _ = formula(module.config)
             module.inv_freq = frequencies.to(device)
             module.original_inv_freq = frequencies.to(device, copy=True)
+
+
+@cache
+def _has_flash_attention() -> bool:
+    return bool(is_flash_attn_2_available())

@@ -163,7 +163,6 @@ def build_policy(
     policy.load_state_dict(kept, strict=False, assign=True)
     policy.backbone.tie()
     policy.to(device).requires_grad_(True)
-    policy.backbone.use_fast_attention()
     return policy.eval()
 
 

@@ -4,7 +4,8 @@ Shapes: b samples, l tokens (padding included), h hidden width, v vocabulary, t 
 s state values, d DDIM steps.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from dexvla.errors import UserError
 from dexvla.model.backbone import Backbone
 from dexvla.model.fusion import new_fusion, split_by_labels
 from dexvla.model.processing import IGNORE, Processor, answer_text
-from dexvla.model.scaledp import ScaleDP, init_linears
+from dexvla.model.scaledp import ScaleDP, init_weights
 from dexvla.spec import Fusion, Initialisation, NormStats, PolicySpec
 
 
@@ -90,7 +91,7 @@ class DexVLA(nn.Module):
 
     def initialise(self, how: Initialisation, generator: torch.Generator) -> None:
         """Fresh fusion and expert; the backbone is left alone."""
-        init_linears(self.fusion, how, generator)
+        init_weights(self.fusion, how, generator)
         if how is Initialisation.ZERO:
             self.fusion.init_zero()
         self.expert.initialise(how, generator)
@@ -161,7 +162,6 @@ class DexVLA(nn.Module):
 
     # --- inference --------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def predict(
         self,
         inputs: Mapping[str, Tensor],
@@ -185,27 +185,20 @@ class DexVLA(nn.Module):
         if max_new_tokens < 1:
             raise UserError(f"max_new_tokens is {max_new_tokens}; at least one token has to be generated")
         states_bs = self._check_states(inputs["states"])
-        batch = len(states_bs)
         ids_bl = inputs["input_ids"]
         mask_bl = inputs.get("attention_mask", torch.ones_like(ids_bl)).bool()
-        if len(mask_bl) != batch or not bool(mask_bl[:, -1].all()):
+        if len(mask_bl) != len(states_bs) or not bool(mask_bl[:, -1].all()):
             raise ValueError("prompts must be as many as states, and padded on the left only")
-        if reasoning is not None:
-            texts = [reasoning] * batch if isinstance(reasoning, str) else list(reasoning)
-            reading = self._read_forced(inputs, mask_bl, self._forced_ids(texts, batch))
-        elif self.spec.fusion is Fusion.TINYVLA:
-            hidden_blh, _, _ = self._read(inputs, mask_bl)
-            reading = _Reading(hidden_blh, mask_bl, torch.zeros_like(mask_bl), [[] for _ in range(batch)])
-        else:
-            reading = self._generate(inputs, mask_bl, max_new_tokens, self._end_ids(eos_token_id))
-        condition_bh = self.fusion(reading.hidden_blh, reading.prompt_bl, reading.answer_bl)
-        shape = (batch, self.spec.chunk_size, self.spec.action_dim)
+        shape = (len(states_bs), self.spec.chunk_size, self.spec.action_dim)
         if noise is None:
             device = generator.device if generator is not None else states_bs.device
             noise = torch.randn(shape, generator=generator, device=device).to(states_bs.device)
         elif tuple(noise.shape) != shape:
             raise ValueError(f"noise has shape {tuple(noise.shape)}, expected {shape}")
-        result = self.expert.sample(condition_bh, states_bs, noise, steps=ddim_steps)
+        with torch.no_grad(), _evaluating(self):
+            reading = self._answer(inputs, mask_bl, reasoning, max_new_tokens, eos_token_id)
+            condition_bh = self.fusion(reading.hidden_blh, reading.prompt_bl, reading.answer_bl)
+            result = self.expert.sample(condition_bh, states_bs, noise, steps=ddim_steps)
         keep_bl = reading.prompt_bl | reading.answer_bl
         return Prediction(
             actions=result.actions_bta,
@@ -218,10 +211,29 @@ class DexVLA(nn.Module):
             hidden_states=[hidden[keep] for hidden, keep in zip(reading.hidden_blh, keep_bl, strict=True)],
         )
 
+    def _answer(
+        self,
+        inputs: Mapping[str, Tensor],
+        mask_bl: Tensor,
+        reasoning: str | Sequence[str] | None,
+        max_new_tokens: int,
+        eos_token_id: int | Sequence[int] | None,
+    ) -> _Reading:
+        """Read the prompt and the answer that is given, generated or, for TinyVLA, absent."""
+        batch = len(mask_bl)
+        if reasoning is not None:
+            texts = [reasoning] * batch if isinstance(reasoning, str) else list(reasoning)
+            return self._read_forced(inputs, mask_bl, self._forced_ids(texts, batch))
+        if self.spec.fusion is Fusion.TINYVLA:
+            hidden_blh, _, _ = self._read(inputs, mask_bl)
+            return _Reading(hidden_blh, mask_bl, torch.zeros_like(mask_bl), [[] for _ in range(batch)])
+        return self._generate(inputs, mask_bl, max_new_tokens, self._end_ids(eos_token_id))
+
     def _read(
         self, inputs: Mapping[str, Tensor], mask_bl: Tensor, *, cache: Any = None, keep_hidden_states: bool = False
     ) -> tuple[Tensor, Tensor, tuple[Tensor, ...] | None]:
         """Last hidden states (b, l, h), next free position (b,) and, on request, all hidden states."""
+        self.backbone.choose_attention()
         ids_bl, pixels, grid = inputs["input_ids"], inputs.get("pixel_values"), inputs.get("image_grid_thw")
         positions_3bl, following_b = self.backbone.positions(ids_bl, mask_bl, grid)
         embeds_blh = self.backbone.embed(ids_bl, pixels, grid)
@@ -305,3 +317,16 @@ class DexVLA(nn.Module):
         if states_bs.ndim != 2 or states_bs.shape[1] != self.spec.state_dim:
             raise UserError(f"states have shape {tuple(states_bs.shape)}, expected (batch, {self.spec.state_dim})")
         return states_bs
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Every part in evaluation mode for a while; a recomputing block in training mode would drop the cache."""
+    training = [part for part in module.modules() if part.training]
+    for part in training:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True

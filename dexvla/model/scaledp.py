@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dexvla.model.ddim import Schedule
+from dexvla.model.ddim import DDIMResult, Schedule
 from dexvla.spec import Initialisation, PolicySpec
 
 _FREQUENCIES = 256  # entries of the time-step embedding before its MLP
@@ -144,7 +144,9 @@ class ScaleDP(nn.Module):
         return self.cond_obs_emb(self.combine(joined.to(self.cond_obs_emb.weight.dtype)))
 
     @torch.no_grad()
-    def sample(self, condition_bh: Tensor, states_bs: Tensor, noise_bta: Tensor, *, steps: int | None = None):
+    def sample(
+        self, condition_bh: Tensor, states_bs: Tensor, noise_bta: Tensor, *, steps: int | None = None
+    ) -> DDIMResult:
         """Denoise `noise_bta` to a chunk (see Schedule.sample).
 
         The modulations depend on step and observation only, so those of all steps are computed up front in one batch.
@@ -164,7 +166,7 @@ class ScaleDP(nn.Module):
 
     def initialise(self, how: Initialisation, generator: torch.Generator) -> None:
         """Fresh weights. See docs/decisions/model.md for the two ways."""
-        init_linears(self, how, generator)
+        init_weights(self, how, generator)
         with torch.no_grad():
             if how is Initialisation.UPSTREAM:
                 self.pos_embed.zero_()
@@ -176,10 +178,12 @@ class ScaleDP(nn.Module):
                 linear.bias.zero_()
 
 
-def init_linears(module: nn.Module, how: Initialisation, generator: torch.Generator) -> None:
-    """Weights of every Linear: N(0, 0.02) as upstream ends up with, or Xavier uniform; biases zero."""
+def init_weights(module: nn.Module, how: Initialisation, generator: torch.Generator) -> None:
+    """Weights of every Linear: N(0, 0.02) as upstream ends up with, or Xavier uniform; biases zero, norms at one."""
     for part in module.modules():
-        if isinstance(part, nn.Linear):
+        if isinstance(part, nn.LayerNorm) and part.elementwise_affine:
+            part.reset_parameters()
+        elif isinstance(part, nn.Linear):
             if how is Initialisation.UPSTREAM:
                 nn.init.normal_(part.weight, std=0.02, generator=generator)
             else:

@@ -35,7 +35,7 @@ def test_training(tinyvla: DexVLA, given: dict[str, Tensor], expected: dict[str,
 def test_inference_with_the_references_flat_positions(
     tinyvla: DexVLA, given: dict[str, Tensor], expected: dict[str, Tensor]
 ) -> None:
-    """The reference evaluates this head with 1-D positions, unlike it trains; `predict` does not, so compare the parts."""
+    """The reference evaluates this head with 1-D positions. `predict` does not, so compare the parts."""
     ids, mask = given["infer.input_ids"], given["infer.attention_mask"].bool()
     flat = torch.arange(ids.shape[1]).expand(3, 1, -1)
     with torch.no_grad():
