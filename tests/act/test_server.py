@@ -171,18 +171,20 @@ def test_a_client_that_leaves_the_queue_is_not_computed(paced, run_server, make_
     assert paced.answered == 2
 
 
-def test_a_connection_is_accepted_at_once_and_told_when_the_model_is_ready(paced, run_server, make_observation):
-    loaded = threading.Event()
+def test_a_connection_is_accepted_at_once_and_told_when_the_model_is_warm(paced, run_server):
+    warming, warm = threading.Event(), threading.Event()
 
-    def load():
-        assert loaded.wait(PATIENCE_S)
-        return paced
+    def warm_up():
+        warming.set()
+        assert warm.wait(PATIENCE_S)
 
-    with run_server(load, wait_ready=False) as running, raw(running.url) as connection:
+    paced.warm_up = warm_up
+    with run_server(lambda: paced, wait_ready=False) as running, raw(running.url) as connection:
+        assert warming.wait(PATIENCE_S)
         with pytest.raises(TimeoutError):
             connection.recv(timeout=0.2)
         assert running.health() == (503, "the model is loading\n")
-        loaded.set()
+        warm.set()
         assert decode(connection.recv(timeout=PATIENCE_S))["checkpoint"] == "paced"
         assert running.health()[0] == 200
 
