@@ -19,6 +19,7 @@ GROUP = "dexvla.robots"
 # Ours are found also where the package runs from a folder, without installed metadata.
 _BUILT_IN = {
     "aloha_sim": "dexvla.robots.aloha_sim:AlohaSim",
+    "aloha_sim_live": "dexvla.robots.aloha_sim.live:LiveAlohaSim",
     "replay": "dexvla.robots.replay:ReplayRobot",
 }
 

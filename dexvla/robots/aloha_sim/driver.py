@@ -45,21 +45,29 @@ class AlohaSim:
         render: RenderProfile = RenderProfile.FAST,
     ) -> None:
         scene.check_cameras(cameras)
-        self.task = AlohaTask(task)
-        self.render = RenderProfile(render)
+        self._task = AlohaTask(task)
+        self._profile = RenderProfile(render)
         self._info = robot_info(cameras)
         self._model: Any = None
         self._data: Any = None
         self._renderer: SceneRenderer | None = None
-        self._judge = tasks.Judge(self.task)
+        self._judge = tasks.Judge(self._task)
 
     @property
     def info(self) -> RobotInfo:
         return self._info
 
     @property
+    def task(self) -> AlohaTask:
+        return self._task
+
+    @property
+    def render_profile(self) -> RenderProfile:
+        return self._profile
+
+    @property
     def instruction(self) -> str:
-        return tasks.INSTRUCTIONS[self.task]
+        return tasks.INSTRUCTIONS[self._task]
 
     @property
     def max_steps(self) -> int:
@@ -86,9 +94,9 @@ class AlohaSim:
         if self._model is not None:
             return
         mujoco = load_mujoco(rendering=bool(self._info.cameras))
-        model = scene.load_model(self.task, cameras=self._info.cameras, profile=self.render)
+        model = scene.load_model(self._task, cameras=self._info.cameras, profile=self._profile)
         if self._info.cameras:
-            self._renderer = SceneRenderer(model, self._info.cameras, self.render)
+            self._renderer = SceneRenderer(model, self._info.cameras, self._profile)
         self._model, self._data = model, mujoco.MjData(model)
         self._place(seed=0)
 
@@ -101,7 +109,7 @@ class AlohaSim:
     def _place(self, seed: int) -> None:
         mujoco = load_mujoco(rendering=False)
         model, data = self._model, self._data
-        poses = tasks.object_poses(self.task, seed)
+        poses = tasks.object_poses(self._task, seed)
         mujoco.mj_resetData(model, data)
         data.qpos[: len(scene.START_POSE)] = scene.START_POSE
         data.qpos[-len(poses) :] = poses
@@ -112,7 +120,7 @@ class AlohaSim:
         model.opt.disableflags = flags | mujoco.mjtDisableBit.mjDSBL_ACTUATION
         mujoco.mj_forward(model, data)
         model.opt.disableflags = flags
-        self._judge = tasks.Judge(self.task)
+        self._judge = tasks.Judge(self._task)
 
     def observe(self, *, images: bool = True) -> Observation:
         """The present state; with `images` every camera of `info.cameras` is rendered."""

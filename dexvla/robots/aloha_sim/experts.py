@@ -7,12 +7,12 @@ near an object straight in space. The seed varies timing, way and meeting point,
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dexvla.errors import RobotError
-from dexvla.robots.aloha_sim.driver import AlohaSim
 from dexvla.robots.aloha_sim.ik import BimanualIK, forearm_unrolled
 from dexvla.robots.aloha_sim.scene import START_POSE, normalise_gripper
 from dexvla.robots.aloha_sim.tasks import MAX_STEPS
@@ -21,6 +21,19 @@ from dexvla.spec import AlohaTask
 OPEN, CLOSED = 1.0, 0.0
 _CUBE_REST, _PEG_REST, _SOCKET_REST = 0.02, 0.01, 0.022  # height of the centres when they lie on the table, metres
 _MISS_LIMIT = 0.003  # metres; a plan that misses its own poses by more is refused
+
+
+class AlohaScene(Protocol):
+    """What an expert looks at: `AlohaSim` or `LiveAlohaSim`, just reset."""
+
+    @property
+    def task(self) -> AlohaTask: ...
+
+    @property
+    def model(self) -> Any: ...
+
+    @property
+    def data(self) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -77,7 +90,7 @@ class ScriptedExpert:
         # A stream of its own: the seed of the scene would tie the way of moving to the place of the objects.
         self.random = np.random.default_rng([self.seed, 0xA10A])
 
-    def plan(self, robot: AlohaSim) -> list[ExpertStep]:
+    def plan(self, robot: AlohaScene) -> list[ExpertStep]:
         """The whole demonstration, at most MAX_STEPS steps, from the object poses of a robot that was just reset.
 
         Takes about 0.05 s. Raises RobotError if an object lies where the arms cannot grasp it.

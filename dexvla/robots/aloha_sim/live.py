@@ -1,0 +1,269 @@
+"""The simulated ALOHA in real time: physics steps in the caller's control loop, cameras render in another process.
+
+Software rendering of three cameras takes longer than a control step, so a loop that waits for pictures cannot keep
+50 Hz. Here `act` costs the physics alone and `observe` takes the newest pictures there are, each with its own time.
+"""
+
+import os
+import select
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dexvla.errors import RobotError
+from dexvla.robots.aloha_sim import scene
+from dexvla.robots.aloha_sim.driver import DEFAULT_CAMERAS, AlohaSim, robot_info
+from dexvla.robots.aloha_sim.gl import load_mujoco
+from dexvla.robots.aloha_sim.live_memory import RendererConfig, SharedScene, make_memory
+from dexvla.robots.aloha_sim.live_renderer import READY
+from dexvla.robots.base import Frame, Observation, RobotInfo, TaskOutcome
+from dexvla.spec import AlohaTask, CameraSpec, RenderProfile
+
+_START_SECONDS = 30.0  # to load MuJoCo and compile the scene on a busy machine
+_FIRST_PICTURE_SECONDS = 10.0
+_STOP_SECONDS = 3.0
+
+
+class LiveAlohaSim:
+    """`AlohaSim` with a renderer of its own. The caller paces it: one `act` every 1 / control_hz seconds.
+
+    frame_rate: most pictures a second of each camera; a slow machine gives fewer. Pictures are shared between
+    observations and therefore read-only. If the renderer dies or hangs, `camera_fault` says so, observations carry
+    the last pictures with their old times, and physics goes on; `restart_cameras` starts a new one.
+    """
+
+    def __init__(
+        self,
+        *,
+        task: AlohaTask = AlohaTask.TRANSFER_CUBE,
+        cameras: tuple[CameraSpec, ...] = DEFAULT_CAMERAS,
+        render: RenderProfile = RenderProfile.FAST,
+        frame_rate: float = 15.0,
+    ) -> None:
+        scene.check_cameras(cameras)
+        self._sim = AlohaSim(task=task, cameras=(), render=render)
+        self._info = robot_info(cameras)
+        self._frame_rate = frame_rate
+        self._episode = 0
+        self._config: RendererConfig | None = None
+        self._shared: SharedScene | None = None
+        self._descriptor: int | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._said = b""
+        self._frames: dict[str, tuple[int, int, Frame]] = {}  # camera -> picture's number, its episode, picture
+
+    @property
+    def info(self) -> RobotInfo:
+        return self._info
+
+    @property
+    def task(self) -> AlohaTask:
+        return self._sim.task
+
+    @property
+    def model(self) -> Any:
+        """As `AlohaSim.model`."""
+        return self._sim.model
+
+    @property
+    def data(self) -> Any:
+        """As `AlohaSim.data`."""
+        return self._sim.data
+
+    @property
+    def instruction(self) -> str:
+        return self._sim.instruction
+
+    @property
+    def max_steps(self) -> int:
+        return self._sim.max_steps
+
+    @property
+    def max_reward(self) -> float:
+        return self._sim.max_reward
+
+    # --- the robot ------------------------------------------------------------------------------------------------
+
+    def connect(self) -> None:
+        """Build the scene, start the renderer and wait for a first picture of every camera. Twice does nothing.
+
+        Raises RobotError with what is missing, or if there are no pictures within some seconds.
+        """
+        if self._shared is not None:
+            return
+        load_mujoco(rendering=bool(self._info.cameras))
+        self._sim.connect()
+        self._config = RendererConfig(
+            task=self._sim.task,
+            render=self._sim.render_profile,
+            cameras=self._info.cameras,
+            frame_rate=self._frame_rate,
+            state_size=self._sim.model.nq,
+        )
+        self._descriptor = make_memory(SharedScene.size(self._config))
+        self._shared = SharedScene(self._config, self._descriptor)
+        try:
+            self._publish()
+            if self._info.cameras:
+                self._start_renderer()
+                self._wait_for_pictures(_START_SECONDS)
+        except BaseException:
+            self.disconnect()
+            raise
+
+    def reset(self, seed: int) -> Observation:
+        """As `AlohaSim.reset`; waits until every camera shows the new scene. Raises RobotError if one does not."""
+        self._memory()
+        self._sim.reset(seed, images=False)
+        self._episode += 1
+        self._publish()
+        if self._info.cameras:
+            self._wait_for_pictures(_FIRST_PICTURE_SECONDS)
+        return self.observe()
+
+    def observe(self, *, images: bool = True) -> Observation:
+        """The present state and the newest pictures; never waits. A camera without one of this episode is absent."""
+        seen = self._sim.observe(images=False)
+        if not images:
+            return seen
+        self._collect()
+        frames = {name: frame for name, (_, episode, frame) in self._frames.items() if episode == self._episode}
+        return Observation(time=seen.time, qpos=seen.qpos, qvel=seen.qvel, frames=frames)
+
+    def act(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As `AlohaSim.act`: one control step of physics, whatever the cameras do."""
+        sent = self._sim.act(action)
+        self._publish()
+        return sent
+
+    def outcome(self) -> TaskOutcome:
+        return self._sim.outcome()
+
+    def disconnect(self) -> None:
+        """End the renderer and free everything."""
+        self._stop_renderer()
+        self._sim.disconnect()
+        self._shared = None
+        self._frames = {}
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    # --- the cameras ----------------------------------------------------------------------------------------------
+
+    @property
+    def renderer_pid(self) -> int | None:
+        """Process that renders, None without cameras."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def camera_fault(self) -> str | None:
+        """What is wrong with the cameras, None while all is well. Looks, never waits."""
+        process = self._process
+        if process is None or self._shared is None:
+            return None
+        status = process.poll()
+        if status is not None:
+            said = self._hear(0.0)
+            return f"the cameras' process has ended ({said or f'exit status {status}'})"
+        overdue = self._shared.overdue()
+        return f"the cameras' process does not answer, {overdue:.1f} s overdue" if overdue > 0 else None
+
+    def restart_cameras(self) -> None:
+        """Start a new renderer and return at once; the first pictures come after a second or two."""
+        if not self._info.cameras:
+            raise RobotError("this robot was made without cameras")
+        self._memory()
+        self._stop_renderer()
+        self._start_renderer()
+
+    def _memory(self) -> SharedScene:
+        if self._shared is None:
+            raise RobotError("the simulated robot is not connected; call connect() first")
+        return self._shared
+
+    def _publish(self) -> None:
+        data = self._sim.data
+        self._memory().write_state(data.qpos, float(data.time), self._episode)
+
+    def _collect(self) -> None:
+        """Copy every picture that is newer than the one we have."""
+        shared = self._memory()
+        for camera in self._info.cameras:
+            known = self._frames.get(camera.name)
+            if known is not None and known[0] == shared.picture_number(camera.name):
+                continue
+            picture = shared.read_picture(camera.name)
+            if picture is not None:
+                frame = Frame(image=picture.image, time=picture.time)
+                self._frames[camera.name] = (picture.number, picture.episode, frame)
+
+    def _start_renderer(self) -> None:
+        assert self._config is not None
+        assert self._descriptor is not None
+        self._memory().promise_life(_START_SECONDS)
+        self._said = b""
+        environment = dict(os.environ)
+        # Mesa's software renderer would otherwise take every core, the control loop's included.
+        environment.setdefault("LP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) - 1)))
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "dexvla.robots.aloha_sim.live_renderer",
+                self._config.model_dump_json(),
+                str(self._descriptor),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=(self._descriptor,),
+            env=environment,
+        )
+
+    def _hear(self, seconds: float) -> str:
+        """The first line that the renderer has said, "" if none comes within `seconds`."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        deadline = time.monotonic() + seconds
+        while b"\n" not in self._said:
+            if not select.select([self._process.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                break
+            heard = os.read(self._process.stdout.fileno(), 4096)
+            if not heard:
+                break
+            self._said += heard
+        line = self._said.split(b"\n")[0].decode("utf-8", "replace").strip()
+        return "" if line == READY else line
+
+    def _wait_for_pictures(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while True:
+            self._collect()
+            names = {name for name, (_, episode, _) in self._frames.items() if episode == self._episode}
+            missing = [camera.name for camera in self._info.cameras if camera.name not in names]
+            if not missing:
+                return
+            fault = self.camera_fault
+            if fault is None and time.monotonic() > deadline:
+                fault = f"no picture of {', '.join(missing)} within {seconds:.0f} s"
+            if fault is not None:
+                raise RobotError(fault)
+            time.sleep(0.002)
+
+    def _stop_renderer(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.close()  # asks it to end
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()

@@ -1,0 +1,73 @@
+"""The process that renders the cameras of the live robot. Started by `LiveAlohaSim`, ends with it.
+
+    python -m dexvla.robots.aloha_sim.live_renderer CONFIG DESCRIPTOR
+
+CONFIG is a `RendererConfig` as JSON, DESCRIPTOR the inherited shared memory. Writes one line on standard output when it
+begins to render, or says there why it cannot. Ends when its standard input is closed, as it is when its parent dies.
+"""
+
+import os
+import select
+import signal
+import sys
+import time
+
+import numpy as np
+
+from dexvla.errors import RobotError
+from dexvla.robots.aloha_sim import scene
+from dexvla.robots.aloha_sim.gl import load_mujoco
+from dexvla.robots.aloha_sim.live_memory import RendererConfig, SharedScene
+from dexvla.robots.aloha_sim.render import SceneRenderer
+
+READY = "ready"
+PATIENCE = 3.0  # seconds within which a sign of life is promised; a picture takes some hundredths
+_NICE = 5  # pictures give way to the control loop
+
+
+def main(arguments: list[str]) -> int:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes our standard input
+    parent = os.getppid()
+    config = RendererConfig.model_validate_json(arguments[0])
+    shared = SharedScene(config, int(arguments[1]))
+    os.nice(_NICE)
+    try:
+        mujoco = load_mujoco()
+        model = scene.load_model(config.task, cameras=config.cameras, profile=config.render)
+        renderer = SceneRenderer(model, config.cameras, config.render)
+    except RobotError as error:
+        sys.stdout.write(f"{error}\n")
+        return 1
+    data = mujoco.MjData(model)
+    sys.stdout.write(f"{READY}\n")
+    sys.stdout.flush()
+
+    names = [camera.name for camera in config.cameras]
+    period = 1.0 / config.frame_rate
+    now = time.monotonic()
+    due = {name: now + period * index / len(names) for index, name in enumerate(names)}
+    rendered = dict.fromkeys(names, -1)  # version of the state that a camera's newest picture shows
+    while True:
+        shared.promise_life(PATIENCE)
+        name = min(names, key=due.__getitem__)
+        readable, _, _ = select.select([sys.stdin], [], [], max(0.0, min(due[name] - time.monotonic(), 1.0)))
+        if readable or os.getppid() != parent:
+            break
+        if time.monotonic() < due[name]:
+            continue
+        # A picture that came late moves the next one, instead of a burst to catch up.
+        due[name] = max(due[name] + period, time.monotonic())
+        state = shared.read_state()
+        if state is None or state.version == rendered[name]:
+            continue
+        np.copyto(data.qpos, state.qpos)
+        mujoco.mj_kinematics(model, data)
+        mujoco.mj_camlight(model, data)
+        shared.write_picture(name, renderer.render(data, name), state.time, state.episode)
+        rendered[name] = state.version
+    renderer.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
