@@ -263,6 +263,19 @@ def test_a_fresh_program_renders_without_any_setting_and_ends_silently() -> None
     assert run.stderr == ""
 
 
+@pytest.mark.skipif(not gl.osmesa_works(), reason="OSMesa (Debian: libosmesa6) is not installed")
+def test_osmesa_renders_too() -> None:
+    program = (
+        "from dexvla.robots.aloha_sim import AlohaSim\n"
+        "robot = AlohaSim()\n"
+        "robot.connect()\n"
+        "print(robot.observe().frames['cam_high'].image.mean() > 10)\n"
+    )
+    environment = os.environ | {"MUJOCO_GL": "osmesa"}
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
+    assert run.stdout.strip() == "True", run.stderr[-2000:]
+
+
 def test_gripper_scale_is_alohas() -> None:
     assert scene.normalise_gripper(0.05800) == pytest.approx(1.0)
     assert scene.normalise_gripper(0.01844) == pytest.approx(0.0)
