@@ -257,7 +257,7 @@ def test_a_fresh_program_renders_without_any_setting_and_ends_silently() -> None
         "robot.connect()\n"
         "print(robot.observe().frames['cam_high'].image.mean() > 10)\n"
     )
-    environment = {key: value for key, value in os.environ.items() if key != "MUJOCO_GL"}
+    environment = {k: v for k, v in os.environ.items() if k not in ("MUJOCO_GL", "PYOPENGL_PLATFORM")}
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
     assert run.stdout.strip() == "True"
     assert run.stderr == ""
@@ -271,7 +271,9 @@ def test_osmesa_renders_too() -> None:
         "robot.connect()\n"
         "print(robot.observe().frames['cam_high'].image.mean() > 10)\n"
     )
-    environment = os.environ | {"MUJOCO_GL": "osmesa"}
+    # MuJoCo, loaded by other tests, has fixed PyOpenGL's platform in this process.
+    environment = {key: value for key, value in os.environ.items() if key != "PYOPENGL_PLATFORM"}
+    environment["MUJOCO_GL"] = "osmesa"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
     assert run.stdout.strip() == "True", run.stderr[-2000:]
 

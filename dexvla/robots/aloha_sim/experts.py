@@ -84,11 +84,7 @@ class ScriptedExpert:
 
     task: AlohaTask
     seed: int
-    random: np.random.Generator = field(init=False)
-
-    def __post_init__(self) -> None:
-        # A stream of its own: the seed of the scene would tie the way of moving to the place of the objects.
-        self.random = np.random.default_rng([self.seed, 0xA10A])
+    random: np.random.Generator = field(init=False, repr=False)
 
     def plan(self, robot: AlohaScene) -> list[ExpertStep]:
         """The whole demonstration, at most MAX_STEPS steps, from the object poses of a robot that was just reset.
@@ -97,6 +93,8 @@ class ScriptedExpert:
         """
         if robot.task is not self.task:
             raise RobotError(f"the expert is for {self.task}, the robot is set up for {robot.task}")
+        # A stream of its own: that of the scene would tie the way of moving to the place of the objects.
+        self.random = np.random.default_rng([self.seed, 0xA10A])
         objects = np.array(robot.data.qpos[len(START_POSE) :]).reshape(-1, 7)[:, :3]
         if self.task is AlohaTask.TRANSFER_CUBE:
             phases = self._transfer_cube(objects[0])
