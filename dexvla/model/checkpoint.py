@@ -68,6 +68,8 @@ def save_policy(
     state_dict: weights to write instead of the policy's own, such as their moving average or what a sharded
     optimiser gathered; the names are those of `policy.state_dict()`.
     """
+    if Path(directory).exists():
+        raise CheckpointError(f"{directory} exists already; a checkpoint is never written over another")
     tensors = dict(policy.state_dict() if state_dict is None else state_dict)
     tied = policy.backbone.tied
     if tied:

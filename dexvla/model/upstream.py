@@ -6,6 +6,7 @@ the tensors themselves are the same.
 
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from transformers import Qwen2VLConfig
 
 from dexvla.errors import CheckpointError
@@ -32,6 +33,7 @@ _BASE_PREFIXES = (
     *_PREFIXES[:3],
 )
 
+_MROPE_DEFAULT = [16, 24, 24]  # transformers' own where a configuration does not say
 _SIZES = {"ScaleDP_H": SCALEDP_SIZES["scaledp-h"], "ScaleDP_L": SCALEDP_SIZES["scaledp-l"]}
 _FILM_ONLY = ("fusion.prompt_proj.", "fusion.reasoning_proj.", "fusion.film_")
 
@@ -103,9 +105,18 @@ def backbone_config(config: dict[str, Any], where: str) -> Qwen2VLConfig:
     settings["model_type"] = "qwen2_vl"
     settings["vision_config"] = {**vision, "model_type": "qwen2_vl_vision"}
     try:
-        return Qwen2VLConfig.from_dict(settings)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        read = Qwen2VLConfig.from_dict(settings)
+    except (StrictDataclassError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{where}: not a Qwen2-VL configuration: {' '.join(str(error).split())}") from error
+    text = read.text_config
+    head, rest = divmod(text.hidden_size, text.num_attention_heads)
+    section = text.rope_parameters.get("mrope_section", _MROPE_DEFAULT)
+    if rest or 2 * sum(section) != head:
+        raise CheckpointError(
+            f"{where}: hidden_size {text.hidden_size} in {text.num_attention_heads} heads does not go with "
+            f"mrope_section {section}, which should add up to half a head"
+        )
+    return read
 
 
 def _translate(name: str, prefixes: tuple[tuple[str, str], ...]) -> str | None:

@@ -1,0 +1,408 @@
+"""Checkpoints: what is written comes back, and every mistake is one line that names file, found and expected."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from model_data import EXPERT, make_sample, policy_spec
+from safetensors.torch import load_file, save_file
+
+from dexvla.errors import CheckpointError
+from dexvla.model import upstream
+from dexvla.model.checkpoint import (
+    load_expert_weights,
+    load_policy,
+    new_policy,
+    read_manifest,
+    read_spec,
+    save_policy,
+)
+from dexvla.model.policy import DexVLA
+from dexvla.model.processing import collate
+from dexvla.model.weights import read_weights, write_weights
+from dexvla.spec import Fusion
+
+
+@pytest.fixture(scope="module")
+def written(policy: DexVLA, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("written") / "step-12"
+    save_policy(policy, directory, manifest={"step": 12, "parent": None, "data": ["episodes"]})
+    return directory
+
+
+@pytest.fixture
+def checkpoint(written: Path, tmp_path: Path) -> Path:
+    """A copy to damage."""
+    return Path(shutil.copytree(written, tmp_path / "checkpoint"))
+
+
+def same_weights(one: DexVLA, other: DexVLA) -> bool:
+    ours, theirs = one.state_dict(), other.state_dict()
+    return list(ours) == list(theirs) and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+# --- round trips --------------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_comes_back_exactly(policy: DexVLA, written: Path) -> None:
+    loaded = load_policy(written, verify=True)
+    assert same_weights(loaded, policy)
+    assert (loaded.spec, loaded.norm_stats) == (policy.spec, policy.norm_stats)
+    assert not loaded.training
+    assert read_spec(written) == policy.spec
+    batch = collate([make_sample(policy, 0, "Stop.", "Wait.")], policy.processor)
+    again = collate([make_sample(loaded, 0, "Stop.", "Wait.")], loaded.processor)
+    assert all(torch.equal(batch[name], again[name]) for name in batch)
+    noise, timesteps = torch.randn(1, 6, 10), torch.tensor([40])
+    with torch.no_grad():
+        before = policy.losses(batch, noise=noise, timesteps=timesteps)
+        after = loaded.losses(batch, noise=noise, timesteps=timesteps)
+    assert torch.equal(before.noise_pred, after.noise_pred)
+    assert torch.equal(before.loss, after.loss)
+
+
+def test_a_loaded_policy_trains(written: Path) -> None:
+    loaded = load_policy(written).train()
+    optimizer = torch.optim.AdamW(loaded.parameters(), lr=1e-3)
+    batch = collate([make_sample(loaded, 0, "Stop.", "Wait.")], loaded.processor)
+    loaded(batch).loss.backward()
+    before = loaded.expert.final_layer.linear.weight.clone()
+    optimizer.step()
+    assert not torch.equal(loaded.expert.final_layer.linear.weight, before)
+    assert loaded.backbone.lm_head.weight is loaded.backbone.model.language_model.embed_tokens.weight
+
+
+def test_the_manifest_keeps_lineage_and_checksums(written: Path) -> None:
+    manifest = read_manifest(written)
+    assert (manifest["step"], manifest["data"]) == (12, ["episodes"])
+    assert set(manifest["files"]) == {path.name for path in written.iterdir()} - {"manifest.json"}
+    assert {"model.safetensors", "config.json", "norm_stats.json", "tokenizer.json"} <= set(manifest["files"])
+
+
+def test_other_weights_can_be_written_in_place_of_its_own(policy: DexVLA, tmp_path: Path) -> None:
+    """A moving average, for example."""
+    averaged = {name: tensor * 0.5 for name, tensor in policy.state_dict().items()}
+    save_policy(policy, tmp_path / "ema", manifest={}, state_dict=averaged)
+    loaded = load_policy(tmp_path / "ema")
+    assert torch.equal(loaded.expert.pos_embed, averaged["expert.pos_embed"])
+    assert torch.equal(loaded.expert.x_embedder.weight, policy.expert.x_embedder.weight * 0.5)
+
+
+def test_bfloat16(written: Path, tmp_path: Path) -> None:
+    loaded = load_policy(written, dtype=torch.bfloat16)
+    assert {parameter.dtype for parameter in loaded.parameters()} == {torch.bfloat16}
+    assert loaded.backbone.model.language_model.rotary_emb.inv_freq.dtype == torch.float32
+    save_policy(loaded, tmp_path / "half", manifest={})
+    assert same_weights(load_policy(tmp_path / "half", dtype=torch.bfloat16), loaded)
+
+
+def test_shards(policy: DexVLA, written: Path, tmp_path: Path) -> None:
+    tensors = read_weights(written)
+    write_weights(tensors, tmp_path, shard_bytes=1_000_000)
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 2
+    again = read_weights(tmp_path)
+    assert set(again) == set(tensors)
+    assert all(torch.equal(again[name], tensors[name]) for name in tensors)
+    next(tmp_path.glob("model-00002*")).unlink()
+    with pytest.raises(CheckpointError, match=r"model-00002-of-.*missing"):
+        read_weights(tmp_path)
+
+
+def test_a_tied_output_projection_may_be_stored(policy: DexVLA, checkpoint: Path) -> None:
+    (checkpoint / "manifest.json").unlink()
+    tensors = load_file(checkpoint / "model.safetensors")
+    assert "backbone.lm_head.weight" not in tensors
+    embedding = tensors["backbone.model.language_model.embed_tokens.weight"]
+    save_file({**tensors, "backbone.lm_head.weight": embedding.clone()}, checkpoint / "model.safetensors")
+    assert same_weights(load_policy(checkpoint), policy)
+    save_file({**tensors, "backbone.lm_head.weight": embedding + 1}, checkpoint / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"lm_head.weight differs from the embedding.*tie_word_embeddings"):
+        load_policy(checkpoint)
+
+
+def test_no_pickle_and_nothing_left_behind(written: Path) -> None:
+    assert {path.suffix for path in written.iterdir()} <= {".json", ".safetensors", ".jinja", ".txt"}
+    assert [path.name for path in written.parent.iterdir()] == ["step-12"]
+
+
+def test_a_checkpoint_is_never_overwritten(policy: DexVLA, written: Path) -> None:
+    with pytest.raises(CheckpointError, match="exists already"):
+        save_policy(policy, written, manifest={})
+
+
+def test_a_tinyvla_policy_comes_back(tinyvla: DexVLA, tmp_path: Path) -> None:
+    save_policy(tinyvla, tmp_path / "tinyvla", manifest={})
+    loaded = load_policy(tmp_path / "tinyvla")
+    assert loaded.spec.fusion is Fusion.TINYVLA
+    assert loaded.norm_stats is None
+    assert same_weights(loaded, tinyvla)
+
+
+# --- base models --------------------------------------------------------------------------------------------
+
+
+def test_a_base_model_in_the_spelling_of_transformers_5(base: Path, tmp_path: Path) -> None:
+    from transformers import Qwen2VLForConditionalGeneration
+
+    Qwen2VLForConditionalGeneration.from_pretrained(base).save_pretrained(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json", "preprocessor_config.json", "chat_template.jinja"):
+        shutil.copy(base / name, tmp_path / name)
+    ours, theirs = new_policy(base, policy_spec()), new_policy(tmp_path, policy_spec())
+    assert same_weights(ours, theirs)
+    assert ours.backbone.config.text_config.rope_parameters == theirs.backbone.config.text_config.rope_parameters
+
+
+def test_base_names_in_the_spelling_of_transformers_5() -> None:
+    for old, new in (
+        ("visual.blocks.0.attn.qkv.weight", "model.visual.blocks.0.attn.qkv.weight"),
+        ("model.layers.0.mlp.up_proj.weight", "model.language_model.layers.0.mlp.up_proj.weight"),
+        ("lm_head.weight", "lm_head.weight"),
+    ):
+        assert upstream.from_base_name(old) == upstream.from_base_name(new) is not None
+
+
+def test_a_checkpoint_is_no_base_model(written: Path, base: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"a checkpoint .*'dexvla'.* where a base model is expected"):
+        new_policy(written, policy_spec())
+    with pytest.raises(CheckpointError, match=r"a base model .*'qwen2_vl'.* where a checkpoint is expected"):
+        load_policy(base)
+
+
+# --- taking over an expert ----------------------------------------------------------------------------------
+
+
+def test_expert_weights_are_taken_over(policy: DexVLA, base: Path, written: Path) -> None:
+    fresh = new_policy(base, policy_spec(), seed=8)
+    film = fresh.fusion.film_scale.weight.clone()
+    report = load_expert_weights(fresh, written)
+    assert report.parameters == sum(parameter.numel() for parameter in fresh.expert.parameters())
+    for name, tensor in fresh.expert.state_dict().items():
+        assert torch.equal(tensor, policy.expert.state_dict()[name])
+    assert torch.equal(fresh.fusion.film_scale.weight, film)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"chunk_size": 8}, r"expert.pos_embed has shape \[1, 6, 32\], expected \[1, 8, 32\]: the chunk sizes"),
+        ({"action_dim": 14}, r"x_embedder.weight has shape \[32, 10\], expected \[32, 14\]: the action dimensions"),
+        ({"state_dim": 8}, r"combine.0.weight has shape \[32, 135\], expected \[32, 136\]: the state dimensions"),
+        ({"expert": EXPERT.model_copy(update={"depth": 3})}, r"lacks tensor expert.blocks.2.*different sizes"),
+        (
+            {"expert": EXPERT.model_copy(update={"depth": 1})},
+            r"has the unknown tensor expert.blocks.1.*different sizes",
+        ),
+    ],
+)
+def test_an_expert_of_another_size_is_refused(base: Path, written: Path, changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(CheckpointError, match=named):
+        load_expert_weights(new_policy(base, policy_spec(**changes)), written)
+
+
+def test_a_base_model_has_no_expert(base: Path, policy: DexVLA) -> None:
+    with pytest.raises(CheckpointError, match="a base model has no expert"):
+        load_expert_weights(policy, base)
+
+
+# --- mistakes -----------------------------------------------------------------------------------------------
+
+
+def edit(name: str, change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
+    def apply(directory: Path) -> None:
+        value = json.loads((directory / name).read_text())
+        change(value)
+        (directory / name).write_text(json.dumps(value))
+        (directory / "manifest.json").unlink(missing_ok=True)
+
+    return apply
+
+
+def cut(name: str, length: int) -> Callable[[Path], None]:
+    def apply(directory: Path) -> None:
+        data = (directory / name).read_bytes()
+        (directory / name).write_bytes(data[: length if length > 0 else len(data) + length])
+
+    return apply
+
+
+def without_manifest(damage: Callable[[Path], None]) -> Callable[[Path], None]:
+    def apply(directory: Path) -> None:
+        (directory / "manifest.json").unlink()
+        damage(directory)
+
+    return apply
+
+
+def remove(name: str) -> Callable[[Path], None]:
+    return lambda directory: (directory / name).unlink()
+
+
+def pickle_instead(directory: Path) -> None:
+    (directory / "model.safetensors").rename(directory / "pytorch_model.bin")
+    (directory / "manifest.json").unlink()
+
+
+def retrained_tokenizer(directory: Path) -> None:
+    """As if someone had put another model's tokenizer beside the weights."""
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        text = (directory / name).read_text()
+        (directory / name).write_text(text.replace("<|image_pad|>", "<|picture|>"))
+    (directory / "manifest.json").unlink()
+
+
+MISTAKES = {
+    "no config": (remove("config.json"), r"config.json: missing"),
+    "config is no JSON": (cut("config.json", 40), r"config.json: not readable as JSON"),
+    "config is a list": (lambda d: (d / "config.json").write_text("[]"), r"found a JSON list, expected an object"),
+    "no model type": (edit("config.json", lambda c: c.pop("model_type")), r"model_type is None, expected 'dexvla'"),
+    "another model": (edit("config.json", lambda c: c.update(model_type="llama")), r"model_type is 'llama', expected"),
+    "a later format": (edit("config.json", lambda c: c.update(format_version=9)), r"format_version is 9.*reads 1"),
+    "unknown field": (edit("config.json", lambda c: c.update(chunk=3)), r"config.json: unknown fields \['chunk'\]"),
+    "missing field": (edit("config.json", lambda c: c.pop("backbone")), r"missing fields \['backbone'\]"),
+    "unknown policy field": (
+        edit("config.json", lambda c: c["policy"].update(chunk=3)),
+        r"config.json: policy: chunk: Extra inputs.*found 3",
+    ),
+    "wrong policy field": (
+        edit("config.json", lambda c: c["policy"]["expert"].update(depth="many")),
+        r"policy: expert.depth: .*integer.*found 'many'",
+    ),
+    "no vision settings": (
+        edit("config.json", lambda c: c["backbone"].pop("vision_config")),
+        r"config.json: vision_config is None, expected",
+    ),
+    "wrong backbone": (
+        edit("config.json", lambda c: c["backbone"]["text_config"].update(hidden_size="wide")),
+        r"config.json: not a Qwen2-VL configuration.*hidden_size",
+    ),
+    "heads that do not divide": (
+        edit("config.json", lambda c: c["backbone"]["text_config"].update(num_attention_heads=5)),
+        r"hidden_size 128 in 5 heads does not go with mrope_section \[4, 6, 6\]",
+    ),
+    "config of another size": (
+        edit("config.json", lambda c: c["policy"].update(chunk_size=9)),
+        r"expert.pos_embed has shape \[1, 6, 32\], expected \[1, 9, 32\]: the chunk sizes",
+    ),
+    "config of another robot": (
+        edit("config.json", lambda c: c["policy"].update(action_dim=14)),
+        r"norm_stats.json: for 10 action and 7 state values, config.json says 14 and 7",
+    ),
+    "no weights": (remove("model.safetensors"), r"model.safetensors: missing; the manifest lists it"),
+    "no weights and no manifest": (without_manifest(remove("model.safetensors")), r"neither model.safetensors nor"),
+    "weights as a pickle": (pickle_instead, r"\.bin files are not read, convert them to safetensors"),
+    "truncated weights": (cut("model.safetensors", -10), r"model.safetensors: .* bytes, the manifest says .*truncated"),
+    "truncated weights and no manifest": (
+        without_manifest(cut("model.safetensors", -10)),
+        r"model.safetensors: truncated or not a safetensors file",
+    ),
+    "truncated header": (without_manifest(cut("model.safetensors", 20)), r"truncated or not a safetensors file"),
+    "no statistics": (remove("norm_stats.json"), r"norm_stats.json: missing; the manifest lists it"),
+    "broken statistics": (
+        edit("norm_stats.json", lambda c: c.update(action_min=[0.0])),
+        r"norm_stats.json: .*arrays differ in length",
+    ),
+    "no tokenizer": (without_manifest(remove("tokenizer.json")), r"neither tokenizer.json nor vocab.json"),
+    "broken tokenizer": (without_manifest(cut("tokenizer.json", 300)), r"unreadable tokenizer or picture settings"),
+    "no picture settings": (without_manifest(remove("preprocessor_config.json")), r"preprocessor_config.json: missing"),
+    "tokenizer without pictures": (
+        retrained_tokenizer,
+        r"the tokenizer has no <\|image_pad\|>; expected that of a Qwen",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_one_line(checkpoint: Path, mistake: str) -> None:
+    damage, message = MISTAKES[mistake]
+    damage(checkpoint)
+    with pytest.raises(CheckpointError, match=message) as error:
+        load_policy(checkpoint)
+    assert str(checkpoint) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_paths_that_are_no_checkpoint(tmp_path: Path, written: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"nowhere: no such directory"):
+        load_policy(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match=r"model.safetensors: a file; expected the directory"):
+        load_policy(written / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"config.json: missing"):
+        load_policy(tmp_path)
+    with pytest.raises(CheckpointError, match=r"nowhere: no such directory"):
+        new_policy(tmp_path / "nowhere", policy_spec())
+
+
+def test_a_changed_byte_is_found_when_asked(checkpoint: Path) -> None:
+    file = checkpoint / "model.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(bytes(data))
+    load_policy(checkpoint)
+    with pytest.raises(CheckpointError, match=r"model.safetensors: sha256 is not that of the manifest"):
+        load_policy(checkpoint, verify=True)
+    (checkpoint / "manifest.json").unlink()
+    with pytest.raises(CheckpointError, match=r"manifest.json: missing; without it nothing can be verified"):
+        load_policy(checkpoint, verify=True)
+
+
+def test_another_models_tokenizer_is_noticed(checkpoint: Path) -> None:
+    edit("config.json", lambda c: c["backbone"].update(image_token_id=5))(checkpoint)
+    with pytest.raises(CheckpointError, match=r"picture token is \d+, config.json has image_token_id 5"):
+        load_policy(checkpoint)
+
+
+def test_weights_with_adapters_are_not_written(policy: DexVLA, tmp_path: Path) -> None:
+    adapted = {**policy.state_dict(), "backbone.model.visual.blocks.0.attn.qkv.lora_A.default.weight": torch.zeros(2)}
+    with pytest.raises(CheckpointError, match=r"unknown tensor .*lora_A"):
+        save_policy(policy, tmp_path / "lora", manifest={}, state_dict=adapted)
+    assert not (tmp_path / "lora").exists()
+
+
+# --- the reference's configuration --------------------------------------------------------------------------
+
+REFERENCE = {
+    "model_type": "qwen2_vla",
+    "using_film": True,
+    "llm_loss_weight": 0.5,
+    "policy_head_type": "scale_dp_policy",
+    "policy_head_size": "ScaleDP_H",
+    "policy_head_config": {
+        "depth": 1,
+        "n_emb": 48,
+        "num_heads": 4,
+        "input_dim": 10,
+        "state_dim": 7,
+        "prediction_horizon": 16,
+        "num_train_timesteps": 100,
+        "num_inference_timesteps": 10,
+        "is_tinyvla": False,
+    },
+    "vision_config": {"depth": 1, "embed_dim": 32, "hidden_size": 64, "num_heads": 2},
+}
+
+
+def test_the_references_settings() -> None:
+    spec, _ = upstream.read_config(REFERENCE, "config.json")
+    assert (spec.expert.depth, spec.expert.width) == (32, 1280), "a known size name wins over the numbers"
+    assert (spec.action_dim, spec.state_dim, spec.chunk_size, spec.llm_loss_weight) == (10, 7, 16, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"policy_head_config": None}, "policy_head_config is None"),
+        ({"policy_head_type": "unet_diffusion_policy"}, "policy_head_type is 'unet_diffusion_policy'"),
+        ({"using_film": False}, "using_film is false and is_tinyvla is not true"),
+        ({"policy_head_config": {"model_type": "scale_dp_policy"}, "policy_head_size": ""}, "has no 'depth'"),
+        ({"policy_head_config": {**REFERENCE["policy_head_config"], "state_dim": 0}}, "state_dim"),
+        ({"vision_config": None}, "vision_config is None"),
+    ],
+)
+def test_the_references_settings_are_checked(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(CheckpointError, match=message) as error:
+        upstream.read_config({**REFERENCE, **change}, "config.json")
+    assert "\n" not in str(error.value)
