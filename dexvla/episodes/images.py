@@ -34,14 +34,14 @@ def resize_bilinear(image: NDArray[np.uint8], height: int, width: int) -> NDArra
     wide >>= 4
     upper, lower = wide[where[:height]], wide[where[height:]]
     mixed = ((upper * weight_top[:, None, None]) >> 16) + ((lower * weight_bottom[:, None, None]) >> 16)
-    return ((mixed + 2) >> 2).astype(np.uint8)
+    return np.asarray((mixed + 2) >> 2, dtype=np.uint8)
 
 
 def _halve(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     pairs = image[0::2].astype(np.uint16)
     pairs += image[1::2]
     total = pairs[:, 0::2] + pairs[:, 1::2]
-    return ((total + 2) >> 2).astype(np.uint8)
+    return np.asarray((total + 2) >> 2, dtype=np.uint8)
 
 
 @lru_cache(maxsize=64)
