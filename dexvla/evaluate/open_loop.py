@@ -61,9 +61,10 @@ def evaluate_open_loop(
         with open_episode(entry.path) as episode:
             policy.reset(seed)
             compared = _compare(policy, episode, entry, stride)
+            recorded = episode.action[: entry.steps]
         plot = None if plots is None else f"{Path(entry.path).stem}_{entry.identity[:8]}.png"
         if plots is not None and plot is not None:
-            draw(plots / plot, compared, entry, _names(meta.action_dim))
+            draw(plots / plot, recorded, compared, entry, _names(meta.action_dim))
         everything += compared
         episodes.append(
             OpenLoopEpisode(
@@ -143,8 +144,14 @@ def _names(dimensions: int) -> tuple[str, ...]:
     return tuple(f"action {number}" for number in range(dimensions))
 
 
-def draw(path: Path, compared: Sequence[Comparison], entry: EpisodeEntry, names: Sequence[str]) -> None:
-    """One panel a dimension: the recorded actions, and each predicted chunk from the step where it was asked for."""
+def draw(
+    path: Path,
+    recorded: NDArray[np.float32],
+    compared: Sequence[Comparison],
+    entry: EpisodeEntry,
+    names: Sequence[str],
+) -> None:
+    """One panel a dimension: the recorded actions (T, A), and each predicted chunk from the step it was asked for."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -155,25 +162,21 @@ def draw(path: Path, compared: Sequence[Comparison], entry: EpisodeEntry, names:
     figure = Figure(figsize=(13, 1.7 * rows + 0.8), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True).T.ravel()
+    lag = 0 if entry.sim else 1
     for dimension, (axis, name) in enumerate(zip(axes, names, strict=False)):
+        steps = np.arange(lag, lag + len(recorded))
+        axis.plot(steps, recorded[:, dimension], color="0.25", linewidth=1.2, label="recorded")
         for number, item in enumerate(compared):
-            steps = np.arange(item.step, item.step + len(item.recorded))
-            axis.plot(
-                steps,
-                item.recorded[:, dimension],
-                color="0.25",
-                linewidth=1.2,
-                label="recorded" if not number else None,
-            )
-            axis.plot(
-                steps, item.predicted[:, dimension], color="tab:orange", linewidth=0.9, alpha=0.8,
-                label="predicted" if not number else None,
-            )  # fmt: skip
+            steps = np.arange(item.step, item.step + len(item.predicted))
+            label = None if number else "predicted"
+            axis.plot(steps, item.predicted[:, dimension], color="tab:orange", linewidth=0.9, alpha=0.8, label=label)
         axis.set_title(name, fontsize=8, loc="left")
         axis.tick_params(labelsize=7)
         axis.grid(alpha=0.25)
     for axis in axes[len(names) :]:
         axis.set_visible(False)
+    for axis in axes[rows - 1 :: rows]:
+        axis.set_xlabel("step", fontsize=8)
     axes[0].legend(fontsize=7, loc="upper right")
     figure.suptitle(f"{Path(entry.path).name}: {entry.instruction}", fontsize=10)
     with atomic_file(path) as temporary:

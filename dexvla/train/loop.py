@@ -129,6 +129,7 @@ class _Loop:
         self._policy = policy
         _freeze(policy, spec)
         if spec.lora is not None:
+            torch.manual_seed(spec.seed)
             add_lora(policy, spec.lora)
         if spec.gradient_checkpointing:
             policy.backbone.checkpoint_gradients(True)

@@ -1,5 +1,6 @@
 """Before a run: its data as one manifest, its split, its statistics, and the policy it starts from."""
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable
@@ -144,7 +145,8 @@ def prepare_policy(spec: TrainSpec, data: RunData) -> tuple[DexVLA, dict[str, An
         )
         report: dict[str, Any] = {"base": spec.init_from}
         if spec.pretrained_expert is not None:
-            report["pretrained_expert"] = load_expert_weights(policy, resolve_checkpoint(spec.pretrained_expert))
+            taken = load_expert_weights(policy, resolve_checkpoint(spec.pretrained_expert))
+            report["pretrained_expert"] = dataclasses.asdict(taken)
         return policy.to(dtype), report
     path = resolve_checkpoint(spec.init_from)
     policy = load_policy(path, dtype=dtype)

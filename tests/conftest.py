@@ -1,0 +1,142 @@
+"""Real episode files, base models and run specs that many tests share."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dexvla.episodes.format import EpisodeAttributes, EpisodeData, LabelSource
+from dexvla.episodes.jpeg import encode_jpeg
+from dexvla.episodes.writer import write_episode
+from dexvla.spec import TrainSpec, with_preset
+
+CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
+
+
+def episode_data(
+    *,
+    seed: int = 0,
+    steps: int = 24,
+    action_dim: int = 14,
+    state_dim: int = 14,
+    cameras: Sequence[str] = CAMERAS,
+    size: tuple[int, int] = (48, 64),
+    jpeg: bool = True,
+    labels: Sequence[str] | None = ("Reach for the cube", "Lift the cube"),
+    instruction: str = "Transfer the red cube.",
+    attributes: Mapping[str, Any] | None = None,
+    joint_positions: bool = False,
+) -> EpisodeData:
+    """A smooth random motion with pictures that change from step to step; `labels` share the steps evenly."""
+    rng = np.random.default_rng(seed)
+    qpos = np.cumsum(rng.normal(0, 0.05, (steps, state_dim)), axis=0).astype(np.float32)
+    columns = np.arange(action_dim) % state_dim
+    scene = rng.integers(0, 256, (size[0] // 8 + 1, size[1] // 8 + 1, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+    scene = scene[: size[0], : size[1]]
+    pictures = {
+        name: np.stack([np.roll(scene, step * 2 + number * 7, axis=1) for step in range(steps)])
+        for number, name in enumerate(cameras)
+    }
+    images: dict[str, Any] = dict(pictures)
+    if jpeg:
+        images = {name: [encode_jpeg(frame) for frame in frames] for name, frames in pictures.items()}
+    texts = None if labels is None else [labels[step * len(labels) // steps] for step in range(steps)]
+    return EpisodeData(
+        action=(qpos[:, columns] + 0.01).astype(np.float32),
+        qpos=qpos,
+        qvel=np.gradient(qpos, axis=0).astype(np.float32) * 50,
+        images=images,
+        instruction=instruction,
+        attributes=EpisodeAttributes(**{"sim": True, "fps": 50.0, **(attributes or {})}),
+        substep_reasonings=texts,
+        label_source=None if texts is None else LabelSource.SCRIPTED,
+        joint_positions=qpos.copy() if joint_positions else None,
+        timestamp=np.arange(steps) / 50,
+    )
+
+
+@pytest.fixture(scope="session")
+def make_data() -> Callable[..., EpisodeData]:
+    return episode_data
+
+
+@pytest.fixture(scope="session")
+def make_episode() -> Callable[..., Path]:
+    """make_episode(path, **options of episode_data) writes a real file and returns its path."""
+
+    def make(path: Path, **options: Any) -> Path:
+        write_episode(path, episode_data(**options))
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def demos(tmp_path_factory: pytest.TempPathFactory, make_episode: Callable[..., Path]) -> Path:
+    """A folder of three labelled 14-dimensional episodes of 24 steps."""
+    folder = tmp_path_factory.mktemp("demos")
+    for number in range(3):
+        make_episode(folder / f"episode_{number}.hdf5", seed=number, attributes={"seed": number})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def seed_example(tmp_path_factory: pytest.TempPathFactory, make_episode: Callable[..., Path]) -> Path:
+    """Two episodes with the dimensions of the upstream documentation's example: nothing may assume 14 of anything.
+
+    action (100, 10), qpos and qvel (100, 7), joint_positions (100, 7), cameras left, right and wrist at 480x640;
+    the first with plain pixels as in the example, the second with JPEG rows.
+    """
+    folder = tmp_path_factory.mktemp("seed_example")
+    for number, jpeg in enumerate((False, True)):
+        make_episode(
+            folder / f"episode_{number}.hdf5",
+            seed=number,
+            steps=100,
+            action_dim=10,
+            state_dim=7,
+            cameras=("left", "right", "wrist"),
+            size=(480, 640),
+            jpeg=jpeg,
+            joint_positions=True,
+            attributes={"sim": False},
+            labels=("Flatten the shirt.", "Fold the right sleeve.", "Fold the left sleeve."),
+            instruction="Fold the shirt.",
+        )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny base model from `init-model`."""
+    from dexvla.model.init_model import init_model
+
+    folder = tmp_path_factory.mktemp("base") / "tiny"
+    init_model(folder)
+    return folder
+
+
+@pytest.fixture
+def make_spec(base_model: Path, demos: Path, tmp_path: Path) -> Callable[..., TrainSpec]:
+    """A stage-2 spec of a few quick steps on `demos`; keyword arguments are fields of the spec."""
+
+    def make(**fields: Any) -> TrainSpec:
+        defaults: dict[str, Any] = {
+            "preset": "tiny",
+            "stage": 2,
+            "data": [{"path": str(demos)}],
+            "init_from": str(base_model),
+            "output_dir": str(tmp_path / "run"),
+            "steps": 4,
+            "batch_size": 2,
+            "save_every": 2,
+            "log_every": 1,
+            "device": "cpu",
+        }
+        if fields.get("stage", 2) == 2:
+            defaults |= {"chunk_size": 8, "image_height": 56, "image_width": 84}
+        return with_preset(defaults | fields)
+
+    return make
