@@ -17,7 +17,7 @@ def split_by_labels(attention_mask_bl: Tensor, labels_bl: Tensor) -> tuple[Tenso
 
 
 def masked_mean(hidden_blh: Tensor, mask_bl: Tensor) -> Tensor:
-    """Mean (b, h), float32, of the hidden states where the mask is set. An empty row is refused: it has no mean."""
+    """Mean (b, h), float32, of the hidden states where the mask is set; zeros for a row without any."""
     mask_bl1 = mask_bl.unsqueeze(-1)
     total_bh = hidden_blh.float().masked_fill(~mask_bl1, 0.0).sum(1)
     return total_bh / mask_bl1.sum(1).clamp(min=1)

@@ -115,7 +115,7 @@ class DexVLA(nn.Module):
         """Next-token loss on the answer plus the expert's noise error, averaged over the whole chunk.
 
         batch: input_ids, attention_mask, labels (b, l); pixel_values, image_grid_thw; actions (b, t, a) and states
-        (b, s) normalised; is_pad (b, t). noise (b, t, a) and timesteps (b,) are drawn if not given.
+        (b, s) normalised; is_pad (b, t). noise (b, t, a) and timesteps (b,) are drawn from `generator` if not given.
         keep_logits=False computes the output projection only where there are labels, which saves most of its cost.
         """
         actions_bta, states_bs = self._check_actions(batch["actions"]), self._check_states(batch["states"])
@@ -134,11 +134,13 @@ class DexVLA(nn.Module):
 
         condition_bh = self.fusion(hidden_blh, *split_by_labels(mask_bl, labels_bl))
         actions_bta = actions_bta.float()
+        drawn_on = generator.device if generator is not None else actions_bta.device
         if noise is None:
-            noise = torch.randn(actions_bta.shape, generator=generator, device=actions_bta.device)
+            noise = torch.randn(actions_bta.shape, generator=generator, device=drawn_on).to(actions_bta.device)
         if timesteps is None:
-            high = self.spec.diffusion.train_steps
-            timesteps = torch.randint(high, (len(actions_bta),), generator=generator, device=actions_bta.device)
+            shape = (len(actions_bta),)
+            timesteps = torch.randint(self.spec.diffusion.train_steps, shape, generator=generator, device=drawn_on)
+            timesteps = timesteps.to(actions_bta.device)
         noisy_bta = self.expert.schedule.add_noise(actions_bta, noise, timesteps)
         noise_pred_bta = self.expert(noisy_bta, timesteps, condition_bh, states_bs).float()
         error_bta = (noise_pred_bta - noise.float()).square() * (~batch["is_pad"].bool()).unsqueeze(-1)
