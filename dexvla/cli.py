@@ -214,10 +214,11 @@ def evaluate(
     json_file: JsonFile = None,
 ) -> None:
     """Evaluate closed loop in the simulator, or open loop on recorded episodes (--data)."""
-    from dexvla.evaluate.run import closed_loop, open_loop
     from dexvla.train.runs import resolve_checkpoint
 
-    path = resolve_checkpoint(checkpoint)
+    path = resolve_checkpoint(checkpoint)  # before torch is loaded: a wrong path is told at once
+    from dexvla.evaluate.run import closed_loop, open_loop
+
     if data is not None:
         source = find_set(data)
         with console.bar("replaying", total=len(source.paths)) as bar:
@@ -278,8 +279,10 @@ def serve(
     """Serve a policy over openpi's websocket protocol until Ctrl-C."""
     import os
 
-    from dexvla.act.server import serve as run_server
     from dexvla.train.runs import resolve_checkpoint
+
+    path = resolve_checkpoint(checkpoint)
+    from dexvla.act.server import serve as run_server
 
     api_key = None
     if api_key_env is not None:
@@ -287,7 +290,7 @@ def serve(
         if not api_key:
             raise UserError(f"the environment variable {api_key_env} is empty or not set; put the key into it")
     run_server(
-        resolve_checkpoint(checkpoint),
+        path,
         host=host,
         port=port,
         api_key=api_key,

@@ -66,10 +66,10 @@ def record(spec: RecordSpec, out: Path, *, on_episode: Callable[[RecordProgress]
     spec.keep_failures. Raises RobotError for a robot without an expert or that cannot start, and UserError if `out`
     cannot be written, without leaving half a file.
     """
-    number = _first_number(out)
     robot = make_robot(spec.robot, task=spec.task, cameras=spec.cameras, render=spec.render)
     if not isinstance(robot, AlohaSim):
         raise RobotError(f"robot {spec.robot!r} has no scripted expert; aloha_sim has")
+    number = _first_number(out)
     kept: list[int] = []
     failed: list[int] = []
     paths: list[Path] = []

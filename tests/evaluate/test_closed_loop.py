@@ -1,0 +1,91 @@
+"""Closed-loop evaluation on the real simulator, with a policy that is the scripted expert and one that is not."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from dexvla.act.base import ActionChunk, PolicyInput, PolicyMetadata
+from dexvla.errors import RobotError
+from dexvla.evaluate.closed_loop import evaluate_closed_loop
+from dexvla.evaluate.intervals import rate
+from dexvla.robots.aloha_sim import AlohaSim
+from dexvla.robots.aloha_sim.experts import ScriptedExpert
+from dexvla.spec import AlohaTask, CameraSpec, EvalSpec
+
+CAMERA = CameraSpec(name="cam_high", height=48, width=64)
+
+
+class Expert:
+    """Answers the expert's plan in chunks; for seeds in `fails` it stands still."""
+
+    def __init__(self, robot: AlohaSim, *, fails: tuple[int, ...] = (), action_dim: int = 14) -> None:
+        self._robot, self._fails = robot, fails
+        self.asked: list[int] = []
+        self.metadata = PolicyMetadata(
+            cameras=(CAMERA,), action_dim=action_dim, state_dim=14, chunk_size=20, fps=50, checkpoint="expert"
+        )
+
+    def reset(self, seed: int) -> None:
+        self._plan = None if seed in self._fails else ScriptedExpert(AlohaTask.TRANSFER_CUBE, seed).plan(self._robot)
+        self._step = 0
+
+    def close(self) -> None: ...
+
+    def infer(self, observation: PolicyInput) -> ActionChunk:
+        assert observation.images["cam_high"].shape == (48, 64, 3)
+        step, self._step = self._step, self._step + 16
+        self.asked.append(step)
+        if self._plan is None:
+            actions = np.repeat(observation.state[None], 20, axis=0)
+            return ActionChunk(actions=actions, normalised=actions, reasoning="Stand still", infer_ms=1.0)
+        rows = [self._plan[min(step + i, len(self._plan) - 1)] for i in range(20)]
+        actions = np.stack([row.action for row in rows])
+        return ActionChunk(actions=actions, normalised=actions, reasoning=rows[0].substep, infer_ms=1.0)
+
+
+def test_success_held_seeds_and_videos_are_reported(tmp_path: Path) -> None:
+    robot = AlohaSim(cameras=(CAMERA,))
+    robot.connect()
+    try:
+        policy = Expert(robot, fails=(501,))
+        spec = EvalSpec(checkpoint="expert", episodes=2, seed=500)
+        report = evaluate_closed_loop(
+            spec, policy=policy, robot=robot, videos=tmp_path, trained_seeds=frozenset({3, 501})
+        )
+    finally:
+        robot.disconnect()
+    good, bad = report.episodes
+    assert (good.seed, good.success, good.held, good.reward) == (500, True, True, 4.0)
+    assert (bad.seed, bad.success, bad.held, bad.reward) == (501, False, False, 0.0)
+    assert good.steps < bad.steps == 400, "an episode that is decided ends early"
+    assert report.success_rate == 0.5
+    assert report.interval[0] < 0.5 < report.interval[1]
+    assert report.seeds_seen_in_training == (501,)
+    assert [said.step % 16 for said in good.reasoning] == [0] * len(good.reasoning)
+    assert good.reasoning[0].text == "Reach for the red cube with the right arm"
+    assert len(good.reasoning) >= 4
+    assert good.video is not None
+    with av.open(str(tmp_path / good.video)) as video:
+        frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+    assert len(frames) == -(-good.steps // 2)
+    assert np.abs(frames[0].astype(int) - frames[-1].astype(int)).max() > 50, "the picture moves"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["seed_500.mp4", "seed_501.mp4"]
+
+
+def test_a_policy_that_does_not_fit_the_robot_is_refused() -> None:
+    robot = AlohaSim(cameras=(CAMERA,))
+    with pytest.raises(RobotError, match="aloha_sim has 14 actions, the checkpoint was trained with 10"):
+        evaluate_closed_loop(EvalSpec(checkpoint="x"), policy=Expert(robot, action_dim=10), robot=robot)
+    blind = AlohaSim(cameras=())
+    with pytest.raises(RobotError, match="aloha_sim has no camera cam_high"):
+        evaluate_closed_loop(EvalSpec(checkpoint="x"), policy=Expert(blind), robot=blind)
+
+
+def test_the_interval_is_wilsons() -> None:
+    """Figures of Wilson's interval from Brown, Cai and DasGupta (2001)."""
+    result = rate(8, 10)
+    assert (result.low, result.high) == pytest.approx((0.4901, 0.9433), abs=1e-3)
+    assert rate(0, 10).low == 0
+    assert rate(10, 10).high == pytest.approx(1)
