@@ -26,6 +26,7 @@ from dexvla.spec import (
     TrainSpec,
     with_preset,
 )
+from dexvla.threads import share_cores
 
 app = typer.Typer(
     name="dexvla",
@@ -338,6 +339,7 @@ def _train_spec(file: Path | None, flags: dict[str, Any], settings: list[str]) -
 
 def main() -> None:
     """Entry point: errors of the user become one line, everything else keeps its traceback."""
+    share_cores()
     try:
         status = app(standalone_mode=False)
     except typer.TyperException as error:

@@ -11,6 +11,9 @@ from dexvla.episodes.format import EpisodeAttributes, EpisodeData, LabelSource
 from dexvla.episodes.jpeg import encode_jpeg
 from dexvla.episodes.writer import write_episode
 from dexvla.spec import TrainSpec, with_preset
+from dexvla.threads import share_cores
+
+share_cores()
 
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
 
