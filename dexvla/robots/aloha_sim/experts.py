@@ -2,7 +2,8 @@
 
 A plan is a list of phases, each a pose of both pinch points to reach in a number of steps. Inverse kinematics turns it
 into joint targets, which the joint-controlled scene follows. Free movements run straight in joint space, movements
-near an object straight in space. The seed varies timing, way and meeting point, so that demonstrations differ.
+near an object straight in space. The seed varies timing, way and meeting point and adds a little noise, so that
+demonstrations differ.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from dexvla.spec import AlohaTask
 
 OPEN, CLOSED = 1.0, 0.0
 _CUBE_REST, _PEG_REST, _SOCKET_REST = 0.02, 0.01, 0.022  # height of the centres when they lie on the table, metres
+_TREMOR, _TREMOR_STEPS = 0.002, 10  # deviation of the noise on arm joints, radians; steps over which it is smoothed
 _MISS_LIMIT = 0.003  # metres; a plan that misses its own poses by more is refused
 
 
@@ -100,7 +102,7 @@ class ScriptedExpert:
             phases = self._transfer_cube(objects[0])
         else:
             phases = self._insertion(objects[0], objects[1])
-        return self._steps(phases, BimanualIK(robot.model))
+        return self._trembling(self._steps(phases, BimanualIK(robot.model)))
 
     # --- the plans ----------------------------------------------------------------------------------------------
 
@@ -195,6 +197,13 @@ class ScriptedExpert:
         total = sum(phase.steps + phase.settle for phase in retimed)
         assert total <= MAX_STEPS, f"a plan of {total} steps"
         return retimed
+
+    def _trembling(self, steps: list[ExpertStep]) -> list[ExpertStep]:
+        """Slow noise on the arm joints, grippers left alone: demonstrations also show states beside the ideal path."""
+        white = self.random.normal(0, _TREMOR * np.sqrt(_TREMOR_STEPS), (len(steps) + _TREMOR_STEPS - 1, 14))
+        noise = np.stack([np.convolve(row, np.full(_TREMOR_STEPS, 1 / _TREMOR_STEPS), "valid") for row in white.T], 1)
+        noise[:, [6, 13]] = 0.0
+        return [ExpertStep((s.action + n).astype(np.float32), s.substep) for s, n in zip(steps, noise, strict=True)]
 
     @staticmethod
     def _reach(ik: BimanualIK, hands: Sequence[NDArray[np.float64]], guess: NDArray[np.float64]) -> NDArray[np.float64]:
