@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -28,10 +29,14 @@ class EpisodeSet:
     """Episode files that belong together, before anything was read.
 
     episode_len: steps used of each at most; cameras: the model's order, or None for those that the files have.
+    weights: one per path, how often its samples are drawn (None: all alike). stats_paths: the episodes that the
+    normalisation statistics are taken from (None: the set's own).
     """
 
     name: str
     paths: tuple[Path, ...]
+    weights: tuple[float, ...] | None = None
+    stats_paths: tuple[Path, ...] | None = None
     cameras: tuple[str, ...] | None = None
     episode_len: int | None = None
 
@@ -90,9 +95,30 @@ def _task_set(path: Path, entry: str) -> EpisodeSet:
         task = TaskEntry.model_validate(tasks[entry])
     except ValidationError as error:
         raise UserError(f"{path}#{entry}: {first_error(error)}") from error
-    folders = [path.parent / folder for folder in task.dataset_dir]
-    paths = tuple(file for folder in folders for file in find_episodes(folder))
-    return EpisodeSet(name=entry, paths=paths, cameras=task.camera_names, episode_len=task.episode_len)
+    paths: list[Path] = []
+    weights: list[float] = []
+    for number, folder in enumerate(task.dataset_dir):
+        found = _matching(path.parent / folder, task.name_filter)
+        paths += found
+        weights += [task.sample_weights[number] if task.sample_weights else 1.0] * len(found)
+    if not paths:
+        raise UserError(f"{path}#{entry}: name_filter {task.name_filter!r} leaves no episode; loosen it")
+    stats = None
+    if task.stats_dir is not None:
+        stats = tuple(file for folder in task.stats_dir for file in find_episodes(path.parent / folder))
+    return EpisodeSet(
+        name=entry,
+        paths=tuple(paths),
+        weights=tuple(weights) if task.sample_weights else None,
+        stats_paths=stats,
+        cameras=task.camera_names,
+        episode_len=task.episode_len,
+    )
+
+
+def _matching(folder: Path, expression: str | None) -> list[Path]:
+    found = find_episodes(folder)
+    return [file for file in found if re.search(expression or "", str(file.relative_to(folder)))]
 
 
 def first_error(error: ValidationError) -> str:

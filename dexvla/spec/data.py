@@ -1,5 +1,6 @@
 """Task entries, dataset manifests and normalisation statistics."""
 
+import re
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -20,10 +21,38 @@ class TaskEntry(Spec):
     )
     camera_names: tuple[str, ...] | None = Field(None, description="Cameras, in the order the model sees them")
 
-    @field_validator("dataset_dir", mode="before")
+    sample_weights: tuple[float, ...] | None = Field(
+        None, description="One per folder: how often its samples are drawn, relative to the others"
+    )
+    name_filter: str | None = Field(
+        None, description="Regular expression; only files whose path below the folder matches somewhere are used"
+    )
+    stats_dir: tuple[str, ...] | None = Field(
+        None, description="Folders whose episodes give the normalisation statistics, instead of the data's own"
+    )
+
+    @field_validator("dataset_dir", "stats_dir", mode="before")
     @classmethod
     def _one_folder(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("name_filter")
+    @classmethod
+    def _expression(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+        return value
+
+    @model_validator(mode="after")
+    def _weights(self) -> "TaskEntry":
+        weights = self.sample_weights
+        if weights is not None and (len(weights) != len(self.dataset_dir) or min(weights) <= 0):
+            raise ValueError(
+                f"sample_weights must be {len(self.dataset_dir)} positive numbers, one per dataset_dir; found {weights}"
+            )
+        return self
 
 
 class Segment(Spec):

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from dexvla.episodes.manifest import build_manifest, find_set, load_manifest, save_manifest
+from dexvla.episodes.manifest import EpisodeSet, build_manifest, find_set, load_manifest, save_manifest
+from dexvla.episodes.reader import open_episode
 from dexvla.episodes.statistics import norm_stats
 from dexvla.errors import CheckpointError, UserError
 from dexvla.files import write_json
@@ -29,15 +32,16 @@ from dexvla.spec import (
 )
 from dexvla.train.runs import Run, resolve_checkpoint
 
+Motion = tuple[NDArray[np.float32], NDArray[np.float32]]  # action (T, A), qpos (T, S)
 DEFAULT_CHUNK = 50
 DEFAULT_IMAGE = (240, 320)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunData:
-    """The data of a run. sources: per DataSource its training episodes; held_out: never trained on.
+    """The data of a run. sources: its training episodes in groups that are drawn alike; held_out: never trained on.
 
-    weights: one per source. stats: over the training episodes of all sources.
+    weights: one per group. stats: over the training episodes of all sources.
     """
 
     manifest: DatasetManifest
@@ -53,31 +57,66 @@ class RunData:
 
 def prepare_data(spec: TrainSpec, *, on_episode: Callable[[int, int], Any] | None = None) -> RunData:
     """Read every episode of the run's sources once. Raises UserError for data that cannot be trained on together."""
-    sources, motions, manifests = [], {}, []
+    sources: list[tuple[EpisodeEntry, ...]] = []
+    weights: list[float] = []
+    motions: dict[str, Motion] = {}
+    manifests: list[DatasetManifest] = []
+    named: list[Motion] = []  # of the folders that a task names for its statistics
+    own: list[bool] = []  # per source: its own episodes count for the statistics
     for source in spec.data:
-        manifest, motion = build_manifest(find_set(source.path), cameras=spec.cameras, on_episode=on_episode)
+        episodes = find_set(source.path)
+        manifest, motion = build_manifest(episodes, cameras=spec.cameras, on_episode=on_episode)
         manifests.append(manifest)
-        sources.append(manifest.episodes)
-        motions |= {entry.path: pair for entry, pair in zip(manifest.episodes, motion, strict=True)}
         _same_shape(manifest, manifests[0], source.path, spec.data[0].path)
+        motions |= {entry.path: pair for entry, pair in zip(manifest.episodes, motion, strict=True)}
+        for weight, entries in _by_weight(episodes, manifest):
+            sources.append(entries)
+            weights.append(source.weight * weight)
+            own.append(episodes.stats_paths is None)
+        if episodes.stats_paths is not None:
+            named += _stats_motions(episodes, manifest)
     _no_repeats(sources)
     held = {entry.identity for episodes in sources for entry in held_out(episodes, spec.validation_fraction, spec.seed)}
     training = tuple(tuple(entry for entry in episodes if entry.identity not in held) for episodes in sources)
-    empty = [source.path for source, episodes in zip(spec.data, training, strict=True) if not episodes]
-    if empty:
+    if not all(training):
+        folder = Path(sources[training.index(())][0].path).parent
         raise UserError(
-            f"{empty[0]}: no episode is left to train on after validation_fraction {spec.validation_fraction}"
+            f"{folder}: no episode is left to train on after validation_fraction {spec.validation_fraction}"
         )
+    counted = [motions[entry.path] for entries, mine in zip(training, own, strict=True) if mine for entry in entries]
     whole = manifests[0].model_copy(
         update={"name": spec.name, "episodes": tuple(entry for episodes in sources for entry in episodes)}
     )
     return RunData(
         manifest=whole,
         sources=training,
-        weights=tuple(source.weight for source in spec.data),
+        weights=tuple(weights),
         held_out=tuple(entry for entry in whole.episodes if entry.identity in held),
-        stats=norm_stats(motions[entry.path] for episodes in training for entry in episodes),
+        stats=norm_stats(counted + named),
     )
+
+
+def _by_weight(episodes: EpisodeSet, manifest: DatasetManifest) -> list[tuple[float, tuple[EpisodeEntry, ...]]]:
+    """The episodes of one data source in groups that are drawn alike."""
+    weights = episodes.weights or (1.0,) * len(manifest.episodes)
+    pairs = list(zip(weights, manifest.episodes, strict=True))
+    return [(value, tuple(entry for weight, entry in pairs if weight == value)) for value in sorted(set(weights))]
+
+
+def _stats_motions(episodes: EpisodeSet, manifest: DatasetManifest) -> list[Motion]:
+    """(action, qpos) of the folders that a task names for its statistics."""
+    assert episodes.stats_paths is not None
+    found: list[Motion] = []
+    for path in episodes.stats_paths:
+        with open_episode(path) as episode:
+            shape = (episode.action.shape[1], episode.qpos.shape[1])
+            if shape != (manifest.action_dim, manifest.state_dim):
+                raise UserError(
+                    f"{path}: {shape[0]} action and {shape[1]} state dimensions; it is named for the statistics of "
+                    f"{episodes.name}, which has {manifest.action_dim} and {manifest.state_dim}"
+                )
+            found.append((episode.action, episode.qpos))
+    return found
 
 
 def held_out(episodes: tuple[EpisodeEntry, ...], fraction: float, seed: int) -> list[EpisodeEntry]:

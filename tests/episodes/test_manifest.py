@@ -112,3 +112,28 @@ def test_a_camera_that_is_wanted_must_be_there(demos: Path) -> None:
     assert manifest.cameras == ("cam_high",)
     with pytest.raises(EpisodeError, match="expected cam_low"):
         build_manifest(find_set(str(demos)), cameras=("cam_low",))
+
+
+def test_every_field_of_a_task_entry_has_an_effect(tmp_path: Path, make_episode: Callable[..., Path]) -> None:
+    for number in range(3):
+        make_episode(tmp_path / "one" / f"episode_{number}.hdf5", seed=number)
+    make_episode(tmp_path / "two" / "good_0.hdf5", seed=8)
+    make_episode(tmp_path / "wide" / "episode_0.hdf5", seed=9)
+    tasks = tmp_path / "tasks.yaml"
+    entry = (
+        "cubes: {dataset_dir: [one, two], sample_weights: [1, 3], name_filter: 'episode_[12]|good', stats_dir: wide}"
+    )
+    tasks.write_text(entry)
+    found = find_set(f"{tasks}#cubes")
+    assert [path.stem for path in found.paths] == ["episode_1", "episode_2", "good_0"]
+    assert found.weights == (1.0, 1.0, 3.0)
+    assert [path.parent.name for path in found.stats_paths or ()] == ["wide"]
+    tasks.write_text("cubes: {dataset_dir: one, name_filter: nothing}")
+    with pytest.raises(UserError, match="name_filter 'nothing' leaves no episode"):
+        find_set(f"{tasks}#cubes")
+    tasks.write_text("cubes: {dataset_dir: [one, two], sample_weights: [1]}")
+    with pytest.raises(UserError, match="2 positive numbers, one per dataset_dir"):
+        find_set(f"{tasks}#cubes")
+    tasks.write_text("cubes: {dataset_dir: one, name_filter: '['}")
+    with pytest.raises(UserError, match="not a regular expression"):
+        find_set(f"{tasks}#cubes")
