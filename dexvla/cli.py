@@ -155,6 +155,7 @@ def train(
         typer.Option("--set", metavar="FIELD=VALUE", help="Any field of the spec, e.g. optim.eps=1e-7"),
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the run's last checkpoint")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Look at data, model, disk and memory, and stop")] = False,
     print_spec: Annotated[bool, typer.Option(help="Print the whole spec as YAML and stop")] = False,
     json_file: JsonFile = None,
 ) -> None:
@@ -173,16 +174,27 @@ def train(
     if print_spec:
         typer.echo(console.as_yaml(spec.model_dump(mode="json")))
         return
+    from dexvla.train.loop import plan
     from dexvla.train.loop import train as run_training
 
+    if dry_run:
+        found = plan(spec)
+        console.preflight_lines(found)
+        console.write_json(json_file, found.to_json())
+        if not found.ok:
+            raise UserError(found.errors[0])
+        return
     with console.train_display(spec.steps) as display, console.stop_on_signal() as stop:
-        result = run_training(spec, resume=resume, stop=stop, on_progress=display)
+        result = run_training(spec, resume=resume, stop=stop, on_progress=display, on_preflight=console.preflight_notes)
     console.say(f"checkpoint: {result.checkpoint}")
+    if result.best is not None:
+        console.say(f"lowest validation loss: {result.best}")
     console.write_json(
         json_file,
         {
             "run": str(result.run),
             "checkpoint": str(result.checkpoint),
+            "best": None if result.best is None else str(result.best),
             "step": result.step,
             "interrupted": result.interrupted,
             "metrics": result.metrics,

@@ -22,6 +22,7 @@ from dexvla.spec import ClosedLoopReport, DatasetManifest, NormStats, OpenLoopRe
 if TYPE_CHECKING:
     from dexvla.episodes.check import CheckReport
     from dexvla.train.loop import Progress as TrainProgress
+    from dexvla.train.preflight import Preflight
 
 _out = Console()
 _err = Console(stderr=True)
@@ -156,6 +157,21 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def preflight_notes(report: "Preflight") -> None:
+    for note in report.notes:
+        _err.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+
+
+def preflight_lines(report: "Preflight") -> None:
+    for error in report.errors:
+        say(f"error: {error}")
+    for note in report.notes:
+        say(f"note: {note}")
+    parts = ", ".join(f"{name} {size / 2**30:.2f} GiB" for name, size in report.memory.items())
+    say(f"memory: about {sum(report.memory.values()) / 2**30:.2f} GiB ({parts})")
+    say(f"disk: {report.disk_needed / 2**30:.2f} GiB of {report.disk_free / 2**30:.0f} GiB free")
 
 
 def check_table(report: "CheckReport") -> None:

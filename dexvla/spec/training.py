@@ -17,9 +17,13 @@ class DataSource(Spec):
 
 
 class LoraSpec(Spec):
-    """Low-rank adapters on the backbone; projections, FiLM and the expert always train in full."""
+    """Low-rank adapters on the chosen towers, whose own weights are frozen.
 
-    towers: tuple[Literal["vision", "llm"], ...] = Field(("vision", "llm"), min_length=1)
+    A backbone tower that is not chosen is frozen too; projections and FiLM train in full, and so does the expert unless
+    it is chosen.
+    """
+
+    towers: tuple[Literal["vision", "llm", "expert"], ...] = Field(("vision", "llm"), min_length=1)
     rank: int = Field(64, ge=1)
     alpha: int = Field(256, ge=1)
     dropout: float = Field(0.05, ge=0, lt=1)
@@ -40,6 +44,8 @@ class OptimSpec(Spec):
     schedule: Schedule = Schedule.CONSTANT
     warmup_ratio: float = Field(0.01, ge=0, le=1, description="Part of the steps in which the rate rises from 0")
     max_grad_norm: float = Field(1.0, gt=0)
+    llm_learning_rate: float | None = Field(None, gt=0, description="For the language model; default: learning_rate")
+    vision_learning_rate: float | None = Field(None, gt=0, description="For the vision tower; default: learning_rate")
 
 
 class PaddedActions(StrEnum):
@@ -99,13 +105,19 @@ class TrainSpec(Spec):
     gradient_checkpointing: bool = False
     ema_decay: float | None = Field(None, gt=0, lt=1, description="Keep an exponential moving average of the weights")
     validation_fraction: float = Field(0.0, ge=0, lt=1, description="Part of the episodes held out, never trained on")
+    validation_samples: int = Field(
+        64, ge=1, description="Held-out steps looked at whenever a checkpoint is saved, spread evenly"
+    )
+    validation_max_tokens: int = Field(64, ge=1, le=1024, description="Longest reasoning generated there, tokens")
     seed: int = Field(0, ge=0)
     workers: int = Field(0, ge=0, description="Data loading processes")
     device: Literal["auto", "cpu"] = "auto"
 
     log_every: int = Field(10, ge=1, description="Optimiser steps")
     save_every: int = Field(500, ge=1, description="Optimiser steps")
-    keep_checkpoints: int = Field(3, ge=1, description="Newest checkpoints to keep; the last one always stays")
+    keep_checkpoints: int = Field(
+        3, ge=1, description="Newest checkpoints to keep; the one with the lowest validation loss stays as well"
+    )
 
     @field_validator("expert")
     @classmethod

@@ -25,16 +25,33 @@ from dexvla.errors import UserError
 from dexvla.files import write_json
 from dexvla.model import DexVLA
 from dexvla.model.checkpoint import save_policy
-from dexvla.spec import OptimSpec, Precision, Schedule, TrainSpec
+from dexvla.spec import EpisodeEntry, Precision, TrainSpec
 from dexvla.train.data import EpisodeSamples, SampleSettings
 from dexvla.train.lora import add_lora, plain_state_dict
+from dexvla.train.optim import learning_rate, make_optimizer
+from dexvla.train.preflight import Preflight, preflight
 from dexvla.train.prepare import RunData, load_data, prepare_data, prepare_policy, save_data
 from dexvla.train.runs import MetricsLog, Run, step_name
 from dexvla.train.sampling import MicroBatches, SampleOrder
 from dexvla.train.state import MovingAverage, load_state, save_state, trained_parameters
+from dexvla.train.validation import validate, validation_places
 
 # Fields that may change when a run is resumed: none of them changes what a step computes.
-_FREE_ON_RESUME = {"steps", "log_every", "save_every", "keep_checkpoints", "workers", "device"}
+_FREE_ON_RESUME = {
+    "steps",
+    "log_every",
+    "save_every",
+    "keep_checkpoints",
+    "validation_samples",
+    "validation_max_tokens",
+    "workers",
+    "device",
+}
+_PRECISION = {
+    Precision.FLOAT32: "float32 weights and compute",
+    Precision.BF16: "float32 weights, bfloat16 compute (autocast)",
+    Precision.BF16_PURE: "bfloat16 weights and compute",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,23 +67,17 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """checkpoint: the newest one. interrupted: stopped on request before the last step; the run can be resumed."""
+    """checkpoint: the newest one; best: that with the lowest validation loss, None without validation.
+
+    interrupted: stopped on request before the last step; the run can be resumed.
+    """
 
     run: Path
     checkpoint: Path
+    best: Path | None
     step: int
     interrupted: bool
     metrics: dict[str, float]
-
-
-def learning_rate(optim: OptimSpec, step: int, steps: int) -> float:
-    """Rate of the 0-based `step`: linear warm-up, then constant or half a cosine down to 0."""
-    warmup = math.ceil(optim.warmup_ratio * steps)
-    if step < warmup:
-        return optim.learning_rate * (step + 1) / warmup
-    if optim.schedule is Schedule.CONSTANT:
-        return optim.learning_rate
-    return optim.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
 def train(
@@ -75,6 +86,7 @@ def train(
     resume: bool = False,
     stop: Callable[[], bool] = lambda: False,
     on_progress: Callable[[Progress], Any] = lambda progress: None,
+    on_preflight: Callable[[Preflight], Any] = lambda report: None,
 ) -> TrainResult:
     """Run `spec` to its last step, or until `stop()`: then a checkpoint is written and the result says interrupted.
 
@@ -99,11 +111,18 @@ def train(
         data = prepare_data(spec)
     on_progress(Progress(what="loading the model", step=0, steps=spec.steps))
     policy, report = prepare_policy(spec, data)
+    make_trainable(policy, spec)
+    found = preflight(spec, data, policy)
+    if not found.ok:
+        raise UserError(found.errors[0])
+    if main:
+        on_preflight(found)
     with run.locked() if main else nullcontext():
         if main:
             run.sweep()
             if not resume:
                 save_data(run, data)
+            write_json(run.preflight_file, found.to_json())
             write_json(run.spec_file, spec.model_dump(mode="json"))
         accelerator.wait_for_everyone()
         with _disk_full_is_clear(run.path):
@@ -127,20 +146,19 @@ class _Loop:
         self.spec, self._run, self._data, self._report = spec, run, data, report
         self._accelerator, self._stop, self._on_progress = accelerator, stop, on_progress
         self._policy = policy
-        _freeze(policy, spec)
-        if spec.lora is not None:
-            torch.manual_seed(spec.seed)
-            add_lora(policy, spec.lora)
         if spec.gradient_checkpointing:
             policy.backbone.checkpoint_gradients(True)
         policy.to(accelerator.device)
-        self._optimizer = _optimizer(policy, spec.optim)
+        self._optimizer = make_optimizer(policy, spec.optim)
         self._average = MovingAverage(policy, spec.ema_decay) if spec.ema_decay is not None else None
         self._step = run.resumable_step()
         if self._step:
             folder = run.states / step_name(self._step)
             load_state(folder, model=policy, optimizer=self._optimizer, average=self._average)
         self._model: nn.Module = accelerator.prepare_model(policy)
+        self._places = []
+        if data.held_out:
+            self._places = validation_places(self._samples(data.held_out, augment=False), spec.validation_samples)
 
     def run(self) -> TrainResult:
         spec, main = self.spec, self._accelerator.is_main_process
@@ -167,16 +185,24 @@ class _Loop:
                     if log is not None:
                         log.write(self._step, metrics)
                 if self._step % spec.save_every == 0 or self._step == spec.steps or interrupted:
+                    validation = {}
+                    if self._places and not interrupted:
+                        self._say("validating", left, metrics)
+                        validation = self._validate()
+                        if log is not None:
+                            log.write(self._step, validation)
                     self._say("saving a checkpoint", left, metrics)
-                    self._save()
+                    self._save(validation)
                     saved = self._step
                 self._say("training", left, metrics)
         finally:
             if log is not None:
                 log.close()
+        best = self._run.best_step()
         return TrainResult(
             run=self._run.path,
             checkpoint=self._run.checkpoints / step_name(saved),
+            best=None if best is None else self._run.checkpoints / step_name(best),
             step=self._step,
             interrupted=interrupted,
             metrics=metrics,
@@ -187,11 +213,11 @@ class _Loop:
             Progress(what=what, step=self._step, steps=self.spec.steps, seconds_left=left, metrics=metrics)
         )
 
-    def _loader(self) -> DataLoader[Any]:
+    def _samples(self, entries: tuple[EpisodeEntry, ...], *, augment: bool) -> EpisodeSamples:
         spec, policy = self.spec, self._policy
         assert policy.processor is not None
-        samples = EpisodeSamples(
-            entries=self._data.train,
+        return EpisodeSamples(
+            entries=entries,
             root=Path("/"),
             stats=self._data.stats,
             processor=policy.processor,
@@ -201,10 +227,14 @@ class _Loop:
                 diffusion_steps=policy.spec.diffusion.train_steps,
                 use_reasoning=spec.use_reasoning,
                 padded_actions=spec.padded_actions,
-                augment=spec.augment,
+                augment=augment,
                 seed=spec.seed,
             ),
         )
+
+    def _loader(self) -> DataLoader[Any]:
+        spec = self.spec
+        samples = self._samples(self._data.train, augment=spec.augment)
         order = SampleOrder(
             sizes=[sum(entry.steps for entry in episodes) for episodes in self._data.sources],
             weights=self._data.weights,
@@ -240,7 +270,7 @@ class _Loop:
         tokens_everywhere, elements_everywhere, stops = accelerator.reduce(totals, reduction="sum").tolist()
         rate = learning_rate(spec.optim, self._step, spec.steps)
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["scale"]
         # dropout is the only other source of chance: keyed by step, so that a resumed run draws the same
         key = np.random.SeedSequence([spec.seed, 5, self._step, accelerator.process_index])
         torch.manual_seed(int(key.generate_state(1)[0]))
@@ -271,7 +301,23 @@ class _Loop:
         values = {"loss": loss, "action_loss": action_loss, "llm_loss": llm_loss}
         return {**values, "learning_rate": rate, "grad_norm": float(norm or 0.0)}, stops > 0
 
-    def _save(self) -> None:
+    def _validate(self) -> dict[str, float]:
+        """On the first process, with the averaged weights if there are any; the others wait."""
+        accelerator, values = self._accelerator, {}
+        if accelerator.is_main_process:
+            with _averaged(self._policy, self._average):
+                values = validate(
+                    self._policy,
+                    self._samples(self._data.held_out, augment=False),
+                    self._places,
+                    batch_size=self.spec.batch_size,
+                    max_new_tokens=self.spec.validation_max_tokens,
+                    autocast=accelerator.autocast,
+                )
+        accelerator.wait_for_everyone()
+        return values
+
+    def _save(self, validation: dict[str, float]) -> None:
         accelerator, name = self._accelerator, step_name(self._step)
         if accelerator.is_main_process:
             folder = self._run.states / name
@@ -283,12 +329,15 @@ class _Loop:
                 with _averaged(self._policy, self._average):
                     weights = plain_state_dict(self._policy) if self.spec.lora is not None else None
                     save_policy(
-                        self._policy, self._run.checkpoints / name, manifest=self._lineage(), state_dict=weights
+                        self._policy,
+                        self._run.checkpoints / name,
+                        manifest=self._lineage(validation),
+                        state_dict=weights,
                     )
             self._run.prune(keep=self.spec.keep_checkpoints)
         accelerator.wait_for_everyone()
 
-    def _lineage(self) -> dict[str, Any]:
+    def _lineage(self, validation: dict[str, float]) -> dict[str, Any]:
         return {
             "step": self._step,
             "stage": self.spec.stage,
@@ -298,26 +347,29 @@ class _Loop:
             "seeds": sorted({(entry.task, entry.seed) for entry in self._data.train if entry.seed is not None}),
             "held_out": [entry.identity for entry in self._data.held_out],
             "started_from": self._report,
+            "validation": validation,
+            "precision": _PRECISION[self.spec.precision],
             "dexvla_version": dexvla.__version__,
         }
 
 
-def _freeze(policy: DexVLA, spec: TrainSpec) -> None:
+def plan(spec: TrainSpec) -> Preflight:
+    """What `train` would find before it starts, without starting: reads data and model, writes nothing."""
+    data = prepare_data(spec)
+    policy, _ = prepare_policy(spec, data)
+    make_trainable(policy, spec)
+    return preflight(spec, data, policy)
+
+
+def make_trainable(policy: DexVLA, spec: TrainSpec) -> None:
+    """Freeze what the spec freezes and put its adapters in, the same ones for the same seed."""
     for name, parameter in policy.named_parameters():
         backbone = name.startswith("backbone.")
         frozen = backbone and (spec.freeze_backbone or (spec.freeze_vision and ".visual." in name))
         parameter.requires_grad_(not frozen)
-
-
-def _optimizer(policy: DexVLA, optim: OptimSpec) -> torch.optim.AdamW:
-    """AdamW; norms, biases and positional tables are not decayed."""
-    decayed, plain = [], []
-    for name, parameter in trained_parameters(policy).items():
-        (plain if parameter.ndim < 2 or "pos_embed" in name else decayed).append(parameter)
-    groups = [{"params": decayed, "weight_decay": optim.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=optim.learning_rate, betas=optim.betas, eps=optim.eps
-    )
+    if spec.lora is not None:
+        torch.manual_seed(spec.seed)
+        add_lora(policy, spec.lora)
 
 
 @contextmanager

@@ -6,13 +6,13 @@ from torch import nn
 from dexvla.model import DexVLA
 from dexvla.spec import LoraSpec
 
-_TOWERS = {"vision": "visual.blocks.", "llm": "language_model.layers."}
+_TOWERS = {"vision": ".visual.blocks.", "llm": ".language_model.layers.", "expert": ".expert."}
 
 
 def add_lora(policy: DexVLA, lora: LoraSpec) -> list[str]:
     """Put adapters on every Linear of the chosen towers, in place; returns the names of the adapted layers.
 
-    The backbone is frozen but for the adapters; projections, FiLM and expert stay trainable.
+    The backbone is frozen but for the adapters, and so is the expert if it is one of the towers.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
@@ -20,10 +20,11 @@ def add_lora(policy: DexVLA, lora: LoraSpec) -> list[str]:
     names = [
         name
         for name, module in policy.named_modules()
-        if isinstance(module, nn.Linear) and name.startswith("backbone.") and any(part in name for part in wanted)
+        if isinstance(module, nn.Linear) and any(part in f".{name}." for part in wanted)
     ]
-    assert names, "the backbone has no layers by the names of its towers"
-    outside = {name for name, parameter in policy.named_parameters() if not name.startswith("backbone.")}
+    assert names, "the model has no layers by the names of its towers"
+    frozen = ("backbone.", "expert.") if "expert" in lora.towers else ("backbone.",)
+    outside = {name for name, parameter in policy.named_parameters() if not name.startswith(frozen)}
     config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=names)
     inject_adapter_in_model(config, policy)
     for name, parameter in policy.named_parameters():

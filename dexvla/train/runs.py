@@ -3,6 +3,7 @@
 run.json             the TrainSpec
 dataset.json         manifest of the data, labels embedded, as it was when the run began
 split.json           identities of the training and of the held-out episodes
+preflight.json       what was found before the run started, with estimates of memory and disk
 metrics.jsonl        one line per logged step
 tensorboard/         the same for TensorBoard
 checkpoints/step-N/  what evaluation and serving load (model, norm statistics, processor, manifest)
@@ -61,6 +62,7 @@ class Run:
         self.path = Path(path)
         self.spec_file = self.path / "run.json"
         self.dataset_file = self.path / "dataset.json"
+        self.preflight_file = self.path / "preflight.json"
         self.split_file = self.path / "split.json"
         self.metrics_file = self.path / "metrics.jsonl"
         self.tensorboard = self.path / "tensorboard"
@@ -89,11 +91,19 @@ class Run:
         both = set(steps_of(self.checkpoints)) & set(steps_of(self.states))
         return max(both, default=0)
 
+    def best_step(self) -> int | None:
+        """The saved step with the lowest validation loss; None if nothing was validated."""
+        saved = set(steps_of(self.checkpoints))
+        scores = [(line["val_loss"], line["step"]) for line in read_metrics(self.metrics_file) if "val_loss" in line]
+        return min((score for score in scores if score[1] in saved), default=(0.0, None))[1]
+
     def prune(self, *, keep: int) -> None:
-        """Remove all but the newest `keep` checkpoints and all but the newest trainer state."""
+        """Remove all but the newest `keep` checkpoints and the best one, and all but the newest trainer state."""
+        best = self.best_step()
         for folder, count in ((self.checkpoints, keep), (self.states, 1)):
             for step in steps_of(folder)[:-count]:
-                shutil.rmtree(folder / step_name(step))
+                if folder is self.states or step != best:
+                    shutil.rmtree(folder / step_name(step))
 
     def sweep(self) -> None:
         """Remove what a killed trainer left half-written."""

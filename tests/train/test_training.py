@@ -17,14 +17,15 @@ from dexvla.errors import CheckpointError, UserError
 from dexvla.model import load_policy
 from dexvla.model.checkpoint import read_manifest
 from dexvla.spec import TrainSpec
-from dexvla.train.loop import learning_rate, train
+from dexvla.train.loop import train
+from dexvla.train.optim import learning_rate, make_optimizer
 from dexvla.train.runs import read_metrics, resolve_checkpoint
 
 MakeSpec = Callable[..., TrainSpec]
 
 
 def losses(run: Path | str) -> list[float]:
-    return [line["loss"] for line in read_metrics(Path(run) / "metrics.jsonl")]
+    return [line["loss"] for line in read_metrics(Path(run) / "metrics.jsonl") if "loss" in line]
 
 
 def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
@@ -144,6 +145,63 @@ def test_held_out_episodes_are_never_trained_on(make_spec: MakeSpec) -> None:
     manifest = read_manifest(result.checkpoint)
     assert len(manifest["held_out"]) == 1
     assert not set(manifest["held_out"]) & set(manifest["episodes"])
+
+
+def test_validation_is_logged_and_the_best_checkpoint_stays(make_spec: MakeSpec, demos: Path) -> None:
+    spec = make_spec(validation_fraction=0.34, steps=6, save_every=1, keep_checkpoints=1, validation_samples=5,
+                     validation_max_tokens=8, optim={"learning_rate": 3e-3, "schedule": "constant"})  # fmt: skip
+    result = train(spec)
+    lines = [line for line in read_metrics(result.run / "metrics.jsonl") if "val_loss" in line]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    for line in lines:
+        assert line["val_loss"] == pytest.approx(line["val_action_loss"] + line["val_llm_loss"])
+        assert 0 <= line["val_token_accuracy"] <= 1
+        assert line["val_action_error_1"] > 0
+        assert "val_action_error_10" not in line, "chunks of 8 steps have no 10th"
+    assert lines[-1]["val_loss"] < lines[0]["val_loss"]
+    best = min(lines, key=lambda line: line["val_loss"])["step"]
+    kept = {int(path.name[5:]) for path in (result.run / "checkpoints").iterdir()}
+    assert kept == {best, 6}
+    assert result.best is not None
+    assert read_manifest(result.best)["validation"]["val_loss"] == pytest.approx(
+        min(line["val_loss"] for line in lines)
+    )
+
+
+def test_towers_may_have_learning_rates_of_their_own(make_spec: MakeSpec, tmp_path: Path) -> None:
+    one = train(make_spec(steps=1, output_dir=str(tmp_path / "start"), optim={"learning_rate": 1e-12}))
+    optim = {"learning_rate": 1e-12, "llm_learning_rate": 1e-3, "warmup_ratio": 0.0}
+    moved = weights(train(make_spec(steps=1, optim=optim)).checkpoint)
+    start = weights(one.checkpoint)
+    change = {name: float((moved[name] - start[name]).abs().max()) for name in moved}
+    assert max(value for name, value in change.items() if ".visual." in name or name.startswith("expert.")) < 1e-6
+    assert max(value for name, value in change.items() if ".language_model.layers" in name) > 5e-4
+
+
+def test_norms_biases_and_tables_are_not_decayed(make_spec: MakeSpec) -> None:
+    policy = load_policy(train(make_spec(steps=1)).checkpoint)
+    optim = make_spec(optim={"weight_decay": 0.1}).optim
+    decayed = {
+        id(parameter)
+        for group in make_optimizer(policy, optim).param_groups
+        if group["weight_decay"]
+        for parameter in group["params"]
+    }
+    names = {name: id(parameter) in decayed for name, parameter in policy.named_parameters()}
+    assert any(names.values())
+    assert not any(value for name, value in names.items() if "norm" in name or "bias" in name or "pos_embed" in name)
+
+
+def test_adapters_on_the_expert_freeze_the_expert_itself(make_spec: MakeSpec, tmp_path: Path) -> None:
+    donor = train(make_spec(output_dir=str(tmp_path / "donor"), steps=2))
+    spec = make_spec(pretrained_expert=str(donor.run), lora={"rank": 2, "towers": ["expert"]}, steps=2)
+    result = train(spec)
+    given, taken = weights(donor.checkpoint), weights(result.checkpoint)
+    state = load_file(result.run / "state" / "step-0000002" / "model.safetensors")
+    assert all("lora_" in name for name in state if name.startswith("expert."))
+    linear = [name for name in given if name.startswith("expert.") and name.endswith("qkv.weight")]
+    assert linear
+    assert any(not torch.equal(given[name], taken[name]) for name in linear), "the adapters are merged into the weights"
 
 
 def test_two_processes_compute_what_one_computes_with_twice_the_batch(make_spec: MakeSpec, tmp_path: Path) -> None:

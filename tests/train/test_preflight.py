@@ -1,0 +1,86 @@
+"""What is said before a run starts, on real data and a real model."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import h5py
+import numpy as np
+import pytest
+
+from dexvla.errors import UserError
+from dexvla.spec import TrainSpec
+from dexvla.train.loop import plan, train
+from dexvla.train.runs import Run
+
+MakeSpec = Callable[..., TrainSpec]
+
+
+def test_clean_data_has_nothing_to_say(make_spec: MakeSpec, tmp_path: Path) -> None:
+    report = plan(make_spec())
+    assert report.ok
+    assert [note for note in report.notes if "squeezed" not in note and "enlarged" not in note] == []
+    assert not (tmp_path / "run").exists(), "looking writes nothing"
+
+
+def test_the_estimates_follow_from_the_model(make_spec: MakeSpec) -> None:
+    full = plan(make_spec()).memory
+    assert full["gradients"] == full["weights"], "everything trains, in float32"
+    assert full["optimiser"] == 2 * full["weights"]
+    frozen = plan(make_spec(freeze_backbone=True)).memory
+    assert frozen["gradients"] < full["gradients"]
+    assert plan(make_spec(batch_size=4)).memory["activations"] == 2 * full["activations"]
+    assert plan(make_spec(gradient_checkpointing=True)).memory["activations"] < full["activations"]
+    assert plan(make_spec(ema_decay=0.9)).memory["moving average"] == full["weights"]
+
+
+def test_odd_data_is_noted(make_spec: MakeSpec, tmp_path: Path, make_episode: Callable[..., Path]) -> None:
+    path = make_episode(
+        tmp_path / "data" / "episode_0.hdf5",
+        labels=("Reach for the cube", " "),
+        attributes={"robot": "aloha_sim"},
+    )
+    with h5py.File(path, "a") as file:
+        file["action"][:, 3] = 0.5
+        file["action"][:, 4] = np.linspace(0, 5e-4, 24)
+        file["action"][:, 6] *= 100
+    report = plan(make_spec(data=[{"path": str(tmp_path / "data")}], image_height=112, image_width=112))
+    text = "\n".join(report.notes)
+    assert "action dimensions that never move: 3;" in text
+    assert "move by less than 0.001: 4;" in text
+    assert "gripper (action 6) goes from" in text
+    assert "50% of the steps have a substep reasoning" in text
+    assert "cam_high is enlarged from 48x64 to 112x112" in text
+    assert "cam_high is squeezed" in text
+
+
+def test_a_run_that_does_not_fit_on_the_disk_does_not_start(
+    make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2**20))
+    with pytest.raises(UserError, match=r"the run needs \d+ MiB for .* checkpoints .* 1 MiB are free"):
+        train(make_spec())
+    assert not (tmp_path / "run").exists()
+
+
+def test_recordings_without_motion_are_refused(
+    make_spec: MakeSpec, tmp_path: Path, make_data: Callable[..., object], make_episode: Callable[..., Path]
+) -> None:
+    path = make_episode(tmp_path / "data" / "episode_0.hdf5")
+    with h5py.File(path, "a") as file:
+        file["action"][:] = 0.25
+    report = plan(make_spec(data=[{"path": str(tmp_path / "data")}]))
+    assert report.errors == ["no action dimension ever moves; the recordings hold no motion"]
+    assert dataclasses.asdict(report)["errors"] == report.to_json()["errors"]
+
+
+def test_what_was_found_is_kept_with_the_run(make_spec: MakeSpec) -> None:
+    shown: list[object] = []
+    result = train(make_spec(steps=1), on_preflight=shown.append)
+    stored = json.loads(Run(result.run).preflight_file.read_text())
+    assert stored["ok"]
+    assert stored["memory_bytes"]["total"] > stored["memory_bytes"]["weights"] > 0
+    assert len(shown) == 1
