@@ -3,15 +3,16 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dexvla.model.checkpoint import load_expert_weights, load_policy, new_policy, save_policy
+    from dexvla.model.checkpoint import load_policy, new_policy, save_policy
     from dexvla.model.policy import DexVLA, Losses, Prediction
+    from dexvla.model.pretrained import load_expert_weights
     from dexvla.model.processing import Processor, answer_text, build_inputs, collate
 
 _ROOMS = {
     "load_policy": "checkpoint",
     "new_policy": "checkpoint",
     "save_policy": "checkpoint",
-    "load_expert_weights": "checkpoint",
+    "load_expert_weights": "pretrained",
     "DexVLA": "policy",
     "Losses": "policy",
     "Prediction": "policy",

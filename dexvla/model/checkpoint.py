@@ -6,10 +6,8 @@ place and renamed, so it is there whole or not at all.
 """
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,11 +24,13 @@ from dexvla.files import atomic_directory, write_json
 from dexvla.model import upstream
 from dexvla.model.policy import DexVLA
 from dexvla.model.processing import Processor
+from dexvla.model.upstream_files import config_file, read_checkpoint
 from dexvla.model.weights import (
     check_fit,
     drop_tied_copy,
     expected_shapes,
     materialise,
+    read_json,
     read_weights,
     write_weights,
 )
@@ -44,15 +44,6 @@ _S = TypeVar("_S", bound=Spec)
 
 _CONFIG_FIELDS = {"model_type", "format_version", "policy", "backbone"}
 _NOT_STORED = ("architectures", "dtype", "torch_dtype", "transformers_version", "_name_or_path")
-
-
-@dataclass(frozen=True)
-class ExpertReport:
-    """What `load_expert_weights` took over."""
-
-    source: str
-    tensors: int
-    parameters: int
 
 
 def save_policy(
@@ -105,15 +96,22 @@ def load_policy(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     verify: bool = False,
+    base: str | Path | None = None,
+    ema: bool = False,
 ) -> DexVLA:
     """Read a checkpoint of ours, or of the reference (config.json with model_type qwen2_vla), in evaluation mode.
 
-    verify compares every file with the manifest's sha256; sizes are always compared. Raises CheckpointError.
+    verify compares every file with the manifest's sha256; sizes are always compared. For the reference's checkpoints:
+    base is the base model of a LoRA checkpoint, in place of the path in its adapter_config.json; ema takes the moving
+    average in ema_weights.pth. Processor and norm statistics may be missing there: then `processor` and `norm_stats`
+    are None, and what needs them raises. Raises CheckpointError.
     """
-    directory = _directory(path)
-    config = _read_json(directory / "config.json")
-    where = str(directory / "config.json")
+    directory = model_directory(path)
+    file = config_file(directory)
+    config, where = read_json(file), str(file)
     kind = config.get("model_type")
+    if kind != upstream.MODEL_TYPE and (base is not None or ema):
+        raise CheckpointError(f"{where}: model_type is {kind!r}; base and ema are for the reference's checkpoints")
     if kind == MODEL_TYPE:
         _check_files(directory, verify=verify)
         spec, backbone = _own_config(config, where)
@@ -121,10 +119,11 @@ def load_policy(
         norm_stats = _norm_stats(directory / "norm_stats.json")
         processor = Processor.from_pretrained(directory) if (directory / "tokenizer_config.json").is_file() else None
     elif kind == upstream.MODEL_TYPE:
-        spec, backbone = upstream.read_config(config, where)
-        tensors = read_weights(directory, rename=upstream.from_upstream_name, dtype=dtype, device=device)
-        norm_stats = None
-        processor = _upstream_processor(directory)
+        read = read_checkpoint(
+            directory, base=None if base is None else Path(base), ema=ema, dtype=dtype, device=device
+        )
+        spec, backbone, tensors = read.spec, read.backbone, read.tensors
+        norm_stats, processor = read.norm_stats, read.processor
     elif kind == BASE_TYPE:
         raise CheckpointError(
             f"{directory}: a base model (model_type {kind!r}) where a checkpoint is expected; "
@@ -179,8 +178,8 @@ def new_policy(
     device: torch.device | str = "cpu",
 ) -> DexVLA:
     """A fresh expert and fusion on a plain Qwen2-VL model. Raises CheckpointError if `base_dir` is not one."""
-    directory = _directory(base_dir)
-    config = _read_json(directory / "config.json")
+    directory = model_directory(base_dir)
+    config = read_json(directory / "config.json")
     where = str(directory / "config.json")
     kind = config.get("model_type")
     if kind in (MODEL_TYPE, upstream.MODEL_TYPE):
@@ -206,39 +205,18 @@ def new_policy(
     )
 
 
-def load_expert_weights(policy: DexVLA, path: str | Path) -> ExpertReport:
-    """Take the expert's weights over from another checkpoint; backbone and fusion stay. Sizes must be the same."""
-    directory = _directory(path)
-    kind = _read_json(directory / "config.json").get("model_type")
-    if kind == BASE_TYPE:
-        raise CheckpointError(f"{directory}: a base model has no expert; name a checkpoint")
-    if kind not in (MODEL_TYPE, upstream.MODEL_TYPE):
-        raise CheckpointError(f"{directory / 'config.json'}: model_type is {kind!r}, expected {MODEL_TYPE!r}")
-
-    def rename(name: str) -> str | None:
-        ours = name if kind == MODEL_TYPE else upstream.from_upstream_name(name)
-        return ours if ours is not None and ours.startswith("expert.") else None
-
-    found = read_weights(directory, rename=rename)
-    expected = {name: t for name, t in policy.state_dict().items() if name.startswith("expert.")}
-    check_fit({n: t.shape for n, t in found.items()}, {n: t.shape for n, t in expected.items()}, str(directory))
-    with torch.no_grad():
-        for name, tensor in expected.items():
-            tensor.copy_(found[name])
-    return ExpertReport(str(directory), len(found), sum(tensor.numel() for tensor in found.values()))
-
-
 def read_manifest(path: str | Path) -> dict[str, Any]:
     """The manifest of one of our checkpoints."""
-    return _read_json(_directory(path) / "manifest.json")
+    return read_json(model_directory(path) / "manifest.json")
 
 
 def read_spec(path: str | Path) -> PolicySpec:
     """The policy spec of a checkpoint, without its weights."""
-    directory = _directory(path)
-    config = _read_json(directory / "config.json")
+    directory = model_directory(path)
+    file = config_file(directory)
+    config = read_json(file)
     reader = upstream.read_config if config.get("model_type") == upstream.MODEL_TYPE else _own_config
-    return reader(config, str(directory / "config.json"))[0]
+    return reader(config, str(file))[0]
 
 
 def file_sha256(path: Path) -> str:
@@ -246,35 +224,18 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def report_fields(report: ExpertReport) -> dict[str, Any]:
-    """The report as a manifest keeps it."""
-    return asdict(report)
-
-
 def parameter_count(policy: DexVLA) -> int:
     """Number of parameters, a tied output projection counted once."""
     return sum(math.prod(parameter.shape) for parameter in policy.parameters())
 
 
-def _directory(path: str | Path) -> Path:
+def model_directory(path: str | Path) -> Path:
     directory = Path(path)
     if not directory.exists():
         raise CheckpointError(f"{directory}: no such directory")
     if not directory.is_dir():
         raise CheckpointError(f"{directory}: a file; expected the directory that holds config.json")
     return directory
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: missing") from error
-    except ValueError as error:
-        raise CheckpointError(f"{path}: not readable as JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path}: found a JSON {type(value).__name__}, expected an object")
-    return value
 
 
 def _own_config(config: dict[str, Any], where: str) -> tuple[PolicySpec, Qwen2VLConfig]:
@@ -294,7 +255,7 @@ def _own_config(config: dict[str, Any], where: str) -> tuple[PolicySpec, Qwen2VL
 
 
 def _norm_stats(path: Path) -> NormStats | None:
-    return _validated(NormStats, _read_json(path), str(path)) if path.is_file() else None
+    return _validated(NormStats, read_json(path), str(path)) if path.is_file() else None
 
 
 def _validated(kind: type[_S], value: Any, where: str) -> _S:
@@ -313,7 +274,7 @@ def _check_files(directory: Path, *, verify: bool) -> None:
         if verify:
             raise CheckpointError(f"{path}: missing; without it nothing can be verified")
         return
-    files = _read_json(path).get("files")
+    files = read_json(path).get("files")
     if not isinstance(files, dict):
         raise CheckpointError(f"{path}: files is {files!r}, expected names with sha256 and bytes")
     for name, entry in files.items():
@@ -326,14 +287,6 @@ def _check_files(directory: Path, *, verify: bool) -> None:
             )
         if verify and file_sha256(file) != entry["sha256"]:
             raise CheckpointError(f"{file}: sha256 is not that of the manifest: the file was changed or damaged")
-
-
-def _upstream_processor(directory: Path) -> Processor | None:
-    """The reference's checkpoints come with or without processor files, here or in a folder of their own."""
-    for place in (directory, directory / "processor"):
-        if (place / "preprocessor_config.json").is_file() and (place / "tokenizer_config.json").is_file():
-            return Processor.from_pretrained(place)
-    return None
 
 
 def _check_tokens(processor: Processor, config: Qwen2VLConfig, where: str) -> None:

@@ -28,6 +28,7 @@ ACTION_MARK = "Next action:"  # DexVLA's word between reasoning and action
 END_TOKEN = "<|im_end|>"
 IMAGE_TOKEN = "<|image_pad|>"
 VISION_TOKENS = ("<|vision_start|>", "<|vision_end|>", IMAGE_TOKEN)
+QWEN2_VL_PIXELS = {"shortest_edge": 3136, "longest_edge": 12845056}  # bounds on a picture's area, as released
 
 # Qwen2-VL's conversation format, cut down to what a policy says: pictures, words, roles.
 CHAT_TEMPLATE = (
@@ -59,13 +60,16 @@ class Processor:
         self._mean, self._std = mean[:, None, None], std[:, None, None]
 
     @classmethod
-    def from_pretrained(cls, directory: str | Path) -> "Processor":
-        """Read a processor from a base model or checkpoint directory. Raises CheckpointError naming what is missing."""
+    def from_pretrained(cls, directory: str | Path, *, standard_pictures: bool = False) -> "Processor":
+        """Read a processor from a base model or checkpoint directory. Raises CheckpointError naming what is missing.
+
+        standard_pictures: a missing preprocessor_config.json means Qwen2-VL's own settings.
+        """
         directory = Path(directory)
         if not directory.is_dir():
             raise CheckpointError(f"{directory}: no such directory")
         settings = directory / "preprocessor_config.json"
-        if not settings.is_file():
+        if not settings.is_file() and not standard_pictures:
             raise CheckpointError(
                 f"{settings}: missing; it holds the picture settings and lies beside the model's weights"
             )
@@ -75,7 +79,11 @@ class Processor:
             )
         try:
             tokenizer = Qwen2Tokenizer.from_pretrained(directory, local_files_only=True)
-            image_processor = Qwen2VLImageProcessorPil.from_pretrained(directory, local_files_only=True)
+            image_processor = (
+                Qwen2VLImageProcessorPil.from_pretrained(directory, local_files_only=True)
+                if settings.is_file()
+                else Qwen2VLImageProcessorPil(size=QWEN2_VL_PIXELS)
+            )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(
                 f"{directory}: unreadable tokenizer or picture settings: {_one_line(error)}"
@@ -149,7 +157,7 @@ def answer_text(reasoning: str | None) -> str:
 
 
 def build_inputs(
-    processor: Processor,
+    processor: Processor | None,
     *,
     images: Sequence[NDArray[np.uint8]],
     image_sizes: Sequence[tuple[int, int]],
@@ -162,6 +170,7 @@ def build_inputs(
     sees each. answer: see `answer_text`; None makes the prompt of an inference, without labels.
     Returns input_ids (l,), pixel_values (n, p), image_grid_thw (cameras, 3) and, with an answer, labels (l,).
     """
+    processor = _present(processor)
     if len(images) != len(image_sizes):
         raise UserError(f"{len(images)} pictures were given for {len(image_sizes)} cameras")
     prepared = [processor.patches(image, size) for image, size in zip(images, image_sizes, strict=True)]
@@ -179,8 +188,9 @@ def build_inputs(
     return inputs
 
 
-def collate(samples: Sequence[Mapping[str, Any]], processor: Processor) -> dict[str, Tensor]:
+def collate(samples: Sequence[Mapping[str, Any]], processor: Processor | None) -> dict[str, Tensor]:
     """A batch of samples: texts padded on the left, pictures one after the other, everything else stacked."""
+    processor = _present(processor)
     longest = max(len(sample["input_ids"]) for sample in samples)
     batch: dict[str, Tensor] = {}
     for key in samples[0]:
@@ -209,6 +219,15 @@ def fitted_size(height: int, width: int, factor: int, min_pixels: int, max_pixel
         grow = math.sqrt(min_pixels / (height * width))
         fitted = tuple(math.ceil(side * grow / factor) * factor for side in (height, width))
     return fitted[0], fitted[1]
+
+
+def _present(processor: Processor | None) -> Processor:
+    if processor is None:
+        raise UserError(
+            "this policy has no tokenizer: its checkpoint came without one; copy tokenizer.json, tokenizer_config.json "
+            "and preprocessor_config.json of its base model into the checkpoint's folder"
+        )
+    return processor
 
 
 def _pad_left(ids: Tensor, length: int, fill: int) -> Tensor:

@@ -1,8 +1,9 @@
 """Tensors on disk: safetensors files, alone or in shards with an index, read strictly. No pickle is read or written."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,7 +14,21 @@ from dexvla.errors import CheckpointError
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+EMBEDDING = "backbone.model.language_model.embed_tokens.weight"
 SHARD_BYTES = 5_000_000_000
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises CheckpointError naming the file."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: missing") from error
+    except (ValueError, OSError) as error:
+        raise CheckpointError(f"{path}: not readable as JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path}: found a JSON {type(value).__name__}, expected an object")
+    return value
 
 
 def weight_files(directory: Path) -> list[Path]:
@@ -40,12 +55,16 @@ def read_weights(
     directory: Path,
     *,
     rename: Callable[[str], str | None] = lambda name: name,
+    files: Sequence[Path] | None = None,
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
 ) -> dict[str, Tensor]:
-    """All tensors of a model directory under the names that `rename` gives them; those named None are left out."""
+    """All tensors of a model directory under the names that `rename` gives them; those named None are left out.
+
+    files: read these instead of the directory's.
+    """
     tensors: dict[str, Tensor] = {}
-    for file in weight_files(directory):
+    for file in weight_files(directory) if files is None else files:
         try:
             with safe_open(file, framework="pt", device=str(device)) as opened:
                 for name in opened.keys():  # noqa: SIM118 - not a mapping
@@ -123,10 +142,17 @@ def expected_shapes(module: nn.Module, *, tied: bool) -> dict[str, torch.Size]:
 
 
 def drop_tied_copy(tensors: dict[str, Tensor], where: str) -> None:
-    """Take a tied output projection out of `tensors`: it is stored by some programs and left out by others."""
+    """Take a tied output projection out of `tensors`: it is stored by some programs and left out by others.
+
+    Where it is the only one of the two, it becomes the embedding.
+    """
     copy = tensors.pop("backbone.lm_head.weight", None)
-    embedding = tensors.get("backbone.model.language_model.embed_tokens.weight")
-    if copy is not None and embedding is not None and not torch.equal(copy, embedding):
+    embedding = tensors.get(EMBEDDING)
+    if copy is None or copy.is_meta:
+        return
+    if embedding is None:
+        tensors[EMBEDDING] = copy
+    elif not torch.equal(copy, embedding):
         raise CheckpointError(
             f"{where}: lm_head.weight differs from the embedding, but config.json has tie_word_embeddings true; "
             "set it to false if the output projection was trained on its own"

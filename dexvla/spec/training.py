@@ -75,7 +75,9 @@ class TrainSpec(Spec):
     stage: Literal[2, 3] = Field(description="2: backbone + expert on one embodiment; 3: the target task")
     data: tuple[DataSource, ...] = Field(min_length=1)
     init_from: str = Field(description="Stage 2: base model directory; stage 3: checkpoint of a stage-2 run")
-    pretrained_expert: str | None = Field(None, description="Stage 2: checkpoint whose expert weights are taken over")
+    pretrained_expert: str | None = Field(
+        None, description="Stage 2: where the expert's weights come from: a released ScaleDP file, or a checkpoint"
+    )
     output_dir: str = Field(description="Folder of the run; made if it does not exist")
 
     expert: str | None = Field(None, description=f"Stage 2: size of the expert: {', '.join(SCALEDP_SIZES)}")

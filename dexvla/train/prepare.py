@@ -1,6 +1,5 @@
 """Before a run: its data as one manifest, its split, its statistics, and the policy it starts from."""
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Callable
@@ -18,7 +17,8 @@ from dexvla.episodes.statistics import norm_stats
 from dexvla.errors import CheckpointError, UserError
 from dexvla.files import write_json
 from dexvla.model import DexVLA, load_policy
-from dexvla.model.checkpoint import load_expert_weights, new_policy
+from dexvla.model.checkpoint import new_policy
+from dexvla.model.pretrained import load_expert_weights
 from dexvla.spec import (
     SCALEDP_SIZES,
     CameraSpec,
@@ -184,8 +184,9 @@ def prepare_policy(spec: TrainSpec, data: RunData) -> tuple[DexVLA, dict[str, An
         )
         report: dict[str, Any] = {"base": spec.init_from}
         if spec.pretrained_expert is not None:
-            taken = load_expert_weights(policy, resolve_checkpoint(spec.pretrained_expert))
-            report["pretrained_expert"] = dataclasses.asdict(taken)
+            given = Path(spec.pretrained_expert)
+            taken = load_expert_weights(policy, given if given.is_file() else resolve_checkpoint(given))
+            report["pretrained_expert"] = taken.to_json()
         return policy.to(dtype), report
     path = resolve_checkpoint(spec.init_from)
     policy = load_policy(path, dtype=dtype)

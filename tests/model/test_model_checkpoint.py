@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save_file
 from dexvla.errors import CheckpointError
 from dexvla.model import upstream
 from dexvla.model.checkpoint import (
-    load_expert_weights,
     load_policy,
     new_policy,
     read_manifest,
@@ -22,6 +21,7 @@ from dexvla.model.checkpoint import (
     save_policy,
 )
 from dexvla.model.policy import DexVLA
+from dexvla.model.pretrained import load_expert_weights
 from dexvla.model.processing import collate
 from dexvla.model.weights import read_weights, write_weights
 from dexvla.spec import Fusion
