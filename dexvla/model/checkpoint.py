@@ -263,7 +263,8 @@ def _validated(kind: type[_S], value: Any, where: str) -> _S:
         return kind.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
+        # pydantic puts the kind of expert between the names, which is no field
+        field = ".".join(str(part) for part in first["loc"] if part not in ("scaledp", "unet"))
         raise CheckpointError(f"{where}: {field}: {first['msg']}, found {first['input']!r}") from error
 
 

@@ -4,9 +4,11 @@ Shapes: b samples, l tokens (padding included), h hidden width. Which tokens are
 masks, never from a pad id.
 """
 
+import torch
 from torch import Tensor, nn
 
-from dexvla.spec import Fusion
+from dexvla.model.fresh import close, init_weights
+from dexvla.spec import Fusion, Initialisation
 
 
 def split_by_labels(attention_mask_bl: Tensor, labels_bl: Tensor) -> tuple[Tensor, Tensor]:
@@ -42,32 +44,48 @@ class FilmFusion(nn.Module):
         scale_bh, shift_bh = self.film_scale(reasoning_bh), self.film_shift(reasoning_bh)
         return prompt_bh.float() * (1 + scale_bh.float()) + shift_bh.float() + mean_bh
 
-    def init_zero(self) -> None:
-        """FiLM starts as the identity: the reasoning does not disturb until it has learnt to help."""
-        for linear in (self.film_scale, self.film_shift):
-            nn.init.zeros_(linear.weight)
-            nn.init.zeros_(linear.bias)
+    def initialise(self, how: Initialisation, generator: torch.Generator) -> None:
+        """zero: FiLM starts as the identity, the reasoning does not disturb until it has learnt to help."""
+        init_weights(self, how, generator)
+        if how is Initialisation.ZERO:
+            close(self.film_scale, self.film_shift)
 
 
-class TinyVLAFusion(nn.Module):
-    """Mean of all valid hidden states, then LayerNorm (arXiv 2409.12514)."""
+class PooledFusion(nn.Module):
+    """The prompt alone, as if FiLM were the identity for good: its projected mean and the plain mean added."""
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(hidden_size)
+        self.prompt_proj = _projection(hidden_size)
+
+    def forward(self, hidden_blh: Tensor, prompt_bl: Tensor, answer_bl: Tensor) -> Tensor:
+        """Condition (b, h) float32. Every sample needs at least one prompt token."""
+        mean_bh = masked_mean(hidden_blh, prompt_bl)
+        return self.prompt_proj(mean_bh.to(self.prompt_proj[0].weight.dtype)).float() + mean_bh
+
+    def initialise(self, how: Initialisation, generator: torch.Generator) -> None:
+        init_weights(self, how, generator)
+
+
+class TinyVLAFusion(nn.Module):
+    """Mean of all valid hidden states, prompt and answer (arXiv 2409.12514); the expert norms it."""
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
 
     def forward(self, hidden_blh: Tensor, prompt_bl: Tensor, answer_bl: Tensor) -> Tensor:
         """Condition (b, h) float32."""
-        mean_bh = masked_mean(hidden_blh, prompt_bl | answer_bl)
-        norm = self.norm
-        return nn.functional.layer_norm(mean_bh, mean_bh.shape[-1:], norm.weight.float(), norm.bias.float(), norm.eps)
+        return masked_mean(hidden_blh, prompt_bl | answer_bl)
 
-    def init_zero(self) -> None:
-        """Nothing to zero: a LayerNorm starts as it should."""
+    def initialise(self, how: Initialisation, generator: torch.Generator) -> None:
+        """It has no weights."""
 
 
-def new_fusion(kind: Fusion, hidden_size: int) -> FilmFusion | TinyVLAFusion:
-    return FilmFusion(hidden_size) if kind is Fusion.FILM else TinyVLAFusion(hidden_size)
+_FUSIONS = {Fusion.FILM: FilmFusion, Fusion.POOLED: PooledFusion, Fusion.TINYVLA: TinyVLAFusion}
+
+
+def new_fusion(kind: Fusion, hidden_size: int) -> FilmFusion | PooledFusion | TinyVLAFusion:
+    return _FUSIONS[kind](hidden_size)
 
 
 def _projection(hidden_size: int) -> nn.Sequential:

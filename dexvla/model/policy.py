@@ -18,8 +18,9 @@ from dexvla.errors import UserError
 from dexvla.model.backbone import Backbone
 from dexvla.model.fusion import new_fusion, split_by_labels
 from dexvla.model.processing import IGNORE, Processor, answer_text
-from dexvla.model.scaledp import ScaleDP, init_weights
-from dexvla.spec import Fusion, Initialisation, NormStats, PolicySpec
+from dexvla.model.scaledp import ScaleDP
+from dexvla.model.unet import UNet
+from dexvla.spec import Fusion, Initialisation, NormStats, PolicySpec, UNetSpec
 
 
 @dataclass
@@ -83,17 +84,16 @@ class DexVLA(nn.Module):
         self.processor = processor
         self.backbone = backbone if backbone is not None else Backbone(config)
         self.fusion = new_fusion(spec.fusion, self.backbone.hidden_size)
-        self.expert = ScaleDP(spec, self.backbone.hidden_size)
+        expert = UNet if isinstance(spec.expert, UNetSpec) else ScaleDP
+        self.expert = expert(spec, self.backbone.hidden_size)
 
     @property
     def device(self) -> torch.device:
-        return self.expert.pos_embed.device
+        return next(self.expert.parameters()).device
 
     def initialise(self, how: Initialisation, generator: torch.Generator) -> None:
         """Fresh fusion and expert; the backbone is left alone."""
-        init_weights(self.fusion, how, generator)
-        if how is Initialisation.ZERO:
-            self.fusion.init_zero()
+        self.fusion.initialise(how, generator)
         self.expert.initialise(how, generator)
 
     # --- training ---------------------------------------------------------------------------------------------
@@ -181,8 +181,8 @@ class DexVLA(nn.Module):
         states (b, s) normalised. noise (b, t, a) starts the denoising and is drawn from `generator` if not given.
         reasoning: texts to take as said instead of generating; "" is the empty reasoning.
         The condition draws on the answer's tokens except the last one (the end token; or whatever came last when
-        max_new_tokens ran out), as in DexVLA; if the last is the only one, on that. A TinyVLA policy reads the prompt
-        alone unless a reasoning is given.
+        max_new_tokens ran out), as in DexVLA; if the last is the only one, on that. Without FiLM (TinyVLA, pooled) a
+        policy reads the prompt alone unless a reasoning is given.
         """
         if max_new_tokens < 1:
             raise UserError(f"max_new_tokens is {max_new_tokens}; at least one token has to be generated")
@@ -221,12 +221,12 @@ class DexVLA(nn.Module):
         max_new_tokens: int,
         eos_token_id: int | Sequence[int] | None,
     ) -> _Reading:
-        """Read the prompt and the answer that is given, generated or, for TinyVLA, absent."""
+        """Read the prompt and the answer that is given, generated or, without FiLM, absent."""
         batch = len(mask_bl)
         if reasoning is not None:
             texts = [reasoning] * batch if isinstance(reasoning, str) else list(reasoning)
             return self._read_forced(inputs, mask_bl, self._forced_ids(texts, batch))
-        if self.spec.fusion is Fusion.TINYVLA:
+        if self.spec.fusion is not Fusion.FILM:
             hidden_blh, _, _ = self._read(inputs, mask_bl)
             return _Reading(hidden_blh, mask_bl, torch.zeros_like(mask_bl), [[] for _ in range(batch)])
         return self._generate(inputs, mask_bl, max_new_tokens, self._end_ids(eos_token_id))

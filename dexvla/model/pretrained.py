@@ -22,7 +22,8 @@ from dexvla.model.weights import check_fit, likely_cause, read_json, read_weight
 from dexvla.spec import SCALEDP_SIZES
 
 EXPERT_TYPE = "dexvla_expert"
-_FRESH = ("expert.cond_obs_emb.", "expert.combine.")
+_POOLED_NORM = "expert.norm_after_pool."  # a ScaleDP expert has it with TinyVLA's pooling alone
+_FRESH = ("expert.cond_obs_emb.", "expert.combine.", _POOLED_NORM)
 _WHY_FRESH = "it reads the condition, which comes from another encoder in stage 1"
 
 
@@ -53,8 +54,14 @@ def load_expert_weights(policy: DexVLA, path: str | Path) -> LoadReport:
     else:
         raise CheckpointError(f"{file}: model_type is {kind!r}, expected {MODEL_TYPE!r} or {upstream.MODEL_TYPE!r}")
     expected = _expert_of(policy)
-    check_fit({n: t.shape for n, t in found.items()}, {n: t.shape for n, t in expected.items()}, str(directory))
-    return _copy(expected, found, str(directory), "checkpoint", {}, {})
+    fresh = {n: "only the policy pools as TinyVLA" for n in expected if n.startswith(_POOLED_NORM) and n not in found}
+    left_out = {n: "only the file pools as TinyVLA" for n in found if n.startswith(_POOLED_NORM) and n not in expected}
+    check_fit(
+        {n: t.shape for n, t in found.items() if n not in left_out},
+        {n: t.shape for n, t in expected.items() if n not in fresh},
+        str(directory),
+    )
+    return _copy(expected, found, str(directory), "checkpoint", fresh, left_out)
 
 
 def read_scaledp(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

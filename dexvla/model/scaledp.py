@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dexvla.model.ddim import DDIMResult, Schedule
-from dexvla.spec import Initialisation, PolicySpec
+from dexvla.model.fresh import close, init_weights
+from dexvla.spec import Fusion, Initialisation, PolicySpec, ScaleDPSpec
 
 _FREQUENCIES = 256  # entries of the time-step embedding before its MLP
 
@@ -114,8 +115,10 @@ class ScaleDP(nn.Module):
     def __init__(self, spec: PolicySpec, cond_dim: int) -> None:
         super().__init__()
         expert = spec.expert
+        assert isinstance(expert, ScaleDPSpec)
         width = expert.width
         self.schedule = Schedule(spec.diffusion)
+        self.norm_after_pool = nn.LayerNorm(cond_dim) if spec.fusion is Fusion.TINYVLA else None
         self.combine = nn.Sequential(
             nn.Linear(cond_dim + spec.state_dim, expert.combine_width),
             nn.ReLU(),
@@ -140,7 +143,12 @@ class ScaleDP(nn.Module):
 
     def observe(self, condition_bh: Tensor, states_bs: Tensor) -> Tensor:
         """What the expert makes of condition and state, (b, w); the same at every denoising step."""
-        joined = torch.cat([condition_bh.float(), states_bs.float()], dim=-1)
+        condition_bh, norm = condition_bh.float(), self.norm_after_pool
+        if norm is not None:
+            condition_bh = F.layer_norm(
+                condition_bh, norm.normalized_shape, norm.weight.float(), norm.bias.float(), norm.eps
+            )
+        joined = torch.cat([condition_bh, states_bs.float()], dim=-1)
         return self.cond_obs_emb(self.combine(joined.to(self.cond_obs_emb.weight.dtype)))
 
     @torch.no_grad()
@@ -166,30 +174,14 @@ class ScaleDP(nn.Module):
 
     def initialise(self, how: Initialisation, generator: torch.Generator) -> None:
         """Fresh weights. See docs/decisions/model.md for the two ways."""
-        init_weights(self, how, generator)
+        init_weights(self, how, generator, tables=("pos_embed",))
+        if how is Initialisation.UPSTREAM:
+            nn.init.zeros_(self.pos_embed)
+            return
         with torch.no_grad():
-            if how is Initialisation.UPSTREAM:
-                self.pos_embed.zero_()
-                return
             self.pos_embed.copy_(_sincos_positions(self.pos_embed.shape[1], self.pos_embed.shape[2]))
-            closed = [block.adaLN_modulation[1] for block in self.blocks]
-            for linear in (*closed, self.final_layer.adaLN_modulation[1], self.final_layer.linear):
-                linear.weight.zero_()
-                linear.bias.zero_()
-
-
-def init_weights(module: nn.Module, how: Initialisation, generator: torch.Generator) -> None:
-    """Weights of every Linear: N(0, 0.02) as upstream ends up with, or Xavier uniform; biases zero, norms at one."""
-    for part in module.modules():
-        if isinstance(part, nn.LayerNorm) and part.elementwise_affine:
-            part.reset_parameters()
-        elif isinstance(part, nn.Linear):
-            if how is Initialisation.UPSTREAM:
-                nn.init.normal_(part.weight, std=0.02, generator=generator)
-            else:
-                nn.init.xavier_uniform_(part.weight, generator=generator)
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)
+        close(*(block.adaLN_modulation[1] for block in self.blocks))
+        close(self.final_layer.adaLN_modulation[1], self.final_layer.linear)
 
 
 def _sincos_positions(steps: int, width: int) -> Tensor:

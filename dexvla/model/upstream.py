@@ -10,7 +10,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import Qwen2VLConfig
 
 from dexvla.errors import CheckpointError
-from dexvla.spec import SCALEDP_SIZES, DiffusionSpec, Fusion, PolicySpec, ScaleDPSpec
+from dexvla.spec import SCALEDP_SIZES, DiffusionSpec, Fusion, PolicySpec, ScaleDPSpec, UNetSpec
 
 MODEL_TYPE = "qwen2_vla"
 
@@ -19,7 +19,6 @@ _PREFIXES = (
     ("visual.", "backbone.model.visual."),
     ("model.", "backbone.model.language_model."),
     ("lm_head.", "backbone.lm_head."),
-    ("policy_head.norm_after_pool.", "fusion.norm."),
     ("policy_head.", "expert."),
     ("input_action_proj.mlps.", "fusion.prompt_proj."),
     ("reasoning_action_proj.mlps.", "fusion.reasoning_proj."),
@@ -35,7 +34,12 @@ _BASE_PREFIXES = (
 
 _MROPE_DEFAULT = [16, 24, 24]  # transformers' own where a configuration does not say
 _SIZES = {"ScaleDP_H": SCALEDP_SIZES["scaledp-h"], "ScaleDP_L": SCALEDP_SIZES["scaledp-l"]}
-_FILM_ONLY = ("fusion.prompt_proj.", "fusion.reasoning_proj.", "fusion.film_")
+_UNUSED = {
+    Fusion.FILM: (),
+    Fusion.POOLED: ("fusion.reasoning_proj.", "fusion.film_"),
+    Fusion.TINYVLA: ("fusion.",),
+}
+_HEADS = ("scale_dp_policy", "unet_diffusion_policy")
 
 
 def from_upstream_name(name: str) -> str | None:
@@ -57,31 +61,34 @@ def from_base_name(name: str) -> str | None:
 
 
 def keep_for(fusion: Fusion, name: str) -> bool:
-    """False for tensors that upstream saves but never uses: a TinyVLA head's input projection."""
-    return fusion is Fusion.FILM or not name.startswith(_FILM_ONLY)
+    """False for tensors that upstream saves but that this fusion never uses: a TinyVLA head's input projection."""
+    return not name.startswith(_UNUSED[fusion])
 
 
 def read_config(config: dict[str, Any], where: str) -> tuple[PolicySpec, Qwen2VLConfig]:
-    """Policy and backbone settings from the reference's config.json. Raises CheckpointError naming the field."""
+    """Policy and backbone settings from the reference's config.json. Raises CheckpointError naming the field.
+
+    `learn_sigma`, `n_obs_steps`, `obs_as_cond`, `noise_samples` of the head and `concat` are not looked at: upstream
+    accepts them and none changes what a trained model computes. using_film false without is_tinyvla, with which
+    upstream stops in the first step, is the pooled prompt.
+    """
     head = config.get("policy_head_config")
     if not isinstance(head, dict):
         raise CheckpointError(f"{where}: policy_head_config is {head!r}, expected the settings of the action head")
     kind = config.get("policy_head_type", head.get("model_type"))
-    if kind != "scale_dp_policy":
-        raise CheckpointError(f"{where}: policy_head_type is {kind!r}; only 'scale_dp_policy' can be loaded")
-    tiny = bool(head.get("is_tinyvla", False))
-    if not tiny and not config.get("using_film", False):
-        raise CheckpointError(f"{where}: using_film is false and is_tinyvla is not true; such a model gives no actions")
+    if kind not in _HEADS:
+        raise CheckpointError(f"{where}: policy_head_type is {kind!r}, expected {' or '.join(map(repr, _HEADS))}")
+    fusion = Fusion.FILM if config.get("using_film", False) else Fusion.POOLED
+    if head.get("is_tinyvla", False):
+        fusion = Fusion.TINYVLA
     try:
-        expert = _SIZES.get(config.get("policy_head_size", "")) or ScaleDPSpec(
-            depth=head["depth"], width=head["n_emb"], heads=head["num_heads"], mlp_ratio=head.get("mlp_ratio", 4.0)
-        )
+        expert = _unet(head) if kind == "unet_diffusion_policy" else _scaledp(config, head)
         spec = PolicySpec(
             expert=expert,
             action_dim=head["input_dim"],
             state_dim=head["state_dim"],
             chunk_size=head["prediction_horizon"],
-            fusion=Fusion.TINYVLA if tiny else Fusion.FILM,
+            fusion=fusion,
             diffusion=DiffusionSpec(
                 train_steps=head["num_train_timesteps"], inference_steps=head["num_inference_timesteps"]
             ),
@@ -92,6 +99,22 @@ def read_config(config: dict[str, Any], where: str) -> tuple[PolicySpec, Qwen2VL
     except ValueError as error:
         raise CheckpointError(f"{where}: policy_head_config: {' '.join(str(error).split())}") from error
     return spec, backbone_config(config, where)
+
+
+def _scaledp(config: dict[str, Any], head: dict[str, Any]) -> ScaleDPSpec:
+    """A size that upstream knows by name wins over the numbers, as there."""
+    return _SIZES.get(config.get("policy_head_size", "")) or ScaleDPSpec(
+        depth=head["depth"], width=head["n_emb"], heads=head["num_heads"], mlp_ratio=head.get("mlp_ratio", 4.0)
+    )
+
+
+def _unet(head: dict[str, Any]) -> UNetSpec:
+    return UNetSpec(
+        down_dims=tuple(head["down_dims"]),
+        kernel_size=head["kernel_size"],
+        n_groups=head["n_groups"],
+        diffusion_step_embed_dim=head["diffusion_step_embed_dim"],
+    )
 
 
 def backbone_config(config: dict[str, Any], where: str) -> Qwen2VLConfig:

@@ -119,16 +119,21 @@ def check_fit(found: Mapping[str, torch.Size], expected: Mapping[str, torch.Size
 
 def likely_cause(name: str) -> str:
     """What usually lies behind a tensor that is missing, unknown or of another shape."""
+    if "norm_after_pool" in name:
+        return "one of the fusions is TinyVLA's, whose expert norms its condition"
     if "pos_embed" in name:
         return "the chunk sizes, or the sizes of the expert, differ"
     if "x_embedder" in name or "final_layer.linear" in name:
         return "the action dimensions, or the sizes of the expert, differ"
     if "expert.combine" in name or "cond_obs_emb" in name:
-        return "the state dimensions, the hidden sizes of the backbones, or the sizes of the expert differ"
+        return (
+            "the state dimensions, the hidden sizes of the backbones, or the sizes or kinds (ScaleDP, U-Net) "
+            "of the expert differ"
+        )
     if name.startswith("expert."):
-        return "the experts are of different sizes (such as ScaleDP-L and ScaleDP-H)"
+        return "the experts are of different sizes (such as ScaleDP-L and ScaleDP-H) or kinds (ScaleDP, U-Net)"
     if name.startswith("fusion."):
-        return "the fusions (FiLM, TinyVLA) or the hidden sizes of the backbones differ"
+        return "the fusions (FiLM, pooled, TinyVLA) or the hidden sizes of the backbones differ"
     return "the backbones are of different sizes, or the weights are not those of this config.json"
 
 

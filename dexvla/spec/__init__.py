@@ -15,15 +15,28 @@ from dexvla.spec.evaluation import (
     Rate,
     SaidReasoning,
 )
-from dexvla.spec.policy import SCALEDP_SIZES, DiffusionSpec, Fusion, Initialisation, PolicySpec, ScaleDPSpec
+from dexvla.spec.policy import (
+    EXPERT_SIZES,
+    SCALEDP_SIZES,
+    UNET_SIZES,
+    DiffusionSpec,
+    ExpertSpec,
+    Fusion,
+    Initialisation,
+    PolicySpec,
+    ScaleDPSpec,
+    UNetSpec,
+)
 from dexvla.spec.presets import PRESETS, with_preset
 from dexvla.spec.robots import ALOHA_CAMERAS, AlohaTask, CameraSpec, RecordSpec, RenderProfile
 from dexvla.spec.training import DataSource, LoraSpec, OptimSpec, PaddedActions, Precision, Schedule, TrainSpec
 
 __all__ = [
     "ALOHA_CAMERAS",
+    "EXPERT_SIZES",
     "PRESETS",
     "SCALEDP_SIZES",
+    "UNET_SIZES",
     "AlohaTask",
     "CameraSpec",
     "ClosedLoopReport",
@@ -33,6 +46,7 @@ __all__ = [
     "EpisodeEntry",
     "EpisodeOutcome",
     "EvalSpec",
+    "ExpertSpec",
     "Fusion",
     "Initialisation",
     "LoraSpec",
@@ -53,5 +67,6 @@ __all__ = [
     "Spec",
     "TaskEntry",
     "TrainSpec",
+    "UNetSpec",
     "with_preset",
 ]

@@ -1,7 +1,7 @@
 """What a policy is apart from its backbone."""
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -10,14 +10,20 @@ from dexvla.spec.robots import CameraSpec
 
 
 class Fusion(StrEnum):
-    """How hidden states become the expert's condition: FiLM of prompt by reasoning, or TinyVLA's pooled mean."""
+    """How hidden states become the expert's condition.
+
+    film: the prompt's mean, scaled and shifted by the reasoning's (DexVLA, DiVLA). pooled: the prompt's mean without
+    FiLM (upstream's using_film False). tinyvla: the mean over prompt and answer, nothing projected (is_tinyvla).
+    Only film says a reasoning before it acts; the others read one if it is given.
+    """
 
     FILM = "film"
+    POOLED = "pooled"
     TINYVLA = "tinyvla"
 
 
 class Initialisation(StrEnum):
-    """Fresh expert and FiLM: zero gates (adaLN-Zero, zero FiLM), or every Linear N(0, 0.02) as upstream has it."""
+    """Fresh expert and fusion: closed at first (adaLN-Zero, zero FiLM), or Linear N(0, 0.02) as upstream has it."""
 
     ZERO = "zero"
     UPSTREAM = "upstream"
@@ -40,6 +46,35 @@ class ScaleDPSpec(Spec):
         return self
 
 
+class UNetSpec(Spec):
+    """Sizes of a conditional 1-D U-Net expert (diffusion policy, arXiv 2303.04137; the head of DiVLA)."""
+
+    kind: Literal["unet"] = "unet"
+    down_dims: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (256, 512, 1024), min_length=1, max_length=6, description="Channels of each level; each halves the steps"
+    )
+    kernel_size: int = Field(5, ge=1, description="Steps that a convolution sees, odd")
+    n_groups: int = Field(8, ge=1, description="Groups of a GroupNorm; divides every entry of down_dims")
+    diffusion_step_embed_dim: int = Field(256, ge=4, description="Width of the time-step embedding, even")
+
+    @property
+    def horizon_multiple(self) -> int:
+        """Steps that the inside of the network works on come in multiples of this: every level but one halves them."""
+        return 1 << (len(self.down_dims) - 1)
+
+    @model_validator(mode="after")
+    def _sizes(self) -> "UNetSpec":
+        if any(dim % self.n_groups for dim in self.down_dims):
+            raise ValueError(f"down_dims {self.down_dims} are not all multiples of n_groups {self.n_groups}")
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size is {self.kernel_size}; an even one would shift the steps")
+        if self.diffusion_step_embed_dim % 2:
+            raise ValueError(f"diffusion_step_embed_dim is {self.diffusion_step_embed_dim}, expected an even number")
+        return self
+
+
+ExpertSpec = Annotated[ScaleDPSpec | UNetSpec, Field(discriminator="kind")]
+
 SCALEDP_SIZES = {
     "tiny": ScaleDPSpec(depth=4, width=128, heads=4, combine_width=256),
     "scaledp-ti": ScaleDPSpec(depth=8, width=256, heads=4),
@@ -48,6 +83,11 @@ SCALEDP_SIZES = {
     "scaledp-l": ScaleDPSpec(depth=24, width=1024, heads=16),
     "scaledp-h": ScaleDPSpec(depth=32, width=1280, heads=16),
 }
+UNET_SIZES = {
+    "unet-tiny": UNetSpec(down_dims=(64, 128, 256), diffusion_step_embed_dim=64),
+    "unet": UNetSpec(),
+}
+EXPERT_SIZES: dict[str, ScaleDPSpec | UNetSpec] = {**SCALEDP_SIZES, **UNET_SIZES}
 
 
 class DiffusionSpec(Spec):
@@ -60,7 +100,7 @@ class DiffusionSpec(Spec):
 class PolicySpec(Spec):
     """A policy apart from its backbone: what stands in a checkpoint's config.json beside the backbone's settings."""
 
-    expert: ScaleDPSpec
+    expert: ExpertSpec
     action_dim: int = Field(ge=1)
     state_dim: int = Field(ge=1)
     chunk_size: int = Field(50, ge=1, le=1000, description="Actions in a predicted chunk, steps")

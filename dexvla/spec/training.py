@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from dexvla.spec.base import Spec
-from dexvla.spec.policy import SCALEDP_SIZES, Fusion, Initialisation
+from dexvla.spec.policy import EXPERT_SIZES, Fusion, Initialisation
 
 
 class DataSource(Spec):
@@ -80,8 +80,10 @@ class TrainSpec(Spec):
     )
     output_dir: str = Field(description="Folder of the run; made if it does not exist")
 
-    expert: str | None = Field(None, description=f"Stage 2: size of the expert: {', '.join(SCALEDP_SIZES)}")
-    chunk_size: int | None = Field(None, ge=1, le=1000, description="Actions in a chunk, steps; stage 2: default 50")
+    expert: str | None = Field(None, description=f"Stage 2: size of the expert: {', '.join(EXPERT_SIZES)}")
+    chunk_size: int | None = Field(
+        None, ge=1, le=1000, description="Actions in a chunk, steps; stage 2: default 50, for a U-Net 16"
+    )
     fusion: Fusion | None = Field(None, description="Stage 2: default film")
     initialisation: Initialisation = Field(Initialisation.ZERO, description="Of fresh modules in stage 2")
     llm_loss_weight: float = Field(1.0, ge=0, description="Weight of the next-token loss on the reasoning")
@@ -124,14 +126,14 @@ class TrainSpec(Spec):
     @field_validator("expert")
     @classmethod
     def _known_expert(cls, value: str | None) -> str | None:
-        if value is not None and value not in SCALEDP_SIZES:
-            raise ValueError(f"unknown expert size {value!r}; known: {', '.join(SCALEDP_SIZES)}")
+        if value is not None and value not in EXPERT_SIZES:
+            raise ValueError(f"unknown expert size {value!r}; known: {', '.join(EXPERT_SIZES)}")
         return value
 
     @model_validator(mode="after")
     def _stage(self) -> "TrainSpec":
         if self.stage == 2 and self.expert is None:
-            raise ValueError(f"stage 2 needs the size of the expert: {', '.join(SCALEDP_SIZES)}")
+            raise ValueError(f"stage 2 needs the size of the expert: {', '.join(EXPERT_SIZES)}")
         if self.stage == 3 and self.pretrained_expert is not None:
             raise ValueError("pretrained_expert belongs to stage 2; stage 3 starts from a whole checkpoint")
         if (self.image_height is None) != (self.image_width is None):

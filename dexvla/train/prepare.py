@@ -20,7 +20,7 @@ from dexvla.model import DexVLA, load_policy
 from dexvla.model.checkpoint import new_policy
 from dexvla.model.pretrained import load_expert_weights
 from dexvla.spec import (
-    SCALEDP_SIZES,
+    EXPERT_SIZES,
     CameraSpec,
     DatasetManifest,
     EpisodeEntry,
@@ -29,11 +29,13 @@ from dexvla.spec import (
     PolicySpec,
     Precision,
     TrainSpec,
+    UNetSpec,
 )
 from dexvla.train.runs import Run, resolve_checkpoint
 
 Motion = tuple[NDArray[np.float32], NDArray[np.float32]]  # action (T, A), qpos (T, S)
 DEFAULT_CHUNK = 50
+DEFAULT_UNET_CHUNK = 16
 DEFAULT_IMAGE = (240, 320)
 
 
@@ -169,11 +171,12 @@ def prepare_policy(spec: TrainSpec, data: RunData) -> tuple[DexVLA, dict[str, An
     if spec.stage == 2:
         assert spec.expert is not None
         height, width = spec.image_height or DEFAULT_IMAGE[0], spec.image_width or DEFAULT_IMAGE[1]
+        expert = EXPERT_SIZES[spec.expert]
         wanted = PolicySpec(
-            expert=SCALEDP_SIZES[spec.expert],
+            expert=expert,
             action_dim=data.manifest.action_dim,
             state_dim=data.manifest.state_dim,
-            chunk_size=spec.chunk_size or DEFAULT_CHUNK,
+            chunk_size=spec.chunk_size or (DEFAULT_UNET_CHUNK if isinstance(expert, UNetSpec) else DEFAULT_CHUNK),
             fusion=spec.fusion or Fusion.FILM,
             cameras=tuple(CameraSpec(name=name, height=height, width=width) for name in data.manifest.cameras),
             recorded_cameras=first.cameras,
@@ -210,7 +213,7 @@ def _fits(spec: TrainSpec, data: RunData, trained: PolicySpec, path: Path) -> No
         ("state dimension of the data", data.manifest.state_dim, trained.state_dim),
         ("chunk_size", spec.chunk_size or trained.chunk_size, trained.chunk_size),
         ("fusion", spec.fusion or trained.fusion, trained.fusion),
-        ("expert", SCALEDP_SIZES[spec.expert] if spec.expert else trained.expert, trained.expert),
+        ("expert", EXPERT_SIZES[spec.expert] if spec.expert else trained.expert, trained.expert),
     ]
     for name, found, expected in pairs:
         if found != expected:

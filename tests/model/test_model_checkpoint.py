@@ -395,8 +395,8 @@ def test_the_references_settings() -> None:
     ("change", "message"),
     [
         ({"policy_head_config": None}, "policy_head_config is None"),
-        ({"policy_head_type": "unet_diffusion_policy"}, "policy_head_type is 'unet_diffusion_policy'"),
-        ({"using_film": False}, "using_film is false and is_tinyvla is not true"),
+        ({"policy_head_type": "gaussian"}, "policy_head_type is 'gaussian', expected 'scale_dp_policy' or 'unet_"),
+        ({"policy_head_type": "unet_diffusion_policy"}, "has no 'down_dims'"),
         ({"policy_head_config": {"model_type": "scale_dp_policy"}, "policy_head_size": ""}, "has no 'depth'"),
         ({"policy_head_config": {**REFERENCE["policy_head_config"], "state_dim": 0}}, "state_dim"),
         ({"vision_config": None}, "vision_config is None"),

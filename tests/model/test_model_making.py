@@ -71,7 +71,7 @@ def test_upstream_initialisation(base: Path) -> None:
 
 
 def test_a_tinyvla_norm_starts_as_identity(base: Path) -> None:
-    norm = new_policy(base, policy_spec(Fusion.TINYVLA)).fusion.norm
+    norm = new_policy(base, policy_spec(Fusion.TINYVLA)).expert.norm_after_pool
     assert (norm.weight == 1).all()
     assert not norm.bias.any()
 

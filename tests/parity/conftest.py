@@ -6,14 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from parity_data import find_parity
+from parity_data import find_parity, load_beside_tiny
 from safetensors.torch import load_file
 from torch import Tensor
 
-from dexvla.model.checkpoint import build_policy, load_policy
+from dexvla.model.checkpoint import load_policy
 from dexvla.model.policy import DexVLA
-from dexvla.model.upstream import from_upstream_name, read_config
-from dexvla.model.weights import read_weights
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -54,8 +52,10 @@ def info(parity: Path) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def tinyvla(parity: Path) -> DexVLA:
     """Its own two tensors, the rest from the tiny model."""
-    folder = parity / "tiny_tinyvla"
-    spec, config = read_config(json.loads((folder / "config.json").read_text()), str(folder))
-    tensors = read_weights(parity / "tiny", rename=from_upstream_name)
-    tensors.update(read_weights(folder, rename=from_upstream_name))
-    return build_policy(spec, config, tensors, where=str(folder))
+    return load_beside_tiny(parity, "tiny_tinyvla")
+
+
+@pytest.fixture(scope="session")
+def unet(parity: Path) -> DexVLA:
+    """Its own head, the rest from the tiny model."""
+    return load_beside_tiny(parity, "tiny_unet")

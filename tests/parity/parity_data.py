@@ -1,9 +1,15 @@
 """Where the reference's numbers are, and how close ours have to come."""
 
+import json
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from dexvla.model.checkpoint import build_policy
+from dexvla.model.policy import DexVLA
+from dexvla.model.upstream import from_upstream_name, read_config
+from dexvla.model.weights import read_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 BATCH = (
@@ -22,6 +28,17 @@ def find_parity() -> Path:
     """The full set beside the repository where it is there, the part that our tests need otherwise."""
     shared = ROOT.parent / "shared" / "parity"
     return shared if (shared / "tiny").is_dir() else ROOT / "tests" / "data" / "parity"
+
+
+def load_beside_tiny(parity: Path, name: str, dtype: torch.dtype = torch.float32) -> DexVLA:
+    """A model of which only what differs from the tiny one is stored."""
+    folder = parity / name
+    spec, config = read_config(json.loads((folder / "config.json").read_text()), str(folder))
+    own = read_weights(folder, rename=from_upstream_name, dtype=dtype)
+    tensors = read_weights(parity / "tiny", rename=from_upstream_name, dtype=dtype)
+    if name == "tiny_unet":
+        tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith("expert.")}
+    return build_policy(spec, config, tensors | own, where=str(folder))
 
 
 def assert_close(name: str, ours: Tensor, theirs: Tensor) -> None:

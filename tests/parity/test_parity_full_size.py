@@ -10,7 +10,7 @@ from accelerate import init_empty_weights
 from dexvla.model.checkpoint import parameter_count
 from dexvla.model.policy import DexVLA
 from dexvla.model.upstream import backbone_config, from_upstream_name, to_upstream_name
-from dexvla.spec import SCALEDP_SIZES, PolicySpec
+from dexvla.spec import EXPERT_SIZES, PolicySpec
 
 QWEN2_VL_2B = {
     "model_type": "qwen2_vl",
@@ -28,10 +28,13 @@ QWEN2_VL_2B = {
 }
 
 
-@pytest.mark.parametrize("size", ["h", "l"])
-def test_every_tensor_has_its_place(parity: Path, size: str) -> None:
-    expected = json.loads((parity / f"keys_2b_scaledp_{size}.json").read_text())
-    spec = PolicySpec(expert=SCALEDP_SIZES[f"scaledp-{size}"], action_dim=14, state_dim=14)
+@pytest.mark.parametrize(
+    ("file", "size", "chunk"),
+    [("2b_scaledp_h", "scaledp-h", 50), ("2b_scaledp_l", "scaledp-l", 50), ("unet", "unet", 16)],
+)
+def test_every_tensor_has_its_place(parity: Path, file: str, size: str, chunk: int) -> None:
+    expected = json.loads((parity / f"keys_{file}.json").read_text())
+    spec = PolicySpec(expert=EXPERT_SIZES[size], action_dim=14, state_dim=14, chunk_size=chunk)
     with init_empty_weights(include_buffers=False):
         policy = DexVLA(spec, backbone_config(QWEN2_VL_2B, "Qwen2-VL-2B"))
     ours = {to_upstream_name(name): list(tensor.shape) for name, tensor in policy.state_dict().items()}
@@ -40,3 +43,4 @@ def test_every_tensor_has_its_place(parity: Path, size: str) -> None:
     # On the meta device the tie is not there yet, so the output projection counts on its own.
     tied = math.prod(expected["parameters"]["lm_head.weight"])
     assert parameter_count(policy) - tied == expected["counts"]["total_unique"]
+    assert sum(tensor.numel() for tensor in policy.expert.parameters()) == expected["counts"]["policy_head"]

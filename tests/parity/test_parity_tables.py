@@ -1,11 +1,13 @@
 """Noise schedule and time-step embedding against the reference's tables."""
 
+import pytest
 import torch
 from torch import Tensor
 
 from dexvla.model.ddim import Schedule
 from dexvla.model.policy import DexVLA
 from dexvla.model.scaledp import timestep_table
+from dexvla.model.unet import sinusoid_table
 from dexvla.spec import DiffusionSpec
 
 
@@ -35,3 +37,10 @@ def test_casting_the_weights_leaves_the_tables_alone(tiny: DexVLA, tables: dict[
     ):
         assert ours.inv_freq.dtype == torch.float32
         assert torch.equal(ours.inv_freq, theirs.inv_freq)
+
+
+@pytest.mark.parametrize("width", [32, 256])
+def test_the_u_nets_sinusoid_is_the_rounded_one(tables: dict[str, Tensor], width: int) -> None:
+    ours = sinusoid_table(100, width)
+    assert torch.equal(ours, tables[f"unet.sinusoid_bf16_dim{width}"].float())
+    assert (ours - tables[f"unet.sinusoid_float32_for_comparison_dim{width}"]).abs().max() > 0.1
