@@ -27,6 +27,9 @@ class LoraSpec(Spec):
     rank: int = Field(64, ge=1)
     alpha: int = Field(256, ge=1)
     dropout: float = Field(0.05, ge=0, lt=1)
+    quantise: bool = Field(
+        False, description="QLoRA: hold the adapted, frozen weights in 4 bits (NF4); needs the package bitsandbytes"
+    )
 
 
 class Schedule(StrEnum):

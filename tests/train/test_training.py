@@ -310,3 +310,32 @@ def test_the_learning_rate_follows_warm_up_and_schedule(make_spec: MakeSpec) -> 
     assert rates[9] == rates[10] == 1.0
     assert rates[55] == pytest.approx(0.5)
     assert rates[99] < 0.001
+
+
+def test_quantised_adapters_train_resume_and_save_plain_weights(make_spec: MakeSpec, tmp_path: Path) -> None:
+    lora = {"rank": 2, "alpha": 2, "towers": ["llm", "vision"], "quantise": True}
+    spec = make_spec(lora=lora, steps=4, output_dir=str(tmp_path / "q"))
+    whole = train(spec)
+    plain = train(make_spec(steps=1, output_dir=str(tmp_path / "p"), optim={"learning_rate": 1e-12}))
+    saved, start = weights(whole.checkpoint), weights(plain.checkpoint)
+    assert saved.keys() == start.keys()
+    assert all(saved[name].shape == start[name].shape for name in saved)
+    name = next(name for name in saved if "language_model.layers" in name and name.endswith("down_proj.weight"))
+    error = float((saved[name] - start[name]).norm() / start[name].norm())
+    assert 0.02 < error < 0.3, "four bits keep the weights to some ten per cent"
+    load_policy(whole.checkpoint)
+    asked: list[int] = []
+
+    def stop() -> bool:
+        asked.append(1)
+        return len(asked) == 2
+
+    part = spec.model_copy(update={"output_dir": str(tmp_path / "r")})
+    train(part, stop=stop)
+    assert losses(train(part, resume=True).run) == losses(whole.run)
+
+
+def test_quantising_without_the_package_is_one_line(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(UserError, match=r"lora\.quantise needs bitsandbytes: pip install bitsandbytes"):
+        train(make_spec(lora={"rank": 2, "quantise": True}))
