@@ -1,4 +1,4 @@
-"""Resizing pictures the way OpenCV's bilinear resize does, in numpy alone.
+"""Resizing pictures the way OpenCV's bilinear resize does, without OpenCV.
 
 DexVLA's training data went through `cv2.resize` (bilinear); a policy sees the same pixels only if ours agree with it.
 """
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 _BITS = 11  # OpenCV keeps interpolation weights as integers of 11 fractional bits
 
@@ -38,6 +39,8 @@ def resize_bilinear(image: NDArray[np.uint8], height: int, width: int) -> NDArra
 
 
 def _halve(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if image.shape[2] == 3:  # Pillow's box reduction is the same rounded mean, in half the time
+        return np.asarray(Image.fromarray(image).reduce(2))
     pairs = image[0::2].astype(np.uint16)
     pairs += image[1::2]
     total = pairs[:, 0::2] + pairs[:, 1::2]

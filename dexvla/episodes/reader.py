@@ -49,6 +49,7 @@ class Episode:
         self.compressed = bool(file.attrs.get("compress", False))
         self.rgb_jpeg = _text(file.attrs.get(JPEG_CHANNELS, "")) == "rgb"
         self._frames = self._image_datasets()
+        self._plain = {name for name, dataset in self._frames.items() if _one_plain_chunk_a_step(dataset)}
         self.cameras: tuple[str, ...] = tuple(sorted(self._frames))
 
     # --- what the file says -------------------------------------------------------------------------------
@@ -124,9 +125,13 @@ class Episode:
             raise EpisodeError(f"{self.path}: no camera {camera!r}; it has {', '.join(self.cameras)}")
         if not 0 <= step < self.steps:
             raise IndexError(f"step {step} of an episode of {self.steps} steps")
+        dataset = self._frames[camera]
         try:
-            return np.asarray(self._frames[camera][step])
-        except OSError as error:
+            if camera in self._plain:  # HDF5 hands the bytes over as they are: twice as fast for plain pictures
+                _, data = dataset.id.read_direct_chunk((step, *(0,) * (dataset.ndim - 1)))
+                return np.frombuffer(data, np.uint8).reshape(dataset.shape[1:])
+            return np.asarray(dataset[step])
+        except (OSError, RuntimeError, ValueError) as error:
             raise EpisodeError(f"{self.path}: camera {camera}, step {step} cannot be read: {error}") from error
 
     def frame(self, camera: str, step: int) -> NDArray[np.uint8]:
@@ -291,6 +296,14 @@ def _refuse_links(path: Path, file: h5py.File) -> None:
                 walk(item, f"{prefix}{name}/")
 
     walk(file, "")
+
+
+def _one_plain_chunk_a_step(dataset: h5py.Dataset) -> bool:
+    """Each step is one chunk, stored without any filter and written in full."""
+    filters = dataset.id.get_create_plist().get_nfilters()
+    if dataset.chunks != (1, *dataset.shape[1:]) or filters:
+        return False
+    return bool(dataset.id.get_num_chunks() == dataset.shape[0])
 
 
 def _text(value: Any) -> str:

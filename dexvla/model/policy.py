@@ -114,7 +114,8 @@ class DexVLA(nn.Module):
     ) -> Losses:
         """Next-token loss on the answer plus the expert's noise error, averaged over the whole chunk.
 
-        batch: input_ids, attention_mask, labels (b, l); pixel_values, image_grid_thw; actions (b, t, a) and states
+        batch: input_ids, attention_mask, labels (b, l); pixel_values (patches, 1176), or bytes (patches, 588) that
+        are normalised here, image_grid_thw; actions (b, t, a) and states
         (b, s) normalised; is_pad (b, t). noise (b, t, a) and timesteps (b,) are drawn from `generator` if not given.
         keep_logits=False computes the output projection only where there are labels, which saves most of its cost.
         """
@@ -237,6 +238,10 @@ class DexVLA(nn.Module):
         """Last hidden states (b, l, h), next free position (b,) and, on request, all hidden states."""
         self.backbone.choose_attention()
         ids_bl, pixels, grid = inputs["input_ids"], inputs.get("pixel_values"), inputs.get("image_grid_thw")
+        if pixels is not None and pixels.dtype == torch.uint8:
+            if self.processor is None:
+                raise UserError("pictures are bytes, and the policy has no picture settings to normalise them with")
+            pixels = self.processor.pictures.normalise(pixels)
         positions_3bl, following_b = self.backbone.positions(ids_bl, mask_bl, grid)
         embeds_blh = self.backbone.embed(ids_bl, pixels, grid)
         hidden_blh, all_hidden = self.backbone.language(

@@ -6,15 +6,14 @@ multiples of 28, CLIP normalisation, patches in the order of Qwen2-VL.
 """
 
 import json
-import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
@@ -22,6 +21,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from dexvla.episodes.images import resize_bilinear
 from dexvla.errors import CheckpointError, UserError
+from dexvla.model.pictures import Patches
 
 IGNORE = -100  # label of a token that is not trained on
 ACTION_MARK = "Next action:"  # DexVLA's word between reasoning and action
@@ -56,8 +56,10 @@ class Processor:
         self.end_id, self.image_id = (_token_id(tokenizer, token) for token in (END_TOKEN, IMAGE_TOKEN))
         self.pad_id = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.end_id)
         self._special = tuple(token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
-        mean, std = np.float32(image_processor.image_mean), np.float32(image_processor.image_std)
-        self._mean, self._std = mean[:, None, None], std[:, None, None]
+        self.pictures = Patches(image_processor)
+        # a data set has few instructions and few labels, and shows each thousands of times
+        self._prompt = lru_cache(maxsize=256)(self._tokenise_prompt)
+        self._answer = lru_cache(maxsize=4096)(self._tokenise_answer)
 
     @classmethod
     def from_pretrained(cls, directory: str | Path, *, standard_pictures: bool = False) -> "Processor":
@@ -108,38 +110,34 @@ class Processor:
         self, image: NDArray[np.uint8], size: tuple[int, int]
     ) -> tuple[NDArray[np.float32], tuple[int, int, int]]:
         """(H, W, 3) uint8 RGB, shown at `size` (height, width) -> (n, p) float32 patches and their grid (1, h, w)."""
-        settings = self.image_processor
-        patch, merge, frames = settings.patch_size, settings.merge_size, settings.temporal_patch_size
-        shown = resize_bilinear(image, *size)
-        height, width = fitted_size(
-            *shown.shape[:2], patch * merge, settings.size.shortest_edge, settings.size.longest_edge
-        )
-        if shown.shape[:2] != (height, width):
-            shown = np.asarray(Image.fromarray(shown).resize((width, height), Image.Resampling.BICUBIC))
-        rows, columns = height // patch, width // patch
-        blocks = shown.reshape(rows // merge, merge, patch, columns // merge, merge, patch, 3)
-        blocks = np.ascontiguousarray(blocks.transpose(0, 3, 1, 4, 6, 2, 5)).reshape(rows * columns, 3, patch, patch)
-        values = blocks.astype(np.float32) * np.float32(settings.rescale_factor)
-        values = (values - self._mean) / self._std
-        twice = np.broadcast_to(values[:, :, None], (rows * columns, 3, frames, patch, patch))
-        return twice.reshape(rows * columns, -1), (1, rows, columns)
+        cut, grids = self.pictures.cut([resize_bilinear(image, *size)])
+        frames, rows, columns = grids[0].tolist()
+        return self.pictures.normalise(cut).numpy(), (frames, rows, columns)
 
     def prompt_ids(self, image_tokens: Sequence[int], instruction: str) -> list[int]:
         """Token ids of one user turn: the pictures (their token counts are given), then the instruction as it is."""
+        return list(self._prompt(tuple(image_tokens), instruction, self.tokenizer.chat_template))
+
+    def answer_ids(self, answer: str) -> list[int]:
+        """Token ids of an answer, tokenised on its own as in training."""
+        return list(self._answer(answer))
+
+    def _tokenise_prompt(self, image_tokens: tuple[int, ...], instruction: str, template: str) -> tuple[int, ...]:
         self._refuse_special(instruction, "instruction")
         content = [*({"type": "image"} for _ in image_tokens), {"type": "text", "text": instruction}]
         messages = [{"role": "user", "content": content}]
-        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        text = self.tokenizer.apply_chat_template(
+            messages, chat_template=template, tokenize=False, add_generation_prompt=True
+        )
         counts = iter(image_tokens)
         ids: list[int] = []
         for token in self.tokenizer(text, add_special_tokens=False)["input_ids"]:
             ids.extend([token] * next(counts) if token == self.image_id else [token])
-        return ids
+        return tuple(ids)
 
-    def answer_ids(self, answer: str) -> list[int]:
-        """Token ids of an answer, tokenised on its own as in training."""
+    def _tokenise_answer(self, answer: str) -> tuple[int, ...]:
         self._refuse_special(answer.removesuffix(END_TOKEN), "reasoning")
-        return list(self.tokenizer(answer, add_special_tokens=False)["input_ids"])
+        return tuple(self.tokenizer(answer, add_special_tokens=False)["input_ids"])
 
     def reasoning_text(self, ids: Sequence[int]) -> str:
         """What the policy said, without special tokens and without the mark that announces the action."""
@@ -163,23 +161,27 @@ def build_inputs(
     image_sizes: Sequence[tuple[int, int]],
     instruction: str,
     answer: str | None = None,
+    normalised: bool = True,
 ) -> dict[str, Tensor]:
     """Tensors of one sample.
 
     images: (H, W, 3) uint8 RGB, one a camera, in the policy's order; image_sizes: (height, width) at which the policy
     sees each. answer: see `answer_text`; None makes the prompt of an inference, without labels.
     Returns input_ids (l,), pixel_values (n, p), image_grid_thw (cameras, 3) and, with an answer, labels (l,).
+    normalised=False leaves pixel_values as bytes (n, u), an eighth of the size; a policy normalises them itself.
     """
     processor = _present(processor)
     if len(images) != len(image_sizes):
         raise UserError(f"{len(images)} pictures were given for {len(image_sizes)} cameras")
-    prepared = [processor.patches(image, size) for image, size in zip(images, image_sizes, strict=True)]
-    merged = processor.image_processor.merge_size**2
-    ids = processor.prompt_ids([len(patches) // merged for patches, _ in prepared], instruction)
     inputs: dict[str, Tensor] = {}
-    if prepared:
-        inputs["pixel_values"] = torch.from_numpy(np.concatenate([patches for patches, _ in prepared]))
-        inputs["image_grid_thw"] = torch.tensor([grid for _, grid in prepared])
+    counts: list[int] = []
+    if images:
+        shown = [resize_bilinear(image, *size) for image, size in zip(images, image_sizes, strict=True)]
+        pixels, grids = processor.pictures.cut(shown)
+        inputs["pixel_values"] = processor.pictures.normalise(pixels) if normalised else pixels
+        inputs["image_grid_thw"] = grids
+        counts = (grids.prod(-1) // processor.image_processor.merge_size**2).tolist()
+    ids = processor.prompt_ids(counts, instruction)
     if answer is not None:
         answer_ids = processor.answer_ids(answer)
         inputs["labels"] = torch.tensor([IGNORE] * len(ids) + answer_ids)
@@ -198,6 +200,9 @@ def collate(samples: Sequence[Mapping[str, Any]], processor: Processor | None) -
         if key in ("input_ids", "labels"):
             fill = processor.pad_id if key == "input_ids" else IGNORE
             batch[key] = torch.stack([_pad_left(value, longest, fill) for value in values])
+        elif key == "pixel_values" and len({value.dtype for value in values}) > 1:
+            normalise = processor.pictures.normalise
+            batch[key] = torch.cat([normalise(value) if value.dtype == torch.uint8 else value for value in values])
         elif key in ("pixel_values", "image_grid_thw"):
             batch[key] = torch.cat(values)
         else:
@@ -205,20 +210,6 @@ def collate(samples: Sequence[Mapping[str, Any]], processor: Processor | None) -
     lengths = torch.tensor([len(sample["input_ids"]) for sample in samples])
     batch["attention_mask"] = torch.arange(longest)[None] >= longest - lengths[:, None]
     return batch
-
-
-def fitted_size(height: int, width: int, factor: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
-    """Nearest multiples of `factor`, shrunk or grown with the aspect ratio kept until the area is within bounds."""
-    if max(height, width) > 200 * min(height, width):
-        raise UserError(f"a picture of {height} x {width} pixels is too narrow: the sides may differ 200-fold at most")
-    fitted = round(height / factor) * factor, round(width / factor) * factor
-    if fitted[0] * fitted[1] > max_pixels:
-        shrink = math.sqrt(height * width / max_pixels)
-        fitted = tuple(max(factor, math.floor(side / shrink / factor) * factor) for side in (height, width))
-    elif fitted[0] * fitted[1] < min_pixels:
-        grow = math.sqrt(min_pixels / (height * width))
-        fitted = tuple(math.ceil(side * grow / factor) * factor for side in (height, width))
-    return fitted[0], fitted[1]
 
 
 def _present(processor: Processor | None) -> Processor:

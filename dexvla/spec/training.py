@@ -118,6 +118,11 @@ class TrainSpec(Spec):
     validation_max_tokens: int = Field(64, ge=1, le=1024, description="Longest reasoning generated there, tokens")
     seed: int = Field(0, ge=0)
     workers: int = Field(0, ge=0, description="Data loading processes")
+    picture_cache: str | None = Field(
+        None,
+        description="Folder in which decoded, resized pictures are kept, made before the first step and shared by "
+        "runs; the same pixels, loaded several times faster; three cameras of 240x320 take 0.7 MB a step",
+    )
     device: Literal["auto", "cpu"] = "auto"
 
     log_every: int = Field(10, ge=1, description="Optimiser steps")

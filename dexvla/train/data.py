@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from dexvla.episodes.cache import PictureCache
 from dexvla.episodes.chunks import action_chunk, action_source
 from dexvla.episodes.images import resize_bilinear
 from dexvla.episodes.manifest import per_step
@@ -45,7 +47,7 @@ class EpisodeSamples(Dataset[dict[str, Any]]):
 
     `place` seeds augmentation, diffusion noise and time step, so that a resumed run, or one on another number of
     processes, sees the same numbers. A file that cannot be read raises
-    EpisodeError: no sample is ever replaced by another one.
+    EpisodeError: no sample is ever replaced by another one. With a prepared cache `pictures`, frames come from there.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class EpisodeSamples(Dataset[dict[str, Any]]):
         stats: NormStats,
         processor: Processor,
         settings: SampleSettings,
+        pictures: PictureCache | None = None,
     ) -> None:
         self._entries = tuple(entries)
         self._root = root
@@ -65,6 +68,8 @@ class EpisodeSamples(Dataset[dict[str, Any]]):
         self._starts = [0, *accumulate(entry.steps for entry in self._entries)]
         self._labels = [per_step(entry.substeps) for entry in self._entries]
         self._open: OrderedDict[int, Episode] = OrderedDict()
+        self._pictures = pictures
+        self._prepared: OrderedDict[int, list[NDArray[np.uint8]]] = OrderedDict()
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -79,10 +84,7 @@ class EpisodeSamples(Dataset[dict[str, Any]]):
         number, step = self.locate(index)
         entry, settings = self._entries[number], self._settings
         episode = self._episode(number)
-        images = [
-            resize_bilinear(episode.frame(camera.name, step), camera.height, camera.width)
-            for camera in settings.cameras
-        ]
+        images = self._images(number, step, episode)
         if settings.augment:
             images = augment(images, Draw.sample(np.random.default_rng([settings.seed, 3, place])))
         reasoning = self._labels[number][step] if settings.use_reasoning and self._labels[number] else None
@@ -92,6 +94,7 @@ class EpisodeSamples(Dataset[dict[str, Any]]):
             image_sizes=[(camera.height, camera.width) for camera in settings.cameras],
             instruction=entry.instruction,
             answer=answer_text(reasoning),
+            normalised=False,
         )
         source = action_source(episode.action[: entry.steps], step, sim=entry.sim)
         chunk, is_pad = action_chunk(source, settings.chunk_size, settings.padded_actions)
@@ -106,6 +109,20 @@ class EpisodeSamples(Dataset[dict[str, Any]]):
     def collate(self, samples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Samples -> batch: texts left padded, patches one after the other, the rest stacked."""
         return collate(samples, self._processor)
+
+    def _images(self, number: int, step: int, episode: Episode) -> list[NDArray[np.uint8]]:
+        """The cameras' pictures in the size that the policy sees."""
+        cameras = self._settings.cameras
+        if self._pictures is None:
+            return [
+                resize_bilinear(episode.frame(camera.name, step), camera.height, camera.width) for camera in cameras
+            ]
+        if number not in self._prepared:
+            self._prepared[number] = [self._pictures.open(self._entries[number], camera) for camera in cameras]
+            if len(self._prepared) > _OPEN_FILES:
+                self._prepared.popitem(last=False)
+        self._prepared.move_to_end(number)
+        return [pictures[step] for pictures in self._prepared[number]]
 
     def _episode(self, number: int) -> Episode:
         if number in self._open:

@@ -20,6 +20,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import dexvla
+from dexvla.episodes.cache import PictureCache
 from dexvla.episodes.manifest import manifest_hash
 from dexvla.errors import UserError
 from dexvla.files import write_json
@@ -45,6 +46,7 @@ _FREE_ON_RESUME = {
     "validation_samples",
     "validation_max_tokens",
     "workers",
+    "picture_cache",
     "device",
 }
 _PRECISION = {
@@ -213,7 +215,28 @@ class _Loop:
             Progress(what=what, step=self._step, steps=self.spec.steps, seconds_left=left, metrics=metrics)
         )
 
-    def _samples(self, entries: tuple[EpisodeEntry, ...], *, augment: bool) -> EpisodeSamples:
+    def _prepared_pictures(self) -> PictureCache | None:
+        """The cache that the spec asks for; each process fills its share of it."""
+        if self.spec.picture_cache is None:
+            return None
+        cache = PictureCache(self.spec.picture_cache)
+        started = time.monotonic()
+
+        def report(number: int, total: int) -> None:
+            self._say("preparing pictures", (time.monotonic() - started) / number * (total - number), {})
+
+        cache.prepare(
+            self._data.train[self._accelerator.process_index :: self._accelerator.num_processes],
+            self._policy.spec.cameras,
+            root=Path("/"),
+            on_episode=report,
+        )
+        self._accelerator.wait_for_everyone()
+        return cache
+
+    def _samples(
+        self, entries: tuple[EpisodeEntry, ...], *, augment: bool, pictures: PictureCache | None = None
+    ) -> EpisodeSamples:
         spec, policy = self.spec, self._policy
         assert policy.processor is not None
         return EpisodeSamples(
@@ -230,11 +253,12 @@ class _Loop:
                 augment=augment,
                 seed=spec.seed,
             ),
+            pictures=pictures,
         )
 
     def _loader(self) -> DataLoader[Any]:
         spec = self.spec
-        samples = self._samples(self._data.train, augment=spec.augment)
+        samples = self._samples(self._data.train, augment=spec.augment, pictures=self._prepared_pictures())
         order = SampleOrder(
             sizes=[sum(entry.steps for entry in episodes) for episodes in self._data.sources],
             weights=self._data.weights,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from dexvla.episodes.images import resize_bilinear
@@ -31,6 +32,9 @@ def test_training_chain(parity: Path, processor: Processor, name: str) -> None:
     patches, grid = processor.patches(data["image"], (240, 320))
     assert [list(grid)] == data["train.image_grid_thw"].reshape(-1, 3).tolist()
     np.testing.assert_allclose(patches, data["train.pixel_values"], atol=1e-5, rtol=0)
+    fitted = data["train.after_fetch_image"]
+    patches, grid = processor.patches(fitted, fitted.shape[:2])
+    np.testing.assert_allclose(patches, data["train.pixel_values"], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["a_480x640", "b_240x320"])
@@ -39,7 +43,18 @@ def test_at_camera_resolution(parity: Path, processor: Processor, name: str) -> 
     image = data["image"]
     patches, grid = processor.patches(image, image.shape[:2])
     assert [list(grid)] == data["direct.image_grid_thw"].reshape(-1, 3).tolist()
-    np.testing.assert_allclose(patches[::37], data["direct.pixel_values_every_37th_row"], atol=1e-5, rtol=0)
+    expected = data["direct.pixel_values_every_37th_row"]
+    np.testing.assert_allclose(patches[::37], expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["a_480x640", "b_240x320"])
+def test_the_evaluation_scripts_picture(parity: Path, processor: Processor, name: str) -> None:
+    """From its cropped picture on; the policy itself sees pictures resized as in training."""
+    data = np.load(parity / "preprocess" / f"{name}.npz")
+    image = data["eval.after_crop_resize_uint8"]
+    patches, grid = processor.patches(image, image.shape[:2])
+    assert [list(grid)] == data["eval.image_grid_thw"].reshape(-1, 3).tolist()
+    np.testing.assert_allclose(patches[::37], data["eval.pixel_values_every_37th_row"], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("size", [(100, 300), (28, 29), (57, 83), (30, 900)])
@@ -52,3 +67,12 @@ def test_patches_are_those_of_transformers(processor: Processor, size: tuple[int
     patches, grid = processor.patches(image, size)
     assert [list(grid)] == theirs["image_grid_thw"].tolist()
     np.testing.assert_allclose(patches, theirs["pixel_values"], atol=1e-5, rtol=0)
+
+
+def test_pictures_of_different_sizes_keep_their_order(processor: Processor) -> None:
+    rng = np.random.default_rng(5)
+    images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((60, 60), (60, 60), (56, 84), (60, 60))]
+    cut, grids = processor.pictures.cut(images)
+    alone = [processor.pictures.cut([image]) for image in images]
+    assert torch.equal(cut, torch.cat([pixels for pixels, _ in alone]))
+    assert torch.equal(grids, torch.cat([grid for _, grid in alone]))

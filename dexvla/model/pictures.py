@@ -1,0 +1,93 @@
+"""Pictures to what the vision tower takes: multiples of 28 pixels, cut into patches, CLIP normalisation.
+
+Shapes: n patches of the pictures, u = 588 bytes of a patch (3 channels, 14 x 14), p = 1176 values of a normalised
+patch (3 channels, 2 equal frames, 14 x 14). Patches stand in the order of Qwen2-VL: 2x2 blocks that are merged later.
+
+Cutting and normalising are two steps: bytes are an eighth of the size, so that is how pictures travel from the loader's
+processes to the device, and the device normalises them.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from dexvla.errors import UserError
+
+_ROWS = 128  # patches normalised at once on a CPU: they stay in its cache
+
+
+class Patches:
+    """Cuts and normalises by the settings of a Qwen2-VL picture processor (preprocessor_config.json)."""
+
+    def __init__(self, settings: Any) -> None:
+        self._side, self._merge = int(settings.patch_size), int(settings.merge_size)
+        self._frames = int(settings.temporal_patch_size)
+        self._bounds = (int(settings.size.shortest_edge), int(settings.size.longest_edge))
+        # v * rescale, then (v - mean) / std, as one product and one sum
+        mean, std = np.float64(settings.image_mean), np.float64(settings.image_std)
+        self._scale = torch.from_numpy(np.float32(settings.rescale_factor / std)[:, None])
+        self._offset = torch.from_numpy(np.float32(-mean / std)[:, None])
+
+    def cut(self, images: Sequence[NDArray[np.uint8]]) -> tuple[Tensor, Tensor]:
+        """(H, W, 3) uint8 RGB pictures -> patches (n, u) uint8, one picture after the other, and grids (pictures, 3).
+
+        A picture whose sides are not multiples of 28 is resized first, by Pillow's bicubic as in the reference.
+        """
+        cut: list[Tensor] = []
+        grids: list[tuple[int, int, int]] = []
+        start = 0
+        while start < len(images):  # neighbours of the same size go together
+            stop = start + 1
+            while stop < len(images) and images[stop].shape == images[start].shape:
+                stop += 1
+            same, grid = self._cut_equal(np.stack(images[start:stop]))
+            cut.append(same)
+            grids += [grid] * (stop - start)
+            start = stop
+        return cut[0] if len(cut) == 1 else torch.cat(cut), torch.tensor(grids)
+
+    def _cut_equal(self, images: NDArray[np.uint8]) -> tuple[Tensor, tuple[int, int, int]]:
+        """(pictures, H, W, 3) -> (n, u) and the grid of each."""
+        side, merge = self._side, self._merge
+        height, width = fitted_size(*images.shape[1:3], side * merge, *self._bounds)
+        if (height, width) != images.shape[1:3]:
+            bicubic = Image.Resampling.BICUBIC
+            images = np.stack([Image.fromarray(image).resize((width, height), bicubic) for image in images])
+        pictures = torch.from_numpy(images)
+        rows, columns = height // side, width // side
+        blocks = pictures.reshape(len(images), rows // merge, merge, side, columns // merge, merge, side, 3)
+        patches = blocks.permute(0, 1, 4, 2, 5, 7, 3, 6).reshape(len(images) * rows * columns, 3 * side * side)
+        return patches, (1, rows, columns)
+
+    def normalise(self, patches: Tensor) -> Tensor:
+        """(n, u) uint8 -> (n, p) float32 on the same device."""
+        values = patches.view(len(patches), 3, self._side**2)
+        scale, offset = self._scale.to(patches.device), self._offset.to(patches.device)
+        shape = (len(patches), 3, self._frames, self._side**2)
+        normalised = torch.empty(shape, dtype=torch.float32, device=patches.device)
+        rows = _ROWS if patches.device.type == "cpu" else max(len(patches), 1)
+        for start in range(0, len(patches), rows):
+            part = values[start : start + rows].float().mul_(scale).add_(offset)
+            for frame in range(self._frames):
+                normalised[start : start + rows, :, frame] = part
+        return normalised.view(len(patches), -1)
+
+
+def fitted_size(height: int, width: int, factor: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
+    """Nearest multiples of `factor`, shrunk or grown with the aspect ratio kept until the area is within bounds."""
+    if max(height, width) > 200 * min(height, width):
+        raise UserError(f"a picture of {height} x {width} pixels is too narrow: the sides may differ 200-fold at most")
+    fitted = round(height / factor) * factor, round(width / factor) * factor
+    if fitted[0] * fitted[1] > max_pixels:
+        shrink = math.sqrt(height * width / max_pixels)
+        fitted = tuple(max(factor, math.floor(side / shrink / factor) * factor) for side in (height, width))
+    elif fitted[0] * fitted[1] < min_pixels:
+        grow = math.sqrt(min_pixels / (height * width))
+        fitted = tuple(math.ceil(side * grow / factor) * factor for side in (height, width))
+    return fitted[0], fitted[1]
