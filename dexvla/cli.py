@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 import dexvla
 from dexvla import console
+from dexvla.cli_convert import convert
 from dexvla.episodes.manifest import build_manifest, find_set, first_error
 from dexvla.errors import UserError
 from dexvla.spec import (
@@ -313,6 +314,9 @@ def serve(
         default_prompt=default_prompt,
         on_ready=lambda address: console.say(f"serving on {address}"),
     )
+
+
+app.command()(convert)
 
 
 def _names(text: str) -> list[str]:

@@ -219,6 +219,22 @@ def stats_table(manifest: DatasetManifest, stats: NormStats) -> None:
     _out.print(table)
 
 
+def conversion(report: dict[str, Any], target: Path) -> None:
+    """What a conversion took over, what it made up and what it left out; long lists are cut, --json has them whole."""
+    say(f"{report['source']} -> {target}: {report['tensors']} tensors, {report['parameters']:,} parameters")
+    for part, count in report["loaded"].items():
+        say(f"  loaded    {part}: {count} tensors")
+    for title, entries in (("fresh", report["fresh"]), ("left out", report["left_out"])):
+        reasons: dict[str, list[str]] = {}
+        for name, reason in entries.items():
+            reasons.setdefault(reason, []).append(name)
+        for reason, names in reasons.items():
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            say(f"  {title:<9} {', '.join(names[:3])}{more}: {reason}")
+    for note in report["notes"]:
+        say(f"  note      {note}")
+
+
 def closed_loop_table(report: ClosedLoopReport) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("seed", "success", "held", "reward", "steps", "last reasoning"):

@@ -124,8 +124,10 @@ def _matching(folder: Path, expression: str | None) -> list[Path]:
 def first_error(error: ValidationError) -> str:
     """The first complaint of a failed validation, in one line: field, what is wrong, what was found."""
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"]) or "value"
+    place = ".".join(str(part) for part in first["loc"])
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if not place:  # about several fields at once: the message names them
+        return first["msg"].removeprefix("Value error, ") + more
     found = "" if first["type"] == "missing" else f"; found {str(first['input'])[:80]!r}"
     return f"{place}: {first['msg']}{found}{more}"
 

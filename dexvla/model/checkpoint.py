@@ -93,7 +93,7 @@ def save_policy(
 def load_policy(
     path: str | Path,
     *,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = torch.float32,
     device: torch.device | str = "cpu",
     verify: bool = False,
     base: str | Path | None = None,
@@ -101,10 +101,10 @@ def load_policy(
 ) -> DexVLA:
     """Read a checkpoint of ours, or of the reference (config.json with model_type qwen2_vla), in evaluation mode.
 
-    verify compares every file with the manifest's sha256; sizes are always compared. For the reference's checkpoints:
-    base is the base model of a LoRA checkpoint, in place of the path in its adapter_config.json; ema takes the moving
-    average in ema_weights.pth. Processor and norm statistics may be missing there: then `processor` and `norm_stats`
-    are None, and what needs them raises. Raises CheckpointError.
+    dtype None keeps that of the files. verify compares every file with the manifest's sha256; sizes are always
+    compared. For the reference's checkpoints: base is the base model of a LoRA checkpoint, in place of the path in its
+    adapter_config.json; ema takes the moving average in ema_weights.pth. Processor and norm statistics may be missing
+    there: then `processor` and `norm_stats` are None, and what needs them raises. Raises CheckpointError.
     """
     directory = model_directory(path)
     file = config_file(directory)

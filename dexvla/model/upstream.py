@@ -4,15 +4,18 @@ Facts about its checkpoint layout are in docs/decisions/model.md. Only names and
 the tensors themselves are the same.
 """
 
+from copy import deepcopy
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
+from pydantic import ValidationError
 from transformers import Qwen2VLConfig
 
 from dexvla.errors import CheckpointError
 from dexvla.spec import SCALEDP_SIZES, DiffusionSpec, Fusion, PolicySpec, ScaleDPSpec, UNetSpec
 
 MODEL_TYPE = "qwen2_vla"
+OWN_FIELD = "dexvla_policy"  # our spec, in exported configurations that the reference's fields cannot express
 
 # Upstream prefix -> ours. The first that fits counts.
 _PREFIXES = (
@@ -98,6 +101,8 @@ def read_config(config: dict[str, Any], where: str) -> tuple[PolicySpec, Qwen2VL
         raise CheckpointError(f"{where}: policy_head_config has no {error}") from error
     except ValueError as error:
         raise CheckpointError(f"{where}: policy_head_config: {' '.join(str(error).split())}") from error
+    if OWN_FIELD in config:
+        spec = _own_spec(config[OWN_FIELD], spec, where)
     return spec, backbone_config(config, where)
 
 
@@ -117,11 +122,35 @@ def _unet(head: dict[str, Any]) -> UNetSpec:
     )
 
 
+def size_name(expert: object) -> str | None:
+    """The reference's name of an expert's size, if it knows it."""
+    return next((name for name, size in _SIZES.items() if size == expert), None)
+
+
+def _own_spec(given: object, read: PolicySpec, where: str) -> PolicySpec:
+    """Our settings, which must not contradict the reference's fields."""
+    try:
+        spec = PolicySpec.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise CheckpointError(f"{where}: {OWN_FIELD}: {field}: {first['msg']}, found {first['input']!r}") from error
+    for field in ("action_dim", "state_dim", "chunk_size", "fusion", "diffusion"):
+        if getattr(spec, field) != getattr(read, field):
+            raise CheckpointError(
+                f"{where}: {OWN_FIELD} has {field} {getattr(spec, field)}, policy_head_config {getattr(read, field)}"
+            )
+    ours, theirs = (one.expert.model_dump(exclude={"combine_width"}) for one in (spec, read))
+    if ours != theirs:
+        raise CheckpointError(f"{where}: {OWN_FIELD} has the expert {ours}, policy_head_config {theirs}")
+    return spec
+
+
 def backbone_config(config: dict[str, Any], where: str) -> Qwen2VLConfig:
     """Qwen2-VL settings from a config.json in the reference's, transformers 4's or transformers 5's spelling."""
     skip = ("policy_head", "architectures", "torch_dtype", "dtype", "transformers_version", "_name_or_path")
-    mine = ("using_film", "llm_loss_weight", "concat")
-    settings = {k: v for k, v in config.items() if not k.startswith(skip) and k not in mine}
+    mine = ("using_film", "llm_loss_weight", "concat", OWN_FIELD)
+    settings = {k: deepcopy(v) for k, v in config.items() if not k.startswith(skip) and k not in mine}
     vision = settings.get("vision_config")
     if not isinstance(vision, dict):
         raise CheckpointError(f"{where}: vision_config is {vision!r}, expected the settings of the vision tower")

@@ -68,6 +68,8 @@ def read_checkpoint(
     """
     file = config_file(directory)
     config = read_json(file)
+    if config.get("model_type") != upstream.MODEL_TYPE:
+        raise CheckpointError(f"{file}: model_type is {config.get('model_type')!r}, expected {upstream.MODEL_TYPE!r}")
     spec, backbone = upstream.read_config(config, str(file))
     notes = [] if file.parent == directory else [f"config.json is that of {file.parent}"]
     adapted = (directory / ADAPTER_CONFIG).is_file()
@@ -79,7 +81,7 @@ def read_checkpoint(
         named = strip_wrappers(read_torch_tensors(directory / EMA_FILE))
         notes.append(f"weights are the moving average of {EMA_FILE}")
     else:
-        named = _read_plain(directory)
+        named = read_plain(directory)
     tensors: dict[str, Tensor] = {}
     left_out: dict[str, str] = {}
     for name in list(named):
@@ -141,7 +143,7 @@ def _read_stats(file: Path, spec: PolicySpec) -> NormStats:
     return stats
 
 
-def _read_plain(directory: Path) -> dict[str, Tensor]:
+def read_plain(directory: Path) -> dict[str, Tensor]:
     """Weights of a full checkpoint: safetensors, or what DeepSpeed's consolidation writes with torch.save."""
     if (directory / WEIGHTS_FILE).is_file() or (directory / INDEX_FILE).is_file():
         return read_weights(directory)
@@ -237,7 +239,7 @@ def _read_base(directory: Path) -> dict[str, Tensor]:
         ours = upstream.from_base_name(name) if kind == "qwen2_vl" else upstream.from_upstream_name(name)
         return None if ours is None else upstream.to_upstream_name(ours)
 
-    renamed = {rename(name): tensor for name, tensor in _read_plain(directory).items()}
+    renamed = {rename(name): tensor for name, tensor in read_plain(directory).items()}
     return {name: tensor for name, tensor in renamed.items() if name is not None}
 
 

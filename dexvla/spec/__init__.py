@@ -5,6 +5,7 @@ All are frozen. Unknown fields are refused, so that a typing mistake is not sile
 """
 
 from dexvla.spec.base import Spec
+from dexvla.spec.conversion import ConvertSpec, Layout
 from dexvla.spec.data import DatasetManifest, EpisodeEntry, NormStats, Segment, TaskEntry
 from dexvla.spec.evaluation import (
     ClosedLoopReport,
@@ -40,6 +41,7 @@ __all__ = [
     "AlohaTask",
     "CameraSpec",
     "ClosedLoopReport",
+    "ConvertSpec",
     "DataSource",
     "DatasetManifest",
     "DiffusionSpec",
@@ -49,6 +51,7 @@ __all__ = [
     "ExpertSpec",
     "Fusion",
     "Initialisation",
+    "Layout",
     "LoraSpec",
     "NormStats",
     "OpenLoopEpisode",

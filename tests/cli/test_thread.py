@@ -148,6 +148,11 @@ def test_a_trained_checkpoint_acts_on_the_replay_robot(tmp_path: Path, seed_exam
         (["record", "--out", "x", "--episodes", "0"], 1, "episodes"),
         (["record", "--out", "file/x", "--episodes", "1"], 1, "file"),
         (["init-model", "full"], 1, "full"),
+        (["convert", "nothing", "x"], 1, "dexvla: give either --from (upstream, qwen2-vl, scaledp) or --to upstream"),
+        (["convert", "--from", "upstream", "nothing", "x"], 1, "nothing: no such directory"),
+        (["convert", "--from", "upstream", "empty", "x"], 1, "config.json: missing"),
+        (["convert", "--from", "onnx", "empty", "x"], 2, "onnx"),
+        (["convert", "--to", "upstream", "empty", "full"], 1, "full exists already"),
         (["record", "--colour", "red"], 2, "No such option: --colour"),
     ],
 )
