@@ -141,7 +141,9 @@ def init_model(
 @app.command()
 def train(
     spec_file: Annotated[Path | None, typer.Argument(metavar="[SPEC.yaml]", help="Run spec; flags override it")] = None,
-    stage: Annotated[int | None, typer.Option(help="2: backbone + expert; 3: the target task")] = None,
+    stage: Annotated[
+        int | None, typer.Option(help="1: expert alone, many robots; 2: backbone + expert; 3: the target task")
+    ] = None,
     preset: Annotated[str | None, typer.Option(help=f"Fills what is not given: {', '.join(PRESETS)}")] = None,
     data: Annotated[list[str] | None, typer.Option(help="Folder or tasks.yaml#task; may be given again")] = None,
     init_from: Annotated[
@@ -160,7 +162,7 @@ def train(
     print_spec: Annotated[bool, typer.Option(help="Print the whole spec as YAML and stop")] = False,
     json_file: JsonFile = None,
 ) -> None:
-    """Train stage 2 or 3 from a spec file, from flags, or both. Ctrl-C saves a checkpoint and stops."""
+    """Train stage 1, 2 or 3 from a spec file, from flags, or both. Ctrl-C saves a checkpoint and stops."""
     flags: dict[str, Any] = {
         "stage": stage,
         "preset": preset,

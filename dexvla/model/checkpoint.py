@@ -39,10 +39,15 @@ from dexvla.spec import Initialisation, NormStats, PolicySpec, Spec
 MODEL_TYPE = "dexvla"
 FORMAT_VERSION = 1
 BASE_TYPE = "qwen2_vl"
+PRETRAINER_TYPE = "dexvla_pretrainer"
 
 _S = TypeVar("_S", bound=Spec)
 
 _CONFIG_FIELDS = {"model_type", "format_version", "policy", "backbone"}
+_CANNOT_ACT = (
+    "{}: a stage-1 checkpoint, an expert without a backbone, which cannot act; "
+    "train stage 2 with pretrained_expert set to it and use that checkpoint"
+)
 _NOT_STORED = ("architectures", "dtype", "torch_dtype", "transformers_version", "_name_or_path")
 
 
@@ -113,7 +118,7 @@ def load_policy(
     if kind != upstream.MODEL_TYPE and (base is not None or ema):
         raise CheckpointError(f"{where}: model_type is {kind!r}; base and ema are for the reference's checkpoints")
     if kind == MODEL_TYPE:
-        _check_files(directory, verify=verify)
+        check_files(directory, verify=verify)
         spec, backbone = _own_config(config, where)
         tensors = read_weights(directory, dtype=dtype, device=device)
         norm_stats = _norm_stats(directory / "norm_stats.json")
@@ -124,6 +129,8 @@ def load_policy(
         )
         spec, backbone, tensors = read.spec, read.backbone, read.tensors
         norm_stats, processor = read.norm_stats, read.processor
+    elif kind == PRETRAINER_TYPE:
+        raise CheckpointError(_CANNOT_ACT.format(directory))
     elif kind == BASE_TYPE:
         raise CheckpointError(
             f"{directory}: a base model (model_type {kind!r}) where a checkpoint is expected; "
@@ -182,6 +189,11 @@ def new_policy(
     config = read_json(directory / "config.json")
     where = str(directory / "config.json")
     kind = config.get("model_type")
+    if kind == PRETRAINER_TYPE:
+        raise CheckpointError(
+            f"{directory}: a stage-1 checkpoint where a base model is expected; start from plain Qwen2-VL weights and "
+            "name it as pretrained_expert"
+        )
     if kind in (MODEL_TYPE, upstream.MODEL_TYPE):
         raise CheckpointError(
             f"{directory}: a checkpoint (model_type {kind!r}) where a base model is expected; "
@@ -240,6 +252,8 @@ def model_directory(path: str | Path) -> Path:
 
 def _own_config(config: dict[str, Any], where: str) -> tuple[PolicySpec, Qwen2VLConfig]:
     kind, version = config.get("model_type"), config.get("format_version")
+    if kind == PRETRAINER_TYPE:
+        raise CheckpointError(_CANNOT_ACT.format(where))
     if kind != MODEL_TYPE:
         raise CheckpointError(f"{where}: model_type is {kind!r}, expected {MODEL_TYPE!r}")
     if version != FORMAT_VERSION:
@@ -248,17 +262,17 @@ def _own_config(config: dict[str, Any], where: str) -> tuple[PolicySpec, Qwen2VL
     missing = sorted(_CONFIG_FIELDS - set(config))
     if unknown or missing:
         raise CheckpointError(f"{where}: unknown fields {unknown}, missing fields {missing}")
-    spec = _validated(PolicySpec, config["policy"], f"{where}: policy")
+    spec = validated(PolicySpec, config["policy"], f"{where}: policy")
     if not isinstance(config["backbone"], dict):
         raise CheckpointError(f"{where}: backbone is {config['backbone']!r}, expected Qwen2-VL settings")
     return spec, upstream.backbone_config(config["backbone"], where)
 
 
 def _norm_stats(path: Path) -> NormStats | None:
-    return _validated(NormStats, read_json(path), str(path)) if path.is_file() else None
+    return validated(NormStats, read_json(path), str(path)) if path.is_file() else None
 
 
-def _validated(kind: type[_S], value: Any, where: str) -> _S:
+def validated(kind: type[_S], value: Any, where: str) -> _S:
     try:
         return kind.model_validate(value)
     except ValidationError as error:
@@ -268,7 +282,7 @@ def _validated(kind: type[_S], value: Any, where: str) -> _S:
         raise CheckpointError(f"{where}: {field}: {first['msg']}, found {first['input']!r}") from error
 
 
-def _check_files(directory: Path, *, verify: bool) -> None:
+def check_files(directory: Path, *, verify: bool) -> None:
     """Compare the files with the manifest, where there is one."""
     path = directory / "manifest.json"
     if not path.is_file():

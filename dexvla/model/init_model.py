@@ -89,7 +89,7 @@ def init_model(directory: str | Path, *, preset: str = "tiny", seed: int = 0) ->
         if not directory.is_dir() or any(directory.iterdir()):
             raise UserError(f"{directory} exists already and is not an empty directory; choose another place")
         directory.rmdir()
-    tokenizer = _tokenizer(PRESETS[preset].words)
+    tokenizer = small_tokenizer(PRESETS[preset].words)
     config = _config(PRESETS[preset], tokenizer)
     with init_empty_weights(include_buffers=False):
         backbone = Backbone(upstream.backbone_config(config, preset))
@@ -186,7 +186,7 @@ def _initialise(backbone: Backbone, generator: torch.Generator) -> None:
             parameter.normal_(std=std, generator=generator)
 
 
-def _tokenizer(words: int) -> Qwen2Tokenizer:
+def small_tokenizer(words: int = 1000) -> Qwen2Tokenizer:
     """Byte-level BPE with Qwen2's rules for splitting text, trained on `_sentences`, control tokens at the end."""
     trained = Tokenizer(models.BPE())
     trained.normalizer = normalizers.NFC()

@@ -179,12 +179,12 @@ class ScaleDP(nn.Module):
             nn.init.zeros_(self.pos_embed)
             return
         with torch.no_grad():
-            self.pos_embed.copy_(_sincos_positions(self.pos_embed.shape[1], self.pos_embed.shape[2]))
+            self.pos_embed.copy_(sincos_positions(self.pos_embed.shape[1], self.pos_embed.shape[2]))
         close(*(block.adaLN_modulation[1] for block in self.blocks))
         close(self.final_layer.adaLN_modulation[1], self.final_layer.linear)
 
 
-def _sincos_positions(steps: int, width: int) -> Tensor:
+def sincos_positions(steps: int, width: int) -> Tensor:
     """(steps, width) table of sines and cosines of the step index (arXiv 1706.03762)."""
     frequencies = torch.exp(-math.log(10000.0) * torch.arange((width + 1) // 2) / ((width + 1) // 2))
     angles = torch.arange(steps)[:, None] * frequencies[None]

@@ -29,6 +29,7 @@ from dexvla.spec.policy import (
     UNetSpec,
 )
 from dexvla.spec.presets import PRESETS, with_preset
+from dexvla.spec.pretraining import RESNET_SIZES, EmbodimentSpec, PretrainerSpec, ResNetSpec
 from dexvla.spec.robots import ALOHA_CAMERAS, AlohaTask, CameraSpec, RecordSpec, RenderProfile
 from dexvla.spec.training import DataSource, LoraSpec, OptimSpec, PaddedActions, Precision, Schedule, TrainSpec
 
@@ -36,6 +37,7 @@ __all__ = [
     "ALOHA_CAMERAS",
     "EXPERT_SIZES",
     "PRESETS",
+    "RESNET_SIZES",
     "SCALEDP_SIZES",
     "UNET_SIZES",
     "AlohaTask",
@@ -45,6 +47,7 @@ __all__ = [
     "DataSource",
     "DatasetManifest",
     "DiffusionSpec",
+    "EmbodimentSpec",
     "EpisodeEntry",
     "EpisodeOutcome",
     "EvalSpec",
@@ -60,9 +63,11 @@ __all__ = [
     "PaddedActions",
     "PolicySpec",
     "Precision",
+    "PretrainerSpec",
     "Rate",
     "RecordSpec",
     "RenderProfile",
+    "ResNetSpec",
     "SaidReasoning",
     "ScaleDPSpec",
     "Schedule",

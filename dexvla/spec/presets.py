@@ -20,6 +20,15 @@ _PAPER: dict[str, Any] = {
     "optim": {"learning_rate": 2e-5, "betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.0},
 }
 _PAPER_STAGES: dict[int, dict[str, Any]] = {
+    1: {
+        "chunk_size": 50,
+        "image_height": 240,
+        "image_width": 320,
+        "image_encoder": "resnet-50",
+        "steps": 100_000,  # the paper gives none for stage 1
+        "gradient_checkpointing": False,
+        "optim": {**_PAPER["optim"], "learning_rate": 1e-4, "schedule": "constant", "warmup_ratio": 0.0},
+    },
     2: {
         "chunk_size": 50,
         "image_height": 240,
@@ -45,12 +54,15 @@ _TINY: dict[str, Any] = {
 
 
 def _paper(expert: str) -> dict[int, dict[str, Any]]:
-    """Both stages; stage 3 takes the sizes from its checkpoint."""
-    return {2: {**_PAPER, **_PAPER_STAGES[2], "expert": expert}, 3: {**_PAPER, **_PAPER_STAGES[3]}}
+    """All stages; stage 3 takes the sizes from its checkpoint."""
+    sized = {stage: {**_PAPER, **_PAPER_STAGES[stage], "expert": expert} for stage in (1, 2)}
+    return {**sized, 3: {**_PAPER, **_PAPER_STAGES[3]}}
 
+
+_TINY_SIZES: dict[str, Any] = {"expert": "tiny", "chunk_size": 20, "image_height": 112, "image_width": 140}
 
 PRESETS: dict[str, dict[int, dict[str, Any]]] = {
-    "tiny": {2: {**_TINY, "expert": "tiny", "chunk_size": 20, "image_height": 112, "image_width": 140}, 3: _TINY},
+    "tiny": {1: {**_TINY, **_TINY_SIZES, "image_encoder": "tiny"}, 2: {**_TINY, **_TINY_SIZES}, 3: _TINY},
     "dexvla-2b-scaledp-h": _paper("scaledp-h"),
     "dexvla-2b-scaledp-l": _paper("scaledp-l"),
 }

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from dexvla.spec.base import Spec
-from dexvla.spec.policy import EXPERT_SIZES, Fusion, Initialisation
+from dexvla.spec.policy import EXPERT_SIZES, SCALEDP_SIZES, Fusion, Initialisation
+from dexvla.spec.pretraining import NAME_PATTERN, RESNET_SIZES
 
 
 class DataSource(Spec):
@@ -14,6 +15,11 @@ class DataSource(Spec):
 
     path: str = Field(description="Folder of episodes, manifest.json, or tasks.yaml#entry")
     weight: float = Field(1.0, gt=0, description="Relative weight with which its samples are drawn")
+    embodiment: str | None = Field(
+        None,
+        pattern=NAME_PATTERN,
+        description="Stage 1: name of the robot it comes from; default: one per robot, dimensions and cameras",
+    )
 
 
 class LoraSpec(Spec):
@@ -75,20 +81,39 @@ class TrainSpec(Spec):
 
     name: str = Field("run", pattern=r"^[A-Za-z0-9._\-]+$")
     preset: str | None = Field(None, description="Preset that filled the fields that were not given")
-    stage: Literal[2, 3] = Field(description="2: backbone + expert on one embodiment; 3: the target task")
+    stage: Literal[1, 2, 3] = Field(
+        description="1: expert alone, many embodiments; 2: backbone + expert on one embodiment; 3: the target task"
+    )
     data: tuple[DataSource, ...] = Field(min_length=1)
-    init_from: str = Field(description="Stage 2: base model directory; stage 3: checkpoint of a stage-2 run")
+    init_from: str | None = Field(
+        None, description="Stage 2: base model directory; stage 3: checkpoint of a stage-2 run; stage 1 needs none"
+    )
     pretrained_expert: str | None = Field(
-        None, description="Stage 2: where the expert's weights come from: a released ScaleDP file, or a checkpoint"
+        None,
+        description="Stage 2: where the expert's weights come from: the run of stage 1, a released ScaleDP file, or "
+        "a checkpoint",
+    )
+    pretrained_embodiment: str | None = Field(
+        None, description="Stage 2: embodiment of stage 1 whose input and output layers are taken; default: that fits"
     )
     output_dir: str = Field(description="Folder of the run; made if it does not exist")
 
-    expert: str | None = Field(None, description=f"Stage 2: size of the expert: {', '.join(EXPERT_SIZES)}")
+    image_encoder: str | None = Field(
+        None, description=f"Stage 1: picture encoder: {', '.join(RESNET_SIZES)}; default resnet-50"
+    )
+    text_encoder: str | None = Field(
+        None, description="Stage 1: directory of a DistilBERT; default: a small one with random weights"
+    )
+    train_text_encoder: bool | None = Field(
+        None, description="Stage 1: train it too; default: only one that starts from random weights"
+    )
+
+    expert: str | None = Field(None, description=f"Stages 1 and 2: size of the expert: {', '.join(EXPERT_SIZES)}")
     chunk_size: int | None = Field(
-        None, ge=1, le=1000, description="Actions in a chunk, steps; stage 2: default 50, for a U-Net 16"
+        None, ge=1, le=1000, description="Actions in a chunk, steps; default 50, for a U-Net 16, stage 3: as in stage 2"
     )
     fusion: Fusion | None = Field(None, description="Stage 2: default film")
-    initialisation: Initialisation = Field(Initialisation.ZERO, description="Of fresh modules in stage 2")
+    initialisation: Initialisation = Field(Initialisation.ZERO, description="Of fresh modules in stages 1 and 2")
     llm_loss_weight: float = Field(1.0, ge=0, description="Weight of the next-token loss on the reasoning")
     image_height: int | None = Field(
         None, ge=28, le=2048, description="Pictures are resized to this, pixels; default 240, stage 3: as in stage 2"
@@ -131,6 +156,13 @@ class TrainSpec(Spec):
         3, ge=1, description="Newest checkpoints to keep; the one with the lowest validation loss stays as well"
     )
 
+    @field_validator("image_encoder")
+    @classmethod
+    def _known_image_encoder(cls, value: str | None) -> str | None:
+        if value is not None and value not in RESNET_SIZES:
+            raise ValueError(f"unknown image encoder {value!r}; known: {', '.join(RESNET_SIZES)}")
+        return value
+
     @field_validator("expert")
     @classmethod
     def _known_expert(cls, value: str | None) -> str | None:
@@ -140,12 +172,41 @@ class TrainSpec(Spec):
 
     @model_validator(mode="after")
     def _stage(self) -> "TrainSpec":
-        if self.stage == 2 and self.expert is None:
-            raise ValueError(f"stage 2 needs the size of the expert: {', '.join(EXPERT_SIZES)}")
+        if self.stage < 3 and self.expert is None:
+            raise ValueError(f"stage {self.stage} needs the size of the expert: {', '.join(EXPERT_SIZES)}")
+        if self.stage == 1 and self.expert not in SCALEDP_SIZES:
+            raise ValueError(f"stage 1 trains a ScaleDP expert, not {self.expert}; sizes: {', '.join(SCALEDP_SIZES)}")
+        if self.stage > 1 and self.init_from is None:
+            start = "a base model directory" if self.stage == 2 else "the checkpoint of a stage-2 run"
+            raise ValueError(f"stage {self.stage} needs init_from: {start}")
         if self.stage == 3 and self.pretrained_expert is not None:
             raise ValueError("pretrained_expert belongs to stage 2; stage 3 starts from a whole checkpoint")
+        if self.pretrained_embodiment is not None and self.pretrained_expert is None:
+            raise ValueError("pretrained_embodiment chooses from pretrained_expert; give both, or neither")
+        self._other_stages()
         if (self.image_height is None) != (self.image_width is None):
             raise ValueError("give both image_height and image_width, or neither")
         if self.lora is not None and self.freeze_backbone:
             raise ValueError("freeze_backbone leaves nothing for LoRA to adapt; choose one of them")
         return self
+
+    def _other_stages(self) -> None:
+        """Fields that another stage has a use for are refused rather than ignored."""
+        for name in _NOT_IN_STAGE_1 if self.stage == 1 else _ONLY_IN_STAGE_1:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                where = "has no use in stage 1" if self.stage == 1 else "belongs to stage 1"
+                raise ValueError(f"{name} {where}; leave it out")
+        if self.stage > 1 and any(source.embodiment is not None for source in self.data):
+            raise ValueError("data.embodiment belongs to stage 1; leave it out")
+
+
+_ONLY_IN_STAGE_1 = ("image_encoder", "text_encoder", "train_text_encoder")
+_NOT_IN_STAGE_1 = (
+    "init_from",
+    "pretrained_expert",
+    "fusion",
+    "llm_loss_weight",
+    "freeze_vision",
+    "freeze_backbone",
+    "lora",
+)

@@ -3,6 +3,7 @@
 Legend: T chunk length, A action dimensions, S state dimensions.
 """
 
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -42,7 +43,7 @@ class SampleSettings:
     seed: int
 
 
-class EpisodeSamples(Dataset[dict[str, Any]]):
+class EpisodeReader(Dataset[dict[str, Any]], ABC):
     """Every step of every episode is a sample; `samples[place, index]` makes the one that stands at `place`.
 
     `place` seeds augmentation, diffusion noise and time step, so that a resumed run, or one on another number of
@@ -56,15 +57,15 @@ class EpisodeSamples(Dataset[dict[str, Any]]):
         entries: Sequence[EpisodeEntry],
         root: Path,
         stats: NormStats,
-        processor: Processor,
         settings: SampleSettings,
         pictures: PictureCache | None = None,
+        open_files: int = _OPEN_FILES,
     ) -> None:
         self._entries = tuple(entries)
         self._root = root
         self._stats = stats
-        self._processor = processor
-        self._settings = settings
+        self.settings = settings
+        self._open_files = open_files
         self._starts = [0, *accumulate(entry.steps for entry in self._entries)]
         self._labels = [per_step(entry.substeps) for entry in self._entries]
         self._open: OrderedDict[int, Episode] = OrderedDict()
@@ -82,20 +83,13 @@ class EpisodeSamples(Dataset[dict[str, Any]]):
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         place, index = key
         number, step = self.locate(index)
-        entry, settings = self._entries[number], self._settings
+        entry, settings = self._entries[number], self.settings
         episode = self._episode(number)
         images = self._images(number, step, episode)
         if settings.augment:
             images = augment(images, Draw.sample(np.random.default_rng([settings.seed, 3, place])))
         reasoning = self._labels[number][step] if settings.use_reasoning and self._labels[number] else None
-        sample = build_inputs(
-            self._processor,
-            images=images,
-            image_sizes=[(camera.height, camera.width) for camera in settings.cameras],
-            instruction=entry.instruction,
-            answer=answer_text(reasoning),
-            normalised=False,
-        )
+        sample = self.inputs(images, entry.instruction, reasoning)
         source = action_source(episode.action[: entry.steps], step, sim=entry.sim)
         chunk, is_pad = action_chunk(source, settings.chunk_size, settings.padded_actions)
         sample["actions"] = torch.from_numpy(normalise_actions(chunk, self._stats))
@@ -106,13 +100,13 @@ class EpisodeSamples(Dataset[dict[str, Any]]):
         sample["timesteps"] = torch.tensor(int(rng.integers(settings.diffusion_steps)))
         return sample
 
-    def collate(self, samples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """Samples -> batch: texts left padded, patches one after the other, the rest stacked."""
-        return collate(samples, self._processor)
+    @abstractmethod
+    def inputs(self, images: list[NDArray[np.uint8]], instruction: str, reasoning: str | None) -> dict[str, Any]:
+        """What a model makes of pictures (in the size of `settings.cameras`) and words."""
 
     def _images(self, number: int, step: int, episode: Episode) -> list[NDArray[np.uint8]]:
         """The cameras' pictures in the size that the policy sees."""
-        cameras = self._settings.cameras
+        cameras = self.settings.cameras
         if self._pictures is None:
             return [
                 resize_bilinear(episode.frame(camera.name, step), camera.height, camera.width) for camera in cameras
@@ -130,6 +124,28 @@ class EpisodeSamples(Dataset[dict[str, Any]]):
             return self._open[number]
         episode = load_episode(self._root / self._entries[number].path)
         self._open[number] = episode
-        if len(self._open) > _OPEN_FILES:
+        if len(self._open) > self._open_files:
             self._open.popitem(last=False)[1].close()
         return episode
+
+
+class EpisodeSamples(EpisodeReader):
+    """Samples for a policy: prompt and answer as tokens, pictures as patches."""
+
+    def __init__(self, *, processor: Processor, **options: Any) -> None:
+        super().__init__(**options)
+        self._processor = processor
+
+    def inputs(self, images: list[NDArray[np.uint8]], instruction: str, reasoning: str | None) -> dict[str, Any]:
+        return build_inputs(
+            self._processor,
+            images=images,
+            image_sizes=[(camera.height, camera.width) for camera in self.settings.cameras],
+            instruction=instruction,
+            answer=answer_text(reasoning),
+            normalised=False,
+        )
+
+    def collate(self, samples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Samples -> batch: texts left padded, patches one after the other, the rest stacked."""
+        return collate(samples, self._processor)

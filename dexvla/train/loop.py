@@ -1,4 +1,4 @@
-"""The training loop: one for all stages, on accelerate. A stage is a preset of the spec, not code of its own.
+"""The training loop: one for all stages, on accelerate. What a stage has of its own is its trainee.
 
 Losses are means over the global batch: sums are divided by the number of labelled tokens and of action elements over
 all processes and accumulation steps. Sample order, noise and augmentation are functions of (seed, place) alone.
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -24,18 +24,14 @@ from dexvla.episodes.cache import PictureCache
 from dexvla.episodes.manifest import manifest_hash
 from dexvla.errors import UserError
 from dexvla.files import write_json
-from dexvla.model import DexVLA
-from dexvla.model.checkpoint import save_policy
-from dexvla.spec import EpisodeEntry, Precision, TrainSpec
-from dexvla.train.data import EpisodeSamples, SampleSettings
-from dexvla.train.lora import add_lora, plain_state_dict
+from dexvla.spec import Precision, TrainSpec
 from dexvla.train.optim import learning_rate, make_optimizer
 from dexvla.train.preflight import Preflight, preflight
-from dexvla.train.prepare import RunData, load_data, prepare_data, prepare_policy, save_data
 from dexvla.train.runs import MetricsLog, Run, step_name
 from dexvla.train.sampling import MicroBatches, SampleOrder
+from dexvla.train.stages import kept_data, new_trainee, read_data
 from dexvla.train.state import MovingAverage, load_state, save_state, trained_parameters
-from dexvla.train.validation import validate, validation_places
+from dexvla.train.trainee import Trainee
 
 # Fields that may change when a run is resumed: none of them changes what a step computes.
 _FREE_ON_RESUME = {
@@ -102,19 +98,21 @@ def train(
         raise UserError(f"{run.path}: holds no run to resume")
     # num_processes etc. come from the environment that `accelerate launch` sets; alone it is one process
     accelerator = Accelerator(
-        mixed_precision="bf16" if spec.precision is Precision.BF16 else "no", cpu=spec.device == "cpu" or None
+        mixed_precision="bf16" if spec.precision is Precision.BF16 else "no",
+        cpu=spec.device == "cpu" or None,
+        # a step of stage 1 need not hold a sample of every embodiment
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=spec.stage == 1)],
     )
     main = accelerator.is_main_process
     on_progress(Progress(what="reading episodes", step=0, steps=spec.steps))
     if resume:
         _same_run(spec, run)
-        data = load_data(run)
+        data = kept_data(spec, run)
     else:
-        data = prepare_data(spec)
+        data = read_data(spec)
     on_progress(Progress(what="loading the model", step=0, steps=spec.steps))
-    policy, report = prepare_policy(spec, data)
-    make_trainable(policy, spec)
-    found = preflight(spec, data, policy)
+    trainee = new_trainee(spec, data)
+    found = preflight(trainee)
     if not found.ok:
         raise UserError(found.errors[0])
     if main:
@@ -123,12 +121,12 @@ def train(
         if main:
             run.sweep()
             if not resume:
-                save_data(run, data)
+                trainee.save_data(run)
             write_json(run.preflight_file, found.to_json())
             write_json(run.spec_file, spec.model_dump(mode="json"))
         accelerator.wait_for_everyone()
         with _disk_full_is_clear(run.path):
-            return _Loop(spec, run, data, policy, report, accelerator, stop, on_progress).run()
+            return _Loop(run, trainee, accelerator, stop, on_progress).run()
 
 
 class _Loop:
@@ -136,31 +134,24 @@ class _Loop:
 
     def __init__(
         self,
-        spec: TrainSpec,
         run: Run,
-        data: RunData,
-        policy: DexVLA,
-        report: dict[str, Any],
+        trainee: Trainee,
         accelerator: Accelerator,
         stop: Callable[[], bool],
         on_progress: Callable[[Progress], Any],
     ) -> None:
-        self.spec, self._run, self._data, self._report = spec, run, data, report
+        self.spec, self._run, self._trainee = trainee.spec, run, trainee
         self._accelerator, self._stop, self._on_progress = accelerator, stop, on_progress
-        self._policy = policy
-        if spec.gradient_checkpointing:
-            policy.backbone.checkpoint_gradients(True)
-        policy.to(accelerator.device)
-        self._optimizer = make_optimizer(policy, spec.optim)
-        self._average = MovingAverage(policy, spec.ema_decay) if spec.ema_decay is not None else None
+        if self.spec.gradient_checkpointing:
+            trainee.checkpoint_gradients()
+        plain = trainee.model.to(accelerator.device)
+        self._optimizer = make_optimizer(plain, self.spec.optim)
+        self._average = MovingAverage(plain, self.spec.ema_decay) if self.spec.ema_decay is not None else None
         self._step = run.resumable_step()
         if self._step:
             folder = run.states / step_name(self._step)
-            load_state(folder, model=policy, optimizer=self._optimizer, average=self._average)
-        self._model: nn.Module = accelerator.prepare_model(policy)
-        self._places = []
-        if data.held_out:
-            self._places = validation_places(self._samples(data.held_out, augment=False), spec.validation_samples)
+            load_state(folder, model=plain, optimizer=self._optimizer, average=self._average)
+        self._model: nn.Module = accelerator.prepare_model(plain)
 
     def run(self) -> TrainResult:
         spec, main = self.spec, self._accelerator.is_main_process
@@ -180,7 +171,7 @@ class _Loop:
                 window.append(values)
                 left = sum(recent) / len(recent) * (spec.steps - self._step)
                 if self._step % spec.log_every == 0 or self._step == spec.steps or interrupted:
-                    metrics = {key: sum(value[key] for value in window) / len(window) for key in window[0]}
+                    metrics = _means(window)
                     samples = spec.batch_size * spec.grad_accumulation * self._accelerator.num_processes
                     metrics["samples_per_second"] = samples * len(recent) / sum(recent)
                     window.clear()
@@ -188,7 +179,7 @@ class _Loop:
                         log.write(self._step, metrics)
                 if self._step % spec.save_every == 0 or self._step == spec.steps or interrupted:
                     validation = {}
-                    if self._places and not interrupted:
+                    if self._trainee.held_out and not interrupted:
                         self._say("validating", left, metrics)
                         validation = self._validate()
                         if log is not None:
@@ -225,43 +216,18 @@ class _Loop:
         def report(number: int, total: int) -> None:
             self._say("preparing pictures", (time.monotonic() - started) / number * (total - number), {})
 
-        cache.prepare(
-            self._data.train[self._accelerator.process_index :: self._accelerator.num_processes],
-            self._policy.spec.cameras,
-            root=Path("/"),
-            on_episode=report,
-        )
+        mine = slice(self._accelerator.process_index, None, self._accelerator.num_processes)
+        for part in self._trainee.parts():
+            cache.prepare(part.data.train[mine], part.cameras, root=Path("/"), on_episode=report)
         self._accelerator.wait_for_everyone()
         return cache
 
-    def _samples(
-        self, entries: tuple[EpisodeEntry, ...], *, augment: bool, pictures: PictureCache | None = None
-    ) -> EpisodeSamples:
-        spec, policy = self.spec, self._policy
-        assert policy.processor is not None
-        return EpisodeSamples(
-            entries=entries,
-            root=Path("/"),
-            stats=self._data.stats,
-            processor=policy.processor,
-            settings=SampleSettings(
-                cameras=policy.spec.cameras,
-                chunk_size=policy.spec.chunk_size,
-                diffusion_steps=policy.spec.diffusion.train_steps,
-                use_reasoning=spec.use_reasoning,
-                padded_actions=spec.padded_actions,
-                augment=augment,
-                seed=spec.seed,
-            ),
-            pictures=pictures,
-        )
-
     def _loader(self) -> DataLoader[Any]:
         spec = self.spec
-        samples = self._samples(self._data.train, augment=spec.augment, pictures=self._prepared_pictures())
+        samples = self._trainee.samples(self._prepared_pictures())
         order = SampleOrder(
-            sizes=[sum(entry.steps for entry in episodes) for episodes in self._data.sources],
-            weights=self._data.weights,
+            sizes=[sum(entry.steps for entry in episodes) for episodes in self._trainee.sources],
+            weights=self._trainee.weights,
             seed=spec.seed,
         )
         return DataLoader(
@@ -282,36 +248,41 @@ class _Loop:
 
     def _optimise(self, batches: Iterator[dict[str, torch.Tensor]]) -> tuple[dict[str, float], bool]:
         """One optimiser step; returns its mean losses over the global batch, and whether somebody asked to stop."""
-        spec, accelerator = self.spec, self._accelerator
+        spec, accelerator, trainee = self.spec, self._accelerator, self._trainee
         device = accelerator.device
         micro = [
             {key: value.to(device, non_blocking=True) for key, value in next(batches).items()}
             for _ in range(spec.grad_accumulation)
         ]
-        tokens = sum(int((batch["labels"][:, 1:] != -100).sum()) for batch in micro)
-        elements = sum(batch["actions"].numel() for batch in micro)
-        totals = torch.tensor([tokens, elements, float(self._stop())], dtype=torch.float32, device=device)
-        tokens_everywhere, elements_everywhere, stops = accelerator.reduce(totals, reduction="sum").tolist()
+        counted = torch.tensor([trainee.counts(batch) for batch in micro], dtype=torch.float32, device=device).sum(0)
+        totals = torch.cat([counted, counted.new_tensor([float(self._stop())])])
+        *counts, stops = accelerator.reduce(totals, reduction="sum").tolist()
         rate = learning_rate(spec.optim, self._step, spec.steps)
         for group in self._optimizer.param_groups:
             group["lr"] = rate * group["scale"]
         # dropout is the only other source of chance: keyed by step, so that a resumed run draws the same
         key = np.random.SeedSequence([spec.seed, 5, self._step, accelerator.process_index])
         torch.manual_seed(int(key.generate_state(1)[0]))
-        sums = torch.zeros(2, device=device)
+        sums = torch.zeros(len(trainee.terms), device=device)
         for number, batch in enumerate(micro):
             last = number == len(micro) - 1
-            noise, timesteps = batch.pop("noise"), batch.pop("timesteps")
             with nullcontext() if last else accelerator.no_sync(self._model), accelerator.autocast():
-                losses = self._model(batch, noise=noise, timesteps=timesteps, keep_logits=False)
+                found = trainee.sums(self._model, batch)
                 # gradients are averaged over processes, so the share of this one is scaled up by their number
-                share = losses.action_loss_sum / elements_everywhere
-                share = share + self._policy.spec.llm_loss_weight * losses.llm_loss_sum / tokens_everywhere
-                accelerator.backward(share * accelerator.num_processes)
-            sums += torch.stack([losses.action_loss_sum.detach().float(), losses.llm_loss_sum.detach().float()])
-        action_sum, llm_sum = accelerator.reduce(sums, reduction="sum").tolist()
-        action_loss, llm_loss = action_sum / elements_everywhere, llm_sum / tokens_everywhere
-        loss = action_loss + self._policy.spec.llm_loss_weight * llm_loss
+                shares = [
+                    term.weight * value / count
+                    for term, value, count in zip(trainee.terms, found, counts, strict=True)
+                    if term.weight and count
+                ]
+                accelerator.backward(torch.stack(shares).sum() * accelerator.num_processes)
+            sums += torch.stack([value.detach().float() for value in found])
+        everywhere = accelerator.reduce(sums, reduction="sum").tolist()
+        means = {
+            term.name: value / count
+            for term, value, count in zip(trainee.terms, everywhere, counts, strict=True)
+            if count
+        }
+        loss = sum(term.weight * means.get(term.name, 0.0) for term in trainee.terms)
         if not math.isfinite(loss):
             raise UserError(
                 f"the loss became {loss} at step {self._step + 1}; lower learning_rate, or run `dexvla check` on the "
@@ -321,23 +292,15 @@ class _Loop:
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         if self._average is not None:
-            self._average.update(self._policy)
-        values = {"loss": loss, "action_loss": action_loss, "llm_loss": llm_loss}
-        return {**values, "learning_rate": rate, "grad_norm": float(norm or 0.0)}, stops > 0
+            self._average.update(trainee.model)
+        return {"loss": loss, **means, "learning_rate": rate, "grad_norm": float(norm or 0.0)}, stops > 0
 
     def _validate(self) -> dict[str, float]:
         """On the first process, with the averaged weights if there are any; the others wait."""
         accelerator, values = self._accelerator, {}
         if accelerator.is_main_process:
-            with _averaged(self._policy, self._average):
-                values = validate(
-                    self._policy,
-                    self._samples(self._data.held_out, augment=False),
-                    self._places,
-                    batch_size=self.spec.batch_size,
-                    max_new_tokens=self.spec.validation_max_tokens,
-                    autocast=accelerator.autocast,
-                )
+            with _averaged(self._trainee.model, self._average):
+                values = self._trainee.validate(accelerator.autocast)
         accelerator.wait_for_everyone()
         return values
 
@@ -347,30 +310,30 @@ class _Loop:
             folder = self._run.states / name
             if not folder.exists():
                 save_state(
-                    folder, step=self._step, model=self._policy, optimizer=self._optimizer, average=self._average
+                    folder,
+                    step=self._step,
+                    model=self._trainee.model,
+                    optimizer=self._optimizer,
+                    average=self._average,
                 )
             if not (self._run.checkpoints / name).exists():
-                with _averaged(self._policy, self._average):
-                    weights = plain_state_dict(self._policy) if self.spec.lora is not None else None
-                    save_policy(
-                        self._policy,
-                        self._run.checkpoints / name,
-                        manifest=self._lineage(validation),
-                        state_dict=weights,
-                    )
+                with _averaged(self._trainee.model, self._average):
+                    self._trainee.save(self._run.checkpoints / name, self._lineage(validation))
             self._run.prune(keep=self.spec.keep_checkpoints)
         accelerator.wait_for_everyone()
 
     def _lineage(self, validation: dict[str, float]) -> dict[str, Any]:
+        trainee = self._trainee
+        hashes = {part.name: manifest_hash(part.data.manifest) for part in trainee.parts()}
         return {
             "step": self._step,
             "stage": self.spec.stage,
             "run": self.spec.model_dump(mode="json"),
-            "dataset": manifest_hash(self._data.manifest),
-            "episodes": [entry.identity for entry in self._data.train],
-            "seeds": sorted({(entry.task, entry.seed) for entry in self._data.train if entry.seed is not None}),
-            "held_out": [entry.identity for entry in self._data.held_out],
-            "started_from": self._report,
+            "dataset": hashes.get("", hashes),
+            "episodes": [entry.identity for entry in trainee.train],
+            "seeds": sorted({(entry.task, entry.seed) for entry in trainee.train if entry.seed is not None}),
+            "held_out": [entry.identity for entry in trainee.held_out],
+            "started_from": trainee.report,
             "validation": validation,
             "precision": _PRECISION[self.spec.precision],
             "dexvla_version": dexvla.__version__,
@@ -379,30 +342,24 @@ class _Loop:
 
 def plan(spec: TrainSpec) -> Preflight:
     """What `train` would find before it starts, without starting: reads data and model, writes nothing."""
-    data = prepare_data(spec)
-    policy, _ = prepare_policy(spec, data)
-    make_trainable(policy, spec)
-    return preflight(spec, data, policy)
+    return preflight(new_trainee(spec, read_data(spec)))
 
 
-def make_trainable(policy: DexVLA, spec: TrainSpec) -> None:
-    """Freeze what the spec freezes and put its adapters in, the same ones for the same seed."""
-    for name, parameter in policy.named_parameters():
-        backbone = name.startswith("backbone.")
-        frozen = backbone and (spec.freeze_backbone or (spec.freeze_vision and ".visual." in name))
-        parameter.requires_grad_(not frozen)
-    if spec.lora is not None:
-        torch.manual_seed(spec.seed)
-        add_lora(policy, spec.lora)
+def _means(window: list[dict[str, float]]) -> dict[str, float]:
+    """Mean of each value over the steps that have it: not every embodiment is in every step."""
+    found = {
+        key: [values[key] for values in window if key in values] for key in dict.fromkeys(k for v in window for k in v)
+    }
+    return {key: sum(values) / len(values) for key, values in found.items()}
 
 
 @contextmanager
-def _averaged(policy: DexVLA, average: MovingAverage | None) -> Iterator[None]:
+def _averaged(model: nn.Module, average: MovingAverage | None) -> Iterator[None]:
     """The averaged weights in place of the trained ones for the length of the block."""
     if average is None:
         yield
         return
-    parameters = trained_parameters(policy)
+    parameters = trained_parameters(model)
     kept = {name: value.detach().clone() for name, value in parameters.items()}
     with torch.no_grad():
         for name, value in parameters.items():

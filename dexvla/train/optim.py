@@ -5,7 +5,6 @@ import math
 import torch
 from torch import nn
 
-from dexvla.model import DexVLA
 from dexvla.spec import OptimSpec, Schedule
 from dexvla.train.state import trained_parameters
 
@@ -20,17 +19,18 @@ def learning_rate(optim: OptimSpec, step: int, steps: int) -> float:
     return optim.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
-def make_optimizer(policy: DexVLA, optim: OptimSpec) -> torch.optim.AdamW:
+def make_optimizer(model: nn.Module, optim: OptimSpec) -> torch.optim.AdamW:
     """AdamW; norms, biases and positional tables are not decayed; the towers may have rates of their own.
 
     Each group carries `scale`, its rate relative to the schedule's."""
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
-    for name, parameter in trained_parameters(policy).items():
+    for name, parameter in trained_parameters(model).items():
         rate = optim.learning_rate
-        if name.startswith("backbone."):
-            own = optim.vision_learning_rate if ".visual." in name else optim.llm_learning_rate
-            rate = own or rate
-        decayed = parameter.ndim >= 2 and "pos_embed" not in name
+        if ".visual." in name or name.startswith("views."):
+            rate = optim.vision_learning_rate or rate
+        elif name.startswith(("backbone.", "text.")):
+            rate = optim.llm_learning_rate or rate
+        decayed = parameter.ndim >= 2 and "pos_embed" not in name and "position_embeddings" not in name
         groups.setdefault((rate / optim.learning_rate, decayed), []).append(parameter)
     return torch.optim.AdamW(
         [

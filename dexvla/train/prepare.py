@@ -19,6 +19,8 @@ from dexvla.files import write_json
 from dexvla.model import DexVLA, load_policy
 from dexvla.model.checkpoint import new_policy
 from dexvla.model.pretrained import load_expert_weights
+from dexvla.model.pretrainer_files import is_pretrainer, load_trunk
+from dexvla.model.report import LoadReport
 from dexvla.spec import (
     EXPERT_SIZES,
     CameraSpec,
@@ -182,15 +184,17 @@ def prepare_policy(spec: TrainSpec, data: RunData) -> tuple[DexVLA, dict[str, An
             recorded_cameras=first.cameras,
             **facts,
         )
+        assert spec.init_from is not None
         policy = new_policy(
             Path(spec.init_from), wanted, initialisation=spec.initialisation, seed=spec.seed, norm_stats=data.stats
         )
         report: dict[str, Any] = {"base": spec.init_from}
         if spec.pretrained_expert is not None:
             given = Path(spec.pretrained_expert)
-            taken = load_expert_weights(policy, given if given.is_file() else resolve_checkpoint(given))
-            report["pretrained_expert"] = taken.to_json()
+            found = given if given.is_file() else resolve_checkpoint(given)
+            report["pretrained_expert"] = _take_expert(policy, spec, found).to_json()
         return policy.to(dtype), report
+    assert spec.init_from is not None
     path = resolve_checkpoint(spec.init_from)
     policy = load_policy(path, dtype=dtype)
     _fits(spec, data, policy.spec, path)
@@ -205,6 +209,15 @@ def prepare_policy(spec: TrainSpec, data: RunData) -> tuple[DexVLA, dict[str, An
     )
     policy.norm_stats = data.stats
     return policy, {"checkpoint": str(path)}
+
+
+def _take_expert(policy: DexVLA, spec: TrainSpec, path: Path) -> LoadReport:
+    """Stage 1's trunk, or the whole expert of another policy or file."""
+    if is_pretrainer(path):
+        return load_trunk(policy, path, embodiment=spec.pretrained_embodiment)
+    if spec.pretrained_embodiment is not None:
+        raise CheckpointError(f"{path}: not a stage-1 checkpoint, so there is no embodiment to choose; leave it out")
+    return load_expert_weights(policy, path)
 
 
 def _fits(spec: TrainSpec, data: RunData, trained: PolicySpec, path: Path) -> None:

@@ -5,6 +5,7 @@ dataset.json         manifest of the data, labels embedded, as it was when the r
 split.json           identities of the training and of the held-out episodes
 preflight.json       what was found before the run started, with estimates of memory and disk
 metrics.jsonl        one line per logged step
+embodiments/NAME/    dataset.json and split.json of each embodiment, in stage 1; order.json: their names in order
 tensorboard/         the same for TensorBoard
 checkpoints/step-N/  what evaluation and serving load (model, norm statistics, processor, manifest)
 state/step-N/        what resuming needs beside it (trained weights, optimiser)
@@ -64,10 +65,15 @@ class Run:
         self.dataset_file = self.path / "dataset.json"
         self.preflight_file = self.path / "preflight.json"
         self.split_file = self.path / "split.json"
+        self.embodiments_file = self.path / "embodiments" / "order.json"
         self.metrics_file = self.path / "metrics.jsonl"
         self.tensorboard = self.path / "tensorboard"
         self.checkpoints = self.path / "checkpoints"
         self.states = self.path / "state"
+
+    def of_embodiment(self, name: str) -> "Run":
+        """The folder with the data of one embodiment; it is no run of its own."""
+        return Run(self.path / "embodiments" / name)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

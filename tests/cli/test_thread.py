@@ -97,6 +97,23 @@ def test_the_upstream_example_goes_through_the_whole_thread(tmp_path: Path, seed
     )
 
 
+def test_the_expert_first_then_stage_2_and_3(tmp_path: Path, demos: Path, seed_example: Path, base_model: Path) -> None:
+    cwd = tmp_path
+    quick = ["--preset", "tiny", "--steps", "2", "--batch-size", "2", "--device", "cpu"]
+    small = ["--set", "image_height=56", "--set", "image_width=84"]
+    succeeds("train", "--stage", "1", *quick, *small, "--data", demos, "--data", seed_example, "--out", "stage1",
+             cwd=cwd)  # fmt: skip
+    refused = dexvla("eval", "stage1", "--episodes", "1", cwd=cwd)
+    assert refused.returncode == 1
+    assert "cannot act; train stage 2 with pretrained_expert" in refused.stderr.strip().splitlines()[-1]
+    succeeds("train", "--stage", "2", *quick, *small, "--data", demos, "--from", base_model, "--out", "stage2",
+             "--set", "pretrained_expert=stage1", cwd=cwd)  # fmt: skip
+    succeeds("train", "--stage", "3", *quick, "--data", demos, "--from", "stage2", "--out", "stage3", cwd=cwd)
+    started = read(tmp_path / "stage2" / "checkpoints" / "step-0000002" / "manifest.json")["started_from"]
+    assert started["pretrained_expert"]["loaded"].keys() == {"trunk", "layers of robot-14-14"}
+    assert read(tmp_path / "stage3" / "checkpoints" / "step-0000002" / "manifest.json")["stage"] == 3
+
+
 def test_a_trained_checkpoint_acts_on_the_replay_robot(tmp_path: Path, seed_example: Path, base_model: Path) -> None:
     from dexvla.act.base import PolicyInput
     from dexvla.act.chunks import ChunkExecutor, StampedChunk

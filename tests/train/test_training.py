@@ -276,7 +276,7 @@ def test_a_full_disk_keeps_the_earlier_checkpoint(
     def full(*args: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("dexvla.train.loop.save_policy", fills_up)
+    monkeypatch.setattr("dexvla.train.policies.save_policy", fills_up)
     with pytest.raises(UserError, match=r"No space left on device.*Checkpoints that were finished before are intact"):
         train(make_spec())
     run = tmp_path / "run"

@@ -1,0 +1,63 @@
+"""The model of stage 1: picture and text encoders, and one ScaleDP trunk with heads for several embodiments."""
+
+from pydantic import Field, model_validator
+
+from dexvla.spec.base import Spec
+from dexvla.spec.policy import DiffusionSpec, ScaleDPSpec
+from dexvla.spec.robots import CameraSpec
+
+NAME_PATTERN = r"^[A-Za-z0-9_\-]+$"
+
+
+class EmbodimentSpec(Spec):
+    """A robot as the expert meets it in stage 1: its dimensions and its cameras."""
+
+    name: str = Field(pattern=NAME_PATTERN)
+    action_dim: int = Field(ge=1)
+    state_dim: int = Field(ge=1)
+    cameras: tuple[CameraSpec, ...] = Field(description="Cameras, with the size that pictures are resized to")
+    recorded_cameras: tuple[CameraSpec, ...] = Field((), description="The same with the size of the training pictures")
+    robot: str | None = Field(None, description="Robot that the training data came from")
+    fps: float | None = Field(None, gt=0, description="Steps a second of the training data")
+
+
+class ResNetSpec(Spec):
+    """Sizes of a residual picture encoder of bottleneck blocks (arXiv 1512.03385)."""
+
+    stem: int = Field(64, ge=8, description="Channels after the first convolution")
+    widths: tuple[int, ...] = Field((256, 512, 1024, 2048), min_length=1, description="Channels of each stage")
+    depths: tuple[int, ...] = Field((3, 4, 6, 3), min_length=1, description="Blocks of each stage")
+
+    @model_validator(mode="after")
+    def _stages(self) -> "ResNetSpec":
+        if len(self.widths) != len(self.depths):
+            raise ValueError(f"{len(self.widths)} widths for {len(self.depths)} depths; one of each a stage")
+        return self
+
+
+RESNET_SIZES = {
+    "tiny": ResNetSpec(stem=16, widths=(32, 64, 128), depths=(1, 1, 1)),
+    "resnet-50": ResNetSpec(),
+}
+
+
+class PretrainerSpec(Spec):
+    """What stands in a stage-1 checkpoint's config.json beside the settings of the text encoder."""
+
+    expert: ScaleDPSpec
+    chunk_size: int = Field(ge=1, le=1000, description="Actions in a predicted chunk, steps")
+    diffusion: DiffusionSpec = DiffusionSpec()
+    image_encoder: ResNetSpec
+    embodiments: tuple[EmbodimentSpec, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "PretrainerSpec":
+        names = [embodiment.name for embodiment in self.embodiments]
+        if len(set(names)) != len(names):
+            raise ValueError(f"embodiments must have different names; found {', '.join(names)}")
+        return self
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Names of all cameras, in the order in which they first appear; each has a picture encoder."""
+        return tuple(dict.fromkeys(camera.name for one in self.embodiments for camera in one.cameras))

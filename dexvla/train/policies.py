@@ -1,0 +1,127 @@
+"""Stages 2 and 3 as the loop trains them: a DexVLA policy on one embodiment."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dexvla.episodes.cache import PictureCache
+from dexvla.model import DexVLA
+from dexvla.model.checkpoint import save_policy
+from dexvla.model.processing import IGNORE
+from dexvla.spec import EpisodeEntry, Precision, TrainSpec
+from dexvla.train.data import EpisodeSamples, SampleSettings
+from dexvla.train.lora import add_lora, plain_state_dict
+from dexvla.train.prepare import RunData, prepare_policy, save_data
+from dexvla.train.runs import Run
+from dexvla.train.trainee import Batch, Part, Term, Trainee
+from dexvla.train.validation import validate, validation_places
+
+
+class PolicyTrainee(Trainee):
+    def __init__(self, spec: TrainSpec, data: RunData) -> None:
+        self.spec, self._data = spec, data
+        self.model: DexVLA
+        self.model, self.report = prepare_policy(spec, data)
+        make_trainable(self.model, spec)
+        self.terms = (Term("action_loss", 1.0), Term("llm_loss", self.model.spec.llm_loss_weight))
+
+    @property
+    def sources(self) -> tuple[tuple[EpisodeEntry, ...], ...]:
+        return self._data.sources
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        return self._data.weights
+
+    def parts(self) -> list[Part]:
+        spec = self.model.spec
+        return [Part(name="", data=self._data, cameras=spec.cameras, recorded_cameras=spec.recorded_cameras)]
+
+    def samples(self, pictures: PictureCache | None) -> EpisodeSamples:
+        return self._samples(self.train, augment=self.spec.augment, pictures=pictures)
+
+    def counts(self, batch: Batch) -> list[float]:
+        return [batch["actions"].numel(), int((batch["labels"][:, 1:] != IGNORE).sum())]
+
+    def sums(self, model: nn.Module, batch: Batch) -> list[Tensor]:
+        inputs = {key: value for key, value in batch.items() if key not in ("noise", "timesteps")}
+        losses = model(inputs, noise=batch["noise"], timesteps=batch["timesteps"], keep_logits=False)
+        return [losses.action_loss_sum, losses.llm_loss_sum]
+
+    def validate(self, autocast: Callable[[], AbstractContextManager[Any]]) -> dict[str, float]:
+        samples = self._samples(self.held_out, augment=False)
+        return validate(
+            self.model,
+            samples,
+            validation_places(samples, self.spec.validation_samples),
+            batch_size=self.spec.batch_size,
+            max_new_tokens=self.spec.validation_max_tokens,
+            autocast=autocast,
+        )
+
+    def checkpoint_gradients(self) -> None:
+        self.model.backbone.checkpoint_gradients(True)
+
+    def save(self, folder: Path, manifest: Mapping[str, Any]) -> None:
+        weights = plain_state_dict(self.model) if self.spec.lora is not None else None
+        save_policy(self.model, folder, manifest=manifest, state_dict=weights)
+
+    def save_data(self, run: Run) -> None:
+        save_data(run, self._data)
+
+    def activations(self) -> int:
+        """Per token and block about 34 x width bytes in 16 bit (Korthikanti et al. 2022, without attention scores).
+
+        With gradient checkpointing one vector of the width per block, and one block in full.
+        """
+        spec, config = self.spec, self.model.backbone.config
+        text, vision = config.text_config, config.vision_config
+        pixels = sum(camera.height * camera.width for camera in self.model.spec.cameras)
+        patches = pixels / vision.patch_size**2
+        tokens = patches / vision.spatial_merge_size**2 + 100
+        value = 4 if spec.precision is Precision.FLOAT32 else 2
+
+        def tower(count: float, width: int, depth: int) -> float:
+            full = 17 * count * width * value
+            return count * width * depth * value + full if spec.gradient_checkpointing else full * depth
+
+        one = tower(patches, vision.embed_dim, vision.depth) + tower(tokens, text.hidden_size, text.num_hidden_layers)
+        logits = 100 * text.vocab_size * 4
+        return int(spec.batch_size * (one + logits))
+
+    def _samples(
+        self, entries: tuple[EpisodeEntry, ...], *, augment: bool, pictures: PictureCache | None = None
+    ) -> EpisodeSamples:
+        spec, policy = self.spec, self.model
+        assert policy.processor is not None
+        return EpisodeSamples(
+            entries=entries,
+            root=Path("/"),
+            stats=self._data.stats,
+            processor=policy.processor,
+            settings=SampleSettings(
+                cameras=policy.spec.cameras,
+                chunk_size=policy.spec.chunk_size,
+                diffusion_steps=policy.spec.diffusion.train_steps,
+                use_reasoning=spec.use_reasoning,
+                padded_actions=spec.padded_actions,
+                augment=augment,
+                seed=spec.seed,
+            ),
+            pictures=pictures,
+        )
+
+
+def make_trainable(policy: DexVLA, spec: TrainSpec) -> None:
+    """Freeze what the spec freezes and put its adapters in, the same ones for the same seed."""
+    for name, parameter in policy.named_parameters():
+        backbone = name.startswith("backbone.")
+        frozen = backbone and (spec.freeze_backbone or (spec.freeze_vision and ".visual." in name))
+        parameter.requires_grad_(not frozen)
+    if spec.lora is not None:
+        torch.manual_seed(spec.seed)
+        add_lora(policy, spec.lora)

@@ -1,0 +1,247 @@
+"""Stage 1 as the loop trains it: the expert alone, on several embodiments at once (docs/decisions/stage1.md)."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dexvla.episodes.cache import PictureCache
+from dexvla.model.pretrainer import Pretrainer
+from dexvla.model.pretrainer_files import new_pretrainer, save_pretrainer
+from dexvla.model.text_encoder import TextTokenizer, pad_texts, text_for
+from dexvla.spec import (
+    RESNET_SIZES,
+    SCALEDP_SIZES,
+    EmbodimentSpec,
+    EpisodeEntry,
+    NormStats,
+    Precision,
+    PretrainerSpec,
+    TrainSpec,
+)
+from dexvla.train.data import EpisodeReader, SampleSettings
+from dexvla.train.embodiments import EmbodimentData, embodiment_spec, save_embodiments
+from dexvla.train.prepare import DEFAULT_CHUNK
+from dexvla.train.runs import Run
+from dexvla.train.trainee import Batch, Part, SampleSet, Term, Trainee
+
+_OPEN_FILES = 128  # in all
+
+
+class EmbodimentSamples(EpisodeReader):
+    """The steps of episodes of one embodiment: pictures as they are, the text's tokens, chunk and state."""
+
+    def __init__(self, *, number: int, tokenizer: TextTokenizer, **options: Any) -> None:
+        super().__init__(**options)
+        self._number, self._tokenizer = number, tokenizer
+
+    def inputs(self, images: list[NDArray[np.uint8]], instruction: str, reasoning: str | None) -> dict[str, Any]:
+        return {
+            "embodiment": self._number,
+            "ids": self._tokenizer.ids(text_for(instruction, reasoning)),
+            "pictures": {
+                camera.name: torch.from_numpy(np.array(image))
+                for camera, image in zip(self.settings.cameras, images, strict=True)
+            },
+        }
+
+
+class MixedSamples(SampleSet):
+    """Samples of several sources, whatever their embodiments; the index counts through the sources."""
+
+    def __init__(self, parts: Sequence[EmbodimentSamples]) -> None:
+        self._parts = tuple(parts)
+        self._starts = [0, *accumulate(len(part) for part in self._parts)]
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        place, index = key
+        source = bisect_right(self._starts, index) - 1
+        return self._parts[source][place, index - self._starts[source]]
+
+    def collate(self, samples: list[dict[str, Any]]) -> Batch:
+        """Samples -> the batch that Pretrainer takes, in the order of their embodiments."""
+        samples = sorted(samples, key=lambda sample: sample["embodiment"])
+        batch: Batch = {"timesteps": torch.stack([sample["timesteps"] for sample in samples])}
+        batch["input_ids"], batch["attention_mask"] = pad_texts([sample["ids"] for sample in samples])
+        for number in sorted({sample["embodiment"] for sample in samples}):
+            mine = [sample for sample in samples if sample["embodiment"] == number]
+            for key in ("actions", "noise", "states", "is_pad"):
+                batch[f"{key}.{number}"] = torch.stack([sample[key] for sample in mine])
+            for name in mine[0]["pictures"]:
+                batch[f"pictures.{number}.{name}"] = torch.stack([sample["pictures"][name] for sample in mine])
+        return batch
+
+
+class PretrainTrainee(Trainee):
+    def __init__(self, spec: TrainSpec, data: EmbodimentData) -> None:
+        assert spec.expert is not None
+        self.spec, self._data = spec, data
+        wanted = PretrainerSpec(
+            expert=SCALEDP_SIZES[spec.expert],
+            chunk_size=spec.chunk_size or DEFAULT_CHUNK,
+            image_encoder=RESNET_SIZES[spec.image_encoder or "resnet-50"],
+            embodiments=tuple(embodiment_spec(name, one, spec) for name, one in data.items()),
+        )
+        self.model: Pretrainer = new_pretrainer(
+            wanted,
+            text_encoder=spec.text_encoder,
+            initialisation=spec.initialisation,
+            seed=spec.seed,
+            stats={name: one.stats for name, one in data.items()},
+        )
+        if spec.precision is Precision.BF16_PURE:
+            self.model.to(torch.bfloat16)
+        trains = spec.text_encoder is None if spec.train_text_encoder is None else spec.train_text_encoder
+        self.model.text.requires_grad_(trains)
+        self.report = {"text_encoder": spec.text_encoder or "random weights", "rest": "random weights"}
+        several = [Term(f"action_loss.{name}", 0.0) for name in data] if len(data) > 1 else []
+        self.terms = (Term("action_loss", 1.0), *several)
+
+    @property
+    def sources(self) -> tuple[tuple[EpisodeEntry, ...], ...]:
+        return tuple(source for one in self._data.values() for source in one.sources)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        return tuple(weight for one in self._data.values() for weight in one.weights)
+
+    def parts(self) -> list[Part]:
+        return [
+            Part(
+                name=one.name if len(self._data) > 1 else "",
+                data=self._data[one.name],
+                cameras=one.cameras,
+                recorded_cameras=one.recorded_cameras,
+            )
+            for one in self.model.spec.embodiments
+        ]
+
+    def samples(self, pictures: PictureCache | None) -> MixedSamples:
+        return MixedSamples(
+            [
+                self._samples(number, source, augment=self.spec.augment, pictures=pictures)
+                for number, one in enumerate(self._data.values())
+                for source in one.sources
+            ]
+        )
+
+    def counts(self, batch: Batch) -> list[float]:
+        each = [
+            float(batch[f"actions.{number}"].numel()) if f"actions.{number}" in batch else 0.0
+            for number in range(len(self._data))
+        ]
+        return [sum(each), *(each if len(self.terms) > 1 else [])]
+
+    def sums(self, model: nn.Module, batch: Batch) -> list[Tensor]:
+        losses = model(batch)
+        total = torch.stack(list(losses.sums.values())).sum()
+        if len(self.terms) == 1:
+            return [total]
+        nothing = torch.zeros_like(total)
+        return [total, *(losses.sums.get(number, nothing).detach() for number in range(len(self._data)))]
+
+    @torch.no_grad()
+    def validate(self, autocast: Callable[[], AbstractContextManager[Any]]) -> dict[str, float]:
+        """val_loss and, for several embodiments, val_action_loss.NAME; the same samples and noise every time."""
+        held = [
+            self._samples(number, one.held_out, augment=False)
+            for number, one in enumerate(self._data.values())
+            if one.held_out
+        ]
+        samples = MixedSamples(held)
+        indices = np.unique(np.linspace(0, len(samples) - 1, min(self.spec.validation_samples, len(samples))).round())
+        sums, counts = torch.zeros(len(self.terms), dtype=torch.float64), np.zeros(len(self.terms))
+        device, size = self.model.trunk.pos_embed.device, self.spec.batch_size
+        training = self.model.training
+        self.model.eval()
+        try:
+            for start in range(0, len(indices), size):
+                places = range(start, min(start + size, len(indices)))
+                batch = samples.collate([samples[place, int(indices[place])] for place in places])
+                with autocast():
+                    found = self.sums(self.model, {key: value.to(device) for key, value in batch.items()})
+                sums += torch.stack(found).double().cpu()
+                counts += self.counts(batch)
+        finally:
+            self.model.train(training)
+        names = ["val_loss", *(f"val_{term.name}" for term in self.terms[1:])]
+        return {name: float(total) / n for name, total, n in zip(names, sums, counts, strict=True) if n}
+
+    def checkpoint_gradients(self) -> None:
+        self.model.checkpoint_gradients(True)
+
+    def save(self, folder: Path, manifest: Mapping[str, Any]) -> None:
+        save_pretrainer(self.model, folder, manifest=manifest)
+
+    def save_data(self, run: Run) -> None:
+        save_embodiments(run, self._data)
+
+    def notes(self) -> list[str]:
+        notes = []
+        if self.spec.text_encoder is None:
+            notes.append(
+                "the text encoder is a small DistilBERT with random weights, trained along; "
+                "name the directory of a pretrained one as text_encoder, as the paper has it"
+            )
+        names = ", ".join(
+            f"{one.name} ({one.action_dim} actions, {one.state_dim} states)" for one in self.model.spec.embodiments
+        )
+        views = len(self.model.spec.views)
+        notes.append(f"embodiments: {names}; {views} cameras, each with a picture encoder of its own")
+        return notes
+
+    def activations(self) -> int:
+        """Feature maps of the picture encoders, five of full width a block, and 17 vectors a block of the trunk."""
+        model, spec = self.model.spec, self.spec
+        value = 4 if spec.precision is Precision.FLOAT32 else 2
+        maps = 0.0
+        largest = max(model.embodiments, key=lambda one: sum(camera.height * camera.width for camera in one.cameras))
+        for camera in largest.cameras:
+            for stage, (width, depth) in enumerate(
+                zip(model.image_encoder.widths, model.image_encoder.depths, strict=True)
+            ):
+                cells = camera.height * camera.width / 4 ** (stage + 2)
+                maps += cells * width * (5 if not spec.gradient_checkpointing else 1) * depth
+        trunk = model.chunk_size * model.expert.width * model.expert.depth * (1 if spec.gradient_checkpointing else 17)
+        return int(spec.batch_size * (maps + trunk) * value)
+
+    def _samples(
+        self,
+        number: int,
+        entries: tuple[EpisodeEntry, ...],
+        *,
+        augment: bool,
+        pictures: PictureCache | None = None,
+    ) -> EmbodimentSamples:
+        spec, model = self.spec, self.model.spec
+        embodiment: EmbodimentSpec = model.embodiments[number]
+        stats: NormStats = self.model.stats[embodiment.name]
+        assert self.model.tokenizer is not None
+        return EmbodimentSamples(
+            number=number,
+            tokenizer=self.model.tokenizer,
+            entries=entries,
+            root=Path("/"),
+            stats=stats,
+            settings=SampleSettings(
+                cameras=embodiment.cameras,
+                chunk_size=model.chunk_size,
+                diffusion_steps=model.diffusion.train_steps,
+                use_reasoning=spec.use_reasoning,
+                padded_actions=spec.padded_actions,
+                augment=augment,
+                seed=spec.seed,
+            ),
+            pictures=pictures,
+            open_files=max(2, _OPEN_FILES // len(self.sources)),
+        )
