@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from dexvla.episodes.reader import load_episode
 from dexvla.errors import UserError
 from dexvla.spec import TrainSpec
-from dexvla.train.prepare import held_out, load_data, prepare_data, save_data
+from dexvla.train.prepare import held_out, load_data, prepare_data, prepare_policy, save_data
 from dexvla.train.runs import Run
 
 MakeSpec = Callable[..., TrainSpec]
@@ -57,3 +58,19 @@ def test_adding_episodes_moves_few_held_out_ones(make_spec: MakeSpec, demos: Pat
     assert len(after) == 20
     assert len(before & after) >= 16
     assert {entry.identity for entry in held_out(many, 0.2, seed=2)} != after
+
+
+def test_a_released_scaledp_file_starts_stage_2(make_spec: Callable[..., TrainSpec], tmp_path: Path) -> None:
+    """load_pretrain_dit of the reference: what was taken and what stays fresh is in the checkpoint's manifest."""
+    spec = make_spec(seed=1)
+    donor, _ = prepare_policy(spec, prepare_data(spec))
+    nets = {f"policy.noise_pred_net.{name}": tensor + 1 for name, tensor in donor.expert.state_dict().items()}
+    nets = {name: tensor for name, tensor in nets.items() if "combine" not in name}
+    torch.save({"nets": {"nets": nets, "ema": {}}}, tmp_path / "scaledp.ckpt")
+    spec = make_spec(pretrained_expert=str(tmp_path / "scaledp.ckpt"), seed=9)
+    policy, report = prepare_policy(spec, prepare_data(spec))
+    for name, tensor in policy.expert.state_dict().items():
+        taken = not name.startswith(("combine.", "cond_obs_emb."))
+        assert torch.equal(tensor, donor.expert.state_dict()[name] + 1) == taken, name
+    fresh = report["pretrained_expert"]["fresh"]
+    assert {name.split(".")[1] for name in fresh} == {"combine", "cond_obs_emb"}
