@@ -19,6 +19,7 @@ from dexvla.model.backbone import Backbone
 from dexvla.model.fusion import new_fusion, split_by_labels
 from dexvla.model.processing import IGNORE, Processor, answer_text
 from dexvla.model.scaledp import ScaleDP
+from dexvla.model.token_loss import token_loss
 from dexvla.model.unet import UNet
 from dexvla.spec import Fusion, Initialisation, NormStats, PolicySpec, UNetSpec
 
@@ -115,9 +116,10 @@ class DexVLA(nn.Module):
         """Next-token loss on the answer plus the expert's noise error, averaged over the whole chunk.
 
         batch: input_ids, attention_mask, labels (b, l); pixel_values (patches, 1176), or bytes (patches, 588) that
-        are normalised here, image_grid_thw; actions (b, t, a) and states
-        (b, s) normalised; is_pad (b, t). noise (b, t, a) and timesteps (b,) are drawn from `generator` if not given.
-        keep_logits=False computes the output projection only where there are labels, which saves most of its cost.
+        are normalised here, image_grid_thw; actions (b, t, a) and states (b, s) normalised; is_pad (b, t).
+        noise (b, t, a) and timesteps (b,) are drawn from `generator` if not given.
+        keep_logits=False computes the output projection only where there are labels, some rows at a time, and keeps
+        none of it: most of the cost and memory of a step with a large vocabulary.
         """
         actions_bta, states_bs = self._check_actions(batch["actions"]), self._check_states(batch["states"])
         mask_bl, labels_bl = batch["attention_mask"].bool(), batch["labels"]
@@ -125,11 +127,11 @@ class DexVLA(nn.Module):
 
         wanted_bl = labels_bl[:, 1:] != IGNORE
         logits_blv = self.backbone.lm_head(hidden_blh).float() if keep_logits else None
+        answer_labels = labels_bl[:, 1:][wanted_bl]
         if logits_blv is not None:
-            answer_logits = logits_blv[:, :-1][wanted_bl]
+            llm_loss_sum = F.cross_entropy(logits_blv[:, :-1][wanted_bl], answer_labels, reduction="sum")
         else:
-            answer_logits = self.backbone.lm_head(hidden_blh[:, :-1][wanted_bl]).float()
-        llm_loss_sum = F.cross_entropy(answer_logits, labels_bl[:, 1:][wanted_bl], reduction="sum")
+            llm_loss_sum = token_loss(hidden_blh[:, :-1][wanted_bl], self.backbone.lm_head.weight, answer_labels)
         llm_tokens = wanted_bl.sum()
         llm_loss = llm_loss_sum / llm_tokens.clamp(min=1)
 
