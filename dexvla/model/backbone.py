@@ -15,6 +15,9 @@ from transformers import DynamicCache, Qwen2VLConfig
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VLForConditionalGeneration
 from transformers.utils import is_flash_attn_2_available
+from transformers.vision_utils import get_vision_cu_seqlens, get_vision_position_ids
+
+from dexvla.model.vision import quicken
 
 
 class Backbone(Qwen2VLForConditionalGeneration):
@@ -22,6 +25,7 @@ class Backbone(Qwen2VLForConditionalGeneration):
 
     def __init__(self, config: Qwen2VLConfig) -> None:
         super().__init__(config)
+        quicken(self.model.visual)
         self.tie()
 
     @property
@@ -89,7 +93,18 @@ class Backbone(Qwen2VLForConditionalGeneration):
         if pixel_values is None or image_grid_thw is None:
             return embeds_blh
         visual = self.model.visual
-        vision_nh = visual(pixel_values.to(visual.dtype), grid_thw=image_grid_thw).pooler_output
+        # Lengths and positions are worked out on the CPU: the tower would ask the device for them again and again.
+        grid = image_grid_thw.cpu()
+        lengths = (grid[:, 1] * grid[:, 2]).tolist()
+        positions = get_vision_position_ids(grid, visual.spatial_merge_size)
+        vision_nh = visual(
+            pixel_values.to(visual.dtype),
+            grid_thw=grid,
+            position_ids=positions.to(pixel_values.device),
+            cu_seqlens=get_vision_cu_seqlens(grid).to(pixel_values.device),
+            max_seqlen=max(lengths),
+            picture_length=lengths[0] if len(set(lengths)) == 1 else None,
+        ).pooler_output
         where_bl1 = (input_ids_bl == self.config.image_token_id).unsqueeze(-1)
         return embeds_blh.masked_scatter(where_bl1, vision_nh.to(embeds_blh.dtype))
 

@@ -66,7 +66,9 @@ def load_state(
     for key, value in load_file(folder / "optimizer.safetensors").items():
         name, _, entry = key.rpartition("|")
         target = parameters[name]
-        state[target][entry] = value.to(target.device) if value.ndim else value
+        # a fused optimiser counts steps where the weights are, the others on the CPU
+        moves = value.ndim or optimizer.defaults.get("fused")
+        state[target][entry] = value.to(target.device) if moves else value
     for parameter, entries in state.items():
         if entries:
             optimizer.state[parameter] = entries
