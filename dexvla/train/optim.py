@@ -40,5 +40,6 @@ def make_optimizer(model: nn.Module, optim: OptimSpec) -> torch.optim.AdamW:
         lr=optim.learning_rate,
         betas=optim.betas,
         eps=optim.eps,
-        fused=policy.device.type in ("cpu", "cuda"),  # one pass over each weight: four times as fast on a CPU
+        fused=next(model.parameters()).device.type
+        in ("cpu", "cuda"),  # one pass over each weight: four times as fast on a CPU
     )
