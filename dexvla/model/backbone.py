@@ -69,7 +69,8 @@ class Backbone(Qwen2VLForConditionalGeneration):
     ) -> tuple[Tensor, Tensor]:
         """Rotary positions (3, b, l) of the tokens and the next free position (b,) of each sample.
 
-        Positions at padding are 0 and mean nothing. Worked out on the CPU: it is a loop over runs of tokens.
+        Positions at padding are 1, as in the reference, and mean nothing. Worked out on the CPU: it is a loop over runs
+        of tokens.
         """
         device = input_ids_bl.device
         ids, mask = input_ids_bl.cpu(), attention_mask_bl.cpu().bool()
@@ -85,7 +86,13 @@ class Backbone(Qwen2VLForConditionalGeneration):
             ids, mm_token_type_ids=image_tokens.int(), image_grid_thw=grid, attention_mask=mask
         )
         following = positions.amax(dim=(0, 2)) + 1
-        return positions.to(device), following.to(device)
+        return positions.masked_fill(~mask, 1).to(device), following.to(device)
+
+    @staticmethod
+    def flat_positions(attention_mask_bl: Tensor) -> tuple[Tensor, Tensor]:
+        """Like `positions`, but the plain count of tokens on all three axes: what a model for text alone would use."""
+        count_bl = attention_mask_bl.long().cumsum(-1)
+        return (count_bl - 1).clamp(min=0).expand(3, -1, -1), count_bl[:, -1]
 
     def embed(self, input_ids_bl: Tensor, pixel_values: Tensor | None, image_grid_thw: Tensor | None) -> Tensor:
         """Token embeddings (b, l, h) with the picture tokens replaced by what the vision tower made of the pictures."""

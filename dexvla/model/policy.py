@@ -135,7 +135,8 @@ class DexVLA(nn.Module):
         llm_tokens = wanted_bl.sum()
         llm_loss = llm_loss_sum / llm_tokens.clamp(min=1)
 
-        condition_bh = self.fusion(hidden_blh, *split_by_labels(mask_bl, labels_bl))
+        seen_blh = hidden_blh.detach() if self.spec.insulate_backbone else hidden_blh
+        condition_bh = self.fusion(seen_blh, *split_by_labels(mask_bl, labels_bl))
         actions_bta = actions_bta.float()
         drawn_on = generator.device if generator is not None else actions_bta.device
         if noise is None:
@@ -177,6 +178,7 @@ class DexVLA(nn.Module):
         eos_token_id: int | Sequence[int] | None = None,
         ddim_steps: int | None = None,
         reasoning: str | Sequence[str] | None = None,
+        flat_positions: bool = False,
     ) -> Prediction:
         """Say a reasoning, greedily, and sample a chunk of actions conditioned on it.
 
@@ -186,9 +188,13 @@ class DexVLA(nn.Module):
         The condition draws on the answer's tokens except the last one (the end token; or whatever came last when
         max_new_tokens ran out), as in DexVLA; if the last is the only one, on that. Without FiLM (TinyVLA, pooled) a
         policy reads the prompt alone unless a reasoning is given.
+        flat_positions reads the prompt with 1-D positions instead of those of training, as the reference does when it
+        evaluates TinyVLA: for comparing with it only.
         """
         if max_new_tokens < 1:
             raise UserError(f"max_new_tokens is {max_new_tokens}; at least one token has to be generated")
+        if flat_positions and (self.spec.fusion is Fusion.FILM or reasoning is not None):
+            raise UserError("flat_positions is for policies without FiLM and without a reasoning")
         states_bs = self._check_states(inputs["states"])
         ids_bl = inputs["input_ids"]
         mask_bl = inputs.get("attention_mask", torch.ones_like(ids_bl)).bool()
@@ -201,7 +207,11 @@ class DexVLA(nn.Module):
         elif tuple(noise.shape) != shape:
             raise ValueError(f"noise has shape {tuple(noise.shape)}, expected {shape}")
         with torch.no_grad(), _evaluating(self):
-            reading = self._answer(inputs, mask_bl, reasoning, max_new_tokens, eos_token_id)
+            if flat_positions:
+                hidden_blh, _, _ = self._read(inputs, mask_bl, flat_positions=True)
+                reading = self._prompt_only(hidden_blh, mask_bl)
+            else:
+                reading = self._answer(inputs, mask_bl, reasoning, max_new_tokens, eos_token_id)
             condition_bh = self.fusion(reading.hidden_blh, reading.prompt_bl, reading.answer_bl)
             result = self.expert.sample(condition_bh, states_bs, noise, steps=ddim_steps)
         keep_bl = reading.prompt_bl | reading.answer_bl
@@ -231,11 +241,17 @@ class DexVLA(nn.Module):
             return self._read_forced(inputs, mask_bl, self._forced_ids(texts, batch))
         if self.spec.fusion is not Fusion.FILM:
             hidden_blh, _, _ = self._read(inputs, mask_bl)
-            return _Reading(hidden_blh, mask_bl, torch.zeros_like(mask_bl), [[] for _ in range(batch)])
+            return self._prompt_only(hidden_blh, mask_bl)
         return self._generate(inputs, mask_bl, max_new_tokens, self._end_ids(eos_token_id))
 
     def _read(
-        self, inputs: Mapping[str, Tensor], mask_bl: Tensor, *, cache: Any = None, keep_hidden_states: bool = False
+        self,
+        inputs: Mapping[str, Tensor],
+        mask_bl: Tensor,
+        *,
+        cache: Any = None,
+        keep_hidden_states: bool = False,
+        flat_positions: bool = False,
     ) -> tuple[Tensor, Tensor, tuple[Tensor, ...] | None]:
         """Last hidden states (b, l, h), next free position (b,) and, on request, all hidden states."""
         self.backbone.choose_attention()
@@ -244,7 +260,10 @@ class DexVLA(nn.Module):
             if self.processor is None:
                 raise UserError("pictures are bytes, and the policy has no picture settings to normalise them with")
             pixels = self.processor.pictures.normalise(pixels)
-        positions_3bl, following_b = self.backbone.positions(ids_bl, mask_bl, grid)
+        if flat_positions:
+            positions_3bl, following_b = self.backbone.flat_positions(mask_bl)
+        else:
+            positions_3bl, following_b = self.backbone.positions(ids_bl, mask_bl, grid)
         embeds_blh = self.backbone.embed(ids_bl, pixels, grid)
         hidden_blh, all_hidden = self.backbone.language(
             embeds_blh, mask_bl, positions_3bl, cache=cache, keep_hidden_states=keep_hidden_states
@@ -289,6 +308,10 @@ class DexVLA(nn.Module):
         full = {**inputs, "input_ids": torch.cat([inputs["input_ids"], answer_ids], dim=1)}
         hidden_blh, _, _ = self._read(full, torch.cat([mask_bl, answer_mask], dim=1))
         return self._reading(hidden_blh, mask_bl, ids)
+
+    @staticmethod
+    def _prompt_only(hidden_blh: Tensor, mask_bl: Tensor) -> _Reading:
+        return _Reading(hidden_blh, mask_bl, torch.zeros_like(mask_bl), [[] for _ in range(len(mask_bl))])
 
     @staticmethod
     def _reading(hidden_blh: Tensor, prompt_bl: Tensor, ids: list[list[int]]) -> _Reading:

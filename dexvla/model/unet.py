@@ -174,7 +174,11 @@ class UNet(nn.Module):
         return self.schedule.sample(predict_noise, noise_bta, steps=steps)
 
     def initialise(self, how: Initialisation, generator: torch.Generator) -> None:
-        """Fresh weights. See docs/decisions/model.md for the two ways."""
+        """Fresh weights. See docs/decisions/model.md for the two ways.
+
+        The last layer stays open: closed, the noise of two chunks learnt by heart was off by 0.30 after 300 steps
+        instead of 0.12.
+        """
         init_weights(self, how, generator)
         if how is Initialisation.ZERO:
             for block in self._residual_blocks():
@@ -182,7 +186,6 @@ class UNet(nn.Module):
                 close(linear)
                 with torch.no_grad():
                     linear.bias.chunk(2)[0].fill_(1.0)  # FiLM as the identity: scale 1, shift 0
-            close(self.final_conv[1])
 
     def _residual_blocks(self) -> list[ResidualBlock]:
         """In the order in which `_denoise` comes by."""

@@ -107,6 +107,9 @@ class PolicySpec(Spec):
     fusion: Fusion = Fusion.FILM
     diffusion: DiffusionSpec = DiffusionSpec()
     llm_loss_weight: float = Field(1.0, ge=0, description="Weight of the next-token loss on the reasoning")
+    insulate_backbone: bool = Field(
+        False, description="Training: the expert's loss stops before the backbone, which learns from text alone"
+    )
     cameras: tuple[CameraSpec, ...] = Field(
         (), description="Cameras in the order of the prompt, with the size that pictures are resized to"
     )

@@ -115,6 +115,11 @@ class TrainSpec(Spec):
     fusion: Fusion | None = Field(None, description="Stage 2: default film")
     initialisation: Initialisation = Field(Initialisation.ZERO, description="Of fresh modules in stages 1 and 2")
     llm_loss_weight: float = Field(1.0, ge=0, description="Weight of the next-token loss on the reasoning")
+    insulate_backbone: bool = Field(
+        False,
+        description="Knowledge insulation: the expert's loss stops before the backbone, which learns from the "
+        "reasoning alone; projections, FiLM and expert learn from both",
+    )
     image_height: int | None = Field(
         None, ge=28, le=2048, description="Pictures are resized to this, pixels; default 240, stage 3: as in stage 2"
     )
@@ -186,6 +191,11 @@ class TrainSpec(Spec):
         self._other_stages()
         if (self.image_height is None) != (self.image_width is None):
             raise ValueError("give both image_height and image_width, or neither")
+        if self.insulate_backbone and (self.freeze_backbone or self.llm_loss_weight == 0):
+            raise ValueError(
+                "insulate_backbone leaves the backbone to the loss on the reasoning: it goes with neither "
+                "freeze_backbone nor llm_loss_weight 0"
+            )
         if self.lora is not None and self.freeze_backbone:
             raise ValueError("freeze_backbone leaves nothing for LoRA to adapt; choose one of them")
         return self

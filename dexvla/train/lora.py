@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from dexvla.errors import UserError
 from dexvla.model import DexVLA
-from dexvla.spec import LoraSpec
+from dexvla.spec import LoraSpec, UNetSpec
 
 _TOWERS = {"vision": ".visual.blocks.", "llm": ".language_model.layers.", "expert": ".expert."}
 
@@ -15,10 +15,16 @@ _TOWERS = {"vision": ".visual.blocks.", "llm": ".language_model.layers.", "exper
 def add_lora(policy: DexVLA, lora: LoraSpec) -> list[str]:
     """Put adapters on every Linear of the chosen towers, in place; returns the names of the adapted layers.
 
-    The backbone is frozen but for the adapters, and so is the expert if it is one of the towers. Raises UserError if
-    the weights are to be quantised and bitsandbytes is not installed.
+    The backbone is frozen but for the adapters, and so is the expert if it is one of the towers. Raises UserError for a
+    U-Net as a tower (its convolutions have no adapters and would never learn), and if the weights are to be quantised
+    and bitsandbytes is not installed.
     """
     from peft import LoraConfig, inject_adapter_in_model
+
+    if "expert" in lora.towers and isinstance(policy.spec.expert, UNetSpec):
+        raise UserError(
+            "lora: a U-Net expert consists of convolutions and trains in full; leave 'expert' out of towers"
+        )
 
     wanted = tuple(_TOWERS[tower] for tower in lora.towers)
     names = [

@@ -169,6 +169,7 @@ def prepare_policy(spec: TrainSpec, data: RunData) -> tuple[DexVLA, dict[str, An
         "robot": first.robot,
         "render_profile": first.render_profile,
         "llm_loss_weight": spec.llm_loss_weight,
+        "insulate_backbone": spec.insulate_backbone,
     }
     if spec.stage == 2:
         assert spec.expert is not None

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from parity_data import find_parity, load_beside_tiny
+from parity_data import find_parity
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -47,15 +47,3 @@ def tables(parity: Path) -> dict[str, Tensor]:
 @pytest.fixture(scope="session")
 def info(parity: Path) -> dict[str, Any]:
     return json.loads((parity / "tiny" / "info.json").read_text())
-
-
-@pytest.fixture(scope="session")
-def tinyvla(parity: Path) -> DexVLA:
-    """Its own two tensors, the rest from the tiny model."""
-    return load_beside_tiny(parity, "tiny_tinyvla")
-
-
-@pytest.fixture(scope="session")
-def unet(parity: Path) -> DexVLA:
-    """Its own head, the rest from the tiny model."""
-    return load_beside_tiny(parity, "tiny_unet")
