@@ -127,6 +127,9 @@ class TrainSpec(Spec):
         None, ge=28, le=2048, description="Pictures are resized to this, pixels; default 320, stage 3: as in stage 2"
     )
     cameras: tuple[str, ...] | None = Field(None, description="Cameras to use, in order; default: those of the data")
+    text_data: tuple[DataSource, ...] = Field(
+        (), description="JSON-lines files of pictures, questions and answers without actions, mixed in by weight"
+    )
     use_reasoning: bool = Field(True, description="Train the substep reasoning; otherwise the answer is empty")
     padded_actions: PaddedActions = PaddedActions.REPEAT_LAST
     augment: bool = Field(True, description="Random crop, rotation and colour jitter, one draw a sample")

@@ -226,7 +226,7 @@ class _Loop:
         spec = self.spec
         samples = self._trainee.samples(self._prepared_pictures())
         order = SampleOrder(
-            sizes=[sum(entry.steps for entry in episodes) for episodes in self._trainee.sources],
+            sizes=self._trainee.sizes,
             weights=self._trainee.weights,
             seed=spec.seed,
         )

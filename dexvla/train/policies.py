@@ -17,6 +17,7 @@ from dexvla.train.data import EpisodeSamples, SampleSettings
 from dexvla.train.lora import add_lora, plain_state_dict
 from dexvla.train.prepare import RunData, prepare_policy, save_data
 from dexvla.train.runs import Run
+from dexvla.train.text import MixedSamples, TextSamples
 from dexvla.train.trainee import Batch, Part, Term, Trainee
 from dexvla.train.validation import validate, validation_places
 
@@ -27,6 +28,7 @@ class PolicyTrainee(Trainee):
         self.model: DexVLA
         self.model, self.report = prepare_policy(spec, data)
         make_trainable(self.model, spec)
+        self._texts = self._text_samples()
         self.terms = (Term("action_loss", 1.0), Term("llm_loss", self.model.spec.llm_loss_weight))
 
     @property
@@ -34,18 +36,25 @@ class PolicyTrainee(Trainee):
         return self._data.sources
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        return (*super().sizes, *(len(texts) for texts in self._texts))
+
+    @property
     def weights(self) -> tuple[float, ...]:
-        return self._data.weights
+        return (*self._data.weights, *(source.weight for source in self.spec.text_data))
 
     def parts(self) -> list[Part]:
         spec = self.model.spec
         return [Part(name="", data=self._data, cameras=spec.cameras, recorded_cameras=spec.recorded_cameras)]
 
-    def samples(self, pictures: PictureCache | None) -> EpisodeSamples:
-        return self._samples(self.train, augment=self.spec.augment, pictures=pictures)
+    def samples(self, pictures: PictureCache | None) -> EpisodeSamples | MixedSamples:
+        episodes = self._samples(self.train, augment=self.spec.augment, pictures=pictures)
+        return MixedSamples(episodes, self._texts) if self._texts else episodes
 
     def counts(self, batch: Batch) -> list[float]:
-        return [batch["actions"].numel(), int((batch["labels"][:, 1:] != IGNORE).sum())]
+        acting = ~batch["is_pad"].all(dim=1)  # a sample of words alone is nothing but padding
+        elements = int(acting.sum()) * batch["actions"][0].numel()
+        return [elements, int((batch["labels"][:, 1:] != IGNORE).sum())]
 
     def sums(self, model: nn.Module, batch: Batch) -> list[Tensor]:
         inputs = {key: value for key, value in batch.items() if key not in ("noise", "timesteps")}
@@ -92,6 +101,13 @@ class PolicyTrainee(Trainee):
         one = tower(patches, vision.embed_dim, vision.depth) + tower(tokens, text.hidden_size, text.num_hidden_layers)
         logits = 100 * text.vocab_size * 4
         return int(spec.batch_size * (one + logits))
+
+    def _text_samples(self) -> list[TextSamples]:
+        assert self.model.processor is not None
+        return [
+            TextSamples(Path(source.path), policy=self.model.spec, processor=self.model.processor)
+            for source in self.spec.text_data
+        ]
 
     def _samples(
         self, entries: tuple[EpisodeEntry, ...], *, augment: bool, pictures: PictureCache | None = None

@@ -60,6 +60,11 @@ class Trainee(ABC):
         """Training episodes, in groups that are drawn alike."""
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        """Samples in each group, in the order of `samples`."""
+        return tuple(sum(entry.steps for entry in episodes) for episodes in self.sources)
+
+    @property
     @abstractmethod
     def weights(self) -> tuple[float, ...]:
         """How often a group's samples are drawn, relative to the others."""
