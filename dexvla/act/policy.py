@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from dexvla.act.base import ActionChunk, Policy, PolicyInput, PolicyInputError, PolicyMetadata, check_input, check_seed
+from dexvla.episodes.action_space import from_space
 from dexvla.episodes.normalise import normalise_state, unnormalise_actions
 from dexvla.errors import CheckpointError, UserError
 from dexvla.model import DexVLA, load_policy
@@ -139,7 +140,7 @@ class CheckpointPolicy:
                 answers = self._predict([checked[i] for i in chosen], torch.stack([noise[i] for i in chosen]))
                 results.update(zip(chosen, answers, strict=True))
         infer_ms = (time.perf_counter() - started) * 1000
-        return [self._chunk(*results[i], infer_ms) for i in range(len(checked))]
+        return [self._chunk(*results[i], item.state, infer_ms) for i, item in enumerate(checked)]
 
     def close(self) -> None:
         """Weights go when the last session is forgotten; nothing is open."""
@@ -169,14 +170,15 @@ class CheckpointPolicy:
         texts = forced or prediction.reasoning_text or [""] * len(items)
         return list(zip(actions, texts, strict=True))
 
-    def _chunk(self, normalised: np.ndarray, reasoning: str, infer_ms: float) -> ActionChunk:
+    def _chunk(self, normalised: np.ndarray, reasoning: str, state: np.ndarray, infer_ms: float) -> ActionChunk:
         bad = int((~np.isfinite(normalised)).sum())
         if bad:
             raise CheckpointError(
                 f"{self._metadata.checkpoint}: {bad} of {normalised.size} predicted values are not numbers; "
                 "the weights have diverged, or need another dtype (float32)"
             )
-        actions = unnormalise_actions(normalised, self._stats)
+        predicted = unnormalise_actions(normalised, self._stats)
+        actions = from_space(predicted, state, self._model.spec.action_space)
         return ActionChunk(actions=actions, normalised=normalised, reasoning=reasoning, infer_ms=infer_ms)
 
 

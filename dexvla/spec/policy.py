@@ -22,6 +22,27 @@ class Fusion(StrEnum):
     TINYVLA = "tinyvla"
 
 
+class ActionKind(StrEnum):
+    """What a predicted action is.
+
+    absolute: a position. delta: its distance from the state at the chunk's first step. difference: its distance from
+    the action before it, normalised with the statistics of positions: upstream's delta_control, for its checkpoints.
+    """
+
+    ABSOLUTE = "absolute"
+    DELTA = "delta"
+    DIFFERENCE = "difference"
+
+
+class ActionSpace(Spec):
+    """How actions are predicted. Deltas and differences need states of the same dimensions as the actions."""
+
+    kind: ActionKind = ActionKind.ABSOLUTE
+    absolute: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (), description="Dimensions that stay positions whatever the kind, e.g. grippers; counted from 0"
+    )
+
+
 class Initialisation(StrEnum):
     """Fresh expert and fusion: closed at first (adaLN-Zero, zero FiLM), or Linear N(0, 0.02) as upstream has it."""
 
@@ -104,6 +125,7 @@ class PolicySpec(Spec):
     action_dim: int = Field(ge=1)
     state_dim: int = Field(ge=1)
     chunk_size: int = Field(50, ge=1, le=1000, description="Actions in a predicted chunk, steps")
+    action_space: ActionSpace = ActionSpace()
     fusion: Fusion = Fusion.FILM
     diffusion: DiffusionSpec = DiffusionSpec()
     llm_loss_weight: float = Field(1.0, ge=0, description="Weight of the next-token loss on the reasoning")

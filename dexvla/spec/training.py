@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from dexvla.spec.base import Spec
-from dexvla.spec.policy import EXPERT_SIZES, SCALEDP_SIZES, Fusion, Initialisation
+from dexvla.spec.policy import EXPERT_SIZES, SCALEDP_SIZES, ActionSpace, Fusion, Initialisation
 from dexvla.spec.pretraining import NAME_PATTERN, RESNET_SIZES
 
 
@@ -112,6 +112,7 @@ class TrainSpec(Spec):
     chunk_size: int | None = Field(
         None, ge=1, le=1000, description="Actions in a chunk, steps; default 50, for a U-Net 16, stage 3: as in stage 2"
     )
+    action_space: ActionSpace | None = Field(None, description="Stage 2: default absolute; stage 3: the checkpoint's")
     fusion: Fusion | None = Field(None, description="Stage 2: default film")
     initialisation: Initialisation = Field(Initialisation.ZERO, description="Of fresh modules in stages 1 and 2")
     llm_loss_weight: float = Field(1.0, ge=0, description="Weight of the next-token loss on the reasoning")
@@ -217,6 +218,8 @@ _ONLY_IN_STAGE_1 = ("image_encoder", "text_encoder", "train_text_encoder")
 _NOT_IN_STAGE_1 = (
     "init_from",
     "pretrained_expert",
+    "text_data",
+    "action_space",
     "fusion",
     "llm_loss_weight",
     "freeze_vision",

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from dexvla.episodes.action_space import to_space
 from dexvla.episodes.cache import PictureCache
 from dexvla.episodes.chunks import action_chunk, action_source
 from dexvla.episodes.images import resize_bilinear
@@ -24,10 +25,11 @@ from dexvla.episodes.manifest import per_step
 from dexvla.episodes.normalise import normalise_actions, normalise_state
 from dexvla.episodes.reader import Episode, load_episode
 from dexvla.model.processing import Processor, answer_text, build_inputs, collate
-from dexvla.spec import CameraSpec, EpisodeEntry, NormStats, PaddedActions
+from dexvla.spec import ActionSpace, CameraSpec, EpisodeEntry, NormStats, PaddedActions
 from dexvla.train.augment import Draw, augment
 
 _OPEN_FILES = 32
+_POSITIONS = ActionSpace()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,7 @@ class SampleSettings:
     diffusion_steps: int
     use_reasoning: bool
     padded_actions: PaddedActions
+    action_space: ActionSpace = _POSITIONS
     augment: bool
     seed: int
 
@@ -90,7 +93,8 @@ class EpisodeReader(Dataset[dict[str, Any]], ABC):
             images = augment(images, Draw.sample(np.random.default_rng([settings.seed, 3, place])))
         reasoning = self._labels[number][step] if settings.use_reasoning and self._labels[number] else None
         sample = self.inputs(images, entry.instruction, reasoning)
-        source = action_source(episode.action[: entry.steps], step, sim=entry.sim)
+        positions = action_source(episode.action[: entry.steps], step, sim=entry.sim)
+        source = to_space(positions, episode.qpos[step], settings.action_space)
         chunk, is_pad = action_chunk(source, settings.chunk_size, settings.padded_actions)
         sample["actions"] = torch.from_numpy(normalise_actions(chunk, self._stats))
         sample["states"] = torch.from_numpy(normalise_state(episode.qpos[step], self._stats))

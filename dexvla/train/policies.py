@@ -125,6 +125,7 @@ class PolicyTrainee(Trainee):
                 diffusion_steps=policy.spec.diffusion.train_steps,
                 use_reasoning=spec.use_reasoning,
                 padded_actions=spec.padded_actions,
+                action_space=policy.spec.action_space,
                 augment=augment,
                 seed=spec.seed,
             ),

@@ -13,7 +13,7 @@ import numpy as np
 from torch import nn
 
 from dexvla.episodes.normalise import normalise_actions
-from dexvla.spec import TrainSpec
+from dexvla.spec import ActionKind, TrainSpec
 from dexvla.train.prepare import RunData
 from dexvla.train.trainee import Part, Trainee
 
@@ -52,6 +52,8 @@ def preflight(trainee: Trainee) -> Preflight:
     for part in trainee.parts():
         found = Preflight()
         _actions(found, part.data)
+        if trainee.spec.action_space is None or trainee.spec.action_space.kind is ActionKind.ABSOLUTE:
+            _states_beside_actions(found, part.data)
         _grippers(found, part.data)
         _labels(found, trainee.spec, part.data)
         _cameras(found, part)
@@ -76,6 +78,9 @@ def _actions(report: Preflight, data: RunData) -> None:
         )
     if len(still) == len(span):
         report.errors.append("no action dimension ever moves; the recordings hold no motion")
+
+
+def _states_beside_actions(report: Preflight, data: RunData) -> None:
     first = np.asarray(data.stats.example_qpos or [[0.0]])
     if data.manifest.action_dim == data.manifest.state_dim and first.shape[1] == data.manifest.action_dim:
         outside = np.abs(normalise_actions(first, data.stats)).max(axis=0) > 3

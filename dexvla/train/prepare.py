@@ -11,18 +11,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dexvla.episodes.action_space import check_action_space, with_action_space
 from dexvla.episodes.manifest import EpisodeSet, build_manifest, find_set, load_manifest, save_manifest
 from dexvla.episodes.reader import open_episode
 from dexvla.episodes.statistics import norm_stats
 from dexvla.errors import CheckpointError, UserError
 from dexvla.files import write_json
 from dexvla.model import DexVLA, load_policy
-from dexvla.model.checkpoint import new_policy
+from dexvla.model.checkpoint import new_policy, read_spec
 from dexvla.model.pretrained import load_expert_weights
 from dexvla.model.pretrainer_files import is_pretrainer, load_trunk
 from dexvla.model.report import LoadReport
 from dexvla.spec import (
     EXPERT_SIZES,
+    ActionSpace,
     CameraSpec,
     DatasetManifest,
     EpisodeEntry,
@@ -35,7 +37,7 @@ from dexvla.spec import (
 )
 from dexvla.train.runs import Run, resolve_checkpoint
 
-Motion = tuple[NDArray[np.float32], NDArray[np.float32]]  # action (T, A), qpos (T, S)
+Motion = tuple[NDArray[np.float32], NDArray[np.float32], bool]  # action (T, A), qpos (T, S), sim
 DEFAULT_CHUNK = 50
 DEFAULT_UNET_CHUNK = 16
 DEFAULT_IMAGE = (240, 320)
@@ -72,7 +74,7 @@ def prepare_data(spec: TrainSpec, *, on_episode: Callable[[int, int], Any] | Non
         manifest, motion = build_manifest(episodes, cameras=spec.cameras, on_episode=on_episode)
         manifests.append(manifest)
         _same_shape(manifest, manifests[0], source.path, spec.data[0].path)
-        motions |= {entry.path: pair for entry, pair in zip(manifest.episodes, motion, strict=True)}
+        motions |= {entry.path: (*pair, entry.sim) for entry, pair in zip(manifest.episodes, motion, strict=True)}
         for weight, entries in _by_weight(episodes, manifest):
             sources.append(entries)
             weights.append(source.weight * weight)
@@ -96,8 +98,27 @@ def prepare_data(spec: TrainSpec, *, on_episode: Callable[[int, int], Any] | Non
         sources=training,
         weights=tuple(weights),
         held_out=tuple(entry for entry in whole.episodes if entry.identity in held),
-        stats=norm_stats(counted + named),
+        stats=_statistics(spec, whole, counted + named),
     )
+
+
+def _statistics(spec: TrainSpec, manifest: DatasetManifest, motions: list[Motion]) -> NormStats:
+    """Of the actions as the policy will predict them."""
+    stats = norm_stats((action, qpos) for action, qpos, _ in motions)
+    if spec.stage == 1:
+        return stats
+    if spec.stage == 2:
+        space, chunk = spec.action_space or ActionSpace(), spec.chunk_size or _default_chunk(spec)
+    else:
+        assert spec.init_from is not None
+        trained = read_spec(resolve_checkpoint(spec.init_from))
+        space, chunk = trained.action_space, trained.chunk_size
+    check_action_space(space, action_dim=manifest.action_dim, state_dim=manifest.state_dim)
+    return with_action_space(stats, motions, space=space, chunk_size=chunk)
+
+
+def _default_chunk(spec: TrainSpec) -> int:
+    return DEFAULT_UNET_CHUNK if isinstance(EXPERT_SIZES.get(spec.expert or ""), UNetSpec) else DEFAULT_CHUNK
 
 
 def _by_weight(episodes: EpisodeSet, manifest: DatasetManifest) -> list[tuple[float, tuple[EpisodeEntry, ...]]]:
@@ -108,7 +129,7 @@ def _by_weight(episodes: EpisodeSet, manifest: DatasetManifest) -> list[tuple[fl
 
 
 def _stats_motions(episodes: EpisodeSet, manifest: DatasetManifest) -> list[Motion]:
-    """(action, qpos) of the folders that a task names for its statistics."""
+    """(action, qpos, sim) of the folders that a task names for its statistics."""
     assert episodes.stats_paths is not None
     found: list[Motion] = []
     for path in episodes.stats_paths:
@@ -119,7 +140,7 @@ def _stats_motions(episodes: EpisodeSet, manifest: DatasetManifest) -> list[Moti
                     f"{path}: {shape[0]} action and {shape[1]} state dimensions; it is named for the statistics of "
                     f"{episodes.name}, which has {manifest.action_dim} and {manifest.state_dim}"
                 )
-            found.append((episode.action, episode.qpos))
+            found.append((episode.action, episode.qpos, episode.sim))
     return found
 
 
@@ -179,7 +200,8 @@ def prepare_policy(spec: TrainSpec, data: RunData) -> tuple[DexVLA, dict[str, An
             expert=expert,
             action_dim=data.manifest.action_dim,
             state_dim=data.manifest.state_dim,
-            chunk_size=spec.chunk_size or (DEFAULT_UNET_CHUNK if isinstance(expert, UNetSpec) else DEFAULT_CHUNK),
+            chunk_size=spec.chunk_size or _default_chunk(spec),
+            action_space=spec.action_space or ActionSpace(),
             fusion=spec.fusion or Fusion.FILM,
             cameras=tuple(CameraSpec(name=name, height=height, width=width) for name in data.manifest.cameras),
             recorded_cameras=first.cameras,
@@ -226,6 +248,7 @@ def _fits(spec: TrainSpec, data: RunData, trained: PolicySpec, path: Path) -> No
         ("action dimension of the data", data.manifest.action_dim, trained.action_dim),
         ("state dimension of the data", data.manifest.state_dim, trained.state_dim),
         ("chunk_size", spec.chunk_size or trained.chunk_size, trained.chunk_size),
+        ("action_space", spec.action_space or trained.action_space, trained.action_space),
         ("fusion", spec.fusion or trained.fusion, trained.fusion),
         ("expert", EXPERT_SIZES[spec.expert] if spec.expert else trained.expert, trained.expert),
     ]

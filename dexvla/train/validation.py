@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dexvla.episodes.action_space import from_space
 from dexvla.episodes.normalise import unnormalise_actions
 from dexvla.model import DexVLA
 from dexvla.model.processing import IGNORE, collate
@@ -107,9 +108,15 @@ def _add_predictions(
         label = policy.processor.reasoning_text(sample["input_ids"][sample["labels"] != IGNORE].tolist())
         if label:
             totals.add("val_reasoning_match", float(said == label), 1)
-    error = np.abs(
-        unnormalise_actions(predicted.actions.float().cpu().numpy(), policy.norm_stats)
-        - unnormalise_actions(chunk.numpy(), policy.norm_stats)
+    origin = np.zeros(chunk.shape[-1], np.float32)  # both chunks start from the same state, whichever it is
+    error = np.stack(
+        [
+            np.abs(
+                from_space(unnormalise_actions(said, policy.norm_stats), origin, policy.spec.action_space)
+                - from_space(unnormalise_actions(done, policy.norm_stats), origin, policy.spec.action_space)
+            )
+            for said, done in zip(predicted.actions.float().cpu().numpy(), chunk.numpy(), strict=True)
+        ]
     )
     valid = ~torch.stack([sample["is_pad"] for sample in drawn]).numpy()
     for horizon in HORIZONS:

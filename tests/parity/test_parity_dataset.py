@@ -11,7 +11,7 @@ from dexvla.episodes.manifest import EpisodeSet, build_manifest
 from dexvla.episodes.reader import open_episode
 from dexvla.episodes.statistics import norm_stats
 from dexvla.model.processing import Processor
-from dexvla.spec import CameraSpec, PaddedActions
+from dexvla.spec import ActionKind, ActionSpace, CameraSpec, PaddedActions
 from dexvla.train.data import EpisodeSamples, SampleSettings
 
 FILES = {
@@ -24,7 +24,9 @@ FILES = {
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
 
 
-def samples_of(parity: Path, name: str, *, chunk_size: int = 8) -> EpisodeSamples:
+def samples_of(
+    parity: Path, name: str, *, chunk_size: int = 8, kind: ActionKind = ActionKind.ABSOLUTE
+) -> EpisodeSamples:
     """The set's samples, padded with zeros as the reference pads, pictures at 60x80."""
     paths = tuple(parity / "episode" / f"{file}.hdf5" for file in FILES[name])
     manifest, motions = build_manifest(EpisodeSet(name=name, paths=paths), cameras=CAMERAS)
@@ -39,6 +41,7 @@ def samples_of(parity: Path, name: str, *, chunk_size: int = 8) -> EpisodeSample
             diffusion_steps=100,
             use_reasoning=True,
             padded_actions=PaddedActions.ZEROS,
+            action_space=ActionSpace(kind=kind),
             augment=False,
             seed=0,
         ),
@@ -50,9 +53,10 @@ def assert_same(ours: object, theirs: np.ndarray, what: str) -> None:
     np.testing.assert_allclose(np.asarray(ours), theirs, atol=2e-6, rtol=2e-6, err_msg=what)
 
 
-@pytest.mark.parametrize("name", ["sim", "real", "all"])
+@pytest.mark.parametrize("name", ["sim", "real", "all", "sim.delta", "real.delta", "all.delta"])
 def test_chunks_masks_states_and_texts(parity: Path, name: str) -> None:
-    samples = samples_of(parity, name)
+    files, _, delta = name.partition(".")
+    samples = samples_of(parity, files, kind=ActionKind.DIFFERENCE if delta else ActionKind.ABSOLUTE)
     expected = np.load(parity / "episode" / "dataset_expected.npz")
     listed = json.loads((parity / "episode" / "dataset_expected.json").read_text())[name]
     assert len(samples) == listed["len_dataset"]
