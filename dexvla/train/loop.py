@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -96,6 +97,7 @@ def train(
         raise UserError(f"{run.path}: holds a run already; resume it, or choose another output folder")
     if resume and not run.spec_file.exists():
         raise UserError(f"{run.path}: holds no run to resume")
+    AcceleratorState._reset_state()  # it outlives a run, and refuses a second one of another precision
     # num_processes etc. come from the environment that `accelerate launch` sets; alone it is one process
     accelerator = Accelerator(
         mixed_precision="bf16" if spec.precision is Precision.BF16 else "no",
