@@ -77,7 +77,7 @@ def losses(run: Path | str) -> list[float]:
 
 
 def test_both_robots_are_learnt_by_one_trunk(stage1: MakeSpec) -> None:
-    result = train(stage1(steps=40, batch_size=6, save_every=40, log_every=8, optim={"learning_rate": 3e-3}))
+    result = train(stage1(steps=32, batch_size=6, save_every=32, log_every=8, optim={"learning_rate": 3e-3}))
     first, last = lines(result.run)[0], lines(result.run)[-1]
     for name in ("loss", "action_loss.robot-14-14", "action_loss.arm-10-7"):
         assert last[name] < 0.6 * first[name]
