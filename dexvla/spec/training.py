@@ -222,6 +222,8 @@ _NOT_IN_STAGE_1 = (
     "action_space",
     "fusion",
     "llm_loss_weight",
+    "insulate_backbone",
+    "text_data",
     "freeze_vision",
     "freeze_backbone",
     "lora",

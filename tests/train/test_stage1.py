@@ -244,6 +244,7 @@ def test_embodiments_may_be_named_and_must_then_agree(stage1: MakeSpec, demos: P
     ("stage", "fields", "message"),
     [
         (1, {"lora": {}}, "lora has no use in stage 1"),
+        (1, {"text_data": [{"path": "x"}]}, "text_data has no use in stage 1"),
         (1, {"init_from": "base"}, "init_from has no use in stage 1"),
         (2, {"image_encoder": "tiny"}, "image_encoder belongs to stage 1"),
         (2, {"data": [{"path": "x", "embodiment": "y"}]}, "embodiment belongs to stage 1"),
