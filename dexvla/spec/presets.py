@@ -2,6 +2,7 @@
 
 `tiny` is for two CPU cores and minutes. The `dexvla-2b-*` presets carry the figures of the DexVLA paper
 (arXiv 2502.05855) and, where the paper is silent, those of its released scripts: global batch 96 (8 GPUs x 12).
+Those that end in `-scripts` follow the scripts also where they differ: vision tower trained, betas 0.9/0.98, eps 1e-7.
 `divla` and `tinyvla` are the same scripts with the other heads: a U-Net over 16 steps and LoRA on both towers (DiVLA,
 arXiv 2412.03293), and without reasoning (TinyVLA, arXiv 2409.12514).
 """
@@ -61,6 +62,16 @@ def _paper(expert: str) -> dict[int, dict[str, Any]]:
     return {**sized, 3: {**_PAPER, **_PAPER_STAGES[3]}}
 
 
+def _scripts(expert: str) -> dict[int, dict[str, Any]]:
+    """Stages 2 and 3 as the released scripts set them where they differ from the paper."""
+    theirs = {"betas": (0.9, 0.98), "eps": 1e-7}
+    paper = _paper(expert)
+    return {
+        stage: {**paper[stage], "freeze_vision": False, "optim": {**paper[stage]["optim"], **theirs}}
+        for stage in (2, 3)
+    }
+
+
 def _unet(fusion: str, **both: Any) -> dict[int, dict[str, Any]]:
     """Both stages with a U-Net; LoRA is on both towers, so the vision tower is not frozen."""
     paper, lora = _paper("unet"), {"towers": ("vision", "llm"), "rank": 64, "alpha": 256, "dropout": 0.05}
@@ -74,6 +85,8 @@ PRESETS: dict[str, dict[int, dict[str, Any]]] = {
     "tiny": {1: {**_TINY, **_TINY_SIZES, "image_encoder": "tiny"}, 2: {**_TINY, **_TINY_SIZES}, 3: _TINY},
     "dexvla-2b-scaledp-h": _paper("scaledp-h"),
     "dexvla-2b-scaledp-l": _paper("scaledp-l"),
+    "dexvla-2b-scaledp-h-scripts": _scripts("scaledp-h"),
+    "dexvla-2b-scaledp-l-scripts": _scripts("scaledp-l"),
     "divla": _unet("film"),
     "tinyvla": _unet("tinyvla", use_reasoning=False, llm_loss_weight=0.0),
 }
