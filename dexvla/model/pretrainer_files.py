@@ -29,7 +29,7 @@ from dexvla.model.pretrainer import Pretrainer
 from dexvla.model.report import LoadReport
 from dexvla.model.text_encoder import TextTokenizer, read_text_encoder, small_text_encoder, text_config
 from dexvla.model.weights import check_fit, expected_shapes, likely_cause, read_json, read_weights, write_weights
-from dexvla.spec import EmbodimentSpec, Initialisation, NormStats, PretrainerSpec, ScaleDPSpec
+from dexvla.spec import ActionKind, EmbodimentSpec, Initialisation, NormStats, PretrainerSpec, ScaleDPSpec
 
 _CONFIG_FIELDS = {"model_type", "format_version", "pretrainer", "text_encoder"}
 
@@ -181,6 +181,14 @@ def _choose(
 ) -> tuple[EmbodimentSpec | None, str]:
     """The embodiment whose layers are taken, or None and why."""
     wanted = (policy.spec.action_dim, policy.spec.state_dim)
+    kind = policy.spec.action_space.kind
+    if kind is not ActionKind.ABSOLUTE:
+        if name is not None:
+            raise CheckpointError(
+                f"{directory}: stage 1 predicts positions, the policy has action_space {kind.value}; "
+                "leave pretrained_embodiment out to take the trunk alone"
+            )
+        return None, f"stage 1 predicts positions, this policy has action_space {kind.value}"
     known = ", ".join(f"{one.name} ({one.action_dim} actions, {one.state_dim} states)" for one in embodiments)
     if name is not None:
         named = next((one for one in embodiments if one.name == name), None)

@@ -223,7 +223,6 @@ _NOT_IN_STAGE_1 = (
     "fusion",
     "llm_loss_weight",
     "insulate_backbone",
-    "text_data",
     "freeze_vision",
     "freeze_backbone",
     "lora",

@@ -196,6 +196,16 @@ def test_another_robot_takes_the_trunk_alone(
     )
 
 
+def test_layers_for_positions_do_not_go_into_a_policy_of_deltas(
+    stage1: MakeSpec, make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    donor = train(stage1(steps=1))
+    heir = train(make_spec(steps=1, pretrained_expert=str(donor.run), action_space={"kind": "delta"}))
+    report = read_manifest(heir.checkpoint)["started_from"]["pretrained_expert"]
+    assert report["loaded"].keys() == {"trunk"}
+    assert "stage 1 predicts positions" in report["fresh"]["expert.final_layer.linear.weight"]
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
