@@ -28,6 +28,7 @@ from dexvla.spec import (
     with_preset,
 )
 from dexvla.threads import share_cores
+from dexvla.train.configs import AccelerateConfig, accelerate_config
 
 app = typer.Typer(
     name="dexvla",
@@ -160,9 +161,15 @@ def train(
     resume: Annotated[bool, typer.Option(help="Go on from the run's last checkpoint")] = False,
     dry_run: Annotated[bool, typer.Option(help="Look at data, model, disk and memory, and stop")] = False,
     print_spec: Annotated[bool, typer.Option(help="Print the whole spec as YAML and stop")] = False,
+    print_accelerate_config: Annotated[
+        AccelerateConfig | None, typer.Option(help="Print where accelerate's configuration file is and stop")
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Train stage 1, 2 or 3 from a spec file, from flags, or both. Ctrl-C saves a checkpoint and stops."""
+    if print_accelerate_config is not None:
+        typer.echo(str(accelerate_config(print_accelerate_config)))
+        return
     flags: dict[str, Any] = {
         "stage": stage,
         "preset": preset,

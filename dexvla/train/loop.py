@@ -15,9 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
-from accelerate.state import AcceleratorState
-from torch import nn
+from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
 import dexvla
@@ -25,13 +23,14 @@ from dexvla.episodes.cache import PictureCache
 from dexvla.episodes.manifest import manifest_hash
 from dexvla.errors import UserError
 from dexvla.files import write_json
-from dexvla.spec import Precision, TrainSpec
-from dexvla.train.optim import learning_rate, make_optimizer
+from dexvla.spec import TrainSpec
+from dexvla.train.engine import make_accelerator, make_engine
+from dexvla.train.optim import learning_rate
 from dexvla.train.preflight import Preflight, preflight
 from dexvla.train.runs import MetricsLog, Run, step_name
 from dexvla.train.sampling import MicroBatches, SampleOrder
 from dexvla.train.stages import kept_data, new_trainee, read_data
-from dexvla.train.state import MovingAverage, load_state, save_state, trained_parameters
+from dexvla.train.state import save_state
 from dexvla.train.trainee import Trainee
 
 # Fields that may change when a run is resumed: none of them changes what a step computes.
@@ -45,11 +44,6 @@ _FREE_ON_RESUME = {
     "workers",
     "picture_cache",
     "device",
-}
-_PRECISION = {
-    Precision.FLOAT32: "float32 weights and compute",
-    Precision.BF16: "float32 weights, bfloat16 compute (autocast)",
-    Precision.BF16_PURE: "bfloat16 weights and compute",
 }
 
 
@@ -97,14 +91,7 @@ def train(
         raise UserError(f"{run.path}: holds a run already; resume it, or choose another output folder")
     if resume and not run.spec_file.exists():
         raise UserError(f"{run.path}: holds no run to resume")
-    AcceleratorState._reset_state()  # it outlives a run, and refuses a second one of another precision
-    # num_processes etc. come from the environment that `accelerate launch` sets; alone it is one process
-    accelerator = Accelerator(
-        mixed_precision="bf16" if spec.precision is Precision.BF16 else "no",
-        cpu=spec.device == "cpu" or None,
-        # a step of stage 1 need not hold a sample of every embodiment
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=spec.stage == 1)],
-    )
+    accelerator = make_accelerator(spec)
     main = accelerator.is_main_process
     on_progress(Progress(what="reading episodes", step=0, steps=spec.steps))
     if resume:
@@ -146,14 +133,10 @@ class _Loop:
         self._accelerator, self._stop, self._on_progress = accelerator, stop, on_progress
         if self.spec.gradient_checkpointing:
             trainee.checkpoint_gradients()
-        plain = trainee.model.to(accelerator.device)
-        self._optimizer = make_optimizer(plain, self.spec.optim)
-        self._average = MovingAverage(plain, self.spec.ema_decay) if self.spec.ema_decay is not None else None
+        self._engine = make_engine(accelerator, trainee.model, self.spec)
         self._step = run.resumable_step()
         if self._step:
-            folder = run.states / step_name(self._step)
-            load_state(folder, model=plain, optimizer=self._optimizer, average=self._average)
-        self._model: nn.Module = accelerator.prepare_model(plain)
+            self._engine.load(run.states / step_name(self._step))
 
     def run(self) -> TrainResult:
         spec, main = self.spec, self._accelerator.is_main_process
@@ -163,7 +146,7 @@ class _Loop:
         recent: deque[float] = deque(maxlen=20)
         metrics: dict[str, float] = {}
         interrupted, saved = False, self._step
-        self._model.train()
+        self._engine.model.train()
         try:
             while self._step < spec.steps and not interrupted:
                 started = time.monotonic()
@@ -260,23 +243,22 @@ class _Loop:
         totals = torch.cat([counted, counted.new_tensor([float(self._stop())])])
         *counts, stops = accelerator.reduce(totals, reduction="sum").tolist()
         rate = learning_rate(spec.optim, self._step, spec.steps)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate * group["scale"]
+        self._engine.set_learning_rate(rate)
         # dropout is the only other source of chance: keyed by step, so that a resumed run draws the same
         key = np.random.SeedSequence([spec.seed, 5, self._step, accelerator.process_index])
         torch.manual_seed(int(key.generate_state(1)[0]))
         sums = torch.zeros(len(trainee.terms), device=device)
         for number, batch in enumerate(micro):
             last = number == len(micro) - 1
-            with nullcontext() if last else accelerator.no_sync(self._model), accelerator.autocast():
-                found = trainee.sums(self._model, batch)
+            with self._engine.micro_step(last=last), accelerator.autocast():
+                found = trainee.sums(self._engine.model, batch)
                 # gradients are averaged over processes, so the share of this one is scaled up by their number
                 shares = [
                     term.weight * value / count
                     for term, value, count in zip(trainee.terms, found, counts, strict=True)
                     if term.weight and count
                 ]
-                accelerator.backward(torch.stack(shares).sum() * accelerator.num_processes)
+                self._engine.backward(torch.stack(shares).sum() * accelerator.num_processes)
             sums += torch.stack([value.detach().float() for value in found])
         everywhere = accelerator.reduce(sums, reduction="sum").tolist()
         means = {
@@ -290,37 +272,29 @@ class _Loop:
                 f"the loss became {loss} at step {self._step + 1}; lower learning_rate, or run `dexvla check` on the "
                 "data. The last checkpoint is intact"
             )
-        norm = accelerator.clip_grad_norm_(self._model.parameters(), spec.optim.max_grad_norm)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-        if self._average is not None:
-            self._average.update(trainee.model)
-        return {"loss": loss, **means, "learning_rate": rate, "grad_norm": float(norm or 0.0)}, stops > 0
+        norm = self._engine.step()
+        return {"loss": loss, **means, "learning_rate": rate, "grad_norm": norm}, stops > 0
 
     def _validate(self) -> dict[str, float]:
         """On the first process, with the averaged weights if there are any; the others wait."""
         accelerator, values = self._accelerator, {}
-        if accelerator.is_main_process:
-            with _averaged(self._trainee.model, self._average):
+        with self._engine.averaged():
+            if accelerator.is_main_process:
                 values = self._trainee.validate(accelerator.autocast)
         accelerator.wait_for_everyone()
         return values
 
     def _save(self, validation: dict[str, float]) -> None:
-        accelerator, name = self._accelerator, step_name(self._step)
-        if accelerator.is_main_process:
+        accelerator, engine, name = self._accelerator, self._engine, step_name(self._step)
+        model, main = self._trainee.model, accelerator.is_main_process
+        with engine.whole() as optimizer:
             folder = self._run.states / name
-            if not folder.exists():
-                save_state(
-                    folder,
-                    step=self._step,
-                    model=self._trainee.model,
-                    optimizer=self._optimizer,
-                    average=self._average,
-                )
-            if not (self._run.checkpoints / name).exists():
-                with _averaged(self._trainee.model, self._average):
+            if main and not folder.exists():
+                save_state(folder, step=self._step, model=model, optimizer=optimizer, average=engine.average)
+            with engine.averaged():
+                if main and not (self._run.checkpoints / name).exists():
                     self._trainee.save(self._run.checkpoints / name, self._lineage(validation))
+        if main:
             self._run.prune(keep=self.spec.keep_checkpoints)
         accelerator.wait_for_everyone()
 
@@ -337,7 +311,7 @@ class _Loop:
             "held_out": [entry.identity for entry in trainee.held_out],
             "started_from": trainee.report,
             "validation": validation,
-            "precision": _PRECISION[self.spec.precision],
+            "precision": self._engine.precision,
             "dexvla_version": dexvla.__version__,
         }
 
@@ -353,22 +327,6 @@ def _means(window: list[dict[str, float]]) -> dict[str, float]:
         key: [values[key] for values in window if key in values] for key in dict.fromkeys(k for v in window for k in v)
     }
     return {key: sum(values) / len(values) for key, values in found.items()}
-
-
-@contextmanager
-def _averaged(model: nn.Module, average: MovingAverage | None) -> Iterator[None]:
-    """The averaged weights in place of the trained ones for the length of the block."""
-    if average is None:
-        yield
-        return
-    parameters = trained_parameters(model)
-    kept = {name: value.detach().clone() for name, value in parameters.items()}
-    with torch.no_grad():
-        for name, value in parameters.items():
-            value.copy_(average.weights[name])
-        yield
-        for name, value in parameters.items():
-            value.copy_(kept[name])
 
 
 @contextmanager

@@ -61,8 +61,8 @@ def plain_state_dict(policy: nn.Module) -> dict[str, Tensor]:
         if entry == "weight":
             whole = _full_weight(adapted[layer].get_base_layer())
             with torch.no_grad():
-                update = adapted[layer].get_delta_weight("default")
-                tensor = (whole.float() + update.float()).to(whole.dtype)
+                update = adapted[layer].get_delta_weight("default").to(whole.device, torch.float32)
+                tensor = (whole.float() + update).to(whole.dtype)
         state[f"{layer}.{entry}" if base else name] = tensor
     return state
 

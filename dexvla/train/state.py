@@ -3,7 +3,9 @@
 Safetensors and JSON only: nothing here is a pickle.
 """
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -16,6 +18,24 @@ from dexvla.train.runs import CHECKPOINT_MANIFEST
 
 def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+class OptimizerState(Protocol):
+    """What a trainer's state is made from: an optimiser, or what stands for one that is split over processes."""
+
+    @property
+    def state(self) -> Mapping[nn.Parameter, Mapping[str, Any]]: ...
+
+
+class GatheredState:
+    """Optimiser moments of whole parameters."""
+
+    def __init__(self) -> None:
+        self.state: dict[nn.Parameter, dict[str, torch.Tensor]] = {}
+
+
+class WholeAverage(Protocol):
+    weights: dict[str, torch.Tensor]
 
 
 class MovingAverage:
@@ -32,7 +52,7 @@ class MovingAverage:
 
 
 def save_state(
-    folder: Path, *, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, average: MovingAverage | None
+    folder: Path, *, step: int, model: nn.Module, optimizer: OptimizerState, average: WholeAverage | None
 ) -> None:
     """Write `folder` atomically: model, optimizer and average as safetensors, step in its manifest."""
     parameters = trained_parameters(model)
@@ -55,23 +75,32 @@ def load_state(
 ) -> None:
     """Put the state of `folder` back, in place. Raises CheckpointError if it belongs to another model."""
     parameters = trained_parameters(model)
-    weights = load_file(folder / "model.safetensors")
-    if weights.keys() != parameters.keys():
-        odd = sorted(weights.keys() ^ parameters.keys())[0]
-        raise CheckpointError(f"{folder}: holds other weights than this run trains, first difference: {odd}")
+    weights, moments, averages = read_state(folder, names=parameters.keys(), average=average is not None)
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(weights[name])
-    state: dict[nn.Parameter, dict[str, torch.Tensor]] = {parameter: {} for parameter in parameters.values()}
+    for name, entries in moments.items():
+        parameter = parameters[name]
+        # a fused optimiser counts steps where the weights are, the others on the CPU
+        fused = optimizer.defaults.get("fused")
+        optimizer.state[parameter] = {
+            entry: value.to(parameter.device) if value.ndim or fused else value for entry, value in entries.items()
+        }
+    if average is not None:
+        for name, value in averages.items():
+            average.weights[name].copy_(value)
+
+
+def read_state(
+    folder: Path, *, names: Collection[str], average: bool
+) -> tuple[dict[str, torch.Tensor], dict[str, dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
+    """(trained weights, moments of each, moving average or nothing) of `folder`; `names` must be those it holds."""
+    weights = load_file(folder / "model.safetensors")
+    if weights.keys() != set(names):
+        odd = sorted(weights.keys() ^ set(names))[0]
+        raise CheckpointError(f"{folder}: holds other weights than this run trains, first difference: {odd}")
+    moments: dict[str, dict[str, torch.Tensor]] = {}
     for key, value in load_file(folder / "optimizer.safetensors").items():
         name, _, entry = key.rpartition("|")
-        target = parameters[name]
-        # a fused optimiser counts steps where the weights are, the others on the CPU
-        moves = value.ndim or optimizer.defaults.get("fused")
-        state[target][entry] = value.to(target.device) if moves else value
-    for parameter, entries in state.items():
-        if entries:
-            optimizer.state[parameter] = entries
-    if average is not None:
-        for name, value in load_file(folder / "average.safetensors").items():
-            average.weights[name].copy_(value)
+        moments.setdefault(name, {})[entry] = value
+    return weights, moments, load_file(folder / "average.safetensors") if average else {}

@@ -1,20 +1,17 @@
 """The real openpi client (PyPI openpi-client 0.1.2) against our server. It needs numpy < 2, so it has an environment
 of its own, `.venv-openpi` in the repository's root, made on first use."""
 
-import fcntl
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from environments import environment
 
 from dexvla.act.base import PolicyInput
 from dexvla.act.policy import CheckpointPolicy
 
-ROOT = Path(__file__).resolve().parents[2]
-ENVIRONMENT = ROOT / ".venv-openpi"
 PACKAGES = ("openpi-client==0.1.2", "typing_extensions>=4.5")
 
 # Runs in that environment: a client as openpi's ALOHA example writes it, results as JSON on the last line.
@@ -58,19 +55,7 @@ print(json.dumps({
 @pytest.fixture(scope="module")
 def openpi_python() -> Path:
     """The interpreter of the client's environment; skips only where pip cannot install it."""
-    python = ENVIRONMENT / "bin" / "python"
-    stamp = ENVIRONMENT / ".packages"
-    (ROOT / "build").mkdir(exist_ok=True)
-    with (ROOT / "build" / "venv-openpi.lock").open("w") as lock:  # several test processes may come here at once
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not stamp.is_file() or stamp.read_text() != "\n".join(PACKAGES):
-            subprocess.run([sys.executable, "-m", "venv", "--clear", ENVIRONMENT], check=True, timeout=120)
-            install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES]
-            done = subprocess.run(install, capture_output=True, text=True, timeout=400, check=False)
-            if done.returncode:
-                pytest.skip(f"pip cannot install openpi-client: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
-            stamp.write_text("\n".join(PACKAGES))
-    return python
+    return environment("openpi", PACKAGES)
 
 
 def test_the_real_openpi_client_works_unmodified(openpi_python, checkpoint, run_server):

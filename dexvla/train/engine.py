@@ -1,0 +1,131 @@
+"""How a step is taken and how its state is gathered: plainly, or split over processes by DeepSpeed (sharded.py)."""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
+from torch import nn
+
+from dexvla.spec import Precision, TrainSpec
+from dexvla.train.optim import make_optimizer
+from dexvla.train.state import MovingAverage, OptimizerState, load_state, trained_parameters
+
+_PRECISION = {
+    Precision.FLOAT32: "float32 weights and compute",
+    Precision.BF16: "float32 weights, bfloat16 compute (autocast)",
+    Precision.BF16_PURE: "bfloat16 weights and compute",
+}
+
+
+def under_deepspeed() -> bool:
+    """Whether `accelerate launch` started this process with a DeepSpeed configuration."""
+    return os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
+
+
+def make_accelerator(spec: TrainSpec) -> Accelerator:
+    """As the environment says that `accelerate launch` sets; alone it is one process.
+
+    Raises UserError for a DeepSpeed configuration that the run cannot use.
+    """
+    AcceleratorState._reset_state()  # it outlives a run, and refuses a second one of another precision
+    if under_deepspeed():
+        from dexvla.train.sharded import make_sharded_accelerator
+
+        return make_sharded_accelerator(spec)
+    return Accelerator(
+        mixed_precision=mixed_precision(spec),
+        cpu=spec.device == "cpu" or None,
+        # a step of stage 1 need not hold a sample of every embodiment
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=spec.stage == 1)],
+    )
+
+
+def mixed_precision(spec: TrainSpec) -> str:
+    return "bf16" if spec.precision is Precision.BF16 else "no"
+
+
+def make_engine(accelerator: Accelerator, model: nn.Module, spec: TrainSpec) -> "Engine":
+    if under_deepspeed():
+        from dexvla.train.sharded import ShardedEngine
+
+        return ShardedEngine(accelerator, model, spec)
+    return Engine(accelerator, model, spec)
+
+
+class Engine:
+    """One process, or several with all weights in each (DDP).
+
+    model: what the loop calls, wrapped for several processes. average: the moving average of the weights, if any.
+    precision: in words, for the checkpoint's manifest.
+    """
+
+    model: nn.Module
+
+    def __init__(self, accelerator: Accelerator, model: nn.Module, spec: TrainSpec) -> None:
+        self._accelerator, self._plain, self._spec = accelerator, model, spec
+        self.precision = _PRECISION[spec.precision]
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self._plain.to(self._accelerator.device)
+        self._optimizer = make_optimizer(self._plain, self._spec.optim)
+        self.average = MovingAverage(self._plain, self._spec.ema_decay) if self._spec.ema_decay is not None else None
+        self.model = self._accelerator.prepare_model(self._plain)
+
+    def load(self, folder: Path) -> None:
+        """Go on from a trainer's state, whichever engine wrote it."""
+        load_state(folder, model=self._plain, optimizer=self._optimizer, average=self.average)
+
+    def set_learning_rate(self, rate: float) -> None:
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate * group["scale"]
+
+    def micro_step(self, *, last: bool) -> AbstractContextManager[Any]:
+        """Around the forward and backward pass of one accumulation step."""
+        return nullcontext() if last else self._accelerator.no_sync(self.model)
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Add the gradients of `loss`; over the processes they are averaged."""
+        self._accelerator.backward(loss)
+
+    def step(self) -> float:
+        """Clip the gradients, step, forget them, renew the moving average; returns their norm before clipping."""
+        norm = self._accelerator.clip_grad_norm_(self.model.parameters(), self._spec.optim.max_grad_norm)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update(self._plain)
+        return float(norm or 0.0)
+
+    @contextmanager
+    def whole(self) -> Iterator[OptimizerState]:
+        """All processes enter: for the length of the block the first one has all trained weights in the model at full
+        precision, the moments in what is yielded, and the moving average."""
+        yield self._optimizer
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """All processes enter: the first one has the moving average, if there is any, in place of the weights."""
+        if self.average is None or not self._accelerator.is_main_process:
+            yield
+            return
+        with swapped(self._plain, self.average.weights):
+            yield
+
+
+@contextmanager
+def swapped(model: nn.Module, weights: dict[str, torch.Tensor]) -> Iterator[None]:
+    """Other values in the trained weights for the length of the block."""
+    parameters = trained_parameters(model)
+    kept = {name: value.detach().clone() for name, value in parameters.items()}
+    with torch.no_grad():
+        for name, value in parameters.items():
+            value.copy_(weights[name])
+        yield
+        for name, value in parameters.items():
+            value.copy_(kept[name])
