@@ -1,0 +1,30 @@
+"""The benchmark scripts run and write what they say. No test asserts a time."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(script: str, target: Path, *options: str) -> dict[str, Any]:
+    command = [sys.executable, str(ROOT / "benchmarks" / script), "--json", str(target), *options]
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT, timeout=300)
+    return json.loads(target.read_text())
+
+
+def test_the_gpu_script_runs_at_tiny_size(tmp_path: Path) -> None:
+    found = run("gpu_step.py", tmp_path / "gpu.json", "--tiny", "--batch=2", "--steps=1", "--peak=1e12")
+    assert found["model_flops_per_step"] > 1e9
+    assert 0 < found["mfu"] < 1
+    assert found["samples_per_second"] > 0
+    assert found["loss"] > 0
+
+
+def test_a_step_without_logits_has_the_same_loss_and_needs_less_memory(tmp_path: Path) -> None:
+    found = run("train_step.py", tmp_path / "step.json", "--turns=1", "--steps=1", "--batch=1", "--hidden=128")
+    plain, ours = found["median"]["plain"], found["median"]["ours"]
+    assert abs(plain["loss"] - ours["loss"]) < 1e-5 * plain["loss"]
+    assert ours["peak_bytes"] < plain["peak_bytes"]
