@@ -38,7 +38,18 @@ def test_a_training_machine_needs_only_the_training_packages() -> None:
     """torch, transformers, peft, accelerate, h5py, numpy, pillow, safetensors, pydantic (and what those bring)."""
     loaded = loaded_by("import dexvla.train.loop, dexvla.act.policy, dexvla.evaluate.open_loop")
     assert not loaded & {"mujoco", "av", "mink", "msgpack", "websockets", "torchvision", "gymnasium", "dm_control"}
-    blocked = ("mujoco", "av", "mink", "simplejpeg", "msgpack", "websockets", "scipy", "tensorboard", "matplotlib")
+    blocked = (
+        "mujoco",
+        "av",
+        "mink",
+        "simplejpeg",
+        "msgpack",
+        "websockets",
+        "scipy",
+        "tensorboard",
+        "matplotlib",
+        "numba",
+    )
     block = f"for name in {blocked}: sys.modules[name] = None\n"
     loaded_by(f"{block}import dexvla.train.loop, dexvla.train.prepare, dexvla.act.policy, dexvla.episodes.check")
 

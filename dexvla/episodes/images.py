@@ -1,14 +1,19 @@
-"""Resizing pictures the way OpenCV's bilinear resize does, without OpenCV.
+"""Resizing pictures the way OpenCV's bilinear and Pillow's bicubic resize do, to the bit.
 
 DexVLA's training data went through `cv2.resize` (bilinear); a policy sees the same pixels only if ours agree with it.
 """
 
-from functools import lru_cache
-from typing import Any
+import importlib.util
+import math
+from functools import cache, lru_cache
+from types import ModuleType
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+Picture = NDArray[np.uint8]
 
 _BITS = 11  # OpenCV keeps interpolation weights as integers of 11 fractional bits
 
@@ -38,8 +43,101 @@ def resize_bilinear(image: NDArray[np.uint8], height: int, width: int) -> NDArra
     return np.asarray((mixed + 2) >> 2, dtype=np.uint8)
 
 
+def resize_bicubic(image: Picture, height: int, width: int) -> Picture:
+    """(H, W, 3) uint8 -> (height, width, 3) uint8 as Pillow's bicubic resize makes it, antialiased where it shrinks."""
+    if image.shape[:2] == (height, width):
+        return image
+    loops = compiled()
+    if loops is None or not _like_pillow(*image.shape[:2], height, width):
+        return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
+    return _compiled_bicubic(loops, image, height, width)
+
+
+def _compiled_bicubic(loops: ModuleType, image: Picture, height: int, width: int) -> Picture:
+    """Columns first, as sums of the rows of the transposed picture, because those are the fast direction."""
+    if image.shape[1] != width:
+        turned = loops.transpose(_fixed(image))
+        mixed = loops.weighted_rows(_fixed(turned.reshape(len(turned), -1)), *_bicubic(image.shape[1], width))
+        image = loops.transpose(_fixed(mixed.reshape(width, -1, 3)))
+    if image.shape[0] != height:
+        rows = np.ascontiguousarray(image).reshape(len(image), -1)
+        image = loops.weighted_rows(_fixed(rows), *_bicubic(len(image), height)).reshape(height, width, 3)
+    return image
+
+
+@lru_cache(maxsize=64)
+def _like_pillow(rows: int, columns: int, height: int, width: int) -> bool:
+    """Whether the compiled resize has Pillow's bits between these sizes: some releases take rows first for some."""
+    loops = compiled()
+    noise = np.random.default_rng(0).integers(0, 256, (rows, columns, 3), np.uint8)
+    theirs = np.asarray(Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC))
+    return loops is not None and np.array_equal(_compiled_bicubic(loops, noise, height, width), theirs)
+
+
+def cut_patches(image: Picture, side: int, merge: int, patches: Picture) -> None:
+    """(H, W, 3) -> patches (n, 3 * side * side), in place: merge x merge neighbours one after the other."""
+    loops = compiled()
+    if loops is not None:
+        loops.cut_patches(_fixed(image), side, merge, patches.reshape(-1, 3, side, side))
+        return
+    rows, columns = image.shape[0] // side // merge, image.shape[1] // side // merge
+    blocks = image.reshape(rows, merge, side, columns, merge, side, 3).transpose(0, 3, 1, 4, 6, 2, 5)
+    patches.reshape(blocks.shape)[...] = blocks
+
+
+@cache
+def compiled() -> ModuleType | None:
+    """The compiled loops, or None where numba is not installed."""
+    if importlib.util.find_spec("numba") is None:
+        return None
+    from dexvla.episodes import kernels
+
+    return kernels
+
+
+def _fixed(image: Picture) -> Picture:
+    """The same pixels as a plain, contiguous, read-only array."""
+    fixed = np.ascontiguousarray(image).view()
+    fixed.flags.writeable = False
+    return fixed
+
+
+@lru_cache(maxsize=64)
+def _bicubic(source: int, target: int) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+    """Pillow's bicubic (a = -0.5) along one axis: first source pixel, number of them, weights with 22 bits."""
+    scale = source / target
+    stretch = max(scale, 1.0)
+    support = 2.0 * stretch
+    first, count = np.zeros(target, np.int32), np.zeros(target, np.int32)
+    weights = np.zeros((target, 2 * math.ceil(support) + 1), np.int32)
+    for place in range(target):
+        centre = (place + 0.5) * scale
+        low = max(0, int(centre - support + 0.5))
+        high = min(source, int(centre + support + 0.5))
+        taps = [_cubic((tap + low - centre + 0.5) / stretch) for tap in range(high - low)]
+        total = sum(taps)
+        first[place], count[place] = low, high - low
+        for tap, value in enumerate(taps):
+            scaled = value / total * (1 << 22)
+            weights[place, tap] = int(scaled - 0.5) if scaled < 0 else int(scaled + 0.5)
+    for table in (first, count, weights):
+        table.setflags(write=False)
+    return first, count, weights
+
+
+def _cubic(x: float) -> float:
+    x, a = abs(x), -0.5
+    if x < 1:
+        return ((a + 2) * x - (a + 3)) * x * x + 1
+    return (((x - 5) * x + 8) * x - 4) * a if x < 2 else 0.0
+
+
 def _halve(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    if image.shape[2] == 3:  # Pillow's box reduction is the same rounded mean, in half the time
+    if image.shape[2] == 3:
+        loops = compiled()
+        if loops is not None:
+            return cast(Picture, loops.halve(_fixed(image)))
+        # Pillow's box reduction is the same rounded mean, in half of numpy's time
         return np.asarray(Image.fromarray(image).reduce(2))
     pairs = image[0::2].astype(np.uint16)
     pairs += image[1::2]

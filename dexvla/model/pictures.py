@@ -9,14 +9,15 @@ processes to the device, and the device normalises them.
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
+from dexvla.episodes.images import cut_patches, resize_bicubic
 from dexvla.errors import UserError
 
 _ROWS = 128  # patches normalised at once on a CPU: they stay in its cache
@@ -39,31 +40,14 @@ class Patches:
 
         A picture whose sides are not multiples of 28 is resized first, by Pillow's bicubic as in the reference.
         """
-        cut: list[Tensor] = []
-        grids: list[tuple[int, int, int]] = []
-        start = 0
-        while start < len(images):  # neighbours of the same size go together
-            stop = start + 1
-            while stop < len(images) and images[stop].shape == images[start].shape:
-                stop += 1
-            same, grid = self._cut_equal(np.stack(images[start:stop]))
-            cut.append(same)
-            grids += [grid] * (stop - start)
-            start = stop
-        return cut[0] if len(cut) == 1 else torch.cat(cut), torch.tensor(grids)
-
-    def _cut_equal(self, images: NDArray[np.uint8]) -> tuple[Tensor, tuple[int, int, int]]:
-        """(pictures, H, W, 3) -> (n, u) and the grid of each."""
-        side, merge = self._side, self._merge
-        height, width = fitted_size(*images.shape[1:3], side * merge, *self._bounds)
-        if (height, width) != images.shape[1:3]:
-            bicubic = Image.Resampling.BICUBIC
-            images = np.stack([Image.fromarray(image).resize((width, height), bicubic) for image in images])
-        pictures = torch.from_numpy(images)
-        rows, columns = height // side, width // side
-        blocks = pictures.reshape(len(images), rows // merge, merge, side, columns // merge, merge, side, 3)
-        patches = blocks.permute(0, 1, 4, 2, 5, 7, 3, 6).reshape(len(images) * rows * columns, 3 * side * side)
-        return patches, (1, rows, columns)
+        side = self._side
+        sizes = [fitted_size(*image.shape[:2], side * self._merge, *self._bounds) for image in images]
+        grids = [(1, height // side, width // side) for height, width in sizes]
+        ends = list(accumulate(rows * columns for _, rows, columns in grids))
+        patches = np.empty((ends[-1], 3 * side * side), np.uint8)
+        for image, size, end, (_, rows, columns) in zip(images, sizes, ends, grids, strict=True):
+            cut_patches(resize_bicubic(image, *size), side, self._merge, patches[end - rows * columns : end])
+        return torch.from_numpy(patches), torch.tensor(grids)
 
     def normalise(self, patches: Tensor) -> Tensor:
         """(n, u) uint8 -> (n, p) float32 on the same device."""

@@ -80,20 +80,26 @@ def _crop(images: NDArray[np.uint8], draw: Draw) -> NDArray[np.uint8]:
 
 def _jitter(picture: Image.Image, draw: Draw) -> Image.Image:
     brightness, contrast, saturation = draw.factors
+    table = _LEVELS  # what brightness and contrast have made of each level and the picture does not show yet
     for index in draw.order:
         if index == 0:
-            picture = picture.point(_table(_LEVELS * brightness))
+            table = _cut_off(table * brightness)
         elif index == 1:
             histogram = np.asarray(picture.histogram()).reshape(3, 256)
             # the mean of the grey version: its values are cut off, which costs half a level on average
-            grey = float(GREY @ (histogram @ _LEVELS)) / histogram[0].sum() - 0.5
-            picture = picture.point(_table(_LEVELS * contrast + (1 - contrast) * grey))
+            grey = float(GREY @ (histogram @ table)) / histogram[0].sum() - 0.5
+            table = _cut_off(table * contrast + (1 - contrast) * grey)
         else:
             mixed = saturation * np.eye(3) + (1 - saturation) * GREY
             # Pillow rounds, so half a level less is cutting off
-            picture = picture.convert("RGB", np.c_[mixed, np.full(3, -0.5)].ravel().tolist())
-    return picture
+            matrix = np.c_[mixed, np.full(3, -0.5)].ravel().tolist()
+            picture, table = _show(picture, table).convert("RGB", matrix), _LEVELS
+    return _show(picture, table)
 
 
-def _table(values: NDArray[np.float64]) -> list[int]:
-    return np.tile(np.clip(values, 0, 255).astype(np.uint8), 3).tolist()
+def _cut_off(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.trunc(np.clip(values, 0, 255))
+
+
+def _show(picture: Image.Image, table: NDArray[np.float64]) -> Image.Image:
+    return picture if table is _LEVELS else picture.point(np.tile(table.astype(np.uint8), 3).tolist())

@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
+from dexvla.episodes import images
 from dexvla.episodes.images import resize_bilinear
 from dexvla.model.processing import Processor
 
@@ -76,3 +78,30 @@ def test_pictures_of_different_sizes_keep_their_order(processor: Processor) -> N
     alone = [processor.pictures.cut([image]) for image in images]
     assert torch.equal(cut, torch.cat([pixels for pixels, _ in alone]))
     assert torch.equal(grids, torch.cat([grid for _, grid in alone]))
+
+
+WITHOUT = pytest.param(False, id="without numba")
+WITH = pytest.param(True, id="with numba", marks=pytest.mark.skipif(images.compiled() is None, reason="no numba"))
+
+
+@pytest.mark.parametrize("compiled", [WITHOUT, WITH])
+@pytest.mark.parametrize("sizes", [(240, 320, 252, 308), (480, 640, 476, 644), (60, 80, 56, 84), (30, 300, 28, 308)])
+def test_the_bicubic_resize_is_pillows(
+    monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, int, int, int], compiled: bool
+) -> None:
+    if not compiled:
+        monkeypatch.setattr(images, "compiled", lambda: None)
+    image = np.random.default_rng(4).integers(0, 256, (*sizes[:2], 3), dtype=np.uint8)
+    expected = np.asarray(Image.fromarray(image).resize((sizes[3], sizes[2]), Image.Resampling.BICUBIC))
+    assert np.array_equal(images.resize_bicubic(image, *sizes[2:]), expected)
+
+
+@pytest.mark.skipif(images.compiled() is None, reason="no numba")
+def test_compiled_loops_have_the_bits_of_those_without(processor: Processor, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert images._like_pillow(240, 320, 252, 308), "the usual size goes through the compiled resize"
+    pictures = [np.random.default_rng(seed).integers(0, 256, (480, 640, 3), dtype=np.uint8) for seed in (1, 2)]
+    pictures[1] = np.asfortranarray(pictures[1][::-1])  # neither contiguous nor in order
+    compiled = processor.pictures.cut([resize_bilinear(picture, 240, 320) for picture in pictures])
+    monkeypatch.setattr(images, "compiled", lambda: None)
+    plain = processor.pictures.cut([resize_bilinear(picture, 240, 320) for picture in pictures])
+    assert all(torch.equal(left, right) for left, right in zip(compiled, plain, strict=True))
