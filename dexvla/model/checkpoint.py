@@ -161,8 +161,13 @@ def build_policy(
     """A policy around weights that are in memory already, under our names; they are taken over, not copied."""
     if processor is not None:
         _check_tokens(processor, backbone, where)
-    with init_empty_weights(include_buffers=False):
-        policy = DexVLA(spec, backbone, norm_stats=norm_stats, processor=processor)
+    try:
+        with init_empty_weights(include_buffers=False):
+            policy = DexVLA(spec, backbone, norm_stats=norm_stats, processor=processor)
+    except (RuntimeError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(
+            f"{where}: config.json describes a model that cannot be built: {' '.join(repr(error).split())[:300]}"
+        ) from error
     kept = {name: tensor for name, tensor in tensors.items() if upstream.keep_for(spec.fusion, name)}
     tied = policy.backbone.tied
     if tied:
@@ -294,6 +299,8 @@ def check_files(directory: Path, *, verify: bool) -> None:
         raise CheckpointError(f"{path}: files is {files!r}, expected names with sha256 and bytes")
     for name, entry in files.items():
         file = directory / name
+        if not isinstance(entry, dict) or not {"sha256", "bytes"} <= set(entry) or file.parent != directory:
+            raise CheckpointError(f"{path}: files has {name!r} as {entry!r}, expected sha256 and bytes")
         if not file.is_file():
             raise CheckpointError(f"{file}: missing; the manifest lists it")
         if file.stat().st_size != entry["bytes"]:

@@ -86,7 +86,10 @@ class Processor:
                 if settings.is_file()
                 else Qwen2VLImageProcessorPil(size=QWEN2_VL_PIXELS)
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            legacy = directory / "chat_template.json"
+            if tokenizer.chat_template is None and legacy.is_file():
+                tokenizer.chat_template = json.loads(legacy.read_text(encoding="utf-8"))["chat_template"]
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise CheckpointError(
                 f"{directory}: unreadable tokenizer or picture settings: {_one_line(error)}"
             ) from error
@@ -96,9 +99,8 @@ class Processor:
                 f"{directory}: the tokenizer has no {', '.join(missing)}; expected that of a Qwen2-VL model"
             )
         if tokenizer.chat_template is None:
-            legacy = directory / "chat_template.json"
-            found = json.loads(legacy.read_text(encoding="utf-8")) if legacy.is_file() else {}
-            tokenizer.chat_template = found.get("chat_template", CHAT_TEMPLATE)
+            tokenizer.chat_template = CHAT_TEMPLATE
+        _check_pictures(image_processor, settings)
         return cls(tokenizer, image_processor)
 
     def save(self, directory: str | Path) -> None:
@@ -223,6 +225,28 @@ def _present(processor: Processor | None) -> Processor:
 
 def _pad_left(ids: Tensor, length: int, fill: int) -> Tensor:
     return torch.cat([ids.new_full((length - len(ids),), fill), ids])
+
+
+def _check_pictures(settings: Qwen2VLImageProcessorPil, file: Path) -> None:
+    """Raise CheckpointError naming the field of a picture setting that cannot be."""
+    for field in ("patch_size", "merge_size", "temporal_patch_size"):
+        value = getattr(settings, field)
+        if type(value) is not int or not 1 <= value <= 1000:
+            raise CheckpointError(f"{file}: {field} is {value!r}, expected a number from 1 to 1000")
+    for field in ("shortest_edge", "longest_edge"):
+        value = getattr(settings.size, field, None)
+        if type(value) is not int or value < 1:
+            raise CheckpointError(f"{file}: size.{field} is {value!r}, expected a number of pixels")
+    for field in ("image_mean", "image_std"):
+        value = getattr(settings, field)
+        if not isinstance(value, list | tuple) or len(value) != 3 or not all(_number(part) for part in value):
+            raise CheckpointError(f"{file}: {field} is {value!r}, expected three numbers")
+    if not _number(settings.rescale_factor):
+        raise CheckpointError(f"{file}: rescale_factor is {settings.rescale_factor!r}, expected a number")
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _token_id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:

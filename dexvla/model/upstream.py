@@ -10,6 +10,7 @@ from typing import Any
 from huggingface_hub.errors import StrictDataclassError
 from pydantic import ValidationError
 from transformers import Qwen2VLConfig
+from transformers.activations import ACT2FN
 
 from dexvla.errors import CheckpointError
 from dexvla.spec import SCALEDP_SIZES, DiffusionSpec, Fusion, PolicySpec, ScaleDPSpec, UNetSpec
@@ -41,6 +42,25 @@ _UNUSED = {
     Fusion.FILM: (),
     Fusion.POOLED: ("fusion.reasoning_proj.", "fusion.film_"),
     Fusion.TINYVLA: ("fusion.",),
+}
+_WIDEST = 1_000_000
+_TEXT_LIMITS = {
+    "hidden_size": _WIDEST,
+    "intermediate_size": _WIDEST,
+    "num_hidden_layers": 1000,
+    "num_attention_heads": 1000,
+    "num_key_value_heads": 1000,
+    "vocab_size": 10_000_000,
+}
+_VISION_LIMITS = {
+    "depth": 1000,
+    "embed_dim": _WIDEST,
+    "hidden_size": _WIDEST,
+    "num_heads": 1000,
+    "in_channels": 1000,
+    "patch_size": 1000,
+    "spatial_merge_size": 100,
+    "temporal_patch_size": 100,
 }
 _HEADS = ("scale_dp_policy", "unet_diffusion_policy")
 
@@ -108,7 +128,7 @@ def read_config(config: dict[str, Any], where: str) -> tuple[PolicySpec, Qwen2VL
 
 def _scaledp(config: dict[str, Any], head: dict[str, Any]) -> ScaleDPSpec:
     """A size that upstream knows by name wins over the numbers, as there."""
-    return _SIZES.get(config.get("policy_head_size", "")) or ScaleDPSpec(
+    return _SIZES.get(str(config.get("policy_head_size"))) or ScaleDPSpec(
         depth=head["depth"], width=head["n_emb"], heads=head["num_heads"], mlp_ratio=head.get("mlp_ratio", 4.0)
     )
 
@@ -154,6 +174,9 @@ def backbone_config(config: dict[str, Any], where: str) -> Qwen2VLConfig:
     vision = settings.get("vision_config")
     if not isinstance(vision, dict):
         raise CheckpointError(f"{where}: vision_config is {vision!r}, expected the settings of the vision tower")
+    layers = _text(settings).get("num_hidden_layers", 1)
+    if type(layers) is not int or not 1 <= layers <= _TEXT_LIMITS["num_hidden_layers"]:  # before a list is made of it
+        raise CheckpointError(f"{where}: num_hidden_layers is {layers!r}, expected a number from 1 to 1000")
     settings["model_type"] = "qwen2_vl"
     settings["vision_config"] = {**vision, "model_type": "qwen2_vl_vision"}
     try:
@@ -161,14 +184,39 @@ def backbone_config(config: dict[str, Any], where: str) -> Qwen2VLConfig:
     except (StrictDataclassError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{where}: not a Qwen2-VL configuration: {' '.join(str(error).split())}") from error
     text = read.text_config
+    _check_sizes(read, where)
     head, rest = divmod(text.hidden_size, text.num_attention_heads)
     section = text.rope_parameters.get("mrope_section", _MROPE_DEFAULT)
+    if not isinstance(section, list | tuple) or not all(type(part) is int for part in section):
+        raise CheckpointError(f"{where}: mrope_section is {section!r}, expected three numbers")
     if rest or 2 * sum(section) != head:
         raise CheckpointError(
             f"{where}: hidden_size {text.hidden_size} in {text.num_attention_heads} heads does not go with "
             f"mrope_section {section}, which should add up to half a head"
         )
     return read
+
+
+def _text(settings: dict[str, Any]) -> dict[str, Any]:
+    """The language model's settings: in a section of their own since transformers 5."""
+    own = settings.get("text_config")
+    return own if isinstance(own, dict) else settings
+
+
+def _check_sizes(config: Qwen2VLConfig, where: str) -> None:
+    """Raise CheckpointError for a number that no model has: building it would fail oddly, or never end."""
+    text = config.text_config
+    for part, limits in ((config.text_config, _TEXT_LIMITS), (config.vision_config, _VISION_LIMITS)):
+        section = "vision_config." if part is config.vision_config else ""
+        for field, most in limits.items():
+            value = getattr(part, field, None)
+            if type(value) is not int or not 1 <= value <= most:
+                raise CheckpointError(f"{where}: {section}{field} is {value!r}, expected a number from 1 to {most}")
+        if not isinstance(part.hidden_act, str) or part.hidden_act not in ACT2FN:
+            raise CheckpointError(f"{where}: {section}hidden_act is {part.hidden_act!r}, which torch does not know")
+
+    if not isinstance(text.pad_token_id, int | None) or not 0 <= (text.pad_token_id or 0) < text.vocab_size:
+        raise CheckpointError(f"{where}: pad_token_id is {text.pad_token_id!r}, vocab_size is {text.vocab_size}")
 
 
 def _translate(name: str, prefixes: tuple[tuple[str, str], ...]) -> str | None:

@@ -54,11 +54,13 @@ class ScaleDPSpec(Spec):
     """Sizes of a ScaleDP expert (arXiv 2409.14411, table of sizes)."""
 
     kind: Literal["scaledp"] = "scaledp"
-    depth: int = Field(ge=1, description="Transformer blocks")
-    width: int = Field(ge=8, description="Channels (n_emb)")
-    heads: int = Field(ge=1, description="Attention heads")
-    mlp_ratio: float = Field(4.0, gt=0)
-    combine_width: int = Field(1024, ge=8, description="Hidden width of the MLP that joins condition and state")
+    depth: int = Field(ge=1, le=1000, description="Transformer blocks")
+    width: int = Field(ge=8, le=100_000, description="Channels (n_emb)")
+    heads: int = Field(ge=1, le=1000, description="Attention heads")
+    mlp_ratio: float = Field(4.0, gt=0, le=100)
+    combine_width: int = Field(
+        1024, ge=8, le=100_000, description="Hidden width of the MLP that joins condition and state"
+    )
 
     @model_validator(mode="after")
     def _divisible(self) -> "ScaleDPSpec":
@@ -71,12 +73,12 @@ class UNetSpec(Spec):
     """Sizes of a conditional 1-D U-Net expert (diffusion policy, arXiv 2303.04137; the head of DiVLA)."""
 
     kind: Literal["unet"] = "unet"
-    down_dims: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+    down_dims: tuple[Annotated[int, Field(ge=1, le=100_000)], ...] = Field(
         (256, 512, 1024), min_length=1, max_length=6, description="Channels of each level; each halves the steps"
     )
-    kernel_size: int = Field(5, ge=1, description="Steps that a convolution sees, odd")
-    n_groups: int = Field(8, ge=1, description="Groups of a GroupNorm; divides every entry of down_dims")
-    diffusion_step_embed_dim: int = Field(256, ge=4, description="Width of the time-step embedding, even")
+    kernel_size: int = Field(5, ge=1, le=1000, description="Steps that a convolution sees, odd")
+    n_groups: int = Field(8, ge=1, le=10_000, description="Groups of a GroupNorm; divides every entry of down_dims")
+    diffusion_step_embed_dim: int = Field(256, ge=4, le=100_000, description="Width of the time-step embedding, even")
 
     @property
     def horizon_multiple(self) -> int:
@@ -122,8 +124,8 @@ class PolicySpec(Spec):
     """A policy apart from its backbone: what stands in a checkpoint's config.json beside the backbone's settings."""
 
     expert: ExpertSpec
-    action_dim: int = Field(ge=1)
-    state_dim: int = Field(ge=1)
+    action_dim: int = Field(ge=1, le=10_000)
+    state_dim: int = Field(ge=1, le=10_000)
     chunk_size: int = Field(50, ge=1, le=1000, description="Actions in a predicted chunk, steps")
     action_space: ActionSpace = ActionSpace()
     fusion: Fusion = Fusion.FILM

@@ -300,6 +300,18 @@ MISTAKES = {
         r"model.safetensors: truncated or not a safetensors file",
     ),
     "truncated header": (without_manifest(cut("model.safetensors", 20)), r"truncated or not a safetensors file"),
+    "a manifest without sizes": (
+        lambda d: (d / "manifest.json").write_text(json.dumps({"files": {"config.json": None}})),
+        r"manifest.json: files has 'config.json' as None, expected sha256 and bytes",
+    ),
+    "a manifest that reaches outside": (
+        lambda d: (d / "manifest.json").write_text(json.dumps({"files": {"../x": {"sha256": "", "bytes": 0}}})),
+        r"manifest.json: files has '../x'",
+    ),
+    "picture settings of the wrong kind": (
+        edit("preprocessor_config.json", lambda c: c.update(patch_size="wide")),
+        r"preprocessor_config.json: patch_size is 'wide', expected a number|unreadable.*patch_size",
+    ),
     "no statistics": (remove("norm_stats.json"), r"norm_stats.json: missing; the manifest lists it"),
     "broken statistics": (
         edit("norm_stats.json", lambda c: c.update(action_min=[0.0])),

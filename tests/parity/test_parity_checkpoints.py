@@ -18,7 +18,7 @@ from torch import Tensor
 from dexvla.errors import CheckpointError, UserError
 from dexvla.model.checkpoint import load_policy, read_spec
 from dexvla.model.policy import DexVLA
-from dexvla.model.processing import build_inputs, collate
+from dexvla.model.processing import Processor, build_inputs, collate
 from dexvla.model.upstream import from_upstream_name
 
 RANK, ALPHA = 4, 8
@@ -362,6 +362,67 @@ def test_a_tokenizer_without_the_vision_tokens(plain: Path) -> None:
         (plain / name).write_text(text.replace("<|image_pad|>", "<|picture|>"))
     with pytest.raises(CheckpointError, match=r"the tokenizer has no <\|image_pad\|>; expected that of a Qwen2-VL"):
         load_policy(plain)
+
+
+def fields(value: dict[str, Any], above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Paths of all entries of a JSON object, inner ones too."""
+    found = []
+    for name, item in value.items():
+        found.append((*above, name))
+        found += fields(item, (*above, name)) if isinstance(item, dict) else []
+    return found
+
+
+NO_NUMBER: tuple[Any, ...] = (None, "x", -1, 0, [], {}, 10**12)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *((name,) for name in ("num_hidden_layers", "hidden_size", "num_attention_heads", "vocab_size", "hidden_act")),
+        *((name,) for name in ("policy_head_type", "rope_theta", "pad_token_id", "llm_loss_weight")),
+        *(("vision_config", name) for name in ("depth", "embed_dim", "num_heads")),
+        *(("policy_head_config", name) for name in ("depth", "n_emb", "input_dim", "prediction_horizon", "mlp_ratio")),
+        ("rope_scaling", "mrope_section"),
+        ("rope_scaling", "rope_type"),
+    ],
+)
+def test_whatever_stands_in_a_field_is_read_or_refused_in_one_line(plain: Path, place: tuple[str, ...]) -> None:
+    """Nonsense neither escapes as another kind of error nor builds for ever."""
+    original = json.loads((plain / "config.json").read_text())
+    messages: list[str] = []
+    for nonsense in NO_NUMBER:
+        config = json.loads(json.dumps(original))
+        section = config
+        for name in place[:-1]:
+            section = section[name]
+        section[place[-1]] = nonsense
+        (plain / "config.json").write_text(json.dumps(config))
+        try:
+            load_policy(plain)
+        except CheckpointError as error:
+            messages.append(str(error))
+    assert messages, "not one value was refused"
+    assert all(str(plain) in message and "\n" not in message for message in messages)
+
+
+@pytest.mark.parametrize("nonsense", NO_NUMBER)
+def test_whatever_stands_in_the_picture_settings(parity: Path, plain: Path, nonsense: Any) -> None:
+    original = json.loads((parity / "tiny" / "processor" / "preprocessor_config.json").read_text())
+    messages: list[str] = []
+    for place in fields(original):
+        settings = json.loads(json.dumps(original))
+        section = settings
+        for name in place[:-1]:
+            section = section[name]
+        section[place[-1]] = nonsense
+        (plain / "preprocessor_config.json").write_text(json.dumps(settings))
+        try:
+            Processor.from_pretrained(plain)
+        except CheckpointError as error:
+            messages.append(str(error))
+    assert messages, "not one value was refused"
+    assert all(str(plain) in message and "\n" not in message for message in messages)
 
 
 def test_weights_of_another_chunk_name_the_tensor(plain: Path) -> None:
