@@ -4,6 +4,7 @@ What a user did wrong is one line on standard error and exit status 1 (2 for fla
 are imported inside the commands, so that `--help` is quick.
 """
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,8 +39,27 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON to this file; - for stdout")]
-Device = Annotated[str, typer.Option(help="auto (a GPU if there is one) or cpu")]
+
+def _json_target(path: Path | None) -> Path | None:
+    """With "-" standard output belongs to the JSON alone; a file is tried before the work, not after hours of it."""
+    if path is not None and str(path) == "-":
+        console.keep_stdout_for_json()
+    elif path is not None:
+        console.try_folder(path.parent)
+    return path
+
+
+def _folder(path: Path | None) -> Path | None:
+    if path is not None:
+        console.try_folder(path)
+    return path
+
+
+JsonFile = Annotated[
+    Path | None,
+    typer.Option("--json", callback=_json_target, help="Write the result as JSON to this file; - for stdout"),
+]
+Device = Annotated[str, typer.Option(help="auto (a GPU if there is one), cpu or cuda:NUMBER")]
 
 
 def _version(wanted: bool) -> None:
@@ -180,7 +200,7 @@ def train(
         "batch_size": batch_size,
         "device": device,
     }
-    spec = _train_spec(spec_file, flags, setting or [])
+    spec = _train_spec(spec_file, flags, setting or [], resume=resume)
     if print_spec:
         typer.echo(console.as_yaml(spec.model_dump(mode="json")))
         return
@@ -223,16 +243,20 @@ def evaluate(
     episodes: Annotated[int, typer.Option(help="Number of seeds")] = 10,
     seed: Annotated[int, typer.Option(help="First seed; take seeds that no demonstration used")] = 1000,
     max_steps: Annotated[int | None, typer.Option(help="Longest roll-out, steps")] = None,
-    execute_steps: Annotated[int, typer.Option(help="Actions of a chunk executed before asking again")] = 16,
+    execute_steps: Annotated[
+        int | None, typer.Option(help="Actions of a chunk executed before asking again; default 16")
+    ] = None,
     inference_steps: Annotated[int | None, typer.Option(help="DDIM steps")] = None,
     max_new_tokens: Annotated[int, typer.Option(help="Longest reasoning, tokens")] = 64,
     instruction: Annotated[str | None, typer.Option(help="Instead of the task's own")] = None,
     render: Annotated[RenderProfile | None, typer.Option(help="Default: as the training pictures")] = None,
-    videos: Annotated[Path | None, typer.Option(help="Folder for an mp4 of every episode")] = None,
+    videos: Annotated[Path | None, typer.Option(callback=_folder, help="Folder for an mp4 of every episode")] = None,
     data: Annotated[str | None, typer.Option(help="Open loop on this folder or tasks.yaml#task instead")] = None,
     held_out: Annotated[bool, typer.Option(help="Open loop: only episodes that were not trained on")] = False,
     stride: Annotated[int, typer.Option(help="Open loop: steps between predictions")] = 16,
-    plots: Annotated[Path | None, typer.Option(help="Open loop: folder for a picture of every episode")] = None,
+    plots: Annotated[
+        Path | None, typer.Option(callback=_folder, help="Open loop: folder for a picture of every episode")
+    ] = None,
     device: Device = "auto",
     json_file: JsonFile = None,
 ) -> None:
@@ -242,6 +266,10 @@ def evaluate(
     path = resolve_checkpoint(checkpoint)  # before torch is loaded: a wrong path is told at once
     from dexvla.evaluate.run import closed_loop, open_loop
 
+    if data is None and (held_out or plots is not None):
+        raise UserError("--held-out and --plots belong to open loop; name the episodes with --data")
+    if data is not None and videos is not None:
+        raise UserError("--videos belongs to closed loop; with --data there is no robot to film (--plots draws)")
     if data is not None:
         source = find_set(data)
         with console.bar("replaying", total=len(source.paths)) as bar:
@@ -272,7 +300,7 @@ def evaluate(
         instruction=instruction,
         render=render,
         video=videos is not None,
-        device="cpu" if device == "cpu" else "auto",
+        device=device,
     )
     with console.bar("evaluating", total=episodes) as bar:
         report = closed_loop(
@@ -332,8 +360,8 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _train_spec(file: Path | None, flags: dict[str, Any], settings: list[str]) -> TrainSpec:
-    """Spec file, then flags, then --set, over the preset."""
+def _train_spec(file: Path | None, flags: dict[str, Any], settings: list[str], *, resume: bool) -> TrainSpec:
+    """Spec file (resuming: else the run's own), then flags, then --set, over the preset."""
     import yaml
 
     fields: dict[str, Any] = {}
@@ -347,6 +375,8 @@ def _train_spec(file: Path | None, flags: dict[str, Any], settings: list[str]) -
         if not isinstance(loaded, dict):
             raise UserError(f"{file}: expected the fields of a run, found {type(loaded).__name__}")
         fields = loaded
+    elif resume and flags["output_dir"] is not None and (Path(flags["output_dir"]) / "run.json").is_file():
+        fields = json.loads((Path(flags["output_dir"]) / "run.json").read_text(encoding="utf-8"))
     fields |= {name: value for name, value in flags.items() if value is not None}
     for setting in settings:
         name, separator, value = setting.partition("=")
@@ -358,7 +388,10 @@ def _train_spec(file: Path | None, flags: dict[str, Any], settings: list[str]) -
             target = target.setdefault(group, {})
             if not isinstance(target, dict):
                 raise UserError(f"--set {setting}: {group} is not a group of fields")
-        target[last] = yaml.safe_load(value)
+        try:
+            target[last] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"--set {setting}: the value is not YAML: {' '.join(str(error).split())}") from error
     return with_preset(fields)
 
 
@@ -381,6 +414,8 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe went away: nothing to tell it
         sys.exit(141)
+    except OSError as error:
+        _fail(f"{error.filename or 'files'}: {error.strerror or error}", 1)
     sys.exit(status or 0)
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +32,22 @@ _LOG_SECONDS = 10.0  # how often a log that is not a terminal gets a line
 
 def say(text: str) -> None:
     _out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def keep_stdout_for_json() -> None:
+    """From here on tables and lines go to standard error."""
+    global _out
+    _out = _err
+
+
+def try_folder(folder: Path) -> None:
+    """Make the folder if need be and see that it can be written. Raises UserError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror}") from error
 
 
 def write_json(path: Path | None, value: Any) -> None:

@@ -17,6 +17,7 @@ from dexvla.spec import ClosedLoopReport, EpisodeOutcome, EvalSpec, SaidReasonin
 # Success and held for half a second: the rest of the episode would not change the verdict.
 _SETTLED_STEPS = 25
 _VIDEO_EVERY = 2
+DEFAULT_EXECUTE_STEPS = 16  # the reference executes 16 of 50 actions before it asks again
 
 
 def evaluate_closed_loop(
@@ -78,11 +79,11 @@ def run_episode(spec: EvalSpec, *, policy: Policy, robot: TaskRobot, seed: int, 
     executor = ChunkExecutor(
         chunk_size=meta.chunk_size,
         action_dim=meta.action_dim,
-        execute_steps=min(spec.execute_steps, meta.chunk_size),
+        execute_steps=spec.execute_steps or min(DEFAULT_EXECUTE_STEPS, meta.chunk_size),
     )
     observation = robot.reset(seed)
     policy.reset(seed)
-    steps = min(spec.max_steps or robot.max_steps, robot.max_steps)
+    steps = spec.max_steps or robot.max_steps
     said: list[SaidReasoning] = []
     best, settled, infer_ms, step = 0.0, 0, [], 0
     outcome = robot.outcome()

@@ -7,7 +7,7 @@ from typing import Any
 from dexvla.act.policy import CheckpointPolicy
 from dexvla.episodes.manifest import EpisodeSet, build_manifest
 from dexvla.errors import CheckpointError, RobotError, UserError
-from dexvla.evaluate.closed_loop import evaluate_closed_loop
+from dexvla.evaluate.closed_loop import DEFAULT_EXECUTE_STEPS, evaluate_closed_loop
 from dexvla.evaluate.open_loop import evaluate_open_loop
 from dexvla.model.checkpoint import read_manifest
 from dexvla.robots.base import TaskRobot
@@ -21,6 +21,7 @@ from dexvla.spec import (
     OpenLoopReport,
     RenderProfile,
 )
+from dexvla.train.lineage import seen_episodes, seen_seeds
 
 
 def closed_loop(
@@ -37,17 +38,18 @@ def closed_loop(
         inference_steps=spec.inference_steps,
     )
     meta = policy.metadata
-    robot = make_robot(
-        spec.robot,
-        task=spec.task,
-        cameras=meta.recorded_cameras or meta.cameras,
-        render=spec.render or RenderProfile(meta.render_profile or RenderProfile.FAST),
+    spec = spec.model_copy(
+        update={
+            "render": spec.render or RenderProfile(meta.render_profile or RenderProfile.FAST),
+            "execute_steps": spec.execute_steps or min(DEFAULT_EXECUTE_STEPS, meta.chunk_size),
+        }
     )
+    robot = make_robot(spec.robot, task=spec.task, cameras=meta.recorded_cameras or meta.cameras, render=spec.render)
     if not isinstance(robot, TaskRobot):
         raise RobotError(f"{spec.robot} cannot set up and judge a task; evaluate open loop with --data")
     robot.connect()
     try:
-        seeds = read_manifest(spec.checkpoint).get("seeds", [])
+        seeds = seen_seeds(read_manifest(spec.checkpoint))
         return evaluate_closed_loop(
             spec,
             policy=policy,
@@ -80,12 +82,12 @@ def open_loop(
         checkpoint, device=device, max_new_tokens=max_new_tokens, inference_steps=inference_steps
     )
     stats = NormStats.model_validate_json((checkpoint / "norm_stats.json").read_bytes())
-    trained_on = read_manifest(checkpoint).get("episodes")
+    trained_on = seen_episodes(read_manifest(checkpoint))
     data, _ = build_manifest(episodes, cameras=policy.metadata.camera_names)
     if held_out_only:
         if trained_on is None:
             raise CheckpointError(f"{checkpoint}: does not say what it was trained on; leave out --held-out")
-        left = tuple(entry for entry in data.episodes if entry.identity not in set(trained_on))
+        left = tuple(entry for entry in data.episodes if entry.identity not in trained_on)
         if not left:
             raise UserError(
                 f"{episodes.name}: the checkpoint was trained on all of its {len(data.episodes)} episodes; "

@@ -1,13 +1,16 @@
 """Tensors on disk: safetensors files, alone or in shards with an index, read strictly. No pickle is read or written."""
 
+import errno
 import json
+import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save_file as _save_file
 from torch import Tensor, nn
 
 from dexvla.errors import CheckpointError
@@ -16,6 +19,16 @@ WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 EMBEDDING = "backbone.model.language_model.embed_tokens.weight"
 SHARD_BYTES = 5_000_000_000
+
+
+def save_file(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write one safetensors file. A full disk is an OSError here, as everywhere else."""
+    try:
+        _save_file(dict(tensors), path, metadata=metadata)
+    except SafetensorError as error:
+        found = re.search(r"os error (\d+)", str(error))
+        number = int(found.group(1)) if found else errno.EIO
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ class TaskEntry(Spec):
 
     dataset_dir: tuple[str, ...] = Field(min_length=1, description="Folders searched, with subfolders, for *.hdf5")
     episode_len: int | None = Field(
-        None, ge=1, description="Steps of an episode to use at most (later ones are left out); also the roll-out length"
+        None, ge=1, description="Steps of an episode to use at most (later ones are left out)"
     )
     camera_names: tuple[str, ...] | None = Field(None, description="Cameras, in the order the model sees them")
 

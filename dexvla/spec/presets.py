@@ -100,7 +100,7 @@ def with_preset(fields: Mapping[str, Any]) -> TrainSpec:
     name, stage = fields.get("preset"), fields.get("stage")
     if name is None:
         return TrainSpec.model_validate(dict(fields))
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise UserError(f"preset: unknown preset {name!r}; known: {', '.join(PRESETS)}")
     defaults = PRESETS[name].get(stage, {}) if isinstance(stage, int) else {}
     return TrainSpec.model_validate(_merge(defaults, fields))

@@ -25,6 +25,7 @@ from dexvla.errors import UserError
 from dexvla.files import write_json
 from dexvla.spec import TrainSpec
 from dexvla.train.engine import make_accelerator, make_engine
+from dexvla.train.lineage import before, spec_sources
 from dexvla.train.optim import learning_rate
 from dexvla.train.preflight import Preflight, preflight
 from dexvla.train.runs import MetricsLog, Run, step_name
@@ -33,7 +34,7 @@ from dexvla.train.stages import kept_data, new_trainee, read_data
 from dexvla.train.state import save_state
 from dexvla.train.trainee import Trainee
 
-# Fields that may change when a run is resumed: none of them changes what a step computes.
+# Fields that may change when a run is resumed. More steps also stretch a cosine schedule from there on.
 _FREE_ON_RESUME = {
     "steps",
     "log_every",
@@ -49,7 +50,7 @@ _FREE_ON_RESUME = {
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """What the loop reports. seconds_left: estimate from the last steps, None before the second one."""
+    """What the loop reports. seconds_left: estimate from the last steps, None before the first one is done."""
 
     what: str
     step: int
@@ -106,16 +107,17 @@ def train(
         raise UserError(found.errors[0])
     if main:
         on_preflight(found)
-    with run.locked() if main else nullcontext():
+    with run.locked() if main else nullcontext(), _disk_full_is_clear(run.path):
         if main:
+            if not resume and run.spec_file.exists():  # another training came first while this one was loading
+                raise UserError(f"{run.path}: holds a run already; resume it, or choose another output folder")
             run.sweep()
             if not resume:
                 trainee.save_data(run)
             write_json(run.preflight_file, found.to_json())
             write_json(run.spec_file, spec.model_dump(mode="json"))
         accelerator.wait_for_everyone()
-        with _disk_full_is_clear(run.path):
-            return _Loop(run, trainee, accelerator, stop, on_progress).run()
+        return _Loop(run, trainee, accelerator, stop, on_progress).run()
 
 
 class _Loop:
@@ -308,6 +310,7 @@ class _Loop:
             "dataset": hashes.get("", hashes),
             "episodes": [entry.identity for entry in trainee.train],
             "seeds": sorted({(entry.task, entry.seed) for entry in trainee.train if entry.seed is not None}),
+            **before(spec_sources(self.spec)),
             "held_out": [entry.identity for entry in trainee.held_out],
             "started_from": trainee.report,
             "validation": validation,
@@ -334,13 +337,17 @@ def _disk_full_is_clear(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        place = error.filename or folder
         raise UserError(
-            f"{folder}: writing failed ({error.strerror or error}); free some space and resume. "
+            f"{place}: {error.strerror or error}; free some space if the disk is full, and resume. "
             "Checkpoints that were finished before are intact"
         ) from error
 
 
 def _same_run(spec: TrainSpec, run: Run) -> None:
+    reached = run.resumable_step()
+    if spec.steps < reached:
+        raise UserError(f"{run.path}: the run is at step {reached} already; give steps {reached} or more to go on")
     before = TrainSpec.model_validate_json(run.spec_file.read_bytes()).model_dump()
     for name, value in spec.model_dump().items():
         if name not in _FREE_ON_RESUME and value != before[name]:

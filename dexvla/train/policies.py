@@ -17,7 +17,7 @@ from dexvla.train.data import EpisodeSamples, SampleSettings
 from dexvla.train.lora import add_lora, plain_state_dict
 from dexvla.train.prepare import RunData, prepare_policy, save_data
 from dexvla.train.runs import Run
-from dexvla.train.text import MixedSamples, TextSamples
+from dexvla.train.text import TextSamples, WithTexts
 from dexvla.train.trainee import Batch, Part, Term, Trainee
 from dexvla.train.validation import validate, validation_places
 
@@ -47,9 +47,9 @@ class PolicyTrainee(Trainee):
         spec = self.model.spec
         return [Part(name="", data=self._data, cameras=spec.cameras, recorded_cameras=spec.recorded_cameras)]
 
-    def samples(self, pictures: PictureCache | None) -> EpisodeSamples | MixedSamples:
+    def samples(self, pictures: PictureCache | None) -> EpisodeSamples | WithTexts:
         episodes = self._samples(self.train, augment=self.spec.augment, pictures=pictures)
-        return MixedSamples(episodes, self._texts) if self._texts else episodes
+        return WithTexts(episodes, self._texts) if self._texts else episodes
 
     def counts(self, batch: Batch) -> list[float]:
         acting = ~batch["is_pad"].all(dim=1)  # a sample of words alone is nothing but padding

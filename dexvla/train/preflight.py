@@ -121,11 +121,16 @@ def _labels(report: Preflight, spec: TrainSpec, data: RunData) -> None:
             "In the paper the success of shirt folding falls from 0.92 to 0.07 without reasonings"
         )
     instructions = {entry.instruction for entry in data.train}
-    if any(not text.isascii() or len(text) > 300 for text in instructions):
-        report.notes.append("an instruction is very long or not ASCII; check that it is what you mean to send")
+    if any(len(text) > 300 for text in instructions):
+        report.notes.append("an instruction is longer than 300 characters; check that it is what you mean to send")
 
 
 def _cameras(report: Preflight, part: Part) -> None:
+    sizes = {entry.cameras for entry in part.data.manifest.episodes if entry.cameras}
+    if len(sizes) > 1:
+        report.notes.append(
+            "the episodes' pictures differ in size; all are resized, but evaluation renders the size of the first"
+        )
     recorded = {camera.name: camera for camera in part.recorded_cameras}
     for camera in part.cameras:
         source = recorded.get(camera.name)
@@ -149,7 +154,11 @@ def _disk(report: Preflight, spec: TrainSpec, model: nn.Module) -> None:
     state = sum(parameter.numel() * (3 * parameter.element_size() + 4 * bool(spec.ema_decay)) for parameter in trained)
     checkpoints = min(spec.keep_checkpoints + 1, spec.steps // spec.save_every + 1) + bool(spec.validation_fraction)
     report.disk_needed = checkpoints * weights + 2 * state
-    report.disk_free = shutil.disk_usage(_existing(Path(spec.output_dir))).free
+    folder = Path(spec.output_dir)
+    own = sum(
+        file.stat().st_size for part in ("checkpoints", "state") for file in (folder / part).rglob("*.safetensors")
+    )
+    report.disk_free = shutil.disk_usage(_existing(folder)).free + own  # a resumed run replaces its own files
     if report.disk_free < report.disk_needed:
         report.errors.append(
             f"{spec.output_dir}: the run needs {_size(report.disk_needed)} for {checkpoints} checkpoints and two "

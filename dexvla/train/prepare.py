@@ -140,7 +140,8 @@ def _stats_motions(episodes: EpisodeSet, manifest: DatasetManifest) -> list[Moti
                     f"{path}: {shape[0]} action and {shape[1]} state dimensions; it is named for the statistics of "
                     f"{episodes.name}, which has {manifest.action_dim} and {manifest.state_dim}"
                 )
-            found.append((episode.action, episode.qpos, episode.sim))
+            steps = min(episode.steps, episodes.episode_len or episode.steps)
+            found.append((episode.action[:steps], episode.qpos[:steps], episode.sim))
     return found
 
 
@@ -261,6 +262,11 @@ def _cameras(spec: TrainSpec, data: RunData, trained: PolicySpec) -> tuple[Camer
     """The checkpoint's order and sizes if the data has the same cameras and the spec names none; else the spec's."""
     sizes = {camera.name: (camera.height, camera.width) for camera in trained.cameras}
     same = spec.cameras is None and set(sizes) == set(data.manifest.cameras)
+    if spec.cameras is None and sizes and not same:
+        raise CheckpointError(
+            f"the checkpoint was trained with cameras {', '.join(sizes)}, the data has "
+            f"{', '.join(data.manifest.cameras)}; name `cameras` in the spec to train on others"
+        )
     names = tuple(sizes) if same else data.manifest.cameras
     if spec.image_height is not None and spec.image_width is not None:
         sizes = dict.fromkeys(names, (spec.image_height, spec.image_width))

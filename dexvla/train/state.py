@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from dexvla.errors import CheckpointError
 from dexvla.files import atomic_directory, write_json
+from dexvla.model.weights import save_file
 from dexvla.train.runs import CHECKPOINT_MANIFEST
 
 

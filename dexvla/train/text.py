@@ -122,7 +122,7 @@ class TextSamples(Dataset[dict[str, Any]]):
         return max(28, round(height * scale)), max(28, round(width * scale))
 
 
-class MixedSamples(Dataset[dict[str, Any]]):
+class WithTexts(Dataset[dict[str, Any]]):
     """Episode samples first, then those of each text file, under one index."""
 
     def __init__(self, episodes: EpisodeSamples, texts: Sequence[TextSamples]) -> None:

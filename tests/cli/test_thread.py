@@ -56,7 +56,8 @@ def test_record_check_train_evaluate_on_the_simulated_robot(tmp_path: Path) -> N
     assert {"success", "steps", "held"} <= report["episodes"][0].keys()
     assert report["success_rate"] == sum(episode["success"] for episode in report["episodes"]) / 2
     assert report["interval"][0] <= report["success_rate"] <= report["interval"][1]
-    assert report["settings"]["render"] is None
+    assert report["settings"]["render"] == "fast", "the profile of the training pictures"
+    assert report["settings"]["execute_steps"] == 16
     assert len(list((tmp_path / "videos").glob("*.mp4"))) == 2
     succeeds("eval", "stage3", "--data", "cube", "--stride", "100", "--plots", "plots", "--json", "open.json",
              "--max-new-tokens", "8", cwd=cwd)  # fmt: skip
@@ -165,6 +166,11 @@ def test_a_trained_checkpoint_acts_on_the_replay_robot(tmp_path: Path, seed_exam
         (["record", "--out", "x", "--episodes", "0"], 1, "episodes"),
         (["record", "--out", "file/x", "--episodes", "1"], 1, "file"),
         (["init-model", "full"], 1, "full"),
+        (["init-model", "/proc/nothing/base"], 1, "/proc/nothing"),
+        (["check", "empty", "--json", "/proc/nothing/x.json"], 1, "/proc/nothing: cannot be written"),
+        (["eval", "empty", "--videos", "file"], 1, "file: cannot be written"),
+        (["train", "--stage", "2", "--set", "image_height=["], 1, "the value is not YAML"),
+        (["train", "--stage", "2", "--set", "preset=[1]"], 1, "unknown preset"),
         (["convert", "nothing", "x"], 1, "dexvla: give either --from (upstream, qwen2-vl, scaledp) or --to upstream"),
         (["convert", "--from", "upstream", "nothing", "x"], 1, "nothing: no such directory"),
         (["convert", "--from", "upstream", "empty", "x"], 1, "config.json: missing"),
@@ -194,6 +200,36 @@ def test_what_a_user_did_wrong_is_one_line(tmp_path: Path, arguments: list[str],
     assert [path for path in sorted(tmp_path.rglob("*")) if path not in before] == []
 
 
+def test_with_a_dash_standard_output_is_json_alone(tmp_path: Path, demos: Path) -> None:
+    for command in (["check", demos], ["stats", demos]):
+        done = dexvla(*command, "--json", "-", cwd=tmp_path)
+        assert done.returncode == 0
+        assert json.loads(done.stdout)
+        assert "episode" in done.stderr, "what people read goes to standard error"
+
+
+def test_a_disk_that_fills_up_is_one_line_and_leaves_nothing(tmp_path: Path, demos: Path, base_model: Path) -> None:
+    """A real limit on the size of files, which writers meet as they meet a full disk."""
+    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20)); sys.argv[0] = 'dexvla'; "
+    run = limit + "from dexvla.cli import main; main()"
+
+    def limited(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", run, *arguments], capture_output=True, text=True, cwd=tmp_path, timeout=300
+        )
+        assert done.returncode == 1, done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stderr.strip().splitlines()[-1]
+
+    assert "File too large" in limited("init-model", "base")
+    assert list(tmp_path.iterdir()) == []
+    line = limited("train", "--stage", "2", "--preset", "tiny", "--data", str(demos), "--from", str(base_model),
+                   "--out", "run", "--steps", "1", "--batch-size", "1", "--device", "cpu", "--set", "image_height=56",
+                   "--set", "image_width=84")  # fmt: skip
+    assert "File too large" in line
+    assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".tmp") or path.suffix == ".safetensors"]
+
+
 def test_training_on_files_with_nan_stops_before_it_begins(tmp_path: Path, demos: Path, base_model: Path) -> None:
     (tmp_path / "demos").mkdir()
     target = tmp_path / "demos" / "episode_0.hdf5"
@@ -217,13 +253,17 @@ def test_ctrl_c_saves_a_checkpoint_and_the_run_resumes(tmp_path: Path, demos: Pa
     for line in process.stderr:
         if line.startswith("training"):
             break
+    line = next(line for line in process.stderr if line.startswith("training"))  # past the first step
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert "go on with --resume" in out
     (checkpoint,) = (tmp_path / "run" / "checkpoints").iterdir()
     reached = int(checkpoint.name.removeprefix("step-"))
-    done = dexvla(*arguments, "--steps", str(reached + 1), "--resume", cwd=tmp_path)
+    early = dexvla("train", "--resume", "--out", "run", "--steps", str(reached - 1), cwd=tmp_path)
+    assert early.returncode == 1
+    assert f"the run is at step {reached} already" in early.stderr
+    done = dexvla("train", "--resume", "--out", "run", "--steps", str(reached + 1), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     steps = [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert steps == list(range(1, reached + 2))

@@ -13,10 +13,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from dexvla.episodes.manifest import find_set
 from dexvla.errors import CheckpointError, UserError
+from dexvla.evaluate.run import open_loop
 from dexvla.model import load_policy
 from dexvla.model.checkpoint import read_manifest
 from dexvla.spec import TrainSpec
+from dexvla.train.lineage import seen_episodes, seen_seeds
 from dexvla.train.loop import train
 from dexvla.train.optim import learning_rate, make_optimizer
 from dexvla.train.runs import read_metrics, resolve_checkpoint
@@ -96,6 +99,37 @@ def test_stage_3_starts_from_stage_2_and_keeps_its_shape(make_spec: MakeSpec, tm
     assert before.keys() == after.keys()
     with pytest.raises(CheckpointError, match="chunk_size is 9, the checkpoint was trained with 8"):
         train(make_spec(stage=3, init_from=str(stage2.run), output_dir=str(tmp_path / "other"), chunk_size=9))
+
+
+def test_a_checkpoint_remembers_what_its_ancestors_saw(
+    make_spec: MakeSpec, tmp_path: Path, make_episode: Callable[..., Path]
+) -> None:
+    first = make_episode(tmp_path / "a" / "episode_0.hdf5", seed=1, attributes={"seed": 1, "task": "transfer_cube"})
+    make_episode(tmp_path / "b" / "episode_0.hdf5", seed=2, attributes={"seed": 2, "task": "transfer_cube"})
+    stage2 = train(make_spec(data=[{"path": str(tmp_path / "a")}], steps=1, output_dir=str(tmp_path / "2")))
+    stage3 = train(
+        make_spec(
+            stage=3,
+            data=[{"path": str(tmp_path / "b")}],
+            init_from=str(stage2.run),
+            steps=1,
+            output_dir=str(tmp_path / "3"),
+        )
+    )
+    manifest = read_manifest(stage3.checkpoint)
+    assert seen_seeds(manifest) == {("transfer_cube", 1), ("transfer_cube", 2)}
+    assert len(seen_episodes(manifest) or ()) == 2
+    with pytest.raises(UserError, match="the checkpoint was trained on all of its 1 episodes"):
+        open_loop(stage3.checkpoint, find_set(str(first)), held_out_only=True)
+
+
+def test_other_cameras_than_the_checkpoints_have_to_be_named(make_spec: MakeSpec, tmp_path: Path) -> None:
+    stage2 = train(make_spec(steps=1, output_dir=str(tmp_path / "2"), cameras=["cam_high", "cam_left_wrist"]))
+    more = {"stage": 3, "init_from": str(stage2.run), "steps": 1, "output_dir": str(tmp_path / "3")}
+    with pytest.raises(CheckpointError, match="trained with cameras cam_high, cam_left_wrist, the data has cam_high, "):
+        train(make_spec(**more))
+    result = train(make_spec(**more, cameras=["cam_left_wrist", "cam_high"]))
+    assert [camera.name for camera in load_policy(result.checkpoint).spec.cameras] == ["cam_left_wrist", "cam_high"]
 
 
 def test_lora_trains_adapters_and_saves_plain_weights(make_spec: MakeSpec, tmp_path: Path, base_model: Path) -> None:
