@@ -63,6 +63,19 @@ def transpose(image: Any) -> Any:
 
 
 @_compile
+def scale_patches(patches: Any, scale: Any, offset: Any, normalised: Any) -> None:
+    """(n, 3, values) uint8 -> normalised (n, 3, frames, values) float32: value * scale + offset by colour, repeated."""
+    for number in range(patches.shape[0]):
+        for c in range(3):
+            for value in range(patches.shape[2]):
+                scaled = np.float32(patches[number, c, value]) * scale[c]
+                normalised[number, c, 0, value] = scaled + offset[c]
+            for frame in range(1, normalised.shape[2]):
+                for value in range(patches.shape[2]):
+                    normalised[number, c, frame, value] = normalised[number, c, 0, value]
+
+
+@_compile
 def cut_patches(image: Any, side: int, merge: int, patches: Any) -> None:
     """(H, W, 3) -> patches (n, 3, side, side), merge x merge neighbours one after the other."""
     number = 0

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dexvla.episodes.images import cut_patches, resize_bicubic
+from dexvla.episodes.images import compiled, cut_patches, resize_bicubic
 from dexvla.errors import UserError
 
 _ROWS = 128  # patches normalised at once on a CPU: they stay in its cache
@@ -55,6 +55,12 @@ class Patches:
         scale, offset = self._scale.to(patches.device), self._offset.to(patches.device)
         shape = (len(patches), 3, self._frames, self._side**2)
         normalised = torch.empty(shape, dtype=torch.float32, device=patches.device)
+        loops = compiled() if patches.device.type == "cpu" else None
+        if loops is not None:
+            loops.scale_patches(
+                values.contiguous().numpy(), scale[:, 0].numpy(), offset[:, 0].numpy(), normalised.numpy()
+            )
+            return normalised.view(len(patches), -1)
         rows = _ROWS if patches.device.type == "cpu" else max(len(patches), 1)
         for start in range(0, len(patches), rows):
             part = values[start : start + rows].float().mul_(scale).add_(offset)

@@ -10,6 +10,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from dexvla.episodes import images
 from dexvla.episodes.images import resize_bilinear
+from dexvla.model import pictures as pictures_module
 from dexvla.model.processing import Processor
 
 OPENCV = np.load(Path(__file__).resolve().parents[1] / "data" / "resize_opencv.npz")
@@ -102,6 +103,9 @@ def test_compiled_loops_have_the_bits_of_those_without(processor: Processor, mon
     pictures = [np.random.default_rng(seed).integers(0, 256, (480, 640, 3), dtype=np.uint8) for seed in (1, 2)]
     pictures[1] = np.asfortranarray(pictures[1][::-1])  # neither contiguous nor in order
     compiled = processor.pictures.cut([resize_bilinear(picture, 240, 320) for picture in pictures])
+    normalised = processor.pictures.normalise(compiled[0])
     monkeypatch.setattr(images, "compiled", lambda: None)
+    monkeypatch.setattr(pictures_module, "compiled", lambda: None)
+    assert torch.equal(normalised, processor.pictures.normalise(compiled[0]))
     plain = processor.pictures.cut([resize_bilinear(picture, 240, 320) for picture in pictures])
     assert all(torch.equal(left, right) for left, right in zip(compiled, plain, strict=True))
