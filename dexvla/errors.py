@@ -13,6 +13,10 @@ class EpisodeError(UserError):
     """An episode file that cannot be read, or does not hold what an episode must hold."""
 
 
+class EpisodeExistsError(EpisodeError):
+    """The file that an episode was to be written to is there already; episodes are never overwritten."""
+
+
 class CheckpointError(UserError):
     """A base model or checkpoint directory that is missing, incomplete or does not fit."""
 

@@ -1,5 +1,6 @@
 """Files that must survive: written beside their final place, flushed to disk, then renamed over it."""
 
+import errno
 import json
 import os
 import shutil
@@ -8,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+# What file systems without hard links answer.
+_NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK}
 
 
 def fsync_path(path: Path) -> None:
@@ -20,10 +24,11 @@ def fsync_path(path: Path) -> None:
 
 
 @contextmanager
-def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_file(path: str | os.PathLike[str], *, overwrite: bool = True) -> Iterator[Path]:
     """Yield a temporary path in the same folder; on success it replaces `path`, on any error it is removed.
 
-    A reader sees the old file or the whole new one, never a part, also after a power cut.
+    A reader sees the old file or the whole new one, never a part, also after a power cut. With overwrite False,
+    FileExistsError if `path` exists by the end: of several writers one wins and the others are told.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,10 +36,25 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield temporary
         fsync_path(temporary)
-        os.replace(temporary, path)
+        if overwrite:
+            os.replace(temporary, path)
+        else:
+            _publish_new(temporary, path)
         fsync_path(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _publish_new(temporary: Path, path: Path) -> None:
+    """A link, unlike a rename, fails where the name is taken."""
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
+        os.replace(temporary, path)
 
 
 @contextmanager

@@ -3,12 +3,16 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
+from dexvla.episodes.format import control_token_in
+from dexvla.episodes.manifest import camera_spec
 from dexvla.episodes.reader import Episode, load_episode
 from dexvla.errors import EpisodeError
 
@@ -23,6 +27,7 @@ KNOWN = {
     "substep_reasonings",
     "timestamp",
 }
+KNOWN_OBSERVATIONS = {"images", "joint_positions", "qpos", "qvel"}
 
 
 @dataclass(kw_only=True)
@@ -94,9 +99,12 @@ def check_file(path: Path, *, every_frame: bool = True) -> FileReport:
         report.compressed, report.sim = episode.compressed, episode.sim
         _guard(report, path, lambda: _facts(report, episode))
         _guard(report, path, lambda: _motion(report, episode))
-        _guard(report, path, lambda: _language(report, episode))
-        _guard(report, path, lambda: _times(report, episode))
-        _guard(report, path, lambda: _frames(report, episode, every_frame))
+        _guard(report, path, lambda: _instruction(report, episode))
+        _guard(report, path, lambda: _labels(report, episode))
+        _guard(report, path, lambda: _time(report, "timestamp", episode.timestamp))
+        for camera in episode.cameras:
+            _guard(report, path, partial(_image_time, report, episode, camera))
+            _guard(report, path, partial(_frames, report, episode, camera, every_frame))
         _guard(report, path, lambda: _layout(report, path, episode))
     return report
 
@@ -137,13 +145,19 @@ def _motion(report: FileReport, episode: Episode) -> None:
             report.errors.append(
                 f"{name}: {int(bad.sum())} values are NaN or infinite, first at step {step}, dimension {dimension}"
             )
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         still = [int(i) for i in np.nonzero(np.ptp(episode.action, axis=0) < 1e-4)[0]] if episode.steps > 1 else []
     if still:
         report.warnings.append(f"action dimensions that never move: {', '.join(map(str, still))}")
 
 
-def _language(report: FileReport, episode: Episode) -> None:
+def _instruction(report: FileReport, episode: Episode) -> None:
+    report.instruction = episode.instruction
+    if wrong := control_token_in(episode.instruction):
+        report.errors.append(f"language_raw holds {wrong}")
+
+
+def _labels(report: FileReport, episode: Episode) -> None:
     labels = episode.substep_reasonings
     report.label_source = episode.label_source
     if labels is None:
@@ -153,51 +167,52 @@ def _language(report: FileReport, episode: Episode) -> None:
         report.label_coverage = filled / len(labels)
         if filled < len(labels):
             report.warnings.append(f"{len(labels) - filled} of {len(labels)} steps have an empty substep reasoning")
-    report.instruction = episode.instruction
+        tokens = ((step, control_token_in(text)) for step, text in enumerate(labels))
+        if first := next(((step, wrong) for step, wrong in tokens if wrong), None):
+            report.errors.append(f"the substep reasoning of step {first[0]} holds {first[1]}")
 
 
-def _times(report: FileReport, episode: Episode) -> None:
-    times = {"timestamp": episode.timestamp}
-    times |= {f"image_timestamp/{camera}": episode.image_timestamp(camera) for camera in episode.cameras}
-    for name, time in times.items():
-        if time is None:
-            continue
-        if time.shape != (episode.steps,):
-            report.errors.append(f"{name} has shape {time.shape}, expected ({episode.steps},)")
-        elif not np.isfinite(time).all():
-            report.errors.append(f"{name} holds values that are not finite")
-        elif (np.diff(time) < 0).any():
-            report.errors.append(f"{name} runs backwards at step {int(np.argmax(np.diff(time) < 0)) + 1}")
+def _image_time(report: FileReport, episode: Episode, camera: str) -> None:
+    _time(report, f"image_timestamp/{camera}", episode.image_timestamp(camera))
 
 
-def _frames(report: FileReport, episode: Episode, every_frame: bool) -> None:
+def _time(report: FileReport, name: str, time: NDArray[np.float64] | None) -> None:
+    if time is None:
+        return
+    if not np.isfinite(time).all():
+        report.errors.append(f"{name} holds values that are not finite")
+    elif (backwards := time[1:] < time[:-1]).any():
+        report.errors.append(f"{name} runs backwards at step {int(np.argmax(backwards)) + 1}")
+
+
+def _frames(report: FileReport, episode: Episode, camera: str, every_frame: bool) -> None:
     steps: Iterable[int] = range(episode.steps)
     if not every_frame:
         steps = sorted(set(np.linspace(0, episode.steps - 1, min(25, episode.steps)).astype(int).tolist()))
-    for camera in episode.cameras:
-        size = episode.frame_size(camera)
-        report.cameras[camera] = size
-        failures, odd = [], []
-        for step in steps:
-            try:
-                shape = episode.frame(camera, step).shape
-            except EpisodeError as error:
-                failures.append((step, str(error)))
-                continue
-            if shape != (*size, 3):
-                odd.append(step)
-        if failures:
-            step, message = failures[0]
-            report.errors.append(
-                f"{len(failures)} frames of {camera} cannot be decoded, first at step {step}: {message}"
-            )
-        if odd:
-            report.errors.append(f"{len(odd)} frames of {camera} have another size than {size}, first at step {odd[0]}")
+    size = episode.frame_size(camera)
+    report.cameras[camera] = size
+    camera_spec(episode, camera)
+    failures, odd = [], []
+    for step in steps:
+        try:
+            # the header first: a broken one may declare a picture that does not fit into memory
+            fits = episode.frame_size(camera, step) == size and episode.frame(camera, step).shape == (*size, 3)
+        except EpisodeError as error:
+            failures.append((step, str(error)))
+            continue
+        if not fits:
+            odd.append(step)
+    if failures:
+        step, message = failures[0]
+        report.errors.append(f"{len(failures)} frames of {camera} cannot be decoded, first at step {step}: {message}")
+    if odd:
+        report.errors.append(f"{len(odd)} frames of {camera} have another size than {size}, first at step {odd[0]}")
 
 
 def _layout(report: FileReport, path: Path, episode: Episode) -> None:
     with h5py.File(path, "r") as file:
         unknown = sorted(set(file) - KNOWN)
+        unknown += [f"observations/{name}" for name in sorted(set(file["observations"]) - KNOWN_OBSERVATIONS)]
         if "sim" not in file.attrs:
             report.warnings.append("no attribute sim: read as a real robot, whose actions line up one step later")
         if "observations/qvel" not in file:
@@ -206,9 +221,11 @@ def _layout(report: FileReport, path: Path, episode: Episode) -> None:
             if name in file and file[name].dtype != np.float32:
                 report.warnings.append(f"{name} is {file[name].dtype}, stored files use float32")
         if episode.compressed and "compress_len" in file:
-            shape, expected = file["compress_len"].shape, (len(episode.cameras), episode.steps)
-            if shape != expected:
-                report.errors.append(f"compress_len has shape {shape}, expected {expected}")
+            lengths, expected = file["compress_len"], (len(episode.cameras), episode.steps)
+            if not isinstance(lengths, h5py.Dataset):
+                report.errors.append(f"compress_len is a {type(lengths).__name__.lower()}, expected a dataset")
+            elif lengths.shape != expected:
+                report.errors.append(f"compress_len has shape {lengths.shape}, expected {expected}")
         elif episode.compressed:
             report.warnings.append("no compress_len: JPEG rows are read to their end marker")
     if unknown:

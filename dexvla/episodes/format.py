@@ -19,6 +19,7 @@ follow OpenCV's custom of the upstream tools: the bytes were encoded from an RGB
 swaps red and blue back.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -30,6 +31,16 @@ from numpy.typing import NDArray
 IMAGES = "observations/images"
 IMAGE_TIMES = "image_timestamp"
 JPEG_CHANNELS = "jpeg_channels"
+
+# <|im_start|>, <|vision_end|>, <|image_pad|> and their like: the tokenizer turns such text into the tokens by which
+# the model tells turns and pictures apart, so no instruction or label may hold it.
+CONTROL_TOKEN = re.compile(r"<\|[a-z_]+\|>")
+
+
+def control_token_in(text: str) -> str | None:
+    """What is wrong with a text that holds one of the model's control tokens; None if it holds none."""
+    found = CONTROL_TOKEN.search(text)
+    return None if found is None else f"{found[0]}, which the model reads as a control token; remove it"
 
 
 class LabelSource(StrEnum):

@@ -1,6 +1,7 @@
 """Who an episode is: the hash of its motion and pictures, which never change. Labels are not part of it."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,11 @@ from numpy.typing import NDArray
 from dexvla.episodes.reader import Episode
 
 
-def episode_identity(episode: Episode) -> str:
+def episode_identity(episode: Episode, *, on_row: Callable[[str, int, bytes], Any] | None = None) -> str:
     """sha256 (hex) over dimensions, action, state, time and the stored pictures, camera by camera in sorted order.
 
     JPEG rows count without their zero padding, so re-padding a file does not make it another episode.
+    This reads every picture once: on_row(camera, step, bytes) is given each JPEG row, without its padding.
     """
     digest = hashlib.sha256()
 
@@ -33,5 +35,9 @@ def episode_identity(episode: Episode) -> str:
         for step in range(episode.steps):
             stored = episode.stored_frame(camera, step)
             data = stored.tobytes()
-            digest.update(data.rstrip(b"\0") if episode.compressed else data)
+            if episode.compressed:
+                data = data.rstrip(b"\0")
+                if on_row is not None:
+                    on_row(camera, step, data)
+            digest.update(data)
     return digest.hexdigest()

@@ -34,7 +34,7 @@ def decode_jpeg(data: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(raw)) as picture:
             return np.asarray(picture.convert("RGB"))
-    except OSError as error:
+    except (OSError, Image.DecompressionBombError) as error:
         raise ValueError(f"a JPEG picture that cannot be decoded: {error}") from error
 
 
@@ -43,5 +43,5 @@ def jpeg_size(data: bytes | NDArray[np.uint8]) -> tuple[int, int]:
     try:
         with Image.open(io.BytesIO(bytes(data))) as picture:
             return picture.height, picture.width
-    except OSError as error:
+    except (OSError, Image.DecompressionBombError) as error:
         raise ValueError(f"not a JPEG picture: {error}") from error

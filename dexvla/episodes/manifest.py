@@ -15,13 +15,12 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from dexvla.episodes.format import control_token_in
 from dexvla.episodes.identity import episode_identity
 from dexvla.episodes.reader import Episode, find_episodes, open_episode
 from dexvla.errors import EpisodeError, UserError
 from dexvla.files import write_json
 from dexvla.spec import CameraSpec, DatasetManifest, EpisodeEntry, Segment, TaskEntry
-
-MANIFEST_FILE = "manifest.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +29,8 @@ class EpisodeSet:
 
     episode_len: steps used of each at most; cameras: the model's order, or None for those that the files have.
     weights: one per path, how often its samples are drawn (None: all alike). stats_paths: the episodes that the
-    normalisation statistics are taken from (None: the set's own).
+    normalisation statistics are taken from (None: the set's own). entries: one per path, what a manifest lists of it,
+    labels included (None: as the files say).
     """
 
     name: str
@@ -39,6 +39,7 @@ class EpisodeSet:
     stats_paths: tuple[Path, ...] | None = None
     cameras: tuple[str, ...] | None = None
     episode_len: int | None = None
+    entries: tuple[EpisodeEntry, ...] | None = None
 
 
 def run_length(labels: Sequence[str]) -> tuple[Segment, ...]:
@@ -64,19 +65,28 @@ def manifest_hash(manifest: DatasetManifest) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def find_set(source: str, *, base: Path | None = None) -> EpisodeSet:
-    """The episodes that `source` names: a folder, one .hdf5 file, or tasks.yaml#entry.
+def find_set(source: str) -> EpisodeSet:
+    """The episodes that `source` names: a folder, one .hdf5 file, a manifest (.json), or tasks.yaml#entry.
 
-    Relative dataset directories of a tasks.yaml count from its own folder. `base`: where a relative `source` counts
-    from (default: the working directory).
+    Relative paths of a tasks.yaml or a manifest count from its own folder. Raises UserError if there is no such thing.
     """
     name, _, entry = source.partition("#")
-    path = (base or Path()) / name
+    path = Path(name)
     if entry or path.suffix in {".yaml", ".yml"}:
         return _task_set(path, entry)
-    if path.is_file() and path.suffix == ".hdf5":
+    if path.is_dir() or path.suffix not in {".hdf5", ".json"}:
+        return EpisodeSet(name=path.resolve().name, paths=tuple(find_episodes(path)))
+    if not path.is_file():
+        raise EpisodeError(f"{path}: no such file")
+    if path.suffix == ".hdf5":
         return EpisodeSet(name=path.stem, paths=(path,))
-    return EpisodeSet(name=path.resolve().name, paths=tuple(find_episodes(path)))
+    manifest = load_manifest(path)
+    return EpisodeSet(
+        name=manifest.name,
+        paths=tuple(path.parent / listed.path for listed in manifest.episodes),
+        cameras=manifest.cameras,
+        entries=manifest.episodes,
+    )
 
 
 def _task_set(path: Path, entry: str) -> EpisodeSet:
@@ -141,7 +151,8 @@ def build_manifest(
 ) -> tuple[DatasetManifest, list[tuple[NDArray[np.float32], NDArray[np.float32]]]]:
     """Read every episode once; returns the manifest and (action, qpos) of each, for the statistics.
 
-    Raises EpisodeError if episodes differ in dimensions, lack a camera, or mix render profiles or rates.
+    Raises EpisodeError if episodes differ in dimensions, lack a camera, mix render profiles or rates, or are others
+    than the set's entries list. What the entries say of instruction, labels and steps goes before the files.
     `cameras` overrides the set's own; without either, all episodes must have the same cameras.
     """
     wanted = tuple(cameras) if cameras is not None else episodes.cameras
@@ -155,7 +166,8 @@ def build_manifest(
             else:
                 fixed = cameras is not None or episodes.cameras is not None
             _check_cameras(episode, wanted, exact=not fixed)
-            entry = _entry(episode, wanted, episodes.episode_len, relative_to)
+            listed = None if episodes.entries is None else episodes.entries[index]
+            entry = _entry(episode, wanted, episodes.episode_len, relative_to, listed)
             if entries:
                 _check_like_first(episode, entry, entries[0], motions[0], episodes.paths[0])
             motions.append((episode.action[: entry.steps], episode.qpos[: entry.steps]))
@@ -187,34 +199,76 @@ def load_manifest(path: Path) -> DatasetManifest:
         raise UserError(f"{path}: not a dataset manifest: {first_error(error)}") from error
 
 
+def camera_spec(episode: Episode, name: str) -> CameraSpec:
+    """A camera of the episode and the size of its pictures. Raises EpisodeError for a name or size out of bounds."""
+    height, width = episode.frame_size(name)
+    try:
+        return CameraSpec(name=name, height=height, width=width)
+    except ValidationError as error:
+        raise EpisodeError(f"{episode.path}: camera {name!r}: {first_error(error)}") from error
+
+
 def _entry(
-    episode: Episode, cameras: tuple[str, ...], episode_len: int | None, relative_to: Path | None
+    episode: Episode,
+    cameras: tuple[str, ...],
+    episode_len: int | None,
+    relative_to: Path | None,
+    listed: EpisodeEntry | None,
 ) -> EpisodeEntry:
     for name, array in (("action", episode.action), ("qpos", episode.qpos)):
         if not np.isfinite(array).all():
             raise EpisodeError(f"{episode.path}: {name} holds a value that is not finite; run `dexvla check` on it")
-    steps = min(episode.steps, episode_len or episode.steps)
-    labels = episode.substep_reasonings
-    sizes = {name: episode.frame_size(name) for name in cameras}
+    steps = listed.steps if listed is not None else min(episode.steps, episode_len or episode.steps)
     path = episode.path.resolve()
     if relative_to is not None and path.is_relative_to(relative_to.resolve()):
         path = path.relative_to(relative_to.resolve())
-    return EpisodeEntry(
-        path=os.fspath(path),
-        identity=episode_identity(episode),
-        steps=steps,
-        cameras=tuple(CameraSpec(name=name, height=size[0], width=size[1]) for name, size in sizes.items()),
-        sim=episode.sim,
-        fps=episode.attributes.fps,
-        robot=episode.attributes.robot,
-        success=episode.attributes.success,
-        task=episode.attributes.task,
-        seed=episode.attributes.seed,
-        render_profile=episode.attributes.render_profile,
-        instruction=episode.instruction,
-        substeps=() if labels is None else run_length(labels[:steps]),
-        label_source=episode.label_source,
-    )
+    specs = tuple(camera_spec(episode, name) for name in cameras)
+
+    def check_row(camera: str, step: int, row: bytes) -> None:
+        whole = row.startswith(b"\xff\xd8") and row.endswith(b"\xff\xd9")
+        if camera in cameras and step < steps and not whole:
+            raise EpisodeError(
+                f"{episode.path}: camera {camera}, step {step}: not a whole JPEG picture (ff d8 .. ff d9); "
+                "run `dexvla check` on it"
+            )
+
+    identity = episode_identity(episode, on_row=check_row)
+    if listed is not None:
+        if (identity, steps) != (listed.identity, min(steps, episode.steps)):
+            raise EpisodeError(
+                f"{episode.path}: another episode than the manifest lists, its motion or pictures differ; "
+                "put the listed file back, or name the folder instead of the manifest"
+            )
+        entry = listed.model_copy(update={"path": os.fspath(path), "cameras": specs})
+    else:
+        entry = _new_entry(episode, os.fspath(path), identity, steps, specs)
+    for text in (entry.instruction, *(segment.text for segment in entry.substeps)):
+        if wrong := control_token_in(text):
+            raise EpisodeError(f"{episode.path}: the instruction or a substep reasoning holds {wrong}")
+    return entry
+
+
+def _new_entry(episode: Episode, path: str, identity: str, steps: int, cameras: tuple[CameraSpec, ...]) -> EpisodeEntry:
+    labels = episode.substep_reasonings
+    try:
+        return EpisodeEntry(
+            path=path,
+            identity=identity,
+            steps=steps,
+            cameras=cameras,
+            sim=episode.sim,
+            fps=episode.attributes.fps,
+            robot=episode.attributes.robot,
+            success=episode.attributes.success,
+            task=episode.attributes.task,
+            seed=episode.attributes.seed,
+            render_profile=episode.attributes.render_profile,
+            instruction=episode.instruction,
+            substeps=() if labels is None else run_length(labels[:steps]),
+            label_source=episode.label_source,
+        )
+    except ValidationError as error:
+        raise EpisodeError(f"{episode.path}: {first_error(error)}") from error
 
 
 def _check_cameras(episode: Episode, wanted: tuple[str, ...], *, exact: bool) -> None:

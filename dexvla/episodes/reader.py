@@ -24,6 +24,8 @@ from dexvla.errors import EpisodeError
 _FILTERS = {"gzip", "lzf", "szip", None}
 # A few kilobytes of HDF5 can declare terabytes: nothing larger than this is read in one piece.
 _MAX_BYTES = 2**30
+# What h5py raises for data that it cannot read or has no NumPy type for.
+_H5PY_ERRORS = (OSError, RuntimeError, KeyError, TypeError, ValueError)
 
 
 class Episode:
@@ -45,9 +47,13 @@ class Episode:
         for name, array in (("observations/qpos", self.qpos), ("observations/qvel", self.qvel)):
             if array.shape[0] != self.steps:
                 raise EpisodeError(f"{path}: {name} has {array.shape[0]} rows, action has {self.steps}")
-        self.sim = bool(file.attrs.get("sim", False))
-        self.compressed = bool(file.attrs.get("compress", False))
-        self.rgb_jpeg = _text(file.attrs.get(JPEG_CHANNELS, "")) == "rgb"
+        if self.qvel.shape != self.qpos.shape:
+            raise EpisodeError(
+                f"{path}: observations/qvel has {self.qvel.shape[1]} dimensions, expected {self.qpos.shape[1]} as qpos"
+            )
+        self.sim = self._flag("sim") or False
+        self.compressed = self._flag("compress") or False
+        self.rgb_jpeg = self._word(JPEG_CHANNELS) == "rgb"
         self._frames = self._image_datasets()
         self._plain: dict[str, tuple[int, ...]] = {
             name: dataset.shape[1:] for name, dataset in self._frames.items() if _one_plain_chunk_a_step(dataset)
@@ -59,27 +65,19 @@ class Episode:
     @cached_property
     def attributes(self) -> EpisodeAttributes:
         """The known attributes of the file; what is absent is None."""
-        attrs = self._file.attrs
-
-        def get(name: str, kind: type) -> Any:
-            value = attrs.get(name)
-            if value is None:
-                return None
-            try:
-                return _text(value) if kind is str else kind(value)
-            except (TypeError, ValueError) as error:
-                raise EpisodeError(f"{self.path}: attribute {name} is {value!r}, expected {kind.__name__}") from error
-
+        fps = self._number("fps")
+        if fps is not None and fps <= 0:
+            raise EpisodeError(f"{self.path}: attribute fps is {fps:g}, expected more than 0 steps a second")
         return EpisodeAttributes(
             sim=self.sim,
-            robot=get("robot", str),
-            task=get("task", str),
-            fps=get("fps", float),
-            success=get("success", bool),
-            held=get("held", bool),
-            seed=get("seed", int),
-            render_profile=get("render_profile", str),
-            reward=get("reward", float),
+            robot=self._word("robot"),
+            task=self._word("task"),
+            fps=fps,
+            success=self._flag("success"),
+            held=self._flag("held"),
+            seed=self._whole("seed"),
+            render_profile=self._word("render_profile"),
+            reward=self._number("reward"),
         )
 
     @cached_property
@@ -104,20 +102,18 @@ class Episode:
 
     @property
     def label_source(self) -> str | None:
-        if "substep_reasonings" not in self._file:
-            return None
-        value = self._file["substep_reasonings"].attrs.get("label_source")
-        return None if value is None else _text(value)
+        return self._word("label_source", of="substep_reasonings") if "substep_reasonings" in self._file else None
 
     @cached_property
     def timestamp(self) -> NDArray[np.float64] | None:
-        if "timestamp" not in self._file:
-            return None
-        return np.asarray(self._dataset("timestamp")[:], np.float64)
+        return self._seconds("timestamp")
 
     def image_timestamp(self, camera: str) -> NDArray[np.float64] | None:
-        name = f"{IMAGE_TIMES}/{camera}"
-        return np.asarray(self._dataset(name)[:], np.float64) if name in self._file else None
+        if IMAGE_TIMES in self._file and not isinstance(self._file[IMAGE_TIMES], h5py.Group):
+            raise EpisodeError(
+                f"{self.path}: {IMAGE_TIMES} is not a group, expected one with a dataset for each camera"
+            )
+        return self._seconds(f"{IMAGE_TIMES}/{camera}")
 
     # --- frames -------------------------------------------------------------------------------------------
 
@@ -148,24 +144,32 @@ class Episode:
             raise EpisodeError(f"{self.path}: camera {camera}, step {step}: {error}") from error
         return picture if self.rgb_jpeg else np.ascontiguousarray(picture[..., ::-1])
 
-    def frame_size(self, camera: str) -> tuple[int, int]:
-        """(height, width) of the camera's first picture."""
+    def frame_size(self, camera: str, step: int = 0) -> tuple[int, int]:
+        """(height, width) of one of the camera's pictures, from its header."""
         if not self.compressed:
             height, width = self._frames[camera].shape[1:3]
             return int(height), int(width)
         try:
-            return jpeg_size(self.stored_frame(camera, 0))
+            return jpeg_size(self.stored_frame(camera, step))
+        except EpisodeError:
+            raise
         except ValueError as error:
-            raise EpisodeError(f"{self.path}: camera {camera}, step 0: {error}") from error
+            raise EpisodeError(f"{self.path}: camera {camera}, step {step}: {error}") from error
 
     # --- reading with errors that say what was found ------------------------------------------------------
 
     def _dataset(self, name: str) -> h5py.Dataset:
         if name not in self._file:
-            raise EpisodeError(f"{self.path}: no dataset {name!r}; found {_describe(self._file)}")
+            raise EpisodeError(f"{self.path}: no dataset {name!r}; {_beside(self._file, name)}")
         item = self._file[name]
         if not isinstance(item, h5py.Dataset):
-            raise EpisodeError(f"{self.path}: {name} is a group, expected a dataset")
+            raise EpisodeError(f"{self.path}: {name} is a {type(item).__name__.lower()}, expected a dataset")
+        try:
+            readable = item.shape is not None and item.dtype is not None
+        except TypeError as error:
+            raise EpisodeError(f"{self.path}: {name} has a type that cannot be read ({error})") from error
+        if not readable:
+            raise EpisodeError(f"{self.path}: {name} is an empty dataset, without even a shape")
         if item.external or item.is_virtual or item.compression not in _FILTERS:
             raise EpisodeError(f"{self.path}: {name} uses external or virtual storage or an unknown filter; refused")
         once = item.nbytes // max(item.shape[0], 1) if name.startswith(IMAGES) and item.ndim else item.nbytes
@@ -177,14 +181,34 @@ class Episode:
 
     def _matrix(self, name: str) -> NDArray[np.float32]:
         dataset = self._dataset(name)
-        if dataset.ndim != 2 or dataset.shape[0] < 1 or dataset.shape[1] < 1 or dataset.dtype.kind not in "fiu":
+        if dataset.ndim == 2 and dataset.shape[0] == 0:
+            raise EpisodeError(f"{self.path}: {name} has 0 steps")
+        if dataset.ndim != 2 or dataset.shape[1] < 1 or dataset.dtype.kind not in "fiu":
             raise EpisodeError(
                 f"{self.path}: {name} is {dataset.dtype} {dataset.shape}, expected numbers of shape (steps, dimensions)"
             )
+        values = self._read(dataset, name)
+        with np.errstate(over="ignore"):
+            array = np.asarray(values, np.float32)
+        if (np.isinf(array) & np.isfinite(values)).any():
+            raise EpisodeError(f"{self.path}: {name} holds values that do not fit float32")
+        return array
+
+    def _read(self, dataset: h5py.Dataset, name: str) -> Any:
         try:
-            return np.asarray(dataset[:], np.float32)
-        except OSError as error:
-            raise EpisodeError(f"{self.path}: {name} cannot be read: {error}") from error
+            return dataset[()]
+        except _H5PY_ERRORS as error:
+            raise EpisodeError(f"{self.path}: {name} cannot be read: {_first_line(error)}") from error
+
+    def _seconds(self, name: str) -> NDArray[np.float64] | None:
+        if name not in self._file:
+            return None
+        dataset = self._dataset(name)
+        if dataset.dtype.kind not in "fiu":
+            raise EpisodeError(f"{self.path}: {name} is {dataset.dtype} {dataset.shape}, expected numbers, in seconds")
+        if dataset.shape != (self.steps,):
+            raise EpisodeError(f"{self.path}: {name} has shape {dataset.shape}, expected ({self.steps},)")
+        return np.asarray(self._read(dataset, name), np.float64)
 
     def _optional(self, name: str) -> NDArray[np.float32] | None:
         if name not in self._file:
@@ -197,15 +221,67 @@ class Episode:
     def _strings(self, name: str) -> list[str] | None:
         if name not in self._file:
             return None
-        values = np.atleast_1d(self._dataset(name)[()]).ravel()
+        dataset = self._dataset(name)
+        if h5py.check_string_dtype(dataset.dtype) is None:
+            raise EpisodeError(f"{self.path}: {name} is {dataset.dtype} {dataset.shape}, expected text")
         try:
-            return [_text(value) for value in values]
+            return [_text(value) for value in np.atleast_1d(self._read(dataset, name)).ravel()]
         except UnicodeDecodeError as error:
             raise EpisodeError(f"{self.path}: {name} is not valid UTF-8: {error}") from error
 
+    # --- attributes: absent is None, of another type is an error ------------------------------------------
+
+    def _attribute(self, name: str, of: str = "/") -> Any:
+        """The value; the only one of an array that holds one, as some tools store single values."""
+        attributes = self._file[of].attrs
+        if name not in attributes:
+            return None
+        try:
+            value = attributes[name]
+        except _H5PY_ERRORS as error:
+            raise EpisodeError(f"{self.path}: attribute {name} cannot be read: {_first_line(error)}") from error
+        return value.reshape(())[()] if isinstance(value, np.ndarray) and value.size == 1 else value
+
+    def _wrong(self, name: str, value: Any, expected: str) -> EpisodeError:
+        found = "empty" if isinstance(value, h5py.Empty) else " ".join(ascii(value).split())[:80]
+        return EpisodeError(f"{self.path}: attribute {name} is {found}, expected {expected}")
+
+    def _flag(self, name: str) -> bool | None:
+        value = self._attribute(name)
+        if value is not None and not (isinstance(value, (bool, int, np.bool_, np.integer)) and value in (0, 1)):
+            raise self._wrong(name, value, "true or false")
+        return None if value is None else bool(value)
+
+    def _number(self, name: str) -> float | None:
+        value = self._attribute(name)
+        if value is None:
+            return None
+        if not isinstance(value, (int, float, np.integer, np.floating)) or not np.isfinite(float(value)):
+            raise self._wrong(name, value, "a finite number")
+        return float(value)
+
+    def _whole(self, name: str) -> int | None:
+        value = self._attribute(name)
+        if value is not None and not isinstance(value, (int, np.integer)):
+            raise self._wrong(name, value, "a whole number")
+        return None if value is None else int(value)
+
+    def _word(self, name: str, of: str = "/") -> str | None:
+        value = self._attribute(name, of)
+        if value is None:
+            return None
+        try:
+            text = _text(value)
+            text.encode()  # h5py hides bytes that are not UTF-8 in surrogates
+        except (TypeError, UnicodeError) as error:
+            raise self._wrong(name, value, "text") from error
+        return text
+
+    # --- structure ----------------------------------------------------------------------------------------
+
     def _image_datasets(self) -> dict[str, h5py.Dataset]:
         if IMAGES not in self._file or not isinstance(self._file[IMAGES], h5py.Group) or not len(self._file[IMAGES]):
-            raise EpisodeError(f"{self.path}: no cameras below {IMAGES}; found {_describe(self._file)}")
+            raise EpisodeError(f"{self.path}: no cameras below {IMAGES}; {_beside(self._file, IMAGES)}")
         datasets = {name: self._dataset(f"{IMAGES}/{name}") for name in self._file[IMAGES]}
         expected = "(T, bytes) JPEG rows" if self.compressed else "(T, height, width, 3) pixels"
         for name, dataset in datasets.items():
@@ -244,7 +320,7 @@ def load_episode(path: str | os.PathLike[str]) -> Episode:
         return Episode(path, file)
     except BaseException as error:
         file.close()
-        if isinstance(error, (KeyError, RuntimeError, OSError)):
+        if isinstance(error, _H5PY_ERRORS) and not isinstance(error, EpisodeError):
             raise EpisodeError(f"{path}: damaged HDF5 file ({_first_line(error)})") from error
         raise
 
@@ -287,6 +363,8 @@ def _refuse_links(path: Path, file: h5py.File) -> None:
 
     def walk(group: h5py.Group, prefix: str) -> None:
         for name in group:
+            if not _is_unicode(name):
+                raise EpisodeError(f"{path}: the name {prefix + name!r} is not valid UTF-8")
             link = group.get(name, getlink=True)
             if not isinstance(link, h5py.HardLink):
                 raise EpisodeError(
@@ -310,12 +388,33 @@ def _one_plain_chunk_a_step(dataset: h5py.Dataset) -> bool:
 
 
 def _text(value: Any) -> str:
-    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+    """Raises TypeError for what is not text."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8")
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} is not text")
+    return str(value)
 
 
-def _describe(file: h5py.File) -> str:
-    names = sorted(file)
-    return ", ".join(names[:8]) + (" ..." if len(names) > 8 else "") if names else "an empty file"
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _beside(file: h5py.File, name: str) -> str:
+    """What there is in place of the missing `name`: in its group, or in the nearest one above that exists."""
+    parent = name.rpartition("/")[0]
+    while parent and parent not in file:
+        parent = parent.rpartition("/")[0]
+    group = file[parent] if parent else file
+    if not isinstance(group, h5py.Group):
+        return f"{parent} is a {type(group).__name__.lower()}, expected a group"
+    names = sorted(group)
+    found = ", ".join(names[:8]) + (" ..." if len(names) > 8 else "")
+    return f"{parent} holds {found or 'nothing'}" if parent else f"found {found or 'an empty file'}"
 
 
 def _first_line(error: BaseException) -> str:

@@ -12,27 +12,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dexvla.episodes.format import IMAGE_TIMES, IMAGES, JPEG_CHANNELS, EpisodeData
-from dexvla.errors import EpisodeError
+from dexvla.errors import EpisodeError, EpisodeExistsError
 from dexvla.files import atomic_file
 
 
 def write_episode(path: str | os.PathLike[str], data: EpisodeData) -> None:
-    """Write `data` as an episode file in the layout of `dexvla.episodes.format`. Refuses to overwrite.
+    """Write `data` as an episode file in the layout of `dexvla.episodes.format`.
 
-    Raises EpisodeError for data that does not fit together (lengths, shapes, NaN, mixed image kinds) and OSError
+    Raises EpisodeExistsError rather than overwrite a file, also one that another recorder writes meanwhile,
+    EpisodeError for data that does not fit together (lengths, shapes, NaN, mixed image kinds) and OSError
     when the disk is full or the folder cannot be written; in either case nothing stays behind.
     """
     path = Path(path)
+    taken = f"{path} exists already; episodes are never overwritten"
     if path.exists():
-        raise EpisodeError(f"{path} exists already; episodes are never overwritten")
+        raise EpisodeExistsError(taken)
     validate(data)
     # HDF5 builds the file in memory, we put it on the disk: HDF5 itself survives a full disk badly, its objects can no
     # longer be closed and the process crashes on its way out.
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
         _write(file, data)
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
+    try:
+        with atomic_file(path, overwrite=False) as temporary:
+            temporary.write_bytes(content.getbuffer())
+    except FileExistsError as error:
+        if not path.exists():  # it is the folder's place that is taken
+            raise
+        raise EpisodeExistsError(taken) from error
 
 
 def validate(data: EpisodeData) -> int:
@@ -55,6 +62,8 @@ def validate(data: EpisodeData) -> int:
         if not np.isfinite(array).all():
             row = int(np.nonzero(~np.isfinite(array).all(axis=1))[0][0])
             raise EpisodeError(f"{name} holds a value that is not finite, first at step {row}")
+        if np.abs(array).max(initial=0) > np.finfo(np.float32).max:
+            raise EpisodeError(f"{name} holds values that do not fit float32")
     if data.qpos.shape != data.qvel.shape:
         raise EpisodeError(f"qpos has shape {data.qpos.shape}, qvel {data.qvel.shape}; they must be equal")
     if data.action_sent is not None and data.action_sent.shape != data.action.shape:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dexvla.episodes.format import EpisodeAttributes, EpisodeData, LabelSource
 from dexvla.episodes.jpeg import encode_jpeg
 from dexvla.episodes.writer import write_episode
-from dexvla.errors import EpisodeError, RobotError, UserError
+from dexvla.errors import EpisodeError, EpisodeExistsError, RobotError, UserError
 from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.experts import ExpertStep, ScriptedExpert
 from dexvla.robots.registry import make_robot
@@ -88,8 +88,8 @@ def record(spec: RecordSpec, out: Path, *, on_episode: Callable[[RecordProgress]
             path = None
             if success or spec.keep_failures:
                 data = _play(robot, seed, steps, spec)
+                number = _write(out, number, data)
                 path = out / f"episode_{number}.hdf5"
-                _write(path, data)
                 number += 1
                 held += bool(data.attributes.held)
                 kept.append(seed)
@@ -176,13 +176,20 @@ def _rows(arrays: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     return np.stack(arrays).astype(np.float32)
 
 
-def _write(path: Path, data: EpisodeData) -> None:
-    try:
-        write_episode(path, data)
-    except EpisodeError:
-        raise
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {_reason(error)}; earlier episodes are complete") from error
+def _write(out: Path, number: int, data: EpisodeData) -> int:
+    """Write the episode under `number`, or the next that is free if another recorder took it; returns the number."""
+    while True:
+        path = out / f"episode_{number}.hdf5"
+        try:
+            write_episode(path, data)
+        except EpisodeExistsError:
+            number = max(number + 1, _first_number(out))
+        except EpisodeError:
+            raise
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {_reason(error)}; earlier episodes are complete") from error
+        else:
+            return number
 
 
 def _reason(error: OSError) -> str:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import errno
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 from dexvla.episodes.format import EpisodeData
 from dexvla.episodes.reader import find_episodes, load_episode, open_episode
 from dexvla.episodes.writer import write_episode
-from dexvla.errors import EpisodeError
+from dexvla.errors import EpisodeError, EpisodeExistsError
 
 
 def names_of(path: Path) -> dict[str, tuple[int, ...]]:
@@ -103,6 +105,7 @@ def test_files_without_our_mark_are_read_in_opencvs_channel_order(
         ({"substep_reasonings": ["a"] * 3}, "3 substep reasonings for 24 steps"),
         ({"images": {}}, "at least one camera"),
         ({"images": {"cam_high": [b"\xff\xd8"] * 3}}, "camera cam_high has 3 frames for 24 steps"),
+        ({"action": np.full((24, 14), 1e300)}, "action holds values that do not fit float32"),
         ({"timestamp": np.zeros(3)}, "timestamp has shape (3,)"),
     ],
 )
@@ -121,6 +124,65 @@ def test_an_episode_is_never_overwritten(tmp_path: Path, make_episode: Callable[
     with pytest.raises(EpisodeError, match="never overwritten"):
         make_episode(path, seed=1)
     assert path.read_bytes() == before
+
+
+def test_of_recorders_that_write_the_same_name_at_once_one_wins(
+    tmp_path: Path, make_data: Callable[..., EpisodeData]
+) -> None:
+    path = tmp_path / "episode_0.hdf5"
+    barrier = threading.Barrier(6)
+    won: list[int] = []
+    lost: list[int] = []
+
+    def write(seed: int, data: EpisodeData) -> None:
+        barrier.wait()
+        try:
+            write_episode(path, data)
+            won.append(seed)
+        except EpisodeExistsError:
+            lost.append(seed)
+
+    threads = [threading.Thread(target=write, args=(seed, make_data(seed=seed, steps=4))) for seed in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert len(lost) == 5
+    with open_episode(path) as episode:
+        np.testing.assert_array_equal(episode.action, make_data(seed=won[0], steps=4).action)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_appears_while_an_episode_is_written_stays(
+    tmp_path: Path, make_episode: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, flush = tmp_path / "episode_0.hdf5", os.fsync
+
+    def appears(descriptor: int) -> None:
+        flush(descriptor)
+        path.write_bytes(b"another recorder's")
+
+    monkeypatch.setattr("os.fsync", appears)
+    with pytest.raises(EpisodeExistsError, match="never overwritten"):
+        make_episode(path)
+    assert path.read_bytes() == b"another recorder's"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_system_without_links_will_do(
+    tmp_path: Path, make_episode: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(*args: Any) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", unsupported)
+    path = make_episode(tmp_path / "episode_0.hdf5", steps=3)
+    with open_episode(path) as episode:
+        assert episode.steps == 3
+    with pytest.raises(EpisodeExistsError):
+        make_episode(path)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_full_disk_leaves_nothing_behind(

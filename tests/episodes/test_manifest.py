@@ -137,3 +137,37 @@ def test_every_field_of_a_task_entry_has_an_effect(tmp_path: Path, make_episode:
     tasks.write_text("cubes: {dataset_dir: one, name_filter: '['}")
     with pytest.raises(UserError, match="not a regular expression"):
         find_set(f"{tasks}#cubes")
+
+
+def test_a_manifest_as_the_source_keeps_its_own_labels(tmp_path: Path, make_episode: Callable[..., Path]) -> None:
+    folder = tmp_path / "data"
+    for number in range(2):
+        make_episode(folder / f"episode_{number}.hdf5", seed=number)
+    listed, _ = build_manifest(find_set(str(folder)), cameras=("cam_right_wrist", "cam_high"), relative_to=folder)
+    first = listed.episodes[0].model_copy(update={"steps": 10, "substeps": run_length(["Approach"] * 10)})
+    listed = listed.model_copy(update={"episodes": (first, listed.episodes[1])})
+    save_manifest(folder / "dataset.json", listed)
+    for number in range(2):
+        with h5py.File(folder / f"episode_{number}.hdf5", "a") as file:
+            file["substep_reasonings"][:] = "Changed since"
+            file["language_raw"][0] = "Changed since."
+    found = find_set(str(folder / "dataset.json"))
+    assert found.paths == (folder / "episode_0.hdf5", folder / "episode_1.hdf5")
+    assert found.cameras == ("cam_right_wrist", "cam_high")
+    again, motions = build_manifest(found, relative_to=folder)
+    assert again == listed
+    assert [len(action) for action, _ in motions] == [10, 24]
+
+    (folder / "episode_1.hdf5").unlink()
+    make_episode(folder / "episode_1.hdf5", seed=9)
+    with pytest.raises(EpisodeError, match=r"episode_1.hdf5: another episode than the manifest lists"):
+        build_manifest(find_set(str(folder / "dataset.json")))
+    (folder / "dataset.json").write_text("[]")
+    with pytest.raises(UserError, match=r"dataset.json: not a dataset manifest"):
+        find_set(str(folder / "dataset.json"))
+
+
+@pytest.mark.parametrize("name", ["gone.hdf5", "gone.json"])
+def test_a_file_that_is_missing_is_not_called_a_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(EpisodeError, match=rf"{name}: no such file$"):
+        find_set(str(tmp_path / name))

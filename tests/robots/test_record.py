@@ -122,6 +122,20 @@ def test_numbers_go_on_after_the_highest_and_nothing_is_overwritten(tmp_path: Pa
 
 
 @pytest.mark.usefixtures("short_expert")
+def test_a_number_that_another_recorder_took_meanwhile_is_left_to_it(tmp_path: Path) -> None:
+    def other_recorder(progress: RecordProgress) -> None:
+        if progress.done == 1:
+            (tmp_path / "episode_1.hdf5").write_bytes(b"somebody's data")
+            (tmp_path / "episode_4.hdf5").write_bytes(b"somebody's data")
+
+    result = record(spec(episodes=3, keep_failures=True), tmp_path, on_episode=other_recorder)
+    assert [path.name for path in result.paths] == ["episode_0.hdf5", "episode_5.hdf5", "episode_6.hdf5"]
+    assert (tmp_path / "episode_1.hdf5").read_bytes() == b"somebody's data"
+    with open_episode(tmp_path / "episode_5.hdf5") as episode:
+        assert episode.attributes.seed == 1
+
+
+@pytest.mark.usefixtures("short_expert")
 def test_the_render_profile_is_stored_and_changes_the_pictures(tmp_path: Path) -> None:
     pictures = []
     for profile in RenderProfile:
