@@ -1,0 +1,67 @@
+"""What endpoints ask for: a database session, and a person with a role.
+
+`Db` is one transaction a request: committed before the answer is sent, rolled back on any error. Requests that change
+nothing (GET, HEAD) take no write lock.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends
+from fastapi.requests import HTTPConnection
+from sqlalchemy.orm import Session
+
+from backend.auth.roles import Role
+from backend.context import Studio, studio_of
+from backend.errors import ForbiddenError, NotSignedInError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Actor:
+    """Who asks."""
+
+    id: str
+    name: str
+    role: Role
+
+
+def _session(connection: HTTPConnection) -> Iterator[Session]:
+    changes = connection.scope.get("method", "GET") not in {"GET", "HEAD", "OPTIONS"}
+    with studio_of(connection).db.transaction(write=changes) as session:
+        yield session
+
+
+Parts = Annotated[Studio, Depends(studio_of)]
+Db = Annotated[Session, Depends(_session, scope="function")]
+
+
+def actor_of(connection: HTTPConnection) -> Actor | None:
+    """Who is signed in, by cookie or token, or None."""
+    from backend.auth.service import identify
+
+    cached: Actor | None = getattr(connection.state, "actor", None)
+    if cached is None:
+        cached = identify(studio_of(connection), connection)
+        connection.state.actor = cached
+    return cached
+
+
+def require(role: Role) -> Callable[[HTTPConnection], Actor]:
+    """A dependency that lets through who has at least `role`. Works for sockets too."""
+
+    def check(connection: HTTPConnection) -> Actor:
+        actor = actor_of(connection)
+        if actor is None:
+            raise NotSignedInError("Sign in first.")
+        if not actor.role.allows(role):
+            raise ForbiddenError(f"This needs the role {role.value}; you are {actor.role.value}. Ask an administrator.")
+        return actor
+
+    return check
+
+
+Viewer = Annotated[Actor, Depends(require(Role.VIEWER))]
+Annotator = Annotated[Actor, Depends(require(Role.ANNOTATOR))]
+Operator = Annotated[Actor, Depends(require(Role.OPERATOR))]
+Admin = Annotated[Actor, Depends(require(Role.ADMIN))]

@@ -1,0 +1,29 @@
+"""Write down who did what, and read it again."""
+
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from backend.access import Actor
+from backend.audit.models import AuditEntry
+from backend.audit.schemas import AuditOut
+from backend.schemas import Page
+
+
+def record(db: Session, actor: Actor | None, action: str, subject: str | None = None, **detail: Any) -> None:
+    """Add an entry in the transaction of the deed. actor None: the studio itself."""
+    db.add(
+        AuditEntry(
+            user_id=actor and actor.id, user_name=actor and actor.name, action=action, subject=subject, detail=detail
+        )
+    )
+
+
+def entries(db: Session, *, subject: str | None, offset: int, limit: int) -> Page[AuditOut]:
+    query = select(AuditEntry)
+    if subject is not None:
+        query = query.where(AuditEntry.subject == subject)
+    total = db.scalar(select(func.count()).select_from(query.subquery())) or 0
+    rows = db.scalars(query.order_by(AuditEntry.created_at.desc(), AuditEntry.id).offset(offset).limit(limit))
+    return Page(items=[AuditOut.model_validate(row) for row in rows], total=total)

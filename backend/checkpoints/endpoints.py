@@ -1,0 +1,44 @@
+"""/api/checkpoints."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from backend.access import Db, Operator, Parts, Viewer
+from backend.checkpoints import service
+from backend.checkpoints.schemas import CheckpointDetail, CheckpointOut
+
+router = APIRouter(prefix="/api/checkpoints", tags=["checkpoints"])
+
+
+@router.get("")
+def list_checkpoints(
+    db: Db, me: Viewer, run_id: Annotated[str | None, Query(max_length=32)] = None, deleted: bool = False
+) -> list[CheckpointOut]:
+    """Newest first. deleted: those whose files are gone too."""
+    return service.checkpoints(db, run_id=run_id, deleted=deleted)
+
+
+@router.get("/{checkpoint_id}")
+def get_checkpoint(db: Db, me: Viewer, checkpoint_id: str) -> CheckpointDetail:
+    return service.checkpoint(db, checkpoint_id)
+
+
+@router.delete("/{checkpoint_id}", status_code=204)
+def delete_checkpoint(db: Db, me: Operator, studio: Parts, checkpoint_id: str) -> None:
+    """Removes its files. Refused (409) while a run that is not over, or a queued evaluation, needs them."""
+    service.delete(db, me, studio, checkpoint_id)
+
+
+@router.api_route("/{checkpoint_id}/files/{name}", methods=["GET", "HEAD"], response_class=Response)
+def download_file(
+    db: Db, me: Viewer, studio: Parts, request: Request, checkpoint_id: str, name: Annotated[str, Path(max_length=256)]
+) -> Response:
+    """One file; ETag is its sha256, Range and If-Range work."""
+    return service.file(db, studio, request, checkpoint_id, name)
+
+
+@router.api_route("/{checkpoint_id}/archive", methods=["GET", "HEAD"], response_class=Response)
+def download_archive(db: Db, me: Viewer, studio: Parts, request: Request, checkpoint_id: str) -> Response:
+    """All files as one .tar, made while it is sent; ETag is its sha256, Range and If-Range work."""
+    return service.archive(db, studio, request, checkpoint_id)

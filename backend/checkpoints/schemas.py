@@ -1,0 +1,55 @@
+"""Checkpoints with lineage and files."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field
+
+from backend.schemas import Out
+from backend.training.schemas import SourceOut
+
+
+class FileOut(Out):
+    name: str
+    size: int
+    sha256: str
+
+
+class CheckpointOut(Out):
+    """available: its files are there. sha256: of its manifest, which names the sha256 of every file."""
+
+    id: str
+    run_id: str
+    run_name: str
+    name: str = Field(description="Run and step, for people: pick-cube-step-0000200")
+    stage: int
+    step: int
+    attempt: int
+    sha256: str
+    size_bytes: int
+    val_loss: float | None
+    created_at: datetime
+    available: bool
+    deleted_why: str | None
+    sources: list[SourceOut]
+    evaluations: int
+    best_success_rate: float | None = Field(description="Of its closed-loop evaluations")
+
+
+class Ancestor(Out):
+    """What a checkpoint came from, nearest first: a checkpoint of another run, or a registered model."""
+
+    kind: str
+    id: str
+    name: str
+    stage: int | None
+    step: int | None
+
+
+class CheckpointDetail(CheckpointOut):
+    files: list[FileOut]
+    archive_name: str
+    archive_size: int
+    archive_sha256: str
+    ancestors: list[Ancestor]
+    info: dict[str, Any]

@@ -1,0 +1,36 @@
+"""What a request works with: settings, database, broker. Made once an application."""
+
+from dataclasses import dataclass
+
+import redis
+from fastapi.requests import HTTPConnection
+
+from backend.db import Database
+from backend.settings import Settings
+
+_BROKER_SECONDS = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Studio:
+    """The parts of one studio; also made by workers and commands, without an application."""
+
+    settings: Settings
+    db: Database
+    broker: redis.Redis
+
+    @classmethod
+    def open(cls, settings: Settings) -> "Studio":
+        broker = redis.Redis.from_url(
+            settings.events_url, socket_connect_timeout=_BROKER_SECONDS, socket_timeout=_BROKER_SECONDS
+        )
+        return cls(settings=settings, db=Database(settings.sql_url), broker=broker)
+
+    def close(self) -> None:
+        self.broker.close()
+        self.db.close()
+
+
+def studio_of(connection: HTTPConnection) -> Studio:
+    studio: Studio = connection.app.state.studio
+    return studio

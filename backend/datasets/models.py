@@ -1,0 +1,48 @@
+"""Datasets and their immutable versions."""
+
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from backend.db import Base, Identified
+
+
+class Dataset(Identified, Base):
+    """Episodes that belong together. Dimensions, cameras and rate are those of the first episode; all others agree.
+
+    vocabulary: substep texts in the order of their digits 1 .. 9.
+    """
+
+    __tablename__ = "datasets"
+
+    name: Mapped[str] = mapped_column(String(128), unique=True)
+    description: Mapped[str] = mapped_column(Text, default="")
+    created_by: Mapped[str | None] = mapped_column(String(32))
+    action_dim: Mapped[int | None]
+    state_dim: Mapped[int | None]
+    fps: Mapped[float | None]
+    cameras: Mapped[list[Any]] = mapped_column(default=list)
+    render_profile: Mapped[str | None] = mapped_column(String(32))
+    vocabulary: Mapped[list[Any]] = mapped_column(default=list)
+    next_number: Mapped[int] = mapped_column(default=0)
+
+
+class DatasetVersion(Identified, Base):
+    """A manifest: episodes and their labels as they were. The file lies at DataFolder.manifest(id)."""
+
+    __tablename__ = "dataset_versions"
+    __table_args__ = (UniqueConstraint("dataset_id", "number"),)
+
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
+    number: Mapped[int]
+    manifest_sha256: Mapped[str] = mapped_column(String(64))
+    episodes: Mapped[int]
+    steps: Mapped[int] = mapped_column(BigInteger)
+    labelled_steps: Mapped[int] = mapped_column(BigInteger)
+    cameras: Mapped[list[Any]]
+    action_dim: Mapped[int]
+    state_dim: Mapped[int]
+    note: Mapped[str] = mapped_column(Text, default="")
+    created_by: Mapped[str | None] = mapped_column(String(32))
+    episode_ids: Mapped[list[Any]]

@@ -1,0 +1,95 @@
+"""Datasets, their versions, demo recordings and imports."""
+
+from datetime import datetime
+
+from pydantic import Field
+
+from backend.schemas import In, Out
+from dexvla.spec import AlohaTask
+
+
+class DatasetIn(In):
+    name: str = Field(min_length=1, max_length=128)
+    description: str = Field("", max_length=4000)
+
+
+class DatasetPatch(In):
+    name: str | None = Field(None, min_length=1, max_length=128)
+    description: str | None = Field(None, max_length=4000)
+    vocabulary: list[str] | None = Field(
+        None, max_length=200, description="Substep texts in the order of their digits, each up to 400 characters"
+    )
+
+
+class DatasetOut(Out):
+    """Counts are of the episodes that are there now; labelled: published; draft: edited since."""
+
+    id: str
+    name: str
+    description: str
+    created_at: datetime
+    action_dim: int | None
+    state_dim: int | None
+    fps: float | None
+    cameras: list[str]
+    vocabulary: list[str]
+    episodes: int
+    steps: int
+    labelled: int
+    drafts: int
+    versions: int
+    size_bytes: int
+    cover_episode_id: str | None = Field(description="An episode whose thumbnail stands for the dataset")
+
+
+class DemoIn(In):
+    """Record scripted demonstrations in the simulated ALOHA into a new dataset (or into `dataset_id`)."""
+
+    name: str = Field("Demo: transfer the cube", min_length=1, max_length=128)
+    dataset_id: str | None = None
+    task: AlohaTask = AlohaTask.TRANSFER_CUBE
+    episodes: int = Field(5, ge=1, le=500)
+    seed: int = Field(0, ge=0, le=2**31 - 1)
+    height: int = Field(240, ge=32, le=1080, description="Rows of a picture, pixels")
+    width: int = Field(320, ge=32, le=1920, description="Columns of a picture, pixels")
+    labelled: bool = Field(True, description="Keep the expert's own substeps as proposals")
+
+
+class ImportCandidate(Out):
+    """A folder below an import root that holds episode files. id stands for its path in requests."""
+
+    id: str
+    root: str
+    folder: str = Field(description="Relative to the root")
+    files: int
+    size_bytes: int
+
+
+class ImportIn(In):
+    candidate_id: str
+
+
+class VersionIn(In):
+    """episode_ids: default all that are labelled (published). include_unlabelled: take the others too."""
+
+    note: str = Field("", max_length=1000)
+    episode_ids: list[str] | None = Field(None, min_length=1)
+    include_unlabelled: bool = False
+
+
+class VersionOut(Out):
+    id: str
+    dataset_id: str
+    dataset_name: str
+    number: int
+    manifest_sha256: str
+    episodes: int
+    steps: int
+    labelled_steps: int
+    cameras: list[str]
+    action_dim: int
+    state_dim: int
+    note: str
+    created_at: datetime
+    created_by_name: str | None
+    runs: int = Field(description="Training runs that use it")

@@ -1,0 +1,85 @@
+"""/api/episodes: lists, frames, motion, upload and download."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from backend.access import Db, Operator, Parts, Viewer
+from backend.episodes import service
+from backend.episodes.schemas import EpisodeDetail, EpisodeOut, Motion, UploadResult
+from backend.schemas import Page
+
+router = APIRouter(prefix="/api", tags=["episodes"])
+Camera = Annotated[str, Path(max_length=64)]
+
+
+@router.get("/datasets/{dataset_id}/episodes")
+def list_episodes(
+    db: Db,
+    me: Viewer,
+    dataset_id: str,
+    offset: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> Page[EpisodeOut]:
+    return service.episodes(db, dataset_id, offset=offset, limit=limit)
+
+
+@router.post("/datasets/{dataset_id}/episodes", status_code=201)
+async def upload_episode(
+    me: Operator, studio: Parts, dataset_id: str, request: Request, name: Annotated[str, Query(max_length=256)] = ""
+) -> UploadResult:
+    """The HDF5 file is the body as it is (application/octet-stream); checked in a sandbox before it is accepted."""
+    return await service.upload(studio, me, dataset_id, request, name=name)
+
+
+@router.get("/episodes/{episode_id}")
+def get_episode(db: Db, me: Viewer, episode_id: str) -> EpisodeDetail:
+    return service.episode(db, episode_id)
+
+
+@router.delete("/episodes/{episode_id}", status_code=204)
+def delete_episode(db: Db, me: Operator, studio: Parts, episode_id: str) -> None:
+    """Refused (409) while a dataset version lists it."""
+    service.delete_episode(db, me, studio, episode_id)
+
+
+@router.get("/episodes/{episode_id}/motion")
+def get_motion(db: Db, me: Viewer, studio: Parts, episode_id: str) -> Motion:
+    return service.motion(db, studio, episode_id)
+
+
+@router.get("/episodes/{episode_id}/thumbnail", response_class=Response)
+def get_thumbnail(db: Db, me: Viewer, studio: Parts, episode_id: str) -> Response:
+    """A small JPEG of the first camera, from the middle of the episode."""
+    return service.thumbnail(db, studio, episode_id)
+
+
+@router.get("/episodes/{episode_id}/frames/{camera}/{step}", response_class=Response)
+def get_frame(db: Db, me: Viewer, studio: Parts, episode_id: str, camera: Camera, step: int) -> Response:
+    """The exact picture of a camera at a step, JPEG."""
+    return service.frame(db, studio, episode_id, camera, step)
+
+
+@router.get("/episodes/{episode_id}/pack", response_class=Response)
+def get_pack(
+    db: Db,
+    me: Viewer,
+    studio: Parts,
+    episode_id: str,
+    start: Annotated[int, Query(ge=0)],
+    count: Annotated[int, Query(ge=1, le=200)] = 50,
+    height: Annotated[int | None, Query(ge=32, le=1080, description="Proxy: at most this many rows")] = None,
+) -> Response:
+    """Steps start .. start + count of all cameras, application/octet-stream.
+
+    A little-endian uint32 with the length of a JSON header, the header
+    {"start": int, "count": int, "cameras": [name], "sizes": [[bytes of camera 0, camera 1, ...] for each step]},
+    then the JPEG pictures in that order. Past the end fewer steps come back.
+    """
+    return service.pack(db, studio, episode_id, start=start, count=count, height=height)
+
+
+@router.get("/episodes/{episode_id}/file", response_class=Response)
+def download_episode(db: Db, me: Viewer, studio: Parts, episode_id: str) -> Response:
+    """The HDF5 file with the published labels as substep_reasonings; Range works."""
+    return service.download(db, studio, episode_id)

@@ -1,0 +1,112 @@
+"""What the API answers when something is wrong: one shape, with what was found, what was expected and what to do.
+
+{"error": {"code": "not_found", "message": "...", "fields": {"steps": "..."}, "detail": {...}}}
+"""
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from dexvla.errors import UserError
+
+
+class ApiError(Exception):
+    """An answer other than success. `fields` names the inputs that are wrong, by dotted path."""
+
+    status = 400
+    code = "bad_request"
+
+    def __init__(self, message: str, *, fields: dict[str, str] | None = None, detail: Any = None) -> None:
+        super().__init__(message)
+        self.message, self.fields, self.detail = message, fields or {}, detail
+
+
+class NotSignedInError(ApiError):
+    status, code = 401, "not_signed_in"
+
+
+class ForbiddenError(ApiError):
+    status, code = 403, "forbidden"
+
+
+class NotFoundError(ApiError):
+    status, code = 404, "not_found"
+
+
+class ConflictError(ApiError):
+    """Somebody else was faster, or the thing is in use; `detail` holds what stands there now."""
+
+    status, code = 409, "conflict"
+
+
+class InvalidError(ApiError):
+    status, code = 422, "invalid"
+
+
+class TooManyError(ApiError):
+    status, code = 429, "too_many"
+
+
+class UnavailableError(ApiError):
+    """A part of the studio (broker, worker, disk) cannot be reached at the moment."""
+
+    status, code = 503, "unavailable"
+
+
+class DiskFullError(ApiError):
+    status, code = 507, "disk_full"
+
+
+def _answer(status: int, code: str, message: str, fields: dict[str, str] | None = None, detail: Any = None) -> Any:
+    error = {"code": code, "message": message, "fields": fields or {}, "detail": detail}
+    return JSONResponse({"error": error}, status_code=status)
+
+
+def field_errors(error: ValidationError | RequestValidationError, *, skip: int = 0) -> dict[str, str]:
+    """Dotted path -> complaint, the first for each field. `skip` leaves out leading parts of the path."""
+    fields: dict[str, str] = {}
+    for item in error.errors():
+        place = ".".join(str(part) for part in item["loc"][skip:])
+        fields.setdefault(place, item["msg"].removeprefix("Value error, "))
+    return fields
+
+
+def install(app: FastAPI) -> None:
+    """Turn every expected error into the shape above. Others stay errors of ours: status 500, with a traceback."""
+
+    @app.exception_handler(ApiError)
+    def _api(request: Request, error: ApiError) -> Any:
+        return _answer(error.status, error.code, error.message, error.fields, error.detail)
+
+    @app.exception_handler(UserError)
+    def _user(request: Request, error: UserError) -> Any:
+        return _answer(422, "invalid", str(error))
+
+    @app.exception_handler(ValidationError)
+    def _pydantic(request: Request, error: ValidationError) -> Any:
+        fields = field_errors(error)
+        return _answer(422, "invalid", "; ".join(f"{k}: {v}" if k else v for k, v in fields.items()), fields)
+
+    @app.exception_handler(RequestValidationError)
+    def _request(request: Request, error: RequestValidationError) -> Any:
+        fields = field_errors(error, skip=1)
+        return _answer(422, "invalid", "; ".join(f"{k}: {v}" if k else v for k, v in fields.items()), fields)
+
+    @app.exception_handler(HTTPException)
+    def _http(request: Request, error: HTTPException) -> Any:
+        codes = {404: "not_found", 405: "method_not_allowed", 416: "range_not_satisfiable"}
+        response = _answer(error.status_code, codes.get(error.status_code, "error"), str(error.detail))
+        response.headers.update(error.headers or {})
+        return response
+
+    @app.exception_handler(OSError)
+    def _disk(request: Request, error: OSError) -> Any:
+        import errno
+
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return _answer(507, "disk_full", "The disk is full. Nothing was changed; free some space and try again.")
+        raise error

@@ -1,0 +1,41 @@
+"""/api/evaluations."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from backend.access import Db, Operator, Parts, Viewer
+from backend.evaluations import service
+from backend.evaluations.schemas import EvaluationDetail, EvaluationIn, EvaluationOut
+
+router = APIRouter(prefix="/api/evaluations", tags=["evaluations"])
+
+
+@router.get("")
+def list_evaluations(
+    db: Db, me: Viewer, checkpoint_id: Annotated[str | None, Query(max_length=32)] = None
+) -> list[EvaluationOut]:
+    return service.evaluations(db, checkpoint_id=checkpoint_id)
+
+
+@router.post("", status_code=201)
+def start_evaluation(db: Db, me: Operator, studio: Parts, body: EvaluationIn) -> EvaluationDetail:
+    return service.start(db, me, studio, body)
+
+
+@router.get("/{evaluation_id}")
+def get_evaluation(db: Db, me: Viewer, studio: Parts, evaluation_id: str) -> EvaluationDetail:
+    return service.evaluation(db, studio, evaluation_id)
+
+
+@router.delete("/{evaluation_id}", status_code=204)
+def delete_evaluation(db: Db, me: Operator, studio: Parts, evaluation_id: str) -> None:
+    service.delete(db, me, studio, evaluation_id)
+
+
+@router.get("/{evaluation_id}/files/{name}", response_class=Response)
+def get_file(
+    db: Db, me: Viewer, studio: Parts, request: Request, evaluation_id: str, name: Annotated[str, Path(max_length=256)]
+) -> Response:
+    """A video (mp4) or plot (png) of the report; Range works, so a page can seek."""
+    return service.file(db, studio, request, evaluation_id, name)

@@ -1,0 +1,65 @@
+"""Evaluations, closed loop and open loop."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from backend.evaluations.models import EvaluationKind
+from backend.jobs.schemas import JobOut
+from backend.schemas import In, Out
+from dexvla.spec import AlohaTask
+
+
+class ClosedLoopIn(In):
+    """Roll-outs in the simulator, seeds seed .. seed + episodes - 1."""
+
+    kind: Literal["closed_loop"] = "closed_loop"
+    checkpoint_id: str
+    task: AlohaTask = AlohaTask.TRANSFER_CUBE
+    episodes: int = Field(10, ge=1, le=1000)
+    seed: int = Field(1000, ge=0, le=2**31 - 1)
+    max_steps: int | None = Field(None, ge=1, le=20_000)
+    execute_steps: int | None = Field(None, ge=1, le=1000)
+    inference_steps: int | None = Field(None, ge=1, le=1000)
+    instruction: str | None = Field(None, min_length=1, max_length=1000)
+
+
+class OpenLoopIn(In):
+    """Predicted against recorded actions of a dataset version's episodes."""
+
+    kind: Literal["open_loop"] = "open_loop"
+    checkpoint_id: str
+    version_id: str
+    held_out: bool = Field(True, description="Only episodes that the checkpoint was not trained on")
+    stride: int = Field(16, ge=1, le=1000, description="Steps between predictions")
+    inference_steps: int | None = Field(None, ge=1, le=1000)
+
+
+EvaluationIn = Annotated[ClosedLoopIn | OpenLoopIn, Field(discriminator="kind")]
+
+
+class EvaluationOut(Out):
+    """headline: success rate or mean error of range, with its interval where it has one."""
+
+    id: str
+    kind: EvaluationKind
+    checkpoint_id: str
+    checkpoint_name: str
+    version_id: str | None
+    settings: dict[str, Any]
+    job: JobOut
+    success_rate: float | None
+    interval: tuple[float, float] | None
+    mean_reward: float | None
+    error_of_range: float | None
+    reasoning_match: float | None
+    created_at: datetime
+    created_by_name: str | None
+
+
+class EvaluationDetail(EvaluationOut):
+    """report: dexvla's ClosedLoopReport or OpenLoopReport; files: names that /files/{name} serves (videos, plots)."""
+
+    report: dict[str, Any] | None
+    files: list[str]

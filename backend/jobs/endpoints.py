@@ -1,0 +1,54 @@
+"""/api/jobs."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from backend.access import Db, Operator, Parts, Viewer
+from backend.jobs import service
+from backend.jobs.models import JobKind
+from backend.jobs.schemas import JobOut, LogChunk
+from backend.schemas import Page
+
+router = APIRouter(prefix="/api/jobs", tags=["jobs"])
+
+
+@router.get("")
+def list_jobs(
+    db: Db,
+    me: Viewer,
+    kind: JobKind | None = None,
+    subject_id: Annotated[str | None, Query(max_length=32)] = None,
+    active: Annotated[bool, Query(description="Only jobs that are not over")] = False,
+    offset: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> Page[JobOut]:
+    return service.jobs(db, kind=kind, subject_id=subject_id, active=active, offset=offset, limit=limit)
+
+
+@router.get("/{job_id}")
+def get_job(db: Db, me: Viewer, job_id: str) -> JobOut:
+    return service.job(db, job_id)
+
+
+@router.post("/{job_id}/cancel")
+def cancel_job(db: Db, me: Operator, studio: Parts, job_id: str) -> JobOut:
+    return service.cancel(db, me, studio, job_id)
+
+
+@router.post("/{job_id}/resume")
+def resume_job(db: Db, me: Operator, studio: Parts, job_id: str) -> JobOut:
+    """Queue a failed or cancelled job again; a training goes on from its last checkpoint."""
+    return service.resume(db, me, studio, job_id)
+
+
+@router.get("/{job_id}/log")
+def get_log(
+    db: Db,
+    me: Viewer,
+    studio: Parts,
+    job_id: str,
+    offset: Annotated[int, Query(ge=-(2**40), description="Bytes; negative counts from the end")] = -20_000,
+    limit: Annotated[int, Query(ge=1, le=1_000_000)] = 100_000,
+) -> LogChunk:
+    return service.log(db, studio, job_id, offset=offset, limit=limit)

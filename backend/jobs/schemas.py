@@ -1,0 +1,45 @@
+"""Jobs as the page sees them."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field
+
+from backend.jobs.models import JobKind, JobState
+from backend.schemas import Out
+
+
+class JobOut(Out):
+    """done of total: what the kind counts (episodes, steps). queue_position: 1 is next; None unless queued.
+
+    seconds_left: an estimate from the progress so far. cause: why it is in this state, in words for people.
+    """
+
+    id: str
+    kind: JobKind
+    title: str
+    subject_id: str | None
+    state: JobState
+    cause: str | None
+    attempt: int
+    done: int
+    total: int | None
+    note: str
+    result: dict[str, Any] | None
+    owner: str | None
+    created_at: datetime
+    started_at: datetime | None
+    progress_at: datetime | None
+    finished_at: datetime | None
+    queue_position: int | None = None
+    seconds_left: float | None = None
+    created_by_name: str | None = None
+
+
+class LogChunk(Out):
+    """Part of a job's log. offset: of `text`, bytes; next_offset: ask from there for more; size: of the whole log."""
+
+    text: str
+    offset: int
+    next_offset: int
+    size: int = Field(ge=0)

@@ -1,0 +1,79 @@
+"""How a studio is set up: environment variables (STUDIO_*), read once."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AliasChoices, Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from backend.folders import DataFolder
+
+
+class Settings(BaseSettings):
+    """Everything that the machine's administrator decides; nothing here comes from a browser."""
+
+    model_config = SettingsConfigDict(env_prefix="STUDIO_", extra="ignore", frozen=True, populate_by_name=True)
+
+    data: Path = Field(Path("data"), description="Folder of everything the studio stores")
+    host: str = Field("127.0.0.1", description="Address that the studio listens on")
+    port: int = Field(8000, ge=0, le=65535)
+    public_url: str | None = Field(
+        None, description="Address that browsers use, behind a proxy; goes before the one set in the page"
+    )
+    database_url: str | None = Field(
+        None,
+        validation_alias=AliasChoices("database_url", "DATABASE_URL"),
+        description="postgresql+psycopg://...; default: SQLite in the data folder",
+    )
+    redis_url: str | None = Field(
+        None,
+        validation_alias=AliasChoices("redis_url", "REDIS_URL"),
+        description="redis://...; default: a private Valkey in the data folder",
+    )
+    import_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (), description="Folders below which episodes may be imported, separated by :"
+    )
+    model_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (), description="Folders below which base models and pretrained experts are looked for, separated by :"
+    )
+    max_upload_mb: int = Field(4096, ge=1, description="Largest episode file that may be uploaded, MiB")
+    page: Path = Field(Path(__file__).parent.parent / "frontend" / "dist", description="The built page")
+    log_level: str = "INFO"
+
+    @field_validator("import_roots", "model_roots", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part for part in value.split(":") if part) if isinstance(value, str) else value
+
+    @field_validator("public_url")
+    @classmethod
+    def _origin(cls, value: str | None) -> str | None:
+        return None if not value else value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _absolute(self) -> Self:
+        object.__setattr__(self, "data", self.data.absolute())
+        return self
+
+    @cached_property
+    def folder(self) -> DataFolder:
+        return DataFolder(self.data)
+
+    @property
+    def sql_url(self) -> str:
+        """SQLAlchemy's URL; plain postgresql:// is taken for the driver psycopg."""
+        url = self.database_url or f"sqlite:///{self.folder.database}"
+        for plain in ("postgresql://", "postgres://"):
+            if url.startswith(plain):
+                return "postgresql+psycopg://" + url.removeprefix(plain)
+        return url
+
+    @property
+    def broker_url(self) -> str:
+        return self.redis_url or f"redis+socket://{self.folder.broker_socket}"
+
+    @property
+    def events_url(self) -> str:
+        """The broker as redis-py names it."""
+        return self.redis_url or f"unix://{self.folder.broker_socket}"

@@ -1,0 +1,42 @@
+"""Training runs and their curves."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from backend.db import Base, Identified
+
+
+class Run(Identified, Base):
+    """A training run; its files lie at DataFolder.run(id). spec: the whole TrainSpec, paths of this machine included.
+
+    sources: [{"version_id", "weight"}]; base_model_id, expert_id (models) and parent_id (checkpoints) are what it
+    starts from. git: revision of the program that trained.
+    """
+
+    __tablename__ = "runs"
+
+    name: Mapped[str] = mapped_column(String(128))
+    stage: Mapped[int]
+    preset: Mapped[str | None] = mapped_column(String(64))
+    spec: Mapped[dict[str, Any]]
+    sources: Mapped[list[Any]]
+    base_model_id: Mapped[str | None] = mapped_column(String(32))
+    expert_id: Mapped[str | None] = mapped_column(String(32))
+    parent_id: Mapped[str | None] = mapped_column(String(32))
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), unique=True)
+    created_by: Mapped[str | None] = mapped_column(String(32))
+    deleted_at: Mapped[datetime | None]
+
+
+class MetricPoint(Base):
+    """One logged step. A resumed attempt replaces what an earlier one logged after the step it resumed from."""
+
+    __tablename__ = "metric_points"
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True)
+    attempt: Mapped[int]
+    values: Mapped[dict[str, Any]]

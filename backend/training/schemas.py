@@ -1,0 +1,133 @@
+"""The form of a run, and runs with their curves."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field
+
+from backend.jobs.schemas import JobOut
+from backend.schemas import In, Out
+
+
+class FieldOut(Out):
+    """One field of the form. path: dotted, as in TrainSpec. unit and choices where it has them."""
+
+    path: str
+    label: str
+    kind: Literal["integer", "number", "boolean", "text", "choice", "choices", "integers", "numbers"]
+    description: str
+    group: str = Field(description="basics, data, model, optimisation, memory, validation, saving")
+    optional: bool = Field(description="null stands for the stage's own default")
+    choices: list[str] | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    exclusive_minimum: float | None = None
+    exclusive_maximum: float | None = None
+    default: Any
+    stages: list[int]
+    advanced: bool
+
+
+class PresetOut(Out):
+    """values: by stage, dotted path -> value, what the preset fills in over the defaults."""
+
+    name: str
+    title: str
+    description: str
+    values: dict[int, dict[str, Any]]
+
+
+class TrainForm(Out):
+    fields: list[FieldOut]
+    presets: list[PresetOut]
+    stages: list[int]
+
+
+class SourceIn(In):
+    version_id: str
+    weight: float = Field(1.0, gt=0)
+
+
+class RunIn(In):
+    """fields: dotted path -> value, over the preset. Paths of data, models and output are the server's to fill in.
+
+    Stage 2 starts from base_model_id and, if wanted, expert_id (registered models); stage 3 from checkpoint_id
+    (a checkpoint of a run here) or base_model_id (a registered policy).
+    """
+
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._\-]*$")
+    stage: Literal[2, 3]
+    preset: str | None = None
+    sources: list[SourceIn] = Field(min_length=1, max_length=50)
+    base_model_id: str | None = None
+    expert_id: str | None = None
+    checkpoint_id: str | None = None
+    fields: dict[str, Any] = {}
+
+
+class RunCheck(Out):
+    """What the form shows while it is filled in. errors: by field ("" for several), notes: odd but allowed.
+
+    differences: fields that differ from the preset, path -> (preset's value, this one).
+    command and spec_yaml are the same run for a command line; None while there are errors.
+    """
+
+    ok: bool
+    errors: dict[str, str]
+    notes: list[str]
+    differences: dict[str, tuple[Any, Any]]
+    values: dict[str, Any] = Field(description="Every field as it would be used, dotted")
+    command: str | None
+    spec_yaml: str | None
+
+
+class SourceOut(Out):
+    version_id: str
+    dataset_id: str
+    dataset_name: str
+    number: int
+    manifest_sha256: str
+    weight: float
+
+
+class RunOut(Out):
+    """latest: the last values of the curves. start: name of what it started from."""
+
+    id: str
+    name: str
+    stage: int
+    preset: str | None
+    sources: list[SourceOut]
+    base_model_id: str | None
+    base_model_name: str | None
+    expert_id: str | None
+    expert_name: str | None
+    parent_id: str | None
+    parent_name: str | None
+    job: JobOut
+    latest: dict[str, float]
+    checkpoints: int
+    created_at: datetime
+    created_by_name: str | None
+
+
+class RunDetail(RunOut):
+    spec: dict[str, Any]
+    differences: dict[str, tuple[Any, Any]]
+    command: str
+    spec_yaml: str
+    git: str | None
+    preflight: dict[str, Any] | None
+    request: dict[str, Any] = Field(description="The RunIn that makes the same run again, for a copy")
+
+
+class MetricsOut(Out):
+    """Curves. steps (N,), one list of N values a name; None where a name was not logged at a step.
+
+    Down-sampled to at most the points that were asked for; total says how many there are.
+    """
+
+    steps: list[int]
+    values: dict[str, list[float | None]]
+    attempts: list[int]
+    total: int
