@@ -42,7 +42,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-class db_seconds(FunctionElement[float]):  # noqa: N801: reads like SQL's now()
+class db_seconds(FunctionElement[float]):
     """The database's clock, seconds since 1970: what leases are measured by, whatever the workers' clocks say."""
 
     type = Double()
@@ -71,7 +71,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {  # noqa: RUF012: SQLAlchemy reads it so
+    type_annotation_map = {  # noqa: RUF012
         datetime: UtcDateTime,
         dict[str, Any]: JSON,
         list[Any]: JSON,
@@ -86,7 +86,7 @@ class Identified:
 
 
 class Database:
-    """Engine and sessions. `write=True` takes SQLite's write lock at the start, so that no transaction fails half-way."""
+    """Engine and sessions. `write=True` takes SQLite's write lock at the start: no transaction fails half-way."""
 
     def __init__(self, url: str) -> None:
         self.url = url

@@ -62,7 +62,7 @@ class RunIn(In):
     base_model_id: str | None = None
     expert_id: str | None = None
     checkpoint_id: str | None = None
-    fields: dict[str, Any] = {}
+    fields: dict[str, Any] = Field(default_factory=dict)
 
 
 class RunCheck(Out):

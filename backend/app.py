@@ -1,0 +1,81 @@
+"""The application: API, socket and the built page on one port."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+
+import dexvla
+from backend import errors
+from backend.annotations.endpoints import router as annotations
+from backend.audit.endpoints import router as audit
+from backend.auth.endpoints import router as auth
+from backend.checkpoints.endpoints import router as checkpoints
+from backend.context import Studio
+from backend.datasets.endpoints import router as datasets
+from backend.episodes.endpoints import router as episodes
+from backend.evaluations.endpoints import router as evaluations
+from backend.jobs.endpoints import router as jobs
+from backend.models.endpoints import router as models
+from backend.origin import OriginCheck
+from backend.page import mount_page
+from backend.robots.endpoints import router as robots
+from backend.settings import Settings
+from backend.socket import Relay
+from backend.socket import router as socket
+from backend.system.endpoints import router as system
+from backend.training.endpoints import router as training
+
+ROUTERS: tuple[APIRouter, ...] = (
+    auth,
+    audit,
+    datasets,
+    episodes,
+    annotations,
+    jobs,
+    models,
+    training,
+    checkpoints,
+    evaluations,
+    robots,
+    system,
+    socket,
+)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The studio's application; `settings` default to the environment. Tables must be there (see backend.migrate)."""
+    settings = settings or Settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.studio = Studio.open(settings)
+        app.state.relay = Relay(settings.events_url)
+        app.state.relay.start()
+        try:
+            yield
+        finally:
+            await app.state.relay.stop()
+            app.state.studio.close()
+
+    app = FastAPI(
+        title="DexVLA Studio",
+        version=dexvla.__version__,
+        openapi_url="/api/openapi.json",
+        docs_url="/api/docs",
+        redoc_url=None,
+        lifespan=lifespan,
+        generate_unique_id_function=_operation_id,
+    )
+    errors.install(app)
+    app.add_middleware(OriginCheck)
+    for router in ROUTERS:
+        app.include_router(router)
+    mount_page(app, settings.page)
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    """The endpoint's own name: what the page's generated client calls it."""
+    return route.name
