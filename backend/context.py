@@ -1,10 +1,11 @@
 """What a request works with: settings, database, broker. Made once an application."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import redis
 from fastapi.requests import HTTPConnection
 
+from backend.auth.secrets import Brake
 from backend.db import Database
 from backend.settings import Settings
 
@@ -18,6 +19,7 @@ class Studio:
     settings: Settings
     db: Database
     broker: redis.Redis
+    sign_in_brake: Brake = field(default_factory=lambda: Brake(tries=10, seconds=300))
 
     @classmethod
     def open(cls, settings: Settings) -> "Studio":

@@ -24,7 +24,7 @@ class OriginCheck:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] not in _SAFE or scope["type"] == "websocket":
+        if (scope["type"] == "http" and scope["method"] not in _SAFE) or scope["type"] == "websocket":
             connection = HTTPConnection(scope)
             wrong = await run_in_threadpool(_refusal, connection)
             if wrong is not None:
@@ -67,5 +67,5 @@ def _own_hosts(bound: str, host: str) -> bool:
     name = urlsplit(f"//{host}").hostname or ""
     loopback = {"127.0.0.1", "localhost", "::1"}
     if bound in loopback:
-        return name in loopback or name == "testserver"
+        return name in loopback
     return bool(name)

@@ -1,0 +1,74 @@
+"""Queries about people, sessions, tokens and links. Tokens are looked up by their hash."""
+
+from datetime import datetime
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from backend.auth.models import ApiToken, Link, LoginSession, User
+from backend.auth.roles import Role
+
+
+def admin_exists(db: Session) -> bool:
+    return db.scalar(select(User.id).where(User.role == Role.ADMIN).limit(1)) is not None
+
+
+def user_by_name(db: Session, name: str) -> User | None:
+    return db.scalar(select(User).where(func.lower(User.name) == name.lower()))
+
+
+def users(db: Session) -> list[User]:
+    return list(db.scalars(select(User).order_by(func.lower(User.name))))
+
+
+def active_admins(db: Session) -> int:
+    query = select(func.count()).select_from(User).where(User.role == Role.ADMIN, User.disabled.is_(False))
+    return db.scalar(query) or 0
+
+
+def session_user(db: Session, token_sha256: str, now: datetime) -> User | None:
+    query = (
+        select(User)
+        .join(LoginSession)
+        .where(
+            LoginSession.token_sha256 == token_sha256,
+            LoginSession.expires_at > now,
+            User.disabled.is_(False),
+        )
+    )
+    return db.scalar(query)
+
+
+def token_of(db: Session, token_sha256: str) -> ApiToken | None:
+    query = select(ApiToken).join(User).where(ApiToken.token_sha256 == token_sha256, User.disabled.is_(False))
+    return db.scalar(query)
+
+
+def tokens_of(db: Session, user_id: str) -> list[ApiToken]:
+    return list(db.scalars(select(ApiToken).where(ApiToken.user_id == user_id).order_by(ApiToken.created_at)))
+
+
+def touch_token(db: Session, token_id: str, now: datetime) -> None:
+    db.execute(update(ApiToken).where(ApiToken.id == token_id).values(last_used_at=now))
+
+
+def end_sessions(db: Session, user_id: str, *, keep: str | None = None) -> None:
+    """Sign a person out everywhere but in the session `keep` (a hash)."""
+    query = delete(LoginSession).where(LoginSession.user_id == user_id)
+    if keep is not None:
+        query = query.where(LoginSession.token_sha256 != keep)
+    db.execute(query)
+
+
+def end_expired_sessions(db: Session, now: datetime) -> None:
+    db.execute(delete(LoginSession).where(LoginSession.expires_at <= now))
+
+
+def open_link(db: Session, token_sha256: str, now: datetime) -> Link | None:
+    query = select(Link).where(Link.token_sha256 == token_sha256, Link.used_at.is_(None), Link.expires_at > now)
+    return db.scalar(query)
+
+
+def open_invitations(db: Session, now: datetime) -> list[Link]:
+    query = select(Link).where(Link.user_id.is_(None), Link.used_at.is_(None), Link.expires_at > now)
+    return list(db.scalars(query.order_by(Link.created_at)))

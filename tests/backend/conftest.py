@@ -1,0 +1,103 @@
+"""A studio on a real SQLite file and a real Valkey, and people signed in to its real application."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from backend.app import create_app
+from backend.auth.models import User
+from backend.auth.roles import Role
+from backend.auth.secrets import hash_password
+from backend.context import Studio
+from backend.migrate import migrate
+from backend.settings import Settings
+from worker.broker import broker_command
+
+PASSWORD = "correct horse battery"
+_HASH = hash_password(PASSWORD)
+
+SignIn = Callable[[Role | str], TestClient]
+
+
+@pytest.fixture(scope="session")
+def broker_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A private Valkey for all tests of a process."""
+    folder = tmp_path_factory.mktemp("broker")
+    socket = folder / "valkey.sock"
+    process = subprocess.Popen(broker_command(folder, socket), stdout=subprocess.DEVNULL)
+    client = redis.Redis(unix_socket_path=str(socket))
+    for _ in range(200):
+        try:
+            client.ping()
+            break
+        except redis.RedisError:
+            time.sleep(0.05)
+    else:
+        pytest.fail("the broker did not start")
+    yield f"unix://{socket}"
+    process.terminate()
+    process.wait(10)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, broker_url: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Of a studio in tmp_path / "studio"; roots for imports and models beside it."""
+    for root in ("imports", "models"):
+        (tmp_path / root).mkdir()
+    settings = Settings(
+        data=tmp_path / "studio",
+        redis_url=broker_url,
+        import_roots=(tmp_path / "imports",),
+        model_roots=(tmp_path / "models",),
+    )
+    settings.folder.prepare()
+    return settings
+
+
+@pytest.fixture
+def app(settings: Settings) -> Iterator[FastAPI]:
+    app = create_app(settings)
+    studio = Studio.open(settings)
+    studio.broker.flushdb()
+    migrate(studio.db)
+    with TestClient(app, base_url="http://127.0.0.1:8000"):  # runs the application's lifespan
+        yield app
+    studio.close()
+
+
+@pytest.fixture
+def studio(app: FastAPI) -> Studio:
+    """The parts that the application works with."""
+    studio: Studio = app.state.studio
+    return studio
+
+
+@pytest.fixture
+def anonymous(app: FastAPI) -> TestClient:
+    """Not signed in; sends the Origin that a browser on the page would send."""
+    return TestClient(app, base_url="http://127.0.0.1:8000", headers={"Origin": "http://127.0.0.1:8000"})
+
+
+@pytest.fixture
+def client(app: FastAPI, studio: Studio) -> SignIn:
+    """client("operator"): somebody of that role, signed in by cookie."""
+    signed_in: dict[str, TestClient] = {}
+
+    def sign_in(role: Role | str) -> TestClient:
+        if role not in signed_in:
+            name = str(role)
+            with studio.db.transaction() as db:
+                db.add(User(name=name, password_hash=_HASH, role=Role(role)))
+            browser = TestClient(app, base_url="http://127.0.0.1:8000", headers={"Origin": "http://127.0.0.1:8000"})
+            answer = browser.post("/api/auth/login", json={"name": name, "password": PASSWORD})
+            assert answer.status_code == 200, answer.text
+            signed_in[role] = browser
+        return signed_in[role]
+
+    return sign_in
