@@ -257,6 +257,14 @@ def evaluate(
     plots: Annotated[
         Path | None, typer.Option(callback=_folder, help="Open loop: folder for a picture of every episode")
     ] = None,
+    details: Annotated[
+        Path | None,
+        typer.Option(
+            callback=_folder,
+            help="Folder for what a page draws: episode-NNN.json of each episode (open loop), episodes.jsonl with "
+            "each outcome as soon as it is known (closed loop)",
+        ),
+    ] = None,
     device: Device = "auto",
     json_file: JsonFile = None,
 ) -> None:
@@ -279,6 +287,7 @@ def evaluate(
                 held_out_only=held_out,
                 stride=stride,
                 plots=plots,
+                details=details,
                 device=device,
                 max_new_tokens=max_new_tokens,
                 inference_steps=inference_steps,
@@ -306,6 +315,7 @@ def evaluate(
         report = closed_loop(
             spec,
             videos=videos,
+            details=details,
             on_episode=lambda outcome: bar.advance(
                 f"seed {outcome.seed}: {'success' if outcome.success else 'failure'}"
             ),

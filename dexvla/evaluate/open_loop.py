@@ -1,5 +1,6 @@
 """Open loop: what the policy would have done at recorded steps, against what was done there."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,19 @@ from dexvla.episodes.manifest import per_step
 from dexvla.episodes.reader import Episode, open_episode
 from dexvla.errors import EpisodeError, UserError
 from dexvla.files import atomic_file
-from dexvla.spec import DatasetManifest, EpisodeEntry, NormStats, OpenLoopEpisode, OpenLoopReport
+from dexvla.robots.aloha_sim.scene import JOINT_NAMES
+from dexvla.spec import (
+    ComparedReasoning,
+    DatasetManifest,
+    EpisodeEntry,
+    NormStats,
+    OpenLoopDetails,
+    OpenLoopEpisode,
+    OpenLoopReport,
+)
 
 HORIZONS = (1, 10, 50)
+_DIGITS = 6  # of a stored action: far below what an encoder resolves, and half the file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +50,14 @@ def evaluate_open_loop(
     seed: int = 0,
     trained: frozenset[str] | None = None,
     plots: Path | None = None,
+    details: Path | None = None,
     on_episode: Callable[[OpenLoopEpisode], Any] = lambda episode: None,
 ) -> OpenLoopReport:
     """Ask the policy at every `stride`-th step of every episode of `data` and compare.
 
     stats: of the checkpoint, whose action range the relative errors count against. trained: identities of the
-    checkpoint's training episodes, None if unknown. plots: folder for one picture an episode.
+    checkpoint's training episodes, None if unknown. plots: folder for one picture an episode. details: folder for
+    episode-NNN.json, one `OpenLoopDetails` an episode, numbered from 000 in the order of `data`.
     Raises EpisodeError where an episode does not fit the checkpoint.
     """
     meta = policy.metadata
@@ -57,14 +70,18 @@ def evaluate_open_loop(
     span = np.asarray(stats.action_max) - np.asarray(stats.action_min)
     episodes: list[OpenLoopEpisode] = []
     everything: list[Comparison] = []
-    for entry in data.episodes:
+    names = _names(policy)
+    for number, entry in enumerate(data.episodes):
         with open_episode(entry.path) as episode:
             policy.reset(seed)
             compared = _compare(policy, episode, entry, stride)
             recorded = episode.action[: entry.steps]
         plot = None if plots is None else f"{Path(entry.path).stem}_{entry.identity[:8]}.png"
         if plots is not None and plot is not None:
-            draw(plots / plot, recorded, compared, entry, _names(meta.action_dim))
+            draw(plots / plot, recorded, compared, entry, names)
+        details_name = None if details is None else f"episode-{number:03d}.json"
+        if details is not None and details_name is not None:
+            _write(details / details_name, _details(entry, compared, names, stride))
         everything += compared
         episodes.append(
             OpenLoopEpisode(
@@ -75,6 +92,7 @@ def evaluate_open_loop(
                 error=tuple(_mean_error(compared).tolist()),
                 reasoning_match=_match(compared),
                 plot=plot,
+                details=details_name,
             )
         )
         on_episode(episodes[-1])
@@ -82,7 +100,7 @@ def evaluate_open_loop(
     return OpenLoopReport(
         checkpoint=meta.checkpoint,
         checkpoint_sha256=meta.checkpoint_sha256,
-        action_names=_names(meta.action_dim),
+        action_names=names,
         predictions=len(everything),
         error=tuple(error.tolist()),
         error_of_range=tuple((error / span).tolist()),
@@ -140,8 +158,46 @@ def _match(compared: Sequence[Comparison]) -> float | None:
     )
 
 
-def _names(dimensions: int) -> tuple[str, ...]:
-    return tuple(f"action {number}" for number in range(dimensions))
+def _names(policy: Policy) -> tuple[str, ...]:
+    meta = policy.metadata
+    if meta.robot == "aloha_sim" and meta.action_dim == len(JOINT_NAMES):
+        return JOINT_NAMES
+    return tuple(f"action {number}" for number in range(meta.action_dim))
+
+
+def _details(
+    entry: EpisodeEntry, compared: Sequence[Comparison], names: tuple[str, ...], stride: int
+) -> OpenLoopDetails:
+    steps: list[int] = []
+    predicted: list[tuple[float, ...]] = []
+    recorded: list[tuple[float, ...]] = []
+    for item in compared:
+        kept = min(stride, len(item.predicted))
+        steps += range(item.step, item.step + kept)
+        predicted += _rows(item.predicted[:kept])
+        recorded += _rows(item.recorded[:kept])
+    return OpenLoopDetails(
+        path=entry.path,
+        identity=entry.identity,
+        instruction=entry.instruction,
+        fps=entry.fps,
+        action_names=names,
+        steps=tuple(steps),
+        predicted=tuple(predicted),
+        recorded=tuple(recorded),
+        reasoning=tuple(ComparedReasoning(step=item.step, said=item.said, label=item.label) for item in compared),
+    )
+
+
+def _rows(actions: NDArray[np.float32]) -> list[tuple[float, ...]]:
+    return [tuple(row) for row in actions.astype(np.float64).round(_DIGITS).tolist()]
+
+
+def _write(path: Path, details: OpenLoopDetails) -> None:
+    """Compact, unlike other JSON of ours: thousands of numbers on a line each would be mostly white space."""
+    with atomic_file(path) as temporary:
+        text = json.dumps(details.model_dump(mode="json"), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def draw(

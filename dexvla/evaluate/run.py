@@ -1,5 +1,7 @@
 """An evaluation from a checkpoint directory: load, set up the robot or the data, run, report."""
 
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,14 +25,29 @@ from dexvla.spec import (
 )
 from dexvla.train.lineage import seen_episodes, seen_seeds
 
+OUTCOMES = "episodes.jsonl"
+
 
 def closed_loop(
     spec: EvalSpec,
     *,
     videos: Path | None = None,
+    details: Path | None = None,
     on_episode: Callable[[EpisodeOutcome], Any] = lambda outcome: None,
 ) -> ClosedLoopReport:
-    """Roll-outs of `spec.checkpoint` (a checkpoint directory) on the simulated robot, pictures as in training."""
+    """Roll-outs of `spec.checkpoint` (a checkpoint directory) on the simulated robot, pictures as in training.
+
+    details: folder for episodes.jsonl, to which each `EpisodeOutcome` is appended as soon as it is known.
+    """
+    finished = None if details is None else details / OUTCOMES
+    if finished is not None:
+        finished.unlink(missing_ok=True)
+
+    def keep(outcome: EpisodeOutcome) -> None:
+        if finished is not None:
+            _append(finished, outcome)
+        on_episode(outcome)
+
     policy = CheckpointPolicy.load(
         spec.checkpoint,
         device=spec.device,
@@ -56,7 +73,7 @@ def closed_loop(
             robot=robot,
             videos=videos,
             trained_seeds=frozenset(seed for task, seed in seeds if task == spec.task),
-            on_episode=on_episode,
+            on_episode=keep,
         )
     finally:
         robot.disconnect()
@@ -70,12 +87,16 @@ def open_loop(
     held_out_only: bool = False,
     stride: int = 16,
     plots: Path | None = None,
+    details: Path | None = None,
     device: str = "auto",
     max_new_tokens: int = 64,
     inference_steps: int | None = None,
     on_episode: Callable[[OpenLoopEpisode], Any] = lambda episode: None,
 ) -> OpenLoopReport:
-    """Predicted against recorded actions of a set of episodes. Raises UserError if none is left to compare."""
+    """Predicted against recorded actions of a set of episodes. Raises UserError if none is left to compare.
+
+    plots, details: see `evaluate_open_loop`.
+    """
     if stride < 1:
         raise UserError(f"stride is {stride}, expected 1 or more steps")
     policy = CheckpointPolicy.load(
@@ -101,5 +122,15 @@ def open_loop(
         stride=stride,
         trained=None if trained_on is None else frozenset(trained_on),
         plots=plots,
+        details=details,
         on_episode=on_episode,
     )
+
+
+def _append(path: Path, outcome: EpisodeOutcome) -> None:
+    """One line in one write, so that a reader beside us finds whole lines, but for the last after a kill."""
+    line = json.dumps(outcome.model_dump(mode="json"), ensure_ascii=False, allow_nan=False) + "\n"
+    with path.open("ab") as file:
+        file.write(line.encode())
+        file.flush()
+        os.fsync(file.fileno())

@@ -9,8 +9,10 @@ from dexvla.spec.conversion import ConvertSpec, Layout
 from dexvla.spec.data import DatasetManifest, EpisodeEntry, NormStats, Segment, TaskEntry
 from dexvla.spec.evaluation import (
     ClosedLoopReport,
+    ComparedReasoning,
     EpisodeOutcome,
     EvalSpec,
+    OpenLoopDetails,
     OpenLoopEpisode,
     OpenLoopReport,
     Rate,
@@ -47,6 +49,7 @@ __all__ = [
     "AlohaTask",
     "CameraSpec",
     "ClosedLoopReport",
+    "ComparedReasoning",
     "ConvertSpec",
     "DataSource",
     "DatasetManifest",
@@ -61,6 +64,7 @@ __all__ = [
     "Layout",
     "LoraSpec",
     "NormStats",
+    "OpenLoopDetails",
     "OpenLoopEpisode",
     "OpenLoopReport",
     "OptimSpec",

@@ -86,6 +86,34 @@ class OpenLoopEpisode(Spec):
     error: tuple[float, ...] = Field(description="Mean absolute error per dimension, units of the action")
     reasoning_match: float | None = Field(description="Share of predictions whose reasoning equals the label")
     plot: str | None = None
+    details: str | None = Field(None, description="File name of the OpenLoopDetails, where they were asked for")
+
+
+class ComparedReasoning(Spec):
+    """One prediction: what the policy said at `step`, and what the recording is labelled with there."""
+
+    step: int = Field(ge=0)
+    said: str
+    label: str | None = Field(description="None: the step is not labelled")
+
+
+class OpenLoopDetails(Spec):
+    """What a page draws of one episode: rows of N steps, A actions each.
+
+    Of every prediction the first `stride` actions are kept, as a robot would execute them; where chunks are shorter
+    than that, the steps between them are left out. recorded: the actions that a chunk of that step is trained on.
+    """
+
+    kind: Literal["open_loop_details"] = "open_loop_details"
+    path: str
+    identity: str
+    instruction: str
+    fps: float | None = Field(None, description="Steps a second, where the episode says so")
+    action_names: tuple[str, ...]
+    steps: tuple[int, ...] = Field(description="(N,), ascending")
+    predicted: tuple[tuple[float, ...], ...] = Field(description="(N, A), units of the action")
+    recorded: tuple[tuple[float, ...], ...] = Field(description="(N, A), units of the action")
+    reasoning: tuple[ComparedReasoning, ...] = Field(description="One a prediction")
 
 
 class OpenLoopReport(Spec):

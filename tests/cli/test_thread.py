@@ -50,7 +50,7 @@ def test_record_check_train_evaluate_on_the_simulated_robot(tmp_path: Path) -> N
     assert {"model.safetensors", "config.json", "norm_stats.json", "manifest.json", "preprocessor_config.json"} <= files
     succeeds("eval", "stage3", "--robot", "aloha_sim", "--task", "transfer_cube", "--episodes", "2", "--seed", "1000",
              "--max-steps", "40", "--max-new-tokens", "8", "--json", "eval.json", "--videos", "videos",
-             cwd=cwd)  # fmt: skip
+             "--details", "outcomes", cwd=cwd)  # fmt: skip
     report = read(tmp_path / "eval.json")
     assert [episode["seed"] for episode in report["episodes"]] == [1000, 1001]
     assert {"success", "steps", "held"} <= report["episodes"][0].keys()
@@ -59,10 +59,15 @@ def test_record_check_train_evaluate_on_the_simulated_robot(tmp_path: Path) -> N
     assert report["settings"]["render"] == "fast", "the profile of the training pictures"
     assert report["settings"]["execute_steps"] == 16
     assert len(list((tmp_path / "videos").glob("*.mp4"))) == 2
+    lines = (tmp_path / "outcomes" / "episodes.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == report["episodes"]
     succeeds("eval", "stage3", "--data", "cube", "--stride", "100", "--plots", "plots", "--json", "open.json",
-             "--max-new-tokens", "8", cwd=cwd)  # fmt: skip
+             "--details", "details", "--max-new-tokens", "8", cwd=cwd)  # fmt: skip
     assert len(read(tmp_path / "open.json")["error"]) == 14
     assert len(list((tmp_path / "plots").glob("*.png"))) == 2
+    details = read(tmp_path / "details" / "episode-000.json")
+    assert details["action_names"][7] == "right_waist"
+    assert len(details["predicted"]) == len(details["recorded"]) == len(details["steps"])
 
 
 def test_the_upstream_example_goes_through_the_whole_thread(tmp_path: Path, seed_example: Path) -> None:

@@ -14,7 +14,7 @@ from dexvla.episodes.reader import load_episode
 from dexvla.episodes.statistics import norm_stats
 from dexvla.errors import EpisodeError
 from dexvla.evaluate.open_loop import evaluate_open_loop
-from dexvla.spec import CameraSpec
+from dexvla.spec import CameraSpec, OpenLoopDetails
 
 
 class Remembers:
@@ -85,3 +85,29 @@ def test_an_episode_that_does_not_fit_the_checkpoint_is_refused(
         EpisodeError, match="10 action and 7 state dimensions; the checkpoint was trained with 14 and 14"
     ):
         evaluate_open_loop(policy=Remembers(path), stats=norm_stats(motions), data=data)
+
+
+@pytest.mark.parametrize(("stride", "chunk", "steps"), [(4, 8, 24), (10, 8, 8 + 8 + 4)])
+def test_details_hold_what_a_page_draws(
+    tmp_path: Path, make_episode: Callable[..., Path], stride: int, chunk: int, steps: int
+) -> None:
+    """Each prediction's executed part against the recording, and what was said against the label, per episode."""
+    path = make_episode(tmp_path / "in" / "episode_0.hdf5")
+    make_episode(tmp_path / "in" / "episode_1.hdf5", labels=None)
+    data, motions = build_manifest(find_set(str(tmp_path / "in")), cameras=("cam_high",))
+    policy = Remembers(path, off_by=0.25, chunk=chunk)
+    folder = tmp_path / "details"
+    report = evaluate_open_loop(policy=policy, stats=norm_stats(motions), data=data, stride=stride, details=folder)
+    assert [episode.details for episode in report.episodes] == ["episode-000.json", "episode-001.json"]
+    assert sorted(file.name for file in folder.iterdir()) == ["episode-000.json", "episode-001.json"]
+    first, second = (OpenLoopDetails.model_validate_json(file.read_bytes()) for file in sorted(folder.iterdir()))
+    assert (len(first.steps), first.identity, first.fps) == (steps, data.episodes[0].identity, 50)
+    assert sorted(set(first.steps)) == list(first.steps)
+    action = load_episode(path).action
+    assert np.asarray(first.recorded) == pytest.approx(action[list(first.steps)], abs=1e-6)
+    assert np.asarray(first.predicted) - np.asarray(first.recorded) == pytest.approx(0.25, abs=1e-5)
+    said = [(item.step, item.said, item.label) for item in first.reasoning]
+    assert said[0] == (0, "Reach for the cube", "Reach for the cube")
+    assert said[-1] == (24 - (24 % stride or stride), "Reach for the cube", "Lift the cube")
+    assert {item.label for item in second.reasoning} == {None}
+    assert len((folder / "episode-000.json").read_text().splitlines()) == 1
