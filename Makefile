@@ -1,16 +1,25 @@
-# make setup   set up .venv (idempotent)          make check   format, lint, types
-# make test    set up and test everything         make bench   the benchmarks, results in build/benchmarks
-.PHONY: setup check test bench
+# make up      set up what is missing and start the studio (STUDIO_DATA, STUDIO_HOST, STUDIO_PORT)
+# make test    set up and test everything         make check   format, lint, types
+# make setup   only the set-up (idempotent)       make bench   the benchmarks, results in build/benchmarks
+.PHONY: up setup setup-tests check test bench
+
+up: setup
+	@exec .venv/bin/studio up
 
 setup:
 	@bash scripts/setup.sh
 
-check: setup
+setup-tests:
+	@bash scripts/setup.sh --tests
+
+check: setup-tests
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
+	@PATH="$$PATH:$$PWD/.venv/bin" npm --prefix frontend run --silent check
 
 test: check
+	@PATH="$$PATH:$$PWD/.venv/bin" npm --prefix frontend test --silent
 	.venv/bin/python -m pytest $(PYTEST_ARGS)
 
 bench: setup

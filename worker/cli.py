@@ -1,0 +1,159 @@
+"""The command `studio`: start everything, or one part of it; accounts without the page.
+
+What a user did wrong is one line on standard error and exit status 1.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+import dexvla
+from backend.settings import Settings
+from dexvla.errors import UserError
+
+app = typer.Typer(
+    name="studio",
+    help="Run DexVLA Studio: the page, its workers and robots.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+user_app = typer.Typer(help="Accounts, without the page.", no_args_is_help=True)
+app.add_typer(user_app, name="user")
+
+Data = Annotated[Path | None, typer.Option(help="Data folder; default STUDIO_DATA, or ./data")]
+Host = Annotated[str | None, typer.Option(help="Address to listen on; default STUDIO_HOST, or 127.0.0.1")]
+Port = Annotated[int | None, typer.Option(help="Port; default STUDIO_PORT, or 8000; 0 takes a free one")]
+
+
+def _settings(**given: object) -> Settings:
+    return Settings.model_validate({name: value for name, value in given.items() if value is not None})
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(dexvla.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it")] = False,
+) -> None: ...
+
+
+@app.command()
+def up(data: Data = None, host: Host = None, port: Port = None) -> None:
+    """Start everything on this machine: database, broker, API and page, a worker, the simulated robot."""
+    from worker.up import up as run
+
+    run(_settings(data=data, host=host, port=port))
+
+
+@app.command()
+def api(
+    data: Data = None,
+    host: Host = None,
+    port: Port = None,
+    fd: Annotated[int | None, typer.Option(hidden=True, help="Listen on this inherited socket")] = None,
+) -> None:
+    """Serve the API and the page. The database must be migrated (`studio migrate`), the broker running."""
+    from worker.api import serve
+
+    serve(_settings(data=data, host=host, port=port), fd=fd)
+
+
+@app.command()
+def migrate(data: Data = None) -> None:
+    """Bring the database to the tables of this version."""
+    from backend.db import Database
+    from backend.migrate import migrate as run
+
+    settings = _settings(data=data)
+    if settings.database_url is None:
+        settings.folder.prepare()
+    run(Database(settings.sql_url))
+
+
+@app.command()
+def worker(
+    data: Data = None,
+    queues: Annotated[str, typer.Option(help="Which jobs to take: train, light, or both")] = "train,light",
+) -> None:
+    """Run jobs: recordings, trainings, evaluations. One training at a time; start one a GPU machine."""
+    from worker.main import run_worker
+
+    run_worker(_settings(data=data), queues=tuple(part.strip() for part in queues.split(",") if part.strip()))
+
+
+@app.command()
+def robot(
+    data: Data = None,
+    name: Annotated[str, typer.Option(help="Name of the robot, as the page shows it")] = "aloha-sim",
+    port: Annotated[int, typer.Option(help="Port for the API; 0 takes a free one")] = 0,
+) -> None:
+    """Own the simulated ALOHA: control loop, stop, cameras."""
+    from worker.robot_host.main import run
+
+    run(_settings(data=data), name=name, port=port)
+
+
+@user_app.command("list")
+def list_users(
+    data: Data = None, as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False
+) -> None:
+    """Who has an account."""
+    from worker.users import all_users
+
+    people = all_users(_settings(data=data))
+    if as_json:
+        typer.echo(json.dumps([person.model_dump(mode="json") for person in people], indent=2))
+        return
+    for person in people:
+        typer.echo(f"{person.name:<24} {person.role.value}{'  (switched off)' if person.disabled else ''}")
+
+
+@user_app.command("reset")
+def reset_user(
+    name: Annotated[str, typer.Argument(help="Whose password is lost")],
+    data: Data = None,
+    host: Host = None,
+    port: Port = None,
+) -> None:
+    """Print a one-time link with which the person sets a new password; also the way back for a lone administrator."""
+    from worker.users import reset_link
+
+    typer.echo(reset_link(_settings(data=data, host=host, port=port), name))
+
+
+def main() -> None:
+    """Entry point: errors of the user become one line, everything else keeps its traceback."""
+    try:
+        status = app(standalone_mode=False)
+    except typer.TyperException as error:
+        message = " ".join(getattr(error, "format_message", error.__str__)().split())
+        if not message:
+            sys.exit(2)
+        _fail(message, 2)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"STUDIO_{str(first['loc'][0]).upper()}" if first["loc"] else "settings"
+        _fail(f"{name}: {first['msg']}; found {str(first.get('input'))[:80]!r}", 1)
+    except UserError as error:
+        _fail(" ".join(str(error).split()), 1)
+    except (typer.Abort, KeyboardInterrupt):
+        _fail("stopped", 130)
+    sys.exit(status or 0)
+
+
+def _fail(message: str, status: int) -> None:
+    print(f"studio: {message}", file=sys.stderr)  # noqa: T201
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,289 @@
+"""`studio up`: everything on one machine, as child processes of one that watches them.
+
+Order of starting: data folder and its lock, port, broker, tables, then API, worker and robot host together. Order of
+stopping: robot host, worker and API together, then the broker. A part that dies is started again. Children are in
+process groups of their own, so that a terminal's Ctrl-C reaches this process alone, and are told by the kernel when
+it dies without saying so.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+import redis
+from sqlalchemy.exc import OperationalError
+
+from backend.auth.repository import admin_exists
+from backend.auth.secrets import setup_token
+from backend.db import Database
+from backend.folders import DataFolder
+from backend.migrate import migrate
+from backend.settings import Settings
+from dexvla.errors import UserError
+from worker.broker import broker_command
+from worker.processes import die_with_parent
+
+_READY_SECONDS = 60.0
+_STOP_SECONDS = 7.0  # for API, worker and robot host; the broker gets what is left of ten
+_BROKER_STOP_SECONDS = 2.0
+_TICK_SECONDS = 0.2
+_STEADY_SECONDS = 20.0  # a part that lived this long starts again without a pause
+_LOG_BYTES = 20 * 2**20
+
+
+def up(settings: Settings) -> None:
+    """Run until SIGINT or SIGTERM. Raises UserError for what keeps a studio from starting."""
+    signals = _Signals()
+    folder = settings.folder
+    with _claimed(folder), closing(_listen(settings)) as listener, _Parts(settings) as parts:
+        if settings.redis_url is None:
+            parts.broker = parts.start("broker", broker_command(folder.broker, folder.broker_socket))
+        _await_broker(settings, parts.broker, signals)
+        database = _open_database(settings)
+        descriptor = listener.fileno()
+        os.set_inheritable(descriptor, True)
+        parts.start("api", [*_studio("api"), "--fd", str(descriptor)], fds=(descriptor,))
+        parts.start("worker", _studio("worker"))
+        parts.start("robot", _studio("robot"))
+        address = _address(settings, listener.getsockname()[1])
+        if _await_ready(settings, address, parts, signals):
+            _say(f"Studio ready: {_entrance(settings, database, address)}")
+        while not signals.stop:
+            parts.look_after()
+            time.sleep(_TICK_SECONDS)
+        _say("Stopping")
+    _say("Stopped; everything is kept in " + str(settings.data))
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201
+
+
+def _studio(command: str) -> list[str]:
+    return [sys.executable, "-m", "worker.cli", command]
+
+
+def _address(settings: Settings, port: int) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{port}"
+
+
+def _entrance(settings: Settings, database: Database, address: str) -> str:
+    """The setup link until an administrator exists."""
+    with database.transaction(write=False) as db:
+        if admin_exists(db):
+            return f"{settings.public_url or address}/"
+    return f"{settings.public_url or address}/setup?token={quote(setup_token(settings.folder.secrets))}"
+
+
+class _Signals:
+    """The first SIGINT or SIGTERM asks to stop; more of them change nothing, stopping is bounded anyway."""
+
+    def __init__(self) -> None:
+        self.stop = False
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: object) -> None:
+        self.stop = True
+
+
+@contextmanager
+def _claimed(folder: DataFolder) -> Iterator[None]:
+    """Make the data folder and hold its lock. Raises UserError if it cannot be written or another studio has it."""
+    try:
+        folder.prepare()
+        with tempfile.TemporaryFile(dir=folder.root):
+            pass
+        descriptor = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise UserError(
+            f"{folder.root}: the data folder cannot be written ({error.strerror}); name another with STUDIO_DATA"
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.read(descriptor, 32).decode(errors="replace").strip()
+        os.close(descriptor)
+        raise UserError(
+            f"{folder.root}: another studio is running on this data folder (process {owner or 'unknown'}); stop it, or "
+            "name another folder with STUDIO_DATA"
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Bound here, so that a port in use is told at once and restarts of the API keep it."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except (OSError, socket.gaierror) as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise UserError(
+                f"port {settings.port} on {settings.host} is in use; choose another with STUDIO_PORT"
+            ) from error
+        raise UserError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}") from error
+    listener.listen(128)
+    return listener
+
+
+@dataclass
+class _Part:
+    """A child process that should be running."""
+
+    name: str
+    argv: list[str]
+    log: Path
+    fds: tuple[int, ...] = ()
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    failures: int = 0
+    again_at: float = field(default=0.0)
+
+    def start(self, environment: dict[str, str]) -> None:
+        if self.log.exists() and self.log.stat().st_size > _LOG_BYTES:
+            os.replace(self.log, self.log.with_suffix(".log.1"))
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                self.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=self.fds,
+                env=environment,
+                start_new_session=True,
+                preexec_fn=die_with_parent(signal.SIGTERM),
+            )
+        self.started = time.monotonic()
+
+    def tail(self) -> str:
+        """Its last words that are not empty."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+        return lines[0] if lines else "it said nothing"
+
+
+class _Parts:
+    """The children. Leaving the context stops them all and leaves none."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._folder = settings, settings.folder
+        self._parts: list[_Part] = []
+        self.broker: _Part | None = None
+
+    def __enter__(self) -> "_Parts":
+        return self
+
+    def start(self, name: str, argv: list[str], *, fds: tuple[int, ...] = ()) -> _Part:
+        part = _Part(name, argv, self._folder.logs / f"{name}.log", fds)
+        part.start(self._environment())
+        self._parts.append(part)
+        return part
+
+    def _environment(self) -> dict[str, str]:
+        given = {"STUDIO_DATA": str(self._folder.root), "STUDIO_HOST": self._settings.host}
+        return {**os.environ, **given, "PYTHONUNBUFFERED": "1"}
+
+    def look_after(self) -> None:
+        """Start again what died; longer pauses for what keeps dying."""
+        now = time.monotonic()
+        for part in self._parts:
+            if part.process is None:
+                if now >= part.again_at:
+                    part.start(self._environment())
+            elif (status := part.process.poll()) is not None:
+                part.failures = 0 if now - part.started > _STEADY_SECONDS else part.failures + 1
+                pause = min(30.0, 0.5 * 2**part.failures)
+                _say(f"{part.name} ended with status {status} ({part.tail()}); starting it again in {pause:.0f} s")
+                part.process, part.again_at = None, now + pause
+
+    def dead(self) -> _Part | None:
+        return next(
+            (part for part in self._parts if part.process is not None and part.process.poll() is not None), None
+        )
+
+    def __exit__(self, *error: object) -> None:
+        others = [part for part in self._parts if part is not self.broker]
+        _stop(others, _STOP_SECONDS)
+        if self.broker is not None:
+            _stop([self.broker], _BROKER_STOP_SECONDS)
+
+
+def _stop(parts: list[_Part], seconds: float) -> None:
+    """SIGTERM to each, SIGKILL to the whole group of what is left after `seconds`."""
+    running = [part.process for part in parts if part.process is not None]
+    for process in running:
+        with suppress(ProcessLookupError):
+            process.terminate()
+    deadline = time.monotonic() + seconds
+    for process in running:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, deadline - time.monotonic()))
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _open_database(settings: Settings) -> Database:
+    """Reached and migrated. Raises UserError."""
+    database = Database(settings.sql_url)
+    try:
+        migrate(database)
+    except OperationalError as error:
+        raise UserError(f"the database cannot be used: {' '.join(str(error.orig).split())}") from error
+    return database
+
+
+def _await_broker(settings: Settings, part: _Part | None, signals: _Signals) -> None:
+    """part: the private broker, None for a server of its own."""
+    deadline = time.monotonic() + _READY_SECONDS
+    with redis.Redis.from_url(settings.events_url) as client:
+        while not signals.stop:
+            try:
+                client.ping()
+                return
+            except redis.RedisError as error:
+                if part is None:
+                    raise UserError(f"the broker at REDIS_URL cannot be reached: {error}") from error
+                assert part.process is not None
+                if part.process.poll() is not None or time.monotonic() > deadline:
+                    raise UserError(f"the broker did not start: {part.tail()} (see {part.log})") from None
+                time.sleep(0.05)
+
+
+def _await_ready(settings: Settings, address: str, parts: _Parts, signals: _Signals) -> bool:
+    """Until API, worker and robot answer. Raises UserError if one of them dies or takes too long."""
+    deadline = time.monotonic() + _READY_SECONDS
+    while not signals.stop:
+        if (dead := parts.dead()) is not None:
+            raise UserError(f"{dead.name} did not start: {dead.tail()} (see {dead.log})")
+        with suppress(OSError, ValueError):
+            wanted = address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
+            with urllib.request.urlopen(f"{wanted}/api/health", timeout=2) as answer:
+                health = json.load(answer)
+            if health["status"] == "ok" and health["workers"] and health["robots"]:
+                return True
+        if time.monotonic() > deadline:
+            raise UserError(f"the studio is not ready after {_READY_SECONDS:.0f} s; see {settings.folder.logs}")
+        time.sleep(0.1)
+    return False
