@@ -27,10 +27,12 @@ def loaded_by(statement: str) -> set[str]:
         "import dexvla.train.runs",
         "import dexvla.act.client",
         "import dexvla.robots.registry, dexvla.robots.base",
+        "import backend.app, backend.migrate",
+        "import worker.cli, worker.up, worker.main, worker.runner",
     ],
 )
 def test_torch_free_rooms_load_nothing_heavy(statement: str) -> None:
-    allowed = {"websockets"} if "client" in statement else set()
+    allowed = {"websockets"} if "client" in statement or "backend" in statement else set()
     assert not loaded_by(statement) & (set(HEAVY) - allowed)
 
 
@@ -91,3 +93,18 @@ def test_rooms_import_along_the_arrows(room: str) -> None:
 def test_every_room_has_a_rule() -> None:
     rooms = {path.name for path in (ROOT / "dexvla").iterdir() if path.is_dir() and any(path.glob("*.py"))}
     assert rooms == set(FORBIDDEN)
+
+
+def test_the_backend_knows_the_library_through_specs_and_episodes() -> None:
+    allowed = ("dexvla.spec", "dexvla.episodes", "dexvla.errors", "dexvla.files", "dexvla.__version__")
+    for path in sorted((ROOT / "backend").rglob("*.py")):
+        for name in imports_of(path):
+            top = name.split(".")[0]
+            assert top not in {"torch", "torchvision", "transformers", "pickle", "worker"}, f"{path} imports {name}"
+            if top == "dexvla" and name != "dexvla":
+                assert name.startswith(allowed), f"{path} imports {name}"
+
+
+def test_the_library_and_the_page_know_nothing_of_the_studio() -> None:
+    for path in sorted((ROOT / "dexvla").glob("*.py")):
+        assert not {name.split(".")[0] for name in imports_of(path)} & {"backend", "worker", "fastapi", "celery"}, path

@@ -21,19 +21,17 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote
 
 import redis
 from sqlalchemy.exc import OperationalError
 
-from backend.auth.repository import admin_exists
-from backend.auth.secrets import setup_token
 from backend.db import Database
 from backend.folders import DataFolder
 from backend.migrate import migrate
 from backend.settings import Settings
 from dexvla.errors import UserError
 from worker.broker import broker_command
+from worker.entrance import address, entrance
 from worker.processes import die_with_parent
 
 _READY_SECONDS = 60.0
@@ -58,9 +56,9 @@ def up(settings: Settings) -> None:
         parts.start("api", [*_studio("api"), "--fd", str(descriptor)], fds=(descriptor,))
         parts.start("worker", _studio("worker"))
         parts.start("robot", _studio("robot"))
-        address = _address(settings, listener.getsockname()[1])
-        if _await_ready(settings, address, parts, signals):
-            _say(f"Studio ready: {_entrance(settings, database, address)}")
+        port = listener.getsockname()[1]
+        if _await_ready(settings, address(settings, port), parts, signals):
+            _say(f"Studio ready: {entrance(settings, database, port)}")
         while not signals.stop:
             parts.look_after()
             time.sleep(_TICK_SECONDS)
@@ -74,19 +72,6 @@ def _say(text: str) -> None:
 
 def _studio(command: str) -> list[str]:
     return [sys.executable, "-m", "worker.cli", command]
-
-
-def _address(settings: Settings, port: int) -> str:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{port}"
-
-
-def _entrance(settings: Settings, database: Database, address: str) -> str:
-    """The setup link until an administrator exists."""
-    with database.transaction(write=False) as db:
-        if admin_exists(db):
-            return f"{settings.public_url or address}/"
-    return f"{settings.public_url or address}/setup?token={quote(setup_token(settings.folder.secrets))}"
 
 
 class _Signals:
@@ -271,14 +256,14 @@ def _await_broker(settings: Settings, part: _Part | None, signals: _Signals) -> 
                 time.sleep(0.05)
 
 
-def _await_ready(settings: Settings, address: str, parts: _Parts, signals: _Signals) -> bool:
+def _await_ready(settings: Settings, base: str, parts: _Parts, signals: _Signals) -> bool:
     """Until API, worker and robot answer. Raises UserError if one of them dies or takes too long."""
     deadline = time.monotonic() + _READY_SECONDS
     while not signals.stop:
         if (dead := parts.dead()) is not None:
             raise UserError(f"{dead.name} did not start: {dead.tail()} (see {dead.log})")
         with suppress(OSError, ValueError):
-            wanted = address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
+            wanted = base.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
             with urllib.request.urlopen(f"{wanted}/api/health", timeout=2) as answer:
                 health = json.load(answer)
             if health["status"] == "ok" and health["workers"] and health["robots"]:

@@ -1,0 +1,160 @@
+"""`studio up` as a person runs it: starts, tells where it is, stops everything, and says why it cannot start."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+READY = "Studio ready: "
+
+
+class Studio:
+    """A running `studio up` and what it said."""
+
+    def __init__(self, data: Path, port: int = 0) -> None:
+        self.data = data
+        environment = {**os.environ, "STUDIO_DATA": str(data), "STUDIO_PORT": str(port)}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "worker.cli", "up"],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def ready(self) -> str:
+        """The address that it prints when it is ready."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith(READY):
+                return line.removeprefix(READY).strip()
+        assert self.process.stderr is not None
+        pytest.fail(f"not ready: {self.process.stderr.read()}")
+
+    def family(self) -> list[int]:
+        """Processes of this studio, itself included, found by its data folder in their environment."""
+        mark = f"STUDIO_DATA={self.data}".encode()
+        found = []
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdecimal() and mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+        return found
+
+    def gone_within(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while self.family():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
+        return True
+
+    def end(self) -> None:
+        for process in self.family():
+            if process != os.getpid():
+                os.kill(process, signal.SIGKILL)
+        self.process.wait(10)
+
+
+Start = Callable[..., Studio]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """start(data, port=0): a studio that does not outlive the test."""
+    started: list[Studio] = []
+
+    def run(data: Path, port: int = 0) -> Studio:
+        started.append(Studio(data, port))
+        return started[-1]
+
+    yield run
+    for studio in started:
+        studio.end()
+
+
+def health(address: str) -> dict[str, object]:
+    base = address.split("/setup")[0].rstrip("/")
+    with urllib.request.urlopen(f"{base}/api/health", timeout=5) as answer:
+        value: dict[str, object] = json.load(answer)
+    return value
+
+
+def test_it_starts_stops_and_finds_its_data_again(start: Start, tmp_path: Path) -> None:
+    first = start(tmp_path / "data")
+    address = first.ready()
+    assert "/setup?token=" in address
+    told = health(address)
+    assert (told["status"], told["workers"], told["robots"]) == ("ok", 1, 1)
+
+    other = start(tmp_path / "data")
+    out, err = other.process.communicate(timeout=30)
+    assert other.process.returncode == 1
+    assert err.count("\n") == 1
+    assert "another studio is running on this data folder" in err
+
+    first.process.send_signal(signal.SIGINT)
+    assert first.process.wait(10) == 0
+    assert first.gone_within(1)
+    again = start(tmp_path / "data")
+    assert again.ready().partition("token=")[2] == address.partition("token=")[2]  # nobody has used it yet
+    again.process.terminate()
+    assert again.process.wait(10) == 0
+    assert again.gone_within(1)
+
+
+def test_killed_without_a_word_it_takes_every_process_along(start: Start, tmp_path: Path) -> None:
+    studio = start(tmp_path / "data")
+    studio.ready()
+    assert len(studio.family()) >= 5  # itself, broker, API, worker, robot host
+    studio.process.kill()
+    assert studio.gone_within(12)
+
+
+def test_a_part_that_dies_is_started_again(start: Start, tmp_path: Path) -> None:
+    studio = start(tmp_path / "data")
+    address = studio.ready()
+    api = next(pid for pid in studio.family() if b"\0api\0" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    os.kill(api, signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            assert health(address)["database"] == "ok"
+            break
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+    assert not Path(f"/proc/{api}").exists()
+
+
+def test_a_port_in_use_is_one_line(start: Start, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        studio = start(tmp_path / "data", port)
+        _, err = studio.process.communicate(timeout=30)
+    assert studio.process.returncode == 1
+    assert err == f"studio: port {port} on 127.0.0.1 is in use; choose another with STUDIO_PORT\n"
+
+
+def test_a_data_folder_that_cannot_be_written_is_one_line(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    studio = start(tmp_path / "file" / "data")
+    _, err = studio.process.communicate(timeout=30)
+    assert studio.process.returncode == 1
+    assert err.count("\n") == 1
+    assert "cannot be written" in err
+    assert "STUDIO_DATA" in err
