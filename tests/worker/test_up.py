@@ -100,7 +100,7 @@ def test_it_starts_stops_and_finds_its_data_again(start: Start, tmp_path: Path) 
     assert (told["status"], told["workers"], told["robots"]) == ("ok", 1, 1)
 
     other = start(tmp_path / "data")
-    out, err = other.process.communicate(timeout=30)
+    _out, err = other.process.communicate(timeout=30)
     assert other.process.returncode == 1
     assert err.count("\n") == 1
     assert "another studio is running on this data folder" in err
