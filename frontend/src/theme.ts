@@ -1,0 +1,53 @@
+import { Badge, Button, Card, createTheme, Modal, Paper, Table, Tooltip, type MantineColorsTuple } from "@mantine/core";
+
+/** Calm blue-green of the product; shade 6 carries white text at 4.5:1 and more. */
+const studio: MantineColorsTuple = [
+  "#eef7fa",
+  "#dcebf1",
+  "#b4d6e3",
+  "#89c0d5",
+  "#66adc9",
+  "#50a1c2",
+  "#2b7ba0",
+  "#246a8b",
+  "#1d5a77",
+  "#134961",
+];
+
+/** Greys of the dark scheme: a little cooler than Mantine's, with more contrast between card and ground. */
+const dark: MantineColorsTuple = [
+  "#d3d7dc",
+  "#b4bac2",
+  "#8f979f",
+  "#666f79",
+  "#3b434c",
+  "#2d343c",
+  "#21272e",
+  "#191e24",
+  "#14181d",
+  "#0f1216",
+];
+
+export const theme = createTheme({
+  colors: { studio, dark },
+  primaryColor: "studio",
+  primaryShade: { light: 6, dark: 6 },
+  autoContrast: true,
+  defaultRadius: "md",
+  cursorType: "pointer",
+  fontFamily: 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Helvetica Neue", Arial, sans-serif',
+  fontFamilyMonospace: 'ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace',
+  headings: {
+    fontWeight: "600",
+    sizes: { h1: { fontSize: "1.5rem" }, h2: { fontSize: "1.15rem" }, h3: { fontSize: "1rem" } },
+  },
+  components: {
+    Badge: Badge.extend({ defaultProps: { variant: "light", radius: "sm" } }),
+    Button: Button.extend({ defaultProps: { size: "sm" } }),
+    Card: Card.extend({ defaultProps: { withBorder: true, padding: "md" } }),
+    Modal: Modal.extend({ defaultProps: { centered: true, overlayProps: { backgroundOpacity: 0.45, blur: 2 } } }),
+    Paper: Paper.extend({ defaultProps: {} }),
+    Table: Table.extend({ defaultProps: { verticalSpacing: "xs", horizontalSpacing: "sm" } }),
+    Tooltip: Tooltip.extend({ defaultProps: { withArrow: true, openDelay: 250, multiline: true, maw: 360 } }),
+  },
+});

@@ -1,0 +1,111 @@
+import { Box, Table, Text, UnstyledButton } from "@mantine/core";
+import { IconArrowDown, IconArrowUp } from "@tabler/icons-react";
+import { useState, type ReactNode } from "react";
+
+import { sorted, type Order } from "./sort";
+
+export interface Column<Row> {
+  key: string;
+  header: ReactNode;
+  cell: (row: Row) => ReactNode;
+  /** makes the column sortable */
+  sort?: (row: Row) => string | number | null | undefined;
+  align?: "left" | "right" | "center";
+  width?: number | string;
+}
+
+interface Props<Row> {
+  rows: readonly Row[];
+  columns: readonly Column<Row>[];
+  rowKey: (row: Row) => string;
+  /** for screen readers: what the table lists */
+  label: string;
+  onRowClick?: (row: Row) => void;
+  rowTestId?: string;
+  minWidth?: number;
+  /** column and direction at first; without it the order is the server's */
+  initialOrder?: Order;
+}
+
+/** A table whose rows may be opened by click and whose columns may be sorted. The first column should hold a link. */
+export function DataTable<Row>({
+  rows,
+  columns,
+  rowKey,
+  label,
+  onRowClick,
+  rowTestId,
+  minWidth = 640,
+  initialOrder,
+}: Props<Row>) {
+  const [order, setOrder] = useState<Order | null>(initialOrder ?? null);
+  const by = columns.find((column) => column.key === order?.key)?.sort;
+  const shown = order && by ? sorted(rows, by, order.descending) : rows;
+  return (
+    <Table.ScrollContainer minWidth={minWidth}>
+      <Table aria-label={label} highlightOnHover={onRowClick !== undefined}>
+        <Table.Thead>
+          <Table.Tr>
+            {columns.map((column) => (
+              <Table.Th
+                key={column.key}
+                w={column.width}
+                ta={column.align}
+                aria-sort={order?.key === column.key ? (order.descending ? "descending" : "ascending") : undefined}
+              >
+                {column.sort ? (
+                  <UnstyledButton
+                    fw={600}
+                    fz="sm"
+                    onClick={() => setOrder((old) => next(old, column.key))}
+                    style={{ display: "inline-flex", alignItems: "center", gap: 4 }}
+                  >
+                    {column.header}
+                    <Box w={14} h={14} c="dimmed" component="span">
+                      {order?.key === column.key &&
+                        (order.descending ? <IconArrowDown size={14} /> : <IconArrowUp size={14} />)}
+                    </Box>
+                  </UnstyledButton>
+                ) : (
+                  <Text span fw={600} size="sm">
+                    {column.header}
+                  </Text>
+                )}
+              </Table.Th>
+            ))}
+          </Table.Tr>
+        </Table.Thead>
+        <Table.Tbody>
+          {shown.map((row) => (
+            <Table.Tr
+              key={rowKey(row)}
+              data-testid={rowTestId}
+              data-id={rowKey(row)}
+              style={onRowClick && { cursor: "pointer" }}
+              onClick={
+                onRowClick &&
+                ((event) => {
+                  // links and buttons in the row do their own thing
+                  if ((event.target as Element).closest("a, button, input, [role=menuitem]")) return;
+                  onRowClick(row);
+                })
+              }
+            >
+              {columns.map((column) => (
+                <Table.Td key={column.key} ta={column.align}>
+                  {column.cell(row)}
+                </Table.Td>
+              ))}
+            </Table.Tr>
+          ))}
+        </Table.Tbody>
+      </Table>
+    </Table.ScrollContainer>
+  );
+}
+
+/** Ascending, then descending, then as the server sent it. */
+function next(old: Order | null, key: string): Order | null {
+  if (old?.key !== key) return { key, descending: false };
+  return old.descending ? null : { key, descending: true };
+}

@@ -1,0 +1,290 @@
+import "uplot/dist/uPlot.min.css";
+
+import { Box, Group, Text, useComputedColorScheme, useMantineTheme } from "@mantine/core";
+import { useElementSize } from "@mantine/hooks";
+import { useEffect, useEffectEvent, useRef, useState } from "react";
+import uPlot from "uplot";
+
+import { formatNumber } from "./format";
+
+export interface Series {
+  label: string;
+  values: readonly (number | null)[];
+  /** CSS colour; default: the palette in order */
+  color?: string;
+  dashed?: boolean;
+  /** fraction of the line's strength, for raw values behind a smoothed curve */
+  faint?: boolean;
+  /** hidden at first; a click on the legend shows it */
+  hidden?: boolean;
+}
+
+interface Props {
+  x: readonly number[];
+  series: readonly Series[];
+  /** what x is, with its unit */
+  xLabel?: string;
+  yLabel?: string;
+  height?: number;
+  logarithmic?: boolean;
+  /** fixed range of y; default: what the data need */
+  yRange?: [number, number];
+  /** a vertical line at this x: the playback cursor */
+  cursor?: number | null;
+  /** plots with one key move their cursors together */
+  syncKey?: string;
+  /** a click, or a drag that is no zoom, at this x */
+  onPick?: (x: number) => void;
+  /** drag selects a range and zooms to it, double click shows everything again (default) */
+  zoom?: boolean;
+  legend?: boolean;
+  formatX?: (value: number) => string;
+  label: string;
+  "data-testid"?: string;
+}
+
+/** uPlot declares its scales as const enums, which no value can be imported from. */
+// eslint-disable-next-line @typescript-eslint/no-unsafe-enum-assignment -- ditto
+const LOGARITHMIC = 3 as uPlot.Scale.Distr;
+
+/** Colours that are told apart on light and dark, also with the common colour-blindnesses (after Okabe and Ito). */
+export const PLOT_COLORS = {
+  light: ["#0072b2", "#c65102", "#00825f", "#a8478a", "#8a6d00", "#3b8fc4", "#6f4fb3", "#b3243b", "#4d7a00", "#5b6570"],
+  dark: ["#5ab4ec", "#f0975a", "#3fcfa0", "#e39acb", "#e6c74c", "#9bd0f2", "#b39cf0", "#f28b97", "#a9d15c", "#b4bac2"],
+} as const;
+
+/**
+ * Curves over a common x: follows the colour scheme and its own width; hover shows the values below.
+ * Give `x` and each `values` a new array when they change (never push to the old ones).
+ */
+export function Plot({
+  x,
+  series,
+  xLabel,
+  yLabel,
+  height = 240,
+  logarithmic = false,
+  yRange,
+  cursor,
+  syncKey,
+  onPick,
+  zoom = true,
+  legend = true,
+  formatX = (value) => formatNumber(value, 6),
+  label,
+  ...props
+}: Props) {
+  const { ref, width } = useElementSize();
+  const host = useRef<HTMLDivElement>(null);
+  const plot = useRef<uPlot | null>(null);
+  const scheme = useComputedColorScheme("light");
+  const theme = useMantineTheme();
+  const [hovered, setHovered] = useState<number | null>(null);
+  const [toggled, setToggled] = useState<ReadonlySet<string>>(new Set());
+
+  const palette = PLOT_COLORS[scheme];
+  const colors = series.map(({ color }, index) => color ?? palette[index % palette.length] ?? palette[0]);
+  const shown = series.map((each) => toggled.has(each.label) === (each.hidden === true));
+  // what uPlot cannot change in place; data, size and visibility it can
+  const shape = JSON.stringify([
+    series.map(({ label, dashed, faint }) => [label, dashed, faint]),
+    colors,
+    xLabel,
+    yLabel,
+    logarithmic,
+    yRange,
+    syncKey,
+    zoom,
+    scheme,
+  ]);
+  const ready = width > 0;
+
+  const pick = useEffectEvent((at: number) => onPick?.(at));
+  const cursorAt = useRef<number | null>(null);
+
+  const build = useEffectEvent((element: HTMLDivElement): uPlot => {
+    const grid = scheme === "dark" ? theme.colors.dark[5] : theme.colors.gray[2];
+    const text = scheme === "dark" ? theme.colors.dark[1] : theme.colors.gray[7];
+    const mark = scheme === "dark" ? "#f2f4f6" : "#20262c";
+    const axis: uPlot.Axis = {
+      stroke: text,
+      font: "11px system-ui, sans-serif",
+      labelFont: "11px system-ui, sans-serif",
+      labelSize: 18,
+      grid: { stroke: grid, width: 1 },
+      ticks: { stroke: grid, width: 1, size: 4 },
+    };
+    return new uPlot(
+      {
+        width: element.clientWidth,
+        height,
+        legend: { show: false },
+        scales: {
+          x: { time: false },
+          y: {
+            ...(logarithmic && { distr: LOGARITHMIC }),
+            ...(yRange && { range: yRange }),
+          },
+        },
+        axes: [
+          { ...axis, label: xLabel, size: 30, values: (_, ticks) => ticks.map((tick) => formatX(tick)) },
+          {
+            ...axis,
+            label: yLabel,
+            size: 54,
+            values: (_, ticks) => ticks.map((tick: number | null) => (tick === null ? "" : formatNumber(tick, 3))),
+          },
+        ],
+        cursor: {
+          y: false,
+          drag: { x: zoom, y: false, setScale: zoom },
+          points: { size: 6 },
+          ...(syncKey !== undefined && { sync: { key: syncKey } }),
+        },
+        series: [
+          {},
+          ...series.map((each, index): uPlot.Series => ({
+            label: each.label,
+            stroke: each.faint ? `${colors[index]}55` : colors[index],
+            width: each.faint ? 1 : 1.75,
+            dash: each.dashed ? [6, 4] : undefined,
+            show: shown[index],
+            spanGaps: true,
+            points: { show: x.length < 3 },
+          })),
+        ],
+        hooks: {
+          setCursor: [(self) => setHovered(self.cursor.idx ?? null)],
+          draw: [
+            (self) => {
+              const at = cursorAt.current;
+              if (at === null) return;
+              const left = Math.round(self.valToPos(at, "x", true));
+              if (left < self.bbox.left || left > self.bbox.left + self.bbox.width) return;
+              self.ctx.save();
+              self.ctx.fillStyle = mark;
+              self.ctx.fillRect(
+                left - 0.75 * devicePixelRatio,
+                self.bbox.top,
+                1.5 * devicePixelRatio,
+                self.bbox.height,
+              );
+              self.ctx.restore();
+            },
+          ],
+          ready: [
+            (self) => {
+              self.over.addEventListener("click", (event) => {
+                if (self.select.width > 2) return;
+                pick(self.posToVal(event.offsetX, "x"));
+              });
+            },
+          ],
+        },
+      },
+      [x as number[], ...series.map(({ values }) => values as (number | null)[])],
+      element,
+    );
+  });
+
+  useEffect(() => {
+    const element = host.current;
+    if (!element || !ready) return;
+    const made = build(element);
+    plot.current = made;
+    return () => {
+      plot.current = null;
+      made.destroy();
+    };
+  }, [shape, ready]);
+
+  const update = useEffectEvent(() => {
+    plot.current?.setData([x as number[], ...series.map(({ values }) => values as (number | null)[])]);
+  });
+  const dataKey = useDataKey(x, series);
+  useEffect(() => update(), [dataKey]);
+
+  useEffect(() => {
+    if (width > 0) plot.current?.setSize({ width, height });
+  }, [width, height]);
+
+  useEffect(() => {
+    cursorAt.current = cursor ?? null;
+    plot.current?.redraw(false, false);
+  }, [cursor]);
+
+  const visibility = shown.map(Number).join(" ");
+  useEffect(() => {
+    visibility.split(" ").forEach((each, index) => plot.current?.setSeries(index + 1, { show: each === "1" }));
+  }, [visibility]);
+
+  const at = hovered ?? (x.length > 0 ? x.length - 1 : null);
+  return (
+    <Box ref={ref} role="figure" aria-label={label} style={{ minWidth: 0 }} {...props}>
+      <Box ref={host} h={height} style={{ overflow: "hidden" }} />
+      {legend && (
+        <Group gap="0 var(--mantine-spacing-md)" mt={4} px="xs">
+          {at !== null && x[at] !== undefined && (
+            <Text size="xs" c="dimmed" style={{ fontVariantNumeric: "tabular-nums" }}>
+              {xLabel ?? "x"} {formatX(x[at])}
+            </Text>
+          )}
+          {series.map((each, index) =>
+            each.faint ? null : (
+              <Group
+                key={each.label}
+                component="button"
+                gap={6}
+                wrap="nowrap"
+                aria-pressed={shown[index]}
+                onClick={() => setToggled((old) => flipped(old, each.label))}
+                style={{
+                  border: 0,
+                  background: "none",
+                  padding: "2px 0",
+                  cursor: "pointer",
+                  color: "inherit",
+                  opacity: shown[index] ? 1 : 0.45,
+                }}
+              >
+                <Box w={12} h={3} bg={colors[index]} style={{ borderRadius: 2 }} />
+                <Text size="xs">{each.label}</Text>
+                <Text size="xs" c="dimmed" miw={48} ta="left" style={{ fontVariantNumeric: "tabular-nums" }}>
+                  {valueAt(each.values, at)}
+                </Text>
+              </Group>
+            ),
+          )}
+        </Group>
+      )}
+    </Box>
+  );
+}
+
+/** The value at the hovered place, or the last one before it that is there. */
+function valueAt(values: readonly (number | null)[], at: number | null): string {
+  for (let index = at ?? -1; index >= 0; index -= 1) {
+    const value = values[index];
+    if (value !== null && value !== undefined) return formatNumber(value);
+  }
+  return "-";
+}
+
+function flipped(old: ReadonlySet<string>, label: string): ReadonlySet<string> {
+  const result = new Set(old);
+  if (!result.delete(label)) result.add(label);
+  return result;
+}
+
+/** A number that changes when any of the arrays is another one. */
+function useDataKey(x: readonly number[], series: readonly Series[]): number {
+  const [state, setState] = useState({
+    arrays: [x, ...series.map(({ values }) => values)] as readonly unknown[],
+    key: 0,
+  });
+  const arrays: readonly unknown[] = [x, ...series.map(({ values }) => values)];
+  if (arrays.length === state.arrays.length && arrays.every((each, index) => each === state.arrays[index]))
+    return state.key;
+  setState({ arrays, key: state.key + 1 });
+  return state.key + 1;
+}
