@@ -16,6 +16,8 @@ interface Props {
   compact?: boolean;
   /** show the title with a link to the job's page */
   titled?: boolean;
+  /** on the job's own page: no link to it */
+  onOwnPage?: boolean;
   actions?: ReactNode;
 }
 
@@ -29,7 +31,7 @@ const COLORS: Record<Schema<"JobState">, string> = {
 };
 
 /** How far a job is: state, bar, what it does now, estimate, and why if it failed. Keeps its height while it runs. */
-export function JobProgress({ job, compact = false, titled = false, actions }: Props) {
+export function JobProgress({ job, compact = false, titled = false, onOwnPage = false, actions }: Props) {
   const workers = useWorkers();
   const percent = percentDone(job);
   const bar = (
@@ -86,7 +88,7 @@ export function JobProgress({ job, compact = false, titled = false, actions }: P
             ) : null)}
         </Text>
       </Group>
-      {job.state === "failed" && <JobCause job={job} />}
+      {job.state === "failed" && <JobCause job={job} link={!onOwnPage} />}
       {job.state !== "failed" && job.cause !== null && (
         <Text size="xs" c="dimmed">
           {job.cause}
@@ -97,7 +99,7 @@ export function JobProgress({ job, compact = false, titled = false, actions }: P
 }
 
 /** Why a job failed, where nobody can miss it. */
-export function JobCause({ job }: { job: Schema<"JobOut"> }) {
+export function JobCause({ job, link = true }: { job: Schema<"JobOut">; link?: boolean }) {
   return (
     <Alert
       color="red"
@@ -109,9 +111,11 @@ export function JobCause({ job }: { job: Schema<"JobOut"> }) {
       <Text size="sm" style={{ whiteSpace: "pre-wrap", overflowWrap: "anywhere" }}>
         {job.cause ?? "No reason was recorded; the end of its log says more."}
       </Text>
-      <Anchor component={Link} to={`/jobs/${job.id}`} size="sm">
-        Open its log
-      </Anchor>
+      {link && (
+        <Anchor component={Link} to={`/jobs/${job.id}`} size="sm">
+          Open its log
+        </Anchor>
+      )}
     </Alert>
   );
 }

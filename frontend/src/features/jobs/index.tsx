@@ -1,5 +1,16 @@
-import { PageHeader } from "@/ui/PageHeader";
+import { Route, Routes } from "react-router";
 
-export default function Feature() {
-  return <PageHeader title="Jobs" />;
+import { NotFound } from "@/shell/NotFound";
+
+import { JobPage } from "./JobPage";
+import { JobsPage } from "./JobsPage";
+
+export default function Jobs() {
+  return (
+    <Routes>
+      <Route index element={<JobsPage />} />
+      <Route path=":id" element={<JobPage />} />
+      <Route path="*" element={<NotFound />} />
+    </Routes>
+  );
 }

@@ -1,0 +1,148 @@
+import { Anchor, Card, Group, Pagination, SegmentedControl, Select, Text } from "@mantine/core";
+import { IconListDetails } from "@tabler/icons-react";
+import { Link, useNavigate, useSearchParams } from "react-router";
+
+import { DataTable, type Column } from "@/ui/DataTable";
+import { EmptyState } from "@/ui/EmptyState";
+import { plural } from "@/ui/format";
+import { JobProgress } from "@/ui/JobProgress";
+import { countText, KINDS, waitText } from "@/ui/jobText";
+import { Loaded } from "@/ui/Loaded";
+import { PageHeader } from "@/ui/PageHeader";
+import { Duration, Time } from "@/ui/Time";
+
+import { useJobs, type Job, type JobKind } from "./hooks";
+import { JobActions } from "./JobActions";
+
+const PAGE = 50;
+
+const COLUMNS: Column<Job>[] = [
+  {
+    key: "title",
+    header: "Job",
+    cell: (job) => (
+      <>
+        <Anchor component={Link} to={`/jobs/${job.id}`} size="sm" fw={500}>
+          {job.title}
+        </Anchor>
+        <Text size="xs" c={job.state === "failed" ? "red" : "dimmed"} lineClamp={1} maw="60ch">
+          {(job.state === "failed" ? job.cause : "") || job.note || waitText(job) || countText(job) || KINDS[job.kind]}
+        </Text>
+      </>
+    ),
+  },
+  { key: "kind", header: "Kind", width: 110, cell: (job) => KINDS[job.kind] },
+  { key: "state", header: "State", width: 260, cell: (job) => <JobProgress job={job} compact /> },
+  { key: "by", header: "Started by", width: 130, cell: (job) => job.created_by_name ?? "-" },
+  { key: "created", header: "Created", width: 110, cell: (job) => <Time value={job.created_at} /> },
+  {
+    key: "took",
+    header: "Time",
+    width: 110,
+    align: "right",
+    cell: (job) => (job.started_at ? <Duration start={job.started_at} end={job.finished_at} /> : "-"),
+  },
+  { key: "actions", header: "", width: 100, align: "right", cell: (job) => <JobActions job={job} /> },
+];
+
+export function JobsPage() {
+  const [search, setSearch] = useSearchParams();
+  const navigate = useNavigate();
+  const active = search.get("show") === "active";
+  const kind = (search.get("kind") as JobKind | null) ?? undefined;
+  const page = Math.max(1, Number(search.get("page") ?? 1));
+  const jobs = useJobs({ kind, active, offset: (page - 1) * PAGE, limit: PAGE });
+
+  const change = (key: string, value: string | null) =>
+    setSearch(
+      (old) => {
+        const next = new URLSearchParams(old);
+        if (key !== "page") next.delete("page");
+        if (value) next.set(key, value);
+        else next.delete(key);
+        return next;
+      },
+      { replace: true },
+    );
+
+  return (
+    <>
+      <PageHeader
+        title="Jobs"
+        subtitle="Everything that takes longer: recordings, imports, trainings, evaluations. One starts when a worker is free."
+      />
+      <Group mb="md" gap="sm">
+        <SegmentedControl
+          aria-label="Which jobs"
+          data-testid="jobs-show"
+          value={active ? "active" : "all"}
+          onChange={(value) => change("show", value === "active" ? "active" : null)}
+          data={[
+            { value: "all", label: "All" },
+            { value: "active", label: "Running and waiting" },
+          ]}
+        />
+        <Select
+          aria-label="Kind"
+          placeholder="Every kind"
+          clearable
+          w={170}
+          data-testid="jobs-kind"
+          value={kind ?? null}
+          onChange={(value) => change("kind", value)}
+          data={Object.entries(KINDS).map(([value, label]) => ({ value, label }))}
+        />
+        {jobs.data && (
+          <Text size="sm" c="dimmed" ml="auto">
+            {plural(jobs.data.total, "job")}
+          </Text>
+        )}
+      </Group>
+      <Loaded query={jobs} lines={6}>
+        {({ items, total }) =>
+          items.length === 0 ? (
+            <Card>
+              <EmptyState
+                icon={IconListDetails}
+                title={active ? "Nothing is running or waiting" : kind ? "No job of this kind yet" : "No jobs yet"}
+              >
+                {active || kind ? (
+                  "Change the filter above to see more."
+                ) : (
+                  <>
+                    A first one: make a demo dataset from the{" "}
+                    <Anchor component={Link} to="/">
+                      home page
+                    </Anchor>
+                    .
+                  </>
+                )}
+              </EmptyState>
+            </Card>
+          ) : (
+            <Card padding={0}>
+              <DataTable
+                label="Jobs"
+                rows={items}
+                columns={COLUMNS}
+                rowKey={(job) => job.id}
+                rowTestId="job-row"
+                minWidth={900}
+                onRowClick={(job) => void navigate(`/jobs/${job.id}`)}
+              />
+              {total > PAGE && (
+                <Group justify="center" p="sm">
+                  <Pagination
+                    total={Math.ceil(total / PAGE)}
+                    value={page}
+                    onChange={(value) => change("page", value === 1 ? null : String(value))}
+                  />
+                </Group>
+              )}
+            </Card>
+          )
+        }
+      </Loaded>
+    </>
+  );
+}
