@@ -50,6 +50,12 @@ def alive(pid: int) -> bool:
         return False
 
 
+def cpu_seconds(pid: int) -> float:
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def drive(robot: LiveAlohaSim, steps: int) -> list[Observation]:
     """Swing the left waist at 50 Hz by the wall clock."""
     start = robot.observe(images=False).qpos
@@ -276,3 +282,29 @@ def test_neither_states_nor_pictures_are_ever_torn() -> None:
     assert len(set(pictures)) > 10
     assert states == sorted(states)
     assert pictures == sorted(pictures)
+
+
+def test_only_watched_cameras_are_rendered(robot: LiveAlohaSim) -> None:
+    robot.watch(["cam_left_wrist"])
+    drive(robot, 10)
+    before = robot.observe().frames
+    after = drive(robot, 30)[-1].frames
+    assert after["cam_left_wrist"].time > before["cam_left_wrist"].time + 0.3
+    assert after["cam_high"].time == before["cam_high"].time
+    robot.watch(())
+    drive(robot, 10)
+    pid = robot.renderer_pid
+    assert pid is not None
+    used = cpu_seconds(pid)
+    drive(robot, 100)
+    assert cpu_seconds(pid) - used < 0.2, "a renderer that nobody watches rests"
+    assert robot.camera_fault is None
+    robot.watch(ALOHA_CAMERAS)
+    now = drive(robot, 25)[-1]
+    assert all(now.time - frame.time < 0.3 for frame in now.frames.values())
+
+
+def test_a_reset_shows_every_camera_again(robot: LiveAlohaSim) -> None:
+    robot.watch(())
+    seen = robot.reset(3)
+    assert set(seen.frames) == set(ALOHA_CAMERAS)

@@ -76,12 +76,14 @@ class SharedScene:
         self._numbers: NDArray[np.int64] = self._take(np.int64, 2)
         self._times: NDArray[np.float64] = self._take(np.float64, 2)
         self._qpos: NDArray[np.float64] = self._take(np.float64, config.state_size)
+        self._wanted: dict[str, NDArray[np.int64]] = {}
         self._newest: dict[str, NDArray[np.int64]] = {}
         self._episodes: dict[str, NDArray[np.int64]] = {}
         self._taken: dict[str, NDArray[np.float64]] = {}
         self._pixels: dict[str, NDArray[np.uint8]] = {}
         for camera in config.cameras:
             shape = (SLOTS, camera.height, camera.width, 3)
+            self._wanted[camera.name] = self._take(np.int64, 1)
             self._newest[camera.name] = self._take(np.int64, 1)
             self._episodes[camera.name] = self._take(np.int64, SLOTS)
             self._taken[camera.name] = self._take(np.float64, SLOTS)
@@ -125,6 +127,14 @@ class SharedScene:
             if version % 2 == 0 and version == self._numbers[0]:
                 return state
         return None
+
+    # --- which cameras somebody looks at: written by the control loop ---------------------------------------------
+
+    def want(self, camera: str, wanted: bool) -> None:
+        self._wanted[camera][0] = wanted
+
+    def wanted(self, camera: str) -> bool:
+        return bool(self._wanted[camera][0])
 
     # --- pictures: written by the renderer ------------------------------------------------------------------------
 

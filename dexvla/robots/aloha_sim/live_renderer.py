@@ -22,6 +22,7 @@ from dexvla.robots.aloha_sim.render import SceneRenderer
 
 READY = "ready"
 PATIENCE = 3.0  # seconds within which a sign of life is promised; a picture takes some hundredths
+_LOOK_SECONDS = 0.03  # between looks at which cameras are wanted, while some are not
 _NICE = 5  # pictures give way to the control loop
 
 
@@ -49,11 +50,14 @@ def main(arguments: list[str]) -> int:
     rendered = dict.fromkeys(names, -1)  # version of the state that a camera's newest picture shows
     while True:
         shared.promise_life(PATIENCE)
-        name = min(names, key=due.__getitem__)
-        readable, _, _ = select.select([sys.stdin], [], [], max(0.0, min(due[name] - time.monotonic(), 1.0)))
+        wanted = [name for name in names if shared.wanted(name)]
+        name = min(wanted, key=due.__getitem__, default=None)
+        wait = _LOOK_SECONDS if name is None else due[name] - time.monotonic()
+        longest = 1.0 if len(wanted) == len(names) else _LOOK_SECONDS
+        readable, _, _ = select.select([sys.stdin], [], [], max(0.0, min(wait, longest)))
         if readable or os.getppid() != parent:
             break
-        if time.monotonic() < due[name]:
+        if name is None or time.monotonic() < due[name]:
             continue
         # A picture that came late moves the next one, instead of a burst to catch up.
         due[name] = max(due[name] + period, time.monotonic())
