@@ -24,10 +24,11 @@ def stop_robot(db: Db, me: Viewer, studio: Parts, name: str) -> RobotOut:
 
 @router.post("/{name}/arm")
 def arm_robot(db: Db, me: Operator, studio: Parts, name: str) -> RobotOut:
+    """Release the latched stop: the robot may be commanded again."""
     return service.arm(db, me, studio, name)
 
 
 @router.get("/{name}/picture/{camera}", response_class=Response)
-def get_picture(db: Db, me: Viewer, studio: Parts, name: str, camera: Annotated[str, Path(max_length=64)]) -> Response:
-    """The newest picture of a camera, JPEG."""
-    return service.picture(db, studio, name, camera)
+def get_picture(me: Viewer, studio: Parts, name: str, camera: Annotated[str, Path(max_length=64)]) -> Response:
+    """The newest picture of a camera, JPEG, at most a quarter of a second old. Cameras rest while nobody asks."""
+    return service.picture(studio, name, camera)

@@ -1,1 +1,111 @@
-"""To be written."""
+"""Which robots are there, the stop and the re-arming of each, and their pictures. The robots themselves belong to
+robot hosts; this only relays."""
+
+from datetime import datetime, timedelta
+
+from fastapi import Response
+from sqlalchemy.orm import Session
+
+from backend.access import Actor
+from backend.audit.service import record
+from backend.context import Studio
+from backend.errors import NotFoundError, UnavailableError
+from backend.events import publish_after_commit
+from backend.robots import repository
+from backend.robots.host import ArmIn, HostStatus, StopIn, host_token
+from backend.robots.models import RobotRow
+from backend.robots.relay import HostAwayError, HostClient
+from backend.robots.schemas import RobotOut
+
+PRESENT = timedelta(seconds=6)  # three announcements missed
+
+
+# --- what hosts tell ----------------------------------------------------------------------------------------------
+
+
+def announce(db: Session, studio: Studio, *, name: str, kind: str, address: str, status: HostStatus) -> None:
+    """A host says that its robot is there; repeated every two seconds. The newest host of a name is the one."""
+    now = repository.database_now(db)
+    row = repository.by_name(db, name)
+    before = None if row is None else (row.address, row.status.get("state"), row.status.get("epoch"))
+    if row is None:
+        row = RobotRow(name=name)
+        db.add(row)
+    row.kind, row.address, row.status = kind, address, status.model_dump(mode="json")
+    row.seen_at = now
+    if before != (address, str(status.state), status.epoch):
+        publish_after_commit(db, studio, "robot", name)
+
+
+def withdraw(db: Session, studio: Studio, *, name: str, address: str) -> None:
+    """A host ends in order: its robot leaves the list, unless another host has taken the name over."""
+    row = repository.by_name(db, name)
+    if row is not None and row.address == address:
+        db.delete(row)
+        publish_after_commit(db, studio, "robot", name)
+
+
+# --- what people ask ----------------------------------------------------------------------------------------------
+
+
+def robots(db: Session) -> list[RobotOut]:
+    now = repository.database_now(db)
+    return [_out(row, now) for row in repository.all_robots(db)]
+
+
+def present_robots(db: Session) -> int:
+    return sum(robot.present for robot in robots(db))
+
+
+def stop(db: Session, me: Actor, studio: Studio, name: str) -> RobotOut:
+    """Latch the stop. The host is told first; only then the database, which may keep us waiting for its lock."""
+    robot, host = _host(studio, name)
+    try:
+        status = host.stop(StopIn(by=me.name))
+    except HostAwayError as error:
+        raise HostAwayError(
+            f"{error.message} This stop has not reached it: if the robot moves, use its own emergency stop."
+        ) from error
+    record(db, me, "robot.stop", name, epoch=status.epoch)
+    publish_after_commit(db, studio, "robot", name)
+    return robot.model_copy(update={"status": status})
+
+
+def arm(db: Session, me: Actor, studio: Studio, name: str) -> RobotOut:
+    """Release the latched stop."""
+    robot, host = _host(studio, name)
+    status = host.arm(ArmIn(by=me.name))
+    record(db, me, "robot.arm", name, epoch=status.epoch)
+    publish_after_commit(db, studio, "robot", name)
+    return robot.model_copy(update={"status": status})
+
+
+def picture(studio: Studio, name: str, camera: str) -> Response:
+    robot, host = _host(studio, name)
+    known = [known.name for known in robot.status.cameras]
+    if known and camera not in known:
+        raise NotFoundError(f"{name} has no camera {camera}; it has {', '.join(known)}.")
+    if not robot.present:
+        raise UnavailableError(f"The robot host of {name} has not been heard of since {robot.seen_at:%H:%M:%S} UTC.")
+    return Response(host.picture(camera), media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+
+
+def _host(studio: Studio, name: str) -> tuple[RobotOut, HostClient]:
+    """Read in a transaction of its own, over before the host is asked: it takes no lock and keeps no connection."""
+    with studio.db.transaction(write=False) as db:
+        row = repository.by_name(db, name)
+        if row is None:
+            raise NotFoundError(f"There is no robot {name}; its host has ended or was never started.")
+        robot = _out(row, repository.database_now(db))
+        address = row.address
+    return robot, HostClient(name=name, address=address, token=host_token(studio.settings.folder.secrets))
+
+
+def _out(row: RobotRow, now: datetime) -> RobotOut:
+    return RobotOut(
+        name=row.name,
+        kind=row.kind,
+        present=now - row.seen_at < PRESENT,
+        seen_at=row.seen_at,
+        status=HostStatus.model_validate(row.status),
+    )

@@ -1,0 +1,79 @@
+"""What a robot host and the API say to each other, and the secret they share. See docs/decisions/robot-host.md.
+
+GET /state -> HostStatus; POST /stop (StopIn) -> HostStatus; POST /arm (ArmIn) -> HostStatus;
+GET /picture/{camera} -> JPEG. Every request carries `Authorization: Bearer TOKEN`; an error is {"error": "..."}.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+from backend.auth.secrets import new_token
+from backend.schemas import In
+from dexvla.files import atomic_file
+
+
+class RobotState(StrEnum):
+    """starting -> holding <-> stopped; fault while the robot cannot be reached, whatever it was before.
+
+    holding: keeps its position and may be commanded. stopped: keeps its position and takes no command until an
+    operator re-arms it.
+    """
+
+    STARTING = "starting"
+    HOLDING = "holding"
+    STOPPED = "stopped"
+    FAULT = "fault"
+
+
+class HostCamera(BaseModel):
+    """A camera. fps: pictures in the last seconds; 0 while nobody looks."""
+
+    name: str
+    height: int
+    width: int
+    fps: float = 0.0
+
+
+class HostStatus(BaseModel):
+    """What a host says of its robot. epoch: counts stops and re-arms; a command of an older one is not carried out."""
+
+    state: RobotState = RobotState.STARTING
+    epoch: int = 0
+    since: datetime | None = Field(None, description="Since when it has been in this state")
+    stopped_by: str | None = Field(None, description="Who pressed stop, while the stop is latched")
+    reason: str | None = Field(None, description="Why it is stopped or in fault, in words for people")
+    cameras: list[HostCamera] = []
+    camera_fault: str | None = Field(None, description="What is wrong with the cameras; the robot holds all the same")
+    control_hz: float | None = Field(None, description="Steps a second that the control loop aims at")
+    tick_hz: float = Field(0.0, description="Steps a second that it reached in the last seconds")
+    late_ms: float = Field(0.0, description="How late the slowest 1 % of those steps began, ms")
+    task: str | None = None
+    simulated: bool = True
+    pid: int | None = None
+
+
+class StopIn(In):
+    by: str = Field(max_length=128)
+    reason: str = Field("", max_length=400)
+
+
+class ArmIn(In):
+    by: str = Field(max_length=128)
+
+
+def host_token(secrets_folder: Path) -> str:
+    """The secret between API and robot hosts, made on first use, readable by the studio's user alone."""
+    file = secrets_folder / "robot-host"
+    while True:
+        try:
+            return file.read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            try:
+                with atomic_file(file, overwrite=False) as temporary:
+                    temporary.touch(mode=0o600)
+                    temporary.write_text(new_token(), encoding="ascii")
+            except FileExistsError:  # the other side was faster
+                continue

@@ -1,0 +1,101 @@
+"""Pictures on their way out: rendered only while somebody asks, encoded once, the newest wins."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dexvla.episodes.jpeg import encode_jpeg
+from dexvla.robots.base import Frame
+from dexvla.spec import CameraSpec
+
+ASKED_SECONDS = 2.0  # a camera that nobody asked for within these rests
+_QUALITY = 80
+_RATE_SECONDS = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jpeg:
+    """number: 1, 2, ... of its camera. taken: when the scene looked like this, seconds of time.monotonic()."""
+
+    number: int
+    taken: float
+    data: bytes
+
+
+class CameraHub:
+    """Between the control loop, which brings frames and must not wait, and those who want pictures.
+
+    One thread encodes. A frame that arrives while it is busy replaces the one that waits.
+    """
+
+    def __init__(self, cameras: Sequence[CameraSpec]) -> None:
+        self.names = tuple(camera.name for camera in cameras)
+        self._asked = dict.fromkeys(self.names, float("-inf"))
+        self._seen: dict[str, float] = {}  # the robot's time of the newest frame that was brought
+        self._waiting: dict[str, tuple[float, NDArray[np.uint8]]] = {}
+        self._newest: dict[str, Jpeg] = {}
+        self._done: dict[str, deque[float]] = {name: deque(maxlen=256) for name in self.names}
+        self._changed = threading.Condition()
+        self._listeners: list[Callable[[str], None]] = []
+        self._ended = False
+        self._thread = threading.Thread(target=self._encode, name="jpeg", daemon=True)
+        self._thread.start()
+
+    def ask(self, name: str) -> None:
+        """Keep this camera going for the next `ASKED_SECONDS`."""
+        self._asked[name] = time.monotonic()
+
+    def wanted(self) -> frozenset[str]:
+        since = time.monotonic() - ASKED_SECONDS
+        return frozenset(name for name, asked in self._asked.items() if asked > since)
+
+    def bring(self, frames: Mapping[str, Frame], *, robot_time: float) -> None:
+        """From the control loop: the newest frames there are, and the robot's time now, which dates them."""
+        fresh = {name: frame for name, frame in frames.items() if self._seen.get(name) != frame.time}
+        if not fresh:
+            return
+        now = time.monotonic()
+        with self._changed:
+            for name, frame in fresh.items():
+                self._seen[name] = frame.time
+                self._waiting[name] = (now - (robot_time - frame.time), frame.image)
+            self._changed.notify()
+
+    def newest(self, name: str) -> Jpeg | None:
+        return self._newest.get(name)
+
+    def fps(self, name: str) -> float:
+        """Pictures a second of the last seconds."""
+        since = time.monotonic() - _RATE_SECONDS
+        return sum(done > since for done in tuple(self._done[name])) / _RATE_SECONDS
+
+    def listen(self, listener: Callable[[str], None]) -> None:
+        """Call it with a camera's name, in the encoder's thread, whenever that has a new picture."""
+        self._listeners.append(listener)
+
+    def close(self) -> None:
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+        self._thread.join(1.0)
+
+    def _encode(self) -> None:
+        while True:
+            with self._changed:
+                while not self._waiting and not self._ended:
+                    self._changed.wait()
+                if self._ended:
+                    return
+                name = min(self._waiting, key=lambda name: self._waiting[name][0])
+                taken, image = self._waiting.pop(name)
+            data = encode_jpeg(image, quality=_QUALITY)
+            before = self._newest.get(name)
+            self._newest[name] = Jpeg(number=1 if before is None else before.number + 1, taken=taken, data=data)
+            self._done[name].append(time.monotonic())
+            for listener in self._listeners:
+                listener(name)

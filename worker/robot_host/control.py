@@ -1,0 +1,181 @@
+"""The control loop: one thread that owns the robot and commands it every 1 / control_hz seconds, come what may."""
+
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Collection
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.robots.host import HostCamera, HostStatus, RobotState
+from dexvla.robots.base import Robot
+from worker.robot_host.cameras import CameraHub
+from worker.robot_host.latch import StopLatch
+
+log = logging.getLogger("studio.robot")
+
+SILENT_SECONDS = 0.5  # a loop that has not ticked for so long is a fault
+_RETRY_SECONDS = 5.0
+_CAMERAS_RETRY_SECONDS = 5.0
+_WINDOW_SECONDS = 2.0
+
+
+class LiveRobot(Robot, Protocol):
+    """A robot in real time whose cameras work beside the control loop."""
+
+    @property
+    def camera_fault(self) -> str | None: ...
+
+    def watch(self, cameras: Collection[str]) -> None: ...
+
+    def restart_cameras(self) -> None: ...
+
+
+class ControlLoop:
+    """Holds the robot's position. Nothing that others do (asking for pictures, a database that is away) delays it.
+
+    Holding and stopped differ in what may be commanded; both send the last target again at every step, which for a
+    position-controlled robot means to stay. A robot that fails is stopped (latched) and tried again every few seconds.
+    """
+
+    def __init__(self, robot: LiveRobot, *, latch: StopLatch, hub: CameraHub, task: str | None) -> None:
+        self._robot, self._latch, self._hub, self._task = robot, latch, hub, task
+        self._fault: str | None = None
+        self._camera_fault: str | None = None
+        self._cameras_tried = float("-inf")
+        self._running = False
+        self._beat = time.monotonic()
+        self._cadence = Cadence(robot.info.control_hz)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="control")
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        """Begin to end. Waits for nothing."""
+        self._ended.set()
+
+    def close(self, seconds: float) -> bool:
+        """End the loop and free the robot; False if that is not done within `seconds`."""
+        self.end()
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def status(self) -> HostStatus:
+        """From any thread, at any time."""
+        latch, info = self._latch.now, self._robot.info
+        state, reason = RobotState.HOLDING, latch.reason
+        silent = time.monotonic() - self._beat
+        if self._fault is not None:
+            state, reason = RobotState.FAULT, self._fault
+        elif not self._running:
+            state = RobotState.STARTING
+        elif silent > SILENT_SECONDS:
+            state, reason = RobotState.FAULT, f"the control loop has not answered for {silent:.1f} s"
+        elif latch.stopped:
+            state = RobotState.STOPPED
+        return HostStatus(
+            state=state,
+            epoch=latch.epoch,
+            since=latch.since,
+            stopped_by=latch.stopped_by,
+            reason=reason,
+            cameras=[
+                HostCamera(name=camera.name, height=camera.height, width=camera.width, fps=self._hub.fps(camera.name))
+                for camera in info.cameras
+            ],
+            camera_fault=self._camera_fault,
+            control_hz=info.control_hz,
+            tick_hz=self._cadence.hz if self._running else 0.0,
+            late_ms=self._cadence.late_ms,
+            task=self._task,
+            simulated=info.simulated,
+        )
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            try:
+                self._robot.connect()
+                self._fault = None
+                self._hold()
+            except Exception as error:
+                # Whatever it was, the robot is not commanded any more: say so, and do not move when it comes back.
+                log.exception("the robot failed")
+                reason = str(error) or type(error).__name__
+                if self._running:
+                    self._latch.stop(by="robot host", reason=f"the robot failed: {reason}")
+                    with contextlib.suppress(OSError):
+                        self._latch.remember()
+                self._fault, self._running = reason, False
+            finally:
+                self._robot.disconnect()
+            self._ended.wait(_RETRY_SECONDS)
+
+    def _hold(self) -> None:
+        robot, period = self._robot, 1.0 / self._robot.info.control_hz
+        target: NDArray[np.float32] = robot.observe(images=False).qpos
+        watched: frozenset[str] | None = None
+        due = time.monotonic()
+        while not self._ended.is_set():
+            now = time.monotonic()
+            if now < due:
+                time.sleep(due - now)
+                now = time.monotonic()
+            self._cadence.count(now, late=now - due)
+            # Steps that were missed are not made up for in a burst.
+            due = due + period if now - due < period else now + period
+            target = robot.act(target)
+            self._beat, self._running = time.monotonic(), True
+            wanted = self._hub.wanted()
+            if wanted != watched:
+                robot.watch(wanted)
+                watched = wanted
+            if wanted:
+                seen = robot.observe()
+                self._hub.bring(seen.frames, robot_time=seen.time)
+            self._mend_cameras(now)
+
+    def _mend_cameras(self, now: float) -> None:
+        fault = self._robot.camera_fault
+        if fault is not None and now - self._cameras_tried > _CAMERAS_RETRY_SECONDS:
+            log.warning("cameras restarted: %s", fault)
+            self._cameras_tried = now
+            self._robot.restart_cameras()
+        self._camera_fault = fault
+
+
+class Cadence:
+    """How regular the loop is, over the last seconds."""
+
+    def __init__(self, control_hz: float) -> None:
+        self._ticks: deque[tuple[float, float]] = deque(maxlen=max(2, round(control_hz * _WINDOW_SECONDS)))
+
+    def count(self, now: float, *, late: float) -> None:
+        """A tick at `now` that began `late` seconds after its time."""
+        self._ticks.append((now, late))
+
+    @property
+    def hz(self) -> float:
+        ticks = _snapshot(self._ticks)
+        span = ticks[-1][0] - ticks[0][0] if len(ticks) > 1 else 0.0
+        return round((len(ticks) - 1) / span, 2) if span > 0 else 0.0
+
+    @property
+    def late_ms(self) -> float:
+        """99th percentile, ms."""
+        late = sorted(late for _, late in _snapshot(self._ticks))
+        return round(late[int(0.99 * (len(late) - 1))] * 1000, 3) if late else 0.0
+
+
+def _snapshot(ticks: deque[Any]) -> list[Any]:
+    """The control loop appends meanwhile; copying a deque may then fail, and is tried again."""
+    while True:
+        try:
+            return list(ticks)
+        except RuntimeError:
+            continue

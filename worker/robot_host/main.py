@@ -1,0 +1,141 @@
+"""A robot host from start to end: `run` owns one robot until SIGINT or SIGTERM."""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import uvicorn
+
+from backend.context import Studio
+from backend.robots.host import HostStatus, host_token
+from backend.settings import Settings
+from dexvla.errors import UserError
+from dexvla.robots.registry import make_robot
+from dexvla.spec import AlohaTask
+from worker.robot_host.announcer import Announcer
+from worker.robot_host.cameras import CameraHub
+from worker.robot_host.control import ControlLoop, LiveRobot
+from worker.robot_host.latch import StopLatch
+from worker.robot_host.server import HostServer
+
+log = logging.getLogger("studio.robot")
+
+_KIND = "aloha_sim_live"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}")
+_END_SECONDS = 0.8  # for each of the parts that end
+_SWITCH_SECONDS = 0.001  # between threads: the default of 5 ms would delay the control loop by as much
+
+
+def run(
+    settings: Settings,
+    *,
+    name: str = "aloha-sim",
+    port: int = 0,
+    host: str = "127.0.0.1",
+    announced_host: str | None = None,
+    task: AlohaTask = AlohaTask.TRANSFER_CUBE,
+) -> None:
+    """Own the simulated ALOHA as robot `name` until SIGINT or SIGTERM; the tables must be there.
+
+    port: of the host's own server, 0 takes a free one. host: address that it listens on; announced_host: by which the
+    API reaches it, where that is another (a container's name). Only the API talks to it, with a secret from the data
+    folder, so both must share that folder. Raises UserError for a name that is taken or a port that is in use.
+    """
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    if not _NAME.fullmatch(name):
+        raise UserError(f"robot name {name!r}: expected letters, digits, _ . - and at most 64 of them")
+    folder = settings.folder.root / "robots"
+    folder.mkdir(parents=True, exist_ok=True)
+    with _only_one(folder / f"{name}.lock", name), _listen(host, port) as listening:
+        address = f"{announced_host or host}:{listening.getsockname()[1]}"
+        studio = Studio.open(settings)
+        try:
+            asyncio.run(_serve(studio, name=name, address=address, listening=listening, task=task, folder=folder))
+        finally:
+            studio.close()
+
+
+async def _serve(
+    studio: Studio, *, name: str, address: str, listening: socket.socket, task: AlohaTask, folder: Path
+) -> None:
+    robot = cast(LiveRobot, make_robot(_KIND, task=task))
+    latch = StopLatch(folder / f"{name}.stop.json")
+    hub = CameraHub(robot.info.cameras)
+    loop = ControlLoop(robot, latch=latch, hub=hub, task=str(task))
+
+    def status() -> HostStatus:
+        return loop.status().model_copy(update={"pid": os.getpid()})
+
+    announcer = Announcer(studio, name=name, kind=_KIND, address=address, status=status)
+    token = host_token(studio.settings.folder.secrets)
+    host = HostServer(token=token, loop=loop, latch=latch, hub=hub, on_change=announcer.hurry)
+    events = asyncio.get_running_loop()
+    host.attach(events)
+    config = uvicorn.Config(
+        host.app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = _Server(config)
+
+    def leave() -> None:
+        server.should_exit = True
+        announcer.end()
+        loop.end()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        events.add_signal_handler(number, leave)
+    loop.start()
+    announcer.start()
+    log.info("robot host %s at %s", name, address)
+    try:
+        await server.serve(sockets=[listening])
+    finally:
+        announcer.close(_END_SECONDS)
+        hub.close()
+        if not loop.close(_END_SECONDS):
+            # The renderer's process ends by itself when ours does: its standard input is closed then.
+            log.warning("the robot did not end in time")
+            os._exit(0)
+
+
+class _Server(uvicorn.Server):
+    """Signals are ours: uvicorn would raise them again after it ended, before the robot was freed."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.contextmanager
+def _only_one(path: Path, name: str) -> Iterator[None]:
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"robot {name} has a host already; give this one another name, or end that one") from None
+        yield
+
+
+@contextlib.contextmanager
+def _listen(host: str, port: int) -> Iterator[Any]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((host, port))
+        except OSError as error:
+            raise UserError(f"{host}:{port}: cannot be listened on: {error.strerror}") from error
+        yield listening

@@ -1,0 +1,145 @@
+"""The host's own small HTTP server, for the API alone: every request carries the secret that both read from disk."""
+
+import asyncio
+import hmac
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from backend.robots.host import ArmIn, HostStatus, StopIn
+from worker.robot_host.cameras import CameraHub, Jpeg
+from worker.robot_host.control import ControlLoop
+from worker.robot_host.latch import StopLatch
+
+log = logging.getLogger("studio.robot")
+
+FRESH_SECONDS = 0.25  # a picture that is younger is handed out as it is
+_PICTURE_SECONDS = 1.5
+_MAX_BODY = 4096
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class HostServer:
+    """Routes of backend.robots.host. `on_change` is called after a stop or a re-arming."""
+
+    def __init__(
+        self, *, token: str, loop: ControlLoop, latch: StopLatch, hub: CameraHub, on_change: Callable[[], None]
+    ) -> None:
+        self._token, self._loop, self._latch, self._hub, self._on_change = token, loop, latch, hub, on_change
+        self._pictures: dict[str, asyncio.Event] = {}
+        self.app = Starlette(
+            routes=[
+                Route("/state", self._guarded(self._state)),
+                Route("/stop", self._guarded(self._stop), methods=["POST"]),
+                Route("/arm", self._guarded(self._arm), methods=["POST"]),
+                Route("/picture/{camera}", self._guarded(self._picture)),
+            ]
+        )
+
+    def attach(self, events: asyncio.AbstractEventLoop) -> None:
+        """Hear of new pictures on this event loop."""
+
+        def tell(name: str) -> None:
+            if not events.is_closed():
+                events.call_soon_threadsafe(self._wake, name)
+
+        self._hub.listen(tell)
+
+    def _wake(self, name: str) -> None:
+        event = self._pictures.pop(name, None)
+        if event is not None:
+            event.set()
+
+    def _guarded(self, endpoint: Endpoint) -> Endpoint:
+        async def guarded(request: Request) -> Response:
+            said = request.headers.get("authorization", "")
+            if not hmac.compare_digest(said.encode(), f"Bearer {self._token}".encode()):
+                return _error(401, "the studio's secret is missing or wrong")
+            return await endpoint(request)
+
+        return guarded
+
+    async def _state(self, request: Request) -> Response:
+        return _status(self._loop.status())
+
+    async def _stop(self, request: Request) -> Response:
+        try:
+            asked = StopIn.model_validate_json(await _body(request))
+        except (ValidationError, _TooLargeError):
+            asked = StopIn(by="unknown")  # a stop is a stop, whoever it came from
+        self._latch.stop(by=asked.by or "unknown", reason=asked.reason)
+        log.warning("stopped by %s", asked.by)
+        return await self._changed()
+
+    async def _arm(self, request: Request) -> Response:
+        try:
+            asked = ArmIn.model_validate_json(await _body(request))
+        except (ValidationError, _TooLargeError) as error:
+            return _error(422, f"to re-arm, say who asks: {error}")
+        self._latch.arm()
+        log.warning("re-armed by %s", asked.by)
+        return await self._changed()
+
+    async def _changed(self) -> Response:
+        self._on_change()
+        try:
+            await run_in_threadpool(self._latch.remember)
+        except OSError:
+            log.exception("the stop is latched but cannot be written down; it would be forgotten by a restart")
+        return _status(self._loop.status())
+
+    async def _picture(self, request: Request) -> Response:
+        name = request.path_params["camera"]
+        if name not in self._hub.names:
+            return _error(404, f"no camera {name}; there are {', '.join(self._hub.names) or 'none'}")
+        picture = await self._fresh(name)
+        if picture is None:
+            fault = self._loop.status().camera_fault
+            return _error(503, f"{name} gives no picture{f': {fault}' if fault else ''}; try again")
+        headers = {
+            "X-Picture-Number": str(picture.number),
+            "X-Age-Ms": f"{1000 * (time.monotonic() - picture.taken):.1f}",
+        }
+        return Response(picture.data, media_type="image/jpeg", headers=headers)
+
+    async def _fresh(self, name: str) -> Jpeg | None:
+        self._hub.ask(name)
+        oldest = time.monotonic() - FRESH_SECONDS
+        deadline = time.monotonic() + _PICTURE_SECONDS
+        while True:
+            event = self._pictures.setdefault(name, asyncio.Event())
+            newest = self._hub.newest(name)
+            if newest is not None and newest.taken >= oldest:
+                return newest
+            try:
+                await asyncio.wait_for(event.wait(), deadline - time.monotonic())
+            except TimeoutError:
+                return None
+
+
+class _TooLargeError(Exception): ...
+
+
+async def _body(request: Request) -> bytes:
+    content = b""
+    async for part in request.stream():
+        content += part
+        if len(content) > _MAX_BODY:
+            raise _TooLargeError
+    return content
+
+
+def _status(status: HostStatus) -> Response:
+    return Response(status.model_dump_json(), media_type="application/json")
+
+
+def _error(status: int, message: str) -> Response:
+    return JSONResponse({"error": message}, status_code=status)
