@@ -1,6 +1,7 @@
 """/api/robots against a real robot host with the simulated ALOHA: who may do what, pictures, hosts that die."""
 
 import io
+import itertools
 import os
 import signal
 import subprocess
@@ -59,7 +60,9 @@ def test_a_robot_from_its_host_to_the_page(host: subprocess.Popen[bytes], studio
         assert answer.headers["content-type"] == "image/jpeg"
         pictures.append(np.asarray(Image.open(io.BytesIO(answer.content))).astype(int))
     assert {picture.shape for picture in pictures} == {(480, 640, 3)}
-    assert all(np.abs(one - other).mean() > 5 for one, other in zip(pictures, pictures[1:], strict=False))
+    # the arms rest mirrored, so their cameras differ in the cube alone
+    differ = [float((np.abs(one - other) > 20).mean()) for one, other in itertools.pairwise(pictures)]
+    assert min(differ) > 0.0005, f"shares of pixels in which cameras differ: {differ}"
     unknown = viewer.get(f"{URL}/picture/cam_rear")
     assert unknown.status_code == 404
     assert "cam_left_wrist" in unknown.json()["error"]["message"]

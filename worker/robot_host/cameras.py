@@ -56,7 +56,8 @@ class CameraHub:
 
     def bring(self, frames: Mapping[str, Frame], *, robot_time: float) -> None:
         """From the control loop: the newest frames there are, and the robot's time now, which dates them."""
-        fresh = {name: frame for name, frame in frames.items() if self._seen.get(name) != frame.time}
+        wanted = self.wanted()
+        fresh = {name: frame for name, frame in frames.items() if name in wanted and self._seen.get(name) != frame.time}
         if not fresh:
             return
         now = time.monotonic()

@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 import numpy as np
@@ -44,6 +44,7 @@ class ControlLoop:
 
     def __init__(self, robot: LiveRobot, *, latch: StopLatch, hub: CameraHub, task: str | None) -> None:
         self._robot, self._latch, self._hub, self._task = robot, latch, hub, task
+        self.on_change: Callable[[], None] = lambda: None  # called in the loop's thread: must not wait
         self._fault: str | None = None
         self._camera_fault: str | None = None
         self._cameras_tried = float("-inf")
@@ -112,6 +113,7 @@ class ControlLoop:
                     with contextlib.suppress(OSError):
                         self._latch.remember()
                 self._fault, self._running = reason, False
+                self.on_change()
             finally:
                 self._robot.disconnect()
             self._ended.wait(_RETRY_SECONDS)
@@ -130,7 +132,10 @@ class ControlLoop:
             # Steps that were missed are not made up for in a burst.
             due = due + period if now - due < period else now + period
             target = robot.act(target)
-            self._beat, self._running = time.monotonic(), True
+            self._beat = time.monotonic()
+            if not self._running:
+                self._running = True
+                self.on_change()
             wanted = self._hub.wanted()
             if wanted != watched:
                 robot.watch(wanted)

@@ -76,6 +76,7 @@ async def _serve(
         return loop.status().model_copy(update={"pid": os.getpid()})
 
     announcer = Announcer(studio, name=name, kind=_KIND, address=address, status=status)
+    loop.on_change = announcer.hurry
     token = host_token(studio.settings.folder.secrets)
     host = HostServer(token=token, loop=loop, latch=latch, hub=hub, on_change=announcer.hurry)
     events = asyncio.get_running_loop()

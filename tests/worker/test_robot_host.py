@@ -1,0 +1,357 @@
+"""The robot host as a process: what it costs, how it ends, what it survives. The broker is away all the time."""
+
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from robot_hosts import cpu_seconds, robot_host, until
+
+from backend.context import Studio
+from backend.errors import UnavailableError
+from backend.migrate import migrate
+from backend.robots import service
+from backend.robots.host import ArmIn, HostStatus, RobotState, StopIn, host_token
+from backend.robots.relay import HostClient
+from backend.robots.repository import by_name
+from backend.robots.schemas import RobotOut
+from backend.settings import Settings
+from dexvla.errors import RobotError, UserError
+from dexvla.robots.base import Frame, Observation, RobotInfo
+from dexvla.spec import CameraSpec
+from worker.robot_host.announcer import Announcer
+from worker.robot_host.cameras import CameraHub
+from worker.robot_host.control import ControlLoop
+from worker.robot_host.latch import StopLatch
+from worker.robot_host.main import run
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    settings = Settings(data=tmp_path / "studio", redis_url=f"unix://{tmp_path}/no-broker.sock")
+    settings.folder.prepare()
+    return settings
+
+
+@pytest.fixture
+def studio(settings: Settings) -> Iterator[Studio]:
+    studio = Studio.open(settings)
+    migrate(studio.db)
+    yield studio
+    studio.close()
+
+
+@pytest.fixture
+def host(studio: Studio) -> Iterator[subprocess.Popen[bytes]]:
+    with robot_host(studio.settings) as process:
+        until(lambda: listed(studio) is not None and listed(studio).status.state is RobotState.HOLDING)
+        yield process
+
+
+def listed(studio: Studio) -> Any:
+    with studio.db.transaction(write=False) as db:
+        robots: list[RobotOut] = service.robots(db)
+    return robots[0] if robots else None
+
+
+def reach(studio: Studio) -> HostClient:
+    with studio.db.transaction(write=False) as db:
+        row = by_name(db, "aloha-sim")
+        assert row is not None
+        return HostClient(name=row.name, address=row.address, token=host_token(studio.settings.folder.secrets))
+
+
+def test_an_unwatched_robot_costs_little_and_keeps_its_rate(
+    studio: Studio, host: subprocess.Popen[bytes], record_property: Callable[[str, object], None]
+) -> None:
+    client = reach(studio)
+    client.picture("cam_high")
+    time.sleep(3.0)  # the time after which a camera rests
+    used = cpu_seconds(host.pid)
+    time.sleep(4.0)
+    share = (cpu_seconds(host.pid) - used) / 4.0
+    status = client.state()
+    record_property("idle share of a core", share)
+    assert share < 0.15
+    assert 45 < status.tick_hz < 51, status
+    assert [camera.fps for camera in status.cameras] == [0, 0, 0]
+    started = time.monotonic()
+    client.picture("cam_left_wrist")
+    assert time.monotonic() - started < 1.0, "a camera that rested is there at once"
+    for _ in range(20):
+        client.picture("cam_left_wrist")
+        time.sleep(0.05)
+    rates = {camera.name: camera.fps for camera in client.state().cameras}
+    assert rates["cam_left_wrist"] > 2
+    assert rates["cam_high"] == 0, "nobody looks through that one"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_in_order_within_two_seconds(
+    studio: Studio, host: subprocess.Popen[bytes], number: signal.Signals
+) -> None:
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            try:
+                reach(studio).picture("cam_high")
+            except (UnavailableError, AssertionError):
+                return
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    time.sleep(0.3)
+    children = _children(host.pid)
+    assert children, "the renderer"
+    started = time.monotonic()
+    host.send_signal(number)
+    assert host.wait(10) == 0
+    assert time.monotonic() - started < 2.0
+    stop.set()
+    thread.join()
+    assert listed(studio) is None
+    until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), 2)
+
+
+def _children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+def test_a_stop_outlives_the_host(studio: Studio) -> None:
+    with robot_host(studio.settings) as host:
+        until(lambda: listed(studio) is not None and listed(studio).status.state is RobotState.HOLDING)
+        assert reach(studio).stop(StopIn(by="ada", reason="the cube is on the floor")).state is RobotState.STOPPED
+        host.kill()
+        host.wait()
+    with robot_host(studio.settings) as host:
+        until(lambda: listed(studio).status.pid == host.pid and listed(studio).status.state is not RobotState.STARTING)
+        status = reach(studio).state()
+        assert (status.state, status.stopped_by, status.reason) == (
+            RobotState.STOPPED,
+            "ada",
+            "the cube is on the floor",
+        )
+        assert reach(studio).arm(ArmIn(by="grace")).state is RobotState.HOLDING
+
+
+def test_it_holds_while_the_database_is_locked(studio: Studio, host: subprocess.Popen[bytes]) -> None:
+    client = reach(studio)
+    with studio.db.transaction() as db:
+        db.connection()  # SQLite's write lock: the announcer waits for it
+        time.sleep(4.0)
+        status = client.state()
+        assert status.state is RobotState.HOLDING
+        assert status.tick_hz > 45
+        assert client.stop(StopIn(by="ada")).state is RobotState.STOPPED
+        assert not listed(studio).status.stopped_by
+    until(lambda: listed(studio).status.stopped_by == "ada", 5)
+
+
+def test_the_announcer_outlives_a_database_that_is_away(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.robot_host.announcer._EVERY_SECONDS", 0.1)
+    studio = Studio.open(settings)  # no tables yet
+    states = iter([RobotState.HOLDING] * 3)
+    asked: list[RobotState] = []
+
+    def status() -> HostStatus:
+        asked.append(next(states, RobotState.STOPPED))
+        return HostStatus(state=asked[-1])
+
+    announcer = Announcer(studio, name="arm", kind="test", address="127.0.0.1:1", status=status)
+    announcer.start()
+    until(lambda: len(asked) > 4)
+    migrate(studio.db)
+    until(lambda: listed(studio) is not None)
+    assert listed(studio).status.state is RobotState.STOPPED
+    announcer.close(5)
+    assert listed(studio) is None
+    studio.close()
+
+
+def test_two_hosts_do_not_share_a_name_or_a_port(studio: Studio, host: subprocess.Popen[bytes]) -> None:
+    with pytest.raises(UserError, match="robot aloha-sim has a host already"):
+        run(studio.settings, name="aloha-sim")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(UserError, match="cannot be listened on"):
+            run(studio.settings, name="other", port=taken.getsockname()[1])
+    for name in ("../robot", "", "a b"):
+        with pytest.raises(UserError, match="robot name"):
+            run(studio.settings, name=name)
+
+
+def test_what_is_not_the_studio_is_refused(studio: Studio, host: subprocess.Popen[bytes]) -> None:
+    import http.client
+
+    client = reach(studio)
+    for header in ({}, {"Authorization": "Bearer x"}, {"Authorization": f"Basic {client.token}"}):
+        connection = http.client.HTTPConnection(client.address, timeout=5)
+        connection.request("POST", "/arm", body="{}", headers=header)
+        assert connection.getresponse().status == 401
+        connection.close()
+    connection = http.client.HTTPConnection(client.address, timeout=5)
+    connection.request("POST", "/stop", body="not json", headers={"Authorization": f"Bearer {client.token}"})
+    assert connection.getresponse().status == 200, "a stop that is badly worded stops all the same"
+    connection.close()
+    assert client.state().stopped_by == "unknown"
+    connection = http.client.HTTPConnection(client.address, timeout=5)
+    connection.request("POST", "/arm", body="x" * 100_000, headers={"Authorization": f"Bearer {client.token}"})
+    assert connection.getresponse().status == 422
+    connection.close()
+    assert client.state().state is RobotState.STOPPED
+
+
+# --- parts, with a robot whose faults are at hand -----------------------------------------------------------------
+
+
+class Moody:
+    """A robot that fails when it is told to."""
+
+    def __init__(self) -> None:
+        camera = CameraSpec(name="eye", height=8, width=8)
+        ones = np.ones(2, np.float32)
+        self.info = RobotInfo(
+            name="moody", joint_names=("a", "b"), action_names=("a", "b"), action_low=-ones, action_high=ones,
+            control_hz=100.0, simulated=True, cameras=(camera,),
+        )  # fmt: skip
+        self.fails: Exception | None = None
+        self.hangs = threading.Event()
+        self.sent: list[NDArray[np.float32]] = []
+        self.connections, self.restarts = 0, 0
+        self.camera_fault: str | None = None
+        self.watched: Collection[str] = ()
+
+    def connect(self) -> None:
+        self.connections += 1
+        if self.fails:
+            raise self.fails
+
+    def disconnect(self) -> None: ...
+
+    def observe(self, *, images: bool = True) -> Observation:
+        now = time.monotonic()
+        frames = {"eye": Frame(image=np.zeros((8, 8, 3), np.uint8), time=now)} if images else {}
+        return Observation(time=now, qpos=np.full(2, 0.5, np.float32), qvel=np.zeros(2, np.float32), frames=frames)
+
+    def act(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
+        while self.hangs.is_set():
+            time.sleep(0.01)
+        if self.fails:
+            raise self.fails
+        self.sent.append(action)
+        return action
+
+    def watch(self, cameras: Collection[str]) -> None:
+        self.watched = tuple(cameras)
+
+    def restart_cameras(self) -> None:
+        self.restarts += 1
+
+
+@pytest.fixture
+def moody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Moody, ControlLoop, StopLatch, CameraHub]]:
+    monkeypatch.setattr("worker.robot_host.control._RETRY_SECONDS", 0.2)
+    robot = Moody()
+    latch = StopLatch(tmp_path / "stop.json")
+    hub = CameraHub(robot.info.cameras)
+    loop = ControlLoop(robot, latch=latch, hub=hub, task=None)
+    loop.start()
+    until(lambda: loop.status().state is RobotState.HOLDING)
+    yield robot, loop, latch, hub
+    robot.hangs.clear()
+    hub.close()
+    assert loop.close(2.0)
+
+
+def test_a_robot_that_fails_is_tried_again_and_stays_stopped(
+    moody: tuple[Moody, ControlLoop, StopLatch, CameraHub], tmp_path: Path
+) -> None:
+    robot, loop, latch, _ = moody
+    robot.fails = RobotError("the left arm does not answer")
+    until(lambda: loop.status().state is RobotState.FAULT)
+    status = loop.status()
+    assert status.reason == "the left arm does not answer"
+    until(lambda: robot.connections > 2)
+    robot.fails = None
+    until(lambda: loop.status().state is RobotState.STOPPED)
+    assert loop.status().stopped_by == "robot host"
+    assert StopLatch(tmp_path / "stop.json").now.stopped, "remembered"
+    latch.arm()
+    assert loop.status().state is RobotState.HOLDING
+
+
+def test_a_loop_that_hangs_is_seen(moody: tuple[Moody, ControlLoop, StopLatch, CameraHub]) -> None:
+    robot, loop, _, _ = moody
+    robot.hangs.set()
+    took = until(lambda: loop.status().state is RobotState.FAULT, 3)
+    assert took < 1.0
+    assert "has not answered" in (loop.status().reason or "")
+    robot.hangs.clear()
+    until(lambda: loop.status().state is RobotState.HOLDING)
+
+
+def test_holding_sends_the_same_target_at_a_steady_rate(
+    moody: tuple[Moody, ControlLoop, StopLatch, CameraHub],
+) -> None:
+    robot, loop, latch, _ = moody
+    robot.sent.clear()
+    time.sleep(1.0)
+    latch.stop(by="ada")
+    time.sleep(0.5)
+    assert 130 < len(robot.sent) < 155
+    assert all((action == np.float32(0.5)).all() for action in robot.sent)
+    assert loop.status().tick_hz == pytest.approx(100, abs=4)
+
+
+def test_cameras_work_only_while_somebody_asks_and_are_mended(
+    moody: tuple[Moody, ControlLoop, StopLatch, CameraHub],
+) -> None:
+    robot, loop, _, hub = moody
+    assert robot.watched == ()
+    hub.ask("eye")
+    until(lambda: hub.newest("eye") is not None, 2)
+    assert robot.watched == ("eye",)
+    until(lambda: hub.fps("eye") > 20, 3)
+    until(lambda: robot.watched == (), 4)
+    robot.camera_fault = "dark"
+    until(lambda: robot.restarts == 1, 2)
+    assert loop.status().camera_fault == "dark"
+    time.sleep(0.3)
+    assert robot.restarts == 1, "not at every step"
+
+
+def test_the_latch(tmp_path: Path) -> None:
+    file = tmp_path / "stop.json"
+    latch = StopLatch(file)
+    assert not latch.now.stopped
+    first = latch.stop(by="ada", reason="smoke")
+    again = latch.stop(by="grace")
+    assert (again.stopped_by, again.epoch) == ("ada", first.epoch), "the first stop keeps its name"
+    latch.remember()
+    assert StopLatch(file).now.stopped_by == "ada"
+    latch.arm()
+    latch.remember()
+    assert not StopLatch(file).now.stopped
+    file.write_text("{")
+    assert StopLatch(file).now.stopped, "a file that cannot be read counts as a stop"
+    assert "cannot be read" in (StopLatch(file).now.reason or "")
+
+
+def test_unknown_status_of_an_older_host_does_not_break_the_list(studio: Studio) -> None:
+    with studio.db.transaction() as db:
+        service.announce(db, studio, name="old", kind="x", address="127.0.0.1:1", status=HostStatus())
+        row = by_name(db, "old")
+        assert row is not None
+        row.status = {}
+        db.flush()
+        assert service.robots(db)[0].status.state is RobotState.STARTING
