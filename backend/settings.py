@@ -37,6 +37,12 @@ class Settings(BaseSettings):
     model_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         (), description="Folders below which base models and pretrained experts are looked for, separated by :"
     )
+    robot_address: str | None = Field(
+        None,
+        pattern=r"^[^\s/]+:[0-9]{1,5}$",
+        description="HOST:PORT by which the API reaches a robot host in another container or on another machine; the "
+        "host then listens on all its addresses. Default: loopback alone",
+    )
     max_upload_mb: int = Field(4096, ge=1, description="Largest episode file that may be uploaded, MiB")
     page: Path = Field(Path(__file__).parent.parent / "frontend" / "dist", description="The built page")
     log_level: str = "INFO"

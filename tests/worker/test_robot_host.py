@@ -190,6 +190,17 @@ def test_two_hosts_do_not_share_a_name_or_a_port(studio: Studio, host: subproces
             run(studio.settings, name=name)
 
 
+def test_a_host_in_another_container_is_reached_by_its_announced_address(studio: Studio) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = studio.settings.model_copy(update={"robot_address": f"localhost:{port}"})
+    with robot_host(settings):
+        until(lambda: listed(studio) is not None and listed(studio).status.state is RobotState.HOLDING)
+        assert reach(studio).address == f"localhost:{port}"
+        assert reach(studio).state().state is RobotState.HOLDING
+
+
 def test_what_is_not_the_studio_is_refused(studio: Studio, host: subprocess.Popen[bytes]) -> None:
     import http.client
 

@@ -40,23 +40,24 @@ def run(
     *,
     name: str = "aloha-sim",
     port: int = 0,
-    host: str = "127.0.0.1",
-    announced_host: str | None = None,
     task: AlohaTask = AlohaTask.TRANSFER_CUBE,
 ) -> None:
     """Own the simulated ALOHA as robot `name` until SIGINT or SIGTERM; the tables must be there.
 
-    port: of the host's own server, 0 takes a free one. host: address that it listens on; announced_host: by which the
-    API reaches it, where that is another (a container's name). Only the API talks to it, with a secret from the data
-    folder, so both must share that folder. Raises UserError for a name that is taken or a port that is in use.
+    port: of the host's own server on loopback, 0 takes a free one; settings.robot_address overrides both. Only the API
+    talks to it, with a secret from the data folder, so both must share that folder. Raises UserError for a name that
+    is taken or a port that is in use.
     """
-    sys.setswitchinterval(_SWITCH_SECONDS)
     if not _NAME.fullmatch(name):
         raise UserError(f"robot name {name!r}: expected letters, digits, _ . - and at most 64 of them")
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    host = "127.0.0.1"
+    if settings.robot_address is not None:
+        host, port = "0.0.0.0", int(settings.robot_address.rpartition(":")[2])
     folder = settings.folder.root / "robots"
     folder.mkdir(parents=True, exist_ok=True)
     with _only_one(folder / f"{name}.lock", name), _listen(host, port) as listening:
-        address = f"{announced_host or host}:{listening.getsockname()[1]}"
+        address = settings.robot_address or f"{host}:{listening.getsockname()[1]}"
         studio = Studio.open(settings)
         try:
             asyncio.run(_serve(studio, name=name, address=address, listening=listening, task=task, folder=folder))
@@ -132,11 +133,10 @@ def _only_one(path: Path, name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _listen(host: str, port: int) -> Iterator[Any]:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listening:
+    with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((host, port))
-        except OSError as error:
-            raise UserError(f"{host}:{port}: cannot be listened on: {error.strerror}") from error
+        except (OSError, OverflowError) as error:
+            raise UserError(f"{host}:{port}: cannot be listened on: {error}") from error
         yield listening
