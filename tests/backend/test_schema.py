@@ -1,0 +1,69 @@
+"""Every endpoint against its own OpenAPI: nobody can send what makes the studio fail (status 500)."""
+
+from typing import Any
+
+import pytest
+import schemathesis
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from httpx import Response
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis.specs.openapi.checks import response_schema_conformance
+
+from tests.backend.conftest import SignIn
+
+# Signing in is tested by itself: fuzzing it would only meet the brake. A demo recording of 500 episodes is queued here
+# like anything else, but no worker runs.
+SKIPPED = {"/api/auth/login", "/api/auth/logout", "/api/auth/setup", "/api/auth/password", "/api/links"}
+
+
+def operations(app: FastAPI) -> list[Any]:
+    schema = schemathesis.openapi.from_dict(app.openapi())
+    found = [result.ok() for result in schema.get_all_operations()]
+    return [operation for operation in found if operation.path not in SKIPPED]
+
+
+def call(browser: TestClient, case: Any) -> Response:
+    sent = case.as_transport_kwargs(base_url="http://127.0.0.1:8000")
+    body = sent.pop("data", None)
+    return browser.request(**sent, content=body) if body is not None else browser.request(**sent)
+
+
+def fuzz(operation: Any, browser: TestClient, kept: str) -> None:
+    """`kept`: the account and the token that ask; they stay as they are."""
+
+    @given(data=st.data())
+    @settings(
+        max_examples=12,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    def run(data: st.DataObject) -> None:
+        case = data.draw(operation.as_strategy())
+        if kept in str(case.path_parameters):
+            return
+        answer = call(browser, case)
+        assert answer.status_code != 500, f"{case.formatted_path} with {case.body!r}: {answer.text[:300]}"
+        if answer.status_code < 300:
+            case.validate_response(answer, checks=[response_schema_conformance])
+
+    run()
+
+
+def test_no_request_makes_it_fail(app: FastAPI, client: SignIn) -> None:
+    admin = client("admin")
+    own = admin.get("/api/auth/me").json()["user"]["id"]
+    browser = TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False)
+    browser.headers["Authorization"] = "Bearer " + admin.post("/api/auth/tokens", json={"name": "fuzz"}).json()["token"]
+    failures: list[str] = []
+    for operation in operations(app):
+        try:
+            fuzz(operation, browser, own)
+        except Exception as error:  # all endpoints are looked at, then all complaints are shown
+            failures.append(f"{operation.method.upper()} {operation.path}: {type(error).__name__}: {error}")
+    if failures:
+        pytest.fail("\n\n".join(failures))
