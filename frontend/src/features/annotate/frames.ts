@@ -1,0 +1,249 @@
+/**
+ * The pictures of an episode by step: packs are fetched ahead of the playhead, decoded a little ahead, and given out
+ * only when all cameras of a step are there, so that no picture of another step is ever among them.
+ */
+
+import { Budgeted, parsePack, type Pack } from "./packs";
+
+/** proxy: fewer rows, for scrubbing and fast playback. */
+export type Quality = "full" | "proxy";
+
+/** An ImageBitmap, or what stands for one in tests. */
+export interface Picture {
+  readonly width: number;
+  readonly height: number;
+  close(): void;
+}
+
+export interface StepPictures<P extends Picture = ImageBitmap> {
+  readonly step: number;
+  readonly quality: Quality;
+  /** in the order of the episode's cameras; null: the picture is broken in the file */
+  readonly pictures: readonly (P | null)[];
+}
+
+export interface Want {
+  step: number;
+  quality: Quality;
+  /** steps that playback leaves out between two shown ones, plus one; 1 when it stands */
+  stride?: number;
+  /** steps a second, negative backwards, 0 when it stands */
+  rate?: number;
+  /** the pointer drags: only the steps themselves are fetched, no packs around them */
+  scrubbing?: boolean;
+  /** playback returns from the end of this range to its start */
+  loop?: { start: number; end: number } | null;
+}
+
+export interface PackRequest {
+  start: number;
+  count: number;
+  quality: Quality;
+}
+
+export interface FrameOptions<P extends Picture> {
+  steps: number;
+  cameras: readonly string[];
+  fetchPack: (request: PackRequest, signal: AbortSignal) => Promise<ArrayBuffer>;
+  decode: (jpeg: Uint8Array<ArrayBuffer>) => Promise<P>;
+  /** something that was wanted is there */
+  ready: () => void;
+  /** why pictures are missing; null: they come again */
+  failed?: (error: unknown) => void;
+  packSteps?: number;
+  packBudget?: number;
+  pictureBudget?: number;
+}
+
+const MIB = 2 ** 20;
+/** How far ahead packs are fetched while playing. */
+const AHEAD_S = 3;
+const PACKS_AT_ONCE = 2;
+const DECODES_AT_ONCE = 6;
+const DECODE_AHEAD = 10;
+const RETRY_MS = 1000;
+
+export class Frames<P extends Picture = ImageBitmap> {
+  private readonly packSteps: number;
+  private readonly packs: Budgeted<Pack>;
+  private readonly decoded: Budgeted<StepPictures<P>>;
+  private readonly fetching = new Map<string, AbortController>();
+  private readonly decoding = new Set<string>();
+  private want: Want = { step: 0, quality: "full" };
+  private failures = 0;
+  private retry: ReturnType<typeof setTimeout> | undefined;
+  private disposed = false;
+
+  constructor(private readonly options: FrameOptions<P>) {
+    this.packSteps = options.packSteps ?? 50;
+    this.packs = new Budgeted(options.packBudget ?? 256 * MIB);
+    this.decoded = new Budgeted(options.pictureBudget ?? 256 * MIB, ({ pictures }) => {
+      for (const picture of pictures) picture?.close();
+    });
+  }
+
+  /** The best pictures of a step that are there now: all cameras of exactly this step. */
+  best(step: number): StepPictures<P> | undefined {
+    return this.decoded.get(`full:${step}`) ?? this.decoded.get(`proxy:${step}`);
+  }
+
+  /** Say what is shown and where it goes; fetches that this makes useless are cancelled. */
+  seek(want: Want): void {
+    this.want = want;
+    this.schedule();
+  }
+
+  dispose(): void {
+    this.disposed = true;
+    clearTimeout(this.retry);
+    for (const controller of this.fetching.values()) controller.abort();
+    this.fetching.clear();
+    this.packs.clear();
+    this.decoded.clear();
+  }
+
+  private schedule(): void {
+    if (this.disposed) return;
+    const { step, quality, scrubbing = false } = this.want;
+    const key = `${quality}:${step}`;
+    const target = this.decoded.has(key) || this.decoding.has(key) || this.packs.has(this.packKey(step, quality));
+    const packKeys = scrubbing ? [] : this.packsAhead();
+    const singleKey = `${quality}:step:${step}`;
+    const needed = new Set(target ? packKeys : [singleKey, ...packKeys]);
+    for (const [key, controller] of this.fetching)
+      if (!needed.has(key) && !this.holds(key, step)) {
+        this.fetching.delete(key);
+        controller.abort();
+      }
+    if (this.retry === undefined) {
+      // the step itself comes first and alone; what lies around it when it is there, or at once while playing
+      if (!target) this.fetchSteps(singleKey, { start: step, count: 1, quality });
+      if (target || (this.want.rate ?? 0) !== 0) this.fetchPacks(packKeys, quality);
+    }
+    this.decodeAhead();
+  }
+
+  private fetchPacks(keys: readonly string[], quality: Quality): void {
+    let free = PACKS_AT_ONCE - [...this.fetching.keys()].filter((key) => key.includes(":pack:")).length;
+    for (const key of keys) {
+      if (free <= 0) return;
+      if (this.packs.has(key) || this.fetching.has(key)) continue;
+      const start = Number(key.split(":")[2]);
+      this.fetchSteps(key, { start, count: Math.min(this.packSteps, this.options.steps - start), quality });
+      free -= 1;
+    }
+  }
+
+  private fetchSteps(key: string, request: PackRequest): void {
+    if (this.fetching.has(key)) return;
+    const controller = new AbortController();
+    this.fetching.set(key, controller);
+    this.options
+      .fetchPack(request, controller.signal)
+      .then((buffer) => {
+        const pack = parsePack(buffer);
+        if (controller.signal.aborted || this.disposed) return;
+        this.succeeded();
+        if (key.includes(":pack:"))
+          this.packs.set(key, pack, pack.bytes, this.packKey(this.want.step, request.quality));
+        else void this.decode(pack, request.start, request.quality).then(() => this.schedule());
+      })
+      .catch((error: unknown) => {
+        if (controller.signal.aborted || this.disposed) return;
+        this.failedFetch(error);
+      })
+      .finally(() => {
+        if (this.fetching.get(key) === controller) this.fetching.delete(key);
+        this.schedule();
+      });
+  }
+
+  private succeeded(): void {
+    if (this.failures > 0) this.options.failed?.(null);
+    this.failures = 0;
+  }
+
+  private failedFetch(error: unknown): void {
+    this.failures += 1;
+    this.options.failed?.(error);
+    this.retry ??= setTimeout(
+      () => {
+        this.retry = undefined;
+        this.schedule();
+      },
+      Math.min(15_000, RETRY_MS * 2 ** (this.failures - 1)),
+    );
+  }
+
+  private decodeAhead(): void {
+    const { quality } = this.want;
+    for (const step of this.stepsAhead()) {
+      if (this.decoding.size >= DECODES_AT_ONCE) return;
+      if (this.decoded.has(`${quality}:${step}`)) continue;
+      const pack = this.packs.get(this.packKey(step, quality));
+      if (pack) void this.decode(pack, step, quality).then(() => this.schedule());
+    }
+  }
+
+  private async decode(pack: Pack, step: number, quality: Quality): Promise<void> {
+    const key = `${quality}:${step}`;
+    if (this.decoding.has(key) || this.decoded.has(key)) return;
+    this.decoding.add(key);
+    const pictures = await Promise.all(
+      this.options.cameras.map(async (name) => {
+        const camera = pack.cameras.indexOf(name);
+        if (camera < 0) return null;
+        return this.options.decode(pack.picture(step, camera)).catch(() => null);
+      }),
+    );
+    this.decoding.delete(key);
+    if (this.disposed) {
+      for (const picture of pictures) picture?.close();
+      return;
+    }
+    const bytes = pictures.reduce((sum, picture) => sum + (picture ? picture.width * picture.height * 4 : 0), 0);
+    this.decoded.set(key, { step, quality, pictures }, bytes, `${this.want.quality}:${this.want.step}`);
+    this.options.ready();
+  }
+
+  /** Steps to have decoded, most urgent first. */
+  private stepsAhead(): number[] {
+    const { step, stride = 1, rate = 0, loop } = this.want;
+    const last = this.options.steps - 1;
+    const steps = [step];
+    if (rate === 0) {
+      if (!this.want.scrubbing) steps.push(step + 1, step - 1, step + 2, step - 2);
+    } else
+      for (let count = 1, next = step; count <= DECODE_AHEAD; count += 1) {
+        next += Math.sign(rate) * stride;
+        if (loop && next >= loop.end) next = loop.start;
+        steps.push(next);
+      }
+    return steps.filter((each) => each >= 0 && each <= last);
+  }
+
+  /** Packs to have, most urgent first: the one under the playhead and those it reaches soon. */
+  private packsAhead(): string[] {
+    const { step, quality, rate = 0, loop } = this.want;
+    const reach = Math.max(this.packSteps / 2, Math.abs(rate) * AHEAD_S);
+    const steps = [step];
+    if (rate >= 0)
+      for (let next = step + this.packSteps / 2; next <= step + reach; next += this.packSteps / 2) steps.push(next);
+    if (rate < 0)
+      for (let next = step - this.packSteps / 2; next >= step - reach; next -= this.packSteps / 2) steps.push(next);
+    if (loop && rate > 0 && step + reach > loop.end)
+      steps.splice(1, Infinity, ...steps.slice(1).filter((each) => each < loop.end), loop.start);
+    const inside = steps.map((each) => Math.round(each)).filter((each) => each >= 0 && each < this.options.steps);
+    return [...new Set(inside.map((each) => this.packKey(each, quality)))];
+  }
+
+  private packKey(step: number, quality: Quality): string {
+    return `${quality}:pack:${Math.floor(step / this.packSteps) * this.packSteps}`;
+  }
+
+  /** Whether what is being fetched holds the step: worth waiting for in any quality. */
+  private holds(key: string, step: number): boolean {
+    const [, kind, start] = key.split(":");
+    return kind === "pack" && Number(start) <= step && step < Number(start) + this.packSteps;
+  }
+}
