@@ -6,6 +6,7 @@ are imported inside the commands, so that `--help` is quick.
 
 import json
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,7 @@ from dexvla.spec import (
     PRESETS,
     AlohaTask,
     CameraSpec,
+    EpisodeOutcome,
     EvalSpec,
     RecordSpec,
     RenderProfile,
@@ -265,6 +267,9 @@ def evaluate(
             "each outcome as soon as it is known (closed loop)",
         ),
     ] = None,
+    resume: Annotated[
+        bool, typer.Option(help="Closed loop: go on where an evaluation into the same --details was interrupted")
+    ] = False,
     device: Device = "auto",
     json_file: JsonFile = None,
 ) -> None:
@@ -276,11 +281,20 @@ def evaluate(
 
     if data is None and (held_out or plots is not None):
         raise UserError("--held-out and --plots belong to open loop; name the episodes with --data")
+    if resume and (data is not None or details is None):
+        raise UserError("--resume belongs to closed loop and needs the --details of the interrupted evaluation")
     if data is not None and videos is not None:
         raise UserError("--videos belongs to closed loop; with --data there is no robot to film (--plots draws)")
     if data is not None:
         source = find_set(data)
-        with console.bar("replaying", total=len(source.paths)) as bar:
+        with ExitStack() as bars:
+            bar = bars.enter_context(console.bar("reading", total=len(source.paths)))
+
+            def start_replay(episodes: int) -> None:
+                nonlocal bar
+                bars.close()  # one bar at a time
+                bar = bars.enter_context(console.bar("replaying", total=episodes))
+
             open_report = open_loop(
                 path,
                 source,
@@ -291,6 +305,8 @@ def evaluate(
                 device=device,
                 max_new_tokens=max_new_tokens,
                 inference_steps=inference_steps,
+                on_read=lambda done, total: bar.set(done),
+                on_start=start_replay,
                 on_episode=lambda episode: bar.advance(Path(episode.path).name),
             )
         console.open_loop_table(open_report)
@@ -311,14 +327,20 @@ def evaluate(
         video=videos is not None,
         device=device,
     )
+    done: list[str] = []
+
+    def episode_done(outcome: EpisodeOutcome) -> None:
+        done.append(f"seed {outcome.seed}: {'success' if outcome.success else 'failure'}")
+        bar.set(len(done), done[-1])
+
     with console.bar("evaluating", total=episodes) as bar:
         report = closed_loop(
             spec,
             videos=videos,
             details=details,
-            on_episode=lambda outcome: bar.advance(
-                f"seed {outcome.seed}: {'success' if outcome.success else 'failure'}"
-            ),
+            resume=resume,
+            on_episode=episode_done,
+            on_step=lambda seed, step, steps: bar.set(len(done), f"seed {seed}: step {step} of {steps}"),
         )
     console.closed_loop_table(report)
     console.write_json(json_file, report.model_dump(mode="json"))

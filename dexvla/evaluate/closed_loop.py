@@ -1,9 +1,10 @@
 """Closed loop: the policy acts on a robot that sets up its task by seed and judges it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from dexvla.act.base import Policy, PolicyInput
@@ -27,18 +28,26 @@ def evaluate_closed_loop(
     robot: TaskRobot,
     videos: Path | None = None,
     trained_seeds: frozenset[int] = frozenset(),
+    finished: Mapping[int, EpisodeOutcome] = MappingProxyType({}),
     on_episode: Callable[[EpisodeOutcome], Any] = lambda outcome: None,
+    on_step: Callable[[int, int, int], Any] = lambda seed, step, steps: None,
 ) -> ClosedLoopReport:
     """Run seeds spec.seed .. spec.seed + episodes - 1 on a connected robot.
 
     videos: folder for one mp4 an episode. trained_seeds: seeds of demonstrations, reported where they are used here.
+    finished: outcomes by seed that an interrupted run of the same settings left; their seeds are not run again, which
+    changes nothing because every episode starts from its seed alone. on_step(seed, step, of at most): at each chunk.
     Raises RobotError if robot and policy do not fit.
     """
     check_fit(policy, robot)
     outcomes = []
     for seed in range(spec.seed, spec.seed + spec.episodes):
+        if seed in finished:
+            outcomes.append(finished[seed])
+            on_episode(outcomes[-1])
+            continue
         video = None if videos is None else videos / f"seed_{seed}.mp4"
-        outcomes.append(run_episode(spec, policy=policy, robot=robot, seed=seed, video=video))
+        outcomes.append(run_episode(spec, policy=policy, robot=robot, seed=seed, video=video, on_step=on_step))
         on_episode(outcomes[-1])
     success = rate(sum(outcome.success for outcome in outcomes), len(outcomes))
     judged = [outcome.held for outcome in outcomes if outcome.held is not None]
@@ -72,7 +81,15 @@ def check_fit(policy: Policy, robot: TaskRobot) -> None:
         raise RobotError(f"{info.name} has no camera {', '.join(missing)}, which the checkpoint was trained with")
 
 
-def run_episode(spec: EvalSpec, *, policy: Policy, robot: TaskRobot, seed: int, video: Path | None) -> EpisodeOutcome:
+def run_episode(
+    spec: EvalSpec,
+    *,
+    policy: Policy,
+    robot: TaskRobot,
+    seed: int,
+    video: Path | None,
+    on_step: Callable[[int, int, int], Any] = lambda seed, step, steps: None,
+) -> EpisodeOutcome:
     """One roll-out: observe, ask for a chunk, execute `execute_steps` of it, ask again."""
     meta = policy.metadata
     instruction = spec.instruction or robot.instruction
@@ -99,6 +116,7 @@ def run_episode(spec: EvalSpec, *, policy: Policy, robot: TaskRobot, seed: int, 
                 observation = robot.observe(images=asks or shows)
             images = {name: observation.frames[name].image for name in meta.camera_names if asks or shows}
             if asks:
+                on_step(seed, step, steps)
                 chunk = policy.infer(PolicyInput(images=images, state=observation.qpos, instruction=instruction))
                 executor.add(StampedChunk(actions=chunk.actions, step=step, epoch=executor.epoch), step=step)
                 infer_ms.append(chunk.infer_ms)

@@ -177,7 +177,7 @@ def _details(
         predicted += _rows(item.predicted[:kept])
         recorded += _rows(item.recorded[:kept])
     return OpenLoopDetails(
-        path=entry.path,
+        name=Path(entry.path).name,
         identity=entry.identity,
         instruction=entry.instruction,
         fps=entry.fps,

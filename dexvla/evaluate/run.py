@@ -1,7 +1,5 @@
 """An evaluation from a checkpoint directory: load, set up the robot or the data, run, report."""
 
-import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from dexvla.episodes.manifest import EpisodeSet, build_manifest
 from dexvla.errors import CheckpointError, RobotError, UserError
 from dexvla.evaluate.closed_loop import DEFAULT_EXECUTE_STEPS, evaluate_closed_loop
 from dexvla.evaluate.open_loop import evaluate_open_loop
+from dexvla.evaluate.outcomes import OutcomeLog
 from dexvla.model.checkpoint import read_manifest
 from dexvla.robots.base import TaskRobot
 from dexvla.robots.registry import make_robot
@@ -25,29 +24,21 @@ from dexvla.spec import (
 )
 from dexvla.train.lineage import seen_episodes, seen_seeds
 
-OUTCOMES = "episodes.jsonl"
-
 
 def closed_loop(
     spec: EvalSpec,
     *,
     videos: Path | None = None,
     details: Path | None = None,
+    resume: bool = False,
     on_episode: Callable[[EpisodeOutcome], Any] = lambda outcome: None,
+    on_step: Callable[[int, int, int], Any] = lambda seed, step, steps: None,
 ) -> ClosedLoopReport:
     """Roll-outs of `spec.checkpoint` (a checkpoint directory) on the simulated robot, pictures as in training.
 
-    details: folder for episodes.jsonl, to which each `EpisodeOutcome` is appended as soon as it is known.
+    details: folder for episodes.jsonl, to which each `EpisodeOutcome` is appended as soon as it is known; with
+    `resume`, episodes that an interrupted evaluation of the same settings left there are not run again.
     """
-    finished = None if details is None else details / OUTCOMES
-    if finished is not None:
-        finished.unlink(missing_ok=True)
-
-    def keep(outcome: EpisodeOutcome) -> None:
-        if finished is not None:
-            _append(finished, outcome)
-        on_episode(outcome)
-
     policy = CheckpointPolicy.load(
         spec.checkpoint,
         device=spec.device,
@@ -64,6 +55,15 @@ def closed_loop(
     robot = make_robot(spec.robot, task=spec.task, cameras=meta.recorded_cameras or meta.cameras, render=spec.render)
     if not isinstance(robot, TaskRobot):
         raise RobotError(f"{spec.robot} cannot set up and judge a task; evaluate open loop with --data")
+    log = None
+    if details is not None:
+        log = OutcomeLog(details, spec, checkpoint_sha256=meta.checkpoint_sha256, resume=resume, videos=videos)
+
+    def keep(outcome: EpisodeOutcome) -> None:
+        if log is not None:
+            log.add(outcome)
+        on_episode(outcome)
+
     robot.connect()
     try:
         seeds = seen_seeds(read_manifest(spec.checkpoint))
@@ -73,7 +73,9 @@ def closed_loop(
             robot=robot,
             videos=videos,
             trained_seeds=frozenset(seed for task, seed in seeds if task == spec.task),
+            finished={} if log is None else log.finished,
             on_episode=keep,
+            on_step=on_step,
         )
     finally:
         robot.disconnect()
@@ -91,11 +93,14 @@ def open_loop(
     device: str = "auto",
     max_new_tokens: int = 64,
     inference_steps: int | None = None,
+    on_read: Callable[[int, int], Any] | None = None,
+    on_start: Callable[[int], Any] = lambda episodes: None,
     on_episode: Callable[[OpenLoopEpisode], Any] = lambda episode: None,
 ) -> OpenLoopReport:
     """Predicted against recorded actions of a set of episodes. Raises UserError if none is left to compare.
 
-    plots, details: see `evaluate_open_loop`.
+    plots, details: see `evaluate_open_loop`. on_read(done, total): while the files are read and checked, before the
+    first prediction; on_start(episodes): how many are compared.
     """
     if stride < 1:
         raise UserError(f"stride is {stride}, expected 1 or more steps")
@@ -104,7 +109,7 @@ def open_loop(
     )
     stats = NormStats.model_validate_json((checkpoint / "norm_stats.json").read_bytes())
     trained_on = seen_episodes(read_manifest(checkpoint))
-    data, _ = build_manifest(episodes, cameras=policy.metadata.camera_names)
+    data, _ = build_manifest(episodes, cameras=policy.metadata.camera_names, on_episode=on_read)
     if held_out_only:
         if trained_on is None:
             raise CheckpointError(f"{checkpoint}: does not say what it was trained on; leave out --held-out")
@@ -115,6 +120,7 @@ def open_loop(
                 "train with validation_fraction, or give other episodes"
             )
         data = data.model_copy(update={"episodes": left})
+    on_start(len(data.episodes))
     return evaluate_open_loop(
         policy=policy,
         stats=stats,
@@ -125,12 +131,3 @@ def open_loop(
         details=details,
         on_episode=on_episode,
     )
-
-
-def _append(path: Path, outcome: EpisodeOutcome) -> None:
-    """One line in one write, so that a reader beside us finds whole lines, but for the last after a kill."""
-    line = json.dumps(outcome.model_dump(mode="json"), ensure_ascii=False, allow_nan=False) + "\n"
-    with path.open("ab") as file:
-        file.write(line.encode())
-        file.flush()
-        os.fsync(file.fileno())

@@ -34,11 +34,21 @@ from dexvla.spec.policy import (
 )
 from dexvla.spec.presets import PRESETS, with_preset
 from dexvla.spec.pretraining import RESNET_SIZES, EmbodimentSpec, PretrainerSpec, ResNetSpec
-from dexvla.spec.robots import ALOHA_CAMERAS, AlohaTask, CameraSpec, RecordSpec, RenderProfile
+from dexvla.spec.robots import (
+    ALOHA_CAMERAS,
+    ALOHA_SIM_CAMERAS,
+    ALOHA_SIM_JOINTS,
+    AlohaTask,
+    CameraSpec,
+    RecordSpec,
+    RenderProfile,
+)
 from dexvla.spec.training import DataSource, LoraSpec, OptimSpec, PaddedActions, Precision, Schedule, TrainSpec
 
 __all__ = [
     "ALOHA_CAMERAS",
+    "ALOHA_SIM_CAMERAS",
+    "ALOHA_SIM_JOINTS",
     "EXPERT_SIZES",
     "PRESETS",
     "RESNET_SIZES",

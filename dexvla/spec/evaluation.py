@@ -105,7 +105,7 @@ class OpenLoopDetails(Spec):
     """
 
     kind: Literal["open_loop_details"] = "open_loop_details"
-    path: str
+    name: str = Field(description="Of the episode's file")
     identity: str
     instruction: str
     fps: float | None = Field(None, description="Steps a second, where the episode says so")

@@ -10,9 +10,10 @@ from dexvla.act.base import ActionChunk, PolicyInput, PolicyMetadata
 from dexvla.errors import RobotError
 from dexvla.evaluate.closed_loop import evaluate_closed_loop
 from dexvla.evaluate.intervals import rate
+from dexvla.evaluate.outcomes import OUTCOMES, OutcomeLog, read_outcomes
 from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.experts import ScriptedExpert
-from dexvla.spec import AlohaTask, CameraSpec, EvalSpec
+from dexvla.spec import AlohaTask, CameraSpec, ClosedLoopReport, EpisodeOutcome, EvalSpec
 
 CAMERA = CameraSpec(name="cam_high", height=48, width=64)
 
@@ -67,11 +68,66 @@ def test_success_held_seeds_and_videos_are_reported(tmp_path: Path) -> None:
     assert good.reasoning[0].text == "Reach for the red cube with the right arm"
     assert len(good.reasoning) >= 4
     assert good.video is not None
+    assert atoms(tmp_path / good.video)[:3] == ["ftyp", "moov", "free"], "the index is in front: a page can seek"
     with av.open(str(tmp_path / good.video)) as video:
+        assert (video.streams.video[0].codec_context.name, video.streams.video[0].pix_fmt) == ("h264", "yuv420p")
         frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
     assert len(frames) == -(-good.steps // 2)
     assert np.abs(frames[0].astype(int) - frames[-1].astype(int)).max() > 50, "the picture moves"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["seed_500.mp4", "seed_501.mp4"]
+
+
+def atoms(path: Path) -> list[str]:
+    """The boxes of an mp4 file, in order."""
+    data, position, found = path.read_bytes(), 0, []
+    while position < len(data):
+        found.append(data[position + 4 : position + 8].decode())
+        position += int.from_bytes(data[position : position + 4], "big")
+    return found
+
+
+def test_an_interrupted_evaluation_goes_on_where_it_was(tmp_path: Path) -> None:
+    """The second run asks the policy for the missing seed alone, and reports what one run would have."""
+    robot = AlohaSim(cameras=(CAMERA,))
+    robot.connect()
+    spec = EvalSpec(checkpoint="expert", episodes=2, seed=500, max_steps=40)
+
+    def go(*, resume: bool, sha256: str = "a", until: int | None = None) -> tuple[ClosedLoopReport | None, int]:
+        policy = Expert(robot)
+        log = OutcomeLog(tmp_path, spec, checkpoint_sha256=sha256, resume=resume, videos=tmp_path)
+
+        def keep(outcome: EpisodeOutcome) -> None:
+            log.add(outcome)
+            if outcome.seed == until:
+                raise KeyboardInterrupt
+
+        try:
+            report = evaluate_closed_loop(
+                spec, policy=policy, robot=robot, videos=tmp_path, finished=log.finished, on_episode=keep
+            )
+        except KeyboardInterrupt:
+            return None, len(policy.asked)
+        return report, len(policy.asked)
+
+    try:
+        whole, asked = go(resume=False)
+        assert go(resume=False, until=500) == (None, asked // 2)
+        with (tmp_path / OUTCOMES).open("a") as file:
+            file.write('{"seed": 501, "succ')  # killed while it wrote
+        report, again = go(resume=True)
+        assert again == asked // 2
+        assert whole is not None
+        assert report is not None
+        assert [(e.seed, e.success, e.reward, e.steps, e.reasoning) for e in report.episodes] == [
+            (e.seed, e.success, e.reward, e.steps, e.reasoning) for e in whole.episodes
+        ]
+        assert read_outcomes(tmp_path / OUTCOMES) == list(report.episodes)
+        assert go(resume=True)[1] == 0
+        assert go(resume=True, sha256="b")[1] == asked, "another checkpoint"
+        (tmp_path / "seed_501.mp4").unlink()
+        assert go(resume=True, sha256="b")[1] == asked // 2, "its video is gone"
+    finally:
+        robot.disconnect()
 
 
 def test_a_policy_that_does_not_fit_the_robot_is_refused() -> None:

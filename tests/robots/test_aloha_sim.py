@@ -11,7 +11,7 @@ import pytest
 from dexvla.errors import RobotError
 from dexvla.robots.aloha_sim import AlohaSim, gl, scene
 from dexvla.robots.base import TaskRobot
-from dexvla.spec import AlohaTask, CameraSpec, RenderProfile
+from dexvla.spec import ALOHA_SIM_CAMERAS, ALOHA_SIM_JOINTS, AlohaTask, CameraSpec, RenderProfile
 
 SMALL = tuple(CameraSpec(name=name, height=120, width=160) for name in ("cam_high", "cam_left_wrist"))
 
@@ -282,3 +282,8 @@ def test_gripper_scale_is_alohas() -> None:
     assert scene.normalise_gripper(0.05800) == pytest.approx(1.0)
     assert scene.normalise_gripper(0.01844) == pytest.approx(0.0)
     assert scene.denormalise_gripper(scene.normalise_gripper(0.03)) == pytest.approx(0.03)
+
+
+def test_what_is_known_without_loading_it_is_true() -> None:
+    assert set(ALOHA_SIM_CAMERAS) == set(scene.CAMERAS)
+    assert len(scene.JOINT_NAMES) == ALOHA_SIM_JOINTS
