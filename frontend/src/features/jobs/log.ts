@@ -21,7 +21,7 @@ export function append(tail: Tail, chunk: Chunk): Tail {
   const begun = continues ? tail.text + chunk.text : chunk.text;
   const start = continues ? tail.start : chunk.offset;
   if (begun.length <= MOST) return { text: begun, start, end: chunk.next_offset, size: chunk.size };
-  const cut = begun.indexOf("\n", begun.length - MOST) + 1 || begun.length - MOST;
+  const cut = begun.indexOf("\n", begun.length - MOST - 1) + 1 || begun.length - MOST;
   const dropped = new TextEncoder().encode(begun.slice(0, cut)).length;
   return { text: begun.slice(cut), start: start + dropped, end: chunk.next_offset, size: chunk.size };
 }

@@ -1,5 +1,14 @@
-import { PageHeader } from "@/ui/PageHeader";
+import { Route, Routes } from "react-router";
 
-export default function Feature() {
-  return <PageHeader title="Base models" />;
+import { NotFound } from "@/shell/NotFound";
+
+import { ModelsPage } from "./ModelsPage";
+
+export default function Models() {
+  return (
+    <Routes>
+      <Route index element={<ModelsPage />} />
+      <Route path="*" element={<NotFound />} />
+    </Routes>
+  );
 }

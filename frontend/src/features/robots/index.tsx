@@ -1,5 +1,14 @@
-import { PageHeader } from "@/ui/PageHeader";
+import { Route, Routes } from "react-router";
 
-export default function Feature() {
-  return <PageHeader title="Robots" />;
+import { NotFound } from "@/shell/NotFound";
+
+import { RobotsPage } from "./RobotsPage";
+
+export default function Robots() {
+  return (
+    <Routes>
+      <Route index element={<RobotsPage />} />
+      <Route path="*" element={<NotFound />} />
+    </Routes>
+  );
 }

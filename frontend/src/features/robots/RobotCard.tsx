@@ -1,0 +1,80 @@
+import { Badge, Button, Card, Group, SimpleGrid, Text, Title, Tooltip } from "@mantine/core";
+import { IconHandStop, IconPlayerPlay } from "@tabler/icons-react";
+
+import { ErrorNote } from "@/ui/ErrorNote";
+import { formatNumber } from "@/ui/format";
+import { RoleButton } from "@/ui/RoleButton";
+import { Time } from "@/ui/Time";
+
+import { CameraPicture } from "./CameraPicture";
+import { useArm, useStop, type Robot } from "./hooks";
+import { lookOf, statusOf } from "./status";
+
+/** One robot: what it sees, how it is, and the stop that anybody may press. */
+export function RobotCard({ robot }: { robot: Robot }) {
+  const stop = useStop();
+  const arm = useArm();
+  const look = lookOf(robot);
+  const { state, cameras, tickHz } = statusOf(robot);
+  return (
+    <Card component="article" aria-label={robot.name} data-testid="robot-card" data-name={robot.name}>
+      <Group justify="space-between" mb="sm" gap="sm">
+        <div>
+          <Group gap="xs">
+            <Title order={2}>{robot.name}</Title>
+            <Tooltip label={look.help}>
+              <Badge color={look.color} data-testid="robot-state" data-state={look.label}>
+                {look.label}
+              </Badge>
+            </Tooltip>
+          </Group>
+          <Text size="sm" c="dimmed">
+            {robot.kind}
+            {robot.present && tickHz !== null && `, ${formatNumber(tickHz, 3)} Hz`}
+            {!robot.present && (
+              <>
+                , last heard of <Time value={robot.seen_at} />
+              </>
+            )}
+          </Text>
+        </div>
+        <Group gap="xs">
+          {state === "stopped" && (
+            <RoleButton
+              needs="operator"
+              size="md"
+              variant="default"
+              leftSection={<IconPlayerPlay size={18} />}
+              loading={arm.isPending}
+              because={robot.present ? null : "It is away; start its host first."}
+              onClick={() => arm.mutate(robot.name)}
+              data-testid="robot-arm"
+            >
+              Re-arm
+            </RoleButton>
+          )}
+          <Button
+            size="md"
+            color="red"
+            px="xl"
+            leftSection={<IconHandStop size={20} />}
+            loading={stop.isPending}
+            onClick={() => stop.mutate(robot.name)}
+            data-testid="robot-stop"
+          >
+            Stop
+          </Button>
+        </Group>
+      </Group>
+      <ErrorNote error={stop.error} title="The stop did not arrive: use the robot's own emergency stop" />
+      <ErrorNote error={arm.error} />
+      {cameras.length > 0 && (
+        <SimpleGrid cols={{ base: 1, xs: Math.min(cameras.length, 3) }} spacing="sm">
+          {cameras.map((camera) => (
+            <CameraPicture key={camera} robot={robot.name} camera={camera} present={robot.present} />
+          ))}
+        </SimpleGrid>
+      )}
+    </Card>
+  );
+}

@@ -1,0 +1,97 @@
+import { keepPreviousData, useMutation, useQuery } from "@tanstack/react-query";
+
+import { api, ok, type Schema } from "@/api/client";
+import { queryClient } from "@/api/queries";
+import { notifyError } from "@/ui/confirm";
+
+export type User = Schema<"UserOut">;
+export type Token = Schema<"TokenOut">;
+export type Invitation = Schema<"InvitationOut">;
+
+const refresh = (...keys: string[]) => {
+  for (const key of keys) void queryClient.invalidateQueries({ queryKey: [key] });
+};
+
+export function useChangePassword() {
+  return useMutation({
+    mutationFn: async (body: Schema<"PasswordIn">) => {
+      await api.POST("/api/auth/password", { body });
+    },
+    onSuccess: () => refresh("audit"),
+  });
+}
+
+export function useTokens() {
+  return useQuery({ queryKey: ["token"], queryFn: () => ok(api.GET("/api/auth/tokens")) });
+}
+
+export function useCreateToken() {
+  return useMutation({
+    mutationFn: (name: string) => ok(api.POST("/api/auth/tokens", { body: { name } })),
+    onSuccess: () => refresh("token", "audit"),
+  });
+}
+
+export async function revokeToken(id: string): Promise<void> {
+  await api.DELETE("/api/auth/tokens/{token_id}", { params: { path: { token_id: id } } });
+  refresh("token", "audit");
+}
+
+export function useUsers() {
+  return useQuery({ queryKey: ["user"], queryFn: () => ok(api.GET("/api/users")) });
+}
+
+export function useChangeUser() {
+  return useMutation({
+    mutationFn: ({ id, ...body }: { id: string } & Partial<Schema<"UserPatch">>) =>
+      ok(api.PATCH("/api/users/{user_id}", { params: { path: { user_id: id } }, body })),
+    onSuccess: () => refresh("user", "audit", "me"),
+    onError: (error) => notifyError(error, "The account was not changed"),
+  });
+}
+
+export function useResetLink() {
+  return useMutation({
+    mutationFn: (user: User) => ok(api.POST("/api/users/{user_id}/reset", { params: { path: { user_id: user.id } } })),
+    onSuccess: () => refresh("audit"),
+    onError: (error) => notifyError(error, "No link was made"),
+  });
+}
+
+export function useInvitations() {
+  return useQuery({ queryKey: ["invitation"], queryFn: () => ok(api.GET("/api/invitations")) });
+}
+
+export function useInvite() {
+  return useMutation({
+    mutationFn: (role: Schema<"Role">) => ok(api.POST("/api/invitations", { body: { role } })),
+    onSuccess: () => refresh("invitation", "audit"),
+  });
+}
+
+export async function withdraw(id: string): Promise<void> {
+  await api.DELETE("/api/invitations/{invitation_id}", { params: { path: { invitation_id: id } } });
+  refresh("invitation", "audit");
+}
+
+export function useSettings() {
+  return useQuery({ queryKey: ["settings"], queryFn: () => ok(api.GET("/api/settings")) });
+}
+
+export function useChangeSettings() {
+  return useMutation({
+    mutationFn: (body: Schema<"StudioSettingsPatch">) => ok(api.PATCH("/api/settings", { body })),
+    onSuccess: (settings) => {
+      queryClient.setQueryData(["settings"], settings);
+      refresh("audit");
+    },
+  });
+}
+
+export function useAudit(offset: number, limit: number) {
+  return useQuery({
+    queryKey: ["audit", offset, limit],
+    queryFn: () => ok(api.GET("/api/audit", { params: { query: { offset, limit } } })),
+    placeholderData: keepPreviousData,
+  });
+}
