@@ -1,4 +1,8 @@
-"""What the command line shows: progress bars, tables, JSON files. Progress goes to stderr, results to stdout."""
+"""What the command line shows: progress bars, tables, JSON files. Progress goes to stderr, results to stdout.
+
+With the environment variable DEXVLA_PROGRESS=FILE all progress is also appended to FILE, one JSON object a line:
+{"what": "recording", "done": 2, "total": 5, "note": "episode_1.hdf5"}. That is how another program follows a command.
+"""
 
 import json
 import os
@@ -7,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
 _out = Console()
 _err = Console(stderr=True)
 _LOG_SECONDS = 10.0  # how often a log that is not a terminal gets a line
+_FOLLOW_SECONDS = 0.2  # how often DEXVLA_PROGRESS gets a line from a training, which may do hundreds of steps a second
 
 
 def say(text: str) -> None:
@@ -67,6 +72,19 @@ def as_yaml(value: Any) -> str:
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip()
 
 
+def _first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def follow(what: str, done: int, total: int, note: str = "") -> None:
+    """Append a line to the file that DEXVLA_PROGRESS names, if it does. A full disk is nothing to stop the work for."""
+    path = os.environ.get("DEXVLA_PROGRESS")
+    if path and _first_process():
+        line = json.dumps({"what": what, "done": done, "total": total, "note": note}, ensure_ascii=False) + "\n"
+        with suppress(OSError), open(path, "ab", buffering=0) as file:
+            file.write(line.encode())
+
+
 class Bar:
     """A progress bar; on anything but a terminal a plain line every few seconds."""
 
@@ -80,6 +98,7 @@ class Bar:
     def set(self, done: int, note: str = "") -> None:
         self._done = done
         self._progress.update(self._task, completed=done, note=note)
+        follow(self._name, done, self._total, note)
         if not _err.is_terminal and (time.monotonic() - self._printed > _LOG_SECONDS or done == self._total):
             self._printed = time.monotonic()
             line = f"{self._name} {done}/{self._total} {note}".rstrip()
@@ -97,6 +116,7 @@ def bar(name: str, *, total: int) -> Iterator[Bar]:
         TextColumn("{task.fields[left]}"),
         TextColumn("{task.fields[note]}", markup=False),
     ]
+    follow(name, 0, total)
     with Progress(*columns, console=_err, disable=not _err.is_terminal) as progress:
         yield _Estimating(progress, progress.add_task(name, total=total, note="", left=""), name, total)
 
@@ -125,7 +145,7 @@ def duration(seconds: float) -> str:
 @contextmanager
 def train_display(steps: int) -> Iterator[Callable[["TrainProgress"], None]]:
     """Shows the reports of a training: step, losses, time left. Silent in all processes but the first."""
-    quiet = os.environ.get("RANK", "0") != "0"
+    quiet = not _first_process()
     columns = [
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
@@ -135,6 +155,7 @@ def train_display(steps: int) -> Iterator[Callable[["TrainProgress"], None]]:
     with Progress(*columns, console=_err, disable=quiet or not _err.is_terminal) as progress:
         task = progress.add_task("starting", total=steps, note="")
         printed = [-_LOG_SECONDS, ""]
+        followed = [-_FOLLOW_SECONDS, ""]
 
         def show(report: "TrainProgress") -> None:
             metrics = report.metrics or {}
@@ -145,6 +166,13 @@ def train_display(steps: int) -> Iterator[Callable[["TrainProgress"], None]]:
                 parts.append(f"{duration(report.seconds_left)} left")
             note = "  ".join(parts)
             progress.update(task, description=report.what, completed=report.step, note=note)
+            if (
+                time.monotonic() - float(followed[0]) > _FOLLOW_SECONDS
+                or report.what != followed[1]
+                or report.step == report.steps
+            ):
+                followed[:] = [time.monotonic(), report.what]
+                follow(report.what, report.step, report.steps, note)
             due = time.monotonic() - float(printed[0]) > _LOG_SECONDS or report.what != printed[1]
             if not quiet and not _err.is_terminal and (due or report.step == report.steps):
                 printed[:] = [time.monotonic(), report.what]
