@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, Double, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from backend.db import Base, Identified
+from backend.db import Base, EnumText, Identified
 
 
 class JobKind(StrEnum):
@@ -43,7 +43,8 @@ class Job(Identified, Base):
     """payload: what to do, by kind (see backend.jobs.payloads). subject_id: the dataset, run, model or evaluation.
 
     lease_until: seconds since 1970 by the database's clock; a running job whose lease is over belongs to nobody.
-    barren: attempts in a row that made no progress; three fail the job.
+    barren: attempts that were begun since a step further than ever before was made; three fail the job.
+    done: of this attempt, best: the furthest of all. pace: seconds that one part of `total` takes, None if not known.
     """
 
     __tablename__ = "jobs"
@@ -54,18 +55,20 @@ class Job(Identified, Base):
         Index("ix_jobs_state_created_at", "state", "created_at"),
     )
 
-    kind: Mapped[JobKind] = mapped_column(String(16), index=True)
+    kind: Mapped[JobKind] = mapped_column(EnumText(JobKind), index=True)
     title: Mapped[str] = mapped_column(String(256))
     subject_id: Mapped[str | None] = mapped_column(String(32), index=True)
     payload: Mapped[dict[str, Any]]
-    state: Mapped[JobState] = mapped_column(String(16), default=JobState.QUEUED)
+    state: Mapped[JobState] = mapped_column(EnumText(JobState), default=JobState.QUEUED)
     cause: Mapped[str | None] = mapped_column(Text)
     attempt: Mapped[int] = mapped_column(default=0)
     barren: Mapped[int] = mapped_column(default=0)
     owner: Mapped[str | None] = mapped_column(String(128))
     lease_until: Mapped[float | None] = mapped_column(Double)
     done: Mapped[int] = mapped_column(default=0)
+    best: Mapped[int] = mapped_column(default=0)
     total: Mapped[int | None]
+    pace: Mapped[float | None] = mapped_column(Double)
     note: Mapped[str] = mapped_column(Text, default="")
     result: Mapped[dict[str, Any] | None]
     created_by: Mapped[str | None] = mapped_column(String(32))

@@ -1,1 +1,197 @@
-"""To be written."""
+"""Queue jobs, tell how far they are, cancel and resume them, read their logs."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from backend import events
+from backend.access import Actor
+from backend.audit.service import record
+from backend.context import Studio
+from backend.db import utc_now
+from backend.errors import ConflictError, NotFoundError
+from backend.jobs import repository
+from backend.jobs.models import Job, JobKind, JobState
+from backend.jobs.payloads import PAYLOADS
+from backend.jobs.schemas import JobOut, LogChunk
+from backend.jobs.workers import JobQueue, no_worker_cause, queue_of, wake
+from backend.schemas import Page
+
+_UTF8_MORE = 3  # bytes of a UTF-8 character after its first
+
+
+def enqueue(
+    db: Session,
+    studio: Studio,
+    me: Actor | None,
+    *,
+    kind: JobKind,
+    title: str,
+    payload: BaseModel | dict[str, Any],
+    subject_id: str | None = None,
+    total: int | None = None,
+) -> Job:
+    """Add a job; a worker is woken up once the transaction is committed.
+
+    Raises pydantic.ValidationError for a payload that is not one of `kind`.
+    """
+    given = payload.model_dump(mode="json") if isinstance(payload, BaseModel) else payload
+    job = Job(
+        kind=kind,
+        title=title[:256],
+        subject_id=subject_id,
+        payload=PAYLOADS[kind].model_validate(given).model_dump(mode="json"),
+        cause=no_worker_cause(studio, queue_of(kind)),
+        total=total,
+        created_by=me and me.id,
+    )
+    db.add(job)
+    db.flush()
+    record(db, me, "job.enqueue", job.id, kind=kind.value, title=job.title, of=subject_id)
+    _announce(db, studio, job)
+    return job
+
+
+def jobs(
+    db: Session, *, kind: JobKind | None, subject_id: str | None, active: bool, offset: int, limit: int
+) -> Page[JobOut]:
+    rows, total = repository.page(db, kind=kind, subject_id=subject_id, active=active, offset=offset, limit=limit)
+    return Page(items=_outs(db, rows), total=total)
+
+
+def job(db: Session, job_id: str) -> JobOut:
+    return job_out(db, _found(db, job_id))
+
+
+def jobs_out(db: Session, ids: Collection[str]) -> dict[str, JobOut]:
+    """The jobs of these ids that exist, in one go."""
+    return {out.id: out for out in _outs(db, repository.by_ids(db, ids))}
+
+
+def job_out(db: Session, job: Job) -> JobOut:
+    return _outs(db, [job])[0]
+
+
+def _outs(db: Session, rows: Sequence[Job]) -> list[JobOut]:
+    names = repository.user_names(db, {row.created_by for row in rows if row.created_by})
+    positions = _positions(db) if any(row.state is JobState.QUEUED for row in rows) else {}
+    outs = []
+    for row in rows:
+        out = JobOut.model_validate(row)
+        out.queue_position = positions.get(row.id)
+        out.seconds_left = seconds_left(row, utc_now())
+        out.created_by_name = names.get(row.created_by or "")
+        outs.append(out)
+    return outs
+
+
+def _positions(db: Session) -> dict[str, int]:
+    """Place in its queue, 1 is next; workers take jobs in this order."""
+    places: dict[str, int] = {}
+    counts = dict.fromkeys(JobQueue, 0)
+    for waiting in repository.queued(db):
+        queue = queue_of(waiting.kind)
+        counts[queue] += 1
+        places[waiting.id] = counts[queue]
+    return places
+
+
+def seconds_left(job: Job, now: datetime) -> float | None:
+    """From the pace of the last parts; None before there is one. Not below zero when a part takes longer than usual."""
+    if job.state is not JobState.RUNNING or job.pace is None or job.total is None or job.progress_at is None:
+        return None
+    parts = max(0, job.total - job.done)
+    return max(0.0, parts * job.pace - (now - job.progress_at).total_seconds())
+
+
+def cancel(db: Session, me: Actor, studio: Studio, job_id: str) -> JobOut:
+    """A queued job is cancelled at once, a running one as soon as its process has ended. Cancelling twice is fine.
+
+    Raises NotFoundError, and ConflictError for a job that is over.
+    """
+    job = _found(db, job_id)
+    cause = f"cancelled by {me.name}"
+    changed = False
+    while not changed and job.state in {JobState.QUEUED, JobState.RUNNING}:  # a worker may take or end it meanwhile
+        if job.state is JobState.QUEUED:
+            values = {"state": JobState.CANCELLED, "cause": cause, "finished_at": utc_now()}
+        else:
+            values = {"state": JobState.CANCELLING, "cause": cause}
+        changed = repository.change_if(db, job, values=values)
+    if not changed and job.state.over:
+        raise ConflictError(f"The job is over ({job.state.value}); there is nothing to cancel.")
+    if changed:
+        record(db, me, "job.cancel", job.id, kind=job.kind, title=job.title)
+        _publish(db, studio, job)
+    return job_out(db, job)
+
+
+def resume(db: Session, me: Actor, studio: Studio, job_id: str) -> JobOut:
+    """Queue a failed or cancelled job again. Raises NotFoundError, and ConflictError for a job in another state."""
+    job = _found(db, job_id)
+    values = {
+        "state": JobState.QUEUED,
+        "cause": no_worker_cause(studio, queue_of(job.kind)),
+        "barren": 0,
+        "finished_at": None,
+    }
+    resumable = job.state in {JobState.FAILED, JobState.CANCELLED}
+    if not resumable or not repository.change_if(db, job, values=values):
+        raise ConflictError(f"The job is {job.state.value}; only a failed or cancelled one can be resumed.")
+    record(db, me, "job.resume", job.id, kind=job.kind, title=job.title)
+    _announce(db, studio, job)
+    return job_out(db, job)
+
+
+def log(db: Session, studio: Studio, job_id: str, *, offset: int, limit: int) -> LogChunk:
+    """At most `limit` bytes of the log from `offset` on (negative: from its end), cut between characters.
+
+    An offset past the end gives no text. Raises NotFoundError for an unknown job; a job that never ran has no log yet.
+    """
+    _found(db, job_id)
+    try:
+        with (studio.settings.folder.job(job_id) / "log.txt").open("rb") as file:
+            size = file.seek(0, 2)
+            start = min(size, offset) if offset >= 0 else max(0, size + offset)
+            file.seek(start)
+            data = file.read(limit)
+    except FileNotFoundError:
+        return LogChunk(text="", offset=0, next_offset=0, size=0)
+    skipped = 0
+    while skipped < min(_UTF8_MORE, len(data)) and data[skipped] & 0xC0 == 0x80:
+        skipped += 1
+    end = len(data) if start + len(data) == size and len(data) < limit else _whole_characters(data)
+    text = data[skipped:end].decode(errors="replace")
+    return LogChunk(text=text, offset=start + skipped, next_offset=start + max(end, skipped), size=size)
+
+
+def _whole_characters(data: bytes) -> int:
+    """Length of `data` without a character at its end that is cut off."""
+    for back in range(1, min(_UTF8_MORE + 1, len(data)) + 1):
+        byte = data[-back]
+        if byte & 0xC0 == 0x80:
+            continue
+        needed = 4 if byte >= 0xF0 else 3 if byte >= 0xE0 else 2 if byte >= 0xC0 else 1
+        return len(data) if needed <= back else len(data) - back
+    return len(data)
+
+
+def _found(db: Session, job_id: str) -> Job:
+    job = repository.get(db, job_id)
+    if job is None:
+        raise NotFoundError("There is no such job; it may have been deleted.")
+    return job
+
+
+def _announce(db: Session, studio: Studio, job: Job) -> None:
+    job_id, kind = job.id, job.kind
+    event.listen(db, "after_commit", lambda session: wake(studio, job_id, kind), once=True)
+    _publish(db, studio, job)
+
+
+def _publish(db: Session, studio: Studio, job: Job) -> None:
+    events.publish_after_commit(db, studio, "job", job.id)

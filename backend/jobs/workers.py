@@ -1,0 +1,125 @@
+"""Queues, the workers that serve them, and the wake-up call over Celery.
+
+A message is only a wake-up: which job runs is decided by the rows, so lost, doubled or late messages harm nothing.
+"""
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+
+import redis
+from celery import Celery
+from kombu.exceptions import KombuError
+
+from backend.context import Studio
+from backend.jobs.models import JobKind
+
+WAKE = "studio.wake"
+WORKER_PREFIX = "studio:worker:"
+_BEAT_TTL_SECONDS = 15
+
+
+class JobQueue(StrEnum):
+    """train: what takes hours and a GPU. light: all else, so that a recording never waits for a training."""
+
+    TRAIN = "train"
+    LIGHT = "light"
+
+    @property
+    def key(self) -> str:
+        """Celery's name of the queue, and of the list in the broker."""
+        return f"studio.{self.value}"
+
+    @property
+    def kinds(self) -> tuple[JobKind, ...]:
+        return tuple(kind for kind in JobKind if queue_of(kind) is self)
+
+
+def queue_of(kind: JobKind) -> JobQueue:
+    return JobQueue.TRAIN if kind is JobKind.TRAIN else JobQueue.LIGHT
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveWorker:
+    name: str
+    queues: frozenset[JobQueue]
+
+
+def beat(studio: Studio, name: str, queues: frozenset[JobQueue]) -> None:
+    """Say that a worker lives; every few seconds. Raises redis.RedisError."""
+    studio.broker.set(f"{WORKER_PREFIX}{name}", json.dumps(sorted(queues)), ex=_BEAT_TTL_SECONDS)
+
+
+def leave(studio: Studio, name: str) -> None:
+    """Say that it is gone. Raises redis.RedisError."""
+    studio.broker.delete(f"{WORKER_PREFIX}{name}")
+
+
+def live_workers(studio: Studio) -> list[LiveWorker]:
+    """Workers heard of within the last seconds. Raises redis.RedisError."""
+    found = []
+    for key in studio.broker.scan_iter(f"{WORKER_PREFIX}*", count=1000):
+        value = studio.broker.get(key)
+        if isinstance(value, bytes):
+            queues = frozenset(JobQueue(name) for name in json.loads(value))
+            found.append(LiveWorker(name=key.decode().removeprefix(WORKER_PREFIX), queues=queues))
+    return found
+
+
+def no_worker_cause(studio: Studio, queue: JobQueue) -> str | None:
+    """Why a queued job will not start for now, in words for people; None if a worker serves its queue."""
+    try:
+        if any(queue in worker.queues for worker in live_workers(studio)):
+            return None
+    except redis.RedisError:
+        return "the broker cannot be reached; the job starts when it is back"
+    kind = "training " if queue is JobQueue.TRAIN else ""
+    return f"no {kind}worker is running; the job starts when one is (`studio worker`)"
+
+
+def is_no_worker_cause(cause: str) -> bool:
+    return cause.endswith(("the job starts when it is back", "the job starts when one is (`studio worker`)"))
+
+
+@lru_cache(maxsize=4)
+def celery_app(broker_url: str) -> Celery:
+    """The Celery application, for those who send wake-ups and those who hear them. broker_url as in Settings."""
+    if broker_url.startswith("unix://"):  # redis-py's word for what kombu calls redis+socket
+        broker_url = "redis+socket://" + broker_url.removeprefix("unix://")
+    app = Celery("studio", broker=broker_url, set_as_current=False)
+    app.conf.update(
+        task_ignore_result=True,
+        task_serializer="json",
+        accept_content=["json"],
+        task_acks_late=False,
+        worker_prefetch_multiplier=1,
+        worker_hijack_root_logger=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "visibility_timeout": 3600,
+            "socket_connect_timeout": 2.0,
+            "socket_timeout": 10.0,
+            "max_retries": 1,
+        },
+        task_default_queue=JobQueue.LIGHT.key,
+    )
+    return app
+
+
+def wake(studio: Studio, job_id: str, kind: JobKind) -> None:
+    """Best effort: what is lost here the reconciler sends again."""
+    try:
+        celery_app(studio.settings.broker_url).send_task(
+            WAKE, args=(job_id,), queue=queue_of(kind).key, retry=False, ignore_result=True
+        )
+    except (KombuError, redis.RedisError, OSError):
+        return
+
+
+def waiting_calls(studio: Studio, queue: JobQueue) -> int:
+    """Wake-ups that no worker has taken yet. Raises redis.RedisError."""
+    count = studio.broker.llen(queue.key)
+    assert isinstance(count, int)
+    return count
