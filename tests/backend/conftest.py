@@ -9,14 +9,17 @@ import pytest
 import redis
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from sqlalchemy import text
 
 from backend.app import create_app
 from backend.auth.models import User
 from backend.auth.roles import Role
 from backend.auth.secrets import hash_password
 from backend.context import Studio
+from backend.db import Database
 from backend.migrate import migrate
 from backend.settings import Settings
+from tests.servers import postgresql
 from worker.broker import broker_command
 
 PASSWORD = "correct horse battery"
@@ -101,3 +104,25 @@ def client(app: FastAPI, studio: Studio) -> SignIn:
         return signed_in[role]
 
     return sign_in
+
+
+@pytest.fixture(scope="session")
+def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with postgresql(tmp_path_factory.mktemp("postgresql")) as port:
+        yield f"postgresql+psycopg://studio:secret@127.0.0.1:{port}/studio"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """Migrated and empty."""
+    url = f"sqlite:///{tmp_path / 'studio.db'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgresql_url")
+    database = Database(url)
+    migrate(database)
+    yield database
+    if request.param == "postgresql":
+        with database.transaction() as db:
+            db.execute(text("DROP SCHEMA public CASCADE"))
+            db.execute(text("CREATE SCHEMA public"))
+    database.close()

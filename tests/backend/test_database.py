@@ -2,9 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -17,29 +15,6 @@ from backend.db import Database, db_seconds
 from backend.migrate import migrate
 from backend.tables import Base
 from dexvla.errors import UserError
-from tests.servers import postgresql
-
-
-@pytest.fixture(scope="module")
-def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with postgresql(tmp_path_factory.mktemp("postgresql")) as port:
-        yield f"postgresql+psycopg://studio:secret@127.0.0.1:{port}/studio"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """Migrated and empty."""
-    url = f"sqlite:///{tmp_path / 'studio.db'}"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgresql_url")
-    database = Database(url)
-    migrate(database)
-    yield database
-    if request.param == "postgresql":
-        with database.transaction() as db:
-            db.execute(text("DROP SCHEMA public CASCADE"))
-            db.execute(text("CREATE SCHEMA public"))
-    database.close()
 
 
 def test_migrations_make_what_the_models_say(database: Database) -> None:
