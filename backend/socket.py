@@ -1,7 +1,6 @@
 """/api/events: one socket a page over which it hears what changed (see backend.events)."""
 
 import asyncio
-import contextlib
 from typing import Any
 
 import redis.asyncio as aredis
@@ -30,10 +29,9 @@ class Relay:
         self._task = asyncio.create_task(self._listen())
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        while self._task is not None and not self._task.done():
+            self._task.cancel()  # again: a connection that is just being made may swallow the first
+            await asyncio.wait({self._task}, timeout=0.5)
 
     def open(self) -> asyncio.Queue[str]:
         queue: asyncio.Queue[str] = asyncio.Queue(_QUEUE)
