@@ -1,5 +1,16 @@
-import { PageHeader } from "@/ui/PageHeader";
+import { Route, Routes } from "react-router";
+
+import { NotFound } from "@/shell/NotFound";
+
+import { DatasetPage } from "./DatasetPage";
+import { DatasetsPage } from "./DatasetsPage";
 
 export default function Feature() {
-  return <PageHeader title="Datasets" />;
+  return (
+    <Routes>
+      <Route index element={<DatasetsPage />} />
+      <Route path=":id" element={<DatasetPage />} />
+      <Route path="*" element={<NotFound />} />
+    </Routes>
+  );
 }

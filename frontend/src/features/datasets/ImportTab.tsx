@@ -1,0 +1,308 @@
+import {
+  ActionIcon,
+  Alert,
+  Anchor,
+  Button,
+  Group,
+  List,
+  Progress,
+  Select,
+  SimpleGrid,
+  Stack,
+  Text,
+  Tooltip,
+} from "@mantine/core";
+import { IconCheck, IconRefresh, IconUpload, IconX } from "@tabler/icons-react";
+import { useEffect, useRef, useState, useSyncExternalStore, type ReactNode } from "react";
+import { Link } from "react-router";
+
+import type { Schema } from "@/api/client";
+import { queryClient, useCan } from "@/api/queries";
+import { useJobs } from "@/features/jobs/hooks";
+import { ErrorNote } from "@/ui/ErrorNote";
+import { formatBytes, plural } from "@/ui/format";
+import { JobProgress } from "@/ui/JobProgress";
+import { RoleButton } from "@/ui/RoleButton";
+import { Section } from "@/ui/Section";
+import { isOver } from "@/ui/StateBadge";
+
+import classes from "./datasets.module.css";
+import { useImportCandidates, useImportFolder, type Dataset } from "./hooks";
+import { refusedFiles } from "./refused";
+import { sendTo, Uploads, type UploadItem } from "./upload";
+
+export function ImportTab({ dataset }: { dataset: Dataset }) {
+  return (
+    <SimpleGrid cols={{ base: 1, lg: 2 }}>
+      <UploadSection dataset={dataset} />
+      <FolderSection dataset={dataset} />
+    </SimpleGrid>
+  );
+}
+
+/** Uploads go on while other tabs of the page are looked at, and are seen again when one comes back. */
+const running = new Map<string, Uploads>();
+
+function uploadsOf(datasetId: string): Uploads {
+  const found = running.get(datasetId);
+  if (found) return found;
+  const made = new Uploads(sendTo(datasetId), () => {
+    for (const topic of ["episode", "dataset"]) void queryClient.invalidateQueries({ queryKey: [topic] });
+  });
+  running.set(datasetId, made);
+  return made;
+}
+
+function UploadSection({ dataset }: { dataset: Dataset }) {
+  const may = useCan("operator");
+  const uploads = uploadsOf(dataset.id);
+  const items = useSyncExternalStore(uploads.subscribe, uploads.snapshot);
+  const [over, setOver] = useState(false);
+  const input = useRef<HTMLInputElement>(null);
+  const active = items.some(({ upload }) => ["waiting", "sending", "checking"].includes(upload.state));
+
+  useEffect(() => {
+    if (!active) return;
+    const ask = (event: BeforeUnloadEvent) => event.preventDefault();
+    window.addEventListener("beforeunload", ask);
+    return () => window.removeEventListener("beforeunload", ask);
+  }, [active]);
+
+  return (
+    <Section
+      title="Upload files"
+      description="ACT-style HDF5, one file an episode. Each is checked before it is accepted; the originals stay as they are."
+    >
+      <Stack>
+        {/* dropping is an addition for the mouse: the button inside does the same */}
+        {/* eslint-disable-next-line jsx-a11y/no-noninteractive-element-interactions */}
+        <section
+          aria-label="Drop files here"
+          className={classes.drop}
+          data-over={over || undefined}
+          data-testid="upload-drop"
+          onDragOver={(event) => {
+            event.preventDefault();
+            setOver(may);
+          }}
+          onDragLeave={() => setOver(false)}
+          onDrop={(event) => {
+            event.preventDefault();
+            setOver(false);
+            if (may) uploads.add(event.dataTransfer.files);
+          }}
+        >
+          <input
+            ref={input}
+            type="file"
+            multiple
+            accept=".hdf5,.h5"
+            hidden
+            data-testid="upload-input"
+            onChange={(event) => {
+              uploads.add(event.currentTarget.files ?? []);
+              event.currentTarget.value = "";
+            }}
+          />
+          <Stack align="center" gap="xs">
+            <IconUpload size={28} stroke={1.4} />
+            <Text size="sm">Drop .hdf5 files here, or</Text>
+            <RoleButton
+              needs="operator"
+              variant="default"
+              onClick={() => input.current?.click()}
+              data-testid="upload-choose"
+            >
+              Choose files
+            </RoleButton>
+          </Stack>
+        </section>
+        {items.map((item) => (
+          <UploadRow key={item.key} item={item} uploads={uploads} />
+        ))}
+        {items.length > 0 && !active && (
+          <Group justify="flex-end">
+            <Button size="xs" variant="subtle" color="gray" onClick={() => uploads.clear()}>
+              Clear the list
+            </Button>
+          </Group>
+        )}
+      </Stack>
+    </Section>
+  );
+}
+
+function UploadRow({ item, uploads }: { item: UploadItem; uploads: Uploads }) {
+  const { upload, file, key } = item;
+  const share = upload.state === "sending" ? upload.share : upload.state === "checking" ? 1 : 0;
+  const under = upload.state === "waiting" || upload.state === "sending" || upload.state === "checking";
+  return (
+    <Stack gap={4} data-testid="upload-row" data-state={upload.state}>
+      <Group justify="space-between" wrap="nowrap" gap="sm">
+        <Text size="sm" truncate fw={500}>
+          {file.name}
+        </Text>
+        <Group gap="xs" wrap="nowrap">
+          <Text size="xs" c="dimmed" style={{ whiteSpace: "nowrap" }} aria-live="polite">
+            {uploadText(item)}
+          </Text>
+          {under ? (
+            <Tooltip label="Cancel">
+              <ActionIcon
+                size="sm"
+                variant="subtle"
+                color="gray"
+                onClick={() => uploads.cancel(key)}
+                aria-label={`Cancel ${file.name}`}
+              >
+                <IconX size={14} />
+              </ActionIcon>
+            </Tooltip>
+          ) : upload.state === "accepted" ? (
+            <IconCheck size={16} color="var(--mantine-color-teal-6)" />
+          ) : (
+            <Tooltip label="Try again">
+              <ActionIcon
+                size="sm"
+                variant="subtle"
+                color="gray"
+                onClick={() => uploads.retry(key)}
+                aria-label={`Send ${file.name} again`}
+              >
+                <IconRefresh size={14} />
+              </ActionIcon>
+            </Tooltip>
+          )}
+        </Group>
+      </Group>
+      {under && (
+        <Progress
+          value={100 * share}
+          size="sm"
+          animated={upload.state === "checking"}
+          aria-label={`Upload of ${file.name}`}
+        />
+      )}
+      {upload.state === "accepted" && (
+        <Text size="sm">
+          <Anchor component={Link} to={`/episodes/${upload.episode.id}`} size="sm" data-testid="upload-open">
+            Episode {upload.episode.number}
+          </Anchor>
+          {upload.warnings.map((warning) => (
+            <Text key={warning} span size="sm" c="dimmed" display="block">
+              {warning}
+            </Text>
+          ))}
+        </Text>
+      )}
+      {upload.state === "refused" && (
+        <Problems message={upload.message} errors={upload.errors} data-testid="upload-errors" />
+      )}
+    </Stack>
+  );
+}
+
+function uploadText({ upload, file }: UploadItem): string {
+  switch (upload.state) {
+    case "waiting":
+      return `waits, ${formatBytes(file.size)}`;
+    case "sending":
+      return `${Math.floor(100 * upload.share)} % of ${formatBytes(file.size)}`;
+    case "checking":
+      return "being checked";
+    case "accepted":
+      return "accepted";
+    case "refused":
+      return "not accepted";
+    case "cancelled":
+      return "cancelled";
+  }
+}
+
+function Problems({ message, errors, ...props }: { message: ReactNode; errors: string[]; "data-testid"?: string }) {
+  return (
+    <Alert color="red" p="xs" role="alert" {...props}>
+      <Text size="sm" style={{ overflowWrap: "anywhere" }}>
+        {message}
+      </Text>
+      {errors.length > 0 && (
+        <List size="sm" mt={4}>
+          {errors.map((error) => (
+            <List.Item key={error}>{error}</List.Item>
+          ))}
+        </List>
+      )}
+    </Alert>
+  );
+}
+
+function FolderSection({ dataset }: { dataset: Dataset }) {
+  const may = useCan("operator");
+  const candidates = useImportCandidates(may);
+  const start = useImportFolder(dataset.id);
+  const [chosen, setChosen] = useState<string | null>(null);
+  const jobs = useJobs({ subject_id: dataset.id, kind: "import", limit: 1 });
+  const latest = jobs.data?.items[0];
+
+  return (
+    <Section
+      title="Import a folder of the server"
+      description="Folders with episode files below the import roots that the administrator configured (STUDIO_IMPORT_ROOTS)."
+    >
+      <Stack>
+        {!may ? (
+          <Text size="sm" c="dimmed">
+            Importing needs the role operator.
+          </Text>
+        ) : candidates.data?.length === 0 ? (
+          <Text size="sm" c="dimmed" data-testid="import-none">
+            Nothing to import: no import root is configured, or no folder below one holds HDF5 files.
+          </Text>
+        ) : (
+          <Group align="flex-end" wrap="nowrap">
+            <Select
+              label="Folder"
+              placeholder={candidates.isPending ? "Looking for folders" : "Choose a folder"}
+              searchable
+              value={chosen}
+              onChange={setChosen}
+              data={(candidates.data ?? []).map(({ id, root, folder, files, size_bytes }) => ({
+                value: id,
+                label: `${folder === "." ? root : folder} (${plural(files, "file")}, ${formatBytes(size_bytes)})`,
+              }))}
+              style={{ flex: 1 }}
+              data-testid="import-folder"
+            />
+            <RoleButton
+              needs="operator"
+              because={chosen === null ? "Choose a folder first." : null}
+              loading={start.isPending}
+              onClick={() => {
+                if (chosen !== null) start.mutate(chosen);
+              }}
+              data-testid="import-start"
+            >
+              Import
+            </RoleButton>
+          </Group>
+        )}
+        <ErrorNote error={candidates.error ?? start.error} />
+        {latest && <ImportResult job={latest} />}
+      </Stack>
+    </Section>
+  );
+}
+
+/** The newest import: how far it is, and which files were not taken. */
+function ImportResult({ job }: { job: Schema<"JobOut"> }) {
+  const refused = refusedFiles(job.result);
+  return (
+    <Stack gap="xs" data-testid="import-job" data-state={job.state}>
+      {/* while it runs the page shows it above the tabs */}
+      {isOver(job.state) && <JobProgress job={job} titled />}
+      {refused.map(({ name, errors }) => (
+        <Problems key={name} message={<b>{name}</b>} errors={errors} data-testid="import-refused" />
+      ))}
+    </Stack>
+  );
+}

@@ -1,0 +1,34 @@
+import { Badge, Tooltip } from "@mantine/core";
+
+import type { Schema } from "@/api/client";
+
+const STATES: Record<Schema<"LabelState">, { color: string; label: string; help: string }> = {
+  unlabelled: { color: "gray", label: "unlabelled", help: "No substeps were saved yet." },
+  draft: {
+    color: "yellow",
+    label: "draft",
+    help: "Substeps were edited and not published since: training does not see them.",
+  },
+  published: {
+    color: "teal",
+    label: "published",
+    help: "Its substeps are published: a dataset version takes them along.",
+  },
+};
+
+export function LabelBadge({ state }: { state: Schema<"LabelState"> }) {
+  const { color, label, help } = STATES[state];
+  return (
+    <Tooltip label={help}>
+      <Badge color={color} data-testid="label-state" data-state={state} style={{ flexShrink: 0 }}>
+        {label}
+      </Badge>
+    </Tooltip>
+  );
+}
+
+/** Whether the robot did it. */
+export function Outcome({ success }: { success: boolean | null }) {
+  if (success === null) return null;
+  return <Badge color={success ? "teal" : "red"}>{success ? "success" : "failure"}</Badge>;
+}
