@@ -1,5 +1,3 @@
-import { PageHeader } from "@/ui/PageHeader";
+import { HomePage } from "./HomePage";
 
-export default function Feature() {
-  return <PageHeader title="Home" />;
-}
+export default HomePage;
