@@ -876,7 +876,10 @@ export interface paths {
     };
     get?: never;
     put?: never;
-    /** Arm Robot */
+    /**
+     * Arm Robot
+     * @description Release the latched stop: the robot may be commanded again.
+     */
     post: operations["arm_robot"];
     delete?: never;
     options?: never;
@@ -893,7 +896,7 @@ export interface paths {
     };
     /**
      * Get Picture
-     * @description The newest picture of a camera, JPEG.
+     * @description The newest picture of a camera, JPEG, at most a quarter of a second old. Cameras rest while nobody asks.
      */
     get: operations["get_picture"];
     put?: never;
@@ -1786,6 +1789,87 @@ export interface components {
       workers: number;
     };
     /**
+     * HostCamera
+     * @description A camera. fps: pictures in the last seconds; 0 while nobody looks.
+     */
+    HostCamera: {
+      /**
+       * Fps
+       * @default 0
+       */
+      fps: number;
+      /** Height */
+      height: number;
+      /** Name */
+      name: string;
+      /** Width */
+      width: number;
+    };
+    /**
+     * HostStatus
+     * @description What a host says of its robot. epoch: counts stops and re-arms; a command of an older one is not carried out.
+     */
+    HostStatus: {
+      /**
+       * Camera Fault
+       * @description What is wrong with the cameras; the robot holds all the same
+       */
+      camera_fault?: string | null;
+      /**
+       * Cameras
+       * @default []
+       */
+      cameras: components["schemas"]["HostCamera"][];
+      /**
+       * Control Hz
+       * @description Steps a second that the control loop aims at
+       */
+      control_hz?: number | null;
+      /**
+       * Epoch
+       * @default 0
+       */
+      epoch: number;
+      /**
+       * Late Ms
+       * @description How late the slowest 1 % of those steps began, ms
+       * @default 0
+       */
+      late_ms: number;
+      /** Pid */
+      pid?: number | null;
+      /**
+       * Reason
+       * @description Why it is stopped or in fault, in words for people
+       */
+      reason?: string | null;
+      /**
+       * Simulated
+       * @default true
+       */
+      simulated: boolean;
+      /**
+       * Since
+       * @description Since when it has been in this state
+       */
+      since?: string | null;
+      /** @default starting */
+      state: components["schemas"]["RobotState"];
+      /**
+       * Stopped By
+       * @description Who pressed stop, while the stop is latched
+       */
+      stopped_by?: string | null;
+      /** Task */
+      task?: string | null;
+      /**
+       * Tick Hz
+       * @description Steps a second that it reached in the last seconds
+       * @default 0
+       */
+      tick_hz: number;
+    };
+    /**
      * ImportCandidate
      * @description A folder below an import root that holds episode files. id stands for its path in requests.
      */
@@ -2204,7 +2288,7 @@ export interface components {
     };
     /**
      * RobotOut
-     * @description present: its host was heard of within the last seconds. status: what the host said: state, cameras, rates.
+     * @description present: its host was heard of within the last seconds. status: what the host last said.
      */
     RobotOut: {
       /** Kind */
@@ -2218,14 +2302,17 @@ export interface components {
        * Format: date-time
        */
       seen_at: string;
-      /**
-       * Status
-       * @description state: holding | stopped; cameras; tick_hz
-       */
-      status: {
-        [key: string]: unknown;
-      };
+      status: components["schemas"]["HostStatus"];
     };
+    /**
+     * RobotState
+     * @description starting -> holding <-> stopped; fault while the robot cannot be reached, whatever it was before.
+     *
+     *     holding: keeps its position and may be commanded. stopped: keeps its position and takes no command until an
+     *     operator re-arms it.
+     * @enum {string}
+     */
+    RobotState: "starting" | "holding" | "stopped" | "fault";
     /**
      * Role
      * @description viewer: look. annotator: label. operator: datasets, robots, training. admin: people and settings.
