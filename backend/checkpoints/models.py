@@ -12,11 +12,13 @@ from backend.db import Base, Identified
 class Checkpoint(Identified, Base):
     """Directory DataFolder.run(run_id)/checkpoints/step-N. files: [{"name", "size", "sha256"}] in the archive's order.
 
+    info: what its manifest says of its making; info["mtime"] is the time that the archive's entries carry.
     deleted_at: its files are gone (by a person, or because the run keeps the newest only); the row stays for lineage.
+    A step that is trained again after that, by a later attempt, is another row.
     """
 
     __tablename__ = "checkpoints"
-    __table_args__ = (UniqueConstraint("run_id", "step"),)
+    __table_args__ = (UniqueConstraint("run_id", "step", "attempt"),)
 
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), index=True)
     step: Mapped[int]

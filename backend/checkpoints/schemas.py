@@ -47,6 +47,8 @@ class Ancestor(Out):
 
 
 class CheckpointDetail(CheckpointOut):
+    """The archive is a .tar; archive_sha256 of all of it. ancestors: nearest first, back to the base model."""
+
     files: list[FileOut]
     archive_name: str
     archive_size: int

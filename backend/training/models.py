@@ -13,7 +13,8 @@ class Run(Identified, Base):
     """A training run; its files lie at DataFolder.run(id). spec: the whole TrainSpec, paths of this machine included.
 
     sources: [{"version_id", "weight"}]; base_model_id, expert_id (models) and parent_id (checkpoints) are what it
-    starts from. git: revision of the program that trained.
+    starts from; origin keeps their names and hashes, also after they are forgotten. git: revision of the program that
+    trained, where it ran from a checkout. request: the RunIn that it came from.
     """
 
     __tablename__ = "runs"
@@ -26,6 +27,9 @@ class Run(Identified, Base):
     base_model_id: Mapped[str | None] = mapped_column(String(32))
     expert_id: Mapped[str | None] = mapped_column(String(32))
     parent_id: Mapped[str | None] = mapped_column(String(32))
+    origin: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    request: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    git: Mapped[str | None] = mapped_column(String(64))
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), unique=True)
     created_by: Mapped[str | None] = mapped_column(String(32))
     deleted_at: Mapped[datetime | None]

@@ -10,11 +10,16 @@ from backend.schemas import In, Out
 
 
 class FieldOut(Out):
-    """One field of the form. path: dotted, as in TrainSpec. unit and choices where it has them."""
+    """One field of the form. path: dotted, as in TrainSpec.
+
+    `lora` is a switch; the fields with `requires` "lora" count only while it is on. Bounds of integers and numbers hold
+    for each of them. choices None with kind "choices" (cameras): those that the chosen versions have, in order.
+    """
 
     path: str
     label: str
     kind: Literal["integer", "number", "boolean", "text", "choice", "choices", "integers", "numbers"]
+    unit: str | None = None
     description: str
     group: str = Field(description="basics, data, model, optimisation, memory, validation, saving")
     optional: bool = Field(description="null stands for the stage's own default")
@@ -25,6 +30,7 @@ class FieldOut(Out):
     exclusive_maximum: float | None = None
     default: Any
     stages: list[int]
+    requires: str | None = Field(None, description="Path of the switch that must be on for this field to count")
     advanced: bool
 
 
@@ -69,7 +75,8 @@ class RunCheck(Out):
     """What the form shows while it is filled in. errors: by field ("" for several), notes: odd but allowed.
 
     differences: fields that differ from the preset, path -> (preset's value, this one).
-    command and spec_yaml are the same run for a command line; None while there are errors.
+    command and spec_yaml are the same run for a command line; None while there are errors. command_many_gpus: the
+    same for eight GPUs.
     """
 
     ok: bool
@@ -78,6 +85,7 @@ class RunCheck(Out):
     differences: dict[str, tuple[Any, Any]]
     values: dict[str, Any] = Field(description="Every field as it would be used, dotted")
     command: str | None
+    command_many_gpus: str | None
     spec_yaml: str | None
 
 
@@ -115,6 +123,7 @@ class RunDetail(RunOut):
     spec: dict[str, Any]
     differences: dict[str, tuple[Any, Any]]
     command: str
+    command_many_gpus: str
     spec_yaml: str
     git: str | None
     preflight: dict[str, Any] | None

@@ -29,10 +29,12 @@ class LoraSpec(Spec):
     it is chosen.
     """
 
-    towers: tuple[Literal["vision", "llm", "expert"], ...] = Field(("vision", "llm"), min_length=1)
-    rank: int = Field(64, ge=1)
-    alpha: int = Field(256, ge=1)
-    dropout: float = Field(0.05, ge=0, lt=1)
+    towers: tuple[Literal["vision", "llm", "expert"], ...] = Field(
+        ("vision", "llm"), min_length=1, description="Parts of the policy that get adapters"
+    )
+    rank: int = Field(64, ge=1, description="Inner width of an adapter")
+    alpha: int = Field(256, ge=1, description="An adapter's output is scaled by alpha / rank")
+    dropout: float = Field(0.05, ge=0, lt=1, description="Part of an adapter's inputs dropped in training")
     quantise: bool = Field(
         False, description="QLoRA: hold the adapted, frozen weights in 4 bits (NF4); needs the package bitsandbytes"
     )
@@ -46,13 +48,15 @@ class Schedule(StrEnum):
 class OptimSpec(Spec):
     """AdamW and its learning-rate schedule."""
 
-    learning_rate: float = Field(2e-5, gt=0)
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.95)
-    eps: float = Field(1e-8, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
-    schedule: Schedule = Schedule.CONSTANT
+    learning_rate: float = Field(2e-5, gt=0, description="Highest rate, reached after the warm-up")
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
+        (0.9, 0.95), description="How slowly AdamW's means of gradient and squared gradient forget"
+    )
+    eps: float = Field(1e-8, gt=0, description="Added to AdamW's denominator")
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled, times the learning rate")
+    schedule: Schedule = Field(Schedule.CONSTANT, description="After the warm-up: constant, or a cosine down to 0")
     warmup_ratio: float = Field(0.01, ge=0, le=1, description="Part of the steps in which the rate rises from 0")
-    max_grad_norm: float = Field(1.0, gt=0)
+    max_grad_norm: float = Field(1.0, gt=0, description="Longer gradients are scaled down to this norm")
     llm_learning_rate: float | None = Field(None, gt=0, description="For the language model; default: learning_rate")
     vision_learning_rate: float | None = Field(None, gt=0, description="For the vision tower; default: learning_rate")
 
@@ -137,27 +141,29 @@ class TrainSpec(Spec):
 
     steps: int = Field(1000, ge=1, description="Optimiser steps")
     batch_size: int = Field(8, ge=1, description="Samples per process and accumulation step")
-    grad_accumulation: int = Field(1, ge=1)
+    grad_accumulation: int = Field(1, ge=1, description="Batches whose gradients make one optimiser step")
     optim: OptimSpec = OptimSpec()
     freeze_vision: bool = Field(False, description="Keep the vision tower as it is (the paper does in stage 2)")
     freeze_backbone: bool = Field(False, description="Train projections, FiLM and expert only")
-    lora: LoraSpec | None = None
-    precision: Precision = Precision.FLOAT32
-    gradient_checkpointing: bool = False
+    lora: LoraSpec | None = Field(None, description="Train low-rank adapters instead of whole towers")
+    precision: Precision = Field(Precision.FLOAT32, description="Number format of weights and compute")
+    gradient_checkpointing: bool = Field(
+        False, description="Compute activations again in the backward pass: slower, but with far less memory"
+    )
     ema_decay: float | None = Field(None, gt=0, lt=1, description="Keep an exponential moving average of the weights")
     validation_fraction: float = Field(0.0, ge=0, lt=1, description="Part of the episodes held out, never trained on")
     validation_samples: int = Field(
         64, ge=1, description="Held-out steps looked at whenever a checkpoint is saved, spread evenly"
     )
     validation_max_tokens: int = Field(64, ge=1, le=1024, description="Longest reasoning generated there, tokens")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="Of sample order, noise, augmentation and fresh weights")
     workers: int = Field(0, ge=0, description="Data loading processes")
     picture_cache: str | None = Field(
         None,
         description="Folder in which decoded, resized pictures are kept, made before the first step and shared by "
         "runs; the same pixels, loaded several times faster; three cameras of 240x320 take 0.7 MB a step",
     )
-    device: Literal["auto", "cpu"] = "auto"
+    device: Literal["auto", "cpu"] = Field("auto", description="auto: a GPU if there is one")
 
     log_every: int = Field(10, ge=1, description="Optimiser steps")
     save_every: int = Field(500, ge=1, description="Optimiser steps")

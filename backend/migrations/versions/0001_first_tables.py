@@ -233,6 +233,9 @@ def upgrade() -> None:
         sa.Column("base_model_id", sa.String(length=32), nullable=True),
         sa.Column("expert_id", sa.String(length=32), nullable=True),
         sa.Column("parent_id", sa.String(length=32), nullable=True),
+        sa.Column("origin", sa.JSON(), nullable=False),
+        sa.Column("request", sa.JSON(), nullable=False),
+        sa.Column("git", sa.String(length=64), nullable=True),
         sa.Column("job_id", sa.String(length=32), nullable=False),
         sa.Column("created_by", sa.String(length=32), nullable=True),
         sa.Column("deleted_at", backend.db.UtcDateTime(timezone=True), nullable=True),
@@ -260,7 +263,7 @@ def upgrade() -> None:
         sa.Column("created_at", backend.db.UtcDateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_checkpoints_run_id_runs")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_checkpoints")),
-        sa.UniqueConstraint("run_id", "step", name=op.f("uq_checkpoints_run_id")),
+        sa.UniqueConstraint("run_id", "step", "attempt", name=op.f("uq_checkpoints_run_id")),
     )
     with op.batch_alter_table("checkpoints", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_checkpoints_run_id"), ["run_id"], unique=False)

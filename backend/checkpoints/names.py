@@ -1,0 +1,22 @@
+"""Where a checkpoint lies and what it is called. Both follow from its run and step."""
+
+from pathlib import Path
+
+from backend.checkpoints.models import Checkpoint
+from backend.context import Studio
+from backend.training.assemble import file_name
+from backend.training.models import Run
+
+
+def step_name(step: int) -> str:
+    """As dexvla.train.runs names the folder."""
+    return f"step-{step:07d}"
+
+
+def checkpoint_folder(studio: Studio, row: Checkpoint) -> Path:
+    return studio.settings.folder.run(row.run_id) / "checkpoints" / step_name(row.step)
+
+
+def checkpoint_name(run: Run, row: Checkpoint) -> str:
+    """For people and for the archive: pick-cube-step-0000200."""
+    return f"{file_name(run.name)}-{step_name(row.step)}"

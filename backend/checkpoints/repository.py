@@ -1,0 +1,59 @@
+"""Queries of checkpoints."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from backend.checkpoints.models import Checkpoint
+from backend.evaluations.models import Evaluation, EvaluationKind
+from backend.jobs.models import Job, JobState
+from backend.training.models import Run
+
+_OVER = [state for state in JobState if state.over]
+
+
+def checkpoints(db: Session, *, run_id: str | None, deleted: bool) -> list[tuple[Checkpoint, Run]]:
+    """Newest first, with their runs."""
+    query = select(Checkpoint, Run).join(Run, Run.id == Checkpoint.run_id)
+    if run_id is not None:
+        query = query.where(Checkpoint.run_id == run_id)
+    if not deleted:
+        query = query.where(Checkpoint.deleted_at.is_(None))
+    rows = db.execute(query.order_by(Checkpoint.created_at.desc(), Checkpoint.step.desc()))
+    return [(checkpoint, run) for checkpoint, run in rows]
+
+
+def checkpoint(db: Session, checkpoint_id: str) -> tuple[Checkpoint, Run] | None:
+    row = db.execute(
+        select(Checkpoint, Run).join(Run, Run.id == Checkpoint.run_id).where(Checkpoint.id == checkpoint_id)
+    ).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
+def evaluations(db: Session, checkpoint_ids: Sequence[str]) -> dict[str, list[Evaluation]]:
+    found: dict[str, list[Evaluation]] = {}
+    for row in db.scalars(
+        select(Evaluation).where(Evaluation.checkpoint_id.in_(checkpoint_ids), Evaluation.deleted_at.is_(None))
+    ):
+        found.setdefault(row.checkpoint_id, []).append(row)
+    return found
+
+
+def best_success_rate(rows: Sequence[Evaluation]) -> float | None:
+    rates = [
+        float(row.report["success_rate"])
+        for row in rows
+        if row.kind == EvaluationKind.CLOSED_LOOP and row.report is not None
+    ]
+    return max(rates, default=None)
+
+
+def evaluation_that_needs(db: Session, checkpoint_ids: Sequence[str]) -> Evaluation | None:
+    """An evaluation of one of them that is queued or running."""
+    return db.scalar(
+        select(Evaluation)
+        .join(Job, Job.id == Evaluation.job_id)
+        .where(Evaluation.checkpoint_id.in_(checkpoint_ids), Job.state.not_in(_OVER))
+        .limit(1)
+    )

@@ -1,0 +1,266 @@
+"""The form of a run, generated from TrainSpec: every field that a person may choose, with bounds, unit and stages.
+
+What the server fills in itself (data, models, folders) is left out. Two fields are not as in the spec: `lora` is a
+switch, and `lora.*` count only while it is on; `picture_cache` is a switch, the folder is the server's.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from backend.training.schemas import FieldOut, PresetOut, TrainForm
+from dexvla.spec import EXPERT_SIZES, PRESETS, TrainSpec
+
+STAGES = (2, 3)
+SWITCHES = ("lora", "picture_cache")
+_SERVER_OWNED = {"name", "preset", "stage", "data", "init_from", "pretrained_expert", "output_dir", "text_data"}
+_STAGE_1 = {"image_encoder", "text_encoder", "train_text_encoder"}
+# Stage 3 takes these from the checkpoint that it starts from.
+_STAGE_2 = {"expert", "chunk_size", "action_space", "fusion", "initialisation", "pretrained_embodiment"}
+
+# Shown first, in this order; all others are behind "advanced".
+_BASICS = (
+    "expert",
+    "steps",
+    "batch_size",
+    "optim.learning_rate",
+    "lora",
+    "lora.rank",
+    "lora.towers",
+    "chunk_size",
+    "image_height",
+    "image_width",
+    "precision",
+    "augment",
+    "save_every",
+)
+_GROUPS = {
+    "data": ("cameras", "use_reasoning", "padded_actions", "workers", "picture_cache", "seed"),
+    "model": (
+        "action_space",
+        "fusion",
+        "initialisation",
+        "pretrained_embodiment",
+        "llm_loss_weight",
+        "insulate_backbone",
+        "freeze_vision",
+        "freeze_backbone",
+        "lora",
+        "ema_decay",
+    ),
+    "optimisation": ("optim",),
+    "memory": ("grad_accumulation", "gradient_checkpointing", "device"),
+    "validation": ("validation_fraction", "validation_samples", "validation_max_tokens"),
+    "saving": ("log_every", "keep_checkpoints"),
+}
+_LABELS = {
+    "expert": "Action expert",
+    "chunk_size": "Chunk length",
+    "lora": "LoRA",
+    "lora.towers": "LoRA towers",
+    "lora.rank": "LoRA rank",
+    "lora.alpha": "LoRA alpha",
+    "lora.dropout": "LoRA dropout",
+    "lora.quantise": "4-bit weights (QLoRA)",
+    "action_space.kind": "Actions are",
+    "action_space.absolute": "Dimensions that stay absolute",
+    "optim.learning_rate": "Learning rate",
+    "optim.betas": "AdamW betas",
+    "optim.eps": "AdamW epsilon",
+    "optim.weight_decay": "Weight decay",
+    "optim.schedule": "Learning-rate schedule",
+    "optim.warmup_ratio": "Warm-up",
+    "optim.max_grad_norm": "Gradient clipping",
+    "optim.llm_learning_rate": "Learning rate, language model",
+    "optim.vision_learning_rate": "Learning rate, vision tower",
+    "llm_loss_weight": "Weight of the reasoning loss",
+    "insulate_backbone": "Knowledge insulation",
+    "initialisation": "Fresh weights",
+    "pretrained_embodiment": "Embodiment of stage 1",
+    "use_reasoning": "Train substep reasoning",
+    "grad_accumulation": "Gradient accumulation",
+    "ema_decay": "Moving average (EMA) decay",
+    "validation_fraction": "Held-out episodes",
+    "validation_samples": "Held-out steps looked at",
+    "validation_max_tokens": "Longest validated reasoning",
+    "workers": "Data loading processes",
+    "picture_cache": "Cache of decoded pictures",
+    "log_every": "Log every",
+    "save_every": "Save a checkpoint every",
+    "keep_checkpoints": "Checkpoints kept",
+}
+_UNIT = re.compile(r"(?:^|, )(optimiser steps|steps|pixels|tokens)(?=$|[;,.])", re.IGNORECASE)
+_STAGE_NOTE = re.compile(r"^Stages? [0-9](?: and [0-9])*: ")
+_PICTURE_CACHE = (
+    "Keep decoded, resized pictures on disk, shared by runs: the same pixels, loaded several times faster; three "
+    "cameras of 240x320 take 0.7 MB a step"
+)
+_PRESETS = {
+    "tiny": (
+        "Tiny",
+        "A few minutes on two CPU cores, with a tiny base model: to try everything out. It learns little.",
+    ),
+    "dexvla-2b-scaledp-h": (
+        "DexVLA 2B, ScaleDP-H",
+        "The paper's figures with its 1B expert: Qwen2-VL-2B, global batch 96 as 8 GPUs x 12, bfloat16.",
+    ),
+    "dexvla-2b-scaledp-l": (
+        "DexVLA 2B, ScaleDP-L",
+        "The same with the 0.4B expert, the one whose pretrained weights were released first.",
+    ),
+    "dexvla-2b-scaledp-h-scripts": (
+        "DexVLA 2B, ScaleDP-H, as the released scripts",
+        "Where scripts and paper differ, the scripts: vision tower trained, betas 0.9 and 0.98, epsilon 1e-7.",
+    ),
+    "dexvla-2b-scaledp-l-scripts": (
+        "DexVLA 2B, ScaleDP-L, as the released scripts",
+        "Where scripts and paper differ, the scripts: vision tower trained, betas 0.9 and 0.98, epsilon 1e-7.",
+    ),
+    "divla": ("DiVLA", "U-Net expert over 16 steps, LoRA on both towers, with reasoning (arXiv 2412.03293)."),
+    "tinyvla": ("TinyVLA", "U-Net expert over 16 steps, LoRA on both towers, no reasoning (arXiv 2409.12514)."),
+}
+
+
+@cache
+def fields() -> dict[str, FieldOut]:
+    """By dotted path, in the order in which a page shows them."""
+    found = {field.path: field for field in _walk()}
+    order = [path for path in _BASICS if path in found]
+    for group in _GROUPS:
+        order += [path for path, field in found.items() if field.group == group]
+    assert set(order) == set(found), f"fields without a group: {set(found) - set(order)}"
+    return {path: found[path] for path in order}
+
+
+@cache
+def form() -> TrainForm:
+    known = list(_PRESETS) + [name for name in PRESETS if name not in _PRESETS]
+    presets = [
+        PresetOut(
+            name=name,
+            title=_PRESETS.get(name, (name, ""))[0],
+            description=_PRESETS.get(name, (name, ""))[1],
+            values={stage: preset_values(name, stage) for stage in STAGES},
+        )
+        for name in known
+        if name in PRESETS
+    ]
+    return TrainForm(fields=list(fields().values()), presets=presets, stages=list(STAGES))
+
+
+def preset_values(name: str | None, stage: int) -> dict[str, Any]:
+    """Dotted path -> value of everything that the preset fills in and a person may change."""
+    if name is None or name not in PRESETS:
+        return {}
+    return {path: value for path, value in flat(PRESETS[name].get(stage, {})).items() if path in fields()}
+
+
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested fields of a spec -> dotted paths of the form, switches included; tuples become lists."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if name in SWITCHES:
+            found[name] = bool(value)
+        if isinstance(value, Mapping):
+            found |= {f"{name}.{inner}": _plain(item) for inner, item in value.items()}
+        elif name not in SWITCHES:
+            found[name] = _plain(value)
+    return found
+
+
+def flat_spec(spec: TrainSpec) -> dict[str, Any]:
+    """Every field of the form with the value that a run uses; groups that are off have their defaults."""
+    given = flat(spec.model_dump(mode="json"))
+    return {
+        path: given.get(path, field.default if "." in path else None)
+        for path, field in fields().items()
+        if spec.stage in field.stages
+    }
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _walk() -> Iterator[FieldOut]:
+    schema = TrainSpec.model_json_schema()
+    definitions = schema["$defs"]
+    for name, property_ in schema["properties"].items():
+        if name in _SERVER_OWNED | _STAGE_1:
+            continue
+        if name == "picture_cache":
+            yield _field(name, {"type": "boolean", "default": False, "description": _PICTURE_CACHE}, definitions)
+            continue
+        kind, optional = _resolved(property_, definitions)
+        if kind.get("type") != "object":
+            yield _field(name, property_, definitions)
+            continue
+        if name in SWITCHES:
+            yield _field(name, {**property_, "anyOf": [{"type": "boolean"}], "default": False}, definitions)
+        for inner, inner_property in kind["properties"].items():
+            whole = {**inner_property, "default": None} if optional and name not in SWITCHES else inner_property
+            yield _field(f"{name}.{inner}", whole, definitions, optional=optional and name not in SWITCHES)
+
+
+def _field(
+    path: str, property_: Mapping[str, Any], definitions: Mapping[str, Any], *, optional: bool = False
+) -> FieldOut:
+    kind, nullable = _resolved(property_, definitions)
+    top = path.partition(".")[0]
+    own = str(property_.get("description", ""))
+    choices = kind.get("enum")
+    type_ = kind["type"]
+    if type_ == "array":
+        item = _resolved(kind.get("items") or kind["prefixItems"][0], definitions)[0]
+        choices = item.get("enum")
+        type_ = {"string": "choices", "integer": "integers", "number": "numbers"}[item["type"]]
+        bounds: Mapping[str, Any] = item
+    else:
+        type_ = "choice" if choices else "text" if type_ == "string" else type_
+        bounds = kind
+    if path == "expert":
+        type_, choices = "choice", list(EXPERT_SIZES)
+    parts = [_meaning(property_, definitions) if type_ == "choice" else "", _STAGE_NOTE.sub("", own)]
+    unit = _UNIT.search(own)
+    stages = [2] if top in _STAGE_2 else list(STAGES)
+    return FieldOut(
+        path=path,
+        label=_LABELS.get(path) or path.rpartition(".")[2].replace("_", " ").capitalize(),
+        kind=type_,
+        unit=unit and unit.group(1).lower(),
+        description=". ".join(part[0].upper() + part[1:].rstrip(".") for part in parts if part),
+        group="basics" if path in _BASICS else next((g for g, names in _GROUPS.items() if top in names), "other"),
+        optional=optional or nullable,
+        choices=choices,
+        minimum=bounds.get("minimum"),
+        maximum=bounds.get("maximum"),
+        exclusive_minimum=bounds.get("exclusiveMinimum"),
+        exclusive_maximum=bounds.get("exclusiveMaximum"),
+        default=_plain(property_.get("default")),
+        stages=stages,
+        requires=top if "." in path and top in SWITCHES else None,
+        advanced=path not in _BASICS,
+    )
+
+
+def _meaning(property_: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+    """What the docstring of an enum says about its values, in one line."""
+    for part in (property_, *property_.get("anyOf", ())):
+        if "$ref" in part:
+            text = str(definitions[part["$ref"].rpartition("/")[2]].get("description", ""))
+            return " ".join(text.split())
+    return ""
+
+
+def _resolved(property_: Mapping[str, Any], definitions: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
+    """The schema behind references and `| None`; whether None is allowed."""
+    nullable = False
+    while True:
+        if "$ref" in property_:
+            property_ = definitions[property_["$ref"].rpartition("/")[2]]
+        elif "anyOf" in property_:
+            nullable = nullable or any(part.get("type") == "null" for part in property_["anyOf"])
+            property_ = next(part for part in property_["anyOf"] if part.get("type") != "null")
+        else:
+            return property_, nullable

@@ -1,0 +1,98 @@
+"""Queries of runs and their curves."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from backend.auth.models import User
+from backend.checkpoints.models import Checkpoint
+from backend.jobs.models import Job, JobState
+from backend.training.models import MetricPoint, Run
+
+_OVER = [state for state in JobState if state.over]
+
+
+def runs(db: Session) -> list[Run]:
+    return list(db.scalars(select(Run).where(Run.deleted_at.is_(None)).order_by(Run.created_at.desc(), Run.id)))
+
+
+def run(db: Session, run_id: str) -> Run | None:
+    return db.scalar(select(Run).where(Run.id == run_id, Run.deleted_at.is_(None)))
+
+
+def user_names(db: Session, ids: Iterable[str | None]) -> dict[str, str]:
+    wanted = {one for one in ids if one is not None}
+    return {row.id: row.name for row in db.execute(select(User.id, User.name).where(User.id.in_(wanted)))}
+
+
+def checkpoint_counts(db: Session, run_ids: Sequence[str]) -> dict[str, int]:
+    """How many checkpoints of each run have their files."""
+    rows = db.execute(
+        select(Checkpoint.run_id, func.count())
+        .where(Checkpoint.run_id.in_(run_ids), Checkpoint.deleted_at.is_(None))
+        .group_by(Checkpoint.run_id)
+    )
+    return {run_id: count for run_id, count in rows}
+
+
+def last_points(db: Session, run_ids: Sequence[str], *, count: int) -> dict[str, list[MetricPoint]]:
+    """The last points of each run, oldest first."""
+    place = func.row_number().over(partition_by=MetricPoint.run_id, order_by=MetricPoint.step.desc())
+    ranked = (
+        select(MetricPoint.run_id, MetricPoint.step, place.label("place"))
+        .where(MetricPoint.run_id.in_(run_ids))
+        .subquery()
+    )
+    rows = db.scalars(
+        select(MetricPoint)
+        .join(ranked, (ranked.c.run_id == MetricPoint.run_id) & (ranked.c.step == MetricPoint.step))
+        .where(ranked.c.place <= count)
+        .order_by(MetricPoint.step)
+    )
+    found: dict[str, list[MetricPoint]] = {}
+    for row in rows:
+        found.setdefault(row.run_id, []).append(row)
+    return found
+
+
+def points(db: Session, run_id: str, *, after: int) -> list[tuple[int, int, dict[str, Any]]]:
+    """(step, attempt, values), ascending."""
+    rows = db.execute(
+        select(MetricPoint.step, MetricPoint.attempt, MetricPoint.values)
+        .where(MetricPoint.run_id == run_id, MetricPoint.step > after)
+        .order_by(MetricPoint.step)
+    )
+    return [(step, attempt, values) for step, attempt, values in rows]
+
+
+def checkpoints(db: Session, run_id: str) -> list[Checkpoint]:
+    """Those with files, by step."""
+    return list(
+        db.scalars(
+            select(Checkpoint)
+            .where(Checkpoint.run_id == run_id, Checkpoint.deleted_at.is_(None))
+            .order_by(Checkpoint.step)
+        )
+    )
+
+
+def children(db: Session, checkpoint_ids: Sequence[str], *, running: bool = False) -> list[Run]:
+    """Runs that started from one of the checkpoints; with `running` only those that are not over."""
+    query = select(Run).where(Run.parent_id.in_(checkpoint_ids), Run.deleted_at.is_(None))
+    if running:
+        query = query.join(Job, Job.id == Run.job_id).where(Job.state.not_in(_OVER))
+    return list(db.scalars(query))
+
+
+def remove_points(db: Session, run_id: str) -> None:
+    db.execute(delete(MetricPoint).where(MetricPoint.run_id == run_id))
+
+
+def mark_checkpoints_deleted(db: Session, run_id: str, *, when: Any, why: str) -> None:
+    db.execute(
+        update(Checkpoint)
+        .where(Checkpoint.run_id == run_id, Checkpoint.deleted_at.is_(None))
+        .values(deleted_at=when, deleted_why=why)
+    )

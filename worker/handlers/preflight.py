@@ -1,0 +1,30 @@
+"""Look at a run before it starts: data and model are loaded, nothing is trained. The report is the job's result."""
+
+import json
+import sys
+from typing import Any
+
+from backend.jobs.payloads import PreflightPayload
+from backend.training.recipe import spec_yaml
+from dexvla.files import atomic_file
+from dexvla.spec import TrainSpec
+from worker.handlers.base import Handler, JobContext
+
+_REPORT = "preflight.json"
+
+
+class PreflightHandler(Handler):
+    payload = PreflightPayload
+
+    def command(self, job: JobContext) -> list[str]:
+        spec = TrainSpec.model_validate(job.read(PreflightPayload).spec)
+        file = job.folder / "spec.yaml"
+        with atomic_file(file) as temporary:
+            temporary.write_text(spec_yaml(spec), encoding="utf-8")
+        report = job.folder / _REPORT
+        report.unlink(missing_ok=True)
+        return [sys.executable, "-m", "worker.preflight", str(file), str(report)]
+
+    def finish(self, job: JobContext) -> dict[str, Any]:
+        report: dict[str, Any] = json.loads((job.folder / _REPORT).read_text(encoding="utf-8"))
+        return report
