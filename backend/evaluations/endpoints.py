@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from backend.access import Db, Operator, Parts, Viewer
 from backend.evaluations import service
@@ -35,7 +35,7 @@ def delete_evaluation(db: Db, me: Operator, studio: Parts, evaluation_id: str) -
 
 @router.get("/{evaluation_id}/files/{name}", response_class=Response)
 def get_file(
-    db: Db, me: Viewer, studio: Parts, request: Request, evaluation_id: str, name: Annotated[str, Path(max_length=256)]
+    db: Db, me: Viewer, studio: Parts, evaluation_id: str, name: Annotated[str, Path(max_length=256)]
 ) -> Response:
-    """A video (mp4) or plot (png) of the report; Range works, so a page can seek."""
-    return service.file(db, studio, request, evaluation_id, name)
+    """A video (mp4), plot (png) or details (json); Range works, so a page can seek."""
+    return service.file(db, studio, evaluation_id, name)

@@ -8,7 +8,7 @@ from pydantic import Field
 from backend.evaluations.models import EvaluationKind
 from backend.jobs.schemas import JobOut
 from backend.schemas import In, Out
-from dexvla.spec import AlohaTask
+from dexvla.spec import AlohaTask, EpisodeOutcome
 
 
 class ClosedLoopIn(In):
@@ -59,7 +59,12 @@ class EvaluationOut(Out):
 
 
 class EvaluationDetail(EvaluationOut):
-    """report: dexvla's ClosedLoopReport or OpenLoopReport; files: names that /files/{name} serves (videos, plots)."""
+    """report: dexvla's ClosedLoopReport or OpenLoopReport; None until the job is done.
+
+    outcomes: episodes of a closed loop that are done, while it runs too. files: names that /files/{name} serves:
+    seed_N.mp4 (closed loop), episode-NNN.json (OpenLoopDetails) and plots (open loop); they appear as they are made.
+    """
 
     report: dict[str, Any] | None
+    outcomes: list[EpisodeOutcome]
     files: list[str]

@@ -1,1 +1,199 @@
-"""To be written."""
+"""Start evaluations, show what came out of them, hand out their videos and plots."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from fastapi import Response
+from fastapi.responses import FileResponse
+from pydantic import ValidationError
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from backend.access import Actor
+from backend.audit.service import record
+from backend.checkpoints.names import checkpoint_folder, checkpoint_name
+from backend.context import Studio
+from backend.datasets.models import Dataset, DatasetVersion
+from backend.db import new_id, utc_now
+from backend.errors import ConflictError, NotFoundError
+from backend.evaluations import fit, repository
+from backend.evaluations.models import Evaluation, EvaluationKind
+from backend.evaluations.schemas import ClosedLoopIn, EvaluationDetail, EvaluationOut, OpenLoopIn
+from backend.events import publish_after_commit
+from backend.jobs import service as jobs
+from backend.jobs.models import Job, JobKind
+from backend.jobs.payloads import EvaluatePayload
+from backend.jobs.schemas import JobOut
+from dexvla.spec import EpisodeOutcome
+
+_MEDIA_TYPES = {".mp4": "video/mp4", ".png": "image/png", ".json": "application/json"}
+_NOT_SERVED = {"report.json", "settings.json"}
+OUTCOMES = "episodes.jsonl"  # as dexvla.evaluate.outcomes names it
+
+
+def evaluations(db: Session, *, checkpoint_id: str | None) -> list[EvaluationOut]:
+    found = repository.evaluations(db, checkpoint_id=checkpoint_id)
+    return [EvaluationOut(**facts) for facts in _facts(db, found)]
+
+
+def evaluation(db: Session, studio: Studio, evaluation_id: str) -> EvaluationDetail:
+    found = _found(db, evaluation_id)
+    row = found[0]
+    folder = studio.settings.folder.evaluation(row.id)
+    return EvaluationDetail(
+        **_facts(db, [found])[0],
+        report=row.report,
+        outcomes=[] if row.kind == EvaluationKind.OPEN_LOOP else _outcomes(folder),
+        files=sorted(served(folder)),
+    )
+
+
+def start(db: Session, me: Actor, studio: Studio, body: ClosedLoopIn | OpenLoopIn) -> EvaluationDetail:
+    """Queue an evaluation. Raises InvalidError for what cannot come to a good end."""
+    found = repository.checkpoint(db, body.checkpoint_id)
+    if found is None:
+        raise fit.wrong("checkpoint_id", "There is no such checkpoint.")
+    checkpoint, run = found
+    name = checkpoint_name(run, checkpoint)
+    if checkpoint.deleted_at is not None:
+        raise fit.wrong("checkpoint_id", f"The files of {name} were deleted; choose another checkpoint.")
+    folder = checkpoint_folder(studio, checkpoint)
+    policy = fit.policy_of(folder)
+    version_id = None
+    if isinstance(body, ClosedLoopIn):
+        fit.fits_simulator(policy)
+        total = body.episodes
+        title = f"{name}: {total} episode{'s' if total > 1 else ''} of {body.task.value}"
+    else:
+        version, dataset = _version(db, body.version_id)
+        version_id = version.id
+        manifest = studio.settings.folder.manifest(version.id)
+        total = fit.fits_version(policy, manifest, checkpoint=folder, held_out=body.held_out)
+        title = f"{name}: replay of {dataset.name}, version {version.number}"
+    row = Evaluation(
+        id=new_id(),
+        kind=EvaluationKind(body.kind),
+        checkpoint_id=checkpoint.id,
+        version_id=version_id,
+        settings=body.model_dump(mode="json"),
+        report=None,
+        created_by=me.id,
+    )
+    job = jobs.enqueue(
+        db,
+        studio,
+        me,
+        kind=JobKind.EVALUATE,
+        title=f"Evaluate {title}",
+        payload=EvaluatePayload(evaluation_id=row.id),
+        subject_id=row.id,
+        total=total,
+    )
+    row.job_id = job.id
+    db.add(row)
+    db.flush()
+    record(db, me, "evaluation.start", row.id, checkpoint_id=checkpoint.id, kind=row.kind.value)
+    _tell(db, studio, row)
+    return evaluation(db, studio, row.id)
+
+
+def delete(db: Session, me: Actor, studio: Studio, evaluation_id: str) -> None:
+    """With its videos and plots. Raises ConflictError while its job is not over."""
+    row, _, _ = _found(db, evaluation_id)
+    job = db.get_one(Job, row.job_id)
+    if not job.state.over:
+        raise ConflictError(f"The evaluation is {job.state.value}; cancel its job first.")
+    row.deleted_at = utc_now()
+    record(db, me, "evaluation.delete", row.id, checkpoint_id=row.checkpoint_id)
+    folder = studio.settings.folder.evaluation(row.id)
+    event.listen(db, "after_commit", lambda session: shutil.rmtree(folder, ignore_errors=True), once=True)
+    _tell(db, studio, row)
+
+
+def file(db: Session, studio: Studio, evaluation_id: str, name: str) -> Response:
+    """One of the names that the detail lists; a name from the client is looked up there, never joined to a path."""
+    row, _, _ = _found(db, evaluation_id)
+    path = served(studio.settings.folder.evaluation(row.id)).get(name)
+    if path is None:
+        raise NotFoundError(f"The evaluation has no file {name}.")
+    return FileResponse(
+        path,
+        media_type=_MEDIA_TYPES[path.suffix],
+        filename=name,
+        content_disposition_type="inline",
+        headers={"Cache-Control": "private, max-age=3600"},
+    )
+
+
+def served(folder: Path) -> dict[str, Path]:
+    """Videos, plots and details, by name. Half-written files begin with a dot."""
+    if not folder.is_dir():
+        return {}
+    return {
+        path.name: path
+        for path in folder.iterdir()
+        if path.suffix in _MEDIA_TYPES and path.name not in _NOT_SERVED and path.name[0] != "." and path.is_file()
+    }
+
+
+def _outcomes(folder: Path) -> list[EpisodeOutcome]:
+    """Episodes that are done so far. The last line may be half-written."""
+    outcomes: list[EpisodeOutcome] = []
+    try:
+        lines = (folder / OUTCOMES).read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    for line in lines:
+        try:
+            outcomes.append(EpisodeOutcome.model_validate_json(line))
+        except ValidationError:
+            break
+    return outcomes
+
+
+def _version(db: Session, version_id: str) -> tuple[DatasetVersion, Dataset]:
+    version = db.get(DatasetVersion, version_id)
+    if version is None:
+        raise fit.wrong("version_id", "There is no such dataset version.")
+    return version, db.get_one(Dataset, version.dataset_id)
+
+
+def _found(db: Session, evaluation_id: str) -> repository.Found:
+    found = repository.evaluation(db, evaluation_id)
+    if found is None:
+        raise NotFoundError("There is no such evaluation; it may have been deleted.")
+    return found
+
+
+def _tell(db: Session, studio: Studio, row: Evaluation) -> None:
+    publish_after_commit(db, studio, "evaluation", row.id)
+    publish_after_commit(db, studio, "checkpoint", row.checkpoint_id)
+
+
+def _facts(db: Session, found: list[repository.Found]) -> list[dict[str, Any]]:
+    """Fields of EvaluationOut, for each."""
+    states = jobs.jobs_out(db, [row.job_id for row, _, _ in found])
+    names = repository.user_names(db, {row.created_by for row, _, _ in found if row.created_by})
+    return [_fact(row, checkpoint_name(run, checkpoint), states[row.job_id], names) for row, checkpoint, run in found]
+
+
+def _fact(row: Evaluation, name: str, job: JobOut, names: dict[str, str]) -> dict[str, Any]:
+    report = row.report or {}
+    errors = report.get("error_of_range")
+    return {
+        "id": row.id,
+        "kind": row.kind,
+        "checkpoint_id": row.checkpoint_id,
+        "checkpoint_name": name,
+        "version_id": row.version_id,
+        "settings": row.settings,
+        "job": job,
+        "success_rate": report.get("success_rate"),
+        "interval": report.get("interval"),
+        "mean_reward": report.get("mean_reward"),
+        "error_of_range": sum(errors) / len(errors) if errors else None,
+        "reasoning_match": report.get("reasoning_match"),
+        "created_at": row.created_at,
+        "created_by_name": names.get(row.created_by or ""),
+    }

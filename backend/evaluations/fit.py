@@ -1,0 +1,99 @@
+"""Whether a checkpoint can be evaluated as asked, told before a job is queued. Reads JSON alone, never weights."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from backend.errors import InvalidError
+from dexvla.episodes.manifest import load_manifest
+from dexvla.spec import ALOHA_SIM_CAMERAS, ALOHA_SIM_JOINTS, DatasetManifest, PolicySpec
+
+_MODEL_TYPE = "dexvla"
+
+
+def wrong(field: str, message: str) -> InvalidError:
+    return InvalidError(message, fields={field: message})
+
+
+def policy_of(folder: Path) -> PolicySpec:
+    """What a checkpoint's config.json says of its policy. Raises InvalidError for one that is gone or cannot act."""
+    config = _read(folder / "config.json")
+    if config is None:
+        raise wrong("checkpoint_id", "The checkpoint's files are gone or damaged; choose another checkpoint.")
+    if config.get("model_type") != _MODEL_TYPE:
+        raise wrong("checkpoint_id", "This checkpoint is an expert without a backbone, which cannot act.")
+    try:
+        return PolicySpec.model_validate(config.get("policy"))
+    except ValidationError as error:
+        message = "The checkpoint's config.json cannot be read; it is damaged or of another version."
+        raise wrong("checkpoint_id", message) from error
+
+
+def fits_simulator(policy: PolicySpec) -> None:
+    """Raise InvalidError unless the simulated ALOHA has the policy's dimensions and cameras."""
+    found = (policy.action_dim, policy.state_dim)
+    if found != (ALOHA_SIM_JOINTS, ALOHA_SIM_JOINTS):
+        raise wrong(
+            "checkpoint_id",
+            f"The simulated ALOHA has {ALOHA_SIM_JOINTS} actions and {ALOHA_SIM_JOINTS} state values, the checkpoint "
+            f"was trained with {found[0]} and {found[1]}; replay recorded episodes instead (open loop).",
+        )
+    missing = [camera.name for camera in policy.cameras if camera.name not in ALOHA_SIM_CAMERAS]
+    if missing:
+        raise wrong(
+            "checkpoint_id",
+            f"The simulated ALOHA has no camera {', '.join(missing)}, which the checkpoint was trained with; replay "
+            "recorded episodes instead (open loop).",
+        )
+
+
+def fits_version(policy: PolicySpec, file: Path, *, checkpoint: Path, held_out: bool) -> int:
+    """How many episodes of a dataset version will be replayed. Raises InvalidError if they do not fit, or none is left.
+
+    file: the version's manifest. held_out: leave out what the checkpoint, or one that it grew out of, was trained on.
+    """
+    manifest = load_manifest(file)
+    found, expected = (manifest.action_dim, manifest.state_dim), (policy.action_dim, policy.state_dim)
+    if found != expected:
+        raise wrong(
+            "version_id",
+            f"The dataset has {found[0]} actions and {found[1]} state values, the checkpoint was trained with "
+            f"{expected[0]} and {expected[1]}.",
+        )
+    missing = [camera.name for camera in policy.cameras if camera.name not in manifest.cameras]
+    if missing:
+        raise wrong(
+            "version_id",
+            f"The dataset has no camera {', '.join(missing)}, which the checkpoint was trained with; it has "
+            f"{', '.join(manifest.cameras)}.",
+        )
+    gone = [entry for entry in manifest.episodes if not (file.parent / entry.path).is_file()]
+    if gone:
+        raise wrong("version_id", f"{len(gone)} of the version's {len(manifest.episodes)} episode files are gone.")
+    return _held_out(manifest, checkpoint) if held_out else len(manifest.episodes)
+
+
+def _held_out(manifest: DatasetManifest, checkpoint: Path) -> int:
+    lineage = _read(checkpoint / "manifest.json") or {}
+    if "episodes" not in lineage:
+        message = "The checkpoint does not say what it was trained on; choose all episodes."
+        raise wrong("held_out", message)
+    seen = {*lineage["episodes"], *lineage.get("earlier_episodes", [])}
+    left = sum(entry.identity not in seen for entry in manifest.episodes)
+    if not left:
+        raise wrong(
+            "held_out",
+            f"The checkpoint was trained on all {len(manifest.episodes)} episodes of this version. Choose a version "
+            "with others, train with a part held out (validation), or replay all episodes.",
+        )
+    return left
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
