@@ -20,6 +20,7 @@ class Provenance(StrEnum):
     SCRIPTED = "scripted"
     MACHINE_ACCEPTED = "machine_accepted"
     MACHINE_EDITED = "machine_edited"
+    IMPORTED = "imported"
 
 
 class SegmentIn(In):

@@ -1,1 +1,218 @@
-"""To be written."""
+"""Lists of episodes, their pictures and motion, upload, download and deletion."""
+
+import errno
+import shutil
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.responses import FileResponse
+from sqlalchemy import event, select
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+
+from backend.access import Actor
+from backend.audit.service import record
+from backend.context import Studio
+from backend.datasets.models import Dataset, DatasetVersion
+from backend.db import new_id, utc_now
+from backend.episodes import frames, repository
+from backend.episodes.ingest import accept
+from backend.episodes.models import EpisodeRow, EpisodeSource
+from backend.episodes.names import dimension_names, gripper_dimensions
+from backend.episodes.schemas import CameraOut, EpisodeDetail, EpisodeOut, Motion, UploadResult
+from backend.errors import ConflictError, DiskFullError, InvalidError, NotFoundError
+from backend.events import publish_after_commit
+from backend.schemas import Page
+from dexvla.files import atomic_file
+
+# Motion and pictures of an episode never change, so what shows them may be kept for good.
+_FOREVER = "private, max-age=31536000, immutable"
+_SPARE_BYTES = 64 * 2**20
+
+
+def episodes(db: Session, dataset_id: str, *, offset: int, limit: int) -> Page[EpisodeOut]:
+    if db.get(Dataset, dataset_id) is None:
+        raise NotFoundError("There is no such dataset; it may have been deleted.")
+    rows, total = repository.page(db, dataset_id, offset=offset, limit=limit)
+    return Page(items=outs(db, list(rows)), total=total)
+
+
+def outs(db: Session, rows: list[EpisodeRow]) -> list[EpisodeOut]:
+    drafts = repository.drafts_of(db, [row.id for row in rows])
+    return [EpisodeOut.model_validate(_facts(row, drafts[row.id].segments if row.id in drafts else [])) for row in rows]
+
+
+def _facts(row: EpisodeRow, segments: list[Any]) -> dict[str, Any]:
+    names = {name for name in EpisodeOut.model_fields if name not in {"seconds", "segments"}}
+    return {
+        **{name: getattr(row, name) for name in names},
+        "seconds": None if row.fps is None else row.steps / row.fps,
+        "segments": sum(1 for segment in segments if segment["text"].strip()),
+    }
+
+
+def episode(db: Session, episode_id: str) -> EpisodeDetail:
+    row = find(db, episode_id)
+    dataset = db.get(Dataset, row.dataset_id)
+    assert dataset is not None
+    drafts = repository.drafts_of(db, [row.id])
+    before, after = repository.neighbours(db, row)
+    return EpisodeDetail(
+        **_facts(row, drafts[row.id].segments if row.id in drafts else []),
+        identity=row.identity,
+        cameras=[CameraOut.model_validate(camera) for camera in row.cameras],
+        action_dim=row.action_dim,
+        state_dim=row.state_dim,
+        dimension_names=dimension_names(row.robot, max(row.action_dim, row.state_dim)),
+        gripper_dimensions=gripper_dimensions(row.robot, row.action_dim),
+        sim=row.sim,
+        render_profile=row.render_profile,
+        original_name=row.original_name,
+        dataset_name=dataset.name,
+        vocabulary=dataset.vocabulary,
+        previous_id=before,
+        next_id=after,
+    )
+
+
+def find(db: Session, episode_id: str) -> EpisodeRow:
+    row = repository.by_id(db, episode_id)
+    if row is None:
+        raise NotFoundError("There is no such episode; it may have been deleted.")
+    return row
+
+
+def file_of(studio: Studio, row: EpisodeRow) -> Path:
+    path = studio.settings.folder.episode(row.dataset_id, row.id)
+    if not path.is_file():
+        raise NotFoundError(f"The file of episode {row.number} is gone; restore it from a backup.")
+    return path
+
+
+# --- what the page shows ----------------------------------------------------------------------------------------
+
+
+def motion(db: Session, studio: Studio, episode_id: str) -> Motion:
+    path = file_of(studio, find(db, episode_id))
+    steps, action, qpos = frames.motion(path, path.stat().st_mtime_ns)
+    return Motion.model_construct(steps=steps, action=action, qpos=qpos)
+
+
+def thumbnail(db: Session, studio: Studio, episode_id: str) -> Response:
+    row = find(db, episode_id)
+    cached = studio.settings.folder.cache / f"{row.identity}.jpg"
+    if not cached.is_file():
+        picture = frames.thumbnail(file_of(studio, row))
+        with atomic_file(cached) as temporary:
+            temporary.write_bytes(picture)
+    return FileResponse(cached, media_type="image/jpeg", headers={"Cache-Control": _FOREVER})
+
+
+def frame(db: Session, studio: Studio, episode_id: str, camera: str, step: int) -> Response:
+    row = find(db, episode_id)
+    names = [known["name"] for known in row.cameras]
+    if camera not in names:
+        raise NotFoundError(f"Episode {row.number} has no camera {camera}; it has {', '.join(names)}.")
+    if not 0 <= step < row.steps:
+        raise NotFoundError(f"Episode {row.number} has steps 0 to {row.steps - 1}; there is no step {step}.")
+    with frames.open_episode(file_of(studio, row)) as opened:
+        picture = frames.jpeg(opened, camera, step)
+    return Response(picture, media_type="image/jpeg", headers={"Cache-Control": _FOREVER})
+
+
+def pack(db: Session, studio: Studio, episode_id: str, *, start: int, count: int, height: int | None) -> Response:
+    row = find(db, episode_id)
+    if start >= row.steps:
+        raise NotFoundError(f"Episode {row.number} has steps 0 to {row.steps - 1}; there is no step {start}.")
+    data = frames.pack(file_of(studio, row), start=start, count=count, height=height)
+    return Response(data, media_type="application/octet-stream", headers={"Cache-Control": _FOREVER})
+
+
+def download(db: Session, studio: Studio, episode_id: str) -> Response:
+    row = find(db, episode_id)
+    dataset = db.get(Dataset, row.dataset_id)
+    assert dataset is not None
+    plain = "".join(letter if letter.isalnum() else "-" for letter in dataset.name).strip("-") or "episode"
+    return FileResponse(file_of(studio, row), media_type="application/x-hdf5", filename=f"{plain}-{row.number}.hdf5")
+
+
+# --- coming and going -------------------------------------------------------------------------------------------
+
+
+async def upload(studio: Studio, me: Actor, dataset_id: str, request: Request, *, name: str) -> UploadResult:
+    """Receive the body as a file, look at it, list it. Whatever goes wrong, the upload is removed."""
+    limit = studio.settings.max_upload_mb * 2**20
+    declared = int(request.headers.get("content-length") or 0)
+    await run_in_threadpool(_room_for, studio, dataset_id, declared, limit)
+    path = studio.settings.folder.uploads / f"{new_id()}.hdf5"
+    try:
+        received = await _receive(request, path, limit)
+        if not received:
+            raise InvalidError("The upload was empty. Send the HDF5 file as the body of the request.")
+        return await run_in_threadpool(_take_in, studio, me, dataset_id, path, name or "the file")
+    except ClientDisconnect:
+        raise InvalidError("The upload broke off; nothing was kept. Try again.") from None
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise DiskFullError("The disk became full during the upload. Nothing was kept; free some space.") from error
+        raise
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _room_for(studio: Studio, dataset_id: str, declared: int, limit: int) -> None:
+    with studio.db.transaction(write=False) as db:
+        if db.get(Dataset, dataset_id) is None:
+            raise NotFoundError("There is no such dataset; it may have been deleted.")
+    if declared > limit:
+        raise InvalidError(
+            f"The file has {declared / 2**20:.0f} MiB, at most {limit / 2**20:.0f} MiB may be uploaded "
+            "(STUDIO_MAX_UPLOAD_MB); import it from a folder on the server instead."
+        )
+    if shutil.disk_usage(studio.settings.folder.uploads).free < 2 * declared + _SPARE_BYTES:
+        raise DiskFullError(f"There is no room for {declared / 2**20:.0f} MiB. Free some space and try again.")
+
+
+async def _receive(request: Request, path: Path, limit: int) -> int:
+    """Write the body to `path`; returns its length, bytes."""
+    received = 0
+    with path.open("xb") as file:
+        async for chunk in request.stream():
+            received += len(chunk)
+            if received > limit:
+                raise InvalidError(f"The file is larger than {limit / 2**20:.0f} MiB (STUDIO_MAX_UPLOAD_MB).")
+            await run_in_threadpool(file.write, chunk)
+    return received
+
+
+def _take_in(studio: Studio, me: Actor, dataset_id: str, path: Path, name: str) -> UploadResult:
+    accepted = accept(
+        studio,
+        dataset_id=dataset_id,
+        file=path,
+        source=EpisodeSource.UPLOADED,
+        original_name=name,
+        created_by=me.id,
+        keep_labels=True,
+    )
+    with studio.db.transaction(write=False) as db:
+        row = find(db, accepted.episode_id)
+        return UploadResult(episode=outs(db, [row])[0], warnings=accepted.warnings)
+
+
+def delete_episode(db: Session, me: Actor, studio: Studio, episode_id: str) -> None:
+    row = find(db, episode_id)
+    versions = db.scalars(select(DatasetVersion).where(DatasetVersion.dataset_id == row.dataset_id))
+    used = [version.number for version in versions if episode_id in version.episode_ids]
+    if used:
+        raise ConflictError(
+            f"Episode {row.number} is part of version {', '.join(map(str, sorted(used)))}, which must stay as it is. "
+            "Leave the episode out of the next version instead."
+        )
+    row.deleted_at = utc_now()
+    record(db, me, "episode.delete", row.id, dataset=row.dataset_id, number=row.number)
+    path = studio.settings.folder.episode(row.dataset_id, row.id)
+    event.listen(db, "after_commit", lambda session: path.unlink(missing_ok=True), once=True)
+    publish_after_commit(db, studio, "dataset", row.dataset_id)

@@ -1,0 +1,116 @@
+"""Queries about datasets and versions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy.orm import Session
+
+from backend.auth.models import User
+from backend.datasets.models import Dataset, DatasetVersion
+from backend.episodes.models import EpisodeRow, LabelState
+from backend.training.models import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Of the episodes that are there. cover: an episode to show."""
+
+    episodes: int = 0
+    steps: int = 0
+    labelled: int = 0
+    drafts: int = 0
+    size_bytes: int = 0
+    cover: str | None = None
+
+
+def by_id(db: Session, dataset_id: str) -> Dataset | None:
+    return db.get(Dataset, dataset_id)
+
+
+def by_name(db: Session, name: str) -> Dataset | None:
+    return db.scalar(select(Dataset).where(func.lower(Dataset.name) == name.lower()))
+
+
+def all_datasets(db: Session) -> Sequence[Dataset]:
+    """Newest first."""
+    return db.scalars(select(Dataset).order_by(Dataset.created_at.desc())).all()
+
+
+def counts(db: Session, dataset_id: str | None = None) -> dict[str, Counts]:
+    """By dataset; all datasets in one query."""
+
+    def how_many(state: LabelState) -> ColumnElement[int]:
+        return func.coalesce(func.sum(case((EpisodeRow.label_state == state, 1), else_=0)), 0)
+
+    query = (
+        select(
+            EpisodeRow.dataset_id,
+            func.count(),
+            func.coalesce(func.sum(EpisodeRow.steps), 0),
+            how_many(LabelState.PUBLISHED),
+            how_many(LabelState.DRAFT),
+            func.coalesce(func.sum(EpisodeRow.size_bytes), 0),
+            func.min(EpisodeRow.number),
+        )
+        .where(EpisodeRow.deleted_at.is_(None))
+        .group_by(EpisodeRow.dataset_id)
+    )
+    if dataset_id is not None:
+        query = query.where(EpisodeRow.dataset_id == dataset_id)
+    found = db.execute(query).all()
+    covers = {
+        (row.dataset_id, row.number): row.id
+        for row in db.execute(
+            select(EpisodeRow.dataset_id, EpisodeRow.number, EpisodeRow.id).where(
+                EpisodeRow.number.in_({line[6] for line in found}), EpisodeRow.deleted_at.is_(None)
+            )
+        )
+    }
+    return {
+        line[0]: Counts(
+            episodes=line[1],
+            steps=int(line[2]),
+            labelled=int(line[3]),
+            drafts=int(line[4]),
+            size_bytes=int(line[5]),
+            cover=covers.get((line[0], line[6])),
+        )
+        for line in found
+    }
+
+
+def version_counts(db: Session) -> dict[str, int]:
+    query = select(DatasetVersion.dataset_id, func.count()).group_by(DatasetVersion.dataset_id)
+    return {row[0]: row[1] for row in db.execute(query)}
+
+
+def versions(db: Session, dataset_id: str | None) -> Sequence[DatasetVersion]:
+    """Newest first."""
+    query = select(DatasetVersion).order_by(DatasetVersion.created_at.desc())
+    if dataset_id is not None:
+        query = query.where(DatasetVersion.dataset_id == dataset_id)
+    return db.scalars(query).all()
+
+
+def versions_by_id(db: Session, ids: Sequence[str]) -> dict[str, DatasetVersion]:
+    return {row.id: row for row in db.scalars(select(DatasetVersion).where(DatasetVersion.id.in_(ids)))}
+
+
+def names(db: Session, ids: Sequence[str]) -> dict[str, str]:
+    query = select(Dataset.id, Dataset.name).where(Dataset.id.in_(ids))
+    return {row[0]: row[1] for row in db.execute(query)}
+
+
+def user_names(db: Session, ids: Sequence[str | None]) -> dict[str, str]:
+    query = select(User.id, User.name).where(User.id.in_({found for found in ids if found is not None}))
+    return {row[0]: row[1] for row in db.execute(query)}
+
+
+def runs_by_version(db: Session) -> dict[str, int]:
+    """How many runs (deleted ones left out) train on each version."""
+    found: dict[str, int] = {}
+    for sources in db.scalars(select(Run.sources).where(Run.deleted_at.is_(None))):
+        for version in {source["version_id"] for source in sources}:
+            found[version] = found.get(version, 0) + 1
+    return found

@@ -1,0 +1,52 @@
+"""Queries about episodes. Deleted ones are left out of all but `by_id(..., deleted=True)`."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from backend.annotations.models import Draft
+from backend.episodes.models import EpisodeRow
+
+
+def _present() -> Select[EpisodeRow]:
+    return select(EpisodeRow).where(EpisodeRow.deleted_at.is_(None))
+
+
+def by_id(db: Session, episode_id: str) -> EpisodeRow | None:
+    return db.scalar(_present().where(EpisodeRow.id == episode_id))
+
+
+def by_identity(db: Session, dataset_id: str, identity: str) -> EpisodeRow | None:
+    query = _present().where(EpisodeRow.dataset_id == dataset_id, EpisodeRow.identity == identity)
+    return db.scalar(query.limit(1))
+
+
+def any_episode(db: Session, dataset_id: str) -> str | None:
+    return db.scalar(
+        select(EpisodeRow.id).where(EpisodeRow.dataset_id == dataset_id, EpisodeRow.deleted_at.is_(None)).limit(1)
+    )
+
+
+def of_dataset(db: Session, dataset_id: str) -> Sequence[EpisodeRow]:
+    """All, by number."""
+    return db.scalars(_present().where(EpisodeRow.dataset_id == dataset_id).order_by(EpisodeRow.number)).all()
+
+
+def page(db: Session, dataset_id: str, *, offset: int, limit: int) -> tuple[Sequence[EpisodeRow], int]:
+    """A page by number, and how many there are."""
+    base = _present().where(EpisodeRow.dataset_id == dataset_id)
+    total = db.scalar(select(func.count()).select_from(base.subquery())) or 0
+    return db.scalars(base.order_by(EpisodeRow.number).offset(offset).limit(limit)).all(), total
+
+
+def drafts_of(db: Session, ids: Sequence[str]) -> dict[str, Draft]:
+    return {draft.episode_id: draft for draft in db.scalars(select(Draft).where(Draft.episode_id.in_(ids)))}
+
+
+def neighbours(db: Session, row: EpisodeRow) -> tuple[str | None, str | None]:
+    """Ids of the previous and the next episode by number."""
+    ids = select(EpisodeRow.id).where(EpisodeRow.dataset_id == row.dataset_id, EpisodeRow.deleted_at.is_(None))
+    before = ids.where(EpisodeRow.number < row.number).order_by(EpisodeRow.number.desc()).limit(1)
+    after = ids.where(EpisodeRow.number > row.number).order_by(EpisodeRow.number).limit(1)
+    return db.scalar(before), db.scalar(after)
