@@ -25,6 +25,7 @@ from backend.episodes.schemas import CameraOut, EpisodeDetail, EpisodeOut, Motio
 from backend.errors import ConflictError, DiskFullError, InvalidError, NotFoundError
 from backend.events import publish_after_commit
 from backend.schemas import Page
+from dexvla.episodes.reader import open_episode
 from dexvla.files import atomic_file
 
 # Motion and pictures of an episode never change, so what shows them may be kept for good.
@@ -117,7 +118,7 @@ def frame(db: Session, studio: Studio, episode_id: str, camera: str, step: int) 
         raise NotFoundError(f"Episode {row.number} has no camera {camera}; it has {', '.join(names)}.")
     if not 0 <= step < row.steps:
         raise NotFoundError(f"Episode {row.number} has steps 0 to {row.steps - 1}; there is no step {step}.")
-    with frames.open_episode(file_of(studio, row)) as opened:
+    with open_episode(file_of(studio, row)) as opened:
         picture = frames.jpeg(opened, camera, step)
     return Response(picture, media_type="image/jpeg", headers={"Cache-Control": _FOREVER})
 

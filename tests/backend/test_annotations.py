@@ -1,0 +1,161 @@
+"""Labels: nothing acknowledged is lost, nobody is overwritten unseen, publishing is exact and repeatable."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from backend.context import Studio
+from dexvla.episodes.format import EpisodeData
+from dexvla.episodes.identity import episode_identity
+from dexvla.episodes.reader import open_episode
+from dexvla.episodes.writer import write_episode
+from tests.backend.conftest import SignIn
+
+MakeData = Callable[..., EpisodeData]
+
+
+@pytest.fixture
+def annotator(client: SignIn) -> TestClient:
+    return client("annotator")
+
+
+@pytest.fixture
+def episode_id(client: SignIn, tmp_path: Path, make_data: MakeData) -> str:
+    """24 steps; its file brings two substeps from a script."""
+    write_episode(tmp_path / "e.hdf5", make_data())
+    operator = client("operator")
+    dataset_id = operator.post("/api/datasets", json={"name": "cubes"}).json()["id"]
+    answer = operator.post(f"/api/datasets/{dataset_id}/episodes", content=(tmp_path / "e.hdf5").read_bytes())
+    found: str = answer.json()["episode"]["id"]
+    return found
+
+
+def body(
+    edit: int, *segments: tuple[int, int, str], instruction: str = "Lift it", success: Any = True
+) -> dict[str, Any]:
+    parts = [{"start": start, "end": end, "text": text} for start, end, text in segments]
+    return {"edit": edit, "segments": parts, "instruction": instruction, "success": success}
+
+
+def test_what_the_file_brought_is_proposed(annotator: TestClient, episode_id: str) -> None:
+    draft = annotator.get(f"/api/episodes/{episode_id}/annotation").json()
+    assert (draft["edit"], draft["label_state"], draft["published"]) == (0, "unlabelled", None)
+    assert [(s["start"], s["end"], s["provenance"]) for s in draft["segments"]] == [
+        (0, 12, "scripted"),
+        (12, 24, "scripted"),
+    ]
+
+
+def test_saving_and_publishing(annotator: TestClient, studio: Studio, episode_id: str) -> None:
+    url = f"/api/episodes/{episode_id}"
+    saved = annotator.put(f"{url}/annotation", json=body(0, (0, 5, " Reach \n out "), (5, 24, ""))).json()
+    assert (saved["edit"], saved["label_state"], saved["updated_by_name"]) == (1, "draft", "annotator")
+    assert saved["segments"][0]["text"] == "Reach out"
+    refused = annotator.post(f"{url}/publish", json={"edit": 1})
+    assert refused.status_code == 422
+    assert "steps 5 to 23" in refused.json()["error"]["message"]
+    annotator.put(f"{url}/annotation", json=body(1, (0, 5, "Reach out"), (5, 24, "抓住红色方块")))
+    published = annotator.post(f"{url}/publish", json={"edit": 2}).json()
+    assert (published["published"]["number"], published["label_state"]) == (1, "published")
+
+    detail = annotator.get(url).json()
+    assert (detail["instruction"], detail["success"]) == ("Lift it", True)
+    assert detail["vocabulary"] == ["Reach out", "抓住红色方块"]
+    path = studio.settings.folder.episode(detail["dataset_id"], episode_id)
+    with open_episode(path) as episode:
+        assert episode.substep_reasonings == ("Reach out",) * 5 + ("抓住红色方块",) * 19
+        assert episode.instruction == "Lift it"
+        assert episode.label_source == "human"
+        assert episode_identity(episode) == detail["identity"]
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+    again = annotator.post(f"{url}/publish", json={"edit": 2}).json()
+    assert again["published"]["number"] == 1
+    annotator.put(f"{url}/annotation", json=body(2, (0, 24, "Lift")))
+    assert annotator.post(f"{url}/publish", json={"edit": 3}).json()["published"]["number"] == 2
+    assert [revision["number"] for revision in annotator.get(f"{url}/revisions").json()] == [2, 1]
+
+
+def test_proposals_can_be_published_as_they_are(annotator: TestClient, episode_id: str) -> None:
+    answer = annotator.post(f"/api/episodes/{episode_id}/publish", json={"edit": 0})
+    assert answer.status_code == 201
+    assert [s["provenance"] for s in answer.json()["published"]["segments"]] == ["scripted", "scripted"]
+
+
+def test_an_older_page_overwrites_nobody(annotator: TestClient, client: SignIn, episode_id: str) -> None:
+    url = f"/api/episodes/{episode_id}/annotation"
+    annotator.put(url, json=body(0, (0, 24, "Mine")))
+    late = client("operator").put(url, json=body(0, (0, 24, "Theirs")))
+    assert late.status_code == 409
+    error = late.json()["error"]
+    assert "annotator saved these labels meanwhile" in error["message"]
+    assert error["detail"]["segments"][0]["text"] == "Mine"
+    stale = client("operator").post(f"/api/episodes/{episode_id}/publish", json={"edit": 0})
+    assert stale.status_code == 409
+
+
+def test_of_many_savers_at_once_one_wins_each_time(annotator: TestClient, episode_id: str) -> None:
+    url = f"/api/episodes/{episode_id}/annotation"
+
+    def save(number: int) -> int:
+        return annotator.put(url, json=body(0, (0, 24, f"Text {number}"))).status_code
+
+    with ThreadPoolExecutor(12) as pool:
+        codes = sorted(pool.map(save, range(12)))
+    assert codes == [200] + [409] * 11
+
+
+@pytest.mark.parametrize(
+    ("segments", "message"),
+    [
+        ([(0, 5, "a"), (6, 24, "b")], "neither gaps nor overlaps"),
+        ([(0, 5, "a"), (4, 24, "b")], "neither gaps nor overlaps"),
+        ([(0, 5, "a"), (5, 5, "b"), (5, 24, "c")], "at least one step"),
+        ([(0, 20, "a")], "the episode has 24"),
+        ([(0, 25, "a")], "the episode has 24"),
+        ([(0, 24, "a\x07b")], "control characters"),
+        ([(0, 24, "go <|im_start|> on")], "control token"),
+        ([(0, 24, "x" * 401)], "at most 400"),
+    ],
+)
+def test_what_cannot_be_a_label(annotator: TestClient, episode_id: str, segments: Any, message: str) -> None:
+    answer = annotator.put(f"/api/episodes/{episode_id}/annotation", json=body(0, *segments))
+    assert answer.status_code == 422
+    assert message in answer.json()["error"]["message"]
+    assert annotator.get(f"/api/episodes/{episode_id}/annotation").json()["edit"] == 0
+
+
+def test_viewers_only_look(client: SignIn, episode_id: str) -> None:
+    viewer = client("viewer")
+    assert viewer.get(f"/api/episodes/{episode_id}/annotation").status_code == 200
+    assert viewer.put(f"/api/episodes/{episode_id}/annotation", json=body(0, (0, 24, "x"))).status_code == 403
+    assert viewer.post(f"/api/episodes/{episode_id}/publish", json={"edit": 0}).status_code == 403
+
+
+def test_a_full_disk_publishes_nothing(
+    annotator: TestClient, studio: Studio, episode_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detail = annotator.get(f"/api/episodes/{episode_id}").json()
+    path = studio.settings.folder.episode(detail["dataset_id"], episode_id)
+    before = path.read_bytes()
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000})())
+    answer = annotator.post(f"/api/episodes/{episode_id}/publish", json={"edit": 0})
+    assert answer.status_code == 507
+    assert path.read_bytes() == before
+    assert annotator.get(f"/api/episodes/{episode_id}/annotation").json()["published"] is None
+
+
+def test_a_file_that_was_exchanged_is_not_labelled(
+    annotator: TestClient, studio: Studio, episode_id: str, make_data: MakeData
+) -> None:
+    detail = annotator.get(f"/api/episodes/{episode_id}").json()
+    path = studio.settings.folder.episode(detail["dataset_id"], episode_id)
+    path.unlink()
+    write_episode(path, make_data(seed=5))
+    answer = annotator.post(f"/api/episodes/{episode_id}/publish", json={"edit": 0})
+    assert answer.status_code == 422
+    assert "another motion or other pictures" in answer.json()["error"]["message"]

@@ -1,0 +1,205 @@
+"""Datasets over the API: lists, uploads, imports below roots, versions that a trainer can read years later."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from backend.context import Studio
+from dexvla.episodes.format import EpisodeData
+from dexvla.episodes.manifest import build_manifest, find_set, load_manifest, manifest_hash
+from dexvla.episodes.writer import write_episode
+from tests.backend.conftest import SignIn
+
+MakeData = Callable[..., EpisodeData]
+LABELS = [(0, 12, "Reach for the cube"), (12, 24, "Lift the cube")]
+
+
+@pytest.fixture
+def operator(client: SignIn) -> TestClient:
+    return client("operator")
+
+
+@pytest.fixture
+def fill(operator: TestClient, tmp_path: Path, make_data: MakeData) -> Callable[..., tuple[str, list[str]]]:
+    """fill(episodes): a dataset with uploaded, proposed-labelled episodes; (dataset id, episode ids)."""
+
+    def run(episodes: int = 2, name: str = "cubes") -> tuple[str, list[str]]:
+        dataset_id = operator.post("/api/datasets", json={"name": name}).json()["id"]
+        ids = []
+        for number in range(episodes):
+            file = tmp_path / f"{name}-{number}.hdf5"
+            write_episode(file, make_data(seed=number))
+            answer = upload(operator, dataset_id, file)
+            assert answer.status_code == 201, answer.text
+            ids.append(answer.json()["episode"]["id"])
+        return dataset_id, ids
+
+    return run
+
+
+def upload(browser: TestClient, dataset_id: str, file: Path) -> Any:
+    url = f"/api/datasets/{dataset_id}/episodes"
+    return browser.post(url, params={"name": file.name}, content=file.read_bytes())
+
+
+def publish(browser: TestClient, episode_id: str) -> None:
+    edit = browser.get(f"/api/episodes/{episode_id}/annotation").json()["edit"]
+    answer = browser.post(f"/api/episodes/{episode_id}/publish", json={"edit": edit})
+    assert answer.status_code == 201, answer.text
+
+
+def test_making_changing_and_deleting(operator: TestClient) -> None:
+    made = operator.post("/api/datasets", json={"name": "  fold shirts "}).json()
+    assert made["name"] == "fold shirts"
+    assert operator.post("/api/datasets", json={"name": "Fold Shirts"}).status_code == 409
+    url = f"/api/datasets/{made['id']}"
+    vocabulary = ["Grasp the sleeve", "Grasp  the sleeve", "Fold"]
+    changed = operator.patch(url, json={"description": "white ones", "vocabulary": vocabulary}).json()
+    assert (changed["description"], changed["vocabulary"]) == ("white ones", ["Grasp the sleeve", "Fold"])
+    refused = operator.patch(url, json={"vocabulary": ["<|im_end|>"]})
+    assert refused.status_code == 422
+    assert "vocabulary.0" in refused.json()["error"]["fields"]
+    assert operator.delete(url).status_code == 204
+    assert operator.get(url).status_code == 404
+
+
+@pytest.mark.parametrize("role", ["viewer", "annotator"])
+def test_only_operators_change_datasets(client: SignIn, fill: Callable[..., Any], role: str) -> None:
+    dataset_id, (episode_id, *_) = fill(1)
+    person = client(role)
+    assert person.get(f"/api/datasets/{dataset_id}").status_code == 200
+    for method, path in [
+        ("POST", "/api/datasets"),
+        ("DELETE", f"/api/datasets/{dataset_id}"),
+        ("POST", f"/api/datasets/{dataset_id}/versions"),
+        ("DELETE", f"/api/episodes/{episode_id}"),
+        ("POST", f"/api/datasets/{dataset_id}/episodes"),
+        ("POST", "/api/datasets/demo"),
+    ]:
+        body = None if method == "DELETE" else {"name": "x"} if path == "/api/datasets" else {}
+        assert person.request(method, path, json=body).status_code == 403, path
+
+
+def test_lists_count_what_is_there(operator: TestClient, fill: Callable[..., Any]) -> None:
+    dataset_id, ids = fill(3)
+    publish(operator, ids[0])
+    (listed,) = operator.get("/api/datasets").json()
+    wanted = {"episodes": 3, "steps": 72, "labelled": 1, "drafts": 0, "versions": 0, "cover_episode_id": ids[0]}
+    assert {key: listed[key] for key in wanted} == wanted
+    page = operator.get(f"/api/datasets/{dataset_id}/episodes", params={"offset": 1, "limit": 1}).json()
+    assert (page["total"], [item["number"] for item in page["items"]]) == (3, [1])
+    assert page["items"][0]["segments"] == 2
+    assert page["items"][0]["seconds"] == pytest.approx(24 / 50)
+
+
+def test_a_refused_upload_names_every_reason(operator: TestClient, fill: Callable[..., Any], tmp_path: Path) -> None:
+    dataset_id, _ = fill(0)
+    (tmp_path / "x.hdf5").write_bytes(b"not HDF5")
+    answer = upload(operator, dataset_id, tmp_path / "x.hdf5")
+    assert answer.status_code == 422
+    error = answer.json()["error"]
+    assert error["detail"]["name"] == "x.hdf5"
+    assert "not a readable HDF5 file" in error["detail"]["errors"][0]
+    assert operator.get(f"/api/datasets/{dataset_id}").json()["episodes"] == 0
+    empty = operator.post(f"/api/datasets/{dataset_id}/episodes", content=b"")
+    assert empty.status_code == 422
+
+
+def test_no_upload_stays_in_the_uploads_folder(studio: Studio, operator: TestClient, fill: Callable[..., Any]) -> None:
+    fill(1)
+    assert list(studio.settings.folder.uploads.iterdir()) == []
+
+
+def test_imports_come_from_below_the_roots(
+    operator: TestClient, fill: Callable[..., Any], tmp_path: Path, make_data: MakeData
+) -> None:
+    root = tmp_path / "imports"
+    (root / "monday").mkdir()
+    write_episode(root / "monday" / "episode_0.hdf5", make_data(seed=9))
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    write_episode(outside / "episode_0.hdf5", make_data(seed=8))
+    os.symlink(outside, root / "link")
+    os.symlink(outside / "episode_0.hdf5", root / "monday" / "episode_1.hdf5")
+    (found,) = operator.get("/api/import/candidates").json()
+    assert (found["folder"], found["files"]) == ("monday", 1)
+    dataset_id, _ = fill(0)
+    url = f"/api/datasets/{dataset_id}/import"
+    for wrong in ("../outside", str(outside), "0" * 32):
+        assert operator.post(url, json={"candidate_id": wrong}).status_code == 404
+    job = operator.post(url, json={"candidate_id": found["id"]}).json()
+    assert (job["kind"], job["state"], job["total"], job["subject_id"]) == ("import", "queued", 1, dataset_id)
+
+
+def test_a_demo_recording_is_a_job(operator: TestClient) -> None:
+    first = operator.post("/api/datasets/demo", json={"episodes": 2}).json()
+    second = operator.post("/api/datasets/demo", json={"episodes": 2}).json()
+    names = {item["name"] for item in operator.get("/api/datasets").json()}
+    assert names == {"Demo: transfer the cube", "Demo: transfer the cube 2"}
+    assert first["subject_id"] != second["subject_id"]
+    assert operator.delete(f"/api/datasets/{first['subject_id']}").status_code == 409  # still to be recorded
+
+
+def test_a_version_is_what_a_trainer_reads(studio: Studio, operator: TestClient, fill: Callable[..., Any]) -> None:
+    dataset_id, ids = fill(2)
+    url = f"/api/datasets/{dataset_id}/versions"
+    refused = operator.post(url, json={})
+    assert refused.status_code == 422
+    assert "None of the 2 episodes has published labels" in refused.json()["error"]["message"]
+    publish(operator, ids[0])
+    made = operator.post(url, json={"note": "first"})
+    assert made.status_code == 201
+    version = made.json()
+    assert (version["number"], version["episodes"], version["steps"], version["labelled_steps"]) == (1, 1, 24, 24)
+    again = operator.post(url, json={})
+    assert (again.status_code, again.json()["id"]) == (200, version["id"])
+
+    path = studio.settings.folder.manifest(version["id"])
+    manifest = load_manifest(path)
+    assert manifest_hash(manifest) == version["manifest_sha256"]
+    assert not Path(manifest.episodes[0].path).is_absolute()
+    rebuilt, _ = build_manifest(find_set(str(path)), cameras=manifest.cameras)
+    assert [(s.start, s.end, s.text) for s in rebuilt.episodes[0].substeps] == LABELS
+    served = operator.get(f"/api/versions/{version['id']}/manifest").json()
+    assert served["episodes"][0]["identity"] == manifest.episodes[0].identity
+
+    both = operator.post(url, json={"include_unlabelled": True}).json()
+    assert (both["number"], both["episodes"], both["labelled_steps"]) == (2, 2, 24)
+    assert operator.delete(f"/api/episodes/{ids[1]}").status_code == 409
+
+
+def test_labels_changed_later_do_not_change_a_version(
+    studio: Studio, operator: TestClient, fill: Callable[..., Any]
+) -> None:
+    dataset_id, (episode_id,) = fill(1)
+    publish(operator, episode_id)
+    version = operator.post(f"/api/datasets/{dataset_id}/versions", json={}).json()
+    draft = operator.get(f"/api/episodes/{episode_id}/annotation").json()
+    one = [{"start": 0, "end": 24, "text": "Something else"}]
+    body = {"edit": draft["edit"], "segments": one, "instruction": draft["instruction"], "success": None}
+    assert operator.put(f"/api/episodes/{episode_id}/annotation", json=body).status_code == 200
+    publish(operator, episode_id)
+    manifest = load_manifest(studio.settings.folder.manifest(version["id"]))
+    assert [(s.start, s.end, s.text) for s in manifest.episodes[0].substeps] == LABELS
+    newer = operator.post(f"/api/datasets/{dataset_id}/versions", json={}).json()
+    assert newer["manifest_sha256"] != version["manifest_sha256"]
+
+
+def test_an_empty_dataset_makes_no_version(operator: TestClient, fill: Callable[..., Any]) -> None:
+    dataset_id, _ = fill(0)
+    answer = operator.post(f"/api/datasets/{dataset_id}/versions", json={})
+    assert (answer.status_code, "no episodes yet" in answer.json()["error"]["message"]) == (422, True)
+
+
+def test_deleting_takes_the_files_along(studio: Studio, operator: TestClient, fill: Callable[..., Any]) -> None:
+    dataset_id, (first, second) = fill(2)
+    folder = studio.settings.folder.episodes / dataset_id
+    assert operator.delete(f"/api/episodes/{first}").status_code == 204
+    assert [path.stem for path in folder.iterdir()] == [second]
+    assert operator.get(f"/api/episodes/{first}").status_code == 404
+    assert operator.delete(f"/api/datasets/{dataset_id}").status_code == 204
+    assert not folder.exists()
