@@ -1222,7 +1222,10 @@ export interface components {
       /** Width */
       width: number;
     };
-    /** CheckpointDetail */
+    /**
+     * CheckpointDetail
+     * @description The archive is a .tar; archive_sha256 of all of it. ancestors: nearest first, back to the base model.
+     */
     CheckpointDetail: {
       /** Ancestors */
       ancestors: components["schemas"]["Ancestor"][];
@@ -1712,7 +1715,10 @@ export interface components {
     };
     /**
      * FieldOut
-     * @description One field of the form. path: dotted, as in TrainSpec. unit and choices where it has them.
+     * @description One field of the form. path: dotted, as in TrainSpec.
+     *
+     *     `lora` is a switch; the fields with `requires` "lora" count only while it is on. Bounds of integers and numbers hold
+     *     for each of them. choices None with kind "choices" (cameras): those that the chosen versions have, in order.
      */
     FieldOut: {
       /** Advanced */
@@ -1750,8 +1756,15 @@ export interface components {
       optional: boolean;
       /** Path */
       path: string;
+      /**
+       * Requires
+       * @description Path of the switch that must be on for this field to count
+       */
+      requires?: string | null;
       /** Stages */
       stages: number[];
+      /** Unit */
+      unit?: string | null;
     };
     /** FileOut */
     FileOut: {
@@ -2324,11 +2337,14 @@ export interface components {
      * @description What the form shows while it is filled in. errors: by field ("" for several), notes: odd but allowed.
      *
      *     differences: fields that differ from the preset, path -> (preset's value, this one).
-     *     command and spec_yaml are the same run for a command line; None while there are errors.
+     *     command and spec_yaml are the same run for a command line; None while there are errors. command_many_gpus: the
+     *     same for eight GPUs.
      */
     RunCheck: {
       /** Command */
       command: string | null;
+      /** Command Many Gpus */
+      command_many_gpus: string | null;
       /** Differences */
       differences: {
         [key: string]: [unknown, unknown];
@@ -2361,6 +2377,8 @@ export interface components {
       checkpoints: number;
       /** Command */
       command: string;
+      /** Command Many Gpus */
+      command_many_gpus: string;
       /**
        * Created At
        * Format: date-time

@@ -3,12 +3,12 @@ import { IconCheck, IconChevronDown, IconChevronUp } from "@tabler/icons-react";
 import { useState } from "react";
 import { Link } from "react-router";
 
+import { DemoDialog } from "@/features/datasets/DemoDialog";
 import { JobActions } from "@/features/jobs/JobActions";
 import { TinyModelDialog } from "@/features/models/TinyModelDialog";
 import { JobProgress } from "@/ui/JobProgress";
 import { RoleButton } from "@/ui/RoleButton";
 
-import { DemoDialog } from "./DemoDialog";
 import classes from "./FirstSteps.module.css";
 import { nextStep, type Step, type StepId } from "./steps";
 

@@ -1,4 +1,4 @@
-import { Badge, Button, Card, Group, SimpleGrid, Text, Title, Tooltip } from "@mantine/core";
+import { Alert, Badge, Button, Card, Group, SimpleGrid, Text, Title, Tooltip } from "@mantine/core";
 import { IconHandStop, IconPlayerPlay } from "@tabler/icons-react";
 
 import { ErrorNote } from "@/ui/ErrorNote";
@@ -8,14 +8,15 @@ import { Time } from "@/ui/Time";
 
 import { CameraPicture } from "./CameraPicture";
 import { useArm, useStop, type Robot } from "./hooks";
-import { lookOf, statusOf } from "./status";
+import { lookOf, troubleOf } from "./status";
 
 /** One robot: what it sees, how it is, and the stop that anybody may press. */
 export function RobotCard({ robot }: { robot: Robot }) {
   const stop = useStop();
   const arm = useArm();
   const look = lookOf(robot);
-  const { state, cameras, tickHz } = statusOf(robot);
+  const trouble = troubleOf(robot);
+  const { state, cameras, tick_hz: tickHz } = robot.status;
   return (
     <Card component="article" aria-label={robot.name} data-testid="robot-card" data-name={robot.name}>
       <Group justify="space-between" mb="sm" gap="sm">
@@ -30,7 +31,7 @@ export function RobotCard({ robot }: { robot: Robot }) {
           </Group>
           <Text size="sm" c="dimmed">
             {robot.kind}
-            {robot.present && tickHz !== null && `, ${formatNumber(tickHz, 3)} Hz`}
+            {robot.present && tickHz > 0 && `, ${formatNumber(tickHz, 3)} Hz`}
             {!robot.present && (
               <>
                 , last heard of <Time value={robot.seen_at} />
@@ -68,10 +69,15 @@ export function RobotCard({ robot }: { robot: Robot }) {
       </Group>
       <ErrorNote error={stop.error} title="The stop did not arrive: use the robot's own emergency stop" />
       <ErrorNote error={arm.error} />
+      {trouble && (
+        <Alert color="orange" mb="sm" data-testid="robot-trouble">
+          {trouble}
+        </Alert>
+      )}
       {cameras.length > 0 && (
         <SimpleGrid cols={{ base: 1, xs: Math.min(cameras.length, 3) }} spacing="sm">
           {cameras.map((camera) => (
-            <CameraPicture key={camera} robot={robot.name} camera={camera} present={robot.present} />
+            <CameraPicture key={camera.name} robot={robot.name} camera={camera.name} present={robot.present} />
           ))}
         </SimpleGrid>
       )}

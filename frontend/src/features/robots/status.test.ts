@@ -1,22 +1,35 @@
 import { expect, test } from "vitest";
 
-import { lookOf, statusOf } from "./status";
+import type { Robot } from "./hooks";
+import { lookOf, troubleOf } from "./status";
 
-test("a status is read whatever is in it", () => {
-  expect(statusOf({ status: { state: "holding", cameras: ["cam_high"], tick_hz: 50 } })).toEqual({
-    state: "holding",
-    cameras: ["cam_high"],
-    tickHz: 50,
-  });
-  expect(statusOf({ status: { cameras: [{ name: "wrist" }, 3] } })).toEqual({
-    state: "unknown",
-    cameras: ["wrist"],
-    tickHz: null,
-  });
-  expect(statusOf({ status: {} })).toEqual({ state: "unknown", cameras: [], tickHz: null });
-});
+const status: Robot["status"] = {
+  state: "holding",
+  epoch: 0,
+  cameras: [{ name: "cam_high", height: 480, width: 640, fps: 0 }],
+  tick_hz: 50,
+  late_ms: 1,
+  simulated: true,
+};
 
 test("a robot that is away is never shown as ready", () => {
-  expect(lookOf({ present: false, status: { state: "holding" } }).label).toBe("away");
-  expect(lookOf({ present: true, status: { state: "stopped" } })).toMatchObject({ label: "stopped", color: "red" });
+  expect(lookOf({ present: false, status }).label).toBe("away");
+  expect(lookOf({ present: true, status }).label).toBe("holding");
+});
+
+test("a stop says who pressed it and why", () => {
+  const stopped = lookOf({
+    present: true,
+    status: { ...status, state: "stopped", stopped_by: "Ada", reason: "smoke" },
+  });
+  expect(stopped).toMatchObject({ label: "stopped", color: "red" });
+  expect(stopped.help).toContain("Ada (smoke)");
+});
+
+test("what is wrong is told, of a robot that is there", () => {
+  const fault = { ...status, state: "fault" as const, reason: "no OpenGL" };
+  expect(troubleOf({ present: true, status: fault })).toBe("no OpenGL");
+  expect(troubleOf({ present: false, status: fault })).toBeNull();
+  expect(troubleOf({ present: true, status: { ...status, camera_fault: "dark" } })).toBe("Cameras: dark");
+  expect(troubleOf({ present: true, status })).toBeNull();
 });

@@ -1,27 +1,5 @@
 import type { Robot } from "./hooks";
 
-/** What a robot host says of itself; everything in it may be missing. */
-export interface Status {
-  state: string;
-  cameras: string[];
-  tickHz: number | null;
-}
-
-export function statusOf(robot: Pick<Robot, "status">): Status {
-  const { state, cameras, tick_hz: tick } = robot.status;
-  return {
-    state: typeof state === "string" ? state : "unknown",
-    cameras: Array.isArray(cameras) ? cameras.map(nameOf).filter((name) => name !== "") : [],
-    tickHz: typeof tick === "number" ? tick : null,
-  };
-}
-
-function nameOf(camera: unknown): string {
-  if (typeof camera === "string") return camera;
-  if (typeof camera === "object" && camera !== null && "name" in camera) return String(camera.name);
-  return "";
-}
-
 export interface Look {
   label: string;
   color: string;
@@ -29,16 +7,36 @@ export interface Look {
 }
 
 /** How a robot's state is shown. Away goes before what it said last. */
-export function lookOf(robot: Pick<Robot, "status" | "present">): Look {
-  if (!robot.present)
+export function lookOf({ present, status }: Pick<Robot, "status" | "present">): Look {
+  if (!present)
     return {
       label: "away",
       color: "gray",
       help: "Its host was not heard of for some seconds. A robot that loses its host's connection holds by itself.",
     };
-  const { state } = statusOf(robot);
-  if (state === "stopped")
-    return { label: "stopped", color: "red", help: "Latched: it does not move until an operator re-arms it." };
-  if (state === "holding") return { label: "holding", color: "teal", help: "Ready; keeps its position." };
-  return { label: state, color: "studio", help: `The robot's host says: ${state}.` };
+  switch (status.state) {
+    case "stopped":
+      return {
+        label: "stopped",
+        color: "red",
+        help: `Stopped by ${status.stopped_by ?? "somebody"}${status.reason ? ` (${status.reason})` : ""}. Latched: it does not move until an operator re-arms it.`,
+      };
+    case "holding":
+      return { label: "holding", color: "teal", help: "Ready; keeps its position." };
+    case "starting":
+      return { label: "starting", color: "studio", help: "The robot is being connected." };
+    case "fault":
+      return {
+        label: "fault",
+        color: "orange",
+        help: `${status.reason ?? "The robot failed"}. Tried again by itself.`,
+      };
+  }
+}
+
+/** What is wrong with a robot that is there, for people; null while all is well. */
+export function troubleOf({ present, status }: Pick<Robot, "status" | "present">): string | null {
+  if (!present) return null;
+  if (status.state === "fault") return status.reason ?? "The robot failed.";
+  return status.camera_fault ? `Cameras: ${status.camera_fault}` : null;
 }
