@@ -23,6 +23,7 @@ class DataFolder:
         self.jobs = root / "jobs"
         self.evaluations = root / "evaluations"
         self.models = root / "models"
+        self.robots = root / "robots"
         self.uploads = root / "uploads"
         self.cache = root / "cache"
 
@@ -47,6 +48,7 @@ class DataFolder:
             self.jobs,
             self.evaluations,
             self.models,
+            self.robots,
             self.uploads,
             self.cache,
         ):

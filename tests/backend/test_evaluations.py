@@ -17,6 +17,7 @@ from backend.audit.models import AuditEntry
 from backend.checkpoints.models import Checkpoint
 from backend.context import Studio
 from backend.datasets.models import Dataset, DatasetVersion
+from backend.errors import InvalidError
 from backend.evaluations.models import Evaluation
 from backend.jobs import repository as jobs
 from backend.jobs.models import Job, JobKind, JobState
@@ -241,6 +242,19 @@ def test_a_job_that_left_nothing_leaves_no_folder(studio: Studio, client: SignIn
     attempt.handler.clean(attempt.job)
     assert not folder.exists()
     assert client("viewer").get(f"{URL}/{evaluation['id']}").json()["files"] == []
+
+
+def test_a_deleted_evaluation_is_not_resumed(studio: Studio, client: SignIn, ids: Ids) -> None:
+    operator = client("operator")
+    evaluation = operator.post(URL, json=closed(ids)).json()
+    job = f"/api/jobs/{evaluation['job']['id']}"
+    assert operator.post(f"{job}/cancel").status_code == 200
+    assert operator.delete(f"{URL}/{evaluation['id']}").status_code == 204
+    operator.post(f"{job}/resume")
+    attempt = Attempt(studio, evaluation)
+    with pytest.raises(InvalidError, match="was deleted"):
+        attempt.handler.command(attempt.job)
+    assert not studio.settings.folder.evaluation(evaluation["id"]).exists()
 
 
 def test_a_lost_attempt_publishes_nothing(studio: Studio, client: SignIn, ids: Ids) -> None:

@@ -34,6 +34,8 @@ class EvaluateHandler(Handler):
         with job.studio.db.transaction(write=False) as db:
             row = db.get_one(Evaluation, job.read(EvaluatePayload).evaluation_id)
             checkpoint = db.get_one(Checkpoint, row.checkpoint_id)
+        if row.deleted_at is not None:
+            raise InvalidError("The evaluation was deleted; start a new one.")
         asked = _Asked.validate_python(row.settings)
         folder = self._folder(job)
         folder.mkdir(parents=True, exist_ok=True)

@@ -54,7 +54,7 @@ def run(
     host = "127.0.0.1"
     if settings.robot_address is not None:
         host, port = "0.0.0.0", int(settings.robot_address.rpartition(":")[2])
-    folder = settings.folder.root / "robots"
+    folder = settings.folder.robots
     folder.mkdir(parents=True, exist_ok=True)
     with _only_one(folder / f"{name}.lock", name), _listen(host, port) as listening:
         address = settings.robot_address or f"{host}:{listening.getsockname()[1]}"
