@@ -17,7 +17,7 @@ def list_entries(
     db: Db,
     me: Admin,
     subject: Annotated[str | None, Query(max_length=64)] = None,
-    offset: Annotated[int, Query(ge=0)] = 0,
+    offset: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> Page[AuditOut]:
     return service.entries(db, subject=subject, offset=offset, limit=limit)

@@ -30,7 +30,8 @@ def delete_checkpoint(db: Db, me: Operator, studio: Parts, checkpoint_id: str) -
     service.delete(db, me, studio, checkpoint_id)
 
 
-@router.api_route("/{checkpoint_id}/files/{name}", methods=["GET", "HEAD"], response_class=Response)
+@router.head("/{checkpoint_id}/files/{name}", include_in_schema=False)
+@router.get("/{checkpoint_id}/files/{name}", response_class=Response)
 def download_file(
     db: Db, me: Viewer, studio: Parts, request: Request, checkpoint_id: str, name: Annotated[str, Path(max_length=256)]
 ) -> Response:
@@ -38,7 +39,8 @@ def download_file(
     return service.file(db, studio, request, checkpoint_id, name)
 
 
-@router.api_route("/{checkpoint_id}/archive", methods=["GET", "HEAD"], response_class=Response)
+@router.head("/{checkpoint_id}/archive", include_in_schema=False)
+@router.get("/{checkpoint_id}/archive", response_class=Response)
 def download_archive(db: Db, me: Viewer, studio: Parts, request: Request, checkpoint_id: str) -> Response:
     """All files as one .tar, made while it is sent; ETag is its sha256, Range and If-Range work."""
     return service.archive(db, studio, request, checkpoint_id)

@@ -18,7 +18,7 @@ def list_episodes(
     db: Db,
     me: Viewer,
     dataset_id: str,
-    offset: Annotated[int, Query(ge=0)] = 0,
+    offset: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> Page[EpisodeOut]:
     return service.episodes(db, dataset_id, offset=offset, limit=limit)

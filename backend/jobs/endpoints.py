@@ -20,7 +20,7 @@ def list_jobs(
     kind: JobKind | None = None,
     subject_id: Annotated[str | None, Query(max_length=32)] = None,
     active: Annotated[bool, Query(description="Only jobs that are not over")] = False,
-    offset: Annotated[int, Query(ge=0)] = 0,
+    offset: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Page[JobOut]:
     return service.jobs(db, kind=kind, subject_id=subject_id, active=active, offset=offset, limit=limit)

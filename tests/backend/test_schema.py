@@ -18,6 +18,10 @@ from tests.backend.conftest import SignIn
 SKIPPED = {"/api/auth/login", "/api/auth/logout", "/api/auth/setup", "/api/auth/password", "/api/links"}
 
 
+# Pairs of anything are valid JSON schema that schemathesis cannot compile.
+TUPLES = {"/api/training/check", "/api/runs", "/api/runs/{run_id}"}
+
+
 def operations(app: FastAPI) -> list[Any]:
     schema = schemathesis.openapi.from_dict(app.openapi())
     found = [result.ok() for result in schema.get_all_operations()]
@@ -48,7 +52,7 @@ def fuzz(operation: Any, browser: TestClient, kept: str) -> None:
             return
         answer = call(browser, case)
         assert answer.status_code != 500, f"{case.formatted_path} with {case.body!r}: {answer.text[:300]}"
-        if answer.status_code < 300:
+        if answer.status_code < 300 and operation.path not in TUPLES:
             case.validate_response(answer, checks=[response_schema_conformance])
 
     run()
