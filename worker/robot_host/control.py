@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.robots.host import HostCamera, HostStatus, RobotState
+from dexvla.errors import RobotError
 from dexvla.robots.base import Robot
 from worker.robot_host.cameras import CameraHub
 from worker.robot_host.latch import StopLatch
@@ -19,8 +20,8 @@ from worker.robot_host.latch import StopLatch
 log = logging.getLogger("studio.robot")
 
 SILENT_SECONDS = 0.5  # a loop that has not ticked for so long is a fault
-_RETRY_SECONDS = 5.0
-_CAMERAS_RETRY_SECONDS = 5.0
+_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 5.0, 60.0  # a try costs some processor time; doubled until it succeeds
+_CAMERAS_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 5.0, 60.0  # a try costs some processor time; doubled until it succeeds
 _WINDOW_SECONDS = 2.0
 
 
@@ -99,6 +100,7 @@ class ControlLoop:
         )
 
     def _run(self) -> None:
+        pause = _RETRY_SECONDS
         while not self._ended.is_set():
             try:
                 self._robot.connect()
@@ -106,8 +108,10 @@ class ControlLoop:
                 self._hold()
             except Exception as error:
                 # Whatever it was, the robot is not commanded any more: say so, and do not move when it comes back.
-                log.exception("the robot failed")
                 reason = str(error) or type(error).__name__
+                if self._running or reason != self._fault:
+                    log.error("the robot failed: %s", reason, exc_info=not isinstance(error, RobotError))
+                pause = _RETRY_SECONDS if self._running else min(2 * pause, _LONGEST_RETRY_SECONDS)
                 if self._running:
                     self._latch.stop(by="robot host", reason=f"the robot failed: {reason}")
                     with contextlib.suppress(OSError):
@@ -116,7 +120,7 @@ class ControlLoop:
                 self.on_change()
             finally:
                 self._robot.disconnect()
-            self._ended.wait(_RETRY_SECONDS)
+            self._ended.wait(pause)
 
     def _hold(self) -> None:
         robot, period = self._robot, 1.0 / self._robot.info.control_hz
