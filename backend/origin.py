@@ -31,7 +31,7 @@ class OriginCheck:
                 if scope["type"] == "websocket":
                     await send({"type": "websocket.close", "code": 4403, "reason": "foreign origin"})
                     return
-                error = {"code": "foreign_origin", "message": wrong, "fields": {}, "detail": None}
+                error: dict[str, object] = {"code": "foreign_origin", "message": wrong, "fields": {}, "detail": None}
                 await JSONResponse({"error": error}, status_code=403)(scope, receive, send)
                 return
         await self.app(scope, receive, send)
