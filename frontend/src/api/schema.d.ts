@@ -204,11 +204,7 @@ export interface paths {
     post?: never;
     delete?: never;
     options?: never;
-    /**
-     * Download Archive
-     * @description All files as one .tar, made while it is sent; ETag is its sha256, Range and If-Range work.
-     */
-    head: operations["download_archive"];
+    head?: never;
     patch?: never;
     trace?: never;
   };
@@ -228,11 +224,7 @@ export interface paths {
     post?: never;
     delete?: never;
     options?: never;
-    /**
-     * Download File
-     * @description One file; ETag is its sha256, Range and If-Range work.
-     */
-    head: operations["download_file"];
+    head?: never;
     patch?: never;
     trace?: never;
   };
@@ -580,7 +572,7 @@ export interface paths {
     };
     /**
      * Get File
-     * @description A video (mp4) or plot (png) of the report; Range works, so a page can seek.
+     * @description A video (mp4), plot (png) or details (json); Range works, so a page can seek.
      */
     get: operations["get_file"];
     put?: never;
@@ -1624,13 +1616,46 @@ export interface components {
       task: string | null;
     };
     /**
+     * EpisodeOutcome
+     * @description One closed-loop episode. reward: the best that was reached; held: at the end.
+     */
+    EpisodeOutcome: {
+      /** Held */
+      held: boolean | null;
+      /** Mean Infer Ms */
+      mean_infer_ms: number;
+      /** Reasoning */
+      reasoning: components["schemas"]["SaidReasoning"][];
+      /** Reward */
+      reward: number;
+      /**
+       * Seconds
+       * @description Wall-clock time of the episode, s
+       */
+      seconds: number;
+      /** Seed */
+      seed: number;
+      /** Steps */
+      steps: number;
+      /** Success */
+      success: boolean;
+      /**
+       * Video
+       * @description File name beside the report
+       */
+      video?: string | null;
+    };
+    /**
      * EpisodeSource
      * @enum {string}
      */
     EpisodeSource: "recorded" | "uploaded" | "imported";
     /**
      * EvaluationDetail
-     * @description report: dexvla's ClosedLoopReport or OpenLoopReport; files: names that /files/{name} serves (videos, plots).
+     * @description report: dexvla's ClosedLoopReport or OpenLoopReport; None until the job is done.
+     *
+     *     outcomes: episodes of a closed loop that are done, while it runs too. files: names that /files/{name} serves:
+     *     seed_N.mp4 (closed loop), episode-NNN.json (OpenLoopDetails) and plots (open loop); they appear as they are made.
      */
     EvaluationDetail: {
       /** Checkpoint Id */
@@ -1656,6 +1681,8 @@ export interface components {
       kind: components["schemas"]["EvaluationKind"];
       /** Mean Reward */
       mean_reward: number | null;
+      /** Outcomes */
+      outcomes: components["schemas"]["EpisodeOutcome"][];
       /** Reasoning Match */
       reasoning_match: number | null;
       /** Report */
@@ -2268,7 +2295,7 @@ export interface components {
      * @description Where a substep's text came from.
      * @enum {string}
      */
-    Provenance: "human" | "scripted" | "machine_accepted" | "machine_edited";
+    Provenance: "human" | "scripted" | "machine_accepted" | "machine_edited" | "imported";
     /** PublishIn */
     PublishIn: {
       /**
@@ -2504,6 +2531,16 @@ export interface components {
       sources: components["schemas"]["SourceOut"][];
       /** Stage */
       stage: number;
+    };
+    /**
+     * SaidReasoning
+     * @description From `step` on the policy said `text`.
+     */
+    SaidReasoning: {
+      /** Step */
+      step: number;
+      /** Text */
+      text: string;
     };
     /**
      * SegmentIn
@@ -3095,65 +3132,6 @@ export interface operations {
       header?: never;
       path: {
         checkpoint_id: string;
-      };
-      cookie?: never;
-    };
-    requestBody?: never;
-    responses: {
-      /** @description Successful Response */
-      200: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content?: never;
-      };
-      /** @description Validation Error */
-      422: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          "application/json": components["schemas"]["HTTPValidationError"];
-        };
-      };
-    };
-  };
-  download_archive: {
-    parameters: {
-      query?: never;
-      header?: never;
-      path: {
-        checkpoint_id: string;
-      };
-      cookie?: never;
-    };
-    requestBody?: never;
-    responses: {
-      /** @description Successful Response */
-      200: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content?: never;
-      };
-      /** @description Validation Error */
-      422: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          "application/json": components["schemas"]["HTTPValidationError"];
-        };
-      };
-    };
-  };
-  download_file: {
-    parameters: {
-      query?: never;
-      header?: never;
-      path: {
-        checkpoint_id: string;
-        name: string;
       };
       cookie?: never;
     };
