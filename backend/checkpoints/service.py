@@ -16,7 +16,7 @@ from backend.checkpoints.models import Checkpoint
 from backend.checkpoints.names import checkpoint_folder, checkpoint_name
 from backend.checkpoints.schemas import Ancestor, CheckpointDetail, CheckpointOut, FileOut
 from backend.context import Studio
-from backend.datasets.sources import sources_out
+from backend.datasets.service import sources_out
 from backend.db import utc_now
 from backend.errors import ConflictError, NotFoundError
 from backend.events import publish_after_commit

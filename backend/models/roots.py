@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from backend.models.detect import Found, detect
 
 MAX_DEPTH = 5  # root/hub/models--Qwen--Qwen2-VL-2B-Instruct/snapshots/HASH
-MAX_FOLDERS = 5000
+MAX_PLACES = 5000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +44,13 @@ def candidates(roots: tuple[Path, ...]) -> list[Candidate]:
 
 def _search(root: Path) -> Iterator[tuple[Path, Found]]:
     """Breadth first, so that a huge tree deep below one folder hides nothing beside it."""
-    queue: list[tuple[Path, int]] = [(root, 0)]
-    looked = 0
-    while queue and looked < MAX_FOLDERS:
-        path, depth = queue.pop(0)
-        looked += 1
+    queue: deque[tuple[Path, int]] = deque([(root, 0)])
+    seen: set[Path] = set()  # a link to a folder above leads in circles
+    while queue and len(seen) < MAX_PLACES:
+        path, depth = queue.popleft()
+        if (real := path.resolve()) in seen:
+            continue
+        seen.add(real)
         found = detect(path) if _inside(path, root) else None
         if found is not None:
             yield path, found

@@ -68,12 +68,12 @@ def assemble(body: RunIn, places: Places) -> Assembled:
     return result
 
 
-def differences(spec: TrainSpec) -> dict[str, tuple[Any, Any]]:
-    """Path -> (the preset's value, the run's) where they differ; without a preset against the spec's defaults."""
+def differences(spec: TrainSpec) -> dict[str, list[Any]]:
+    """Path -> [the preset's value, the run's] where they differ; without a preset against the spec's defaults."""
     usual = {path: one.default for path, one in fields().items()} | preset_values(spec.preset, spec.stage)
     used = flat_spec(spec)
     return {
-        path: (usual[path], value)
+        path: [usual[path], value]
         for path, value in used.items()
         if usual[path] != value and used.get(fields()[path].requires or "", True)
     }

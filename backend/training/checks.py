@@ -207,7 +207,7 @@ def _sizes(spec: TrainSpec, model: Found, studio: Studio, errors: dict[str, str]
             f"trainer states, {estimate.as_text(room.free)} are free; free some, or keep fewer"
         )
     fresh = EXPERT_SIZES[spec.expert] if spec.stage == 2 and spec.expert else None
-    total = weights.total + (estimate.expert_parameters(fresh) if fresh else 0)
+    total = weights.total + (estimate.expert_parameters(fresh, weights.width) if fresh else 0)
     if spec.device == "cpu" and total > _LARGE:
         notes.append(f"about {total / 1e9:.1f} billion parameters on a CPU: a step will take minutes")
     if isinstance(fresh, ScaleDPSpec) and spec.expert == "tiny" and weights.total > _LARGE:

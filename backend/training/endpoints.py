@@ -55,7 +55,7 @@ def get_metrics(
     db: Db,
     me: Viewer,
     run_id: str,
-    after: Annotated[int, Query(ge=0, description="Only steps after this one")] = 0,
+    after: Annotated[int, Query(ge=0, le=2**31 - 1, description="Only steps after this one")] = 0,
     points: Annotated[int, Query(ge=10, le=5000)] = 1000,
 ) -> MetricsOut:
     return service.metrics(db, run_id, after=after, points=points)

@@ -1,7 +1,7 @@
 """The form of a run, and runs with their curves."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -49,9 +49,12 @@ class TrainForm(Out):
     stages: list[int]
 
 
+Pair = Annotated[list[Any], Field(min_length=2, max_length=2)]  # the preset's value, this one
+
+
 class SourceIn(In):
-    version_id: str
-    weight: float = Field(1.0, gt=0)
+    version_id: str = Field(max_length=32)
+    weight: float = Field(1.0, gt=0, le=1e6)
 
 
 class RunIn(In):
@@ -63,11 +66,11 @@ class RunIn(In):
 
     name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._\-]*$")
     stage: Literal[2, 3]
-    preset: str | None = None
+    preset: str | None = Field(None, max_length=64)
     sources: list[SourceIn] = Field(min_length=1, max_length=50)
-    base_model_id: str | None = None
-    expert_id: str | None = None
-    checkpoint_id: str | None = None
+    base_model_id: str | None = Field(None, max_length=32)
+    expert_id: str | None = Field(None, max_length=32)
+    checkpoint_id: str | None = Field(None, max_length=32)
     fields: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -82,7 +85,7 @@ class RunCheck(Out):
     ok: bool
     errors: dict[str, str]
     notes: list[str]
-    differences: dict[str, tuple[Any, Any]]
+    differences: dict[str, Pair]
     values: dict[str, Any] = Field(description="Every field as it would be used, dotted")
     command: str | None
     command_many_gpus: str | None
@@ -121,7 +124,7 @@ class RunOut(Out):
 
 class RunDetail(RunOut):
     spec: dict[str, Any]
-    differences: dict[str, tuple[Any, Any]]
+    differences: dict[str, Pair]
     command: str
     command_many_gpus: str
     spec_yaml: str

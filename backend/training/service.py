@@ -14,7 +14,7 @@ from backend.checkpoints import repository as checkpoint_queries
 from backend.checkpoints.models import Checkpoint
 from backend.checkpoints.names import checkpoint_name
 from backend.context import Studio
-from backend.datasets.sources import sources_out
+from backend.datasets.service import sources_out
 from backend.db import new_id, utc_now
 from backend.errors import ConflictError, InvalidError, NotFoundError
 from backend.events import publish_after_commit

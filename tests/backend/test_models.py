@@ -110,6 +110,7 @@ def test_links_that_lead_out_of_the_root_are_not_offered(
     (root / "half" / "model.safetensors").symlink_to(base_model / "model.safetensors")
     shutil.copytree(base_model, root / "a" / "b" / "c" / "d" / "e" / "f")  # deeper than is looked
     shutil.copytree(base_model, root / ".hidden")
+    (root / "a" / "round").symlink_to(root)
     assert client("operator").get("/api/models/candidates").json() == []
     forged = client("operator").post("/api/models", json={"candidate_id": str(base_model), "name": "x"})
     assert forged.status_code == 404

@@ -18,11 +18,12 @@ from backend.jobs.models import Job, JobKind, JobState
 from backend.models.models import ModelKind, RegisteredModel
 from backend.training.assemble import Places, assemble, differences
 from backend.training.curves import curves, down_sample
+from backend.training.estimate import expert_parameters
 from backend.training.form import STAGES, fields, flat_spec, form
 from backend.training.models import MetricPoint, Run
 from backend.training.recipe import command, spec_yaml
 from backend.training.schemas import RunIn
-from dexvla.spec import PRESETS, TrainSpec, with_preset
+from dexvla.spec import EXPERT_SIZES, PRESETS, PolicySpec, TrainSpec, UNetSpec, with_preset
 from tests.backend.training_data import make_version
 
 SignIn = Callable[[str], TestClient]
@@ -146,14 +147,14 @@ def test_every_value_of_the_form_arrives_in_the_spec() -> None:
     assert {path: used[path] for path in given} == given
     assert made.spec.picture_cache == "/cache/pictures"
     assert set(differences(made.spec)) == set(given)
-    assert differences(made.spec)["steps"] == (200, 7)
+    assert differences(made.spec)["steps"] == [200, 7]
 
 
 def test_a_switched_off_group_overrules_the_preset_and_keeps_its_values_out() -> None:
     made = assemble(run_in(preset="divla", fields={"lora": False, "lora.rank": 3}), PLACES)
     assert made.spec is not None
     assert made.spec.lora is None
-    assert differences(made.spec) == {"lora": (True, False)}
+    assert differences(made.spec) == {"lora": [True, False]}
     over = assemble(run_in(preset="divla", fields={"lora.rank": 3}), PLACES)
     assert over.spec is not None
     assert over.spec.lora is not None
@@ -249,6 +250,20 @@ def test_down_sampled_curves_keep_ends_extremes_and_rare_validations() -> None:
     assert len(out.values["val_loss"]) == len(out.steps)
     assert out.values["val_loss"].count(None) == len(out.steps) - 19
     assert curves(points[:50], limit=200).steps == list(range(1, 51))
+
+
+@pytest.mark.parametrize("name", ["scaledp-b", "scaledp-l", "scaledp-h", "unet"])
+def test_the_estimated_size_of_an_expert_is_that_of_the_model(name: str) -> None:
+    from accelerate import init_empty_weights
+
+    from dexvla.model.policy import ScaleDP, UNet
+
+    size = EXPERT_SIZES[name]
+    spec = PolicySpec(expert=size, action_dim=14, state_dim=14, chunk_size=16)
+    with init_empty_weights():
+        model = (UNet if isinstance(size, UNetSpec) else ScaleDP)(spec, 1536)
+    real = sum(parameter.numel() for parameter in model.parameters())
+    assert expert_parameters(size, 1536) == pytest.approx(real, rel=0.05)
 
 
 # --- over the API -------------------------------------------------------------------------------------------------

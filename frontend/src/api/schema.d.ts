@@ -2374,7 +2374,7 @@ export interface components {
       command_many_gpus: string | null;
       /** Differences */
       differences: {
-        [key: string]: [unknown, unknown];
+        [key: string]: unknown[];
       };
       /** Errors */
       errors: {
@@ -2415,7 +2415,7 @@ export interface components {
       created_by_name: string | null;
       /** Differences */
       differences: {
-        [key: string]: [unknown, unknown];
+        [key: string]: unknown[];
       };
       /** Expert Id */
       expert_id: string | null;
