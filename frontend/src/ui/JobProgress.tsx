@@ -18,6 +18,8 @@ interface Props {
   titled?: boolean;
   /** on the job's own page: no link to it */
   onOwnPage?: boolean;
+  /** the page tells elsewhere why it failed */
+  causeElsewhere?: boolean;
   actions?: ReactNode;
 }
 
@@ -31,7 +33,14 @@ const COLORS: Record<Schema<"JobState">, string> = {
 };
 
 /** How far a job is: state, bar, what it does now, estimate, and why if it failed. Keeps its height while it runs. */
-export function JobProgress({ job, compact = false, titled = false, onOwnPage = false, actions }: Props) {
+export function JobProgress({
+  job,
+  compact = false,
+  titled = false,
+  onOwnPage = false,
+  causeElsewhere = false,
+  actions,
+}: Props) {
   const workers = useWorkers();
   const percent = percentDone(job);
   const bar = (
@@ -88,7 +97,7 @@ export function JobProgress({ job, compact = false, titled = false, onOwnPage = 
             ) : null)}
         </Text>
       </Group>
-      {job.state === "failed" && <JobCause job={job} link={!onOwnPage} />}
+      {job.state === "failed" && !causeElsewhere && <JobCause job={job} link={!onOwnPage} />}
       {job.state !== "failed" && job.cause !== null && (
         <Text size="xs" c="dimmed">
           {job.cause}

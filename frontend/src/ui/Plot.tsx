@@ -17,6 +17,14 @@ export interface Series {
   faint?: boolean;
   /** hidden at first; a click on the legend shows it */
   hidden?: boolean;
+  /** a dot at every value; default: only while there are too few for a line */
+  points?: boolean;
+}
+
+/** A place on x that is pointed out: a labelled line from top to bottom. */
+export interface Mark {
+  x: number;
+  label: string;
 }
 
 interface Props {
@@ -31,6 +39,8 @@ interface Props {
   yRange?: [number, number];
   /** a vertical line at this x: the playback cursor */
   cursor?: number | null;
+  /** places on x that are pointed out */
+  marks?: readonly Mark[];
   /** plots with one key move their cursors together */
   syncKey?: string;
   /** a click, or a drag that is no zoom, at this x */
@@ -46,6 +56,7 @@ interface Props {
 /** uPlot declares its scales as const enums, which no value can be imported from. */
 // eslint-disable-next-line @typescript-eslint/no-unsafe-enum-assignment -- ditto
 const LOGARITHMIC = 3 as uPlot.Scale.Distr;
+const NO_MARKS: readonly Mark[] = [];
 
 /** Colours that are told apart on light and dark, also with the common colour-blindnesses (after Okabe and Ito). */
 export const PLOT_COLORS = {
@@ -66,6 +77,7 @@ export function Plot({
   logarithmic = false,
   yRange,
   cursor,
+  marks = NO_MARKS,
   syncKey,
   onPick,
   zoom = true,
@@ -87,7 +99,7 @@ export function Plot({
   const shown = series.map((each) => toggled.has(each.label) === (each.hidden === true));
   // what uPlot cannot change in place; data, size and visibility it can
   const shape = JSON.stringify([
-    series.map(({ label, dashed, faint }) => [label, dashed, faint]),
+    series.map(({ label, dashed, faint, points }) => [label, dashed, faint, points]),
     colors,
     xLabel,
     yLabel,
@@ -101,6 +113,7 @@ export function Plot({
 
   const pick = useEffectEvent((at: number) => onPick?.(at));
   const cursorAt = useRef<number | null>(null);
+  const marked = useRef<readonly Mark[]>(NO_MARKS);
 
   const build = useEffectEvent((element: HTMLDivElement): uPlot => {
     const grid = scheme === "dark" ? theme.colors.dark[5] : theme.colors.gray[2];
@@ -150,12 +163,13 @@ export function Plot({
             dash: each.dashed ? [6, 4] : undefined,
             show: shown[index],
             spanGaps: true,
-            points: { show: x.length < 3 },
+            points: { show: each.points ?? x.length < 3, size: 5 },
           })),
         ],
         hooks: {
           setCursor: [(self) => setHovered(self.cursor.idx ?? null)],
           draw: [
+            (self) => drawMarks(self, marked.current, text),
             (self) => {
               const at = cursorAt.current;
               if (at === null) return;
@@ -208,10 +222,13 @@ export function Plot({
     if (width > 0) plot.current?.setSize({ width, height });
   }, [width, height]);
 
-  useEffect(() => {
+  const marksKey = JSON.stringify(marks);
+  const place = useEffectEvent(() => {
     cursorAt.current = cursor ?? null;
+    marked.current = marks;
     plot.current?.redraw(false, false);
-  }, [cursor]);
+  });
+  useEffect(() => place(), [cursor, marksKey]);
 
   const visibility = shown.map(Number).join(" ");
   useEffect(() => {
@@ -259,6 +276,30 @@ export function Plot({
       )}
     </Box>
   );
+}
+
+/** Thin broken lines with their labels at the top, where they are in sight. */
+function drawMarks(self: uPlot, marks: readonly Mark[], color: string): void {
+  const { ctx, bbox } = self;
+  ctx.save();
+  ctx.strokeStyle = ctx.fillStyle = color;
+  ctx.lineWidth = devicePixelRatio;
+  ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+  ctx.textBaseline = "top";
+  for (const { x, label } of marks) {
+    const left = Math.round(self.valToPos(x, "x", true));
+    if (left < bbox.left || left > bbox.left + bbox.width) continue;
+    ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
+    ctx.beginPath();
+    ctx.moveTo(left, bbox.top);
+    ctx.lineTo(left, bbox.top + bbox.height);
+    ctx.stroke();
+    const gap = 4 * devicePixelRatio;
+    const fits = left + gap + ctx.measureText(label).width < bbox.left + bbox.width;
+    ctx.textAlign = fits ? "left" : "right";
+    ctx.fillText(label, left + (fits ? gap : -gap), bbox.top + gap);
+  }
+  ctx.restore();
 }
 
 /** The value at the hovered place, or the last one before it that is there. */

@@ -30,8 +30,9 @@ export function useJobs(filter: JobFilter) {
   return useQuery(jobsQuery(filter));
 }
 
-export function useJob(id: string) {
+export function useJob(id: string, enabled = true) {
   return useQuery({
+    enabled,
     queryKey: ["job", "one", id],
     queryFn: () => ok(api.GET("/api/jobs/{job_id}", { params: { path: { job_id: id } } })),
     refetchInterval: (query) => (query.state.data && isOver(query.state.data.state) ? false : 2_000),

@@ -67,7 +67,14 @@ test("a logarithmic scale leaves out what is not above 0", () => {
 });
 
 test("curves are drawn with their kind, in one order", () => {
-  const charts = chartsOf(["learning_rate", "val_loss", "loss", "llm_loss", "val_action_error_10", "val_action_error_1"]);
+  const charts = chartsOf([
+    "learning_rate",
+    "val_loss",
+    "loss",
+    "llm_loss",
+    "val_action_error_10",
+    "val_action_error_1",
+  ]);
   expect(charts.map(({ key, lines }) => [key, lines.map(({ name }) => name)])).toEqual([
     ["loss", ["loss", "llm_loss", "val_loss"]],
     ["error", ["val_action_error_1", "val_action_error_10"]],

@@ -108,7 +108,7 @@ export function fromRequest(request: Partial<RunIn>): Draft {
     name: request.name === undefined ? null : copyName(request.name),
     stage: request.stage ?? 2,
     preset: request.preset ?? null,
-    sources: (request.sources ?? []).map(({ version_id, weight }) => ({ version_id, weight: weight ?? 1 })),
+    sources: (request.sources ?? []).map(({ version_id, weight }) => ({ version_id, weight })),
     base_model_id: request.base_model_id ?? null,
     expert_id: request.expert_id ?? null,
     checkpoint_id: request.checkpoint_id ?? null,

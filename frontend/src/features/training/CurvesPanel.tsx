@@ -1,0 +1,133 @@
+import { Box, Card, Center, Group, SimpleGrid, Slider, Switch, Text, Title } from "@mantine/core";
+import { useLocalStorage } from "@mantine/hooks";
+import { useMemo } from "react";
+
+import { ErrorNote } from "@/ui/ErrorNote";
+import { formatCount } from "@/ui/format";
+import { Plot, type Mark, type Series } from "@/ui/Plot";
+import { isOver } from "@/ui/StateBadge";
+
+import { aboveZero, attemptMarks, chartsOf, smooth, type Chart, type Curves } from "./curves";
+import { useCurves, type Run } from "./hooks";
+
+const ALWAYS = ["loss", "learning_rate", "speed"];
+const NOTHING: Curves = { steps: [], attempts: [], values: {}, total: 0 };
+
+interface View {
+  smoothing: number;
+  logarithmic: boolean;
+}
+
+/** All curves of a run. They grow while it trains; where it was resumed, the first step of the attempt is marked. */
+export function CurvesPanel({ run }: { run: Pick<Run, "id" | "job"> }) {
+  const query = useCurves(run);
+  const [view, setView] = useLocalStorage<View>({
+    key: "studio-curves",
+    defaultValue: { smoothing: 0.6, logarithmic: false },
+    getInitialValueInEffect: false,
+  });
+  const curves = query.data ?? NOTHING;
+  const charts = chartsOf(Object.keys(curves.values), ALWAYS);
+  const marks = useMemo(() => attemptMarks(curves), [curves]);
+  const [main, ...others] = charts;
+  return (
+    <Box data-testid="run-curves" data-points={curves.steps.length}>
+      <ErrorNote error={query.error} />
+      {main && (
+        <Card>
+          <Group justify="space-between" mb="xs">
+            <Title order={2}>{main.title}</Title>
+            <Group gap="lg">
+              <Group gap="sm" wrap="nowrap">
+                <Text size="sm" id="smoothing-label">
+                  Smoothing
+                </Text>
+                <Slider
+                  w={140}
+                  min={0}
+                  max={0.99}
+                  step={0.01}
+                  value={view.smoothing}
+                  onChange={(smoothing) => setView({ ...view, smoothing })}
+                  label={(value) => (value === 0 ? "off" : value.toFixed(2))}
+                  thumbLabel="Smoothing"
+                  data-testid="smoothing"
+                />
+              </Group>
+              <Switch
+                label="Log scale"
+                checked={view.logarithmic}
+                onChange={(event) => setView({ ...view, logarithmic: event.currentTarget.checked })}
+                data-testid="log-scale"
+              />
+            </Group>
+          </Group>
+          <CurvesPlot chart={main} curves={curves} view={view} marks={marks} height={300} run={run} />
+        </Card>
+      )}
+      <SimpleGrid cols={{ base: 1, lg: 2, xl: 3 }} mt="md" spacing="md">
+        {others.map((chart) => (
+          <Card key={chart.key}>
+            <Title order={3} mb="xs">
+              {chart.title}
+            </Title>
+            <CurvesPlot chart={chart} curves={curves} view={view} marks={marks} height={180} run={run} />
+          </Card>
+        ))}
+      </SimpleGrid>
+    </Box>
+  );
+}
+
+interface PlotProps {
+  chart: Chart;
+  curves: Curves;
+  view: View;
+  marks: readonly Mark[];
+  height: number;
+  run: Pick<Run, "job">;
+}
+
+function CurvesPlot({ chart, curves, view, marks, height, run }: PlotProps) {
+  const { smoothing } = view;
+  const logarithmic = view.logarithmic && chart.loss;
+  // the learning rate is no measurement: there is nothing to smooth
+  const smoothed = chart.key === "learning_rate" ? 0 : smoothing;
+  const series = useMemo(() => {
+    const fit = (values: (number | null)[]) => (logarithmic ? aboveZero(values) : values);
+    return chart.lines.flatMap(({ name, label, validation }): Series[] => {
+      const raw = curves.values[name] ?? [];
+      if (validation) return [{ label, values: fit(raw), dashed: chart.key === "loss", points: true }];
+      return smoothed > 0
+        ? [
+            { label, values: fit(smooth(raw, smoothed)) },
+            { label: `${label}, as logged`, values: fit(raw), faint: true },
+          ]
+        : [{ label, values: fit(raw) }];
+    });
+    // names of the lines and the curves themselves are all that it is made of
+  }, [chart, curves, smoothed, logarithmic]);
+  if (curves.steps.length === 0)
+    return (
+      <Center h={height + 26}>
+        <Text size="sm" c="dimmed">
+          {isOver(run.job.state) ? "Nothing was logged." : "Curves appear with the first logged step."}
+        </Text>
+      </Center>
+    );
+  return (
+    <Plot
+      label={`${chart.title} by step`}
+      x={curves.steps}
+      series={series}
+      xLabel="step"
+      yLabel={chart.yLabel}
+      logarithmic={logarithmic}
+      marks={marks}
+      height={height}
+      formatX={formatCount}
+      syncKey="run"
+      data-testid={`curve-${chart.key}`}
+    />
+  );
+}

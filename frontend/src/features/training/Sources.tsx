@@ -1,0 +1,26 @@
+import { Anchor, Text } from "@mantine/core";
+import { Link } from "react-router";
+
+import type { Schema } from "@/api/client";
+
+import { shares } from "./form";
+
+/** Dataset versions with their share, each a link. */
+export function Sources({ sources }: { sources: readonly Schema<"SourceOut">[] }) {
+  const parts = shares(sources.map(({ weight }) => weight));
+  return (
+    <>
+      {sources.map((source, index) => (
+        <Text key={source.version_id} size="sm" lineClamp={1} component="div">
+          <Anchor component={Link} to={`/datasets/${source.dataset_id}`} size="sm" c="inherit">
+            {source.dataset_name}
+          </Anchor>{" "}
+          <Text span size="sm" c="dimmed">
+            v{source.number}
+            {sources.length > 1 && `, ${Math.round(100 * (parts[index] ?? 0))} %`}
+          </Text>
+        </Text>
+      ))}
+    </>
+  );
+}

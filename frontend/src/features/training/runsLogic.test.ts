@@ -1,0 +1,40 @@
+import { expect, test } from "vitest";
+
+import type { Run } from "./hooks";
+import { activeFirst, cancellable, filtered, resumable } from "./runsLogic";
+
+function run(name: string, state: string, more: Partial<Run> = {}): Run {
+  return {
+    id: name,
+    name,
+    stage: 2,
+    preset: "tiny",
+    sources: [],
+    parent_name: null,
+    base_model_name: "Qwen",
+    expert_name: null,
+    created_by_name: "ada",
+    job: { state } as Run["job"],
+    ...more,
+  } as Run;
+}
+
+const RUNS = [run("a", "done"), run("b", "running"), run("c", "failed", { stage: 3 }), run("d", "queued")];
+const names = (runs: Run[]) => runs.map(({ name }) => name).join("");
+
+test("runs that are not over stand on top, the rest stays in order", () => {
+  expect(names(activeFirst(RUNS))).toBe("bdac");
+});
+
+test("the list is narrowed by state, stage and words", () => {
+  expect(names(filtered(RUNS, "active", null, ""))).toBe("bd");
+  expect(names(filtered(RUNS, "broken", null, ""))).toBe("c");
+  expect(names(filtered(RUNS, "all", 3, ""))).toBe("c");
+  expect(names(filtered(RUNS, "all", null, "ADA qwen"))).toBe("abcd");
+  expect(names(filtered(RUNS, "all", null, "ada gemma"))).toBe("");
+});
+
+test("bulk actions are for those that they mean something for", () => {
+  expect(names(cancellable(RUNS))).toBe("bd");
+  expect(names(resumable(RUNS))).toBe("c");
+});
