@@ -1,5 +1,6 @@
 """How a studio is set up: environment variables (STUDIO_*), read once."""
 
+import json
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Self
@@ -44,6 +45,11 @@ class Settings(BaseSettings):
         "host then listens on all its addresses. Default: loopback alone",
     )
     max_upload_mb: int = Field(4096, ge=1, description="Largest episode file that may be uploaded, MiB")
+    patience_minutes: dict[str, float] = Field(
+        {},
+        description="Minutes without a sign of life after which a job is stopped, by its kind, instead of the kind's "
+        'own: {"train": 120}',
+    )
     page: Path = Field(Path(__file__).parent.parent / "frontend" / "dist", description="The built page")
     log_level: str = "INFO"
 
@@ -65,6 +71,18 @@ class Settings(BaseSettings):
     @cached_property
     def folder(self) -> DataFolder:
         return DataFolder(self.data)
+
+    def environment(self) -> dict[str, str]:
+        """What a process of the same studio needs in its environment to read the same settings."""
+        given = {
+            "STUDIO_DATA": str(self.data),
+            "STUDIO_IMPORT_ROOTS": ":".join(map(str, self.import_roots)),
+            "STUDIO_MODEL_ROOTS": ":".join(map(str, self.model_roots)),
+            "STUDIO_PATIENCE_MINUTES": json.dumps(self.patience_minutes),
+            "DATABASE_URL": self.database_url,
+            "REDIS_URL": self.redis_url,
+        }
+        return {name: value for name, value in given.items() if value is not None}
 
     @property
     def sql_url(self) -> str:

@@ -33,10 +33,7 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class JobContext:
-    """One attempt at a job, as its handler sees it. folder: DataFolder.job(id), there before anything else is called.
-
-    cancelled: somebody asked to cancel (known by the time of the last `poll` and of `clean`).
-    """
+    """One attempt at a job, as its handler sees it. folder: DataFolder.job(id), there before anything is called."""
 
     studio: Studio
     id: str
@@ -91,7 +88,7 @@ class JobContext:
                 found = json.loads(line)
             except ValueError:  # half a line: it is being written
                 continue
-            note = " ".join(filter(None, (found["what"], found["note"])))
+            note = ", ".join(filter(None, (found["what"], found["note"])))
             return Progress(done=found["done"], total=found["total"], note=note)
         return None
 
