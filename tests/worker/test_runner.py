@@ -1,0 +1,141 @@
+"""One attempt at a job, in a real runner process with a real command."""
+
+import os
+import signal
+import time
+
+from sqlalchemy import update
+
+from backend.db import db_seconds
+from backend.jobs.models import Job, JobKind, JobState
+from backend.jobs.payloads import InitModelPayload
+from backend.models.models import RegisteredModel
+from tests.worker.conftest import Team
+
+MODEL = InitModelPayload(model_id="m" * 32, name="Tiny")
+COMMAND = "dexvla.cli init-model"
+
+
+def queue(team: Team) -> str:
+    return team.enqueue(JobKind.INIT_MODEL, MODEL)
+
+
+def test_a_base_model_is_made_and_registered(team: Team) -> None:
+    job_id = queue(team)
+    assert team.runner(job_id).wait(60) == 0
+    job = team.job(job_id)
+    assert (job.state, job.attempt, job.done, job.total) == (JobState.DONE, 1, 1, 1), team.log(job_id)
+    assert job.owner is None
+    assert job.lease_until is None
+    assert job.finished_at is not None
+    assert job.result is not None
+    with team.studio.db.transaction(write=False) as db:
+        row = db.get(RegisteredModel, MODEL.model_id)
+    assert row is not None
+    assert row.name == job.result["name"] == "Tiny"
+    assert "base model tiny written" in team.log(job_id)
+    assert team.runner(job_id).wait(30) == 75, "it is over"
+
+
+def test_cancelling_ends_the_process_and_leaves_nothing(team: Team) -> None:
+    job_id = queue(team)
+    runner = team.runner(job_id)
+    team.until(lambda: team.pids(COMMAND), "the command runs")
+    with team.studio.db.transaction() as db:
+        db.execute(update(Job).where(Job.id == job_id).values(state=JobState.CANCELLING, cause="cancelled by ada"))
+    asked = time.monotonic()
+    assert runner.wait(20) == 0
+    assert time.monotonic() - asked < 5
+    job = team.job(job_id)
+    assert (job.state, job.cause) == (JobState.CANCELLED, "cancelled by ada")
+    assert not team.pids(COMMAND)
+    assert not list(team.settings.folder.models.iterdir())
+
+
+def test_a_studio_that_stops_queues_the_job_again(team: Team) -> None:
+    job_id = queue(team)
+    runner = team.runner(job_id)
+    team.until(lambda: team.pids(COMMAND), "the command runs")
+    runner.terminate()
+    asked = time.monotonic()
+    assert runner.wait(20) == 0
+    assert time.monotonic() - asked < 5
+    job = team.job(job_id)
+    assert job.state is JobState.QUEUED
+    assert job.cause is not None
+    assert job.cause.startswith("interrupted: the studio stopped")
+    assert job.barren == 0, "nobody's fault"
+    assert not team.pids(COMMAND)
+    assert team.runner(job_id).wait(60) == 0
+    assert team.job(job_id).state is JobState.DONE
+
+
+def test_a_process_that_keeps_being_killed_fails_the_job_after_three_attempts(team: Team) -> None:
+    job_id = queue(team)
+    for attempt in range(1, 4):
+        runner = team.runner(job_id)
+        (command,) = team.until(lambda: team.pids(COMMAND), "the command runs")
+        os.kill(command, signal.SIGKILL)
+        assert runner.wait(20) == 0
+        job = team.job(job_id)
+        assert job.attempt == attempt
+        assert job.state is (JobState.QUEUED if attempt < 3 else JobState.FAILED)
+        assert job.cause is not None
+        assert "memory" in job.cause
+    assert not list(team.settings.folder.models.iterdir())
+
+
+def test_what_a_user_did_wrong_fails_at_once_with_the_commands_own_words(team: Team) -> None:
+    job_id = team.enqueue(JobKind.INIT_MODEL, InitModelPayload(model_id="n" * 32, name="x", preset="gigantic"))
+    assert team.runner(job_id).wait(60) == 0
+    job = team.job(job_id)
+    assert (job.state, job.attempt) == (JobState.FAILED, 1)
+    assert job.cause is not None
+    assert "gigantic" in job.cause
+    assert "Traceback" not in team.log(job_id)
+
+
+def test_two_runners_at_once_make_one_attempt(team: Team) -> None:
+    job_id = queue(team)
+    runners = [team.runner(job_id) for _ in range(3)]
+    assert sorted(runner.wait(60) for runner in runners) == [0, 75, 75]
+    assert team.job(job_id).attempt == 1
+
+
+def test_a_killed_runner_takes_its_process_with_it_and_the_next_finishes(team: Team) -> None:
+    job_id = queue(team)
+    runner = team.runner(job_id)
+    team.until(lambda: team.pids(COMMAND), "the command runs")
+    runner.kill()
+    runner.wait()
+    team.until(lambda: not team.pids(COMMAND), "the command is gone", seconds=5)
+    assert team.job(job_id).state is JobState.RUNNING
+    assert team.runner(job_id).wait(30) == 75, "its lease lasts"
+    with team.studio.db.transaction() as db:
+        db.execute(update(Job).where(Job.id == job_id).values(lease_until=db_seconds() - 1))
+    assert team.runner(job_id).wait(60) == 0
+    job = team.job(job_id)
+    assert (job.state, job.attempt) == (JobState.DONE, 2)
+
+
+def test_a_process_that_gives_no_sign_of_life_is_stopped(team: Team) -> None:
+    job_id = queue(team)
+    runner = team.runner(job_id, STUDIO_PATIENCE_MINUTES='{"init_model": 0.05}')
+    (command,) = team.until(lambda: team.pids(COMMAND), "the command runs")
+    os.kill(command, signal.SIGSTOP)
+    assert runner.wait(40) == 0
+    job = team.job(job_id)
+    assert job.state is JobState.QUEUED
+    assert "no sign of life" in (job.cause or "")
+
+
+def test_a_runner_that_lost_its_job_stops_and_writes_nothing(team: Team) -> None:
+    job_id = queue(team)
+    runner = team.runner(job_id)
+    team.until(lambda: team.pids(COMMAND), "the command runs")
+    with team.studio.db.transaction() as db:
+        db.execute(update(Job).where(Job.id == job_id).values(attempt=7, owner="elsewhere"))
+    assert runner.wait(20) == 0
+    job = team.job(job_id)
+    assert (job.state, job.attempt, job.owner) == (JobState.RUNNING, 7, "elsewhere")
+    assert "another attempt" in team.log(job_id)

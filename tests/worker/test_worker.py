@@ -1,0 +1,38 @@
+"""`studio worker`: takes jobs as they are queued, says that it lives, and stops in order."""
+
+import time
+
+from backend.jobs.models import JobKind, JobState
+from backend.jobs.payloads import InitModelPayload
+from backend.jobs.workers import JobQueue, live_workers
+from tests.worker.conftest import Team
+
+
+def model(number: int) -> InitModelPayload:
+    return InitModelPayload(model_id=f"{number:032}", name=f"Tiny {number}")
+
+
+def test_jobs_run_as_they_come_and_a_stop_interrupts_them(team: Team) -> None:
+    team.start_broker()
+    before = team.enqueue(JobKind.INIT_MODEL, model(0))
+    assert "no worker is running" in (team.job(before).cause or "")
+    worker = team.start_worker("train,light")
+    team.until(lambda: len(live_workers(team.studio)) == 2, "both queues are served")
+    assert {queue for one in live_workers(team.studio) for queue in one.queues} == set(JobQueue)
+    ids = [before, *(team.enqueue(JobKind.INIT_MODEL, model(number)) for number in (1, 2))]
+    for job in team.until_over(*ids):
+        assert (job.state, job.attempt) == (JobState.DONE, 1), team.log(job.id)
+    last = team.enqueue(JobKind.INIT_MODEL, model(3))
+    team.until(lambda: team.pids("dexvla.cli init-model"), "the command runs")
+    asked = time.monotonic()
+    worker.terminate()
+    assert worker.wait(10) == 0
+    assert time.monotonic() - asked < 7
+    job = team.job(last)
+    assert job.state is JobState.QUEUED, team.log(last)
+    assert "the studio stopped" in (job.cause or "")
+    assert not [command for command in team.family().values() if "valkey" not in command and "redis" not in command]
+    assert live_workers(team.studio) == []
+    team.start_worker("light")
+    (job,) = team.until_over(last)
+    assert (job.state, job.attempt) == (JobState.DONE, 2)
