@@ -81,31 +81,32 @@ class _Beat:
             return
 
 
-def _end_with_parent(**_: Any) -> None:
-    """In each pool process: its runner is told in turn."""
-    die_with_parent(signal.SIGKILL)()
-
-
 def main(queue: JobQueue, concurrency: int) -> None:
     settings = Settings()
     app = celery_app(settings.broker_url)
-    app.task(name=WAKE, ignore_result=True)(lambda job_id: take_jobs(queue))
+
+    @app.task(name=WAKE, ignore_result=True)  # type: ignore[untyped-decorator]
+    def wake(job_id: str) -> None:
+        take_jobs(queue)
+
     beating = _Beat(queue)
     signals.worker_ready.connect(beating.start)
     signals.worker_shutting_down.connect(beating.stop)
-    signals.worker_process_init.connect(_end_with_parent)
-    app.worker_main(
-        [
-            "worker",
-            *("--queues", queue.key),
-            *("--hostname", f"{queue.value}-{os.getpid()}@{gethostname()}"),
-            *("--pool", "prefork"),
-            *("--concurrency", str(concurrency)),
-            *("--loglevel", settings.log_level),
-            "--without-gossip",
-            "--without-mingle",
-        ]
+    end_with_us = die_with_parent(signal.SIGKILL)
+    # in each pool process, whose runner is told in turn
+    signals.worker_process_init.connect(lambda **_: end_with_us(), weak=False)
+    worker = app.Worker(
+        queues=[queue.key],
+        hostname=f"{queue.value}-{os.getpid()}@{gethostname()}",
+        pool="prefork",
+        concurrency=concurrency,
+        loglevel=settings.log_level.upper(),
+        quiet=True,
+        without_gossip=True,
+        without_mingle=True,
     )
+    worker.start()
+    sys.exit(worker.exitcode)
 
 
 if __name__ == "__main__":
