@@ -1,0 +1,90 @@
+"""Recording and importing as jobs: the dataset fills step by step, nothing comes twice, bad files stop nothing."""
+
+import shutil
+import time
+from pathlib import Path
+
+from sqlalchemy import select
+
+from backend.datasets.models import Dataset
+from backend.episodes.models import EpisodeRow
+from backend.jobs.models import JobKind, JobState
+from backend.jobs.payloads import ImportPayload, RecordPayload
+from dexvla.spec import ALOHA_CAMERAS, CameraSpec, RecordSpec
+from tests.worker.conftest import Team
+
+SMALL = tuple(CameraSpec(name=name, height=48, width=64) for name in ALOHA_CAMERAS[:1])
+
+
+def new_dataset(team: Team) -> str:
+    with team.studio.db.transaction() as db:
+        dataset = Dataset(name="cubes")
+        db.add(dataset)
+    return dataset.id
+
+
+def episodes(team: Team, dataset_id: str) -> list[EpisodeRow]:
+    with team.studio.db.transaction(write=False) as db:
+        query = select(EpisodeRow).where(EpisodeRow.dataset_id == dataset_id).order_by(EpisodeRow.number)
+        return list(db.scalars(query))
+
+
+def record(team: Team, dataset_id: str, *, count: int, seed: int = 0) -> str:
+    spec = RecordSpec(episodes=count, seed=seed, cameras=SMALL)
+    payload = RecordPayload(dataset_id=dataset_id, spec=spec)
+    return team.enqueue(JobKind.RECORD, payload, subject_id=dataset_id, total=count)
+
+
+def test_a_recording_fills_the_dataset_and_goes_on_after_an_interruption(team: Team) -> None:
+    dataset_id = new_dataset(team)
+    job_id = record(team, dataset_id, count=4)
+    runner = team.runner(job_id)
+    team.until(lambda: episodes(team, dataset_id), "the first episode is there")
+    assert team.job(job_id).state is JobState.RUNNING, "it appears while the others are recorded"
+    runner.terminate()
+    assert runner.wait(20) == 0
+    job = team.job(job_id)
+    assert job.state is JobState.QUEUED
+    assert "goes on after the episodes" in (job.cause or "")
+    assert team.runner(job_id).wait(60) == 0
+    job = team.job(job_id)
+    assert (job.state, job.done, job.total) == (JobState.DONE, 4, 4), team.log(job_id)
+    found = episodes(team, dataset_id)
+    seeds = [episode.seed for episode in found]
+    assert len(seeds) == len(set(seeds))
+    assert job.result is not None
+    assert sorted(job.result["episodes"]) == sorted(episode.id for episode in found)
+    assert job.result["failed"] == 4 - len(seeds)
+    assert not list((team.settings.folder.job(job_id) / "episodes").iterdir())
+    files = {path.stem for path in (team.settings.folder.episodes / dataset_id).iterdir()}
+    assert files == {episode.id for episode in found}
+
+
+def test_an_import_lists_what_it_refused_and_takes_the_rest(team: Team, demos: Path) -> None:
+    dataset_id = new_dataset(team)
+    folder = team.settings.data.parent / "incoming"
+    shutil.copytree(demos, folder / "deep")
+    good = len(list((folder / "deep").glob("*.hdf5")))
+    assert good
+    (folder / "broken.hdf5").write_bytes(b"not an HDF5 file at all")
+    (folder / "notes.txt").write_text("ignored")
+    shutil.copy(next((folder / "deep").glob("*.hdf5")), folder / "twin.hdf5")
+    job_id = team.enqueue(JobKind.IMPORT, ImportPayload(dataset_id=dataset_id, folder=str(folder)))
+    started = time.monotonic()
+    assert team.runner(job_id).wait(90) == 0
+    job = team.job(job_id)
+    assert job.state is JobState.DONE, (team.log(job_id), time.monotonic() - started)
+    assert job.result is not None
+    assert len(job.result["accepted"]) == good == len(episodes(team, dataset_id))
+    assert [entry["name"] for entry in job.result["refused"]] == ["broken.hdf5"]
+    assert job.result["refused"][0]["errors"]
+    assert job.result["already_there"] == 1
+    assert (job.done, job.total) == (good + 2, good + 2)
+
+
+def test_an_import_of_a_folder_that_is_gone_says_so(team: Team) -> None:
+    job_id = team.enqueue(JobKind.IMPORT, ImportPayload(dataset_id=new_dataset(team), folder="/nowhere/at/all"))
+    assert team.runner(job_id).wait(60) == 0
+    job = team.job(job_id)
+    assert job.state is JobState.FAILED
+    assert "/nowhere/at/all: holds no" in (job.cause or "")
