@@ -1,5 +1,6 @@
 """The application: API, socket and the built page on one port."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -17,6 +18,7 @@ from backend.datasets.endpoints import router as datasets
 from backend.episodes.endpoints import router as episodes
 from backend.evaluations.endpoints import router as evaluations
 from backend.jobs.endpoints import router as jobs
+from backend.jobs.reconciler import Reconciler
 from backend.models.endpoints import router as models
 from backend.origin import OriginCheck
 from backend.page import mount_page
@@ -53,9 +55,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.state.studio = Studio.open(settings)
         app.state.relay = Relay(settings.events_url)
         app.state.relay.start()
+        reconciler = Reconciler(app.state.studio)
+        reconciler.start()
         try:
             yield
         finally:
+            await asyncio.to_thread(reconciler.stop)
             await app.state.relay.stop()
             app.state.studio.close()
 
