@@ -46,7 +46,10 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, forward)
     for rank in range(processes):
-        child = subprocess.Popen(command, env=environment(rank, processes, port), preexec_fn=die_with_parent())
+        # close_fds: they hold the job's lock too, so that nobody starts beside them should this process be killed
+        child = subprocess.Popen(
+            command, env=environment(rank, processes, port), preexec_fn=die_with_parent(), close_fds=False
+        )
         children.append(child)
         if asked:
             child.send_signal(signal.SIGTERM)

@@ -16,13 +16,15 @@ from backend.checkpoints.models import Checkpoint
 from backend.checkpoints.names import checkpoint_folder, checkpoint_name
 from backend.checkpoints.schemas import Ancestor, CheckpointDetail, CheckpointOut, FileOut
 from backend.context import Studio
-from backend.datasets.service import sources_out
 from backend.db import utc_now
 from backend.errors import ConflictError, NotFoundError
+from backend.evaluations.models import Evaluation
 from backend.events import publish_after_commit
 from backend.jobs.models import Job, JobState
 from backend.training import repository as run_queries
 from backend.training.models import Run
+from backend.training.schemas import SourceOut
+from backend.training.sources import sources_of
 
 _DELETED_BY = "deleted by {name}"
 _MAX_ANCESTORS = 100
@@ -31,7 +33,8 @@ _MAX_ANCESTORS = 100
 def checkpoints(db: Session, *, run_id: str | None, deleted: bool) -> list[CheckpointOut]:
     rows = repository.checkpoints(db, run_id=run_id, deleted=deleted)
     evaluated = repository.evaluations(db, [row.id for row, _ in rows])
-    return [CheckpointOut(**_facts(db, row, run, evaluated.get(row.id, []))) for row, run in rows]
+    sources = sources_of(db, list({run.id: run for _, run in rows}.values()))
+    return [CheckpointOut(**_facts(row, run, sources[run.id], evaluated.get(row.id, []))) for row, run in rows]
 
 
 def checkpoint(db: Session, checkpoint_id: str) -> CheckpointDetail:
@@ -39,7 +42,7 @@ def checkpoint(db: Session, checkpoint_id: str) -> CheckpointDetail:
     name = checkpoint_name(run, row)
     evaluated = repository.evaluations(db, [row.id]).get(row.id, [])
     return CheckpointDetail(
-        **_facts(db, row, run, evaluated),
+        **_facts(row, run, sources_of(db, [run])[run.id], evaluated),
         files=[FileOut.model_validate(file) for file in row.files],
         archive_name=f"{name}.tar",
         archive_size=int(row.info["archive_size"]),
@@ -121,7 +124,7 @@ def _there(row: Checkpoint, run: Run) -> None:
         raise NotFoundError(f"The files of {checkpoint_name(run, row)} are gone: {row.deleted_why}.")
 
 
-def _facts(db: Session, row: Checkpoint, run: Run, evaluated: Sequence[Any]) -> dict[str, Any]:
+def _facts(row: Checkpoint, run: Run, sources: list[SourceOut], evaluated: Sequence[Evaluation]) -> dict[str, Any]:
     return {
         "id": row.id,
         "run_id": run.id,
@@ -136,7 +139,7 @@ def _facts(db: Session, row: Checkpoint, run: Run, evaluated: Sequence[Any]) -> 
         "created_at": row.created_at,
         "available": row.deleted_at is None,
         "deleted_why": row.deleted_why,
-        "sources": sources_out(db, run.sources),
+        "sources": sources,
         "evaluations": len(evaluated),
         "best_success_rate": repository.best_success_rate(evaluated),
     }

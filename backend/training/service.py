@@ -14,7 +14,6 @@ from backend.checkpoints import repository as checkpoint_queries
 from backend.checkpoints.models import Checkpoint
 from backend.checkpoints.names import checkpoint_name
 from backend.context import Studio
-from backend.datasets.service import sources_out
 from backend.db import new_id, utc_now
 from backend.errors import ConflictError, InvalidError, NotFoundError
 from backend.events import publish_after_commit
@@ -29,6 +28,7 @@ from backend.training.curves import curves
 from backend.training.models import MetricPoint, Run
 from backend.training.recipe import command, command_many_gpus, spec_yaml
 from backend.training.schemas import MetricsOut, RunCheck, RunDetail, RunIn, RunOut, TrainForm
+from backend.training.sources import sources_of
 from dexvla.spec import TrainSpec
 
 _LATEST = 3  # logged points: training and validation may be logged at different steps
@@ -194,7 +194,7 @@ def _outs(db: Session, rows: list[Run]) -> list[RunOut]:
     ids = [row.id for row in rows]
     states = jobs.jobs_out(db, [row.job_id for row in rows])
     counts = repository.checkpoint_counts(db, ids)
-    latest = repository.last_points(db, ids, count=_LATEST)
+    sources = sources_of(db, rows)
     people = repository.user_names(db, [row.created_by for row in rows])
     return [
         RunOut(
@@ -202,7 +202,7 @@ def _outs(db: Session, rows: list[Run]) -> list[RunOut]:
             name=row.name,
             stage=row.stage,
             preset=row.preset,
-            sources=sources_out(db, row.sources),
+            sources=sources[row.id],
             base_model_id=row.base_model_id,
             base_model_name=_origin_name(row, "base_model"),
             expert_id=row.expert_id,
@@ -210,7 +210,7 @@ def _outs(db: Session, rows: list[Run]) -> list[RunOut]:
             parent_id=row.parent_id,
             parent_name=_parent_name(db, row),
             job=states[row.job_id],
-            latest=_merged(latest.get(row.id, [])),
+            latest=_merged(repository.last_points(db, row.id, count=_LATEST)),
             checkpoints=counts.get(row.id, 0),
             created_at=row.created_at,
             created_by_name=people.get(row.created_by or ""),

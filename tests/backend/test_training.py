@@ -380,6 +380,38 @@ def test_notes_say_what_is_odd(client: SignIn, studio: Studio, body: dict[str, A
     assert "sees only" in notes
 
 
+def test_a_disk_that_is_too_small_and_experts_that_do_not_fit(
+    client: SignIn, studio: Studio, body: dict[str, Any], base_model: Path, tmp_path: Path
+) -> None:
+    operator = client("operator")
+    many = {**body["fields"], "steps": 10**9, "save_every": 1, "keep_checkpoints": 10**8}
+    full = operator.post("/api/training/check", json={**body, "fields": many}).json()
+    assert "GiB are free; free some, or keep fewer" in full["errors"]["keep_checkpoints"]
+
+    expert = {"kind": "scaledp", "depth": 4, "width": 128, "heads": 4, "combine_width": 256}
+    robot = {"name": "aloha", "action_dim": 14, "state_dim": 14, "cameras": []}
+    pretrainer = {"expert": expert, "chunk_size": 8, "image_encoder": {}, "embodiments": [robot]}
+    folder = tmp_path / "stage1"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes((base_model / "model.safetensors").read_bytes())
+    (folder / "config.json").write_text(json.dumps({"model_type": "dexvla_pretrainer", "pretrainer": pretrainer}))
+    with studio.db.transaction() as db:
+        row = RegisteredModel(name="Stage 1", kind=ModelKind.EXPERT, path=str(folder), size_bytes=1)
+        db.add(row)
+
+    def errors(**fields: Any) -> dict[str, str]:
+        asked = {**body, "expert_id": row.id, "fields": {**body["fields"], **fields}}
+        found: dict[str, str] = operator.post("/api/training/check", json=asked).json()["errors"]
+        return found
+
+    assert errors() == {}
+    assert errors(pretrained_embodiment="aloha") == {}
+    assert "knows aloha" in errors(pretrained_embodiment="franka")["pretrained_embodiment"]
+    assert "chunks of 8 steps" in errors(chunk_size=20)["chunk_size"]
+    assert "other sizes than scaledp-h: tiny" in errors(expert="scaledp-h")["expert"]
+    assert "cannot take its weights" in errors(expert="unet", chunk_size=16)["expert"]
+
+
 def test_roles(client: SignIn, anonymous: TestClient, body: dict[str, Any]) -> None:
     assert anonymous.get("/api/training/form").status_code == 401
     assert anonymous.post("/api/runs", json=body).status_code == 401

@@ -155,7 +155,9 @@ def losses(job: JobContext) -> dict[int, float]:
     return {step: values["loss"] for step, (_, values) in points(job).items()}
 
 
-def test_a_run_from_the_form_to_a_checkpoint_that_loads(studio: Studio, request_body: RunIn, tmp_path: Path) -> None:
+def test_a_run_from_the_form_to_a_checkpoint_that_loads(
+    studio: Studio, request_body: RunIn, tmp_path: Path, make_episode: Callable[..., Path]
+) -> None:
     body = request_body.model_copy(update={"fields": {**SMALL, "validation_fraction": 0.5, "validation_samples": 2}})
     run_id, job_id = start(studio, body)
     job = claim(studio, job_id)
@@ -213,6 +215,18 @@ def test_a_run_from_the_form_to_a_checkpoint_that_loads(studio: Studio, request_
             "fields": {"steps": 2, "batch_size": 2, "save_every": 2, "log_every": 1, "device": "cpu"},
         }
     )
+    ten = make_version(studio, make_episode, seed=9, action_dim=10, state_dim=7)
+    other = make_version(studio, make_episode, seed=20, cameras=("cam_high", "cam_low"))
+    with studio.db.transaction() as db:
+        wrong = {"sources": [{"version_id": ten}], "fields": {}}
+        errors = training.check(db, studio, third.model_validate({**third.model_dump(), **wrong})).errors
+        assert "has 10 action dimensions, the checkpoint was trained with 14" in errors["sources.0"]
+        wrong = {"sources": [{"version_id": other}], "fields": {}}
+        errors = training.check(db, studio, third.model_validate({**third.model_dump(), **wrong})).errors
+        assert "choose the cameras to train on others" in errors["cameras"]
+        wrong["fields"] = {"cameras": ["cam_low"]}
+        assert training.check(db, studio, third.model_validate({**third.model_dump(), **wrong})).errors == {}
+
     child_id, child_job = start(studio, third)
     job = claim(studio, child_job)
     handler = TrainHandler()
