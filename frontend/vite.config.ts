@@ -23,6 +23,7 @@ export default defineConfig({
           if (!id.includes("node_modules")) return undefined;
           if (/node_modules\/(react|react-dom|scheduler|react-router)\//.test(id)) return "react";
           if (/node_modules\/(@mantine|@floating-ui)\//.test(id)) return "mantine";
+          if (/node_modules\/(@tanstack|openapi-fetch)\//.test(id)) return "query";
           if (id.includes("node_modules/uplot/")) return "uplot";
           return undefined;
         },

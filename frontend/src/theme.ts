@@ -20,7 +20,7 @@ const dark: MantineColorsTuple = [
   "#b4bac2",
   "#8f979f",
   "#666f79",
-  "#3b434c",
+  "#444d57",
   "#2d343c",
   "#21272e",
   "#191e24",

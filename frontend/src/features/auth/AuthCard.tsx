@@ -21,7 +21,7 @@ export function AuthCard({ title, subtitle, children }: Props) {
           </Text>
         </Group>
         <Card shadow="sm" padding="xl">
-          <Title order={1} size="h2" mb={4}>
+          <Title order={1} size="h2" mb={subtitle === undefined ? "md" : 4}>
             {title}
           </Title>
           {subtitle !== undefined && (

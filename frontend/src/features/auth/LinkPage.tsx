@@ -23,9 +23,6 @@ export function LinkPage() {
     return (
       <AuthCard title="This link does not work">
         <ErrorNote error={link.error} />
-        <Text size="sm" c="dimmed" mt="sm">
-          Links work once and for a limited time. Ask an administrator for a new one.
-        </Text>
       </AuthCard>
     );
   if (!link.data)
