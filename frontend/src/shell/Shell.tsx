@@ -55,7 +55,7 @@ function Frame({ me }: { me: Parameters<typeof UserMenu>[0]["me"] }) {
     <AppShell
       padding="lg"
       header={{ height: 48, collapsed: !small }}
-      navbar={{ width: narrow ? 64 : 208, breakpoint: "sm", collapsed: { mobile: !opened } }}
+      navbar={{ width: narrow ? 64 : 216, breakpoint: "sm", collapsed: { mobile: !opened } }}
       transitionDuration={120}
     >
       <a href="#main" className={classes.skip}>
@@ -72,7 +72,7 @@ function Frame({ me }: { me: Parameters<typeof UserMenu>[0]["me"] }) {
           {!narrow && (
             <Group gap={8} wrap="nowrap" pl={6}>
               <img src="/icon.svg" width={26} height={26} alt="" />
-              <Text fw={650} size="sm">
+              <Text fw={650} size="sm" style={{ whiteSpace: "nowrap" }}>
                 DexVLA Studio
               </Text>
             </Group>

@@ -51,7 +51,7 @@ export function JobProgress({
       color={COLORS[job.state]}
       size={compact ? "sm" : "md"}
       aria-label={`Progress of ${job.title}`}
-      style={{ flex: 1, minWidth: 60 }}
+      style={compact ? { flex: 1, minWidth: 60 } : undefined}
     />
   );
   if (compact)
@@ -81,14 +81,14 @@ export function JobProgress({
             </Anchor>
           )}
         </Group>
-        {actions}
+        {actions !== undefined && <div style={{ flexShrink: 0 }}>{actions}</div>}
       </Group>
       {bar}
-      <Group justify="space-between" gap="sm" wrap="nowrap" mih={20}>
+      <Group justify="space-between" gap="0 var(--mantine-spacing-sm)" mih={20}>
         <Text size="xs" c="dimmed" truncate style={{ fontVariantNumeric: "tabular-nums" }}>
           {left || " "}
         </Text>
-        <Text size="xs" c="dimmed" style={{ whiteSpace: "nowrap", flexShrink: 0 }}>
+        <Text size="xs" c="dimmed">
           {wait ||
             (job.started_at && isOver(job.state) ? (
               <>

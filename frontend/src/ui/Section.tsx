@@ -15,8 +15,8 @@ interface Props {
 export function Section({ title, description, actions, children, flush = false, ...props }: Props) {
   return (
     <Card component="section" aria-label={title} {...props}>
-      <Group justify="space-between" align="flex-start" mb="sm" gap="sm">
-        <div style={{ minWidth: 0, flex: "1 1 12rem" }}>
+      <Group justify="space-between" align="flex-start" mb="sm" gap="sm" wrap="nowrap">
+        <div style={{ minWidth: 0 }}>
           <Title order={2}>{title}</Title>
           {description !== undefined && (
             <Text c="dimmed" size="sm" component="div">
@@ -24,7 +24,7 @@ export function Section({ title, description, actions, children, flush = false, 
             </Text>
           )}
         </div>
-        {actions}
+        {actions !== undefined && <div style={{ flexShrink: 0 }}>{actions}</div>}
       </Group>
       {flush ? <Card.Section>{children}</Card.Section> : children}
     </Card>

@@ -40,7 +40,7 @@ export function countText(job: Pick<Job, "kind" | "done" | "total">): string {
 /** What the person waits for: the place in the queue, the time left, or nothing. `workers`: undefined if unknown. */
 export function waitText(job: Pick<Job, "state" | "queue_position" | "seconds_left">, workers?: number): string {
   if (job.state === "queued") {
-    if (workers === 0) return "no worker is running: it starts as soon as one is there";
+    if (workers === 0) return "waits: no worker is running";
     if (job.queue_position === 1) return "next in the queue";
     return job.queue_position ? `number ${job.queue_position} in the queue` : "waits for a worker";
   }

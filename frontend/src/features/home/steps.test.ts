@@ -15,7 +15,7 @@ const run = (stage: number, state: Schema<"JobState">) =>
 const checkpoint = (stage: number, available = true) =>
   ({ id: `c${stage}`, run_id: `run${stage}`, stage, available }) as Schema<"CheckpointOut">;
 const version = { id: "v", dataset_id: "d", dataset_name: "Cube", number: 1, episodes: 5 } as Schema<"VersionOut">;
-const backbone = { id: "m", name: "Tiny", kind: "backbone" } as Schema<"ModelOut">;
+const backbone = { id: "m", name: "Tiny", kind: "backbone", available: true } as Schema<"ModelOut">;
 
 const states = (facts: Facts) =>
   Object.fromEntries(firstSteps(facts).map(({ id, state }) => [id, state])) as Record<StepId, string>;

@@ -52,7 +52,7 @@ export function firstSteps(facts: Facts): Step[] {
   const unlabelled = datasets.find(({ episodes, labelled }) => episodes > labelled) ?? dataset;
   const labelled = datasets.find((each) => each.labelled > 0);
   const version = versions[0];
-  const backbone = models.find(({ kind }) => kind === "backbone");
+  const backbone = models.find(({ kind, available }) => kind === "backbone" && available);
   const saved = (stage: number) => checkpoints.find((each) => each.stage === stage);
   const runOf = (stage: number) => runs.filter((run) => run.stage === stage);
   const stage2 = saved(2);

@@ -62,7 +62,7 @@ export function JobLog({ jobId, live, height = 420 }: Props) {
     <div className={classes.frame} data-testid="job-log">
       <ErrorNote error={error} />
       <ScrollArea
-        h={height}
+        h={tail.text === "" && !live ? undefined : height}
         type="auto"
         viewportRef={viewport}
         viewportProps={{ tabIndex: 0, role: "log", "aria-label": "Log" }}

@@ -1,6 +1,7 @@
 import { Button, Card, Code, Grid, Stack } from "@mantine/core";
 import { Link, useParams } from "react-router";
 
+import { Copyable } from "@/ui/Copyable";
 import { Facts } from "@/ui/Facts";
 import { JobProgress } from "@/ui/JobProgress";
 import { KINDS } from "@/ui/jobText";
@@ -56,10 +57,13 @@ export function JobPage() {
                     facts={[
                       ["Started", job.started_at ? <Time key="t" value={job.started_at} /> : "not yet"],
                       ["Finished", job.finished_at && <Time key="t" value={job.finished_at} />],
-                      ["Took", job.started_at && <Duration key="t" start={job.started_at} end={job.finished_at} />],
+                      ["Time", job.started_at && <Duration key="t" start={job.started_at} end={job.finished_at} />],
                       ["Attempt", job.attempt > 0 ? job.attempt : null],
                       ["Worker", job.owner],
-                      ["Job", <Code key="t">{job.id}</Code>],
+                      [
+                        "Job",
+                        <Copyable key="t" value={job.id} short={job.id.slice(0, 10)} label="Copy the job's id" />,
+                      ],
                     ]}
                   />
                 </Card>

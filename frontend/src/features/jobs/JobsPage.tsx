@@ -25,16 +25,27 @@ const COLUMNS: Column<Job>[] = [
         <Anchor component={Link} to={`/jobs/${job.id}`} size="sm" fw={500}>
           {job.title}
         </Anchor>
-        <Text size="xs" c={job.state === "failed" ? "red" : "dimmed"} lineClamp={1} maw="60ch">
+        <Text size="xs" c={job.state === "failed" ? "var(--mantine-color-error)" : "dimmed"} lineClamp={1} maw="60ch">
           {(job.state === "failed" ? job.cause : "") || job.note || waitText(job) || countText(job) || KINDS[job.kind]}
         </Text>
       </>
     ),
   },
-  { key: "kind", header: "Kind", width: 110, cell: (job) => KINDS[job.kind] },
-  { key: "state", header: "State", width: 260, cell: (job) => <JobProgress job={job} compact /> },
-  { key: "by", header: "Started by", width: 130, cell: (job) => job.created_by_name ?? "-" },
-  { key: "created", header: "Created", width: 110, cell: (job) => <Time value={job.created_at} /> },
+  { key: "kind", header: "Kind", width: 100, cell: (job) => KINDS[job.kind] },
+  { key: "state", header: "State", width: 220, cell: (job) => <JobProgress job={job} compact /> },
+  {
+    key: "created",
+    header: "Created",
+    width: 120,
+    cell: (job) => (
+      <>
+        <Time value={job.created_at} />
+        <Text size="xs" c="dimmed" truncate maw={110}>
+          {job.created_by_name && `by ${job.created_by_name}`}
+        </Text>
+      </>
+    ),
+  },
   {
     key: "took",
     header: "Time",

@@ -54,7 +54,7 @@ const COLUMNS: Column<Model>[] = [
       <>
         <Code style={{ overflowWrap: "anywhere" }}>{model.path}</Code>
         {!model.available && (
-          <Text size="xs" c="red" role="alert">
+          <Text size="xs" c="var(--mantine-color-error)" role="alert">
             Its files are gone. Put them back, or forget the model; runs cannot start from it until then.
           </Text>
         )}

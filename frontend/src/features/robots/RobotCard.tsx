@@ -56,7 +56,7 @@ export function RobotCard({ robot }: { robot: Robot }) {
           )}
           <Button
             size="md"
-            color="red"
+            color="red.8"
             px="xl"
             leftSection={<IconHandStop size={20} />}
             loading={stop.isPending}

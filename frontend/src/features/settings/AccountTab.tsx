@@ -49,7 +49,7 @@ export function AccountTab() {
         >
           <Stack gap="sm">
             <PasswordInput
-              label="Password of now"
+              label="Current password"
               autoComplete="current-password"
               data-testid="password-current"
               key={form.key("current")}
