@@ -45,6 +45,9 @@ class Settings(BaseSettings):
         "host then listens on all its addresses. Default: loopback alone",
     )
     max_upload_mb: int = Field(4096, ge=1, description="Largest episode file that may be uploaded, MiB")
+    lease_seconds: float = Field(
+        30.0, ge=3, le=3600, description="A worker that was not heard of for so long has lost its job to the next one"
+    )
     patience_minutes: dict[str, float] = Field(
         {},
         description="Minutes without a sign of life after which a job is stopped, by its kind, instead of the kind's "
@@ -78,6 +81,7 @@ class Settings(BaseSettings):
             "STUDIO_DATA": str(self.data),
             "STUDIO_IMPORT_ROOTS": ":".join(map(str, self.import_roots)),
             "STUDIO_MODEL_ROOTS": ":".join(map(str, self.model_roots)),
+            "STUDIO_LEASE_SECONDS": str(self.lease_seconds),
             "STUDIO_PATIENCE_MINUTES": json.dumps(self.patience_minutes),
             "DATABASE_URL": self.database_url,
             "REDIS_URL": self.redis_url,

@@ -41,7 +41,6 @@ from worker.processes import die_with_parent
 NOT_TO_BE_HAD = 75
 _TICK_SECONDS = 0.1
 _LOOK_SECONDS = 1.0
-_RENEW_SECONDS = 10.0
 _STUDIO_STOPS_SECONDS = 3.0
 _STUCK_GRACE_SECONDS = 20.0
 _LAST_WRITE_SECONDS = 20.0  # how long the end of an attempt is tried to be written if the database is away
@@ -78,7 +77,7 @@ def run(settings: Settings, job_id: str) -> int:
         if lock is None:
             return NOT_TO_BE_HAD
         with studio.db.transaction() as db:
-            job = repository.claim(db, job_id, owner=f"{gethostname()}:{os.getpid()}")
+            job = repository.claim(db, job_id, owner=f"{gethostname()}:{os.getpid()}", lease_seconds=settings.lease_seconds)
         if job is None:
             return NOT_TO_BE_HAD
         events.publish(studio, "job", job.id)
@@ -243,12 +242,12 @@ class _Attempt:
 
     def _keep(self) -> None:
         """Renew the lease and see what is asked of the job, beside whatever the handler does."""
-        job, renewed = self._job, time.monotonic()
+        job, lease, renewed = self._job, self._studio.settings.lease_seconds, time.monotonic()
         while not self._closed.wait(_LOOK_SECONDS):
             try:
-                if time.monotonic() - renewed > _RENEW_SECONDS:
+                if time.monotonic() - renewed > lease / 3:
                     with self._studio.db.transaction() as db:
-                        repository.renew(db, job.id, job.attempt)
+                        repository.renew(db, job.id, job.attempt, lease_seconds=lease)
                     renewed = time.monotonic()
                 with self._studio.db.transaction(write=False) as db:
                     if repository.state(db, job.id, job.attempt) is JobState.CANCELLING:

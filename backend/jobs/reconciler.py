@@ -18,7 +18,6 @@ from backend.jobs import repository
 from backend.jobs.models import Job, JobState
 from backend.jobs.workers import JobQueue, is_no_worker_cause, no_worker_cause, queue_of, waiting_calls, wake
 
-_EVERY_SECONDS = 10.0
 _CALL_AGAIN_SECONDS = 3.0  # a job queued for shorter was probably just announced
 _CALLS = 8  # wake-ups sent at once; each woken worker goes on until nothing is queued
 VANISHED = "the worker that ran it vanished"
@@ -84,7 +83,7 @@ def _call(studio: Studio, queue: JobQueue, waiting: list[Job]) -> None:
 
 
 class Reconciler:
-    """A thread that reconciles every ten seconds until `stop`."""
+    """A thread that reconciles every third of a lease (ten seconds) until `stop`."""
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
@@ -105,4 +104,4 @@ class Reconciler:
                 reconcile(self._studio)
             except SQLAlchemyError as error:
                 _log.warning("reconcile.failed", error=" ".join(str(error).split())[:200])
-            self._stopped.wait(_EVERY_SECONDS)
+            self._stopped.wait(self._studio.settings.lease_seconds / 3)

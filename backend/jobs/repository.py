@@ -15,7 +15,6 @@ from backend.auth.models import User
 from backend.db import db_seconds, utc_now
 from backend.jobs.models import Job, JobKind, JobState
 
-LEASE_SECONDS = 30.0
 BARREN_ATTEMPTS = 3
 _OWNED = (JobState.RUNNING, JobState.CANCELLING)
 _WAITING_ORDER = (Job.created_at, Job.id)
@@ -65,7 +64,7 @@ def next_waiting(db: Session, kinds: Collection[JobKind], *, skip: Collection[st
     return db.scalar(query.order_by(*_WAITING_ORDER).limit(1))
 
 
-def claim(db: Session, job_id: str, *, owner: str) -> Job | None:
+def claim(db: Session, job_id: str, *, owner: str, lease_seconds: float) -> Job | None:
     """Take a queued job, or a running one whose lease is over. None if somebody else has it, or it is over."""
     free = or_(Job.state == JobState.QUEUED, and_(Job.state == JobState.RUNNING, Job.lease_until < db_seconds()))
     statement = (
@@ -76,7 +75,7 @@ def claim(db: Session, job_id: str, *, owner: str) -> Job | None:
             attempt=Job.attempt + 1,
             barren=Job.barren + 1,
             owner=owner,
-            lease_until=db_seconds() + LEASE_SECONDS,
+            lease_until=db_seconds() + lease_seconds,
             cause=None,
             pace=None,
             result=None,
@@ -92,9 +91,9 @@ def claim(db: Session, job_id: str, *, owner: str) -> Job | None:
     return db.get(Job, job_id, populate_existing=True)
 
 
-def renew(db: Session, job_id: str, attempt: int) -> None:
+def renew(db: Session, job_id: str, attempt: int, *, lease_seconds: float) -> None:
     """Keep the job for another lease. Raises LostError."""
-    _write(db, job_id, attempt, {"lease_until": db_seconds() + LEASE_SECONDS})
+    _write(db, job_id, attempt, {"lease_until": db_seconds() + lease_seconds})
 
 
 def state(db: Session, job_id: str, attempt: int) -> JobState:

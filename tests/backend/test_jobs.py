@@ -38,7 +38,7 @@ def read(database: Database, job_id: str) -> Job:
 
 def claim(database: Database, job_id: str, owner: str = "here") -> Job | None:
     with database.transaction() as db:
-        return repository.claim(db, job_id, owner=owner)
+        return repository.claim(db, job_id, owner=owner, lease_seconds=30)
 
 
 def let_lease_run_out(database: Database, job_id: str) -> None:
@@ -77,7 +77,7 @@ def test_a_lease_that_is_over_can_be_claimed_and_fences_the_old_owner(database: 
     assert second is not None
     assert second.attempt == 2
     for write in (
-        lambda db: repository.renew(db, job_id, first.attempt),
+        lambda db: repository.renew(db, job_id, first.attempt, lease_seconds=30),
         lambda db: repository.state(db, job_id, first.attempt),
         lambda db: repository.assert_owned(db, job_id, first.attempt),
         lambda db: repository.progress(db, job_id, first.attempt, done=9, total=9, note="", pace=None),

@@ -27,8 +27,8 @@ ROOT = Path(__file__).parents[2]
 class Team:
     """One studio's processes; `end` leaves none."""
 
-    def __init__(self, data: Path) -> None:
-        self.settings = Settings(data=data)
+    def __init__(self, data: Path, *, lease_seconds: float = 30) -> None:
+        self.settings = Settings(data=data, lease_seconds=lease_seconds)
         self.settings.folder.prepare()
         self.studio = Studio.open(self.settings)
         migrate(self.studio.db)

@@ -1,0 +1,141 @@
+"""kill -9 of every process that takes part in jobs, at random moments: every job ends well, none runs twice at a time.
+
+KILL_SEED=n repeats the moments of a run that failed.
+"""
+
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from backend.datasets.models import Dataset
+from backend.episodes.models import EpisodeRow
+from backend.jobs.models import JobKind, JobState
+from backend.jobs.payloads import InitModelPayload, RecordPayload
+from backend.models.models import RegisteredModel
+from dexvla.spec import ALOHA_CAMERAS, CameraSpec, RecordSpec
+from tests.worker.conftest import Team
+
+CAMERAS = (CameraSpec(name=ALOHA_CAMERAS[0], height=48, width=64),)
+COMMANDS = ("dexvla.cli record", "dexvla.cli init-model")
+# Runners twice: a third attempt of the same job without progress would rightly fail it.
+VICTIMS = ("runner", "runner", "pool", "celery", "command", "broker", "studio worker")
+
+
+@pytest.fixture
+def team(tmp_path: Path) -> Iterator[Team]:
+    """Workers are missed sooner than usual, so that the test need not wait half a minute for each."""
+    team = Team(tmp_path / "studio", lease_seconds=6)
+    yield team
+    team.end()
+
+
+def kill(process: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
+
+
+def victims(team: Team, kind: str) -> list[int]:
+    if kind in {"pool", "celery"}:
+        celery = team.pids("worker.celery_worker")
+        parents = {pid: parent(pid) for pid in celery}
+        return [pid for pid in celery if (parents[pid] in celery) == (kind == "pool")]
+    words = {
+        "runner": "worker.runner",
+        "command": COMMANDS[0],
+        "broker": "valkey.sock",
+        "studio worker": "worker.cli worker",
+    }
+    return team.pids(words[kind])
+
+
+def parent(process: int) -> int:
+    with suppress(OSError), open(f"/proc/{process}/stat", encoding="ascii") as file:
+        return int(file.read().rpartition(")")[2].split()[1])
+    return 0
+
+
+@contextmanager
+def watched(team: Team, ids: list[str], twice: Counter[str]) -> Iterator[None]:
+    """Count how often a job is seen with two commands at once."""
+    stopped = threading.Event()
+
+    def watch() -> None:
+        while not stopped.wait(0.1):
+            lines = [line for line in team.family().values() if any(command in line for command in COMMANDS)]
+            for job_id in ids:
+                twice[job_id] += sum(job_id in line for line in lines) > 1
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def test_jobs_survive_kills_at_random_moments(team: Team) -> None:
+    seed = int(os.environ.get("KILL_SEED", time.time_ns() % 100_000))
+    chance = random.Random(seed)
+    team.start_broker()
+    worker = team.start_worker("light")
+    with team.studio.db.transaction() as db:
+        datasets = [Dataset(name="one"), Dataset(name="two")]
+        db.add_all(datasets)
+    ids = [
+        team.enqueue(
+            JobKind.RECORD,
+            RecordPayload(dataset_id=dataset.id, spec=RecordSpec(episodes=3, seed=10 * number, cameras=CAMERAS)),
+        )
+        for number, dataset in enumerate(datasets)
+    ]
+    ids.append(team.enqueue(JobKind.INIT_MODEL, InitModelPayload(model_id="m" * 32, name="Tiny")))
+    twice: Counter[str] = Counter()
+    order = list(VICTIMS)
+    chance.shuffle(order)
+    with watched(team, ids, twice):
+        for kind in order:
+            wait_until = time.monotonic() + 8
+            while not (found := victims(team, kind)) and time.monotonic() < wait_until:
+                time.sleep(0.05)
+            time.sleep(chance.uniform(0, 1.5))
+            found = victims(team, kind)
+            if found:
+                kill(chance.choice(found))
+            if kind == "broker":
+                time.sleep(chance.uniform(0, 1))
+                team.start_broker()
+            if kind == "studio worker":
+                worker.wait(10)
+                worker = team.start_worker("light")
+        jobs = team.until_over(*ids, seconds=120)
+    for job in jobs:
+        assert job.state is JobState.DONE, f"KILL_SEED={seed}: {job.cause}\n{team.log(job.id)}"
+    assert sum(twice.values()) == 0, f"KILL_SEED={seed}: a job ran twice at a time"
+    with team.studio.db.transaction(write=False) as db:
+        for number, dataset in enumerate(datasets):
+            rows = list(db.scalars(select(EpisodeRow).where(EpisodeRow.dataset_id == dataset.id)))
+            seeds = [row.seed for row in rows]
+            assert len(seeds) == len(set(seeds)), "an episode came twice"
+            assert set(seeds) <= {10 * number + one for one in range(3)}
+            assert rows
+            result = jobs[number].result
+            assert result is not None
+            assert sorted(result["episodes"]) == sorted(row.id for row in rows)
+            assert result["failed"] == 3 - len(rows)
+            assert all(team.settings.folder.episode(dataset.id, row.id).is_file() for row in rows)
+        assert db.scalar(select(func.count()).select_from(RegisteredModel)) == 1
+    asked = time.monotonic()
+    worker.terminate()
+    worker.wait(10)
+    assert time.monotonic() - asked < 7
+    assert not victims(team, "celery")
