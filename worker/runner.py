@@ -77,7 +77,9 @@ def run(settings: Settings, job_id: str) -> int:
         if lock is None:
             return NOT_TO_BE_HAD
         with studio.db.transaction() as db:
-            job = repository.claim(db, job_id, owner=f"{gethostname()}:{os.getpid()}", lease_seconds=settings.lease_seconds)
+            job = repository.claim(
+                db, job_id, owner=f"{gethostname()}:{os.getpid()}", lease_seconds=settings.lease_seconds
+            )
         if job is None:
             return NOT_TO_BE_HAD
         events.publish(studio, "job", job.id)

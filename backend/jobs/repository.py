@@ -64,7 +64,7 @@ def next_waiting(db: Session, kinds: Collection[JobKind], *, skip: Collection[st
     return db.scalar(query.order_by(*_WAITING_ORDER).limit(1))
 
 
-def claim(db: Session, job_id: str, *, owner: str, lease_seconds: float) -> Job | None:
+def claim(db: Session, job_id: str, *, owner: str, lease_seconds: float = 30.0) -> Job | None:
     """Take a queued job, or a running one whose lease is over. None if somebody else has it, or it is over."""
     free = or_(Job.state == JobState.QUEUED, and_(Job.state == JobState.RUNNING, Job.lease_until < db_seconds()))
     statement = (
