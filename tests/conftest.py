@@ -1,5 +1,7 @@
 """Real episode files, base models and run specs that many tests share."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -119,6 +121,20 @@ def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base") / "tiny"
     init_model(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, base_model: Path, demos: Path) -> Path:
+    """A checkpoint of two steps on two of the three demos."""
+    folder = tmp_path_factory.mktemp("trained")
+    command = [
+        *(sys.executable, "-m", "dexvla.cli", "train", "--stage", "2", "--preset", "tiny", "--steps", "2"),
+        *("--batch-size", "2", "--device", "cpu", "--data", str(demos), "--from", str(base_model)),
+        *("--set", "image_height=56", "--set", "image_width=84", "--set", "chunk_size=8"),
+        *("--set", "validation_fraction=0.34", "--out", str(folder / "run")),
+    ]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    return folder / "run" / "checkpoints" / "step-0000002"
 
 
 @pytest.fixture

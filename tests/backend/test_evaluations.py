@@ -4,9 +4,7 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +14,12 @@ from fastapi.testclient import TestClient
 from backend.audit.models import AuditEntry
 from backend.checkpoints.models import Checkpoint
 from backend.context import Studio
-from backend.datasets.models import Dataset, DatasetVersion
 from backend.errors import InvalidError
 from backend.evaluations.models import Evaluation
 from backend.jobs import repository as jobs
 from backend.jobs.models import Job, JobKind, JobState
-from backend.training.models import Run
-from dexvla.episodes.manifest import build_manifest, find_set, save_manifest
 from dexvla.spec import ClosedLoopReport, EpisodeOutcome, OpenLoopDetails, OpenLoopReport
+from tests.evaluation_data import Ids, add_checkpoint
 from worker.handlers.base import JobContext
 from worker.handlers.evaluate import EvaluateHandler
 
@@ -31,54 +27,9 @@ SignIn = Callable[[str], TestClient]
 URL = "/api/evaluations"
 
 
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, base_model: Path, demos: Path) -> Path:
-    """A checkpoint of two steps on two of the three demos."""
-    folder = tmp_path_factory.mktemp("trained")
-    command = [
-        *(sys.executable, "-m", "dexvla.cli", "train", "--stage", "2", "--preset", "tiny", "--steps", "2"),
-        *("--batch-size", "2", "--device", "cpu", "--data", str(demos), "--from", str(base_model)),
-        *("--set", "image_height=56", "--set", "image_width=84", "--set", "chunk_size=8"),
-        *("--set", "validation_fraction=0.34", "--out", str(folder / "run")),
-    ]
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
-    return folder / "run" / "checkpoints" / "step-0000002"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ids:
-    run: str
-    checkpoint: str
-    version: str
-
-
 @pytest.fixture
 def ids(studio: Studio, trained: Path, demos: Path) -> Ids:
-    """The checkpoint as one of the studio's, and a dataset version of all three demos."""
-    folder = studio.settings.folder
-    manifest, _ = build_manifest(find_set(str(demos)))
-    with studio.db.transaction() as db:
-        job = Job(kind=JobKind.TRAIN, title="run", payload={}, state=JobState.DONE)
-        dataset = Dataset(name="demos")
-        db.add_all([job, dataset])
-        db.flush()
-        run = Run(name="pick cube", stage=2, spec={}, sources=[], job_id=job.id)
-        db.add(run)
-        db.flush()
-        checkpoint = Checkpoint(
-            run_id=run.id, step=2, stage=2, attempt=1, sha256="0" * 64, size_bytes=1, files=[], archive_sha256="0" * 64
-        )
-        version = DatasetVersion(
-            dataset_id=dataset.id, number=1, manifest_sha256="0" * 64, episodes=3, steps=72, labelled_steps=72,
-            cameras=list(manifest.cameras), action_dim=14, state_dim=14, episode_ids=[],
-        )  # fmt: skip
-        db.add_all([checkpoint, version])
-        db.flush()
-        found = Ids(run=run.id, checkpoint=checkpoint.id, version=version.id)
-    shutil.copytree(trained, folder.run(found.run) / "checkpoints" / "step-0000002")
-    folder.manifest(found.version).parent.mkdir(parents=True)
-    save_manifest(folder.manifest(found.version), manifest)
-    return found
+    return add_checkpoint(studio, trained, demos)
 
 
 def closed(ids: Ids, **fields: Any) -> dict[str, Any]:
