@@ -50,7 +50,7 @@ class EvaluationOut(Out):
     settings: dict[str, Any]
     job: JobOut
     success_rate: float | None
-    interval: tuple[float, float] | None
+    interval: list[float] | None = Field(description="Low and high end of the 95 % interval of the success rate")
     mean_reward: float | None
     error_of_range: float | None
     reasoning_match: float | None

@@ -105,7 +105,7 @@ def test_the_services_find_each_other(team: tuple[str, dict[str, subprocess.Pope
     address, processes = team
     deadline = time.monotonic() + 60
     health: dict[str, Any] = {}
-    while (health.get("status"), health.get("workers"), health.get("robots")) != ("ok", 1, 1):
+    while not (health.get("status") == "ok" and health.get("workers") and health.get("robots")):
         for name, process in processes.items():
             assert name == "migrate" or process.poll() is None, f"{name}: {process.stdout and process.stdout.read()}"
         assert time.monotonic() < deadline, health

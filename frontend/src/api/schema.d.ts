@@ -1675,8 +1675,11 @@ export interface components {
       files: string[];
       /** Id */
       id: string;
-      /** Interval */
-      interval: [number, number] | null;
+      /**
+       * Interval
+       * @description Low and high end of the 95 % interval of the success rate
+       */
+      interval: number[] | null;
       job: components["schemas"]["JobOut"];
       kind: components["schemas"]["EvaluationKind"];
       /** Mean Reward */
@@ -1723,8 +1726,11 @@ export interface components {
       error_of_range: number | null;
       /** Id */
       id: string;
-      /** Interval */
-      interval: [number, number] | null;
+      /**
+       * Interval
+       * @description Low and high end of the 95 % interval of the success rate
+       */
+      interval: number[] | null;
       job: components["schemas"]["JobOut"];
       kind: components["schemas"]["EvaluationKind"];
       /** Mean Reward */
