@@ -5,10 +5,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from backend.access import Actor
+from backend.auth.roles import Role
 from backend.context import Studio
 from backend.datasets.models import Dataset, DatasetVersion
 from backend.db import new_id
+from backend.models.models import ModelKind, RegisteredModel
+from backend.training import service as training
+from backend.training.schemas import RunIn
 from dexvla.episodes.manifest import EpisodeSet, build_manifest, save_manifest
+
+ME = Actor(id="0" * 32, name="Ada", role=Role.OPERATOR)
+SMALL = {
+    "steps": 6,
+    "batch_size": 2,
+    "save_every": 2,
+    "log_every": 1,
+    "chunk_size": 8,
+    "image_height": 56,
+    "image_width": 84,
+    "keep_checkpoints": 2,
+    "device": "cpu",
+}
 
 
 def make_version(studio: Studio, make_episode: Callable[..., Path], *, count: int = 2, **options: Any) -> str:
@@ -41,3 +59,27 @@ def make_version(studio: Studio, make_episode: Callable[..., Path], *, count: in
             )
         )
     return version_id
+
+
+def stage_2(studio: Studio, base_model: Path, make_episode: Callable[..., Path], **fields: Any) -> RunIn:
+    """The form of a small run of stage 2 on two episodes, from a tiny base model."""
+    model = RegisteredModel(name="Tiny", kind=ModelKind.BACKBONE, path=str(base_model), size_bytes=1)
+    with studio.db.transaction() as db:
+        db.add(model)
+    return RunIn.model_validate(
+        {
+            "name": "pick cube",
+            "stage": 2,
+            "preset": "tiny",
+            "sources": [{"version_id": make_version(studio, make_episode)}],
+            "base_model_id": model.id,
+            "fields": {**SMALL, **fields},
+        }
+    )
+
+
+def start(studio: Studio, body: RunIn) -> tuple[str, str]:
+    """Queue a run; returns the ids of run and job."""
+    with studio.db.transaction() as db:
+        run = training.start(db, ME, studio, body)
+        return run.id, run.job.id

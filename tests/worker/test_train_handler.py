@@ -14,8 +14,6 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from backend.access import Actor
-from backend.auth.roles import Role
 from backend.checkpoints import service as checkpoints
 from backend.checkpoints.models import Checkpoint
 from backend.context import Studio
@@ -23,32 +21,18 @@ from backend.jobs import repository
 from backend.jobs.models import Job, JobState
 from backend.jobs.repository import LostError
 from backend.migrate import migrate
-from backend.models.models import ModelKind, RegisteredModel
 from backend.settings import Settings
 from backend.training import service as training
 from backend.training.models import MetricPoint, Run
 from backend.training.schemas import RunIn
 from dexvla.errors import UserError
 from dexvla.train import runs
-from tests.backend.training_data import make_version
+from tests.backend.training_data import ME, SMALL, make_version, stage_2, start
 from worker.gpus import visible_gpus
 from worker.handlers.base import JobContext, Progress
 from worker.handlers.preflight import PreflightHandler
 from worker.handlers.tail import MetricsTail
 from worker.handlers.train import TrainHandler, launch
-
-ME = Actor(id="0" * 32, name="Ada", role=Role.OPERATOR)
-SMALL = {
-    "steps": 6,
-    "batch_size": 2,
-    "save_every": 2,
-    "log_every": 1,
-    "chunk_size": 8,
-    "image_height": 56,
-    "image_width": 84,
-    "keep_checkpoints": 2,
-    "device": "cpu",
-}
 
 
 @pytest.fixture
@@ -64,27 +48,7 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
 
 @pytest.fixture
 def request_body(studio: Studio, base_model: Path, make_episode: Callable[..., Path]) -> RunIn:
-    model = RegisteredModel(name="Tiny", kind=ModelKind.BACKBONE, path=str(base_model), size_bytes=1)
-    with studio.db.transaction() as db:
-        db.add(model)
-    version = make_version(studio, make_episode)
-    return RunIn.model_validate(
-        {
-            "name": "pick cube",
-            "stage": 2,
-            "preset": "tiny",
-            "sources": [{"version_id": version}],
-            "base_model_id": model.id,
-            "fields": SMALL,
-        }
-    )
-
-
-def start(studio: Studio, body: RunIn) -> tuple[str, str]:
-    """Run and job."""
-    with studio.db.transaction() as db:
-        run = training.start(db, ME, studio, body)
-        return run.id, run.job.id
+    return stage_2(studio, base_model, make_episode)
 
 
 def claim(studio: Studio, job_id: str) -> JobContext:
