@@ -155,6 +155,7 @@ class CheckpointPolicy:
                 images=list(item.images.values()),
                 image_sizes=sizes,
                 instruction=item.instruction,
+                crop=self._model.spec.centre_crop,
             )
             samples.append({**sample, "states": torch.from_numpy(normalise_state(item.state, self._stats))})
         device = self._model.device

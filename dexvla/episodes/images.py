@@ -1,4 +1,4 @@
-"""Resizing pictures the way OpenCV's bilinear and Pillow's bicubic resize do, to the bit.
+"""Resizing pictures the way OpenCV's bilinear and Pillow's bicubic resize do, and torch's crop, to the bit.
 
 DexVLA's training data went through `cv2.resize` (bilinear); a policy sees the same pixels only if ours agree with it.
 """
@@ -74,6 +74,51 @@ def _like_pillow(rows: int, columns: int, height: int, width: int) -> bool:
     return loops is not None and np.array_equal(_compiled_bicubic(loops, noise, height, width), theirs)
 
 
+def centre_crop(image: Picture, part: float) -> Picture:
+    """(H, W, 3) uint8 -> the same shape: the middle `part` (0..1) of each side, enlarged to the whole.
+
+    The arithmetic is that of the reference's evaluation (torchvision: bilinear in float32, then cut off to whole
+    numbers), and so is the box: int(side * (1 - part) / 2) up to int(side * (1 + part) / 2), at least one pixel.
+    Returns the picture itself where that is all of it.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"expected a (H, W, 3) uint8 picture, found {image.dtype} of shape {image.shape}")
+    if not 0 < part <= 1:
+        raise ValueError(f"the part of a picture that a crop keeps is {part}, expected more than 0 and at most 1")
+    height, width = image.shape[:2]
+    top, bottom = _middle(height, part)
+    left, right = _middle(width, part)
+    if (bottom - top, right - left) == (height, width):
+        return image
+    middle = image[top:bottom, left:right]
+    columns, rows = _enlarging(right - left, width), _enlarging(bottom - top, height)
+    loops = compiled()
+    if loops is not None:
+        return cast(Picture, loops.enlarge(_fixed(middle), *columns, *rows))
+    turned = _mixed_rows(middle.transpose(1, 0, 2), *columns)  # rows are the fast direction
+    return _mixed_rows(turned.transpose(1, 0, 2), *rows).astype(np.uint8)
+
+
+def _middle(side: int, part: float) -> tuple[int, int]:
+    start = int(side * (1 - part) / 2)
+    return start, max(int(side * (1 + part) / 2), start + 1)
+
+
+def _mixed_rows(
+    image: NDArray[Any],
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+    weight_first: NDArray[np.float32],
+    weight_second: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Two rows of (H, W, 3) for each of the result. One product is rounded to float32, the other one is added to it in
+    one rounding: torch's fused multiply-add."""
+    rows = np.ascontiguousarray(image, dtype=np.float32).reshape(len(image), -1)
+    mixed = (rows[first] * weight_first[:, None]).astype(np.float64)
+    mixed += rows[second] * weight_second.astype(np.float64)[:, None]
+    return mixed.astype(np.float32).reshape(len(first), *image.shape[1:])
+
+
 def cut_patches(image: Picture, side: int, merge: int, patches: Picture) -> None:
     """(H, W, 3) -> patches (n, 3 * side * side), in place: merge x merge neighbours one after the other."""
     loops = compiled()
@@ -123,6 +168,26 @@ def _bicubic(source: int, target: int) -> tuple[NDArray[np.int32], NDArray[np.in
     for table in (first, count, weights):
         table.setflags(write=False)
     return first, count, weights
+
+
+@lru_cache(maxsize=64)
+def _enlarging(
+    source: int, target: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+    """torch's bilinear taps along one axis that grows: two source pixels of every target pixel and their weights."""
+    half = np.float32(0.5)
+    centre = (np.arange(target, dtype=np.float32) + half) * (np.float32(source) / np.float32(target))
+    first = np.maximum(np.trunc(centre - half), 0).astype(np.int64)
+    count = np.minimum(np.trunc(centre + np.float32(1.5)).astype(np.int64), source) - first
+    weights = [
+        np.maximum(1 - np.abs((first + tap).astype(np.float32) - centre + half), np.float32(0)) for tap in range(2)
+    ]
+    weights[1][count < 2] = 0
+    total = weights[0] + weights[1]
+    tables = first, np.minimum(first + 1, source - 1), weights[0] / total, weights[1] / total
+    for table in tables:
+        table.setflags(write=False)
+    return tables
 
 
 def _cubic(x: float) -> float:

@@ -48,6 +48,41 @@ def weighted_rows(rows: Any, first: Any, count: Any, weight: Any) -> Any:
 
 
 @_compile
+def enlarge(
+    image: Any,
+    left: Any,
+    right: Any,
+    weight_left: Any,
+    weight_right: Any,
+    upper: Any,
+    lower: Any,
+    weight_upper: Any,
+    weight_lower: Any,
+) -> Any:
+    """(H, W, 3) uint8 -> (len(upper), len(left), 3): two taps along each axis, cut off to whole numbers.
+
+    A product is rounded to float32, the other one is added to it in double precision and rounded once: the bits of a
+    fused multiply-add, whatever the compiler makes of it.
+    """
+    height, width, rows = len(upper), len(left), image.shape[0]
+    wide = np.empty((rows, 3 * width), np.float32)
+    for y in range(rows):
+        for x in range(width):
+            a, b, first, second = left[x], right[x], weight_left[x], np.float64(weight_right[x])
+            for c in range(3):
+                product = np.float32(np.float32(image[y, a, c]) * first)
+                wide[y, 3 * x + c] = np.float32(np.float64(product) + np.float64(image[y, b, c]) * second)
+    whole = np.empty((height, width, 3), np.uint8)
+    for y in range(height):
+        out, above, below = whole[y].reshape(-1), wide[upper[y]], wide[lower[y]]
+        first, second = weight_upper[y], np.float64(weight_lower[y])
+        for x in range(3 * width):
+            product = np.float32(above[x] * first)
+            out[x] = np.uint8(np.int32(np.float32(np.float64(product) + np.float64(below[x]) * second)))
+    return whole
+
+
+@_compile
 def transpose(image: Any) -> Any:
     """(H, W, 3) -> (W, H, 3), block by block."""
     height, width = image.shape[0], image.shape[1]

@@ -1,8 +1,9 @@
 """From pictures and words to the tensors a policy takes.
 
 Shapes: l tokens of a sample, n patches of its pictures, p = 1176 values of a patch (3 channels, 2 frames, 14 x 14).
-A picture goes through the same chain as in DexVLA's training: bilinear resize to the camera's size, bicubic resize to
-multiples of 28, CLIP normalisation, patches in the order of Qwen2-VL.
+A picture goes through the same chain as in DexVLA's training: bilinear resize to the camera's size, the middle of it
+enlarged where training enlarged random crops, bicubic resize to multiples of 28, CLIP normalisation, patches in the
+order of Qwen2-VL.
 """
 
 import json
@@ -19,7 +20,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from dexvla.episodes.images import resize_bilinear
+from dexvla.episodes.images import centre_crop, resize_bilinear
 from dexvla.errors import CheckpointError, UserError
 from dexvla.model.pictures import Patches
 
@@ -164,12 +165,14 @@ def build_inputs(
     instruction: str,
     answer: str | None = None,
     normalised: bool = True,
+    crop: float = 1.0,
 ) -> dict[str, Tensor]:
     """Tensors of one sample.
 
     images: (H, W, 3) uint8 RGB, one a camera, in the policy's order; image_sizes: (height, width) at which the policy
     sees each. answer: see `answer_text`; None makes the prompt of an inference, without labels.
     Returns input_ids (l,), pixel_values (n, p), image_grid_thw (cameras, 3) and, with an answer, labels (l,).
+    crop: part of each side kept in the middle and enlarged to the whole, a policy's `spec.centre_crop`.
     normalised=False leaves pixel_values as bytes (n, u), an eighth of the size; a policy normalises them itself.
     """
     processor = _present(processor)
@@ -179,7 +182,7 @@ def build_inputs(
     counts: list[int] = []
     if images:
         shown = [resize_bilinear(image, *size) for image, size in zip(images, image_sizes, strict=True)]
-        pixels, grids = processor.pictures.cut(shown)
+        pixels, grids = processor.pictures.cut([centre_crop(image, crop) for image in shown])
         inputs["pixel_values"] = processor.pictures.normalise(pixels) if normalised else pixels
         inputs["image_grid_thw"] = grids
         counts = (grids.prod(-1) // processor.image_processor.merge_size**2).tolist()

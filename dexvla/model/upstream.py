@@ -13,7 +13,7 @@ from transformers import Qwen2VLConfig
 from transformers.activations import ACT2FN
 
 from dexvla.errors import CheckpointError
-from dexvla.spec import SCALEDP_SIZES, DiffusionSpec, Fusion, PolicySpec, ScaleDPSpec, UNetSpec
+from dexvla.spec import AUGMENTED_CROP, SCALEDP_SIZES, DiffusionSpec, Fusion, PolicySpec, ScaleDPSpec, UNetSpec
 
 MODEL_TYPE = "qwen2_vla"
 OWN_FIELD = "dexvla_policy"  # our spec, in exported configurations that the reference's fields cannot express
@@ -93,7 +93,8 @@ def read_config(config: dict[str, Any], where: str) -> tuple[PolicySpec, Qwen2VL
 
     `learn_sigma`, `n_obs_steps`, `obs_as_cond`, `noise_samples` of the head and `concat` are not looked at: upstream
     accepts them and none changes what a trained model computes. using_film false without is_tinyvla, with which
-    upstream stops in the first step, is the pooled prompt.
+    upstream stops in the first step, is the pooled prompt. Its training always crops pictures at random and its
+    evaluation in the middle, so that is what the policy does.
     """
     head = config.get("policy_head_config")
     if not isinstance(head, dict):
@@ -116,6 +117,7 @@ def read_config(config: dict[str, Any], where: str) -> tuple[PolicySpec, Qwen2VL
                 train_steps=head["num_train_timesteps"], inference_steps=head["num_inference_timesteps"]
             ),
             llm_loss_weight=config.get("llm_loss_weight", 1.0),
+            centre_crop=AUGMENTED_CROP,
         )
     except KeyError as error:
         raise CheckpointError(f"{where}: policy_head_config has no {error}") from error

@@ -18,7 +18,7 @@ from dexvla.model.pickled import write_dataset_stats
 from dexvla.model.policy import DexVLA
 from dexvla.model.processing import Processor
 from dexvla.model.weights import write_weights
-from dexvla.spec import Fusion, PolicySpec
+from dexvla.spec import AUGMENTED_CROP, Fusion, PolicySpec
 
 _TEXT_FIELDS = (
     "attention_dropout",
@@ -120,6 +120,11 @@ def limits(spec: PolicySpec) -> tuple[str, ...]:
             )
     else:
         found.append("the reference cannot load a saved U-Net policy (it looks for policy_head_size)")
+    if spec.centre_crop != AUGMENTED_CROP:
+        found.append(
+            f"the reference's evaluation shows the middle {AUGMENTED_CROP:.0%} of pictures, this policy was trained "
+            f"for {spec.centre_crop:.0%}"
+        )
     if spec.fusion not in (Fusion.FILM, Fusion.TINYVLA):
         found.append(f"the reference has no fusion {spec.fusion}")
     if spec.fusion is not Fusion.FILM:

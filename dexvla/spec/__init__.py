@@ -19,6 +19,7 @@ from dexvla.spec.evaluation import (
     SaidReasoning,
 )
 from dexvla.spec.policy import (
+    AUGMENTED_CROP,
     EXPERT_SIZES,
     SCALEDP_SIZES,
     UNET_SIZES,
@@ -49,6 +50,7 @@ __all__ = [
     "ALOHA_CAMERAS",
     "ALOHA_SIM_CAMERAS",
     "ALOHA_SIM_JOINTS",
+    "AUGMENTED_CROP",
     "EXPERT_SIZES",
     "PRESETS",
     "RESNET_SIZES",

@@ -112,6 +112,8 @@ UNET_SIZES = {
 }
 EXPERT_SIZES: dict[str, ScaleDPSpec | UNetSpec] = {**SCALEDP_SIZES, **UNET_SIZES}
 
+AUGMENTED_CROP = 0.95  # part of each side that augmentation's random crop keeps, here and in the reference
+
 
 class DiffusionSpec(Spec):
     """Denoising schedule of the expert: squared cosine betas, epsilon prediction, DDIM sampling with eta 0."""
@@ -139,6 +141,13 @@ class PolicySpec(Spec):
     )
     recorded_cameras: tuple[CameraSpec, ...] = Field(
         (), description="The same cameras with the size of the training pictures before they were resized"
+    )
+    centre_crop: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Part of each side kept in the middle and enlarged to the whole, after pictures are resized: at "
+        "inference and validation of a policy that was trained on random crops. 1 keeps everything",
     )
     robot: str | None = Field(None, description="Robot that the training data came from")
     fps: float | None = Field(None, gt=0, description="Steps a second of the training data")

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.nn import functional as F
 
-CROP = 0.95
+from dexvla.spec import AUGMENTED_CROP
+
 MAX_DEGREES = 5.0
 BRIGHTNESS, CONTRAST, SATURATION = 0.3, 0.4, 0.5
 GREY = np.array([0.2989, 0.587, 0.114])  # torchvision's weights of red, green and blue
@@ -69,7 +70,7 @@ def augment(images: Sequence[NDArray[np.uint8]], draw: Draw) -> list[NDArray[np.
 def _crop(images: NDArray[np.uint8], draw: Draw) -> NDArray[np.uint8]:
     """(pictures, H, W, 3) -> the same shape: a random 95 % of each side, enlarged to the whole."""
     height, width = images.shape[1:3]
-    rows, columns = int(height * CROP), int(width * CROP)
+    rows, columns = int(height * AUGMENTED_CROP), int(width * AUGMENTED_CROP)
     top, left = (
         min(int(part * (free + 1)), free) for part, free in ((draw.top, height - rows), (draw.left, width - columns))
     )

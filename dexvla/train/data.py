@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 from dexvla.episodes.action_space import to_space
 from dexvla.episodes.cache import PictureCache
 from dexvla.episodes.chunks import action_chunk, action_source
-from dexvla.episodes.images import resize_bilinear
+from dexvla.episodes.images import centre_crop, resize_bilinear
 from dexvla.episodes.manifest import per_step
 from dexvla.episodes.normalise import normalise_actions, normalise_state
 from dexvla.episodes.reader import Episode, load_episode
@@ -34,7 +34,10 @@ _POSITIONS = ActionSpace()
 
 @dataclass(frozen=True, kw_only=True)
 class SampleSettings:
-    """How a sample is made. cameras: in the order of the prompt, with the size that pictures are resized to."""
+    """How a sample is made. cameras: in the order of the prompt, with the size that pictures are resized to.
+
+    centre_crop: see `PolicySpec`; of pictures that are not augmented, which crops them at random.
+    """
 
     cameras: tuple[CameraSpec, ...]
     chunk_size: int
@@ -43,6 +46,7 @@ class SampleSettings:
     padded_actions: PaddedActions
     action_space: ActionSpace = _POSITIONS
     augment: bool
+    centre_crop: float = 1.0
     seed: int
 
 
@@ -91,6 +95,8 @@ class EpisodeReader(Dataset[dict[str, Any]], ABC):
         images = self._images(number, step, episode)
         if settings.augment:
             images = augment(images, Draw.sample(np.random.default_rng([settings.seed, 3, place])))
+        else:
+            images = [centre_crop(image, settings.centre_crop) for image in images]
         reasoning = self._labels[number][step] if settings.use_reasoning and self._labels[number] else None
         sample = self.inputs(images, entry.instruction, reasoning)
         positions = action_source(episode.action[: entry.steps], step, sim=entry.sim)

@@ -127,6 +127,7 @@ class PolicyTrainee(Trainee):
                 padded_actions=spec.padded_actions,
                 action_space=policy.spec.action_space,
                 augment=augment,
+                centre_crop=policy.spec.centre_crop,
                 seed=spec.seed,
             ),
             pictures=pictures,

@@ -23,6 +23,7 @@ from dexvla.model.pretrained import load_expert_weights
 from dexvla.model.pretrainer_files import is_pretrainer, load_trunk
 from dexvla.model.report import LoadReport
 from dexvla.spec import (
+    AUGMENTED_CROP,
     EXPERT_SIZES,
     ActionSpace,
     CameraSpec,
@@ -192,6 +193,7 @@ def prepare_policy(spec: TrainSpec, data: RunData) -> tuple[DexVLA, dict[str, An
         "render_profile": first.render_profile,
         "llm_loss_weight": spec.llm_loss_weight,
         "insulate_backbone": spec.insulate_backbone,
+        "centre_crop": AUGMENTED_CROP if spec.augment else 1.0,
     }
     if spec.stage == 2:
         assert spec.expert is not None

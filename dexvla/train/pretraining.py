@@ -17,6 +17,7 @@ from dexvla.model.pretrainer import Pretrainer
 from dexvla.model.pretrainer_files import new_pretrainer, save_pretrainer
 from dexvla.model.text_encoder import TextTokenizer, pad_texts, text_for
 from dexvla.spec import (
+    AUGMENTED_CROP,
     RESNET_SIZES,
     SCALEDP_SIZES,
     EmbodimentSpec,
@@ -240,6 +241,7 @@ class PretrainTrainee(Trainee):
                 use_reasoning=spec.use_reasoning,
                 padded_actions=spec.padded_actions,
                 augment=augment,
+                centre_crop=AUGMENTED_CROP if spec.augment else 1.0,
                 seed=spec.seed,
             ),
             pictures=pictures,

@@ -9,8 +9,10 @@ import torch
 
 from dexvla.act.base import PolicyInput, PolicyInputError
 from dexvla.act.policy import CheckpointPolicy
+from dexvla.episodes.images import centre_crop, resize_bilinear
 from dexvla.errors import CheckpointError, UserError
 from dexvla.model import build_inputs, collate, load_policy
+from dexvla.spec import PolicySpec
 
 STATE = np.float32([0.1, 1.2, 2.3, 3.0])
 
@@ -61,6 +63,29 @@ def test_the_chunk_is_what_the_model_predicts_taken_back_to_units(policy, checkp
     assert chunk.actions.shape == (6, 3)
     assert chunk.actions.dtype == chunk.normalised.dtype == np.float32
     assert chunk.infer_ms > 0
+
+
+def test_a_policy_trained_on_crops_sees_the_middle_of_its_pictures(checkpoint):
+    """Cropped after they are resized, as training crops them; a checkpoint from before the field sees all of them."""
+    config = json.loads((checkpoint / "config.json").read_text())["policy"]
+    del config["centre_crop"]
+    assert PolicySpec.model_validate(config).centre_crop == 1
+    model = load_policy(checkpoint)
+    item = observation(reasoning="Lift the cube.")
+    shown = {}
+    cut = model.processor.pictures.cut
+    for part in (1.0, 0.95):
+        model.spec = model.spec.model_copy(update={"centre_crop": part})
+        model.processor.pictures.cut = lambda images, part=part: shown.update({part: images}) or cut(images)
+        policy = CheckpointPolicy(model, checkpoint="cropped", max_new_tokens=8)
+        policy.reset(0)
+        shown[part, "actions"] = policy.infer(item).normalised
+    sizes = ((56, 84), (56, 56))
+    for name, (height, width), whole, crop in zip(item.images, sizes, shown[1.0], shown[0.95], strict=True):
+        expected = resize_bilinear(item.images[name], height, width)
+        np.testing.assert_array_equal(whole, expected)
+        np.testing.assert_array_equal(crop, centre_crop(expected, 0.95))
+    assert not np.array_equal(shown[1.0, "actions"], shown[0.95, "actions"])
 
 
 def test_every_part_of_the_observation_matters(policy):

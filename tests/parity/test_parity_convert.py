@@ -132,6 +132,21 @@ def test_ours_and_back_is_exact(base: Path, tmp_path: Path) -> None:
     assert one.processor.prompt_ids([4], "Fold.") == two.processor.prompt_ids([4], "Fold.")
 
 
+@pytest.mark.parametrize("part", [0.95, 1.0, 0.8])
+def test_the_centre_crop_survives_and_is_the_references_by_default(
+    reference: Path, tmp_path: Path, part: float
+) -> None:
+    run(reference, tmp_path / "ours", from_layout="upstream")
+    policy = load_policy(tmp_path / "ours")
+    assert policy.spec.centre_crop == 0.95
+    policy.spec = policy.spec.model_copy(update={"centre_crop": part})
+    save_policy(policy, tmp_path / "one", manifest={})
+    notes = run(tmp_path / "one", tmp_path / "upstream", to_layout="upstream").notes
+    assert any("shows the middle 95%" in note for note in notes) is (part != 0.95)
+    assert ("dexvla_policy" in json.loads((tmp_path / "upstream" / "config.json").read_text())) is (part != 0.95)
+    assert load_policy(tmp_path / "upstream").spec == policy.spec
+
+
 def test_a_generated_configuration_says_what_the_references_own_says(parity: Path, tiny: DexVLA) -> None:
     """Every field that describes the model, from the weights' own settings alone."""
     theirs = json.loads((parity / "tiny" / "config.json").read_text())

@@ -9,9 +9,9 @@ from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from dexvla.episodes import images
-from dexvla.episodes.images import resize_bilinear
+from dexvla.episodes.images import centre_crop, resize_bilinear
 from dexvla.model import pictures as pictures_module
-from dexvla.model.processing import Processor
+from dexvla.model.processing import Processor, build_inputs
 
 OPENCV = np.load(Path(__file__).resolve().parents[1] / "data" / "resize_opencv.npz")
 
@@ -52,12 +52,13 @@ def test_at_camera_resolution(parity: Path, processor: Processor, name: str) -> 
 
 @pytest.mark.parametrize("name", ["a_480x640", "b_240x320"])
 def test_the_evaluation_scripts_picture(parity: Path, processor: Processor, name: str) -> None:
-    """From its cropped picture on; the policy itself sees pictures resized as in training."""
+    """At camera resolution, as there; a policy sees pictures resized as in training, then cropped."""
     data = np.load(parity / "preprocess" / f"{name}.npz")
-    image = data["eval.after_crop_resize_uint8"]
-    patches, grid = processor.patches(image, image.shape[:2])
-    assert [list(grid)] == data["eval.image_grid_thw"].reshape(-1, 3).tolist()
-    np.testing.assert_allclose(patches[::37], data["eval.pixel_values_every_37th_row"], atol=1e-5, rtol=0)
+    image = data["image"]
+    inputs = build_inputs(processor, images=[image], image_sizes=[image.shape[:2]], instruction="Fold.", crop=0.95)
+    assert inputs["image_grid_thw"].tolist() == data["eval.image_grid_thw"].reshape(-1, 3).tolist()
+    patches = inputs["pixel_values"].numpy()[::37]
+    np.testing.assert_allclose(patches, data["eval.pixel_values_every_37th_row"], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("size", [(100, 300), (28, 29), (57, 83), (30, 900)])
@@ -83,6 +84,53 @@ def test_pictures_of_different_sizes_keep_their_order(processor: Processor) -> N
 
 WITHOUT = pytest.param(False, id="without numba")
 WITH = pytest.param(True, id="with numba", marks=pytest.mark.skipif(images.compiled() is None, reason="no numba"))
+
+
+@pytest.mark.parametrize("compiled", [WITHOUT, WITH])
+@pytest.mark.parametrize("name", ["a_480x640", "b_240x320"])
+def test_the_centre_crop_has_the_evaluation_scripts_bits(
+    monkeypatch: pytest.MonkeyPatch, parity: Path, name: str, compiled: bool
+) -> None:
+    if not compiled:
+        monkeypatch.setattr(images, "compiled", lambda: None)
+    data = np.load(parity / "preprocess" / f"{name}.npz")
+    image, (top, bottom, left, right) = data["image"], data["eval.crop_box_top_bottom_left_right"].tolist()
+    assert np.array_equal(centre_crop(image, 0.95), data["eval.after_crop_resize_uint8"])
+    outside = image.copy()
+    outside[top:bottom, left:right] = 0
+    assert not centre_crop(outside, 0.95).any(), "nothing outside the box is seen"
+    for row, column in ((top, left), (bottom - 1, right - 1)):
+        corner = np.zeros_like(image)
+        corner[row, column] = 255
+        assert centre_crop(corner, 0.95).any(), "all of the box is seen"
+
+
+@pytest.mark.parametrize("compiled", [WITHOUT, WITH])
+@pytest.mark.parametrize("part", [0.95, 0.9, 0.333, 0.01])
+@pytest.mark.parametrize("size", [(240, 320), (57, 83), (28, 29), (101, 2)])
+def test_the_centre_crop_is_torchs(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], part: float, compiled: bool
+) -> None:
+    """Also for odd sides and a picture that is neither contiguous nor in order."""
+    if not compiled:
+        monkeypatch.setattr(images, "compiled", lambda: None)
+    image = np.random.default_rng(6).integers(0, 256, (*size, 3), dtype=np.uint8)[::-1, ::-1]
+    (top, bottom), (left, right) = (
+        (int(side * (1 - part) / 2), max(int(side * (1 + part) / 2), int(side * (1 - part) / 2) + 1)) for side in size
+    )
+    middle = torch.from_numpy(image[top:bottom, left:right].copy()).permute(2, 0, 1)[None].float()
+    theirs = torch.nn.functional.interpolate(middle, size, mode="bilinear", antialias=True)
+    assert np.array_equal(centre_crop(image, part), theirs[0].permute(1, 2, 0).to(torch.uint8).numpy())
+
+
+def test_a_crop_of_everything_is_the_picture_itself() -> None:
+    image = np.zeros((30, 40, 3), np.uint8)
+    assert centre_crop(image, 1.0) is image
+    for part in (0.0, 1.01, float("nan")):
+        with pytest.raises(ValueError, match=r"expected more than 0 and at most 1"):
+            centre_crop(image, part)
+    with pytest.raises(ValueError, match="found float64"):
+        centre_crop(image / 255, 0.95)
 
 
 @pytest.mark.parametrize("compiled", [WITHOUT, WITH])

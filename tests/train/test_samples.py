@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from dexvla.episodes.cache import PictureCache
+from dexvla.episodes.images import centre_crop
 from dexvla.episodes.manifest import build_manifest, find_set
 from dexvla.episodes.statistics import norm_stats
 from dexvla.errors import UserError
@@ -177,6 +178,24 @@ def test_all_cameras_get_the_same_draw_and_keep_their_place() -> None:
     assert [picture.shape for picture in together] == [image.shape for image in images]
     for picture, image in zip(together, images, strict=True):
         assert np.array_equal(picture, augment([image], draw)[0])
+
+
+def test_pictures_that_are_not_augmented_are_cropped_in_the_middle(
+    demos: Path, base_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pictures(**settings: Any) -> list[np.ndarray]:
+        samples = samples_of(demos, base_model, pictures=None, **settings)
+        shown: list[np.ndarray] = []
+        monkeypatch.setattr(samples, "inputs", lambda images, *words: shown.extend(images) or {})
+        samples[0, 30]
+        return shown
+
+    whole = pictures()
+    for cropped, picture in zip(pictures(centre_crop=0.95), whole, strict=True):
+        assert np.array_equal(cropped, centre_crop(picture, 0.95))
+        assert not np.array_equal(cropped, picture)
+    augmented = pictures(augment=True)
+    assert all(map(np.array_equal, pictures(augment=True, centre_crop=0.95), augmented)), "random crops alone"
 
 
 def test_draws_cover_the_reference_ranges() -> None:

@@ -13,12 +13,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from dexvla.act.policy import CheckpointPolicy
 from dexvla.episodes.manifest import find_set
 from dexvla.errors import CheckpointError, UserError
 from dexvla.evaluate.run import open_loop
 from dexvla.model import load_policy
 from dexvla.model.checkpoint import read_manifest
 from dexvla.spec import TrainSpec
+from dexvla.train.data import EpisodeSamples
 from dexvla.train.lineage import seen_episodes, seen_seeds
 from dexvla.train.loop import train
 from dexvla.train.optim import learning_rate, make_optimizer
@@ -99,6 +101,29 @@ def test_stage_3_starts_from_stage_2_and_keeps_its_shape(make_spec: MakeSpec, tm
     assert before.keys() == after.keys()
     with pytest.raises(CheckpointError, match="chunk_size is 9, the checkpoint was trained with 8"):
         train(make_spec(stage=3, init_from=str(stage2.run), output_dir=str(tmp_path / "other"), chunk_size=9))
+
+
+def test_a_policy_trained_on_random_crops_acts_and_is_validated_on_the_middle(
+    make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run by its own setting, whatever the checkpoint that it starts from had."""
+    made: list[tuple[bool, float]] = []
+    usual = EpisodeSamples.__init__
+
+    def spied(self: EpisodeSamples, **options: Any) -> None:
+        made.append((options["settings"].augment, options["settings"].centre_crop))
+        usual(self, **options)
+
+    monkeypatch.setattr(EpisodeSamples, "__init__", spied)
+    options = {"validation_fraction": 0.34, "validation_samples": 2, "validation_max_tokens": 4, "steps": 1}
+    start: dict[str, Any] = {}
+    for name, augmented, part in (("2", True, 0.95), ("3", False, 1.0), ("4", True, 0.95)):
+        result = train(make_spec(augment=augmented, output_dir=str(tmp_path / name), **options, **start))
+        start = {"stage": 3, "init_from": str(result.run)}
+        assert json.loads((result.checkpoint / "config.json").read_text())["policy"]["centre_crop"] == part
+        assert CheckpointPolicy.load(result.checkpoint, device="cpu")._model.spec.centre_crop == part
+        assert set(made) == {(augmented, part), (False, part)}, "training samples, validation samples"
+        made.clear()
 
 
 def test_a_checkpoint_remembers_what_its_ancestors_saw(
