@@ -89,13 +89,16 @@ export class Frames<P extends Picture = ImageBitmap> {
 
   /** Say what is shown and where it goes; fetches that this makes useless are cancelled. */
   seek(want: Want): void {
+    this.disposed = false;
     this.want = want;
     this.schedule();
   }
 
+  /** Let go of everything; a later seek begins anew. */
   dispose(): void {
     this.disposed = true;
     clearTimeout(this.retry);
+    this.retry = undefined;
     for (const controller of this.fetching.values()) controller.abort();
     this.fetching.clear();
     this.packs.clear();

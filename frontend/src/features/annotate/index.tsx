@@ -1,5 +1,60 @@
-import { PageHeader } from "@/ui/PageHeader";
+import { Button } from "@mantine/core";
+import { useDocumentTitle } from "@mantine/hooks";
+import { IconMovie } from "@tabler/icons-react";
+import { useQuery } from "@tanstack/react-query";
+import { Link, Route, Routes, useParams } from "react-router";
+
+import { ApiError } from "@/api/client";
+import { useEpisode } from "@/features/episodes/hooks";
+import { NotFound } from "@/shell/NotFound";
+import { EmptyState } from "@/ui/EmptyState";
+import { Loaded } from "@/ui/Loaded";
+
+import { AnnotatorPage } from "./AnnotatorPage";
+import { getDraft } from "./api";
 
 export default function Feature() {
-  return <PageHeader title="Episode" />;
+  return (
+    <Routes>
+      <Route path=":id" element={<EpisodePage />} />
+      <Route path="*" element={<NotFound />} />
+    </Routes>
+  );
+}
+
+function EpisodePage() {
+  const { id = "" } = useParams();
+  const episode = useEpisode(id);
+  const draft = useQuery({
+    queryKey: ["episode", "annotation", id],
+    queryFn: () => getDraft(id),
+    // never begin with what an earlier visit saw
+    gcTime: 0,
+  });
+  const name = episode.data ? `Episode ${episode.data.number}, ${episode.data.dataset_name}` : "Episode";
+  useDocumentTitle(`${name} - DexVLA Studio`);
+
+  if (episode.error instanceof ApiError && episode.error.status === 404)
+    return (
+      <EmptyState
+        icon={IconMovie}
+        title="This episode is not there"
+        action={
+          <Button component={Link} to="/datasets" variant="default">
+            All datasets
+          </Button>
+        }
+      >
+        It was deleted, or the link is wrong.
+      </EmptyState>
+    );
+  return (
+    <Loaded query={episode} lines={8}>
+      {(found) => (
+        <Loaded query={draft} lines={8}>
+          {(stored) => <AnnotatorPage key={found.id} episode={found} draft={stored} />}
+        </Loaded>
+      )}
+    </Loaded>
+  );
 }

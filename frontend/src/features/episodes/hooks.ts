@@ -1,4 +1,4 @@
-import { keepPreviousData, useMutation, useQuery } from "@tanstack/react-query";
+import { keepPreviousData, queryOptions, useMutation, useQuery } from "@tanstack/react-query";
 
 import { api, ok, type Schema } from "@/api/client";
 import { queryClient } from "@/api/queries";
@@ -19,13 +19,16 @@ export function useEpisodes(datasetId: string, offset: number, limit: number) {
   });
 }
 
+export function episodeQuery(id: string) {
+  return queryOptions({
+    queryKey: ["episode", "one", id],
+    queryFn: () => ok(api.GET("/api/episodes/{episode_id}", { params: { path: { episode_id: id } } })),
+  });
+}
+
 /** One episode with what is around it; nothing is asked without an id. */
 export function useEpisode(id: string | null | undefined) {
-  return useQuery({
-    queryKey: ["episode", "one", id],
-    queryFn: () => ok(api.GET("/api/episodes/{episode_id}", { params: { path: { episode_id: id ?? "" } } })),
-    enabled: Boolean(id),
-  });
+  return useQuery({ ...episodeQuery(id ?? ""), enabled: Boolean(id) });
 }
 
 export function useDeleteEpisode() {

@@ -1,0 +1,144 @@
+import { ActionIcon, Anchor, Group, Menu, SegmentedControl, Text, TextInput, Tooltip } from "@mantine/core";
+import {
+  IconArrowBackUp,
+  IconArrowForwardUp,
+  IconChevronLeft,
+  IconChevronRight,
+  IconDots,
+  IconDownload,
+  IconKeyboard,
+} from "@tabler/icons-react";
+import { useState, type ReactNode } from "react";
+import { Link } from "react-router";
+
+import { LabelBadge } from "@/features/episodes/LabelBadge";
+
+import { useAnnotator, useEditorState } from "./context";
+import { SaveStatus } from "./SaveStatus";
+import { performAction } from "./shortcuts";
+import { tidy } from "./timeline";
+import { ActionButton } from "./Transport";
+
+/** Where one is, is it saved, publish; below it what the episode is about. `actions`: revisions and publish. */
+export function Header({ actions: right }: { actions: ReactNode }) {
+  const { episode, actions } = useAnnotator();
+  const { canUndo, canRedo, content } = useEditorState();
+  return (
+    <>
+      <Group justify="space-between" gap="xs" mb={6}>
+        <Group gap="xs" wrap="nowrap" style={{ minWidth: 0 }}>
+          <Anchor component={Link} to={`/datasets/${episode.dataset_id}`} size="sm" truncate>
+            {episode.dataset_name}
+          </Anchor>
+          <Text c="dimmed" size="sm">
+            /
+          </Text>
+          <Text component="h1" fw={600} size="lg" m={0} style={{ whiteSpace: "nowrap" }} data-testid="episode-title">
+            Episode {episode.number}
+          </Text>
+          <ActionButton id="previous-episode" disabled={episode.previous_id === null} testid="previous-episode">
+            <IconChevronLeft size={16} />
+          </ActionButton>
+          <ActionButton id="next-episode" disabled={episode.next_id === null} testid="next-episode">
+            <IconChevronRight size={16} />
+          </ActionButton>
+          <LabelBadge state={episode.label_state} />
+        </Group>
+        <Group gap="xs" wrap="nowrap">
+          <SaveStatus />
+          <ActionButton id="undo" disabled={!canUndo} testid="undo">
+            <IconArrowBackUp size={18} />
+          </ActionButton>
+          <ActionButton id="redo" disabled={!canRedo} testid="redo">
+            <IconArrowForwardUp size={18} />
+          </ActionButton>
+          {right}
+          <Menu position="bottom-end">
+            <Menu.Target>
+              <ActionIcon variant="default" size={32} aria-label="More" data-testid="annotator-menu">
+                <IconDots size={18} />
+              </ActionIcon>
+            </Menu.Target>
+            <Menu.Dropdown>
+              <Menu.Item
+                component="a"
+                href={`/api/episodes/${episode.id}/file`}
+                download
+                leftSection={<IconDownload size={16} />}
+                data-testid="download-hdf5"
+              >
+                Download HDF5
+              </Menu.Item>
+              <Menu.Item
+                leftSection={<IconKeyboard size={16} />}
+                rightSection={<Text size="xs">?</Text>}
+                onClick={() => performAction(actions, "help")}
+              >
+                Keys
+              </Menu.Item>
+            </Menu.Dropdown>
+          </Menu>
+        </Group>
+      </Group>
+      <Group gap="xs" wrap="nowrap">
+        <Text size="xs" c="dimmed" component="label" htmlFor="instruction">
+          Instruction
+        </Text>
+        <Instruction key={content.instruction} text={content.instruction} />
+        <Outcome />
+      </Group>
+    </>
+  );
+}
+
+/** Enter or leaving the field takes the text, Escape the old one; it cannot be empty. */
+function Instruction({ text }: { text: string }) {
+  const { editor } = useAnnotator();
+  const [value, setValue] = useState(text);
+  return (
+    <TextInput
+      id="instruction"
+      size="xs"
+      value={value}
+      readOnly={editor.readOnly}
+      maxLength={1000}
+      onChange={(event) => setValue(event.currentTarget.value)}
+      onBlur={() => {
+        const wanted = tidy(value);
+        if (wanted === "") setValue(text);
+        else if (wanted !== text) editor.change((content) => ({ ...content, instruction: wanted }));
+      }}
+      onKeyDown={(event) => {
+        if (event.key === "Enter") event.currentTarget.blur();
+        if (event.key === "Escape") setValue(text);
+      }}
+      style={{ flex: 1, minWidth: 120 }}
+      data-testid="instruction"
+    />
+  );
+}
+
+function Outcome() {
+  const { editor } = useAnnotator();
+  const { success } = useEditorState().content;
+  return (
+    <Tooltip label="Did the robot do what the instruction says?">
+      <SegmentedControl
+        size="xs"
+        disabled={editor.readOnly}
+        value={success === null ? "unknown" : success ? "success" : "failure"}
+        onChange={(value) =>
+          editor.change((content) => ({ ...content, success: value === "unknown" ? null : value === "success" }))
+        }
+        data={[
+          { value: "success", label: "Success" },
+          { value: "failure", label: "Failure" },
+          { value: "unknown", label: "Unknown" },
+        ]}
+        aria-label="Outcome"
+        data-testid="outcome"
+        style={{ flexShrink: 0 }}
+      />
+    </Tooltip>
+  );
+}

@@ -1,0 +1,78 @@
+import { Anchor, Button, List, Popover, Text, Tooltip } from "@mantine/core";
+import { useState } from "react";
+
+import { useAnnotator } from "./context";
+import type { Problem } from "./timeline";
+
+interface Props {
+  problems: readonly Problem[];
+  /** nothing changed since the last revision */
+  current: boolean;
+  busy: boolean;
+  publish: () => void;
+}
+
+/** Make a revision; what keeps it from that is listed, each with a way to its place. */
+export function PublishButton({ problems, current, busy, publish }: Props) {
+  const { editor, playback } = useAnnotator();
+  const [opened, setOpened] = useState(false);
+  const errors = problems.filter(({ level }) => level === "error");
+  const warnings = problems.filter(({ level }) => level === "warning");
+
+  const goTo = (segment: number) => {
+    playback.player.pause();
+    playback.player.seek(editor.timeline.boundaries[segment] ?? 0);
+    setOpened(false);
+  };
+  const button = (
+    <Button
+      size="xs"
+      loading={busy}
+      disabled={editor.readOnly}
+      variant={current ? "light" : "filled"}
+      onClick={() => {
+        if (errors.length > 0) setOpened(!opened);
+        else publish();
+      }}
+      data-testid="publish"
+      data-current={current || undefined}
+    >
+      {errors.length > 0 ? `Publish (${errors.length} open)` : current ? "Published" : "Publish"}
+    </Button>
+  );
+  return (
+    <Popover opened={opened} onChange={setOpened} position="bottom-end" width={340} withArrow>
+      <Popover.Target>
+        {errors.length > 0 ? (
+          button
+        ) : (
+          <Tooltip
+            label={
+              warnings.length > 0
+                ? `${warnings.length} things look odd, see the marks in the list. They keep nothing from being published.`
+                : "Make a label revision; with the next dataset version it goes into training. Ctrl+Enter also opens the next episode."
+            }
+          >
+            {button}
+          </Tooltip>
+        )}
+      </Popover.Target>
+      <Popover.Dropdown data-testid="publish-problems">
+        <Text size="sm" fw={600} mb={4}>
+          Before it can be published
+        </Text>
+        <List size="sm">
+          {errors.slice(0, 12).map(({ segment, message }) => (
+            <List.Item key={segment}>
+              <Anchor component="button" type="button" size="sm" onClick={() => goTo(segment)}>
+                Substep {segment + 1}
+              </Anchor>{" "}
+              {message}
+            </List.Item>
+          ))}
+        </List>
+        {errors.length > 12 && <Text size="sm">and {errors.length - 12} more</Text>}
+      </Popover.Dropdown>
+    </Popover>
+  );
+}

@@ -1,0 +1,74 @@
+import { api, ApiError, fetchOk, messageOf, ok, type Schema } from "@/api/client";
+
+import type { Failure, Stored } from "./autosave";
+import type { Draft } from "./editor";
+import type { PackRequest } from "./frames";
+
+export type DraftOut = Schema<"DraftOut">;
+export type Revision = Schema<"RevisionOut">;
+
+/** Rows of a proxy: enough to see what happens, a quarter of the bytes of 480. */
+export const PROXY_ROWS = 240;
+
+export function storedOf({
+  edit,
+  segments,
+  instruction,
+  success,
+}: Pick<DraftOut, "edit" | "segments" | "instruction" | "success">): Stored<Draft> {
+  return { edit, document: { segments, instruction, success } };
+}
+
+/** A pack of an episode; proxies are smaller. Rejects with ApiError. */
+export async function fetchPack(episodeId: string, { start, count, quality }: PackRequest, signal: AbortSignal) {
+  const height = quality === "proxy" ? `&height=${PROXY_ROWS}` : "";
+  const response = await fetchOk(`/api/episodes/${episodeId}/pack?start=${start}&count=${count}${height}`, { signal });
+  return response.arrayBuffer();
+}
+
+export function decodeJpeg(jpeg: Uint8Array<ArrayBuffer>): Promise<ImageBitmap> {
+  return createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }));
+}
+
+export function saveDraft(episodeId: string) {
+  return async (draft: Draft, edit: number, leaving: boolean): Promise<Stored<Draft>> => {
+    const response = await fetchOk(`/api/episodes/${episodeId}/annotation`, {
+      method: "PUT",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ edit, ...draft }),
+      keepalive: leaving,
+    });
+    return storedOf((await response.json()) as DraftOut);
+  };
+}
+
+/** What a failed save means: somebody else was faster, the server is away, or it says no. */
+export function saveOutcome(error: unknown): Failure<Draft> {
+  const message = messageOf(error);
+  if (!(error instanceof ApiError)) return { kind: "offline", message };
+  if (error.status === 409 && isDraft(error.detail)) return { kind: "conflict", stored: storedOf(error.detail) };
+  const passes = error.status === 0 || error.status >= 500 || error.status === 429 || error.status === 401;
+  return { kind: passes ? "offline" : "refused", message };
+}
+
+export function isDraft(value: unknown): value is DraftOut {
+  return typeof value === "object" && value !== null && "edit" in value && "segments" in value;
+}
+
+export function getDraft(episodeId: string): Promise<DraftOut> {
+  return ok(api.GET("/api/episodes/{episode_id}/annotation", { params: { path: { episode_id: episodeId } } }));
+}
+
+export function publishDraft(episodeId: string, edit: number): Promise<DraftOut> {
+  return ok(
+    api.POST("/api/episodes/{episode_id}/publish", { params: { path: { episode_id: episodeId } }, body: { edit } }),
+  );
+}
+
+export function getRevisions(episodeId: string): Promise<Revision[]> {
+  return ok(api.GET("/api/episodes/{episode_id}/revisions", { params: { path: { episode_id: episodeId } } }));
+}
+
+export function getMotion(episodeId: string): Promise<Schema<"Motion">> {
+  return ok(api.GET("/api/episodes/{episode_id}/motion", { params: { path: { episode_id: episodeId } } }));
+}

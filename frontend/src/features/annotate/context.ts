@@ -1,0 +1,43 @@
+import { createContext, useContext, useSyncExternalStore } from "react";
+
+import type { Schema } from "@/api/client";
+
+import type { Action } from "./actions";
+import type { Editor, EditorState } from "./editor";
+import type { Playback } from "./playback";
+import type { PlayerState } from "./player";
+
+/** What all parts of the annotator work with. */
+export interface Annotator {
+  episode: Schema<"EpisodeDetail">;
+  editor: Editor;
+  playback: Playback;
+  actions: readonly Action[];
+  /** texts by digit */
+  entries: readonly string[];
+  fps: number;
+}
+
+export const AnnotatorContext = createContext<Annotator | null>(null);
+
+export function useAnnotator(): Annotator {
+  const found = useContext(AnnotatorContext);
+  if (!found) throw new Error("outside of the annotator");
+  return found;
+}
+
+export function useEditorState(): EditorState {
+  const { editor } = useAnnotator();
+  return useSyncExternalStore(editor.subscribe, editor.snapshot);
+}
+
+/** One part of the playhead's state; the component renders only when that part changes. */
+export function usePlayer<T>(select: (state: PlayerState) => T): T {
+  const { player } = useAnnotator().playback;
+  return useSyncExternalStore(player.subscribe, () => select(player.state));
+}
+
+/** Place of a text in the list of digits, which gives its colour; -1 for others. */
+export function entryIndex(entries: readonly string[], text: string): number {
+  return text === "" ? -1 : entries.indexOf(text);
+}
