@@ -105,7 +105,7 @@ export function AnnotatorPage({ episode, draft }: Props) {
   // N opens the next one without a wait
   const { next_id: next } = episode;
   useEffect(() => {
-    if (next !== null) void queryClient.prefetchQuery(episodeQuery(next));
+    if (next !== null) queryClient.query(episodeQuery(next)).catch(() => undefined);
   }, [next]);
 
   const entries = useMemo(() => {

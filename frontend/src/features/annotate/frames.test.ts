@@ -211,6 +211,24 @@ describe("Frames", () => {
     expect(made.every(({ closed }) => closed)).toBe(true);
   });
 
+  it("lets others run while pictures are decoded", async () => {
+    let decoding = 0;
+    const frames = framesOf(200, {
+      decode: async (jpeg) => {
+        decoding += 1;
+        await new Promise((resolve) => setTimeout(resolve, 1)); // not in this turn, as in a browser
+        return { text: textOf(jpeg), width: 1, height: 1, closed: false, close: () => undefined };
+      },
+    });
+    frames.seek({ step: 60, quality: "full" });
+    for (let round = 0; round < 20; round += 1) {
+      for (const entry of [...server.open]) entry.answer();
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    for (const step of [58, 59, 60, 61, 62]) expectExact(frames.best(step), step);
+    expect(decoding).toBe(5 * CAMERAS.length);
+  });
+
   it("tries again after a failure and says so", async () => {
     vi.useFakeTimers();
     const said: unknown[] = [];

@@ -182,7 +182,8 @@ export class Frames<P extends Picture = ImageBitmap> {
     const { quality } = this.want;
     for (const step of this.stepsAhead()) {
       if (this.decoding.size >= DECODES_AT_ONCE) return;
-      if (this.decoded.has(`${quality}:${step}`)) continue;
+      const key = `${quality}:${step}`;
+      if (this.decoded.has(key) || this.decoding.has(key)) continue;
       const pack = this.packs.get(this.packKey(step, quality));
       if (pack) void this.decode(pack, step, quality).then(() => this.schedule());
     }
