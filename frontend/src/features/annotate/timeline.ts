@@ -4,7 +4,7 @@
  * gives back the very same object, so that history and autosave see that nothing happened.
  */
 
-export type Provenance = "human" | "scripted" | "machine_accepted" | "machine_edited";
+export type Provenance = "human" | "scripted" | "imported" | "machine_accepted" | "machine_edited";
 
 export interface Label {
   readonly text: string;
