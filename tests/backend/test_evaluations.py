@@ -46,7 +46,7 @@ class Attempt:
     def __init__(self, studio: Studio, evaluation: dict[str, Any]) -> None:
         job_id = evaluation["job"]["id"]
         with studio.db.transaction() as db:
-            row = jobs.claim(db, job_id, owner="test")
+            row = jobs.claim(db, job_id, owner="test", lease_seconds=3600.0)  # a runner renews it
             assert row is not None
             attempt = row.attempt
         folder = studio.settings.folder.job(job_id)
