@@ -70,9 +70,12 @@ def watched(team: Team, ids: list[str], twice: Counter[str]) -> Iterator[None]:
 
     def watch() -> None:
         while not stopped.wait(0.1):
-            lines = [line for line in team.family().values() if any(command in line for command in COMMANDS)]
+            found = {pid: line for pid, line in team.family().items() if any(command in line for command in COMMANDS)}
             for job_id in ids:
-                twice[job_id] += sum(job_id in line for line in lines) > 1
+                ours = {pid for pid, line in found.items() if job_id in line}
+                # one that was just forked, for a tool that it calls, still bears its parent's command line
+                apart = [pid for pid in ours if parent(pid) not in {0, *ours}]
+                twice[job_id] += len(apart) > 1 and all(Path(f"/proc/{pid}").exists() for pid in apart)
 
     thread = threading.Thread(target=watch)
     thread.start()

@@ -82,7 +82,7 @@ class Team:
             time.sleep(0.05)
         return found
 
-    def until_over(self, *ids: str, seconds: float = 60) -> list[Job]:
+    def until_over(self, *ids: str, seconds: float = 180) -> list[Job]:
         self.until(lambda: all(self.job(one).state.over for one in ids), "the jobs are over", seconds=seconds)
         return [self.job(one) for one in ids]
 
