@@ -58,8 +58,10 @@ def victims(team: Team, kind: str) -> list[int]:
 
 
 def parent(process: int) -> int:
+    """0 for one that is gone, or dead and not yet reaped."""
     with suppress(OSError), open(f"/proc/{process}/stat", encoding="ascii") as file:
-        return int(file.read().rpartition(")")[2].split()[1])
+        state, number = file.read().rpartition(")")[2].split()[:2]
+        return 0 if state == "Z" else int(number)
     return 0
 
 
@@ -75,7 +77,7 @@ def watched(team: Team, ids: list[str], twice: Counter[str]) -> Iterator[None]:
                 ours = {pid for pid, line in found.items() if job_id in line}
                 # one that was just forked, for a tool that it calls, still bears its parent's command line
                 apart = [pid for pid in ours if parent(pid) not in {0, *ours}]
-                twice[job_id] += len(apart) > 1 and all(Path(f"/proc/{pid}").exists() for pid in apart)
+                twice[job_id] += len(apart) > 1 and all(map(parent, apart))
 
     thread = threading.Thread(target=watch)
     thread.start()
