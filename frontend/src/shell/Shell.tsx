@@ -118,7 +118,8 @@ function Frame({ me }: { me: Parameters<typeof UserMenu>[0]["me"] }) {
         </Stack>
       </AppShell.Navbar>
       <AppShell.Main id="main" tabIndex={-1} style={{ outline: "none" }}>
-        <Box maw={1680} mx="auto">
+        {/* pictures, timeline and plots of an episode use whatever width there is */}
+        <Box maw={pathname.startsWith("/episodes/") ? undefined : 1680} mx="auto">
           <Outlet />
         </Box>
       </AppShell.Main>

@@ -56,7 +56,7 @@ export function MotionPlots({ view }: { view: View }) {
                 size="compact-xs"
                 variant="default"
                 rightSection={<IconChevronDown size={12} />}
-                data-testid="plot-joints"
+                data-testid="plot-choice"
               >
                 Joints {joints.filter(({ dimension }) => !hidden.has(dimension)).length} of {joints.length}
               </Button>

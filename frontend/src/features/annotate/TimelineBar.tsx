@@ -74,9 +74,9 @@ export function TimelineBar({ view, setView, editText }: Props) {
     <div className={classes.timeline} role="group" aria-label="Timeline of the substeps" data-testid="timeline">
       {/* seeking by pointer is an addition: every step is reached by keys */}
       <div className={classes.ruler} role="presentation" {...scrub}>
-        {ticks(view, width / TICK_PX).map((tick) => (
-          <span key={tick} className={classes.tick} style={{ left: percent(tick) }}>
-            {(tick / fps).toFixed(length / fps < 10 ? 1 : 0)} s
+        {ticks({ from: view.from / fps, to: view.to / fps }, width / TICK_PX).map((seconds) => (
+          <span key={seconds} className={classes.tick} style={{ left: percent(seconds * fps) }}>
+            {Number(seconds.toFixed(2))} s
           </span>
         ))}
       </div>

@@ -41,16 +41,16 @@ export function follow(view: View, steps: number, step: number): View {
 
 /** Distance of ticks so that at most `most` fit: 1, 2 or 5 times a power of ten. */
 export function tickStep(length: number, most: number): number {
-  const rough = Math.max(1, length / Math.max(1, most));
+  const rough = length / Math.max(1, most);
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= rough);
   return step ?? rough;
 }
 
-/** Multiples of tickStep in the view. */
+/** Multiples of tickStep in the view, in the view's unit. */
 export function ticks(view: View, most: number): number[] {
   const step = tickStep(view.to - view.from, most);
-  const first = Math.ceil(view.from / step) * step;
-  const count = Math.max(0, Math.floor((view.to - first) / step) + 1);
-  return Array.from({ length: count }, (_, index) => first + index * step).filter((each) => each < view.to);
+  const first = Math.ceil(view.from / step);
+  const count = Math.max(0, Math.floor(view.to / step) - first + 1);
+  return Array.from({ length: count }, (_, index) => (first + index) * step).filter((each) => each < view.to);
 }
