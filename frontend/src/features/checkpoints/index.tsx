@@ -1,5 +1,16 @@
-import { PageHeader } from "@/ui/PageHeader";
+import { Route, Routes } from "react-router";
 
-export default function Feature() {
-  return <PageHeader title="Checkpoints" />;
+import { NotFound } from "@/shell/NotFound";
+
+import { CheckpointPage } from "./CheckpointPage";
+import { CheckpointsPage } from "./CheckpointsPage";
+
+export default function Checkpoints() {
+  return (
+    <Routes>
+      <Route index element={<CheckpointsPage />} />
+      <Route path=":id" element={<CheckpointPage />} />
+      <Route path="*" element={<NotFound />} />
+    </Routes>
+  );
 }

@@ -1,5 +1,20 @@
-import { PageHeader } from "@/ui/PageHeader";
+import { Route, Routes } from "react-router";
 
-export default function Feature() {
-  return <PageHeader title="Evaluations" />;
+import { NotFound } from "@/shell/NotFound";
+
+import { ComparePage } from "./ComparePage";
+import { EvaluationPage } from "./EvaluationPage";
+import { EvaluationsPage } from "./EvaluationsPage";
+import { NewEvaluationPage } from "./NewEvaluationPage";
+
+export default function Evaluations() {
+  return (
+    <Routes>
+      <Route index element={<EvaluationsPage />} />
+      <Route path="new" element={<NewEvaluationPage />} />
+      <Route path="compare" element={<ComparePage />} />
+      <Route path=":id" element={<EvaluationPage />} />
+      <Route path="*" element={<NotFound />} />
+    </Routes>
+  );
 }

@@ -7,6 +7,8 @@ import { parse, toReading, toText } from "./fieldText";
 import { differs, same, usual, valueOf, type Field, type TrainForm } from "./form";
 import type { DraftForm } from "./useDraft";
 
+const ORDER: ("label" | "input" | "description" | "error")[] = ["label", "input", "description", "error"];
+
 interface Props {
   form: TrainForm;
   draft: DraftForm;
@@ -37,12 +39,11 @@ export function FieldInput({ form, draft, field, error, choices }: Props) {
         }}
       />
     ),
-    description: field.description,
+    // "Optimiser steps" below a field that is in optimiser steps says nothing
+    description: field.description.toLowerCase() === field.unit ? undefined : field.description,
     "data-testid": `field-${field.path}`,
-    inputWrapperOrder: ["label", "input", "description", "error"] as ("label" | "input" | "description" | "error")[],
-    labelProps: { style: { display: "block" } },
-    size: "sm" as const,
   };
+  const below = { inputWrapperOrder: ORDER, labelProps: { style: { display: "block" } }, ...common };
   return (
     <Box className={classes.field} mod={{ changed }} id={`field-${field.path}`} data-changed={changed || undefined}>
       {field.kind === "boolean" ? (
@@ -55,7 +56,7 @@ export function FieldInput({ form, draft, field, error, choices }: Props) {
         />
       ) : field.kind === "choice" ? (
         <Select
-          {...common}
+          {...below}
           error={error}
           placeholder={placeholder}
           clearable={field.optional && standard === null}
@@ -66,7 +67,7 @@ export function FieldInput({ form, draft, field, error, choices }: Props) {
         />
       ) : field.kind === "choices" ? (
         <MultiSelect
-          {...common}
+          {...below}
           error={error}
           placeholder={Array.isArray(value) && value.length > 0 ? undefined : placeholder}
           clearable={field.optional}
@@ -76,7 +77,7 @@ export function FieldInput({ form, draft, field, error, choices }: Props) {
         />
       ) : (
         <TextInput
-          {...common}
+          {...below}
           placeholder={placeholder}
           inputMode={field.kind === "integer" ? "numeric" : undefined}
           value={shown(field, draft.invalid[field.path], typed, value)}

@@ -1,4 +1,15 @@
-import { Anchor, Button, Card, Checkbox, Group, SegmentedControl, Select, Text, TextInput } from "@mantine/core";
+import {
+  Anchor,
+  Button,
+  Card,
+  Checkbox,
+  Group,
+  SegmentedControl,
+  Select,
+  Text,
+  TextInput,
+  Tooltip,
+} from "@mantine/core";
 import { IconPlus, IconSearch, IconTrendingDown } from "@tabler/icons-react";
 import { useState } from "react";
 import { Link, useNavigate, useSearchParams } from "react-router";
@@ -67,7 +78,7 @@ const COLUMNS: Column<Run>[] = [
   {
     key: "stage",
     header: "Stage, preset",
-    width: 170,
+    width: 140,
     sort: (run) => run.stage,
     cell: (run) => (
       <>
@@ -78,28 +89,32 @@ const COLUMNS: Column<Run>[] = [
       </>
     ),
   },
-  { key: "data", header: "Data", width: 210, cell: (run) => <Sources sources={run.sources} /> },
-  { key: "state", header: "State", width: 270, sort: (run) => run.job.state, cell: (run) => <Standing run={run} /> },
+  { key: "data", header: "Data", width: 200, cell: (run) => <Sources sources={run.sources} /> },
+  { key: "state", header: "State", width: 240, sort: (run) => run.job.state, cell: (run) => <Standing run={run} /> },
   {
     key: "loss",
     header: "Loss",
-    width: 80,
+    width: 84,
     align: "right",
     sort: (run) => run.latest.loss,
     cell: (run) => (run.latest.loss === undefined ? "-" : formatNumber(run.latest.loss, 3)),
   },
   {
     key: "checkpoints",
-    header: "Checkpoints",
-    width: 112,
+    header: "Saved",
+    width: 90,
     align: "right",
     sort: (run) => run.checkpoints,
-    cell: (run) => run.checkpoints,
+    cell: (run) => (
+      <Tooltip label={plural(run.checkpoints, "checkpoint")}>
+        <span>{run.checkpoints}</span>
+      </Tooltip>
+    ),
   },
   {
     key: "created",
     header: "Started",
-    width: 120,
+    width: 110,
     sort: (run) => run.created_at,
     cell: (run) => (
       <>

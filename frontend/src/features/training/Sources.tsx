@@ -1,4 +1,4 @@
-import { Anchor, Text } from "@mantine/core";
+import { Anchor, Group, Text } from "@mantine/core";
 import { Link } from "react-router";
 
 import type { Schema } from "@/api/client";
@@ -11,15 +11,15 @@ export function Sources({ sources }: { sources: readonly Schema<"SourceOut">[] }
   return (
     <>
       {sources.map((source, index) => (
-        <Text key={source.version_id} size="sm" lineClamp={1} component="div">
-          <Anchor component={Link} to={`/datasets/${source.dataset_id}`} size="sm" c="inherit">
+        <Group key={source.version_id} gap={6} wrap="nowrap">
+          <Anchor component={Link} to={`/datasets/${source.dataset_id}`} size="sm" c="inherit" truncate>
             {source.dataset_name}
-          </Anchor>{" "}
-          <Text span size="sm" c="dimmed">
+          </Anchor>
+          <Text span size="sm" c="dimmed" style={{ whiteSpace: "nowrap" }}>
             v{source.number}
             {sources.length > 1 && `, ${Math.round(100 * (parts[index] ?? 0))} %`}
           </Text>
-        </Text>
+        </Group>
       ))}
     </>
   );

@@ -1,0 +1,368 @@
+import {
+  Alert,
+  Anchor,
+  Button,
+  Card,
+  Collapse,
+  Group,
+  NumberInput,
+  Radio,
+  Select,
+  SimpleGrid,
+  Stack,
+  Switch,
+  Text,
+  Textarea,
+} from "@mantine/core";
+import { useForm } from "@mantine/form";
+import { IconInfoCircle, IconPlayerPlay } from "@tabler/icons-react";
+import { useState } from "react";
+import { Link, useNavigate, useSearchParams } from "react-router";
+
+import { fieldsOf } from "@/api/client";
+import { useCheckpoints, type Checkpoint } from "@/features/checkpoints/hooks";
+import classes from "@/features/training/Choices.module.css";
+import { useVersions, type Version } from "@/features/training/hooks";
+import { ErrorNote } from "@/ui/ErrorNote";
+import { formatBytes, formatCount, plural } from "@/ui/format";
+import { Loaded } from "@/ui/Loaded";
+import { PageHeader } from "@/ui/PageHeader";
+import { RoleButton } from "@/ui/RoleButton";
+import { Section } from "@/ui/Section";
+
+import { useStartEvaluation, type EvaluationIn } from "./hooks";
+import { seedsText } from "./report";
+import { TASKS } from "./tasks";
+
+const KINDS = {
+  closed_loop: {
+    title: "Closed loop",
+    text: "The policy acts in the simulator on seeds it has not seen. Gives a success rate, and a video of every episode.",
+  },
+  open_loop: {
+    title: "Open loop",
+    text: "Replays recorded episodes and compares what the policy would do with what was done. Quick, needs no robot.",
+  },
+} as const;
+
+type Kind = keyof typeof KINDS;
+
+interface Values {
+  kind: Kind;
+  checkpoint_id: string | null;
+  task: string;
+  episodes: number | string;
+  seed: number | string;
+  max_steps: number | string;
+  execute_steps: number | string;
+  inference_steps: number | string;
+  instruction: string;
+  version_id: string | null;
+  held_out: boolean;
+  stride: number | string;
+}
+
+export function NewEvaluationPage() {
+  const [search] = useSearchParams();
+  const checkpoints = useCheckpoints();
+  const versions = useVersions();
+  return (
+    <>
+      <PageHeader
+        title="New evaluation"
+        path={[{ label: "Evaluations", to: "/evaluations" }]}
+        subtitle="How good is a checkpoint?"
+      />
+      <Loaded query={checkpoints} lines={6}>
+        {(found) =>
+          found.length === 0 ? (
+            <Alert icon={<IconInfoCircle size={18} />} title="No checkpoint yet">
+              A training saves checkpoints; start one on the page{" "}
+              <Anchor component={Link} to="/training">
+                Training
+              </Anchor>
+              .
+            </Alert>
+          ) : (
+            <Loaded query={versions}>
+              {(there) => (
+                <Form
+                  checkpoints={found}
+                  versions={there}
+                  chosen={search.get("checkpoint")}
+                  kind={search.get("kind") === "open_loop" ? "open_loop" : "closed_loop"}
+                />
+              )}
+            </Loaded>
+          )
+        }
+      </Loaded>
+    </>
+  );
+}
+
+/** null for an input that was left empty: the server's default. */
+function number(value: number | string): number | null {
+  return typeof value === "number" ? value : null;
+}
+
+function request(values: Values): EvaluationIn {
+  const both = { checkpoint_id: values.checkpoint_id ?? "", inference_steps: number(values.inference_steps) };
+  if (values.kind === "open_loop")
+    return {
+      kind: "open_loop",
+      ...both,
+      version_id: values.version_id ?? "",
+      held_out: values.held_out,
+      stride: number(values.stride) ?? 16,
+    };
+  return {
+    kind: "closed_loop",
+    ...both,
+    task: values.task === "insertion" ? "insertion" : "transfer_cube",
+    episodes: number(values.episodes) ?? 10,
+    seed: number(values.seed) ?? 1000,
+    max_steps: number(values.max_steps),
+    execute_steps: number(values.execute_steps),
+    instruction: values.instruction.trim() || null,
+  };
+}
+
+interface FormProps {
+  checkpoints: readonly Checkpoint[];
+  versions: readonly Version[];
+  chosen: string | null;
+  kind: Kind;
+}
+
+function Form({ checkpoints, versions, chosen, kind }: FormProps) {
+  const navigate = useNavigate();
+  const start = useStartEvaluation();
+  const [more, setMore] = useState(false);
+  const first = checkpoints.find(({ id }) => id === chosen) ?? (chosen === null ? checkpoints[0] : undefined);
+  const form = useForm<Values>({
+    initialValues: {
+      kind,
+      checkpoint_id: first?.id ?? null,
+      task: "transfer_cube",
+      episodes: 10,
+      seed: 1000,
+      max_steps: "",
+      execute_steps: "",
+      inference_steps: "",
+      instruction: "",
+      version_id: versions.find(({ id }) => first?.sources.some(({ version_id }) => version_id === id))?.id ?? null,
+      held_out: true,
+      stride: 16,
+    },
+    validate: {
+      checkpoint_id: (value) => (value === null ? "Choose the checkpoint to evaluate." : null),
+      version_id: (value, { kind }) =>
+        kind === "open_loop" && value === null ? "Choose the episodes to replay." : null,
+      episodes: (value, { kind }) => (kind === "closed_loop" && value === "" ? "How many?" : null),
+      seed: (value, { kind }) => (kind === "closed_loop" && value === "" ? "The first seed is needed." : null),
+      stride: (value, { kind }) => (kind === "open_loop" && value === "" ? "How many steps?" : null),
+    },
+  });
+  const { values } = form;
+  const closed = values.kind === "closed_loop";
+  const fields = fieldsOf(start.error);
+  const known = Object.keys(fields).some((field) => field in values);
+  return (
+    <form
+      onSubmit={form.onSubmit((sent) =>
+        start.mutate(request(sent), {
+          onSuccess: (made) => void navigate(`/evaluations/${made.id}`),
+          onError: (error) => form.setErrors(fieldsOf(error)),
+        }),
+      )}
+    >
+      <Stack gap="md" maw={900}>
+        <Card>
+          <Radio.Group
+            aria-label="Kind of evaluation"
+            value={values.kind}
+            onChange={(value) => {
+              start.reset();
+              form.setFieldValue("kind", value);
+            }}
+          >
+            <SimpleGrid cols={{ base: 1, sm: 2 }} spacing="sm">
+              {Object.entries(KINDS).map(([value, { title, text }]) => (
+                <Radio.Card key={value} value={value} p="sm" className={classes.card} data-testid={`kind-${value}`}>
+                  <Group wrap="nowrap" align="flex-start" gap="sm">
+                    <Radio.Indicator mt={2} />
+                    <div>
+                      <Text size="sm" fw={600}>
+                        {title}
+                      </Text>
+                      <Text size="xs" c="dimmed" mt={2}>
+                        {text}
+                      </Text>
+                    </div>
+                  </Group>
+                </Radio.Card>
+              ))}
+            </SimpleGrid>
+          </Radio.Group>
+        </Card>
+        <Section title="What">
+          <SimpleGrid cols={{ base: 1, sm: 2 }}>
+            <Select
+              label="Checkpoint"
+              searchable
+              allowDeselect={false}
+              data={checkpoints.map((each) => ({
+                value: each.id,
+                label: `${each.run_name}, step ${formatCount(each.step)} (stage ${each.stage}, ${formatBytes(each.size_bytes)})`,
+              }))}
+              data-testid="evaluation-checkpoint"
+              {...form.getInputProps("checkpoint_id")}
+            />
+            {closed ? (
+              <Select
+                label="Task"
+                allowDeselect={false}
+                data={Object.entries(TASKS).map(([value, label]) => ({ value, label }))}
+                data-testid="evaluation-task"
+                {...form.getInputProps("task")}
+              />
+            ) : (
+              <Select
+                label="Episodes of"
+                searchable
+                allowDeselect={false}
+                placeholder="Choose a dataset version"
+                data={versions.map((version) => ({
+                  value: version.id,
+                  label: `${version.dataset_name} v${version.number} (${plural(version.episodes, "episode")})`,
+                }))}
+                data-testid="evaluation-version"
+                {...form.getInputProps("version_id")}
+              />
+            )}
+          </SimpleGrid>
+        </Section>
+        <Section title="How">
+          {closed ? (
+            <SimpleGrid cols={{ base: 1, sm: 2 }}>
+              <NumberInput
+                label="Episodes"
+                description="More make the interval narrower: 10 leave about +-30 %, 50 about +-14 %"
+                min={1}
+                max={1000}
+                allowDecimal={false}
+                data-testid="evaluation-episodes"
+                {...form.getInputProps("episodes")}
+              />
+              <NumberInput
+                label="First seed"
+                description={
+                  typeof values.seed === "number" && typeof values.episodes === "number"
+                    ? `Seeds ${seedsText(values.seed, values.episodes)}: use some that no demonstration used`
+                    : "Use seeds that no demonstration used"
+                }
+                min={0}
+                max={2 ** 31 - 1}
+                allowDecimal={false}
+                data-testid="evaluation-seed"
+                {...form.getInputProps("seed")}
+              />
+            </SimpleGrid>
+          ) : (
+            <SimpleGrid cols={{ base: 1, sm: 2 }}>
+              <NumberInput
+                label="Steps between predictions"
+                description="Smaller compares more, and takes longer"
+                min={1}
+                max={1000}
+                allowDecimal={false}
+                data-testid="evaluation-stride"
+                {...form.getInputProps("stride")}
+              />
+              <Switch
+                mt={28}
+                label="Held-out episodes only"
+                description="Only episodes that the checkpoint was not trained on"
+                checked={values.held_out}
+                onChange={(event) => form.setFieldValue("held_out", event.currentTarget.checked)}
+                error={form.errors.held_out}
+                data-testid="evaluation-held-out"
+              />
+            </SimpleGrid>
+          )}
+          <Button
+            variant="subtle"
+            size="compact-sm"
+            mt="md"
+            onClick={() => setMore(!more)}
+            aria-expanded={more}
+            data-testid="evaluation-more"
+          >
+            {more ? "Fewer settings" : "More settings"}
+          </Button>
+          <Collapse expanded={more}>
+            <SimpleGrid cols={{ base: 1, sm: 2 }} mt="sm">
+              {closed && (
+                <>
+                  <NumberInput
+                    label="Longest episode, steps"
+                    placeholder="as the task has it"
+                    min={1}
+                    max={20_000}
+                    allowDecimal={false}
+                    data-testid="evaluation-max-steps"
+                    {...form.getInputProps("max_steps")}
+                  />
+                  <NumberInput
+                    label="Executed steps of a chunk"
+                    description="Then the policy is asked again"
+                    placeholder="16, or the chunk if it is shorter"
+                    min={1}
+                    max={1000}
+                    allowDecimal={false}
+                    data-testid="evaluation-execute-steps"
+                    {...form.getInputProps("execute_steps")}
+                  />
+                </>
+              )}
+              <NumberInput
+                label="DDIM steps"
+                description="Denoising steps of an action chunk"
+                placeholder="as the checkpoint has it"
+                min={1}
+                max={1000}
+                allowDecimal={false}
+                {...form.getInputProps("inference_steps")}
+              />
+            </SimpleGrid>
+            {closed && (
+              <Textarea
+                mt="sm"
+                label="Instruction"
+                placeholder="the task's own"
+                autosize
+                minRows={1}
+                maxLength={1000}
+                data-testid="evaluation-instruction"
+                {...form.getInputProps("instruction")}
+              />
+            )}
+          </Collapse>
+        </Section>
+        <ErrorNote error={known ? null : start.error} title="It was not started" />
+        <Group>
+          <RoleButton
+            needs="operator"
+            type="submit"
+            loading={start.isPending}
+            leftSection={<IconPlayerPlay size={16} />}
+            data-testid="evaluation-start"
+          >
+            Start the evaluation
+          </RoleButton>
+        </Group>
+      </Stack>
+    </form>
+  );
+}

@@ -1,0 +1,5 @@
+/** Tasks of the simulated robot, for people. */
+export const TASKS: Record<string, string> = {
+  transfer_cube: "Transfer the cube",
+  insertion: "Insert the peg",
+};
