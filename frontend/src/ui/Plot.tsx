@@ -5,7 +5,7 @@ import { useElementSize } from "@mantine/hooks";
 import { useEffect, useEffectEvent, useRef, useState } from "react";
 import uPlot from "uplot";
 
-import { formatNumber } from "./format";
+import { formatCount, formatNumber } from "./format";
 
 export interface Series {
   label: string;
@@ -49,6 +49,8 @@ interface Props {
   zoom?: boolean;
   legend?: boolean;
   formatX?: (value: number) => string;
+  /** x counts: ticks at whole numbers only, written with separators */
+  wholeX?: boolean;
   label: string;
   "data-testid"?: string;
 }
@@ -56,6 +58,8 @@ interface Props {
 /** uPlot declares its scales as const enums, which no value can be imported from. */
 // eslint-disable-next-line @typescript-eslint/no-unsafe-enum-assignment -- ditto
 const LOGARITHMIC = 3 as uPlot.Scale.Distr;
+/** 1, 2, 5, 10 ... */
+const WHOLE = Array.from({ length: 10 }, (_, power) => [1, 2, 5].map((each) => each * 10 ** power)).flat();
 const NO_MARKS: readonly Mark[] = [];
 
 /** Colours that are told apart on light and dark, also with the common colour-blindnesses (after Okabe and Ito). */
@@ -82,7 +86,8 @@ export function Plot({
   onPick,
   zoom = true,
   legend = true,
-  formatX = (value) => formatNumber(value, 6),
+  wholeX = false,
+  formatX = wholeX ? formatCount : (value) => formatNumber(value, 6),
   label,
   ...props
 }: Props) {
@@ -108,6 +113,7 @@ export function Plot({
     syncKey,
     zoom,
     scheme,
+    wholeX,
   ]);
   const ready = width > 0;
 
@@ -140,7 +146,13 @@ export function Plot({
           },
         },
         axes: [
-          { ...axis, label: xLabel, size: 30, values: (_, ticks) => ticks.map((tick) => formatX(tick)) },
+          {
+            ...axis,
+            label: xLabel,
+            size: 30,
+            values: (_, ticks) => ticks.map((tick) => formatX(tick)),
+            ...(wholeX && { incrs: WHOLE }),
+          },
           {
             ...axis,
             label: yLabel,

@@ -49,7 +49,7 @@ const COLUMNS: Column<Checkpoint>[] = [
   {
     key: "loss",
     header: "Held-out loss",
-    width: 120,
+    width: 140,
     align: "right",
     sort: (checkpoint) => checkpoint.val_loss,
     cell: ({ val_loss }) => (val_loss === null ? "-" : formatNumber(val_loss, 3)),
@@ -63,11 +63,12 @@ const COLUMNS: Column<Checkpoint>[] = [
     cell: ({ best_success_rate, evaluations }) => (
       <Tooltip label={`The best of its closed-loop evaluations; ${plural(evaluations, "evaluation")} in all`}>
         <span>
-          {best_success_rate !== null
-            ? formatPercent(best_success_rate)
-            : evaluations > 0
-              ? plural(evaluations, "evaluation")
-              : "-"}
+          {best_success_rate === null ? "-" : formatPercent(best_success_rate)}
+          {evaluations > 0 && (
+            <Text size="xs" c="dimmed" style={{ whiteSpace: "nowrap" }}>
+              {plural(evaluations, "evaluation")}
+            </Text>
+          )}
         </span>
       </Tooltip>
     ),

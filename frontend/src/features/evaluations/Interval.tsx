@@ -6,13 +6,14 @@ import classes from "./Interval.module.css";
 
 interface Props {
   rate: number;
-  interval: readonly [number, number] | null;
+  /** low and high */
+  interval: readonly number[] | null;
   compact?: boolean;
 }
 
 /** A share on the scale from 0 to 100 %, with its 95 % interval. */
 export function Interval({ rate, interval, compact = false }: Props) {
-  const [low, high] = interval ?? [rate, rate];
+  const [low = rate, high = rate] = interval ?? [];
   const text = interval
     ? `${formatPercent(rate)}; 95 % interval ${formatPercent(low)} to ${formatPercent(high)}`
     : formatPercent(rate);

@@ -120,6 +120,7 @@ function ErrorAlongChunk({ report }: { report: OpenLoopReport }) {
         x={x}
         series={series}
         xLabel="steps into the chunk"
+        wholeX
         yLabel="% of range"
         height={300}
         data-testid="error-along-chunk"
@@ -203,6 +204,7 @@ function Episode({ details }: { details: OpenLoopDetails }) {
                 x={details.steps}
                 series={series}
                 xLabel="step"
+                wholeX
                 height={130}
                 cursor={at}
                 onPick={(x) => setAt(Math.round(x))}

@@ -5,7 +5,6 @@ import { Link, useSearchParams } from "react-router";
 
 import { EmptyState } from "@/ui/EmptyState";
 import { ErrorNote } from "@/ui/ErrorNote";
-import { formatCount } from "@/ui/format";
 import { PageHeader } from "@/ui/PageHeader";
 import { Plot, type Series } from "@/ui/Plot";
 import { Section } from "@/ui/Section";
@@ -141,7 +140,7 @@ function Overlaid({ name, runs, curves, smoothing, logarithmic }: OverlaidProps)
       xLabel="step"
       yLabel={labelOf(name)}
       logarithmic={logarithmic}
-      formatX={formatCount}
+      wholeX
       height={300}
       syncKey="compare"
       data-testid="compare-plot"

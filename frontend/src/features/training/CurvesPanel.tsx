@@ -1,10 +1,20 @@
-import { Box, Card, Center, Group, SimpleGrid, Slider, Switch, Text, Title } from "@mantine/core";
+import {
+  Box,
+  Card,
+  Center,
+  Group,
+  SimpleGrid,
+  Slider,
+  Switch,
+  Text,
+  Title,
+  useComputedColorScheme,
+} from "@mantine/core";
 import { useLocalStorage } from "@mantine/hooks";
 import { useMemo } from "react";
 
 import { ErrorNote } from "@/ui/ErrorNote";
-import { formatCount } from "@/ui/format";
-import { Plot, type Mark, type Series } from "@/ui/Plot";
+import { Plot, PLOT_COLORS, type Mark, type Series } from "@/ui/Plot";
 import { isOver } from "@/ui/StateBadge";
 
 import { aboveZero, attemptMarks, chartsOf, smooth, type Chart, type Curves } from "./curves";
@@ -79,6 +89,10 @@ export function CurvesPanel({ run }: { run: Pick<Run, "id" | "job"> }) {
   );
 }
 
+function baseOf(chart: Chart, name: string): string {
+  return chart.key === "loss" ? name.replace(/^val_/, "") : name;
+}
+
 interface PlotProps {
   chart: Chart;
   curves: Curves;
@@ -93,20 +107,23 @@ function CurvesPlot({ chart, curves, view, marks, height, run }: PlotProps) {
   const logarithmic = view.logarithmic && chart.loss;
   // the learning rate is no measurement: there is nothing to smooth
   const smoothed = chart.key === "learning_rate" ? 0 : smoothing;
+  const palette = PLOT_COLORS[useComputedColorScheme("light")];
   const series = useMemo(() => {
+    // held out and trained on are one colour, told apart by their line
+    const bases = [...new Set(chart.lines.map(({ name }) => baseOf(chart, name)))];
     const fit = (values: (number | null)[]) => (logarithmic ? aboveZero(values) : values);
     return chart.lines.flatMap(({ name, label, validation }): Series[] => {
       const raw = curves.values[name] ?? [];
-      if (validation) return [{ label, values: fit(raw), dashed: chart.key === "loss", points: true }];
+      const color = palette[bases.indexOf(baseOf(chart, name)) % palette.length];
+      if (validation) return [{ label, color, values: fit(raw), dashed: chart.key === "loss", points: true }];
       return smoothed > 0
         ? [
-            { label, values: fit(smooth(raw, smoothed)) },
-            { label: `${label}, as logged`, values: fit(raw), faint: true },
+            { label: `${label}, as logged`, color, values: fit(raw), faint: true },
+            { label, color, values: fit(smooth(raw, smoothed)) },
           ]
-        : [{ label, values: fit(raw) }];
+        : [{ label, color, values: fit(raw) }];
     });
-    // names of the lines and the curves themselves are all that it is made of
-  }, [chart, curves, smoothed, logarithmic]);
+  }, [chart, curves, smoothed, logarithmic, palette]);
   if (curves.steps.length === 0)
     return (
       <Center h={height + 26}>
@@ -125,7 +142,7 @@ function CurvesPlot({ chart, curves, view, marks, height, run }: PlotProps) {
       logarithmic={logarithmic}
       marks={marks}
       height={height}
-      formatX={formatCount}
+      wholeX
       syncKey="run"
       data-testid={`curve-${chart.key}`}
     />

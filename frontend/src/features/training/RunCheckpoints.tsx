@@ -37,7 +37,7 @@ function Rows({ checkpoints }: { checkpoints: readonly Checkpoint[] }) {
   const judged = checkpoints.some(({ best_success_rate }) => best_success_rate !== null);
   const validated = losses.length > 0;
   return (
-    <Table.ScrollContainer minWidth={420}>
+    <Table.ScrollContainer minWidth={360}>
       <Table aria-label="Checkpoints of this run">
         <Table.Thead>
           <Table.Tr>

@@ -206,10 +206,10 @@ function Overview({ run, live }: { run: RunDetail; live: boolean }) {
   const every = run.spec.save_every;
   return (
     <Grid gap="md">
-      <Grid.Col span={{ base: 12, xl: 8 }}>
+      <Grid.Col span={{ base: 12, lg: 7.5, xl: 8 }}>
         <CurvesPanel run={run} />
       </Grid.Col>
-      <Grid.Col span={{ base: 12, xl: 4 }}>
+      <Grid.Col span={{ base: 12, lg: 4.5, xl: 4 }}>
         <Stack gap="md">
           <RunCheckpoints runId={run.id} live={live} saveEvery={typeof every === "number" ? every : undefined} />
           <Section title="About this run">
