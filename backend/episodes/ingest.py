@@ -192,6 +192,7 @@ def _list(
         identity=row.identity,
     )
     publish_after_commit(db, studio, "dataset", dataset.id)
+    publish_after_commit(db, studio, "episode", row.id)
 
 
 def _actor(user: User) -> Any:

@@ -217,3 +217,4 @@ def delete_episode(db: Session, me: Actor, studio: Studio, episode_id: str) -> N
     path = studio.settings.folder.episode(row.dataset_id, row.id)
     event.listen(db, "after_commit", lambda session: path.unlink(missing_ok=True), once=True)
     publish_after_commit(db, studio, "dataset", row.dataset_id)
+    publish_after_commit(db, studio, "episode", row.id)

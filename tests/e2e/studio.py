@@ -1,0 +1,87 @@
+"""A studio under test and the person in front of it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+
+ROOT = Path(__file__).parents[2]
+READY = "Studio ready: "
+PASSWORD = "correct horse battery"
+JOB_MS = 300_000
+
+
+@contextmanager
+def running_studio(data: Path) -> Iterator[str]:
+    """`studio up` on a free port; yields the address that it prints. Stopped as with Ctrl-C, and must end in order."""
+    environment = {**os.environ, "STUDIO_DATA": str(data), "STUDIO_PORT": "0"}
+    command = [sys.executable, "-m", "worker.cli", "up"]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = next((line for line in process.stdout if line.startswith(READY)), "").removeprefix(READY).strip()
+        assert address, "the studio did not start"
+        try:
+            yield address
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(12) == 0
+
+
+class Person:
+    """Somebody at the page, who does not accept errors in the browser's console."""
+
+    def __init__(self, browser: Browser, address: str, screenshots: Path) -> None:
+        self.base = address.split("/setup")[0].rstrip("/")
+        self.context: BrowserContext = browser.new_context(
+            viewport={"width": 1366, "height": 768}, accept_downloads=True, color_scheme="light"
+        )
+        self.context.set_default_timeout(30_000)
+        self.page: Page = self.context.new_page()
+        self.complaints: list[str] = []
+        self._screenshots = screenshots
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", self._listen)
+
+    def _listen(self, message: Any) -> None:
+        if message.type == "error" and "status of 401" not in message.text:
+            self.complaints.append(message.text)
+
+    def at(self, testid: str) -> Locator:
+        return self.page.get_by_test_id(testid)
+
+    def go(self, path: str) -> None:
+        self.page.goto(self.base + path)
+
+    def get(self, path: str) -> Any:
+        """What the API says to this person."""
+        answer = self.context.request.get(f"{self.base}/api{path}")
+        assert answer.ok, f"{path}: {answer.status} {answer.text()}"
+        return answer.json()
+
+    def choose(self, field: str, option: str) -> None:
+        """Pick an entry of a select by its visible text."""
+        self.at(field).click()
+        self.page.get_by_role("option", name=option).first.click()
+
+    def fill(self, field: str, value: object) -> None:
+        """Type into a field and leave it."""
+        self.at(field).fill(str(value))
+        self.at(field).press("Tab")
+
+    def job_is_done(self, within: Locator | None = None) -> None:
+        """Wait for the job that is shown (inside `within`) to be done."""
+        state = (within or self.page).get_by_test_id("job-state").first
+        expect(state).to_have_attribute("data-state", "done", timeout=JOB_MS)
+
+    def look(self, name: str) -> None:
+        """A picture of the page in light and in dark, for people."""
+        for scheme in ("dark", "light"):
+            self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            self.page.wait_for_timeout(400)
+            self.page.screenshot(path=self._screenshots / f"{name}-{scheme}.png")
