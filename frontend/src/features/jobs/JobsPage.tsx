@@ -16,6 +16,12 @@ import { JobActions } from "./JobActions";
 
 const PAGE = 50;
 
+/** What is worth a line below the title: what it does now, or what it did. */
+function lineOf(job: Job): string {
+  const count = countText(job);
+  return job.state === "running" ? [count, job.note].filter(Boolean).join(" - ") : waitText(job) || count;
+}
+
 const COLUMNS: Column<Job>[] = [
   {
     key: "title",
@@ -26,7 +32,7 @@ const COLUMNS: Column<Job>[] = [
           {job.title}
         </Anchor>
         <Text size="xs" c={job.state === "failed" ? "var(--mantine-color-error)" : "dimmed"} lineClamp={1} maw="60ch">
-          {(job.state === "failed" ? job.cause : "") || job.note || waitText(job) || countText(job) || KINDS[job.kind]}
+          {(job.state === "failed" ? job.cause : "") || lineOf(job)}
         </Text>
       </>
     ),

@@ -38,6 +38,7 @@ export function RobotCard({ robot }: { robot: Robot }) {
               </>
             )}
           </Text>
+          {robot.present && state === "stopped" && <Text size="sm">{look.help}</Text>}
         </div>
         <Group gap="xs">
           {state === "stopped" && (

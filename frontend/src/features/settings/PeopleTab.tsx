@@ -200,7 +200,7 @@ function Invitations() {
       </Text>
       <ErrorNote error={invite.error} />
       {invite.data && (
-        <Alert color="teal" mt="md" title="Copy the link now: it is not shown again">
+        <Alert mt="md" title="Copy the link now: it is not shown again">
           <Copyable value={invite.data.url} block label="Copy the link" data-testid="invite-link" />
           <Text size="xs" c="dimmed" mt={6}>
             Works once, until <Time value={invite.data.expires_at} />.

@@ -77,7 +77,6 @@ export function TokensTab() {
         {create.data && (
           <Alert
             mt="md"
-            color="teal"
             icon={<IconKey size={18} />}
             title="Copy it now: it is not shown again"
             withCloseButton
