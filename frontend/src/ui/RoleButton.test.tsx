@@ -7,6 +7,8 @@ import { expect, test, vi } from "vitest";
 
 import { meQuery, type Role } from "@/api/queries";
 
+import { theme } from "@/theme";
+
 import { RoleButton } from "./RoleButton";
 
 function show(role: Role, button: ReactNode) {
@@ -15,7 +17,9 @@ function show(role: Role, button: ReactNode) {
   client.setQueryData(meQuery.queryKey, { user, setup_required: false });
   render(
     <QueryClientProvider client={client}>
-      <MantineProvider>{button}</MantineProvider>
+      <MantineProvider theme={theme} env="test">
+        {button}
+      </MantineProvider>
     </QueryClientProvider>,
   );
 }
