@@ -11,8 +11,8 @@ interface Props {
 /** All keys, from the same list that they are performed from. */
 export function HelpDialog({ opened, onClose, actions }: Props) {
   return (
-    <Modal opened={opened} onClose={onClose} title="Keys" size="xl" data-testid="help-dialog">
-      <SimpleGrid cols={{ base: 1, sm: 2 }} spacing="xl">
+    <Modal opened={opened} onClose={onClose} title="Keys" size="xl">
+      <SimpleGrid cols={{ base: 1, sm: 2 }} spacing="xl" data-testid="help-dialog">
         {helpGroups(actions).map(({ group, actions }) => (
           <Stack key={group} gap={6}>
             <Title order={3}>{group}</Title>

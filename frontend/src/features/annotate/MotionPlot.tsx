@@ -38,6 +38,7 @@ export function MotionPlot({ label, curves, view, share }: Props) {
   const plot = useRef<uPlot | null>(null);
   const scheme = useComputedColorScheme("light");
   const theme = useMantineTheme();
+  const shownView = useRef(view);
   const ready = width > GUTTER && height > 30;
 
   const seek = useEffectEvent((self: uPlot, event: PointerEvent, scrubbing: boolean) => {
@@ -66,7 +67,7 @@ export function MotionPlot({ label, curves, view, share }: Props) {
         padding: [6, 0, 4, 0],
         legend: { show: false },
         focus: { alpha: 0.25 },
-        scales: { x: { time: false, range: () => [view.from, view.to] } },
+        scales: { x: { time: false, range: () => [shownView.current.from, shownView.current.to] } },
         axes: [
           { show: false },
           {
@@ -122,6 +123,11 @@ export function MotionPlot({ label, curves, view, share }: Props) {
     );
   });
 
+  useEffect(() => {
+    shownView.current = view;
+    plot.current?.setScale("x", { min: view.from, max: view.to });
+  }, [view]);
+
   const shape = JSON.stringify([curves.map(({ dimension, kind }) => [dimension, kind]), scheme, episode.id]);
   useEffect(() => {
     const element = host.current;
@@ -137,10 +143,6 @@ export function MotionPlot({ label, curves, view, share }: Props) {
   useEffect(() => {
     plot.current?.setSize({ width, height });
   }, [width, height]);
-
-  useEffect(() => {
-    plot.current?.setScale("x", { min: view.from, max: view.to });
-  }, [view]);
 
   return (
     <div

@@ -50,7 +50,7 @@ export function MotionPlots({ view }: { view: View }) {
             aria-label="Which curves"
             data-testid="plot-kind"
           />
-          <Popover position="top-start" withinPortal>
+          <Popover trapFocus position="top-start" withinPortal>
             <Popover.Target>
               <Button
                 size="compact-xs"

@@ -41,7 +41,7 @@ export function PublishButton({ problems, current, busy, publish }: Props) {
     </Button>
   );
   return (
-    <Popover opened={opened} onChange={setOpened} position="bottom-end" width={340} withArrow>
+    <Popover trapFocus opened={opened} onChange={setOpened} position="bottom-end" width={340} withArrow>
       <Popover.Target>
         {errors.length > 0 ? (
           button

@@ -14,7 +14,7 @@ import { contentOf } from "./editor";
 export function Revisions({ published }: { published: Revision | null }) {
   const [opened, setOpened] = useState(false);
   return (
-    <Popover opened={opened} onChange={setOpened} position="bottom-end" width={380} withArrow>
+    <Popover trapFocus opened={opened} onChange={setOpened} position="bottom-end" width={380} withArrow>
       <Popover.Target>
         <Button
           size="xs"

@@ -199,6 +199,18 @@ describe("Frames", () => {
     expectExact(frames.best(60), 60);
   });
 
+  it("fetches no proxies of what is there at full size", async () => {
+    const frames = framesOf(200);
+    frames.seek({ step: 60, quality: "full" });
+    await server.answerAll();
+    server.asked.length = 0;
+    frames.seek({ step: 70, quality: "proxy", rate: 200, stride: 4 });
+    await server.answerAll();
+    expectExact(frames.best(74), 74);
+    expect(frames.best(74)?.quality).toBe("full");
+    expect(server.asked.every(({ start }) => start >= 100)).toBe(true);
+  });
+
   it("keeps to its budget and closes what it drops, never what is shown", async () => {
     const frames = framesOf(500, { pictureBudget: 20 * 3 * 400 });
     for (let step = 0; step < 200; step += 1) {

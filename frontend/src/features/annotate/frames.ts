@@ -108,8 +108,7 @@ export class Frames<P extends Picture = ImageBitmap> {
   private schedule(): void {
     if (this.disposed) return;
     const { step, quality, scrubbing = false } = this.want;
-    const key = `${quality}:${step}`;
-    const target = this.decoded.has(key) || this.decoding.has(key) || this.packs.has(this.packKey(step, quality));
+    const target = this.isDecoded(step) || this.packOf(step) !== null;
     const packKeys = scrubbing ? [] : this.packsAhead();
     const singleKey = `${quality}:step:${step}`;
     const needed = new Set(target ? packKeys : [singleKey, ...packKeys]);
@@ -130,8 +129,8 @@ export class Frames<P extends Picture = ImageBitmap> {
     let free = PACKS_AT_ONCE - [...this.fetching.keys()].filter((key) => key.includes(":pack:")).length;
     for (const key of keys) {
       if (free <= 0) return;
-      if (this.packs.has(key) || this.fetching.has(key)) continue;
       const start = Number(key.split(":")[2]);
+      if (this.packOf(start) !== null || this.fetching.has(key)) continue;
       this.fetchSteps(key, { start, count: Math.min(this.packSteps, this.options.steps - start), quality });
       free -= 1;
     }
@@ -179,14 +178,33 @@ export class Frames<P extends Picture = ImageBitmap> {
   }
 
   private decodeAhead(): void {
-    const { quality } = this.want;
     for (const step of this.stepsAhead()) {
       if (this.decoding.size >= DECODES_AT_ONCE) return;
-      const key = `${quality}:${step}`;
-      if (this.decoded.has(key) || this.decoding.has(key)) continue;
-      const pack = this.packs.get(this.packKey(step, quality));
-      if (pack) void this.decode(pack, step, quality).then(() => this.schedule());
+      if (this.isDecoded(step)) continue;
+      const found = this.packOf(step);
+      if (found) void this.decode(found.pack, step, found.quality).then(() => this.schedule());
     }
+  }
+
+  /** Qualities that will do: what is wanted, and full pictures always. */
+  private get enough(): readonly Quality[] {
+    return this.want.quality === "full" ? ["full"] : ["proxy", "full"];
+  }
+
+  /** There, or about to be. */
+  private isDecoded(step: number): boolean {
+    return this.enough.some((quality) => {
+      const key = `${quality}:${step}`;
+      return this.decoded.has(key) || this.decoding.has(key);
+    });
+  }
+
+  private packOf(step: number): { pack: Pack; quality: Quality } | null {
+    for (const quality of this.enough) {
+      const pack = this.packs.get(this.packKey(step, quality));
+      if (pack) return { pack, quality };
+    }
+    return null;
   }
 
   private async decode(pack: Pack, step: number, quality: Quality): Promise<void> {

@@ -8,8 +8,11 @@ export const DEFAULT_FPS = 50;
 /** No display shows more steps a second: faster playback leaves some out, evenly. */
 const DISPLAY_HZ = 60;
 const LONGEST_TICK_S = 0.25;
-/** From here on playback shows proxies, if there are any. */
-const FAST = 2;
+/**
+ * From here on playback shows proxies, if there are any. Slower playback decodes no more pictures a second than the
+ * display shows, and a local network carries them at full size.
+ */
+const FAST = 4;
 
 export interface Range {
   start: number;
