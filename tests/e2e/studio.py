@@ -16,6 +16,8 @@ READY = "Studio ready: "
 PASSWORD = "correct horse battery"
 JOB_MS = 300_000
 
+expect.set_options(timeout=30_000)  # a busy machine is slow, not wrong
+
 
 @contextmanager
 def running_studio(data: Path) -> Iterator[str]:

@@ -1,6 +1,9 @@
 """The whole loop as a newcomer walks it, in a real browser: record, label, publish, train twice, evaluate, download."""
 
+import hashlib
+import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -21,7 +24,11 @@ def test_the_whole_loop(browser: Browser, tmp_path: Path, screenshots: Path) -> 
         third = train(person, stage=3, name="cube-stage3", steps=4)
         assert person.get(f"/runs/{third}")["parent_name"].startswith("cube-stage2")
         assert person.get(f"/runs/{second}")["job"]["state"] == "done"
-        person.look("home-later")
+        checkpoint = next(one for one in person.get("/checkpoints") if one["run_id"] == third and one["step"] == 4)
+        evaluate_closed_loop(person, checkpoint)
+        evaluate_open_loop(person, checkpoint)
+        download(person, checkpoint, tmp_path)
+        look_around(person)
         assert person.complaints == []
 
 
@@ -70,9 +77,8 @@ def label_and_publish(person: Person, dataset_id: str) -> None:
     expect(person.at("segment-row")).to_have_count(before)
     keys.press("Control+Shift+z")
     expect(person.at("segment-row")).to_have_count(before + 1)
-    text = person.at("segment-text").first
-    person.at("segment-open").nth(3).click()
     keys.press("Enter")
+    text = person.at("segment-text")
     text.fill("Carry the cube on")
     text.press("Enter")
     expect(person.at("save-status")).to_have_attribute("data-state", "saved")
@@ -83,12 +89,12 @@ def label_and_publish(person: Person, dataset_id: str) -> None:
     assert "Carry the cube on" in [segment["text"] for segment in stored["segments"]]
     assert stored["segments"][-1]["end"] == first["steps"]
     person.at("publish").click()
-    expect(person.page.get_by_text("Revision 1")).to_be_visible()
+    expect(person.at("revisions-open")).to_contain_text("Revision 1")
     keys.press("n")
     person.page.wait_for_url(f"**/episodes/{second['id']}")
     expect(person.at("segment-row").first).to_be_visible()
     person.at("publish").click()
-    expect(person.page.get_by_text("Revision 1")).to_be_visible()
+    expect(person.at("revisions-open")).to_contain_text("Revision 1")
 
 
 def make_version(person: Person, dataset_id: str) -> None:
@@ -138,3 +144,79 @@ def train(person: Person, *, stage: int, name: str, steps: int) -> str:
     assert curves["steps"][-1] == steps
     assert len(curves["values"]["loss"]) == len(curves["steps"])
     return run_id
+
+
+def evaluate_closed_loop(person: Person, checkpoint: dict[str, Any]) -> None:
+    """One short roll-out, whose video plays."""
+    person.go(f"/evaluations/new?checkpoint={checkpoint['id']}")
+    person.fill("evaluation-episodes", 1)
+    person.at("evaluation-more").click()
+    person.fill("evaluation-max-steps", 24)
+    person.look("new-evaluation")
+    person.at("evaluation-start").click()
+    person.page.wait_for_url(lambda url: "/evaluations/" in url and "new" not in url)
+    person.job_is_done()
+    expect(person.at("closed-loop-headline")).to_be_visible()
+    video = person.at("episode-video")
+    expect(video).to_be_visible()
+    seconds = video.evaluate(
+        """video => new Promise((done, fail) => {
+             const tell = () => done(video.duration);
+             if (video.readyState > 0) tell();
+             video.addEventListener("loadedmetadata", tell);
+             video.addEventListener("error", () => fail(new Error("the video does not play")));
+           })"""
+    )
+    assert seconds > 0.3
+    person.look("evaluation")
+    (report,) = person.get("/evaluations")
+    assert report["interval"][0] <= report["success_rate"] <= report["interval"][1]
+
+
+def evaluate_open_loop(person: Person, checkpoint: dict[str, Any]) -> None:
+    """The recorded episodes replayed; no episode was held out, so all are asked for."""
+    person.go(f"/evaluations/new?checkpoint={checkpoint['id']}")
+    person.page.get_by_role("radio", name="Open loop").click()
+    person.at("evaluation-held-out").uncheck()
+    person.fill("evaluation-stride", 100)
+    person.at("evaluation-start").click()
+    person.page.wait_for_url(lambda url: "/evaluations/" in url and "new" not in url)
+    person.job_is_done()
+    expect(person.at("open-loop-headline")).to_be_visible()
+    expect(person.at("action-plot").locator("canvas").first).to_be_visible()
+    person.look("open-loop")
+
+
+def download(person: Person, checkpoint: dict[str, Any], folder: Path) -> None:
+    """The archive is what its checksum says, and what comes out of it loads as a policy."""
+    person.go(f"/checkpoints/{checkpoint['id']}")
+    expect(person.at("checkpoint-files")).to_be_visible()
+    person.look("checkpoint")
+    with person.page.expect_download() as started:
+        person.at("download-archive").click()
+    archive = folder / "checkpoint.tar"
+    started.value.save_as(archive)
+    detail = person.get(f"/checkpoints/{checkpoint['id']}")
+    assert hashlib.sha256(archive.read_bytes()).hexdigest() == detail["archive_sha256"]
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder / "unpacked", filter="data")
+    (unpacked,) = (folder / "unpacked").iterdir()
+
+    from dexvla.act.policy import CheckpointPolicy
+
+    policy = CheckpointPolicy.load(unpacked, device="cpu")
+    assert policy.metadata.camera_names == ("cam_high", "cam_left_wrist", "cam_right_wrist")
+    policy.close()
+
+
+def look_around(person: Person) -> None:
+    """Every page once, for the pictures."""
+    pages = ["", "training", "checkpoints", "evaluations", "robots", "jobs", "settings", "models"]
+    for name in pages:
+        person.go(f"/{name}")
+        person.page.wait_for_timeout(1500)
+        person.look(name or "home-later")
+    person.at("user-menu").click()
+    person.at("sign-out").click()
+    expect(person.at("sign-in-name")).to_be_visible()
+    person.look("sign-in")
