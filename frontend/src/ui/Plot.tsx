@@ -19,6 +19,8 @@ export interface Series {
   hidden?: boolean;
   /** a dot at every value; default: only while there are too few for a line */
   points?: boolean;
+  /** null is a gap in the line; otherwise the line goes on to the next value */
+  gaps?: boolean;
 }
 
 /** A place on x that is pointed out: a labelled line from top to bottom. */
@@ -104,7 +106,7 @@ export function Plot({
   const shown = series.map((each) => toggled.has(each.label) === (each.hidden === true));
   // what uPlot cannot change in place; data, size and visibility it can
   const shape = JSON.stringify([
-    series.map(({ label, dashed, faint, points }) => [label, dashed, faint, points]),
+    series.map(({ label, dashed, faint, points, gaps }) => [label, dashed, faint, points, gaps]),
     colors,
     xLabel,
     yLabel,
@@ -174,8 +176,8 @@ export function Plot({
             width: each.faint ? 1 : 1.75,
             dash: each.dashed ? [6, 4] : undefined,
             show: shown[index],
-            spanGaps: true,
-            points: { show: each.points ?? x.length < 3, size: 5 },
+            spanGaps: !each.gaps,
+            points: { show: (self) => each.points ?? self.data[0].length < 3, size: 5 },
           })),
         ],
         hooks: {

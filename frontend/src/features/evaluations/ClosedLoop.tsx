@@ -1,4 +1,4 @@
-import { Badge, Box, Card, Grid, Group, ScrollArea, SimpleGrid, Stack, Text, Tooltip } from "@mantine/core";
+import { Anchor, Badge, Box, Card, Grid, Group, ScrollArea, SimpleGrid, Stack, Text, Tooltip } from "@mantine/core";
 import type { ReactNode } from "react";
 import { useSearchParams } from "react-router";
 
@@ -27,7 +27,7 @@ export function Verdict({ success }: { success: boolean }) {
 }
 
 const COLUMNS: Column<Outcome>[] = [
-  { key: "seed", header: "Seed", width: 80, sort: ({ seed }) => seed, cell: ({ seed }) => seed },
+  { key: "seed", header: "Seed", width: 72, sort: ({ seed }) => seed, cell: ({ seed }) => seed },
   {
     key: "success",
     header: "Result",
@@ -67,12 +67,12 @@ const COLUMNS: Column<Outcome>[] = [
     key: "infer",
     header: (
       <Tooltip label="Mean time of one inference, a chunk with its reasoning">
-        <span>ms / inference</span>
+        <span>Inference</span>
       </Tooltip>
     ),
     align: "right",
     sort: ({ mean_infer_ms }) => mean_infer_ms,
-    cell: ({ mean_infer_ms }) => formatNumber(mean_infer_ms, 3),
+    cell: ({ mean_infer_ms }) => `${formatNumber(mean_infer_ms, 3)} ms`,
   },
   {
     key: "seconds",
@@ -98,9 +98,16 @@ export function ClosedLoop({ evaluation, report }: Props) {
           ...column,
           cell: (outcome: Outcome) => (
             <Group gap={4} wrap="nowrap">
-              <Text size="sm" fw={outcome === chosen ? 700 : 400}>
+              <Anchor
+                component="button"
+                type="button"
+                size="sm"
+                fw={outcome === chosen ? 700 : 400}
+                aria-current={outcome === chosen ? "true" : undefined}
+                onClick={() => setSearch({ seed: String(outcome.seed) }, { replace: true })}
+              >
                 {outcome.seed}
-              </Text>
+              </Anchor>
               {seen.has(outcome.seed) && (
                 <Tooltip label="Seen in training">
                   <Badge size="xs" color="orange">
@@ -126,7 +133,7 @@ export function ClosedLoop({ evaluation, report }: Props) {
                 columns={columns}
                 rowKey={(outcome) => String(outcome.seed)}
                 rowTestId="outcome-row"
-                minWidth={560}
+                minWidth={500}
                 onRowClick={(outcome) => setSearch({ seed: String(outcome.seed) }, { replace: true })}
               />
             </ScrollArea.Autosize>
@@ -190,8 +197,8 @@ function Headline({ evaluation, report, outcomes }: Props & { outcomes: readonly
                   ? formatPercent(mean(outcomes.flatMap((each) => (each.held === null ? [] : [Number(each.held)]))))
                   : "-"}
             </Figure>
-            <Figure label="ms / inference">
-              {formatNumber(mean(outcomes.map(({ mean_infer_ms }) => mean_infer_ms)), 3)}
+            <Figure label="Mean inference">
+              {formatNumber(mean(outcomes.map(({ mean_infer_ms }) => mean_infer_ms)), 3)} ms
             </Figure>
             <Figure label="Executed steps">{executed(report, evaluation)}</Figure>
           </SimpleGrid>

@@ -1,7 +1,6 @@
 import {
   Alert,
   Anchor,
-  Button,
   Card,
   Collapse,
   Group,
@@ -46,6 +45,8 @@ const KINDS = {
 } as const;
 
 type Kind = keyof typeof KINDS;
+
+const ORDER: ("label" | "input" | "description" | "error")[] = ["label", "input", "description", "error"];
 
 interface Values {
   kind: Kind;
@@ -247,8 +248,9 @@ function Form({ checkpoints, versions, chosen, kind }: FormProps) {
           {closed ? (
             <SimpleGrid cols={{ base: 1, sm: 2 }}>
               <NumberInput
+                inputWrapperOrder={ORDER}
                 label="Episodes"
-                description="More make the interval narrower: 10 leave about +-30 %, 50 about +-14 %"
+                description="More make the interval of the success rate narrower"
                 min={1}
                 max={1000}
                 allowDecimal={false}
@@ -256,6 +258,7 @@ function Form({ checkpoints, versions, chosen, kind }: FormProps) {
                 {...form.getInputProps("episodes")}
               />
               <NumberInput
+                inputWrapperOrder={ORDER}
                 label="First seed"
                 description={
                   typeof values.seed === "number" && typeof values.episodes === "number"
@@ -272,6 +275,7 @@ function Form({ checkpoints, versions, chosen, kind }: FormProps) {
           ) : (
             <SimpleGrid cols={{ base: 1, sm: 2 }}>
               <NumberInput
+                inputWrapperOrder={ORDER}
                 label="Steps between predictions"
                 description="Smaller compares more, and takes longer"
                 min={1}
@@ -291,21 +295,24 @@ function Form({ checkpoints, versions, chosen, kind }: FormProps) {
               />
             </SimpleGrid>
           )}
-          <Button
-            variant="subtle"
-            size="compact-sm"
+          <Anchor
+            component="button"
+            type="button"
+            size="sm"
             mt="md"
+            style={{ alignSelf: "flex-start" }}
             onClick={() => setMore(!more)}
             aria-expanded={more}
             data-testid="evaluation-more"
           >
             {more ? "Fewer settings" : "More settings"}
-          </Button>
+          </Anchor>
           <Collapse expanded={more}>
             <SimpleGrid cols={{ base: 1, sm: 2 }} mt="sm">
               {closed && (
                 <>
                   <NumberInput
+                    inputWrapperOrder={ORDER}
                     label="Longest episode, steps"
                     placeholder="as the task has it"
                     min={1}
@@ -315,6 +322,7 @@ function Form({ checkpoints, versions, chosen, kind }: FormProps) {
                     {...form.getInputProps("max_steps")}
                   />
                   <NumberInput
+                    inputWrapperOrder={ORDER}
                     label="Executed steps of a chunk"
                     description="Then the policy is asked again"
                     placeholder="16, or the chunk if it is shorter"
@@ -327,6 +335,7 @@ function Form({ checkpoints, versions, chosen, kind }: FormProps) {
                 </>
               )}
               <NumberInput
+                inputWrapperOrder={ORDER}
                 label="DDIM steps"
                 description="Denoising steps of an action chunk"
                 placeholder="as the checkpoint has it"

@@ -22,7 +22,7 @@ import { Section } from "@/ui/Section";
 
 import { Figure } from "./ClosedLoop";
 import { useDetails, type EvaluationDetail } from "./hooks";
-import { agrees, column, mean, type OpenLoopDetails, type OpenLoopEpisode, type OpenLoopReport } from "./report";
+import { agrees, apart, column, mean, type OpenLoopDetails, type OpenLoopEpisode, type OpenLoopReport } from "./report";
 
 interface Props {
   evaluation: EvaluationDetail;
@@ -113,7 +113,7 @@ function ErrorAlongChunk({ report }: { report: OpenLoopReport }) {
   return (
     <Section
       title="Error along the chunk"
-      description="The further ahead an action is predicted, the larger its error; execute fewer steps where it grows."
+      description="Mean over the dimensions, by place of the action in its chunk. Where it grows, execute fewer steps before asking again."
     >
       <Plot
         label="Error by step of the chunk"
@@ -130,7 +130,9 @@ function ErrorAlongChunk({ report }: { report: OpenLoopReport }) {
 }
 
 function episodeName(episode: OpenLoopEpisode): string {
-  return episode.path.split(/[\\/]/).at(-1) ?? episode.path;
+  const name = episode.path.split(/[\\/]/).at(-1) ?? episode.path;
+  // the studio names files by the episode's id: its first letters tell it from the others
+  return name.replace(/^([0-9a-f]{8})[0-9a-f]{24}\.hdf5$/, "$1");
 }
 
 function Episodes({ evaluation, report }: Props) {
@@ -153,7 +155,7 @@ function Episodes({ evaluation, report }: Props) {
           onChange={(value) => setChosen(Number(value ?? 0))}
           data={report.episodes.map((each, index) => ({
             value: String(index),
-            label: `${index + 1}: ${episodeName(each)}${each.held_out === false ? " (trained on)" : ""}`,
+            label: `Episode ${index + 1}: ${episodeName(each)}${each.held_out === false ? ", trained on" : each.held_out ? ", held out" : ""}`,
           }))}
           data-testid="episode-choice"
         />
@@ -179,17 +181,20 @@ function Episodes({ evaluation, report }: Props) {
 
 function Episode({ details }: { details: OpenLoopDetails }) {
   const [at, setAt] = useState<number | null>(null);
-  const plots = useMemo(
-    () =>
-      details.action_names.map((name, index) => ({
+  const { steps, plots } = useMemo(() => {
+    const predicted = apart(details.steps, details.predicted);
+    const recorded = apart(details.steps, details.recorded);
+    return {
+      steps: predicted.steps,
+      plots: details.action_names.map((name, index) => ({
         name,
         series: [
-          { label: "recorded", values: column(details.recorded, index) },
-          { label: "predicted", values: column(details.predicted, index), dashed: true },
+          { label: "recorded", values: column(recorded.rows, index) },
+          { label: "predicted", values: column(predicted.rows, index), gaps: true },
         ],
       })),
-    [details],
-  );
+    };
+  }, [details]);
   return (
     <Grid gap="lg">
       <Grid.Col span={{ base: 12, xl: 8 }}>
@@ -201,7 +206,7 @@ function Episode({ details }: { details: OpenLoopDetails }) {
               </Text>
               <Plot
                 label={`${name}, predicted and recorded`}
-                x={details.steps}
+                x={steps}
                 series={series}
                 xLabel="step"
                 wholeX

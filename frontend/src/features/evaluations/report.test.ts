@@ -2,7 +2,9 @@ import { describe, expect, test } from "vitest";
 
 import {
   agrees,
+  apart,
   closedLoop,
+  column,
   listed,
   openLoop,
   paired,
@@ -58,6 +60,13 @@ test("reports are told apart by their kind", () => {
   expect(closedLoop({ kind: "closed_loop" })).not.toBeNull();
   expect(closedLoop({ kind: "open_loop" })).toBeNull();
   expect(openLoop(null)).toBeNull();
+});
+
+test("predictions of different chunks are not joined", () => {
+  const found = apart([0, 1, 40, 41], [[1], [2], [3], [4]]);
+  expect(found.steps).toEqual([0, 1, 2, 40, 41]);
+  expect(column(found.rows, 0)).toEqual([1, 2, null, 3, 4]);
+  expect(apart([], [])).toEqual({ steps: [], rows: [] });
 });
 
 test("texts", () => {

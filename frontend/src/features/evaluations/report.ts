@@ -104,9 +104,30 @@ export function timeAt(step: number, duration: number, steps: number): number {
   return steps > 0 ? Math.min(duration, ((step + 0.5) / steps) * duration) : 0;
 }
 
-/** Column `index` of rows. */
-export function column(rows: readonly (readonly number[])[], index: number): number[] {
-  return rows.map((row) => row[index] ?? NaN);
+/**
+ * Steps and rows of predictions with an empty row where the replay left steps out, so that a line ends with its chunk
+ * and does not run on to the next one.
+ */
+export function apart(
+  steps: readonly number[],
+  rows: readonly (readonly number[])[],
+): { steps: number[]; rows: (readonly number[] | null)[] } {
+  const result: { steps: number[]; rows: (readonly number[] | null)[] } = { steps: [], rows: [] };
+  steps.forEach((step, index) => {
+    const before = steps[index - 1];
+    if (before !== undefined && step > before + 1) {
+      result.steps.push(before + 1);
+      result.rows.push(null);
+    }
+    result.steps.push(step);
+    result.rows.push(rows[index] ?? null);
+  });
+  return result;
+}
+
+/** Column `index` of rows; null where there is no row. */
+export function column(rows: readonly (readonly number[] | null)[], index: number): (number | null)[] {
+  return rows.map((row) => row?.[index] ?? null);
 }
 
 /** Whether the generated substep is the labelled one; null where the step has no label. */

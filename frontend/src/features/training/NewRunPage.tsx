@@ -16,6 +16,7 @@ import { CheckPanel } from "./CheckPanel";
 import { PresetChoice, StageChoice } from "./Choices";
 import { DataChoice } from "./DataChoice";
 import { Fields } from "./Fields";
+import { parse } from "./fieldText";
 import { EMPTY_DRAFT, fromRequest, missing, suggestName, toRequest, type Draft, type TrainForm } from "./form";
 import { useRun, useRunCheck, useStartRun, useTrainForm, useVersions, type Version } from "./hooks";
 import { StartChoice } from "./StartChoice";
@@ -93,6 +94,17 @@ function begin(
   };
 }
 
+/** What is wrong with texts that are no value, by path. */
+function complaints(form: TrainForm, invalid: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(
+    form.fields.flatMap((field) => {
+      const text = invalid[field.path];
+      const parsed = text === undefined ? null : parse(field, text);
+      return parsed && "error" in parsed ? [[field.path, parsed.error]] : [];
+    }),
+  );
+}
+
 function NewRun({
   form,
   versions,
@@ -124,7 +136,7 @@ function NewRun({
   // what is merely missing is no mistake until somebody tried to start
   const server = { ...(sendable ? check.data?.errors : {}), ...fieldsOf(check.error), ...fieldsOf(refused) };
   const wrong = Object.fromEntries(Object.entries(server).filter(([path]) => !(path in lacking)));
-  const invalid = Object.keys(draft.invalid).map((path) => [path, "This is no value for it."] as const);
+  const invalid = complaints(form, draft.invalid);
   const shown = tried ? { ...lacking, ...wrong } : wrong;
   const cameras = [...new Set(chosen.flatMap((version) => version.cameras))];
 
@@ -169,8 +181,8 @@ function NewRun({
             form={form}
             body={body}
             missing={Object.values(lacking)}
-            errors={{ ...wrong, ...Object.fromEntries(invalid) }}
-            check={sendable ? check.data : undefined}
+            errors={{ ...wrong, ...invalid }}
+            check={lacking.name || lacking.sources ? undefined : check.data}
             checking={sendable && (check.isFetching || answer === undefined)}
             problem={Object.keys(fieldsOf(refused)).length > 0 ? null : refused}
             starting={start.isPending}
