@@ -278,7 +278,11 @@ export function Plot({
                   opacity: shown[index] ? 1 : 0.45,
                 }}
               >
-                <Box w={12} h={3} bg={colors[index]} style={{ borderRadius: 2 }} />
+                <Box
+                  w={14}
+                  h={0}
+                  style={{ borderTop: `3px ${each.dashed ? "dotted" : "solid"} ${colors[index] ?? "currentcolor"}` }}
+                />
                 <Text size="xs">{each.label}</Text>
                 <Text size="xs" c="dimmed" miw={48} ta="left" style={{ fontVariantNumeric: "tabular-nums" }}>
                   {valueAt(each.values, at)}

@@ -80,7 +80,13 @@ export function CheckPanel(props: Props) {
         </Stack>
       </Card>
       {check && check.notes.length > 0 && (
-        <Alert color="yellow" icon={<IconAlertTriangle size={18} />} title="Worth a thought" data-testid="check-notes">
+        <Alert
+          variant="outline"
+          color="yellow"
+          icon={<IconAlertTriangle size={18} />}
+          title="Worth a thought"
+          data-testid="check-notes"
+        >
           <List size="sm" spacing={4}>
             {check.notes.map((note) => (
               <List.Item key={note}>{note}</List.Item>

@@ -43,7 +43,13 @@ function Rows({ checkpoints }: { checkpoints: readonly Checkpoint[] }) {
           <Table.Tr>
             <Table.Th>Step</Table.Th>
             <Table.Th ta="right">Size</Table.Th>
-            {validated && <Table.Th ta="right">Held-out loss</Table.Th>}
+            {validated && (
+              <Table.Th ta="right">
+                <Tooltip label="Loss on the held-out episodes">
+                  <span style={{ whiteSpace: "nowrap" }}>Held-out</span>
+                </Tooltip>
+              </Table.Th>
+            )}
             {judged && <Table.Th ta="right">Success</Table.Th>}
             <Table.Th>Saved</Table.Th>
             <Table.Th />
