@@ -77,7 +77,7 @@ const COLUMNS: Column<Run>[] = [
   },
   {
     key: "stage",
-    header: "Stage, preset",
+    header: "Stage",
     width: 140,
     sort: (run) => run.stage,
     cell: (run) => (
