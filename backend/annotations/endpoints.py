@@ -21,9 +21,9 @@ def save_draft(db: Db, me: Annotator, studio: Parts, episode_id: str, body: Draf
 
 
 @router.post("/publish", status_code=201)
-def publish(db: Db, me: Annotator, studio: Parts, episode_id: str, body: PublishIn) -> DraftOut:
+def publish(me: Annotator, studio: Parts, episode_id: str, body: PublishIn) -> DraftOut:
     """Make a label revision and write substep_reasonings into the episode file."""
-    return service.publish(db, me, studio, episode_id, body)
+    return service.publish(studio, me, episode_id, body)
 
 
 @router.get("/revisions")

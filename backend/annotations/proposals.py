@@ -1,21 +1,24 @@
-"""What a draft starts from: the labels that a file brought, or one empty segment."""
+"""What a draft starts from (the labels that a file brought, or one empty segment), and whose labels they are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from backend.annotations.schemas import MAX_TEXT, Provenance, SegmentOut
-from dexvla.episodes.manifest import run_length
+from backend.annotations.schemas import Provenance, SegmentOut
+from dexvla.episodes.format import LabelSource
 
 
-def from_labels(labels: Sequence[str], source: str | None) -> list[SegmentOut]:
-    """One text a step -> segments. source: the file's label_source."""
+def proposed(segments: Iterable[Any], source: str | None) -> list[SegmentOut]:
+    """(start, end, text) of a file's labels -> segments. source: the file's label_source."""
     known = {member.value for member in Provenance}
     provenance = Provenance(source) if source in known else Provenance.IMPORTED
-    texts = [" ".join(text.split())[:MAX_TEXT] for text in labels]
-    return [
-        SegmentOut(start=segment.start, end=segment.end, text=segment.text, provenance=provenance)
-        for segment in run_length(texts)
-    ]
+    return [SegmentOut(start=start, end=end, text=text, provenance=provenance) for start, end, text in segments]
 
 
 def empty(steps: int) -> list[SegmentOut]:
     return [SegmentOut(start=0, end=steps, text="", provenance=Provenance.HUMAN)]
+
+
+def label_source(segments: Sequence[SegmentOut]) -> LabelSource:
+    """Of all labels of an episode: what its segments agree on, or a person, who put different ones together."""
+    sources = {segment.provenance for segment in segments}
+    return LabelSource(sources.pop().value) if len(sources) == 1 else LabelSource.HUMAN

@@ -6,11 +6,17 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
+from backend.episodes.limits import MAX_INSTRUCTION, MAX_SEGMENTS, MAX_TEXT, one_line, wrong_with
 from backend.episodes.models import LabelState
 from backend.schemas import In, Out
-from dexvla.episodes.format import control_token_in
 
-MAX_TEXT = 400
+
+def _plain(value: str) -> str:
+    """On one line; ValueError for what no model may read as text."""
+    text = one_line(value)
+    if wrong := wrong_with(text):
+        raise ValueError(f"the text holds {wrong}")
+    return text
 
 
 class Provenance(StrEnum):
@@ -33,22 +39,22 @@ class SegmentIn(In):
 
     @field_validator("text")
     @classmethod
-    def _plain(cls, value: str) -> str:
-        text = " ".join(value.split())
-        if any(ord(character) < 32 or 0x7F <= ord(character) < 0xA0 for character in text):
-            raise ValueError("control characters do not belong in a substep")
-        if wrong := control_token_in(text):
-            raise ValueError(f"the text holds {wrong}; take it out")
-        return text
+    def _text(cls, value: str) -> str:
+        return _plain(value)
 
 
 class DraftIn(In):
     """A save. edit: the number that the page last saw; an older one than the stored is refused with 409."""
 
     edit: int = Field(ge=0)
-    segments: list[SegmentIn] = Field(min_length=1, max_length=5000)
-    instruction: str = Field(min_length=1, max_length=1000)
+    segments: list[SegmentIn] = Field(min_length=1, max_length=MAX_SEGMENTS)
+    instruction: str = Field(min_length=1, max_length=MAX_INSTRUCTION)
     success: bool | None = None
+
+    @field_validator("instruction")
+    @classmethod
+    def _instruction(cls, value: str) -> str:
+        return _plain(value)
 
     @model_validator(mode="after")
     def _gapless(self) -> Self:

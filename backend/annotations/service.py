@@ -1,7 +1,7 @@
 """Drafts that people edit, and what publishing makes of them."""
 
-import os
-import shutil
+import dataclasses
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
@@ -11,26 +11,18 @@ from backend.access import Actor
 from backend.annotations import repository
 from backend.annotations.models import Draft, LabelRevision
 from backend.annotations.proposals import empty
-from backend.annotations.schemas import DraftIn, DraftOut, Provenance, PublishIn, RevisionOut, SegmentOut
+from backend.annotations.publication import Publication, labelled_file, put_in_place
+from backend.annotations.schemas import DraftIn, DraftOut, PublishIn, RevisionOut, SegmentOut
 from backend.audit.service import record
 from backend.auth.models import User
 from backend.context import Studio
 from backend.datasets.models import Dataset
 from backend.db import utc_now
-from backend.episodes.copying import labelled_copy
 from backend.episodes.models import EpisodeRow, LabelState
-from backend.errors import ConflictError, DiskFullError, InvalidError, NotFoundError
+from backend.errors import ConflictError, InvalidError, NotFoundError
 from backend.events import publish_after_commit
-from dexvla.episodes.format import LabelSource
-from dexvla.episodes.identity import episode_identity
-from dexvla.episodes.manifest import per_step
-from dexvla.episodes.reader import open_episode
-from dexvla.errors import EpisodeError
-from dexvla.files import fsync_path
-from dexvla.spec import Segment
 
 _VOCABULARY_MAX = 200
-_SPARE_BYTES = 16 * 2**20
 
 
 def draft(db: Session, studio: Studio, episode_id: str) -> DraftOut:
@@ -60,40 +52,74 @@ def save(db: Session, me: Actor, studio: Studio, episode_id: str, body: DraftIn)
     return _out(db, row, stored)
 
 
-def publish(db: Session, me: Actor, studio: Studio, episode_id: str, body: PublishIn) -> DraftOut:
-    """Make the draft a revision and write it into the episode's file. The same labels again change nothing."""
-    row = _episode(db, episode_id, lock=True)
-    stored = repository.draft(db, episode_id, lock=True)
+def publish(studio: Studio, me: Actor, episode_id: str, body: PublishIn) -> DraftOut:
+    """Make the draft a revision and write it into the episode's file. The same labels again change nothing.
+
+    The file is written before the transaction that puts it in its place, so that nobody waits for a large copy: who
+    saved or published meanwhile wins, and this publication is refused with ConflictError.
+    """
+    with studio.db.transaction(write=False) as db:
+        wanted = _publishable(db, episode_id, body)
+    if wanted.unchanged:
+        with studio.db.transaction() as db:
+            return _confirm(db, studio, episode_id, body)
+    with labelled_file(studio, wanted) as file, studio.db.transaction() as db:
+        now = _publishable(db, episode_id, body, lock=True)
+        if now.unchanged:  # another page published the same
+            return _confirm(db, studio, episode_id, body)
+        return _publish(db, me, studio, now, file)
+
+
+def _publish(db: Session, me: Actor, studio: Studio, wanted: Publication, file: Path) -> DraftOut:
+    row = wanted.row
+    last = repository.last_revision(db, row.id)
+    revision = LabelRevision(
+        episode_id=row.id,
+        number=1 if last is None else last.number + 1,
+        edit=wanted.edit,
+        segments=wanted.plain,
+        instruction=wanted.instruction,
+        success=wanted.success,
+        published_by=me.id,
+        published_by_name=me.name,
+    )
+    db.add(revision)
+    row.instruction, row.success, row.label_state = wanted.instruction, wanted.success, LabelState.PUBLISHED
+    row.size_bytes = file.stat().st_size
+    _grow_vocabulary(db, row.dataset_id, wanted.segments)
+    record(db, me, "episode.publish", row.id, revision=revision.number, segments=len(wanted.segments))
+    publish_after_commit(db, studio, "episode", row.id)
+    publish_after_commit(db, studio, "dataset", row.dataset_id)
+    db.flush()
+    put_in_place(studio, row, file)
+    return _out(db, row, repository.draft(db, row.id))
+
+
+def _publishable(db: Session, episode_id: str, body: PublishIn, *, lock: bool = False) -> Publication:
+    """What is to be published. Raises ConflictError if the draft is another than `body` names, InvalidError for
+    segments without text."""
+    row = _episode(db, episode_id, lock=lock)
+    stored = repository.draft(db, episode_id, lock=lock)
     if (stored.edit if stored else 0) != body.edit:
         _conflict(db, row, stored)
     segments = _segments(row, stored)
     _complete(segments)
     instruction, success = (row.instruction, row.success) if stored is None else (stored.instruction, stored.success)
-    plain = [segment.model_dump(mode="json") for segment in segments]
+    wanted = Publication(row=row, edit=body.edit, segments=segments, instruction=instruction, success=success)
     last = repository.last_revision(db, episode_id)
-    if last is not None and (last.segments, last.instruction, last.success) == (plain, instruction, success):
-        row.label_state = LabelState.PUBLISHED
+    if last is not None and (last.segments, last.instruction, last.success) == (wanted.plain, instruction, success):
+        return dataclasses.replace(wanted, unchanged=True)
+    return wanted
+
+
+def _confirm(db: Session, studio: Studio, episode_id: str, body: PublishIn) -> DraftOut:
+    """The draft says what the newest revision says: that one stays the newest."""
+    wanted = _publishable(db, episode_id, body, lock=True)
+    if wanted.unchanged and wanted.row.label_state is not LabelState.PUBLISHED:
+        wanted.row.label_state = LabelState.PUBLISHED
         db.flush()
-        return _out(db, row, stored)
-    revision = LabelRevision(
-        episode_id=episode_id,
-        number=1 if last is None else last.number + 1,
-        edit=body.edit,
-        segments=plain,
-        instruction=instruction,
-        success=success,
-        published_by=me.id,
-        published_by_name=me.name,
-    )
-    db.add(revision)
-    row.instruction, row.success, row.label_state = instruction, success, LabelState.PUBLISHED
-    _grow_vocabulary(db, row.dataset_id, segments)
-    db.flush()
-    row.size_bytes = _write(studio, row, instruction, segments)
-    record(db, me, "episode.publish", episode_id, revision=revision.number, segments=len(segments))
-    publish_after_commit(db, studio, "episode", episode_id)
-    publish_after_commit(db, studio, "dataset", row.dataset_id)
-    return _out(db, row, stored)
+        publish_after_commit(db, studio, "episode", episode_id)
+    return _out(db, wanted.row, repository.draft(db, episode_id))
 
 
 def revisions(db: Session, episode_id: str) -> list[RevisionOut]:
@@ -130,36 +156,6 @@ def _conflict(db: Session, row: EpisodeRow, stored: Draft | None) -> None:
         f"{who} saved these labels meanwhile. Nothing of yours is lost: take theirs, or put yours over them.",
         detail=now.model_dump(mode="json"),
     )
-
-
-# --- files ----------------------------------------------------------------------------------------------------
-
-
-def _write(studio: Studio, row: EpisodeRow, instruction: str, segments: list[SegmentOut]) -> int:
-    """Replace the episode's file by one with these labels, atomically; returns its size, bytes."""
-    path = studio.settings.folder.episode(row.dataset_id, row.id)
-    temporary = path.with_name(f".{row.id}.labels.tmp")
-    labels = per_step([Segment(start=segment.start, end=segment.end, text=segment.text) for segment in segments])
-    human = any(segment.provenance is not Provenance.SCRIPTED for segment in segments)
-    source = LabelSource.HUMAN if human else LabelSource.SCRIPTED
-    try:
-        if shutil.disk_usage(path.parent).free < path.stat().st_size + _SPARE_BYTES:
-            raise DiskFullError("There is no room to write the labels into the file. Free some space and try again.")
-        labelled_copy(path, temporary, instruction=instruction, labels=labels, source_of_labels=source)
-        with open_episode(temporary) as episode:
-            if episode_identity(episode) != row.identity:
-                raise EpisodeError(
-                    f"episode {row.number}: its file holds another motion or other pictures than when it was "
-                    "recorded; restore it from a backup before publishing"
-                )
-        fsync_path(temporary)
-        os.replace(temporary, path)
-        fsync_path(path.parent)
-        return path.stat().st_size
-    except FileNotFoundError:
-        raise NotFoundError(f"The file of episode {row.number} is gone; restore it from a backup.") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _grow_vocabulary(db: Session, dataset_id: str, segments: list[SegmentOut]) -> None:

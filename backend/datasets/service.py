@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session
 from backend.access import Actor
 from backend.annotations import repository as labels
 from backend.annotations.models import Draft, LabelRevision
+from backend.annotations.proposals import label_source
+from backend.annotations.schemas import SegmentOut
 from backend.audit.service import record
 from backend.context import Studio
 from backend.datasets import repository
@@ -29,6 +31,7 @@ from backend.datasets.schemas import (
 )
 from backend.db import new_id
 from backend.episodes import repository as episodes
+from backend.episodes.limits import MAX_TEXT, one_line, wrong_with
 from backend.episodes.models import EpisodeRow
 from backend.errors import ConflictError, InvalidError, NotFoundError
 from backend.events import publish_after_commit
@@ -37,12 +40,8 @@ from backend.jobs.models import Job, JobKind, JobState
 from backend.jobs.payloads import ImportPayload, RecordPayload
 from backend.jobs.schemas import JobOut
 from backend.training.schemas import SourceOut
-from dexvla.episodes.format import control_token_in
 from dexvla.episodes.manifest import manifest_hash, save_manifest
 from dexvla.spec import ALOHA_CAMERAS, CameraSpec, DatasetManifest, EpisodeEntry, RecordSpec, Segment
-
-_MAX_TEXT = 400
-
 
 # --- datasets -------------------------------------------------------------------------------------------------
 
@@ -130,10 +129,10 @@ def _free_name(db: Session, name: str, *, but: str | None = None) -> None:
 def _vocabulary(texts: list[str]) -> list[str]:
     """Cleaned, without repetitions. Raises InvalidError for what may not stand in a label."""
     kept: list[str] = []
-    for number, text in enumerate(" ".join(text.split()) for text in texts):
-        wrong = control_token_in(text)
-        if not text or len(text) > _MAX_TEXT or wrong:
-            why = f"holds {wrong}" if wrong else f"has {len(text)} characters, 1 to {_MAX_TEXT} are allowed"
+    for number, text in enumerate(one_line(text) for text in texts):
+        wrong = wrong_with(text)
+        if not text or len(text) > MAX_TEXT or wrong:
+            why = f"holds {wrong}" if wrong else f"has {len(text)} characters, 1 to {MAX_TEXT} are allowed"
             raise InvalidError(f"Entry {number + 1} of the vocabulary {why}.", fields={f"vocabulary.{number}": why})
         if text not in kept:
             kept.append(text)
@@ -350,7 +349,7 @@ def _manifest(
                 render_profile=episode.render_profile,
                 instruction=episode.instruction if revision is None else revision.instruction,
                 substeps=() if revision is None else _segments(revision.segments),
-                label_source=None if revision is None else f"revision {revision.number}",
+                label_source=None if revision is None else _label_source(revision.segments),
             )
         )
     first = chosen[0]
@@ -365,6 +364,10 @@ def _manifest(
 
 def _segments(stored: list[Any]) -> tuple[Segment, ...]:
     return tuple(Segment(start=one["start"], end=one["end"], text=one["text"]) for one in stored)
+
+
+def _label_source(stored: list[Any]) -> str:
+    return label_source([SegmentOut.model_validate(one) for one in stored]).value
 
 
 def manifest_file(db: Session, studio: Studio, version_id: str) -> FileResponse:

@@ -1,63 +1,133 @@
 """Episode files from known parts only: a fresh copy of a foreign file, and a copy with new labels.
 
-Datasets are copied as stored (no picture is decoded), so the identity, a hash of motion and pictures, stays.
+Pictures are copied as stored (none is decoded), so the identity, a hash of motion and pictures, stays.
 """
 
 import dataclasses
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
-from dexvla.episodes.format import IMAGE_TIMES, JPEG_CHANNELS, LabelSource
+from dexvla.episodes.format import IMAGE_TIMES, IMAGES, JPEG_CHANNELS, LabelSource
 from dexvla.episodes.reader import Episode, open_episode
 from dexvla.errors import EpisodeError
 
-_MOTION = (
-    "action",
-    "action_sent",
-    "compress_len",
-    "observations/qpos",
-    "observations/qvel",
-    "observations/joint_positions",
-    "timestamp",
-)
+_MAX_CHUNK = 64 * 2**20  # bytes that HDF5 unpacks to give one value out of a chunk
+_LABEL_ROOM = 2**20  # bytes of bookkeeping beside the texts themselves
+_BYTES_A_TEXT = 64  # HDF5's own, for a text of variable length
+
+
+def refuse_wasteful(path: Path) -> None:
+    """Raise EpisodeError for a dataset of which any part costs more memory to read than a picture could need.
+
+    A few kilobytes can hold a chunk of gigabytes, if it is zeros.
+    """
+
+    def visit(name: str, item: object) -> None:
+        if not isinstance(item, h5py.Dataset) or item.chunks is None:
+            return
+        size = float(np.prod(item.chunks, dtype=np.float64)) * item.id.get_type().get_size()
+        if size > _MAX_CHUNK:
+            raise EpisodeError(
+                f"{path}: {name} is stored in chunks of {size / 2**20:.0f} MiB, at most {_MAX_CHUNK // 2**20} MiB "
+                "are read at once; store one step a chunk"
+            )
+
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems(visit)
+    except EpisodeError:
+        raise
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError):
+        return  # not HDF5, or damaged: opening it as an episode says so
 
 
 def fresh_copy(source: Path, target: Path, *, keep_labels: bool) -> None:
     """Write `target` from the parts of `source` that an episode has; whatever else the file held stays behind.
 
-    Raises EpisodeError for what is no episode. Runs in the sandbox: a full disk may end the process.
+    JPEG rows come out padded to the longest only, and all pictures with one step a chunk. Raises EpisodeError for what
+    is no episode, OSError for a full disk, after which HDF5 may end the process on its way out: run it in the sandbox.
     """
     with open_episode(source) as episode, h5py.File(source, "r") as old, h5py.File(target, "w") as new:
-        names = [name for name in _MOTION if name in old]
-        names += [f"observations/images/{camera}" for camera in episode.cameras]
-        names += [f"{IMAGE_TIMES}/{camera}" for camera in episode.cameras if f"{IMAGE_TIMES}/{camera}" in old]
-        for name in names:
-            _refuse_foreign(episode, old[name], name)
-            new.require_group(name.rpartition("/")[0] or "/")
-            old.copy(old[name], new, name=name, without_attrs=True)
+        motion = {
+            "action": episode.action,
+            "action_sent": episode.action_sent,
+            "observations/qpos": episode.qpos,
+            # a file without velocities keeps having none: upstream's readers tell the difference
+            "observations/qvel": episode.qvel if "observations/qvel" in old else None,
+            "observations/joint_positions": episode.joint_positions,
+            "timestamp": episode.timestamp,
+            **{f"{IMAGE_TIMES}/{camera}": episode.image_timestamp(camera) for camera in episode.cameras},
+        }
+        for name, values in motion.items():
+            if values is not None:
+                new.create_dataset(name, data=values)
+        lengths = [_copy_pictures(episode, old[f"{IMAGES}/{camera}"], new, camera) for camera in episode.cameras]
         for name, value in dataclasses.asdict(episode.attributes).items():
             if value is not None:
                 new.attrs[name] = value
         new.attrs["compress"] = episode.compressed
-        if episode.compressed and episode.rgb_jpeg:
-            new.attrs[JPEG_CHANNELS] = "rgb"
+        if episode.compressed:
+            new.create_dataset("compress_len", data=np.asarray(lengths, np.float32))
+            if episode.rgb_jpeg:
+                new.attrs[JPEG_CHANNELS] = "rgb"
         labels = episode.substep_reasonings if keep_labels else None
         _write_texts(new, episode.instruction, labels, _label_source(episode.label_source))
 
 
+def _copy_pictures(episode: Episode, old: h5py.Dataset, new: h5py.File, camera: str) -> list[int]:
+    """Returns the bytes of each JPEG row; for pixels nothing."""
+    name = f"{IMAGES}/{camera}"
+    if not episode.compressed:
+        # with a filter each picture is unpacked and packed again: how the file cut them does not stay
+        packing: dict[str, Any] = {} if old.compression is None else {"compression": "lzf"}
+        pixels = new.create_dataset(name, shape=old.shape, dtype=np.uint8, chunks=(1, *old.shape[1:]), **packing)
+        for step in range(episode.steps):
+            pixels[step] = episode.stored_frame(camera, step)
+        return []
+    lengths = [_length(episode, camera, step) for step in range(episode.steps)]
+    width = max(lengths)
+    rows = new.create_dataset(name, shape=(episode.steps, width), dtype=np.uint8, chunks=(1, width))
+    for step in range(episode.steps):
+        rows[step] = episode.stored_frame(camera, step)[:width]
+    return lengths
+
+
+def _length(episode: Episode, camera: str, step: int) -> int:
+    """Bytes of a JPEG row without its padding, as its identity counts them."""
+    return len(episode.stored_frame(camera, step).tobytes().rstrip(b"\0"))
+
+
 def labelled_copy(
-    source: Path, target: Path, *, instruction: str, labels: Sequence[str], source_of_labels: LabelSource
+    source: Path,
+    target: Path,
+    *,
+    instruction: str,
+    success: bool | None,
+    labels: Sequence[str],
+    source_of_labels: LabelSource,
 ) -> None:
-    """Write `target` as `source` with another instruction and other substep reasonings (one a step)."""
+    """Write `target` as `source` with another instruction, outcome and substep reasonings (one a step).
+
+    Raises OSError for a full disk before HDF5 is at work: in the middle of it, HDF5 could end the whole process.
+    """
     shutil.copyfile(source, target)
-    with h5py.File(target, "r+") as file:
+    with target.open("r+b") as plain:
+        texts = sum(len(label.encode()) + _BYTES_A_TEXT for label in (instruction, *labels))
+        os.posix_fallocate(plain.fileno(), 0, target.stat().st_size + texts + _LABEL_ROOM)
+    with h5py.File(target, "r+") as file:  # closing it cuts off what was not needed
         for name in ("language_raw", "substep_reasonings", "reasoning"):
             if name in file:
                 del file[name]
+        if success is not None:
+            file.attrs["success"] = success
+        elif "success" in file.attrs:
+            del file.attrs["success"]
         _write_texts(file, instruction, labels, source_of_labels)
 
 
@@ -73,9 +143,3 @@ def _label_source(word: str | None) -> LabelSource:
     """What the file says, where it is a word that we know."""
     known = {member.value: member for member in LabelSource}
     return known.get(word or "", LabelSource.IMPORTED)
-
-
-def _refuse_foreign(episode: Episode, dataset: object, name: str) -> None:
-    """Once more, on the handle that is copied: nothing that HDF5 would fetch from outside the file."""
-    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
-        raise EpisodeError(f"{episode.path}: {name} is not plain data of this file; refused")

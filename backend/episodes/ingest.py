@@ -12,21 +12,27 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+import backend
 from backend.annotations.models import Draft
-from backend.annotations.proposals import from_labels
+from backend.annotations.proposals import proposed
 from backend.audit.service import record
 from backend.auth.models import User
 from backend.context import Studio
 from backend.datasets.models import Dataset
 from backend.db import new_id, utc_now
 from backend.episodes import repository
+from backend.episodes.inspect import READY
 from backend.episodes.models import EpisodeRow, EpisodeSource, LabelState
 from backend.errors import ConflictError, DiskFullError, InvalidError, NotFoundError
 from backend.events import publish_after_commit
 from dexvla.files import fsync_path
 
 _SECONDS = 900
+_CPU_SECONDS = 600
 _SPARE_BYTES = 64 * 2**20
+_NAME_LENGTH = 256
+# of our environment: nothing else, which may hold passwords of the database and the broker
+_ENVIRONMENT = {"PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "LANG", "LC_ALL", "TMPDIR"}
 
 
 class RefusedError(InvalidError):
@@ -69,7 +75,7 @@ def accept(
     Raises RefusedError for a file that is no usable episode or does not fit the dataset's others, AlreadyThereError,
     DiskFullError, NotFoundError for the dataset. On any error nothing stays behind.
     """
-    name = original_name or file.name
+    name = _plain(original_name) or file.name
     episode_id = new_id()
     final = studio.settings.folder.episode(dataset_id, episode_id)
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -83,9 +89,10 @@ def accept(
         os.replace(temporary, final)
         fsync_path(final.parent)
         with studio.db.transaction() as db:
-            row = _row(episode_id, dataset_id, found, size=final.stat().st_size, source=source, name=original_name)
+            row = _row(episode_id, dataset_id, found["facts"], size=final.stat().st_size, source=source)
+            row.original_name = None if original_name is None else name
             row.created_by = created_by
-            _list(db, studio, row, name, labels=found["labels"] if keep_labels else None, source=found["label_source"])
+            _list(db, studio, row, name, found["segments"], label_source=found["label_source"])
     except BaseException:
         temporary.unlink(missing_ok=True)
         final.unlink(missing_ok=True)
@@ -93,25 +100,32 @@ def accept(
     return Accepted(episode_id=episode_id, warnings=found["warnings"])
 
 
+def _plain(name: str | None) -> str:
+    """A name as people gave it, fit to be stored and shown."""
+    return "".join(letter for letter in name or "" if letter.isprintable())[:_NAME_LENGTH].strip()
+
+
 def _inspect(file: Path, target: Path, name: str, *, keep_labels: bool) -> dict[str, Any]:
-    """Run backend.episodes.inspect on the file. Raises RefusedError."""
-    limit = 2 * file.stat().st_size + _SPARE_BYTES
-    command = [sys.executable, "-m", "backend.episodes.inspect", str(file), str(target), str(limit)]
-    environment = {**os.environ, "HDF5_PLUGIN_PATH": "", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    """Run backend.episodes.inspect on the file. Raises RefusedError, DiskFullError."""
+    target.touch()  # the child may write this file, and open no other
+    room = str(2 * file.stat().st_size + _SPARE_BYTES)
+    arguments = [str(file.absolute()), str(target), room, str(_CPU_SECONDS), "yes" if keep_labels else "no"]
+    environment = {key: value for key, value in os.environ.items() if key in _ENVIRONMENT}
     try:
         done = subprocess.run(
-            [*command, "yes" if keep_labels else "no"],
+            [sys.executable, "-m", "backend.episodes.inspect", *arguments],
             capture_output=True,
-            env=environment,
+            env={**environment, "HDF5_PLUGIN_PATH": "", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            cwd=Path(backend.__file__).parent.parent,
             timeout=_SECONDS,
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
         raise RefusedError(name, [f"looking at it took more than {_SECONDS} s"]) from None
-    if done.returncode == -signal.SIGXFSZ:
-        raise RefusedError(name, ["unpacked it is more than twice as large as the file; store the pictures plainly"])
+    said = done.stderr.decode(errors="replace")
+    assert READY in said, f"the inspection does not start: {said}"
     if done.returncode:
-        raise RefusedError(name, [_last_words(done.returncode, done.stderr.decode(errors="replace"))])
+        raise RefusedError(name, [_last_words(done.returncode, said)])
     found: dict[str, Any] = json.loads(done.stdout)
     if found["errors"]:
         raise RefusedError(name, found["errors"])
@@ -119,43 +133,34 @@ def _inspect(file: Path, target: Path, name: str, *, keep_labels: bool) -> dict[
 
 
 def _last_words(status: int, stderr: str) -> str:
-    if "No space left" in stderr:
+    """What ended the child. Raises DiskFullError."""
+    if "No space left" in stderr or "Disk quota exceeded" in stderr:
         raise DiskFullError("The disk became full while the file was copied. Nothing was kept; free some space.")
-    if "MemoryError" in stderr or "Cannot allocate memory" in stderr:
+    if "File too large" in stderr:
+        return "unpacked it is more than twice as large as the file; store its pictures as plain JPEG rows"
+    if "MemoryError" in stderr or "Cannot allocate memory" in stderr or "memory allocation failed" in stderr:
         return "it asks for more memory than a file may; it is damaged, or made to do harm"
+    if status in (-signal.SIGXCPU, -signal.SIGKILL):
+        return f"looking at it takes more than {_CPU_SECONDS} s of computing; it is damaged, or made to do harm"
     last = stderr.strip().splitlines()[-1:] or [f"exit status {status}"]
     return f"reading it failed ({last[0][:200]}); it is damaged, re-export it"
 
 
-def _row(
-    episode_id: str, dataset_id: str, found: dict[str, Any], *, size: int, source: EpisodeSource, name: str | None
-) -> EpisodeRow:
+def _row(episode_id: str, dataset_id: str, facts: dict[str, Any], *, size: int, source: EpisodeSource) -> EpisodeRow:
     return EpisodeRow(
         id=episode_id,
         dataset_id=dataset_id,
-        identity=found["identity"],
-        steps=found["steps"],
-        action_dim=found["action_dim"],
-        state_dim=found["state_dim"],
-        fps=found["fps"],
-        cameras=found["cameras"],
-        sim=found["sim"],
-        robot=found["robot"],
-        task=found["task"],
-        seed=found["seed"],
-        render_profile=found["render_profile"],
         size_bytes=size,
         source=source,
-        original_name=None if name is None else name[:256],
-        instruction=found["instruction"],
-        success=found["success"],
         label_state=LabelState.UNLABELLED,
+        **facts,
     )
 
 
 def _list(
-    db: Session, studio: Studio, row: EpisodeRow, name: str, *, labels: list[str] | None, source: str | None
+    db: Session, studio: Studio, row: EpisodeRow, name: str, segments: list[list[Any]], *, label_source: str | None
 ) -> None:
+    """segments: proposals as (start, end, text). Raises NotFoundError, AlreadyThereError, RefusedError."""
     dataset = db.get(Dataset, row.dataset_id, with_for_update=True)
     if dataset is None:
         raise NotFoundError("The dataset is gone; it was deleted meanwhile.")
@@ -165,16 +170,18 @@ def _list(
     if repository.any_episode(db, dataset.id) is None:
         _take_over(dataset, row)
     _refuse_misfit(dataset, row, name)
+    if dataset.fps is None:  # the first episodes did not say
+        dataset.fps = row.fps
     row.number = dataset.next_number
     dataset.next_number += 1
     db.add(row)
     db.flush()
-    if labels is not None and any(text.strip() for text in labels):
+    if segments:
         db.add(
             Draft(
                 episode_id=row.id,
                 edit=0,
-                segments=[segment.model_dump(mode="json") for segment in from_labels(labels, source)],
+                segments=[segment.model_dump(mode="json") for segment in proposed(segments, label_source)],
                 instruction=row.instruction,
                 success=row.success,
                 updated_at=utc_now(),

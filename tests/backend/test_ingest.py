@@ -1,5 +1,8 @@
 """Files from outside: what is fine comes in unchanged, what is harmful or does not fit leaves nothing behind."""
 
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,16 +12,20 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
+from backend.annotations.models import Draft
 from backend.context import Studio
 from backend.datasets.models import Dataset
 from backend.db import new_id
+from backend.episodes import ingest
 from backend.episodes.ingest import AlreadyThereError, RefusedError, accept
 from backend.episodes.models import EpisodeRow, EpisodeSource
 from backend.errors import DiskFullError
 from dexvla.episodes.format import EpisodeData
 from dexvla.episodes.identity import episode_identity
+from dexvla.episodes.jpeg import encode_jpeg
 from dexvla.episodes.reader import open_episode
 from dexvla.episodes.writer import write_episode
+from tests.small_disk import small_disk
 
 MakeData = Callable[..., EpisodeData]
 
@@ -121,6 +128,41 @@ def hostile_bomb(path: Path) -> None:
         )
 
 
+def hostile_chunk(path: Path) -> None:
+    """Gigabytes in one chunk that are a few kilobytes on the disk: whoever reads one step unpacks them all."""
+    with h5py.File(path, "r+") as file:
+        del file["observations/images/cam_high"]
+        file.create_dataset(
+            "observations/images/cam_high", shape=(24, 2**27), dtype="u1", chunks=(24, 2**27), compression="gzip"
+        )
+
+
+def hostile_steps(path: Path) -> None:
+    """Pixels that were never written cost nothing, and are pictures."""
+    steps = 10**7
+    with h5py.File(path, "w") as file:
+        file.create_dataset("action", shape=(steps, 1), dtype="f4", chunks=(2**16, 1))
+        file.create_dataset("observations/qpos", shape=(steps, 1), dtype="f4", chunks=(2**16, 1))
+        file.create_dataset("observations/images/cam", shape=(steps, 8, 8, 3), dtype="u1", chunks=(1, 8, 8, 3))
+        file["language_raw"] = ["Do it."]
+
+
+def hostile_names(path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        file.attrs["robot"] = "r" * 10_000
+
+
+def hostile_seed(path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        file.attrs["seed"] = np.uint64(2**64 - 1)
+
+
+def hostile_instruction(path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        del file["language_raw"]
+        file["language_raw"] = np.array([b"Lift\0it"], "S8")
+
+
 def hostile_soft_link(path: Path) -> None:
     with h5py.File(path, "r+") as file:
         file["observations/images/again"] = h5py.SoftLink("/observations/images")
@@ -152,6 +194,11 @@ def broken_picture(path: Path) -> None:
         (hostile_virtual, "external or virtual storage"),
         (hostile_huge, "more than 1 GiB"),
         (hostile_bomb, "not a JPEG picture"),
+        (hostile_chunk, "chunks of 3072 MiB, at most 64 MiB"),
+        (hostile_steps, "10000000 steps, at most 200000"),
+        (hostile_names, "10000 characters in its attribute robot, at most 64"),
+        (hostile_seed, "seed is 18446744073709551615"),
+        (hostile_instruction, "its instruction holds control characters"),
         (hostile_soft_link, "links are refused"),
         (truncated, "not a readable HDF5 file"),
         (no_hdf5, "not a readable HDF5 file"),
@@ -212,3 +259,163 @@ def test_a_full_disk_is_told_before_anything_is_written(
     with pytest.raises(DiskFullError, match="no room"):
         take(studio, dataset_id, good)
     assert stored_files(studio) == []
+
+
+def test_a_full_disk_in_the_middle_leaves_nothing(
+    studio: Studio, dataset_id: str, good: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = studio.settings.folder.episodes
+    with small_disk(folder, kib=96):
+        monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 2**40})())
+        with pytest.raises(DiskFullError, match="became full"):
+            take(studio, dataset_id, good)
+        assert stored_files(studio) == []
+
+
+def test_what_expands_beyond_measure_is_refused(
+    studio: Studio, dataset_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same picture at every step, squeezed to a hundredth; written plainly it would fill the disk."""
+    monkeypatch.setattr(ingest, "_SPARE_BYTES", 2**20)
+    noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
+    picture = np.frombuffer(encode_jpeg(noise), np.uint8)
+    steps = 300
+    with h5py.File(tmp_path / "e.hdf5", "w") as file:
+        file["action"] = file["observations/qpos"] = np.zeros((steps, 2), np.float32)
+        rows = np.tile(picture, (steps, 1))
+        file.create_dataset("observations/images/cam", data=rows, chunks=(50, len(picture)), compression="gzip")
+        file["language_raw"] = ["Do it."]
+        file.attrs["compress"] = True
+    with pytest.raises(RefusedError, match="more than twice as large as the file"):
+        take(studio, dataset_id, tmp_path / "e.hdf5")
+    assert stored_files(studio) == []
+
+
+def test_work_without_end_is_ended(
+    studio: Studio, dataset_id: str, good: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty groups, each holding the next one twice: 2 ** 40 ways through a file of a few kilobytes."""
+    monkeypatch.setattr(ingest, "_CPU_SECONDS", 4)
+    with h5py.File(good, "r+") as file:
+        group = file.create_group("a")
+        for _ in range(40):
+            group["b"] = following = group.create_group("a")
+            group = following
+    with pytest.raises(RefusedError, match="more than 4 s of computing"):
+        take(studio, dataset_id, good)
+    assert stored_files(studio) == []
+
+
+def test_wide_padding_is_not_taken_over(studio: Studio, dataset_id: str, good: Path) -> None:
+    with h5py.File(good, "r+") as file:
+        for camera in list(file["observations/images"]):
+            name = f"observations/images/{camera}"
+            rows = file[name][()]
+            del file[name]
+            wide = file.create_dataset(name, (24, 2**22), "u1", chunks=(1, 2**22), compression="gzip")
+            for step, row in enumerate(rows):
+                wide[step, : len(row)] = row
+    with open_episode(good) as original:
+        identity, frame = episode_identity(original), original.frame("cam_high", 7)
+    stored = studio.settings.folder.episode(dataset_id, take(studio, dataset_id, good))
+    assert stored.stat().st_size < 2**20
+    with open_episode(stored) as copy:
+        assert episode_identity(copy) == identity
+        assert np.array_equal(copy.frame("cam_high", 7), frame)
+
+
+def test_packed_pixels_are_read_a_step_at_a_time(
+    studio: Studio, dataset_id: str, tmp_path: Path, make_data: MakeData
+) -> None:
+    file = tmp_path / "packed.hdf5"
+    write_episode(file, make_data(jpeg=False))
+    with h5py.File(file, "r+") as opened:
+        name = "observations/images/cam_high"
+        pixels = opened[name][()]
+        del opened[name]
+        opened.create_dataset(name, data=pixels, chunks=(24, 48, 64, 1), compression="gzip")
+    with open_episode(file) as original:
+        identity = episode_identity(original)
+    stored = studio.settings.folder.episode(dataset_id, take(studio, dataset_id, file))
+    with h5py.File(stored) as opened:
+        assert opened["observations/images/cam_high"].chunks == (1, 48, 64, 3)
+        assert opened["observations/images/cam_left_wrist"].compression is None
+    with open_episode(stored) as copy:
+        assert episode_identity(copy) == identity
+
+
+def test_odd_labels_and_names_become_plain(studio: Studio, dataset_id: str, good: Path) -> None:
+    with h5py.File(good, "r+") as file:
+        del file["substep_reasonings"]
+        file["substep_reasonings"] = ["Reach\nout\x07"] * 12 + ["x" * 500] * 12
+    accepted = accept(
+        studio, dataset_id=dataset_id, file=good, source=EpisodeSource.UPLOADED, original_name="a\0b\n\ud800.hdf5"
+    )
+    assert any("12 substep reasonings are longer than 400" in warning for warning in accepted.warnings)
+    with studio.db.transaction(write=False) as db:
+        draft, row = db.get(Draft, accepted.episode_id), db.get(EpisodeRow, accepted.episode_id)
+        assert draft is not None
+        assert row is not None
+        assert row.original_name == "ab.hdf5"
+        assert [(s["end"], s["text"], s["provenance"]) for s in draft.segments] == [
+            (12, "Reach out", "imported"),
+            (24, "x" * 400, "imported"),
+        ]
+
+
+def test_a_rate_that_is_told_later_holds_from_then_on(
+    studio: Studio, dataset_id: str, tmp_path: Path, make_data: MakeData
+) -> None:
+    for number, fps in enumerate((None, 30.0)):
+        write_episode(tmp_path / f"{number}.hdf5", make_data(seed=number, attributes={"fps": fps}))
+        take(studio, dataset_id, tmp_path / f"{number}.hdf5")
+    write_episode(tmp_path / "2.hdf5", make_data(seed=2, attributes={"fps": 50.0}))
+    with pytest.raises(RefusedError, match=r"steps a second 50.0, the dataset's episodes have 30.0"):
+        take(studio, dataset_id, tmp_path / "2.hdf5")
+
+
+CONFINED = """
+import os, socket, sys
+from pathlib import Path
+from backend.episodes import confine
+confine.die_with_parent()
+alone = confine.leave_network()
+kept = confine.keep_only(readable=Path(sys.argv[1]), writable=Path(sys.argv[2]))
+confine.limit(memory_bytes=2**30, cpu_seconds=60, file_bytes=1000)
+print(alone, kept)
+def attempt(what):
+    try:
+        what()
+        print("done")
+    except (OSError, MemoryError) as error:
+        print(type(error).__name__)
+attempt(lambda: open(sys.argv[1]).read())
+attempt(lambda: open(sys.argv[3]).read())
+attempt(lambda: os.listdir("/"))
+attempt(lambda: open(sys.argv[2], "w").write("x" * 900))
+attempt(lambda: [open(sys.argv[2], "ab", buffering=0).write(b"x" * 900) for _ in range(2)])
+attempt(lambda: open(sys.argv[1], "a"))
+attempt(lambda: open(sys.argv[2] + ".more", "w"))
+attempt(lambda: socket.create_connection(("127.0.0.1", int(sys.argv[4])), timeout=5))
+attempt(lambda: bytearray(2**31))
+"""
+
+
+def test_the_inspection_reaches_nothing_else(tmp_path: Path) -> None:
+    for name in ("source", "target", "secret"):
+        (tmp_path / name).write_text(name)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        files = [str(tmp_path / name) for name in ("source", "target", "secret")]
+        port = str(server.getsockname()[1])
+        done = subprocess.run(
+            [sys.executable, "-c", CONFINED, *files, port], capture_output=True, text=True, timeout=60
+        )
+    confinement, *outcomes = done.stdout.splitlines()
+    if "False" in confinement:
+        pytest.skip("this kernel or container forbids landlock or namespaces")
+    denied = "PermissionError"
+    assert outcomes[:4] == ["done", denied, denied, "done"], done.stderr
+    assert outcomes[4:7] == ["OSError", denied, denied]
+    assert outcomes[7] in {denied, "OSError"}
+    assert outcomes[8] == "MemoryError"
+    assert (tmp_path / "target").stat().st_size == 1000

@@ -1,0 +1,84 @@
+"""What is published, and the episode file that carries it."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from backend.annotations.proposals import label_source
+from backend.annotations.schemas import SegmentOut
+from backend.context import Studio
+from backend.db import new_id
+from backend.episodes.copying import labelled_copy
+from backend.episodes.models import EpisodeRow
+from backend.errors import DiskFullError, NotFoundError
+from dexvla.episodes.identity import episode_identity
+from dexvla.episodes.manifest import per_step
+from dexvla.episodes.reader import open_episode
+from dexvla.errors import EpisodeError
+from dexvla.files import fsync_path
+from dexvla.spec import Segment
+
+_SPARE_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Publication:
+    """Labels that are complete. unchanged: they are those of the newest revision."""
+
+    row: EpisodeRow
+    edit: int
+    segments: list[SegmentOut]
+    instruction: str
+    success: bool | None
+    unchanged: bool = False
+
+    @property
+    def plain(self) -> list[dict[str, Any]]:
+        """The segments as they are stored."""
+        return [segment.model_dump(mode="json") for segment in self.segments]
+
+
+@contextmanager
+def labelled_file(studio: Studio, wanted: Publication) -> Iterator[Path]:
+    """A copy of the episode's file that carries the labels, beside it; gone afterwards unless it was put in place.
+
+    Raises DiskFullError, NotFoundError for a file that is gone, EpisodeError for one that holds another episode.
+    """
+    row = wanted.row
+    path = studio.settings.folder.episode(row.dataset_id, row.id)
+    temporary = path.with_name(f".{row.id}.{new_id()[:8]}.tmp")
+    segments = [Segment(start=one.start, end=one.end, text=one.text) for one in wanted.segments]
+    try:
+        if shutil.disk_usage(path.parent).free < path.stat().st_size + _SPARE_BYTES:
+            raise DiskFullError("There is no room to write the labels into the file. Free some space and try again.")
+        labelled_copy(
+            path,
+            temporary,
+            instruction=wanted.instruction,
+            success=wanted.success,
+            labels=per_step(segments),
+            source_of_labels=label_source(wanted.segments),
+        )
+        with open_episode(temporary) as episode:
+            if episode_identity(episode) != row.identity:
+                raise EpisodeError(
+                    f"episode {row.number}: its file holds another motion or other pictures than when it was "
+                    "taken in; restore it from a backup before publishing"
+                )
+        fsync_path(temporary)
+        yield temporary
+    except FileNotFoundError:
+        raise NotFoundError(f"The file of episode {row.number} is gone; restore it from a backup.") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def put_in_place(studio: Studio, row: EpisodeRow, file: Path) -> None:
+    """Replace the episode's file; whoever reads the old one reads it to its end."""
+    path = studio.settings.folder.episode(row.dataset_id, row.id)
+    os.replace(file, path)
+    fsync_path(path.parent)

@@ -1,0 +1,89 @@
+"""Give up, for good, what looking at a foreign file does not need: other files, the network, memory and time.
+
+Landlock (Linux 5.13 and later) takes away all files but two and the program's own, and from its fourth version TCP too.
+A network namespace of its own is taken where the kernel allows it. The limits on resources hold everywhere.
+"""
+
+import ctypes
+import os
+import resource
+import signal
+import struct
+import sysconfig
+from contextlib import suppress
+from pathlib import Path
+
+import backend
+import dexvla
+
+_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same numbers on every architecture
+_RULE_PATH_BENEATH = 1
+# rights to files, in the order of the kernel's header (linux/landlock.h)
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 14
+_TCP = 0b11  # bind, connect
+
+
+def leave_network() -> bool:
+    """Into a network namespace without any way out. False where the kernel or a container forbids it.
+
+    To be called before there are threads: only a process of one thread may take a user namespace.
+    """
+    unshare = ctypes.CDLL(None, use_errno=True).unshare
+    return bool(unshare(_CLONE_NEWNET) == 0 or unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0)
+
+
+def die_with_parent() -> None:
+    """Killed as soon as the thread that started this process ends, however it ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def limit(*, memory_bytes: int, cpu_seconds: int, file_bytes: int) -> None:
+    """A write past file_bytes fails with EFBIG (Python ignores SIGXFSZ), the CPU limit ends in SIGXCPU."""
+    for what, most in (
+        (resource.RLIMIT_AS, memory_bytes),
+        (resource.RLIMIT_CPU, cpu_seconds),
+        (resource.RLIMIT_FSIZE, file_bytes),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NPROC, 0),
+    ):
+        with suppress(ValueError, OSError):  # an administrator's own limit may be lower, and cannot be raised
+            resource.setrlimit(what, (most, most))
+
+
+def keep_only(*, readable: Path, writable: Path) -> bool:
+    """From here on only these two files, which must exist, and Python's code can be opened.
+
+    False where the kernel has no Landlock.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    version = libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), 1)
+    if version < 1:
+        return False
+    rights = (1 << {1: 13, 2: 14}.get(version, 15)) - 1
+    allowed = _READ_FILE | _WRITE_FILE | (_TRUNCATE if version >= 3 else 0)
+    attributes = struct.pack("QQ", rights, _TCP) if version >= 4 else struct.pack("Q", rights)
+    ruleset = libc.syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0)
+    if ruleset < 0:
+        return False
+    rules = [(readable, _READ_FILE), (writable, allowed)]
+    rules += [(folder, _EXECUTE | _READ_FILE | _READ_DIR) for folder in _code()]
+    for path, wanted in rules:
+        descriptor = os.open(path, os.O_PATH)
+        rule = struct.pack("=Qi", wanted, descriptor)
+        if libc.syscall(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, rule, 0):
+            raise OSError(ctypes.get_errno(), "landlock_add_rule failed")
+        os.close(descriptor)
+    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if libc.syscall(_RESTRICT_SELF, ruleset, 0):
+        raise OSError(ctypes.get_errno(), "landlock_restrict_self failed")
+    os.close(ruleset)
+    return True
+
+
+def _code() -> set[Path]:
+    """Folders that modules and libraries may still be loaded from, late: not those around them, which may hold data."""
+    places = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    places |= {"/usr/lib", "/usr/lib64", "/lib", "/lib64", *backend.__path__, *dexvla.__path__}
+    return {Path(place) for place in places if Path(place).is_dir()}
