@@ -25,12 +25,12 @@ export function PublishVersionDialog({ opened, onClose, dataset }: Props) {
 function Content({ dataset, onClose }: Omit<Props, "opened">) {
   const create = useCreateVersion(dataset.id);
   const { labelled, episodes, drafts } = dataset;
-  const unlabelled = episodes - labelled;
+  // a draft counts with what was published of it before, if anything was; only the server knows
+  const unlabelled = episodes - labelled - drafts;
   const [note, setNote] = useState("");
-  const [all, setAll] = useState(labelled === 0);
+  const [all, setAll] = useState(labelled + drafts === 0);
   if (create.data) return <Made version={create.data} onClose={onClose} />;
 
-  const taken = all ? episodes : labelled;
   return (
     <form
       onSubmit={(event) => {
@@ -47,16 +47,16 @@ function Content({ dataset, onClose }: Omit<Props, "opened">) {
         <Text size="sm">
           <b>{plural(labelled, "labelled episode")}</b> {labelled === 1 ? "goes" : "go"} in
           {unlabelled > 0 &&
-            `; ${plural(unlabelled, "episode")} without published substeps ${unlabelled === 1 ? "is" : "are"} ${all ? "taken too" : "left out"}`}
+            `, ${plural(unlabelled, "unlabelled one")} ${all ? "too" : unlabelled === 1 ? "stays out" : "stay out"}`}
           .
         </Text>
         {drafts > 0 && (
           <Alert color="yellow" data-testid="version-drafts">
             {plural(drafts, "episode")} {drafts === 1 ? "has edits that are" : "have edits that are"} not published. The
-            version takes what was published last, if anything was.
+            version takes what was published before; where nothing was, the episode counts as unlabelled.
           </Alert>
         )}
-        {unlabelled > 0 && (
+        {unlabelled + drafts > 0 && (
           <Checkbox
             checked={all}
             onChange={(event) => setAll(event.currentTarget.checked)}
@@ -80,8 +80,13 @@ function Content({ dataset, onClose }: Omit<Props, "opened">) {
           <Button variant="default" onClick={onClose}>
             Cancel
           </Button>
-          <Button type="submit" loading={create.isPending} disabled={taken === 0} data-testid="version-submit">
-            Publish {plural(taken, "episode")}
+          <Button
+            type="submit"
+            loading={create.isPending}
+            disabled={!all && labelled + drafts === 0}
+            data-testid="version-submit"
+          >
+            Publish
           </Button>
         </Group>
       </Stack>
