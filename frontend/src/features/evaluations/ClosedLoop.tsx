@@ -3,7 +3,7 @@ import type { ReactNode } from "react";
 import { useSearchParams } from "react-router";
 
 import { DataTable, type Column } from "@/ui/DataTable";
-import { formatCount, formatNumber, formatPercent, formatSeconds } from "@/ui/format";
+import { formatCount, formatNumber, formatPercent } from "@/ui/format";
 import { Section } from "@/ui/Section";
 import { isOver } from "@/ui/StateBadge";
 
@@ -74,13 +74,6 @@ const COLUMNS: Column<Outcome>[] = [
     sort: ({ mean_infer_ms }) => mean_infer_ms,
     cell: ({ mean_infer_ms }) => `${formatNumber(mean_infer_ms, 3)} ms`,
   },
-  {
-    key: "seconds",
-    header: "Took",
-    align: "right",
-    sort: ({ seconds }) => seconds,
-    cell: ({ seconds }) => formatSeconds(seconds),
-  },
 ];
 
 /** Success rate with its interval, the episodes, and the video of one of them with what the policy said. */
@@ -133,7 +126,7 @@ export function ClosedLoop({ evaluation, report }: Props) {
                 columns={columns}
                 rowKey={(outcome) => String(outcome.seed)}
                 rowTestId="outcome-row"
-                minWidth={500}
+                minWidth={460}
                 onRowClick={(outcome) => setSearch({ seed: String(outcome.seed) }, { replace: true })}
               />
             </ScrollArea.Autosize>

@@ -70,8 +70,9 @@ function EvaluationView({ evaluation }: { evaluation: EvaluationDetail }) {
             title="Seeds that were seen in training"
             data-testid="seeds-seen"
           >
-            Seed {listed(seen)} {seen.length === 1 ? "is" : "are"} of demonstrations that this checkpoint was trained
-            on. The success rate says less about new situations than it seems to; evaluate with other seeds.
+            {seen.length === 1 ? "Seed" : "Seeds"} {listed(seen)} {seen.length === 1 ? "is" : "are"} of demonstrations
+            that this checkpoint was trained on. The success rate says less about new situations than it seems to;
+            evaluate with other seeds.
           </Alert>
         )}
         {evaluation.kind === "closed_loop" ? (

@@ -10,7 +10,7 @@ import { Plot, type Series } from "@/ui/Plot";
 import { Section } from "@/ui/Section";
 import { StateBadge } from "@/ui/StateBadge";
 
-import { differencesOf } from "./compare";
+import { differencesOf, distinct } from "./compare";
 import { aboveZero, chartsOf, labelOf, overlaid, smooth, type Curves } from "./curves";
 import { useCurvesOf, useRunDetails, type RunDetail } from "./hooks";
 import { StageBadge } from "./StageBadge";
@@ -127,10 +127,15 @@ interface OverlaidProps {
 function Overlaid({ name, runs, curves, smoothing, logarithmic }: OverlaidProps) {
   const { x, lines } = overlaid(curves, name);
   const validation = name.startsWith("val_");
+  const labels = distinct(runs.map((run) => run.name));
   const series: Series[] = runs.map((run, index) => {
     const raw = lines[index] ?? [];
     const values = validation ? [...raw] : smooth(raw, smoothing);
-    return { label: run.name, values: logarithmic ? aboveZero(values) : values, points: validation || undefined };
+    return {
+      label: labels[index] ?? run.id,
+      values: logarithmic ? aboveZero(values) : values,
+      points: validation || undefined,
+    };
   });
   return (
     <Plot
@@ -150,6 +155,7 @@ function Overlaid({ name, runs, curves, smoothing, logarithmic }: OverlaidProps)
 
 function Differences({ runs }: { runs: readonly RunDetail[] }) {
   const rows = differencesOf(runs);
+  const labels = distinct(runs.map((run) => run.name));
   return (
     <Section title="Differences" description="Fields of the specs that are not the same in all of these runs.">
       <Table.ScrollContainer minWidth={200 + 160 * runs.length}>
@@ -157,11 +163,11 @@ function Differences({ runs }: { runs: readonly RunDetail[] }) {
           <Table.Thead>
             <Table.Tr>
               <Table.Th w={220}>Field</Table.Th>
-              {runs.map((run) => (
+              {runs.map((run, index) => (
                 <Table.Th key={run.id}>
                   <Group gap={6}>
                     <Anchor component={Link} to={`/training/${run.id}`} size="sm" fw={600}>
-                      {run.name}
+                      {labels[index]}
                     </Anchor>
                     <StageBadge stage={run.stage} />
                     <StateBadge state={run.job.state} cause={run.job.cause} />

@@ -143,6 +143,7 @@ function Actions({ run }: { run: RunDetail }) {
 
 /** Why it failed, where nobody can miss it, and what to do. */
 function Failure({ run }: { run: RunDetail }) {
+  const advice = adviceFor(run.job.cause);
   return (
     <Alert
       color="red"
@@ -154,11 +155,12 @@ function Failure({ run }: { run: RunDetail }) {
       <Text size="sm" style={{ whiteSpace: "pre-wrap", overflowWrap: "anywhere" }}>
         {run.job.cause ?? "No reason was recorded."}
       </Text>
-      <Text size="sm" mt={6}>
-        {adviceFor(run.job.cause)}
-      </Text>
+      {advice && (
+        <Text size="sm" mt={6}>
+          {advice}
+        </Text>
+      )}
       <Group mt="sm" gap="xs">
-        <JobActions job={run.job} />
         <Button component={Link} to="?tab=log" size="xs" variant="default">
           Read the log
         </Button>

@@ -221,7 +221,7 @@ export function RunsPage() {
                   leftSection={<IconSearch size={16} />}
                   value={words}
                   onChange={(event) => change("q", event.currentTarget.value)}
-                  w={260}
+                  w={200}
                   data-testid="runs-search"
                 />
                 <SegmentedControl
@@ -292,6 +292,7 @@ function Bulk({ picked, clear }: { picked: readonly Run[]; clear: () => void }) 
         {picked.length} selected
       </Text>
       <Button
+        size="xs"
         variant="light"
         disabled={picked.length < 2 || picked.length > MOST_COMPARED}
         data-testid="runs-compare"
@@ -301,6 +302,7 @@ function Bulk({ picked, clear }: { picked: readonly Run[]; clear: () => void }) 
       </Button>
       <RoleButton
         needs="operator"
+        size="xs"
         variant="default"
         data-testid="runs-cancel"
         because={stoppable.length === 0 ? "None of the selected runs is queued or running." : null}
@@ -317,6 +319,7 @@ function Bulk({ picked, clear }: { picked: readonly Run[]; clear: () => void }) 
       </RoleButton>
       <RoleButton
         needs="operator"
+        size="xs"
         variant="default"
         data-testid="runs-resume"
         because={again.length === 0 ? "None of the selected runs has failed or was cancelled." : null}
@@ -324,7 +327,7 @@ function Bulk({ picked, clear }: { picked: readonly Run[]; clear: () => void }) 
       >
         Resume {again.length || ""}
       </RoleButton>
-      <Button variant="subtle" color="gray" onClick={clear}>
+      <Button size="xs" variant="subtle" color="gray" onClick={clear}>
         Clear
       </Button>
     </>

@@ -1,6 +1,7 @@
 /** What to do about a failed run, by what its cause says. The cause itself is the server's; this only points the way. */
 export function adviceFor(cause: string | null): string {
   const text = (cause ?? "").toLowerCase();
+  if (/copy the run|put it back|resume the run/.test(text)) return ""; // it says so itself
   if (/out of memory|oom|cuda error: memory|killed by the kernel|signal 9/.test(text))
     return "Copy the run with a smaller batch size (and more gradient accumulation), gradient checkpointing, LoRA, or precision bf16_pure.";
   if (/no space|disk is full|disk full|enospc/.test(text))

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 
 import type { Schema } from "@/api/client";
 
-import { dataText, differencesOf, flat, startText } from "./compare";
+import { dataText, differencesOf, distinct, flat, startText } from "./compare";
 
 const source = (name: string, number: number, weight = 1) => ({
   version_id: `${name}${number}`,
@@ -49,6 +49,10 @@ test("data and start are compared by name", () => {
     { path: "started from", values: ["Qwen", "run-step-0000100"] },
     { path: "data", values: ["Cubes v1", "Cubes v1 (75 %), Pegs v2 (25 %)"] },
   ]);
+});
+
+test("runs of the same name are told apart", () => {
+  expect(distinct(["a", "b", "a", "a"])).toEqual(["a", "b", "a (2)", "a (3)"]);
 });
 
 test("texts", () => {

@@ -36,6 +36,14 @@ export function dataText(sources: readonly Schema<"SourceOut">[]): string {
     .join(", ");
 }
 
+/** Names of runs, numbered where several have the same, so that each stands for one. */
+export function distinct(names: readonly string[]): string[] {
+  return names.map((name, index) => {
+    const before = names.slice(0, index).filter((each) => each === name).length;
+    return before === 0 ? name : `${name} (${before + 1})`;
+  });
+}
+
 /** What a run started from: checkpoint, or base model and expert. */
 export function startText(run: Pick<Run, "parent_name" | "base_model_name" | "expert_name">): string {
   if (run.parent_name !== null) return run.parent_name;
