@@ -81,6 +81,17 @@ class Person:
         state = (within or self.page).get_by_test_id("job-state").first
         expect(state).to_have_attribute("data-state", "done", timeout=JOB_MS)
 
+    def evaluation_is_done(self) -> dict[str, Any]:
+        """Wait for the evaluation whose page is open; returns it."""
+        path = f"/evaluations/{self.page.url.rpartition('/')[2]}"
+        for _ in range(JOB_MS // 1000):
+            found: dict[str, Any] = self.get(path)
+            if found["job"]["state"] not in {"queued", "running"}:
+                break
+            self.page.wait_for_timeout(1000)
+        assert found["job"]["state"] == "done", found["job"]
+        return found
+
     def look(self, name: str) -> None:
         """A picture of the page in light and in dark, for people."""
         for scheme in ("dark", "light"):
