@@ -42,7 +42,7 @@ function Rows({ checkpoints }: { checkpoints: readonly Checkpoint[] }) {
         <Table.Thead>
           <Table.Tr>
             <Table.Th>Step</Table.Th>
-            <Table.Th ta="right">Size</Table.Th>
+            {!validated && <Table.Th ta="right">Size</Table.Th>}
             {validated && (
               <Table.Th ta="right">
                 <Tooltip label="Loss on the held-out episodes">
@@ -77,11 +77,13 @@ function Rows({ checkpoints }: { checkpoints: readonly Checkpoint[] }) {
                     )}
                   </Group>
                 </Table.Td>
-                <Table.Td ta="right">
-                  <Text size="sm" style={{ whiteSpace: "nowrap" }}>
-                    {formatBytes(checkpoint.size_bytes)}
-                  </Text>
-                </Table.Td>
+                {!validated && (
+                  <Table.Td ta="right">
+                    <Text size="sm" style={{ whiteSpace: "nowrap" }}>
+                      {formatBytes(checkpoint.size_bytes)}
+                    </Text>
+                  </Table.Td>
+                )}
                 {validated && (
                   <Table.Td ta="right">
                     {checkpoint.val_loss === null ? "-" : formatNumber(checkpoint.val_loss, 3)}
