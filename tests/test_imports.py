@@ -75,6 +75,7 @@ FORBIDDEN = {
     "train": ("robots", "act", "evaluate"),
     "act": ("train", "evaluate"),
     "evaluate": (),
+    "commands": (),
 }
 
 

@@ -207,11 +207,11 @@ def test_the_same_run_as_a_file_and_as_a_command_line(given: dict[str, Any], tmp
     made = assemble(run_in(**given), PLACES)
     assert made.errors == {}
     assert made.spec is not None
-    from dexvla.cli import _train_spec  # what `dexvla train` does before it trains
+    from dexvla.commands.training import train_spec  # what `dexvla train` does before it trains
 
     file = tmp_path / "spec.yaml"
     file.write_text(spec_yaml(made.spec), encoding="utf-8")
-    assert _train_spec(file, {"output_dir": None}, [], resume=False) == made.spec
+    assert train_spec(file, {"output_dir": None}, [], resume=False) == made.spec
     line = f"{sys.executable} -m {command(made.spec, output_dir='runs/x').replace('dexvla ', 'dexvla.cli ', 1)}"
     if given in ({}, {"preset": "divla", "fields": {"lora.rank": 8}}):
         done = subprocess.run(f"{line} --print-spec", shell=True, capture_output=True, text=True, timeout=60)
@@ -228,7 +228,7 @@ def test_the_same_run_as_a_file_and_as_a_command_line(given: dict[str, Any], tmp
             flags.setdefault("data", []).append({"path": value})
         else:
             flags[names[flag]] = int(value) if flag == "--stage" else value
-    assert _train_spec(None, flags, settings, resume=False) == made.spec
+    assert train_spec(None, flags, settings, resume=False) == made.spec
 
 
 # --- curves -------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The command `dexvla convert`; dexvla.cli registers it."""
+"""`dexvla init-model` and `dexvla convert`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +7,18 @@ import typer
 
 from dexvla import console
 from dexvla.spec import EXPERT_SIZES, CameraSpec, ConvertSpec, Fusion, Initialisation, Layout
+
+
+def init_model(
+    directory: Annotated[Path, typer.Argument(help="Folder to make; must not exist or be empty")],
+    preset: Annotated[str, typer.Option(help="Size of the model")] = "tiny",
+    seed: Annotated[int, typer.Option(help="Seed of the random weights")] = 0,
+) -> None:
+    """Make a small local base model with tokenizer and processor, in the layout of Qwen2-VL-2B-Instruct."""
+    from dexvla.model.init_model import init_model as make
+
+    make(directory, preset=preset, seed=seed)
+    console.say(f"base model {preset} written to {directory}")
 
 
 def convert(

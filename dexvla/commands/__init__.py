@@ -1,0 +1,1 @@
+"""The commands of `dexvla`, a module a subject; dexvla.cli registers them. Heavy rooms are imported inside."""

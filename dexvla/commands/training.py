@@ -1,0 +1,123 @@
+"""`dexvla train`."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dexvla import console
+from dexvla.commands.options import JsonFile
+from dexvla.errors import UserError
+from dexvla.spec import PRESETS, TrainSpec, with_preset
+from dexvla.train.configs import AccelerateConfig, accelerate_config
+
+
+def train(
+    spec_file: Annotated[Path | None, typer.Argument(metavar="[SPEC.yaml]", help="Run spec; flags override it")] = None,
+    stage: Annotated[
+        int | None, typer.Option(help="1: expert alone, many robots; 2: backbone + expert; 3: the target task")
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help=f"Fills what is not given: {', '.join(PRESETS)}")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="Folder or tasks.yaml#task; may be given again")] = None,
+    init_from: Annotated[
+        str | None, typer.Option("--from", help="Stage 2: base model; stage 3: checkpoint or run folder")
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="Folder of the run")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples per process and accumulation step")] = None,
+    device: Annotated[str | None, typer.Option(help="auto or cpu")] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Any field of the spec, e.g. optim.eps=1e-7"),
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the run's last checkpoint")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Look at data, model, disk and memory, and stop")] = False,
+    print_spec: Annotated[bool, typer.Option(help="Print the whole spec as YAML and stop")] = False,
+    print_accelerate_config: Annotated[
+        AccelerateConfig | None, typer.Option(help="Print where accelerate's configuration file is and stop")
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Train stage 1, 2 or 3 from a spec file, from flags, or both. Ctrl-C saves a checkpoint and stops."""
+    if print_accelerate_config is not None:
+        typer.echo(str(accelerate_config(print_accelerate_config)))
+        return
+    flags: dict[str, Any] = {
+        "stage": stage,
+        "preset": preset,
+        "data": None if data is None else [{"path": path} for path in data],
+        "init_from": init_from,
+        "output_dir": out,
+        "steps": steps,
+        "batch_size": batch_size,
+        "device": device,
+    }
+    spec = train_spec(spec_file, flags, setting or [], resume=resume)
+    if print_spec:
+        typer.echo(console.as_yaml(spec.model_dump(mode="json")))
+        return
+    from dexvla.train.loop import plan
+    from dexvla.train.loop import train as run_training
+
+    if dry_run:
+        found = plan(spec)
+        console.preflight_lines(found)
+        console.write_json(json_file, found.to_json())
+        if not found.ok:
+            raise UserError(found.errors[0])
+        return
+    with console.train_display(spec.steps) as display, console.stop_on_signal() as stop:
+        result = run_training(spec, resume=resume, stop=stop, on_progress=display, on_preflight=console.preflight_notes)
+    console.say(f"checkpoint: {result.checkpoint}")
+    if result.best is not None:
+        console.say(f"lowest validation loss: {result.best}")
+    console.write_json(
+        json_file,
+        {
+            "run": str(result.run),
+            "checkpoint": str(result.checkpoint),
+            "best": None if result.best is None else str(result.best),
+            "step": result.step,
+            "interrupted": result.interrupted,
+            "metrics": result.metrics,
+        },
+    )
+    if result.interrupted:
+        console.say(f"stopped at step {result.step} of {spec.steps}; go on with --resume")
+        raise typer.Exit(130)
+
+
+def train_spec(file: Path | None, flags: dict[str, Any], settings: list[str], *, resume: bool) -> TrainSpec:
+    """Spec file (resuming: else the run's own), then flags, then --set, over the preset."""
+    import yaml
+
+    fields: dict[str, Any] = {}
+    if file is not None:
+        try:
+            loaded = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UserError(f"{file}: cannot be read: {error.strerror}") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UserError(f"{file}: not YAML: {' '.join(str(error).split())}") from error
+        if not isinstance(loaded, dict):
+            raise UserError(f"{file}: expected the fields of a run, found {type(loaded).__name__}")
+        fields = loaded
+    elif resume and flags["output_dir"] is not None and (Path(flags["output_dir"]) / "run.json").is_file():
+        fields = json.loads((Path(flags["output_dir"]) / "run.json").read_text(encoding="utf-8"))
+    fields |= {name: value for name, value in flags.items() if value is not None}
+    for setting in settings:
+        name, separator, value = setting.partition("=")
+        if not separator:
+            raise UserError(f"--set {setting}: expected FIELD=VALUE")
+        *groups, last = name.strip().split(".")
+        target = fields
+        for group in groups:
+            target = target.setdefault(group, {})
+            if not isinstance(target, dict):
+                raise UserError(f"--set {setting}: {group} is not a group of fields")
+        try:
+            target[last] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"--set {setting}: the value is not YAML: {' '.join(str(error).split())}") from error
+    return with_preset(fields)
