@@ -16,6 +16,7 @@ from backend.checkpoints.endpoints import router as checkpoints
 from backend.context import Studio
 from backend.datasets.endpoints import router as datasets
 from backend.episodes.endpoints import router as episodes
+from backend.episodes.leftovers import remove_leftovers
 from backend.evaluations.endpoints import router as evaluations
 from backend.jobs.endpoints import router as jobs
 from backend.jobs.reconciler import Reconciler
@@ -53,6 +54,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.studio = Studio.open(settings)
+        await asyncio.to_thread(remove_leftovers, settings.folder)
         app.state.relay = Relay(settings.events_url)
         app.state.relay.start()
         reconciler = Reconciler(app.state.studio)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from backend.context import Studio
+from backend.datasets.roots import episode_files
 from backend.episodes.ingest import AlreadyThereError, RefusedError, accept
 from backend.episodes.models import EpisodeSource
 from backend.errors import ApiError
@@ -30,7 +31,7 @@ def import_folder(settings: Settings, job_id: str) -> None:
             assert job is not None
             wanted, created_by = payload_of(job, ImportPayload), job.created_by
         folder, outcomes = Path(wanted.folder), settings.folder.job(job_id) / OUTCOMES
-        files = sorted(path for path in folder.rglob("*.hdf5") if path.is_file() and not path.name.startswith("."))
+        files = episode_files(folder)
         if not files:
             raise UserError(f"{folder}: holds no *.hdf5 file any more")
         known = {line["file"] for line in read_outcomes(outcomes)}

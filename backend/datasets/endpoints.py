@@ -4,7 +4,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse
 
 from backend.access import Db, Operator, Parts, Viewer
-from backend.datasets import service
+from backend.datasets import service, versions
 from backend.datasets.schemas import (
     DatasetIn,
     DatasetOut,
@@ -66,12 +66,12 @@ def import_folder(db: Db, me: Operator, studio: Parts, dataset_id: str, body: Im
 @router.get("/versions")
 def list_all_versions(db: Db, me: Viewer) -> list[VersionOut]:
     """Of all datasets, newest first: what a run may train on."""
-    return service.versions(db, None)
+    return versions.versions(db, None)
 
 
 @router.get("/datasets/{dataset_id}/versions")
 def list_versions(db: Db, me: Viewer, dataset_id: str) -> list[VersionOut]:
-    return service.versions(db, dataset_id)
+    return versions.versions(db, dataset_id)
 
 
 @router.post("/datasets/{dataset_id}/versions", status_code=201)
@@ -79,11 +79,11 @@ def create_version(
     db: Db, me: Operator, studio: Parts, dataset_id: str, body: VersionIn, response: Response
 ) -> VersionOut:
     """Freeze episodes and published labels into a manifest; 200 with the version there is if nothing changed since."""
-    version, created = service.create_version(db, me, studio, dataset_id, body)
+    version, created = versions.create(db, me, studio, dataset_id, body)
     response.status_code = 201 if created else 200
     return version
 
 
 @router.get("/versions/{version_id}/manifest")
 def get_manifest(db: Db, me: Viewer, studio: Parts, version_id: str) -> FileResponse:
-    return service.manifest_file(db, studio, version_id)
+    return versions.manifest_file(db, studio, version_id)

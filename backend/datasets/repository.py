@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from backend.auth.models import User
 from backend.datasets.models import Dataset, DatasetVersion
 from backend.episodes.models import EpisodeRow, LabelState
+from backend.evaluations.models import Evaluation
 from backend.training.models import Run
 
 
@@ -24,12 +25,14 @@ class Counts:
     cover: str | None = None
 
 
-def by_id(db: Session, dataset_id: str) -> Dataset | None:
-    return db.get(Dataset, dataset_id)
+def by_id(db: Session, dataset_id: str, *, lock: bool = False) -> Dataset | None:
+    """lock: nobody adds to the dataset, or makes a version of it, before this transaction is over."""
+    return db.get(Dataset, dataset_id, with_for_update=lock or None)
 
 
-def by_name(db: Session, name: str) -> Dataset | None:
-    return db.scalar(select(Dataset).where(func.lower(Dataset.name) == name.lower()))
+def taken_names(db: Session) -> dict[str, tuple[str, str]]:
+    """(id, name) by the name without its case: databases disagree about the case of letters beyond ASCII."""
+    return {row.name.casefold(): (row.id, row.name) for row in db.execute(select(Dataset.id, Dataset.name))}
 
 
 def all_datasets(db: Session) -> Sequence[Dataset]:
@@ -114,3 +117,9 @@ def runs_by_version(db: Session) -> dict[str, int]:
         for version in {source["version_id"] for source in sources}:
             found[version] = found.get(version, 0) + 1
     return found
+
+
+def replayed_versions(db: Session, ids: Sequence[str]) -> set[str]:
+    """Those of the versions that an evaluation (deleted ones left out) replays."""
+    query = select(Evaluation.version_id).where(Evaluation.version_id.in_(ids), Evaluation.deleted_at.is_(None))
+    return {version for version in db.scalars(query) if version is not None}

@@ -1,8 +1,12 @@
-"""Folders below the configured import roots that hold episode files, each under an id that stands for its path."""
+"""Folders below the configured import roots that hold episode files, each under an id that stands for its path.
+
+Links are not followed, neither to folders nor to files: they could lead out of the root.
+"""
 
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,40 +16,60 @@ _FOLDERS = 20_000
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A folder with *.hdf5 files directly in it. path: absolute, resolved, below `root`."""
+    """A folder with episode files in it or below. path: absolute, resolved, below `root`."""
 
     id: str
     root: Path
     path: Path
-    files: tuple[Path, ...]
-
-    @property
-    def size_bytes(self) -> int:
-        return sum(file.stat().st_size for file in self.files)
+    files: int
+    size_bytes: int
 
 
 def candidates(roots: tuple[Path, ...]) -> list[Candidate]:
-    """By root and path. Links are not followed: they could lead out of the root."""
+    """By root and path; without folders that hold no more than one of their subfolders does."""
     found: list[Candidate] = []
     for root in roots:
-        if root.is_dir():
-            for path, files in _walk(root.resolve()):
-                name = f"{root.resolve()}\0{path.relative_to(root.resolve())}"
-                identity = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:32]
-                found.append(Candidate(id=identity, root=root, path=path, files=files))
+        top = root.resolve()
+        totals: dict[Path, tuple[int, int]] = {}
+        for folder, files in _walk(top):
+            size = sum(_size(file) for file in files)
+            for above in (folder, *folder.parents):
+                count, size_bytes = totals.get(above, (0, 0))
+                totals[above] = (count + len(files), size_bytes + size)
+                if above == top:
+                    break
+        alike = {path.parent for path, (count, _) in totals.items() if totals.get(path.parent, (0, 0))[0] == count}
+        found += [
+            Candidate(id=_id(top, path), root=root, path=path, files=count, size_bytes=size_bytes)
+            for path, (count, size_bytes) in totals.items()
+            if path not in alike
+        ]
     return sorted(found, key=lambda candidate: (str(candidate.root), str(candidate.path)))
 
 
-def _walk(root: Path) -> Iterator[tuple[Path, tuple[Path, ...]]]:
+def episode_files(folder: Path) -> list[Path]:
+    """What an import of the folder takes, subfolders included."""
+    return sorted(file for _, files in _walk(folder) for file in files)
+
+
+def _id(root: Path, path: Path) -> str:
+    name = f"{root}\0{path.relative_to(root)}"
+    return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:32]
+
+
+def _walk(root: Path) -> Iterator[tuple[Path, list[Path]]]:
     for seen, (folder, subfolders, names) in enumerate(os.walk(root, followlinks=False), start=1):
         path = Path(folder)
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         if len(path.relative_to(root).parts) >= _DEPTH or seen >= _FOLDERS:
             subfolders.clear()
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        files = tuple(
-            path / name
-            for name in sorted(names)
-            if name.endswith((".hdf5", ".h5")) and not name.startswith(".") and not (path / name).is_symlink()
-        )
+        files = [path / name for name in sorted(names) if name.endswith(".hdf5") and not name.startswith(".")]
+        files = [file for file in files if file.is_file() and not file.is_symlink()]
         if files:
             yield path, files
+
+
+def _size(file: Path) -> int:
+    with suppress(OSError):  # it went while we looked
+        return file.stat().st_size
+    return 0

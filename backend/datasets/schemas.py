@@ -4,18 +4,18 @@ from datetime import datetime
 
 from pydantic import Field
 
-from backend.schemas import In, Out
+from backend.schemas import In, Out, Prose, Title
 from dexvla.spec import AlohaTask
 
 
 class DatasetIn(In):
-    name: str = Field(min_length=1, max_length=128)
-    description: str = Field("", max_length=4000)
+    name: Title = Field(min_length=1, max_length=128)
+    description: Prose = Field("", max_length=4000)
 
 
 class DatasetPatch(In):
-    name: str | None = Field(None, min_length=1, max_length=128)
-    description: str | None = Field(None, max_length=4000)
+    name: Title | None = Field(None, min_length=1, max_length=128)
+    description: Prose | None = Field(None, max_length=4000)
     vocabulary: list[str] | None = Field(
         None, max_length=200, description="Substep texts in the order of their digits, each up to 400 characters"
     )
@@ -45,7 +45,7 @@ class DatasetOut(Out):
 class DemoIn(In):
     """Record scripted demonstrations in the simulated ALOHA into a new dataset (or into `dataset_id`)."""
 
-    name: str = Field("Demo: transfer the cube", min_length=1, max_length=128)
+    name: Title = Field("Demo: transfer the cube", min_length=1, max_length=128)
     dataset_id: str | None = None
     task: AlohaTask = AlohaTask.TRANSFER_CUBE
     episodes: int = Field(5, ge=1, le=500)
@@ -56,7 +56,10 @@ class DemoIn(In):
 
 
 class ImportCandidate(Out):
-    """A folder below an import root that holds episode files. id stands for its path in requests."""
+    """A folder below an import root that holds episode files. id stands for its path in requests.
+
+    files, size_bytes: with its subfolders, as an import takes them.
+    """
 
     id: str
     root: str
@@ -72,7 +75,7 @@ class ImportIn(In):
 class VersionIn(In):
     """episode_ids: default all that are labelled (published). include_unlabelled: take the others too."""
 
-    note: str = Field("", max_length=1000)
+    note: Prose = Field("", max_length=1000)
     episode_ids: list[str] | None = Field(None, min_length=1)
     include_unlabelled: bool = False
 

@@ -13,6 +13,11 @@ router = APIRouter(prefix="/api", tags=["episodes"])
 Camera = Annotated[str, Path(max_length=64)]
 
 
+def _known(request: Request) -> str | None:
+    """What the browser has already."""
+    return request.headers.get("if-none-match")
+
+
 @router.get("/datasets/{dataset_id}/episodes")
 def list_episodes(
     db: Db,
@@ -43,21 +48,23 @@ def delete_episode(db: Db, me: Operator, studio: Parts, episode_id: str) -> None
     service.delete_episode(db, me, studio, episode_id)
 
 
-@router.get("/episodes/{episode_id}/motion")
-def get_motion(db: Db, me: Viewer, studio: Parts, episode_id: str) -> Motion:
-    return service.motion(db, studio, episode_id)
+@router.get("/episodes/{episode_id}/motion", response_model=Motion)
+def get_motion(db: Db, me: Viewer, studio: Parts, request: Request, episode_id: str) -> Response:
+    return service.motion(db, studio, episode_id, known=_known(request))
 
 
 @router.get("/episodes/{episode_id}/thumbnail", response_class=Response)
-def get_thumbnail(db: Db, me: Viewer, studio: Parts, episode_id: str) -> Response:
+def get_thumbnail(db: Db, me: Viewer, studio: Parts, request: Request, episode_id: str) -> Response:
     """A small JPEG of the first camera, from the middle of the episode."""
-    return service.thumbnail(db, studio, episode_id)
+    return service.thumbnail(db, studio, episode_id, known=_known(request))
 
 
 @router.get("/episodes/{episode_id}/frames/{camera}/{step}", response_class=Response)
-def get_frame(db: Db, me: Viewer, studio: Parts, episode_id: str, camera: Camera, step: int) -> Response:
+def get_frame(
+    db: Db, me: Viewer, studio: Parts, request: Request, episode_id: str, camera: Camera, step: int
+) -> Response:
     """The exact picture of a camera at a step, JPEG."""
-    return service.frame(db, studio, episode_id, camera, step)
+    return service.frame(db, studio, episode_id, camera, step, known=_known(request))
 
 
 @router.get("/episodes/{episode_id}/pack", response_class=Response)
@@ -65,6 +72,7 @@ def get_pack(
     db: Db,
     me: Viewer,
     studio: Parts,
+    request: Request,
     episode_id: str,
     start: Annotated[int, Query(ge=0)],
     count: Annotated[int, Query(ge=1, le=200)] = 50,
@@ -76,7 +84,7 @@ def get_pack(
     {"start": int, "count": int, "cameras": [name], "sizes": [[bytes of camera 0, camera 1, ...] for each step]},
     then the JPEG pictures in that order. Past the end fewer steps come back.
     """
-    return service.pack(db, studio, episode_id, start=start, count=count, height=height)
+    return service.pack(db, studio, episode_id, start=start, count=count, height=height, known=_known(request))
 
 
 @router.get("/episodes/{episode_id}/file", response_class=Response)

@@ -3,9 +3,9 @@
 import io
 import json
 import struct
-from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from dexvla.episodes.jpeg import encode_jpeg
@@ -14,6 +14,8 @@ from dexvla.episodes.reader import Episode, open_episode
 _QUALITY = 90
 _PROXY_QUALITY = 80
 _THUMBNAIL_HEIGHT = 144
+# A browser turns a picture as its Exif says, decoders for training do not: it is shown as those see it.
+_EXIF, _EXIF_WITHIN = b"Exif\0\0", 4096
 
 
 def jpeg(episode: Episode, camera: str, step: int, *, height: int | None = None) -> bytes:
@@ -24,7 +26,9 @@ def jpeg(episode: Episode, camera: str, step: int, *, height: int | None = None)
     if height is not None and episode.frame_size(camera)[0] > height:
         return _smaller(episode, camera, step, height)
     if episode.compressed and episode.rgb_jpeg:
-        return episode.stored_frame(camera, step).tobytes().rstrip(b"\0")
+        stored = episode.stored_frame(camera, step).tobytes().rstrip(b"\0")
+        if _EXIF not in stored[:_EXIF_WITHIN]:
+            return stored
     return encode_jpeg(episode.frame(camera, step), quality=_QUALITY)
 
 
@@ -63,8 +67,10 @@ def thumbnail(path: Path) -> bytes:
         return jpeg(episode, episode.cameras[0], episode.steps // 2, height=_THUMBNAIL_HEIGHT)
 
 
-@lru_cache(maxsize=64)
-def motion(path: Path, changed_ns: int) -> tuple[int, list[list[float]], list[list[float]]]:
-    """(steps, action, qpos), rounded for a plot. changed_ns: of the file, so that a new one is read again."""
+def motion(path: Path) -> bytes:
+    """JSON of backend.episodes.schemas.Motion, rounded for a plot."""
     with open_episode(path) as episode:
-        return episode.steps, episode.action.round(4).tolist(), episode.qpos.round(4).tolist()
+        columns = {"action": episode.action, "qpos": episode.qpos}
+        # in float64, because the nearest float32 to 0.1234 is written with sixteen digits
+        rounded = {name: values.astype(np.float64).round(4).tolist() for name, values in columns.items()}
+        return json.dumps({"steps": episode.steps, **rounded}, separators=(",", ":")).encode()

@@ -2,6 +2,7 @@
 
 import errno
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from backend.episodes import frames, repository
 from backend.episodes.ingest import accept
 from backend.episodes.models import EpisodeRow, EpisodeSource
 from backend.episodes.names import dimension_names, gripper_dimensions
-from backend.episodes.schemas import CameraOut, EpisodeDetail, EpisodeOut, Motion, UploadResult
+from backend.episodes.schemas import CameraOut, EpisodeDetail, EpisodeOut, UploadResult
 from backend.errors import ConflictError, DiskFullError, InvalidError, NotFoundError
 from backend.events import publish_after_commit
 from backend.schemas import Page
@@ -95,40 +96,60 @@ def file_of(studio: Studio, row: EpisodeRow) -> Path:
 # --- what the page shows ----------------------------------------------------------------------------------------
 
 
-def motion(db: Session, studio: Studio, episode_id: str) -> Motion:
-    path = file_of(studio, find(db, episode_id))
-    steps, action, qpos = frames.motion(path, path.stat().st_mtime_ns)
-    return Motion.model_construct(steps=steps, action=action, qpos=qpos)
+def motion(db: Session, studio: Studio, episode_id: str, *, known: str | None) -> Response:
+    row = find(db, episode_id)
+    return _constant(row, "motion", "application/json", known, lambda: frames.motion(file_of(studio, row)))
 
 
-def thumbnail(db: Session, studio: Studio, episode_id: str) -> Response:
+def thumbnail(db: Session, studio: Studio, episode_id: str, *, known: str | None) -> Response:
     row = find(db, episode_id)
     cached = studio.settings.folder.cache / f"{row.identity}.jpg"
-    if not cached.is_file():
-        picture = frames.thumbnail(file_of(studio, row))
-        with atomic_file(cached) as temporary:
-            temporary.write_bytes(picture)
-    return FileResponse(cached, media_type="image/jpeg", headers={"Cache-Control": _FOREVER})
+
+    def make() -> bytes:
+        if not cached.is_file():
+            picture = frames.thumbnail(file_of(studio, row))
+            with atomic_file(cached) as temporary:
+                temporary.write_bytes(picture)
+        return cached.read_bytes()
+
+    return _constant(row, "thumbnail", "image/jpeg", known, make)
 
 
-def frame(db: Session, studio: Studio, episode_id: str, camera: str, step: int) -> Response:
+def frame(db: Session, studio: Studio, episode_id: str, camera: str, step: int, *, known: str | None) -> Response:
     row = find(db, episode_id)
     names = [known["name"] for known in row.cameras]
     if camera not in names:
         raise NotFoundError(f"Episode {row.number} has no camera {camera}; it has {', '.join(names)}.")
     if not 0 <= step < row.steps:
         raise NotFoundError(f"Episode {row.number} has steps 0 to {row.steps - 1}; there is no step {step}.")
-    with open_episode(file_of(studio, row)) as opened:
-        picture = frames.jpeg(opened, camera, step)
-    return Response(picture, media_type="image/jpeg", headers={"Cache-Control": _FOREVER})
+
+    def make() -> bytes:
+        with open_episode(file_of(studio, row)) as opened:
+            return frames.jpeg(opened, camera, step)
+
+    return _constant(row, f"{camera}-{step}", "image/jpeg", known, make)
 
 
-def pack(db: Session, studio: Studio, episode_id: str, *, start: int, count: int, height: int | None) -> Response:
+def pack(
+    db: Session, studio: Studio, episode_id: str, *, start: int, count: int, height: int | None, known: str | None
+) -> Response:
     row = find(db, episode_id)
     if start >= row.steps:
         raise NotFoundError(f"Episode {row.number} has steps 0 to {row.steps - 1}; there is no step {start}.")
-    data = frames.pack(file_of(studio, row), start=start, count=count, height=height)
-    return Response(data, media_type="application/octet-stream", headers={"Cache-Control": _FOREVER})
+
+    def make() -> bytes:
+        return frames.pack(file_of(studio, row), start=start, count=count, height=height)
+
+    return _constant(row, f"{start}-{count}-{height}", "application/octet-stream", known, make)
+
+
+def _constant(row: EpisodeRow, what: str, media_type: str, known: str | None, make: Callable[[], bytes]) -> Response:
+    """An answer that is the same for good. known: the request's If-None-Match; what it names is not made again."""
+    etag = f'"{row.identity[:32]}-{what}"'
+    headers = {"Cache-Control": _FOREVER, "ETag": etag}
+    if known is not None and etag in known:
+        return Response(status_code=304, headers=headers)
+    return Response(make(), media_type=media_type, headers=headers)
 
 
 def download(db: Session, studio: Studio, episode_id: str) -> Response:
@@ -205,6 +226,7 @@ def _take_in(studio: Studio, me: Actor, dataset_id: str, path: Path, name: str) 
 
 def delete_episode(db: Session, me: Actor, studio: Studio, episode_id: str) -> None:
     row = find(db, episode_id)
+    db.get(Dataset, row.dataset_id, with_for_update=True)  # nobody makes a version of it meanwhile
     versions = db.scalars(select(DatasetVersion).where(DatasetVersion.dataset_id == row.dataset_id))
     used = [version.number for version in versions if episode_id in version.episode_ids]
     if used:

@@ -1,5 +1,6 @@
 """Labels: nothing acknowledged is lost, nobody is overwritten unseen, publishing is exact and repeatable."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,12 +9,14 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from backend.annotations import publication
 from backend.context import Studio
 from dexvla.episodes.format import EpisodeData
 from dexvla.episodes.identity import episode_identity
 from dexvla.episodes.reader import open_episode
 from dexvla.episodes.writer import write_episode
 from tests.backend.conftest import SignIn
+from tests.small_disk import small_disk
 
 MakeData = Callable[..., EpisodeData]
 
@@ -70,6 +73,7 @@ def test_saving_and_publishing(annotator: TestClient, studio: Studio, episode_id
         assert episode.substep_reasonings == ("Reach out",) * 5 + ("抓住红色方块",) * 19
         assert episode.instruction == "Lift it"
         assert episode.label_source == "human"
+        assert episode.attributes.success is True
         assert episode_identity(episode) == detail["identity"]
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
@@ -101,12 +105,15 @@ def test_an_older_page_overwrites_nobody(annotator: TestClient, client: SignIn, 
 def test_of_many_savers_at_once_one_wins_each_time(annotator: TestClient, episode_id: str) -> None:
     url = f"/api/episodes/{episode_id}/annotation"
 
-    def save(number: int) -> int:
-        return annotator.put(url, json=body(0, (0, 24, f"Text {number}"))).status_code
+    def save(which: tuple[int, int]) -> int:
+        edit, number = which
+        return annotator.put(url, json=body(edit, (0, 24, f"Text {edit} {number}"))).status_code
 
-    with ThreadPoolExecutor(12) as pool:
-        codes = sorted(pool.map(save, range(12)))
-    assert codes == [200] + [409] * 11
+    for edit in range(2):
+        with ThreadPoolExecutor(20) as pool:
+            codes = sorted(pool.map(save, [(edit, number) for number in range(20)]))
+        assert codes == [200] + [409] * 19
+    assert annotator.get(url).json()["edit"] == 2
 
 
 @pytest.mark.parametrize(
@@ -136,17 +143,80 @@ def test_viewers_only_look(client: SignIn, episode_id: str) -> None:
     assert viewer.post(f"/api/episodes/{episode_id}/publish", json={"edit": 0}).status_code == 403
 
 
-def test_a_full_disk_publishes_nothing(
+@pytest.mark.parametrize("instruction", ["go <|im_start|> on", "a\x07b", " \n "])
+def test_what_cannot_be_an_instruction(annotator: TestClient, episode_id: str, instruction: str) -> None:
+    saved = annotator.put(f"/api/episodes/{episode_id}/annotation", json=body(0, (0, 24, "x"), instruction=instruction))
+    assert saved.status_code == 422
+    assert "instruction" in saved.json()["error"]["fields"]
+
+
+def test_an_outcome_that_is_taken_back_leaves_the_file(annotator: TestClient, studio: Studio, episode_id: str) -> None:
+    url = f"/api/episodes/{episode_id}"
+    dataset_id = annotator.get(url).json()["dataset_id"]
+    for edit, success in enumerate((False, None)):
+        annotator.put(f"{url}/annotation", json=body(edit, (0, 24, "x"), success=success))
+        assert annotator.post(f"{url}/publish", json={"edit": edit + 1}).status_code == 201
+        with open_episode(studio.settings.folder.episode(dataset_id, episode_id)) as episode:
+            assert episode.attributes.success is success
+
+
+def test_two_pages_that_publish_the_same_make_one_revision(annotator: TestClient, episode_id: str) -> None:
+    url = f"/api/episodes/{episode_id}/publish"
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: annotator.post(url, json={"edit": 0}), range(6)))
+    assert [answer.status_code for answer in answers] == [201] * 6
+    assert {answer.json()["published"]["number"] for answer in answers} == {1}
+
+
+def test_a_save_while_the_file_is_written_stops_the_publication(
     annotator: TestClient, studio: Studio, episode_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    detail = annotator.get(f"/api/episodes/{episode_id}").json()
-    path = studio.settings.folder.episode(detail["dataset_id"], episode_id)
+    """It also gets through at once: the copy holds no lock of the database."""
+    url = f"/api/episodes/{episode_id}"
+    path = studio.settings.folder.episode(annotator.get(url).json()["dataset_id"], episode_id)
     before = path.read_bytes()
-    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000})())
-    answer = annotator.post(f"/api/episodes/{episode_id}/publish", json={"edit": 0})
-    assert answer.status_code == 507
+    copy = publication.labelled_copy
+
+    def copy_and_save(*paths: Path, **given: Any) -> None:
+        copy(*paths, **given)
+        assert annotator.put(f"{url}/annotation", json=body(0, (0, 24, "Later"))).status_code == 200
+
+    monkeypatch.setattr(publication, "labelled_copy", copy_and_save)
+    answer = annotator.post(f"{url}/publish", json={"edit": 0})
+    assert answer.status_code == 409
+    assert answer.json()["error"]["detail"]["segments"][0]["text"] == "Later"
     assert path.read_bytes() == before
-    assert annotator.get(f"/api/episodes/{episode_id}/annotation").json()["published"] is None
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+    assert annotator.get(f"{url}/revisions").json() == []
+
+
+@pytest.mark.parametrize("spare", [publication._SPARE_BYTES, -(2**20)])
+def test_a_full_disk_publishes_nothing(
+    client: SignIn,
+    studio: Studio,
+    tmp_path: Path,
+    make_data: MakeData,
+    spare: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Seen before anything is written, and, with a check that lets it pass, in the middle of it."""
+    monkeypatch.setattr(publication, "_SPARE_BYTES", spare)
+    operator = client("operator")
+    dataset_id = operator.post("/api/datasets", json={"name": "cubes"}).json()["id"]
+    write_episode(tmp_path / "e.hdf5", make_data())
+    with small_disk(studio.settings.folder.episodes, kib=70 * 1024):
+        answer = operator.post(f"/api/datasets/{dataset_id}/episodes", content=(tmp_path / "e.hdf5").read_bytes())
+        episode_id = answer.json()["episode"]["id"]
+        path = studio.settings.folder.episode(dataset_id, episode_id)
+        before = path.read_bytes()
+        disk = os.statvfs(path)
+        with (studio.settings.folder.episodes / "filling").open("wb") as filling:
+            os.posix_fallocate(filling.fileno(), 0, disk.f_bavail * disk.f_frsize - len(before) - 2**14)
+        answer = operator.post(f"/api/episodes/{episode_id}/publish", json={"edit": 0})
+        assert answer.status_code == 507
+        assert path.read_bytes() == before
+        assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+    assert operator.get(f"/api/episodes/{episode_id}/annotation").json()["published"] is None
 
 
 def test_a_file_that_was_exchanged_is_not_labelled(

@@ -1,14 +1,24 @@
 """Datasets over the API: lists, uploads, imports below roots, versions that a trainer can read years later."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import insert
+from sqlalchemy.event import listen
 
+from backend.checkpoints.models import Checkpoint
 from backend.context import Studio
+from backend.datasets.roots import episode_files
+from backend.db import new_id, utc_now
+from backend.episodes.models import EpisodeRow
+from backend.evaluations.models import Evaluation, EvaluationKind
+from backend.jobs.models import Job, JobKind, JobState
+from backend.training.models import Run
 from dexvla.episodes.format import EpisodeData
 from dexvla.episodes.manifest import build_manifest, find_set, load_manifest, manifest_hash
 from dexvla.episodes.writer import write_episode
@@ -79,8 +89,11 @@ def test_only_operators_change_datasets(client: SignIn, fill: Callable[..., Any]
         ("DELETE", f"/api/episodes/{episode_id}"),
         ("POST", f"/api/datasets/{dataset_id}/episodes"),
         ("POST", "/api/datasets/demo"),
+        ("PATCH", f"/api/datasets/{dataset_id}"),
+        ("POST", f"/api/datasets/{dataset_id}/import"),
+        ("GET", "/api/import/candidates"),
     ]:
-        body = None if method == "DELETE" else {"name": "x"} if path == "/api/datasets" else {}
+        body = None if method in {"DELETE", "GET"} else {"name": "x"} if path == "/api/datasets" else {}
         assert person.request(method, path, json=body).status_code == 403, path
 
 
@@ -135,6 +148,42 @@ def test_imports_come_from_below_the_roots(
     assert (job["kind"], job["state"], job["total"], job["subject_id"]) == ("import", "queued", 1, dataset_id)
 
 
+def test_names_are_one_line_and_taken_whatever_their_case(operator: TestClient) -> None:
+    made = operator.post("/api/datasets", json={"name": "ÜBUNG \n eins"})
+    assert (made.status_code, made.json()["name"]) == (201, "ÜBUNG eins")
+    for name in ("ÜBUNG eins", "übung EINS"):
+        assert operator.post("/api/datasets", json={"name": name}).status_code == 409
+    for name in ("a\0b", " ", "x" * 129):
+        refused = operator.post("/api/datasets", json={"name": name})
+        assert (refused.status_code, list(refused.json()["error"]["fields"])) == (422, ["name"])
+    for _ in range(2):
+        assert operator.post("/api/datasets/demo", json={"name": "Ü" * 128}).status_code == 202
+    assert {"Ü" * 128, "Ü" * 122 + " 2"} < {item["name"] for item in operator.get("/api/datasets").json()}
+
+
+def test_an_import_takes_what_the_list_says(operator: TestClient, tmp_path: Path, make_data: MakeData) -> None:
+    root = tmp_path / "imports"
+    for folder, numbers in (("tasks/a", [0, 1]), ("tasks/b/deep", [2]), ("tasks/.hidden", [3]), ("other", [])):
+        (root / folder).mkdir(parents=True)
+        for number in numbers:
+            write_episode(root / folder / f"episode_{number}.hdf5", make_data(seed=number))
+    (root / "other" / "notes.h5").write_bytes(b"")
+    os.symlink(root / "tasks" / "a" / "episode_0.hdf5", root / "other" / "episode_9.hdf5")
+    listed = operator.get("/api/import/candidates").json()
+    assert [(one["folder"], one["files"]) for one in listed] == [("tasks", 3), ("tasks/a", 2), ("tasks/b/deep", 1)]
+    for one in listed:
+        files = episode_files(root / one["folder"])
+        assert (len(files), sum(file.stat().st_size for file in files)) == (one["files"], one["size_bytes"])
+
+
+def test_a_demo_of_another_robot_is_refused_at_once(operator: TestClient, fill: Callable[..., Any]) -> None:
+    dataset_id, _ = fill(1)  # of no render profile
+    refused = operator.post("/api/datasets/demo", json={"dataset_id": dataset_id})
+    assert refused.status_code == 422
+    assert "the render profile fast, its episodes have None" in refused.json()["error"]["message"]
+    assert operator.get("/api/jobs").json()["total"] == 0
+
+
 def test_a_demo_recording_is_a_job(operator: TestClient) -> None:
     first = operator.post("/api/datasets/demo", json={"episodes": 2}).json()
     second = operator.post("/api/datasets/demo", json={"episodes": 2}).json()
@@ -187,6 +236,74 @@ def test_labels_changed_later_do_not_change_a_version(
     assert [(s.start, s.end, s.text) for s in manifest.episodes[0].substeps] == LABELS
     newer = operator.post(f"/api/datasets/{dataset_id}/versions", json={}).json()
     assert newer["manifest_sha256"] != version["manifest_sha256"]
+
+
+def test_labels_changed_back_give_the_version_there_is(operator: TestClient, fill: Callable[..., Any]) -> None:
+    dataset_id, (episode_id,) = fill(1)
+    url, ids = f"/api/episodes/{episode_id}/annotation", []
+    draft = operator.get(url).json()
+    first = {key: draft[key] for key in ("segments", "instruction", "success")}
+    other = {**first, "segments": [{"start": 0, "end": 24, "text": "Something else"}]}
+    for labels in (first, other, first):
+        edit = operator.get(url).json()["edit"]
+        assert operator.put(url, json={"edit": edit, **labels}).status_code == 200
+        publish(operator, episode_id)
+        ids.append(operator.post(f"/api/datasets/{dataset_id}/versions", json={}).json()["id"])
+    assert ids[0] == ids[2] != ids[1]
+
+
+def test_versions_that_were_replayed_keep_their_dataset(
+    studio: Studio, operator: TestClient, fill: Callable[..., Any]
+) -> None:
+    dataset_id, (episode_id,) = fill(1)
+    publish(operator, episode_id)
+    version_id = operator.post(f"/api/datasets/{dataset_id}/versions", json={}).json()["id"]
+    with studio.db.transaction() as db:
+        job = Job(kind=JobKind.TRAIN, title="", payload={}, state=JobState.DONE)
+        db.add(job)
+        db.flush()
+        run = Run(name="r", stage=2, spec={}, sources=[], job_id=job.id, deleted_at=utc_now())
+        db.add(run)
+        db.flush()
+        checkpoint = Checkpoint(
+            run_id=run.id, step=1, stage=2, attempt=1, sha256="0" * 64, archive_sha256="0" * 64, size_bytes=1, files=[]
+        )
+        db.add(checkpoint)
+        db.flush()
+        replay = Evaluation(
+            kind=EvaluationKind.OPEN_LOOP,
+            checkpoint_id=checkpoint.id,
+            version_id=version_id,
+            job_id=job.id,
+            settings={},
+            report=None,
+        )
+        db.add(replay)
+    refused = operator.delete(f"/api/datasets/{dataset_id}")
+    assert refused.status_code == 409
+    assert (
+        "Version 1 of this dataset is what a run was trained on or an evaluation" in refused.json()["error"]["message"]
+    )
+
+
+def test_lists_of_many_episodes_are_quick(studio: Studio, operator: TestClient, fill: Callable[..., Any]) -> None:
+    """800 episodes in a handful of queries, whatever their number."""
+    dataset_id, (episode_id,) = fill(1)
+    with studio.db.transaction() as db:
+        first = db.get_one(EpisodeRow, episode_id)
+        facts = {column.key: getattr(first, column.key) for column in EpisodeRow.__table__.columns}
+        db.execute(
+            insert(EpisodeRow),
+            [facts | {"id": new_id(), "number": n, "identity": f"{n:064}"} for n in range(1, 800)],
+        )
+    queries: list[str] = []
+    listen(studio.db.engine, "before_cursor_execute", lambda *given: queries.append(given[2]))
+    started = time.monotonic()
+    page = operator.get(f"/api/datasets/{dataset_id}/episodes", params={"limit": 500}).json()
+    (listed,) = operator.get("/api/datasets").json()
+    assert (page["total"], len(page["items"]), listed["episodes"]) == (800, 500, 800)
+    assert len(queries) < 16, queries
+    assert time.monotonic() - started < 5
 
 
 def test_an_empty_dataset_makes_no_version(operator: TestClient, fill: Callable[..., Any]) -> None:

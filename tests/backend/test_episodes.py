@@ -1,7 +1,9 @@
 """What the annotator is served: exactly the picture of the step, colours as recorded, motion, files."""
 
+import dataclasses
 import io
 import json
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +13,10 @@ import h5py
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from PIL import Image
+from PIL import Image, ImageOps
 
+from backend.context import Studio
+from backend.episodes.leftovers import remove_leftovers
 from dexvla.episodes.format import EpisodeData
 from dexvla.episodes.reader import open_episode
 from dexvla.episodes.writer import write_episode
@@ -135,3 +139,55 @@ def test_downloads_resume(client: SignIn, put: Callable[[Path], str], tmp_path: 
     (tmp_path / "back.hdf5").write_bytes(whole.content)
     with open_episode(tmp_path / "back.hdf5") as episode:
         assert episode.steps == 24
+
+
+def test_what_never_changes_is_sent_once(
+    client: SignIn, put: Callable[[Path], str], tmp_path: Path, make_data: MakeData
+) -> None:
+    write_episode(tmp_path / "e.hdf5", make_data())
+    url = f"/api/episodes/{put(tmp_path / 'e.hdf5')}"
+    viewer = client("viewer")
+    tags = set()
+    for what in (
+        "motion",
+        "thumbnail",
+        "frames/cam_high/3",
+        "frames/cam_high/4",
+        "pack?start=0",
+        "pack?start=0&height=32",
+    ):
+        first = viewer.get(f"{url}/{what}")
+        assert "immutable" in first.headers["cache-control"]
+        tags.add(first.headers["etag"])
+        again = viewer.get(f"{url}/{what}", headers={"If-None-Match": first.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+    assert len(tags) == 6
+
+
+def test_pictures_are_not_turned_by_what_their_camera_says(
+    client: SignIn, put: Callable[[Path], str], tmp_path: Path, make_data: MakeData
+) -> None:
+    """Decoders for training ignore Exif, browsers obey it: the page shows what a policy sees."""
+    data = make_data(cameras=("cam_high",))
+    turned = []
+    for picture in data.images["cam_high"]:
+        buffer, exif = io.BytesIO(), Image.Exif()
+        exif[0x0112] = 6  # a quarter turn
+        Image.open(io.BytesIO(picture)).save(buffer, "JPEG", exif=exif)
+        turned.append(buffer.getvalue())
+    write_episode(tmp_path / "e.hdf5", dataclasses.replace(data, images={"cam_high": turned}))
+    picture = client("viewer").get(f"/api/episodes/{put(tmp_path / 'e.hdf5')}/frames/cam_high/3").content
+    assert ImageOps.exif_transpose(Image.open(io.BytesIO(picture))).size == (64, 48)
+
+
+def test_leftovers_of_killed_processes_go_after_a_day(studio: Studio) -> None:
+    folder = studio.settings.folder
+    (folder.episodes / "d").mkdir()
+    left = [folder.uploads / "a.hdf5", folder.episodes / "d" / ".b.tmp"]
+    kept = [folder.episodes / "d" / "c.hdf5", folder.uploads / "new.hdf5"]
+    for path in (*left, *kept):
+        path.write_bytes(b"x")
+    for path in (*left, kept[0]):
+        os.utime(path, (0, 0))
+    assert remove_leftovers(folder) == 2
+    assert [path.exists() for path in (*left, *kept)] == [False, False, True, True]

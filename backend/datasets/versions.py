@@ -1,0 +1,175 @@
+"""Dataset versions: manifests that list episodes by identity and embed their published labels."""
+
+import os
+import shutil
+from typing import Any
+
+from fastapi.responses import FileResponse
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from backend.access import Actor
+from backend.annotations import repository as labels
+from backend.annotations.models import LabelRevision
+from backend.annotations.proposals import label_source
+from backend.annotations.schemas import SegmentOut
+from backend.audit.service import record
+from backend.context import Studio
+from backend.datasets import repository
+from backend.datasets.models import Dataset, DatasetVersion
+from backend.datasets.schemas import VersionIn, VersionOut
+from backend.db import new_id
+from backend.episodes import repository as episodes
+from backend.episodes.models import EpisodeRow
+from backend.errors import InvalidError, NotFoundError
+from backend.events import publish_after_commit
+from dexvla.episodes.manifest import manifest_hash, save_manifest
+from dexvla.spec import CameraSpec, DatasetManifest, EpisodeEntry, Segment
+
+
+def versions(db: Session, dataset_id: str | None) -> list[VersionOut]:
+    """Newest first; dataset_id None: of all datasets."""
+    if dataset_id is not None and repository.by_id(db, dataset_id) is None:
+        raise NotFoundError("There is no such dataset; it may have been deleted.")
+    return _outs(db, list(repository.versions(db, dataset_id)))
+
+
+def _outs(db: Session, rows: list[DatasetVersion]) -> list[VersionOut]:
+    names = repository.names(db, [row.dataset_id for row in rows])
+    people = repository.user_names(db, [row.created_by for row in rows])
+    runs = repository.runs_by_version(db)
+    own = {name for name in VersionOut.model_fields if name not in {"dataset_name", "created_by_name", "runs"}}
+    return [
+        VersionOut(
+            **{name: getattr(row, name) for name in own},
+            dataset_name=names[row.dataset_id],
+            created_by_name=people.get(row.created_by or ""),
+            runs=runs.get(row.id, 0),
+        )
+        for row in rows
+    ]
+
+
+def create(db: Session, me: Actor, studio: Studio, dataset_id: str, body: VersionIn) -> tuple[VersionOut, bool]:
+    """(version, whether it is new): the same episodes and labels as a version that is there give that one."""
+    row = db.get(Dataset, dataset_id, with_for_update=True)
+    if row is None:
+        raise NotFoundError("There is no such dataset; it may have been deleted.")
+    published = labels.last_revisions(db, dataset_id)
+    chosen = _chosen(db, row, body, published)
+    version_id = new_id()
+    manifest = _manifest(studio, row, chosen, published, version_id)
+    digest = manifest_hash(manifest)
+    for version in repository.versions(db, dataset_id):
+        if version.manifest_sha256 == digest:
+            return _outs(db, [version])[0], False
+    numbers = [version.number for version in repository.versions(db, dataset_id)]
+    version = DatasetVersion(
+        id=version_id,
+        dataset_id=dataset_id,
+        number=max(numbers, default=0) + 1,
+        manifest_sha256=digest,
+        episodes=len(chosen),
+        steps=sum(entry.steps for entry in manifest.episodes),
+        labelled_steps=sum(
+            segment.end - segment.start for entry in manifest.episodes for segment in entry.substeps if segment.text
+        ),
+        cameras=list(manifest.cameras),
+        action_dim=manifest.action_dim,
+        state_dim=manifest.state_dim,
+        note=body.note,
+        created_by=me.id,
+        episode_ids=[episode.id for episode in chosen],
+    )
+    path = studio.settings.folder.manifest(version_id)
+    path.parent.mkdir(parents=True)
+    event.listen(db, "after_rollback", lambda session: shutil.rmtree(path.parent, ignore_errors=True), once=True)
+    save_manifest(path, manifest)
+    db.add(version)
+    db.flush()
+    record(db, me, "dataset.version", version.id, dataset=dataset_id, number=version.number, sha256=digest)
+    publish_after_commit(db, studio, "dataset", dataset_id)
+    return _outs(db, [version])[0], True
+
+
+def _chosen(db: Session, row: Dataset, body: VersionIn, published: dict[str, LabelRevision]) -> list[EpisodeRow]:
+    present = {episode.id: episode for episode in episodes.of_dataset(db, row.id)}
+    if not present:
+        raise InvalidError("The dataset has no episodes yet; record, upload or import some first.")
+    if body.episode_ids is not None:
+        missing = [wanted for wanted in body.episode_ids if wanted not in present]
+        if missing:
+            raise InvalidError(f"{len(missing)} of the chosen episodes are not in this dataset (any more).")
+        wanted = set(body.episode_ids)
+        chosen = [episode for episode in present.values() if episode.id in wanted]
+    else:
+        chosen = list(present.values())
+    if not body.include_unlabelled:
+        unlabelled = [episode for episode in chosen if episode.id not in published]
+        if body.episode_ids is not None and unlabelled:
+            raise InvalidError(
+                f"{len(unlabelled)} of the chosen episodes have no published labels; publish them, or include "
+                "unlabelled episodes."
+            )
+        chosen = [episode for episode in chosen if episode.id in published]
+    if not chosen:
+        raise InvalidError(
+            f"None of the {len(present)} episodes has published labels. Label and publish at least one, or include "
+            "unlabelled episodes (they train with an empty reasoning)."
+        )
+    return chosen
+
+
+def _manifest(
+    studio: Studio, row: Dataset, chosen: list[EpisodeRow], published: dict[str, LabelRevision], version_id: str
+) -> DatasetManifest:
+    folder = studio.settings.folder
+    here = folder.manifest(version_id).parent
+    entries = []
+    for episode in chosen:
+        path = folder.episode(row.id, episode.id)
+        if not path.is_file():
+            raise InvalidError(f"The file of episode {episode.number} is gone; restore it, or delete the episode.")
+        revision = published.get(episode.id)
+        entries.append(
+            EpisodeEntry(
+                path=os.path.relpath(path, here),
+                identity=episode.identity,
+                steps=episode.steps,
+                cameras=tuple(CameraSpec.model_validate(camera) for camera in episode.cameras),
+                sim=episode.sim,
+                fps=episode.fps,
+                robot=episode.robot,
+                success=episode.success,
+                task=episode.task,
+                seed=episode.seed,
+                render_profile=episode.render_profile,
+                instruction=episode.instruction if revision is None else revision.instruction,
+                substeps=() if revision is None else _segments(revision.segments),
+                label_source=None if revision is None else _label_source(revision.segments),
+            )
+        )
+    first = chosen[0]
+    return DatasetManifest(
+        name=row.name,
+        cameras=tuple(camera["name"] for camera in first.cameras),
+        action_dim=first.action_dim,
+        state_dim=first.state_dim,
+        episodes=tuple(entries),
+    )
+
+
+def _segments(stored: list[Any]) -> tuple[Segment, ...]:
+    return tuple(Segment(start=one["start"], end=one["end"], text=one["text"]) for one in stored)
+
+
+def _label_source(stored: list[Any]) -> str:
+    return label_source([SegmentOut.model_validate(one) for one in stored]).value
+
+
+def manifest_file(db: Session, studio: Studio, version_id: str) -> FileResponse:
+    version = db.get(DatasetVersion, version_id)
+    path = studio.settings.folder.manifest(version_id) if version is not None else None
+    if version is None or path is None or not path.is_file():
+        raise NotFoundError("There is no such dataset version.")
+    return FileResponse(path, media_type="application/json", filename=f"version-{version.number}.json")
