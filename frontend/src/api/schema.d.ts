@@ -1918,6 +1918,8 @@ export interface components {
     /**
      * ImportCandidate
      * @description A folder below an import root that holds episode files. id stands for its path in requests.
+     *
+     *     files, size_bytes: with its subfolders, as an import takes them.
      */
     ImportCandidate: {
       /** Files */
