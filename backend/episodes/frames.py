@@ -1,6 +1,5 @@
 """Pictures of an episode as a browser can show them: JPEG with red where red belongs."""
 
-import io
 import json
 import struct
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dexvla.episodes.jpeg import encode_jpeg
+from dexvla.episodes.jpeg import decode_reduced, encode_jpeg
 from dexvla.episodes.reader import Episode, open_episode
 
 _QUALITY = 90
@@ -36,14 +35,12 @@ def _smaller(episode: Episode, camera: str, step: int, height: int) -> bytes:
     rows, columns = episode.frame_size(camera)
     width = max(1, round(columns * height / rows))
     if episode.compressed and episode.rgb_jpeg:
-        with Image.open(io.BytesIO(episode.stored_frame(camera, step).tobytes())) as picture:
-            picture.draft("RGB", (width, height))  # the decoder halves while it decodes
-            small = picture.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+        picture = decode_reduced(episode.stored_frame(camera, step).tobytes(), height, width)
     else:
-        small = Image.fromarray(episode.frame(camera, step)).resize((width, height), Image.Resampling.BILINEAR)
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=_PROXY_QUALITY)
-    return buffer.getvalue()
+        picture = episode.frame(camera, step)
+    if picture.shape[:2] != (height, width):
+        picture = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
+    return encode_jpeg(picture, quality=_PROXY_QUALITY)
 
 
 def pack(path: Path, *, start: int, count: int, height: int | None) -> bytes:

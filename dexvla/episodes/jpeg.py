@@ -38,6 +38,23 @@ def decode_jpeg(data: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:
         raise ValueError(f"a JPEG picture that cannot be decoded: {error}") from error
 
 
+def decode_reduced(data: bytes, height: int, width: int) -> NDArray[np.uint8]:
+    """JPEG bytes -> RGB, halved or quartered while it is decoded, as long as it stays at least height x width.
+
+    Not the pixels that training sees: for previews. Raises ValueError if it is not JPEG.
+    """
+    if _FAST:
+        import simplejpeg
+
+        return np.asarray(simplejpeg.decode_jpeg(data, colorspace="RGB", min_height=height, min_width=width))
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            picture.draft("RGB", (width, height))
+            return np.asarray(picture.convert("RGB"))
+    except (OSError, Image.DecompressionBombError) as error:
+        raise ValueError(f"a JPEG picture that cannot be decoded: {error}") from error
+
+
 def jpeg_size(data: bytes | NDArray[np.uint8]) -> tuple[int, int]:
     """(height, width) from the header alone. Raises ValueError if it is not JPEG."""
     try:
