@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from dexvla.errors import UserError
@@ -109,4 +110,16 @@ def install(app: FastAPI) -> None:
 
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             return _answer(507, "disk_full", "The disk is full. Nothing was changed; free some space and try again.")
+        raise error
+
+    @app.exception_handler(OperationalError)
+    def _database(request: Request, error: OperationalError) -> Any:
+        """Of SQLite and of PostgreSQL: a full disk, somebody else who writes for long, a server that is away."""
+        said = " ".join(str(error.orig).split()).lower()
+        if "disk is full" in said or "disk i/o error" in said or "no space left" in said:
+            return _answer(507, "disk_full", "The disk is full. Nothing was changed; free some space and try again.")
+        if "database is locked" in said:
+            return _answer(503, "busy", "The database is busy. Nothing was changed; try again in a moment.")
+        if error.connection_invalidated or "connect" in said:
+            return _answer(503, "database_away", "The database cannot be reached; try again in a moment.")
         raise error

@@ -26,6 +26,7 @@ class DataFolder:
         self.robots = root / "robots"
         self.uploads = root / "uploads"
         self.cache = root / "cache"
+        self.lost = root / "lost"  # what the database does not know, see worker.sweeper; made when there is something
 
     @property
     def broker_socket(self) -> Path:

@@ -83,11 +83,16 @@ def migrate(data: Data = None) -> None:
 def worker(
     data: Data = None,
     queues: Annotated[str, typer.Option(help="Which jobs to take: train, light, or both")] = "train,light",
+    concurrency: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, help="Jobs at once of each queue; default one training and two others"),
+    ] = None,
 ) -> None:
     """Run jobs: recordings, trainings, evaluations. One training at a time; start one a GPU machine."""
     from worker.main import run_worker
 
-    run_worker(_settings(data=data), queues=tuple(part.strip() for part in queues.split(",") if part.strip()))
+    names = tuple(part.strip() for part in queues.split(",") if part.strip())
+    run_worker(_settings(data=data), queues=names, concurrency=concurrency)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from backend.jobs.reconciler import Reconciler
 from backend.jobs.workers import JobQueue
 from backend.settings import Settings
 from dexvla.errors import UserError
+from worker import sweeper
 from worker.processes import die_with_parent
 
 CONCURRENCY: Mapping[JobQueue, int] = {JobQueue.TRAIN: 1, JobQueue.LIGHT: 2}
@@ -64,6 +65,7 @@ def run_worker(settings: Settings, *, queues: Sequence[str], concurrency: int | 
     for part in parts:
         part.start(environment)
     reconciler.start()
+    sweeper.start(studio)
     try:
         while not stopping.wait(_TICK_SECONDS):
             _look_after(parts, environment)

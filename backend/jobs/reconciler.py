@@ -16,7 +16,7 @@ from backend.context import Studio
 from backend.db import utc_now
 from backend.jobs import repository
 from backend.jobs.models import Job, JobState
-from backend.jobs.workers import JobQueue, is_no_worker_cause, no_worker_cause, queue_of, waiting_calls, wake
+from backend.jobs.workers import JobQueue, no_worker_cause, queue_of, waiting_calls, wake, with_no_worker
 
 _CALL_AGAIN_SECONDS = 3.0  # a job queued for shorter was probably just announced
 _CALLS = 8  # wake-ups sent at once; each woken worker goes on until nothing is queued
@@ -58,14 +58,14 @@ def _take_back(db: Session, studio: Studio, job: Job) -> None:
 
 def _explain(studio: Studio, queue: JobQueue, waiting: list[Job]) -> None:
     """Let the waiting jobs say whether anybody is there to run them."""
-    cause = no_worker_cause(studio, queue)
-    ours = [job for job in waiting if job.cause is None or is_no_worker_cause(job.cause)]
-    wrong = [job for job in ours if job.cause != cause]
+    nobody = no_worker_cause(studio, queue)
+    wrong = [job.id for job in waiting if job.cause != with_no_worker(job.cause, nobody)]
     if not wrong:
         return
     with studio.db.transaction() as db:
-        for job in repository.by_ids(db, [job.id for job in wrong]):
-            if job.state is JobState.QUEUED and repository.change_if(db, job, values={"cause": cause}):
+        for job in repository.by_ids(db, wrong):
+            values = {"cause": with_no_worker(job.cause, nobody)}
+            if job.state is JobState.QUEUED and repository.change_if(db, job, values=values):
                 events.publish_after_commit(db, studio, "job", job.id)
 
 

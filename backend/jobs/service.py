@@ -131,8 +131,15 @@ def cancel(db: Session, me: Actor, studio: Studio, job_id: str) -> JobOut:
 
 
 def resume(db: Session, me: Actor, studio: Studio, job_id: str) -> JobOut:
-    """Queue a failed or cancelled job again. Raises NotFoundError, and ConflictError for a job in another state."""
+    """Queue a failed or cancelled job again.
+
+    Raises NotFoundError, and ConflictError for a job in another state or a training whose checkpoint is gone.
+    """
     job = _found(db, job_id)
+    if job.kind is JobKind.TRAIN and job.state.over:
+        from backend.training.resuming import refuse_if_gone  # runs know of jobs, not the other way round
+
+        refuse_if_gone(db, job.id)
     values = {
         "state": JobState.QUEUED,
         "cause": no_worker_cause(studio, queue_of(job.kind)),

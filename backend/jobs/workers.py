@@ -18,6 +18,10 @@ from backend.jobs.models import JobKind
 WAKE = "studio.wake"
 WORKER_PREFIX = "studio:worker:"
 _BEAT_TTL_SECONDS = 15
+_BROKER_AWAY = "the broker cannot be reached; the job starts when it is back"
+_NO_TRAINER = "no training worker is running; the job starts when one is (`studio worker`)"
+_NO_WORKER = "no worker is running; the job starts when one is (`studio worker`)"
+_NOBODY = (_BROKER_AWAY, _NO_TRAINER, _NO_WORKER)
 
 
 class JobQueue(StrEnum):
@@ -73,13 +77,16 @@ def no_worker_cause(studio: Studio, queue: JobQueue) -> str | None:
         if any(queue in worker.queues for worker in live_workers(studio)):
             return None
     except redis.RedisError:
-        return "the broker cannot be reached; the job starts when it is back"
-    kind = "training " if queue is JobQueue.TRAIN else ""
-    return f"no {kind}worker is running; the job starts when one is (`studio worker`)"
+        return _BROKER_AWAY
+    return _NO_TRAINER if queue is JobQueue.TRAIN else _NO_WORKER
 
 
-def is_no_worker_cause(cause: str) -> bool:
-    return cause.endswith(("the job starts when it is back", "the job starts when one is (`studio worker`)"))
+def with_no_worker(cause: str | None, nobody: str | None) -> str | None:
+    """`cause` of a queued job with `nobody` (of no_worker_cause) instead of what it said about that before."""
+    for known in _NOBODY:
+        if cause is not None and cause.endswith(known):
+            cause = cause.removesuffix(known).removesuffix("; ") or None
+    return "; ".join(filter(None, (cause, nobody))) or None
 
 
 @lru_cache(maxsize=4)

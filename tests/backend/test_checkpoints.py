@@ -225,6 +225,24 @@ def test_deleting_frees_the_files_and_keeps_the_lineage(
     assert client("operator").delete(f"/api/checkpoints/{checkpoint}").status_code == 404
 
 
+def test_a_run_whose_newest_checkpoint_was_deleted_is_not_resumed(
+    client: SignIn, studio: Studio, checkpoint: str, run_id: str
+) -> None:
+    """It would begin at step 0 again."""
+    operator = client("operator")
+    with studio.db.transaction() as db:
+        job_id = db.get_one(Run, run_id).job_id
+        db.get_one(Job, job_id).state = JobState.CANCELLED
+    assert operator.delete(f"/api/checkpoints/{checkpoint}").status_code == 204
+    answer = operator.post(f"/api/jobs/{job_id}/resume")
+    assert answer.status_code == 409
+    assert "step-0000200, whose files are gone (deleted by operator)" in answer.json()["error"]["message"]
+    assert operator.get(f"/api/jobs/{job_id}").json()["state"] == "cancelled"
+    assert operator.delete(f"/api/runs/{run_id}").status_code == 204
+    answer = operator.post(f"/api/jobs/{job_id}/resume")
+    assert answer.json()["error"]["message"] == "This run was deleted; there is nothing to go on with."
+
+
 def test_what_is_in_use_is_not_deleted(
     client: SignIn, studio: Studio, checkpoint: str, run_id: str, version: str
 ) -> None:

@@ -165,6 +165,20 @@ def test_a_job_that_nobody_will_start_says_so(studio: Studio) -> None:
     assert "no worker is running" in (read(studio.db, job_id).cause or "")
 
 
+def test_an_interrupted_job_without_a_worker_says_both(studio: Studio) -> None:
+    job_id = add(studio.db)
+    claim(studio.db, job_id)
+    let_lease_run_out(studio.db, job_id)
+    reconcile(studio)
+    reconcile(studio)
+    cause = read(studio.db, job_id).cause or ""
+    assert "vanished" in cause
+    assert cause.endswith("; no worker is running; the job starts when one is (`studio worker`)")
+    beat(studio, "w", frozenset({JobQueue.LIGHT}))
+    reconcile(studio)
+    assert read(studio.db, job_id).cause == "interrupted: the worker that ran it vanished; it goes on by itself"
+
+
 def test_the_reconciler_calls_again_but_does_not_pile_calls_up(studio: Studio) -> None:
     ids = [enqueue(studio) for _ in range(3)]
     studio.broker.flushdb()

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 import dexvla
+from backend.checkpoints.models import Checkpoint
 from backend.events import publish_after_commit
 from backend.jobs.models import Job
 from backend.jobs.payloads import TrainPayload
@@ -58,12 +59,18 @@ class TrainHandler(Handler):
                 raise UserError("this run was deleted")
             row.git = revision or row.git
             self._spec = spec = TrainSpec.model_validate(row.spec)
+            saved = db.scalar(select(Checkpoint.step).where(Checkpoint.run_id == run_id).limit(1)) is not None
         self._run = run = runs.Run(spec.output_dir)
         self._tail = MetricsTail(run.metrics_file, run_id)
         self._saved = CheckpointWatcher(run, run_id, name=spec.name, keep=spec.keep_checkpoints)
         resume = run.spec_file.is_file()
         if resume and spec.steps in runs.steps_of(run.checkpoints):
             return None  # an attempt before this one trained to the end and died before its row said so
+        if saved and not run.resumable_step():
+            raise UserError(
+                "the checkpoint that this run would go on from is gone, or the trainer's state beside it; starting at "
+                "step 0 again would overwrite its curves: copy the run to train anew"
+            )
         self._still_there(spec, resume=resume)
         file = run.path / "spec.yaml"
         with atomic_file(file) as temporary:

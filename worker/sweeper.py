@@ -1,0 +1,136 @@
+"""Clears away what a kill at a bad moment left in the data folder; once at every start of a worker.
+
+What the database says was deleted is removed. What it does not know at all (an episode file whose row was never
+written) is moved to lost/ and removed a month later: a database that was restored from a backup knows less than the
+folder. Nothing that was written to within the last hour is touched: somebody may be at it.
+"""
+
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from backend.checkpoints.models import Checkpoint
+from backend.checkpoints.names import checkpoint_folder
+from backend.context import Studio
+from backend.datasets.models import DatasetVersion
+from backend.episodes.models import EpisodeRow
+from backend.evaluations.models import Evaluation
+from backend.jobs.models import Job, JobState
+from backend.training.models import Run
+
+HOUR_SECONDS = 3600.0
+LOST_SECONDS = 30 * 86400.0
+_ID = re.compile(r"[0-9a-f]{32}")
+_log = structlog.get_logger(__name__)
+
+
+def start(studio: Studio) -> None:
+    """Sweep in a thread that ends with the process; errors are logged, the next start tries again."""
+
+    def run() -> None:
+        try:
+            sweep(studio)
+        except (OSError, SQLAlchemyError) as error:
+            _log.warning("sweep.failed", error=" ".join(str(error).split())[:200])
+
+    threading.Thread(target=run, name="sweeper", daemon=True).start()
+
+
+def sweep(studio: Studio) -> list[Path]:
+    """Returns what was removed or moved away. Raises OSError, SQLAlchemyError."""
+    folder, swept = studio.settings.folder, []
+    halves = [*folder.uploads.glob("*"), *folder.episodes.glob("*/.*.tmp")]
+    episodes = [path for path in folder.episodes.glob("*/*.hdf5") if _ID.fullmatch(path.stem)]
+    named = {model: _named(parent) for model, parent in _folders(studio)}
+    with studio.db.transaction(write=False) as db:  # after the listing: a row that comes with its file is seen
+        rows = {row.id: row.deleted_at is not None for row in db.execute(select(EpisodeRow.id, EpisodeRow.deleted_at))}
+        gone = [path for path in episodes if rows.get(path.stem) is True]
+        lost = [path for path in episodes if path.stem not in rows]
+        for model, paths in named.items():
+            known, deleted = _known(db, model)
+            gone += [path for path in paths if path.name in deleted]
+            lost += [path for path in paths if path.name not in known]
+        gone += _deleted_checkpoints(db, studio)
+    for path in filter(_old, [*halves, *gone]):
+        _remove(path)
+        swept.append(path)
+    for path in filter(_old, lost):
+        folder.lost.mkdir(exist_ok=True)
+        place = folder.lost / f"{path.parent.relative_to(folder.root)}-{path.name}".replace(os.sep, "-")
+        os.replace(path, place)
+        os.utime(place)
+        swept.append(path)
+    for path in [path for path in folder.lost.glob("*") if _age(path) > LOST_SECONDS]:
+        _remove(path)
+        swept.append(path)
+    for path in swept:
+        _log.warning("sweep.swept", path=str(path))
+    return swept
+
+
+def _folders(studio: Studio) -> list[tuple[Any, Path]]:
+    """Tables whose rows have a folder of the row's id."""
+    folder = studio.settings.folder
+    return [(Run, folder.runs), (DatasetVersion, folder.versions), (Evaluation, folder.evaluations), (Job, folder.jobs)]
+
+
+def _named(parent: Path) -> list[Path]:
+    return [path for path in parent.glob("*") if path.is_dir() and _ID.fullmatch(path.name)]
+
+
+def _known(db: Session, model: Any) -> tuple[set[str], set[str]]:
+    """Ids of all rows, and of those that were deleted and stay for lineage."""
+    known = set(db.scalars(select(model.id)))
+    if not hasattr(model, "deleted_at"):
+        return known, set()
+    return known, set(db.scalars(select(model.id).where(model.deleted_at.is_not(None))))
+
+
+def _deleted_checkpoints(db: Session, studio: Studio) -> Iterator[Path]:
+    """Folders of checkpoints that were deleted, of runs that are over (one that runs may be training them anew)."""
+    rows = db.scalars(
+        select(Checkpoint)
+        .join(Run, Run.id == Checkpoint.run_id)
+        .join(Job, Job.id == Run.job_id)
+        .where(Job.state.in_([state for state in JobState if state.over]))
+    ).all()
+    there = {(row.run_id, row.step) for row in rows if row.deleted_at is None}
+    for row in rows:
+        path = checkpoint_folder(studio, row)
+        if (row.run_id, row.step) not in there and path.is_dir():
+            yield path
+
+
+def _old(path: Path) -> bool:
+    """Whether nothing in it changed for an hour."""
+    return path.exists() and _age(path) > HOUR_SECONDS
+
+
+def _age(path: Path) -> float:
+    """Seconds since the newest change of a file, or of anything in a folder."""
+    newest = path.lstat().st_mtime
+    if path.is_dir() and not path.is_symlink():
+        for root, _, names in os.walk(path):
+            for name in (".", *names):
+                try:
+                    newest = max(newest, os.lstat(os.path.join(root, name)).st_mtime)
+                except FileNotFoundError:
+                    newest = time.time()  # somebody is at it
+    return time.time() - newest
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
