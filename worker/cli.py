@@ -3,6 +3,7 @@
 What a user did wrong is one line on standard error and exit status 1.
 """
 
+import errno
 import json
 import sys
 from pathlib import Path
@@ -150,6 +151,10 @@ def main() -> None:
         _fail(f"{name}: {first['msg']}; found {str(first.get('input'))[:80]!r}", 1)
     except UserError as error:
         _fail(" ".join(str(error).split()), 1)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        _fail("the disk of the data folder is full; free some space, or name another folder with STUDIO_DATA", 1)
     except (typer.Abort, KeyboardInterrupt):
         _fail("stopped", 130)
     sys.exit(status or 0)

@@ -53,6 +53,11 @@ def run_worker(settings: Settings, *, queues: Sequence[str], concurrency: int | 
         raise UserError(f"{error}; there are: {', '.join(JobQueue)}") from None
     if not wanted:
         raise UserError(f"no queue is named; there are: {', '.join(JobQueue)}")
+    if settings.database_url is None and not settings.folder.database.is_file():
+        raise UserError(
+            f"{settings.data}: no studio has its data here; name its folder with STUDIO_DATA, or set DATABASE_URL and "
+            "REDIS_URL to its servers"
+        )
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

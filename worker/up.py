@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import redis
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 
 from backend.db import Database
 from backend.folders import DataFolder
@@ -107,9 +107,9 @@ def _claimed(folder: DataFolder) -> Iterator[None]:
             f"{folder.root}: another studio is running on this data folder (process {owner or 'unknown'}); stop it, or "
             "name another folder with STUDIO_DATA"
         ) from None
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n".encode())
     try:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
         yield
     finally:
         os.close(descriptor)
@@ -234,8 +234,9 @@ def _open_database(settings: Settings) -> Database:
     database = Database(settings.sql_url)
     try:
         migrate(database)
-    except OperationalError as error:
-        raise UserError(f"the database cannot be used: {' '.join(str(error.orig).split())}") from error
+    except DatabaseError as error:
+        place = "" if settings.database_url else f" ({settings.folder.database})"
+        raise UserError(f"the database{place} cannot be used: {' '.join(str(error.orig).split())}") from error
     return database
 
 

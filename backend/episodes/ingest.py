@@ -142,8 +142,11 @@ def _last_words(status: int, stderr: str) -> str:
         return "it asks for more memory than a file may; it is damaged, or made to do harm"
     if status in (-signal.SIGXCPU, -signal.SIGKILL):
         return f"looking at it takes more than {_CPU_SECONDS} s of computing; it is damaged, or made to do harm"
-    last = stderr.strip().splitlines()[-1:] or [f"exit status {status}"]
-    return f"reading it failed ({last[0][:200]}); it is damaged, re-export it"
+    last = (stderr.strip().splitlines()[-1:] or [f"exit status {status}"])[0]
+    kind = last.partition(":")[0]
+    if kind.isidentifier() and kind not in {"OSError", "EpisodeError"}:  # our reader's words about itself help nobody
+        last = f"its parts are not what their names say, {kind}"
+    return f"reading it failed ({last[:200]}); it is damaged, re-export it"
 
 
 def _row(episode_id: str, dataset_id: str, facts: dict[str, Any], *, size: int, source: EpisodeSource) -> EpisodeRow:

@@ -104,12 +104,17 @@ class Run:
         return min((score for score in scores if score[1] in saved), default=(0.0, None))[1]
 
     def prune(self, *, keep: int) -> None:
-        """Remove all but the newest `keep` checkpoints and the best one, and all but the newest trainer state."""
-        best = self.best_step()
-        for folder, count in ((self.checkpoints, keep), (self.states, 1)):
-            for step in steps_of(folder)[:-count]:
-                if folder is self.states or step != best:
-                    shutil.rmtree(folder / step_name(step))
+        """Remove all but the newest `keep` checkpoints and the best one, and all trainer states but the one to resume.
+
+        A state without its checkpoint (the trainer was killed between the two) may be newer than that one.
+        """
+        best, resumable = self.best_step(), self.resumable_step()
+        for step in steps_of(self.checkpoints)[:-keep]:
+            if step != best:
+                shutil.rmtree(self.checkpoints / step_name(step))
+        for step in steps_of(self.states):
+            if step != resumable:
+                shutil.rmtree(self.states / step_name(step))
 
     def sweep(self) -> None:
         """Remove what a killed trainer left half-written."""

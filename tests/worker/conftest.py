@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -45,8 +45,11 @@ class Team:
             return bool(self.studio.broker.ping())
         return False
 
-    def start_worker(self, queues: str = "light", **environment: str) -> subprocess.Popen[bytes]:
-        return self._start([sys.executable, "-m", "worker.cli", "worker", "--queues", queues], **environment)
+    def start_worker(
+        self, queues: str = "light", *, arguments: Sequence[str] = (), **environment: str
+    ) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "worker.cli", "worker", "--queues", queues, *arguments]
+        return self._start(command, **environment)
 
     def runner(self, job_id: str, **environment: str) -> subprocess.Popen[bytes]:
         return self._start([sys.executable, "-m", "worker.runner", job_id], **environment)

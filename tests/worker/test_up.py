@@ -9,9 +9,12 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from tests.small_disk import small_disk
 
 ROOT = Path(__file__).parents[2]
 READY = "Studio ready: "
@@ -158,3 +161,29 @@ def test_a_data_folder_that_cannot_be_written_is_one_line(start: Start, tmp_path
     assert err.count("\n") == 1
     assert "cannot be written" in err
     assert "STUDIO_DATA" in err
+
+
+def test_a_full_disk_is_one_line(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with small_disk(tmp_path / "data", kib=256):
+        with suppress(OSError), (tmp_path / "data" / "large").open("wb") as large:
+            while True:
+                large.write(bytes(4096))
+                large.flush()
+        studio = start(tmp_path / "data")
+        _, err = studio.process.communicate(timeout=30)
+    assert studio.process.returncode == 1
+    assert err.startswith("studio: the disk of the data folder is full; free some space")
+    assert err.count("\n") == 1
+
+
+def test_a_database_that_is_none_is_one_line(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "studio.db").write_text(
+        "this is a text, and long enough to be looked at as a header of a file"
+    )
+    studio = start(tmp_path / "data")
+    _, err = studio.process.communicate(timeout=30)
+    assert studio.process.returncode == 1
+    assert err == f"studio: the database ({tmp_path}/data/studio.db) cannot be used: file is not a database\n"
+    assert studio.gone_within(1)

@@ -1,11 +1,16 @@
 """`studio worker`: takes jobs as they are queued, says that it lives, and stops in order."""
 
+import subprocess
+import sys
 import time
+from pathlib import Path
+
+import pytest
 
 from backend.jobs.models import JobKind, JobState
 from backend.jobs.payloads import InitModelPayload
 from backend.jobs.workers import JobQueue, live_workers
-from tests.worker.conftest import Team
+from tests.worker.conftest import ROOT, Team
 
 
 def model(number: int) -> InitModelPayload:
@@ -56,3 +61,28 @@ def test_a_worker_hears_again_after_the_broker_was_killed(team: Team) -> None:
     worker.terminate()
     assert worker.wait(10) == 0
     assert time.monotonic() - asked < 5, "an idle worker stops at once"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        (["--queues", "heavy"], 1, "there are: train, light"),
+        (["--concurrency", "0"], 2, "greater than or equal to 1"),
+        ([], 1, "no studio has its data here"),
+    ],
+)
+def test_what_a_worker_cannot_do_is_one_line(tmp_path: Path, arguments: list[str], status: int, told: str) -> None:
+    command = [sys.executable, "-m", "worker.cli", "worker", "--data", str(tmp_path / "none"), *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == status
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_concurrency_is_that_of_each_queue(team: Team) -> None:
+    team.start_broker()
+    team.start_worker("light", arguments=("--concurrency", "3"))
+    team.until(lambda: live_workers(team.studio), "the worker is there")
+    for number in range(3):
+        team.enqueue(JobKind.INIT_MODEL, model(number))
+    team.until(lambda: len(team.pids("worker.runner")) == 3, "three jobs at once")

@@ -41,13 +41,14 @@ def read(folder: Path, archive_name: str) -> Found:
     data = (folder / runs.CHECKPOINT_MANIFEST).read_bytes()
     manifest = json.loads(data)
     files = [{"name": name, "size": one["bytes"], "sha256": one["sha256"]} for name, one in manifest["files"].items()]
-    own = {"name": runs.CHECKPOINT_MANIFEST, "size": len(data), "sha256": sha256(data).hexdigest()}
+    digest = sha256(data).hexdigest()
+    own = {"name": runs.CHECKPOINT_MANIFEST, "size": len(data), "sha256": digest}
     files = [own, *sorted(files, key=lambda file: str(file["name"]))]
     mtime = int(datetime.fromisoformat(manifest["created"]).timestamp())
     parts = tar_parts(archive_name, [(one["name"], folder / one["name"], one["size"]) for one in files], mtime=mtime)
     return Found(
         manifest=manifest,
-        manifest_sha256=own["sha256"],
+        manifest_sha256=digest,
         files=files,
         mtime=mtime,
         size=sum(part.size for part in parts),
