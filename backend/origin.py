@@ -46,8 +46,13 @@ def _refusal(connection: HTTPConnection) -> str | None:
     allowed = allowed_origins(connection)
     if origin in allowed:
         return None
+    known = f"this studio is {' or '.join(sorted(allowed))}"
+    if not allowed:
+        known = (
+            f"and was sent to {connection.headers.get('host') or 'no host'}, which this studio does not know as its own"
+        )
     return (
-        f"The request came from {origin}, this studio is {' or '.join(sorted(allowed))}. Behind a proxy, an "
+        f"The request came from {origin}, {known}. Behind a proxy, an "
         "administrator sets the public address in Settings, or STUDIO_PUBLIC_URL."
     )
 

@@ -75,7 +75,10 @@ def _sources(sources: list[SourceIn], found: dict[str, Data], errors: dict[str, 
         elif version.manifest is None:
             errors[place] = f"{version.name}: its manifest is gone from the data folder; make a new version"
         elif missing := version.missing():
-            errors[place] = f"{version.name}: {len(missing)} of its episode files are gone, first {missing[0]}"
+            errors[place] = (
+                f"{version.name}: {len(missing)} of its episode files are gone, first {missing[0]}; restore them from "
+                "a backup, or make a version without them"
+            )
         else:
             data.append(version)
             twice = next((one.identity for one in version.episodes if one.identity in seen), None)

@@ -1,6 +1,7 @@
 """What the dataset versions of a run hold, read from their manifests."""
 
 import json
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -44,7 +45,8 @@ class Data:
 
     def missing(self) -> list[str]:
         """Episode files that are gone."""
-        return [episode.path for episode in self.episodes if not Path(episode.path).is_file()]
+        gone = [episode.path for episode in self.episodes if not Path(episode.path).is_file()]
+        return [os.path.normpath(path) for path in gone]
 
 
 def read(db: Session, studio: Studio, version_ids: list[str]) -> dict[str, Data]:

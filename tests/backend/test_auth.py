@@ -93,6 +93,13 @@ def test_requests_from_elsewhere_are_refused(client: SignIn) -> None:
     assert "evil.example" in foreign.json()["error"]["message"]
 
 
+def test_a_host_that_is_not_ours_is_named(client: SignIn) -> None:
+    headers = {"Host": "evil.example", "Origin": "http://evil.example"}
+    answer = client("operator").post("/api/datasets", json={"name": "x"}, headers=headers)
+    assert answer.status_code == 403
+    assert "was sent to evil.example, which this studio does not know" in answer.json()["error"]["message"]
+
+
 def test_behind_a_proxy_the_public_address_counts(client: SignIn) -> None:
     admin = client("admin")
     assert admin.patch("/api/settings", json={"public_url": "https://studio.example/path"}).status_code == 422
