@@ -45,7 +45,7 @@ def set_up(person: Person, address: str) -> None:
 
 def record(person: Person) -> str:
     """Two demonstrations, watched; returns the dataset's id."""
-    person.at("first-steps").get_by_role("button", name="Make a demo dataset").click()
+    person.at("first-steps").get_by_role("button", name="Create a demo dataset").click()
     person.fill("demo-episodes", 2)
     person.look("demo")
     person.at("demo-start").click()

@@ -63,7 +63,7 @@ export function firstSteps(facts: Facts): Step[] {
   const drafts: Draft[] = [
     {
       id: "data",
-      title: "Make a demo dataset",
+      title: "Create a demo dataset",
       text: dataset
         ? `${dataset.name}: ${dataset.episodes} episodes.`
         : "A scripted expert drives the simulated ALOHA; no robot and no download needed.",
@@ -71,7 +71,7 @@ export function firstSteps(facts: Facts): Step[] {
       possible: true,
       job: currentJob(jobs.filter(({ kind }) => kind === "record")),
       to: dataset ? `/datasets/${dataset.id}` : null,
-      action: dataset ? "Open it" : "Make a demo dataset",
+      action: dataset ? "Open it" : "Create a demo dataset",
     },
     {
       id: "label",
