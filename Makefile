@@ -16,10 +16,10 @@ check: setup-tests
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	@PATH="$$PATH:$$PWD/.venv/bin" npm --prefix frontend run --silent check
+	@PATH="$$PWD/.venv/bin:$$PATH" npm --prefix frontend run --silent check
 
 test: check
-	@PATH="$$PATH:$$PWD/.venv/bin" npm --prefix frontend test --silent
+	@PATH="$$PWD/.venv/bin:$$PATH" npm --prefix frontend test --silent
 	.venv/bin/python -m pytest $(PYTEST_ARGS)
 
 bench: setup
