@@ -99,7 +99,7 @@ class ArmDrive(In):
 
 
 class Drive(In):
-    """seq: 1, 2, ... of this socket; sent: the page's performance.now(), ms; epoch: of the newest LiveState's status."""
+    """seq: 1, 2, ... of this socket; sent: the page's performance.now(), ms; epoch: of the newest LiveState."""
 
     type: Literal["drive"] = "drive"
     seq: int = Field(ge=1)
