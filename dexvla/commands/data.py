@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dexvla import console
-from dexvla.commands.options import JsonFile
+from dexvla.commands.options import JsonFile, comma_separated
 from dexvla.episodes.manifest import build_manifest, find_set
 from dexvla.errors import UserError
 from dexvla.spec import ALOHA_CAMERAS, AlohaTask, CameraSpec, RecordSpec, RenderProfile
@@ -34,7 +34,7 @@ def record(
         task=task,
         episodes=episodes,
         seed=seed,
-        cameras=tuple(CameraSpec(name=name, height=height, width=width) for name in _names(cameras)),
+        cameras=tuple(CameraSpec(name=name, height=height, width=width) for name in comma_separated(cameras)),
         render=render,
         jpeg_quality=jpeg_quality,
         keep_failures=keep_failures,
@@ -79,7 +79,3 @@ def stats(
     result = norm_stats(motions)
     console.stats_table(manifest, result)
     console.write_json(json_file, result.model_dump(mode="json"))
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]

@@ -6,18 +6,35 @@ from typing import Annotated
 import typer
 
 from dexvla import console
+from dexvla.commands.options import comma_separated
 from dexvla.spec import EXPERT_SIZES, CameraSpec, ConvertSpec, Fusion, Initialisation, Layout
 
 
 def init_model(
     directory: Annotated[Path, typer.Argument(help="Folder to make; must not exist or be empty")],
-    preset: Annotated[str, typer.Option(help="Size of the model")] = "tiny",
+    preset: Annotated[str, typer.Option(help="Size of the model: tiny or small")] = "tiny",
     seed: Annotated[int, typer.Option(help="Seed of the random weights")] = 0,
+    whiten: Annotated[
+        str | None,
+        typer.Option(
+            help="Make the patch embedding from pictures of these episodes: folder, manifest or tasks.yaml#task"
+        ),
+    ] = None,
+    images: Annotated[int, typer.Option(help="Number of pictures, for --whiten")] = 300,
+    image_height: Annotated[int, typer.Option(help="Rows of the pictures as trained on, pixels, for --whiten")] = 240,
+    image_width: Annotated[int, typer.Option(help="Columns of the pictures as trained on, for --whiten")] = 320,
+    cameras: Annotated[str, typer.Option(help="Cameras, comma separated, for --whiten; default: all")] = "",
 ) -> None:
     """Make a small local base model with tokenizer and processor, in the layout of Qwen2-VL-2B-Instruct."""
     from dexvla.model.init_model import init_model as make
+    from dexvla.model.whitening import PictureSource
 
-    make(directory, preset=preset, seed=seed)
+    pictures = None
+    if whiten is not None:
+        pictures = PictureSource(
+            data=whiten, height=image_height, width=image_width, images=images, cameras=comma_separated(cameras)
+        )
+    make(directory, preset=preset, seed=seed, whiten_with=pictures)
     console.say(f"base model {preset} written to {directory}")
 
 
@@ -49,7 +66,7 @@ def convert(
     ] = None,
 ) -> None:
     """Convert upstream checkpoints, Qwen2-VL models and ScaleDP files into ours, or ours into upstream's layout."""
-    names = [name.strip() for name in cameras.split(",") if name.strip()]
+    names = comma_separated(cameras)
     spec = ConvertSpec.model_validate(
         {
             "source": str(source),

@@ -23,6 +23,10 @@ def writable_folder(path: Path | None) -> Path | None:
     return path
 
 
+def comma_separated(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 JsonFile = Annotated[
     Path | None,
     typer.Option("--json", callback=_json_target, help="Write the result as JSON to this file; - for stdout"),

@@ -24,6 +24,7 @@ from dexvla.model import upstream
 from dexvla.model.backbone import Backbone
 from dexvla.model.processing import CHAT_TEMPLATE
 from dexvla.model.weights import materialise, write_weights
+from dexvla.model.whitening import PictureSource, second_moment, whiten
 
 # Qwen2-VL's control tokens, in the order of their ids.
 SPECIAL_TOKENS = (
@@ -77,17 +78,34 @@ PRESETS = {
         vision_depth=4,
         vision_heads=4,
     ),
+    "small": Preset(
+        hidden=192,
+        layers=6,
+        heads=6,
+        key_value_heads=2,
+        intermediate=512,
+        vision_width=128,
+        vision_depth=4,
+        vision_heads=4,
+    ),
 }
 
 
-def init_model(directory: str | Path, *, preset: str = "tiny", seed: int = 0) -> None:
-    """Write a base model; `directory` must not exist or be empty. The same seed gives the same files."""
+def init_model(
+    directory: str | Path, *, preset: str = "tiny", seed: int = 0, whiten_with: PictureSource | None = None
+) -> None:
+    """Write a base model; `directory` must not exist or be empty. The same seed and pictures give the same files.
+
+    whiten_with: pictures that the patch embedding is made from instead of at random (see dexvla.model.whitening).
+    """
     if preset not in PRESETS:
         raise UserError(f"unknown preset {preset!r}; known: {', '.join(PRESETS)}")
     directory = Path(directory)
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise UserError(f"{directory} exists already and is not an empty directory; choose another place")
+    pictures = Qwen2VLImageProcessorPil(size={"shortest_edge": _MIN_PIXELS, "longest_edge": _MAX_PIXELS})
+    moment = None if whiten_with is None else second_moment(whiten_with, pictures)
     if directory.exists():
-        if not directory.is_dir() or any(directory.iterdir()):
-            raise UserError(f"{directory} exists already and is not an empty directory; choose another place")
         directory.rmdir()
     tokenizer = small_tokenizer(PRESETS[preset].words)
     config = _config(PRESETS[preset], tokenizer)
@@ -96,6 +114,8 @@ def init_model(directory: str | Path, *, preset: str = "tiny", seed: int = 0) ->
     materialise(backbone)
     backbone.tie()
     _initialise(backbone, torch.Generator().manual_seed(seed))
+    if moment is not None:
+        whiten(backbone.model.visual.patch_embed.proj.weight, moment)
     tensors = {
         upstream.to_upstream_name(f"backbone.{name}"): tensor
         for name, tensor in backbone.state_dict().items()
@@ -105,8 +125,7 @@ def init_model(directory: str | Path, *, preset: str = "tiny", seed: int = 0) ->
         write_weights(tensors, temporary)
         write_json(temporary / "config.json", config)
         tokenizer.save_pretrained(temporary)
-        pixels = {"shortest_edge": _MIN_PIXELS, "longest_edge": _MAX_PIXELS}
-        Qwen2VLImageProcessorPil(size=pixels).save_pretrained(temporary)
+        pictures.save_pretrained(temporary)
 
 
 def _config(preset: Preset, tokenizer: Qwen2Tokenizer) -> dict[str, Any]:
@@ -213,13 +232,23 @@ def small_tokenizer(words: int = 1000) -> Qwen2Tokenizer:
 
 def _sentences() -> Iterator[str]:
     """What people tell two-armed robots, and how they would name the next step."""
-    colours = ("red", "green", "blue", "yellow", "white", "black")
+    colours = ("red", "green", "blue", "yellow", "white", "black", "orange", "purple")
     things = ("cube", "box", "cup", "bowl", "plate", "bottle", "shirt", "towel", "sock", "spoon", "peg", "socket")
     places = ("table", "tray", "basket", "bin", "drawer", "shelf", "rack", "sink")
     arms = ("left arm", "right arm", "left gripper", "right gripper")
+    asking = ("Pick up", "Lift", "Grab", "Take", "Raise", "Get", "Fetch", "Please pick up", "Hand me", "Give me")
     for colour, thing in itertools.product(colours, things):
         yield f"Pick up the {colour} {thing} and put it on the table."
         yield f"Move the arm towards the {colour} {thing}."
+    for ask, colour in itertools.product(asking, colours):
+        yield f"{ask} the {colour} cube. Please {ask[0].lower()}{ask[1:]} the {colour} one."
+    for colour, arm in itertools.product(colours, arms[2:]):
+        yield f"Lower the {arm} over the {colour} cube. Close the {arm} on the {colour} cube."
+        yield f"Lift the {colour} cube with the {arm} and hold the {colour} cube up."
+        yield f"Move the gripper above the {colour} cube. Lower the gripper over the {colour} cube."
+        yield f"Close the gripper on the {colour} cube. Where is the {colour} cube?"
+    for number in range(10):
+        yield f"Row {number}, column {number}."
     for thing, place in itertools.product(things, places):
         yield f"Place the {thing} in the {place}."
         yield f"Take the {thing} out of the {place} and hand it over."
@@ -231,6 +260,7 @@ def _sentences() -> Iterator[str]:
         yield f"Transfer the cube from the {first} to the {second}."
         yield f"Insert the peg held by the {first} into the socket held by the {second}."
     yield from (
+        "Which cube is it? What colour is the cube on the left, on the right, nearest, farthest? Yes. No. None.",
         "Fold the shirt in half, smooth it flat and push it aside.",
         "Clear the table: put the dishes in the tray and the rubbish in the bin.",
         "Line the peg up with the socket, then insert it.",

@@ -37,7 +37,7 @@ def test_only_an_empty_place_is_taken(base: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="exists already"):
         init_model(base)
     assert file_bytes(base) == before
-    with pytest.raises(UserError, match=r"unknown preset 'huge'; known: tiny"):
+    with pytest.raises(UserError, match=r"unknown preset 'huge'; known: tiny, small"):
         init_model(tmp_path / "new", preset="huge")
     (tmp_path / "empty").mkdir()
     init_model(tmp_path / "empty")
