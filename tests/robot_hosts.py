@@ -1,13 +1,24 @@
 """Real robot hosts for tests: processes of their own, as `studio robot` starts them."""
 
+import http.client
+import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+from websockets.sync.client import ClientConnection, connect
+
+from backend.context import Studio
+from backend.errors import UnavailableError
+from backend.live.messages import LiveState
+from backend.robots.host import HostStatus, RobotState, host_token
+from backend.robots.relay import HostClient
+from backend.robots.repository import by_name
 from backend.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -47,3 +58,59 @@ def cpu_seconds(pid: int) -> float:
             total += cpu_seconds(int(child))
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return total + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class LiveHost:
+    """The API's side of a live host, by hand."""
+
+    def __init__(self, studio: Studio, process: subprocess.Popen[bytes], name: str = "aloha-sim") -> None:
+        self.process, self._studio, self._name = process, studio, name
+        until(lambda: self._address() is not None)
+        until(self._started)
+
+    def _started(self) -> bool:
+        with suppress(UnavailableError):  # announced and not listening yet
+            return self.state().state is not RobotState.STARTING
+        return False
+
+    def _address(self) -> str | None:
+        with self._studio.db.transaction(write=False) as db:
+            row = by_name(db, self._name)
+            return None if row is None else row.address
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {host_token(self._studio.settings.folder.secrets)}"}
+
+    def url(self, path: str) -> str:
+        return f"ws://{self._address()}{path}"
+
+    def post(self, path: str, body: object = None, *, by: str = "ada") -> tuple[int, Any]:
+        """Status and JSON."""
+        address = self._address()
+        assert address is not None
+        connection = http.client.HTTPConnection(address, timeout=60)
+        try:
+            content = None if body is None else json.dumps(body)
+            connection.request("POST", path, body=content, headers=self.headers | {"X-Studio-By": by})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+    def state(self) -> HostStatus:
+        address = self._address()
+        assert address is not None
+        return HostClient(name=self._name, address=address, token=self.headers["Authorization"][7:]).state()
+
+    def live(self) -> LiveState:
+        """The state now."""
+        with self.socket("/live/state") as socket:
+            return self.next_state(socket)
+
+    def socket(self, path: str, **headers: str) -> ClientConnection:
+        return connect(self.url(path), additional_headers=self.headers | headers, compression=None)
+
+    @staticmethod
+    def next_state(socket: ClientConnection) -> LiveState:
+        return LiveState.model_validate_json(socket.recv(timeout=10))

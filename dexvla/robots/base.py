@@ -43,6 +43,8 @@ class RobotInfo:
 
     joint_names: (S,) names of qpos' entries; action_names: (A,) names of an action's entries.
     action_low, action_high: (A,) float32 limits, in the units of qpos. control_hz: steps a second.
+    max_velocity, max_acceleration: (A,) float32, what whoever commands it live may ask for, in the units of qpos per
+    second and per second squared; None: no limit is known.
     simulated: stored as the attribute `sim` of every episode (it decides how actions line up with states).
     """
 
@@ -54,6 +56,8 @@ class RobotInfo:
     control_hz: float
     simulated: bool
     cameras: tuple[CameraSpec, ...]
+    max_velocity: NDArray[np.float32] | None = None
+    max_acceleration: NDArray[np.float32] | None = None
 
 
 @runtime_checkable

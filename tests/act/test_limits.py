@@ -82,3 +82,74 @@ def test_whatever_is_asked_the_step_is_small_and_inside_once_it_was_inside(wante
     assert (limited.action[inside] <= HIGH[inside]).all()
     changed = limited.action != wanted
     assert (changed <= (limited.position | limited.velocity)).all()
+
+
+# --- acceleration ---------------------------------------------------------------------------------------------
+
+HZ = 50.0
+
+
+def run_to(limits: SafetyLimits, target: np.ndarray, *, steps: int) -> np.ndarray:
+    """(steps, 3): what is sent, from rest at 0, while `target` is asked for."""
+    before = last = np.zeros(3, np.float32)
+    sent = []
+    for _ in range(steps):
+        before, last = last, limits.apply(target, last_sent=last, before=before).action
+        sent.append(last)
+    return np.stack(sent)
+
+
+def test_a_far_target_is_reached_without_overshoot_within_both_limits():
+    limits = SafetyLimits(low=LOW, high=HIGH, max_velocity=3.0, max_acceleration=60.0, control_hz=HZ)
+    sent = run_to(limits, np.float32([0.9, -1.5, 0.3]), steps=60)
+    np.testing.assert_array_equal(sent[-1], np.float32([0.9, -1.5, 0.3]))
+    velocity = np.diff(sent, axis=0, prepend=0) * HZ
+    assert np.abs(velocity).max() <= 3.0 + 1e-4
+    assert np.abs(np.diff(velocity, axis=0, prepend=0)).max() * HZ <= 60.0 + 1e-2
+    assert (np.abs(sent) <= np.abs(sent[-1]) + 1e-6).all(), "never beyond the target"
+
+
+def test_a_target_that_moves_within_the_limits_is_followed():
+    limits = SafetyLimits(low=LOW, high=HIGH, max_velocity=3.0, max_acceleration=60.0, control_hz=HZ)
+    wave = 0.4 * (1 - np.cos(2 * np.pi * 0.5 * np.arange(200) / HZ))
+    wanted = np.stack([wave, -wave, np.zeros(200)], axis=1).astype(np.float32)
+    before = last = wanted[0]
+    for target in wanted[1:]:
+        before, last = last, limits.apply(target, last_sent=last, before=before).action
+        np.testing.assert_allclose(last, target, atol=2e-3)
+
+
+def test_braking_decelerates_and_then_stays():
+    limits = SafetyLimits(low=LOW, high=HIGH, max_velocity=3.0, max_acceleration=60.0, control_hz=HZ)
+    before, last = np.float32([0, 0, 0.5]), np.float32([0.06, -0.06, 0.5])
+    steps = []
+    for _ in range(6):
+        before, last = last, limits.brake(last_sent=last, before=before).action
+        steps.append(last - before)
+    np.testing.assert_allclose(np.stack(steps)[:3, 0], [0.036, 0.012, 0], atol=1e-6)
+    assert (steps[-1] == 0).all()
+    assert last[1] == pytest.approx(-0.108, abs=1e-6)
+
+
+def test_braking_ends_at_a_position_limit():
+    limits = SafetyLimits(low=LOW, high=HIGH, max_velocity=3.0, max_acceleration=60.0, control_hz=HZ)
+    sent = limits.brake(last_sent=np.float32([0.99, 0, 0]), before=np.float32([0.93, 0, 0])).action
+    assert sent[0] == 1.0
+
+
+def test_without_an_acceleration_limit_braking_is_to_stay():
+    limits = SafetyLimits(low=LOW, high=HIGH)
+    last = np.float32([0.5, 0, 0])
+    np.testing.assert_array_equal(limits.brake(last_sent=last, before=np.float32([0.3, 0, 0])).action, last)
+    np.testing.assert_array_equal(limits.brake(last_sent=last).action, last)
+
+
+@given(wanted=st.lists(actions, min_size=1, max_size=30))
+def test_whatever_is_asked_in_a_row_both_limits_hold_and_positions_stay_inside(wanted):
+    limits = SafetyLimits(low=LOW, high=HIGH, max_velocity=5.0, max_acceleration=100.0, control_hz=HZ)
+    before = last = np.zeros(3, np.float32)
+    for target in wanted:
+        before, last = last, limits.apply(target, last_sent=last, before=before).action
+        assert (np.abs(last - before) <= 0.1 + 1e-5).all()
+        assert (last >= LOW).all()
+        assert (last <= HIGH).all()

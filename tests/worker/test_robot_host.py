@@ -5,13 +5,13 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from moody_robot import Moody
 from robot_hosts import cpu_seconds, robot_host, until
 
 from backend.context import Studio
@@ -24,10 +24,9 @@ from backend.robots.repository import by_name
 from backend.robots.schemas import RobotOut
 from backend.settings import Settings
 from dexvla.errors import RobotError, UserError
-from dexvla.robots.base import Frame, Observation, RobotInfo
-from dexvla.spec import CameraSpec
 from worker.robot_host.announcer import Announcer
 from worker.robot_host.cameras import CameraHub
+from worker.robot_host.cockpit import Cockpit
 from worker.robot_host.control import ControlLoop
 from worker.robot_host.latch import StopLatch
 from worker.robot_host.main import run
@@ -225,57 +224,13 @@ def test_what_is_not_the_studio_is_refused(studio: Studio, host: subprocess.Pope
 # --- parts, with a robot whose faults are at hand -----------------------------------------------------------------
 
 
-class Moody:
-    """A robot that fails when it is told to."""
-
-    def __init__(self) -> None:
-        camera = CameraSpec(name="eye", height=8, width=8)
-        ones = np.ones(2, np.float32)
-        self.info = RobotInfo(
-            name="moody", joint_names=("a", "b"), action_names=("a", "b"), action_low=-ones, action_high=ones,
-            control_hz=100.0, simulated=True, cameras=(camera,),
-        )  # fmt: skip
-        self.fails: Exception | None = None
-        self.hangs = threading.Event()
-        self.sent: list[NDArray[np.float32]] = []
-        self.connections, self.restarts = 0, 0
-        self.camera_fault: str | None = None
-        self.watched: Collection[str] = ()
-
-    def connect(self) -> None:
-        self.connections += 1
-        if self.fails:
-            raise self.fails
-
-    def disconnect(self) -> None: ...
-
-    def observe(self, *, images: bool = True) -> Observation:
-        now = time.monotonic()
-        frames = {"eye": Frame(image=np.zeros((8, 8, 3), np.uint8), time=now)} if images else {}
-        return Observation(time=now, qpos=np.full(2, 0.5, np.float32), qvel=np.zeros(2, np.float32), frames=frames)
-
-    def act(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
-        while self.hangs.is_set():
-            time.sleep(0.01)
-        if self.fails:
-            raise self.fails
-        self.sent.append(action)
-        return action
-
-    def watch(self, cameras: Collection[str]) -> None:
-        self.watched = tuple(cameras)
-
-    def restart_cameras(self) -> None:
-        self.restarts += 1
-
-
 @pytest.fixture
 def moody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Moody, ControlLoop, StopLatch, CameraHub]]:
     monkeypatch.setattr("worker.robot_host.control._RETRY_SECONDS", 0.2)
     robot = Moody()
     latch = StopLatch(tmp_path / "stop.json")
     hub = CameraHub(robot.info.cameras)
-    loop = ControlLoop(robot, latch=latch, hub=hub, task=None)
+    loop = ControlLoop(robot, latch=latch, cockpit=Cockpit(latch), hub=hub, task=None)
     loop.start()
     until(lambda: loop.status().state is RobotState.HOLDING)
     yield robot, loop, latch, hub

@@ -6,22 +6,23 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection
-from typing import Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Protocol
 
 from backend.robots.host import HostCamera, HostStatus, RobotState
+from dexvla.act.limits import ActionRefused, LimitedAction, SafetyLimits
 from dexvla.errors import RobotError
-from dexvla.robots.base import Robot
+from dexvla.robots.base import Observation, Robot, RobotInfo
 from worker.robot_host.cameras import CameraHub
+from worker.robot_host.cockpit import Cockpit
 from worker.robot_host.latch import StopLatch
+from worker.robot_host.sources import Action, CommandSource, SourceKind, StepListener, StepRecord, Tick
+from worker.robot_host.telemetry import Row, Telemetry, snapshot
 
 log = logging.getLogger("studio.robot")
 
 SILENT_SECONDS = 0.5  # a loop that has not ticked for so long is a fault
 _RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 5.0, 60.0  # a try costs some processor time; doubled until it succeeds
-_CAMERAS_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 5.0, 60.0  # a try costs some processor time; doubled until it succeeds
+_CAMERAS_RETRY_SECONDS = 5.0
 _WINDOW_SECONDS = 2.0
 
 
@@ -37,15 +38,22 @@ class LiveRobot(Robot, Protocol):
 
 
 class ControlLoop:
-    """Holds the robot's position. Nothing that others do (asking for pictures, a database that is away) delays it.
+    """Sends one command at every step: what the cockpit's source asks for, within the limits, or holds the position.
 
-    Holding and stopped differ in what may be commanded; both send the last target again at every step, which for a
-    position-controlled robot means to stay. A robot that fails is stopped (latched) and tried again every few seconds.
+    Nothing that others do (asking for pictures, a database that is away) delays it. Holding means to decelerate and
+    then to send the last target again, which for a position-controlled robot is to stay; stopped means the same and
+    that nobody is asked. A robot that fails is stopped (latched) and tried again every few seconds.
     """
 
-    def __init__(self, robot: LiveRobot, *, latch: StopLatch, hub: CameraHub, task: str | None) -> None:
+    def __init__(
+        self, robot: LiveRobot, *, latch: StopLatch, cockpit: Cockpit, hub: CameraHub, task: str | None
+    ) -> None:
         self._robot, self._latch, self._hub, self._task = robot, latch, hub, task
+        self._cockpit = cockpit
+        self.telemetry = Telemetry()
         self.on_change: Callable[[], None] = lambda: None  # called in the loop's thread: must not wait
+        self._listeners: tuple[StepListener, ...] = ()
+        self._step = 0
         self._fault: str | None = None
         self._camera_fault: str | None = None
         self._cameras_tried = float("-inf")
@@ -54,6 +62,10 @@ class ControlLoop:
         self._cadence = Cadence(robot.info.control_hz)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="control")
+
+    @property
+    def info(self) -> RobotInfo:
+        return self._robot.info
 
     def start(self) -> None:
         self._thread.start()
@@ -105,7 +117,7 @@ class ControlLoop:
             try:
                 self._robot.connect()
                 self._fault = None
-                self._hold()
+                self._command()
             except Exception as error:
                 # Whatever it was, the robot is not commanded any more: say so, and do not move when it comes back.
                 reason = str(error) or type(error).__name__
@@ -122,9 +134,15 @@ class ControlLoop:
                 self._robot.disconnect()
             self._ended.wait(pause)
 
-    def _hold(self) -> None:
+    def listen(self, listener: StepListener) -> None:
+        """Tell it of every control step from now on."""
+        self._listeners = (*self._listeners, listener)
+
+    def _command(self) -> None:
         robot, period = self._robot, 1.0 / self._robot.info.control_hz
-        target: NDArray[np.float32] = robot.observe(images=False).qpos
+        limits = SafetyLimits.for_robot(robot.info)
+        last: Action = robot.observe(images=False).qpos
+        before = last
         watched: frozenset[str] | None = None
         due = time.monotonic()
         while not self._ended.is_set():
@@ -135,19 +153,72 @@ class ControlLoop:
             self._cadence.count(now, late=now - due)
             # Steps that were missed are not made up for in a burst.
             due = due + period if now - due < period else now + period
-            target = robot.act(target)
+            source = self._cockpit.commanding()
+            wanted = self._wanted(source)
+            if wanted != watched:
+                robot.watch(wanted)
+                watched = wanted
+            seen = robot.observe(images=bool(wanted))
+            requested, limited = self._ask(source, limits, seen, now, last=last, before=before)
+            before, last = last, robot.act(limited.action)
             self._beat = time.monotonic()
             if not self._running:
                 self._running = True
                 self.on_change()
-            wanted = self._hub.wanted()
-            if wanted != watched:
-                robot.watch(wanted)
-                watched = wanted
-            if wanted:
-                seen = robot.observe()
-                self._hub.bring(seen.frames, robot_time=seen.time)
+            self.telemetry.add(Row(self._step, now, seen.time, seen.qpos, last))
+            kind = SourceKind.HOLD if source is None or requested is None else source.kind
+            self._tell(
+                StepRecord(
+                    step=self._step,
+                    time=now,
+                    observation=seen,
+                    requested=requested,
+                    sent=last,
+                    limited=limited.acted,
+                    source=kind,
+                )
+            )
+            self._hub.bring(seen.frames, robot_time=seen.time)
             self._mend_cameras(now)
+            self._step += 1
+
+    def _wanted(self, source: CommandSource | None) -> frozenset[str]:
+        """Cameras that somebody looks through, acts by or records."""
+        wanted = self._hub.wanted().union(*(listener.cameras for listener in self._listeners))
+        return wanted if source is None else wanted | source.cameras
+
+    def _ask(
+        self,
+        source: CommandSource | None,
+        limits: SafetyLimits,
+        seen: Observation,
+        now: float,
+        *,
+        last: Action,
+        before: Action,
+    ) -> tuple[Action | None, LimitedAction]:
+        """What the source asked for, and what may be sent of it; None and braking where it asked for nothing."""
+        requested = None
+        if source is not None:
+            try:
+                requested = source.action(Tick(step=self._step, time=now, observation=seen, last_sent=last))
+                if requested is not None:
+                    return requested, limits.apply(requested, last_sent=last, before=before)
+            except ActionRefused as error:
+                log.warning("an action of %s was not sent: %s", source.kind, error)
+                source.on_refused(str(error))
+            except Exception as error:  # a source must not take the loop with it, whatever is wrong with it
+                log.exception("what commands the robot failed")
+                self._cockpit.fail(source, f"what commanded the robot failed ({error or type(error).__name__})")
+        return None, limits.brake(last_sent=last, before=before)
+
+    def _tell(self, record: StepRecord) -> None:
+        for listener in self._listeners:
+            try:
+                listener.on_step(record)
+            except Exception:
+                log.exception("%s failed and hears no more of the robot", type(listener).__name__)
+                self._listeners = tuple(one for one in self._listeners if one is not listener)
 
     def _mend_cameras(self, now: float) -> None:
         fault = self._robot.camera_fault
@@ -170,21 +241,12 @@ class Cadence:
 
     @property
     def hz(self) -> float:
-        ticks = _snapshot(self._ticks)
+        ticks = snapshot(self._ticks)
         span = ticks[-1][0] - ticks[0][0] if len(ticks) > 1 else 0.0
         return round((len(ticks) - 1) / span, 2) if span > 0 else 0.0
 
     @property
     def late_ms(self) -> float:
         """99th percentile, ms."""
-        late = sorted(late for _, late in _snapshot(self._ticks))
+        late = sorted(late for _, late in snapshot(self._ticks))
         return round(late[int(0.99 * (len(late) - 1))] * 1000, 3) if late else 0.0
-
-
-def _snapshot(ticks: deque[Any]) -> list[Any]:
-    """The control loop appends meanwhile; copying a deque may then fail, and is tried again."""
-    while True:
-        try:
-            return list(ticks)
-        except RuntimeError:
-            continue

@@ -23,8 +23,11 @@ from dexvla.robots.registry import make_robot
 from dexvla.spec import AlohaTask
 from worker.robot_host.announcer import Announcer
 from worker.robot_host.cameras import CameraHub
+from worker.robot_host.cockpit import Cockpit
 from worker.robot_host.control import ControlLoop, LiveRobot
+from worker.robot_host.guard import Guard
 from worker.robot_host.latch import StopLatch
+from worker.robot_host.live import LiveRoutes
 from worker.robot_host.server import HostServer
 
 log = logging.getLogger("studio.robot")
@@ -32,6 +35,7 @@ log = logging.getLogger("studio.robot")
 _KIND = "aloha_sim_live"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}")
 _END_SECONDS = 0.8  # for each of the parts that end
+_MAX_SOCKET_BYTES = 16_384  # what a page sends is small
 _SWITCH_SECONDS = 0.001  # between threads: the default of 5 ms would delay the control loop by as much
 
 
@@ -71,17 +75,26 @@ async def _serve(
     robot = cast(LiveRobot, make_robot(_KIND, task=task))
     latch = StopLatch(folder / f"{name}.stop.json")
     hub = CameraHub(robot.info.cameras)
-    loop = ControlLoop(robot, latch=latch, hub=hub, task=str(task))
+    cockpit = Cockpit(latch)
+    loop = ControlLoop(robot, latch=latch, cockpit=cockpit, hub=hub, task=str(task))
 
     def status() -> HostStatus:
         return loop.status().model_copy(update={"pid": os.getpid()})
 
     announcer = Announcer(studio, name=name, kind=_KIND, address=address, status=status)
-    loop.on_change = announcer.hurry
-    token = host_token(studio.settings.folder.secrets)
-    host = HostServer(token=token, loop=loop, latch=latch, hub=hub, on_change=announcer.hurry)
+    guarded = Guard(host_token(studio.settings.folder.secrets))
+    live = LiveRoutes(guarded=guarded, loop=loop, cockpit=cockpit)
+
+    def changed() -> None:
+        announcer.hurry()
+        live.changed()
+
+    loop.on_change = changed
+    cockpit.on_change = live.changed
+    host = HostServer(guarded=guarded, loop=loop, latch=latch, hub=hub, live=live, on_change=changed)
     events = asyncio.get_running_loop()
     host.attach(events)
+    live.attach(events)
     config = uvicorn.Config(
         host.app,
         lifespan="off",
@@ -89,6 +102,8 @@ async def _serve(
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=1,
+        ws_max_size=_MAX_SOCKET_BYTES,
+        ws_per_message_deflate=False,
     )
     server = _Server(config)
 

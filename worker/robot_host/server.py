@@ -1,46 +1,53 @@
 """The host's own small HTTP server, for the API alone: every request carries the secret that both read from disk."""
 
 import asyncio
-import hmac
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from backend.robots.host import ArmIn, HostStatus, StopIn
+from worker.robot_host import guard
 from worker.robot_host.cameras import CameraHub, Jpeg
 from worker.robot_host.control import ControlLoop
+from worker.robot_host.guard import Guard
 from worker.robot_host.latch import StopLatch
+from worker.robot_host.live import LiveRoutes
 
 log = logging.getLogger("studio.robot")
 
 FRESH_SECONDS = 0.25  # a picture that is younger is handed out as it is
 _PICTURE_SECONDS = 1.5
-_MAX_BODY = 4096
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class HostServer:
-    """Routes of backend.robots.host. `on_change` is called after a stop or a re-arming."""
+    """Routes of backend.robots.host and of the live page. `on_change` is called after a stop or a re-arming."""
 
     def __init__(
-        self, *, token: str, loop: ControlLoop, latch: StopLatch, hub: CameraHub, on_change: Callable[[], None]
+        self,
+        *,
+        guarded: Guard,
+        loop: ControlLoop,
+        latch: StopLatch,
+        hub: CameraHub,
+        live: LiveRoutes,
+        on_change: Callable[[], None],
     ) -> None:
-        self._token, self._loop, self._latch, self._hub, self._on_change = token, loop, latch, hub, on_change
+        self._loop, self._latch, self._hub, self._on_change = loop, latch, hub, on_change
         self._pictures: dict[str, asyncio.Event] = {}
         self.app = Starlette(
             routes=[
-                Route("/state", self._guarded(self._state)),
-                Route("/stop", self._guarded(self._stop), methods=["POST"]),
-                Route("/arm", self._guarded(self._arm), methods=["POST"]),
-                Route("/picture/{camera}", self._guarded(self._picture)),
+                Route("/state", guarded.http(self._state)),
+                Route("/stop", guarded.http(self._stop), methods=["POST"]),
+                Route("/arm", guarded.http(self._arm), methods=["POST"]),
+                Route("/picture/{camera}", guarded.http(self._picture)),
+                *live.routes,
             ]
         )
 
@@ -58,22 +65,13 @@ class HostServer:
         if event is not None:
             event.set()
 
-    def _guarded(self, endpoint: Endpoint) -> Endpoint:
-        async def guarded(request: Request) -> Response:
-            said = request.headers.get("authorization", "")
-            if not hmac.compare_digest(said.encode(), f"Bearer {self._token}".encode()):
-                return _error(401, "the studio's secret is missing or wrong")
-            return await endpoint(request)
-
-        return guarded
-
     async def _state(self, request: Request) -> Response:
         return _status(self._loop.status())
 
     async def _stop(self, request: Request) -> Response:
         try:
-            asked = StopIn.model_validate_json(await _body(request))
-        except (ValidationError, _TooLargeError):
+            asked = StopIn.model_validate_json(await guard.body(request))
+        except (ValidationError, guard.TooLargeError):
             asked = StopIn(by="unknown")  # a stop is a stop, whoever it came from
         self._latch.stop(by=asked.by or "unknown", reason=asked.reason)
         log.warning("stopped by %s", asked.by)
@@ -81,9 +79,9 @@ class HostServer:
 
     async def _arm(self, request: Request) -> Response:
         try:
-            asked = ArmIn.model_validate_json(await _body(request))
-        except (ValidationError, _TooLargeError) as error:
-            return _error(422, f"to re-arm, say who asks: {error}")
+            asked = ArmIn.model_validate_json(await guard.body(request))
+        except (ValidationError, guard.TooLargeError) as error:
+            return guard.error(422, f"to re-arm, say who asks: {error}")
         self._latch.arm()
         log.warning("re-armed by %s", asked.by)
         return await self._changed()
@@ -99,11 +97,11 @@ class HostServer:
     async def _picture(self, request: Request) -> Response:
         name = request.path_params["camera"]
         if name not in self._hub.names:
-            return _error(404, f"no camera {name}; there are {', '.join(self._hub.names) or 'none'}")
+            return guard.error(404, f"no camera {name}; there are {', '.join(self._hub.names) or 'none'}")
         picture = await self._fresh(name)
         if picture is None:
             fault = self._loop.status().camera_fault
-            return _error(503, f"{name} gives no picture{f': {fault}' if fault else ''}; try again")
+            return guard.error(503, f"{name} gives no picture{f': {fault}' if fault else ''}; try again")
         headers = {
             "X-Picture-Number": str(picture.number),
             "X-Age-Ms": f"{1000 * (time.monotonic() - picture.taken):.1f}",
@@ -125,21 +123,5 @@ class HostServer:
                 return None
 
 
-class _TooLargeError(Exception): ...
-
-
-async def _body(request: Request) -> bytes:
-    content = b""
-    async for part in request.stream():
-        content += part
-        if len(content) > _MAX_BODY:
-            raise _TooLargeError
-    return content
-
-
 def _status(status: HostStatus) -> Response:
     return Response(status.model_dump_json(), media_type="application/json")
-
-
-def _error(status: int, message: str) -> Response:
-    return JSONResponse({"error": message}, status_code=status)

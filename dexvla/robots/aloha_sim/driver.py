@@ -25,6 +25,8 @@ def robot_info(cameras: tuple[CameraSpec, ...]) -> RobotInfo:
         control_hz=scene.CONTROL_HZ,
         simulated=True,
         cameras=cameras,
+        max_velocity=scene.MAX_VELOCITY,
+        max_acceleration=scene.MAX_ACCELERATION,
     )
 
 

@@ -34,6 +34,11 @@ _ARM_HIGH = (3.14158, 1.25664, 1.6057, 3.14158, 2.23402, 3.14158, 1.0)
 ACTION_LOW: NDArray[np.float32] = np.array(_ARM_LOW * 2, np.float32)
 ACTION_HIGH: NDArray[np.float32] = np.array(_ARM_HIGH * 2, np.float32)
 
+# For commands in real time: the joint velocity of ViperX's data sheet, pi rad/s, and braking from it within 60 ms. A
+# gripper opens or closes in an eighth of a second.
+MAX_VELOCITY: NDArray[np.float32] = np.array(([np.pi] * 6 + [8.0]) * 2, np.float32)
+MAX_ACCELERATION: NDArray[np.float32] = np.array(([60.0] * 6 + [400.0]) * 2, np.float32)
+
 _ARM_START = (0.0, -0.96, 1.16, 0.0, -0.3, 0.0, 0.02239, -0.02239)
 START_POSE: NDArray[np.float64] = np.array(_ARM_START * 2)
 

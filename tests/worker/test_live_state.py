@@ -1,0 +1,92 @@
+"""The state socket and the verbs of a host, as a process."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from robot_hosts import LiveHost, robot_host
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from backend.context import Studio
+from backend.live.messages import Mode
+from backend.migrate import migrate
+from backend.robots.host import RobotState
+from backend.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveHost]:
+    folder = tmp_path_factory.mktemp("live")
+    settings = Settings(data=folder / "studio", redis_url=f"unix://{folder}/no-broker.sock")
+    settings.folder.prepare()
+    studio = Studio.open(settings)
+    migrate(studio.db)
+    with robot_host(settings) as process:
+        yield LiveHost(studio, process)
+    studio.close()
+
+
+def test_the_state_comes_at_once_and_ten_times_a_second(host: LiveHost) -> None:
+    with host.socket("/live/state") as socket:
+        first = host.next_state(socket)
+        assert first.status.state is RobotState.HOLDING
+        assert (first.mode, first.policy, first.recording) == (Mode.IDLE, None, None)
+        assert len(first.joint_names) == 14
+        states = [first]
+        started = time.monotonic()
+        while time.monotonic() - started < 2.0:
+            states.append(host.next_state(socket))
+    assert len(states) >= 20
+    steps = [step for state in states if state.samples for step in state.samples.step]
+    assert steps == list(range(steps[0], steps[0] + len(steps))), "every step once, in order"
+    assert len(steps) > 90
+    row = states[-1].samples
+    assert row is not None
+    assert len(row.state[0]) == len(row.action[0]) == 14
+
+
+def test_a_stop_is_told_at_once(host: LiveHost) -> None:
+    with host.socket("/live/state") as socket:
+        host.next_state(socket)
+        asked = time.monotonic()
+        host.post("/stop", {"by": "ada", "reason": "smoke"})
+        while (state := host.next_state(socket)).status.state is not RobotState.STOPPED:
+            pass
+        assert time.monotonic() - asked < 0.5
+        assert state.status.stopped_by == "ada"
+        status, _ = host.post("/live/resume")
+        assert status == 409
+        host.post("/arm", {"by": "grace"})
+        while host.next_state(socket).status.state is not RobotState.HOLDING:
+            pass
+
+
+def listen_on(socket: ClientConnection) -> None:
+    while True:
+        socket.recv(timeout=5)
+
+
+def test_strangers_and_noise(host: LiveHost) -> None:
+    for headers in ({}, {"Authorization": "Bearer x"}):
+        with pytest.raises(InvalidStatus) as refused, connect(host.url("/live/state"), additional_headers=headers):
+            pass
+        assert refused.value.response.status_code == 403
+    with host.socket("/live/state") as socket:
+        socket.send("{'not': json")
+        with pytest.raises(ConnectionClosed) as closed:
+            listen_on(socket)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1003
+        assert "commands go to" in closed.value.rcvd.reason
+    with host.socket("/live/state") as socket:
+        socket.send(b"\x00" * 100_000)
+        with pytest.raises(ConnectionClosed):
+            listen_on(socket)
+    for verb, body, status in (
+        ("resume", None, 409),
+        ("nonsense", None, 404),
+        ("pause", None, 200),
+    ):
+        assert host.post(f"/live/{verb}", body)[0] == status, verb
+    assert host.state().tick_hz > 45, "the loop never noticed"
