@@ -1,7 +1,7 @@
 """The policy: Qwen2-VL reads pictures and instruction and says its reasoning, the expert turns both into actions.
 
 Shapes: b samples, l tokens (padding included), h hidden width, v vocabulary, t steps of the chunk, a action values,
-s state values, d DDIM steps.
+s state values, d DDIM steps, n draws of noise, m = b n noisy chunks.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,8 +36,8 @@ class Losses:
     action_loss_sum: Tensor
     action_elements: Tensor
     condition: Tensor  # (b, 1, h) float32
-    noise_pred: Tensor  # (b, t, a) float32
-    noisy_actions: Tensor  # (b, t, a) float32
+    noise_pred: Tensor  # (b, t, a) float32, or (b, n, t, a) as the noise is
+    noisy_actions: Tensor  # the same
     last_hidden_states: Tensor  # (b, l, h); rows at padding mean nothing
     logits: Tensor | None = None  # (b, l, v) float32
     hidden_states: tuple[Tensor, ...] | None = None  # embeddings, then each block; the last one is normed
@@ -117,7 +117,9 @@ class DexVLA(nn.Module):
 
         batch: input_ids, attention_mask, labels (b, l); pixel_values (patches, 1176), or bytes (patches, 588) that
         are normalised here, image_grid_thw; actions (b, t, a) and states (b, s) normalised; is_pad (b, t).
-        noise (b, t, a) and timesteps (b,) are drawn from `generator` if not given.
+        noise (b, t, a) and timesteps (b,) are drawn from `generator` if not given; noise (b, n, t, a) and timesteps
+        (b, n) are n draws of each sample: the backbone runs once, the expert n times, and the loss is the mean (as in
+        CogACT, arXiv 2411.19650).
         keep_logits=False computes the output projection only where there are labels, some rows at a time, and keeps
         none of it: most of the cost and memory of a step with a large vocabulary.
         """
@@ -145,11 +147,14 @@ class DexVLA(nn.Module):
             shape = (len(actions_bta),)
             timesteps = torch.randint(self.spec.diffusion.train_steps, shape, generator=generator, device=drawn_on)
             timesteps = timesteps.to(actions_bta.device)
-        noisy_bta = self.expert.schedule.add_noise(actions_bta, noise, timesteps)
-        noise_pred_bta = self.expert(noisy_bta, timesteps, condition_bh, states_bs).float()
-        error_bta = (noise_pred_bta - noise.float()).square() * (~batch["is_pad"].bool()).unsqueeze(-1)
-        action_loss_sum = error_bta.sum()
-        action_loss = action_loss_sum / error_bta.numel()
+        draws = noise.shape[1] if noise.ndim == 4 else 1
+        every = [part.repeat_interleave(draws, 0) for part in (actions_bta, ~batch["is_pad"].bool())]
+        drawn_mta, steps_m = noise.flatten(0, -3).float(), timesteps.flatten()
+        noisy_mta = self.expert.schedule.add_noise(every[0], drawn_mta, steps_m)
+        noise_pred_mta = self.expert(noisy_mta, steps_m, condition_bh, states_bs).float()
+        error_mta = (noise_pred_mta - drawn_mta).square() * every[1].unsqueeze(-1)
+        action_loss_sum = error_mta.sum() / draws
+        action_loss = action_loss_sum / actions_bta.numel()
         return Losses(
             loss=action_loss + self.spec.llm_loss_weight * llm_loss,
             llm_loss=llm_loss,
@@ -157,10 +162,10 @@ class DexVLA(nn.Module):
             llm_loss_sum=llm_loss_sum,
             llm_tokens=llm_tokens,
             action_loss_sum=action_loss_sum,
-            action_elements=torch.tensor(error_bta.numel(), device=error_bta.device),
+            action_elements=torch.tensor(actions_bta.numel(), device=actions_bta.device),
             condition=condition_bh.unsqueeze(1),
-            noise_pred=noise_pred_bta,
-            noisy_actions=noisy_bta,
+            noise_pred=noise_pred_mta.view(noise.shape),
+            noisy_actions=noisy_mta.view(noise.shape),
             last_hidden_states=hidden_blh,
             logits=logits_blv,
             hidden_states=all_hidden,

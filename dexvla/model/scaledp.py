@@ -134,8 +134,12 @@ class ScaleDP(nn.Module):
         self.final_layer = FinalLayer(width, spec.action_dim)
 
     def forward(self, noisy_bta: Tensor, timesteps_b: Tensor, condition_bh: Tensor, states_bs: Tensor) -> Tensor:
-        """Predicted noise (b, t, a) at training steps `timesteps_b` (b,)."""
-        cond_bw = self.t_embedder(timesteps_b) + self.observe(condition_bh, states_bs)
+        """Predicted noise (b, t, a) at training steps `timesteps_b` (b,).
+
+        Condition and states may be fewer: then each stands for as many noisy chunks in a row.
+        """
+        seen_bw = self.observe(condition_bh, states_bs)
+        cond_bw = self.t_embedder(timesteps_b) + seen_bw.repeat_interleave(len(noisy_bta) // len(seen_bw), 0)
         x_btw = self.x_embedder(noisy_bta.to(self.x_embedder.weight.dtype)) + self.pos_embed
         for block in self.blocks:
             x_btw = block(x_btw, cond_bw)

@@ -133,8 +133,13 @@ class UNet(nn.Module):
         self.final_conv = nn.Sequential(ConvBlock(dims[0], dims[0], expert), nn.Conv1d(dims[0], spec.action_dim, 1))
 
     def forward(self, noisy_bta: Tensor, timesteps_b: Tensor, condition_bh: Tensor, states_bs: Tensor) -> Tensor:
-        """Predicted noise (b, t, a) at training steps `timesteps_b` (b,)."""
-        features_bf = torch.cat([self.embed_steps(timesteps_b), self.observe(condition_bh, states_bs)], dim=-1)
+        """Predicted noise (b, t, a) at training steps `timesteps_b` (b,).
+
+        Condition and states may be fewer: then each stands for as many noisy chunks in a row.
+        """
+        seen_bh = self.observe(condition_bh, states_bs)
+        seen_bh = seen_bh.repeat_interleave(len(noisy_bta) // len(seen_bh), 0)
+        features_bf = torch.cat([self.embed_steps(timesteps_b), seen_bh], dim=-1)
         return self._denoise(noisy_bta, [block.cond_encoder(features_bf) for block in self._residual_blocks()])
 
     def embed_steps(self, timesteps_b: Tensor) -> Tensor:

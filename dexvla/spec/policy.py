@@ -100,6 +100,7 @@ ExpertSpec = Annotated[ScaleDPSpec | UNetSpec, Field(discriminator="kind")]
 
 SCALEDP_SIZES = {
     "tiny": ScaleDPSpec(depth=4, width=128, heads=4, combine_width=256),
+    "small": ScaleDPSpec(depth=6, width=160, heads=5, combine_width=256),
     "scaledp-ti": ScaleDPSpec(depth=8, width=256, heads=4),
     "scaledp-s": ScaleDPSpec(depth=12, width=384, heads=6),
     "scaledp-b": ScaleDPSpec(depth=12, width=768, heads=12),

@@ -125,6 +125,13 @@ class TrainSpec(Spec):
         description="Knowledge insulation: the expert's loss stops before the backbone, which learns from the "
         "reasoning alone; projections, FiLM and expert learn from both",
     )
+    noise_draws: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Diffusion noises and time steps drawn for each sample: the backbone runs once, the expert that "
+        "many times; the loss is the mean",
+    )
     image_height: int | None = Field(
         None, ge=28, le=2048, description="Pictures are resized to this, pixels; default 240, stage 3: as in stage 2"
     )
@@ -229,6 +236,7 @@ _NOT_IN_STAGE_1 = (
     "fusion",
     "llm_loss_weight",
     "insulate_backbone",
+    "noise_draws",
     "freeze_vision",
     "freeze_backbone",
     "lora",

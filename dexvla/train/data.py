@@ -36,7 +36,8 @@ _POSITIONS = ActionSpace()
 class SampleSettings:
     """How a sample is made. cameras: in the order of the prompt, with the size that pictures are resized to.
 
-    centre_crop: see `PolicySpec`; of pictures that are not augmented, which crops them at random.
+    centre_crop: see `PolicySpec`; of pictures that are not augmented, which crops them at random. noise_draws: with
+    more than one, noise is (draws, T, A) and timesteps (draws,) instead of (T, A) and ().
     """
 
     cameras: tuple[CameraSpec, ...]
@@ -47,6 +48,7 @@ class SampleSettings:
     action_space: ActionSpace = _POSITIONS
     augment: bool
     centre_crop: float = 1.0
+    noise_draws: int = 1
     seed: int
 
 
@@ -105,10 +107,20 @@ class EpisodeReader(Dataset[dict[str, Any]], ABC):
         sample["actions"] = torch.from_numpy(normalise_actions(chunk, self._stats))
         sample["states"] = torch.from_numpy(normalise_state(episode.qpos[step], self._stats))
         sample["is_pad"] = torch.from_numpy(is_pad)
-        rng = np.random.default_rng([settings.seed, 4, place])
-        sample["noise"] = torch.from_numpy(rng.standard_normal(chunk.shape, np.float32))
-        sample["timesteps"] = torch.tensor(int(rng.integers(settings.diffusion_steps)))
+        sample["noise"], sample["timesteps"] = self._draw(place, chunk.shape)
         return sample
+
+    def _draw(self, place: int, shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Noise and time steps of the sample at `place`; the first draw is the same however many there are."""
+        settings = self.settings
+        noises, steps = [], []
+        for draw in range(settings.noise_draws):
+            rng = np.random.default_rng([settings.seed, 4, place, *([draw] if draw else [])])
+            noises.append(rng.standard_normal(shape, np.float32))
+            steps.append(int(rng.integers(settings.diffusion_steps)))
+        if settings.noise_draws == 1:
+            return torch.from_numpy(noises[0]), torch.tensor(steps[0])
+        return torch.from_numpy(np.stack(noises)), torch.tensor(steps)
 
     @abstractmethod
     def inputs(self, images: list[NDArray[np.uint8]], instruction: str, reasoning: str | None) -> dict[str, Any]:

@@ -48,7 +48,9 @@ class PolicyTrainee(Trainee):
         return [Part(name="", data=self._data, cameras=spec.cameras, recorded_cameras=spec.recorded_cameras)]
 
     def samples(self, pictures: PictureCache | None) -> EpisodeSamples | WithTexts:
-        episodes = self._samples(self.train, augment=self.spec.augment, pictures=pictures)
+        episodes = self._samples(
+            self.train, augment=self.spec.augment, pictures=pictures, noise_draws=self.spec.noise_draws
+        )
         return WithTexts(episodes, self._texts) if self._texts else episodes
 
     def counts(self, batch: Batch) -> list[float]:
@@ -105,12 +107,22 @@ class PolicyTrainee(Trainee):
     def _text_samples(self) -> list[TextSamples]:
         assert self.model.processor is not None
         return [
-            TextSamples(Path(source.path), policy=self.model.spec, processor=self.model.processor)
+            TextSamples(
+                Path(source.path),
+                policy=self.model.spec,
+                processor=self.model.processor,
+                noise_draws=self.spec.noise_draws,
+            )
             for source in self.spec.text_data
         ]
 
     def _samples(
-        self, entries: tuple[EpisodeEntry, ...], *, augment: bool, pictures: PictureCache | None = None
+        self,
+        entries: tuple[EpisodeEntry, ...],
+        *,
+        augment: bool,
+        pictures: PictureCache | None = None,
+        noise_draws: int = 1,
     ) -> EpisodeSamples:
         spec, policy = self.spec, self.model
         assert policy.processor is not None
@@ -128,6 +140,7 @@ class PolicyTrainee(Trainee):
                 action_space=policy.spec.action_space,
                 augment=augment,
                 centre_crop=policy.spec.centre_crop,
+                noise_draws=noise_draws,
                 seed=spec.seed,
             ),
             pictures=pictures,

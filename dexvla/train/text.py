@@ -76,7 +76,8 @@ def read_text_entries(path: Path) -> list[TextEntry]:
 class TextSamples(Dataset[dict[str, Any]]):
     """Samples of one file in the form of `EpisodeSamples`: chunk and state are zeros, every step is padding."""
 
-    def __init__(self, path: Path, *, policy: PolicySpec, processor: Processor) -> None:
+    def __init__(self, path: Path, *, policy: PolicySpec, processor: Processor, noise_draws: int = 1) -> None:
+        self._draws = () if noise_draws == 1 else (noise_draws,)
         self._folder = path.parent
         self._entries = read_text_entries(path)
         self._policy = policy
@@ -101,8 +102,8 @@ class TextSamples(Dataset[dict[str, Any]]):
         sample["actions"] = torch.zeros(chunk)
         sample["states"] = torch.zeros(policy.state_dim)
         sample["is_pad"] = torch.ones(policy.chunk_size, dtype=torch.bool)
-        sample["noise"] = torch.zeros(chunk)
-        sample["timesteps"] = torch.tensor(0)
+        sample["noise"] = torch.zeros(*self._draws, *chunk)
+        sample["timesteps"] = torch.zeros(self._draws, dtype=torch.long)
         if not images:  # a batch joins the patches of all its samples, of this one none
             size = self._processor.image_processor
             sample["pixel_values"] = torch.zeros(0, 3 * size.temporal_patch_size * size.patch_size**2)
