@@ -3,7 +3,7 @@
 H, W: rows and columns of a picture; S: entries of the state; T: actions in a chunk; A: entries of an action.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -77,8 +77,11 @@ class Policy(Protocol):
     @property
     def metadata(self) -> PolicyMetadata: ...
 
-    def infer(self, observation: PolicyInput) -> ActionChunk:
-        """The chunk for one observation. Raises PolicyInputError where the observation does not fit."""
+    def infer(self, observation: PolicyInput, *, on_reasoning: Callable[[str], None] | None = None) -> ActionChunk:
+        """The chunk for one observation. Raises PolicyInputError where the observation does not fit.
+
+        on_reasoning: called with the reasoning so far each time that it has grown; it must not wait.
+        """
         ...
 
     def reset(self, seed: int) -> None:

@@ -118,6 +118,11 @@ class ChunkExecutor:
         held = self._newest(step)
         return held is None or held.used >= self._execute_steps
 
+    def remaining(self, step: int) -> int:
+        """Actions that are held from `step` on, `step` included."""
+        held = self._newest(step)
+        return 0 if held is None else held.step + self._shape[0] - step
+
     def add(self, chunk: StampedChunk, *, step: int) -> int:
         """Take a chunk at `step`, the next step to be executed; returns how many of its actions had elapsed.
 

@@ -1,5 +1,7 @@
 """A policy behind a wire: the same surface as a checkpoint in this process. Synchronous, without torch."""
 
+import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -70,20 +72,28 @@ class RemotePolicy:
         """Start a roll-out: the seed goes to the server with the next observation."""
         self._seed = check_seed(seed)
 
-    def infer(self, observation: PolicyInput) -> ActionChunk:
+    def infer(self, observation: PolicyInput, *, on_reasoning: Callable[[str], None] | None = None) -> ActionChunk:
         """The chunk for one observation; infer_ms is the server's inference, without the wire.
 
-        Raises PolicyInputError, and sends nothing, where the observation does not fit the policy; PolicyServerError
+        on_reasoning: called in this thread with the reasoning so far, while the server writes it. Raises
+        PolicyInputError, and sends nothing, where the observation does not fit the policy; PolicyServerError
         if the server refuses, does not answer in time or answers nonsense.
         """
         checked = check_input(observation, self._metadata)
-        data = encode_observation(checked, seed=self._seed)
+        data = encode_observation(checked, seed=self._seed, stream_reasoning=on_reasoning is not None)
         if len(data) > MAX_MESSAGE_BYTES:
             raise ProtocolError(
                 f"observation has {len(data) / 2**20:.0f} MiB, the server takes {MAX_MESSAGE_BYTES // 2**20}; "
                 "send smaller pictures"
             )
+        deadline = time.monotonic() + self._infer_timeout
         reply = self._exchange(data, self._infer_timeout)
+        while "partial_reasoning" in reply:
+            text = reply["partial_reasoning"]
+            if on_reasoning is None or not isinstance(text, str):
+                raise self._failed("the server sent a partial reasoning that is no text, or was not asked for")
+            on_reasoning(text)
+            reply = self._exchange(None, max(0.0, deadline - time.monotonic()), total=self._infer_timeout)
         self._seed = None
         return self._read_chunk(reply)
 
@@ -97,8 +107,8 @@ class RemotePolicy:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _exchange(self, data: bytes | None, timeout: float) -> dict[Any, Any]:
-        """Send if there is something to send, then wait for one message."""
+    def _exchange(self, data: bytes | None, timeout: float, *, total: float | None = None) -> dict[Any, Any]:
+        """Send if there is something to send, then wait for one message. total: of the whole answer, if in parts."""
         if not self._open:
             raise PolicyServerError(f"{self._url}: the connection is closed; make a new RemotePolicy")
         try:
@@ -106,7 +116,9 @@ class RemotePolicy:
                 self._connection.send(data)
             answer = self._connection.recv(timeout=timeout)
         except TimeoutError as error:
-            raise self._failed(f"no answer within {timeout:g} s; the server may be loading or overloaded") from error
+            raise self._failed(
+                f"no answer within {total or timeout:g} s; the server may be loading or overloaded"
+            ) from error
         except ConnectionClosed as error:
             raise self._failed(f"the server closed the connection ({error})") from error
         if isinstance(answer, str):

@@ -5,7 +5,7 @@ H, W: rows and columns of a picture; S: entries of the state; T: actions in a ch
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -119,12 +119,18 @@ class CheckpointPolicy:
         state = np.asarray(self._stats.qpos_mean, dtype=np.float32)
         self.session(0).infer(PolicyInput(images=images, state=state, instruction="wait"))
 
-    def infer(self, observation: PolicyInput) -> ActionChunk:
+    def infer(self, observation: PolicyInput, *, on_reasoning: Callable[[str], None] | None = None) -> ActionChunk:
         """The chunk for one observation; `infer_batch` says what it raises."""
-        return self.infer_batch([observation])[0]
+        tell = None if on_reasoning is None else _Teller(self._processor, on_reasoning)
+        return self.infer_batch([observation], on_token=tell)[0]
 
-    def infer_batch(self, observations: Sequence[PolicyInput]) -> list[ActionChunk]:
-        """Chunks for several observations at once; each is told the time of the whole batch.
+    def infer_batch(
+        self,
+        observations: Sequence[PolicyInput],
+        *,
+        on_token: Callable[[list[list[int]]], None] | None = None,
+    ) -> list[ActionChunk]:
+        """Chunks for several observations at once; each is told the time of the whole batch. on_token: as in predict.
 
         Raises PolicyInputError, before any computation, where an observation does not fit the policy, and
         CheckpointError if the model predicts something that is not a number.
@@ -137,7 +143,7 @@ class CheckpointPolicy:
         for forced in (False, True):
             chosen = [i for i, item in enumerate(checked) if (item.reasoning is not None) is forced]
             if chosen:
-                answers = self._predict([checked[i] for i in chosen], torch.stack([noise[i] for i in chosen]))
+                answers = self._predict([checked[i] for i in chosen], torch.stack([noise[i] for i in chosen]), on_token)
                 results.update(zip(chosen, answers, strict=True))
         infer_ms = (time.perf_counter() - started) * 1000
         return [self._chunk(*results[i], item.state, infer_ms) for i, item in enumerate(checked)]
@@ -145,7 +151,12 @@ class CheckpointPolicy:
     def close(self) -> None:
         """Weights go when the last session is forgotten; nothing is open."""
 
-    def _predict(self, items: list[PolicyInput], noise_bta: torch.Tensor) -> list[tuple[np.ndarray, str]]:
+    def _predict(
+        self,
+        items: list[PolicyInput],
+        noise_bta: torch.Tensor,
+        on_token: Callable[[list[list[int]]], None] | None,
+    ) -> list[tuple[np.ndarray, str]]:
         """Normalised actions (T, A) and reasoning of each; all of them force a reasoning or none does."""
         sizes = [(camera.height, camera.width) for camera in self._metadata.cameras]
         samples = []
@@ -166,6 +177,7 @@ class CheckpointPolicy:
             max_new_tokens=self._max_new_tokens,
             ddim_steps=self._inference_steps,
             reasoning=forced or None,
+            on_token=on_token,
         )
         actions = prediction.actions.float().cpu().numpy()
         texts = forced or prediction.reasoning_text or [""] * len(items)
@@ -181,6 +193,19 @@ class CheckpointPolicy:
         predicted = unnormalise_actions(normalised, self._stats)
         actions = from_space(predicted, state, self._model.spec.action_space)
         return ActionChunk(actions=actions, normalised=normalised, reasoning=reasoning, infer_ms=infer_ms)
+
+
+class _Teller:
+    """Tells the reasoning of the only sample of a batch as it grows."""
+
+    def __init__(self, processor: Processor, tell: Callable[[str], None]) -> None:
+        self._processor, self._tell, self._told = processor, tell, ""
+
+    def __call__(self, ids: list[list[int]]) -> None:
+        text = self._processor.partial_text(ids[0])
+        if text != self._told:
+            self._told = text
+            self._tell(text)
 
 
 def checkpoint_hash(directory: Path) -> str | None:

@@ -117,13 +117,17 @@ def _refuse_extension(code: int, data: bytes) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """observation: checked against the policy. seed: where the client starts a roll-out with this message."""
+    """observation: checked against the policy. seed: where the client starts a roll-out with this message.
+
+    stream_reasoning: the client takes messages {"partial_reasoning": text} before the reply.
+    """
 
     observation: PolicyInput
     seed: int | None = None
+    stream_reasoning: bool = False
 
 
-def encode_observation(observation: PolicyInput, *, seed: int | None = None) -> bytes:
+def encode_observation(observation: PolicyInput, *, seed: int | None = None, stream_reasoning: bool = False) -> bytes:
     """An observation in our own form: pictures (H, W, 3), state, prompt, and the parts that are set."""
     message: dict[str, Any] = {
         "images": dict(observation.images),
@@ -134,6 +138,8 @@ def encode_observation(observation: PolicyInput, *, seed: int | None = None) -> 
         message["reasoning"] = observation.reasoning
     if seed is not None:
         message["seed"] = seed
+    if stream_reasoning:
+        message["stream_reasoning"] = True
     return encode(message)
 
 
@@ -142,7 +148,8 @@ def parse_observation(message: Any, metadata: PolicyMetadata, *, default_prompt:
 
     Understood: `images` {camera: picture} or flat `images/CAMERA`, a picture being (H, W, 3) or (3, H, W) uint8 RGB;
     `state` (S,); `prompt` (default_prompt where it is missing); ours only: `reasoning` (text), `seed` (starts a
-    roll-out). Raises ProtocolError or PolicyInputError with what was found and what was expected.
+    roll-out), `stream_reasoning` (true: tell the reasoning as it grows). Raises ProtocolError or PolicyInputError with
+    what was found and what was expected.
     """
     if not isinstance(message, dict):
         raise ProtocolError(f"observation is a {type(message).__name__}, expected a map with images, state and prompt")
@@ -150,10 +157,14 @@ def parse_observation(message: Any, metadata: PolicyMetadata, *, default_prompt:
     images = _images(rest)
     state, prompt = rest.pop("state", None), rest.pop("prompt", None)
     reasoning, seed = rest.pop("reasoning", None), rest.pop("seed", None)
+    stream = rest.pop("stream_reasoning", False)
     if rest:
         raise ProtocolError(
-            f"observation has unknown entries: {_names(rest)}; expected images, state, prompt, reasoning, seed"
+            f"observation has unknown entries: {_names(rest)}; expected images, state, prompt, reasoning, seed, "
+            "stream_reasoning"
         )
+    if not isinstance(stream, bool):
+        raise ProtocolError(f"stream_reasoning is {stream!r}, expected true or false")
     if state is None:
         raise ProtocolError(f"observation has no state; found: {_names(message)}")
     if prompt is None:
@@ -163,7 +174,11 @@ def parse_observation(message: Any, metadata: PolicyMetadata, *, default_prompt:
     if isinstance(prompt, np.str_ | np.ndarray) and np.ndim(prompt) == 0:
         prompt = prompt.item()
     observation = PolicyInput(images=images, state=state, instruction=prompt, reasoning=reasoning)
-    return Request(observation=check_input(observation, metadata), seed=None if seed is None else check_seed(seed))
+    return Request(
+        observation=check_input(observation, metadata),
+        seed=None if seed is None else check_seed(seed),
+        stream_reasoning=stream,
+    )
 
 
 def _images(rest: dict[Any, Any]) -> dict[str, NDArray[np.uint8]]:

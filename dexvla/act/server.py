@@ -239,18 +239,32 @@ class PolicyServer:
             if isinstance(message, str):
                 raise ProtocolError("a text message was sent, expected a binary one (msgpack)")
             received = time.monotonic()
-            answer = self._worker.submit(partial(self._answer, session, message, received, previous_ms))
-            reply: bytes = await _unless_gone(connection, answer)
+            told = _Reasoning(connection)
+            answer = self._worker.submit(partial(self._answer, session, message, received, previous_ms, told.tell))
+            try:
+                reply: bytes = await _unless_gone(connection, answer)
+            finally:
+                await told.end()
             await connection.send(reply)
             previous_ms = (time.monotonic() - received) * 1000
 
-    def _answer(self, session: Policy, data: bytes, received: float, previous_ms: float | None) -> bytes:
+    def _answer(
+        self,
+        session: Policy,
+        data: bytes,
+        received: float,
+        previous_ms: float | None,
+        on_reasoning: Callable[[str], None],
+    ) -> bytes:
         """In the worker: one request to one reply."""
         started = time.monotonic()
         request = parse_observation(decode(data), session.metadata, default_prompt=self._default_prompt)
         if request.seed is not None:
             session.reset(request.seed)
-        chunk = session.infer(request.observation)
+        if request.stream_reasoning:
+            chunk = session.infer(request.observation, on_reasoning=on_reasoning)
+        else:
+            chunk = session.infer(request.observation)
         timing = {"infer_ms": (time.monotonic() - started) * 1000, "queue_ms": (started - received) * 1000}
         if previous_ms is not None:
             timing["prev_total_ms"] = previous_ms
@@ -263,6 +277,37 @@ class PolicyServer:
                 "server_timing": timing,
             }
         )
+
+
+class _Reasoning:
+    """Sends a reasoning to a client while it grows. What it cannot take in time is left out: the newest text wins."""
+
+    def __init__(self, connection: ServerConnection) -> None:
+        self._connection = connection
+        self._loop = asyncio.get_running_loop()
+        self._text = ""
+        self._sending: asyncio.Task[None] | None = None
+
+    def tell(self, text: str) -> None:
+        """From the worker."""
+        self._loop.call_soon_threadsafe(self._take, text)
+
+    def _take(self, text: str) -> None:
+        self._text = text
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.create_task(self._send())
+
+    async def _send(self) -> None:
+        sent = None
+        with contextlib.suppress(ConnectionClosed):
+            while sent != self._text:
+                sent = self._text
+                await self._connection.send(encode({"partial_reasoning": sent}))
+
+    async def end(self) -> None:
+        """After this nothing is sent any more."""
+        if self._sending is not None:
+            await self._sending
 
 
 class _ClientGone(Exception):

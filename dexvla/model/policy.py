@@ -4,7 +4,7 @@ Shapes: b samples, l tokens (padding included), h hidden width, v vocabulary, t 
 s state values, d DDIM steps, n draws of noise, m = b n noisy chunks.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -184,6 +184,7 @@ class DexVLA(nn.Module):
         ddim_steps: int | None = None,
         reasoning: str | Sequence[str] | None = None,
         flat_positions: bool = False,
+        on_token: Callable[[list[list[int]]], None] | None = None,
     ) -> Prediction:
         """Say a reasoning, greedily, and sample a chunk of actions conditioned on it.
 
@@ -195,6 +196,7 @@ class DexVLA(nn.Module):
         policy reads the prompt alone unless a reasoning is given.
         flat_positions reads the prompt with 1-D positions instead of those of training, as the reference does when it
         evaluates TinyVLA: for comparing with it only.
+        on_token: called while the answer is generated, once a token, with the tokens of each sample so far.
         """
         if max_new_tokens < 1:
             raise UserError(f"max_new_tokens is {max_new_tokens}; at least one token has to be generated")
@@ -216,7 +218,7 @@ class DexVLA(nn.Module):
                 hidden_blh, _, _ = self._read(inputs, mask_bl, flat_positions=True)
                 reading = self._prompt_only(hidden_blh, mask_bl)
             else:
-                reading = self._answer(inputs, mask_bl, reasoning, max_new_tokens, eos_token_id)
+                reading = self._answer(inputs, mask_bl, reasoning, max_new_tokens, eos_token_id, on_token)
             condition_bh = self.fusion(reading.hidden_blh, reading.prompt_bl, reading.answer_bl)
             result = self.expert.sample(condition_bh, states_bs, noise, steps=ddim_steps)
         keep_bl = reading.prompt_bl | reading.answer_bl
@@ -238,6 +240,7 @@ class DexVLA(nn.Module):
         reasoning: str | Sequence[str] | None,
         max_new_tokens: int,
         eos_token_id: int | Sequence[int] | None,
+        on_token: Callable[[list[list[int]]], None] | None,
     ) -> _Reading:
         """Read the prompt and the answer that is given, generated or, without FiLM, absent."""
         batch = len(mask_bl)
@@ -247,7 +250,7 @@ class DexVLA(nn.Module):
         if self.spec.fusion is not Fusion.FILM:
             hidden_blh, _, _ = self._read(inputs, mask_bl)
             return self._prompt_only(hidden_blh, mask_bl)
-        return self._generate(inputs, mask_bl, max_new_tokens, self._end_ids(eos_token_id))
+        return self._generate(inputs, mask_bl, max_new_tokens, self._end_ids(eos_token_id), on_token)
 
     def _read(
         self,
@@ -275,7 +278,14 @@ class DexVLA(nn.Module):
         )
         return hidden_blh, following_b, all_hidden
 
-    def _generate(self, inputs: Mapping[str, Tensor], mask_bl: Tensor, limit: int, end_ids: Tensor) -> _Reading:
+    def _generate(
+        self,
+        inputs: Mapping[str, Tensor],
+        mask_bl: Tensor,
+        limit: int,
+        end_ids: Tensor,
+        on_token: Callable[[list[list[int]]], None] | None,
+    ) -> _Reading:
         """Greedy decoding with a cache. A sample that is done drags filler along, which no condition draws on."""
         cache = self.backbone.new_cache()
         hidden_blh, position_b, _ = self._read(inputs, mask_bl, cache=cache)
@@ -287,6 +297,8 @@ class DexVLA(nn.Module):
             for row, token, done in zip(ids, token_b.tolist(), done_b.tolist(), strict=True):
                 if not done:
                     row.append(token)
+            if on_token is not None:
+                on_token(ids)
             done_b = done_b | torch.isin(token_b, end_ids.to(token_b.device))
             said = len(hidden)
             # The last token's state is not needed, unless it is the only token of its sample.

@@ -146,6 +146,12 @@ class Processor:
         """What the policy said, without special tokens and without the mark that announces the action."""
         return self.tokenizer.decode(ids, skip_special_tokens=True).strip().removesuffix(ACTION_MARK).strip()
 
+    def partial_text(self, ids: Sequence[int]) -> str:
+        """The same of an answer that is not complete: without half a mark and half a letter at its end."""
+        text = self.reasoning_text(ids).rstrip("\ufffd")
+        mark = next((n for n in range(len(ACTION_MARK), 0, -1) if text.endswith(ACTION_MARK[:n])), 0)
+        return text[: len(text) - mark].rstrip()
+
     def _refuse_special(self, text: str, what: str) -> None:
         for token in self._special:
             if token in text:

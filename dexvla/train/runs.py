@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dexvla.demo import demo_checkpoint
 from dexvla.errors import CheckpointError, UserError
 from dexvla.files import atomic_file
 
@@ -43,8 +44,13 @@ def steps_of(folder: Path) -> list[int]:
 
 
 def resolve_checkpoint(path: str | os.PathLike[str]) -> Path:
-    """A checkpoint directory, or the newest checkpoint of a run's folder. Raises CheckpointError if there is none."""
+    """A checkpoint directory, or the newest checkpoint of a run's folder; the word "demo" is the demo checkpoint.
+
+    Raises CheckpointError if there is none.
+    """
     path = Path(path)
+    if path == Path("demo") and not path.exists():
+        return demo_checkpoint()
     if (path / "config.json").is_file():
         return path
     steps = steps_of(path / "checkpoints")

@@ -1,0 +1,218 @@
+"""A policy that acts in real time: when to ask it, what to take of its answers, what to do while it is late.
+
+Pure logic: no clock, no I/O, no thread; the caller counts control steps and measures seconds. A question belongs to the
+step at which its pictures were taken. T: actions in a chunk; A: entries of an action.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dexvla.act.base import ActionChunk, PolicyMetadata
+from dexvla.act.chunks import ChunkExecutor, ChunkRefused, StampedChunk
+from dexvla.robots.base import RobotInfo
+from dexvla.spec import CameraSpec
+
+DEFAULT_EXECUTE_STEPS = 16  # as in closed-loop evaluation
+_SPARE_STEPS = 2  # asked so much sooner than the last latency calls for
+_PATIENCE = 5  # answers in a row that were refused before the rollout counts as broken
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """step: at which the pictures were taken. asked_at: the step at which it was asked. epoch: the executor's."""
+
+    step: int
+    asked_at: int
+    epoch: int
+    instruction: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """A reasoning and the step that it belongs to. done: false while it is still being written."""
+
+    step: int
+    text: str
+    done: bool
+
+
+class Rollout:
+    """One policy that acts on one instruction. Use it under one lock if several threads do.
+
+    control_hz: steps a second. execute_steps: actions of a chunk that are executed before the next one is asked for;
+    asked sooner where the last latency would leave the robot without an action.
+    """
+
+    def __init__(
+        self, metadata: PolicyMetadata, *, instruction: str, control_hz: float, execute_steps: int | None = None
+    ) -> None:
+        self._executor = ChunkExecutor(
+            chunk_size=metadata.chunk_size,
+            action_dim=metadata.action_dim,
+            execute_steps=execute_steps or min(DEFAULT_EXECUTE_STEPS, metadata.chunk_size),
+        )
+        self._control_hz = control_hz
+        self._instruction = instruction
+        self._open: Question | None = None
+        self._urgent = False
+        self._answered = False  # in this epoch
+        self._refusals = 0
+        self.late_steps = 0
+        self.chunks = 0
+        self.latency_s: float | None = None
+        self.refused: str | None = None
+        self.said: Said | None = None
+        self.newest: StampedChunk | None = None
+
+    @property
+    def instruction(self) -> str:
+        return self._instruction
+
+    @property
+    def broken(self) -> bool:
+        """So many answers in a row were refused that there is no use in asking again."""
+        return self._refusals >= _PATIENCE
+
+    def instruct(self, instruction: str) -> None:
+        """Act on this from the next chunk on, which is asked for at once; an answer to the old one is dropped."""
+        if instruction != self._instruction:
+            self._instruction = instruction
+            self._urgent = True
+
+    def flush(self) -> None:
+        """Forget all chunks and questions: the robot was stopped, paused or moved by somebody else."""
+        self._executor.flush()
+        self._open = None
+        self._answered = False
+        self._refusals = 0
+
+    def wants(self, step: int) -> bool:
+        """True when the policy should be asked now, at `step`."""
+        if self._open is not None or self.broken:
+            return False
+        return (
+            self._urgent
+            or self._executor.wants_chunk(step)
+            or self._executor.remaining(step) <= self._latency_steps + _SPARE_STEPS
+        )
+
+    def ask(self, *, step: int, pictures_step: int) -> Question:
+        """Note that it is asked now."""
+        self._urgent = False
+        self._open = Question(
+            step=pictures_step, asked_at=step, epoch=self._executor.epoch, instruction=self._instruction
+        )
+        return self._open
+
+    def hear(self, question: Question, text: str) -> None:
+        """The reasoning so far of an answer that is being written."""
+        if self._concerns(question):
+            self.said = Said(step=question.step, text=text, done=False)
+
+    def answer(self, question: Question, chunk: ActionChunk, *, step: int, latency_s: float) -> bool:
+        """Take a chunk at `step`, the next one to be executed; False if it was refused (`refused` says why) or
+        answers what nobody asks any more. latency_s: from taking the observation to having the chunk, seconds."""
+        if not self._concerns(question):
+            return False
+        self._open = None
+        if question.instruction != self._instruction:
+            return False
+        stamped = StampedChunk(actions=chunk.actions, step=question.step, epoch=question.epoch)
+        try:
+            self._executor.add(stamped, step=step)
+        except ChunkRefused as error:
+            self._refuse(str(error))
+            return False
+        self.latency_s = latency_s
+        self.newest = stamped
+        self.said = Said(step=question.step, text=chunk.reasoning, done=True)
+        self.refused, self._refusals = None, 0
+        self._answered = True
+        self.chunks += 1
+        return True
+
+    def fail(self, question: Question, reason: str) -> None:
+        """No chunk came of it, or none that could be used."""
+        if self._concerns(question):
+            self._open = None
+            self._refuse(reason)
+
+    def action(self, step: int) -> NDArray[np.float32] | None:
+        """(A,) of `step`, or None: decelerate and hold. Steps only go forward."""
+        planned = self._executor.action(step)
+        if planned is not None:
+            return planned.action
+        self.late_steps += self._answered
+        return None
+
+    def why(self, step: int) -> str | None:
+        """Why there is no action at `step`, for people."""
+        if self.refused is not None:
+            return f"the policy's answer was refused: {self.refused}"
+        if self._open is None:
+            return "waiting for pictures to show the policy"
+        waited = (step - self._open.asked_at) / self._control_hz
+        return f"the policy is late: no answer for {waited:.1f} s" if self._answered else "the policy is thinking"
+
+    @property
+    def _latency_steps(self) -> int:
+        return 0 if self.latency_s is None else math.ceil(self.latency_s * self._control_hz)
+
+    def _concerns(self, question: Question) -> bool:
+        return self._open is question
+
+    def _refuse(self, reason: str) -> None:
+        self.refused = reason
+        self._refusals += 1
+
+
+def cameras_for(metadata: PolicyMetadata, others: Sequence[CameraSpec]) -> tuple[CameraSpec, ...]:
+    """The policy's cameras in the size of its training pictures, then those of `others` that are not among them."""
+    own = metadata.recorded_cameras or metadata.cameras
+    names = {camera.name for camera in own}
+    return (*own, *(camera for camera in others if camera.name not in names))
+
+
+def misfits(metadata: PolicyMetadata, info: RobotInfo, *, render_profile: str | None = None) -> list[str]:
+    """Why the policy must not act on this robot, in words for people; empty if it may.
+
+    render_profile: of a simulated robot's pictures.
+    """
+    reasons = []
+    if metadata.robot is not None and metadata.robot != info.name:
+        reasons.append(f"it was trained on the robot {metadata.robot}, this is {info.name}")
+    for what, has, wants in (
+        ("action values", len(info.action_names), metadata.action_dim),
+        ("state values", len(info.joint_names), metadata.state_dim),
+    ):
+        if has != wants:
+            reasons.append(f"it has {wants} {what}, the robot {has}")
+    if metadata.fps is not None and not math.isclose(metadata.fps, info.control_hz, rel_tol=0.01):
+        reasons.append(f"it was trained at {metadata.fps:g} steps a second, the robot runs at {info.control_hz:g}")
+    reasons += _camera_misfits(metadata, info)
+    if render_profile is not None and metadata.render_profile not in (None, render_profile):
+        reasons.append(
+            f"its training pictures were rendered with the profile {metadata.render_profile}, "
+            f"these are {render_profile}"
+        )
+    return reasons
+
+
+def _camera_misfits(metadata: PolicyMetadata, info: RobotInfo) -> list[str]:
+    here = {camera.name: camera for camera in info.cameras}
+    missing = [name for name in metadata.camera_names if name not in here]
+    reasons = []
+    if missing:
+        reasons.append(f"the robot has no camera {', '.join(missing)} (it has {', '.join(here) or 'none'})")
+    for camera in metadata.recorded_cameras:
+        found = here.get(camera.name)
+        if found is not None and (found.height, found.width) != (camera.height, camera.width):
+            reasons.append(
+                f"{camera.name} was {camera.height}x{camera.width} in training, "
+                f"the robot's is {found.height}x{found.width}"
+            )
+    return reasons
