@@ -45,11 +45,23 @@ class Cockpit:
         self._lock = threading.Lock()
         self._epoch = latch.now.epoch
         self._now = Command()
+        self._forbidden: str | None = None
         self.on_change: Callable[[], None] = lambda: None
 
     @property
     def now(self) -> Command:
         return self._now
+
+    def forbid(self, why: str) -> None:
+        """Nothing may move until `allow`: a policy is paused, driving ends."""
+        if self._forbidden != why:
+            self._forbidden = why
+            self._flush(f"{why}; the robot holds")
+
+    def allow(self, why: str) -> None:
+        """That reason is gone. What it paused stays paused."""
+        if self._forbidden == why:
+            self._forbidden = None
 
     def begin_policy(self, source: CommandSource) -> None:
         """Let it act. Raises BusyError while another policy is there, somebody drives or the stop is latched."""
@@ -59,7 +71,7 @@ class Cockpit:
                 raise BusyError("a policy has the robot already; end it first")
             if now.mode is Mode.DRIVE:
                 raise BusyError("somebody drives the robot; wait until they let go")
-            self._refuse_stopped()
+            self._refuse_forbidden()
             return Command(mode=Mode.POLICY, source=source, policy=source)
 
         self._change(change)
@@ -82,7 +94,7 @@ class Cockpit:
                 raise BusyError("no policy is paused; start a rollout")
             if now.mode is Mode.DRIVE:
                 raise BusyError("somebody drives the robot; let go first")
-            self._refuse_stopped()
+            self._refuse_forbidden()
             return Command(mode=Mode.POLICY, source=now.policy, policy=now.policy)
 
         self._change(change)
@@ -109,7 +121,7 @@ class Cockpit:
                 raise BusyError("a policy acts; pause it first")
             if now.mode is Mode.DRIVE:
                 raise BusyError("somebody else drives the robot")
-            self._refuse_stopped()
+            self._refuse_forbidden()
             return Command(mode=Mode.DRIVE, source=source, policy=now.policy)
 
         self._change(change)
@@ -132,7 +144,7 @@ class Cockpit:
             with self._lock:
                 self._epoch = latch.epoch
             self._flush(f"stopped by {latch.stopped_by}" if latch.stopped else "the stop was pressed")
-        return None if latch.stopped else self._now.source
+        return None if latch.stopped or self._forbidden is not None else self._now.source
 
     def fail(self, source: CommandSource, why: str) -> None:
         """It broke: a policy is paused, driving ends."""
@@ -147,7 +159,9 @@ class Cockpit:
         if now.mode is Mode.DRIVE and now.source is not None:
             self.release_drive(now.source, why)
 
-    def _refuse_stopped(self) -> None:
+    def _refuse_forbidden(self) -> None:
+        if self._forbidden is not None:
+            raise BusyError(f"not now: {self._forbidden}")
         latch = self._latch.now
         if latch.stopped:
             raise BusyError(f"the robot was stopped by {latch.stopped_by}; an operator has to re-arm it first")

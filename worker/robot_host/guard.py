@@ -3,6 +3,7 @@
 import hmac
 from collections.abc import Awaitable, Callable
 
+from pydantic import ValidationError
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket
@@ -56,3 +57,9 @@ async def body(request: Request) -> bytes:
 
 def error(status: int, message: str) -> Response:
     return JSONResponse({"error": message}, status_code=status)
+
+
+def plainly(error: ValidationError) -> str:
+    """What is wrong with a message, in one line, without repeating it."""
+    parts = [f"{'.'.join(map(str, one['loc'])) or 'the message'}: {one['msg']}" for one in error.errors()[:5]]
+    return "; ".join(parts)

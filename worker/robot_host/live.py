@@ -156,7 +156,7 @@ class LiveRoutes:
         except guard.TooLargeError:
             return guard.error(413, f"the body has more than {guard.MAX_BODY} bytes")
         except ValidationError as error:
-            return guard.error(422, _plainly(error))
+            return guard.error(422, guard.plainly(error))
         except BusyError as error:
             return guard.error(409, str(error))
         except UserError as error:
@@ -171,9 +171,3 @@ def thinned(chunk: Any, most: int = 50) -> list[list[float]]:
     steps = len(chunk)
     rows = [round(i * (steps - 1) / (most - 1)) for i in range(most)] if steps > most else list(range(steps))
     return rounded(chunk[rows])
-
-
-def _plainly(error: ValidationError) -> str:
-    """What is wrong with a body, in one line, without repeating it."""
-    parts = [f"{'.'.join(map(str, one['loc'])) or 'the body'}: {one['msg']}" for one in error.errors()[:5]]
-    return "; ".join(parts)

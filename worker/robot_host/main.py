@@ -22,13 +22,16 @@ from dexvla.errors import UserError
 from dexvla.robots.registry import make_robot
 from dexvla.spec import AlohaTask
 from worker.robot_host.announcer import Announcer
+from worker.robot_host.broker_watch import BrokerWatch
 from worker.robot_host.cameras import CameraHub
 from worker.robot_host.cockpit import Cockpit
 from worker.robot_host.control import ControlLoop, LiveRobot
+from worker.robot_host.control_socket import ControlSocket
 from worker.robot_host.guard import Guard
 from worker.robot_host.latch import StopLatch
 from worker.robot_host.live import LiveRoutes
 from worker.robot_host.server import HostServer
+from worker.robot_host.watch import Watch
 
 log = logging.getLogger("studio.robot")
 
@@ -91,7 +94,13 @@ async def _serve(
 
     loop.on_change = changed
     cockpit.on_change = live.changed
-    host = HostServer(guarded=guarded, loop=loop, latch=latch, hub=hub, live=live, on_change=changed)
+    watch = Watch(latch)
+    watch.on_change = live.changed
+    live.holder = lambda: None if watch.holder is None else watch.holder.by
+    control = ControlSocket(guarded=guarded, watch=watch)
+    broker = BrokerWatch(studio.settings.events_url, cockpit=cockpit)
+    routes = [*control.routes, *live.routes]
+    host = HostServer(guarded=guarded, loop=loop, latch=latch, hub=hub, routes=routes, on_change=changed)
     events = asyncio.get_running_loop()
     host.attach(events)
     live.attach(events)
@@ -116,10 +125,12 @@ async def _serve(
         events.add_signal_handler(number, leave)
     loop.start()
     announcer.start()
+    broker.start()
     log.info("robot host %s at %s", name, address)
     try:
         await server.serve(sockets=[listening])
     finally:
+        broker.end()
         announcer.close(_END_SECONDS)
         hub.close()
         if not loop.close(_END_SECONDS):

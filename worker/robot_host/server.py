@@ -3,14 +3,14 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from backend.robots.host import ArmIn, HostStatus, StopIn
 from worker.robot_host import guard
@@ -18,7 +18,6 @@ from worker.robot_host.cameras import CameraHub, Jpeg
 from worker.robot_host.control import ControlLoop
 from worker.robot_host.guard import Guard
 from worker.robot_host.latch import StopLatch
-from worker.robot_host.live import LiveRoutes
 
 log = logging.getLogger("studio.robot")
 
@@ -27,7 +26,7 @@ _PICTURE_SECONDS = 1.5
 
 
 class HostServer:
-    """Routes of backend.robots.host and of the live page. `on_change` is called after a stop or a re-arming."""
+    """Routes of backend.robots.host, and `routes` of the live page. on_change: called after a stop or a re-arming."""
 
     def __init__(
         self,
@@ -36,7 +35,7 @@ class HostServer:
         loop: ControlLoop,
         latch: StopLatch,
         hub: CameraHub,
-        live: LiveRoutes,
+        routes: Sequence[BaseRoute],
         on_change: Callable[[], None],
     ) -> None:
         self._loop, self._latch, self._hub, self._on_change = loop, latch, hub, on_change
@@ -47,7 +46,7 @@ class HostServer:
                 Route("/stop", guarded.http(self._stop), methods=["POST"]),
                 Route("/arm", guarded.http(self._arm), methods=["POST"]),
                 Route("/picture/{camera}", guarded.http(self._picture)),
-                *live.routes,
+                *routes,
             ]
         )
 

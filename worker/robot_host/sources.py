@@ -14,8 +14,9 @@ Whatever is called here must not wait: no lock that somebody holds for long, no 
 raises ends its part (the robot holds, the listener is dropped), never the loop.
 
 To drive: a `DriveSink` gets the `Drive` messages of the control socket in the event loop's thread; it engages itself as
-a source with `Cockpit.engage_drive` and lets go with `Cockpit.release_drive`. `LiveRoutes` (worker.robot_host.live)
-takes the sink and the recorder.
+a source with `Cockpit.engage_drive` and lets go with `Cockpit.release_drive`. It is set as `ControlSocket.sink`
+(worker.robot_host.control_socket), a recorder as `LiveRoutes.recorder` (worker.robot_host.live) and with
+`ControlLoop.listen`; main.py puts the parts together.
 """
 
 from collections.abc import Callable
@@ -76,7 +77,8 @@ class CommandSource(Protocol):
         ...
 
     def on_stop(self) -> None:
-        """Stopped, re-armed, paused or let go: forget what is queued, so that nothing of it is ever sent."""
+        """Stopped, re-armed, paused or let go: forget what is queued, so that nothing of it is ever sent. From any
+        thread, also twice in a row."""
         ...
 
     def on_refused(self, reason: str) -> None:
