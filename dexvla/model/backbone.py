@@ -17,6 +17,7 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VLForConditional
 from transformers.utils import is_flash_attn_2_available
 from transformers.vision_utils import get_vision_cu_seqlens, get_vision_position_ids
 
+from dexvla.model.attention import COMPOSED, better_composed, compute_dtype
 from dexvla.model.vision import quicken
 
 
@@ -44,11 +45,14 @@ class Backbone(Qwen2VLForConditionalGeneration):
     def choose_attention(self) -> str:
         """Set the attention kernel for where and in what precision this runs now, and return its name.
 
-        flash_attention_2 where it is installed and can run (on a GPU, in 16 bits), torch's own kernels otherwise.
+        flash_attention_2 where it is installed and can run (on a GPU, in 16 bits), torch's own kernels otherwise, but
+        for training in bfloat16 on a CPU (see dexvla.model.attention).
         """
         weight = self.model.language_model.embed_tokens.weight
-        half = weight.dtype in (torch.bfloat16, torch.float16) or torch.is_autocast_enabled(weight.device.type)
+        half = compute_dtype(weight) in (torch.bfloat16, torch.float16)
         name = "flash_attention_2" if weight.is_cuda and half and _has_flash_attention() else "sdpa"
+        if better_composed(weight):
+            name = COMPOSED
         if self.config._attn_implementation != name:
             self.set_attn_implementation(name)
         return name

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dexvla.model.attention import attend
 from dexvla.model.ddim import DDIMResult, Schedule
 from dexvla.model.fresh import close, init_weights
 from dexvla.spec import Fusion, Initialisation, PolicySpec, ScaleDPSpec
@@ -47,7 +48,7 @@ class Attention(nn.Module):
     def forward(self, x_btw: Tensor) -> Tensor:
         batch, steps, width = x_btw.shape
         q, k, v = self.qkv(x_btw).view(batch, steps, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v)
+        mixed = attend(q, k, v)
         return self.proj(mixed.transpose(1, 2).reshape(batch, steps, width))
 
 

@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers.models.qwen2_vl.modeling_qwen2_vl import PatchEmbed, VisionAttention, apply_rotary_pos_emb_vision
 
+from dexvla.model.attention import COMPOSED, attend
+
 
 class PictureAttention(VisionAttention):
     """Attention within each picture, for pictures of one size in a single call.
@@ -29,7 +31,7 @@ class PictureAttention(VisionAttention):
         **kwargs: Any,
     ) -> Tensor:
         """(n, width) -> (n, width). picture_length: patches of each picture where all have as many, else None."""
-        if picture_length is None or self.config._attn_implementation != "sdpa":
+        if picture_length is None or self.config._attn_implementation not in ("sdpa", COMPOSED):
             output: Tensor = super().forward(hidden_states, cu_seqlens, position_embeddings, max_seqlen, **kwargs)
             return output
         assert position_embeddings is not None
@@ -39,7 +41,7 @@ class PictureAttention(VisionAttention):
         by_picture = [
             part.view(-1, picture_length, self.num_heads, self.head_dim).transpose(1, 2) for part in (query, key, value)
         ]
-        attended = F.scaled_dot_product_attention(*by_picture, scale=self.scaling)
+        attended = attend(*by_picture, scale=self.scaling)
         return self.proj(attended.transpose(1, 2).reshape(patches, -1))
 
 
