@@ -215,5 +215,5 @@ def _sizes(spec: TrainSpec, model: Found, studio: Studio, errors: dict[str, str]
         notes.append(f"about {total / 1e9:.1f} billion parameters on a CPU: a step will take minutes")
     if isinstance(fresh, ScaleDPSpec) and spec.expert == "tiny" and weights.total > _LARGE:
         notes.append("the tiny expert on a base model of real size learns little; take scaledp-l or scaledp-h")
-    if spec.expert not in (None, "tiny", "unet-tiny") and weights.language < _LARGE // 10:
+    if spec.expert not in (None, "tiny", "small", "unet-tiny") and weights.language < _LARGE // 10:
         notes.append(f"the base model is a tiny one with random weights; {spec.expert} will not make it capable")

@@ -102,6 +102,11 @@ _PRESETS = {
         "Tiny",
         "A few minutes on two CPU cores, with a tiny base model: to try everything out. It learns little.",
     ),
+    "small": (
+        "Small",
+        "About an hour on two CPU cores: one camera at 112 x 112, four noises a sample, with a small base model whose "
+        "patch embedding was made from pictures (dexvla init-model --preset small --whiten).",
+    ),
     "dexvla-2b-scaledp-h": (
         "DexVLA 2B, ScaleDP-H",
         "The paper's figures with its 1B expert: Qwen2-VL-2B, global batch 96 as 8 GPUs x 12, bfloat16.",

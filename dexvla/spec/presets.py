@@ -1,10 +1,11 @@
 """Training presets: what fills the fields of a `TrainSpec` that were not given.
 
-`tiny` is for two CPU cores and minutes. The `dexvla-2b-*` presets carry the figures of the DexVLA paper
-(arXiv 2502.05855) and, where the paper is silent, those of its released scripts: global batch 96 (8 GPUs x 12).
-Those that end in `-scripts` follow the scripts also where they differ: vision tower trained, betas 0.9/0.98, eps 1e-7.
-`divla` and `tinyvla` are the same scripts with the other heads: a U-Net over 16 steps and LoRA on both towers (DiVLA,
-arXiv 2412.03293), and without reasoning (TinyVLA, arXiv 2409.12514).
+`tiny` is for two CPU cores and minutes; `small` for two CPU cores and an hour, on a base model of `dexvla init-model
+--preset small --whiten DATA` and one camera recorded at 112 x 112. The `dexvla-2b-*` presets carry the figures of the
+DexVLA paper (arXiv 2502.05855) and, where the paper is silent, those of its released scripts: global batch 96 (8 GPUs x
+12). Those that end in `-scripts` follow the scripts also where they differ: vision tower trained, betas 0.9/0.98, eps
+1e-7. `divla` and `tinyvla` are the same scripts with the other heads: a U-Net over 16 steps and LoRA on both towers
+(DiVLA, arXiv 2412.03293), and without reasoning (TinyVLA, arXiv 2409.12514).
 """
 
 from collections.abc import Mapping
@@ -54,6 +55,17 @@ _TINY: dict[str, Any] = {
     "precision": "float32",
     "optim": {"learning_rate": 5e-4, "warmup_ratio": 0.05, "schedule": "cosine"},
 }
+_SMALL: dict[str, Any] = {
+    "batch_size": 32,
+    "steps": 3000,
+    "log_every": 20,
+    "save_every": 500,
+    "augment": False,
+    "precision": "bf16",
+    "noise_draws": 4,
+    "ema_decay": 0.999,
+    "optim": {"learning_rate": 5e-4, "warmup_ratio": 0.05, "schedule": "cosine"},
+}
 
 
 def _paper(expert: str) -> dict[int, dict[str, Any]]:
@@ -80,9 +92,11 @@ def _unet(fusion: str, **both: Any) -> dict[int, dict[str, Any]]:
 
 
 _TINY_SIZES: dict[str, Any] = {"expert": "tiny", "chunk_size": 20, "image_height": 112, "image_width": 140}
+_SMALL_SIZES: dict[str, Any] = {"expert": "small", "chunk_size": 50, "image_height": 112, "image_width": 112}
 
 PRESETS: dict[str, dict[int, dict[str, Any]]] = {
     "tiny": {1: {**_TINY, **_TINY_SIZES, "image_encoder": "tiny"}, 2: {**_TINY, **_TINY_SIZES}, 3: _TINY},
+    "small": {2: {**_SMALL, **_SMALL_SIZES}, 3: _SMALL},
     "dexvla-2b-scaledp-h": _paper("scaledp-h"),
     "dexvla-2b-scaledp-l": _paper("scaledp-l"),
     "dexvla-2b-scaledp-h-scripts": _scripts("scaledp-h"),

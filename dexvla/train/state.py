@@ -48,8 +48,8 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        for name, value in trained_parameters(model).items():
-            self.weights[name].lerp_(value.detach().float(), 1 - self._decay)
+        values = [value.float() for value in trained_parameters(model).values()]
+        torch._foreach_lerp_(list(self.weights.values()), values, 1 - self._decay)
 
 
 def save_state(

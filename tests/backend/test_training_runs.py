@@ -103,7 +103,7 @@ def test_fields_carry_the_bounds_units_and_stages_of_the_spec() -> None:
 
 
 def test_presets_fill_the_form_for_both_stages_and_make_the_spec_that_the_command_makes() -> None:
-    assert [preset.name for preset in form().presets[:3]] == ["tiny", "dexvla-2b-scaledp-h", "dexvla-2b-scaledp-l"]
+    assert [preset.name for preset in form().presets[:3]] == ["tiny", "small", "dexvla-2b-scaledp-h"]
     assert {preset.name for preset in form().presets} == set(PRESETS)
     for preset in form().presets:
         for stage in STAGES:

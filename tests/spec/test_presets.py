@@ -30,6 +30,15 @@ def test_the_papers_and_the_scripts_figures() -> None:
     assert (third.steps, third.optim.schedule, third.optim.warmup_ratio) == (80_000, "cosine", 0.001)
 
 
+def test_small_is_for_two_cores() -> None:
+    second, third = (with_preset(fields("small", stage)) for stage in (2, 3))
+    assert (second.expert, second.chunk_size, second.image_height, second.image_width) == ("small", 50, 112, 112)
+    assert third.expert is third.chunk_size is third.image_height is None, "as in stage 2"
+    for spec in (second, third):
+        assert (spec.batch_size, spec.noise_draws, spec.ema_decay, spec.augment) == (32, 4, 0.999, False)
+        assert (spec.precision, spec.optim.learning_rate, spec.optim.schedule) == ("bf16", 5e-4, "cosine")
+
+
 def test_what_is_said_wins_field_by_field() -> None:
     spec = with_preset(fields("dexvla-2b-scaledp-h", 2, steps=7, optim={"learning_rate": 1e-3}))
     assert spec.steps == 7
