@@ -1,7 +1,7 @@
 """The policy: Qwen2-VL reads pictures and instruction and says its reasoning, the expert turns both into actions.
 
 Shapes: b samples, l tokens (padding included), h hidden width, v vocabulary, t steps of the chunk, a action values,
-s state values, d DDIM steps, n draws of noise, m = b n noisy chunks.
+s state values, d DDIM steps, n draws of noise.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -147,13 +147,15 @@ class DexVLA(nn.Module):
             shape = (len(actions_bta),)
             timesteps = torch.randint(self.spec.diffusion.train_steps, shape, generator=generator, device=drawn_on)
             timesteps = timesteps.to(actions_bta.device)
-        draws = noise.shape[1] if noise.ndim == 4 else 1
-        every = [part.repeat_interleave(draws, 0) for part in (actions_bta, ~batch["is_pad"].bool())]
-        drawn_mta, steps_m = noise.flatten(0, -3).float(), timesteps.flatten()
-        noisy_mta = self.expert.schedule.add_noise(every[0], drawn_mta, steps_m)
-        noise_pred_mta = self.expert(noisy_mta, steps_m, condition_bh, states_bs).float()
-        error_mta = (noise_pred_mta - drawn_mta).square() * every[1].unsqueeze(-1)
-        action_loss_sum = error_mta.sum() / draws
+        noise_bnta = noise.float().view(len(noise), -1, *noise.shape[-2:])
+        draws, valid_bt = noise_bnta.shape[1], ~batch["is_pad"].bool()
+        noisy_bnta = self.expert.schedule.add_noise(
+            actions_bta.repeat_interleave(draws, 0), noise_bnta.flatten(0, 1), timesteps.flatten()
+        ).view_as(noise_bnta)
+        steps_bn = timesteps.view(len(noise), -1)
+        noise_pred_bnta = self._predict_noise(noisy_bnta, steps_bn, condition_bh, states_bs, valid_bt.any(1))
+        error_bnta = (noise_pred_bnta - noise_bnta).square() * valid_bt[:, None, :, None]
+        action_loss_sum = error_bnta.sum() / draws
         action_loss = action_loss_sum / actions_bta.numel()
         return Losses(
             loss=action_loss + self.spec.llm_loss_weight * llm_loss,
@@ -164,12 +166,28 @@ class DexVLA(nn.Module):
             action_loss_sum=action_loss_sum,
             action_elements=torch.tensor(actions_bta.numel(), device=actions_bta.device),
             condition=condition_bh.unsqueeze(1),
-            noise_pred=noise_pred_mta.view(noise.shape),
-            noisy_actions=noisy_mta.view(noise.shape),
+            noise_pred=noise_pred_bnta.view(noise.shape),
+            noisy_actions=noisy_bnta.view(noise.shape),
             last_hidden_states=hidden_blh,
             logits=logits_blv,
             hidden_states=all_hidden,
         )
+
+    def _predict_noise(
+        self, noisy_bnta: Tensor, steps_bn: Tensor, condition_bh: Tensor, states_bs: Tensor, acting_b: Tensor
+    ) -> Tensor:
+        """(b, n, t, a) float32. Samples that do not act, all padding, are words alone: the expert is not asked, 0."""
+
+        def ask(noisy: Tensor, steps: Tensor, condition: Tensor, states: Tensor) -> Tensor:
+            predicted: Tensor = self.expert(noisy.flatten(0, 1), steps.flatten(), condition, states)
+            return predicted.float().view(noisy.shape)
+
+        parts = (noisy_bnta, steps_bn, condition_bh, states_bs)
+        if bool(acting_b.all()):
+            return ask(*parts)
+        # one at least: with several processes, every one has gradients for every weight
+        rows = acting_b.nonzero().squeeze(1) if bool(acting_b.any()) else acting_b.new_zeros(1, dtype=torch.long)
+        return torch.zeros_like(noisy_bnta).index_copy(0, rows, ask(*(part[rows] for part in parts)))
 
     # --- inference --------------------------------------------------------------------------------------------
 

@@ -97,6 +97,7 @@ class TextSamples(Dataset[dict[str, Any]]):
             image_sizes=[self._shown(image.shape[0], image.shape[1]) for image in images],
             instruction=entry.instruction,
             answer=entry.target,
+            normalised=False,
         )
         chunk = (policy.chunk_size, policy.action_dim)
         sample["actions"] = torch.zeros(chunk)
@@ -105,8 +106,8 @@ class TextSamples(Dataset[dict[str, Any]]):
         sample["noise"] = torch.zeros(*self._draws, *chunk)
         sample["timesteps"] = torch.zeros(self._draws, dtype=torch.long)
         if not images:  # a batch joins the patches of all its samples, of this one none
-            size = self._processor.image_processor
-            sample["pixel_values"] = torch.zeros(0, 3 * size.temporal_patch_size * size.patch_size**2)
+            side = self._processor.image_processor.patch_size
+            sample["pixel_values"] = torch.zeros(0, 3 * side**2, dtype=torch.uint8)
             sample["image_grid_thw"] = torch.zeros(0, 3, dtype=torch.long)
         return sample
 

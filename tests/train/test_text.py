@@ -57,6 +57,28 @@ def test_words_count_in_the_text_loss_and_not_in_the_action_loss(make_spec: Make
     assert taught == ["The cube.<|im_end|>", "Flatten it.Next action:<|im_end|>", "Yes.<|im_end|>"]
 
 
+def test_the_expert_is_not_asked_about_words(
+    make_spec: MakeSpec, questions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = make_spec(text_data=[{"path": str(questions)}], noise_draws=2, initialisation="upstream")
+    trainee = PolicyTrainee(spec, prepare_data(spec))
+    samples, expert = trainee.samples(None), trainee.model.expert
+    acting, words = [samples[place, 5 * place] for place in range(2)], [samples[place, 72 + place] for place in (1, 2)]
+    asked: list[int] = []
+    usual = expert.forward
+    monkeypatch.setattr(expert, "forward", lambda noisy, *rest: asked.append(len(noisy)) or usual(noisy, *rest))
+
+    def gradient(batch: list[dict[str, torch.Tensor]]) -> torch.Tensor:
+        trainee.model.zero_grad()
+        trainee.sums(trainee.model, samples.collate(batch))[0].backward()
+        return torch.cat([value.grad.flatten() for value in expert.parameters() if value.grad is not None])
+
+    alone, mixed = gradient(acting), gradient([words[0], acting[0], words[1], acting[1]])
+    torch.testing.assert_close(mixed, alone, atol=1e-4, rtol=1e-3)
+    assert not gradient(words).any(), "there, for other processes wait for it, but nought"
+    assert asked == [4, 4, 2]
+
+
 def test_a_mixed_run_trains_and_learns_the_answers(make_spec: MakeSpec, questions: Path) -> None:
     result = train(make_spec(text_data=[{"path": str(questions), "weight": 20.0}], steps=30, batch_size=4))
     lines = read_metrics(result.run / "metrics.jsonl")
