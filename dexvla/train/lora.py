@@ -7,42 +7,72 @@ from torch import Tensor, nn
 
 from dexvla.errors import UserError
 from dexvla.model import DexVLA
-from dexvla.spec import LoraSpec, UNetSpec
+from dexvla.spec import LoraSpec
 
+_BLOCK = 64  # values of NF4 with one scale
 _TOWERS = {"vision": ".visual.blocks.", "llm": ".language_model.layers.", "expert": ".expert."}
 
 
-def add_lora(policy: DexVLA, lora: LoraSpec) -> list[str]:
-    """Put adapters on every Linear of the chosen towers, in place; returns the names of the adapted layers.
+class LowRankUpsample(nn.Module):
+    """A frozen ConvTranspose1d and its adapter, with the names that peft gives; peft knows no transposed convolution.
 
-    The backbone is frozen but for the adapters, and so is the expert if it is one of the towers. Raises UserError for a
-    U-Net as a tower (its convolutions have no adapters and would never learn), and if the weights are to be quantised
-    and bitsandbytes is not installed.
+    lora_A has the layer's kernel, stride and padding but `rank` channels, lora_B mixes them into the layer's own.
+    """
+
+    def __init__(self, base_layer: nn.ConvTranspose1d, lora: LoraSpec) -> None:
+        super().__init__()
+        like: dict[str, Any] = {"device": base_layer.weight.device, "dtype": base_layer.weight.dtype, "bias": False}
+        (kernel,), (stride,), (padding,) = base_layer.kernel_size, base_layer.stride, base_layer.padding
+        self.base_layer = base_layer
+        self.lora_A = nn.ConvTranspose1d(base_layer.in_channels, lora.rank, kernel, stride, padding, **like)
+        self.lora_B = nn.Conv1d(lora.rank, base_layer.out_channels, 1, **like)
+        self.lora_dropout = nn.Dropout(lora.dropout)
+        self._scaling = lora.alpha / lora.rank
+        nn.init.zeros_(self.lora_B.weight)
+
+    def forward(self, x_bcp: Tensor) -> Tensor:
+        return self.base_layer(x_bcp) + self.lora_B(self.lora_A(self.lora_dropout(x_bcp))) * self._scaling
+
+    def get_base_layer(self) -> nn.ConvTranspose1d:
+        return self.base_layer
+
+    def get_delta_weight(self, _adapter: str) -> Tensor:
+        """(in, out, kernel), what merging adds to the layer's weight; computed in float32."""
+        down_irk, up_or = self.lora_A.weight.float(), self.lora_B.weight.float().squeeze(-1)
+        return torch.einsum("irk,or->iok", down_irk, up_or) * self._scaling
+
+
+def add_lora(policy: DexVLA, lora: LoraSpec) -> list[str]:
+    """Put adapters on every linear layer and convolution of the chosen towers, in place; returns the layers' names.
+
+    The backbone is frozen but for the adapters, and so is the expert if it is one of the towers. Quantised are linear
+    layers whose inputs fill whole blocks of 4-bit values. Raises UserError if weights are to be quantised and
+    bitsandbytes is not installed.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    if "expert" in lora.towers and isinstance(policy.spec.expert, UNetSpec):
-        raise UserError(
-            "lora: a U-Net expert consists of convolutions and trains in full; leave 'expert' out of towers"
-        )
-
     wanted = tuple(_TOWERS[tower] for tower in lora.towers)
-    names = [
-        name
+    layers = {
+        name: module
         for name, module in policy.named_modules()
-        if isinstance(module, nn.Linear) and any(part in f".{name}." for part in wanted)
-    ]
-    assert names, "the model has no layers by the names of its towers"
+        if isinstance(module, nn.Linear | nn.Conv1d | nn.ConvTranspose1d)
+        and any(part in f".{name}." for part in wanted)
+    }
+    assert layers, "the model has no layers by the names of its towers"
     frozen = ("backbone.", "expert.") if "expert" in lora.towers else ("backbone.",)
     outside = {name for name, parameter in policy.named_parameters() if not name.startswith(frozen)}
     if lora.quantise:
-        _quantise(policy, names)
+        _quantise(policy, [name for name, module in layers.items() if _in_whole_blocks(module)])
         policy.is_loaded_in_4bit = True  # peft asks the model, not the layer
-    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=names)
+    by_peft = [name for name, module in layers.items() if not isinstance(module, nn.ConvTranspose1d)]
+    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=by_peft)
     inject_adapter_in_model(config, policy)
+    for name, module in layers.items():
+        if isinstance(module, nn.ConvTranspose1d):
+            policy.set_submodule(name, LowRankUpsample(module, lora))
     for name, parameter in policy.named_parameters():
         parameter.requires_grad_(name in outside or "lora_" in name)
-    return names
+    return list(layers)
 
 
 def plain_state_dict(policy: nn.Module) -> dict[str, Tensor]:
@@ -52,7 +82,8 @@ def plain_state_dict(policy: nn.Module) -> dict[str, Tensor]:
     """
     from peft.tuners.lora import LoraLayer
 
-    adapted = {name: module for name, module in policy.named_modules() if isinstance(module, LoraLayer)}
+    kinds = (LoraLayer, LowRankUpsample)
+    adapted: dict[str, Any] = {name: module for name, module in policy.named_modules() if isinstance(module, kinds)}
     state = {}
     for name, tensor in policy.state_dict().items():
         layer, base, entry = name.partition(".base_layer.")
@@ -65,6 +96,11 @@ def plain_state_dict(policy: nn.Module) -> dict[str, Tensor]:
                 tensor = (whole.float() + update).to(whole.dtype)
         state[f"{layer}.{entry}" if base else name] = tensor
     return state
+
+
+def _in_whole_blocks(module: nn.Module) -> bool:
+    """Whether a layer can be held in 4 bits everywhere: bitsandbytes fails on a CPU where rows are no whole blocks."""
+    return isinstance(module, nn.Linear) and module.in_features % _BLOCK == 0
 
 
 def _quantise(policy: DexVLA, names: list[str]) -> None:
@@ -86,7 +122,7 @@ def _quantise(policy: DexVLA, names: list[str]) -> None:
 
 
 def _full_weight(layer: Any) -> Tensor:
-    """(out, in) weight of a Linear, de-quantised where it is held in 4 bits."""
+    """The weight of a layer, de-quantised where it is held in 4 bits."""
     weight = layer.weight
     state = getattr(weight, "quant_state", None)
     if state is None:

@@ -84,6 +84,15 @@ class PolicyTrainee(Trainee):
     def save_data(self, run: Run) -> None:
         save_data(run, self._data)
 
+    def notes(self) -> list[str]:
+        spec = self.spec
+        if spec.stage == 2 and spec.lora is not None and "expert" in spec.lora.towers and not spec.pretrained_expert:
+            return [
+                "the expert starts from random weights, of which only adapters are trained; it will learn little. "
+                "Name a pretrained_expert, or leave expert out of lora.towers"
+            ]
+        return []
+
     def activations(self) -> int:
         """Per token and block about 34 x width bytes in 16 bit (Korthikanti et al. 2022, without attention scores).
 

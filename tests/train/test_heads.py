@@ -8,11 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dexvla.errors import CheckpointError, UserError
+from dexvla.errors import CheckpointError
 from dexvla.model import load_policy
 from dexvla.model.processing import build_inputs, collate
-from dexvla.spec import PRESETS, Fusion, TrainSpec, UNetSpec, with_preset
-from dexvla.train.loop import train
+from dexvla.spec import PRESETS, Fusion, LoraSpec, TrainSpec, UNetSpec, with_preset
+from dexvla.train.loop import plan, train
+from dexvla.train.lora import add_lora, plain_state_dict
 
 MakeSpec = Callable[..., TrainSpec]
 
@@ -62,9 +63,69 @@ def test_a_u_net_has_sixteen_steps_unless_told(make_spec: MakeSpec) -> None:
     assert load_policy(result.checkpoint).spec.chunk_size == 16
 
 
-def test_adapters_on_a_u_net_are_refused(make_spec: MakeSpec) -> None:
-    with pytest.raises(UserError, match=r"U-Net expert .* trains in full"):
-        train(make_spec(expert="unet-tiny", lora={"towers": ["llm", "expert"]}))
+def test_adapters_on_a_u_net_train_resume_and_merge(make_spec: MakeSpec, tmp_path: Path) -> None:
+    """Every convolution and linear layer of it has one, those that double the steps too; the rest does not move."""
+    donor = train(make_spec(output_dir=str(tmp_path / "donor"), expert="unet-tiny", steps=2))
+    options: dict[str, Any] = {
+        "pretrained_expert": str(donor.run),
+        "expert": "unet-tiny",
+        "lora": {"towers": ["expert"], "rank": 2, "alpha": 4, "dropout": 0.1},
+        "optim": {"learning_rate": 3e-3},
+        "steps": 6,
+    }
+    whole = train(make_spec(output_dir=str(tmp_path / "whole"), **options))
+    given, merged = (load_file(result.checkpoint / "model.safetensors") for result in (donor, whole))
+    assert given.keys() == merged.keys()
+    expert = [name for name in given if name.startswith("expert.")]
+    moved = {name for name in expert if not torch.equal(given[name], merged[name])}
+    norms = {name for name in expert if given[name].ndim == 1}  # and biases
+    assert moved == {name for name in expert if name not in norms}
+    assert any(name.endswith("conv.weight") and "up_modules" in name for name in moved)
+    part = make_spec(output_dir=str(tmp_path / "parts"), **options)
+    asked: list[int] = []
+
+    def stop() -> bool:
+        asked.append(1)
+        return len(asked) == 3
+
+    assert train(part, stop=stop).step == 3
+    second = train(part, resume=True)
+    resumed = load_file(second.checkpoint / "model.safetensors")
+    assert all(torch.equal(resumed[name], merged[name]) for name in merged)
+
+
+def test_adapters_on_a_fresh_expert_are_noted(make_spec: MakeSpec, tmp_path: Path) -> None:
+    lora = {"towers": ["expert"], "rank": 2}
+    assert "the expert starts from random weights, of which only adapters" in plan(make_spec(lora=lora)).notes[0]
+    donor = train(make_spec(output_dir=str(tmp_path / "donor"), steps=1))
+    assert not [
+        note for note in plan(make_spec(lora=lora, pretrained_expert=str(donor.run))).notes if "adapters" in note
+    ]
+
+
+@pytest.mark.parametrize("quantise", [False, True])
+def test_merged_adapters_of_a_u_net_compute_what_the_adapters_computed(
+    make_spec: MakeSpec, quantise: bool, tmp_path: Path
+) -> None:
+    path = train(make_spec(expert="unet-tiny", chunk_size=6, steps=1)).checkpoint
+    live, merged = load_policy(path), load_policy(path)
+    add_lora(live, LoraSpec(towers=("expert",), rank=3, alpha=5, quantise=quantise))
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in live.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.05, generator=generator)
+    before = merged.expert.state_dict()["mid_modules.0.blocks.0.block.0.weight"].clone()
+    merged.load_state_dict(plain_state_dict(live))
+    assert not torch.equal(before, merged.expert.state_dict()["mid_modules.0.blocks.0.block.0.weight"])
+    shapes = ((2, 6, 14), (2, live.backbone.config.text_config.hidden_size), (2, live.spec.state_dim))
+    noisy, condition, states = (torch.randn(shape, generator=generator) for shape in shapes)
+    times = torch.tensor([3, 80])
+    with torch.no_grad():
+        said, expected = (policy.eval().expert(noisy, times, condition, states) for policy in (live, merged))
+    assert float(said.std()) > 0.01
+    rounded = 2e-3 if quantise else 1e-5  # the 4-bit product on a CPU has scales in bfloat16
+    torch.testing.assert_close(said, expected, atol=rounded, rtol=1e-4)
 
 
 def test_another_kind_of_expert_is_named(make_spec: MakeSpec, tmp_path: Path) -> None:
