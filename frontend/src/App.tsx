@@ -38,6 +38,7 @@ export const router = createBrowserRouter([
           feature("checkpoints", () => import("./features/checkpoints")),
           feature("evaluations", () => import("./features/evaluations")),
           feature("robots", () => import("./features/robots")),
+          feature("live", () => import("./features/live")),
           feature("jobs", () => import("./features/jobs")),
           feature("settings", () => import("./features/settings")),
           { path: "*", Component: NotFound },

@@ -118,8 +118,8 @@ function Frame({ me }: { me: Parameters<typeof UserMenu>[0]["me"] }) {
         </Stack>
       </AppShell.Navbar>
       <AppShell.Main id="main" tabIndex={-1} style={{ outline: "none" }}>
-        {/* pictures, timeline and plots of an episode use whatever width there is */}
-        <Box maw={pathname.startsWith("/episodes/") ? undefined : 1680} mx="auto">
+        {/* the pictures and plots of an episode and of a robot use whatever width there is */}
+        <Box maw={/^\/(episodes|live)\//.test(pathname) ? undefined : 1680} mx="auto">
           <Outlet />
         </Box>
       </AppShell.Main>

@@ -18,7 +18,7 @@ export const NAVIGATION = [
   { to: "/training", label: "Training", icon: IconTrendingDown, also: [] },
   { to: "/checkpoints", label: "Checkpoints", icon: IconPackage, also: [] },
   { to: "/evaluations", label: "Evaluations", icon: IconChecklist, also: [] },
-  { to: "/robots", label: "Robots", icon: IconRobot, also: [] },
+  { to: "/robots", label: "Robots", icon: IconRobot, also: ["/live"] },
   { to: "/jobs", label: "Jobs", icon: IconListDetails, also: [] },
   { to: "/settings", label: "Settings", icon: IconSettings, also: [] },
 ] as const;

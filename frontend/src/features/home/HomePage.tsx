@@ -174,7 +174,9 @@ function Robots() {
                 return (
                   <Group key={robot.name} justify="space-between" wrap="nowrap">
                     <Text size="sm" truncate>
-                      {robot.name}{" "}
+                      <Anchor component={Link} to={`/live/${encodeURIComponent(robot.name)}`} size="sm">
+                        {robot.name}
+                      </Anchor>{" "}
                       <Text span size="xs" c="dimmed">
                         {robot.kind}
                       </Text>

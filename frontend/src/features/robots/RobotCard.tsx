@@ -1,5 +1,6 @@
 import { Alert, Badge, Button, Card, Group, SimpleGrid, Text, Title, Tooltip } from "@mantine/core";
-import { IconHandStop, IconPlayerPlay } from "@tabler/icons-react";
+import { IconDeviceGamepad2, IconHandStop, IconPlayerPlay } from "@tabler/icons-react";
+import { Link } from "react-router";
 
 import { ErrorNote } from "@/ui/ErrorNote";
 import { formatNumber } from "@/ui/format";
@@ -55,6 +56,16 @@ export function RobotCard({ robot }: { robot: Robot }) {
               Re-arm
             </RoleButton>
           )}
+          <Button
+            component={Link}
+            to={`/live/${encodeURIComponent(robot.name)}`}
+            size="md"
+            variant="default"
+            leftSection={<IconDeviceGamepad2 size={18} />}
+            data-testid="robot-live"
+          >
+            Open the live page
+          </Button>
           <Button
             size="md"
             color="red.8"

@@ -1,0 +1,96 @@
+import { Center, Text } from "@mantine/core";
+import { useInterval, useLocalStorage } from "@mantine/hooks";
+import { useEffect, useState } from "react";
+
+import { formatSeconds } from "@/ui/format";
+
+import { useLiveRobot, useNow } from "./hooks";
+import classes from "./live.module.css";
+import type { CameraStats } from "./video";
+
+const LOOK_MS = 200;
+
+/** The cameras: one large, the others beside it; a click on one of those makes it the large one. */
+export function Cameras() {
+  const robot = useLiveRobot();
+  const [chosen, setChosen] = useLocalStorage<string | null>({ key: `live-camera-${robot.name}`, defaultValue: null });
+  const names = useNow(({ status }) => status.cameras.map(({ name }) => name).join("\n"));
+  const fault = useNow(({ status }) => status.camera_fault);
+  const cameras = names ? names.split("\n") : [];
+  const large = cameras.find((name) => name === chosen) ?? cameras[0];
+
+  useEffect(() => {
+    if (names) robot.watchCameras(names.split("\n"));
+  }, [robot, names]);
+
+  if (large === undefined)
+    return (
+      <Center className={classes.camera}>
+        <Text c="gray.5">{names === undefined ? "Waiting for the robot" : (fault ?? "This robot has no camera")}</Text>
+      </Center>
+    );
+  const others = cameras.filter((name) => name !== large);
+  return (
+    <section className={classes.cameras} aria-label="Cameras" data-alone={others.length === 0 || undefined}>
+      <Camera key={large} name={large} />
+      {others.length > 0 && (
+        <div className={classes.small}>
+          {others.map((name) => (
+            <Camera key={name} name={name} enlarge={() => setChosen(name)} />
+          ))}
+        </div>
+      )}
+    </section>
+  );
+}
+
+function Camera({ name, enlarge }: { name: string; enlarge?: () => void }) {
+  const robot = useLiveRobot();
+  const [canvas, setCanvas] = useState<HTMLCanvasElement | null>(null);
+  const [stats, setStats] = useState<CameraStats | null>(null);
+  useInterval(() => setStats(robot.video.stats(name)), LOOK_MS, { autoInvoke: true });
+  useEffect(() => {
+    if (!canvas) return;
+    robot.video.attach(name, canvas);
+    return () => robot.video.attach(name, null);
+  }, [robot, name, canvas]);
+
+  const stale = stats?.stale === true;
+  const content = (
+    <>
+      <canvas ref={setCanvas} />
+      {stale && (
+        <span className={classes.old}>
+          <span>
+            {stats.age === null ? "Waiting for a picture" : `Old picture: ${formatSeconds(stats.age / 1000)}`}
+          </span>
+        </span>
+      )}
+      <span className={classes.caption}>
+        {name}
+        {stats?.age !== undefined && stats.age !== null && (
+          <>
+            {" "}
+            · {Math.round(stats.age)} ms · {stats.fps.toFixed(0)} fps · {stats.drops} dropped
+          </>
+        )}
+      </span>
+    </>
+  );
+  const props = {
+    className: classes.camera,
+    "data-testid": `live-camera-${name}`,
+    "data-stale": stale || undefined,
+    "data-frames": stats?.frames ?? 0,
+    title: "Age of the picture, pictures a second, pictures that were made and not shown here",
+  };
+  return enlarge ? (
+    <button type="button" {...props} onClick={enlarge} aria-label={`Enlarge ${name}`}>
+      {content}
+    </button>
+  ) : (
+    <figure {...props} aria-label={name}>
+      {content}
+    </figure>
+  );
+}

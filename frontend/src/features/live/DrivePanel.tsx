@@ -1,0 +1,116 @@
+import { Button, Group, SegmentedControl, Slider, Stack, Switch, Text } from "@mantine/core";
+import type { PointerEvent } from "react";
+
+import { formatNumber } from "@/ui/format";
+
+import { useDriver, useLiveRobot, useNow } from "./hooks";
+import { FULL_LINEAR, keyName, KEYS, type Arms } from "./keys";
+import classes from "./live.module.css";
+import { Refused } from "./PolicyPanel";
+import { useDriveKeys } from "./useDriveKeys";
+
+const ARMS: { value: Arms; label: string }[] = [
+  { value: "left", label: "1 Left arm" },
+  { value: "right", label: "2 Right arm" },
+  { value: "both", label: "3 Both" },
+];
+
+/** Driving with the keys: what moves, how fast, and which key does what. */
+export function DrivePanel({ operator }: { operator: boolean }) {
+  const { driver } = useLiveRobot();
+  const { driving, connected, deadman, held, arms, speed, refused, released } = useDriver((view) => view);
+  const policyActs = useNow(({ mode }) => mode === "policy");
+  useDriveKeys(driver, driving);
+  const state = !driving
+    ? "Off"
+    : !connected
+      ? "Connecting"
+      : deadman
+        ? held.size > 0
+          ? "Moving"
+          : "Ready: press a key"
+        : "Hold Shift to move";
+  return (
+    <Stack gap="xs">
+      <Group justify="space-between" wrap="nowrap">
+        <Switch
+          label="Drive with the keys"
+          checked={driving}
+          onChange={(event) => driver.setDriving(event.currentTarget.checked)}
+          disabled={!operator || policyActs}
+          data-testid="live-drive"
+        />
+        <Text size="sm" fw={600} data-testid="live-drive-state" data-deadman={deadman}>
+          {policyActs ? "Pause the policy first" : state}
+        </Text>
+      </Group>
+      <SegmentedControl
+        fullWidth
+        size="xs"
+        data={ARMS}
+        value={arms}
+        onChange={(value) => driver.choose(value)}
+        aria-label="Arm"
+        data-testid="live-drive-arms"
+      />
+      <Group gap="sm" wrap="nowrap">
+        <Text size="xs" c="dimmed">
+          Speed
+        </Text>
+        <Slider
+          style={{ flex: 1 }}
+          size="sm"
+          min={10}
+          max={100}
+          step={10}
+          value={Math.round(speed * 100)}
+          onChange={(value) => driver.setSpeed(value / 100)}
+          label={null}
+          thumbLabel="Speed"
+          data-testid="live-speed"
+        />
+        <Text size="xs" miw={64} ta="right" style={{ fontVariantNumeric: "tabular-nums" }}>
+          {formatNumber(speed * FULL_LINEAR * 100, 2)} cm/s
+        </Text>
+      </Group>
+      <Button
+        className={classes.deadman}
+        variant={deadman ? "filled" : "default"}
+        disabled={!driving || !connected}
+        onPointerDown={(event: PointerEvent<HTMLButtonElement>) => {
+          event.currentTarget.setPointerCapture(event.pointerId);
+          driver.hold();
+        }}
+        onLostPointerCapture={() => driver.release(null)}
+        data-testid="live-deadman"
+      >
+        {deadman ? "Held: let go to hold still" : "Hold Shift, or hold this"}
+      </Button>
+      <KeyMap />
+      {refused && <Refused message={refused.message} />}
+      {!refused && released && (
+        <Text size="xs" c="dimmed">
+          {released} Press Shift again to go on.
+        </Text>
+      )}
+    </Stack>
+  );
+}
+
+function KeyMap() {
+  const arms = useDriver((view) => view.arms);
+  const held = useDriver((view) => view.held);
+  return (
+    <div className={classes.keys} aria-label="Keys" data-testid="live-keys">
+      {KEYS[arms].map(({ code, does, arm }) => (
+        <div key={code} className={classes.key} data-held={held.has(code) || undefined}>
+          <kbd>{keyName(code)}</kbd>
+          <span>
+            {arms === "both" && `${arm[0]?.toUpperCase() ?? ""}: `}
+            {does}
+          </span>
+        </div>
+      ))}
+    </div>
+  );
+}

@@ -1,0 +1,122 @@
+import { Anchor, Button, Group, Text, Tooltip } from "@mantine/core";
+import { useWindowEvent } from "@mantine/hooks";
+import { IconHandStop, IconPlayerPlay } from "@tabler/icons-react";
+import type { CSSProperties } from "react";
+import { Link } from "react-router";
+
+import { useMe } from "@/api/queries";
+import { useArm, useStop } from "@/features/robots/hooks";
+import { ErrorNote } from "@/ui/ErrorNote";
+import { formatNumber } from "@/ui/format";
+import { RoleButton } from "@/ui/RoleButton";
+
+import { useDriver, useLive, useLiveRobot, useNow } from "./hooks";
+import classes from "./live.module.css";
+import { stateWord } from "./words";
+
+/** How the robot is, in a word and a line, and the stop. present: its host was heard of; undefined while unknown. */
+export function StateBar({ present }: { present: boolean | undefined }) {
+  const robot = useLiveRobot();
+  const me = useMe();
+  const stop = useStop();
+  const arm = useArm();
+  const driving = useDriver(({ driving, deadman }) => driving && deadman);
+  const word = useLive((live) => JSON.stringify(stateWord(live, me?.name ?? "", driving)));
+  const { key, word: said, color, why } = JSON.parse(word) as ReturnType<typeof stateWord>;
+  const kind = useNow(({ status }) => (status.simulated ? "simulated" : "real"));
+
+  // Escape writes nothing in any field and is where a frightened hand goes. It stops from wherever the focus is; only
+  // while an input method composes a word it belongs to that word.
+  useWindowEvent(
+    "keydown",
+    (event) => {
+      if (event.key === "Escape" && !event.isComposing && !event.repeat) stop.mutate(robot.name);
+    },
+    { capture: true },
+  );
+
+  return (
+    <div>
+      <header
+        className={classes.bar}
+        style={{ "--state-color": `var(--mantine-color-${color}-6)` } as CSSProperties}
+        aria-label={`${robot.name}, live`}
+      >
+        <div className={classes.words} aria-live="polite">
+          <Group gap="xs" wrap="nowrap">
+            <Text fz={22} fw={650} lh={1.15} data-testid="live-state" data-state={key} style={{ whiteSpace: "nowrap" }}>
+              {said}
+            </Text>
+            <Text size="sm" c="dimmed" truncate>
+              <Anchor component={Link} to="/robots" size="sm" c="dimmed">
+                {robot.name}
+              </Anchor>
+              {kind && `, ${kind}`}
+              {present === false && ", away"}
+            </Text>
+          </Group>
+          <Text size="sm" truncate title={why ?? undefined} data-testid="live-why">
+            {why ?? "\u00a0"}
+          </Text>
+        </div>
+        <Rates />
+        {key === "stopped" && (
+          <RoleButton
+            needs="operator"
+            size="md"
+            variant="default"
+            leftSection={<IconPlayerPlay size={18} />}
+            loading={arm.isPending}
+            onClick={() => arm.mutate(robot.name)}
+            data-testid="live-arm"
+          >
+            Re-arm
+          </RoleButton>
+        )}
+        <Tooltip label="Anyone who is signed in may stop. Key: Escape, from anywhere on this page. It is a software stop: keep the robot's own emergency stop at hand.">
+          <Button
+            className={classes.stop}
+            size="lg"
+            color="red.8"
+            leftSection={<IconHandStop size={24} />}
+            onClick={() => stop.mutate(robot.name)}
+            aria-keyshortcuts="Escape"
+            data-testid="live-stop"
+          >
+            Stop
+          </Button>
+        </Tooltip>
+      </header>
+      <ErrorNote error={stop.error} title="The stop did not arrive: use the robot's own emergency stop" />
+      <ErrorNote error={arm.error} title="It was not re-armed" />
+    </div>
+  );
+}
+
+function Rates() {
+  const rates = useNow(({ status }) =>
+    status.control_hz === null || status.control_hz === undefined
+      ? null
+      : `${formatNumber(status.tick_hz, 3)} of ${formatNumber(status.control_hz, 3)} Hz`,
+  );
+  const late = useNow(({ status }) => status.late_ms);
+  const echo = useDriver(({ connected, echo }) => (connected ? echo : null));
+  return (
+    <div className={classes.rates}>
+      {rates && (
+        <Tooltip label={`Control steps a second. The slowest 1 % of them began ${formatNumber(late ?? 0, 2)} ms late.`}>
+          <Text size="sm" c="dimmed" data-testid="live-rate">
+            {rates}
+          </Text>
+        </Tooltip>
+      )}
+      {echo !== null && (
+        <Tooltip label="From this page to the robot's host and back">
+          <Text size="sm" c="dimmed" miw={70} data-testid="live-echo">
+            echo {echo.toFixed(0)} ms
+          </Text>
+        </Tooltip>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,251 @@
+import { beforeEach, expect, test } from "vitest";
+
+import { Driver, DRIVE_MS, PULSE_MS } from "./driver";
+import { FULL_LINEAR } from "./keys";
+import type { Drive, Pulse, Status } from "./messages";
+import type { SocketHandlers } from "./socket";
+
+let driver: Driver;
+let sent: (Drive | Pulse)[];
+let handlers: SocketHandlers;
+let socket: { up: boolean; wanted: boolean; waiting: number };
+let tick: () => void;
+let period: number;
+let now: number;
+
+beforeEach(() => {
+  sent = [];
+  now = 0;
+  period = 0;
+  socket = { up: false, wanted: false, waiting: 0 };
+  driver = new Driver({
+    socket: (given) => {
+      handlers = given;
+      return {
+        start: () => void (socket.wanted = true),
+        stop: () => {
+          socket.wanted = socket.up = false;
+        },
+        send: (message) => {
+          sent.push(message as Drive | Pulse);
+          return true;
+        },
+        get up() {
+          return socket.up;
+        },
+        get waiting() {
+          return socket.waiting;
+        },
+      };
+    },
+    ticker: (given) => {
+      tick = given;
+      return { every: (milliseconds) => void (period = milliseconds), end: () => void (period = 0) };
+    },
+    now: () => now,
+  });
+});
+
+function open() {
+  socket.up = true;
+  handlers.opened?.();
+}
+
+function robot(change: { epoch?: number; state?: Status["status"]["state"]; mode?: Status["mode"] } = {}): Status {
+  return {
+    status: {
+      state: change.state ?? "holding",
+      epoch: change.epoch ?? 0,
+      cameras: [],
+      tick_hz: 50,
+      late_ms: 0,
+      simulated: true,
+    },
+    mode: change.mode ?? "idle",
+    why: null,
+    holder: null,
+    policy: null,
+    recording: null,
+    saved: null,
+    scene: null,
+    joint_names: [],
+  };
+}
+
+const last = () => sent.at(-1) as Drive;
+
+test("the robot is held by this page only while it drives", () => {
+  expect(socket.wanted).toBe(false);
+  driver.setDriving(true);
+  expect(socket.wanted).toBe(true);
+  expect(period).toBe(DRIVE_MS);
+  driver.setDriving(false);
+  expect(socket.wanted).toBe(false);
+  expect(period).toBe(0);
+});
+
+test("keys move nothing without the dead-man, and numbers grow with each message", () => {
+  driver.setDriving(true);
+  open();
+  driver.press("KeyW");
+  tick();
+  expect(last()).toMatchObject({ type: "drive", seq: 1, deadman: false });
+  expect(last().left.linear).toEqual([0, 0, 0]);
+  driver.hold();
+  driver.press("KeyW");
+  tick();
+  expect(last().deadman).toBe(true);
+  expect(last().left.linear[1]).toBeCloseTo(0.5 * FULL_LINEAR);
+  expect(sent.map(({ seq }) => seq)).toEqual(sent.map((_, index) => index + 1));
+});
+
+test("keys up: velocities of zero go on being sent", () => {
+  driver.setDriving(true);
+  open();
+  driver.hold();
+  driver.press("KeyW");
+  driver.lift("KeyW");
+  tick();
+  expect(last()).toMatchObject({ deadman: true });
+  expect(last().left.linear).toEqual([0, 0, 0]);
+});
+
+test("letting go is told at once, and keys that are still down are forgotten", () => {
+  driver.setDriving(true);
+  open();
+  driver.hold();
+  driver.press("KeyW");
+  const before = sent.length;
+  driver.release("The page lost the keyboard.");
+  expect(sent.length).toBe(before + 1);
+  expect(last().deadman).toBe(false);
+  expect(last().left.linear).toEqual([0, 0, 0]);
+  driver.hold();
+  tick();
+  expect(last().left.linear).toEqual([0, 0, 0]);
+});
+
+test("a lost connection lets the dead-man go; it is not held when the connection is back", () => {
+  driver.setDriving(true);
+  open();
+  driver.hold();
+  socket.up = false;
+  handlers.closed?.(1006, "");
+  expect(driver.snapshot()).toMatchObject({ deadman: false, connected: false, released: "The connection was lost." });
+  open();
+  tick();
+  expect(last()).toMatchObject({ seq: 1, deadman: false });
+});
+
+test("a hidden page neither drives nor watches", () => {
+  driver.setDriving(true);
+  open();
+  driver.hold();
+  driver.hide();
+  expect(last().deadman).toBe(false);
+  driver.setDriving(false);
+  void driver.watch();
+  expect(period).toBe(PULSE_MS);
+  driver.hide();
+  expect(period).toBe(0);
+  expect(socket.wanted).toBe(false);
+});
+
+test("a stop and a re-arming let the dead-man go, and the new epoch is sent", () => {
+  driver.setDriving(true);
+  open();
+  driver.follow(robot({ epoch: 4 }));
+  driver.hold();
+  driver.follow(robot({ epoch: 5, state: "stopped" }));
+  expect(driver.snapshot().deadman).toBe(false);
+  driver.follow(robot({ epoch: 6 }));
+  tick();
+  expect(last()).toMatchObject({ epoch: 6, deadman: false });
+});
+
+test("a re-arming that is seen before its stop lets the dead-man go too", () => {
+  driver.setDriving(true);
+  open();
+  driver.follow(robot({ epoch: 4 }));
+  driver.hold();
+  driver.follow(robot({ epoch: 6 }));
+  expect(driver.snapshot().deadman).toBe(false);
+});
+
+test("watching sends pulses until the policy pauses", async () => {
+  const watching = driver.watch();
+  open();
+  await watching;
+  tick();
+  expect(sent.at(-1)?.type).toBe("pulse");
+  driver.follow(robot({ mode: "idle" })); // not started yet
+  expect(driver.snapshot().watching).toBe(true);
+  driver.follow(robot({ mode: "policy" }));
+  driver.follow(robot({ mode: "paused" }));
+  now = 500;
+  driver.follow(robot({ mode: "paused" }));
+  expect(driver.snapshot().watching).toBe(false);
+  expect(socket.wanted).toBe(false);
+});
+
+test("resuming a paused policy is not undone by a state from before", async () => {
+  const watching = driver.watch();
+  open();
+  await watching;
+  driver.follow(robot({ mode: "paused" }));
+  driver.follow(robot({ mode: "policy" })); // the answer
+  driver.follow(robot({ mode: "paused" })); // told before it
+  now = 90;
+  driver.follow(robot({ mode: "policy" }));
+  now = 5000;
+  driver.follow(robot({ mode: "policy" }));
+  expect(driver.snapshot().watching).toBe(true);
+});
+
+test("held by somebody else: said in words, and not asked again and again", async () => {
+  const watching = driver.watch();
+  handlers.closed?.(4409, "bob has the controls");
+  await watching;
+  expect(driver.snapshot()).toMatchObject({ watching: false, driving: false });
+  expect(driver.snapshot().refused?.message).toBe("bob has the controls");
+  expect(socket.wanted).toBe(false);
+});
+
+test("refusals of what was to move are told; passing ones are not", () => {
+  driver.setDriving(true);
+  open();
+  driver.hold();
+  handlers.text?.(JSON.stringify({ type: "refusal", seq: 1, code: "stale", message: "late" }));
+  expect(driver.snapshot().refused).toBeNull();
+  handlers.text?.(JSON.stringify({ type: "refusal", seq: 2, code: "reclutch", message: "let go and press again" }));
+  expect(driver.snapshot().refused?.message).toBe("let go and press again");
+  driver.release(null);
+  driver.hold();
+  expect(driver.snapshot().refused).toBeNull();
+});
+
+test("what would wait in the browser is not sent at all", () => {
+  driver.setDriving(true);
+  open();
+  socket.waiting = 100_000;
+  tick();
+  expect(sent).toEqual([]);
+});
+
+test("round trips", () => {
+  driver.setDriving(true);
+  open();
+  now = 1000;
+  handlers.text?.(JSON.stringify({ type: "echo", seq: 1, sent: 992, applied: 3 }));
+  expect(driver.snapshot()).toMatchObject({ echo: 8, applied: 3 });
+});
+
+test("choosing another arm forgets the keys", () => {
+  driver.setDriving(true);
+  open();
+  driver.hold();
+  driver.press("KeyW");
+  driver.choose("right");
+  tick();
+  expect(last().right.linear).toEqual([0, 0, 0]);
+});

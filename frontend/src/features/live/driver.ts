@@ -1,0 +1,269 @@
+/**
+ * The page's side of the control socket: what it sends while a person drives or watches over a policy, and when not.
+ * No React and no DOM. The socket is open only while this page drives or watches, because one page holds a robot.
+ */
+import { twists, type Arms } from "./keys";
+import type { Drive, Echo, Pulse, Refusal, Status } from "./messages";
+import type { LiveSocket, SocketHandlers } from "./socket";
+import type { MakeTicker, Ticker } from "./ticker";
+
+export const DRIVE_MS = 20;
+export const PULSE_MS = 40;
+/** More than this waiting to leave the browser: what is added now would arrive too late to mean anything. */
+const MOST_WAITING_BYTES = 4096;
+/** Refusals that the next message makes good; people need not read them. */
+const PASSING = new Set<Refusal["code"]>(["stale", "out_of_order", "epoch", "malformed"]);
+/** The answer to a request may overtake states from before it, which come over another connection. */
+const OVERTAKEN_MS = 400;
+/** Close codes from here on: the server says no. */
+const REFUSED = 4400;
+const SMOOTHING = 0.1;
+/** Round trips are measured with each message and told this often: nobody reads faster. */
+const TELL_MS = 250;
+
+export interface DriverView {
+  /** the page is to drive: keys move the robot while the dead-man is held */
+  driving: boolean;
+  /** the page watches over a policy, which pauses without it */
+  watching: boolean;
+  connected: boolean;
+  deadman: boolean;
+  held: ReadonlySet<string>;
+  arms: Arms;
+  /** share of the full speed */
+  speed: number;
+  /** why nothing moves though somebody wants it to, for people */
+  refused: Pick<Refusal, "code" | "message"> | null;
+  /** why the dead-man was let go by itself */
+  released: string | null;
+  /** there and back, ms */
+  echo: number | null;
+  /** from the host's receiving to the control step that used it, ms */
+  applied: number | null;
+}
+
+export interface DriverParts {
+  socket: (handlers: SocketHandlers) => Pick<LiveSocket, "start" | "stop" | "send" | "up" | "waiting">;
+  ticker: MakeTicker;
+  now: () => number;
+}
+
+const REST: DriverView = {
+  driving: false,
+  watching: false,
+  connected: false,
+  deadman: false,
+  held: new Set(),
+  arms: "left",
+  speed: 0.5,
+  refused: null,
+  released: null,
+  echo: null,
+  applied: null,
+};
+
+export class Driver {
+  private view = REST;
+  private seq = 0;
+  private epoch = 0;
+  private policyActed = false;
+  private restsSince: number | null = null;
+  private measured: Pick<DriverView, "echo" | "applied"> = { echo: null, applied: null };
+  private told = 0;
+  private readonly socket: ReturnType<DriverParts["socket"]>;
+  private ticker: Ticker | null = null;
+  private readonly listeners = new Set<() => void>();
+  private waitingForOpen: (() => void)[] = [];
+
+  constructor(private readonly parts: DriverParts) {
+    this.socket = parts.socket({
+      opened: () => this.opened(),
+      text: (text) => this.heard(text),
+      closed: (code, reason) => this.closed(code, reason),
+    });
+  }
+
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  };
+
+  readonly snapshot = (): DriverView => this.view;
+
+  // --- what people want -----------------------------------------------------------------------------------------
+
+  /** Take the robot into the hand, or put it down. */
+  setDriving(driving: boolean): void {
+    if (!driving) this.release(null);
+    this.set({ driving, refused: null, released: null });
+    this.adjust();
+  }
+
+  /** Watch over a policy from now on. Resolves when the socket is open or was refused: start the policy after that. */
+  async watch(): Promise<void> {
+    this.policyActed = false;
+    this.restsSince = null;
+    this.set({ watching: true, refused: null });
+    this.adjust();
+    if (!this.socket.up) await new Promise<void>((resolve) => this.waitingForOpen.push(resolve));
+  }
+
+  unwatch(): void {
+    this.set({ watching: false });
+    this.adjust();
+  }
+
+  choose(arms: Arms): void {
+    this.set({ arms, held: new Set() });
+  }
+
+  setSpeed(speed: number): void {
+    this.set({ speed });
+  }
+
+  /** Hold the dead-man. Keys that were down before count only from now on. */
+  hold(): void {
+    if (!this.view.driving || this.view.deadman || !this.view.connected) return;
+    this.set({ deadman: true, held: new Set(), refused: null, released: null });
+    this.send();
+  }
+
+  /** Let the dead-man go and forget all keys; the robot hears it at once. `why`: if nobody meant to. */
+  release(why: string | null): void {
+    if (!this.view.deadman) {
+      if (this.view.held.size > 0) this.set({ held: new Set() });
+      return;
+    }
+    this.set({ deadman: false, held: new Set(), released: why });
+    this.send();
+  }
+
+  press(code: string): void {
+    if (!this.view.deadman || this.view.held.has(code)) return;
+    this.set({ held: new Set(this.view.held).add(code) });
+    this.send();
+  }
+
+  lift(code: string): void {
+    if (!this.view.held.has(code)) return;
+    const held = new Set(this.view.held);
+    held.delete(code);
+    this.set({ held });
+    this.send();
+  }
+
+  /** The page went out of sight: nobody watches, nobody drives. */
+  hide(): void {
+    this.release("The page was hidden.");
+    this.set({ watching: false });
+    this.adjust();
+  }
+
+  end(): void {
+    this.release(null);
+    this.set({ driving: false, watching: false });
+    this.adjust();
+    this.ticker?.end();
+    this.ticker = null;
+  }
+
+  // --- what the robot says --------------------------------------------------------------------------------------
+
+  /** Each new state. A stop, a re-arming or a fault lets the dead-man go: it must be pressed anew. */
+  follow({ status, mode }: Status): void {
+    if (status.epoch !== this.epoch || status.state !== "holding") {
+      this.release(null);
+      this.epoch = status.epoch;
+    }
+    if (!this.view.watching) return;
+    if (mode === "policy") {
+      this.policyActed = true;
+      this.restsSince = null;
+    } else if (this.policyActed) {
+      this.restsSince ??= this.parts.now();
+      if (this.parts.now() - this.restsSince >= OVERTAKEN_MS) this.unwatch(); // whoever resumes it watches anew
+    }
+  }
+
+  private opened(): void {
+    this.seq = 0;
+    this.measured = { echo: null, applied: null };
+    this.set({ connected: true });
+    this.settle();
+  }
+
+  private closed(code: number, reason: string): void {
+    this.set({
+      connected: false,
+      deadman: false,
+      held: new Set(),
+      echo: null,
+      applied: null,
+      released: this.view.deadman ? "The connection was lost." : this.view.released,
+      refused: reason === "" ? this.view.refused : { code: "busy", message: reason },
+    });
+    if (code >= REFUSED) {
+      this.settle();
+      // held by another page, or not allowed: asking again would only take it from each other
+      this.set({ driving: false, watching: false });
+      this.adjust();
+    }
+  }
+
+  private settle(): void {
+    for (const resolve of this.waitingForOpen.splice(0)) resolve();
+  }
+
+  private heard(text: string): void {
+    const message = JSON.parse(text) as Echo | Refusal;
+    if (message.type === "echo") {
+      this.measure(message);
+    } else if (!PASSING.has(message.code) && (this.view.deadman || this.view.watching)) {
+      this.set({ refused: { code: message.code, message: message.message } });
+    }
+  }
+
+  private measure({ sent, applied }: Echo): void {
+    const smooth = (old: number | null, fresh: number) => (old === null ? fresh : old + SMOOTHING * (fresh - old));
+    const now = this.parts.now();
+    this.measured = {
+      echo: smooth(this.measured.echo, now - sent),
+      applied: applied === null ? this.measured.applied : smooth(this.measured.applied, applied),
+    };
+    if (now - this.told < TELL_MS) return;
+    this.told = now;
+    this.set(this.measured);
+  }
+
+  // --- sending --------------------------------------------------------------------------------------------------
+
+  private adjust(): void {
+    const { driving, watching } = this.view;
+    if (driving || watching) {
+      this.socket.start();
+      this.ticker ??= this.parts.ticker(() => this.send());
+      this.ticker.every(driving ? DRIVE_MS : PULSE_MS);
+    } else {
+      this.socket.stop();
+      this.ticker?.every(0);
+      this.set({ connected: false, echo: null, applied: null });
+      this.settle();
+    }
+  }
+
+  private send(): void {
+    const { driving, watching, deadman, held, arms, speed } = this.view;
+    if (!this.socket.up || this.socket.waiting > MOST_WAITING_BYTES || !(driving || watching)) return;
+    const common = { seq: (this.seq += 1), sent: this.parts.now(), epoch: this.epoch };
+    const message: Drive | Pulse =
+      driving && !watching
+        ? { type: "drive", ...common, deadman, ...twists(deadman ? held : new Set(), arms, speed) }
+        : { type: "pulse", ...common };
+    this.socket.send(message);
+  }
+
+  private set(change: Partial<DriverView>): void {
+    this.view = { ...this.view, ...change };
+    for (const listener of this.listeners) listener();
+  }
+}

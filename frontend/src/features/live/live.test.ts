@@ -1,0 +1,91 @@
+import { expect, test } from "vitest";
+
+import { heard, lost, NOTHING } from "./live";
+import type { LiveState, Policy, Reasoning } from "./messages";
+import { stateWord } from "./words";
+
+function message(change: Partial<LiveState> = {}, status: Record<string, unknown> = {}): LiveState {
+  return {
+    type: "state",
+    status: { state: "holding", epoch: 0, cameras: [], tick_hz: 50, late_ms: 0, simulated: true, ...status },
+    mode: "idle",
+    why: null,
+    holder: null,
+    policy: null,
+    recording: null,
+    saved: null,
+    scene: null,
+    joint_names: ["left_waist"],
+    samples: null,
+    ...change,
+  };
+}
+
+function policy(reasoning: Reasoning | null, chunks = 1): Policy {
+  return {
+    name: "demo",
+    checkpoint_id: null,
+    instruction: "Pick up the red cube",
+    reasoning,
+    latency_ms: 20,
+    chunks,
+    late_steps: 0,
+    refused: null,
+    ready: true,
+  };
+}
+
+const says = (step: number, text: string, done: boolean, chunks = 1) =>
+  message({ mode: "policy", policy: policy({ step, text, done }, chunks) });
+
+test("what did not change stays the same object", () => {
+  const first = heard(NOTHING, message());
+  const second = heard(first, message({ why: "nobody commands" }));
+  expect(second.now?.status).toBe(first.now?.status);
+  expect(second.now).not.toBe(first.now);
+});
+
+test("the history has each finished text once, with the step from which on it was said", () => {
+  let live = heard(NOTHING, says(0, "Re", false));
+  expect(live.said).toEqual([]);
+  live = heard(live, says(0, "Reach for the cube", true));
+  live = heard(live, says(16, "Rea", false, 2));
+  live = heard(live, says(16, "Reach for the cube", true, 2));
+  live = heard(live, says(32, "Lift it", true, 3));
+  expect(live.said).toEqual([
+    { step: 0, text: "Reach for the cube" },
+    { step: 32, text: "Lift it" },
+  ]);
+});
+
+test("what a policy said stays after it ended, and goes when the next one begins", () => {
+  let live = heard(NOTHING, says(0, "Reach", true, 5));
+  live = heard(live, message());
+  expect(live.said).toHaveLength(1);
+  live = heard(live, message({ mode: "policy", policy: policy(null, 0) }));
+  expect(live.said).toEqual([]);
+});
+
+test("a silent socket is said to be lost, and what is known stays", () => {
+  const live = lost(heard(NOTHING, message()), null);
+  expect(live.connection).toBe("lost");
+  expect(live.now).not.toBeNull();
+  expect(lost(NOTHING, null).connection).toBe("connecting");
+  expect(lost(NOTHING, "There is no robot x").trouble).toBe("There is no robot x");
+});
+
+test("the state in a word", () => {
+  const word = (change: Partial<LiveState>, status: Record<string, unknown> = {}, driving = false) =>
+    stateWord(heard(NOTHING, message(change, status)), "ada", driving).word;
+  expect(word({})).toBe("Holding");
+  expect(word({}, { state: "stopped", stopped_by: "ada" })).toBe("Stopped by you");
+  expect(word({ mode: "policy" }, { state: "stopped", stopped_by: "bob" })).toBe("Stopped by bob");
+  expect(word({ mode: "policy", policy: policy(null) })).toBe("Policy acts");
+  expect(word({ mode: "policy", policy: { ...policy(null), ready: false } })).toBe("Policy loads");
+  expect(word({ mode: "paused", policy: policy(null), why: "paused by ada" })).toBe("Paused");
+  expect(word({ mode: "drive", holder: "ada" }, {}, true)).toBe("You drive");
+  expect(word({ mode: "drive", holder: "ada" })).toBe("You drive, on another page");
+  expect(word({ mode: "drive", holder: "bob" })).toBe("bob drives");
+  expect(stateWord(lost(heard(NOTHING, message()), null), "ada", false).key).toBe("lost");
+  expect(stateWord(NOTHING, "ada", false).key).toBe("connecting");
+});

@@ -1,0 +1,67 @@
+/** What the page says about a robot's state. Pure. */
+import type { Live } from "./live";
+
+export interface StateWord {
+  key: "connecting" | "lost" | "starting" | "fault" | "stopped" | "holding" | "loading" | "policy" | "paused" | "drive";
+  word: string;
+  color: string;
+  /** why it does not move, or what to do; null where the word says it all */
+  why: string | null;
+}
+
+/** me: the name of who sits here. driving: this page drives. */
+export function stateWord({ connection, trouble, now }: Live, me: string, driving: boolean): StateWord {
+  if (connection === "connecting" || now === null)
+    return {
+      key: connection === "lost" ? "lost" : "connecting",
+      word: connection === "lost" ? "Not connected" : "Connecting",
+      color: "gray",
+      why: trouble,
+    };
+  if (connection === "lost")
+    return {
+      key: "lost",
+      word: "Connection lost",
+      color: "orange",
+      why: `${trouble ?? "Nothing is heard of the robot"}. What is shown is old. A robot that is not watched holds by itself.`,
+    };
+  const { status, mode, policy, holder, why } = now;
+  switch (status.state) {
+    case "starting":
+      return { key: "starting", word: "Starting", color: "studio", why: "The robot is being connected." };
+    case "fault":
+      return {
+        key: "fault",
+        word: "Fault",
+        color: "orange",
+        why: status.reason ?? "The robot failed. It is tried again.",
+      };
+    case "stopped": {
+      const by = status.stopped_by ?? "somebody";
+      return {
+        key: "stopped",
+        word: `Stopped by ${by === me ? "you" : by}`,
+        color: "red",
+        why: `${status.reason ? `${status.reason}. ` : ""}It takes no command until an operator re-arms it.`,
+      };
+    }
+    case "holding":
+  }
+  switch (mode) {
+    case "idle":
+      return { key: "holding", word: "Holding", color: "teal", why };
+    case "policy":
+      return policy?.ready === false
+        ? { key: "loading", word: "Policy loads", color: "studio", why: why ?? "The robot holds until it is ready." }
+        : { key: "policy", word: "Policy acts", color: "violet", why };
+    case "paused":
+      return { key: "paused", word: "Paused", color: "yellow", why };
+    case "drive":
+      return {
+        key: "drive",
+        word: driving ? "You drive" : holder === me ? "You drive, on another page" : `${holder ?? "Somebody"} drives`,
+        color: "blue",
+        why,
+      };
+  }
+}
