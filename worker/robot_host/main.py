@@ -19,6 +19,7 @@ from backend.context import Studio
 from backend.robots.host import HostStatus, host_token
 from backend.settings import Settings
 from dexvla.errors import UserError
+from dexvla.robots.aloha_sim.teleop import AlohaTeleop
 from dexvla.robots.registry import make_robot
 from dexvla.spec import AlohaTask
 from worker.robot_host.announcer import Announcer
@@ -27,6 +28,7 @@ from worker.robot_host.cameras import CameraHub
 from worker.robot_host.cockpit import Cockpit
 from worker.robot_host.control import ControlLoop, LiveRobot
 from worker.robot_host.control_socket import ControlSocket
+from worker.robot_host.driving import Driving
 from worker.robot_host.guard import Guard
 from worker.robot_host.latch import StopLatch
 from worker.robot_host.live import LiveRoutes
@@ -98,6 +100,7 @@ async def _serve(
     watch.on_change = live.changed
     live.holder = lambda: None if watch.holder is None else watch.holder.by
     control = ControlSocket(guarded=guarded, watch=watch)
+    control.sink = Driving(cockpit, prepare=lambda: AlohaTeleop(control_hz=robot.info.control_hz))
     broker = BrokerWatch(studio.settings.events_url, cockpit=cockpit)
     routes = [*control.routes, *live.routes]
     host = HostServer(guarded=guarded, loop=loop, latch=latch, hub=hub, routes=routes, on_change=changed)

@@ -1,0 +1,218 @@
+"""Driving by hand in the real control loop: the dead-man, the watchdog, and what it takes to begin again."""
+
+import itertools
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from robot_hosts import until
+
+from backend.live.messages import HOLD_MS, RECLUTCH_MS, ArmDrive, Drive, Mode, Refusal
+from dexvla.errors import RobotError
+from dexvla.robots.aloha_sim.live import LiveAlohaSim
+from dexvla.robots.aloha_sim.teleop import AlohaTeleop
+from worker.robot_host.cameras import CameraHub
+from worker.robot_host.cockpit import Cockpit
+from worker.robot_host.control import ControlLoop
+from worker.robot_host.driving import Driving
+from worker.robot_host.latch import StopLatch
+from worker.robot_host.sources import SourceKind, Tick
+from worker.robot_host.telemetry import Row
+
+UP = ArmDrive(linear=(0.0, 0.0, 0.2))
+DOWN = ArmDrive(linear=(0.0, 0.0, -0.2))
+
+
+class Patient:
+    """A policy that asks for nothing."""
+
+    kind, cameras, why = SourceKind.POLICY, frozenset[str](), None
+
+    def action(self, tick: Tick) -> None: ...
+
+    def on_stop(self) -> None: ...
+
+    def on_refused(self, reason: str) -> None: ...
+
+
+class Page:
+    """What a page sends, straight into the sink."""
+
+    def __init__(self, driving: Driving) -> None:
+        self.driving = driving
+        self.seq = 0
+        self.echoes: list[float | None] = []
+
+    def send(self, arm: ArmDrive = UP, *, deadman: bool = True) -> Refusal | None:
+        self.seq += 1
+        drive = Drive(seq=self.seq, sent=0.0, epoch=0, deadman=deadman, left=arm)
+        return self.driving.take(drive, received=time.monotonic(), answer=self.echoes.append)
+
+    def hold(self, seconds: float, arm: ArmDrive = UP) -> Refusal | None:
+        """Keep sending every 40 ms."""
+        end, refusal = time.monotonic() + seconds, None
+        while time.monotonic() < end:
+            refusal = self.send(arm)
+            time.sleep(0.04)
+        return refusal
+
+
+class Rig:
+    def __init__(self, folder: Path) -> None:
+        self.latch = StopLatch(folder / "stop.json")
+        self.cockpit = Cockpit(self.latch)
+        self.hub = CameraHub(())
+        robot = LiveAlohaSim(cameras=())
+        self.loop = ControlLoop(robot, latch=self.latch, cockpit=self.cockpit, hub=self.hub, task=None)
+        self.driving = Driving(self.cockpit, prepare=AlohaTeleop)
+        self.page = Page(self.driving)
+        self.loop.start()
+        until(lambda: self.page.send(ArmDrive()) is None and self.cockpit.now.mode is Mode.DRIVE)
+        self.page.send(deadman=False)
+        self.page.echoes.clear()
+
+    def rows(self, seconds: float) -> list[Row]:
+        """Steps of the last seconds."""
+        since = time.monotonic() - seconds
+        return [row for row in self.loop.telemetry.since(-1) if row.time > since]
+
+    def resting(self, seconds: float) -> bool:
+        return bool((np.diff([row.action for row in self.rows(seconds)], axis=0) == 0).all())
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    rig = Rig(tmp_path)
+    yield rig
+    rig.hub.close()
+    assert rig.loop.close(2.0)
+
+
+def test_the_arm_moves_while_the_deadman_is_held_and_rests_when_it_is_let_go(rig: Rig) -> None:
+    assert rig.page.hold(0.5) is None
+    assert rig.cockpit.now.mode is Mode.DRIVE
+    assert not rig.resting(0.2)
+    applied = [echo for echo in rig.page.echoes if echo is not None]
+    assert len(applied) >= 10
+    assert np.median(applied) < 25, "used by the next control step"
+    rig.page.send(deadman=False)
+    assert rig.page.echoes[-1] is None
+    assert rig.cockpit.now.mode is Mode.IDLE
+    time.sleep(0.2)
+    assert rig.resting(0.1)
+    assert rig.page.hold(0.2) is None, "and it goes on when it is pressed again"
+    assert not rig.resting(0.1)
+
+
+def test_a_page_that_falls_silent_stands_still_in_time_and_goes_on_by_itself(rig: Rig) -> None:
+    rig.page.hold(0.4)
+    rig.page.send()
+    silent = time.monotonic()
+    time.sleep(0.3)
+    rows = rig.rows(0.5)
+    moving = [after.time for before, after in itertools.pairwise(rows) if (before.action != after.action).any()]
+    assert moving[-1] - silent < HOLD_MS / 1000 + 0.02
+    assert rig.cockpit.now.mode is Mode.DRIVE
+    assert rig.driving.why == "the page that drives is silent"
+    held = rig.loop.telemetry.newest.action
+    assert rig.page.hold(0.08, ArmDrive()) is None, "a short gap needs no new press"
+    assert np.abs(rig.loop.telemetry.newest.action - held).max() < 0.01, "it goes on where it stands"
+    assert rig.page.hold(0.3) is None
+    assert not rig.resting(0.1)
+
+
+def test_after_a_long_silence_the_deadman_has_to_be_pressed_again(rig: Rig) -> None:
+    rig.page.hold(0.2)
+    until(lambda: rig.cockpit.now.mode is Mode.IDLE, 2)
+    assert f"{RECLUTCH_MS} ms" in (rig.cockpit.now.why or "")
+    refusal = rig.page.hold(0.3)
+    assert refusal is not None
+    assert refusal.code == "reclutch"
+    assert rig.resting(0.2)
+    assert rig.page.send(deadman=False) is None
+    assert rig.page.hold(0.2) is None
+    assert not rig.resting(0.1)
+
+
+def test_the_message_that_ends_a_long_silence_does_not_move_the_robot(rig: Rig) -> None:
+    """Even if the control loop did not notice the silence, as when it hung itself."""
+    rig.page.hold(0.1)
+    late = Drive(seq=1000, sent=0.0, epoch=0, deadman=True, left=UP)
+    soon = time.monotonic() + RECLUTCH_MS / 1000 + 0.1
+    refusal = rig.driving.take(late, received=soon, answer=rig.page.echoes.append)
+    assert refusal is not None
+    assert refusal.code == "reclutch"
+
+
+def test_after_a_stop_a_held_key_moves_nothing(rig: Rig) -> None:
+    rig.page.hold(0.2)
+    rig.latch.stop(by="grace")
+    until(lambda: rig.cockpit.now.mode is Mode.IDLE, 2)
+    assert rig.cockpit.now.why == "stopped by grace"
+    rig.latch.arm()
+    refusal = rig.page.hold(0.2)
+    assert refusal is not None
+    assert refusal.code == "reclutch"
+    rig.page.send(deadman=False)
+    assert rig.page.hold(0.2) is None
+
+
+def test_a_socket_that_closes_holds_and_its_page_has_to_press_again(rig: Rig) -> None:
+    rig.page.hold(0.2)
+    rig.driving.let_go()
+    assert (rig.cockpit.now.mode, rig.cockpit.now.why) == (Mode.IDLE, "the page that drove has gone")
+    refusal = rig.page.send()
+    assert refusal is not None
+    assert refusal.code == "reclutch"
+    rig.page.send(deadman=False)
+    rig.driving.let_go()
+    assert rig.page.send() is None, "one that had let go may press at once"
+
+
+def test_an_acting_policy_is_not_pushed_aside_and_a_key_held_meanwhile_does_not_start_later(rig: Rig) -> None:
+    rig.cockpit.begin_policy(Patient())
+    refusal = rig.page.send()
+    assert refusal is not None
+    assert refusal.code == "busy"
+    assert "pause" in refusal.message
+    rig.cockpit.pause("paused by ada")
+    refusal = rig.page.send()
+    assert refusal is not None
+    assert refusal.code == "reclutch"
+    rig.page.send(deadman=False)
+    assert rig.page.hold(0.1) is None
+    rig.page.send(deadman=False)
+    assert rig.cockpit.now.mode is Mode.PAUSED
+
+
+def test_every_message_is_echoed_once(rig: Rig) -> None:
+    for _ in range(20):
+        assert rig.page.send() is None  # far more than there are control steps
+    time.sleep(0.05)
+    rig.page.send(deadman=False)
+    assert len(rig.page.echoes) == 21
+    assert sum(echo is not None for echo in rig.page.echoes) >= 1
+
+
+def test_turning_around_keeps_within_the_robots_limits(rig: Rig) -> None:
+    for arm in (UP, DOWN, UP, DOWN):
+        rig.page.hold(0.3, arm)
+    rig.page.send(deadman=False)
+    time.sleep(0.2)
+    sent = np.array([row.action for row in rig.loop.telemetry.since(-1)])
+    info = rig.loop.info
+    gain = info.max_acceleration / info.control_hz**2
+    assert (np.abs(np.diff(sent, n=2, axis=0)) <= gain + 1e-5).all()
+    assert np.ptp(sent, axis=0)[:3].max() > 0.05, "it did move"
+
+
+def test_without_kinematics_it_says_what_is_missing(tmp_path: Path) -> None:
+    def missing() -> AlohaTeleop:
+        raise RobotError("driving the arms needs mink; install the `robot` extra")
+
+    driving = Driving(Cockpit(StopLatch(tmp_path / "stop.json")), prepare=missing)
+    page = Page(driving)
+    until(lambda: "mink" in page.send().message)
+    assert page.send().code == "busy"
