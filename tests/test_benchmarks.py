@@ -28,3 +28,15 @@ def test_a_step_without_logits_has_the_same_loss_and_needs_less_memory(tmp_path:
     plain, ours = found["median"]["plain"], found["median"]["ours"]
     assert abs(plain["loss"] - ours["loss"]) < 1e-5 * plain["loss"]
     assert ours["peak_bytes"] < plain["peak_bytes"]
+
+
+def test_the_step_of_the_small_preset_is_measured(tmp_path: Path) -> None:
+    found = run("small_step.py", tmp_path / "small.json", "--steps=1", "--batch=2", "--threads=1")
+    assert [(row["precision"], row["noise_draws"]) for row in found["steps"]] == [
+        ("float32", 1),
+        ("float32", 4),
+        ("bf16", 1),
+        ("bf16", 4),
+    ]
+    assert all(row["samples_per_second"] > 0 for row in found["steps"])
+    assert found["attention_ms"].keys() == {"language", "vision", "expert"}
