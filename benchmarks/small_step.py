@@ -27,6 +27,7 @@ from dexvla.model.init_model import init_model
 from dexvla.model.policy import DexVLA
 from dexvla.model.processing import answer_text, build_inputs, collate
 from dexvla.spec import PRESETS, SCALEDP_SIZES, CameraSpec, OptimSpec, PolicySpec
+from dexvla.train.allocator import keep_memory
 from dexvla.train.optim import make_optimizer
 from dexvla.train.state import MovingAverage
 
@@ -106,6 +107,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    keep_memory()
     spec = PolicySpec(
         expert=SCALEDP_SIZES["small"],
         action_dim=DIMENSIONS,

@@ -12,6 +12,7 @@ from accelerate.state import AcceleratorState
 from torch import nn
 
 from dexvla.spec import Precision, TrainSpec
+from dexvla.train.allocator import keep_memory
 from dexvla.train.optim import make_optimizer
 from dexvla.train.state import MovingAverage, OptimizerState, load_state, trained_parameters
 
@@ -37,12 +38,15 @@ def make_accelerator(spec: TrainSpec) -> Accelerator:
         from dexvla.train.sharded import make_sharded_accelerator
 
         return make_sharded_accelerator(spec)
-    return Accelerator(
+    accelerator = Accelerator(
         mixed_precision=mixed_precision(spec),
         cpu=spec.device == "cpu" or None,
         # a step of stage 1 need not hold a sample of every embodiment
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=spec.stage == 1)],
     )
+    if accelerator.device.type == "cpu":
+        keep_memory()
+    return accelerator
 
 
 def mixed_precision(spec: TrainSpec) -> str:
