@@ -4,7 +4,7 @@ A picture encoder per camera name, modulated by the text, gives the condition; o
 embodiments, and each has its own layers into and out of it.
 
 Shapes: b samples of a batch, n samples of one embodiment, t steps of the chunk, a action values, s state values,
-h width of the condition, w width of the expert, e width of the text embedding, l tokens, v cameras.
+h width of the condition, w width of the expert, e width of the text embedding, l tokens, v cameras, d DDIM steps.
 """
 
 from collections.abc import Mapping
@@ -149,11 +149,10 @@ class Pretrainer(nn.Module):
         observed, inputs = [], []
         for number, condition_nh, timesteps_n in zip(present, conditions, timesteps, strict=True):
             head = self.heads[number]
-            joined = torch.cat([condition_nh.float(), batch[f"states.{number}"].float()], dim=-1)
-            observed.append(head.combine(joined.to(head.x_embedder.weight.dtype)))
+            observed.append(self._observe(head, condition_nh, batch[f"states.{number}"]))
             noisy_nta = self.schedule.add_noise(batch[f"actions.{number}"], batch[f"noise.{number}"], timesteps_n)
             inputs.append(head.x_embedder(noisy_nta.to(head.x_embedder.weight.dtype)))
-        cond_bw = self.trunk.t_embedder(batch["timesteps"]) + self.trunk.cond_obs_emb(torch.cat(observed))
+        cond_bw = self.trunk.t_embedder(batch["timesteps"]) + torch.cat(observed)
         x_btw = self.trunk(torch.cat(inputs) + self.trunk.pos_embed, cond_bw)
         losses = PretrainLosses({}, {})
         for number, x_ntw, cond_nw in zip(present, x_btw.split(counts), cond_bw.split(counts), strict=True):
@@ -162,6 +161,39 @@ class Pretrainer(nn.Module):
             losses.sums[number] = (error_nta * (~batch[f"is_pad.{number}"].bool()).unsqueeze(-1)).sum()
             losses.elements[number] = error_nta.numel()
         return losses
+
+    @torch.no_grad()
+    def predict(self, batch: Mapping[str, Tensor], noise: Mapping[int, Tensor]) -> dict[int, Tensor]:
+        """Normalised chunks (n, t, a) float32, within -1..1, of each embodiment of a batch as `forward` takes it.
+
+        noise: (n, t, a) by the number of the embodiment, what each chunk is denoised from.
+        """
+        present = present_embodiments(batch)
+        conditions = self._conditions(batch, present, [len(noise[number]) for number in present])
+        some = next(iter(noise.values()))
+        steps_dw = self.trunk.t_embedder(torch.tensor(self.schedule.sampling_timesteps(), device=some.device))
+        return {
+            number: self._sample(
+                self.heads[number],
+                self._observe(self.heads[number], condition_nh, batch[f"states.{number}"]),
+                steps_dw,
+                noise[number],
+            )
+            for number, condition_nh in zip(present, conditions, strict=True)
+        }
+
+    def _sample(self, head: Head, observed_nw: Tensor, steps_dw: Tensor, noise_nta: Tensor) -> Tensor:
+        def predict_noise(sample_nta: Tensor, index: int) -> Tensor:
+            x_ntw = head.x_embedder(sample_nta.to(head.x_embedder.weight.dtype)) + self.trunk.pos_embed
+            cond_nw = steps_dw[index] + observed_nw
+            return head.final_layer(self.trunk(x_ntw, cond_nw), cond_nw)
+
+        return self.schedule.sample(predict_noise, noise_nta).actions_bta
+
+    def _observe(self, head: Head, condition_nh: Tensor, states_ns: Tensor) -> Tensor:
+        """(n, w): what the trunk is told of condition and state, the same at every noise level."""
+        joined = torch.cat([condition_nh.float(), states_ns.float()], dim=-1)
+        return self.trunk.cond_obs_emb(head.combine(joined.to(head.x_embedder.weight.dtype)))
 
     def _conditions(self, batch: Mapping[str, Tensor], present: list[int], counts: list[int]) -> list[Tensor]:
         """(n, h) condition of each embodiment of the batch: all views and the text, projected, averaged and normed."""

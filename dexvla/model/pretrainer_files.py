@@ -29,7 +29,7 @@ from dexvla.model.pretrainer import Pretrainer
 from dexvla.model.report import LoadReport
 from dexvla.model.text_encoder import TextTokenizer, read_text_encoder, small_text_encoder, text_config
 from dexvla.model.weights import check_fit, expected_shapes, likely_cause, read_json, read_weights, write_weights
-from dexvla.spec import ActionKind, EmbodimentSpec, Initialisation, NormStats, PretrainerSpec, ScaleDPSpec
+from dexvla.spec import ActionKind, ActionSpace, EmbodimentSpec, Initialisation, NormStats, PretrainerSpec, ScaleDPSpec
 
 _CONFIG_FIELDS = {"model_type", "format_version", "pretrainer", "text_encoder"}
 
@@ -181,14 +181,7 @@ def _choose(
 ) -> tuple[EmbodimentSpec | None, str]:
     """The embodiment whose layers are taken, or None and why."""
     wanted = (policy.spec.action_dim, policy.spec.state_dim)
-    kind = policy.spec.action_space.kind
-    if kind is not ActionKind.ABSOLUTE:
-        if name is not None:
-            raise CheckpointError(
-                f"{directory}: stage 1 predicts positions, the policy has action_space {kind.value}; "
-                "leave pretrained_embodiment out to take the trunk alone"
-            )
-        return None, f"stage 1 predicts positions, this policy has action_space {kind.value}"
+    space = policy.spec.action_space
     known = ", ".join(f"{one.name} ({one.action_dim} actions, {one.state_dim} states)" for one in embodiments)
     if name is not None:
         named = next((one for one in embodiments if one.name == name), None)
@@ -199,8 +192,16 @@ def _choose(
                 f"{directory}: the embodiment {name} has {named.action_dim} action values, the policy {wanted[0]}; "
                 "leave pretrained_embodiment out to take the trunk alone"
             )
+        if named.action_space != space:
+            raise CheckpointError(
+                f"{directory}: the embodiment {name} predicts {_words(named.action_space)}, the policy "
+                f"{_words(space)}; give action_space, or leave pretrained_embodiment out to take the trunk alone"
+            )
         return named, ""
     fitting = [one for one in embodiments if _dims(one) == wanted]
+    if fitting and not any(one.action_space == space for one in fitting):
+        return None, f"stage 1 predicts {_words(fitting[0].action_space)}, this policy {_words(space)}"
+    fitting = [one for one in fitting if one.action_space == space]
     if len(fitting) > 1:
         same_robot = [one for one in fitting if one.robot is not None and one.robot == policy.spec.robot]
         if len(same_robot) != 1:
@@ -231,6 +232,12 @@ def _same_sizes(policy: DexVLA, spec: PretrainerSpec, directory: Path) -> None:
             raise CheckpointError(
                 f"{directory}: {name} of the expert is {found} in stage 1, {expected} in this run; they must agree"
             )
+
+
+def _words(space: ActionSpace) -> str:
+    kind = {ActionKind.ABSOLUTE: "positions", ActionKind.DELTA: "deltas", ActionKind.DIFFERENCE: "differences"}
+    kept = f" (but for dimensions {', '.join(map(str, space.absolute))})" if space.absolute else ""
+    return kind[space.kind] + kept
 
 
 def _dims(embodiment: EmbodimentSpec) -> tuple[int, int]:

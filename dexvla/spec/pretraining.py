@@ -3,7 +3,7 @@
 from pydantic import Field, model_validator
 
 from dexvla.spec.base import Spec
-from dexvla.spec.policy import DiffusionSpec, ScaleDPSpec
+from dexvla.spec.policy import ActionSpace, DiffusionSpec, ScaleDPSpec
 from dexvla.spec.robots import CameraSpec
 
 NAME_PATTERN = r"^[A-Za-z0-9_\-]+$"
@@ -15,6 +15,7 @@ class EmbodimentSpec(Spec):
     name: str = Field(pattern=NAME_PATTERN)
     action_dim: int = Field(ge=1)
     state_dim: int = Field(ge=1)
+    action_space: ActionSpace = Field(ActionSpace(), description="How its actions are predicted")
     cameras: tuple[CameraSpec, ...] = Field(description="Cameras, with the size that pictures are resized to")
     recorded_cameras: tuple[CameraSpec, ...] = Field((), description="The same with the size of the training pictures")
     robot: str | None = Field(None, description="Robot that the training data came from")

@@ -20,6 +20,9 @@ class DataSource(Spec):
         pattern=NAME_PATTERN,
         description="Stage 1: name of the robot it comes from; default: one per robot, dimensions and cameras",
     )
+    action_space: ActionSpace | None = Field(
+        None, description="Stage 1: how actions of its embodiment are predicted; default: the run's action_space"
+    )
 
 
 class LoraSpec(Spec):
@@ -116,7 +119,9 @@ class TrainSpec(Spec):
     chunk_size: int | None = Field(
         None, ge=1, le=1000, description="Actions in a chunk, steps; default 50, for a U-Net 16, stage 3: as in stage 2"
     )
-    action_space: ActionSpace | None = Field(None, description="Stage 2: default absolute; stage 3: the checkpoint's")
+    action_space: ActionSpace | None = Field(
+        None, description="Stages 1 and 2: default absolute; stage 3: the checkpoint's"
+    )
     fusion: Fusion | None = Field(None, description="Stage 2: default film")
     initialisation: Initialisation = Field(Initialisation.ZERO, description="Of fresh modules in stages 1 and 2")
     llm_loss_weight: float = Field(1.0, ge=0, description="Weight of the next-token loss on the reasoning")
@@ -223,8 +228,10 @@ class TrainSpec(Spec):
             if getattr(self, name) != type(self).model_fields[name].default:
                 where = "has no use in stage 1" if self.stage == 1 else "belongs to stage 1"
                 raise ValueError(f"{name} {where}; leave it out")
-        if self.stage > 1 and any(source.embodiment is not None for source in self.data):
-            raise ValueError("data.embodiment belongs to stage 1; leave it out")
+        if self.stage > 1:
+            for name in ("embodiment", "action_space"):
+                if any(getattr(source, name) is not None for source in self.data):
+                    raise ValueError(f"data.{name} belongs to stage 1; leave it out")
 
 
 _ONLY_IN_STAGE_1 = ("image_encoder", "text_encoder", "train_text_encoder")
@@ -232,7 +239,6 @@ _NOT_IN_STAGE_1 = (
     "init_from",
     "pretrained_expert",
     "text_data",
-    "action_space",
     "fusion",
     "llm_loss_weight",
     "insulate_backbone",

@@ -10,7 +10,7 @@ from dexvla.episodes.manifest import EpisodeSet, find_set
 from dexvla.episodes.reader import open_episode
 from dexvla.errors import UserError
 from dexvla.files import write_json
-from dexvla.spec import CameraSpec, EmbodimentSpec, TrainSpec
+from dexvla.spec import ActionSpace, CameraSpec, DataSource, EmbodimentSpec, TrainSpec
 from dexvla.train.prepare import DEFAULT_IMAGE, RunData, load_data, prepare_data, save_data
 from dexvla.train.runs import Run
 
@@ -21,17 +21,19 @@ _Kind = tuple[int, int, tuple[str, ...], str | None]  # action and state dimensi
 def prepare_embodiments(spec: TrainSpec) -> EmbodimentData:
     """Read every episode once. Raises UserError for data that cannot be trained on.
 
-    Sources with the same `embodiment` belong together and must agree in dimensions and cameras. Those without one are
-    grouped by dimensions, cameras and robot, and named after robot and dimensions.
+    Sources with the same `embodiment` belong together and must agree in dimensions, cameras and action space. Those
+    without one are grouped by dimensions, cameras and robot, and named after robot and dimensions.
     """
     groups: dict[str, list[int]] = {}
     names = _names([_kind(find_set(source.path), spec.cameras) for source in spec.data])
     for number, source in enumerate(spec.data):
         groups.setdefault(source.embodiment or names[number], []).append(number)
-    data = {
-        name: prepare_data(spec.model_copy(update={"data": tuple(spec.data[number] for number in numbers)}))
-        for name, numbers in groups.items()
-    }
+    data = {}
+    for name, numbers in groups.items():
+        sources = tuple(spec.data[number] for number in numbers)
+        data[name] = prepare_data(
+            spec.model_copy(update={"data": sources, "action_space": _action_space(name, sources, spec)})
+        )
     seen: dict[str, str] = {}
     for name, one in data.items():
         for entry in one.manifest.episodes:
@@ -39,6 +41,17 @@ def prepare_embodiments(spec: TrainSpec) -> EmbodimentData:
                 raise UserError(f"{entry.path}: the same episode in the embodiments {seen[entry.identity]} and {name}")
             seen[entry.identity] = name
     return data
+
+
+def _action_space(name: str, sources: Sequence[DataSource], spec: TrainSpec) -> ActionSpace:
+    spaces = [source.action_space or spec.action_space or ActionSpace() for source in sources]
+    for source, space in zip(sources, spaces, strict=True):
+        if space != spaces[0]:
+            raise UserError(
+                f"{source.path}: action_space {space}, but {sources[0].path} has {spaces[0]}; "
+                f"the sources of the embodiment {name} must agree"
+            )
+    return spaces[0]
 
 
 def save_embodiments(run: Run, data: EmbodimentData) -> None:
@@ -60,6 +73,7 @@ def embodiment_spec(name: str, data: RunData, spec: TrainSpec) -> EmbodimentSpec
         name=name,
         action_dim=data.manifest.action_dim,
         state_dim=data.manifest.state_dim,
+        action_space=data.action_space,
         cameras=tuple(CameraSpec(name=camera, height=height, width=width) for camera in data.manifest.cameras),
         recorded_cameras=first.cameras,
         robot=first.robot,

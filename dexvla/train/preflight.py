@@ -52,7 +52,7 @@ def preflight(trainee: Trainee) -> Preflight:
     for part in trainee.parts():
         found = Preflight()
         _actions(found, part.data)
-        if trainee.spec.action_space is None or trainee.spec.action_space.kind is ActionKind.ABSOLUTE:
+        if part.data.action_space.kind is ActionKind.ABSOLUTE:
             _states_beside_actions(found, part.data)
         _grippers(found, part.data)
         _labels(found, trainee.spec, part.data)
@@ -95,7 +95,9 @@ def _grippers(report: Preflight, data: RunData) -> None:
     robots = {entry.robot for entry in data.manifest.episodes}
     if data.manifest.action_dim != 14 or not any((robot or "").startswith("aloha") for robot in robots):
         return
-    for dimension in _ALOHA_GRIPPERS:
+    space = data.action_space
+    positions = [place for place in _ALOHA_GRIPPERS if space.kind is not ActionKind.DELTA or place in space.absolute]
+    for dimension in positions:
         low, high = data.stats.action_min[dimension], data.stats.action_max[dimension]
         if low < -0.25 or high > 1.25:
             report.notes.append(

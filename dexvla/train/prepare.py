@@ -48,7 +48,7 @@ DEFAULT_IMAGE = (240, 320)
 class RunData:
     """The data of a run. sources: its training episodes in groups that are drawn alike; held_out: never trained on.
 
-    weights: one per group. stats: over the training episodes of all sources.
+    weights: one per group. stats: over the training episodes of all sources, of actions in `action_space`.
     """
 
     manifest: DatasetManifest
@@ -56,6 +56,7 @@ class RunData:
     weights: tuple[float, ...]
     held_out: tuple[EpisodeEntry, ...]
     stats: NormStats
+    action_space: ActionSpace
 
     @property
     def train(self) -> tuple[EpisodeEntry, ...]:
@@ -94,28 +95,28 @@ def prepare_data(spec: TrainSpec, *, on_episode: Callable[[int, int], Any] | Non
     whole = manifests[0].model_copy(
         update={"name": spec.name, "episodes": tuple(entry for episodes in sources for entry in episodes)}
     )
+    stats, space = _statistics(spec, whole, counted + named)
     return RunData(
         manifest=whole,
         sources=training,
         weights=tuple(weights),
         held_out=tuple(entry for entry in whole.episodes if entry.identity in held),
-        stats=_statistics(spec, whole, counted + named),
+        stats=stats,
+        action_space=space,
     )
 
 
-def _statistics(spec: TrainSpec, manifest: DatasetManifest, motions: list[Motion]) -> NormStats:
-    """Of the actions as the policy will predict them."""
+def _statistics(spec: TrainSpec, manifest: DatasetManifest, motions: list[Motion]) -> tuple[NormStats, ActionSpace]:
+    """Of the actions as the policy will predict them, and how that is."""
     stats = norm_stats((action, qpos) for action, qpos, _ in motions)
-    if spec.stage == 1:
-        return stats
-    if spec.stage == 2:
+    if spec.stage < 3:
         space, chunk = spec.action_space or ActionSpace(), spec.chunk_size or _default_chunk(spec)
     else:
         assert spec.init_from is not None
         trained = read_spec(resolve_checkpoint(spec.init_from))
         space, chunk = trained.action_space, trained.chunk_size
     check_action_space(space, action_dim=manifest.action_dim, state_dim=manifest.state_dim)
-    return with_action_space(stats, motions, space=space, chunk_size=chunk)
+    return with_action_space(stats, motions, space=space, chunk_size=chunk), space
 
 
 def _default_chunk(spec: TrainSpec) -> int:
@@ -159,6 +160,7 @@ def save_data(run: Run, data: RunData) -> None:
         "held_out": [entry.identity for entry in data.held_out],
         "weights": data.weights,
         "norm_stats": data.stats.model_dump(mode="json"),
+        "action_space": data.action_space.model_dump(mode="json"),
     }
     write_json(run.split_file, split)
 
@@ -177,6 +179,7 @@ def load_data(run: Run) -> RunData:
         weights=tuple(split["weights"]),
         held_out=tuple(by_identity[identity] for identity in split["held_out"]),
         stats=NormStats.model_validate(split["norm_stats"]),
+        action_space=ActionSpace.model_validate(split.get("action_space", {})),  # older runs: positions
     )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dexvla.episodes.cache import PictureCache
-from dexvla.model.pretrainer import Pretrainer
+from dexvla.model.pretrainer import Pretrainer, present_embodiments
 from dexvla.model.pretrainer_files import new_pretrainer, save_pretrainer
 from dexvla.model.text_encoder import TextTokenizer, pad_texts, text_for
 from dexvla.spec import (
@@ -32,6 +32,7 @@ from dexvla.train.embodiments import EmbodimentData, embodiment_spec, save_embod
 from dexvla.train.prepare import DEFAULT_CHUNK
 from dexvla.train.runs import Run
 from dexvla.train.trainee import Batch, Part, SampleSet, Term, Trainee
+from dexvla.train.validation import NOISE_SEED, Totals, validation_places
 
 _OPEN_FILES = 128  # in all
 
@@ -153,30 +154,49 @@ class PretrainTrainee(Trainee):
 
     @torch.no_grad()
     def validate(self, autocast: Callable[[], AbstractContextManager[Any]]) -> dict[str, float]:
-        """val_loss and, for several embodiments, val_action_loss.NAME; the same samples and noise every time."""
+        """val_loss and val_action_error_K in units of the action (see `validate` of stage 2).
+
+        Of several embodiments val_action_loss.NAME and val_action_error_K.NAME. The same samples and noise every time.
+        """
         held = [
             self._samples(number, one.held_out, augment=False)
             for number, one in enumerate(self._data.values())
             if one.held_out
         ]
         samples = MixedSamples(held)
-        indices = np.unique(np.linspace(0, len(samples) - 1, min(self.spec.validation_samples, len(samples))).round())
-        sums, counts = torch.zeros(len(self.terms), dtype=torch.float64), np.zeros(len(self.terms))
+        places = validation_places(samples, self.spec.validation_samples)
+        names = ["val_loss", *(f"val_{term.name}" for term in self.terms[1:])]
         device, size = self.model.trunk.pos_embed.device, self.spec.batch_size
+        totals, generator = Totals(), torch.Generator().manual_seed(NOISE_SEED)
         training = self.model.training
         self.model.eval()
         try:
-            for start in range(0, len(indices), size):
-                places = range(start, min(start + size, len(indices)))
-                batch = samples.collate([samples[place, int(indices[place])] for place in places])
+            for start in range(0, len(places), size):
+                batch = samples.collate([samples[place] for place in places[start : start + size]])
+                batch = {key: value.to(device) for key, value in batch.items()}
                 with autocast():
-                    found = self.sums(self.model, {key: value.to(device) for key, value in batch.items()})
-                sums += torch.stack(found).double().cpu()
-                counts += self.counts(batch)
+                    for name, total, count in zip(names, self.sums(self.model, batch), self.counts(batch), strict=True):
+                        totals.add(name, float(total), count)
+                    self._add_predictions(totals, batch, generator)
         finally:
             self.model.train(training)
-        names = ["val_loss", *(f"val_{term.name}" for term in self.terms[1:])]
-        return {name: float(total) / n for name, total, n in zip(names, sums, counts, strict=True) if n}
+        return totals.means()
+
+    def _add_predictions(self, totals: Totals, batch: Batch, generator: torch.Generator) -> None:
+        noise = {
+            number: torch.randn(batch[f"actions.{number}"].shape, generator=generator).to(batch["timesteps"].device)
+            for number in present_embodiments(batch)
+        }
+        for number, predicted in self.model.predict(batch, noise).items():
+            one = self.model.spec.embodiments[number]
+            totals.add_action_errors(
+                predicted,
+                batch[f"actions.{number}"],
+                batch[f"is_pad.{number}"],
+                stats=self.model.stats[one.name],
+                space=one.action_space,
+                suffix=f".{one.name}" if len(self._data) > 1 else "",
+            )
 
     def checkpoint_gradients(self) -> None:
         self.model.checkpoint_gradients(True)
@@ -240,6 +260,7 @@ class PretrainTrainee(Trainee):
                 diffusion_steps=model.diffusion.train_steps,
                 use_reasoning=spec.use_reasoning,
                 padded_actions=spec.padded_actions,
+                action_space=embodiment.action_space,
                 augment=augment,
                 centre_crop=AUGMENTED_CROP if spec.augment else 1.0,
                 seed=spec.seed,

@@ -15,13 +15,14 @@ from dexvla.episodes.action_space import from_space
 from dexvla.episodes.normalise import unnormalise_actions
 from dexvla.model import DexVLA
 from dexvla.model.processing import IGNORE, collate
-from dexvla.train.data import EpisodeSamples
+from dexvla.spec import ActionSpace, NormStats
+from dexvla.train.trainee import SampleSet
 
 HORIZONS = (1, 10, 50)
-_NOISE_SEED = 20_250_205
+NOISE_SEED = 20_250_205
 
 
-def validation_places(samples: EpisodeSamples, count: int) -> list[tuple[int, int]]:
+def validation_places(samples: SampleSet, count: int) -> list[tuple[int, int]]:
     """(place, index) of at most `count` samples, spread evenly over all held-out steps."""
     indices = np.unique(np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int))
     return [(place, int(index)) for place, index in enumerate(indices)]
@@ -30,7 +31,7 @@ def validation_places(samples: EpisodeSamples, count: int) -> list[tuple[int, in
 @torch.no_grad()
 def validate(
     policy: DexVLA,
-    samples: EpisodeSamples,
+    samples: SampleSet,
     places: Sequence[tuple[int, int]],
     *,
     batch_size: int,
@@ -45,8 +46,8 @@ def validate(
     the policy's own reasoning; only where chunk and episode reach that far.
     """
     device = next(policy.parameters()).device
-    generator = torch.Generator().manual_seed(_NOISE_SEED)
-    totals = _Totals()
+    generator = torch.Generator().manual_seed(NOISE_SEED)
+    totals = Totals()
     training = policy.training
     policy.eval()
     try:
@@ -57,10 +58,11 @@ def validate(
                 _add_predictions(totals, policy, drawn, max_new_tokens, generator)
     finally:
         policy.train(training)
-    return totals.means(policy.spec.llm_loss_weight)
+    means = totals.means()
+    return {"val_loss": means["val_action_loss"] + policy.spec.llm_loss_weight * means["val_llm_loss"], **means}
 
 
-class _Totals:
+class Totals:
     """Sums and counts by name."""
 
     def __init__(self) -> None:
@@ -71,13 +73,38 @@ class _Totals:
         self._sums[name] = self._sums.get(name, 0.0) + total
         self._counts[name] = self._counts.get(name, 0.0) + count
 
-    def means(self, llm_loss_weight: float) -> dict[str, float]:
-        means = {name: total / self._counts[name] for name, total in self._sums.items() if self._counts[name]}
-        loss = means["val_action_loss"] + llm_loss_weight * means["val_llm_loss"]
-        return {"val_loss": loss, **means}
+    def add_action_errors(
+        self,
+        predicted_bta: Tensor,
+        recorded_bta: Tensor,
+        is_pad_bt: Tensor,
+        *,
+        stats: NormStats,
+        space: ActionSpace,
+        suffix: str = "",
+    ) -> None:
+        """Of normalised chunks: val_action_error_K, the mean absolute error of the K-th action, units of the action.
+
+        Only where chunk and episode reach that far. suffix: behind the names.
+        """
+        origin = np.zeros(recorded_bta.shape[-1], np.float32)  # both start from the same state, whichever it is
+        predicted, recorded = (
+            np.stack(
+                [from_space(unnormalise_actions(one, stats), origin, space) for one in chunks.float().cpu().numpy()]
+            )
+            for chunks in (predicted_bta, recorded_bta)
+        )
+        error, valid = np.abs(predicted - recorded), ~is_pad_bt.cpu().numpy()
+        for horizon in HORIZONS:
+            if horizon <= error.shape[1]:
+                rows = error[:, horizon - 1][valid[:, horizon - 1]]
+                self.add(f"val_action_error_{horizon}{suffix}", float(rows.sum()), rows.size)
+
+    def means(self) -> dict[str, float]:
+        return {name: total / self._counts[name] for name, total in self._sums.items() if self._counts[name]}
 
 
-def _add_losses(totals: _Totals, policy: DexVLA, batch: dict[str, Tensor]) -> None:
+def _add_losses(totals: Totals, policy: DexVLA, batch: dict[str, Tensor]) -> None:
     inputs = {key: value for key, value in batch.items() if key not in ("noise", "timesteps")}
     losses = policy.losses(inputs, noise=batch["noise"], timesteps=batch["timesteps"])
     totals.add("val_action_loss", float(losses.action_loss_sum), batch["actions"].numel())
@@ -90,7 +117,7 @@ def _add_losses(totals: _Totals, policy: DexVLA, batch: dict[str, Tensor]) -> No
 
 
 def _add_predictions(
-    totals: _Totals,
+    totals: Totals,
     policy: DexVLA,
     drawn: Sequence[Mapping[str, Tensor]],
     max_new_tokens: int,
@@ -108,21 +135,13 @@ def _add_predictions(
         label = policy.processor.reasoning_text(sample["input_ids"][sample["labels"] != IGNORE].tolist())
         if label:
             totals.add("val_reasoning_match", float(said == label), 1)
-    origin = np.zeros(chunk.shape[-1], np.float32)  # both chunks start from the same state, whichever it is
-    error = np.stack(
-        [
-            np.abs(
-                from_space(unnormalise_actions(said, policy.norm_stats), origin, policy.spec.action_space)
-                - from_space(unnormalise_actions(done, policy.norm_stats), origin, policy.spec.action_space)
-            )
-            for said, done in zip(predicted.actions.float().cpu().numpy(), chunk.numpy(), strict=True)
-        ]
+    totals.add_action_errors(
+        predicted.actions,
+        chunk,
+        torch.stack([sample["is_pad"] for sample in drawn]),
+        stats=policy.norm_stats,
+        space=policy.spec.action_space,
     )
-    valid = ~torch.stack([sample["is_pad"] for sample in drawn]).numpy()
-    for horizon in HORIZONS:
-        if horizon <= error.shape[1]:
-            rows = error[:, horizon - 1][valid[:, horizon - 1]]
-            totals.add(f"val_action_error_{horizon}", float(rows.sum()), rows.size)
 
 
 def _prompt(sample: Mapping[str, Tensor]) -> dict[str, Tensor]:

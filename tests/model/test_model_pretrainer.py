@@ -104,6 +104,12 @@ def test_trunk_and_an_embodiments_layers_are_a_scaledp(model: Pretrainer) -> Non
     predicted = expert(noisy, batch["timesteps"], condition, batch["states.1"])
     error = (predicted - batch["noise.1"]).square() * ~batch["is_pad.1"].unsqueeze(-1)
     assert float(model(batch).sums[1]) == pytest.approx(float(error.sum()), rel=1e-5)
+    sampled = expert.sample(condition, batch["states.1"], batch["noise.1"]).actions_bta
+    torch.testing.assert_close(model.predict(batch, {1: batch["noise.1"]})[1], sampled, atol=1e-5, rtol=1e-4)
+    mixed = batch_of(model, {0: 2, 1: 3})
+    noise = {number: mixed[f"noise.{number}"] for number in (0, 1)}
+    alone_too = model.predict(alone(mixed, 1, slice(2, 5)), {1: noise[1]})
+    torch.testing.assert_close(model.predict(mixed, noise)[1], alone_too[1], atol=1e-4, rtol=1e-3)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -15,9 +16,12 @@ from safetensors.torch import load_file
 from dexvla.errors import CheckpointError, UserError
 from dexvla.model.checkpoint import load_policy, read_manifest
 from dexvla.model.pretrainer_files import load_pretrainer
-from dexvla.spec import TrainSpec, with_preset
+from dexvla.spec import ActionSpace, TrainSpec, with_preset
 from dexvla.train.loop import plan, train
-from dexvla.train.runs import read_metrics
+from dexvla.train.pretraining import MixedSamples, PretrainTrainee
+from dexvla.train.runs import Run, read_metrics
+from dexvla.train.stages import kept_data, new_trainee
+from dexvla.train.validation import NOISE_SEED, validation_places
 
 MakeSpec = Callable[..., TrainSpec]
 
@@ -146,7 +150,10 @@ def test_validation_is_logged_by_embodiment_and_the_best_stays(stage1: MakeSpec,
     result = train(stage1(validation_fraction=0.4, steps=4, save_every=1, keep_checkpoints=1, validation_samples=6))
     found = [line for line in lines(result.run) if "val_loss" in line]
     assert [line["step"] for line in found] == [1, 2, 3, 4]
-    assert {"val_action_loss.robot-14-14", "val_action_loss.arm-10-7"} <= found[0].keys()
+    names = ("robot-14-14", "arm-10-7")
+    assert {f"val_action_loss.{name}" for name in names} <= found[0].keys()
+    assert {f"val_action_error_1.{name}" for name in names} <= found[0].keys()
+    assert not any("_10" in name or "_50" in name for name in found[0] if "error" in name), "the chunk has 8 actions"
     assert result.best is not None
     assert len(read_manifest(result.checkpoint)["held_out"]) == 2
 
@@ -194,6 +201,58 @@ def test_another_robot_takes_the_trunk_alone(
     assert report["fresh"]["expert.x_embedder.weight"] == (
         "no embodiment of stage 1 has 10 action and 7 state values; it had robot-14-14 (14 actions, 14 states)"
     )
+
+
+def test_validation_measures_the_error_of_sampled_actions_in_their_own_units(
+    stage1: MakeSpec, tmp_path: Path, demos: Path
+) -> None:
+    """As by hand from the checkpoint: the same noise, denoised, back in units of the robot, beside the recording."""
+    data = [{"path": str(demos)}]
+    run = stage1(data=data, steps=1, save_every=1, chunk_size=12, batch_size=8, validation_fraction=0.4)
+    result = train(run.model_copy(update={"validation_samples": 8, "batch_size": 8}))
+    found = next(line for line in lines(result.run) if "val_loss" in line)
+    trainee = new_trainee(run, kept_data(run, Run(result.run)))
+    assert isinstance(trainee, PretrainTrainee)
+    trainee.model.load_state_dict(load_pretrainer(result.checkpoint).state_dict())
+    stats = trainee.model.stats["robot-14-14"]
+    (part,) = trainee.parts()
+    samples = MixedSamples([trainee._samples(0, part.data.held_out, augment=False)])
+    drawn = [samples[place] for place in validation_places(samples, 8)]
+    noise = torch.randn(8, 12, 14, generator=torch.Generator().manual_seed(NOISE_SEED))
+    said = trainee.model.eval().predict(samples.collate(drawn), {0: noise})[0].numpy()
+    done = np.stack([sample["actions"].numpy() for sample in drawn])
+    assert np.abs(said).max() <= 1
+    valid = ~np.stack([sample["is_pad"].numpy() for sample in drawn])
+    scale = (np.asarray(stats.action_max) - np.asarray(stats.action_min)) / 2
+    for horizon in (1, 10):
+        rows = (np.abs(said - done) * scale)[:, horizon - 1][valid[:, horizon - 1]]
+        assert found[f"val_action_error_{horizon}"] == pytest.approx(rows.mean(), rel=1e-3)
+
+
+def test_each_embodiment_may_predict_deltas(
+    stage1: MakeSpec, make_spec: MakeSpec, tmp_path: Path, demos: Path, other_robot: Path
+) -> None:
+    delta = {"kind": "delta", "absolute": [6, 13]}
+    donor = train(stage1(steps=2, data=[{"path": str(demos), "action_space": delta}, {"path": str(other_robot)}]))
+    one, other = load_pretrainer(donor.checkpoint).spec.embodiments
+    assert (one.action_space, other.action_space) == (ActionSpace.model_validate(delta), ActionSpace())
+    assert train(stage1(steps=3, data=[{"path": str(demos), "action_space": delta}, {"path": str(other_robot)}],
+                        output_dir=str(donor.run)), resume=True).step == 3  # fmt: skip
+    heir = train(make_spec(steps=1, pretrained_expert=str(donor.run), action_space=delta))
+    mine, theirs = load_policy(heir.checkpoint).norm_stats, load_pretrainer(donor.checkpoint).stats[one.name]
+    assert mine is not None
+    np.testing.assert_allclose(mine.action_max, theirs.action_max, atol=1e-6)
+    report = read_manifest(heir.checkpoint)["started_from"]["pretrained_expert"]
+    assert report["loaded"].keys() == {"trunk", "layers of robot-14-14"}
+    plain = train(make_spec(steps=1, pretrained_expert=str(donor.run), output_dir=str(tmp_path / "plain")))
+    report = read_manifest(plain.checkpoint)["started_from"]["pretrained_expert"]
+    assert report["fresh"]["expert.x_embedder.weight"] == (
+        "stage 1 predicts deltas (but for dimensions 6, 13), this policy positions"
+    )
+    with pytest.raises(UserError, match="needs actions and states of the same dimensions; found 10 and 7"):
+        plan(stage1(action_space=delta))
+    with pytest.raises(UserError, match="the sources of the embodiment a must agree"):
+        plan(stage1(data=[{"path": str(demos), "embodiment": "a", **extra} for extra in ({}, {"action_space": delta})]))
 
 
 def test_layers_for_positions_do_not_go_into_a_policy_of_deltas(
@@ -258,6 +317,7 @@ def test_embodiments_may_be_named_and_must_then_agree(stage1: MakeSpec, demos: P
         (1, {"init_from": "base"}, "init_from has no use in stage 1"),
         (2, {"image_encoder": "tiny"}, "image_encoder belongs to stage 1"),
         (2, {"data": [{"path": "x", "embodiment": "y"}]}, "embodiment belongs to stage 1"),
+        (2, {"data": [{"path": "x", "action_space": {}}]}, "action_space belongs to stage 1"),
         (2, {"init_from": None}, "stage 2 needs init_from: a base model directory"),
         (2, {"pretrained_embodiment": "x"}, "chooses from pretrained_expert"),
         (1, {"image_encoder": "vgg"}, "unknown image encoder 'vgg'; known: tiny, resnet-50"),
