@@ -68,11 +68,11 @@ function Camera({ name, enlarge }: { name: string; enlarge?: () => void }) {
       )}
       <span className={classes.caption}>
         {name}
-        {stats?.age !== undefined && stats.age !== null && (
-          <>
-            {" "}
-            · {Math.round(stats.age)} ms · {stats.fps.toFixed(0)} fps · {stats.drops} dropped
-          </>
+        {typeof stats?.age === "number" && (
+          <span>
+            {enlarge ? "" : " · "}
+            {Math.round(stats.age)} ms · {stats.fps.toFixed(0)} fps · {stats.drops} dropped
+          </span>
         )}
       </span>
     </>

@@ -35,7 +35,7 @@ export function Curves() {
       <Group justify="space-between" gap="sm" wrap="nowrap">
         <Group gap="sm" wrap="nowrap" style={{ minWidth: 0 }}>
           <Text size="xs" c="dimmed" style={{ whiteSpace: "nowrap" }}>
-            Sent, and predicted - -
+            Sent —, predicted - -
           </Text>
           <div className={classes.legend}>
             {joints.map((joint, index) => {
@@ -52,6 +52,7 @@ export function Curves() {
         {groups.length > 1 && (
           <SegmentedControl
             size="xs"
+            style={{ flexShrink: 0 }}
             data={groups.map(({ label }) => label)}
             value={group?.label ?? ""}
             onChange={setChosen}
@@ -107,8 +108,13 @@ function Plot({ joints, all }: { joints: readonly number[]; all: readonly number
         cursor: { show: false },
         scales: { x: { time: false, range: (_, __, max) => [-PAST_SECONDS, Math.max(1, max)] } },
         axes: [
-          { ...axis, size: 18, values: (_, ticks) => ticks.map((tick) => (tick === 0 ? "now" : `${tick} s`)) },
-          { ...axis, size: 42, values: (_, ticks) => ticks.map((tick) => formatNumber(tick, 3)) },
+          {
+            ...axis,
+            size: 18,
+            space: 64,
+            values: (_, ticks) => ticks.map((tick) => (tick === 0 ? "now" : `${tick} s`)),
+          },
+          { ...axis, size: 42, space: 22, values: (_, ticks) => ticks.map((tick) => formatNumber(tick, 3)) },
         ],
         series: [
           {},

@@ -4,7 +4,7 @@ import type { PointerEvent } from "react";
 import { formatNumber } from "@/ui/format";
 
 import { useDriver, useLiveRobot, useNow } from "./hooks";
-import { FULL_LINEAR, keyName, KEYS, type Arms } from "./keys";
+import { FULL_LINEAR, keyName, KEYS, onKeyboard, type Arms } from "./keys";
 import classes from "./live.module.css";
 import { Refused } from "./PolicyPanel";
 import { useDriveKeys } from "./useDriveKeys";
@@ -28,19 +28,19 @@ export function DrivePanel({ operator }: { operator: boolean }) {
       : deadman
         ? held.size > 0
           ? "Moving"
-          : "Ready: press a key"
-        : "Hold Shift to move";
+          : "Press a key"
+        : "Hold Shift";
   return (
     <Stack gap="xs">
       <Group justify="space-between" wrap="nowrap">
         <Switch
-          label="Drive with the keys"
+          label="Drive with keys"
           checked={driving}
           onChange={(event) => driver.setDriving(event.currentTarget.checked)}
           disabled={!operator || policyActs}
           data-testid="live-drive"
         />
-        <Text size="sm" fw={600} data-testid="live-drive-state" data-deadman={deadman}>
+        <Text size="sm" fw={600} style={{ whiteSpace: "nowrap" }} data-testid="live-drive-state" data-deadman={deadman}>
           {policyActs ? "Pause the policy first" : state}
         </Text>
       </Group>
@@ -102,7 +102,7 @@ function KeyMap() {
   const held = useDriver((view) => view.held);
   return (
     <div className={classes.keys} aria-label="Keys" data-testid="live-keys">
-      {KEYS[arms].map(({ code, does, arm }) => (
+      {onKeyboard(KEYS[arms]).map(({ code, does, arm }) => (
         <div key={code} className={classes.key} data-held={held.has(code) || undefined}>
           <kbd>{keyName(code)}</kbd>
           <span>

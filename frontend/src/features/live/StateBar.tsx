@@ -36,7 +36,7 @@ export function StateBar({ present }: { present: boolean | undefined }) {
   );
 
   return (
-    <div>
+    <div className={classes.top}>
       <header
         className={classes.bar}
         style={{ "--state-color": `var(--mantine-color-${color}-6)` } as CSSProperties}
@@ -55,9 +55,11 @@ export function StateBar({ present }: { present: boolean | undefined }) {
               {present === false && ", away"}
             </Text>
           </Group>
-          <Text size="sm" truncate title={why ?? undefined} data-testid="live-why">
-            {why ?? "\u00a0"}
-          </Text>
+          {why !== null && (
+            <Text size="sm" truncate title={why} data-testid="live-why">
+              {why}
+            </Text>
+          )}
         </div>
         <Rates />
         {key === "stopped" && (

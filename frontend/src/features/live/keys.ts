@@ -62,6 +62,13 @@ export const KEYS: Record<Arms, readonly Key[]> = {
 /** Keys that choose what is driven. */
 export const ARM_KEYS: Record<string, Arms> = { Digit1: "left", Digit2: "right", Digit3: "both" };
 
+const ROWS = ["QWE", "ASD", "UIO", "JKL", "ZX", "NM"].join("");
+
+/** In the order in which they lie on the keyboard, in rows of three. */
+export function onKeyboard(keys: readonly Key[]): Key[] {
+  return keys.toSorted((one, other) => ROWS.indexOf(keyName(one.code)) - ROWS.indexOf(keyName(other.code)));
+}
+
 /** What is written on a key of the usual keyboard: "KeyW" is W. */
 export function keyName(code: string): string {
   return code.replace(/^Key|^Digit/, "");
