@@ -5,21 +5,24 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import redis
 from websockets.sync.client import ClientConnection, connect
 
 from backend.context import Studio
 from backend.errors import UnavailableError
-from backend.live.messages import LiveState
+from backend.live.messages import LiveState, Mode
 from backend.robots.host import HostStatus, RobotState, host_token
 from backend.robots.relay import HostClient
 from backend.robots.repository import by_name
 from backend.settings import Settings
+from worker.broker import broker_command
 
 ROOT = Path(__file__).parents[1]
 
@@ -103,6 +106,28 @@ class LiveHost:
         assert address is not None
         return HostClient(name=self._name, address=address, token=self.headers["Authorization"][7:]).state()
 
+    def live_until(self, condition: Callable[[LiveState], bool], seconds: float = 60.0) -> list[LiveState]:
+        """All states from now to the first for which it holds."""
+        states: list[LiveState] = []
+        deadline = time.monotonic() + seconds
+        with self.socket("/live/state") as socket:
+            while True:
+                states.append(self.next_state(socket))
+                if condition(states[-1]):
+                    return states
+                assert time.monotonic() < deadline, states[-1].model_copy(update={"samples": None})
+
+    def acts_until(self, condition: Callable[[LiveState], bool], seconds: float = 60.0) -> list[LiveState]:
+        """As `live_until`, for a policy that a `Page` watches over: where the machine was too busy for the page's
+        pulses, somebody resumes it."""
+
+        def look(state: LiveState) -> bool:
+            if state.mode is Mode.PAUSED and "not heard" in (state.why or ""):
+                self.post("/live/resume")
+            return condition(state)
+
+        return self.live_until(look, seconds)
+
     def live(self) -> LiveState:
         """The state now."""
         with self.socket("/live/state") as socket:
@@ -114,3 +139,58 @@ class LiveHost:
     @staticmethod
     def next_state(socket: ClientConnection) -> LiveState:
         return LiveState.model_validate_json(socket.recv(timeout=10))
+
+
+@contextmanager
+def broker(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    """The studio's private broker."""
+    process = subprocess.Popen(broker_command(settings.folder.broker, settings.folder.broker_socket))
+    client = redis.Redis.from_url(settings.events_url)
+
+    def answers() -> bool:
+        with suppress(redis.RedisError):
+            return bool(client.ping())
+        return False
+
+    try:
+        until(answers)
+        yield process
+    finally:
+        client.close()
+        process.kill()
+        process.wait()
+
+
+class Page:
+    """A page that watches over a policy: sends a pulse every 50 ms until `silent` is set."""
+
+    def __init__(self, host: LiveHost, by: str = "ada") -> None:
+        self._host, self._by = host, by
+        self.silent, self._ended = threading.Event(), threading.Event()
+        self.answers: list[dict[str, Any]] = []
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "Page":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._ended.set()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        headers = {"X-Studio-By": self._by, "X-Studio-Session": self._by}
+        with self._host.socket("/live/control", **headers) as control, self._host.socket("/live/state") as states:
+            seq, epoch = 0, self._host.next_state(states).status.epoch
+            while not self._ended.wait(0.05):
+                with suppress(TimeoutError):
+                    while True:
+                        epoch = LiveState.model_validate_json(states.recv(timeout=0)).status.epoch
+                if self.silent.is_set():
+                    continue
+                seq += 1
+                sent = time.monotonic() * 1000
+                control.send(json.dumps({"type": "pulse", "seq": seq, "sent": sent, "epoch": epoch}))
+                with suppress(TimeoutError):
+                    while True:
+                        self.answers.append(json.loads(control.recv(timeout=0)))

@@ -19,6 +19,10 @@ class PolicyServerError(UserError):
     """The policy server cannot be reached, refused a request with its reason, or answered nonsense."""
 
 
+class PolicyAwayError(PolicyServerError):
+    """The policy server cannot be reached, has closed the connection or does not answer in time."""
+
+
 class RemotePolicy:
     """A policy server's client: connects, waits until the server's model is ready, then asks chunk by chunk.
 
@@ -57,11 +61,13 @@ class RemotePolicy:
         except InvalidStatus as error:
             raise self._failed(_refused_handshake(error)) from error
         except TimeoutError as error:
-            raise self._failed(f"no answer within {connect_timeout:g} s") from error
+            raise self._failed(f"no answer within {connect_timeout:g} s", PolicyAwayError) from error
         except InvalidURI as error:
             raise self._failed("that is no address; expected ws://HOST:PORT") from error
         except (OSError, InvalidHandshake, ConnectionClosed) as error:
-            raise self._failed(f"cannot connect ({error}); is `dexvla serve` running there?") from error
+            raise self._failed(
+                f"cannot connect ({error}); is `dexvla serve` running there?", PolicyAwayError
+            ) from error
         self._metadata = self._read_metadata(ready_timeout)
 
     @property
@@ -110,17 +116,16 @@ class RemotePolicy:
     def _exchange(self, data: bytes | None, timeout: float, *, total: float | None = None) -> dict[Any, Any]:
         """Send if there is something to send, then wait for one message. total: of the whole answer, if in parts."""
         if not self._open:
-            raise PolicyServerError(f"{self._url}: the connection is closed; make a new RemotePolicy")
+            raise PolicyAwayError(f"{self._url}: the connection is closed; make a new RemotePolicy")
         try:
             if data is not None:
                 self._connection.send(data)
             answer = self._connection.recv(timeout=timeout)
         except TimeoutError as error:
-            raise self._failed(
-                f"no answer within {total or timeout:g} s; the server may be loading or overloaded"
-            ) from error
+            reason = f"no answer within {total or timeout:g} s; the server may be loading or overloaded"
+            raise self._failed(reason, PolicyAwayError) from error
         except ConnectionClosed as error:
-            raise self._failed(f"the server closed the connection ({error})") from error
+            raise self._failed(f"the server closed the connection ({error})", PolicyAwayError) from error
         if isinstance(answer, str):
             raise self._failed(f"the server refused: {answer}")
         try:
@@ -163,10 +168,10 @@ class RemotePolicy:
             infer_ms=float(infer_ms),
         )
 
-    def _failed(self, reason: str) -> PolicyServerError:
+    def _failed(self, reason: str, kind: type[PolicyServerError] = PolicyServerError) -> PolicyServerError:
         """Close, so that a late answer can never be taken for the answer to another question."""
         self.close()
-        return PolicyServerError(f"policy server {self._url}: {reason}")
+        return kind(f"policy server {self._url}: {reason}")
 
 
 def _refused_handshake(error: InvalidStatus) -> str:

@@ -66,7 +66,7 @@ class Rollout:
         self.latency_s: float | None = None
         self.refused: str | None = None
         self.said: Said | None = None
-        self.newest: StampedChunk | None = None
+        self.newest: StampedChunk | None = None  # the last chunk that was taken
 
     @property
     def instruction(self) -> str:

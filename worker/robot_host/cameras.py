@@ -46,13 +46,24 @@ class CameraHub:
         self._thread = threading.Thread(target=self._encode, name="jpeg", daemon=True)
         self._thread.start()
 
+    def change(self, cameras: Sequence[CameraSpec]) -> None:
+        """From the control loop: the robot has these cameras now. Numbers of pictures go on."""
+        names = tuple(camera.name for camera in cameras)
+        with self._changed:
+            self._waiting.clear()
+            self._seen.clear()
+            for name in names:
+                self._asked.setdefault(name, float("-inf"))
+                self._done.setdefault(name, deque(maxlen=256))
+            self.names = names
+
     def ask(self, name: str) -> None:
         """Keep this camera going for the next `ASKED_SECONDS`."""
         self._asked[name] = time.monotonic()
 
     def wanted(self) -> frozenset[str]:
         since = time.monotonic() - ASKED_SECONDS
-        return frozenset(name for name, asked in self._asked.items() if asked > since)
+        return frozenset(name for name in self.names if self._asked[name] > since)
 
     def bring(self, frames: Mapping[str, Frame], *, robot_time: float) -> None:
         """From the control loop: the newest frames there are, and the robot's time now, which dates them."""

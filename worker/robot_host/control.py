@@ -6,7 +6,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection
-from typing import Protocol
+from concurrent.futures import Future
+from typing import Protocol, TypeVar
 
 from backend.robots.host import HostCamera, HostStatus, RobotState
 from dexvla.act.limits import ActionRefused, LimitedAction, SafetyLimits
@@ -24,6 +25,8 @@ SILENT_SECONDS = 0.5  # a loop that has not ticked for so long is a fault
 _RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 5.0, 60.0  # a try costs some processor time; doubled until it succeeds
 _CAMERAS_RETRY_SECONDS = 5.0
 _WINDOW_SECONDS = 2.0
+
+T = TypeVar("T")
 
 
 class LiveRobot(Robot, Protocol):
@@ -60,7 +63,10 @@ class ControlLoop:
         self._running = False
         self._beat = time.monotonic()
         self._cadence = Cadence(robot.info.control_hz)
+        self._sent: tuple[Action, Action] | None = None  # the last two commands; None: from where the robot is
+        self._jobs: deque[Callable[[], None]] = deque()
         self._ended = threading.Event()
+        self._woken = threading.Event()  # the end, or a job
         self._thread = threading.Thread(target=self._run, name="control")
 
     @property
@@ -73,6 +79,7 @@ class ControlLoop:
     def end(self) -> None:
         """Begin to end. Waits for nothing."""
         self._ended.set()
+        self._woken.set()
 
     def close(self, seconds: float) -> bool:
         """End the loop and free the robot; False if that is not done within `seconds`."""
@@ -111,9 +118,45 @@ class ControlLoop:
             simulated=info.simulated,
         )
 
+    def between(self, job: Callable[[], T], *, seconds: float = 5.0) -> T:
+        """Run `job` in the loop's thread between two steps; returns or raises what it does. It must not wait.
+
+        Raises RobotError if the loop does not get to it.
+        """
+        future: Future[T] = Future()
+
+        def run() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(job())
+                except BaseException as error:  # handed to who waits, as concurrent.futures does
+                    future.set_exception(error)
+
+        self._jobs.append(run)
+        self._woken.set()
+        try:
+            return future.result(seconds)
+        except TimeoutError:
+            if not future.cancel():
+                return future.result()  # it has begun, and does not wait
+            raise RobotError("the control loop does not answer; see the robot's state") from None
+
+    def begin_anew(self) -> None:
+        """From a job that moved the robot, as a simulator's reset does: hold it where it is now."""
+        self._sent = None
+
+    def swap(self, robot: LiveRobot, *, task: str | None) -> LiveRobot:
+        """From a job: command this connected robot from now on. Returns the one before, to be disconnected."""
+        before, self._robot, self._task = self._robot, robot, task
+        self._hub.change(robot.info.cameras)
+        return before
+
     def _run(self) -> None:
         pause = _RETRY_SECONDS
         while not self._ended.is_set():
+            self._woken.clear()
+            while self._jobs:
+                self._jobs.popleft()()
             try:
                 self._robot.connect()
                 self._fault = None
@@ -128,24 +171,27 @@ class ControlLoop:
                     self._latch.stop(by="robot host", reason=f"the robot failed: {reason}")
                     with contextlib.suppress(OSError):
                         self._latch.remember()
-                self._fault, self._running = reason, False
+                self._fault, self._running, self._sent = reason, False, None
                 self.on_change()
-            finally:
                 self._robot.disconnect()
-            self._ended.wait(pause)
+                self._woken.wait(pause)
+        self._robot.disconnect()
 
     def listen(self, listener: StepListener) -> None:
         """Tell it of every control step from now on."""
         self._listeners = (*self._listeners, listener)
 
     def _command(self) -> None:
+        """Until the end, or until a job waits."""
         robot, period = self._robot, 1.0 / self._robot.info.control_hz
         limits = SafetyLimits.for_robot(robot.info)
-        last: Action = robot.observe(images=False).qpos
-        before = last
+        if self._sent is None:
+            here: Action = robot.observe(images=False).qpos
+            self._sent = here, here
+        before, last = self._sent
         watched: frozenset[str] | None = None
         due = time.monotonic()
-        while not self._ended.is_set():
+        while not self._ended.is_set() and not self._jobs:
             now = time.monotonic()
             if now < due:
                 time.sleep(due - now)
@@ -160,7 +206,7 @@ class ControlLoop:
                 watched = wanted
             seen = robot.observe(images=bool(wanted))
             requested, limited = self._ask(source, limits, seen, now, last=last, before=before)
-            before, last = last, robot.act(limited.action)
+            before, last = self._sent = last, robot.act(limited.action)
             self._beat = time.monotonic()
             if not self._running:
                 self._running = True

@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -24,7 +26,7 @@ from worker.robot_host.cockpit import BusyError, Cockpit
 from worker.robot_host.control import ControlLoop
 from worker.robot_host.guard import Guard
 from worker.robot_host.sources import Recorder
-from worker.robot_host.telemetry import Row, rounded, samples
+from worker.robot_host.telemetry import rounded, samples
 
 log = logging.getLogger("studio.robot")
 
@@ -36,14 +38,31 @@ UNSUPPORTED = 1003
 B = TypeVar("B", bound=BaseModel)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Predicted:
+    """number: 1, 2, ... over all rollouts. step: of the first action. actions: (T, A)."""
+
+    number: int
+    step: int
+    actions: NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What a page knows: telemetry up to `step`, predicted chunks up to `chunk`."""
+
+    step: int = -1
+    chunk: int = 0
+
+
 class Predictions(Protocol):
     """What the live state shows of a policy."""
 
     @property
     def policy(self) -> PolicyOut | None: ...
 
-    def chunk_after(self, step: int) -> tuple[int, list[list[float]]] | None:
-        """The newest predicted chunk if it begins after `step`: its first step and (T, A), thinned to 50 rows."""
+    def chunk(self) -> Predicted | None:
+        """The newest predicted chunk."""
         ...
 
 
@@ -70,7 +89,6 @@ class LiveRoutes:
             Route("/live/{verb}", guarded.http(self._carry_out), methods=["POST"]),
         ]
         self.verb("pause", None, lambda _, by: cockpit.pause(f"paused by {by}"))
-        self.verb("resume", None, lambda _, by: cockpit.resume())
 
     def attach(self, events: asyncio.AbstractEventLoop) -> None:
         """Send on this event loop what `changed` tells."""
@@ -87,15 +105,17 @@ class LiveRoutes:
         UserError (422) with what to do."""
         self._verbs[name] = _Verb(model, carry_out)
 
-    def state(self, *, since: int) -> tuple[LiveState, int]:
-        """Everything, with the telemetry after step `since`; and the newest step that is in it."""
+    def state(self, told: Told) -> tuple[LiveState, Told]:
+        """Everything, with the telemetry that was not told yet; and what is told then."""
         command, recorder, predictions = self._cockpit.now, self.recorder, self.predictions
-        rows: list[Row] = self._loop.telemetry.since(since)
-        told = samples(rows)
-        if told is not None and predictions is not None:
-            chunk = predictions.chunk_after(since)
-            if chunk is not None:
-                told.chunk_step, told.chunk = chunk
+        rows = self._loop.telemetry.since(told.step)
+        new = samples(rows)
+        if new is not None:
+            told = Told(step=rows[-1].step, chunk=told.chunk)
+            chunk = None if predictions is None else predictions.chunk()
+            if chunk is not None and chunk.number > told.chunk:
+                new.chunk_step, new.chunk = chunk.step, thinned(chunk.actions)
+                told = Told(step=told.step, chunk=chunk.number)
         state = LiveState(
             status=self._loop.status(),
             mode=command.mode,
@@ -106,9 +126,9 @@ class LiveRoutes:
             saved=None if recorder is None else recorder.saved,
             scene=self.scene(),
             joint_names=list(self._loop.info.joint_names),
-            samples=told,
+            samples=new,
         )
-        return state, rows[-1].step if rows else since
+        return state, told
 
     # --- the state socket -----------------------------------------------------------------------------------------
 
@@ -132,11 +152,11 @@ class LiveRoutes:
 
     async def _send_states(self, socket: WebSocket, changed: asyncio.Event) -> None:
         newest = self._loop.telemetry.newest
-        since = -1 if newest is None else newest.step - _HISTORY_STEPS
+        told = Told() if newest is None else Told(step=newest.step - _HISTORY_STEPS)
         with suppress(WebSocketDisconnect, RuntimeError):
             while True:
                 changed.clear()
-                state, since = self.state(since=since)
+                state, told = self.state(told)
                 await socket.send_text(state.model_dump_json())
                 await asyncio.sleep(_LEAST_SECONDS)
                 with suppress(TimeoutError):
@@ -162,11 +182,12 @@ class LiveRoutes:
         except UserError as error:
             return guard.error(422, str(error))
         self.changed()
-        state, _ = self.state(since=self._loop.telemetry.newest.step if self._loop.telemetry.newest else -1)
+        newest = self._loop.telemetry.newest
+        state, _ = self.state(Told() if newest is None else Told(step=newest.step))
         return Response(state.model_dump_json(), media_type="application/json")
 
 
-def thinned(chunk: Any, most: int = 50) -> list[list[float]]:
+def thinned(chunk: NDArray[np.floating[Any]], most: int = 50) -> list[list[float]]:
     """(T, A) -> at most `most` rows, evenly spaced, the first and the last among them."""
     steps = len(chunk)
     rows = [round(i * (steps - 1) / (most - 1)) for i in range(most)] if steps > most else list(range(steps))

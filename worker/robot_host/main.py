@@ -16,6 +16,7 @@ from typing import Any, cast
 import uvicorn
 
 from backend.context import Studio
+from backend.live.messages import SceneIn
 from backend.robots.host import HostStatus, host_token
 from backend.settings import Settings
 from dexvla.errors import UserError
@@ -26,13 +27,15 @@ from worker.robot_host.announcer import Announcer
 from worker.robot_host.broker_watch import BrokerWatch
 from worker.robot_host.cameras import CameraHub
 from worker.robot_host.cockpit import Cockpit
-from worker.robot_host.control import ControlLoop, LiveRobot
+from worker.robot_host.control import ControlLoop
 from worker.robot_host.control_socket import ControlSocket
 from worker.robot_host.driving import Driving
 from worker.robot_host.guard import Guard
 from worker.robot_host.latch import StopLatch
 from worker.robot_host.live import LiveRoutes
+from worker.robot_host.rollouts import Rollouts
 from worker.robot_host.server import HostServer
+from worker.robot_host.stage import Stage, StageRobot
 from worker.robot_host.watch import Watch
 
 log = logging.getLogger("studio.robot")
@@ -77,7 +80,7 @@ def run(
 async def _serve(
     studio: Studio, *, name: str, address: str, listening: socket.socket, task: AlohaTask, folder: Path
 ) -> None:
-    robot = cast(LiveRobot, make_robot(_KIND, task=task))
+    robot = cast(StageRobot, make_robot(_KIND, task=task))
     latch = StopLatch(folder / f"{name}.stop.json")
     hub = CameraHub(robot.info.cameras)
     cockpit = Cockpit(latch)
@@ -102,6 +105,24 @@ async def _serve(
     control = ControlSocket(guarded=guarded, watch=watch)
     control.sink = Driving(cockpit, prepare=lambda: AlohaTeleop(control_hz=robot.info.control_hz))
     broker = BrokerWatch(studio.settings.events_url, cockpit=cockpit)
+    stage = Stage(
+        robot,
+        make=lambda **options: cast(StageRobot, make_robot(_KIND, **options)),
+        loop=loop,
+        cockpit=cockpit,
+        task=task,
+    )
+    live.scene = stage.scene
+    live.verb("scene", SceneIn, lambda scene, by: stage.show(scene))
+    rollouts = Rollouts(
+        loop=loop,
+        cockpit=cockpit,
+        watch=watch,
+        stage=stage,
+        log_file=studio.settings.folder.logs / f"policy-{name}.log",
+        on_change=live.changed,
+    )
+    rollouts.plug_into(live)
     routes = [*control.routes, *live.routes]
     host = HostServer(guarded=guarded, loop=loop, latch=latch, hub=hub, routes=routes, on_change=changed)
     events = asyncio.get_running_loop()
@@ -122,6 +143,7 @@ async def _serve(
     def leave() -> None:
         server.should_exit = True
         announcer.end()
+        rollouts.end_all()
         loop.end()
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -134,6 +156,7 @@ async def _serve(
         await server.serve(sockets=[listening])
     finally:
         broker.end()
+        rollouts.close(_END_SECONDS)
         announcer.close(_END_SECONDS)
         hub.close()
         if not loop.close(_END_SECONDS):

@@ -124,6 +124,20 @@ class AlohaSim:
         model.opt.disableflags = flags
         self._judge = tasks.Judge(self._task)
 
+    def adopt(self, other: "AlohaSim") -> None:
+        """Go on where `other` is, to the last bit. Both are connected, with the same task and objects."""
+        self._connected()
+        other._connected()
+        if other.task is not self._task or other.model.nq != self._model.nq:
+            raise RobotError(f"a scene of {self._task} cannot go on where one of {other.task} is")
+        mujoco = load_mujoco(rendering=False)
+        what = mujoco.mjtState.mjSTATE_INTEGRATION
+        state = np.empty(mujoco.mj_stateSize(other._model, what))
+        mujoco.mj_getState(other._model, other._data, state, what)
+        mujoco.mj_setState(self._model, self._data, state, what)
+        mujoco.mj_step1(self._model, self._data)  # `act` completes the step that is begun here
+        self._judge = other._judge
+
     def observe(self, *, images: bool = True) -> Observation:
         """The present state; with `images` every camera of `info.cameras` is rendered."""
         self._connected()

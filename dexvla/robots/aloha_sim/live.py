@@ -66,6 +66,10 @@ class LiveAlohaSim:
         return self._sim.task
 
     @property
+    def render_profile(self) -> RenderProfile:
+        return self._sim.render_profile
+
+    @property
     def model(self) -> Any:
         """As `AlohaSim.model`."""
         return self._sim.model
@@ -117,18 +121,25 @@ class LiveAlohaSim:
             self.disconnect()
             raise
 
-    def reset(self, seed: int) -> Observation:
+    def reset(self, seed: int, *, wait: bool = True) -> Observation:
         """As `AlohaSim.reset`; waits until every camera shows the new scene. Raises RobotError if one does not.
 
-        Cameras are all watched afterwards.
+        Cameras are all watched afterwards. Without `wait` it returns at once, and cameras are watched as before.
         """
-        self.watch(self.camera_names)
+        if wait:
+            self.watch(self.camera_names)
         self._sim.reset(seed, images=False)
         self._episode += 1
         self._publish()
-        if self._info.cameras:
+        if self._info.cameras and wait:
             self._wait_for_pictures(_FIRST_PICTURE_SECONDS)
         return self.observe()
+
+    def adopt(self, other: "LiveAlohaSim") -> None:
+        """As `AlohaSim.adopt`; costs no time. Pictures of the scene as it is now follow."""
+        self._sim.adopt(other._sim)
+        self._episode += 1
+        self._publish()
 
     def observe(self, *, images: bool = True) -> Observation:
         """The present state and the newest pictures; never waits. A camera without one of this episode is absent."""
