@@ -295,6 +295,9 @@ def closed_loop_table(report: ClosedLoopReport) -> None:
     say(f"success {report.success_rate:.1%} (95 % interval {low:.1%} to {high:.1%}) of {len(report.episodes)} episodes")
     if report.held is not None:
         say(f"held    {report.held.rate:.1%} (95 % interval {report.held.low:.1%} to {report.held.high:.1%})")
+    if report.wrong is not None:
+        wrong = report.wrong
+        say(f"wrong   {wrong.rate:.1%} (95 % interval {wrong.low:.1%} to {wrong.high:.1%}) lifted another object")
     say(f"mean best reward {report.mean_reward:.2f} of {report.max_reward:g}")
     if report.seeds_seen_in_training:
         say(f"careful: seeds used by training demonstrations: {', '.join(map(str, report.seeds_seen_in_training))}")

@@ -6,10 +6,19 @@ from typing import Annotated
 import typer
 
 from dexvla import console
-from dexvla.commands.options import JsonFile, comma_separated
+from dexvla.commands.options import JsonFile, Level, Split, comma_separated
 from dexvla.episodes.manifest import build_manifest, find_set
 from dexvla.errors import UserError
-from dexvla.spec import ALOHA_CAMERAS, AlohaTask, CameraSpec, RecordSpec, RenderProfile
+from dexvla.spec import (
+    ALOHA_CAMERAS,
+    AlohaTask,
+    CameraSpec,
+    PickColourOptions,
+    PickLevel,
+    PickSplit,
+    RecordSpec,
+    RenderProfile,
+)
 
 
 def record(
@@ -17,6 +26,8 @@ def record(
     robot: Annotated[str, typer.Option(help="Robot driver")] = "aloha_sim",
     task: Annotated[AlohaTask, typer.Option(help="Task of the simulated robot")] = AlohaTask.TRANSFER_CUBE,
     episodes: Annotated[int, typer.Option(help="Number of seeds to run")] = 5,
+    level: Level = PickLevel.SPOTS,
+    split: Split = PickSplit.ANY,
     seed: Annotated[int, typer.Option(help="First seed: seeds SEED .. SEED + EPISODES - 1 are run")] = 0,
     cameras: Annotated[str, typer.Option(help="Cameras, comma separated")] = ",".join(ALOHA_CAMERAS),
     height: Annotated[int, typer.Option(help="Rows of a picture, pixels")] = 480,
@@ -32,6 +43,7 @@ def record(
     spec = RecordSpec(
         robot=robot,
         task=task,
+        pick=PickColourOptions(level=level, split=split),
         episodes=episodes,
         seed=seed,
         cameras=tuple(CameraSpec(name=name, height=height, width=width) for name in comma_separated(cameras)),

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from dexvla import console
+from dexvla.spec import PickLevel, PickSplit
 
 
 def _json_target(path: Path | None) -> Path | None:
@@ -32,3 +33,7 @@ JsonFile = Annotated[
     typer.Option("--json", callback=_json_target, help="Write the result as JSON to this file; - for stdout"),
 ]
 Device = Annotated[str, typer.Option(help="auto (a GPU if there is one), cpu or cuda:NUMBER")]
+Level = Annotated[PickLevel, typer.Option(help="pick_colour: where the cubes lie")]
+Split = Annotated[
+    PickSplit, typer.Option(help="pick_colour: places and phrasings of training, those held out, or any place")
+]

@@ -7,16 +7,19 @@ from typing import Annotated
 import typer
 
 from dexvla import console
-from dexvla.commands.options import Device, JsonFile, writable_folder
+from dexvla.commands.options import Device, JsonFile, Level, Split, writable_folder
 from dexvla.episodes.manifest import find_set
 from dexvla.errors import UserError
-from dexvla.spec import AlohaTask, EpisodeOutcome, EvalSpec, RenderProfile
+from dexvla.spec import AlohaTask, EpisodeOutcome, EvalSpec, PickColourOptions, PickLevel, PickSplit, RenderProfile
 
 
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint directory, or a run's folder (its newest checkpoint)")],
     robot: Annotated[str, typer.Option(help="Robot that sets up and judges its task")] = "aloha_sim",
     task: Annotated[AlohaTask, typer.Option(help="Task of the simulated robot")] = AlohaTask.TRANSFER_CUBE,
+    level: Level = PickLevel.SPOTS,
+    split: Split = PickSplit.ANY,
+    swapped: Annotated[bool, typer.Option(help="pick_colour: name the other cube of the same scenes")] = False,
     episodes: Annotated[int, typer.Option(help="Number of seeds")] = 10,
     seed: Annotated[int, typer.Option(help="First seed; take seeds that no demonstration used")] = 1000,
     max_steps: Annotated[int | None, typer.Option(help="Longest roll-out, steps")] = None,
@@ -93,6 +96,7 @@ def evaluate(
         checkpoint=str(path),
         robot=robot,
         task=task,
+        pick=PickColourOptions(level=level, split=split, swapped=swapped),
         episodes=episodes,
         seed=seed,
         max_steps=max_steps,

@@ -15,7 +15,7 @@ from dexvla.evaluate.video import VideoWriter
 from dexvla.robots.base import TaskRobot
 from dexvla.spec import ClosedLoopReport, EpisodeOutcome, EvalSpec, SaidReasoning
 
-# Success and held for half a second: the rest of the episode would not change the verdict.
+# Success and held, or the wrong object taken, for half a second: the rest of the episode would not change the verdict.
 _SETTLED_STEPS = 25
 _VIDEO_EVERY = 2
 DEFAULT_EXECUTE_STEPS = 16  # the reference executes 16 of 50 actions before it asks again
@@ -51,6 +51,7 @@ def evaluate_closed_loop(
         on_episode(outcomes[-1])
     success = rate(sum(outcome.success for outcome in outcomes), len(outcomes))
     judged = [outcome.held for outcome in outcomes if outcome.held is not None]
+    wrong = [outcome.wrong for outcome in outcomes if outcome.wrong is not None]
     return ClosedLoopReport(
         checkpoint=policy.metadata.checkpoint,
         checkpoint_sha256=policy.metadata.checkpoint_sha256,
@@ -59,6 +60,7 @@ def evaluate_closed_loop(
         interval=(success.low, success.high),
         success=success,
         held=rate(sum(judged), len(judged)) if judged else None,
+        wrong=rate(sum(wrong), len(wrong)) if wrong else None,
         mean_reward=sum(outcome.reward for outcome in outcomes) / len(outcomes),
         max_reward=robot.max_reward,
         seeds_seen_in_training=tuple(outcome.seed for outcome in outcomes if outcome.seed in trained_seeds),
@@ -129,12 +131,13 @@ def run_episode(
             robot.act(planned.action)
             outcome = robot.outcome()
             best = max(best, outcome.reward)
-            settled = settled + 1 if outcome.success and outcome.held else 0
+            settled = settled + 1 if outcome.wrong or (outcome.success and outcome.held) else 0
             step += 1
     return EpisodeOutcome(
         seed=seed,
         success=outcome.success,
         held=outcome.held,
+        wrong=outcome.wrong,
         reward=best,
         steps=step,
         seconds=time.monotonic() - started,

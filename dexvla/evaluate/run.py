@@ -12,7 +12,7 @@ from dexvla.evaluate.open_loop import evaluate_open_loop
 from dexvla.evaluate.outcomes import OutcomeLog
 from dexvla.model.checkpoint import read_manifest
 from dexvla.robots.base import TaskRobot
-from dexvla.robots.registry import make_robot
+from dexvla.robots.registry import make_robot, task_options
 from dexvla.spec import (
     ClosedLoopReport,
     EpisodeOutcome,
@@ -52,7 +52,13 @@ def closed_loop(
             "execute_steps": spec.execute_steps or min(DEFAULT_EXECUTE_STEPS, meta.chunk_size),
         }
     )
-    robot = make_robot(spec.robot, task=spec.task, cameras=meta.recorded_cameras or meta.cameras, render=spec.render)
+    robot = make_robot(
+        spec.robot,
+        task=spec.task,
+        cameras=meta.recorded_cameras or meta.cameras,
+        render=spec.render,
+        **task_options(spec.task, spec.pick),
+    )
     if not isinstance(robot, TaskRobot):
         raise RobotError(f"{spec.robot} cannot set up and judge a task; evaluate open loop with --data")
     log = None

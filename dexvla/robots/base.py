@@ -88,12 +88,14 @@ class TaskOutcome:
     """How a task stands after a step.
 
     reward: the task's own scale (0 .. max_reward). success: the task's published rule has been met at some step.
-    held: a stricter rule that must hold now (None where the task has none).
+    held: a stricter rule that must hold now (None where the task has none). wrong: another object than the named one
+    was taken, which no later step makes good (None where the task names none).
     """
 
     reward: float
     success: bool
     held: bool | None
+    wrong: bool | None = None
 
 
 @runtime_checkable

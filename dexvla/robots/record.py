@@ -15,7 +15,7 @@ from dexvla.episodes.writer import write_episode
 from dexvla.errors import EpisodeError, EpisodeExistsError, RobotError, UserError
 from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.experts import ExpertStep, ScriptedExpert
-from dexvla.robots.registry import make_robot
+from dexvla.robots.registry import make_robot, task_options
 from dexvla.spec import RecordSpec
 
 _EPISODE = re.compile(r"episode_(\d+)\.hdf5")
@@ -66,7 +66,9 @@ def record(spec: RecordSpec, out: Path, *, on_episode: Callable[[RecordProgress]
     spec.keep_failures. Raises RobotError for a robot without an expert or that cannot start, and UserError if `out`
     cannot be written, without leaving half a file.
     """
-    robot = make_robot(spec.robot, task=spec.task, cameras=spec.cameras, render=spec.render)
+    robot = make_robot(
+        spec.robot, task=spec.task, cameras=spec.cameras, render=spec.render, **task_options(spec.task, spec.pick)
+    )
     if not isinstance(robot, AlohaSim):
         raise RobotError(f"robot {spec.robot!r} has no scripted expert; aloha_sim has")
     number = _first_number(out)

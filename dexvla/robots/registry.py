@@ -13,6 +13,7 @@ from typing import Any
 
 from dexvla.errors import RobotError
 from dexvla.robots.base import Robot
+from dexvla.spec import AlohaTask, PickColourOptions
 
 GROUP = "dexvla.robots"
 
@@ -43,6 +44,11 @@ def robot_factory(name: str) -> Callable[..., Robot]:
     if not callable(factory):
         raise RobotError(f"robot {name!r} ({known[name].value}) is not a class or function that makes a robot")
     return factory  # type: ignore[no-any-return]
+
+
+def task_options(task: AlohaTask, pick: PickColourOptions) -> dict[str, Any]:
+    """The options that a task of the simulated ALOHA has of its own, for `make_robot`."""
+    return {"pick": pick} if task is AlohaTask.PICK_COLOUR else {}
 
 
 def make_robot(name: str, **options: Any) -> Robot:

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from dexvla.spec.base import Spec
-from dexvla.spec.robots import AlohaTask, RenderProfile
+from dexvla.spec.robots import AlohaTask, PickColourOptions, RenderProfile
 
 
 class EvalSpec(Spec):
@@ -14,6 +14,7 @@ class EvalSpec(Spec):
     checkpoint: str
     robot: str = "aloha_sim"
     task: AlohaTask = AlohaTask.TRANSFER_CUBE
+    pick: PickColourOptions = PickColourOptions()
     episodes: int = Field(10, ge=1, le=10_000)
     seed: int = Field(1000, ge=0, description="First seed; use seeds that no demonstration used")
     max_steps: int | None = Field(None, ge=1, description="Steps of a roll-out; default: the task's")
@@ -46,11 +47,13 @@ class SaidReasoning(Spec):
 
 
 class EpisodeOutcome(Spec):
-    """One closed-loop episode. reward: the best that was reached; held: at the end."""
+    """One closed-loop episode. reward: the best that was reached; held: at the end; wrong: another object than the
+    named one was lifted, where the task names one."""
 
     seed: int
     success: bool
     held: bool | None
+    wrong: bool | None = None
     reward: float
     steps: int
     seconds: float = Field(description="Wall-clock time of the episode, s")
@@ -70,6 +73,7 @@ class ClosedLoopReport(Spec):
     interval: tuple[float, float]
     success: Rate
     held: Rate | None
+    wrong: Rate | None = None
     mean_reward: float
     max_reward: float
     seeds_seen_in_training: tuple[int, ...]

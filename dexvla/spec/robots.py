@@ -25,12 +25,42 @@ class RenderProfile(StrEnum):
 class AlohaTask(StrEnum):
     TRANSFER_CUBE = "transfer_cube"
     INSERTION = "insertion"
+    PICK_COLOUR = "pick_colour"
+
+
+class PickLevel(StrEnum):
+    """Where the cubes of pick_colour lie.
+
+    spots: two, on two fixed spots; jitter: each within three centimetres of its spot; anywhere: two anywhere in the
+    right arm's reach, and a third that is never named.
+    """
+
+    SPOTS = "spots"
+    JITTER = "jitter"
+    ANYWHERE = "anywhere"
+
+
+class PickSplit(StrEnum):
+    """Which places and phrasings pick_colour draws from: those kept for training, those held out, or any place with
+    the phrasings of training. On two fixed spots there is no place to hold out."""
+
+    ANY = "any"
+    TRAINING = "training"
+    HELD_OUT = "held_out"
+
+
+class PickColourOptions(Spec):
+    """What is drawn for an episode of pick_colour; other tasks take no notice."""
+
+    level: PickLevel = Field(PickLevel.SPOTS, description="Where the cubes lie")
+    split: PickSplit = Field(PickSplit.ANY, description="Places and phrasings of training, held out, or any place")
+    swapped: bool = Field(False, description="Name the other cube of the same scene")
 
 
 ALOHA_CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
 # What the simulated robot has, known without loading it: entries of its state and action, and every camera.
 ALOHA_SIM_JOINTS = 14
-ALOHA_SIM_CAMERAS = (*ALOHA_CAMERAS, "cam_angle", "cam_front", "cam_left_pillar", "cam_right_pillar")
+ALOHA_SIM_CAMERAS = (*ALOHA_CAMERAS, "cam_table", "cam_angle", "cam_front", "cam_left_pillar", "cam_right_pillar")
 
 
 class RecordSpec(Spec):
@@ -38,6 +68,7 @@ class RecordSpec(Spec):
 
     robot: str = Field("aloha_sim", description="Robot driver")
     task: AlohaTask = Field(AlohaTask.TRANSFER_CUBE, description="Task of the simulated robot")
+    pick: PickColourOptions = PickColourOptions()
     episodes: int = Field(5, ge=1, le=100_000, description="Number of seeds to run")
     seed: int = Field(0, ge=0, description="First seed; episode i uses seed + i")
     cameras: tuple[CameraSpec, ...] = Field(

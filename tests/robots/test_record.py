@@ -47,7 +47,7 @@ def test_a_recorded_episode_is_complete_and_replays_to_the_same_states(tmp_path:
     with open_episode(result.paths[0]) as episode:
         facts = episode.attributes
         assert (facts.sim, facts.robot, facts.task, facts.fps) == (True, "aloha_sim", task.value, 50.0)
-        assert (facts.success, facts.held, facts.seed, facts.reward) == (True, True, 21, 4.0)
+        assert (facts.success, facts.held, facts.seed, facts.reward) == (True, True, 21, robot.max_reward)
         assert facts.render_profile == RenderProfile.FAST
         assert episode.cameras == ("cam_high", "cam_right_wrist")
         assert episode.instruction == robot.instruction

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dexvla.errors import RobotError
-from dexvla.robots.aloha_sim import scene, tasks
+from dexvla.robots.aloha_sim import pick_colour, scene, tasks
 from dexvla.robots.aloha_sim.gl import load_mujoco
 from dexvla.robots.aloha_sim.render import SceneRenderer
 from dexvla.robots.base import Frame, Observation, RobotInfo, TaskOutcome
-from dexvla.spec import ALOHA_CAMERAS, AlohaTask, CameraSpec, RenderProfile
+from dexvla.spec import ALOHA_CAMERAS, AlohaTask, CameraSpec, PickColourOptions, RenderProfile
 
 DEFAULT_CAMERAS = tuple(CameraSpec(name=name) for name in ALOHA_CAMERAS)
 
@@ -33,8 +33,9 @@ def robot_info(cameras: tuple[CameraSpec, ...]) -> RobotInfo:
 class AlohaSim:
     """Two ViperX arms, a table and the objects of one task.
 
-    task: which scene and which rule of success. cameras: what `observe` renders, in any size; without cameras no
-    OpenGL is needed. render: see `RenderProfile`. Raises RobotError for a camera that the scene does not have.
+    task: which scene and which rule of success. pick: what pick_colour draws from. cameras: what `observe` renders, in
+    any size; without cameras no OpenGL is needed. render: see `RenderProfile`. Raises RobotError for a camera that the
+    scene does not have.
 
     The same seed and the same actions give the same states and, on one machine, the same pixels.
     """
@@ -45,9 +46,12 @@ class AlohaSim:
         task: AlohaTask = AlohaTask.TRANSFER_CUBE,
         cameras: tuple[CameraSpec, ...] = DEFAULT_CAMERAS,
         render: RenderProfile = RenderProfile.FAST,
+        pick: PickColourOptions | None = None,
     ) -> None:
         scene.check_cameras(cameras)
         self._task = AlohaTask(task)
+        self._pick_options = pick or PickColourOptions()
+        self._pick: pick_colour.PickScene | None = None
         self._profile = RenderProfile(render)
         self._info = robot_info(cameras)
         self._model: Any = None
@@ -69,15 +73,25 @@ class AlohaSim:
 
     @property
     def instruction(self) -> str:
-        return tasks.INSTRUCTIONS[self._task]
+        """Of the scene since the last reset."""
+        return tasks.INSTRUCTIONS[self._task] if self._pick is None else self._pick.instruction
+
+    @property
+    def pick(self) -> pick_colour.PickScene | None:
+        """The scene of pick_colour since the last reset; None for the other tasks."""
+        return self._pick
+
+    @property
+    def pick_options(self) -> PickColourOptions:
+        return self._pick_options
 
     @property
     def max_steps(self) -> int:
-        return tasks.MAX_STEPS
+        return tasks.max_steps(self._task)
 
     @property
     def max_reward(self) -> float:
-        return tasks.MAX_REWARD
+        return tasks.max_reward(self._task)
 
     @property
     def model(self) -> Any:
@@ -111,7 +125,11 @@ class AlohaSim:
     def _place(self, seed: int) -> None:
         mujoco = load_mujoco(rendering=False)
         model, data = self._model, self._data
-        poses = tasks.object_poses(self._task, seed)
+        if self._task is AlohaTask.PICK_COLOUR:
+            self._pick = pick_colour.draw_scene(tasks.check_seed(seed), self._pick_options)
+            poses = pick_colour.poses(self._pick)
+        else:
+            poses = tasks.object_poses(self._task, seed)
         mujoco.mj_resetData(model, data)
         data.qpos[: len(scene.START_POSE)] = scene.START_POSE
         data.qpos[-len(poses) :] = poses
@@ -122,7 +140,7 @@ class AlohaSim:
         model.opt.disableflags = flags | mujoco.mjtDisableBit.mjDSBL_ACTUATION
         mujoco.mj_forward(model, data)
         model.opt.disableflags = flags
-        self._judge = tasks.Judge(self._task)
+        self._judge = tasks.Judge(self._task, self._pick)
 
     def adopt(self, other: "AlohaSim") -> None:
         """Go on where `other` is, to the last bit. Both are connected, with the same task and objects."""

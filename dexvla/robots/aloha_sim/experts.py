@@ -14,14 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dexvla.errors import RobotError
+from dexvla.robots.aloha_sim import pick_colour, tasks
 from dexvla.robots.aloha_sim.ik import BimanualIK, forearm_unrolled
 from dexvla.robots.aloha_sim.scene import START_POSE, normalise_gripper
-from dexvla.robots.aloha_sim.tasks import MAX_STEPS
 from dexvla.spec import AlohaTask
 
 OPEN, CLOSED = 1.0, 0.0
 _CUBE_REST, _PEG_REST, _SOCKET_REST = 0.02, 0.01, 0.022  # height of the centres when they lie on the table, metres
 _TREMOR, _TREMOR_STEPS = 0.002, 10  # deviation of the noise on arm joints, radians; steps over which it is smoothed
+# Phases are this part shorter to longer. Where the substep is to be told from the picture and not from the time, more.
+_TEMPO = {AlohaTask.TRANSFER_CUBE: 0.06, AlohaTask.INSERTION: 0.06, AlohaTask.PICK_COLOUR: 0.2}
 _MISS_LIMIT = 0.003  # metres; a plan that misses its own poses by more is refused
 
 
@@ -30,6 +32,9 @@ class AlohaScene(Protocol):
 
     @property
     def task(self) -> AlohaTask: ...
+
+    @property
+    def pick(self) -> pick_colour.PickScene | None: ...
 
     @property
     def model(self) -> Any: ...
@@ -89,7 +94,7 @@ class ScriptedExpert:
     random: np.random.Generator = field(init=False, repr=False)
 
     def plan(self, robot: AlohaScene) -> list[ExpertStep]:
-        """The whole demonstration, at most MAX_STEPS steps, from the object poses of a robot that was just reset.
+        """The whole demonstration, at most `tasks.max_steps`, from the object poses of a robot that was just reset.
 
         Takes about 0.05 s. Raises RobotError if an object lies where the arms cannot grasp it.
         """
@@ -97,6 +102,10 @@ class ScriptedExpert:
             raise RobotError(f"the expert is for {self.task}, the robot is set up for {robot.task}")
         # A stream of its own: that of the scene would tie the way of moving to the place of the objects.
         self.random = np.random.default_rng([self.seed, 0xA10A])
+        if robot.pick is not None:
+            return self._right_arm_alone(
+                self._trembling(self._steps(self._pick_colour(robot.pick), BimanualIK(robot.model)))
+            )
         objects = np.array(robot.data.qpos[len(START_POSE) :]).reshape(-1, 7)[:, :3]
         if self.task is AlohaTask.TRANSFER_CUBE:
             phases = self._transfer_cube(objects[0])
@@ -138,6 +147,27 @@ class ScriptedExpert:
             Phase("Move the cube away with the left arm", 40, wait.moved(gripper=CLOSED),
                   hand_over.moved(x=0.1, z=0.03, gripper=OPEN), settle=10),
         ]  # fmt: skip
+
+    def _pick_colour(self, scene: pick_colour.PickScene) -> list[Phase]:
+        """The right arm lifts the named cube from above. The left hand's poses are only to have some."""
+        left = Hand(np.array([-0.3, 0.5, 0.3]), 0.0, 0.0, OPEN)
+        rest = np.array([*scene.places[scene.named], pick_colour.REST])
+        pick = Hand(rest, self._angle(63, 4), 0.0, OPEN).moved(z=0.012)
+        closed = pick.moved(gripper=CLOSED)
+        lift = closed.moved(*self._around(0.01, 0.01, 0.01)).moved(z=0.12)
+        cube = f"the {scene.named} cube"
+        return [
+            Phase(f"Reach for {cube}", 46, left, self._above(pick), free=True),
+            Phase(f"Lower the gripper over {cube}", 26, left, pick, settle=5),
+            Phase(f"Close the gripper on {cube}", 10, left, closed, settle=10),
+            Phase(f"Lift {cube}", 32, left, lift, settle=15),
+        ]
+
+    @staticmethod
+    def _right_arm_alone(steps: list[ExpertStep]) -> list[ExpertStep]:
+        """The same steps with the left arm in its start pose."""
+        left = np.array([*START_POSE[:6], normalise_gripper(START_POSE[6])], np.float32)
+        return [ExpertStep(np.concatenate([left, step.action[7:]]), step.substep) for step in steps]
 
     def _insertion(self, peg: NDArray[np.float64], socket: NDArray[np.float64]) -> list[Phase]:
         """Each arm lifts its object by the middle; they meet, and the peg is pushed in until it touches the pin."""
@@ -189,13 +219,21 @@ class ScriptedExpert:
         return steps
 
     def _retimed(self, phases: Sequence[Phase]) -> list[Phase]:
-        """Every phase 6 % shorter to 6 % longer, as long as the whole stays within MAX_STEPS."""
+        """Every phase a little shorter or longer, as long as the whole stays within the task's steps."""
+        spread = _TEMPO[self.task]
         retimed = [
-            Phase(p.substep, round(p.steps * self.random.uniform(0.94, 1.06)), p.left, p.right, p.settle, p.free)
+            Phase(
+                p.substep,
+                round(p.steps * self.random.uniform(1 - spread, 1 + spread)),
+                p.left,
+                p.right,
+                p.settle,
+                p.free,
+            )
             for p in phases
         ]
         total = sum(phase.steps + phase.settle for phase in retimed)
-        assert total <= MAX_STEPS, f"a plan of {total} steps"
+        assert total <= tasks.max_steps(self.task), f"a plan of {total} steps"
         return retimed
 
     def _trembling(self, steps: list[ExpertStep]) -> list[ExpertStep]:

@@ -21,8 +21,9 @@ from dexvla.robots.aloha_sim.driver import DEFAULT_CAMERAS, AlohaSim, robot_info
 from dexvla.robots.aloha_sim.gl import load_mujoco
 from dexvla.robots.aloha_sim.live_memory import RendererConfig, SharedScene, make_memory
 from dexvla.robots.aloha_sim.live_renderer import READY
+from dexvla.robots.aloha_sim.pick_colour import PickScene
 from dexvla.robots.base import Frame, Observation, RobotInfo, TaskOutcome
-from dexvla.spec import AlohaTask, CameraSpec, RenderProfile
+from dexvla.spec import AlohaTask, CameraSpec, PickColourOptions, RenderProfile
 
 _START_SECONDS = 30.0  # to load MuJoCo and compile the scene on a busy machine
 _FIRST_PICTURE_SECONDS = 10.0
@@ -44,9 +45,10 @@ class LiveAlohaSim:
         cameras: tuple[CameraSpec, ...] = DEFAULT_CAMERAS,
         render: RenderProfile = RenderProfile.FAST,
         frame_rate: float = 15.0,
+        pick: PickColourOptions | None = None,
     ) -> None:
         scene.check_cameras(cameras)
-        self._sim = AlohaSim(task=task, cameras=(), render=render)
+        self._sim = AlohaSim(task=task, cameras=(), render=render, pick=pick)
         self._info = robot_info(cameras)
         self._frame_rate = frame_rate
         self._episode = 0
@@ -68,6 +70,11 @@ class LiveAlohaSim:
     @property
     def render_profile(self) -> RenderProfile:
         return self._sim.render_profile
+
+    @property
+    def pick(self) -> PickScene | None:
+        """As `AlohaSim.pick`."""
+        return self._sim.pick
 
     @property
     def model(self) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dexvla.errors import RobotError
+from dexvla.robots.aloha_sim import pick_colour
 from dexvla.robots.aloha_sim.gl import load_mujoco
 from dexvla.spec import AlohaTask, CameraSpec, RenderProfile
 
@@ -45,11 +46,13 @@ START_POSE: NDArray[np.float64] = np.array(_ARM_START * 2)
 SCENE_FILES = {
     AlohaTask.TRANSFER_CUBE: "bimanual_viperx_transfer_cube.xml",
     AlohaTask.INSERTION: "bimanual_viperx_insertion.xml",
+    AlohaTask.PICK_COLOUR: "bimanual_viperx_transfer_cube.xml",  # and see pick_colour.build
 }
 
 # Our names for the cameras of scene.xml and of the arms.
 CAMERAS = {
     "cam_high": "top",
+    "cam_table": "table_close",
     "cam_left_wrist": "left_wrist",
     "cam_right_wrist": "right_wrist",
     "cam_angle": "angle",
@@ -57,6 +60,12 @@ CAMERAS = {
     "cam_left_pillar": "left_pillar",
     "cam_right_pillar": "right_pillar",
 }
+
+
+# A camera of ours: the right arm's part of the table from above the left gripper, so close that 112 x 112 pixels show
+# a cube's place to a few millimetres, and from where the right gripper hides little. Metres; degrees.
+_TABLE_CAMERA = {"pos": (-0.22, 0.5, 0.55), "fovy": 30.0}
+_TABLE_LOOK_AT = (0.11, 0.5, 0.04)
 
 
 def check_cameras(cameras: tuple[CameraSpec, ...]) -> None:
@@ -87,13 +96,30 @@ def load_model(task: AlohaTask, *, cameras: tuple[CameraSpec, ...], profile: Ren
     reflections are switched off by the pictures' maker.
     """
     mujoco = load_mujoco(rendering=bool(cameras))
-    model = mujoco.MjModel.from_xml_path(str(assets_folder() / SCENE_FILES[task]))
+    spec = mujoco.MjSpec.from_file(str(assets_folder() / SCENE_FILES[task]))
+    camera = spec.worldbody.add_camera(name=CAMERAS["cam_table"], **_TABLE_CAMERA)
+    camera.quat = _looking_at(_TABLE_CAMERA["pos"], _TABLE_LOOK_AT)
+    if task is AlohaTask.PICK_COLOUR:
+        pick_colour.build(spec)
+    model = spec.compile()
     if profile is RenderProfile.FAST:
         model.vis.quality.offsamples = 0
     if cameras:
         model.vis.global_.offheight = max(camera.height for camera in cameras)
         model.vis.global_.offwidth = max(camera.width for camera in cameras)
     return model
+
+
+def _looking_at(position: Any, target: Any) -> NDArray[np.float64]:
+    """Quaternion wxyz of a camera at `position`, metres, that looks at `target` with its upper edge level."""
+    mujoco = load_mujoco(rendering=False)
+    back = np.subtract(position, target)
+    back /= np.linalg.norm(back)
+    right = np.cross((0.0, 0.0, 1.0), back)
+    right /= np.linalg.norm(right)
+    quaternion = np.zeros(4)
+    mujoco.mju_mat2Quat(quaternion, np.stack([right, np.cross(back, right), back], axis=1).ravel())
+    return quaternion
 
 
 def normalise_gripper(finger: float) -> float:

@@ -1,4 +1,4 @@
-"""The two tasks: where objects start, what a step is worth, and whether the object is held.
+"""The tasks: where objects start, what a step is worth, and whether the object is held.
 
 Reward and success are gym-aloha's published rules (0 .. 4, success at 4) and are checked against it step by step in
 tests/robots. `held` is ours and stricter. gym-aloha grants reward 4 of the cube task as soon as one finger of the left
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dexvla.errors import RobotError
+from dexvla.robots.aloha_sim import pick_colour
 from dexvla.robots.base import TaskOutcome
 from dexvla.spec import AlohaTask
 
@@ -35,15 +36,28 @@ _UPRIGHT = (1.0, 0.0, 0.0, 0.0)
 _SOCKET_WALLS = ("socket-1", "socket-2", "socket-3", "socket-4")
 
 
+def max_steps(task: AlohaTask) -> int:
+    return pick_colour.MAX_STEPS if task is AlohaTask.PICK_COLOUR else MAX_STEPS
+
+
+def max_reward(task: AlohaTask) -> float:
+    return pick_colour.MAX_REWARD if task is AlohaTask.PICK_COLOUR else MAX_REWARD
+
+
+def check_seed(seed: int) -> int:
+    """Returns the seed. Raises RobotError unless a scene can be drawn from it."""
+    if not 0 <= seed < 2**32:
+        raise RobotError(f"the seed of a scene is {seed}; it must be at least 0 and below 2**32")
+    return seed
+
+
 def object_poses(task: AlohaTask, seed: int) -> NDArray[np.float64]:
-    """Start poses of the task's objects, (7,) or (14,): position, metres, and quaternion wxyz of each.
+    """Start poses of the objects of gym-aloha's tasks, (7,) or (14,): position, metres, and quaternion wxyz of each.
 
     The generator is numpy's RandomState, whose stream never changes, drawn in gym-aloha's order: the same seed is the
     same scene here and there, so figures can be compared seed by seed.
     """
-    if not 0 <= seed < 2**32:
-        raise RobotError(f"the seed of a scene is {seed}; it must be at least 0 and below 2**32")
-    random = np.random.RandomState(seed)
+    random = np.random.RandomState(check_seed(seed))
     ranges = (_CUBE,) if task is AlohaTask.TRANSFER_CUBE else (_PEG, _SOCKET)
     return np.concatenate([[*random.uniform(low, high), *_UPRIGHT] for low, high in ranges])
 
@@ -59,6 +73,9 @@ class Touching:
 
     def any(self, these: tuple[str, ...], other: str) -> bool:
         return any(self(one, other) for one in these)
+
+
+SIDES = ("left", "right")
 
 
 def touching(model: Any, data: Any) -> Touching:
@@ -109,6 +126,15 @@ def _insertion(touch: Touching) -> tuple[float, bool]:
     return reward, pinched and inserted and lifted
 
 
+def _pick_colour(touch: Touching, data: Any, scene: pick_colour.PickScene) -> tuple[float, bool, bool]:
+    """Reward, is the named cube held up, is another one."""
+    named = pick_colour.cube(scene.named)
+    pinched = any(touch(named, finger(side, "left")) and touch(named, finger(side, "right")) for side in SIDES)
+    holding = pinched and pick_colour.lifted(data, scene.named)
+    others = any(pick_colour.lifted(data, colour) for colour in scene.places if colour != scene.named)
+    return float(pinched) + float(holding), holding, others
+
+
 _RULES = {AlohaTask.TRANSFER_CUBE: _transfer_cube, AlohaTask.INSERTION: _insertion}
 
 
@@ -120,18 +146,28 @@ class Judge:
     held, insertion: the peg touches the pin inside the socket while the right gripper pinches the peg, the left one
     the socket, and neither touches the table. Either must be so in most of the last 0.2 s: the contacts of a firm
     grip come and go for single steps.
+    pick: the scene of pick_colour, where held and success are: both fingers of one gripper touch the named cube and it
+    is lifted. Another cube that is lifted before that makes the episode a failure for good.
     """
 
     task: AlohaTask
+    pick: pick_colour.PickScene | None = None
     outcome: TaskOutcome = field(default_factory=lambda: TaskOutcome(reward=0.0, success=False, held=False))
     _recent: deque[bool] = field(default_factory=lambda: deque([False] * HELD_STEPS, maxlen=HELD_STEPS))
 
     def look(self, model: Any, data: Any) -> None:
         """Take the contacts after a step into account."""
-        reward, holding = _RULES[self.task](touching(model, data))
+        touch = touching(model, data)
+        wrong = None
+        if self.pick is None:
+            reward, holding = _RULES[self.task](touch)
+        else:
+            reward, holding, others = _pick_colour(touch, data, self.pick)
+            wrong = self.outcome.wrong or (others and not self.outcome.success)
         self._recent.append(holding)
         self.outcome = TaskOutcome(
             reward=reward,
-            success=self.outcome.success or reward == MAX_REWARD,
+            success=self.outcome.success or (reward == max_reward(self.task) and not wrong),
             held=2 * sum(self._recent) > HELD_STEPS,
+            wrong=wrong,
         )
