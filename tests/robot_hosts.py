@@ -67,7 +67,7 @@ class LiveHost:
     """The API's side of a live host, by hand."""
 
     def __init__(self, studio: Studio, process: subprocess.Popen[bytes], name: str = "aloha-sim") -> None:
-        self.process, self._studio, self._name = process, studio, name
+        self.process, self.settings, self._studio, self._name = process, studio.settings, studio, name
         until(lambda: self._address() is not None)
         until(self._started)
 

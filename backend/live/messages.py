@@ -10,13 +10,16 @@ video    both ways      page: JSON `Watch` (which cameras) and `Ack`; host: bina
                         and never queues an older one. Anyone signed in.
 control  both ways      page: JSON `Drive` (while driving) or `Pulse` (while watching over a policy), at least every
                         50 ms; host: JSON `Echo` to each, and `Refusal` where a message was not carried out. Operators.
-                        One at a time holds a robot; the next one is refused with the holder's name.
+                        One at a time holds a robot; the next one is sent a `Refusal` with the holder's name and is
+                        closed (4409). The same session takes over from its older connection.
 
 Everything else is HTTP, page - API: POST /api/live/{robot}/{verb}, API - host: POST /live/{verb}, answered with the
 `LiveState` after it; verbs and bodies: rollout (`RolloutIn`), pause, resume, end (no body), instruction
-(`InstructionIn`), scene (`SceneIn`), record (`RecordIn`), save (`SaveIn`), discard (no body). Stop and arm stay where
-they are (backend.robots.host): a stop must not depend on anything of this page. The API adds `by`, the person's name,
-in the header X-Studio-By, and on the control socket also X-Studio-Session, which tells two pages of one person apart.
+(`InstructionIn`), scene (`SceneIn`), record (`RecordIn`), save (`SaveIn`), discard (no body). Errors are
+{"error": "..."}: 409 where something or somebody is in the way, 422 for what makes no sense. A rollout is answered at
+once; what goes wrong while it is loaded comes as `LiveState.why`. Stop and arm stay where they are
+(backend.robots.host): a stop must not depend on anything of this page. The API adds `by`, the person's name, in the
+header X-Studio-By, and on the control socket also X-Studio-Session, which tells two pages of one person apart.
 """
 
 from enum import StrEnum
