@@ -276,6 +276,16 @@ def test_the_scene_is_reset_by_task_and_seed_and_not_while_a_policy_acts(
     assert answer["scene"]["success"] is False
     assert "peg" in answer["scene"]["instruction"]
     assert answer["status"]["task"] == "insertion"
+    status, answer = host.post("/live/scene", {"task": "pick_colour", "seed": 2, "level": "jitter"})
+    assert (status, answer["scene"]["level"], answer["scene"]["wrong"]) == (200, "jitter", False)
+    named = answer["scene"]["instruction"]
+    assert "cube" in named
+    scenes = [host.post("/live/scene", {"task": "pick_colour", "seed": s, "level": "jitter"})[1] for s in range(3, 9)]
+    words = {answer["scene"]["instruction"] for answer in scenes}
+    assert len(words) > 1, "another seed names another cube"
+    assert host.post("/live/scene", {"task": "pick_colour", "seed": 2})[1]["scene"]["level"] == "spots"
+    for bad in ({"task": "pick_colour", "level": "moon"}, {"task": "insertion", "level": "spots"}):
+        assert host.post("/live/scene", {"seed": 1, **bad})[0] == 422
     assert host.post("/live/scene", {"task": "insertion", "seed": -1})[0] == 422
     assert host.post("/live/scene", {"task": "juggling", "seed": 1})[0] == 422
     begin(host, checkpoint)

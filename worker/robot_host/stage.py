@@ -14,7 +14,7 @@ from dexvla.act.base import PolicyMetadata
 from dexvla.act.rollout import cameras_for
 from dexvla.errors import RobotError, UserError
 from dexvla.robots.base import Observation, TaskOutcome
-from dexvla.spec import AlohaTask, CameraSpec, RenderProfile
+from dexvla.spec import AlohaTask, CameraSpec, PickColourOptions, PickLevel, RenderProfile
 from worker.robot_host.cockpit import BusyError, Cockpit
 from worker.robot_host.control import ControlLoop, LiveRobot
 
@@ -38,7 +38,7 @@ class StageRobot(LiveRobot, Protocol):
 
 
 class Stage:
-    """make(task=, cameras=, render=, level=) gives a robot that is not connected yet; level only where it is set.
+    """make(task=, cameras=, render=, pick=) gives a robot that is not connected yet; pick is None for other tasks.
 
     robot: the one that `loop` commands, with `cameras` and seed 0. Its methods may be called from any thread.
     """
@@ -53,7 +53,8 @@ class Stage:
         task: AlohaTask,
     ) -> None:
         self._robot, self._make, self._loop, self._cockpit = robot, make, loop, cockpit
-        self._scene = SceneIn(task=task, seed=0)
+        scene = SceneIn(task=task, seed=0)
+        self._scene = scene.model_copy(update={"level": _level(scene)})
         self._shown = robot.info.cameras
         self._building = threading.Lock()
 
@@ -76,12 +77,13 @@ class Stage:
             instruction=instruction,
             reward=outcome.reward,
             success=outcome.success,
-            wrong=getattr(outcome, "wrong", None),
+            wrong=outcome.wrong,
         )
 
     def show(self, scene: SceneIn) -> None:
         """Reset to this task and seed. Raises BusyError while something commands the robot, UserError for what the
         task does not have."""
+        scene = scene.model_copy(update={"level": _level(scene)})
         with self._building:
             self._refuse_busy()
             if (scene.task, scene.level) == (self._scene.task, self._scene.level):
@@ -119,8 +121,8 @@ class Stage:
             raise BusyError("something commands the robot; pause it or let go before the scene is changed")
 
     def _built(self, scene: SceneIn, cameras: tuple[CameraSpec, ...], render: RenderProfile) -> StageRobot:
-        level = {} if scene.level is None else {"level": scene.level}
-        robot = self._make(task=scene.task, cameras=cameras, render=render, **level)
+        pick = None if scene.level is None else PickColourOptions(level=PickLevel(scene.level))
+        robot = self._make(task=scene.task, cameras=cameras, render=render, pick=pick)
         try:
             robot.connect()
             robot.reset(scene.seed)
@@ -146,3 +148,15 @@ class Stage:
             raise
         finally:
             unused.disconnect()
+
+
+def _level(scene: SceneIn) -> str | None:
+    """The level that is shown, None for a task without levels. Raises UserError for one that there is not."""
+    if scene.task is not AlohaTask.PICK_COLOUR:
+        if scene.level is not None:
+            raise UserError(f"{scene.task} has no levels; leave the level out")
+        return None
+    try:
+        return PickLevel(scene.level or PickLevel.SPOTS).value
+    except ValueError:
+        raise UserError(f"level {scene.level!r}: expected one of {', '.join(PickLevel)}") from None

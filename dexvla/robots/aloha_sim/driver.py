@@ -154,7 +154,7 @@ class AlohaSim:
         mujoco.mj_getState(other._model, other._data, state, what)
         mujoco.mj_setState(self._model, self._data, state, what)
         mujoco.mj_step1(self._model, self._data)  # `act` completes the step that is begun here
-        self._judge = other._judge
+        self._judge, self._pick = other._judge, other._pick
 
     def observe(self, *, images: bool = True) -> Observation:
         """The present state; with `images` every camera of `info.cameras` is rendered."""
