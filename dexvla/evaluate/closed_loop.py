@@ -94,13 +94,13 @@ def run_episode(
 ) -> EpisodeOutcome:
     """One roll-out: observe, ask for a chunk, execute `execute_steps` of it, ask again."""
     meta = policy.metadata
-    instruction = spec.instruction or robot.instruction
     executor = ChunkExecutor(
         chunk_size=meta.chunk_size,
         action_dim=meta.action_dim,
         execute_steps=spec.execute_steps or min(DEFAULT_EXECUTE_STEPS, meta.chunk_size),
     )
     observation = robot.reset(seed)
+    instruction = spec.instruction or robot.instruction  # after the reset: the seed may decide it
     policy.reset(seed)
     steps = spec.max_steps or robot.max_steps
     said: list[SaidReasoning] = []

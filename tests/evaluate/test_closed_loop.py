@@ -1,6 +1,8 @@
 """Closed-loop evaluation on the real simulator, with a policy that is the scripted expert and one that is not."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -13,7 +15,7 @@ from dexvla.evaluate.intervals import rate
 from dexvla.evaluate.outcomes import OUTCOMES, OutcomeLog, read_outcomes
 from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.experts import ScriptedExpert
-from dexvla.spec import AlohaTask, CameraSpec, ClosedLoopReport, EpisodeOutcome, EvalSpec
+from dexvla.spec import AlohaTask, CameraSpec, ClosedLoopReport, EpisodeOutcome, EvalSpec, PickColourOptions, PickLevel
 
 CAMERA = CameraSpec(name="cam_high", height=48, width=64)
 
@@ -145,3 +147,65 @@ def test_the_interval_is_wilsons() -> None:
     assert (result.low, result.high) == pytest.approx((0.4901, 0.9433), abs=1e-3)
     assert rate(0, 10).low == 0
     assert rate(10, 10).high == pytest.approx(1)
+
+
+class Instructed(Expert):
+    """Lifts the cube that its instruction names, and no other; it remembers what it was told."""
+
+    def __init__(self, robot: AlohaSim) -> None:
+        super().__init__(robot)
+        self.metadata = PolicyMetadata(
+            cameras=(CAMERA,), action_dim=14, state_dim=14, chunk_size=20, fps=50, checkpoint="instructed"
+        )
+        self.told: dict[int, str] = {}
+
+    def reset(self, seed: int) -> None:
+        self._plan, self._step, self._seed = None, 0, seed
+
+    def infer(self, observation: PolicyInput) -> ActionChunk:
+        if self._plan is None:
+            self.told[self._seed] = observation.instruction
+            scene = self._robot.pick
+            assert scene is not None
+            colour = next(name for name in scene.places if name in observation.instruction)
+            obeyed = replace(scene, named=colour)
+            stage = SimpleNamespace(task=self._robot.task, pick=obeyed, model=self._robot.model, data=self._robot.data)
+            self._plan = ScriptedExpert(AlohaTask.PICK_COLOUR, self._seed).plan(stage)
+        return super().infer(observation)
+
+
+def test_each_seed_has_its_own_instruction_and_lifting_another_cube_counts_as_wrong() -> None:
+    """A policy that obeys succeeds on plain and swapped scenes; told the same for all seeds, it lifts the wrong cube
+    where that is on the table and not meant."""
+    told: dict[bool, dict[int, str]] = {}
+    for swapped in (False, True):
+        robot = AlohaSim(
+            task=AlohaTask.PICK_COLOUR,
+            cameras=(CAMERA,),
+            pick=PickColourOptions(level=PickLevel.JITTER, swapped=swapped),
+        )
+        robot.connect()
+        policy = Instructed(robot)
+        spec = EvalSpec(checkpoint="instructed", task=AlohaTask.PICK_COLOUR, episodes=4, seed=700)
+        report = evaluate_closed_loop(spec, policy=policy, robot=robot)
+        told[swapped] = policy.told
+        assert report.success_rate == 1.0
+        assert report.wrong is not None
+        assert (report.wrong.successes, report.wrong.trials) == (0, 4)
+        for seed, instruction in policy.told.items():
+            robot.reset(seed)
+            assert instruction == robot.instruction
+        robot.reset(700)
+        scene = robot.pick
+        assert scene is not None
+        other = spec.model_copy(update={"episodes": 1, "instruction": f"Pick up the {scene.other} cube"})
+        wrong = evaluate_closed_loop(other, policy=policy, robot=robot)
+        robot.disconnect()
+        assert wrong.success_rate == 0.0
+        assert wrong.wrong is not None
+        assert wrong.wrong.rate == 1.0
+        (episode,) = wrong.episodes
+        assert (episode.wrong, episode.held) == (True, False)
+        assert episode.steps < 200, "an episode that is decided ends early"
+        assert episode.reward == 0.0
+    assert all(told[False][seed] != told[True][seed] for seed in told[False])

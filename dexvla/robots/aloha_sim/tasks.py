@@ -147,27 +147,33 @@ class Judge:
     the socket, and neither touches the table. Either must be so in most of the last 0.2 s: the contacts of a firm
     grip come and go for single steps.
     pick: the scene of pick_colour, where held and success are: both fingers of one gripper touch the named cube and it
-    is lifted. Another cube that is lifted before that makes the episode a failure for good.
+    is lifted. Another cube that is lifted before that makes the episode a failure for good, worth nothing any more.
     """
 
     task: AlohaTask
     pick: pick_colour.PickScene | None = None
-    outcome: TaskOutcome = field(default_factory=lambda: TaskOutcome(reward=0.0, success=False, held=False))
+    outcome: TaskOutcome = field(init=False)
     _recent: deque[bool] = field(default_factory=lambda: deque([False] * HELD_STEPS, maxlen=HELD_STEPS))
+
+    def __post_init__(self) -> None:
+        wrong = None if self.pick is None else False
+        self.outcome = TaskOutcome(reward=0.0, success=False, held=False, wrong=wrong)
 
     def look(self, model: Any, data: Any) -> None:
         """Take the contacts after a step into account."""
         touch = touching(model, data)
-        wrong = None
+        wrong = self.outcome.wrong
         if self.pick is None:
             reward, holding = _RULES[self.task](touch)
         else:
             reward, holding, others = _pick_colour(touch, data, self.pick)
-            wrong = self.outcome.wrong or (others and not self.outcome.success)
+            wrong = wrong or (others and not self.outcome.success)
+            if wrong:
+                reward, holding = 0.0, False
         self._recent.append(holding)
         self.outcome = TaskOutcome(
             reward=reward,
-            success=self.outcome.success or (reward == max_reward(self.task) and not wrong),
+            success=self.outcome.success or reward == max_reward(self.task),
             held=2 * sum(self._recent) > HELD_STEPS,
             wrong=wrong,
         )
