@@ -11,9 +11,12 @@ from backend.db import Base, Identified
 
 
 class EpisodeSource(StrEnum):
+    """recorded: by a scripted expert, as a job. live: on the live page, a person driving or a policy acting."""
+
     RECORDED = "recorded"
     UPLOADED = "uploaded"
     IMPORTED = "imported"
+    LIVE = "live"
 
 
 class LabelState(StrEnum):

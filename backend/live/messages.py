@@ -183,6 +183,7 @@ class RecordingOut(BaseModel):
     seconds: float
     dropped: dict[str, int] = Field(description="Pictures of each camera that could not be kept")
     saving: bool = False
+    note: str | None = Field(None, description="Why nothing is added any more, or that nobody is at the controls")
 
 
 class SavedOut(BaseModel):

@@ -20,10 +20,12 @@ KNOWN = {
     "action",
     "action_sent",
     "compress_len",
+    "host_timestamp",
     "image_timestamp",
     "language_raw",
     "observations",
     "reasoning",
+    "step_source",
     "substep_reasonings",
     "timestamp",
 }
@@ -102,6 +104,8 @@ def check_file(path: Path, *, every_frame: bool = True) -> FileReport:
         _guard(report, path, lambda: _instruction(report, episode))
         _guard(report, path, lambda: _labels(report, episode))
         _guard(report, path, lambda: _time(report, "timestamp", episode.timestamp))
+        _guard(report, path, lambda: _time(report, "host_timestamp", episode.host_timestamp))
+        _guard(report, path, lambda: _step_source(episode))
         for camera in episode.cameras:
             _guard(report, path, partial(_image_time, report, episode, camera))
             _guard(report, path, partial(_frames, report, episode, camera, every_frame))
@@ -174,6 +178,11 @@ def _labels(report: FileReport, episode: Episode) -> None:
 
 def _image_time(report: FileReport, episode: Episode, camera: str) -> None:
     _time(report, f"image_timestamp/{camera}", episode.image_timestamp(camera))
+
+
+def _step_source(episode: Episode) -> None:
+    """Reading it raises what is wrong with it."""
+    assert episode.step_source is None or len(episode.step_source) == episode.steps
 
 
 def _time(report: FileReport, name: str, time: NDArray[np.float64] | None) -> None:

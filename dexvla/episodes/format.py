@@ -11,6 +11,8 @@
     action_sent                     (T, A) float32   optional; what the robot was sent after its limits
     timestamp                       (T,)   float64   optional; seconds on the robot's clock
     image_timestamp/<camera>        (T,)   float64   optional; when each picture was taken, same clock
+    host_timestamp                  (T,)   float64   optional; when the step was commanded, seconds since 1970 (UTC)
+    step_source                     (T,)   uint8     optional; who commanded it, an index into its attribute `names`
 
 Attributes of the file: sim (bool), compress (bool), and optionally those of `EpisodeAttributes`.
 
@@ -30,6 +32,7 @@ from numpy.typing import NDArray
 
 IMAGES = "observations/images"
 IMAGE_TIMES = "image_timestamp"
+STEP_SOURCE = "step_source"
 JPEG_CHANNELS = "jpeg_channels"
 
 # <|im_start|>, <|vision_end|>, <|image_pad|> and their like: the tokenizer turns such text into the tokens by which
@@ -51,6 +54,15 @@ class LabelSource(StrEnum):
     MACHINE_ACCEPTED = "machine_accepted"
     MACHINE_EDITED = "machine_edited"
     IMPORTED = "imported"
+
+
+class StepSource(StrEnum):
+    """Who commanded a step. hold: nobody, the robot kept its last target."""
+
+    POLICY = "policy"
+    HUMAN = "human"
+    SCRIPTED = "scripted"
+    HOLD = "hold"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,4 +104,6 @@ class EpisodeData:
     action_sent: NDArray[np.floating[Any]] | None = None
     timestamp: NDArray[np.float64] | None = None
     image_timestamp: Mapping[str, NDArray[np.float64]] | None = None
+    host_timestamp: NDArray[np.float64] | None = None
+    step_source: Sequence[StepSource] | None = None
     extra_attributes: Mapping[str, str | int | float | bool] = field(default_factory=dict)

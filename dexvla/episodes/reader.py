@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dexvla.episodes.format import IMAGE_TIMES, IMAGES, JPEG_CHANNELS, EpisodeAttributes
+from dexvla.episodes.format import IMAGE_TIMES, IMAGES, JPEG_CHANNELS, STEP_SOURCE, EpisodeAttributes, StepSource
 from dexvla.episodes.jpeg import decode_jpeg, jpeg_size
 from dexvla.errors import EpisodeError
 
@@ -114,6 +114,28 @@ class Episode:
                 f"{self.path}: {IMAGE_TIMES} is not a group, expected one with a dataset for each camera"
             )
         return self._seconds(f"{IMAGE_TIMES}/{camera}")
+
+    @cached_property
+    def host_timestamp(self) -> NDArray[np.float64] | None:
+        return self._seconds("host_timestamp")
+
+    @cached_property
+    def step_source(self) -> tuple[StepSource, ...] | None:
+        """Who commanded each step, (T,), or None if the file does not say."""
+        if STEP_SOURCE not in self._file:
+            return None
+        dataset = self._dataset(STEP_SOURCE)
+        if dataset.dtype != np.uint8 or dataset.shape != (self.steps,):
+            raise EpisodeError(
+                f"{self.path}: {STEP_SOURCE} is {dataset.dtype} {dataset.shape}, expected uint8 ({self.steps},)"
+            )
+        try:
+            names = [StepSource(_text(name)) for name in np.atleast_1d(dataset.attrs["names"])]
+            return tuple(names[index] for index in self._read(dataset, STEP_SOURCE))
+        except (*_H5PY_ERRORS, IndexError) as error:
+            raise EpisodeError(
+                f"{self.path}: {STEP_SOURCE} holds other sources than {', '.join(StepSource)} ({_first_line(error)})"
+            ) from error
 
     # --- frames -------------------------------------------------------------------------------------------
 

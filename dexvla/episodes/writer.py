@@ -5,13 +5,12 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dexvla.episodes.format import IMAGE_TIMES, IMAGES, JPEG_CHANNELS, EpisodeData
+from dexvla.episodes.format import IMAGE_TIMES, IMAGES, JPEG_CHANNELS, STEP_SOURCE, EpisodeData, StepSource
 from dexvla.errors import EpisodeError, EpisodeExistsError
 from dexvla.files import atomic_file
 
@@ -72,6 +71,8 @@ def validate(data: EpisodeData) -> int:
         raise EpisodeError("the instruction is empty")
     if data.substep_reasonings is not None and len(data.substep_reasonings) != steps:
         raise EpisodeError(f"{len(data.substep_reasonings)} substep reasonings for {steps} steps")
+    if data.step_source is not None and len(data.step_source) != steps:
+        raise EpisodeError(f"{len(data.step_source)} step sources for {steps} steps")
     if not data.images:
         raise EpisodeError("an episode needs at least one camera")
     for name, frames in data.images.items():
@@ -79,7 +80,8 @@ def validate(data: EpisodeData) -> int:
             raise EpisodeError(f"camera {name} has {len(frames)} frames for {steps} steps")
     if len({isinstance(frames, np.ndarray) for frames in data.images.values()}) != 1:
         raise EpisodeError("all cameras must be JPEG rows, or all arrays, not a mix")
-    times = {"timestamp": data.timestamp, **{f"{IMAGE_TIMES}/{k}": v for k, v in (data.image_timestamp or {}).items()}}
+    times = {"timestamp": data.timestamp, "host_timestamp": data.host_timestamp}
+    times |= {f"{IMAGE_TIMES}/{k}": v for k, v in (data.image_timestamp or {}).items()}
     for name, time in times.items():
         if time is not None and time.shape != (steps,):
             raise EpisodeError(f"{name} has shape {time.shape}, expected ({steps},)")
@@ -109,6 +111,10 @@ def _write(file: h5py.File, data: EpisodeData) -> None:
             labels.attrs["label_source"] = data.label_source.value
     if data.timestamp is not None:
         file.create_dataset("timestamp", data=np.asarray(data.timestamp, np.float64))
+    if data.host_timestamp is not None:
+        file.create_dataset("host_timestamp", data=np.asarray(data.host_timestamp, np.float64))
+    if data.step_source is not None:
+        write_step_source(file, data.step_source)
     for camera, time in (data.image_timestamp or {}).items():
         file.create_dataset(f"{IMAGE_TIMES}/{camera}", data=np.asarray(time, np.float64))
     _write_images(file, data.images)
@@ -126,17 +132,23 @@ def _write_images(file: h5py.File, images: Mapping[str, Sequence[bytes] | NDArra
             file.create_dataset(f"{IMAGES}/{camera}", data=frames, chunks=(1, *frames.shape[1:]))
         else:
             lengths.append([len(frame) for frame in frames])
-            rows = pad_rows(frames)
-            file.create_dataset(f"{IMAGES}/{camera}", data=rows, chunks=(1, rows.shape[1]))
+            _write_rows(file, f"{IMAGES}/{camera}", frames)
     file.attrs["compress"] = bool(lengths)
     if lengths:
         file.attrs[JPEG_CHANNELS] = "rgb"
         file.create_dataset("compress_len", data=np.asarray(lengths, np.float32))
 
 
-def pad_rows(frames: Sequence[bytes]) -> NDArray[Any]:
-    """T byte strings -> (T, P) uint8, each row padded with zeros to the longest."""
-    rows = np.zeros((len(frames), max(len(frame) for frame in frames)), np.uint8)
-    for row, frame in zip(rows, frames, strict=True):
-        row[: len(frame)] = np.frombuffer(frame, np.uint8)
-    return rows
+def write_step_source(file: h5py.File, sources: Sequence[StepSource]) -> None:
+    names = list(StepSource)
+    dataset = file.create_dataset(STEP_SOURCE, data=np.array([names.index(source) for source in sources], np.uint8))
+    dataset.attrs["names"] = [str(name) for name in names]
+
+
+def _write_rows(file: h5py.File, name: str, frames: Sequence[bytes]) -> None:
+    """T byte strings -> (T, P) uint8, each row padded with zeros to the longest. Row by row, so that a picture that
+    repeats is in memory once, and as whole chunks, which HDF5 takes without looking at them."""
+    longest = max(len(frame) for frame in frames)
+    rows = file.create_dataset(name, shape=(len(frames), longest), dtype=np.uint8, chunks=(1, longest))
+    for step, frame in enumerate(frames):
+        rows.id.write_direct_chunk((step, 0), frame.ljust(longest, b"\0"))

@@ -14,7 +14,8 @@ from dexvla.robots.base import Frame
 from dexvla.spec import CameraSpec
 
 ASKED_SECONDS = 2.0  # a camera that nobody asked for within these rests
-_QUALITY = 80
+_QUALITY = 90  # as episodes are stored: a picture is encoded once, for those who watch and for the recorder
+_ENCODED = 4  # pictures of a camera whose encoding is kept for the other one
 _RATE_SECONDS = 3.0
 
 
@@ -40,6 +41,8 @@ class CameraHub:
         self._waiting: dict[str, tuple[float, NDArray[np.uint8]]] = {}
         self._newest: dict[str, Jpeg] = {}
         self._done: dict[str, deque[float]] = {name: deque(maxlen=256) for name in self.names}
+        self._encoded: dict[str, deque[tuple[NDArray[np.uint8], bytes]]] = {}
+        self._encoding = threading.Lock()
         self._changed = threading.Condition()
         self._listeners: list[Callable[[str], None]] = []
         self._ended = False
@@ -78,6 +81,17 @@ class CameraHub:
                 self._waiting[name] = (now - (robot_time - frame.time), frame.image)
             self._changed.notify()
 
+    def encoded(self, name: str, image: NDArray[np.uint8]) -> bytes:
+        """JPEG of a picture that the robot gave, encoded by whoever asks first. Takes about a millisecond."""
+        with self._encoding:
+            known = self._encoded.setdefault(name, deque(maxlen=_ENCODED))
+            for picture, data in known:
+                if picture is image:
+                    return data
+            data = encode_jpeg(image, quality=_QUALITY)
+            known.append((image, data))
+            return data
+
     def newest(self, name: str) -> Jpeg | None:
         return self._newest.get(name)
 
@@ -105,7 +119,7 @@ class CameraHub:
                     return
                 name = min(self._waiting, key=lambda name: self._waiting[name][0])
                 taken, image = self._waiting.pop(name)
-            data = encode_jpeg(image, quality=_QUALITY)
+            data = self.encoded(name, image)
             before = self._newest.get(name)
             self._newest[name] = Jpeg(number=1 if before is None else before.number + 1, taken=taken, data=data)
             self._done[name].append(time.monotonic())

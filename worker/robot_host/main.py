@@ -31,8 +31,10 @@ from worker.robot_host.control import ControlLoop
 from worker.robot_host.control_socket import ControlSocket
 from worker.robot_host.driving import Driving
 from worker.robot_host.guard import Guard
+from worker.robot_host.keeper import Keeper
 from worker.robot_host.latch import StopLatch
 from worker.robot_host.live import LiveRoutes
+from worker.robot_host.recording import Recording, Surroundings
 from worker.robot_host.rollouts import Rollouts
 from worker.robot_host.server import HostServer
 from worker.robot_host.stage import Stage, StageRobot
@@ -123,6 +125,28 @@ async def _serve(
         on_change=live.changed,
     )
     rollouts.plug_into(live)
+    recordings = folder / f"{name}.recordings"
+    keeper = Keeper(studio, recordings, on_change=live.changed)
+
+    def surroundings() -> Surroundings:
+        scene = stage.scene()
+        return Surroundings(
+            info=loop.info,
+            render_profile=stage.render_profile,
+            task=None if scene is None else str(scene.task),
+            seed=None if scene is None else scene.seed,
+        )
+
+    recording = Recording(
+        folder=recordings,
+        keeper=keeper,
+        surroundings=surroundings,
+        encode=hub.encoded,
+        attended=lambda: watch.holder is not None,
+    )
+    recording.plug_into(live)
+    live.recorder = recording
+    loop.listen(recording)
     routes = [*control.routes, *live.routes]
     host = HostServer(guarded=guarded, loop=loop, latch=latch, hub=hub, routes=routes, on_change=changed)
     events = asyncio.get_running_loop()
@@ -149,6 +173,7 @@ async def _serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         events.add_signal_handler(number, leave)
     loop.start()
+    keeper.start()
     announcer.start()
     broker.start()
     log.info("robot host %s at %s", name, address)
@@ -158,6 +183,8 @@ async def _serve(
         broker.end()
         rollouts.close(_END_SECONDS)
         announcer.close(_END_SECONDS)
+        recording.close()
+        keeper.close(_END_SECONDS)
         hub.close()
         if not loop.close(_END_SECONDS):
             # The renderer's process ends by itself when ours does: its standard input is closed then.

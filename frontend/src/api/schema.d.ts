@@ -1166,7 +1166,7 @@ export interface components {
      * AlohaTask
      * @enum {string}
      */
-    AlohaTask: "transfer_cube" | "insertion";
+    AlohaTask: "transfer_cube" | "insertion" | "pick_colour";
     /**
      * Ancestor
      * @description What a checkpoint came from, nearest first: a checkpoint of another run, or a registered model.
@@ -1617,7 +1617,8 @@ export interface components {
     };
     /**
      * EpisodeOutcome
-     * @description One closed-loop episode. reward: the best that was reached; held: at the end.
+     * @description One closed-loop episode. reward: the best that was reached; held: at the end; wrong: another object than the
+     *     named one was lifted, where the task names one.
      */
     EpisodeOutcome: {
       /** Held */
@@ -1644,12 +1645,15 @@ export interface components {
        * @description File name beside the report
        */
       video?: string | null;
+      /** Wrong */
+      wrong?: boolean | null;
     };
     /**
      * EpisodeSource
+     * @description recorded: by a scripted expert, as a job. live: on the live page, a person driving or a policy acting.
      * @enum {string}
      */
-    EpisodeSource: "recorded" | "uploaded" | "imported";
+    EpisodeSource: "recorded" | "uploaded" | "imported" | "live";
     /**
      * EvaluationDetail
      * @description report: dexvla's ClosedLoopReport or OpenLoopReport; None until the job is done.

@@ -21,6 +21,7 @@ const SOURCES: Record<EpisodeRow["source"], string> = {
   recorded: "recorded",
   uploaded: "uploaded",
   imported: "imported",
+  live: "recorded live",
 };
 
 /** The episodes of a dataset. `empty`: what to do when there are none. */

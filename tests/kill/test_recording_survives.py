@@ -1,0 +1,53 @@
+"""kill -9 while recording: the file opens, nothing in it is ragged, and at most the last half second is gone.
+
+KILL_SEED=n repeats the moments of a run that failed.
+"""
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from dexvla.episodes.check import check_file
+from dexvla.episodes.finish import finish
+from dexvla.episodes.journal import read_journal
+from dexvla.episodes.reader import open_episode
+
+KILLS = 20
+PROCESS = Path(__file__).parent / "recording_process.py"
+
+
+def test_a_killed_recording_loses_half_a_second_at_most(tmp_path: Path) -> None:
+    seed = int(os.environ.get("KILL_SEED", random.randrange(10**6)))
+    random.seed(seed)
+    worst = 0.0
+    for number in range(KILLS):
+        journal = tmp_path / f"{number}.partial"
+        process = subprocess.Popen([sys.executable, PROCESS, journal], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        taken = [process.stdout.readline()]  # it records now
+        moment = random.uniform(0.15, 1.2)
+        while float(taken[-1].split()[1]) < moment:
+            taken.append(process.stdout.readline())
+        process.kill()
+        taken += [line for line in process.stdout if line.endswith("\n")]
+        process.wait()
+        last, at = int(taken[-1].split()[0]), float(taken[-1].split()[1])
+        recorded = read_journal(journal)
+        steps = len(recorded.steps)
+        assert not recorded.ended
+        assert steps, f"nothing kept, KILL_SEED={seed}"
+        lost = at - float(taken[steps - 1].split()[1])
+        worst = max(worst, lost)
+        assert lost <= 0.5, f"{last + 1 - steps} steps lost, KILL_SEED={seed}"
+        episode = tmp_path / f"{number}.hdf5"
+        assert finish(journal, episode) == steps
+        assert check_file(episode).errors == []
+        with open_episode(episode) as kept:
+            assert (kept.qpos[:, 0] == np.arange(steps)).all(), "every step up to the last one"
+        journal.unlink()
+        episode.unlink()
+    assert worst < 0.5
