@@ -50,19 +50,22 @@ def resize_bicubic(image: Picture, height: int, width: int) -> Picture:
     loops = compiled()
     if loops is None or not _like_pillow(*image.shape[:2], height, width):
         return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
-    return _compiled_bicubic(loops, image, height, width)
+    return _bicubic_planes(loops, image, height, width).transpose(0, 2, 1)
 
 
-def _compiled_bicubic(loops: ModuleType, image: Picture, height: int, width: int) -> Picture:
-    """Columns first, as sums of the rows of the transposed picture, because those are the fast direction."""
+def _bicubic_planes(loops: ModuleType, image: Picture, height: int, width: int) -> Picture:
+    """(H, W, 3) -> (height, 3, width). Columns first, as sums of the rows of the transposed picture, because those are
+    the fast direction."""
     if image.shape[1] != width:
-        turned = loops.transpose(_fixed(image))
-        mixed = loops.weighted_rows(_fixed(turned.reshape(len(turned), -1)), *_bicubic(image.shape[1], width))
-        image = loops.transpose(_fixed(mixed.reshape(width, -1, 3)))
-    if image.shape[0] != height:
-        rows = np.ascontiguousarray(image).reshape(len(image), -1)
-        image = loops.weighted_rows(_fixed(rows), *_bicubic(len(image), height)).reshape(height, width, 3)
-    return image
+        columns = loops.planes_by_column(fixed(image))
+        mixed = loops.weighted_rows(fixed(columns.reshape(len(columns), -1)), *_bicubic(image.shape[1], width))
+        planes = loops.planes_by_row(fixed(mixed.reshape(width, 3, -1)))
+    else:
+        planes = np.ascontiguousarray(image.transpose(0, 2, 1))
+    if len(planes) != height:
+        rows = fixed(planes.reshape(len(planes), -1))
+        planes = loops.weighted_rows(rows, *_bicubic(len(planes), height)).reshape(height, 3, width)
+    return cast(Picture, planes)
 
 
 @lru_cache(maxsize=64)
@@ -71,7 +74,9 @@ def _like_pillow(rows: int, columns: int, height: int, width: int) -> bool:
     loops = compiled()
     noise = np.random.default_rng(0).integers(0, 256, (rows, columns, 3), np.uint8)
     theirs = np.asarray(Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC))
-    return loops is not None and np.array_equal(_compiled_bicubic(loops, noise, height, width), theirs)
+    if loops is None:
+        return False
+    return np.array_equal(_bicubic_planes(loops, noise, height, width).transpose(0, 2, 1), theirs)
 
 
 def centre_crop(image: Picture, part: float) -> Picture:
@@ -94,7 +99,7 @@ def centre_crop(image: Picture, part: float) -> Picture:
     columns, rows = _enlarging(right - left, width), _enlarging(bottom - top, height)
     loops = compiled()
     if loops is not None:
-        return cast(Picture, loops.enlarge(_fixed(middle), *columns, *rows))
+        return cast(Picture, loops.enlarge(fixed(middle), *columns, *rows))
     turned = _mixed_rows(middle.transpose(1, 0, 2), *columns)  # rows are the fast direction
     return _mixed_rows(turned.transpose(1, 0, 2), *rows).astype(np.uint8)
 
@@ -119,11 +124,19 @@ def _mixed_rows(
     return mixed.astype(np.float32).reshape(len(first), *image.shape[1:])
 
 
-def cut_patches(image: Picture, side: int, merge: int, patches: Picture) -> None:
-    """(H, W, 3) -> patches (n, 3 * side * side), in place: merge x merge neighbours one after the other."""
+def cut_patches(image: Picture, size: tuple[int, int], side: int, merge: int, patches: Picture) -> None:
+    """(H, W, 3), resized to (height, width) by `resize_bicubic` -> patches (n, 3 * side * side), in place.
+
+    merge x merge neighbours stand one after the other.
+    """
     loops = compiled()
+    if loops is not None and image.shape[:2] != size and _like_pillow(*image.shape[:2], *size):
+        planes = _bicubic_planes(loops, image, *size)
+        loops.cut_planes(fixed(planes), side, merge, patches.reshape(-1, 3, side, side))
+        return
+    image = resize_bicubic(image, *size)
     if loops is not None:
-        loops.cut_patches(_fixed(image), side, merge, patches.reshape(-1, 3, side, side))
+        loops.cut_patches(fixed(image), side, merge, patches.reshape(-1, 3, side, side))
         return
     rows, columns = image.shape[0] // side // merge, image.shape[1] // side // merge
     blocks = image.reshape(rows, merge, side, columns, merge, side, 3).transpose(0, 3, 1, 4, 6, 2, 5)
@@ -140,7 +153,7 @@ def compiled() -> ModuleType | None:
     return kernels
 
 
-def _fixed(image: Picture) -> Picture:
+def fixed(image: Picture) -> Picture:
     """The same pixels as a plain, contiguous, read-only array."""
     fixed = np.ascontiguousarray(image).view()
     fixed.flags.writeable = False
@@ -201,7 +214,7 @@ def _halve(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if image.shape[2] == 3:
         loops = compiled()
         if loops is not None:
-            return cast(Picture, loops.halve(_fixed(image)))
+            return cast(Picture, loops.halve(fixed(image)))
         # Pillow's box reduction is the same rounded mean, in half of numpy's time
         return np.asarray(Image.fromarray(image).reduce(2))
     pairs = image[0::2].astype(np.uint16)

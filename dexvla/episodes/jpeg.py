@@ -22,20 +22,24 @@ def encode_jpeg(image: NDArray[np.uint8], *, quality: int = 90) -> bytes:
     return buffer.getvalue()
 
 
-def decode_jpeg(data: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """JPEG bytes (zero padding after the end is fine) -> (H, W, 3) uint8 RGB. Raises ValueError if it is not JPEG."""
+def decode_jpeg(data: bytes | NDArray[np.uint8], *, swapped: bool = False) -> NDArray[np.uint8]:
+    """JPEG bytes (zero padding after the end is fine) -> (H, W, 3) uint8 RGB. Raises ValueError if it is not JPEG.
+
+    swapped: red and blue change places, as in files whose writer called blue red.
+    """
     raw = bytes(data)
     if raw[:2] != b"\xff\xd8":
         raise ValueError("the bytes do not start like a JPEG picture (ff d8)")
     if _FAST:
         import simplejpeg
 
-        return np.asarray(simplejpeg.decode_jpeg(raw, colorspace="RGB"))
+        return np.asarray(simplejpeg.decode_jpeg(raw, colorspace="BGR" if swapped else "RGB"))
     try:
         with Image.open(io.BytesIO(raw)) as picture:
-            return np.asarray(picture.convert("RGB"))
+            pixels = np.asarray(picture.convert("RGB"))
     except (OSError, Image.DecompressionBombError) as error:
         raise ValueError(f"a JPEG picture that cannot be decoded: {error}") from error
+    return np.ascontiguousarray(pixels[..., ::-1]) if swapped else pixels
 
 
 def decode_reduced(data: bytes, height: int, width: int) -> NDArray[np.uint8]:

@@ -161,10 +161,9 @@ class Episode:
         if not self.compressed:
             return stored
         try:
-            picture = decode_jpeg(stored)
+            return decode_jpeg(stored, swapped=not self.rgb_jpeg)
         except ValueError as error:
             raise EpisodeError(f"{self.path}: camera {camera}, step {step}: {error}") from error
-        return picture if self.rgb_jpeg else np.ascontiguousarray(picture[..., ::-1])
 
     def frame_size(self, camera: str, step: int = 0) -> tuple[int, int]:
         """(height, width) of one of the camera's pictures, from its header."""

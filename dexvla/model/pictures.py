@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dexvla.episodes.images import compiled, cut_patches, resize_bicubic
+from dexvla.episodes.images import compiled, cut_patches
 from dexvla.errors import UserError
 
 _ROWS = 128  # patches normalised at once on a CPU: they stay in its cache
@@ -46,7 +46,7 @@ class Patches:
         ends = list(accumulate(rows * columns for _, rows, columns in grids))
         patches = np.empty((ends[-1], 3 * side * side), np.uint8)
         for image, size, end, (_, rows, columns) in zip(images, sizes, ends, grids, strict=True):
-            cut_patches(resize_bicubic(image, *size), side, self._merge, patches[end - rows * columns : end])
+            cut_patches(image, size, side, self._merge, patches[end - rows * columns : end])
         return torch.from_numpy(patches), torch.tensor(grids)
 
     def normalise(self, patches: Tensor) -> Tensor:

@@ -61,6 +61,7 @@ class Processor:
         # a data set has few instructions and few labels, and shows each thousands of times
         self._prompt = lru_cache(maxsize=256)(self._tokenise_prompt)
         self._answer = lru_cache(maxsize=4096)(self._tokenise_answer)
+        self._tokens = lru_cache(maxsize=1024)(self._join_tokens)
 
     @classmethod
     def from_pretrained(cls, directory: str | Path, *, standard_pictures: bool = False) -> "Processor":
@@ -124,6 +125,20 @@ class Processor:
     def answer_ids(self, answer: str) -> list[int]:
         """Token ids of an answer, tokenised on its own as in training."""
         return list(self._answer(answer))
+
+    def tokens(self, image_tokens: Sequence[int], instruction: str, answer: str | None) -> tuple[Tensor, Tensor | None]:
+        """Ids (l,) of prompt and answer, and their labels (l,); without an answer the prompt alone, and no labels."""
+        ids, labels = self._tokens(tuple(image_tokens), instruction, answer, self.tokenizer.chat_template)
+        return ids.clone(), None if labels is None else labels.clone()
+
+    def _join_tokens(
+        self, image_tokens: tuple[int, ...], instruction: str, answer: str | None, _template: str
+    ) -> tuple[Tensor, Tensor | None]:
+        prompt = self.prompt_ids(image_tokens, instruction)
+        if answer is None:
+            return torch.tensor(prompt), None
+        said = self.answer_ids(answer)
+        return torch.tensor(prompt + said), torch.tensor([IGNORE] * len(prompt) + said)
 
     def _tokenise_prompt(self, image_tokens: tuple[int, ...], instruction: str, template: str) -> tuple[int, ...]:
         self._refuse_special(instruction, "instruction")
@@ -191,13 +206,12 @@ def build_inputs(
         pixels, grids = processor.pictures.cut([centre_crop(image, crop) for image in shown])
         inputs["pixel_values"] = processor.pictures.normalise(pixels) if normalised else pixels
         inputs["image_grid_thw"] = grids
-        counts = (grids.prod(-1) // processor.image_processor.merge_size**2).tolist()
-    ids = processor.prompt_ids(counts, instruction)
-    if answer is not None:
-        answer_ids = processor.answer_ids(answer)
-        inputs["labels"] = torch.tensor([IGNORE] * len(ids) + answer_ids)
-        ids = ids + answer_ids
-    inputs["input_ids"] = torch.tensor(ids)
+        merged = processor.image_processor.merge_size**2
+        counts = [frames * rows * columns // merged for frames, rows, columns in grids.tolist()]
+    ids, labels = processor.tokens(counts, instruction, answer)
+    if labels is not None:
+        inputs["labels"] = labels
+    inputs["input_ids"] = ids
     return inputs
 
 

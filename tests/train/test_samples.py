@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from dexvla.episodes import images
 from dexvla.episodes.cache import PictureCache
 from dexvla.episodes.images import centre_crop
 from dexvla.episodes.manifest import build_manifest, find_set
@@ -17,6 +18,7 @@ from dexvla.episodes.statistics import norm_stats
 from dexvla.errors import UserError
 from dexvla.model.processing import Processor
 from dexvla.spec import CameraSpec, PaddedActions, TrainSpec
+from dexvla.train import augment as augmentation
 from dexvla.train.augment import Draw, augment
 from dexvla.train.data import EpisodeSamples, SampleSettings
 from dexvla.train.loop import train
@@ -169,6 +171,21 @@ def test_the_rotation_is_counter_clockwise_with_black_corners() -> None:
     straight = augment([image], Draw(**NOTHING))[0]
     rows = [np.nonzero((picture[..., 0] > 60) & (picture[..., 0] < 120))[0].mean() for picture in (straight, turned)]
     assert rows[1] < rows[0] - 2, "the right side went up"
+
+
+@pytest.mark.skipif(images.compiled() is None, reason="no numba")
+@pytest.mark.parametrize("size", [(240, 320), (97, 131), (130, 40)])
+def test_the_compiled_augmentation_has_the_bits_of_pillows(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    rng = np.random.default_rng(6)
+    pictures = [rng.integers(0, 256, (*size, 3), np.uint8), np.full((*size, 3), 250, np.uint8)]
+    draws = [Draw.sample(rng) for _ in range(12)] + [Draw(**NOTHING)]
+    assert augmentation._compiled_like_pillow()
+    compiled = [augment(pictures, draw) for draw in draws]
+    monkeypatch.setattr(augmentation, "_compiled_like_pillow", lambda: False)
+    for ours, draw in zip(compiled, draws, strict=True):
+        assert all(map(np.array_equal, ours, augment(pictures, draw)))
 
 
 def test_all_cameras_get_the_same_draw_and_keep_their_place() -> None:
