@@ -20,6 +20,8 @@ from backend.episodes.leftovers import remove_leftovers
 from backend.evaluations.endpoints import router as evaluations
 from backend.jobs.endpoints import router as jobs
 from backend.jobs.reconciler import Reconciler
+from backend.live.endpoints import router as live
+from backend.live.sockets import router as live_sockets
 from backend.models.endpoints import router as models
 from backend.origin import OriginCheck
 from backend.page import mount_page
@@ -42,8 +44,10 @@ ROUTERS: tuple[APIRouter, ...] = (
     checkpoints,
     evaluations,
     robots,
+    live,
     system,
     socket,
+    live_sockets,
 )
 
 

@@ -14,7 +14,7 @@ from backend.events import CHANNEL
 router = APIRouter()
 _RETRY_SECONDS = 2.0
 _QUEUE = 200
-_RECHECK_SECONDS = 20.0
+RECHECK_SECONDS = 20.0  # between two looks at whether whoever listens is still signed in
 
 
 class Relay:
@@ -73,7 +73,7 @@ async def events(socket: WebSocket) -> None:
         await socket.send_json({"topic": "hello", "id": ""})
         while not listener.done():
             try:
-                text = await asyncio.wait_for(queue.get(), _RECHECK_SECONDS)
+                text = await asyncio.wait_for(queue.get(), RECHECK_SECONDS)
             except TimeoutError:
                 socket.state.actor = None
                 if await run_in_threadpool(actor_of, socket) is None:

@@ -27,6 +27,7 @@ def serve(settings: Settings, *, fd: int | None = None) -> None:
         access_log=False,
         timeout_graceful_shutdown=2,
         ws_max_size=2**20,
+        ws_per_message_deflate=False,  # pictures are JPEG already, and commands are not to wait
         proxy_headers=True,
         server_header=False,
     )

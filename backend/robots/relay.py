@@ -2,16 +2,21 @@
 
 import http.client
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import quote
 
 from pydantic import BaseModel, ValidationError
 
-from backend.errors import UnavailableError
+from backend.errors import ApiError, ConflictError, InvalidError, NotFoundError, UnavailableError
 from backend.robots.host import HostStatus
 
 _SECONDS = 2.0
 _MAX_ANSWER = 32 * 2**20
+_ERRORS: dict[int, type[ApiError]] = {404: NotFoundError, 409: ConflictError, 422: InvalidError}
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class HostAwayError(UnavailableError):
@@ -26,31 +31,56 @@ class HostClient:
     address: str
     token: str
 
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
+
     def stop(self, request: BaseModel) -> HostStatus:
-        return self._status("POST", "/stop", request)
+        return self.ask("POST", "/stop", HostStatus, request)
 
     def arm(self, request: BaseModel) -> HostStatus:
-        return self._status("POST", "/arm", request)
+        return self.ask("POST", "/arm", HostStatus, request)
 
     def state(self) -> HostStatus:
-        return self._status("GET", "/state")
+        return self.ask("GET", "/state", HostStatus)
 
     def picture(self, camera: str) -> bytes:
         """JPEG. Raises UnavailableError if the camera gives none."""
         return self._ask("GET", f"/picture/{quote(camera, safe='')}")
 
-    def _status(self, method: str, path: str, request: BaseModel | None = None) -> HostStatus:
+    def ask(
+        self,
+        method: str,
+        path: str,
+        answer: type[M],
+        request: BaseModel | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        seconds: float = _SECONDS,
+    ) -> M:
+        """seconds: how long the host may take. Raises HostAwayError, or what the host says is wrong as an ApiError."""
+        content = self._ask(method, path, request, headers=headers, seconds=seconds)
         try:
-            return HostStatus.model_validate_json(self._ask(method, path, request))
+            return answer.model_validate_json(content)
         except ValidationError as error:
             raise HostAwayError(f"What answers as the robot host of {self.name} is none: restart it.") from error
 
-    def _ask(self, method: str, path: str, request: BaseModel | None = None) -> bytes:
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        request: BaseModel | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        seconds: float = _SECONDS,
+    ) -> bytes:
         connection = http.client.HTTPConnection(self.address, timeout=_SECONDS)
         try:
+            connection.connect()
+            connection.sock.settimeout(seconds)
             body = None if request is None else request.model_dump_json()
-            headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
-            connection.request(method, path, body=body, headers=headers)
+            own = {**self.headers, "Content-Type": "application/json"}
+            connection.request(method, path, body=body, headers={**own, **(headers or {})})
             answer = connection.getresponse()
             content = answer.read(_MAX_ANSWER)
         except (OSError, http.client.HTTPException) as error:
@@ -58,7 +88,7 @@ class HostClient:
         finally:
             connection.close()
         if answer.status != 200:
-            raise UnavailableError(f"{self.name}: {_reason(content)}")
+            raise _ERRORS.get(answer.status, UnavailableError)(f"{self.name}: {_reason(content)}")
         return content
 
 

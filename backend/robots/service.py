@@ -59,7 +59,7 @@ def present_robots(db: Session) -> int:
 
 def stop(db: Session, me: Actor, studio: Studio, name: str) -> RobotOut:
     """Latch the stop. The host is told first; only then the database, which may keep us waiting for its lock."""
-    robot, host = _host(studio, name)
+    robot, host = host_of(studio, name)
     try:
         status = host.stop(StopIn(by=me.name))
     except HostAwayError as error:
@@ -73,7 +73,7 @@ def stop(db: Session, me: Actor, studio: Studio, name: str) -> RobotOut:
 
 def arm(db: Session, me: Actor, studio: Studio, name: str) -> RobotOut:
     """Release the latched stop."""
-    robot, host = _host(studio, name)
+    robot, host = host_of(studio, name)
     status = host.arm(ArmIn(by=me.name))
     record(db, me, "robot.arm", name, epoch=status.epoch)
     publish_after_commit(db, studio, "robot", name)
@@ -81,7 +81,7 @@ def arm(db: Session, me: Actor, studio: Studio, name: str) -> RobotOut:
 
 
 def picture(studio: Studio, name: str, camera: str) -> Response:
-    robot, host = _host(studio, name)
+    robot, host = host_of(studio, name)
     known = [known.name for known in robot.status.cameras]
     if known and camera not in known:
         raise NotFoundError(f"{name} has no camera {camera}; it has {', '.join(known)}.")
@@ -90,8 +90,11 @@ def picture(studio: Studio, name: str, camera: str) -> Response:
     return Response(host.picture(camera), media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
 
-def _host(studio: Studio, name: str) -> tuple[RobotOut, HostClient]:
-    """Read in a transaction of its own, over before the host is asked: it takes no lock and keeps no connection."""
+def host_of(studio: Studio, name: str) -> tuple[RobotOut, HostClient]:
+    """Robot `name` and how to ask its host. Raises NotFoundError.
+
+    Read in a transaction of its own, over before the host is asked: it takes no lock and keeps no connection.
+    """
     with studio.db.transaction(write=False) as db:
         row = repository.by_name(db, name)
         if row is None:

@@ -54,6 +54,7 @@ VIEWER = """
     GET /api/robots
     GET /api/robots/{name}/picture/{camera}
     POST /api/robots/{name}/stop
+    GET /api/live/demo
 """
 ANNOTATOR = """
     PUT /api/episodes/{episode_id}/annotation
@@ -83,6 +84,15 @@ OPERATOR = """
     POST /api/evaluations
     DELETE /api/evaluations/{evaluation_id}
     POST /api/robots/{name}/arm
+    POST /api/live/{robot}/rollout
+    POST /api/live/{robot}/pause
+    POST /api/live/{robot}/resume
+    POST /api/live/{robot}/end
+    POST /api/live/{robot}/instruction
+    POST /api/live/{robot}/scene
+    POST /api/live/{robot}/record
+    POST /api/live/{robot}/save
+    POST /api/live/{robot}/discard
 """
 ADMIN = """
     GET /api/audit

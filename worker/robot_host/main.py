@@ -38,6 +38,7 @@ from worker.robot_host.recording import Recording, Surroundings
 from worker.robot_host.rollouts import Rollouts
 from worker.robot_host.server import HostServer
 from worker.robot_host.stage import Stage, StageRobot
+from worker.robot_host.video import VideoSocket
 from worker.robot_host.watch import Watch
 
 log = logging.getLogger("studio.robot")
@@ -147,10 +148,12 @@ async def _serve(
     recording.plug_into(live)
     live.recorder = recording
     loop.listen(recording)
-    routes = [*control.routes, *live.routes]
+    video = VideoSocket(guarded=guarded, hub=hub)
+    routes = [*control.routes, *video.routes, *live.routes]
     host = HostServer(guarded=guarded, loop=loop, latch=latch, hub=hub, routes=routes, on_change=changed)
     events = asyncio.get_running_loop()
     host.attach(events)
+    video.attach(events)
     live.attach(events)
     config = uvicorn.Config(
         host.app,
@@ -214,6 +217,7 @@ def _only_one(path: Path, name: str) -> Iterator[None]:
 def _listen(host: str, port: int) -> Iterator[Any]:
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it
         try:
             listening.bind((host, port))
         except (OSError, OverflowError) as error:

@@ -767,6 +767,191 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/live/demo": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Get Demo
+     * @description The demo checkpoint that comes with the studio, and what it was trained to do.
+     */
+    get: operations["get_demo"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/live/{robot}/discard": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Discard Recording */
+    post: operations["discard_recording"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/live/{robot}/end": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** End Rollout */
+    post: operations["end_rollout"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/live/{robot}/instruction": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Change Instruction
+     * @description Tell the policy that acts something else.
+     */
+    post: operations["change_instruction"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/live/{robot}/pause": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Pause Rollout */
+    post: operations["pause_rollout"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/live/{robot}/record": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Begin Recording */
+    post: operations["begin_recording"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/live/{robot}/resume": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Resume Rollout */
+    post: operations["resume_rollout"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/live/{robot}/rollout": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Start Rollout
+     * @description Let a policy act as soon as it is loaded, as long as a page of yours watches over it (the control socket).
+     */
+    post: operations["start_rollout"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/live/{robot}/save": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Save Recording
+     * @description End the recording and add it to its dataset.
+     */
+    post: operations["save_recording"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/live/{robot}/scene": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Set Scene
+     * @description Put a simulated robot into the start state of a task and a seed.
+     */
+    post: operations["set_scene"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/models": {
     parameters: {
       query?: never;
@@ -1465,6 +1650,22 @@ export interface components {
       width: number;
     };
     /**
+     * DemoOut
+     * @description The demo checkpoint: is it there, and what it was trained to do. task: an `AlohaTask`; level: of its scenes.
+     *
+     *     instructions: to choose from, the first is the default; all empty where the checkpoint does not say.
+     */
+    DemoOut: {
+      /** Available */
+      available: boolean;
+      /** Instructions */
+      instructions?: string[];
+      /** Level */
+      level?: string | null;
+      /** Task */
+      task?: string | null;
+    };
+    /**
      * DraftIn
      * @description A save. edit: the number that the page last saw; an older one than the stored is refused with 409.
      */
@@ -1945,6 +2146,11 @@ export interface components {
       /** Candidate Id */
       candidate_id: string;
     };
+    /** InstructionIn */
+    InstructionIn: {
+      /** Instruction */
+      instruction: string;
+    };
     /** InvitationIn */
     InvitationIn: {
       role: components["schemas"]["Role"];
@@ -2079,6 +2285,37 @@ export interface components {
       url: string;
     };
     /**
+     * LiveState
+     * @description Everything a live page shows but pictures.
+     */
+    LiveState: {
+      /**
+       * Holder
+       * @description Who holds the control socket
+       */
+      holder?: string | null;
+      /** Joint Names */
+      joint_names: string[];
+      mode: components["schemas"]["Mode"];
+      policy?: components["schemas"]["PolicyOut"] | null;
+      recording?: components["schemas"]["RecordingOut"] | null;
+      samples?: components["schemas"]["Samples"] | null;
+      saved?: components["schemas"]["SavedOut"] | null;
+      scene?: components["schemas"]["SceneOut"] | null;
+      status: components["schemas"]["HostStatus"];
+      /**
+       * Type
+       * @default state
+       * @constant
+       */
+      type: "state";
+      /**
+       * Why
+       * @description Why the robot holds although somebody wants it to move, for people
+       */
+      why?: string | null;
+    };
+    /**
      * LogChunk
      * @description Part of a job's log. offset: of `text`, bytes; next_offset: ask from there for more; size: of the whole log.
      */
@@ -2129,6 +2366,13 @@ export interface components {
         [key: string]: (number | null)[];
       };
     };
+    /**
+     * Mode
+     * @description What commands the robot now. idle: nothing, it holds. policy: a checkpoint; paused: a checkpoint that waits, the
+     *     robot holds; drive: a person.
+     * @enum {string}
+     */
+    Mode: "idle" | "policy" | "paused" | "drive";
     /**
      * ModelCandidate
      * @description Something below a model root that looks like a model. id stands for its path in requests.
@@ -2285,6 +2529,42 @@ export interface components {
       new: string;
     };
     /**
+     * PolicyOut
+     * @description The policy that acts or waits. latency_ms: from observation to chunk in hand, of the last chunk.
+     */
+    PolicyOut: {
+      /** Checkpoint Id */
+      checkpoint_id: string | null;
+      /**
+       * Chunks
+       * @default 0
+       */
+      chunks: number;
+      /** Instruction */
+      instruction: string;
+      /**
+       * Late Steps
+       * @description Steps in which the robot held because no chunk had come
+       * @default 0
+       */
+      late_steps: number;
+      /** Latency Ms */
+      latency_ms?: number | null;
+      /** Name */
+      name: string;
+      /**
+       * Ready
+       * @description False while the policy's process is being started
+       */
+      ready: boolean;
+      reasoning?: components["schemas"]["Reasoning"] | null;
+      /**
+       * Refused
+       * @description Why the newest chunk was refused
+       */
+      refused?: string | null;
+    };
+    /**
      * PresetOut
      * @description values: by stage, dotted path -> value, what the preset fills in over the defaults.
      */
@@ -2315,6 +2595,51 @@ export interface components {
        * @description Of the draft as the page shows it
        */
       edit: number;
+    };
+    /**
+     * Reasoning
+     * @description What the policy says at `step`; done: false while it is still being generated.
+     */
+    Reasoning: {
+      /** Done */
+      done: boolean;
+      /** Step */
+      step: number;
+      /** Text */
+      text: string;
+    };
+    /** RecordIn */
+    RecordIn: {
+      /** Dataset Id */
+      dataset_id: string;
+      /** Instruction */
+      instruction: string;
+    };
+    /** RecordingOut */
+    RecordingOut: {
+      /** Dataset Id */
+      dataset_id: string;
+      /**
+       * Dropped
+       * @description Pictures of each camera that could not be kept
+       */
+      dropped: {
+        [key: string]: number;
+      };
+      /**
+       * Note
+       * @description Why nothing is added any more, or that nobody is at the controls
+       */
+      note?: string | null;
+      /**
+       * Saving
+       * @default false
+       */
+      saving: boolean;
+      /** Seconds */
+      seconds: number;
+      /** Steps */
+      steps: number;
     };
     /** RevisionOut */
     RevisionOut: {
@@ -2371,6 +2696,35 @@ export interface components {
      * @enum {string}
      */
     Role: "viewer" | "annotator" | "operator" | "admin";
+    /**
+     * RolloutAsk
+     * @description Let a policy act: exactly one of checkpoint_id, demo and url. Paths never come from a page.
+     */
+    RolloutAsk: {
+      /**
+       * Checkpoint Id
+       * @description A checkpoint of the studio
+       */
+      checkpoint_id?: string | null;
+      /**
+       * Demo
+       * @description The demo checkpoint that comes with the studio
+       * @default false
+       */
+      demo: boolean;
+      /**
+       * Execute Steps
+       * @description Actions executed of a chunk; default 16
+       */
+      execute_steps?: number | null;
+      /** Instruction */
+      instruction: string;
+      /**
+       * Url
+       * @description A policy server instead: ws://HOST:PORT, reached by the robot host
+       */
+      url?: string | null;
+    };
     /**
      * RunCheck
      * @description What the form shows while it is filled in. errors: by field ("" for several), notes: odd but allowed.
@@ -2553,6 +2907,94 @@ export interface components {
       step: number;
       /** Text */
       text: string;
+    };
+    /**
+     * Samples
+     * @description Telemetry of consecutive control steps: N rows. chunk: the newest predicted chunk, sent once.
+     */
+    Samples: {
+      /**
+       * Action
+       * @description (N, A), what was sent
+       */
+      action: number[][];
+      /**
+       * Chunk
+       * @description (T, A) from chunk_step on, thinned to at most 50 rows
+       */
+      chunk?: number[][] | null;
+      /** Chunk Step */
+      chunk_step?: number | null;
+      /**
+       * State
+       * @description (N, S), the robot's units
+       */
+      state: number[][];
+      /** Step */
+      step: number[];
+      /**
+       * Time
+       * @description Seconds of the host's monotonic clock
+       */
+      time: number[];
+    };
+    /** SaveIn */
+    SaveIn: {
+      /**
+       * Success
+       * @description Did the task succeed? None: not judged
+       */
+      success?: boolean | null;
+    };
+    /**
+     * SavedOut
+     * @description The last recording that was saved. error: why it could not be added to the dataset; the file is kept.
+     */
+    SavedOut: {
+      /** Dataset Id */
+      dataset_id: string;
+      /** Episode Id */
+      episode_id: string | null;
+      /** Error */
+      error?: string | null;
+      /** Steps */
+      steps: number;
+    };
+    /**
+     * SceneIn
+     * @description A simulated robot's scene: reset to this task and seed. Refused while something commands the robot.
+     */
+    SceneIn: {
+      /**
+       * Level
+       * @description pick_colour: spots, jitter or anywhere
+       */
+      level?: string | null;
+      /** Seed */
+      seed: number;
+      task: components["schemas"]["AlohaTask"];
+    };
+    /**
+     * SceneOut
+     * @description What a simulator knows: which scene it shows, and how the task stands.
+     */
+    SceneOut: {
+      /** Instruction */
+      instruction: string;
+      /** Level */
+      level: string | null;
+      /** Reward */
+      reward: number;
+      /** Seed */
+      seed: number;
+      /** Success */
+      success: boolean;
+      task: components["schemas"]["AlohaTask"];
+      /**
+       * Wrong
+       * @description Another object than the named one was lifted
+       */
+      wrong?: boolean | null;
     };
     /**
      * SegmentIn
@@ -4383,6 +4825,325 @@ export interface operations {
         };
         content: {
           "application/json": components["schemas"]["Me"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_demo: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["DemoOut"];
+        };
+      };
+    };
+  };
+  discard_recording: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        robot: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["LiveState"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  end_rollout: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        robot: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["LiveState"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  change_instruction: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        robot: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["InstructionIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["LiveState"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  pause_rollout: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        robot: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["LiveState"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  begin_recording: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        robot: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["RecordIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["LiveState"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  resume_rollout: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        robot: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["LiveState"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  start_rollout: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        robot: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["RolloutAsk"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["LiveState"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  save_recording: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        robot: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["SaveIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["LiveState"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  set_scene: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        robot: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["SceneIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["LiveState"];
         };
       };
       /** @description Validation Error */

@@ -1,0 +1,39 @@
+"""What the demo checkpoint says of itself. Reads JSON alone, never weights.
+
+Its manifest.json has a member `demo`: {"task": "pick_colour", "level": "spots", "instructions": ["Pick up the red
+cube", ...]}, written by the recipe that trained it.
+"""
+
+import json
+import logging
+from pathlib import Path
+
+from pydantic import BaseModel, Field, ValidationError
+
+import dexvla
+from backend.live.schemas import DemoOut
+
+log = logging.getLogger("studio.live")
+
+DEMO_FOLDER = Path(dexvla.__file__).parent / "assets" / "demo"  # as dexvla.demo has it, which loads what we may not
+
+
+class _Demo(BaseModel):
+    task: str = Field(max_length=64)
+    level: str | None = Field(None, max_length=64)
+    instructions: list[str] = Field([], max_length=64)
+
+
+class _Manifest(BaseModel):
+    demo: _Demo
+
+
+def demo(folder: Path = DEMO_FOLDER) -> DemoOut:
+    if not (folder / "config.json").is_file():
+        return DemoOut(available=False)
+    try:
+        said = _Manifest.model_validate(json.loads((folder / "manifest.json").read_bytes())).demo
+    except (OSError, ValueError, ValidationError) as error:
+        log.warning("the demo checkpoint does not say what it was trained to do: %s", error)
+        return DemoOut(available=True)
+    return DemoOut(available=True, task=said.task, level=said.level, instructions=said.instructions)

@@ -1,0 +1,65 @@
+"""/api/live over HTTP: what operators ask of a robot while they watch it. Its sockets are in `sockets`."""
+
+from fastapi import APIRouter
+
+from backend.access import Db, Operator, Parts, Viewer
+from backend.live import demo, service
+from backend.live.messages import InstructionIn, LiveState, RecordIn, SaveIn, SceneIn
+from backend.live.schemas import DemoOut, RolloutAsk
+
+router = APIRouter(prefix="/api/live", tags=["live"])
+
+
+@router.get("/demo")
+def get_demo(me: Viewer) -> DemoOut:
+    """The demo checkpoint that comes with the studio, and what it was trained to do."""
+    return demo.demo()
+
+
+@router.post("/{robot}/rollout")
+def start_rollout(db: Db, me: Operator, studio: Parts, robot: str, body: RolloutAsk) -> LiveState:
+    """Let a policy act as soon as it is loaded, as long as a page of yours watches over it (the control socket)."""
+    return service.rollout(db, me, studio, robot, body)
+
+
+@router.post("/{robot}/pause")
+def pause_rollout(db: Db, me: Operator, studio: Parts, robot: str) -> LiveState:
+    return service.pause(db, me, studio, robot)
+
+
+@router.post("/{robot}/resume")
+def resume_rollout(db: Db, me: Operator, studio: Parts, robot: str) -> LiveState:
+    return service.resume(db, me, studio, robot)
+
+
+@router.post("/{robot}/end")
+def end_rollout(db: Db, me: Operator, studio: Parts, robot: str) -> LiveState:
+    return service.end(db, me, studio, robot)
+
+
+@router.post("/{robot}/instruction")
+def change_instruction(db: Db, me: Operator, studio: Parts, robot: str, body: InstructionIn) -> LiveState:
+    """Tell the policy that acts something else."""
+    return service.instruct(db, me, studio, robot, body)
+
+
+@router.post("/{robot}/scene")
+def set_scene(db: Db, me: Operator, studio: Parts, robot: str, body: SceneIn) -> LiveState:
+    """Put a simulated robot into the start state of a task and a seed."""
+    return service.scene(db, me, studio, robot, body)
+
+
+@router.post("/{robot}/record")
+def begin_recording(db: Db, me: Operator, studio: Parts, robot: str, body: RecordIn) -> LiveState:
+    return service.begin_recording(db, me, studio, robot, body)
+
+
+@router.post("/{robot}/save")
+def save_recording(db: Db, me: Operator, studio: Parts, robot: str, body: SaveIn) -> LiveState:
+    """End the recording and add it to its dataset."""
+    return service.save(db, me, studio, robot, body)
+
+
+@router.post("/{robot}/discard")
+def discard_recording(db: Db, me: Operator, studio: Parts, robot: str) -> LiveState:
+    return service.discard(db, me, studio, robot)

@@ -1,0 +1,44 @@
+"""What pages ask of the live routes where it differs from what the API asks of the host, and what they are told."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from backend.live.messages import RolloutIn
+from backend.schemas import In, Out, Title
+
+PolicyUrl = Annotated[str, Field(max_length=512, pattern=r"^wss?://[^\s/?#@]+(/[^\s?#@]*)?$")]
+
+
+class RolloutAsk(In):
+    """Let a policy act: exactly one of checkpoint_id, demo and url. Paths never come from a page."""
+
+    checkpoint_id: str | None = Field(None, max_length=64, description="A checkpoint of the studio")
+    demo: bool = Field(False, description="The demo checkpoint that comes with the studio")
+    url: PolicyUrl | None = Field(
+        None, description="A policy server instead: ws://HOST:PORT, reached by the robot host"
+    )
+    instruction: Title = Field(max_length=400)
+    execute_steps: int | None = Field(None, ge=1, le=1000, description="Actions executed of a chunk; default 16")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        given = [self.checkpoint_id is not None, self.demo, self.url is not None]
+        if sum(given) != 1:
+            raise ValueError(f"say exactly one of checkpoint_id, demo and url; found {sum(given)}")
+        return self
+
+    def for_host(self, path: str | None) -> RolloutIn:
+        return RolloutIn(**self.model_dump(), path=path)
+
+
+class DemoOut(Out):
+    """The demo checkpoint: is it there, and what it was trained to do. task: an `AlohaTask`; level: of its scenes.
+
+    instructions: to choose from, the first is the default; all empty where the checkpoint does not say.
+    """
+
+    available: bool
+    task: str | None = None
+    level: str | None = None
+    instructions: list[str] = Field(default_factory=list)

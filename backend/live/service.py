@@ -1,0 +1,98 @@
+"""What operators ask of a robot over HTTP: checked here, carried out by the robot's host, written down here."""
+
+from typing import Any
+
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+
+from backend.access import Actor
+from backend.audit.service import record
+from backend.checkpoints import repository as checkpoints
+from backend.checkpoints.names import checkpoint_folder, checkpoint_name
+from backend.context import Studio
+from backend.datasets import repository as datasets
+from backend.errors import InvalidError
+from backend.evaluations import fit
+from backend.live.messages import InstructionIn, LiveState, RecordIn, SaveIn, SceneIn
+from backend.live.schemas import RolloutAsk
+from backend.robots.service import host_of
+
+BY_HEADER = "X-Studio-By"
+_SECONDS = 20.0  # a simulator's scene is built anew, an episode is written
+_SIMULATED = "aloha_sim"  # kinds of robots that begin like this
+
+
+def rollout(db: Session, me: Actor, studio: Studio, robot: str, body: RolloutAsk) -> LiveState:
+    """Let a policy act. Raises InvalidError for a checkpoint that is gone or does not fit the robot."""
+    path = None if body.checkpoint_id is None else _checkpoint(studio, robot, body.checkpoint_id)
+    asked = body.for_host(path)
+    return _ask(db, me, studio, robot, "rollout", asked, **body.model_dump(exclude_none=True, exclude_defaults=True))
+
+
+def pause(db: Session, me: Actor, studio: Studio, robot: str) -> LiveState:
+    return _ask(db, me, studio, robot, "pause")
+
+
+def resume(db: Session, me: Actor, studio: Studio, robot: str) -> LiveState:
+    return _ask(db, me, studio, robot, "resume")
+
+
+def end(db: Session, me: Actor, studio: Studio, robot: str) -> LiveState:
+    return _ask(db, me, studio, robot, "end")
+
+
+def instruct(db: Session, me: Actor, studio: Studio, robot: str, body: InstructionIn) -> LiveState:
+    return _ask(db, me, studio, robot, "instruction", body, instruction=body.instruction)
+
+
+def scene(db: Session, me: Actor, studio: Studio, robot: str, body: SceneIn) -> LiveState:
+    return _ask(db, me, studio, robot, "scene", body, **body.model_dump(mode="json"))
+
+
+def begin_recording(db: Session, me: Actor, studio: Studio, robot: str, body: RecordIn) -> LiveState:
+    """Raises InvalidError for a dataset that does not exist."""
+    with studio.db.transaction(write=False) as own:
+        if datasets.by_id(own, body.dataset_id) is None:
+            raise fit.wrong("dataset_id", "There is no such dataset; choose another one.")
+    return _ask(db, me, studio, robot, "record", body, **body.model_dump(mode="json"))
+
+
+def save(db: Session, me: Actor, studio: Studio, robot: str, body: SaveIn) -> LiveState:
+    return _ask(db, me, studio, robot, "save", body, success=body.success)
+
+
+def discard(db: Session, me: Actor, studio: Studio, robot: str) -> LiveState:
+    return _ask(db, me, studio, robot, "discard")
+
+
+def _ask(
+    db: Session, me: Actor, studio: Studio, robot: str, verb: str, body: BaseModel | None = None, **detail: Any
+) -> LiveState:
+    """The host is asked first; only then the database, whose lock nobody is to wait for meanwhile."""
+    _, host = host_of(studio, robot)
+    state = host.ask("POST", f"/live/{verb}", LiveState, body, headers={BY_HEADER: me.name}, seconds=_SECONDS)
+    record(db, me, f"live.{verb}", robot, **detail)
+    return state
+
+
+def _checkpoint(studio: Studio, robot: str, checkpoint_id: str) -> str:
+    """Path of the checkpoint, after checking that it fits the robot."""
+    found_robot, _ = host_of(studio, robot)
+    with studio.db.transaction(write=False) as db:
+        found = checkpoints.checkpoint(db, checkpoint_id)
+        if found is None:
+            raise fit.wrong("checkpoint_id", "There is no such checkpoint.")
+        row, run = found
+        if row.deleted_at is not None:
+            message = f"The files of {checkpoint_name(run, row)} were deleted; choose another checkpoint."
+            raise fit.wrong("checkpoint_id", message)
+        folder = checkpoint_folder(studio, row)
+    policy = fit.policy_of(folder)
+    if found_robot.kind.startswith(_SIMULATED):
+        try:
+            fit.fits_simulator(policy)
+        except InvalidError as error:
+            # Another robot may fit it; that recorded episodes can be replayed is no help here.
+            message = error.message.split("; replay")[0] + "."
+            raise fit.wrong("checkpoint_id", message) from error
+    return str(folder)

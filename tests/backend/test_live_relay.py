@@ -1,0 +1,322 @@
+"""/api/live/{robot}/...: who may open which socket, what goes through, and how each end learns that the other is gone.
+Real processes: the API, the robot host of the simulated ALOHA, the broker."""
+
+import io
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import numpy as np
+import pytest
+from live_studio import LiveStudio, Viewer, closing, live_studio, next_state
+from PIL import Image
+from robot_hosts import robot_host, until
+from websockets.exceptions import InvalidStatus
+
+from backend.audit.models import AuditEntry
+from backend.auth.models import LoginSession
+from backend.auth.roles import Role
+from backend.robots.host import RobotState
+from backend.settings import Settings
+
+KINDS = ("state", "video", "control")
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory, broker_url: str) -> Iterator[LiveStudio]:
+    settings = Settings(data=tmp_path_factory.mktemp("live") / "studio", redis_url=broker_url)
+    with live_studio(settings) as live, robot_host(settings):
+        live.cookie("operator")
+        until(lambda: _state(live, "aloha-sim") == "holding", 60)
+        yield live
+
+
+def _status(live: LiveStudio, robot: str) -> dict[str, Any]:
+    found = [one for one in live.request("GET", "/api/robots", who="operator")[1] if one["name"] == robot]
+    return found[0]["status"] if found and found[0]["present"] else {}
+
+
+def _state(live: LiveStudio, robot: str) -> str | None:
+    return _status(live, robot).get("state")
+
+
+def _pid(live: LiveStudio, robot: str) -> int | None:
+    return _status(live, robot).get("pid")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stranger_is_told_to_sign_in(live: LiveStudio, kind: str) -> None:
+    with live.socket(kind, None) as socket:
+        assert closing(socket) == (4401, "Sign in first.")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_another_site_gets_no_socket(live: LiveStudio, kind: str) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        live.socket(kind, "operator", origin="https://evil.example")
+    assert refused.value.response.status_code == 403
+
+
+@pytest.mark.parametrize("who", ["viewer", "annotator"])
+def test_only_an_operator_gets_the_controls(live: LiveStudio, who: str) -> None:
+    with live.socket("control", who) as socket:
+        code, reason = closing(socket)
+    assert code == 4403
+    assert "operator" in reason
+    assert who in reason
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_robot_that_is_not_there(live: LiveStudio, kind: str) -> None:
+    with live.socket(kind, "operator", robot="nobody") as socket:
+        code, reason = closing(socket)
+    assert code == 4404
+    assert "no robot nobody" in reason
+
+
+def test_the_state_comes_ten_times_a_second(live: LiveStudio) -> None:
+    with live.socket("state", "viewer") as socket:
+        first = next_state(socket)
+        assert first.status.state is RobotState.HOLDING
+        steps = []
+        started = time.monotonic()
+        for _ in range(20):
+            state = next_state(socket)
+            steps += state.samples.step if state.samples else []
+        assert time.monotonic() - started < 4
+    assert steps == list(range(steps[0], steps[0] + len(steps))), "telemetry without a gap"
+
+
+def test_pictures_are_the_cameras_pictures_and_stop_without_acknowledgement(live: LiveStudio) -> None:
+    with live.socket("video", "viewer") as socket:
+        viewer = Viewer(socket, "cam_high", "cam_left_wrist")
+        seen: dict[str, list[int]] = {"cam_high": [], "cam_left_wrist": []}
+        while min(map(len, seen.values())) < 5:
+            picture = viewer.see()
+            seen[picture.camera].append(picture.number)
+            assert 0 <= picture.age < 1000
+        assert np.asarray(Image.open(io.BytesIO(picture.jpeg))).shape == (480, 640, 3)
+        assert all(numbers == sorted(set(numbers)) for numbers in seen.values())
+        viewer.watch("cam_high")
+        held = []
+        with suppress(TimeoutError):
+            while True:
+                held.append(viewer.see(acknowledge=False, seconds=1.0))
+        assert (
+            sum(picture.camera == "cam_high" for picture in held) <= 3
+        )  # one may have been acknowledged and under way
+        viewer.acknowledge(held[-1])
+        assert viewer.see().number > held[-1].number
+
+
+def test_commands_go_through_and_are_echoed(live: LiveStudio) -> None:
+    with live.socket("state", "operator") as states, live.socket("control", "operator") as control:
+        until(lambda: next_state(states).holder == "operator")
+        epoch = next_state(states).status.epoch
+        for seq in range(1, 6):
+            control.send(json.dumps({"type": "pulse", "seq": seq, "sent": 20.0 * seq, "epoch": epoch}))
+            echo = json.loads(control.recv(timeout=5))
+            assert (echo["type"], echo["seq"], echo["sent"]) == ("echo", seq, 20.0 * seq)
+    with live.socket("state", "operator") as states:
+        until(lambda: next_state(states).holder is None)
+
+
+def test_two_operators(live: LiveStudio) -> None:
+    live.cookie("ada", Role.OPERATOR)
+    with live.socket("control", "operator"), live.socket("state", "ada") as states:
+        until(lambda: next_state(states).holder == "operator")
+        with live.socket("control", "ada") as second:
+            refusal = json.loads(second.recv(timeout=5))
+            assert (refusal["type"], refusal["code"]) == ("refusal", "held_by_other")
+            assert "operator" in refusal["message"]
+            code, reason = closing(second)
+    assert code == 4409
+    assert "operator" in reason
+
+
+def test_a_page_gets_the_robot_back_and_another_one_of_the_same_person_does_not(live: LiveStudio) -> None:
+    with live.socket("control?page=one", "operator") as first, live.socket("state", "operator") as states:
+        until(lambda: next_state(states).holder == "operator")
+        with live.socket("control?page=two", "operator") as other:
+            assert closing(other)[0] == 4409
+        with live.socket("control?page=one", "operator") as again:
+            again.send("{}")
+            assert json.loads(again.recv(timeout=5))["code"] == "malformed"
+            first.send("{}")
+            assert closing(first)[0] == 4409
+    # somebody else who says the same word is somebody else
+    live.cookie("ada", Role.OPERATOR)
+    with live.socket("control?page=one", "operator"), live.socket("state", "operator") as states:
+        until(lambda: next_state(states).holder == "operator")
+        with live.socket("control?page=one", "ada") as other:
+            assert closing(other)[0] == 4409
+
+
+NONSENSE: tuple[str | bytes, ...] = ("", "{", "[]", "null", '{"type": "stop"}', b"\x00\xff", '{"type": "ack"}')
+
+
+@pytest.mark.parametrize("message", NONSENSE)
+def test_nonsense_on_the_control_socket_is_refused_and_the_socket_stays(live: LiveStudio, message: str | bytes) -> None:
+    with live.socket("control", "operator") as socket:
+        socket.send(message)
+        assert json.loads(socket.recv(timeout=5))["code"] == "malformed"
+        socket.send(json.dumps({"type": "pulse", "seq": 1, "sent": 1.0, "epoch": -1}))
+        assert json.loads(socket.recv(timeout=5))["code"] == "epoch"
+
+
+@pytest.mark.parametrize("message", [*NONSENSE, '{"type": "watch", "cameras": "cam_high"}'])
+def test_nonsense_on_the_video_socket_ends_it(live: LiveStudio, message: str | bytes) -> None:
+    with live.socket("video", "viewer") as socket:
+        socket.send(message)
+        code, reason = closing(socket)
+    assert code == 4400
+    assert reason
+
+
+def test_what_is_well_formed_and_wrong_on_the_video_socket_does_no_harm(live: LiveStudio) -> None:
+    with live.socket("video", "viewer") as socket:
+        viewer = Viewer(socket, "cam_of_somebody_else")
+        socket.send(json.dumps({"type": "ack", "camera": "cam_high", "number": 2**40}))
+        viewer.watch("cam_high")
+        socket.send(json.dumps({"type": "ack", "camera": "cam_high", "number": 2**40}))
+        numbers = [viewer.see().number for _ in range(4)]
+    assert numbers == sorted(set(numbers))
+
+
+@pytest.mark.parametrize("message", ["hello", b"\x00"])
+def test_the_state_socket_only_tells(live: LiveStudio, message: str | bytes) -> None:
+    with live.socket("state", "viewer") as socket:
+        socket.send(message)
+        code, reason = closing(socket)
+    assert code == 1003
+    assert "/live/control" in reason
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_huge_message_ends_the_socket(live: LiveStudio, kind: str) -> None:
+    with live.socket(kind, "operator") as socket:
+        socket.send("x" * 20_000)
+        assert closing(socket)[0] == 1009
+    with live.socket(kind, "operator") as socket:  # fewer letters than the limit has bytes
+        socket.send("\u20ac" * 10_000)
+        assert closing(socket)[0] == 1009
+    assert live.request("GET", "/api/health")[1]["robots"] == 1
+
+
+def test_a_stalled_viewer_slows_nobody(live: LiveStudio) -> None:
+    """Neither one that acknowledges nothing nor one that does not even read."""
+    with live.socket("video", "viewer") as silent, live.socket("video", "operator") as lively:
+        alone = _ages(Viewer(lively, "cam_high"), 3.0)
+        Viewer(silent, "cam_high")
+        beside = _ages(Viewer(lively, "cam_high"), 6.0)
+        assert len(beside) > 1.4 * len(alone)  # twice the time
+        # Its age is no more than that of the newest picture a camera can have made.
+        half = len(beside) // 2
+        assert np.median(beside[half:]) < np.median(beside[:half]) + 60
+        assert np.median(beside) < np.median(alone) + 100
+
+
+def _ages(viewer: Viewer, seconds: float) -> list[float]:
+    ages = []
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        ages.append(viewer.see().age)
+    return ages
+
+
+def test_signing_out_ends_the_sockets(live: LiveStudio) -> None:
+    live.cookie("eve", Role.OPERATOR)
+    with live.socket("state", "eve") as states, live.socket("control", "eve") as control:
+        until(lambda: next_state(states).holder == "eve")
+        with live.parts.db.transaction() as db:
+            for session in db.query(LoginSession).filter(LoginSession.user.has(name="eve")):
+                db.delete(session)
+        ended: dict[str, tuple[int | None, str]] = {}
+        waiting = threading.Thread(target=lambda: ended.update(state=closing(states, 30)))
+        waiting.start()
+        ended["control"] = closing(control, 30)
+        waiting.join()
+    assert {code for code, _ in ended.values()} == {4401}
+
+
+def test_a_host_that_dies_ends_every_socket_at_once_and_is_there_again_after_its_restart(live: LiveStudio) -> None:
+    settings = live.parts.settings
+    with robot_host(settings, "mortal") as host:
+        until(lambda: _state(live, "mortal") == "holding", 60)
+        with ExitStack() as opened:
+            sockets = [opened.enter_context(live.socket(kind, "operator", robot="mortal")) for kind in KINDS]
+            next_state(sockets[0])
+            Viewer(sockets[1], "cam_high").see()
+            host.kill()
+            killed = time.monotonic()
+            for socket in sockets:
+                code, reason = closing(socket)
+                assert code == 1013
+                assert "robot host of mortal" in reason
+            assert time.monotonic() - killed < 1.5
+        for kind in KINDS:
+            with live.socket(kind, "operator", robot="mortal") as socket:
+                code, reason = closing(socket)
+                assert code == 1013
+                assert "does not answer" in reason
+    with robot_host(settings, "mortal") as host:
+        until(lambda: _pid(live, "mortal") == host.pid, 60)
+        until(lambda: _state(live, "mortal") == "holding", 60)
+        with live.socket("state", "operator", robot="mortal") as socket:
+            assert next_state(socket).status.state is RobotState.HOLDING
+
+
+def test_a_host_that_hangs_is_given_up_within_seconds(live: LiveStudio) -> None:
+    with robot_host(live.parts.settings, "sleepy") as host:
+        until(lambda: _state(live, "sleepy") == "holding", 60)
+        with live.socket("state", "operator", robot="sleepy") as socket:
+            next_state(socket)
+            host.send_signal(signal.SIGSTOP)
+            code, reason = closing(socket, 20)
+        host.send_signal(signal.SIGCONT)
+    assert code == 1013
+    assert "sleepy" in reason
+
+
+def test_an_api_that_is_killed_lets_go_of_the_robot(live: LiveStudio) -> None:
+    """Two API processes on one studio: who has the controls by way of the one that is killed has them no more."""
+    with live_studio(live.parts.settings) as doomed:
+        doomed.cookie("mallory", Role.OPERATOR)
+        with live.socket("state", "operator") as states, doomed.socket("control", "mallory"):
+            until(lambda: next_state(states).holder == "mallory")
+            doomed.process.kill()
+            took = until(lambda: next_state(states).holder is None, 5)
+    assert took < 1
+
+
+def test_verbs_are_carried_out_by_the_host_refused_in_words_and_written_down(live: LiveStudio) -> None:
+    url = "/api/live/aloha-sim"
+    status, answer = live.request("POST", f"{url}/resume", who="operator")
+    assert status == 409
+    assert answer["error"]["code"] == "conflict"
+    assert "aloha-sim" in answer["error"]["message"]
+    status, answer = live.request("POST", f"{url}/pause", who="operator")
+    assert status in {200, 409}
+    for body, word in (
+        ({"instruction": "lift it"}, "exactly one"),
+        ({"instruction": "lift it", "demo": True, "url": "ws://127.0.0.1:1"}, "exactly one"),
+        ({"instruction": "lift it", "path": "/etc"}, "path"),
+        ({"instruction": "lift it", "url": "http://127.0.0.1"}, "url"),
+        ({"instruction": "lift it", "checkpoint_id": "none"}, "no such checkpoint"),
+        ({"demo": True, "instruction": " "}, "empty"),
+    ):
+        status, answer = live.request("POST", f"{url}/rollout", body, who="operator")
+        assert status == 422, (body, answer)
+        assert word in json.dumps(answer), (body, answer)
+    status, answer = live.request("POST", f"{url}/record", {"dataset_id": "x", "instruction": "y"}, who="operator")
+    assert status == 422
+    assert "dataset_id" in answer["error"]["fields"]
+    status, answer = live.request("POST", "/api/live/nobody/pause", who="operator")
+    assert status == 404
+    with live.parts.db.transaction(write=False) as db:
+        written = db.query(AuditEntry).filter(AuditEntry.action.like("live.%")).all()
+        assert all(entry.subject == "aloha-sim" for entry in written)
