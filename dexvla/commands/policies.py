@@ -14,7 +14,7 @@ from dexvla.spec import AlohaTask, EpisodeOutcome, EvalSpec, PickColourOptions, 
 
 
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint directory, or a run's folder (its newest checkpoint)")],
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint directory, run's folder (its newest), or: demo")],
     robot: Annotated[str, typer.Option(help="Robot that sets up and judges its task")] = "aloha_sim",
     task: Annotated[AlohaTask, typer.Option(help="Task of the simulated robot")] = AlohaTask.TRANSFER_CUBE,
     level: Level = PickLevel.SPOTS,
@@ -128,7 +128,7 @@ def evaluate(
 
 
 def serve(
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint directory, or a run's folder (its newest checkpoint)")],
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint directory, run's folder (its newest), or: demo")],
     host: Annotated[str, typer.Option(help="Address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one")] = 8000,
     api_key_env: Annotated[
