@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dexvla import console
-from dexvla.commands.options import JsonFile, Level, Split, comma_separated
+from dexvla.commands.options import JsonFile, Level, Split, Swapped, comma_separated
 from dexvla.episodes.manifest import build_manifest, find_set
 from dexvla.errors import UserError
 from dexvla.spec import (
@@ -28,6 +28,7 @@ def record(
     episodes: Annotated[int, typer.Option(help="Number of seeds to run")] = 5,
     level: Level = PickLevel.SPOTS,
     split: Split = PickSplit.ANY,
+    swapped: Swapped = False,
     seed: Annotated[int, typer.Option(help="First seed: seeds SEED .. SEED + EPISODES - 1 are run")] = 0,
     cameras: Annotated[str, typer.Option(help="Cameras, comma separated")] = ",".join(ALOHA_CAMERAS),
     height: Annotated[int, typer.Option(help="Rows of a picture, pixels")] = 480,
@@ -43,7 +44,7 @@ def record(
     spec = RecordSpec(
         robot=robot,
         task=task,
-        pick=PickColourOptions(level=level, split=split),
+        pick=PickColourOptions(level=level, split=split, swapped=swapped),
         episodes=episodes,
         seed=seed,
         cameras=tuple(CameraSpec(name=name, height=height, width=width) for name in comma_separated(cameras)),

@@ -34,6 +34,7 @@ JsonFile = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto (a GPU if there is one), cpu or cuda:NUMBER")]
 Level = Annotated[PickLevel, typer.Option(help="pick_colour: where the cubes lie")]
+Swapped = Annotated[bool, typer.Option("--swapped", help="pick_colour: name the other cube of the same scenes")]
 Split = Annotated[
     PickSplit, typer.Option(help="pick_colour: places and phrasings of training, those held out, or any place")
 ]

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from dexvla import console
-from dexvla.commands.options import Device, JsonFile, Level, Split, writable_folder
+from dexvla.commands.options import Device, JsonFile, Level, Split, Swapped, writable_folder
 from dexvla.episodes.manifest import find_set
 from dexvla.errors import UserError
 from dexvla.spec import AlohaTask, EpisodeOutcome, EvalSpec, PickColourOptions, PickLevel, PickSplit, RenderProfile
@@ -19,7 +19,7 @@ def evaluate(
     task: Annotated[AlohaTask, typer.Option(help="Task of the simulated robot")] = AlohaTask.TRANSFER_CUBE,
     level: Level = PickLevel.SPOTS,
     split: Split = PickSplit.ANY,
-    swapped: Annotated[bool, typer.Option(help="pick_colour: name the other cube of the same scenes")] = False,
+    swapped: Swapped = False,
     episodes: Annotated[int, typer.Option(help="Number of seeds")] = 10,
     seed: Annotated[int, typer.Option(help="First seed; take seeds that no demonstration used")] = 1000,
     max_steps: Annotated[int | None, typer.Option(help="Longest roll-out, steps")] = None,

@@ -171,7 +171,22 @@ def _play(robot: AlohaSim, seed: int, steps: Sequence[ExpertStep], spec: RecordS
             render_profile=spec.render.value,
             reward=reward,
         ),
+        extra_attributes=_pick_attributes(robot),
     )
+
+
+def _pick_attributes(robot: AlohaSim) -> dict[str, str | bool]:
+    """What tells episodes of pick_colour apart: options, the named colour and the other one that could be."""
+    scene, options = robot.pick, robot.pick_options
+    if scene is None:
+        return {}
+    return {
+        "level": options.level.value,
+        "split": options.split.value,
+        "swapped": options.swapped,
+        "named_colour": scene.named,
+        "other_colour": scene.other,
+    }
 
 
 def _rows(arrays: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -46,6 +46,7 @@ from dexvla.spec.robots import (
     PickSplit,
     RecordSpec,
     RenderProfile,
+    TaskChoice,
 )
 from dexvla.spec.training import DataSource, LoraSpec, OptimSpec, PaddedActions, Precision, Schedule, TrainSpec
 
@@ -99,6 +100,7 @@ __all__ = [
     "Schedule",
     "Segment",
     "Spec",
+    "TaskChoice",
     "TaskEntry",
     "TrainSpec",
     "UNetSpec",

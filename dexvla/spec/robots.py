@@ -1,8 +1,9 @@
 """Cameras, simulated tasks and recordings."""
 
 from enum import StrEnum
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dexvla.spec.base import Spec
 
@@ -50,7 +51,7 @@ class PickSplit(StrEnum):
 
 
 class PickColourOptions(Spec):
-    """What is drawn for an episode of pick_colour; other tasks take no notice."""
+    """What is drawn for an episode of pick_colour; other tasks have no such options."""
 
     level: PickLevel = Field(PickLevel.SPOTS, description="Where the cubes lie")
     split: PickSplit = Field(PickSplit.ANY, description="Places and phrasings of training, held out, or any place")
@@ -63,12 +64,23 @@ ALOHA_SIM_JOINTS = 14
 ALOHA_SIM_CAMERAS = (*ALOHA_CAMERAS, "cam_table", "cam_angle", "cam_front", "cam_left_pillar", "cam_right_pillar")
 
 
-class RecordSpec(Spec):
+class TaskChoice(Spec):
+    """A task of the simulated robot with its options: what recordings and evaluations have in common."""
+
+    task: AlohaTask = Field(AlohaTask.TRANSFER_CUBE, description="Task of the simulated robot")
+    pick: PickColourOptions = Field(PickColourOptions(), description="Options of pick_colour")
+
+    @model_validator(mode="after")
+    def _options_belong_to_the_task(self) -> Self:
+        if self.task is not AlohaTask.PICK_COLOUR and self.pick != PickColourOptions():
+            raise ValueError(f"level, split and swapped are options of pick_colour; {self.task} has none")
+        return self
+
+
+class RecordSpec(TaskChoice):
     """Scripted demonstrations on a simulated robot: seeds seed .. seed + episodes - 1."""
 
     robot: str = Field("aloha_sim", description="Robot driver")
-    task: AlohaTask = Field(AlohaTask.TRANSFER_CUBE, description="Task of the simulated robot")
-    pick: PickColourOptions = PickColourOptions()
     episodes: int = Field(5, ge=1, le=100_000, description="Number of seeds to run")
     seed: int = Field(0, ge=0, description="First seed; episode i uses seed + i")
     cameras: tuple[CameraSpec, ...] = Field(

@@ -8,7 +8,7 @@ from dexvla.spec import AlohaTask
 
 @pytest.fixture(params=[AlohaTask.TRANSFER_CUBE, AlohaTask.INSERTION])
 def blind_robot(request: pytest.FixtureRequest) -> Iterator[AlohaSim]:
-    """A connected robot of each task, without cameras."""
+    """A connected robot of each of gym-aloha's tasks, without cameras."""
     robot = AlohaSim(task=request.param, cameras=())
     robot.connect()
     yield robot

@@ -6,6 +6,7 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -48,6 +49,12 @@ def test_a_recorded_episode_is_complete_and_replays_to_the_same_states(tmp_path:
         facts = episode.attributes
         assert (facts.sim, facts.robot, facts.task, facts.fps) == (True, "aloha_sim", task.value, 50.0)
         assert (facts.success, facts.held, facts.seed, facts.reward) == (True, True, 21, robot.max_reward)
+        if task is AlohaTask.PICK_COLOUR:
+            scene = robot.pick
+            assert scene is not None
+            with h5py.File(result.paths[0]) as file:
+                stored = [file.attrs[name] for name in ("level", "split", "swapped", "named_colour", "other_colour")]
+            assert stored == ["spots", "any", False, scene.named, scene.other]
         assert facts.render_profile == RenderProfile.FAST
         assert episode.cameras == ("cam_high", "cam_right_wrist")
         assert episode.instruction == robot.instruction
