@@ -209,13 +209,20 @@ def preflight_notes(report: "Preflight") -> None:
         _err.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
 
 
+def _memory_line(what: str, parts: dict[str, int]) -> str:
+    listed = ", ".join(f"{name} {size / 2**30:.2f} GiB" for name, size in parts.items())
+    return f"{what}: about {sum(parts.values()) / 2**30:.2f} GiB ({listed})"
+
+
 def preflight_lines(report: "Preflight") -> None:
     for error in report.errors:
         say(f"error: {error}")
     for note in report.notes:
         say(f"note: {note}")
-    parts = ", ".join(f"{name} {size / 2**30:.2f} GiB" for name, size in report.memory.items())
-    say(f"memory: about {sum(report.memory.values()) / 2**30:.2f} GiB ({parts})")
+    several = report.launch.processes > 1 or report.launch.sharded
+    say(_memory_line(f"memory of each of {report.launch.words()}" if several else "memory", report.memory))
+    if several:
+        say(_memory_line("main memory of a machine", report.main_memory))
     say(f"disk: {report.disk_needed / 2**30:.2f} GiB of {report.disk_free / 2**30:.0f} GiB free")
 
 

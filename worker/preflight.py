@@ -1,5 +1,5 @@
-"""`python -m worker.preflight SPEC.yaml REPORT.json`: `dexvla train --dry-run`, where a run that would not start is a
-result too. Exit status 0 whenever there is a report."""
+"""`python -m worker.preflight SPEC.yaml REPORT.json [FLAGS]`: `dexvla train --dry-run`, where a run that would not
+start is a result too. Exit status 0 whenever there is a report."""
 
 import sys
 from pathlib import Path
@@ -7,8 +7,8 @@ from pathlib import Path
 from dexvla.cli import main as dexvla
 
 
-def main(spec: str, report: str) -> int:
-    sys.argv = ["dexvla", "train", spec, "--dry-run", "--json", report]
+def main(spec: str, report: str, *flags: str) -> int:
+    sys.argv = ["dexvla", "train", spec, "--dry-run", "--json", report, *flags]
     try:
         dexvla()
     except SystemExit as stop:

@@ -11,6 +11,7 @@ from dexvla.commands.options import JsonFile
 from dexvla.errors import UserError
 from dexvla.spec import PRESETS, TrainSpec, with_preset
 from dexvla.train.configs import AccelerateConfig, accelerate_config
+from dexvla.train.launch import read_launch
 
 
 def train(
@@ -33,6 +34,14 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the run's last checkpoint")] = False,
     dry_run: Annotated[bool, typer.Option(help="Look at data, model, disk and memory, and stop")] = False,
+    launch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CONFIG",
+            help="With --dry-run: accelerate's configuration file that will be used, or zero2[-offload]",
+        ),
+    ] = None,
+    processes: Annotated[int | None, typer.Option(min=1, help="With --dry-run: processes that it will start")] = None,
     print_spec: Annotated[bool, typer.Option(help="Print the whole spec as YAML and stop")] = False,
     print_accelerate_config: Annotated[
         AccelerateConfig | None, typer.Option(help="Print where accelerate's configuration file is and stop")
@@ -61,12 +70,14 @@ def train(
     from dexvla.train.loop import train as run_training
 
     if dry_run:
-        found = plan(spec)
+        found = plan(spec, read_launch(launch, processes))
         console.preflight_lines(found)
         console.write_json(json_file, found.to_json())
         if not found.ok:
             raise UserError(found.errors[0])
         return
+    if launch is not None or processes is not None:
+        raise UserError("--launch and --processes go with --dry-run; the run itself is started by accelerate launch")
     with console.train_display(spec.steps) as display, console.stop_on_signal() as stop:
         result = run_training(spec, resume=resume, stop=stop, on_progress=display, on_preflight=console.preflight_notes)
     console.say(f"checkpoint: {result.checkpoint}")

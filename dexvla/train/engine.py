@@ -13,6 +13,7 @@ from torch import nn
 
 from dexvla.spec import Precision, TrainSpec
 from dexvla.train.allocator import keep_memory
+from dexvla.train.launch import Launch, zero_settings
 from dexvla.train.optim import make_optimizer
 from dexvla.train.state import MovingAverage, OptimizerState, load_state, trained_parameters
 
@@ -47,6 +48,19 @@ def make_accelerator(spec: TrainSpec) -> Accelerator:
     if accelerator.device.type == "cpu":
         keep_memory()
     return accelerator
+
+
+def launch_of(accelerator: Accelerator) -> Launch:
+    """How this run is spread over processes."""
+    plugin = getattr(accelerator.state, "deepspeed_plugin", None)
+    _, optimiser = zero_settings(plugin.deepspeed_config["zero_optimization"]) if plugin is not None else (None, "none")
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
+    return Launch(
+        processes=accelerator.num_processes,
+        machines=max(1, accelerator.num_processes // here),
+        sharded=plugin is not None,
+        offload=optimiser != "none",
+    )
 
 
 def mixed_precision(spec: TrainSpec) -> str:

@@ -24,12 +24,14 @@ from dexvla.episodes.manifest import manifest_hash
 from dexvla.errors import UserError
 from dexvla.files import write_json
 from dexvla.spec import TrainSpec
-from dexvla.train.engine import make_accelerator, make_engine
+from dexvla.train.engine import launch_of, make_accelerator, make_engine
+from dexvla.train.launch import Launch
 from dexvla.train.lineage import before, spec_sources
 from dexvla.train.optim import learning_rate
 from dexvla.train.preflight import Preflight, preflight
 from dexvla.train.runs import MetricsLog, Run, step_name
 from dexvla.train.sampling import MicroBatches, SampleOrder
+from dexvla.train.sharded import check_sharded
 from dexvla.train.stages import kept_data, new_trainee, read_data
 from dexvla.train.state import save_state
 from dexvla.train.trainee import Trainee
@@ -102,7 +104,7 @@ def train(
         data = read_data(spec)
     on_progress(Progress(what="loading the model", step=0, steps=spec.steps))
     trainee = new_trainee(spec, data)
-    found = preflight(trainee)
+    found = preflight(trainee, launch_of(accelerator))
     if not found.ok:
         raise UserError(found.errors[0])
     if main:
@@ -319,9 +321,14 @@ class _Loop:
         }
 
 
-def plan(spec: TrainSpec) -> Preflight:
-    """What `train` would find before it starts, without starting: reads data and model, writes nothing."""
-    return preflight(new_trainee(spec, read_data(spec)))
+def plan(spec: TrainSpec, launch: Launch | None = None) -> Preflight:
+    """What `train` would find before it starts, without starting: reads data and model, writes nothing.
+
+    launch: how it will be started; None stands for one process.
+    """
+    if launch is not None and launch.sharded:
+        check_sharded(spec)
+    return preflight(new_trainee(spec, read_data(spec)), launch or Launch())
 
 
 def _means(window: list[dict[str, float]]) -> dict[str, float]:

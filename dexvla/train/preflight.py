@@ -3,9 +3,8 @@
 Errors stop a run; notes are shown and stored. Nothing is written here.
 """
 
-import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +13,27 @@ from torch import nn
 
 from dexvla.episodes.normalise import normalise_actions
 from dexvla.spec import ActionKind, TrainSpec
+from dexvla.train.launch import Launch
+from dexvla.train.memory import device_memory, in_words, main_memory, shortage
 from dexvla.train.prepare import RunData
 from dexvla.train.trainee import Part, Trainee
 
 TINY_RANGE = 1e-3  # of an action dimension, units of the action
 _ALOHA_GRIPPERS = (6, 13)
-_GIB = 2**30
 
 
 @dataclass(kw_only=True)
 class Preflight:
-    """What was found. memory: parts of the estimated peak in bytes, by name; the estimate is their sum."""
+    """What was found. memory: parts of the estimated peak of a process in bytes, by name; the estimate is their sum.
+
+    main_memory: likewise, what the processes of a machine need in main memory beside their devices.
+    """
 
     errors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     memory: dict[str, int] = field(default_factory=dict)
+    main_memory: dict[str, int] = field(default_factory=dict)
+    launch: Launch = field(default_factory=Launch)
     disk_needed: int = 0
     disk_free: int = 0
 
@@ -42,13 +47,15 @@ class Preflight:
             "errors": self.errors,
             "notes": self.notes,
             "memory_bytes": {**self.memory, "total": sum(self.memory.values())},
+            "main_memory_bytes": {**self.main_memory, "total": sum(self.main_memory.values())},
+            "launch": asdict(self.launch),
             "disk_bytes": {"needed": self.disk_needed, "free": self.disk_free},
         }
 
 
-def preflight(trainee: Trainee) -> Preflight:
+def preflight(trainee: Trainee, launch: Launch) -> Preflight:
     """Look at a run just before it starts, at what it starts from, frozen and adapted as it will train."""
-    report = Preflight(notes=trainee.notes())
+    report = Preflight(notes=trainee.notes(), launch=launch)
     for part in trainee.parts():
         found = Preflight()
         _actions(found, part.data)
@@ -61,7 +68,8 @@ def preflight(trainee: Trainee) -> Preflight:
         report.errors += [prefix + text for text in found.errors]
         report.notes += [prefix + text for text in found.notes]
     _disk(report, trainee.spec, trainee.model)
-    _memory(report, trainee)
+    report.memory, report.main_memory = device_memory(trainee, launch), main_memory(trainee, launch)
+    report.notes += shortage(trainee.spec, launch, report.memory, report.main_memory)
     return report
 
 
@@ -153,7 +161,9 @@ def _cameras(report: Preflight, part: Part) -> None:
 def _disk(report: Preflight, spec: TrainSpec, model: nn.Module) -> None:
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    state = sum(parameter.numel() * (3 * parameter.element_size() + 4 * bool(spec.ema_decay)) for parameter in trained)
+    state = sum(
+        parameter.numel() * (3 * parameter.element_size() + 4 * bool(spec.ema_decay)) for parameter in trained
+    )
     checkpoints = min(spec.keep_checkpoints + 1, spec.steps // spec.save_every + 1) + bool(spec.validation_fraction)
     report.disk_needed = checkpoints * weights + 2 * state
     folder = Path(spec.output_dir)
@@ -163,44 +173,9 @@ def _disk(report: Preflight, spec: TrainSpec, model: nn.Module) -> None:
     report.disk_free = shutil.disk_usage(_existing(folder)).free + own  # a resumed run replaces its own files
     if report.disk_free < report.disk_needed:
         report.errors.append(
-            f"{spec.output_dir}: the run needs {_size(report.disk_needed)} for {checkpoints} checkpoints and two "
-            f"trainer states, {_size(report.disk_free)} are free; free some, or lower keep_checkpoints"
+            f"{spec.output_dir}: the run needs {in_words(report.disk_needed)} for {checkpoints} checkpoints and two "
+            f"trainer states, {in_words(report.disk_free)} are free; free some, or lower keep_checkpoints"
         )
-
-
-def _memory(report: Preflight, trainee: Trainee) -> None:
-    """Weights, gradients and optimiser exactly; activations by rule of thumb."""
-    spec, model = trainee.spec, trainee.model
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    gradients = sum(parameter.numel() * parameter.element_size() for parameter in trained)
-    report.memory = {
-        "weights": sum(parameter.numel() * parameter.element_size() for parameter in model.parameters()),
-        "gradients": gradients,
-        "optimiser": 2 * gradients,
-        "activations": trainee.activations(),
-    }
-    if spec.ema_decay is not None:
-        report.memory["moving average"] = sum(4 * parameter.numel() for parameter in trained)
-    total = sum(report.memory.values())
-    available = _memory_available(spec)
-    if available is not None and total > available:
-        parts = ", ".join(f"{name} {_size(size)}" for name, size in report.memory.items())
-        adapters = "" if spec.stage == 1 else "lora, "
-        report.notes.append(
-            f"needs about {_size(total)} of memory ({parts}), {_size(available)} are there; "
-            f"lower batch_size, or use {adapters}gradient_checkpointing or precision bf16_pure"
-        )
-
-
-def _memory_available(spec: TrainSpec) -> int | None:
-    import torch
-
-    if spec.device != "cpu" and torch.cuda.is_available():
-        return int(torch.cuda.mem_get_info()[1])
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError):
-        return None
 
 
 def _existing(path: Path) -> Path:
@@ -208,10 +183,6 @@ def _existing(path: Path) -> Path:
     while not path.exists():
         path = path.parent
     return path
-
-
-def _size(count: int) -> str:
-    return f"{count / _GIB:.1f} GiB" if count >= _GIB / 10 else f"{count / 2**20:.0f} MiB"
 
 
 def _list(numbers: list[int]) -> str:

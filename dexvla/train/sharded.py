@@ -31,15 +31,7 @@ def make_sharded_accelerator(spec: TrainSpec) -> Accelerator:
     """The accelerator, its DeepSpeed plugin set to what the spec says; raises UserError for what does not fit."""
     if not has_deepspeed():
         raise UserError(f"accelerate's configuration asks for DeepSpeed: {DEEPSPEED_MISSING}")
-    if spec.precision is Precision.BF16_PURE:
-        raise UserError(
-            "precision bf16_pure has no use under DeepSpeed; take bf16: weights are bfloat16 on each GPU, and the "
-            "float32 ones are split over all"
-        )
-    if spec.stage == 1:  # a step need not hold a sample of every embodiment, and DeepSpeed would wait for all weights
-        raise UserError("stage 1 does not run under DeepSpeed; its model is small, leave out --config_file")
-    if spec.lora is not None and spec.lora.quantise:
-        raise UserError("lora.quantise does not run under DeepSpeed; leave one of them out")
+    check_sharded(spec)
     if "LOCAL_RANK" not in os.environ:
         raise UserError("DeepSpeed is asked for outside of `accelerate launch`; start the run with accelerate launch")
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
@@ -71,6 +63,19 @@ def make_sharded_accelerator(spec: TrainSpec) -> Accelerator:
         config["data_types"] = {"grad_accum_dtype": "fp32"}
     accelerator.gradient_accumulation_steps = accumulation
     return accelerator
+
+
+def check_sharded(spec: TrainSpec) -> None:
+    """Raise UserError for a run that cannot go under DeepSpeed."""
+    if spec.precision is Precision.BF16_PURE:
+        raise UserError(
+            "precision bf16_pure has no use under DeepSpeed; take bf16: weights are bfloat16 on each GPU, and the "
+            "float32 ones are split over all"
+        )
+    if spec.stage == 1:  # a step need not hold a sample of every embodiment, and DeepSpeed would wait for all weights
+        raise UserError("stage 1 does not run under DeepSpeed; its model is small, leave out --config_file")
+    if spec.lora is not None and spec.lora.quantise:
+        raise UserError("lora.quantise does not run under DeepSpeed; leave one of them out")
 
 
 def _on_cpu() -> list[KwargsHandler]:

@@ -13,6 +13,7 @@ import pytest
 
 from dexvla.errors import UserError
 from dexvla.spec import TrainSpec
+from dexvla.train.launch import Launch, read_launch
 from dexvla.train.loop import plan, train
 from dexvla.train.runs import Run
 
@@ -35,6 +36,63 @@ def test_the_estimates_follow_from_the_model(make_spec: MakeSpec) -> None:
     assert plan(make_spec(batch_size=4)).memory["activations"] == 2 * full["activations"]
     assert plan(make_spec(gradient_checkpointing=True)).memory["activations"] < full["activations"]
     assert plan(make_spec(ema_decay=0.9)).memory["moving average"] == full["weights"]
+
+
+def test_the_estimate_is_that_of_the_launch(make_spec: MakeSpec, tmp_path: Path) -> None:
+    spec = make_spec(precision="bf16", ema_decay=0.9)
+    one = plan(spec)
+    count = one.memory["weights"] // 4
+    assert one.memory["16-bit copies"] == 2 * count
+    assert plan(spec, Launch(processes=4)).memory["gradient buckets"] == 4 * count, "DDP's own copy"
+    split = plan(spec, read_launch("zero2", 4))
+    assert (split.memory["weights"], split.memory["gradient buckets"]) == (2 * count, 2 * count)
+    assert (split.memory["gradients"], split.memory["optimiser"]) == (2 * count // 4, 12 * count // 4)
+    assert split.memory["moving average"] == 4 * count // 4
+    assert split.main_memory == {"loading": 4 * 4 * count, "checkpoint": 16 * count}
+    away = plan(spec, read_launch("zero2-offload", 4))
+    assert away.memory.keys() == {"weights", "gradient buckets", "activations"}
+    assert (away.main_memory["optimiser"], away.main_memory["moving average"]) == (12 * count, 4 * count)
+    stored = away.to_json()
+    assert stored["launch"] == {"processes": 4, "machines": 1, "sharded": True, "offload": True}
+    assert stored["main_memory_bytes"]["total"] == sum(away.main_memory.values())
+    # DeepSpeed's own file, and a second machine
+    (tmp_path / "ds.json").write_text(
+        json.dumps({"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}})
+    )
+    config = tmp_path / "own.yaml"
+    config.write_text("distributed_type: DEEPSPEED\nnum_processes: 16\nnum_machines: 2\n"
+                      "deepspeed_config: {deepspeed_config_file: ds.json}\n")  # fmt: skip
+    assert read_launch(str(config), None) == Launch(processes=16, machines=2, sharded=True, offload=True)
+    assert plan(spec, read_launch(str(config), None)).main_memory["optimiser"] == 6 * count
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "cannot be read"),
+        ("[1]", "expected a configuration of accelerate, found list"),
+        ("a: [", "not YAML"),
+        ("num_processes: many", "num_processes is 'many', expected a number"),
+        ("{num_processes: 3, num_machines: 2}", "3 processes do not spread evenly over 2 machines"),
+        ("{distributed_type: DEEPSPEED, deepspeed_config: {zero_stage: 3}}", "asks for ZeRO stage 3"),
+    ],
+)
+def test_a_launch_that_is_none_is_one_line(tmp_path: Path, text: str | None, message: str) -> None:
+    config = tmp_path / "config.yaml"
+    if text is not None:
+        config.write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        read_launch(str(config), None)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_deepspeed_cannot_do_is_said_before_anything_is_read(make_spec: MakeSpec) -> None:
+    for fields, message in (
+        ({"precision": "bf16_pure"}, "no use under DeepSpeed"),
+        ({"lora": {"quantise": True}}, "quantise"),
+    ):
+        with pytest.raises(UserError, match=message):
+            plan(make_spec(data=[{"path": "/nowhere"}], **fields), Launch(processes=2, sharded=True))
 
 
 def test_odd_data_is_noted(make_spec: MakeSpec, tmp_path: Path, make_episode: Callable[..., Path]) -> None:

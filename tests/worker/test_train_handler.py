@@ -26,11 +26,12 @@ from backend.training import service as training
 from backend.training.models import MetricPoint, Run
 from backend.training.schemas import RunIn
 from dexvla.errors import UserError
+from dexvla.spec import TrainSpec
 from dexvla.train import runs
 from tests.backend.training_data import ME, SMALL, make_version, stage_2, start
 from worker.gpus import visible_gpus
 from worker.handlers.base import JobContext, Progress
-from worker.handlers.preflight import PreflightHandler
+from worker.handlers.preflight import PreflightHandler, launch_flags
 from worker.handlers.tail import MetricsTail
 from worker.handlers.train import TrainHandler, launch
 
@@ -311,6 +312,16 @@ def test_a_preflight_is_a_report_also_of_a_run_that_would_not_start(studio: Stud
     assert report["ok"] is True
     assert report["memory_bytes"]["total"] > 0
     assert list(studio.settings.folder.runs.iterdir()) == []
+
+
+def test_a_preflight_counts_for_the_launch_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = {"stage": 2, "data": [{"path": "d"}], "init_from": "b", "output_dir": "o", "expert": "tiny"}
+    monkeypatch.setenv("STUDIO_GPUS", "4")
+    spec = TrainSpec.model_validate(fields)
+    assert launch_flags(spec) == ["--processes", "4"]
+    assert launch_flags(spec.model_copy(update={"device": "cpu"})) == ["--processes", "1"]
+    monkeypatch.setenv("STUDIO_ACCELERATE_CONFIG", "/etc/zero2.yaml")
+    assert launch_flags(spec) == ["--processes", "4", "--launch", "/etc/zero2.yaml"]
 
 
 def test_as_many_processes_as_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Look at a run before it starts: data and model are loaded, nothing is trained. The report is the job's result."""
 
 import json
+import os
 import sys
 from typing import Any
 
@@ -9,6 +10,7 @@ from backend.training.recipe import spec_yaml
 from dexvla.files import atomic_file
 from dexvla.spec import TrainSpec
 from worker.handlers.base import Handler, JobContext
+from worker.handlers.train import ACCELERATE_CONFIG, processes_for
 
 _REPORT = "preflight.json"
 
@@ -23,8 +25,14 @@ class PreflightHandler(Handler):
             temporary.write_text(spec_yaml(spec), encoding="utf-8")
         report = job.folder / _REPORT
         report.unlink(missing_ok=True)
-        return [sys.executable, "-m", "worker.preflight", str(file), str(report)]
+        return [sys.executable, "-m", "worker.preflight", str(file), str(report), *launch_flags(spec)]
 
     def finish(self, job: JobContext) -> dict[str, Any]:
         report: dict[str, Any] = json.loads((job.folder / _REPORT).read_text(encoding="utf-8"))
         return report
+
+
+def launch_flags(spec: TrainSpec) -> list[str]:
+    """How the run would be started here, for the estimate of its memory."""
+    config = os.environ.get(ACCELERATE_CONFIG)
+    return ["--processes", str(processes_for(spec)), *(["--launch", config] if config else [])]

@@ -76,7 +76,7 @@ class TrainHandler(Handler):
         with atomic_file(file) as temporary:
             temporary.write_text(spec_yaml(spec), encoding="utf-8")
         arguments = ["train", str(file), "--json", str(job.folder / "result.json"), *(["--resume"] if resume else [])]
-        return launch(arguments, processes=1 if spec.device == "cpu" else max(1, visible_gpus()))
+        return launch(arguments, processes=processes_for(spec))
 
     def poll(self, job: JobContext) -> Progress | None:
         """Rows for new points and checkpoints, then how far it is."""
@@ -142,6 +142,10 @@ def _newest_attempt(job: JobContext) -> Iterator[Session]:
         if db.scalar(select(Job.attempt).where(Job.id == job.id).with_for_update()) != job.attempt:
             raise LostError(f"job {job.id} has a later attempt than {job.attempt}")
         yield db
+
+
+def processes_for(spec: TrainSpec) -> int:
+    return 1 if spec.device == "cpu" else max(1, visible_gpus())
 
 
 def launch(arguments: list[str], *, processes: int) -> list[str]:

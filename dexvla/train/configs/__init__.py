@@ -24,4 +24,9 @@ def accelerate_config(name: AccelerateConfig) -> Path:
     """The file by that name. Raises UserError where DeepSpeed is missing."""
     if not has_deepspeed():
         raise UserError(f"{name}: {DEEPSPEED_MISSING}")
+    return accelerate_file(name)
+
+
+def accelerate_file(name: AccelerateConfig) -> Path:
+    """The same to be read, whatever is installed."""
     return Path(__file__).parent / f"{name.value.replace('-', '_')}.yaml"
