@@ -28,7 +28,7 @@ from dexvla.model.processing import Processor, answer_text, build_inputs, collat
 from dexvla.spec import ActionSpace, CameraSpec, EpisodeEntry, NormStats, PaddedActions
 from dexvla.train.augment import Draw, augment
 
-_OPEN_FILES = 32
+_OPEN_FILES = 512  # a file that is opened anew costs as much as the rest of a small sample
 _POSITIONS = ActionSpace()
 
 
