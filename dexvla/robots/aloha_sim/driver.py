@@ -52,6 +52,8 @@ class AlohaSim:
         self._task = AlohaTask(task)
         self._pick_options = pick or PickColourOptions()
         self._pick: pick_colour.PickScene | None = None
+        if self._task is AlohaTask.PICK_COLOUR:  # that of `connect`, so that there is an instruction from the start
+            self._pick = pick_colour.draw_scene(0, self._pick_options)
         self._profile = RenderProfile(render)
         self._info = robot_info(cameras)
         self._model: Any = None
