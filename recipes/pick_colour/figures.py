@@ -1,6 +1,6 @@
 """Two figures of a trained policy that success rates do not show.
 
-    python recipes/pick_colour/figures.py phases CHECKPOINT EPISODES --json phases.json
+    python recipes/pick_colour/figures.py phases CHECKPOINT EPISODES --trained DEMOS --json phases.json
     python recipes/pick_colour/figures.py forced CHECKPOINT --level jitter --scenes 100 --json forced.json
 
 phases: on episodes that were not trained on, does the policy say the substep that the expert is in? Counted without the
@@ -14,6 +14,7 @@ than the end of the policy's own chunk does, by the gripper's place (forward kin
 import argparse
 import json
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ from dexvla.act.policy import CheckpointPolicy
 from dexvla.episodes.manifest import find_set, run_length
 from dexvla.episodes.reader import open_episode
 from dexvla.evaluate.intervals import rate
-from dexvla.model.checkpoint import read_manifest
 from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.gl import load_mujoco
 from dexvla.robots.aloha_sim.scene import controls
@@ -48,7 +48,7 @@ def clear_of_boundaries(labels: list[str]) -> NDArray[np.bool_]:
     return clear
 
 
-def most_frequent_phase(paths: list[Path]) -> list[str]:
+def most_frequent_phase(paths: Sequence[Path]) -> list[str]:
     """The phase at each step that most training episodes are in; beyond the longest, its last."""
     counts: dict[int, Counter[str]] = defaultdict(Counter)
     for path in paths:
@@ -60,8 +60,7 @@ def most_frequent_phase(paths: list[Path]) -> list[str]:
 
 def phases(args: argparse.Namespace) -> dict[str, Any]:
     policy = CheckpointPolicy.load(args.checkpoint)
-    trained = [Path(entry["path"]) for entry in read_manifest(args.checkpoint)["data"]["episodes"]]
-    by_time = most_frequent_phase(trained)
+    by_time = most_frequent_phase(find_set(args.trained).paths)
     right: dict[str, list[bool]] = defaultdict(list)
     timed: list[bool] = []
     for path in find_set(args.episodes).paths:
@@ -136,6 +135,7 @@ def main() -> None:
     one = figures.add_parser("phases")
     one.add_argument("checkpoint", type=Path)
     one.add_argument("episodes", help="folder of labelled episodes that were not trained on")
+    one.add_argument("--trained", required=True, help="the demonstrations it was trained on")
     one.add_argument("--stride", type=int, default=5, help="every so many steps")
     one.set_defaults(run=phases)
     two = figures.add_parser("forced")
