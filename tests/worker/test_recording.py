@@ -28,7 +28,10 @@ from backend.migrate import migrate
 from backend.settings import Settings
 from dexvla.episodes.format import StepSource
 from dexvla.episodes.reader import Episode, open_episode
+from dexvla.robots.base import Frame
+from dexvla.spec import CameraSpec
 from worker.broker import broker_command
+from worker.robot_host.cameras import CameraHub
 
 
 class Desk:
@@ -152,6 +155,17 @@ def test_a_person_drives_records_and_finds_the_episode_in_the_dataset(desk: Desk
                 assert (episode.frame(camera, 0) != episode.frame(camera, episode.steps - 1)).any()
         assert list(desk.recordings.glob("*")) == []
         assert taken < 20
+
+
+def test_who_looks_and_who_records_share_one_encoding() -> None:
+    hub = CameraHub([CameraSpec(name="eye", height=48, width=64)])
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    hub.ask("eye")
+    hub.bring({"eye": Frame(image=image, time=1.0)}, robot_time=1.0)
+    until(lambda: hub.newest("eye") is not None, 5)
+    assert hub.encoded("eye", image) is hub.newest("eye").data
+    assert hub.encoded("eye", image.copy()) is not hub.newest("eye").data, "another picture, were it equal"
+    hub.close()
 
 
 def test_the_recording_goes_on_without_its_page_and_says_so(desk: Desk) -> None:
