@@ -44,7 +44,7 @@ def robot_host(settings: Settings, name: str = "aloha-sim") -> Iterator[subproce
         process.wait()
 
 
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> float:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> float:
     """Seconds until it holds. Fails after `seconds`."""
     started = time.monotonic()
     while not condition():
@@ -119,10 +119,12 @@ class LiveHost:
 
     def acts_until(self, condition: Callable[[LiveState], bool], seconds: float = 60.0) -> list[LiveState]:
         """As `live_until`, for a policy that a `Page` watches over: where the machine was too busy for the page's
-        pulses, somebody resumes it."""
+        pulses or for the policy's chunks, somebody resumes it."""
 
         def look(state: LiveState) -> bool:
-            if state.mode is Mode.PAUSED and "not heard" in (state.why or ""):
+            if state.mode is Mode.PAUSED and any(
+                why in (state.why or "") for why in ("not heard", "have elapsed", "no answer within")
+            ):
                 self.post("/live/resume")
             return condition(state)
 

@@ -12,6 +12,7 @@ from robot_hosts import LiveHost, Page, broker, robot_host, until
 from tiny_policies import CAMERAS, tiny_checkpoint
 
 from backend.context import Studio
+from backend.datasets.models import Dataset
 from backend.live.messages import LiveState, Mode
 from backend.migrate import migrate
 from backend.settings import Settings
@@ -265,6 +266,22 @@ def test_a_checkpoint_of_another_robot_is_refused_with_every_reason(host: LiveHo
         "30 steps a second",
     ):
         assert reason in (state.why or "")
+
+
+def test_the_scene_stays_as_it_is_while_it_is_recorded(host: LiveHost, studio: Studio) -> None:
+    with studio.db.transaction() as db:
+        dataset = Dataset(name="kept")
+        db.add(dataset)
+        db.flush()
+        wanted = {"dataset_id": dataset.id, "instruction": "Pick up the cube."}
+    with Page(host) as page:
+        until(lambda: bool(page.answers))
+        status, answer = host.post("/live/record", wanted)
+        assert status == 200, answer
+        status, answer = host.post("/live/scene", {"task": "transfer_cube", "seed": 9})
+        assert (status, "save or discard it" in answer["error"]) == (409, True)
+        assert host.post("/live/discard")[0] == 200
+        assert host.post("/live/scene", {"task": "transfer_cube", "seed": 9})[0] == 200
 
 
 def test_the_scene_is_reset_by_task_and_seed_and_not_while_a_policy_acts(

@@ -147,6 +147,7 @@ async def _serve(
     )
     recording.plug_into(live)
     live.recorder = recording
+    stage.recorded = lambda: recording.recording is not None
     loop.listen(recording)
     video = VideoSocket(guarded=guarded, hub=hub)
     routes = [*control.routes, *video.routes, *live.routes]

@@ -57,6 +57,7 @@ class Stage:
         self._scene = scene.model_copy(update={"level": _level(scene)})
         self._shown = robot.info.cameras
         self._building = threading.Lock()
+        self.recorded: Callable[[], bool] = lambda: False  # then the scene and its cameras stay as they are
 
     @property
     def render_profile(self) -> RenderProfile:
@@ -86,6 +87,7 @@ class Stage:
         scene = scene.model_copy(update={"level": _level(scene)})
         with self._building:
             self._refuse_busy()
+            self._refuse_recorded()
             if (scene.task, scene.level) == (self._scene.task, self._scene.level):
                 self._loop.between(lambda: self._reset(scene))
             else:
@@ -104,6 +106,7 @@ class Stage:
             wanted = {(camera.name, camera.height, camera.width) for camera in cameras}
             if wanted <= here and render is self._robot.render_profile:
                 return
+            self._refuse_recorded()
             log.info("the scene gets the cameras %s", ", ".join(camera.name for camera in cameras))
             robot = self._built(self._scene, cameras, render)
             self._change_over(robot, lambda: robot.adopt(self._robot))
@@ -119,6 +122,10 @@ class Stage:
     def _refuse_busy(self) -> None:
         if self._cockpit.now.mode in (Mode.POLICY, Mode.DRIVE):
             raise BusyError("something commands the robot; pause it or let go before the scene is changed")
+
+    def _refuse_recorded(self) -> None:
+        if self.recorded():
+            raise BusyError("a recording is running; save or discard it before the scene or its cameras change")
 
     def _built(self, scene: SceneIn, cameras: tuple[CameraSpec, ...], render: RenderProfile) -> StageRobot:
         pick = None if scene.level is None else PickColourOptions(level=PickLevel(scene.level))
