@@ -215,7 +215,8 @@ class Samples(BaseModel):
     state: list[list[float]] = Field(description="(N, S), the robot's units")
     action: list[list[float]] = Field(description="(N, A), what was sent")
     chunk_step: int | None = None
-    chunk: list[list[float]] | None = Field(None, description="(T, A) from chunk_step on, thinned to at most 50 rows")
+    chunk_steps: int | None = Field(None, description="T: how many steps the newest chunk has")
+    chunk: list[list[float]] | None = Field(None, description="(T, A) from chunk_step on, thinned evenly to 50 rows")
 
 
 class LiveState(BaseModel):

@@ -90,6 +90,7 @@ def test_a_checkpoint_acts_on_its_own_pictures_and_says_what_it_thinks(
     chunks = [state.samples for state in states if state.samples and state.samples.chunk is not None]
     assert len(chunks) >= 3
     assert all(len(one.chunk) == 50 and len(one.chunk[0]) == 14 for one in chunks)
+    assert {one.chunk_steps for one in chunks} == {50}
     starts = [one.chunk_step for one in chunks]
     assert starts == sorted(set(starts)), "each chunk once"
     cameras = {camera.name: (camera.height, camera.width) for camera in states[-1].status.cameras}

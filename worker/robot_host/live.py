@@ -114,7 +114,8 @@ class LiveRoutes:
             told = Told(step=rows[-1].step, chunk=told.chunk)
             chunk = None if predictions is None else predictions.chunk()
             if chunk is not None and chunk.number > told.chunk:
-                new.chunk_step, new.chunk = chunk.step, thinned(chunk.actions)
+                new.chunk_step, new.chunk_steps = chunk.step, len(chunk.actions)
+                new.chunk = thinned(chunk.actions)
                 told = Told(step=told.step, chunk=chunk.number)
         state = LiveState(
             status=self._loop.status(),

@@ -2920,11 +2920,16 @@ export interface components {
       action: number[][];
       /**
        * Chunk
-       * @description (T, A) from chunk_step on, thinned to at most 50 rows
+       * @description (T, A) from chunk_step on, thinned evenly to 50 rows
        */
       chunk?: number[][] | null;
       /** Chunk Step */
       chunk_step?: number | null;
+      /**
+       * Chunk Steps
+       * @description T: how many steps the newest chunk has
+       */
+      chunk_steps?: number | null;
       /**
        * State
        * @description (N, S), the robot's units

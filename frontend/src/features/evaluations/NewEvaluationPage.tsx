@@ -18,7 +18,7 @@ import { IconInfoCircle, IconPlayerPlay } from "@tabler/icons-react";
 import { useState } from "react";
 import { Link, useNavigate, useSearchParams } from "react-router";
 
-import { fieldsOf } from "@/api/client";
+import { fieldsOf, type Schema } from "@/api/client";
 import { useCheckpoints, type Checkpoint } from "@/features/checkpoints/hooks";
 import classes from "@/features/training/Choices.module.css";
 import { useVersions, type Version } from "@/features/training/hooks";
@@ -120,7 +120,7 @@ function request(values: Values): EvaluationIn {
   return {
     kind: "closed_loop",
     ...both,
-    task: values.task === "insertion" ? "insertion" : "transfer_cube",
+    task: values.task as Schema<"AlohaTask">,
     episodes: number(values.episodes) ?? 10,
     seed: number(values.seed) ?? 1000,
     max_steps: number(values.max_steps),

@@ -2,6 +2,7 @@ import { Anchor, Badge, Card, Grid, Group, SimpleGrid, Stack, Text } from "@mant
 import { Link } from "react-router";
 
 import type { Schema } from "@/api/client";
+import { WatchDemoLink } from "@/features/live/WatchDemoLink";
 import { useJobs } from "@/features/jobs/hooks";
 import { JobActions } from "@/features/jobs/JobActions";
 import { useRobots } from "@/features/robots/hooks";
@@ -27,6 +28,7 @@ export function HomePage() {
       <PageHeader
         title="Home"
         subtitle="Record, label, train, evaluate: the whole loop of a robot policy in one place."
+        actions={<WatchDemoLink />}
       />
       <Grid>
         <Grid.Col span={{ base: 12, lg: 8 }}>

@@ -123,6 +123,7 @@ function Plot({ joints, all }: { joints: readonly number[]; all: readonly number
             stroke: color(joint),
             width: 1.25,
             dash: [4, 4],
+            spanGaps: true,
             points: { show: false },
           })),
         ],

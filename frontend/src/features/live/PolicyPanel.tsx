@@ -7,6 +7,7 @@ import { ErrorNote } from "@/ui/ErrorNote";
 import { formatCount } from "@/ui/format";
 import { RoleButton } from "@/ui/RoleButton";
 
+import { useDemo, useDemoOnArrival, useWatchDemo } from "./demo";
 import { useDriver, useNow, useVerb, useWatched } from "./hooks";
 import { suggestions } from "./instructions";
 import classes from "./live.module.css";
@@ -22,36 +23,54 @@ export function PolicyPanel({ operator }: Props) {
   return policy ? <Acting policy={policy} operator={operator} /> : <Choice operator={operator} />;
 }
 
+/** Of the select: not a checkpoint of the studio. */
+const DEMO = "demo";
+
 function Choice({ operator }: Props) {
   const checkpoints = useCheckpoints();
+  const demo = useDemo();
   const scene = useNow((now) => now.scene) ?? null;
-  const stopped = useNow(({ status }) => status.state !== "holding");
-  const driven = useNow(({ mode }) => mode === "drive");
+  const obstacle = useObstacle();
   const refused = useDriver((view) => view.refused);
   const start = useWatched("rollout");
+  const watchDemo = useWatchDemo();
+  useDemoOnArrival(watchDemo);
   const [chosen, setChosen] = useState<string | null>(null);
   const [typed, setTyped] = useState<string | null>(null);
-  const found = (checkpoints.data ?? []).filter(({ available }) => available);
-  const id = chosen ?? found[0]?.id ?? null;
-  const instruction = typed ?? scene?.instruction ?? "";
-  const because =
-    stopped === undefined
-      ? "The robot was not heard of yet."
-      : stopped
-        ? "The robot takes no command now; re-arm it first."
-        : driven
-          ? "Somebody drives the robot."
-          : id === null
-            ? "Choose a checkpoint."
-            : instruction.trim() === ""
-              ? "Say what it is to do."
-              : null;
+  const options = [
+    ...(demo ? [{ value: DEMO, label: "Demo policy" }] : []),
+    ...(checkpoints.data ?? [])
+      .filter(({ available }) => available)
+      .map(({ id, name }) => ({ value: id, label: name })),
+  ];
+  const id = chosen ?? options.find(({ value }) => value !== DEMO)?.value ?? options[0]?.value ?? null;
+  const suggested = id === DEMO && demo ? demo.instructions : suggestions(scene);
+  const instruction = typed ?? suggested[0] ?? "";
+  const missing = id === null ? "Choose a checkpoint." : instruction.trim() === "" ? "Say what it is to do." : null;
+  const begin = () =>
+    void start.start({
+      ...(id === DEMO ? { demo: true } : { checkpoint_id: id ?? "" }),
+      instruction: instruction.trim(),
+    });
   return (
     <Stack gap="xs">
+      {watchDemo.offered && (
+        <RoleButton
+          needs="operator"
+          variant="light"
+          leftSection={<IconPlayerPlay size={18} />}
+          because={obstacle}
+          loading={watchDemo.pending}
+          onClick={watchDemo.begin}
+          data-testid="live-watch-demo"
+        >
+          Watch the demo policy
+        </RoleButton>
+      )}
       <Select
         label="Checkpoint"
-        placeholder={found.length === 0 ? "No checkpoint yet: train one first" : "Choose"}
-        data={found.map(({ id, name }) => ({ value: id, label: name }))}
+        placeholder={options.length === 0 ? "No checkpoint yet: train one first" : "Choose"}
+        data={options}
         value={id}
         onChange={setChosen}
         allowDeselect={false}
@@ -59,26 +78,41 @@ function Choice({ operator }: Props) {
         disabled={!operator}
         data-testid="live-checkpoint"
       />
-      <InstructionField value={instruction} onChange={setTyped} disabled={!operator} />
+      <InstructionField value={instruction} suggested={suggested} onChange={setTyped} disabled={!operator} />
       <RoleButton
         needs="operator"
         leftSection={<IconPlayerPlay size={18} />}
-        because={because}
+        because={obstacle ?? missing}
         loading={start.isPending}
-        onClick={() => void start.start({ checkpoint_id: id ?? "", instruction: instruction.trim() })}
+        onClick={begin}
         data-testid="live-start"
       >
         Start
       </RoleButton>
-      <ErrorNote error={start.error} title="It was not started" />
+      <ErrorNote error={start.error ?? watchDemo.error} title="It was not started" />
       {refused && <Refused message={refused.message} />}
     </Stack>
   );
 }
 
+/** Why no policy may begin or go on now, for people. */
+function useObstacle(): string | null {
+  const obstacle = useNow(({ status, mode }) =>
+    status.state !== "holding"
+      ? "The robot takes no command now; re-arm it first."
+      : mode === "drive"
+        ? "Somebody drives the robot."
+        : null,
+  );
+  return obstacle === undefined ? "The robot was not heard of yet." : obstacle;
+}
+
 function Acting({ policy, operator }: Props & { policy: Policy }) {
   const mode = useNow((now) => now.mode);
-  const stopped = useNow(({ status }) => status.state !== "holding");
+  const obstacle = useObstacle();
+  const scene = useNow((now) => now.scene) ?? null;
+  const demo = useDemo();
+  const name = usePolicyName(policy);
   const watching = useDriver((view) => view.watching);
   const refused = useDriver((view) => view.refused);
   const pause = useVerb("pause");
@@ -93,10 +127,11 @@ function Acting({ policy, operator }: Props & { policy: Policy }) {
   return (
     <Stack gap="xs">
       <Text size="sm" fw={600} truncate data-testid="live-policy" data-ready={policy.ready}>
-        {policy.name}
+        {name}
       </Text>
       <InstructionField
         value={typed ?? policy.instruction}
+        suggested={policy.name === DEMO && demo ? demo.instructions : suggestions(scene)}
         onChange={setTyped}
         onEnter={tell}
         disabled={!operator}
@@ -123,13 +158,7 @@ function Acting({ policy, operator }: Props & { policy: Policy }) {
             needs="operator"
             leftSection={<IconPlayerPlay size={18} />}
             loading={resume.isPending}
-            because={
-              stopped
-                ? "The robot takes no command now; re-arm it first."
-                : mode === "drive"
-                  ? "Somebody drives the robot."
-                  : null
-            }
+            because={obstacle}
             onClick={() => void resume.start(null)}
             data-testid="live-resume"
           >
@@ -164,6 +193,13 @@ function Acting({ policy, operator }: Props & { policy: Policy }) {
   );
 }
 
+/** As the studio calls it; while it loads the robot's host knows a folder alone. */
+function usePolicyName({ name, checkpoint_id: id }: Policy): string {
+  const checkpoints = useCheckpoints();
+  if (name === DEMO) return "Demo policy";
+  return checkpoints.data?.find((each) => each.id === id)?.name ?? name;
+}
+
 function Facts({ policy }: { policy: Policy }) {
   const facts = [
     ["Latency", policy.latency_ms === null ? "-" : `${Math.round(policy.latency_ms)} ms`, "live-latency"],
@@ -192,14 +228,14 @@ export function Refused({ message }: { message: string }) {
 
 interface FieldProps {
   value: string;
+  suggested: readonly string[];
   onChange: (value: string) => void;
   onEnter?: (value: string) => void;
   disabled: boolean;
   note?: string;
 }
 
-function InstructionField({ value, onChange, onEnter, disabled, note }: FieldProps) {
-  const scene = useNow((now) => now.scene) ?? null;
+function InstructionField({ value, suggested, onChange, onEnter, disabled, note }: FieldProps) {
   return (
     <Autocomplete
       label="Instruction"
@@ -207,7 +243,7 @@ function InstructionField({ value, onChange, onEnter, disabled, note }: FieldPro
       inputWrapperOrder={["label", "input", "description", "error"]}
       placeholder="Pick up the red cube"
       maxLength={400}
-      data={suggestions(scene)}
+      data={[...suggested]}
       filter={({ options }) => options}
       value={value}
       onChange={onChange}

@@ -1,6 +1,7 @@
 import { beforeEach, expect, test } from "vitest";
 
 import { Driver, DRIVE_MS, PULSE_MS } from "./driver";
+import { aState } from "./fixtures";
 import { FULL_LINEAR } from "./keys";
 import type { Drive, Pulse, Status } from "./messages";
 import type { SocketHandlers } from "./socket";
@@ -51,25 +52,12 @@ function open() {
   handlers.opened?.();
 }
 
-function robot(change: { epoch?: number; state?: Status["status"]["state"]; mode?: Status["mode"] } = {}): Status {
-  return {
-    status: {
-      state: change.state ?? "holding",
-      epoch: change.epoch ?? 0,
-      cameras: [],
-      tick_hz: 50,
-      late_ms: 0,
-      simulated: true,
-    },
-    mode: change.mode ?? "idle",
-    why: null,
-    holder: null,
-    policy: null,
-    recording: null,
-    saved: null,
-    scene: null,
-    joint_names: [],
-  };
+function answer() {
+  handlers.text?.(JSON.stringify({ type: "echo", seq: 1, sent: 0, applied: null }));
+}
+
+function robot({ mode = "idle", ...status }: Partial<Status["status"]> & { mode?: Status["mode"] } = {}): Status {
+  return aState({ mode }, status);
 }
 
 const last = () => sent.at(-1) as Drive;
@@ -89,7 +77,7 @@ test("keys move nothing without the dead-man, and numbers grow with each message
   open();
   driver.press("KeyW");
   tick();
-  expect(last()).toMatchObject({ type: "drive", seq: 1, deadman: false });
+  expect(last()).toMatchObject({ type: "drive", seq: 2, deadman: false });
   expect(last().left.linear).toEqual([0, 0, 0]);
   driver.hold();
   driver.press("KeyW");
@@ -133,7 +121,6 @@ test("a lost connection lets the dead-man go; it is not held when the connection
   handlers.closed?.(1006, "");
   expect(driver.snapshot()).toMatchObject({ deadman: false, connected: false, released: "The connection was lost." });
   open();
-  tick();
   expect(last()).toMatchObject({ seq: 1, deadman: false });
 });
 
@@ -175,7 +162,9 @@ test("a re-arming that is seen before its stop lets the dead-man go too", () => 
 test("watching sends pulses until the policy pauses", async () => {
   const watching = driver.watch();
   open();
-  await watching;
+  expect(sent.at(-1)?.type).toBe("pulse");
+  answer();
+  expect(await watching).toBe(true);
   tick();
   expect(sent.at(-1)?.type).toBe("pulse");
   driver.follow(robot({ mode: "idle" })); // not started yet
@@ -191,7 +180,9 @@ test("watching sends pulses until the policy pauses", async () => {
 test("resuming a paused policy is not undone by a state from before", async () => {
   const watching = driver.watch();
   open();
-  await watching;
+  expect(sent.at(-1)?.type).toBe("pulse");
+  answer();
+  expect(await watching).toBe(true);
   driver.follow(robot({ mode: "paused" }));
   driver.follow(robot({ mode: "policy" })); // the answer
   driver.follow(robot({ mode: "paused" })); // told before it
@@ -204,8 +195,9 @@ test("resuming a paused policy is not undone by a state from before", async () =
 
 test("held by somebody else: said in words, and not asked again and again", async () => {
   const watching = driver.watch();
+  open(); // refused sockets open too, and are closed then
   handlers.closed?.(4409, "bob has the controls");
-  await watching;
+  expect(await watching).toBe(false);
   expect(driver.snapshot()).toMatchObject({ watching: false, driving: false });
   expect(driver.snapshot().refused?.message).toBe("bob has the controls");
   expect(socket.wanted).toBe(false);
@@ -226,8 +218,8 @@ test("refusals of what was to move are told; passing ones are not", () => {
 
 test("what would wait in the browser is not sent at all", () => {
   driver.setDriving(true);
-  open();
   socket.waiting = 100_000;
+  open();
   tick();
   expect(sent).toEqual([]);
 });

@@ -73,7 +73,9 @@ export class Driver {
   private readonly socket: ReturnType<DriverParts["socket"]>;
   private ticker: Ticker | null = null;
   private readonly listeners = new Set<() => void>();
-  private waitingForOpen: (() => void)[] = [];
+  /** the host has answered on this connection: it is ours */
+  private answered = false;
+  private waiting: (() => void)[] = [];
 
   constructor(private readonly parts: DriverParts) {
     this.socket = parts.socket({
@@ -99,13 +101,14 @@ export class Driver {
     this.adjust();
   }
 
-  /** Watch over a policy from now on. Resolves when the socket is open or was refused: start the policy after that. */
-  async watch(): Promise<void> {
+  /** Watch over a policy from now on. Resolves when the robot's host answers: with whether this page has the robot. */
+  async watch(): Promise<boolean> {
     this.policyActed = false;
     this.restsSince = null;
     this.set({ watching: true, refused: null });
     this.adjust();
-    if (!this.socket.up) await new Promise<void>((resolve) => this.waitingForOpen.push(resolve));
+    if (!this.answered) await new Promise<void>((resolve) => this.waiting.push(resolve));
+    return this.answered && this.view.watching;
   }
 
   unwatch(): void {
@@ -189,10 +192,11 @@ export class Driver {
     this.seq = 0;
     this.measured = { echo: null, applied: null };
     this.set({ connected: true });
-    this.settle();
+    this.send();
   }
 
   private closed(code: number, reason: string): void {
+    this.answered = false;
     this.set({
       connected: false,
       deadman: false,
@@ -203,7 +207,6 @@ export class Driver {
       refused: reason === "" ? this.view.refused : { code: "busy", message: reason },
     });
     if (code >= REFUSED) {
-      this.settle();
       // held by another page, or not allowed: asking again would only take it from each other
       this.set({ driving: false, watching: false });
       this.adjust();
@@ -211,12 +214,14 @@ export class Driver {
   }
 
   private settle(): void {
-    for (const resolve of this.waitingForOpen.splice(0)) resolve();
+    for (const resolve of this.waiting.splice(0)) resolve();
   }
 
   private heard(text: string): void {
     const message = JSON.parse(text) as Echo | Refusal;
     if (message.type === "echo") {
+      this.answered = true;
+      this.settle();
       this.measure(message);
     } else if (!PASSING.has(message.code) && (this.view.deadman || this.view.watching)) {
       this.set({ refused: { code: message.code, message: message.message } });
@@ -245,6 +250,7 @@ export class Driver {
       this.ticker.every(driving ? DRIVE_MS : PULSE_MS);
     } else {
       this.socket.stop();
+      this.answered = false;
       this.ticker?.every(0);
       this.set({ connected: false, echo: null, applied: null });
       this.settle();

@@ -78,8 +78,12 @@ export function useWatched<V extends "rollout" | "resume">(verb: V) {
   const asked = useVerb(verb);
   const start = async (body: Verbs[V]) => {
     driver.setDriving(false);
-    await driver.watch();
-    asked.mutate(body, { onError: () => driver.unwatch() });
+    if (!(await driver.watch())) return; // why is in the driver's `refused`
+    try {
+      await asked.mutateAsync(body);
+    } catch {
+      driver.unwatch(); // why is in `error`
+    }
   };
   return { ...asked, start };
 }

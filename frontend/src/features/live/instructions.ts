@@ -4,6 +4,7 @@ import type { Scene } from "./messages";
 const SUGGESTIONS: Record<string, readonly string[]> = {
   transfer_cube: ["Transfer the red cube to the left arm."],
   insertion: ["Insert the red peg into the blue socket."],
+  pick_colour: ["red", "green", "blue", "yellow"].map((colour) => `Pick up the ${colour} cube`),
 };
 
 /** The scene's own instruction first, then others that its task knows. */

@@ -1,25 +1,9 @@
 import { expect, test } from "vitest";
 
+import { aState } from "./fixtures";
 import { heard, lost, NOTHING } from "./live";
 import type { LiveState, Policy, Reasoning } from "./messages";
 import { stateWord } from "./words";
-
-function message(change: Partial<LiveState> = {}, status: Record<string, unknown> = {}): LiveState {
-  return {
-    type: "state",
-    status: { state: "holding", epoch: 0, cameras: [], tick_hz: 50, late_ms: 0, simulated: true, ...status },
-    mode: "idle",
-    why: null,
-    holder: null,
-    policy: null,
-    recording: null,
-    saved: null,
-    scene: null,
-    joint_names: ["left_waist"],
-    samples: null,
-    ...change,
-  };
-}
 
 function policy(reasoning: Reasoning | null, chunks = 1): Policy {
   return {
@@ -36,11 +20,11 @@ function policy(reasoning: Reasoning | null, chunks = 1): Policy {
 }
 
 const says = (step: number, text: string, done: boolean, chunks = 1) =>
-  message({ mode: "policy", policy: policy({ step, text, done }, chunks) });
+  aState({ mode: "policy", policy: policy({ step, text, done }, chunks) });
 
 test("what did not change stays the same object", () => {
-  const first = heard(NOTHING, message());
-  const second = heard(first, message({ why: "nobody commands" }));
+  const first = heard(NOTHING, aState());
+  const second = heard(first, aState({ why: "nobody commands" }));
   expect(second.now?.status).toBe(first.now?.status);
   expect(second.now).not.toBe(first.now);
 });
@@ -60,14 +44,14 @@ test("the history has each finished text once, with the step from which on it wa
 
 test("what a policy said stays after it ended, and goes when the next one begins", () => {
   let live = heard(NOTHING, says(0, "Reach", true, 5));
-  live = heard(live, message());
+  live = heard(live, aState());
   expect(live.said).toHaveLength(1);
-  live = heard(live, message({ mode: "policy", policy: policy(null, 0) }));
+  live = heard(live, aState({ mode: "policy", policy: policy(null, 0) }));
   expect(live.said).toEqual([]);
 });
 
 test("a silent socket is said to be lost, and what is known stays", () => {
-  const live = lost(heard(NOTHING, message()), null);
+  const live = lost(heard(NOTHING, aState()), null);
   expect(live.connection).toBe("lost");
   expect(live.now).not.toBeNull();
   expect(lost(NOTHING, null).connection).toBe("connecting");
@@ -75,8 +59,8 @@ test("a silent socket is said to be lost, and what is known stays", () => {
 });
 
 test("the state in a word", () => {
-  const word = (change: Partial<LiveState>, status: Record<string, unknown> = {}, driving = false) =>
-    stateWord(heard(NOTHING, message(change, status)), "ada", driving).word;
+  const word = (change: Partial<LiveState>, status: Partial<LiveState["status"]> = {}, driving = false) =>
+    stateWord(heard(NOTHING, aState(change, status)), "ada", driving).word;
   expect(word({})).toBe("Holding");
   expect(word({}, { state: "stopped", stopped_by: "ada" })).toBe("Stopped by you");
   expect(word({ mode: "policy" }, { state: "stopped", stopped_by: "bob" })).toBe("Stopped by bob");
@@ -86,6 +70,6 @@ test("the state in a word", () => {
   expect(word({ mode: "drive", holder: "ada" }, {}, true)).toBe("You drive");
   expect(word({ mode: "drive", holder: "ada" })).toBe("You drive, on another page");
   expect(word({ mode: "drive", holder: "bob" })).toBe("bob drives");
-  expect(stateWord(lost(heard(NOTHING, message()), null), "ada", false).key).toBe("lost");
+  expect(stateWord(lost(heard(NOTHING, aState()), null), "ada", false).key).toBe("lost");
   expect(stateWord(NOTHING, "ada", false).key).toBe("connecting");
 });

@@ -57,6 +57,19 @@ test("a lost connection is made again, at first at once and then less often", ()
   expect(wires).toHaveLength(3);
 });
 
+test("a socket that opens and is closed at once counts as not reached", () => {
+  socket().start();
+  for (const pause of [250, 500, 1000]) {
+    newest().open();
+    newest().lose(1013, "The robot host does not answer");
+    const before = wires.length;
+    vi.advanceTimersByTime(pause - 1);
+    expect(wires).toHaveLength(before);
+    vi.advanceTimersByTime(1);
+    expect(wires).toHaveLength(before + 1);
+  }
+});
+
 test("where the server says no it is asked rarely, and its reason is told", () => {
   const closed = vi.fn();
   socket({ closed }).start();

@@ -22,10 +22,16 @@ const LONGEST_RETRY_MS = 4_000;
 const REFUSED = 4400;
 const OPEN = 1;
 
+/** What this page calls itself, so that it gets the robot back when its connection was lost. */
+const PAGE = Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join(
+  "",
+);
+
 /** Where a socket of the robot is. */
 export function socketUrl(robot: string, kind: "state" | "video" | "control"): string {
   const { protocol, host } = window.location;
-  return `${protocol === "https:" ? "wss:" : "ws:"}//${host}/api/live/${encodeURIComponent(robot)}/${kind}`;
+  const path = `/api/live/${encodeURIComponent(robot)}/${kind}`;
+  return `${protocol === "https:" ? "wss:" : "ws:"}//${host}${path}?page=${PAGE}`;
 }
 
 export class LiveSocket {
@@ -85,11 +91,11 @@ export class LiveSocket {
     wire.binaryType = "arraybuffer";
     wire.onopen = () => {
       if (this.wire !== wire) return;
-      this.failures = 0;
       this.handlers.opened?.();
     };
     wire.onmessage = (message: MessageEvent) => {
       if (this.wire !== wire) return;
+      this.failures = 0; // an open socket alone says nothing: it may be closed next with the reason of a refusal
       const data: unknown = message.data;
       if (data instanceof ArrayBuffer) this.handlers.binary?.(data);
       else this.handlers.text?.(String(data));

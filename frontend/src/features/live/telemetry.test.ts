@@ -4,7 +4,7 @@ import type { Samples } from "./messages";
 import { jointGroups, Telemetry } from "./telemetry";
 
 /** Steps from .. until, whose actions are the step itself and its negative. */
-function samples(from: number, until: number, chunk?: [number, number[][]]): Samples {
+function samples(from: number, until: number, chunk?: [step: number, rows: number[][], steps?: number]): Samples {
   const step = Array.from({ length: until - from + 1 }, (_, index) => from + index);
   return {
     step,
@@ -12,6 +12,7 @@ function samples(from: number, until: number, chunk?: [number, number[][]]): Sam
     state: step.map((each) => [each + 0.5, 0]),
     action: step.map((each) => [each, -each]),
     chunk_step: chunk?.[0] ?? null,
+    chunk_steps: chunk?.[2] ?? chunk?.[1].length ?? null,
     chunk: chunk?.[1] ?? null,
   };
 }
@@ -53,6 +54,16 @@ test("the newest chunk lies ahead, over what was sent of it", () => {
   expect(seconds.at(-1)).toBeCloseTo(2 / 50);
   expect(sent[0]?.slice(-5)).toEqual([8, 9, 10, null, null]);
   expect(predicted[0]?.slice(-5)).toEqual([80, 90, 100, 110, 120]);
+});
+
+test("a chunk that was thinned is as long as it was", () => {
+  const telemetry = new Telemetry(50);
+  telemetry.add(samples(0, 10, [10, [[1], [2], [3]], 101]));
+  const { seconds, predicted } = telemetry.curves([0]);
+  expect(seconds.at(-1)).toBeCloseTo(2);
+  const ahead = predicted[0]?.slice(-101) ?? [];
+  expect([ahead[0], ahead[50], ahead[100]]).toEqual([1, 2, 3]);
+  expect(ahead.filter((value) => value !== null)).toHaveLength(3);
 });
 
 test("a host that begins anew begins anew here", () => {

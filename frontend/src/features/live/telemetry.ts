@@ -20,7 +20,7 @@ const USUAL_HZ = 50;
 
 export class Telemetry {
   private rows: Row[] = [];
-  private chunk: { step: number; rows: readonly (readonly number[])[] } | null = null;
+  private chunk: { step: number; steps: number; rows: readonly (readonly number[])[] } | null = null;
   /** counts what was added, so that who draws knows whether there is anything new */
   version = 0;
 
@@ -48,7 +48,11 @@ export class Telemetry {
     const kept = this.rows.findIndex(({ step }) => step >= oldest);
     if (kept > 0) this.rows.splice(0, kept);
     if (samples.chunk !== null && samples.chunk_step !== null)
-      this.chunk = { step: samples.chunk_step, rows: samples.chunk };
+      this.chunk = {
+        step: samples.chunk_step,
+        steps: samples.chunk_steps ?? samples.chunk.length,
+        rows: samples.chunk,
+      };
   }
 
   clear(): void {
@@ -65,9 +69,8 @@ export class Telemetry {
   curves(joints: readonly number[]): Curves {
     const newest = this.newest ?? 0;
     const from = newest - PAST_SECONDS * this.hz;
-    const chunk =
-      this.chunk && this.chunk.step + this.chunk.rows.length > newest - PAST_SECONDS * this.hz ? this.chunk : null;
-    const until = Math.max(newest, chunk ? chunk.step + chunk.rows.length - 1 : newest);
+    const chunk = this.chunk && this.chunk.step + this.chunk.steps > from ? this.chunk : null;
+    const until = Math.max(newest, chunk ? chunk.step + chunk.steps - 1 : newest);
     const length = until - from + 1;
     const column = () => new Array<number | null>(length).fill(null);
     const curves: Curves = {
@@ -77,7 +80,10 @@ export class Telemetry {
     };
     joints.forEach((joint, which) => {
       for (const { step, action } of this.rows) put(curves.sent[which], step - from, action[joint]);
-      chunk?.rows.forEach((row, ahead) => put(curves.predicted[which], chunk.step + ahead - from, row[joint]));
+      chunk?.rows.forEach((row, index) => {
+        const ahead = Math.round((index * (chunk.steps - 1)) / Math.max(1, chunk.rows.length - 1));
+        put(curves.predicted[which], chunk.step + ahead - from, row[joint]);
+      });
     });
     return curves;
   }
