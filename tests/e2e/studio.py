@@ -66,6 +66,29 @@ class Person:
         assert answer.ok, f"{path}: {answer.status} {answer.text()}"
         return answer.json()
 
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        """Ask the API for something, as the page does."""
+        answer = self.context.request.post(f"{self.base}/api{path}", data=body, headers={"Origin": self.base})
+        assert answer.ok, f"{path}: {answer.status} {answer.text()}"
+        return answer.json()
+
+    def wait_for(self, job: dict[str, Any]) -> None:
+        """Wait for a job that the API gave to be done."""
+        for _ in range(JOB_MS // 500):
+            job = self.get(f"/jobs/{job['id']}")
+            if job["state"] not in {"queued", "running"}:
+                break
+            self.page.wait_for_timeout(500)
+        assert job["state"] == "done", job
+
+    def sign_up(self, address: str) -> None:
+        """The first account, from the address that a new studio prints."""
+        self.page.goto(address)
+        self.at("account-name").fill("ada")
+        self.at("account-password").fill(PASSWORD)
+        self.at("account-submit").click()
+        expect(self.at("first-steps")).to_be_visible()
+
     def choose(self, field: str, option: str) -> None:
         """Pick an entry of a select by its visible text."""
         self.at(field).click()

@@ -1,0 +1,295 @@
+"""The live page in a real browser: a policy acts and is stopped, a person drives and records, the demo is watched."""
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from playwright.sync_api import Browser, Locator, expect
+
+from dexvla.demo import demo_checkpoint
+from dexvla.episodes.reader import open_episode
+from dexvla.errors import CheckpointError
+from tests.e2e.studio import JOB_MS, Person, running_studio
+
+CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
+RIGHT_GRIPPER = 13
+RECORD_SECONDS = 10.0
+NUMBER = re.compile(r"\d+")
+COLOURS = ("red", "green", "blue", "yellow")
+
+# A checksum of what a camera's canvas shows, "" before its first picture.
+PICTURE = """camera => {
+  const canvas = camera.querySelector("canvas");
+  if (camera.dataset.frames === "0") return "";
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  let one = 1, two = 0;
+  for (let i = 0; i < data.length; i += 1) { one = (one + data[i]) % 65521; two = (two + one) % 65521; }
+  return `${canvas.width} x ${canvas.height}: ${one} ${two}`;
+}"""
+
+# The newest measured joints, as the state socket tells them.
+JOINTS = """() => new Promise((done, fail) => {
+  const robot = location.pathname.split("/")[2];
+  const socket = new WebSocket(`ws://${location.host}/api/live/${robot}/state`);
+  socket.onerror = () => fail(new Error("no state"));
+  socket.onmessage = ({ data }) => {
+    const { samples } = JSON.parse(data);
+    if (!samples) return;
+    socket.close();
+    done(samples.state.at(-1));
+  };
+})"""
+
+
+@pytest.mark.timeout(1500)
+def test_a_policy_acts_and_a_person_takes_over(browser: Browser, tmp_path: Path, screenshots: Path) -> None:
+    data = tmp_path / "data"
+    with running_studio(data) as address:
+        person = Person(browser, address, screenshots)
+        person.sign_up(address)
+        dataset_id = tiny_checkpoint(person)
+        open_live_page(person)
+        start_policy(person)
+        pictures_move(person)
+        stop_and_rearm(person)
+        drive_right_arm(person)
+        record(person, data, dataset_id)
+        assert person.complaints == []
+
+
+@pytest.mark.timeout(900)
+def test_the_demo_policy_does_what_it_is_told(browser: Browser, tmp_path: Path, screenshots: Path) -> None:
+    try:
+        demo_checkpoint()
+    except CheckpointError as error:
+        pytest.skip(str(error))
+    with running_studio(tmp_path / "data") as address:
+        person = Person(browser, address, screenshots)
+        person.sign_up(address)
+        watch_demo(person)
+        assert person.complaints == []
+
+
+# --- before -------------------------------------------------------------------------------------------------------
+
+
+def tiny_checkpoint(person: Person) -> str:
+    """One demonstration, a tiny base model and a few steps of training; returns the dataset's id."""
+    person.wait_for(person.post("/datasets/demo", {"episodes": 1}))
+    person.wait_for(person.post("/models/tiny", {"name": "Tiny"}))
+    (dataset,) = person.get("/datasets")
+    version = person.post(f"/datasets/{dataset['id']}/versions", {"include_unlabelled": True})
+    (base,) = person.get("/models")
+    run = {
+        "name": "cube",
+        "stage": 2,
+        "preset": "tiny",
+        "base_model_id": base["id"],
+        "sources": [{"version_id": version["id"]}],
+        "fields": {"steps": 4, "batch_size": 2, "save_every": 4},
+    }
+    person.wait_for(person.post("/runs", run)["job"])
+    found: str = dataset["id"]
+    return found
+
+
+# --- the policy ---------------------------------------------------------------------------------------------------
+
+
+def open_live_page(person: Person) -> None:
+    person.go("/robots")
+    person.at("robot-live").click()
+    state_is(person, "holding")
+
+
+def start_policy(person: Person) -> None:
+    expect(person.at("live-checkpoint")).to_have_value("cube-step-0000004")
+    person.at("live-start").click()
+    state_is(person, "policy", seconds=120)
+    reasoning = person.at("live-reasoning")
+    expect(reasoning).to_have_attribute("data-step", NUMBER, timeout=60_000)
+    until(person, lambda: int(person.at("live-chunks").inner_text()) > 1, "the policy predicts nothing", seconds=60)
+    assert reasoning.inner_text().strip()
+    expect(person.at("live-latency")).to_have_text(re.compile(r"\d+ ms"))
+
+
+def pictures_move(person: Person) -> None:
+    """Each camera shows something new, and something else than the others."""
+    shown: dict[str, str] = {}
+    for name in CAMERAS:
+        camera = person.at(f"live-camera-{name}")
+        before = picture(camera)
+
+        def fresh(camera: Locator = camera, before: str = before) -> bool:
+            return picture(camera) not in {"", before}
+
+        until(person, fresh, f"{name} shows nothing new")
+        shown[name] = picture(camera)
+        expect(camera).not_to_have_attribute("data-stale", NUMBER)
+    assert len(set(shown.values())) == len(CAMERAS), shown
+    person.look("live-policy")
+
+
+def stop_and_rearm(person: Person) -> None:
+    """A key stops it from wherever the focus is, here from the field in which one types; nothing goes on by itself."""
+    person.at("live-instruction").click()
+    began = time.monotonic()
+    person.page.keyboard.press("Escape")
+    state_is(person, "stopped")
+    assert time.monotonic() - began < 1.0
+    (robot,) = person.get("/robots")
+    assert (robot["status"]["state"], robot["status"]["stopped_by"]) == ("stopped", "ada")
+    expect(person.at("live-resume")).to_have_attribute("aria-disabled", "true")
+    person.page.wait_for_timeout(300)  # the simulated arm settles
+    still = joints(person)
+    person.page.wait_for_timeout(700)
+    assert np.abs(joints(person) - still).max() < 0.01
+    person.look("live-stopped")
+    person.at("live-arm").click()
+    state_is(person, "paused")
+    person.at("live-end").click()
+    state_is(person, "holding")
+
+
+# --- the person ---------------------------------------------------------------------------------------------------
+
+
+def drive_right_arm(person: Person) -> None:
+    """Only while Shift is held, and the chosen arm alone."""
+    person.at("live-tab-drive").click()
+    person.at("live-drive").check()
+    expect(person.at("live-drive-state")).to_have_text("Hold Shift")
+    keys = person.page.keyboard
+    before = joints(person)
+    keys.press("Digit2")
+    keys.down("KeyE")
+    person.page.wait_for_timeout(400)
+    assert np.abs(joints(person) - before).max() < 0.01, "a key without the dead-man moves it"
+    keys.up("KeyE")
+    hold_shift(person)
+    state_is(person, "drive")
+    keys.down("KeyE")
+    keys.down("KeyM")
+    until(person, lambda: joints(person)[RIGHT_GRIPPER] - before[RIGHT_GRIPPER] > 0.2, "the gripper does not open")
+    person.look("live-drive")
+    for key in ("KeyM", "KeyE", "Shift"):
+        keys.up(key)
+    state_is(person, "holding")
+    moved = np.abs(joints(person) - before)
+    assert moved[7:13].max() > 0.03, "the right arm did not go up"
+    assert moved[:7].max() < 0.02, "the left arm moved"
+
+
+def record(person: Person, data: Path, dataset_id: str) -> None:
+    """Ten seconds with some driving in them; the episode stands in the dataset with its steps and their times."""
+    person.at("live-record-instruction").fill("Wave the right arm")
+    person.at("live-record").click()
+    expect(person.at("live-recording")).to_be_visible()
+    began = time.monotonic()
+    wave(person, RECORD_SECONDS)
+    recorded = time.monotonic() - began
+    person.look("live-recording")
+    person.at("live-save-success").click()
+    expect(person.at("live-saved")).to_have_attribute("data-state", "saved")
+    longest = time.monotonic() - began
+    person.at("live-saved-episode").click()
+    expect(person.at("segment-row").first).to_be_visible()
+    person.look("live-episode")
+    episode = person.get(f"/episodes/{person.page.url.rpartition('/')[2]}")
+    assert episode["dataset_id"] == dataset_id
+    assert 0.8 * 50 * recorded < episode["steps"] < 50 * (longest + 1)
+    draft = person.get(f"/episodes/{episode['id']}/annotation")
+    assert (draft["instruction"], draft["success"]) == ("Wave the right arm", True)
+    check_file(data, episode["steps"])
+
+
+def wave(person: Person, seconds: float) -> None:
+    keys = person.page.keyboard
+    end = time.monotonic() + seconds
+    hold_shift(person)
+    while time.monotonic() < end:
+        for key in ("KeyQ", "KeyE"):
+            keys.down(key)
+            person.page.wait_for_timeout(300)
+            keys.up(key)
+    keys.up("Shift")
+
+
+def check_file(data: Path, steps: int) -> None:
+    """The recorded file: the control loop's own times, every camera, and motion."""
+    for path in sorted(data.rglob("*.hdf5")):
+        with open_episode(path) as episode:
+            if episode.steps != steps or episode.timestamp is None:
+                continue
+            assert set(CAMERAS) <= set(episode.cameras)
+            gaps = np.diff(episode.timestamp)
+            assert gaps.min() > 0
+            assert np.median(gaps) == pytest.approx(0.02, abs=0.002)
+            assert episode.timestamp[-1] - episode.timestamp[0] == pytest.approx((steps - 1) * 0.02, rel=0.1)
+            assert np.ptp(episode.action[:, 7:13], axis=0).max() > 0.03
+            return
+    raise AssertionError(f"no file of {steps} steps with times below {data}")
+
+
+# --- the demo -----------------------------------------------------------------------------------------------------
+
+
+def watch_demo(person: Person) -> None:
+    """From the home page to a policy that acts; typing another colour changes what it says."""
+    person.go("/")
+    person.at("watch-demo").click()
+    state_is(person, "policy", seconds=JOB_MS / 1000)
+    before = joints(person)
+    until(person, lambda: np.abs(joints(person) - before).max() > 0.1, "the demo policy does not move", seconds=60)
+    reasoning = person.at("live-reasoning")
+    told = person.at("live-instruction").input_value().lower()
+    colour = next(colour for colour in COLOURS if colour in told)
+    expect(reasoning).to_contain_text(colour, timeout=60_000)
+    person.look("live-demo")
+    other = other_colour(person.get("/live/demo")["instructions"], colour)
+    person.at("live-instruction").fill(told.replace(colour, other).capitalize())
+    person.at("live-instruction").press("Enter")
+    expect(reasoning).to_contain_text(other, timeout=60_000)
+    expect(reasoning).not_to_contain_text(colour)
+    person.look("live-demo-other")
+
+
+def other_colour(instructions: list[str], colour: str) -> str:
+    told = " ".join(instructions).lower()
+    return next(other for other in COLOURS if other != colour and other in told)
+
+
+# --- what one sees ------------------------------------------------------------------------------------------------
+
+
+def state_is(person: Person, state: str, *, seconds: float = 30.0) -> None:
+    expect(person.at("live-state")).to_have_attribute("data-state", state, timeout=seconds * 1000)
+
+
+def picture(camera: Locator) -> str:
+    shown: str = camera.evaluate(PICTURE)
+    return shown
+
+
+def joints(person: Person) -> NDArray[np.float64]:
+    """(14,) measured joint positions."""
+    return np.asarray(person.page.evaluate(JOINTS))
+
+
+def hold_shift(person: Person) -> None:
+    """With the focus where nothing is typed."""
+    person.page.evaluate("document.activeElement.blur()")
+    person.page.keyboard.down("Shift")
+    expect(person.at("live-drive-state")).to_have_attribute("data-deadman", "true")
+
+
+def until(person: Person, condition: Callable[[], Any], otherwise: str, *, seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, otherwise
+        person.page.wait_for_timeout(50)
