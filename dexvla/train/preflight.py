@@ -161,9 +161,7 @@ def _cameras(report: Preflight, part: Part) -> None:
 def _disk(report: Preflight, spec: TrainSpec, model: nn.Module) -> None:
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    state = sum(
-        parameter.numel() * (3 * parameter.element_size() + 4 * bool(spec.ema_decay)) for parameter in trained
-    )
+    state = sum(parameter.numel() * (3 * parameter.element_size() + 4 * bool(spec.ema_decay)) for parameter in trained)
     checkpoints = min(spec.keep_checkpoints + 1, spec.steps // spec.save_every + 1) + bool(spec.validation_fraction)
     report.disk_needed = checkpoints * weights + 2 * state
     folder = Path(spec.output_dir)
