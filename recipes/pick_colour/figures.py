@@ -3,7 +3,8 @@
     python recipes/pick_colour/figures.py phases CHECKPOINT EPISODES --trained DEMOS --json phases.json
     python recipes/pick_colour/figures.py forced CHECKPOINT --level jitter --scenes 100 --json forced.json
 
-phases: on episodes that were not trained on, does the policy say the substep that the expert is in? Counted without the
+phases: on episodes that were not trained on, does the policy say the substep that the expert is in, colour included?
+The place that it adds on the way is not compared. Counted without the
 10 steps around a boundary, per phase, and beside a predictor that knows only the time: it says the phase that is most
 frequent at that step of the training episodes, and is told the colour.
 forced: at start states, is the arm led by the reasoning? With the same noise, picture and instruction, the reasoning
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from questions import place_words
 
 from dexvla.act.base import PolicyInput
 from dexvla.act.policy import CheckpointPolicy
@@ -77,7 +79,7 @@ def phases(args: argparse.Namespace) -> dict[str, Any]:
             ]
         for step, answer in zip(steps, policy.infer_batch(asked), strict=True):
             label = labels[int(step)]
-            right[phase(label)].append(answer.reasoning == label)
+            right[phase(label)].append(answer.reasoning.split(" at x ")[0] == label)
             timed.append(by_time[min(int(step), len(by_time) - 1)] == phase(label))
     everything = [one for several in right.values() for one in several]
     return {
@@ -116,9 +118,11 @@ def forced(args: argparse.Namespace) -> dict[str, Any]:
         }
         policy.reset(seed)
         own = policy.infer(PolicyInput(**asked))
+        place = robot.pick.places[robot.pick.other]
+        words = f"Reach for the {robot.pick.other} cube at {place_words(place)}"
         policy.reset(seed)
-        led = policy.infer(PolicyInput(**asked, reasoning=f"Reach for the {robot.pick.other} cube"))
-        other = np.array(robot.pick.places[robot.pick.other])
+        led = policy.infer(PolicyInput(**asked, reasoning=words))
+        other = np.array(place)
         before, after = (np.hypot(*(hand(robot, chunk.actions[-1])[:2] - other)) for chunk in (own, led))
         followed.append(bool(after < before))
         ends.append(float(before - after))
