@@ -51,6 +51,8 @@ Spread = dict[str, float]
 
 
 def spread(values: list[float]) -> Spread:
+    if not values:
+        raise SystemExit("nothing was measured: the robot did not move; the machine is too busy")
     p50, p99, most = np.percentile(values, [50, 99, 100])
     return {"p50": round(float(p50), 2), "p99": round(float(p99), 2), "max": round(float(most), 2), "n": len(values)}
 
@@ -136,11 +138,14 @@ class Host:
             with suppress(OSError, SystemExit):  # a picture more or less
                 self.request("GET", f"/picture/{camera}")
 
-    def last_moved(self, since: float) -> float:
-        """When the last command differed from the one before, of those after `since`; `since` if none did."""
+    def moved_on(self, since: float) -> list[float]:
+        """Milliseconds from `since` to the last command that differed from the one before; empty if the robot did not
+        move in the tenth of a second before, so that there was nothing to end."""
         rows = [self.rows[step] for step in sorted(self.rows)]
         moved = [after[0] for before, after in itertools.pairwise(rows[-200:]) if before[1] != after[1]]
-        return max([since, *(at for at in moved if at > since)])
+        if not any(since - 0.1 < at <= since for at in moved):
+            return []
+        return [(max([since, *moved]) - since) * 1000]
 
 
 class Page:
@@ -218,7 +223,7 @@ def stops(host: Host, trials: int) -> dict[str, Spread]:
         answered.append((time.monotonic() - pressed) * 1000)
         time.sleep(0.4)
         latched.append((host.stopped_at - pressed) * 1000)
-        resting.append((host.last_moved(pressed) - pressed) * 1000)
+        resting += host.moved_on(pressed)
         page.close()
         host.request("POST", "/arm", {"by": "bench"})
         host.until(lambda state: state["status"]["state"] == "holding" and state["holder"] is None)
@@ -233,11 +238,11 @@ def silences(host: Host, trials: int) -> dict[str, Spread]:
     """The page falls silent; then: its socket closes."""
     silent, closed = [], []
     page = Page(host)
-    page.send(deadman=False)
     for _ in range(trials):
+        page.send(deadman=False)  # on a busy machine the silence may have become a long one
         last = page.hold(0.25)
         time.sleep(0.4)
-        silent.append((host.last_moved(last) - last) * 1000)
+        silent += host.moved_on(last)
     page.close()
     for _ in range(trials):
         host.until(lambda state: state["holder"] is None)
@@ -247,7 +252,7 @@ def silences(host: Host, trials: int) -> dict[str, Spread]:
         gone = time.monotonic()
         page.close()
         time.sleep(0.3)
-        closed.append((host.last_moved(gone) - gone) * 1000)
+        closed += host.moved_on(gone)
     return {"silent_at_rest_ms": spread(silent), "closed_at_rest_ms": spread(closed)}
 
 

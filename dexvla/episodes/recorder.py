@@ -20,7 +20,7 @@ from dexvla.episodes.jpeg import encode_jpeg
 
 Encode = Callable[[str, float, NDArray[np.uint8]], bytes]
 
-_DRAIN_SECONDS = 0.1  # what a process loses that is killed, at the most, while the machine keeps up
+_DRAIN_SECONDS = 0.05  # what a process loses that is killed, at the most, while the machine keeps up
 _SYNC_SECONDS = 0.5  # what a power cut costs
 _WAITING_PICTURES = 60  # of all cameras, before new ones are dropped: 55 MB at 480x640
 _WAITING_STEPS = 3000  # a minute at 50 Hz: the disk is gone
