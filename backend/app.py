@@ -25,6 +25,7 @@ from backend.live.sockets import router as live_sockets
 from backend.models.endpoints import router as models
 from backend.origin import OriginCheck
 from backend.page import mount_page
+from backend.preferences.endpoints import router as preferences
 from backend.robots.endpoints import router as robots
 from backend.settings import Settings
 from backend.socket import Relay
@@ -34,6 +35,7 @@ from backend.training.endpoints import router as training
 
 ROUTERS: tuple[APIRouter, ...] = (
     auth,
+    preferences,
     audit,
     datasets,
     episodes,

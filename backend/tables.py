@@ -10,6 +10,7 @@ from backend.episodes import models as episodes
 from backend.evaluations import models as evaluations
 from backend.jobs import models as jobs
 from backend.models import models as registered_models
+from backend.preferences import models as preferences
 from backend.robots import models as robots
 from backend.training import models as training
 
@@ -23,6 +24,7 @@ __all__ = [
     "episodes",
     "evaluations",
     "jobs",
+    "preferences",
     "registered_models",
     "robots",
     "training",

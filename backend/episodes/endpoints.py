@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from backend.access import Db, Operator, Parts, Viewer
 from backend.episodes import service
+from backend.episodes.frames import PackQuery
 from backend.episodes.schemas import EpisodeDetail, EpisodeOut, Motion, UploadResult
 from backend.schemas import Page
 
@@ -76,15 +77,17 @@ def get_pack(
     episode_id: str,
     start: Annotated[int, Query(ge=0)],
     count: Annotated[int, Query(ge=1, le=200)] = 50,
+    stride: Annotated[int, Query(ge=1, le=64, description="Only every so many-th step, for fast playback")] = 1,
     height: Annotated[int | None, Query(ge=32, le=1080, description="Proxy: at most this many rows")] = None,
 ) -> Response:
-    """Steps start .. start + count of all cameras, application/octet-stream.
+    """Steps start, start + stride, ... (count of them) of all cameras, application/octet-stream.
 
-    A little-endian uint32 with the length of a JSON header, the header
-    {"start": int, "count": int, "cameras": [name], "sizes": [[bytes of camera 0, camera 1, ...] for each step]},
-    then the JPEG pictures in that order. Past the end fewer steps come back.
+    A little-endian uint32 with the length of a JSON header, the header {"start": int, "stride": int, "count": int,
+    "cameras": [name], "sizes": [[bytes of camera 0, camera 1, ...] for each step]}, then the JPEG pictures in that
+    order. Past the end fewer steps come back.
     """
-    return service.pack(db, studio, episode_id, start=start, count=count, height=height, known=_known(request))
+    wanted = PackQuery(start=start, count=count, stride=stride, height=height)
+    return service.pack(db, studio, episode_id, wanted, known=_known(request))
 
 
 @router.get("/episodes/{episode_id}/file", response_class=Response)

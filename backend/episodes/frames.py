@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -43,13 +44,25 @@ def _smaller(episode: Episode, camera: str, step: int, height: int) -> bytes:
     return encode_jpeg(picture, quality=_PROXY_QUALITY)
 
 
-def pack(path: Path, *, start: int, count: int, height: int | None) -> bytes:
-    """Steps start .. start + count of all cameras; the layout is that of the endpoint's description."""
+@dataclass(frozen=True, kw_only=True)
+class PackQuery:
+    """Steps start, start + stride, ... of an episode; height: at most so many rows a picture."""
+
+    start: int
+    count: int
+    stride: int = 1
+    height: int | None = None
+
+
+def pack(path: Path, wanted: PackQuery) -> bytes:
+    """Pictures of all cameras; the layout is that of the endpoint's description. Past the end there are fewer."""
     with open_episode(path) as episode:
-        steps = range(start, min(start + count, episode.steps))
-        pictures = [[jpeg(episode, camera, step, height=height) for camera in episode.cameras] for step in steps]
+        end = min(wanted.start + wanted.count * wanted.stride, episode.steps)
+        steps = range(wanted.start, end, wanted.stride)
+        pictures = [[jpeg(episode, camera, step, height=wanted.height) for camera in episode.cameras] for step in steps]
         header = {
-            "start": start,
+            "start": wanted.start,
+            "stride": wanted.stride,
             "count": len(steps),
             "cameras": list(episode.cameras),
             "sizes": [[len(picture) for picture in row] for row in pictures],

@@ -130,17 +130,12 @@ def frame(db: Session, studio: Studio, episode_id: str, camera: str, step: int, 
     return _constant(row, f"{camera}-{step}", "image/jpeg", known, make)
 
 
-def pack(
-    db: Session, studio: Studio, episode_id: str, *, start: int, count: int, height: int | None, known: str | None
-) -> Response:
+def pack(db: Session, studio: Studio, episode_id: str, wanted: frames.PackQuery, *, known: str | None) -> Response:
     row = find(db, episode_id)
-    if start >= row.steps:
-        raise NotFoundError(f"Episode {row.number} has steps 0 to {row.steps - 1}; there is no step {start}.")
-
-    def make() -> bytes:
-        return frames.pack(file_of(studio, row), start=start, count=count, height=height)
-
-    return _constant(row, f"{start}-{count}-{height}", "application/octet-stream", known, make)
+    if wanted.start >= row.steps:
+        raise NotFoundError(f"Episode {row.number} has steps 0 to {row.steps - 1}; there is no step {wanted.start}.")
+    what = f"{wanted.start}-{wanted.count}-{wanted.stride}-{wanted.height}"
+    return _constant(row, what, "application/octet-stream", known, lambda: frames.pack(file_of(studio, row), wanted))
 
 
 def _constant(row: EpisodeRow, what: str, media_type: str, known: str | None, make: Callable[[], bytes]) -> Response:

@@ -97,6 +97,16 @@ def test_packs_hold_every_camera_of_every_step(client: SignIn, put: Callable[[Pa
     small = viewer.get(f"/api/episodes/{episode_id}/pack", params={"start": 0, "count": 1, "height": 32})
     assert pixels(unpack(small.content)[1][0][0]).shape[0] == 32
     assert viewer.get(f"/api/episodes/{episode_id}/pack", params={"start": 24}).status_code == 404
+    assert viewer.get(f"/api/episodes/{episode_id}/pack", params={"start": 0, "stride": 65}).status_code == 422
+
+
+def test_a_pack_of_every_fourth_step(client: SignIn, put: Callable[[Path], str], file: Path) -> None:
+    episode_id, viewer = put(file), client("viewer")
+    path = f"/api/episodes/{episode_id}/pack"
+    header, rows = unpack(viewer.get(path, params={"start": 4, "count": 50, "stride": 4}).content)
+    assert (header["start"], header["stride"], header["count"]) == (4, 4, 5)
+    _, whole = unpack(viewer.get(path, params={"start": 0, "count": 24}).content)
+    assert rows == whole[4::4]
 
 
 def test_detail_motion_thumbnail(

@@ -55,6 +55,8 @@ VIEWER = """
     GET /api/robots/{name}/picture/{camera}
     POST /api/robots/{name}/stop
     GET /api/live/demo
+    GET /api/me/preferences/{page}
+    PUT /api/me/preferences/{page}
 """
 ANNOTATOR = """
     PUT /api/episodes/{episode_id}/annotation

@@ -455,11 +455,11 @@ export interface paths {
     };
     /**
      * Get Pack
-     * @description Steps start .. start + count of all cameras, application/octet-stream.
+     * @description Steps start, start + stride, ... (count of them) of all cameras, application/octet-stream.
      *
-     *     A little-endian uint32 with the length of a JSON header, the header
-     *     {"start": int, "count": int, "cameras": [name], "sizes": [[bytes of camera 0, camera 1, ...] for each step]},
-     *     then the JPEG pictures in that order. Past the end fewer steps come back.
+     *     A little-endian uint32 with the length of a JSON header, the header {"start": int, "stride": int, "count": int,
+     *     "cameras": [name], "sizes": [[bytes of camera 0, camera 1, ...] for each step]}, then the JPEG pictures in that
+     *     order. Past the end fewer steps come back.
      */
     get: operations["get_pack"];
     put?: never;
@@ -946,6 +946,24 @@ export interface paths {
      * @description Put a simulated robot into the start state of a task and a seed.
      */
     post: operations["set_scene"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/me/preferences/{page}": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Get Preferences */
+    get: operations["get_preferences"];
+    /** Keep Preferences */
+    put: operations["keep_preferences"];
+    post?: never;
     delete?: never;
     options?: never;
     head?: never;
@@ -2564,6 +2582,35 @@ export interface components {
        */
       refused?: string | null;
     };
+    /**
+     * PreferencesIn
+     * @description Replaces what was kept.
+     */
+    PreferencesIn: {
+      /**
+       * Value
+       * @description JSON of the page's own, at most 32768 bytes
+       */
+      value: {
+        [key: string]: unknown;
+      };
+    };
+    /**
+     * PreferencesOut
+     * @description Empty where nothing was kept yet.
+     */
+    PreferencesOut: {
+      /** Value */
+      value: {
+        [key: string]: unknown;
+      };
+    };
+    /**
+     * PreferencesPage
+     * @description Pages that keep preferences.
+     * @enum {string}
+     */
+    PreferencesPage: "annotator";
     /**
      * PresetOut
      * @description values: by stage, dotted path -> value, what the preset fills in over the defaults.
@@ -4215,6 +4262,8 @@ export interface operations {
       query: {
         start: number;
         count?: number;
+        /** @description Only every so many-th step, for fast playback */
+        stride?: number;
         /** @description Proxy: at most this many rows */
         height?: number | null;
       };
@@ -5149,6 +5198,72 @@ export interface operations {
         };
         content: {
           "application/json": components["schemas"]["LiveState"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_preferences: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        page: components["schemas"]["PreferencesPage"];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["PreferencesOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  keep_preferences: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        page: components["schemas"]["PreferencesPage"];
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["PreferencesIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["PreferencesOut"];
         };
       };
       /** @description Validation Error */
