@@ -20,7 +20,7 @@ from questions import place_words
 
 from dexvla.episodes.manifest import build_manifest, find_set, save_manifest
 from dexvla.robots.aloha_sim.pick_colour import draw_scene
-from dexvla.spec import DatasetManifest, PickColourOptions, PickLevel, PickSplit
+from dexvla.spec import DatasetManifest, EpisodeEntry, PickColourOptions, PickLevel, PickSplit
 
 ON_THE_WAY = ("Reach", "Lower")  # phases in which the place of the cube matters
 VAGUE = ("Pick up a cube", "Lift one of the cubes", "Take a cube from the table", "Grab one of the cubes")
@@ -64,6 +64,11 @@ def with_places(manifest: DatasetManifest, options: PickColourOptions) -> Datase
     return manifest.model_copy(update={"episodes": tuple(episodes)})
 
 
+def recorded_first(manifest: DatasetManifest, count: int) -> tuple[EpisodeEntry, ...]:
+    """The `count` episodes with the lowest seeds."""
+    return tuple(sorted(manifest.episodes, key=lambda entry: entry.seed or 0)[:count])
+
+
 def shuffled(manifest: DatasetManifest, random: np.random.Generator) -> DatasetManifest:
     """Every instruction moved to another episode."""
     order = random.permutation(len(manifest.episodes))
@@ -77,10 +82,13 @@ def main() -> None:
     parser.add_argument("--vague", type=float, default=0.0, help="share of episodes without a colour, 0 to 1")
     parser.add_argument("--places", type=PickLevel, help="say the place too; the level that was recorded")
     parser.add_argument("--shuffle", action="store_true", help="instructions of other episodes: the control")
+    parser.add_argument("--first", type=int, help="only so many episodes, those recorded first")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     random = np.random.default_rng(args.seed)
     manifest, _ = build_manifest(find_set(args.demonstrations), relative_to=args.out.parent)
+    if args.first:
+        manifest = manifest.model_copy(update={"episodes": recorded_first(manifest, args.first)})
     if args.places:
         manifest = with_places(manifest, PickColourOptions(level=args.places, split=PickSplit.TRAINING))
     if args.vague:
