@@ -15,7 +15,7 @@ import numpy as np
 
 from dexvla.episodes.format import IMAGE_TIMES, IMAGES, JPEG_CHANNELS, LabelSource
 from dexvla.episodes.reader import Episode, open_episode
-from dexvla.episodes.writer import write_step_source
+from dexvla.episodes.writer import write_marks, write_step_source
 from dexvla.errors import EpisodeError
 
 _MAX_CHUNK = 64 * 2**20  # bytes that HDF5 unpacks to give one value out of a chunk
@@ -71,6 +71,8 @@ def fresh_copy(source: Path, target: Path, *, keep_labels: bool) -> None:
                 new.create_dataset(name, data=values)
         if episode.step_source is not None:
             write_step_source(new, episode.step_source)
+        if episode.marks is not None:
+            write_marks(new, episode.marks)
         lengths = [_copy_pictures(episode, old[f"{IMAGES}/{camera}"], new, camera) for camera in episode.cameras]
         for name, value in dataclasses.asdict(episode.attributes).items():
             if value is not None:

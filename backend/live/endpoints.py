@@ -54,6 +54,12 @@ def begin_recording(db: Db, me: Operator, studio: Parts, robot: str, body: Recor
     return service.begin_recording(db, me, studio, robot, body)
 
 
+@router.post("/{robot}/mark")
+def mark_substep(me: Operator, studio: Parts, robot: str) -> LiveState:
+    """A substep begins with the step that is recorded next: a mark for who labels the episode."""
+    return service.mark(me, studio, robot)
+
+
 @router.post("/{robot}/save")
 def save_recording(db: Db, me: Operator, studio: Parts, robot: str, body: SaveIn) -> LiveState:
     """End the recording and add it to its dataset."""

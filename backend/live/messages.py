@@ -15,9 +15,9 @@ control  both ways      page: JSON `Drive` (while driving) or `Pulse` (while wat
 
 Everything else is HTTP, page - API: POST /api/live/{robot}/{verb}, API - host: POST /live/{verb}, answered with the
 `LiveState` after it; verbs and bodies: rollout (`RolloutIn`), pause, resume, end (no body), instruction
-(`InstructionIn`), scene (`SceneIn`), record (`RecordIn`), save (`SaveIn`), discard (no body). Errors are
-{"error": "..."}: 409 where something or somebody is in the way, 422 for what makes no sense. A rollout is answered at
-once; what goes wrong while it is loaded comes as `LiveState.why`. Stop and arm stay where they are
+(`InstructionIn`), scene (`SceneIn`), record (`RecordIn`), mark (no body), save (`SaveIn`), discard (no body). Errors
+are {"error": "..."}: 409 where something or somebody is in the way, 422 for what makes no sense. A rollout is answered
+at once; what goes wrong while it is loaded comes as `LiveState.why`. Stop and arm stay where they are
 (backend.robots.host): a stop must not depend on anything of this page. The API adds `by`, the person's name, in the
 header X-Studio-By, and on the control socket also X-Studio-Session, which tells two pages of one person apart.
 """
@@ -180,6 +180,7 @@ class PolicyOut(BaseModel):
 class RecordingOut(BaseModel):
     dataset_id: str
     steps: int
+    marks: int = Field(0, description="How often somebody said that a substep begins")
     seconds: float
     dropped: dict[str, int] = Field(description="Pictures of each camera that could not be kept")
     saving: bool = False

@@ -57,6 +57,12 @@ def begin_recording(db: Session, me: Actor, studio: Studio, robot: str, body: Re
     return _ask(db, me, studio, robot, "record", body, **body.model_dump(mode="json"))
 
 
+def mark(me: Actor, studio: Studio, robot: str) -> LiveState:
+    """Not audited, and without the database's lock: it comes while somebody drives, and has to be exact."""
+    _, host = host_of(studio, robot)
+    return host.ask("POST", "/live/mark", LiveState, headers={BY_HEADER: me.name}, seconds=_SECONDS)
+
+
 def save(db: Session, me: Actor, studio: Studio, robot: str, body: SaveIn) -> LiveState:
     return _ask(db, me, studio, robot, "save", body, success=body.success)
 

@@ -23,6 +23,7 @@ KNOWN = {
     "host_timestamp",
     "image_timestamp",
     "language_raw",
+    "marks",
     "observations",
     "reasoning",
     "step_source",
@@ -106,6 +107,7 @@ def check_file(path: Path, *, every_frame: bool = True) -> FileReport:
         _guard(report, path, lambda: _time(report, "timestamp", episode.timestamp))
         _guard(report, path, lambda: _time(report, "host_timestamp", episode.host_timestamp))
         _guard(report, path, lambda: _step_source(episode))
+        _guard(report, path, lambda: _marks(episode))
         for camera in episode.cameras:
             _guard(report, path, partial(_image_time, report, episode, camera))
             _guard(report, path, partial(_frames, report, episode, camera, every_frame))
@@ -183,6 +185,11 @@ def _image_time(report: FileReport, episode: Episode, camera: str) -> None:
 def _step_source(episode: Episode) -> None:
     """Reading it raises what is wrong with it."""
     assert episode.step_source is None or len(episode.step_source) == episode.steps
+
+
+def _marks(episode: Episode) -> None:
+    """Reading them raises what is wrong with them."""
+    assert episode.marks is None or len(episode.marks) <= episode.steps
 
 
 def _time(report: FileReport, name: str, time: NDArray[np.float64] | None) -> None:

@@ -13,6 +13,7 @@
     image_timestamp/<camera>        (T,)   float64   optional; when each picture was taken, same clock
     host_timestamp                  (T,)   float64   optional; when the step was commanded, seconds since 1970 (UTC)
     step_source                     (T,)   uint8     optional; who commanded it, an index into its attribute `names`
+    marks                           (M,)   int64     optional; steps at which who drove said that a substep begins
 
 Attributes of the file: sim (bool), compress (bool), and optionally those of `EpisodeAttributes`.
 
@@ -33,6 +34,7 @@ from numpy.typing import NDArray
 IMAGES = "observations/images"
 IMAGE_TIMES = "image_timestamp"
 STEP_SOURCE = "step_source"
+MARKS = "marks"
 JPEG_CHANNELS = "jpeg_channels"
 
 # <|im_start|>, <|vision_end|>, <|image_pad|> and their like: the tokenizer turns such text into the tokens by which
@@ -88,6 +90,7 @@ class EpisodeAttributes:
 class EpisodeData:
     """An episode in memory, as a recorder hands it over. Shapes as in the table at the top of this module.
 
+    marks: 0 <= mark < T, rising.
     images: per camera either T encoded RGB JPEG byte strings or one (T, H, W, 3) uint8 array; one kind for all.
     extra_attributes: further attributes of the file, plain values only.
     """
@@ -106,4 +109,5 @@ class EpisodeData:
     image_timestamp: Mapping[str, NDArray[np.float64]] | None = None
     host_timestamp: NDArray[np.float64] | None = None
     step_source: Sequence[StepSource] | None = None
+    marks: Sequence[int] | None = None
     extra_attributes: Mapping[str, str | int | float | bool] = field(default_factory=dict)

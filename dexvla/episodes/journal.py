@@ -5,6 +5,7 @@
     H   JSON of `RecordingHead`, first and once
     P   a picture: camera (uint16), time on the robot's clock (float64), JPEG bytes; pictures count from 1 per camera
     S   a step: `_STEP`, qpos, qvel, action, action_sent (float32), then the number of each camera's picture (uint32)
+    M   JSON {"step": t}: who drives says that a substep begins with the step that follows, the t-th (from 0)
     E   JSON {"success": true | false | null}: somebody ended it on purpose
 
 A step and all that belongs to it is one record and comes after its pictures, so no reading is ever ragged. Every record
@@ -68,6 +69,7 @@ class Journal:
     head: RecordingHead
     steps: list[JournalStep]
     pictures: dict[str, list[tuple[float, bytes]]]
+    marks: list[int] = field(default_factory=list)
     ended: bool = False
     success: bool | None = None
 
@@ -91,6 +93,7 @@ class Journal:
             timestamp=np.array([step.time for step in self.steps]),
             host_timestamp=np.array([step.host_time for step in self.steps]),
             step_source=[step.source for step in self.steps],
+            marks=sorted({mark for mark in self.marks if mark < len(self.steps)}) or None,
             instruction=self.head.instruction,
             attributes=EpisodeAttributes(**attributes),
         )
@@ -118,6 +121,9 @@ class JournalWriter:
         payload = _STEP.pack(step.time, step.host_time, _SOURCES.index(step.source))
         payload += b"".join(np.asarray(array, "<f4").tobytes() for array in arrays)
         self._write(_record(b"S", payload + np.array(step.pictures, "<u4").tobytes()))
+
+    def mark(self, step: int) -> None:
+        self._write(_record(b"M", json.dumps({"step": step}).encode()))
 
     def end(self, *, success: bool | None) -> None:
         self._write(_record(b"E", json.dumps({"success": success}).encode()))
@@ -154,6 +160,8 @@ def read_journal(path: Path) -> Journal:
                 journal.pictures[head.cameras[camera]].append((time, payload[_PICTURE.size :]))
             elif kind == b"S":
                 journal.steps.append(_step(head, payload))
+            elif kind == b"M":
+                journal.marks.append(int(json.loads(payload)["step"]))
             elif kind == b"E":
                 journal.ended, journal.success = True, json.loads(payload)["success"]
                 break

@@ -16,7 +16,15 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dexvla.episodes.format import IMAGE_TIMES, IMAGES, JPEG_CHANNELS, STEP_SOURCE, EpisodeAttributes, StepSource
+from dexvla.episodes.format import (
+    IMAGE_TIMES,
+    IMAGES,
+    JPEG_CHANNELS,
+    MARKS,
+    STEP_SOURCE,
+    EpisodeAttributes,
+    StepSource,
+)
 from dexvla.episodes.jpeg import decode_jpeg, jpeg_size
 from dexvla.errors import EpisodeError
 
@@ -136,6 +144,21 @@ class Episode:
             raise EpisodeError(
                 f"{self.path}: {STEP_SOURCE} holds other sources than {', '.join(StepSource)} ({_first_line(error)})"
             ) from error
+
+    @cached_property
+    def marks(self) -> tuple[int, ...] | None:
+        """Steps at which who drove said that a substep begins, rising, or None if the file does not say."""
+        if MARKS not in self._file:
+            return None
+        dataset = self._dataset(MARKS)
+        if dataset.dtype.kind not in "iu" or dataset.ndim != 1 or dataset.shape[0] > self.steps:
+            raise EpisodeError(f"{self.path}: {MARKS} is {dataset.dtype} {dataset.shape}, expected whole numbers (M,)")
+        marks = tuple(int(mark) for mark in self._read(dataset, MARKS))
+        if list(marks) != sorted({mark for mark in marks if 0 <= mark < self.steps}):
+            raise EpisodeError(
+                f"{self.path}: {MARKS} holds {marks[:5]}, expected rising steps from 0 to {self.steps - 1}"
+            )
+        return marks
 
     # --- frames -------------------------------------------------------------------------------------------
 

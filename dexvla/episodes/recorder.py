@@ -69,11 +69,13 @@ class EpisodeRecorder:
         self.path, self.head = path, head
         self.dropped = dict.fromkeys(head.cameras, 0)  # pictures that came while too many waited
         self.steps = 0  # taken by `add`
+        self.marks = 0
         self.ended: str | None = None  # why no step is taken any more
         self.failed: OSError | None = None  # what the disk said, after which nothing is written any more
         self._encode = encode or (lambda camera, time, picture: encode_jpeg(picture))
         self._cameras = {name: _Camera() for name in head.cameras}
         self._waiting: deque[_Waiting] = deque()
+        self._marked: deque[int] = deque()
         self._brought, self._written = 0, 0  # pictures; each counted by one thread, so that no lock is needed
         self._stop = threading.Event()
         self._journal = JournalWriter(path, head)
@@ -114,6 +116,12 @@ class EpisodeRecorder:
         self._last = step.time
         self.steps += 1
 
+    def mark(self) -> None:
+        """A substep begins with the next step. From any thread; never waits."""
+        if self.ended is None:
+            self._marked.append(self.steps)
+            self.marks += 1
+
     def end(self, why: str) -> None:
         """Take no more steps; what is recorded stays and waits for `finish` or `discard`."""
         self.ended = self.ended or why
@@ -153,6 +161,8 @@ class EpisodeRecorder:
             try:
                 while self._waiting:
                     self._write(self._waiting.popleft())
+                while self._marked:
+                    self._journal.mark(self._marked.popleft())
                 if time.monotonic() - synced > _SYNC_SECONDS:
                     self._journal.sync()
                     synced = time.monotonic()

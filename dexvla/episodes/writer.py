@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dexvla.episodes.format import IMAGE_TIMES, IMAGES, JPEG_CHANNELS, STEP_SOURCE, EpisodeData, StepSource
+from dexvla.episodes.format import IMAGE_TIMES, IMAGES, JPEG_CHANNELS, MARKS, STEP_SOURCE, EpisodeData, StepSource
 from dexvla.errors import EpisodeError, EpisodeExistsError
 from dexvla.files import atomic_file
 
@@ -73,6 +73,8 @@ def validate(data: EpisodeData) -> int:
         raise EpisodeError(f"{len(data.substep_reasonings)} substep reasonings for {steps} steps")
     if data.step_source is not None and len(data.step_source) != steps:
         raise EpisodeError(f"{len(data.step_source)} step sources for {steps} steps")
+    if data.marks is not None and list(data.marks) != sorted({mark for mark in data.marks if 0 <= mark < steps}):
+        raise EpisodeError(f"marks are {list(data.marks)[:5]} ..., expected rising steps from 0 to {steps - 1}")
     if not data.images:
         raise EpisodeError("an episode needs at least one camera")
     for name, frames in data.images.items():
@@ -115,6 +117,8 @@ def _write(file: h5py.File, data: EpisodeData) -> None:
         file.create_dataset("host_timestamp", data=np.asarray(data.host_timestamp, np.float64))
     if data.step_source is not None:
         write_step_source(file, data.step_source)
+    if data.marks is not None:
+        write_marks(file, data.marks)
     for camera, time in (data.image_timestamp or {}).items():
         file.create_dataset(f"{IMAGE_TIMES}/{camera}", data=np.asarray(time, np.float64))
     _write_images(file, data.images)
@@ -143,6 +147,10 @@ def write_step_source(file: h5py.File, sources: Sequence[StepSource]) -> None:
     names = list(StepSource)
     dataset = file.create_dataset(STEP_SOURCE, data=np.array([names.index(source) for source in sources], np.uint8))
     dataset.attrs["names"] = [str(name) for name in names]
+
+
+def write_marks(file: h5py.File, marks: Sequence[int]) -> None:
+    file.create_dataset(MARKS, data=np.asarray(list(marks), np.int64))
 
 
 def _write_rows(file: h5py.File, name: str, frames: Sequence[bytes]) -> None:

@@ -1,5 +1,6 @@
 """Files from outside: what is fine comes in unchanged, what is harmful or does not fit leaves nothing behind."""
 
+import dataclasses
 import socket
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from dexvla.episodes.identity import episode_identity
 from dexvla.episodes.jpeg import encode_jpeg
 from dexvla.episodes.reader import open_episode
 from dexvla.episodes.writer import write_episode
+from dexvla.errors import EpisodeError
 from tests.small_disk import small_disk
 
 MakeData = Callable[..., EpisodeData]
@@ -419,3 +421,25 @@ def test_the_inspection_reaches_nothing_else(tmp_path: Path) -> None:
     assert outcomes[7] in {denied, "OSError"}
     assert outcomes[8] == "MemoryError"
     assert (tmp_path / "target").stat().st_size == 1000
+
+
+def test_marks_made_while_driving_come_along(
+    studio: Studio, dataset_id: str, tmp_path: Path, make_data: MakeData
+) -> None:
+    write_episode(tmp_path / "a.hdf5", dataclasses.replace(make_data(), marks=[3, 17]))
+    episode_id = take(studio, dataset_id, tmp_path / "a.hdf5")
+    with open_episode(studio.settings.folder.episode(dataset_id, episode_id)) as stored:
+        assert stored.marks == (3, 17)
+
+
+def test_marks_outside_the_episode_are_refused(
+    studio: Studio, dataset_id: str, tmp_path: Path, make_data: MakeData
+) -> None:
+    with pytest.raises(EpisodeError, match="rising steps from 0 to 23"):
+        write_episode(tmp_path / "a.hdf5", dataclasses.replace(make_data(), marks=[24]))
+    write_episode(tmp_path / "a.hdf5", make_data())
+    with h5py.File(tmp_path / "a.hdf5", "r+") as file:
+        file["marks"] = np.array([9, 3])
+    with pytest.raises(RefusedError, match="marks holds"):
+        take(studio, dataset_id, tmp_path / "a.hdf5")
+    assert stored_files(studio) == []

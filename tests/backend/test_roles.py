@@ -93,6 +93,7 @@ OPERATOR = """
     POST /api/live/{robot}/instruction
     POST /api/live/{robot}/scene
     POST /api/live/{robot}/record
+    POST /api/live/{robot}/mark
     POST /api/live/{robot}/save
     POST /api/live/{robot}/discard
 """

@@ -50,9 +50,11 @@ def step(index: int, *, side: int = 32, source: StepSource = StepSource.HUMAN, s
     )
 
 
-def record(recorder: EpisodeRecorder, steps: int, sources: tuple[StepSource, ...] = (StepSource.HUMAN,)) -> None:
+def record(
+    recorder: EpisodeRecorder, steps: int, sources: tuple[StepSource, ...] = (StepSource.HUMAN,), *, first: int = 0
+) -> None:
     """Ten times as fast as a robot would, which any machine keeps up with."""
-    for index in range(steps):
+    for index in range(first, first + steps):
         recorder.add(step(index, source=sources[index % len(sources)]))
         time.sleep(0.002)
 
@@ -63,7 +65,11 @@ PICTURES = {side: [picture(number, side=side) for number in range(8)] for side i
 def test_everything_is_in_the_episode(tmp_path: Path) -> None:
     recorder = EpisodeRecorder(tmp_path / "a.partial", HEAD)
     sources = (StepSource.HUMAN, StepSource.HOLD, StepSource.POLICY)
-    record(recorder, 100, sources)
+    record(recorder, 40, sources)
+    recorder.mark()
+    recorder.mark()  # a key that bounced
+    record(recorder, 60, sources, first=40)
+    recorder.mark()  # no step came after it
     assert recorder.seconds == pytest.approx(99 * 0.02)
     recorder.finish(success=True)
     assert finish(tmp_path / "a.partial", tmp_path / "a.hdf5") == 100
@@ -77,6 +83,7 @@ def test_everything_is_in_the_episode(tmp_path: Path) -> None:
         assert episode.host_timestamp == pytest.approx(1.7e9 + 0.021 * steps, abs=1e-5)
         assert episode.image_timestamp("wrist") == pytest.approx(5 + 0.06 * (steps // 3))
         assert episode.step_source == tuple(sources[index % 3] for index in range(100))
+        assert episode.marks == (40,)
         assert (episode.instruction, episode.attributes.success) == ("Stack the cups.", True)
         assert (episode.attributes.seed, episode.attributes.render_profile) == (7, "fast")
         for index in (0, 2, 3, 99):

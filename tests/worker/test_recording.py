@@ -123,7 +123,12 @@ def test_a_person_drives_records_and_finds_the_episode_in_the_dataset(desk: Desk
         until(lambda: (host.live().recording.steps or 0) > 20)
         with driving(host, linear=[0, 0, 0.15], gripper=1):
             until(lambda: host.live().mode.value == "drive")
-            time.sleep(2.0)
+            time.sleep(1.0)
+            before = host.live().recording.steps
+            status, answer = host.post("/live/mark", None)
+            assert (status, answer["recording"]["marks"]) == (200, 1), answer
+            after = host.live().recording.steps
+            time.sleep(1.0)
         seconds = host.live().recording.seconds
         status, answer = host.post("/live/save", {"success": True})
         assert status == 200, answer
@@ -137,6 +142,8 @@ def test_a_person_drives_records_and_finds_the_episode_in_the_dataset(desk: Desk
         assert row.steps == saved.steps
         assert row.steps * 0.02 == pytest.approx(seconds, abs=0.3)
         with desk.episode(row) as episode:
+            (mark,) = episode.marks
+            assert before <= mark <= after
             sources = set(episode.step_source)
             assert {StepSource.HUMAN, StepSource.HOLD} <= sources <= {StepSource.HUMAN, StepSource.HOLD}
             human = [index for index, source in enumerate(episode.step_source) if source is StepSource.HUMAN]

@@ -1,4 +1,4 @@
-"""Record what the robot does: verbs record, save and discard. See docs/decisions/live.md.
+"""Record what the robot does: verbs record, mark, save and discard. See docs/decisions/live.md.
 
 The control loop hands over every step; from then on nothing needs the API, the database or a page. Saved recordings go
 through `worker.robot_host.keeper` into their dataset.
@@ -71,6 +71,7 @@ class Recording:
 
     def plug_into(self, live: Verbs) -> None:
         live.verb("record", RecordIn, self.record)
+        live.verb("mark", None, lambda _, by: self.mark())
         live.verb("save", SaveIn, self.save)
         live.verb("discard", None, lambda _, by: self.discard())
 
@@ -110,6 +111,13 @@ class Recording:
             self._begun = False
             self._active = recorder
 
+    def mark(self) -> None:
+        """Who drives says that a substep begins now. Raises BusyError where nothing is recorded."""
+        recorder = self._active
+        if recorder is None or recorder.ended is not None:
+            raise BusyError("nothing is being recorded")
+        recorder.mark()
+
     def save(self, asked: SaveIn, by: str) -> None:
         recorder = self._take()
         self._keeper.save(recorder, success=asked.success)
@@ -147,6 +155,7 @@ class Recording:
         return RecordingOut(
             dataset_id=str(recorder.head.notes["dataset_id"]),
             steps=recorder.steps,
+            marks=recorder.marks,
             seconds=round(recorder.seconds, 2),
             dropped=dict(recorder.dropped),
             saving=saving,

@@ -841,6 +841,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/live/{robot}/mark": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Mark Substep
+     * @description A substep begins with the step that is recorded next: a mark for who labels the episode.
+     */
+    post: operations["mark_substep"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/live/{robot}/pause": {
     parameters: {
       query?: never;
@@ -2673,6 +2693,12 @@ export interface components {
       dropped: {
         [key: string]: number;
       };
+      /**
+       * Marks
+       * @description How often somebody said that a substep begins
+       * @default 0
+       */
+      marks: number;
       /**
        * Note
        * @description Why nothing is added any more, or that nobody is at the controls
@@ -4988,6 +5014,37 @@ export interface operations {
         "application/json": components["schemas"]["InstructionIn"];
       };
     };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["LiveState"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  mark_substep: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        robot: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
     responses: {
       /** @description Successful Response */
       200: {
