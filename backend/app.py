@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 
 import dexvla
 from backend import errors
+from backend.annotations.endpoints import notes
 from backend.annotations.endpoints import router as annotations
 from backend.audit.endpoints import router as audit
 from backend.auth.endpoints import router as auth
@@ -20,6 +21,7 @@ from backend.episodes.leftovers import remove_leftovers
 from backend.evaluations.endpoints import router as evaluations
 from backend.jobs.endpoints import router as jobs
 from backend.jobs.reconciler import Reconciler
+from backend.labelling.endpoints import router as labelling
 from backend.live.endpoints import router as live
 from backend.live.sockets import router as live_sockets
 from backend.models.endpoints import router as models
@@ -40,6 +42,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     datasets,
     episodes,
     annotations,
+    notes,
+    labelling,
     jobs,
     models,
     training,

@@ -44,6 +44,18 @@ class ConflictError(ApiError):
     status, code = 409, "conflict"
 
 
+class LeasedError(ConflictError):
+    """Somebody else, or another window, works on it right now; `detail` holds what stands there now."""
+
+    code = "leased"
+
+
+class WrongStateError(ConflictError):
+    """Not in the state that this needs: `detail` holds what stands there now."""
+
+    code = "wrong_state"
+
+
 class InvalidError(ApiError):
     status, code = 422, "invalid"
 

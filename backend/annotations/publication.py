@@ -2,12 +2,13 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from backend.annotations.models import Tier
 from backend.annotations.proposals import label_source
 from backend.annotations.schemas import SegmentOut
 from backend.context import Studio
@@ -27,19 +28,26 @@ _SPARE_BYTES = 16 * 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Publication:
-    """Labels that are complete. unchanged: they are those of the newest revision."""
+    """Labels that are complete, and what is said about the episode with them (`DOCUMENT`).
+
+    unchanged: they are those of the newest revision. restores: number of the older revision whose labels they are.
+    """
 
     row: EpisodeRow
+    tier: Tier
     edit: int
-    segments: list[SegmentOut]
-    instruction: str
-    success: bool | None
+    document: dict[str, Any]
     unchanged: bool = False
+    restores: int | None = None
 
     @property
-    def plain(self) -> list[dict[str, Any]]:
-        """The segments as they are stored."""
-        return [segment.model_dump(mode="json") for segment in self.segments]
+    def segments(self) -> list[SegmentOut]:
+        return [SegmentOut.model_validate(segment) for segment in self.document["segments"]]
+
+
+def plain_segments(segments: Sequence[Any]) -> list[dict[str, Any]]:
+    """Stored segments, old ones too, as they are stored today."""
+    return [SegmentOut.model_validate(segment).model_dump(mode="json") for segment in segments]
 
 
 @contextmanager
@@ -58,8 +66,8 @@ def labelled_file(studio: Studio, wanted: Publication) -> Iterator[Path]:
         labelled_copy(
             path,
             temporary,
-            instruction=wanted.instruction,
-            success=wanted.success,
+            instruction=wanted.document["instruction"],
+            success=wanted.document["success"],
             labels=per_step(segments),
             source_of_labels=label_source(wanted.segments),
         )

@@ -1,40 +1,90 @@
-"""Queries about drafts and revisions. lock: nobody else changes the row before this transaction is over."""
+"""Queries about drafts, their history and revisions.
+
+Whoever changes a draft holds the lock of its episode's row: nobody else changes it before the transaction is over.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import and_, exists, func, select
+from sqlalchemy.orm import Session, aliased
 
-from backend.annotations.models import Draft, LabelRevision
+from backend.annotations.models import Draft, LabelHistory, LabelRevision, ReviewNote, Tier, WorkState
+from backend.auth.models import User
+from backend.datasets.models import Dataset
+from backend.db import db_seconds
 from backend.episodes.models import EpisodeRow
 
-
-def episode(db: Session, episode_id: str, *, lock: bool = False) -> EpisodeRow | None:
-    query = select(EpisodeRow).where(EpisodeRow.id == episode_id, EpisodeRow.deleted_at.is_(None))
-    return db.scalar(query.with_for_update() if lock else query)
+HANDED_IN = (WorkState.SUBMITTED, WorkState.APPROVED)
 
 
-def draft(db: Session, episode_id: str, *, lock: bool = False) -> Draft | None:
-    query = select(Draft).where(Draft.episode_id == episode_id)
-    return db.scalar(query.with_for_update() if lock else query)
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A draft in its surroundings. now: the database's clock, seconds. blind: this person labels the episode as its
+    second rater and is not done, so must not see the first rater's labels. labelling: the dataset's settings."""
+
+    row: EpisodeRow
+    tier: Tier
+    rater: int
+    draft: Draft | None
+    labelling: dict[str, Any]
+    now: float
+    blind: bool
 
 
-def revisions(db: Session, episode_id: str) -> Sequence[LabelRevision]:
-    query = select(LabelRevision).where(LabelRevision.episode_id == episode_id)
+def place(
+    db: Session, episode_id: str, tier: Tier, rater: int, *, me: str | None = None, lock: bool = False
+) -> Place | None:
+    """One query: the save of a draft is asked a lot of."""
+    second = aliased(Draft)
+    is_blind = exists().where(
+        second.episode_id == EpisodeRow.id,
+        second.tier == tier,
+        second.rater > 0,
+        second.assignee_id == me,
+        second.state.not_in(HANDED_IN),
+    )
+    query = (
+        select(EpisodeRow, Draft, Dataset.labelling, db_seconds(), is_blind)
+        .join(Dataset, Dataset.id == EpisodeRow.dataset_id)
+        .outerjoin(Draft, and_(Draft.episode_id == EpisodeRow.id, Draft.tier == tier, Draft.rater == rater))
+        .where(EpisodeRow.id == episode_id, EpisodeRow.deleted_at.is_(None))
+    )
+    found = db.execute(query.with_for_update(of=EpisodeRow) if lock else query).one_or_none()
+    if found is None:
+        return None
+    return Place(
+        row=found[0],
+        tier=tier,
+        rater=rater,
+        draft=found[1],
+        labelling=found[2],
+        now=found[3],
+        blind=rater == 0 and found[4],
+    )
+
+
+def drafts(db: Session, episode_id: str) -> Sequence[Draft]:
+    return db.scalars(select(Draft).where(Draft.episode_id == episode_id)).all()
+
+
+def revisions(db: Session, episode_id: str, tier: Tier) -> Sequence[LabelRevision]:
+    query = select(LabelRevision).where(LabelRevision.episode_id == episode_id, LabelRevision.tier == tier)
     return db.scalars(query.order_by(LabelRevision.number.desc())).all()
 
 
-def last_revision(db: Session, episode_id: str) -> LabelRevision | None:
-    query = select(LabelRevision).where(LabelRevision.episode_id == episode_id)
+def last_revision(db: Session, episode_id: str, tier: Tier = Tier.SUBSTEP) -> LabelRevision | None:
+    query = select(LabelRevision).where(LabelRevision.episode_id == episode_id, LabelRevision.tier == tier)
     return db.scalar(query.order_by(LabelRevision.number.desc()).limit(1))
 
 
-def last_revisions(db: Session, dataset_id: str) -> dict[str, LabelRevision]:
+def last_revisions(db: Session, dataset_id: str, tier: Tier = Tier.SUBSTEP) -> dict[str, LabelRevision]:
     """Newest revision of each episode of a dataset, by episode."""
     newest = (
         select(LabelRevision.episode_id, func.max(LabelRevision.number).label("number"))
         .join(EpisodeRow, EpisodeRow.id == LabelRevision.episode_id)
-        .where(EpisodeRow.dataset_id == dataset_id)
+        .where(EpisodeRow.dataset_id == dataset_id, LabelRevision.tier == tier)
         .group_by(LabelRevision.episode_id)
         .subquery()
     )
@@ -42,4 +92,28 @@ def last_revisions(db: Session, dataset_id: str) -> dict[str, LabelRevision]:
         newest,
         (LabelRevision.episode_id == newest.c.episode_id) & (LabelRevision.number == newest.c.number),
     )
-    return {revision.episode_id: revision for revision in db.scalars(query)}
+    return {revision.episode_id: revision for revision in db.scalars(query.where(LabelRevision.tier == tier))}
+
+
+def history(db: Session, episode_id: str, tier: Tier, rater: int) -> Sequence[LabelHistory]:
+    """Newest first."""
+    query = select(LabelHistory).where(
+        LabelHistory.episode_id == episode_id, LabelHistory.tier == tier, LabelHistory.rater == rater
+    )
+    return db.scalars(query.order_by(LabelHistory.created_at.desc(), LabelHistory.edit.desc())).all()
+
+
+def notes(db: Session, episode_id: str, tier: Tier, rater: int) -> Sequence[ReviewNote]:
+    """By their place in the episode."""
+    query = select(ReviewNote).where(
+        ReviewNote.episode_id == episode_id, ReviewNote.tier == tier, ReviewNote.rater == rater
+    )
+    return db.scalars(query.order_by(ReviewNote.start, ReviewNote.created_at)).all()
+
+
+def names(db: Session, ids: set[str | None]) -> dict[str, str]:
+    """Of people, by id."""
+    wanted = {found for found in ids if found is not None}
+    if not wanted:
+        return {}
+    return {row[0]: row[1] for row in db.execute(select(User.id, User.name).where(User.id.in_(wanted)))}

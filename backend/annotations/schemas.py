@@ -1,29 +1,51 @@
-"""Drafts and label revisions."""
+"""Drafts, the work on them, and label revisions."""
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from backend.episodes.limits import MAX_INSTRUCTION, MAX_SEGMENTS, MAX_TEXT, one_line, wrong_with
+from backend.annotations.models import HistoryKind, Quality, Tier, WorkState
+from backend.episodes.limits import MAX_INSTRUCTION, MAX_SEGMENTS, MAX_STEPS, MAX_TEXT, one_line, wrong_with
 from backend.episodes.models import LabelState
-from backend.schemas import In, Out
+from backend.schemas import In, Out, Prose
+
+MAX_PARAPHRASES = 50
+MAX_TAGS = 50
+MAX_TAG = 64
+Rater = Annotated[int, Field(ge=0, le=1, description="0: the labels that are published; 1: a second person's, blind")]
 
 
-def _plain(value: str) -> str:
-    """On one line; ValueError for what no model may read as text."""
-    text = one_line(value)
+def _line(value: object) -> object:
+    """On one line, before its length is looked at."""
+    return one_line(value) if isinstance(value, str) else value
+
+
+def _plain(text: str) -> str:
+    """ValueError for what no model may read as text."""
     if wrong := wrong_with(text):
         raise ValueError(f"the text holds {wrong}")
     return text
 
 
+def _distinct(texts: list[str]) -> list[str]:
+    return list(dict.fromkeys(texts))
+
+
+_Before, _After = BeforeValidator(_line), AfterValidator(_plain)
+LabelText = Annotated[str, Field(max_length=MAX_TEXT), _Before, _After]
+FullLabelText = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), _Before, _After]
+Instruction = Annotated[str, Field(min_length=1, max_length=MAX_INSTRUCTION), _Before, _After]
+Tag = Annotated[str, Field(min_length=1, max_length=MAX_TAG), _Before, _After]
+
+
 class Provenance(StrEnum):
-    """Where a substep's text came from."""
+    """Where a substep's text came from. proposed: from a machine, and nobody has looked at it yet."""
 
     HUMAN = "human"
     SCRIPTED = "scripted"
+    PROPOSED = "proposed"
     MACHINE_ACCEPTED = "machine_accepted"
     MACHINE_EDITED = "machine_edited"
     IMPORTED = "imported"
@@ -34,27 +56,30 @@ class SegmentIn(In):
 
     start: int = Field(ge=0)
     end: int = Field(gt=0)
-    text: str = Field("", max_length=MAX_TEXT)
+    text: LabelText = ""
     provenance: Provenance = Provenance.HUMAN
-
-    @field_validator("text")
-    @classmethod
-    def _text(cls, value: str) -> str:
-        return _plain(value)
+    source: str | None = Field(None, max_length=64, description="What proposed it, where a machine did")
+    confidence: float | None = Field(None, ge=0, le=1, description="Of that proposal")
 
 
 class DraftIn(In):
-    """A save. edit: the number that the page last saw; an older one than the stored is refused with 409."""
+    """A save. edit: the number that the page last saw; an older one than the stored is refused with 409.
+
+    Of the fields that are about the episode (from `instruction` on), what is left out stays as it is. They are kept
+    with tier `substep`, rater 0.
+    """
 
     edit: int = Field(ge=0)
+    lease: str | None = Field(None, max_length=32, description="Token of the claim under which the page works")
     segments: list[SegmentIn] = Field(min_length=1, max_length=MAX_SEGMENTS)
-    instruction: str = Field(min_length=1, max_length=MAX_INSTRUCTION)
+    instruction: Instruction | None = None
     success: bool | None = None
-
-    @field_validator("instruction")
-    @classmethod
-    def _instruction(cls, value: str) -> str:
-        return _plain(value)
+    failure_step: int | None = Field(None, ge=0, description="Where it went wrong; only if success is false")
+    paraphrases: Annotated[list[Instruction], AfterValidator(_distinct)] | None = Field(
+        None, max_length=MAX_PARAPHRASES, description="Other wordings of the instruction"
+    )
+    quality: Quality | None = None
+    tags: Annotated[list[Tag], AfterValidator(_distinct)] | None = Field(None, max_length=MAX_TAGS)
 
     @model_validator(mode="after")
     def _gapless(self) -> Self:
@@ -68,39 +93,260 @@ class DraftIn(In):
             position = segment.end
         return self
 
+    @model_validator(mode="after")
+    def _failed(self) -> Self:
+        if self.failure_step is not None and self.success is not False:
+            raise ValueError("failure_step: only an episode that failed has a step where it failed; set success: false")
+        return self
+
 
 class SegmentOut(Out):
     start: int
     end: int
     text: str
     provenance: Provenance
+    source: str | None = None
+    confidence: float | None = None
 
 
-class RevisionOut(Out):
+class DocumentOut(Out):
+    """What people say about an episode."""
+
+    segments: list[SegmentOut]
+    instruction: str
+    success: bool | None
+    failure_step: int | None
+    paraphrases: list[str]
+    quality: Quality | None
+    tags: list[str]
+
+
+class RevisionOut(DocumentOut):
+    """restores: number of the older revision whose labels these are again."""
+
     id: str
+    tier: Tier
     number: int
     edit: int
-    segments: list[SegmentOut]
-    instruction: str
-    success: bool | None
     created_at: datetime
     published_by_name: str | None
+    restores: int | None
 
 
-class DraftOut(Out):
-    """edit 0: nothing was saved yet, the segments are what the file brought (proposals) or one empty segment."""
+class HistoryOut(Out):
+    """An entry of a draft's history; its labels are at /annotation/history/{id}. about: whose work was reviewed."""
+
+    id: str
+    tier: Tier
+    rater: int
+    edit: int
+    kind: HistoryKind
+    created_at: datetime
+    by_name: str | None
+    about_name: str | None
+    comment: str
+
+
+class HistoryEntryOut(HistoryOut, DocumentOut):
+    pass
+
+
+class DifferenceOut(Out):
+    """Steps start .. end on which two states have different texts."""
+
+    start: int
+    end: int
+    left: str
+    right: str
+
+
+class DiffOut(Out):
+    """left, right: ids of history entries or revisions, or "draft". fields: what else differs."""
+
+    left: str
+    right: str
+    steps: int
+    differences: list[DifferenceOut]
+    agreement: float = Field(description="Share of steps with the same text")
+    fields: dict[str, tuple[Any, Any]]
+    left_segments: list[SegmentOut]
+    right_segments: list[SegmentOut]
+
+
+class LeaseOut(Out):
+    """Who works on the labels right now. mine: me, perhaps in another window; token: only for whoever claims."""
+
+    holder_id: str
+    holder_name: str | None
+    mine: bool
+    seconds_left: float
+    token: str | None = None
+
+
+class NoteOut(Out):
+    id: str
+    edit: int
+    start: int
+    end: int
+    text: str
+    author_id: str | None
+    author_name: str | None
+    created_at: datetime
+    resolved_at: datetime | None
+    resolved_by_name: str | None
+
+
+class SavedOut(DocumentOut):
+    """A draft as it is stored.
+
+    edit 0: nothing was saved yet, the segments are what the file brought (proposals) or one empty segment.
+    """
 
     episode_id: str
+    tier: Tier
+    rater: int
     steps: int
     edit: int
-    segments: list[SegmentOut]
-    instruction: str
-    success: bool | None
+    state: WorkState
     label_state: LabelState
     updated_at: datetime | None
     updated_by_name: str | None
+
+
+class DraftOut(SavedOut):
+    """read_only: why this person cannot save at the moment, for people to read; None: they can."""
+
+    assignee_id: str | None
+    assignee_name: str | None
+    submitted_by_id: str | None
+    submitted_by_name: str | None
+    lease: LeaseOut | None
+    read_only: str | None
+    may_review: bool
+    notes: list[NoteOut]
     published: RevisionOut | None
+
+
+class ClaimIn(In):
+    """take_over: although somebody else works on it or was given it. token: of a claim that this page has already."""
+
+    tier: Tier = Tier.SUBSTEP
+    rater: Rater = 0
+    take_over: bool = False
+    token: str | None = Field(None, max_length=32)
+
+
+class HeartbeatIn(In):
+    tier: Tier = Tier.SUBSTEP
+    rater: Rater = 0
+    token: str = Field(max_length=32)
+
+
+class HeartbeatOut(Out):
+    """edit: of the stored draft; another one than the page's own means that it changed elsewhere."""
+
+    seconds_left: float
+    edit: int
+    state: WorkState
+
+
+class ReleaseIn(In):
+    """give_back: others get it again from "next for me"; what was saved stays."""
+
+    tier: Tier = Tier.SUBSTEP
+    rater: Rater = 0
+    token: str | None = Field(None, max_length=32)
+    give_back: bool = False
+
+
+class FindingCode(StrEnum):
+    """The first four stop a submission and a publication, the others are for people to look at."""
+
+    LENGTH = "length"
+    BLANK = "blank"
+    CHARACTERS = "characters"
+    UNREVIEWED = "unreviewed"
+    SHORT = "short"
+    LONG = "long"
+    SAME_NEIGHBOUR = "same_neighbour"
+    OUT_OF_VOCABULARY = "out_of_vocabulary"
+    NEAR_DUPLICATE = "near_duplicate"
+    UNUSUAL_ORDER = "unusual_order"
+    NOT_LOOKED_AT = "not_looked_at"
+
+
+class FindingOut(Out):
+    """suggestion: the text that was probably meant."""
+
+    code: FindingCode
+    blocking: bool
+    start: int
+    end: int
+    text: str
+    message: str
+    suggestion: str | None = None
+
+
+class CheckOut(Out):
+    blocking: list[FindingOut]
+    warnings: list[FindingOut]
+
+
+class SubmitIn(In):
+    tier: Tier = Tier.SUBSTEP
+    rater: Rater = 0
+    edit: int = Field(ge=0)
+
+
+class NoteIn(In):
+    tier: Tier = Tier.SUBSTEP
+    rater: Rater = 0
+    edit: int = Field(ge=0)
+    start: int = Field(ge=0, le=MAX_STEPS)
+    end: int = Field(gt=0, le=MAX_STEPS)
+    text: Prose = Field(min_length=1, max_length=2000)
+
+
+class NotePatch(In):
+    resolved: bool
+
+
+class SegmentNote(In):
+    start: int = Field(ge=0, le=MAX_STEPS)
+    end: int = Field(gt=0, le=MAX_STEPS)
+    text: Prose = Field(min_length=1, max_length=2000)
+
+
+class ReviewIn(In):
+    """A rejection says why: a comment, notes about segments, or both. publish: an approved one at once."""
+
+    tier: Tier = Tier.SUBSTEP
+    rater: Rater = 0
+    edit: int = Field(ge=0)
+    approve: bool
+    comment: Prose = Field("", max_length=4000)
+    notes: list[SegmentNote] = Field([], max_length=200)
+
+    @model_validator(mode="after")
+    def _why(self) -> Self:
+        if not self.approve and not self.comment.strip() and not self.notes:
+            raise ValueError("say in a comment, or in notes about segments, what should be different")
+        return self
+
+
+class ReopenIn(In):
+    tier: Tier = Tier.SUBSTEP
+    rater: Rater = 0
+    comment: Prose = Field("", max_length=4000)
 
 
 class PublishIn(In):
     edit: int = Field(ge=0, description="Of the draft as the page shows it")
+    tier: Tier = Tier.SUBSTEP
+
+
+class RollbackIn(In):
+    """revision_id: whose labels become the newest again. edit: of the draft as the page shows it."""
+
+    revision_id: str = Field(max_length=32)
+    edit: int = Field(ge=0)

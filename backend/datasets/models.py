@@ -11,7 +11,9 @@ from backend.db import Base, Identified
 class Dataset(Identified, Base):
     """Episodes that belong together. Dimensions, cameras and rate are those of the first episode; all others agree.
 
-    vocabulary: substep texts in the order of their digits 1 .. 9.
+    vocabulary: substep texts in the order of their digits 1 .. 9; plan_vocabulary: of the second tier. guideline: what
+    the entries mean, {tier: {text: {"description", "examples": [{"episode_id", "step"}]}}}. vocabulary_edit counts the
+    changes of the three. labelling: backend.labelling.schemas.Labelling, where it differs from its defaults.
     """
 
     __tablename__ = "datasets"
@@ -25,6 +27,10 @@ class Dataset(Identified, Base):
     cameras: Mapped[list[Any]] = mapped_column(default=list)
     render_profile: Mapped[str | None] = mapped_column(String(32))
     vocabulary: Mapped[list[Any]] = mapped_column(default=list)
+    plan_vocabulary: Mapped[list[Any]] = mapped_column(default=list)
+    guideline: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    vocabulary_edit: Mapped[int] = mapped_column(default=0)
+    labelling: Mapped[dict[str, Any]] = mapped_column(default=dict)
     next_number: Mapped[int] = mapped_column(default=0)
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from backend.access import Actor
-from backend.annotations.models import Draft, LabelRevision
+from backend.annotations.models import BulkChange, Draft, LabelHistory, LabelRevision, ReviewNote
 from backend.audit.service import record
 from backend.context import Studio
 from backend.datasets import repository
@@ -67,6 +67,7 @@ def change_dataset(db: Session, me: Actor, dataset_id: str, body: DatasetPatch) 
         row.description = body.description
     if body.vocabulary is not None:
         row.vocabulary = _vocabulary(body.vocabulary)
+        row.vocabulary_edit += 1
     _flush(db)
     record(db, me, "dataset.change", row.id, **body.model_dump(exclude_none=True))
     return dataset(db, dataset_id)
@@ -89,9 +90,10 @@ def delete_dataset(db: Session, me: Actor, studio: Studio, dataset_id: str) -> N
     if busy is not None:
         raise ConflictError("A recording or an import into this dataset is still running; cancel it first.")
     ids = [found.id for found in db.execute(select(EpisodeRow.id).where(EpisodeRow.dataset_id == dataset_id))]
-    for table in (Draft, LabelRevision):
+    for table in (Draft, LabelRevision, LabelHistory, ReviewNote):
         db.execute(delete(table).where(table.episode_id.in_(ids)))
     db.execute(delete(EpisodeRow).where(EpisodeRow.dataset_id == dataset_id))
+    db.execute(delete(BulkChange).where(BulkChange.dataset_id == dataset_id))
     db.execute(delete(DatasetVersion).where(DatasetVersion.dataset_id == dataset_id))
     record(db, me, "dataset.delete", row.id, name=row.name, episodes=len(ids))
     db.delete(row)

@@ -93,4 +93,4 @@ def get_pack(
 @router.get("/episodes/{episode_id}/file", response_class=Response)
 def download_episode(db: Db, me: Viewer, studio: Parts, episode_id: str) -> Response:
     """The HDF5 file with the published labels as substep_reasonings; Range works."""
-    return service.download(db, studio, episode_id)
+    return service.download(db, me, studio, episode_id)

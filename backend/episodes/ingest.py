@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 import backend
-from backend.annotations.models import Draft
+from backend.annotations.models import Draft, WorkState
 from backend.annotations.proposals import proposed
 from backend.audit.service import record
 from backend.auth.models import User
@@ -184,6 +184,7 @@ def _list(
             Draft(
                 episode_id=row.id,
                 edit=0,
+                state=WorkState.UNASSIGNED,
                 segments=[segment.model_dump(mode="json") for segment in proposed(segments, label_source)],
                 instruction=row.instruction,
                 success=row.success,

@@ -55,3 +55,8 @@ class EpisodeRow(Identified, Base):
     instruction: Mapped[str] = mapped_column(Text)
     success: Mapped[bool | None]
     label_state: Mapped[LabelState] = mapped_column(String(16), default=LabelState.UNLABELLED)
+    failure_step: Mapped[int | None]
+    quality: Mapped[str | None] = mapped_column(String(16))
+    tags: Mapped[list[Any]] = mapped_column(default=list)
+    # the published labels are newer than those in the file: written into it when it is asked for
+    file_behind: Mapped[bool] = mapped_column(default=False)

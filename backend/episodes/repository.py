@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from backend.annotations.models import Draft
+from backend.annotations.models import Draft, Tier
 from backend.episodes.models import EpisodeRow
 
 
@@ -41,7 +41,9 @@ def page(db: Session, dataset_id: str, *, offset: int, limit: int) -> tuple[Sequ
 
 
 def drafts_of(db: Session, ids: Sequence[str]) -> dict[str, Draft]:
-    return {draft.episode_id: draft for draft in db.scalars(select(Draft).where(Draft.episode_id.in_(ids)))}
+    """Those that are published one day, of the substeps."""
+    query = select(Draft).where(Draft.episode_id.in_(ids), Draft.tier == Tier.SUBSTEP, Draft.rater == 0)
+    return {draft.episode_id: draft for draft in db.scalars(query)}
 
 
 def neighbours(db: Session, row: EpisodeRow) -> tuple[str | None, str | None]:

@@ -26,6 +26,9 @@ class EpisodeOut(Out):
     instruction: str
     success: bool | None
     label_state: LabelState
+    failure_step: int | None
+    quality: str | None
+    tags: list[str]
     segments: int = Field(description="Substeps with a text, in the draft if there is one")
     source: EpisodeSource
     robot: str | None

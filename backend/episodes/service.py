@@ -14,6 +14,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from backend.access import Actor
+from backend.annotations.models import Tier
+from backend.annotations.revisions import file_with_labels
+from backend.annotations.service import visible
 from backend.audit.service import record
 from backend.context import Studio
 from backend.datasets.models import Dataset, DatasetVersion
@@ -147,8 +150,10 @@ def _constant(row: EpisodeRow, what: str, media_type: str, known: str | None, ma
     return Response(make(), media_type=media_type, headers=headers)
 
 
-def download(db: Session, studio: Studio, episode_id: str) -> Response:
-    row = find(db, episode_id)
+def download(db: Session, me: Actor, studio: Studio, episode_id: str) -> Response:
+    """The file, with the newest published labels in it."""
+    row = visible(db, me, episode_id, Tier.SUBSTEP, 0).row
+    file_with_labels(studio, row)
     dataset = db.get(Dataset, row.dataset_id)
     assert dataset is not None
     plain = "".join(letter if letter.isalnum() else "-" for letter in dataset.name).strip("-") or "episode"

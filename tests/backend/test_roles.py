@@ -29,6 +29,19 @@ VIEWER = """
     GET /api/versions/{version_id}/manifest
     GET /api/episodes/{episode_id}
     GET /api/episodes/{episode_id}/annotation
+    GET /api/episodes/{episode_id}/annotation/check
+    GET /api/episodes/{episode_id}/annotation/diff
+    GET /api/episodes/{episode_id}/annotation/history
+    GET /api/episodes/{episode_id}/annotation/history/{entry_id}
+    GET /api/episodes/{episode_id}/labels
+    GET /api/datasets/{dataset_id}/agreement
+    GET /api/datasets/{dataset_id}/changes
+    GET /api/datasets/{dataset_id}/coverage
+    GET /api/datasets/{dataset_id}/labelling
+    GET /api/datasets/{dataset_id}/labels
+    GET /api/datasets/{dataset_id}/segments
+    GET /api/datasets/{dataset_id}/vocabulary
+    GET /api/work
     GET /api/episodes/{episode_id}/file
     GET /api/episodes/{episode_id}/frames/{camera}/{step}
     GET /api/episodes/{episode_id}/motion
@@ -60,6 +73,16 @@ VIEWER = """
 """
 ANNOTATOR = """
     PUT /api/episodes/{episode_id}/annotation
+    POST /api/episodes/{episode_id}/annotation/claim
+    POST /api/episodes/{episode_id}/annotation/heartbeat
+    POST /api/episodes/{episode_id}/annotation/notes
+    POST /api/episodes/{episode_id}/annotation/release
+    POST /api/episodes/{episode_id}/annotation/reopen
+    POST /api/episodes/{episode_id}/annotation/review
+    POST /api/episodes/{episode_id}/annotation/submit
+    PATCH /api/notes/{note_id}
+    DELETE /api/notes/{note_id}
+    POST /api/datasets/{dataset_id}/work/next
     POST /api/episodes/{episode_id}/publish
 """
 OPERATOR = """
@@ -71,6 +94,16 @@ OPERATOR = """
     POST /api/datasets/{dataset_id}/import
     POST /api/datasets/{dataset_id}/versions
     DELETE /api/episodes/{episode_id}
+    POST /api/episodes/{episode_id}/rollback
+    PATCH /api/datasets/{dataset_id}/labelling
+    PUT /api/datasets/{dataset_id}/vocabulary
+    POST /api/datasets/{dataset_id}/vocabulary/rename
+    POST /api/datasets/{dataset_id}/vocabulary/rename/preview
+    POST /api/datasets/{dataset_id}/template
+    POST /api/datasets/{dataset_id}/changes/{change_id}/undo
+    POST /api/datasets/{dataset_id}/work/assign
+    POST /api/datasets/{dataset_id}/labels
+    GET /api/annotators
     GET /api/import/candidates
     POST /api/jobs/{job_id}/cancel
     POST /api/jobs/{job_id}/resume
@@ -98,6 +131,7 @@ OPERATOR = """
     POST /api/live/{robot}/discard
 """
 ADMIN = """
+    GET /api/annotators/figures
     GET /api/audit
     GET /api/users
     PATCH /api/users/{user_id}

@@ -1,0 +1,164 @@
+"""Labels alone, out of a dataset and into it."""
+
+from typing import Any
+
+from fastapi import Response
+from sqlalchemy.orm import Session
+
+from backend.access import Actor
+from backend.annotations import repository as annotations
+from backend.annotations.models import DOCUMENT, ChangeKind, Draft, HistoryKind, LabelRevision, Tier, WorkState
+from backend.annotations.repository import HANDED_IN
+from backend.annotations.schemas import Provenance
+from backend.annotations.service import visible
+from backend.context import Studio
+from backend.datasets.models import Dataset
+from backend.episodes.models import LabelState
+from backend.errors import InvalidError, NotFoundError
+from backend.labelling import repository
+from backend.labelling.changes import change_draft, store_change
+from backend.labelling.formats import MEDIA, SUFFIX, KnownEpisode, LabelFile, LabelledEpisode, read, write
+from backend.labelling.repository import Item
+from backend.labelling.schemas import ChangeResult, ImportLabelsIn, Labelling, SkippedOut
+from backend.labelling.service import dataset_row
+
+# --- out ------------------------------------------------------------------------------------------------------
+
+
+def export_dataset(db: Session, me: Actor, dataset_id: str, tier: Tier, form: str, *, drafts: bool) -> Response:
+    """Published labels, or the drafts as they are now; what blind labelling hides from this person is left out."""
+    dataset = dataset_row(db, dataset_id)
+    hidden = repository.blind_for(db, dataset_id, me.id)
+    published = {} if drafts else annotations.last_revisions(db, dataset_id, tier)
+    found = []
+    for item in repository.items(db, dataset_id, tier):
+        source = item.draft if drafts else published.get(item.row.id)
+        if source is not None and (item.row.id, tier) not in hidden:
+            found.append((item, source))
+    return _file(db, dataset, tier, form, found, dataset.name)
+
+
+def export_episode(db: Session, me: Actor, episode_id: str, tier: Tier, form: str, *, drafts: bool) -> Response:
+    here = visible(db, me, episode_id, tier, 0)
+    dataset = dataset_row(db, here.row.dataset_id)
+    source = here.draft if drafts else annotations.last_revision(db, episode_id, tier)
+    if source is None:
+        raise NotFoundError("This episode has no such labels yet.")
+    item = Item(row=here.row, draft=here.draft, dataset=dataset, now=here.now)
+    return _file(db, dataset, tier, form, [(item, source)], f"{dataset.name}-{here.row.number}")
+
+
+def _file(
+    db: Session, dataset: Dataset, tier: Tier, form: str, found: list[tuple[Item, Draft | LabelRevision]], name: str
+) -> Response:
+    names = annotations.names(db, {_person(source) for _, source in found})
+    labels = LabelFile(
+        dataset=dataset.name,
+        tier=tier,
+        episodes=[
+            LabelledEpisode.model_validate(
+                {
+                    **{key: getattr(source, key) for key in DOCUMENT},
+                    "number": item.row.number,
+                    "identity": item.row.identity,
+                    "steps": item.row.steps,
+                    "fps": item.row.fps or dataset.fps,
+                    "annotator": names.get(_person(source) or ""),
+                }
+            )
+            for item, source in found
+        ],
+    )
+    plain = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name).strip("-") or "labels"
+    disposition = f'attachment; filename="{plain}-{tier.value}.{SUFFIX[form]}"'
+    return Response(write(labels, form), media_type=MEDIA[form], headers={"Content-Disposition": disposition})
+
+
+def _person(source: Draft | LabelRevision) -> str | None:
+    return source.published_by if isinstance(source, LabelRevision) else source.updated_by
+
+
+# --- in -------------------------------------------------------------------------------------------------------
+
+
+def import_labels(db: Session, me: Actor, studio: Studio, dataset_id: str, body: ImportLabelsIn) -> ChangeResult:
+    """As drafts, in one transaction that can be undone."""
+    dataset = dataset_row(db, dataset_id, lock=True)
+    items = {item.row.number: item for item in repository.items(db, dataset_id, body.tier, lock=True)}
+    known = [
+        KnownEpisode(number=number, steps=item.row.steps, fps=item.row.fps or dataset.fps)
+        for number, item in items.items()
+    ]
+    labels = read(body.content, body.format, body.tier, known, body.episode)
+    if labels.tier is not body.tier:
+        raise InvalidError(f"The file holds the tier {labels.tier.value}, not {body.tier.value}.")
+    hidden = repository.blind_for(db, dataset_id, me.id)
+    wanted: list[tuple[Item, LabelledEpisode]] = []
+    skipped: list[SkippedOut] = []
+    for episode in labels.episodes:
+        item = items.get(episode.number)
+        if item is None:
+            raise InvalidError(f"The dataset has no episode {episode.number}.")
+        _refuse_misfit(item, episode)
+        reason = _not_importable(dataset, item, overwrite=body.overwrite)
+        if (item.row.id, body.tier) in hidden:
+            reason = "you label it blind"
+        if reason is None:
+            wanted.append((item, episode))
+        else:
+            skipped.append(SkippedOut(episode_id=item.row.id, number=item.row.number, reason=reason))
+    if body.preview or not wanted:
+        return ChangeResult(change=None, changed=len(wanted), skipped=skipped)
+    entries = [_take(db, me, item, episode, body.tier) for item, episode in wanted]
+    parameters = {"tier": body.tier.value, "format": body.format}
+    change = store_change(db, me, studio, dataset, ChangeKind.IMPORT, parameters, entries)
+    return ChangeResult(change=change, changed=len(wanted), skipped=skipped)
+
+
+def _refuse_misfit(item: Item, episode: LabelledEpisode) -> None:
+    if episode.identity is not None and episode.identity != item.row.identity:
+        raise InvalidError(
+            f"Episode {episode.number} of the file is another one than the dataset's: its motion or pictures differ."
+        )
+    position = 0
+    for one in episode.segments:
+        if one.start != position or one.end <= one.start:
+            raise InvalidError(
+                f"Episode {episode.number}: a segment is on steps {one.start} to {one.end - 1}, expected it to start "
+                f"at {position}: labels have neither gaps nor overlaps."
+            )
+        position = one.end
+    if position != item.row.steps:
+        raise InvalidError(f"Episode {episode.number}: the labels end at {position}, not at {item.row.steps}.")
+    if episode.failure_step is not None and episode.failure_step >= item.row.steps:
+        raise InvalidError(f"Episode {episode.number} has no step {episode.failure_step} at which it could fail.")
+
+
+def _not_importable(dataset: Dataset, item: Item, *, overwrite: bool) -> str | None:
+    if item.held:
+        return "somebody works on it right now"
+    if item.draft is None:
+        return None
+    if item.draft.state in HANDED_IN and Labelling.model_validate(dataset.labelling).review:
+        return f"it is {item.draft.state.value}; reopen it first"
+    if item.draft.edit and not overwrite and any(one["text"] for one in item.draft.segments):
+        return "somebody labelled it already"
+    return None
+
+
+def _take(db: Session, me: Actor, item: Item, episode: LabelledEpisode, tier: Tier) -> dict[str, Any]:
+    segments = [{**one.model_dump(mode="json"), "provenance": Provenance.IMPORTED.value} for one in episode.segments]
+    given = episode.model_fields_set & {"instruction", "paraphrases", "success", "failure_step", "quality", "tags"}
+    document = {name: getattr(episode, name) for name in given if getattr(episode, name) is not None}
+    if document.get("success"):
+        document["failure_step"] = None
+    entry = change_draft(db, me, item, segments, HistoryKind.IMPORTED, tier=tier, document=document)
+    stored = db.get_one(Draft, (item.row.id, tier, 0))
+    stored.contributors = list(dict.fromkeys([*stored.contributors, me.id]))
+    if stored.state in {WorkState.UNASSIGNED, WorkState.CLAIMED}:
+        stored.state = WorkState.IN_PROGRESS
+    elif stored.state in {*HANDED_IN, WorkState.REJECTED}:
+        stored.state = WorkState.REOPENED
+    if tier is Tier.SUBSTEP:
+        item.row.label_state = LabelState.DRAFT
+    return entry
