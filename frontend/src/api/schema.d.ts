@@ -4,6 +4,46 @@
  */
 
 export interface paths {
+  "/api/annotators": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * List Annotators
+     * @description People who may label.
+     */
+    get: operations["list_annotators"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/annotators/figures": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Get Figures
+     * @description Throughput and agreement of each person; days: how far back.
+     */
+    get: operations["get_figures"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/audit": {
     parameters: {
       query?: never;
@@ -288,6 +328,74 @@ export interface paths {
     patch: operations["change_dataset"];
     trace?: never;
   };
+  "/api/datasets/{dataset_id}/agreement": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Get Agreement */
+    get: operations["get_agreement"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/changes": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** List Changes */
+    get: operations["list_changes"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/changes/{change_id}/undo": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Undo Change */
+    post: operations["undo_change"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/coverage": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Get Coverage */
+    get: operations["get_coverage"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/datasets/{dataset_id}/episodes": {
     parameters: {
       query?: never;
@@ -326,6 +434,79 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/datasets/{dataset_id}/labelling": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Get Labelling */
+    get: operations["get_labelling"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    /** Change Labelling */
+    patch: operations["change_labelling"];
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/labels": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Export Labels
+     * @description A file: JSON, CSV with steps and seconds, or ELAN's tab-delimited text. drafts: instead of what is published.
+     */
+    get: operations["export_labels"];
+    put?: never;
+    /** Import Labels */
+    post: operations["import_labels"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/segments": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Find Segments */
+    get: operations["find_segments"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/template": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Apply Template */
+    post: operations["apply_template"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/datasets/{dataset_id}/versions": {
     parameters: {
       query?: never;
@@ -341,6 +522,101 @@ export interface paths {
      * @description Freeze episodes and published labels into a manifest; 200 with the version there is if nothing changed since.
      */
     post: operations["create_version"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/vocabulary": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Get Vocabulary
+     * @description The entries in their order, with what they mean and example pictures: the guideline.
+     */
+    get: operations["get_vocabulary"];
+    /** Change Vocabulary */
+    put: operations["change_vocabulary"];
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/vocabulary/rename": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Rename Entry
+     * @description Everywhere: drafts get a new edit, published labels a new revision; the answer's `change` can be undone.
+     */
+    post: operations["rename_entry"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/vocabulary/rename/preview": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Preview Rename */
+    post: operations["preview_rename"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/work/assign": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Assign Work */
+    post: operations["assign_work"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/work/next": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Next Work
+     * @description What I have open here, filled up to `count`.
+     */
+    post: operations["next_work"];
     delete?: never;
     options?: never;
     head?: never;
@@ -379,10 +655,216 @@ export interface paths {
     get: operations["get_draft"];
     /**
      * Save Draft
-     * @description 409 with the stored draft as error.detail if somebody else saved since `edit`.
+     * @description 409 "conflict" if somebody else saved since `edit`, "leased" while somebody else works on it, "wrong_state" for
+     *     labels that are handed in. error.detail: the stored draft, with `yours` and `differences` beside it.
      */
     put: operations["save_draft"];
     post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/annotation/check": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Check Draft
+     * @description What stops a publication, and warnings.
+     */
+    get: operations["check_draft"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/annotation/claim": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Claim Draft
+     * @description Work on it, with `lease.token` in saves and heartbeats. 409 "leased" if somebody else does: `take_over`.
+     */
+    post: operations["claim_draft"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/annotation/diff": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Diff States */
+    get: operations["diff_states"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/annotation/heartbeat": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Keep Claim
+     * @description Every 20 s while the page is open. 409 "leased": somebody took over.
+     */
+    post: operations["keep_claim"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/annotation/history": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * List History
+     * @description Newest first: hand-ins, reviews, publications, bulk changes, and the state every few minutes of work.
+     */
+    get: operations["list_history"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/annotation/history/{entry_id}": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Get History Entry */
+    get: operations["get_history_entry"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/annotation/notes": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Add Note */
+    post: operations["add_note"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/annotation/release": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Release Draft */
+    post: operations["release_draft"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/annotation/reopen": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Reopen Draft */
+    post: operations["reopen_draft"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/annotation/review": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Review Draft
+     * @description Approve or reject what somebody else handed in.
+     */
+    post: operations["review_draft"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/annotation/submit": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Submit Draft
+     * @description Hand it in for review. 422 with `detail.findings` for labels that are not complete.
+     */
+    post: operations["submit_draft"];
     delete?: never;
     options?: never;
     head?: never;
@@ -421,6 +903,23 @@ export interface paths {
      * @description The exact picture of a camera at a step, JPEG.
      */
     get: operations["get_frame"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/labels": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Export Episode Labels */
+    get: operations["export_episode_labels"];
     put?: never;
     post?: never;
     delete?: never;
@@ -501,6 +1000,26 @@ export interface paths {
     get: operations["list_revisions"];
     put?: never;
     post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/rollback": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Roll Back
+     * @description Publish an older revision's labels again, as a new revision.
+     */
+    post: operations["roll_back"];
     delete?: never;
     options?: never;
     head?: never;
@@ -1065,6 +1584,24 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/notes/{note_id}": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    post?: never;
+    /** Delete Note */
+    delete: operations["delete_note"];
+    options?: never;
+    head?: never;
+    /** Change Note */
+    patch: operations["change_note"];
+    trace?: never;
+  };
   "/api/robots": {
     parameters: {
       query?: never;
@@ -1381,10 +1918,49 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/work": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** List Work */
+    get: operations["list_work"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
 }
 export type webhooks = Record<string, never>;
 export interface components {
   schemas: {
+    /**
+     * AgreementOut
+     * @description Over all doubly labelled episodes: boundaries pooled, steps pooled. None: there are none yet.
+     */
+    AgreementOut: {
+      /** Boundaries */
+      boundaries: components["schemas"]["BoundaryScore"][] | null;
+      /**
+       * Edit Rate
+       * @description Machine proposals that were edited, among those accepted or edited
+       */
+      edit_rate: number | null;
+      /** Kappa */
+      kappa: number | null;
+      /** Pairs */
+      pairs: components["schemas"]["PairAgreement"][];
+      /**
+       * Rejection Rate
+       * @description Rejections among all reviews
+       */
+      rejection_rate: number | null;
+    };
     /**
      * AlohaTask
      * @enum {string}
@@ -1405,6 +1981,30 @@ export interface components {
       stage: number | null;
       /** Step */
       step: number | null;
+    };
+    /**
+     * AssignIn
+     * @description user_id None: take them back. Drafts that somebody works on, or that are handed in, are skipped.
+     */
+    AssignIn: {
+      /** Episode Ids */
+      episode_ids: string[];
+      /**
+       * Rater
+       * @default 0
+       */
+      rater: number;
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
+      /** User Id */
+      user_id: string | null;
+    };
+    /** AssignOut */
+    AssignOut: {
+      /** Assigned */
+      assigned: components["schemas"]["WorkOut"][];
+      /** Skipped */
+      skipped: components["schemas"]["SkippedOut"][];
     };
     /** AuditOut */
     AuditOut: {
@@ -1428,6 +2028,20 @@ export interface components {
       /** User Name */
       user_name: string | null;
     };
+    /**
+     * BoundaryScore
+     * @description Boundaries of the one found by the other within +- tolerance steps, each used once.
+     */
+    BoundaryScore: {
+      /** F1 */
+      f1: number;
+      /** Precision */
+      precision: number;
+      /** Recall */
+      recall: number;
+      /** Tolerance */
+      tolerance: number;
+    };
     /** CameraOut */
     CameraOut: {
       /** Height */
@@ -1436,6 +2050,52 @@ export interface components {
       name: string;
       /** Width */
       width: number;
+    };
+    /**
+     * ChangeKind
+     * @enum {string}
+     */
+    ChangeKind: "rename" | "template" | "import";
+    /** ChangeOut */
+    ChangeOut: {
+      /** By Name */
+      by_name: string | null;
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Episodes */
+      episodes: number;
+      /** Id */
+      id: string;
+      kind: components["schemas"]["ChangeKind"];
+      /** Parameters */
+      parameters: {
+        [key: string]: unknown;
+      };
+      /** Undone At */
+      undone_at: string | null;
+      /** Undone By Name */
+      undone_by_name: string | null;
+    };
+    /**
+     * ChangeResult
+     * @description change: None where nothing changed.
+     */
+    ChangeResult: {
+      change: components["schemas"]["ChangeOut"] | null;
+      /** Changed */
+      changed: number;
+      /** Skipped */
+      skipped: components["schemas"]["SkippedOut"][];
+    };
+    /** CheckOut */
+    CheckOut: {
+      /** Blocking */
+      blocking: components["schemas"]["FindingOut"][];
+      /** Warnings */
+      warnings: components["schemas"]["FindingOut"][];
     };
     /**
      * CheckpointDetail
@@ -1546,6 +2206,27 @@ export interface components {
       val_loss: number | null;
     };
     /**
+     * ClaimIn
+     * @description take_over: although somebody else works on it or was given it. token: of a claim that this page has already.
+     */
+    ClaimIn: {
+      /**
+       * Rater
+       * @description 0: the labels that are published; 1: a second person's, blind
+       * @default 0
+       */
+      rater: number;
+      /**
+       * Take Over
+       * @default false
+       */
+      take_over: boolean;
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
+      /** Token */
+      token?: string | null;
+    };
+    /**
      * ClosedLoopIn
      * @description Roll-outs in the simulator, seeds seed .. seed + episodes - 1.
      */
@@ -1577,6 +2258,47 @@ export interface components {
       seed: number;
       /** @default transfer_cube */
       task: components["schemas"]["AlohaTask"];
+    };
+    /** CoverageOut */
+    CoverageOut: {
+      /** Dataset Id */
+      dataset_id: string;
+      /**
+       * Days
+       * @description The last 30 days on which something happened, UTC
+       */
+      days: components["schemas"]["DayCount"][];
+      double: components["schemas"]["DoubleCoverage"];
+      /** Findings */
+      findings: {
+        [key: string]: number;
+      };
+      /** Labels */
+      labels: components["schemas"]["LabelCount"][];
+      /**
+       * Provenance
+       * @description Segments with a text, by where it came from
+       */
+      provenance: {
+        [key: string]: number;
+      };
+      /** Quality */
+      quality: {
+        [key: string]: number;
+      };
+      /**
+       * Success
+       * @description Episodes: "yes", "no", "unknown"
+       */
+      success: {
+        [key: string]: number;
+      };
+      /** Tags */
+      tags: {
+        [key: string]: number;
+      };
+      /** Tiers */
+      tiers: components["schemas"]["TierCoverage"][];
     };
     /** DatasetIn */
     DatasetIn: {
@@ -1644,6 +2366,15 @@ export interface components {
        */
       vocabulary?: string[] | null;
     };
+    /** DayCount */
+    DayCount: {
+      /** Day */
+      day: string;
+      /** Published */
+      published: number;
+      /** Submitted */
+      submitted: number;
+    };
     /**
      * DemoIn
      * @description Record scripted demonstrations in the simulated ALOHA into a new dataset (or into `dataset_id`).
@@ -1704,42 +2435,170 @@ export interface components {
       task?: string | null;
     };
     /**
+     * DiffOut
+     * @description left, right: ids of history entries or revisions, or "draft". fields: what else differs.
+     */
+    DiffOut: {
+      /**
+       * Agreement
+       * @description Share of steps with the same text
+       */
+      agreement: number;
+      /** Differences */
+      differences: components["schemas"]["DifferenceOut"][];
+      /** Fields */
+      fields: {
+        [key: string]: [unknown, unknown];
+      };
+      /** Left */
+      left: string;
+      /** Left Segments */
+      left_segments: components["schemas"]["SegmentOut"][];
+      /** Right */
+      right: string;
+      /** Right Segments */
+      right_segments: components["schemas"]["SegmentOut"][];
+      /** Steps */
+      steps: number;
+    };
+    /**
+     * DifferenceOut
+     * @description Steps start .. end on which two states have different texts.
+     */
+    DifferenceOut: {
+      /** End */
+      end: number;
+      /** Left */
+      left: string;
+      /** Right */
+      right: string;
+      /** Start */
+      start: number;
+    };
+    /** DoubleCoverage */
+    DoubleCoverage: {
+      /** Assigned */
+      assigned: number;
+      /** Submitted */
+      submitted: number;
+      /** Wanted */
+      wanted: number;
+    };
+    /**
      * DraftIn
      * @description A save. edit: the number that the page last saw; an older one than the stored is refused with 409.
+     *
+     *     Of the fields that are about the episode (from `instruction` on), what is left out stays as it is. They are kept
+     *     with tier `substep`, rater 0.
      */
     DraftIn: {
       /** Edit */
       edit: number;
+      /**
+       * Failure Step
+       * @description Where it went wrong; only if success is false
+       */
+      failure_step?: number | null;
       /** Instruction */
-      instruction: string;
+      instruction?: string | null;
+      /**
+       * Lease
+       * @description Token of the claim under which the page works
+       */
+      lease?: string | null;
+      /**
+       * Paraphrases
+       * @description Other wordings of the instruction
+       */
+      paraphrases?: string[] | null;
+      quality?: components["schemas"]["Quality"] | null;
       /** Segments */
       segments: components["schemas"]["SegmentIn"][];
       /** Success */
       success?: boolean | null;
+      /** Tags */
+      tags?: string[] | null;
     };
     /**
      * DraftOut
-     * @description edit 0: nothing was saved yet, the segments are what the file brought (proposals) or one empty segment.
+     * @description read_only: why this person cannot save at the moment, for people to read; None: they can.
      */
     DraftOut: {
+      /** Assignee Id */
+      assignee_id: string | null;
+      /** Assignee Name */
+      assignee_name: string | null;
       /** Edit */
       edit: number;
       /** Episode Id */
       episode_id: string;
+      /** Failure Step */
+      failure_step: number | null;
       /** Instruction */
       instruction: string;
       label_state: components["schemas"]["LabelState"];
+      lease: components["schemas"]["LeaseOut"] | null;
+      /** May Review */
+      may_review: boolean;
+      /** Notes */
+      notes: components["schemas"]["NoteOut"][];
+      /** Paraphrases */
+      paraphrases: string[];
       published: components["schemas"]["RevisionOut"] | null;
+      quality: components["schemas"]["Quality"] | null;
+      /** Rater */
+      rater: number;
+      /** Read Only */
+      read_only: string | null;
       /** Segments */
       segments: components["schemas"]["SegmentOut"][];
+      state: components["schemas"]["WorkState"];
       /** Steps */
       steps: number;
+      /** Submitted By Id */
+      submitted_by_id: string | null;
+      /** Submitted By Name */
+      submitted_by_name: string | null;
       /** Success */
       success: boolean | null;
+      /** Tags */
+      tags: string[];
+      tier: components["schemas"]["Tier"];
       /** Updated At */
       updated_at: string | null;
       /** Updated By Name */
       updated_by_name: string | null;
+    };
+    /** EntryIn */
+    EntryIn: {
+      /**
+       * Description
+       * @default
+       */
+      description: string;
+      /**
+       * Examples
+       * @default []
+       */
+      examples: components["schemas"]["Example"][];
+      /** Text */
+      text: string;
+    };
+    /**
+     * EntryOut
+     * @description digit: key 1 to 9, for the first nine. segments: of drafts and published labels as they are now.
+     */
+    EntryOut: {
+      /** Description */
+      description: string;
+      /** Digit */
+      digit: number | null;
+      /** Examples */
+      examples: components["schemas"]["ExampleOut"][];
+      /** Segments */
+      segments: number;
+      /** Text */
+      text: string;
     };
     /**
      * EpisodeDetail
@@ -1764,6 +2623,8 @@ export interface components {
        * @description Of action and state, for plots; one a dimension
        */
       dimension_names: string[];
+      /** Failure Step */
+      failure_step: number | null;
       /** Fps */
       fps: number | null;
       /** Gripper Dimensions */
@@ -1783,6 +2644,8 @@ export interface components {
       original_name: string | null;
       /** Previous Id */
       previous_id: string | null;
+      /** Quality */
+      quality: string | null;
       /** Render Profile */
       render_profile: string | null;
       /** Robot */
@@ -1807,6 +2670,8 @@ export interface components {
       steps: number;
       /** Success */
       success: boolean | null;
+      /** Tags */
+      tags: string[];
       /** Task */
       task: string | null;
       /** Vocabulary */
@@ -1824,6 +2689,8 @@ export interface components {
       created_at: string;
       /** Dataset Id */
       dataset_id: string;
+      /** Failure Step */
+      failure_step: number | null;
       /** Fps */
       fps: number | null;
       /** Id */
@@ -1833,6 +2700,8 @@ export interface components {
       label_state: components["schemas"]["LabelState"];
       /** Number */
       number: number;
+      /** Quality */
+      quality: string | null;
       /** Robot */
       robot: string | null;
       /** Seconds */
@@ -1851,6 +2720,8 @@ export interface components {
       steps: number;
       /** Success */
       success: boolean | null;
+      /** Tags */
+      tags: string[];
       /** Task */
       task: string | null;
     };
@@ -1990,6 +2861,32 @@ export interface components {
       version_id: string | null;
     };
     /**
+     * Example
+     * @description A picture that shows what is meant: a step of an episode, of one camera or of all.
+     */
+    Example: {
+      /** Camera */
+      camera?: string | null;
+      /** Episode Id */
+      episode_id: string;
+      /** Step */
+      step: number;
+    };
+    /**
+     * ExampleOut
+     * @description there: the episode is still there and has the step.
+     */
+    ExampleOut: {
+      /** Camera */
+      camera: string | null;
+      /** Episode Id */
+      episode_id: string;
+      /** Step */
+      step: number;
+      /** There */
+      there: boolean;
+    };
+    /**
      * FieldOut
      * @description One field of the form. path: dotted, as in TrainSpec.
      *
@@ -2051,6 +2948,42 @@ export interface components {
       /** Size */
       size: number;
     };
+    /**
+     * FindingCode
+     * @description The first four stop a submission and a publication, the others are for people to look at.
+     * @enum {string}
+     */
+    FindingCode:
+      | "length"
+      | "blank"
+      | "characters"
+      | "unreviewed"
+      | "short"
+      | "long"
+      | "same_neighbour"
+      | "out_of_vocabulary"
+      | "near_duplicate"
+      | "unusual_order"
+      | "not_looked_at";
+    /**
+     * FindingOut
+     * @description suggestion: the text that was probably meant.
+     */
+    FindingOut: {
+      /** Blocking */
+      blocking: boolean;
+      code: components["schemas"]["FindingCode"];
+      /** End */
+      end: number;
+      /** Message */
+      message: string;
+      /** Start */
+      start: number;
+      /** Suggestion */
+      suggestion?: string | null;
+      /** Text */
+      text: string;
+    };
     /** HTTPValidationError */
     HTTPValidationError: {
       /** Detail */
@@ -2076,6 +3009,108 @@ export interface components {
       version: string;
       /** Workers */
       workers: number;
+    };
+    /** HeartbeatIn */
+    HeartbeatIn: {
+      /**
+       * Rater
+       * @description 0: the labels that are published; 1: a second person's, blind
+       * @default 0
+       */
+      rater: number;
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
+      /** Token */
+      token: string;
+    };
+    /**
+     * HeartbeatOut
+     * @description edit: of the stored draft; another one than the page's own means that it changed elsewhere.
+     */
+    HeartbeatOut: {
+      /** Edit */
+      edit: number;
+      /** Seconds Left */
+      seconds_left: number;
+      state: components["schemas"]["WorkState"];
+    };
+    /** HistoryEntryOut */
+    HistoryEntryOut: {
+      /** About Name */
+      about_name: string | null;
+      /** By Name */
+      by_name: string | null;
+      /** Comment */
+      comment: string;
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Edit */
+      edit: number;
+      /** Failure Step */
+      failure_step: number | null;
+      /** Id */
+      id: string;
+      /** Instruction */
+      instruction: string;
+      kind: components["schemas"]["HistoryKind"];
+      /** Paraphrases */
+      paraphrases: string[];
+      quality: components["schemas"]["Quality"] | null;
+      /** Rater */
+      rater: number;
+      /** Segments */
+      segments: components["schemas"]["SegmentOut"][];
+      /** Success */
+      success: boolean | null;
+      /** Tags */
+      tags: string[];
+      tier: components["schemas"]["Tier"];
+    };
+    /**
+     * HistoryKind
+     * @description Why a state of a draft was kept.
+     * @enum {string}
+     */
+    HistoryKind:
+      | "saved"
+      | "taken_over"
+      | "submitted"
+      | "approved"
+      | "rejected"
+      | "reopened"
+      | "published"
+      | "renamed"
+      | "template"
+      | "imported"
+      | "rolled_back"
+      | "undone";
+    /**
+     * HistoryOut
+     * @description An entry of a draft's history; its labels are at /annotation/history/{id}. about: whose work was reviewed.
+     */
+    HistoryOut: {
+      /** About Name */
+      about_name: string | null;
+      /** By Name */
+      by_name: string | null;
+      /** Comment */
+      comment: string;
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Edit */
+      edit: number;
+      /** Id */
+      id: string;
+      kind: components["schemas"]["HistoryKind"];
+      /** Rater */
+      rater: number;
+      tier: components["schemas"]["Tier"];
     };
     /**
      * HostCamera
@@ -2184,6 +3219,39 @@ export interface components {
       /** Candidate Id */
       candidate_id: string;
     };
+    /**
+     * ImportLabelsIn
+     * @description Labels of episodes of this dataset, as one of the formats of the export; matched by number (and identity).
+     *
+     *     They become drafts with provenance `imported`; publishing stays with people. preview: nothing is changed.
+     */
+    ImportLabelsIn: {
+      /** Content */
+      content: string;
+      /**
+       * Episode
+       * @description Number of the episode, where the rows name none
+       */
+      episode?: number | null;
+      /**
+       * Format
+       * @enum {string}
+       */
+      format: "json" | "csv" | "elan";
+      /**
+       * Overwrite
+       * @description Also where somebody labelled already
+       * @default false
+       */
+      overwrite: boolean;
+      /**
+       * Preview
+       * @default false
+       */
+      preview: boolean;
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
+    };
     /** InstructionIn */
     InstructionIn: {
       /** Instruction */
@@ -2272,12 +3340,111 @@ export interface components {
      * @enum {string}
      */
     JobState: "queued" | "running" | "cancelling" | "done" | "failed" | "cancelled";
+    /** LabelCount */
+    LabelCount: {
+      /** Episodes */
+      episodes: number;
+      /** In Vocabulary */
+      in_vocabulary: boolean;
+      /** Median Steps */
+      median_steps: number;
+      /** Segments */
+      segments: number;
+      /** Steps */
+      steps: number;
+      /** Text */
+      text: string;
+    };
     /**
      * LabelState
      * @description unlabelled: no text but perhaps proposals. draft: edited since the last publish, or never published.
      * @enum {string}
      */
     LabelState: "unlabelled" | "draft" | "published";
+    /**
+     * Labelling
+     * @description How a dataset is labelled.
+     *
+     *     review: labels are published only after somebody else approved them. template: the substeps in their usual order.
+     */
+    Labelling: {
+      /**
+       * Double Percent
+       * @description Episodes that a second person labels without seeing the first's labels, percent
+       * @default 5
+       */
+      double_percent: number;
+      /**
+       * Long Seconds
+       * @description Substeps longer than this are warned about
+       * @default 15
+       */
+      long_seconds: number;
+      /**
+       * Plan Tier
+       * @description A second text over the same steps: the high-level plan
+       * @default false
+       */
+      plan_tier: boolean;
+      /**
+       * Review
+       * @description Publish only what somebody else approved
+       * @default false
+       */
+      review: boolean;
+      /**
+       * @description Least role of those who approve
+       * @default annotator
+       */
+      reviewer_role: components["schemas"]["Role"];
+      /**
+       * Short Seconds
+       * @description Substeps shorter than this are warned about
+       * @default 0.5
+       */
+      short_seconds: number;
+      /**
+       * Template
+       * @description The substeps of an episode in their usual order
+       * @default []
+       */
+      template: string[];
+    };
+    /**
+     * LabellingPatch
+     * @description What is left out stays as it is.
+     */
+    LabellingPatch: {
+      /** Double Percent */
+      double_percent?: number | null;
+      /** Long Seconds */
+      long_seconds?: number | null;
+      /** Plan Tier */
+      plan_tier?: boolean | null;
+      /** Review */
+      review?: boolean | null;
+      reviewer_role?: components["schemas"]["Role"] | null;
+      /** Short Seconds */
+      short_seconds?: number | null;
+      /** Template */
+      template?: string[] | null;
+    };
+    /**
+     * LeaseOut
+     * @description Who works on the labels right now. mine: me, perhaps in another window; token: only for whoever claims.
+     */
+    LeaseOut: {
+      /** Holder Id */
+      holder_id: string;
+      /** Holder Name */
+      holder_name: string | null;
+      /** Mine */
+      mine: boolean;
+      /** Seconds Left */
+      seconds_left: number;
+      /** Token */
+      token?: string | null;
+    };
     /**
      * LinkAccept
      * @description name: of the new account, for an invitation.
@@ -2338,7 +3505,7 @@ export interface components {
       policy?: components["schemas"]["PolicyOut"] | null;
       recording?: components["schemas"]["RecordingOut"] | null;
       samples?: components["schemas"]["Samples"] | null;
-      saved?: components["schemas"]["SavedOut"] | null;
+      saved?: components["schemas"]["backend__live__messages__SavedOut"] | null;
       scene?: components["schemas"]["SceneOut"] | null;
       status: components["schemas"]["HostStatus"];
       /**
@@ -2503,6 +3670,66 @@ export interface components {
        */
       token: string;
     };
+    /** NextIn */
+    NextIn: {
+      /**
+       * Count
+       * @default 20
+       */
+      count: number;
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
+    };
+    /** NoteIn */
+    NoteIn: {
+      /** Edit */
+      edit: number;
+      /** End */
+      end: number;
+      /**
+       * Rater
+       * @description 0: the labels that are published; 1: a second person's, blind
+       * @default 0
+       */
+      rater: number;
+      /** Start */
+      start: number;
+      /** Text */
+      text: string;
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
+    };
+    /** NoteOut */
+    NoteOut: {
+      /** Author Id */
+      author_id: string | null;
+      /** Author Name */
+      author_name: string | null;
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Edit */
+      edit: number;
+      /** End */
+      end: number;
+      /** Id */
+      id: string;
+      /** Resolved At */
+      resolved_at: string | null;
+      /** Resolved By Name */
+      resolved_by_name: string | null;
+      /** Start */
+      start: number;
+      /** Text */
+      text: string;
+    };
+    /** NotePatch */
+    NotePatch: {
+      /** Resolved */
+      resolved: boolean;
+    };
     /**
      * OpenLoopIn
      * @description Predicted against recorded actions of a dataset version's episodes.
@@ -2553,6 +3780,50 @@ export interface components {
       /** Total */
       total: number;
     };
+    /** Page[SegmentFound] */
+    Page_SegmentFound_: {
+      /** Items */
+      items: components["schemas"]["SegmentFound"][];
+      /** Total */
+      total: number;
+    };
+    /** Page[WorkOut] */
+    Page_WorkOut_: {
+      /** Items */
+      items: components["schemas"]["WorkOut"][];
+      /** Total */
+      total: number;
+    };
+    /**
+     * PairAgreement
+     * @description Two people's labels of an episode. kappa: Cohen's, over steps.
+     */
+    PairAgreement: {
+      /** Boundaries */
+      boundaries: components["schemas"]["BoundaryScore"][];
+      /** Episode Id */
+      episode_id: string;
+      /** First Id */
+      first_id: string | null;
+      /** First Name */
+      first_name: string | null;
+      /** Kappa */
+      kappa: number;
+      /** Number */
+      number: number;
+      /**
+       * Same Steps
+       * @description Share of steps with the same text
+       */
+      same_steps: number;
+      /** Second Id */
+      second_id: string | null;
+      /** Second Name */
+      second_name: string | null;
+      /** Steps */
+      steps: number;
+      tier: components["schemas"]["Tier"];
+    };
     /** PasswordIn */
     PasswordIn: {
       /**
@@ -2565,6 +3836,53 @@ export interface components {
        * Format: password
        */
       new: string;
+    };
+    /**
+     * PersonFigures
+     * @description Of one person in the time asked for. rates None: nothing to divide by. f1_10, f1_25, kappa: with the other
+     *     person, over the episodes that two people labelled.
+     */
+    PersonFigures: {
+      /** Approved */
+      approved: number;
+      /** Doubles */
+      doubles: number;
+      /** Edit Rate */
+      edit_rate: number | null;
+      /** F1 10 */
+      f1_10: number | null;
+      /** F1 25 */
+      f1_25: number | null;
+      /** Kappa */
+      kappa: number | null;
+      /** Last Active */
+      last_active: string | null;
+      /** Name */
+      name: string;
+      /** Published */
+      published: number;
+      /** Rejected */
+      rejected: number;
+      /** Rejection Rate */
+      rejection_rate: number | null;
+      /** Reviews */
+      reviews: number;
+      /** Segments */
+      segments: number;
+      /** Steps */
+      steps: number;
+      /** Submitted */
+      submitted: number;
+      /** User Id */
+      user_id: string | null;
+    };
+    /** PersonOut */
+    PersonOut: {
+      /** Id */
+      id: string;
+      /** Name */
+      name: string;
+      role: components["schemas"]["Role"];
     };
     /**
      * PolicyOut
@@ -2651,10 +3969,10 @@ export interface components {
     };
     /**
      * Provenance
-     * @description Where a substep's text came from.
+     * @description Where a substep's text came from. proposed: from a machine, and nobody has looked at it yet.
      * @enum {string}
      */
-    Provenance: "human" | "scripted" | "machine_accepted" | "machine_edited" | "imported";
+    Provenance: "human" | "scripted" | "proposed" | "machine_accepted" | "machine_edited" | "imported";
     /** PublishIn */
     PublishIn: {
       /**
@@ -2662,7 +3980,21 @@ export interface components {
        * @description Of the draft as the page shows it
        */
       edit: number;
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
     };
+    /**
+     * Quality
+     * @description Of an episode as training data, in a person's eyes.
+     * @enum {string}
+     */
+    Quality: "good" | "doubtful" | "unusable";
+    /**
+     * Queue
+     * @description mine: given to me and not handed in. review: handed in, and I may review it. all: everything.
+     * @enum {string}
+     */
+    Queue: "mine" | "review" | "all";
     /**
      * Reasoning
      * @description What the policy says at `step`; done: false while it is still being generated.
@@ -2714,7 +4046,129 @@ export interface components {
       /** Steps */
       steps: number;
     };
-    /** RevisionOut */
+    /**
+     * ReleaseIn
+     * @description give_back: others get it again from "next for me"; what was saved stays.
+     */
+    ReleaseIn: {
+      /**
+       * Give Back
+       * @default false
+       */
+      give_back: boolean;
+      /**
+       * Rater
+       * @description 0: the labels that are published; 1: a second person's, blind
+       * @default 0
+       */
+      rater: number;
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
+      /** Token */
+      token?: string | null;
+    };
+    /**
+     * RenameIn
+     * @description expected: from the preview; refused with 409 if the labels changed since.
+     */
+    RenameIn: {
+      /**
+       * Expected
+       * @description `fingerprint` of the preview
+       */
+      expected?: string | null;
+      /** New */
+      new: string;
+      /** Old */
+      old: string;
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
+    };
+    /**
+     * RenamePreview
+     * @description merges: the new text is in the vocabulary or in use already, and the two become one.
+     */
+    RenamePreview: {
+      /** Episodes */
+      episodes: components["schemas"]["RenamedEpisode"][];
+      /** Fingerprint */
+      fingerprint: string;
+      /** In Template */
+      in_template: boolean;
+      /** Merges */
+      merges: boolean;
+      /** New */
+      new: string;
+      /** Old */
+      old: string;
+      /** Segments */
+      segments: number;
+      tier: components["schemas"]["Tier"];
+    };
+    /**
+     * RenamedEpisode
+     * @description draft, published: how many segments change. held_by: somebody works on it right now, it would be refused.
+     */
+    RenamedEpisode: {
+      /** Draft */
+      draft: number;
+      /** Episode Id */
+      episode_id: string;
+      /** Held By */
+      held_by: string | null;
+      /** Number */
+      number: number;
+      /** Published */
+      published: number;
+    };
+    /** ReopenIn */
+    ReopenIn: {
+      /**
+       * Comment
+       * @default
+       */
+      comment: string;
+      /**
+       * Rater
+       * @description 0: the labels that are published; 1: a second person's, blind
+       * @default 0
+       */
+      rater: number;
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
+    };
+    /**
+     * ReviewIn
+     * @description A rejection says why: a comment, notes about segments, or both. publish: an approved one at once.
+     */
+    ReviewIn: {
+      /** Approve */
+      approve: boolean;
+      /**
+       * Comment
+       * @default
+       */
+      comment: string;
+      /** Edit */
+      edit: number;
+      /**
+       * Notes
+       * @default []
+       */
+      notes: components["schemas"]["SegmentNote"][];
+      /**
+       * Rater
+       * @description 0: the labels that are published; 1: a second person's, blind
+       * @default 0
+       */
+      rater: number;
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
+    };
+    /**
+     * RevisionOut
+     * @description restores: number of the older revision whose labels these are again.
+     */
     RevisionOut: {
       /**
        * Created At
@@ -2723,18 +4177,28 @@ export interface components {
       created_at: string;
       /** Edit */
       edit: number;
+      /** Failure Step */
+      failure_step: number | null;
       /** Id */
       id: string;
       /** Instruction */
       instruction: string;
       /** Number */
       number: number;
+      /** Paraphrases */
+      paraphrases: string[];
       /** Published By Name */
       published_by_name: string | null;
+      quality: components["schemas"]["Quality"] | null;
+      /** Restores */
+      restores: number | null;
       /** Segments */
       segments: components["schemas"]["SegmentOut"][];
       /** Success */
       success: boolean | null;
+      /** Tags */
+      tags: string[];
+      tier: components["schemas"]["Tier"];
     };
     /**
      * RobotOut
@@ -2769,6 +4233,16 @@ export interface components {
      * @enum {string}
      */
     Role: "viewer" | "annotator" | "operator" | "admin";
+    /**
+     * RollbackIn
+     * @description revision_id: whose labels become the newest again. edit: of the draft as the page shows it.
+     */
+    RollbackIn: {
+      /** Edit */
+      edit: number;
+      /** Revision Id */
+      revision_id: string;
+    };
     /**
      * RolloutAsk
      * @description Let a policy act: exactly one of checkpoint_id, demo and url. Paths never come from a page.
@@ -3025,20 +4499,6 @@ export interface components {
       success?: boolean | null;
     };
     /**
-     * SavedOut
-     * @description The last recording that was saved. error: why it could not be added to the dataset; the file is kept.
-     */
-    SavedOut: {
-      /** Dataset Id */
-      dataset_id: string;
-      /** Episode Id */
-      episode_id: string | null;
-      /** Error */
-      error?: string | null;
-      /** Steps */
-      steps: number;
-    };
-    /**
      * SceneIn
      * @description A simulated robot's scene: reset to this task and seed. Refused while something commands the robot.
      */
@@ -3075,14 +4535,60 @@ export interface components {
       wrong?: boolean | null;
     };
     /**
+     * SegmentFound
+     * @description index: of the segment in its draft. text_before, text_after: of its neighbours.
+     */
+    SegmentFound: {
+      /** Annotator Id */
+      annotator_id: string | null;
+      /** Annotator Name */
+      annotator_name: string | null;
+      /** Confidence */
+      confidence: number | null;
+      /** End */
+      end: number;
+      /** Episode Id */
+      episode_id: string;
+      /** Index */
+      index: number;
+      label_state: components["schemas"]["LabelState"];
+      /** Number */
+      number: number;
+      provenance: components["schemas"]["Provenance"];
+      /** Rater */
+      rater: number;
+      /** Seconds */
+      seconds: number | null;
+      /** Source */
+      source: string | null;
+      /** Start */
+      start: number;
+      state: components["schemas"]["WorkState"];
+      /** Text */
+      text: string;
+      tier: components["schemas"]["Tier"];
+      /** Warnings */
+      warnings: components["schemas"]["FindingCode"][];
+    };
+    /**
      * SegmentIn
      * @description start <= step < end. text may be empty while the draft is worked on.
      */
     SegmentIn: {
+      /**
+       * Confidence
+       * @description Of that proposal
+       */
+      confidence?: number | null;
       /** End */
       end: number;
       /** @default human */
       provenance: components["schemas"]["Provenance"];
+      /**
+       * Source
+       * @description What proposed it, where a machine did
+       */
+      source?: string | null;
       /** Start */
       start: number;
       /**
@@ -3091,11 +4597,24 @@ export interface components {
        */
       text: string;
     };
+    /** SegmentNote */
+    SegmentNote: {
+      /** End */
+      end: number;
+      /** Start */
+      start: number;
+      /** Text */
+      text: string;
+    };
     /** SegmentOut */
     SegmentOut: {
+      /** Confidence */
+      confidence?: number | null;
       /** End */
       end: number;
       provenance: components["schemas"]["Provenance"];
+      /** Source */
+      source?: string | null;
       /** Start */
       start: number;
       /** Text */
@@ -3112,6 +4631,15 @@ export interface components {
       password: string;
       /** Token */
       token: string;
+    };
+    /** SkippedOut */
+    SkippedOut: {
+      /** Episode Id */
+      episode_id: string;
+      /** Number */
+      number: number;
+      /** Reason */
+      reason: string;
     };
     /** SourceIn */
     SourceIn: {
@@ -3160,6 +4688,70 @@ export interface components {
     StudioSettingsPatch: {
       /** Public Url */
       public_url: string | null;
+    };
+    /** SubmitIn */
+    SubmitIn: {
+      /** Edit */
+      edit: number;
+      /**
+       * Rater
+       * @description 0: the labels that are published; 1: a second person's, blind
+       * @default 0
+       */
+      rater: number;
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
+    };
+    /**
+     * TemplateIn
+     * @description Propose the texts in this order on episodes that nobody labelled yet; every segment waits for a person.
+     *
+     *     texts: default is the dataset's template. episode_ids: default all.
+     */
+    TemplateIn: {
+      /** Episode Ids */
+      episode_ids?: string[] | null;
+      /**
+       * Preview
+       * @default false
+       */
+      preview: boolean;
+      /** Texts */
+      texts?: string[] | null;
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
+    };
+    /**
+     * Tier
+     * @description substep: what the model is trained on. plan: a second text over the same steps, where a dataset has it.
+     * @enum {string}
+     */
+    Tier: "substep" | "plan";
+    /**
+     * TierCoverage
+     * @description episodes, steps and seconds of the dataset; by_state counts episodes.
+     */
+    TierCoverage: {
+      /** By State */
+      by_state: {
+        [key: string]: number;
+      };
+      /** Episodes */
+      episodes: number;
+      /**
+       * Labelled Steps
+       * @description Steps with a text, in the drafts as they are now
+       */
+      labelled_steps: number;
+      /** Published Episodes */
+      published_episodes: number;
+      /** Published Steps */
+      published_steps: number;
+      /** Segments */
+      segments: number;
+      /** Steps */
+      steps: number;
+      tier: components["schemas"]["Tier"];
     };
     /**
      * TinyModelIn
@@ -3307,6 +4899,137 @@ export interface components {
       /** Steps */
       steps: number;
     };
+    /**
+     * VocabularyIn
+     * @description All entries in their order; the first nine have the digits 1 to 9. edit: as the page shows it.
+     */
+    VocabularyIn: {
+      /** Edit */
+      edit: number;
+      /** Entries */
+      entries: components["schemas"]["EntryIn"][];
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
+    };
+    /** VocabularyOut */
+    VocabularyOut: {
+      /** Edit */
+      edit: number;
+      /** Entries */
+      entries: components["schemas"]["EntryOut"][];
+      /**
+       * Strangers
+       * @description Texts in use that the vocabulary does not have, most frequent first
+       */
+      strangers: string[];
+      tier: components["schemas"]["Tier"];
+    };
+    /**
+     * WorkOut
+     * @description A draft as a piece of work. double: the second, blind labels of the episode.
+     */
+    WorkOut: {
+      /** Assignee Id */
+      assignee_id: string | null;
+      /** Assignee Name */
+      assignee_name: string | null;
+      /** Dataset Id */
+      dataset_id: string;
+      /** Dataset Name */
+      dataset_name: string;
+      /** Double */
+      double: boolean;
+      /** Edit */
+      edit: number;
+      /** Episode Id */
+      episode_id: string;
+      /**
+       * Holder Name
+       * @description Who works on it right now
+       */
+      holder_name: string | null;
+      /** Instruction */
+      instruction: string;
+      label_state: components["schemas"]["LabelState"];
+      /** May Review */
+      may_review: boolean;
+      /** Number */
+      number: number;
+      /** Open Notes */
+      open_notes: number;
+      /** Rater */
+      rater: number;
+      /** Seconds */
+      seconds: number | null;
+      /** Segments */
+      segments: number;
+      state: components["schemas"]["WorkState"];
+      /** Steps */
+      steps: number;
+      /** Submitted At */
+      submitted_at: string | null;
+      /** Submitted By Name */
+      submitted_by_name: string | null;
+      tier: components["schemas"]["Tier"];
+      /** Updated At */
+      updated_at: string | null;
+    };
+    /**
+     * WorkState
+     * @description Of a draft: unassigned -> claimed -> in progress -> submitted -> approved or rejected -> reopened.
+     * @enum {string}
+     */
+    WorkState: "unassigned" | "claimed" | "in_progress" | "submitted" | "approved" | "rejected" | "reopened";
+    /**
+     * SavedOut
+     * @description A draft as it is stored.
+     *
+     *     edit 0: nothing was saved yet, the segments are what the file brought (proposals) or one empty segment.
+     */
+    backend__annotations__schemas__SavedOut: {
+      /** Edit */
+      edit: number;
+      /** Episode Id */
+      episode_id: string;
+      /** Failure Step */
+      failure_step: number | null;
+      /** Instruction */
+      instruction: string;
+      label_state: components["schemas"]["LabelState"];
+      /** Paraphrases */
+      paraphrases: string[];
+      quality: components["schemas"]["Quality"] | null;
+      /** Rater */
+      rater: number;
+      /** Segments */
+      segments: components["schemas"]["SegmentOut"][];
+      state: components["schemas"]["WorkState"];
+      /** Steps */
+      steps: number;
+      /** Success */
+      success: boolean | null;
+      /** Tags */
+      tags: string[];
+      tier: components["schemas"]["Tier"];
+      /** Updated At */
+      updated_at: string | null;
+      /** Updated By Name */
+      updated_by_name: string | null;
+    };
+    /**
+     * SavedOut
+     * @description The last recording that was saved. error: why it could not be added to the dataset; the file is kept.
+     */
+    backend__live__messages__SavedOut: {
+      /** Dataset Id */
+      dataset_id: string;
+      /** Episode Id */
+      episode_id: string | null;
+      /** Error */
+      error?: string | null;
+      /** Steps */
+      steps: number;
+    };
   };
   responses: never;
   parameters: never;
@@ -3316,6 +5039,58 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+  list_annotators: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["PersonOut"][];
+        };
+      };
+    };
+  };
+  get_figures: {
+    parameters: {
+      query?: {
+        dataset_id?: string | null;
+        days?: number | null;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["PersonFigures"][];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
   list_entries: {
     parameters: {
       query?: {
@@ -3898,6 +5673,133 @@ export interface operations {
       };
     };
   };
+  get_agreement: {
+    parameters: {
+      query?: {
+        tier?: components["schemas"]["Tier"];
+      };
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["AgreementOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  list_changes: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ChangeOut"][];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  undo_change: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+        change_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ChangeResult"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_coverage: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["CoverageOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
   list_episodes: {
     parameters: {
       query?: {
@@ -4000,6 +5902,218 @@ export interface operations {
       };
     };
   };
+  get_labelling: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["Labelling"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  change_labelling: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["LabellingPatch"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["Labelling"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  export_labels: {
+    parameters: {
+      query?: {
+        format?: "json" | "csv" | "elan";
+        tier?: components["schemas"]["Tier"];
+        drafts?: boolean;
+      };
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  import_labels: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["ImportLabelsIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ChangeResult"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  find_segments: {
+    parameters: {
+      query?: {
+        tier?: components["schemas"]["Tier"];
+        text?: string | null;
+        exact?: boolean;
+        min_steps?: number | null;
+        max_steps?: number | null;
+        annotator?: string | null;
+        provenance?: components["schemas"]["Provenance"] | null;
+        state?: components["schemas"]["WorkState"] | null;
+        warning?: components["schemas"]["FindingCode"] | null;
+        offset?: number;
+        limit?: number;
+      };
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["Page_SegmentFound_"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  apply_template: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["TemplateIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ChangeResult"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
   list_versions: {
     parameters: {
       query?: never;
@@ -4053,6 +6167,214 @@ export interface operations {
         };
         content: {
           "application/json": components["schemas"]["VersionOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_vocabulary: {
+    parameters: {
+      query?: {
+        tier?: components["schemas"]["Tier"];
+      };
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["VocabularyOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  change_vocabulary: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["VocabularyIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["VocabularyOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  rename_entry: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["RenameIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ChangeResult"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  preview_rename: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["RenameIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["RenamePreview"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  assign_work: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["AssignIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["AssignOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  next_work: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["NextIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["WorkOut"][];
         };
       };
       /** @description Validation Error */
@@ -4128,7 +6450,11 @@ export interface operations {
   };
   get_draft: {
     parameters: {
-      query?: never;
+      query?: {
+        tier?: components["schemas"]["Tier"];
+        /** @description 0: the labels that are published; 1: the second, blind */
+        rater?: number;
+      };
       header?: never;
       path: {
         episode_id: string;
@@ -4159,7 +6485,11 @@ export interface operations {
   };
   save_draft: {
     parameters: {
-      query?: never;
+      query?: {
+        tier?: components["schemas"]["Tier"];
+        /** @description 0: the labels that are published; 1: the second, blind */
+        rater?: number;
+      };
       header?: never;
       path: {
         episode_id: string;
@@ -4169,6 +6499,392 @@ export interface operations {
     requestBody: {
       content: {
         "application/json": components["schemas"]["DraftIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["backend__annotations__schemas__SavedOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  check_draft: {
+    parameters: {
+      query?: {
+        tier?: components["schemas"]["Tier"];
+        /** @description 0: the labels that are published; 1: the second, blind */
+        rater?: number;
+      };
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["CheckOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  claim_draft: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["ClaimIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["DraftOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  diff_states: {
+    parameters: {
+      query: {
+        /** @description Id of a revision or of a history entry, or "draft" */
+        left: string;
+        /** @description Id of a revision or of a history entry, or "draft" */
+        right?: string;
+        tier?: components["schemas"]["Tier"];
+        /** @description 0: the labels that are published; 1: the second, blind */
+        rater?: number;
+      };
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["DiffOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  keep_claim: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["HeartbeatIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HeartbeatOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  list_history: {
+    parameters: {
+      query?: {
+        tier?: components["schemas"]["Tier"];
+        /** @description 0: the labels that are published; 1: the second, blind */
+        rater?: number;
+      };
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HistoryOut"][];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_history_entry: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+        entry_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HistoryEntryOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  add_note: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["NoteIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      201: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["NoteOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  release_draft: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["ReleaseIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["DraftOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  reopen_draft: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["ReopenIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["DraftOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  review_draft: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["ReviewIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["DraftOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  submit_draft: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["SubmitIn"];
       };
     };
     responses: {
@@ -4229,6 +6945,39 @@ export interface operations {
         episode_id: string;
         camera: string;
         step: number;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  export_episode_labels: {
+    parameters: {
+      query?: {
+        format?: "json" | "csv" | "elan";
+        tier?: components["schemas"]["Tier"];
+        drafts?: boolean;
+      };
+      header?: never;
+      path: {
+        episode_id: string;
       };
       cookie?: never;
     };
@@ -4356,7 +7105,9 @@ export interface operations {
   };
   list_revisions: {
     parameters: {
-      query?: never;
+      query?: {
+        tier?: components["schemas"]["Tier"];
+      };
       header?: never;
       path: {
         episode_id: string;
@@ -4372,6 +7123,41 @@ export interface operations {
         };
         content: {
           "application/json": components["schemas"]["RevisionOut"][];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  roll_back: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["RollbackIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      201: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["DraftOut"];
         };
       };
       /** @description Validation Error */
@@ -5469,6 +8255,70 @@ export interface operations {
       };
     };
   };
+  delete_note: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        note_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      204: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  change_note: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        note_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["NotePatch"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["NoteOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
   list_robots: {
     parameters: {
       query?: never;
@@ -6021,6 +8871,43 @@ export interface operations {
         };
         content: {
           "application/json": unknown;
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  list_work: {
+    parameters: {
+      query?: {
+        queue?: components["schemas"]["Queue"];
+        dataset_id?: string | null;
+        tier?: components["schemas"]["Tier"];
+        state?: components["schemas"]["WorkState"] | null;
+        assignee?: string | null;
+        offset?: number;
+        limit?: number;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["Page_WorkOut_"];
         };
       };
       /** @description Validation Error */

@@ -61,7 +61,10 @@ export function getDraft(episodeId: string): Promise<DraftOut> {
 
 export function publishDraft(episodeId: string, edit: number): Promise<DraftOut> {
   return ok(
-    api.POST("/api/episodes/{episode_id}/publish", { params: { path: { episode_id: episodeId } }, body: { edit } }),
+    api.POST("/api/episodes/{episode_id}/publish", {
+      params: { path: { episode_id: episodeId } },
+      body: { edit, tier: "substep" },
+    }),
   );
 }
 

@@ -4,7 +4,7 @@
  * gives back the very same object, so that history and autosave see that nothing happened.
  */
 
-export type Provenance = "human" | "scripted" | "imported" | "machine_accepted" | "machine_edited";
+export type Provenance = "human" | "scripted" | "imported" | "proposed" | "machine_accepted" | "machine_edited";
 
 export interface Label {
   readonly text: string;
@@ -103,7 +103,8 @@ export function tidy(text: string): string {
 
 /** What a label's origin becomes when a person changes its text or extent. */
 function touched(label: Label): Label {
-  const provenance = label.provenance.startsWith("machine") ? "machine_edited" : "human";
+  const provenance =
+    label.provenance === "proposed" || label.provenance.startsWith("machine") ? "machine_edited" : "human";
   return label.provenance === provenance ? label : { ...label, provenance };
 }
 
