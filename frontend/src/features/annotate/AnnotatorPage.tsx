@@ -1,51 +1,67 @@
 import { Text } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
-import { useEffect, useEffectEvent, useMemo, useState, useSyncExternalStore } from "react";
-import { useNavigate } from "react-router";
+import { useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 
-import { ApiError, type Schema } from "@/api/client";
+import type { Schema } from "@/api/client";
 import { queryClient, useCan, useMe } from "@/api/queries";
 import { episodeQuery } from "@/features/episodes/hooks";
-import { notifyDone, notifyError } from "@/ui/confirm";
 
-import { actionFor } from "./actions";
+import { bound } from "./actions";
 import classes from "./annotate.module.css";
-import { isDraft, publishDraft, saveDraft, saveOutcome, storedOf, type DraftOut } from "./api";
+import { saveDraft, saveOutcome, storedOf, type DraftOut } from "./api";
 import { Cameras } from "./Cameras";
 import { AnnotatorContext, type Annotator } from "./context";
+import { CutSettings } from "./CutSettings";
 import { Editor } from "./editor";
+import { FindText } from "./FindText";
 import { Header } from "./Header";
 import { HelpDialog } from "./HelpDialog";
+import { useKeyboard } from "./keyboard";
+import { cutStep, labelHere, labelSegment, type LabellingParts } from "./labelling";
+import type { OtherLabels } from "./Lanes";
+import { LAYOUTS } from "./layout";
+import { usePlayback, useSaving } from "./lifecycle";
 import { MotionPlots } from "./MotionPlots";
 import { Notes } from "./Notes";
+import { magnify, nextCamera, panStep, WHOLE } from "./pictures";
+import { PictureSettings } from "./PictureSettings";
 import { createPlayback } from "./playback";
 import { DEFAULT_FPS } from "./player";
+import { ProposalBar } from "./ProposalBar";
 import { PublishButton } from "./PublishButton";
 import { Revisions } from "./Revisions";
 import { SegmentList } from "./SegmentList";
 import { annotatorActions } from "./shortcuts";
-import { problemsOf } from "./timeline";
+import { NO_SUGGESTIONS, type Suggestions } from "./suggestions";
+import { problemsOf, toSegments } from "./timeline";
 import { TimelineBar } from "./TimelineBar";
 import { Transport } from "./Transport";
-import { follow, whole, zoom } from "./view";
+import { useCommands } from "./useCommands";
+import { changePreferences, usePreferences } from "./usePreferences";
+import { follow, pixelView, whole, zoom } from "./view";
 import { VocabularyPanel } from "./VocabularyPanel";
 
 interface Props {
   episode: Schema<"EpisodeDetail">;
   /** as the server has it now; a newer one arrives when somebody saves */
   draft: DraftOut;
+  suggestions?: Suggestions;
 }
 
 /** One episode: look at it and label it. Mounted anew for each episode. */
-export function AnnotatorPage({ episode, draft }: Props) {
-  const navigate = useNavigate();
+export function AnnotatorPage({ episode, draft, suggestions = NO_SUGGESTIONS }: Props) {
   const me = useMe();
   const may = useCan("annotator");
+  const preferences = usePreferences();
   const [pictureError, setPictureError] = useState<unknown>(null);
   const [view, setView] = useState(() => whole(episode.steps));
+  const [pictures, setPictures] = useState(WHOLE);
   const [editing, setEditing] = useState<number | null>(null);
-  const [publishing, setPublishing] = useState(false);
+  const [finding, setFinding] = useState<{ at: number; resume: boolean } | null>(null);
+  const [looking, setLooking] = useState(false);
   const [helping, { open: help, close: closeHelp }] = useDisclosure(false);
+  const timelinePixels = useRef(0);
+  const fps = episode.fps ?? DEFAULT_FPS;
 
   const [playback] = useState(() => createPlayback(episode, setPictureError));
   const [editor] = useState(
@@ -60,47 +76,19 @@ export function AnnotatorPage({ episode, draft }: Props) {
         key: `studio-draft-${me?.id ?? ""}-${episode.id}`,
       }),
   );
-  const { player, frames } = playback;
+  const { player } = playback;
   const { content, save } = useSyncExternalStore(editor.subscribe, editor.snapshot);
   const { timeline } = content;
-
-  useEffect(() => {
-    player.start();
-    return () => {
-      player.stop();
-      frames.dispose();
-    };
-  }, [player, frames]);
+  usePlayback(playback);
+  useSaving(editor);
+  useEffect(() => editor.adopt(storedOf(draft)), [editor, draft]);
 
   // a zoomed view goes along with the playhead
-  useEffect(
-    () => player.subscribe(() => setView((old) => follow(old, episode.steps, player.state.step))),
-    [player, episode.steps],
-  );
-
+  const following = preferences.follow;
   useEffect(() => {
-    if (editor.restored) notifyDone("Edits that an earlier visit could not save were taken up again.");
-    const leave = () => {
-      if (document.visibilityState === "hidden") void editor.autosave.flush(true);
-    };
-    const ask = (event: BeforeUnloadEvent) => {
-      if (editor.autosave.unsaved) event.preventDefault();
-    };
-    const online = () => editor.autosave.retry();
-    document.addEventListener("visibilitychange", leave);
-    window.addEventListener("pagehide", leave);
-    window.addEventListener("beforeunload", ask);
-    window.addEventListener("online", online);
-    return () => {
-      document.removeEventListener("visibilitychange", leave);
-      window.removeEventListener("pagehide", leave);
-      window.removeEventListener("beforeunload", ask);
-      window.removeEventListener("online", online);
-      void editor.autosave.flush();
-    };
-  }, [editor]);
-
-  useEffect(() => editor.adopt(storedOf(draft)), [editor, draft]);
+    if (!following) return;
+    return player.subscribe(() => setView((old) => follow(old, episode.steps, player.state.step)));
+  }, [player, episode.steps, following]);
 
   // N opens the next one without a wait
   const { next_id: next } = episode;
@@ -116,82 +104,61 @@ export function AnnotatorPage({ episode, draft }: Props) {
     () => problemsOf(timeline, episode.vocabulary, episode.fps),
     [timeline, episode.vocabulary, episode.fps],
   );
+  const others = useMemo(() => publishedBeside(draft, timeline), [draft, timeline]);
+  const commands = useCommands({ episode, editor, playback, suggestions, preferences, fps }, problems);
 
-  /** Whether it is published now. */
-  const publish = async (): Promise<boolean> => {
-    const error = problems.find(({ level }) => level === "error");
-    if (error) {
-      notifyError(new Error(`Substep ${error.segment + 1} ${error.message}.`), "Not published");
-      player.seek(timeline.boundaries[error.segment] ?? 0);
-      return false;
-    }
-    setPublishing(true);
-    try {
-      await editor.autosave.flush();
-      if (editor.autosave.unsaved) throw new Error("The newest edits could not be saved yet; publish when they are.");
-      const published = await publishDraft(episode.id, editor.autosave.edit);
-      editor.published(published.edit);
-      queryClient.setQueryData(["episode", "annotation", episode.id], published);
-      for (const topic of ["episode", "dataset"]) void queryClient.invalidateQueries({ queryKey: [topic] });
-      notifyDone(`Published as revision ${published.published?.number ?? ""}.`);
-      return true;
-    } catch (problem) {
-      if (problem instanceof ApiError && problem.status === 409 && isDraft(problem.detail))
-        editor.adopt(storedOf(problem.detail));
-      notifyError(problem, "Not published");
-      return false;
-    } finally {
-      setPublishing(false);
-    }
-  };
-  const openNeighbour = (direction: 1 | -1) => {
-    const id = direction > 0 ? episode.next_id : episode.previous_id;
-    if (id === null) notifyDone(direction > 0 ? "This is the last episode." : "This is the first episode.");
-    else void navigate(`/episodes/${id}`);
-  };
-
-  const annotator: Annotator = {
-    episode,
+  const labelling: LabellingParts = {
     editor,
-    playback,
-    entries,
-    fps: episode.fps ?? DEFAULT_FPS,
-    actions: annotatorActions({
-      editor,
-      player,
-      entries: () => entries,
-      editText: setEditing,
-      openNeighbour,
-      publishAndNext: () => void publish().then((done) => done && episode.next_id !== null && openNeighbour(1)),
+    player,
+    cutting: () => ({ ...preferences, fps, candidates: suggestions.candidates }),
+  };
+  const findText = () => {
+    // what is cut is where one was when one began to type
+    setFinding({ at: cutStep(labelling), resume: player.state.playing });
+    player.pause();
+  };
+  const actions = annotatorActions({
+    ...labelling,
+    entries: () => entries,
+    editText: setEditing,
+    findText,
+    copyNearest: () => void commands.copyNearest(),
+    acceptAbove: () => preferences.acceptAbove,
+    openNeighbour: commands.openNeighbour,
+    publishAndNext: () => void commands.publishAndNext(),
+    help,
+    view: {
       zoom: (factor) =>
         setView((old) =>
           factor === null ? whole(episode.steps) : zoom(old, episode.steps, factor, player.state.step + 0.5),
         ),
-      help,
-    }),
-  };
-
-  const onKey = useEffectEvent((event: KeyboardEvent) => {
-    const action = actionFor(annotator.actions, event);
-    if (!action) return;
-    // also when it cannot be done now: Backspace and Ctrl+arrows mean something else to browsers
-    event.preventDefault();
-    if (action.enabled?.() ?? true) action.perform();
+      zoomToPixels: () => setView(() => pixelView(episode.steps, timelinePixels.current, player.state.step)),
+      toggleFollow: () => changePreferences({ follow: !preferences.follow }),
+      toggleSnap: () => changePreferences({ snap: !preferences.snap }),
+      nextLayout: () => {
+        const place = LAYOUTS.indexOf(preferences.layout);
+        changePreferences({ layout: LAYOUTS[(place + 1) % LAYOUTS.length] });
+      },
+      nextCamera: () => setPictures((old) => nextCamera(old, episode.cameras.length)),
+      magnify: () => setPictures(magnify),
+      pan: (x, y) => setPictures((old) => panStep(old, x, y)),
+      pictureSettings: () => setLooking(true),
+    },
   });
-  useEffect(() => {
-    const listener = (event: KeyboardEvent) => onKey(event);
-    // a button that was clicked must not take the next Space
-    const keepFocus = (event: MouseEvent) => {
-      if (event.target instanceof Element && event.target.closest(`.${classes.page ?? ""} button`))
-        event.preventDefault();
-    };
-    window.addEventListener("keydown", listener);
-    window.addEventListener("mousedown", keepFocus);
-    return () => {
-      window.removeEventListener("keydown", listener);
-      window.removeEventListener("mousedown", keepFocus);
-    };
-  }, []);
+  const annotator: Annotator = {
+    episode,
+    editor,
+    playback,
+    labelling,
+    entries,
+    fps,
+    preferences,
+    pictures,
+    setPictures,
+    suggestions,
+    actions: bound(actions, preferences.keys),
+  };
+  useKeyboard(annotator.actions, `.${classes.page ?? ""}`);
 
   const current = draft.published !== null && draft.label_state === "published" && save.kind === "saved";
   return (
@@ -202,7 +169,12 @@ export function AnnotatorPage({ episode, draft }: Props) {
             actions={
               <>
                 <Revisions published={draft.published} />
-                <PublishButton problems={problems} current={current} busy={publishing} publish={() => void publish()} />
+                <PublishButton
+                  problems={problems}
+                  current={current}
+                  busy={commands.publishing}
+                  publish={() => void commands.publish()}
+                />
               </>
             }
           />
@@ -212,11 +184,25 @@ export function AnnotatorPage({ episode, draft }: Props) {
         </div>
         <div className={classes.main}>
           <Cameras />
-          <Transport />
-          <TimelineBar view={view} setView={setView} editText={setEditing} />
+          <Transport
+            settings={
+              <>
+                <PictureSettings opened={looking} onChange={setLooking} />
+                <CutSettings />
+              </>
+            }
+          />
+          <ProposalBar />
+          <TimelineBar
+            view={view}
+            setView={setView}
+            editText={setEditing}
+            others={others}
+            measured={(pixels) => (timelinePixels.current = pixels)}
+          />
           <MotionPlots view={view} />
         </div>
-        <aside className={classes.side}>
+        <aside className={classes.side} aria-label="Labels">
           <VocabularyPanel />
           <section className={classes.panel} style={{ flex: "1 1 0" }} aria-label="Substeps">
             <div className={classes.panelHead}>
@@ -233,7 +219,25 @@ export function AnnotatorPage({ episode, draft }: Props) {
           </section>
         </aside>
       </div>
-      <HelpDialog opened={helping} onClose={closeHelp} actions={annotator.actions} />
+      <FindText
+        opened={finding !== null}
+        entries={entries}
+        onClose={() => {
+          setFinding(null);
+          if (finding?.resume) player.play();
+        }}
+        onChoose={(text, cut) => (cut ? labelHere : labelSegment)(labelling, text, finding?.at)}
+      />
+      <HelpDialog opened={helping} onClose={closeHelp} actions={annotator.actions} bindings={preferences.keys} />
     </AnnotatorContext>
   );
+}
+
+/** The newest published revision as a lane, while the draft says something else. */
+function publishedBeside(draft: DraftOut, timeline: Editor["timeline"]): OtherLabels[] {
+  if (!draft.published) return [];
+  const plain = (segments: OtherLabels["segments"]) =>
+    JSON.stringify(segments.map(({ start, end, text }) => [start, end, text]));
+  const { number, segments } = draft.published;
+  return plain(segments) === plain(toSegments(timeline)) ? [] : [{ name: `rev. ${number}`, segments }];
 }

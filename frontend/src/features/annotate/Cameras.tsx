@@ -1,31 +1,27 @@
 import { Loader, Text } from "@mantine/core";
-import { useElementSize } from "@mantine/hooks";
-import { useEffect, useState } from "react";
+import { useElementSize, useViewportSize } from "@mantine/hooks";
+import { useEffect, useEffectEvent, useRef, useState, type PointerEvent } from "react";
 
 import classes from "./annotate.module.css";
 import { useAnnotator, usePlayer } from "./context";
+import { heightOf, placed, type Box } from "./layout";
+import { panBy, toggleOnly, transformOf, zoomAt } from "./pictures";
+import { PLAIN_LOOK, type Look } from "./preferences";
 
-const GAP = 6;
-const MOST_COLUMNS = 4;
-/** of the window's height, for the pictures together */
-const MOST_HEIGHT = 0.46;
 const LATE_MS = 150;
+const WHEEL_ZOOM = 0.003;
+/** Less than this is a click, pixels. */
+const CLICK = 4;
 
-/** All cameras of one step, side by side; a click on one makes it large. */
+/** All cameras of one step in the chosen layout; a click shows one alone, Ctrl and the wheel magnify it. */
 export function Cameras() {
-  const { episode, playback } = useAnnotator();
+  const { episode, preferences, pictures } = useAnnotator();
   const { ref, width } = useElementSize();
-  const [large, setLarge] = useState<number | null>(null);
+  const { height: windowHeight } = useViewportSize();
+  const room = { width, height: Math.max(150, windowHeight * preferences.pictures) };
+  const boxes = placed(episode.cameras, room, preferences.layout, pictures);
+  const first = boxes.findIndex((box) => box !== null);
   const late = useLate();
-
-  const shown = episode.cameras
-    .map((camera, index) => ({ ...camera, index }))
-    .filter(({ index }) => large === null || large === index);
-  const columns = Math.min(MOST_COLUMNS, shown.length);
-  const rows = Math.ceil(shown.length / Math.max(1, columns));
-  const tallest = Math.max(0.2, ...shown.map(({ height, width }) => height / width));
-  const limit = (window.innerHeight * MOST_HEIGHT) / rows;
-  const cell = Math.floor(Math.min((width - GAP * (columns - 1)) / Math.max(1, columns), limit / tallest));
 
   if (episode.cameras.length === 0)
     return (
@@ -34,42 +30,82 @@ export function Cameras() {
       </Text>
     );
   return (
-    <div
-      ref={ref}
-      className={classes.cameras}
-      style={{ gridTemplateColumns: `repeat(${columns}, ${cell > 0 ? `${cell}px` : "1fr"})` }}
-      data-testid="cameras"
-    >
-      {shown.map(({ name, index, width, height }) => (
-        <figure
-          key={name}
-          className={classes.camera}
-          data-large={large === index || undefined}
-          style={{ aspectRatio: `${width} / ${height}` }}
-        >
-          <button
-            type="button"
-            className={classes.rowButton}
-            style={{ height: "100%" }}
-            aria-label={large === null ? `Only ${name}, large` : "All cameras"}
-            aria-pressed={large === index}
-            disabled={episode.cameras.length === 1}
-            onClick={() => setLarge(large === null ? index : null)}
-          >
-            <canvas
-              ref={(canvas) => playback.screen.attach(index, canvas)}
-              width={width}
-              height={height}
-              data-testid="camera-canvas"
-              data-camera={name}
-            />
-          </button>
-          <figcaption className={classes.cameraName}>{name}</figcaption>
-          {late && index === shown[0]?.index && <Loader className={classes.waiting} size="xs" color="white" />}
-        </figure>
-      ))}
+    <div ref={ref} className={classes.cameras} style={{ height: heightOf(boxes) || room.height }} data-testid="cameras">
+      {boxes.map((box, index) => box && <Camera key={index} index={index} box={box} late={late && index === first} />)}
     </div>
   );
+}
+
+function Camera({ index, box, late }: { index: number; box: Box; late: boolean }) {
+  const { episode, playback, preferences, pictures, setPictures } = useAnnotator();
+  const { name, width, height } = episode.cameras[index] ?? { name: "", width: 1, height: 1 };
+  const alone = pictures.only === index;
+  const figure = useRef<HTMLElement>(null);
+  const drag = useRef<{ x: number; y: number; moved: boolean } | null>(null);
+  const magnified = pictures.focus === index && pictures.scale > 1;
+
+  const wheel = useEffectEvent((event: WheelEvent) => {
+    if (!event.ctrlKey && !event.metaKey) return;
+    event.preventDefault();
+    const factor = Math.exp(-event.deltaY * WHEEL_ZOOM);
+    const [x, y] = [event.offsetX / box.width, event.offsetY / box.height];
+    setPictures((old) => zoomAt(old, index, factor, x, y));
+  });
+  useEffect(() => {
+    const element = figure.current;
+    const listener = (event: WheelEvent) => wheel(event);
+    // React listens passively, and then the browser would zoom the page
+    element?.addEventListener("wheel", listener, { passive: false });
+    return () => element?.removeEventListener("wheel", listener);
+  }, []);
+
+  const move = (event: PointerEvent) => {
+    const from = drag.current;
+    if (!from) return;
+    const [x, y] = [event.clientX - from.x, event.clientY - from.y];
+    if (!from.moved && Math.hypot(x, y) < CLICK) return;
+    drag.current = { x: event.clientX, y: event.clientY, moved: true };
+    setPictures((old) => panBy(old, -x / box.width, -y / box.height));
+  };
+
+  return (
+    <figure ref={figure} className={classes.camera} data-large={alone || undefined} style={{ ...box }}>
+      <button
+        type="button"
+        className={classes.pictureButton}
+        aria-label={alone ? `${name}: show all cameras` : `${name}: show it alone`}
+        aria-pressed={alone}
+        disabled={episode.cameras.length === 1}
+        onPointerDown={(event) => {
+          if (!magnified) return;
+          event.currentTarget.setPointerCapture(event.pointerId);
+          drag.current = { x: event.clientX, y: event.clientY, moved: false };
+        }}
+        onPointerMove={move}
+        onClick={() => {
+          const dragged = drag.current?.moved === true;
+          drag.current = null;
+          if (!dragged) setPictures((old) => toggleOnly(old, index));
+        }}
+      >
+        <canvas
+          ref={(canvas) => playback.screen.attach(index, canvas)}
+          width={width}
+          height={height}
+          style={{ filter: filterOf(preferences.looks[name]), transform: transformOf(pictures, index) || undefined }}
+          data-testid="camera-canvas"
+          data-camera={name}
+        />
+      </button>
+      <figcaption className={classes.cameraName}>{name}</figcaption>
+      {late && <Loader className={classes.waiting} size="xs" color="white" />}
+    </figure>
+  );
+}
+
+/** undefined where nothing is changed: a filter costs time with every picture. */
+function filterOf({ brightness, contrast }: Look = PLAIN_LOOK): string | undefined {
+  return brightness === 1 && contrast === 1 ? undefined : `brightness(${brightness}) contrast(${contrast})`;
 }
 
 /** Whether pictures have been missing for a noticeable moment. */

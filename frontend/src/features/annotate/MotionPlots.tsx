@@ -1,34 +1,42 @@
-import { Button, Checkbox, Group, Popover, SegmentedControl, SimpleGrid, Skeleton, Text } from "@mantine/core";
+import { Button, Checkbox, Chip, Group, Popover, SegmentedControl, SimpleGrid, Skeleton, Text } from "@mantine/core";
 import { IconChevronDown } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
-import { useMemo, useState } from "react";
+import { useMemo } from "react";
 
 import { ErrorNote } from "@/ui/ErrorNote";
 
 import classes from "./annotate.module.css";
 import { getMotion } from "./api";
 import { useAnnotator } from "./context";
-import { curvesOf, type Curve } from "./curves";
+import { curvesOf, speedsOf, type Curve } from "./curves";
 import { MotionPlot } from "./MotionPlot";
+import { TRACKS, type Track } from "./preferences";
+import { changePreferences } from "./usePreferences";
 import type { View } from "./view";
 
-type Kind = "state" | "action" | "both";
+const TRACK_NAMES: Record<Track, string> = { grippers: "Grippers", speed: "Speed", joints: "Joints" };
 
-/** Joints above, grippers below, on the timeline's scale. */
+/** Grippers, speed and joints on the timeline's scale; which of them, everybody chooses. */
 export function MotionPlots({ view }: { view: View }) {
-  const { episode } = useAnnotator();
+  const { episode, preferences, fps } = useAnnotator();
+  const { curves: kind, tracks } = preferences;
   const motion = useQuery({
     queryKey: ["motion", episode.id],
     queryFn: () => getMotion(episode.id),
     staleTime: Infinity,
   });
-  const [kind, setKind] = useState<Kind>("both");
-  const [hidden, setHidden] = useState<ReadonlySet<number>>(new Set());
   const curves = useMemo(
     () => (motion.data ? curvesOf(motion.data, episode.dimension_names) : []),
     [motion.data, episode.dimension_names],
   );
   const grippers = episode.gripper_dimensions;
+  const speeds = useMemo(
+    () => (motion.data ? speedsOf(motion.data, episode.dimension_names, grippers, fps) : []),
+    [motion.data, episode.dimension_names, grippers, fps],
+  );
+  const hidden = new Set(
+    episode.dimension_names.flatMap((name, dimension) => (preferences.hidden.includes(name) ? [dimension] : [])),
+  );
   const wanted = (curve: Curve) => (kind === "both" || curve.kind === kind) && !hidden.has(curve.dimension);
   const joints = episode.dimension_names
     .map((name, dimension) => ({ name, dimension }))
@@ -41,7 +49,7 @@ export function MotionPlots({ view }: { view: View }) {
           <SegmentedControl
             size="xs"
             value={kind}
-            onChange={(value) => setKind(value)}
+            onChange={(curves) => changePreferences({ curves })}
             data={[
               { value: "both", label: "Both" },
               { value: "state", label: "State" },
@@ -62,9 +70,28 @@ export function MotionPlots({ view }: { view: View }) {
               </Button>
             </Popover.Target>
             <Popover.Dropdown>
-              <JointChoice joints={joints} hidden={hidden} onChange={setHidden} />
+              <JointChoice
+                joints={joints}
+                hidden={hidden}
+                onChange={(chosen) =>
+                  changePreferences({ hidden: [...chosen].map((each) => episode.dimension_names[each] ?? "") })
+                }
+              />
             </Popover.Dropdown>
           </Popover>
+          <Chip.Group
+            multiple
+            value={[...tracks]}
+            onChange={(chosen) => changePreferences({ tracks: TRACKS.filter((each) => chosen.includes(each)) })}
+          >
+            <Group gap={4} wrap="nowrap" role="group" aria-label="Plots">
+              {TRACKS.map((track) => (
+                <Chip key={track} size="xs" value={track} data-testid={`track-${track}`}>
+                  {TRACK_NAMES[track]}
+                </Chip>
+              ))}
+            </Group>
+          </Chip.Group>
         </Group>
         <Text size="xs" c="dimmed" truncate>
           state solid, action dashed
@@ -74,18 +101,21 @@ export function MotionPlots({ view }: { view: View }) {
       {motion.isPending && <Skeleton style={{ flex: 1 }} />}
       {motion.data && (
         <>
-          <MotionPlot
-            label="Joints"
-            curves={curves.filter((curve) => !grippers.includes(curve.dimension) && wanted(curve))}
-            view={view}
-            share={5}
-          />
-          {grippers.length > 0 && (
+          {grippers.length > 0 && tracks.includes("grippers") && (
             <MotionPlot
               label="Grippers"
               curves={curves.filter((curve) => grippers.includes(curve.dimension) && wanted(curve))}
               view={view}
               share={2}
+            />
+          )}
+          {tracks.includes("speed") && <MotionPlot label="Speed" curves={speeds} view={view} share={2} />}
+          {tracks.includes("joints") && (
+            <MotionPlot
+              label="Joints"
+              curves={curves.filter((curve) => !grippers.includes(curve.dimension) && wanted(curve))}
+              view={view}
+              share={4}
             />
           )}
         </>

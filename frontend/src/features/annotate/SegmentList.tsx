@@ -74,7 +74,7 @@ interface RowProps {
 
 function Row({ segment, index, editing, problems, onOpen, onDone }: RowProps) {
   const { entries, fps } = useAnnotator();
-  const { start, end, text } = segment;
+  const { start, end, text, provenance, source, confidence } = segment;
   const worst = problems.some(({ level }) => level === "error") ? "red" : "yellow";
   return (
     <>
@@ -106,7 +106,16 @@ function Row({ segment, index, editing, problems, onOpen, onDone }: RowProps) {
         <span />
       )}
       <span />
-      <span className={classes.range}>{rangeText(start, end, fps)}</span>
+      <span className={classes.range}>
+        {rangeText(start, end, fps)}
+        {provenance === "proposed" && (
+          <b data-testid="proposed">
+            {" "}
+            proposed{source ? ` (${source})` : ""}
+            {typeof confidence === "number" && `, ${Math.round(100 * confidence)} %`}
+          </b>
+        )}
+      </span>
     </>
   );
 }

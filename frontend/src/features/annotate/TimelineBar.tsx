@@ -1,25 +1,33 @@
 import { useComputedColorScheme } from "@mantine/core";
 import { useElementSize, useMergedRef } from "@mantine/hooks";
-import { useEffect, useEffectEvent, useRef, type KeyboardEvent, type PointerEvent } from "react";
+import { useEffect, useEffectEvent, useRef, type PointerEvent } from "react";
 
 import classes from "./annotate.module.css";
+import { Boundary } from "./Boundary";
 import { labelColor } from "./colors";
 import { entryIndex, useAnnotator, useEditorState, usePlayer } from "./context";
+import { CandidateLane, OtherLanes, type OtherLabels } from "./Lanes";
+import { Minimap } from "./Minimap";
 import { Playhead } from "./Playhead";
-import { moveBoundary, removeBoundary, segmentAt, toSegments } from "./timeline";
+import { segmentAt, toSegments, type Provenance } from "./timeline";
 import { pan, ticks, zoom, type View } from "./view";
 
 interface Props {
   view: View;
   setView: (change: (view: View) => View) => void;
   editText: (segment: number) => void;
+  others: readonly OtherLabels[];
+  /** how wide it is, pixels */
+  measured: (pixels: number) => void;
 }
 
 const TICK_PX = 76;
 const WHEEL_ZOOM = 0.0022;
+/** A dragged boundary jumps to a candidate this near, pixels. */
+const SNAP_PX = 8;
 
 /** Substeps over time: click or drag seeks, boundaries are dragged, Ctrl + wheel zooms, wheel moves on. */
-export function TimelineBar({ view, setView, editText }: Props) {
+export function TimelineBar({ view, setView, editText, others, measured }: Props) {
   const { episode, editor, playback, entries, fps } = useAnnotator();
   const { player } = playback;
   const { content, selected } = useEditorState();
@@ -35,6 +43,10 @@ export function TimelineBar({ view, setView, editText }: Props) {
     const box = track.current?.getBoundingClientRect();
     return box && box.width > 0 ? view.from + ((clientX - box.left) / box.width) * length : 0;
   };
+
+  useEffect(() => {
+    measured(width);
+  }, [measured, width]);
 
   const wheel = useEffectEvent((event: WheelEvent) => {
     event.preventDefault();
@@ -89,7 +101,7 @@ export function TimelineBar({ view, setView, editText }: Props) {
           if (!editor.readOnly) editText(segmentAt(content.timeline, Math.floor(stepAt(event.clientX))));
         }}
       >
-        {segments.map(({ start, end, text }, index) => {
+        {segments.map(({ start, end, text, provenance, confidence }, index) => {
           if (end < view.from || start > view.to) return null;
           const color = labelColor(entryIndex(entries, text), scheme);
           return (
@@ -101,10 +113,12 @@ export function TimelineBar({ view, setView, editText }: Props) {
                 width: `${(100 * (end - start)) / length}%`,
                 ...(text !== "" && { background: color.fill, color: color.text }),
               }}
-              title={text || "no text yet"}
+              title={titleOf(text, provenance, confidence)}
               data-testid="timeline-segment"
+              data-provenance={provenance}
               data-start={start}
               data-end={end}
+              data-proposed={provenance === "proposed" || undefined}
               data-current={index === current || undefined}
             >
               <span>{text || "no text yet"}</span>
@@ -119,89 +133,19 @@ export function TimelineBar({ view, setView, editText }: Props) {
             left={percent(start)}
             selected={selected === place + 1}
             stepAt={stepAt}
+            reach={(SNAP_PX * length) / Math.max(1, width)}
           />
         ))}
         <Playhead view={view} width={width} />
       </div>
-      <div className={classes.minimap} aria-hidden>
-        <div
-          className={classes.window}
-          style={{
-            left: `${(100 * view.from) / episode.steps}%`,
-            width: `${(100 * length) / episode.steps}%`,
-          }}
-        />
-      </div>
+      <CandidateLane view={view} />
+      <OtherLanes view={view} others={others} />
+      <Minimap view={view} setView={setView} />
     </div>
   );
 }
 
-interface BoundaryProps {
-  /** of `boundaries` */
-  index: number;
-  step: number;
-  left: string;
-  selected: boolean;
-  stepAt: (clientX: number) => number;
-}
-
-/** Dragged by the pointer; moved by arrows and removed by Delete when it has the focus. */
-function Boundary({ index, step, left, selected, stepAt }: BoundaryProps) {
-  const { editor, playback } = useAnnotator();
-  const { player } = playback;
-
-  const moveTo = (wanted: number, group: string | null, scrubbing: boolean) => {
-    editor.edit((timeline) => moveBoundary(timeline, index, wanted), { group, selected: index });
-    player.seek(editor.timeline.boundaries[index] ?? wanted, scrubbing);
-  };
-  const key = (event: KeyboardEvent) => {
-    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (by !== undefined && !event.ctrlKey) moveTo(step + by * (event.shiftKey ? 10 : 1), null, false);
-    else if (event.key === "Delete" || event.key === "Backspace")
-      editor.edit((timeline) => removeBoundary(timeline, index));
-    else return;
-    event.preventDefault();
-    event.stopPropagation();
-  };
-  const { boundaries } = editor.timeline;
-  return (
-    <div
-      role="slider"
-      tabIndex={0}
-      className={classes.handle}
-      style={{ left }}
-      aria-label={`Boundary ${index}`}
-      aria-valuenow={step}
-      aria-valuemin={(boundaries[index - 1] ?? 0) + 1}
-      aria-valuemax={(boundaries[index + 1] ?? step + 1) - 1}
-      aria-valuetext={`step ${step}`}
-      aria-readonly={editor.readOnly}
-      data-testid="timeline-boundary"
-      data-index={index}
-      data-step={step}
-      data-selected={selected || undefined}
-      onKeyDown={key}
-      onFocus={() => editor.select(index)}
-      onPointerDown={(event) => {
-        event.stopPropagation();
-        if (event.button !== 0) return;
-        event.currentTarget.setPointerCapture(event.pointerId);
-        player.pause();
-        editor.select(index);
-        player.seek(step, true);
-      }}
-      onPointerMove={(event) => {
-        if (event.currentTarget.hasPointerCapture(event.pointerId))
-          moveTo(stepAt(event.clientX), `drag ${index}`, true);
-        event.stopPropagation();
-      }}
-      onPointerUp={(event) => {
-        event.stopPropagation();
-        editor.endGroup();
-        player.seek(player.state.step);
-      }}
-      onPointerCancel={() => editor.endGroup()}
-      onDoubleClick={(event) => event.stopPropagation()}
-    />
-  );
+function titleOf(text: string, provenance: Provenance, confidence: number | null | undefined): string {
+  if (provenance !== "proposed") return text || "no text yet";
+  return `${text} (proposal${typeof confidence === "number" ? `, ${Math.round(100 * confidence)} % sure` : ""})`;
 }

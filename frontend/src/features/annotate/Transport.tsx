@@ -20,7 +20,7 @@ import { secondsText } from "./text";
 import { segmentAt, segmentOf } from "./timeline";
 
 /** Play, step, speed, loop; where the playhead is and in which substep. */
-export function Transport() {
+export function Transport({ settings }: { settings: ReactNode }) {
   const { playback, fps, episode } = useAnnotator();
   const playing = usePlayer((state) => state.playing);
   const speed = usePlayer((state) => state.speed);
@@ -54,6 +54,7 @@ export function Transport() {
           data-testid="speed"
         />
       </Tooltip>
+      {settings}
       <Text component="div" className={classes.now} data-testid="now" data-step={step} aria-live="off">
         step <b data-testid="step">{formatCount(step)}</b> of {formatCount(episode.steps)}
         <Text span c="dimmed" inherit ml={8}>

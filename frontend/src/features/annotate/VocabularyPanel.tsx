@@ -4,12 +4,11 @@ import { Link } from "react-router";
 import classes from "./annotate.module.css";
 import { useAnnotator } from "./context";
 import { LabelDot } from "./LabelDot";
-import { labelHere, labelSegment } from "./shortcuts";
+import { labelHere, labelSegment } from "./labelling";
 
 /** What the digits say: the dataset's vocabulary, then the texts that this episode uses besides. */
 export function VocabularyPanel() {
-  const { episode, editor, playback, entries } = useAnnotator();
-  const parts = { editor, player: playback.player };
+  const { episode, editor, entries, labelling } = useAnnotator();
   return (
     <section className={classes.panel} style={{ flex: "0 1 auto", maxHeight: "46%" }} aria-label="Vocabulary">
       <div className={classes.panelHead}>
@@ -34,7 +33,7 @@ export function VocabularyPanel() {
             type="button"
             className={classes.entry}
             disabled={editor.readOnly}
-            onClick={(event) => (event.shiftKey ? labelSegment : labelHere)(parts, text)}
+            onClick={(event) => (event.shiftKey ? labelSegment(labelling, text) : labelHere(labelling, text))}
             data-testid="vocabulary-entry"
           >
             {index < 9 ? <Kbd size="xs">{index + 1}</Kbd> : <span />}

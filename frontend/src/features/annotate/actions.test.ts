@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from "vitest";
 
-import { actionFor, chordOf, clashes, helpGroups, isBusy, type Action } from "./actions";
+import { actionFor, bound, chordOf, clashes, helpGroups, isBusy, withKey, type Action } from "./actions";
 
 function press(target: EventTarget, init: KeyboardEventInit): KeyboardEvent {
   const event = new KeyboardEvent("keydown", { bubbles: true, cancelable: true, ...init });
@@ -47,6 +47,21 @@ describe("chordOf", () => {
     ).toBe("[");
   });
 
+  it("takes keys of other scripts by their place", () => {
+    expect(chord({ key: "\u044b", code: "KeyS" })).toBe("S"); // Russian
+    expect(chord({ key: "\u03b6", code: "KeyZ", ctrlKey: true })).toBe("Ctrl+Z"); // Greek
+    expect(chord({ key: "\u0445", code: "BracketLeft" })).toBe("[");
+    expect(chord({ key: "\u0431", code: "Comma" })).toBe(",");
+    expect(chord({ key: "\u00fc", code: "BracketLeft" })).toBe("["); // German
+    expect(chord({ key: "Dead", code: "Equal" })).toBe("=");
+  });
+
+  it("takes Latin letters for what they print, wherever they are", () => {
+    expect(chord({ key: "z", code: "KeyY", ctrlKey: true })).toBe("Ctrl+Z"); // German
+    expect(chord({ key: "a", code: "KeyQ" })).toBe("A"); // French
+    expect(chord({ key: "m", code: "Semicolon" })).toBe("M");
+  });
+
   it("takes digits by their place", () => {
     expect(chord({ key: "1", code: "Digit1" })).toBe("1");
     expect(chord({ key: "&", code: "Digit1" })).toBe("1");
@@ -90,6 +105,18 @@ describe("actionFor", () => {
     expect(found(document.body, { key: "ArrowRight", code: "ArrowRight", repeat: true })).toBe("next");
     expect(found(document.body, { key: "s", code: "KeyS", repeat: true })).toBeUndefined();
     expect(found(document.body, { key: "s", code: "KeyS", ctrlKey: true })).toBeUndefined();
+  });
+
+  it("lets people have keys of their own", () => {
+    const keysOf = (bindings: Parameters<typeof bound>[1]) =>
+      Object.fromEntries(bound(actions, bindings).map(({ id, keys }) => [id, keys]));
+    expect(keysOf({})).toEqual({ play: ["Space"], next: ["ArrowRight"], cut: ["S"] });
+    const first = withKey(bound(actions, {}), {}, "cut", "Space");
+    expect(keysOf(first)).toEqual({ play: [], next: ["ArrowRight"], cut: ["S", "Space"] });
+    const second = withKey(bound(actions, first), first, "play", "S");
+    expect(keysOf(second)).toEqual({ play: ["S"], next: ["ArrowRight"], cut: ["Space"] });
+    expect(clashes(bound(actions, second))).toEqual([]);
+    expect(keysOf({ gone: ["S"] })).toEqual(keysOf({})); // of another version of the page
   });
 
   it("lists groups and finds keys that are taken twice", () => {

@@ -8,11 +8,14 @@ export interface Action {
   readonly keys: readonly string[];
   /** for the help page, where one line stands for several keys */
   readonly keyText?: string;
+  /** the keys are the person's own */
+  readonly custom?: boolean;
   readonly enabled?: () => boolean;
-  readonly perform: () => void;
+  /** `held`: the key repeats */
+  readonly perform: (held?: boolean) => void;
   /** holding the key down repeats it */
   readonly repeats?: boolean;
-  /** left out of the help page: another line stands for it */
+  /** left out of the help page as long as it has the keys that it was delivered with: another line stands for it */
   readonly hidden?: boolean;
 }
 
@@ -20,26 +23,51 @@ type KeyLike = Pick<KeyboardEvent, "key" | "code" | "ctrlKey" | "metaKey" | "alt
   getModifierState?: (key: string) => boolean;
 };
 
+/** What a US keyboard prints at a place without Shift. */
+const US_SIGNS: Readonly<Record<string, string>> = {
+  BracketLeft: "[",
+  BracketRight: "]",
+  Comma: ",",
+  Period: ".",
+  Slash: "/",
+  Minus: "-",
+  Equal: "=",
+  Semicolon: ";",
+  Quote: "'",
+  Backquote: "`",
+  Backslash: "\\",
+};
+
+/** What the key means: what it prints if that is plain Latin, else what a US keyboard has at its place. */
+function meaning({ key, code, shiftKey }: KeyLike): string {
+  const unnamed = key === "Dead" || key === "Unidentified" || key === "Process";
+  if (!unnamed && (key.length > 1 || /^[\x20-\x7e]$/.test(key))) return key;
+  const letter = /^Key([A-Z])$/.exec(code)?.[1];
+  return letter ?? (shiftKey ? undefined : US_SIGNS[code]) ?? key;
+}
+
 /**
  * A pressed key as text: modifiers, then the key. Digits count by their place (they need Shift on a French keyboard),
- * signs by what they print, whatever modifiers printing them takes; Command counts as Ctrl.
+ * Latin letters and signs by what they print, whatever modifiers printing them takes; keys that print something else
+ * (Cyrillic, Greek, umlauts, accents that wait for a letter) count by their place. Command counts as Ctrl.
  */
 export function chordOf(event: KeyLike): string {
   const digit = /^(?:Digit|Numpad)(\d)$/.exec(event.code)?.[1];
   const numpad = event.code.startsWith("Numpad");
-  const printsSign = event.key.length === 1 && !/^[\p{Letter}\d\s]$/u.test(event.key);
+  const key = meaning(event);
+  const printsSign = /^[!-/:-@[-`{-~]$/.test(key);
   if (printsSign && (digit === undefined || event.getModifierState?.("AltGraph") === true)) {
     const held = event.getModifierState?.("AltGraph") === true ? false : event.ctrlKey || event.metaKey;
-    return `${held ? "Ctrl+" : ""}${event.key}`;
+    return `${held ? "Ctrl+" : ""}${key}`;
   }
   const name =
-    digit !== undefined && (!numpad || /^\d$/.test(event.key))
+    digit !== undefined && (!numpad || /^\d$/.test(key))
       ? digit
-      : event.key === " "
+      : key === " "
         ? "Space"
-        : event.key.length === 1
-          ? event.key.toUpperCase()
-          : event.key;
+        : key.length === 1
+          ? key.toUpperCase()
+          : key;
   return [
     ...(event.ctrlKey || event.metaKey ? ["Ctrl"] : []),
     ...(event.altKey ? ["Alt"] : []),
@@ -83,14 +111,45 @@ export function keyText(chord: string): string {
   return chord.replace("Arrow", "");
 }
 
-/** The help page: groups in the order of their first action. */
-export function helpGroups(actions: readonly Action[]): { group: string; actions: Action[] }[] {
+/** The help page: groups in the order of their first action. Hidden ones appear if their keys were changed, or `all`. */
+export function helpGroups(actions: readonly Action[], all = false): { group: string; actions: Action[] }[] {
   const groups = new Map<string, Action[]>();
   for (const action of actions) {
-    if (action.hidden) continue;
+    if (action.hidden && !action.custom && !all) continue;
     groups.set(action.group, [...(groups.get(action.group) ?? []), action]);
   }
   return [...groups].map(([group, actions]) => ({ group, actions }));
+}
+
+/** A key that is no key of its own: what is pressed together with one. */
+export function isModifier(event: Pick<KeyboardEvent, "key">): boolean {
+  return ["Shift", "Control", "Alt", "AltGraph", "Meta", "CapsLock", "Fn", "NumLock"].includes(event.key);
+}
+
+/** Keys of one's own by action; the others keep theirs, less what was taken from them. */
+export type Bindings = Readonly<Record<string, readonly string[]>>;
+
+/** The actions with a person's own keys. */
+export function bound(actions: readonly Action[], bindings: Bindings): Action[] {
+  const known = new Set(actions.map(({ id }) => id));
+  const taken = new Set(Object.entries(bindings).flatMap(([id, keys]) => (known.has(id) ? keys : [])));
+  return actions.map((action) => {
+    const own = bindings[action.id];
+    if (own) return { ...action, keys: own, custom: true };
+    const left = action.keys.filter((key) => !taken.has(key));
+    return left.length === action.keys.length ? action : { ...action, keys: left, custom: true };
+  });
+}
+
+/** One more key for an action, taken from whichever had it. `actions`: with the keys they have now. */
+export function withKey(actions: readonly Action[], bindings: Bindings, id: string, chord: string): Bindings {
+  const now = actions.find((each) => each.id === id)?.keys ?? [];
+  const others = actions.filter(({ keys, id: other }) => other !== id && bindings[other] && keys.includes(chord));
+  return {
+    ...bindings,
+    ...Object.fromEntries(others.map(({ id, keys }) => [id, keys.filter((key) => key !== chord)])),
+    [id]: [...now.filter((key) => key !== chord), chord],
+  };
 }
 
 /** Keys that two actions claim. */

@@ -20,9 +20,11 @@ export function storedOf({
 }
 
 /** A pack of an episode; proxies are smaller. Rejects with ApiError. */
-export async function fetchPack(episodeId: string, { start, count, quality }: PackRequest, signal: AbortSignal) {
+export async function fetchPack(episodeId: string, wanted: PackRequest, signal: AbortSignal) {
+  const { start, count, stride, quality } = wanted;
+  const query = `start=${start}&count=${count}${stride > 1 ? `&stride=${stride}` : ""}`;
   const height = quality === "proxy" ? `&height=${PROXY_ROWS}` : "";
-  const response = await fetchOk(`/api/episodes/${episodeId}/pack?start=${start}&count=${count}${height}`, { signal });
+  const response = await fetchOk(`/api/episodes/${episodeId}/pack?${query}${height}`, { signal });
   return response.arrayBuffer();
 }
 

@@ -4,8 +4,12 @@ import type { Schema } from "@/api/client";
 
 import type { Action } from "./actions";
 import type { Editor, EditorState } from "./editor";
+import type { LabellingParts } from "./labelling";
+import type { PictureView } from "./pictures";
 import type { Playback } from "./playback";
 import type { PlayerState } from "./player";
+import type { Preferences } from "./preferences";
+import type { Suggestions } from "./suggestions";
 
 /** What all parts of the annotator work with. */
 export interface Annotator {
@@ -13,9 +17,15 @@ export interface Annotator {
   editor: Editor;
   playback: Playback;
   actions: readonly Action[];
+  /** for buttons that label as keys do */
+  labelling: LabellingParts;
   /** texts by digit */
   entries: readonly string[];
   fps: number;
+  preferences: Preferences;
+  pictures: PictureView;
+  setPictures: (change: (view: PictureView) => PictureView) => void;
+  suggestions: Suggestions;
 }
 
 export const AnnotatorContext = createContext<Annotator | null>(null);

@@ -3,6 +3,8 @@ import { beforeEach, describe, expect, it, vi } from "vitest";
 import type { Failure, Stored } from "./autosave";
 import { clashes } from "./actions";
 import { Editor, sameDraft, type Draft } from "./editor";
+import type { Cutting } from "./labelling";
+import { fill } from "./proposals";
 import { annotatorActions, performAction, type AnnotatorParts } from "./shortcuts";
 import { segmentAt, toSegments } from "./timeline";
 
@@ -36,7 +38,7 @@ function editor({ readOnly = false } = {}): Editor {
   });
 }
 
-function parts(edited: Editor, entries: string[] = ["reach", "grasp", "place"]) {
+function parts(edited: Editor, entries: string[] = ["reach", "grasp", "place"], how: Partial<Cutting> = {}) {
   const state = {
     step: 0,
     shown: 0,
@@ -48,6 +50,7 @@ function parts(edited: Editor, entries: string[] = ["reach", "grasp", "place"]) 
   const seek = (step: number) => {
     state.step = Math.min(STEPS - 1, Math.max(0, step));
   };
+  const cutting: Cutting = { lagMs: 0, snap: true, fps: 50, candidates: [], ...how };
   const all: AnnotatorParts = {
     editor: edited,
     player: {
@@ -63,7 +66,21 @@ function parts(edited: Editor, entries: string[] = ["reach", "grasp", "place"]) 
     editText: vi.fn(),
     openNeighbour: vi.fn(),
     publishAndNext: vi.fn(),
-    zoom: vi.fn(),
+    cutting: () => cutting,
+    findText: vi.fn(),
+    copyNearest: vi.fn(),
+    acceptAbove: () => 0.8,
+    view: {
+      zoom: vi.fn(),
+      zoomToPixels: vi.fn(),
+      toggleFollow: vi.fn(),
+      toggleSnap: vi.fn(),
+      nextLayout: vi.fn(),
+      nextCamera: vi.fn(),
+      magnify: vi.fn(),
+      pan: vi.fn(),
+      pictureSettings: vi.fn(),
+    },
     help: vi.fn(),
   };
   const actions = annotatorActions(all);
@@ -91,6 +108,93 @@ describe("labelling by keys", () => {
       [30, 60, "grasp"],
       [60, 100, "place"],
     ]);
+  });
+
+  it("labels the last substep, and the one under the playhead up to its end, without a cut", () => {
+    const edited = editor();
+    const { seek, perform } = parts(edited);
+    seek(40);
+    perform("label-1");
+    seek(70);
+    perform("relabel-3");
+    seek(10);
+    perform("relabel-2");
+    expect(texts(edited)).toEqual([
+      [0, 40, "grasp"],
+      [40, 100, "place"],
+    ]);
+  });
+
+  it("takes the reaction lag off cuts while it plays, not off those while it stands", () => {
+    const edited = editor();
+    const { seek, perform, state } = parts(edited, ["reach", "grasp"], { lagMs: 200 });
+    seek(30);
+    perform("cut");
+    state.playing = true;
+    seek(60);
+    perform("label-1");
+    expect(edited.timeline.boundaries).toEqual([0, 30, 50, 100]);
+    state.speed = 2;
+    seek(90);
+    perform("label-2");
+    expect(edited.timeline.boundaries).toEqual([0, 30, 50, 70, 100]);
+    // never before the substep that plays
+    seek(74);
+    perform("cut");
+    expect(edited.timeline.boundaries).toEqual([0, 30, 50, 70, 71, 100]);
+  });
+
+  it("lets cuts while it plays snap to candidates, and goes from one to the next", () => {
+    const candidates = [20, 47, 58].map((step) => ({ step, confidence: 0.5, source: "left gripper" }));
+    const edited = editor();
+    const { seek, perform, state } = parts(edited, ["reach"], { candidates });
+    seek(50);
+    perform("cut");
+    expect(edited.timeline.boundaries).toEqual([0, 50, 100]);
+    perform("undo", "next-candidate");
+    expect(state.step).toBe(58);
+    perform("previous-candidate", "previous-candidate");
+    expect(state.step).toBe(20);
+    state.playing = true;
+    seek(50);
+    perform("cut");
+    expect(edited.timeline.boundaries).toEqual([0, 47, 100]);
+    state.playing = true;
+    seek(90);
+    perform("cut");
+    expect(edited.timeline.boundaries).toEqual([0, 47, 90, 100]);
+  });
+
+  it("brings a boundary to the playhead", () => {
+    const edited = editor();
+    const { seek, perform } = parts(edited);
+    seek(30);
+    perform("cut");
+    seek(36);
+    perform("boundary-here");
+    expect(edited.timeline.boundaries).toEqual([0, 36, 100]);
+  });
+
+  it("accepts and rejects proposals one by one, never one that is not under the playhead", () => {
+    const edited = editor();
+    const { perform, state } = parts(edited);
+    edited.edit((timeline) =>
+      fill(timeline, [
+        { start: 20, end: 40, text: "reach", source: "gripper", confidence: 0.9 },
+        { start: 40, end: 60, text: "grasp", source: "gripper", confidence: 0.4 },
+        { start: 60, end: 100, text: "place", source: "gripper", confidence: 0.95 },
+      ]),
+    );
+    perform("accept");
+    expect([state.step, edited.timeline.labels[1]?.provenance]).toEqual([20, "proposed"]);
+    perform("accept");
+    expect([state.step, edited.timeline.labels[1]?.provenance]).toEqual([40, "machine_accepted"]);
+    perform("reject");
+    expect([state.step, edited.timeline.labels[2]]).toEqual([60, { text: "", provenance: "human" }]);
+    perform("accept-all");
+    expect(edited.timeline.labels[3]?.provenance).toBe("machine_accepted");
+    perform("undo", "undo", "undo", "undo");
+    expect(texts(edited)).toEqual([[0, 100, ""]]);
   });
 
   it("jumps to boundaries, nudges and removes them", () => {

@@ -7,12 +7,12 @@ import { Player } from "./player";
 const CAMERAS = ["cam_high", "cam_left_wrist", "cam_right_wrist"];
 
 /** A pack whose pictures say their step, camera and quality. */
-function packOf(start: number, count: number, quality = "full", cameras = CAMERAS): ArrayBuffer {
+function packOf(start: number, count: number, quality = "full", stride = 1, cameras = CAMERAS): ArrayBuffer {
   const pictures = Array.from({ length: count }, (_, row) =>
-    cameras.map((name) => new TextEncoder().encode(`${quality} ${name} ${start + row}`)),
+    cameras.map((name) => new TextEncoder().encode(`${quality} ${name} ${start + row * stride}`)),
   );
   const header = new TextEncoder().encode(
-    JSON.stringify({ start, count, cameras, sizes: pictures.map((row) => row.map(({ length }) => length)) }),
+    JSON.stringify({ start, count, stride, cameras, sizes: pictures.map((row) => row.map(({ length }) => length)) }),
   );
   const buffer = new ArrayBuffer(4 + header.length + pictures.flat().reduce((sum, { length }) => sum + length, 0));
   new DataView(buffer).setUint32(0, header.length, true);
@@ -37,6 +37,12 @@ describe("parsePack", () => {
     expect(() => pack.picture(49, 0)).toThrow(RangeError);
     expect(() => pack.picture(57, 0)).toThrow(RangeError);
     expect(() => pack.picture(50, 3)).toThrow(RangeError);
+  });
+
+  it("holds every n-th step and no other", () => {
+    const pack = parsePack(packOf(100, 5, "full", 4));
+    expect(textOf(pack.picture(116, 2))).toBe("full cam_right_wrist 116");
+    for (const step of [96, 101, 102, 120]) expect(() => pack.picture(step, 0)).toThrow(RangeError);
   });
 
   it("refuses what is cut short", () => {
@@ -80,7 +86,7 @@ class Server {
         signal,
         answer: () => {
           this.open.splice(this.open.indexOf(entry), 1);
-          resolve(packOf(request.start, request.count, request.quality));
+          resolve(packOf(request.start, request.count, request.quality, request.stride));
         },
         fail: (error: Error) => {
           this.open.splice(this.open.indexOf(entry), 1);
@@ -140,14 +146,17 @@ describe("Frames", () => {
   it("fetches a cold step alone and the pack around it afterwards", async () => {
     const frames = framesOf(400);
     frames.seek({ step: 123, quality: "full" });
-    expect(server.asked).toEqual([{ start: 123, count: 1, quality: "full" }]);
+    expect(server.asked).toEqual([{ start: 123, count: 1, stride: 1, quality: "full" }]);
     server.open[0]!.answer();
     await settle();
     expectExact(frames.best(123), 123);
-    expect(server.asked.slice(1)).toContainEqual({ start: 100, count: 50, quality: "full" });
+    expect(server.asked.slice(1)).toContainEqual({ start: 100, count: 50, stride: 1, quality: "full" });
     await server.answerAll();
     expectExact(frames.best(124), 124);
     expectExact(frames.best(122), 122);
+    // and what lies around it
+    const starts = server.asked.slice(1).map(({ start }) => start);
+    expect(starts.sort((a, b) => a - b)).toEqual([50, 100, 150]);
   });
 
   it("shows the right step in every camera at any seek, the ends and a short last pack included", async () => {
@@ -182,8 +191,13 @@ describe("Frames", () => {
     frames.seek({ step: 0, quality: "full", rate: 100, stride: 2 });
     expect(server.open.length).toBeLessThanOrEqual(2);
     await server.answerAll();
-    const starts = server.asked.filter(({ count }) => count === 50).map(({ start }) => start);
-    expect(starts).toEqual(expect.arrayContaining([0, 50, 100, 150, 200, 250, 300]));
+    const ahead = server.asked.filter(({ stride }) => stride === 2);
+    expect(ahead.map(({ start, count }) => [start, count])).toEqual([
+      [0, 50],
+      [100, 50],
+      [200, 50],
+      [300, 50],
+    ]);
     for (const step of [2, 4, 6, 20]) expectExact(frames.best(step), step);
     expect(frames.best(11)).toBeUndefined();
   });
@@ -204,11 +218,19 @@ describe("Frames", () => {
     frames.seek({ step: 60, quality: "full" });
     await server.answerAll();
     server.asked.length = 0;
-    frames.seek({ step: 70, quality: "proxy", rate: 200, stride: 4 });
+    frames.seek({ step: 70, quality: "proxy", rate: 50 });
     await server.answerAll();
     expectExact(frames.best(74), 74);
     expect(frames.best(74)?.quality).toBe("full");
-    expect(server.asked.every(({ start }) => start >= 100)).toBe(true);
+    expect(server.asked.every(({ start, quality }) => start >= 150 && quality === "proxy")).toBe(true);
+  });
+
+  it("decodes what a repeated move will show next", async () => {
+    const frames = framesOf(1000);
+    frames.seek({ step: 500, quality: "full", heading: -10 });
+    await server.answerAll();
+    for (const step of [490, 480, 470, 499, 501, 510]) expectExact(frames.best(step), step);
+    expect(frames.best(520)).toBeUndefined();
   });
 
   it("keeps to its budget and closes what it drops, never what is shown", async () => {
@@ -279,7 +301,9 @@ describe("Player", () => {
     const drawn: StepPictures<Fake>[] = [];
     const source = framesOf(steps, {
       ready: () => player.wake(),
-      ...(auto && { fetchPack: ({ start, count, quality }) => Promise.resolve(packOf(start, count, quality)) }),
+      ...(auto && {
+        fetchPack: ({ start, count, quality, stride }) => Promise.resolve(packOf(start, count, quality, stride)),
+      }),
     });
     const player: Player<Fake> = new Player<Fake>({
       steps,
@@ -317,14 +341,14 @@ describe("Player", () => {
     await server.answerAll();
     await clock.run(2);
     server.open.length = 0;
-    player.seek(90);
+    player.seek(290);
     player.play();
     await clock.run(60);
-    expect([player.state.step, player.state.shown]).toEqual([90, 0]);
+    expect([player.state.step, player.state.shown]).toEqual([290, 0]);
     expect(drawn.at(-1)?.step).toBe(0);
     await server.answerAll();
     await clock.run(10);
-    expect(player.state.shown).toBeGreaterThanOrEqual(90);
+    expect(player.state.shown).toBeGreaterThanOrEqual(290);
   });
 
   it("loops a segment", async () => {
@@ -339,16 +363,58 @@ describe("Player", () => {
     expect(player.state.playing).toBe(true);
   });
 
-  it("uses proxies while it is fast or dragged, full pictures when it stands", async () => {
-    const { player, clock, drawn } = playerOf(400);
+  it("plays four times as fast with no more pictures than a display shows, from any step", async () => {
+    const { player, clock, drawn } = playerOf(1000);
+    await clock.run(5);
+    player.seek(31);
     await clock.run(5);
     player.setSpeed(4);
     player.play();
-    await clock.run(20);
+    await clock.run(60);
+    const steps = drawn.map(({ step }) => step).filter((step) => step > 31);
+    expect(steps.every((step) => step % 4 === 0)).toBe(true);
+    expect(player.state.step).toBeGreaterThan(210);
+    expect(drawn.every(({ quality }) => quality === "full")).toBe(true);
+  });
+
+  it("goes on with proxies where full pictures come too late, until it is paused", async () => {
+    const { player, clock, drawn } = playerOf(400, 50, false);
+    await server.answerAll();
+    await clock.run(2);
+    player.seek(100);
+    player.play();
+    await clock.run(40);
+    const wanted = server.asked.filter(({ quality }) => quality === "proxy");
+    expect(wanted.length).toBeGreaterThan(0);
+    for (const entry of server.open.filter(({ request }) => request.quality === "proxy")) entry.answer();
+    await settle();
+    await clock.run(3);
     expect(drawn.at(-1)?.quality).toBe("proxy");
     player.pause();
+    await server.answerAll();
+    await clock.run(3);
+    expect(drawn.at(-1)?.quality).toBe("full");
+  });
+
+  it("shows proxies while a key is held, full pictures a moment later", async () => {
+    vi.useFakeTimers();
+    const { player, clock, drawn } = playerOf(4000);
     await clock.run(5);
-    expect(drawn.at(-1)).toMatchObject({ quality: "full", step: player.state.step });
+    player.move(50);
+    await clock.run(3);
+    expect(drawn.at(-1)).toMatchObject({ quality: "full", step: 50 });
+    for (let count = 0; count < 5; count += 1) player.move(50, true);
+    await clock.run(3);
+    expect(drawn.at(-1)).toMatchObject({ quality: "proxy", step: 300 });
+    await vi.advanceTimersByTimeAsync(200);
+    await clock.run(3);
+    expect(drawn.at(-1)).toMatchObject({ quality: "full", step: 300 });
+    vi.useRealTimers();
+  });
+
+  it("uses proxies while it is dragged, full pictures when it stands", async () => {
+    const { player, clock, drawn } = playerOf(400);
+    await clock.run(5);
     player.seek(222, true);
     await clock.run(5);
     expect(drawn.at(-1)).toMatchObject({ quality: "proxy", step: 222 });

@@ -29,7 +29,9 @@ export interface Want {
   stride?: number;
   /** steps a second, negative backwards, 0 when it stands */
   rate?: number;
-  /** the pointer drags: only the steps themselves are fetched, no packs around them */
+  /** where the last move by keys went, steps; its like is expected next. 0: anywhere */
+  heading?: number;
+  /** the pointer drags or a key is held: only the steps themselves are fetched, no packs around them */
   scrubbing?: boolean;
   /** playback returns from the end of this range to its start */
   loop?: { start: number; end: number } | null;
@@ -38,7 +40,17 @@ export interface Want {
 export interface PackRequest {
   start: number;
   count: number;
+  /** every so many-th step */
+  stride: number;
   quality: Quality;
+}
+
+/** Steps between two shown ones, for fast playback. Powers of two, so that what one speed fetched serves others. */
+const STRIDES = [1, 2, 4, 8, 16, 32, 64] as const;
+
+/** The smallest stride that is at least `least`, or the largest there is. */
+export function strideFor(least: number): number {
+  return STRIDES.find((each) => each >= least) ?? 64;
 }
 
 export interface FrameOptions<P extends Picture> {
@@ -110,7 +122,7 @@ export class Frames<P extends Picture = ImageBitmap> {
     const { step, quality, scrubbing = false } = this.want;
     const target = this.isDecoded(step) || this.packOf(step) !== null;
     const packKeys = scrubbing ? [] : this.packsAhead();
-    const singleKey = `${quality}:step:${step}`;
+    const singleKey = `${quality}:step:1:${step}`;
     const needed = new Set(target ? packKeys : [singleKey, ...packKeys]);
     for (const [key, controller] of this.fetching)
       if (!needed.has(key) && !this.holds(key, step)) {
@@ -119,7 +131,7 @@ export class Frames<P extends Picture = ImageBitmap> {
       }
     if (this.retry === undefined) {
       // the step itself comes first and alone; what lies around it when it is there, or at once while playing
-      if (!target) this.fetchSteps(singleKey, { start: step, count: 1, quality });
+      if (!target) this.fetchSteps(singleKey, { start: step, count: 1, stride: 1, quality });
       if (target || (this.want.rate ?? 0) !== 0) this.fetchPacks(packKeys, quality);
     }
     this.decodeAhead();
@@ -129,9 +141,10 @@ export class Frames<P extends Picture = ImageBitmap> {
     let free = PACKS_AT_ONCE - [...this.fetching.keys()].filter((key) => key.includes(":pack:")).length;
     for (const key of keys) {
       if (free <= 0) return;
-      const start = Number(key.split(":")[2]);
-      if (this.packOf(start) !== null || this.fetching.has(key)) continue;
-      this.fetchSteps(key, { start, count: Math.min(this.packSteps, this.options.steps - start), quality });
+      const { stride, start } = parsed(key);
+      if (this.hasPack(start, stride) || this.fetching.has(key)) continue;
+      const count = Math.min(this.packSteps, Math.ceil((this.options.steps - start) / stride));
+      this.fetchSteps(key, { start, count, stride, quality });
       free -= 1;
     }
   }
@@ -147,7 +160,7 @@ export class Frames<P extends Picture = ImageBitmap> {
         if (controller.signal.aborted || this.disposed) return;
         this.succeeded();
         if (key.includes(":pack:"))
-          this.packs.set(key, pack, pack.bytes, this.packKey(this.want.step, request.quality));
+          this.packs.set(key, pack, pack.bytes, this.packKey(this.want.step, request.quality, request.stride));
         else void this.decode(pack, request.start, request.quality).then(() => this.schedule());
       })
       .catch((error: unknown) => {
@@ -200,11 +213,18 @@ export class Frames<P extends Picture = ImageBitmap> {
   }
 
   private packOf(step: number): { pack: Pack; quality: Quality } | null {
-    for (const quality of this.enough) {
-      const pack = this.packs.get(this.packKey(step, quality));
-      if (pack) return { pack, quality };
-    }
+    for (const quality of this.enough)
+      for (const stride of STRIDES) {
+        if (step % stride !== 0) break;
+        const pack = this.packs.get(this.packKey(step, quality, stride));
+        if (pack) return { pack, quality };
+      }
     return null;
+  }
+
+  /** Whether a pack that begins at `start` is there, or one that holds all of its steps. */
+  private hasPack(start: number, stride: number): boolean {
+    return this.enough.some((quality) => this.packs.has(this.packKey(start, quality, stride)));
   }
 
   private async decode(pack: Pack, step: number, quality: Quality): Promise<void> {
@@ -230,14 +250,17 @@ export class Frames<P extends Picture = ImageBitmap> {
 
   /** Steps to have decoded, most urgent first. */
   private stepsAhead(): number[] {
-    const { step, stride = 1, rate = 0, loop } = this.want;
+    const { step, stride = 1, rate = 0, heading = 0, loop } = this.want;
     const last = this.options.steps - 1;
     const steps = [step];
     if (rate === 0) {
-      if (!this.want.scrubbing) steps.push(step + 1, step - 1, step + 2, step - 2);
+      // a move like the last one is likely, then a single step either way
+      const likely = heading === 0 ? [] : [heading, 2 * heading, 3 * heading];
+      if (!this.want.scrubbing) steps.push(...[...likely, 1, -1, 2, -2, -heading].map((by) => step + by));
     } else
       for (let count = 1, next = step; count <= DECODE_AHEAD; count += 1) {
-        next += Math.sign(rate) * stride;
+        // playback shows multiples of its stride, whatever step it began at
+        next = Math.floor(next / stride) * stride + Math.sign(rate) * stride;
         if (loop && next >= loop.end) next = loop.start;
         steps.push(next);
       }
@@ -246,26 +269,35 @@ export class Frames<P extends Picture = ImageBitmap> {
 
   /** Packs to have, most urgent first: the one under the playhead and those it reaches soon. */
   private packsAhead(): string[] {
-    const { step, quality, rate = 0, loop } = this.want;
-    const reach = Math.max(this.packSteps / 2, Math.abs(rate) * AHEAD_S);
+    const { step, quality, stride = 1, rate = 0, heading = 0, loop } = this.want;
+    const half = (this.packSteps * stride) / 2;
+    const reach = Math.max(half, Math.abs(rate) * AHEAD_S);
     const steps = [step];
-    if (rate >= 0)
-      for (let next = step + this.packSteps / 2; next <= step + reach; next += this.packSteps / 2) steps.push(next);
-    if (rate < 0)
-      for (let next = step - this.packSteps / 2; next >= step - reach; next -= this.packSteps / 2) steps.push(next);
+    if (rate === 0) {
+      // around the playhead, first where the last move went
+      const side = heading < 0 ? -1 : 1;
+      const far = Math.max(2 * half, Math.abs(heading));
+      steps.push(step + side * half, step + side * far, step - side * half);
+    } else for (let ahead = half; ahead <= reach; ahead += half) steps.push(step + Math.sign(rate) * ahead);
     if (loop && rate > 0 && step + reach > loop.end)
       steps.splice(1, Infinity, ...steps.slice(1).filter((each) => each < loop.end), loop.start);
     const inside = steps.map((each) => Math.round(each)).filter((each) => each >= 0 && each < this.options.steps);
-    return [...new Set(inside.map((each) => this.packKey(each, quality)))];
+    return [...new Set(inside.map((each) => this.packKey(each, quality, stride)))];
   }
 
-  private packKey(step: number, quality: Quality): string {
-    return `${quality}:pack:${Math.floor(step / this.packSteps) * this.packSteps}`;
+  private packKey(step: number, quality: Quality, stride: number): string {
+    const span = this.packSteps * stride;
+    return `${quality}:pack:${stride}:${Math.floor(step / span) * span}`;
   }
 
   /** Whether what is being fetched holds the step: worth waiting for in any quality. */
   private holds(key: string, step: number): boolean {
-    const [, kind, start] = key.split(":");
-    return kind === "pack" && Number(start) <= step && step < Number(start) + this.packSteps;
+    const { kind, stride, start } = parsed(key);
+    return kind === "pack" && step % stride === 0 && start <= step && step < start + this.packSteps * stride;
   }
+}
+
+function parsed(key: string): { kind: string; stride: number; start: number } {
+  const [, kind = "", stride, start] = key.split(":");
+  return { kind, stride: Number(stride), start: Number(start) };
 }

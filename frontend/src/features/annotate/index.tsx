@@ -12,6 +12,7 @@ import { Loaded } from "@/ui/Loaded";
 
 import { AnnotatorPage } from "./AnnotatorPage";
 import { getDraft } from "./api";
+import { preferencesQuery } from "./usePreferences";
 
 export default function Feature() {
   return (
@@ -31,6 +32,8 @@ function EpisodePage() {
     // never begin with what an earlier visit saw
     gcTime: 0,
   });
+  // the page begins as the person likes it; if that cannot be had it begins as at the first visit
+  const preferences = useQuery(preferencesQuery);
   const name = episode.data ? `Episode ${episode.data.number}, ${episode.data.dataset_name}` : "Episode";
   useDocumentTitle(`${name} - DexVLA Studio`);
 
@@ -52,7 +55,7 @@ function EpisodePage() {
     <Loaded query={episode} lines={8}>
       {(found) => (
         <Loaded query={draft} lines={8}>
-          {(stored) => <AnnotatorPage key={found.id} episode={found} draft={stored} />}
+          {(stored) => !preferences.isPending && <AnnotatorPage key={found.id} episode={found} draft={stored} />}
         </Loaded>
       )}
     </Loaded>

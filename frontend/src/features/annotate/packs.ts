@@ -4,15 +4,18 @@ export interface Pack {
   /** first step in it */
   readonly start: number;
   readonly count: number;
+  /** it holds every so many-th step */
+  readonly stride: number;
   readonly cameras: readonly string[];
   readonly bytes: number;
-  /** The JPEG of a camera at a step; throws RangeError outside. A view: nothing is copied. */
+  /** The JPEG of a camera at a step; throws RangeError for steps that are not in it. A view: nothing is copied. */
   picture(step: number, camera: number): Uint8Array<ArrayBuffer>;
 }
 
 interface Header {
   start: number;
   count: number;
+  stride: number;
   cameras: string[];
   sizes: number[][];
 }
@@ -26,7 +29,7 @@ export function parsePack(buffer: ArrayBuffer): Pack {
   if (LENGTH_BYTES + headerBytes > buffer.byteLength)
     throw new Error(`a pack of ${buffer.byteLength} bytes announces a header of ${headerBytes}`);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, LENGTH_BYTES, headerBytes))) as Header;
-  const { start, count, cameras, sizes } = header;
+  const { start, count, stride, cameras, sizes } = header;
   if (sizes.length !== count || sizes.some((row) => row.length !== cameras.length))
     throw new Error(`a pack of ${count} steps and ${cameras.length} cameras lists other sizes`);
   // where each picture begins, one more than there are: the last is the end
@@ -42,14 +45,17 @@ export function parsePack(buffer: ArrayBuffer): Pack {
   return {
     start,
     count,
+    stride,
     cameras,
     bytes: buffer.byteLength,
     picture(step, camera) {
-      const index = (step - start) * cameras.length + camera;
+      const index = ((step - start) / stride) * cameras.length + camera;
       const from = offsets[index];
       const to = offsets[index + 1];
       if (step < start || camera < 0 || camera >= cameras.length || from === undefined || to === undefined)
-        throw new RangeError(`step ${step}, camera ${camera} of a pack of ${start}..${start + count}`);
+        throw new RangeError(
+          `step ${step}, camera ${camera} of a pack of ${start}..${start + count * stride} by ${stride}`,
+        );
       return new Uint8Array(buffer, from, to - from);
     },
   };

@@ -1,6 +1,6 @@
 /** The playhead: which step is meant, which is drawn, and how it moves on. One step is one row of the episode. */
 
-import type { Picture, Quality, StepPictures, Want } from "./frames";
+import { strideFor, type Picture, type Quality, type StepPictures, type Want } from "./frames";
 
 export const SPEEDS = [0.25, 0.5, 1, 2, 4] as const;
 /** Where a file says nothing, plots and playback assume this. */
@@ -9,10 +9,13 @@ export const DEFAULT_FPS = 50;
 const DISPLAY_HZ = 60;
 const LONGEST_TICK_S = 0.25;
 /**
- * From here on playback shows proxies, if there are any. Slower playback decodes no more pictures a second than the
- * display shows, and a local network carries them at full size.
+ * Playback that waited this long for full pictures goes on with proxies until it is paused. No speed needs them by
+ * itself: with its stride it decodes no more pictures a second than the display shows.
  */
-const FAST = 4;
+const PATIENCE_S = 0.4;
+/** Moves by keys at least this far show proxies while the key is held. */
+const FAR = 10;
+const SETTLED_MS = 150;
 
 export interface Range {
   start: number;
@@ -53,6 +56,11 @@ export class Player<P extends Picture = ImageBitmap> {
   private last: number | null = null;
   private frame: number | null = null;
   private scrubbing = false;
+  private heading = 0;
+  private waitedSince: number | null = null;
+  /** this network or machine does not carry full pictures at this speed */
+  private hurried = false;
+  private settling: ReturnType<typeof setTimeout> | undefined;
   private drawn: { step: number; quality: Quality } | null = null;
   private readonly listeners = new Set<() => void>();
 
@@ -74,23 +82,30 @@ export class Player<P extends Picture = ImageBitmap> {
   stop(): void {
     if (this.frame !== null) (this.options.cancel ?? cancelAnimationFrame)(this.frame);
     this.frame = null;
+    clearTimeout(this.settling);
     this.set({ playing: false });
   }
 
-  /** `scrubbing`: the pointer is still down. */
+  /** `scrubbing`: the pointer is still down, or a key. */
   seek(step: number, scrubbing = false): void {
+    clearTimeout(this.settling);
     const wanted = Math.min(this.options.steps - 1, Math.max(0, Math.round(step)));
     this.scrubbing = scrubbing;
     this.position = wanted;
     this.last = null;
+    this.waitedSince = null;
     this.set({ step: wanted, waiting: false });
     this.ask();
     this.wake();
   }
 
-  move(by: number): void {
+  /** By keys; `held`: the key repeats. */
+  move(by: number, held = false): void {
     this.pause();
-    this.seek(this.state.step + by);
+    const far = held && Math.abs(by) >= FAR;
+    this.heading = Number.isFinite(by) ? by : 0;
+    this.seek(this.state.step + by, far);
+    if (far) this.settling = setTimeout(() => this.seek(this.state.step), SETTLED_MS);
   }
 
   toggle(): void {
@@ -103,6 +118,7 @@ export class Player<P extends Picture = ImageBitmap> {
     const outside = loop ? step < loop.start || step >= loop.end - 1 : step >= this.options.steps - 1;
     if (outside) this.seek(loop?.start ?? 0);
     this.scrubbing = false;
+    this.heading = 0;
     this.position = this.state.step;
     this.last = null;
     this.set({ playing: true });
@@ -112,6 +128,8 @@ export class Player<P extends Picture = ImageBitmap> {
 
   pause(): void {
     if (!this.state.playing) return;
+    this.hurried = false;
+    this.waitedSince = null;
     this.set({ playing: false, waiting: false });
     this.position = this.state.step;
     this.ask();
@@ -119,6 +137,7 @@ export class Player<P extends Picture = ImageBitmap> {
   }
 
   setSpeed(speed: number): void {
+    this.hurried = false;
     this.set({ speed });
     this.ask();
   }
@@ -150,12 +169,12 @@ export class Player<P extends Picture = ImageBitmap> {
   }
 
   private get stride(): number {
-    return Math.max(1, Math.ceil(this.rate / DISPLAY_HZ - 0.01));
+    return strideFor(this.rate / DISPLAY_HZ - 0.01);
   }
 
   private get quality(): Quality {
-    const fast = this.state.playing && this.state.speed >= FAST;
-    return this.options.proxies && (fast || this.scrubbing) ? "proxy" : "full";
+    const hurried = this.state.playing && this.hurried;
+    return this.options.proxies && (hurried || this.scrubbing) ? "proxy" : "full";
   }
 
   private ask(step = this.state.step): void {
@@ -164,6 +183,7 @@ export class Player<P extends Picture = ImageBitmap> {
       quality: this.quality,
       rate: this.rate,
       stride: this.stride,
+      heading: this.heading,
       scrubbing: this.scrubbing,
       loop: this.state.loop,
     });
@@ -182,8 +202,8 @@ export class Player<P extends Picture = ImageBitmap> {
     const { loop, step } = this.state;
     const end = Math.min(loop?.end ?? this.options.steps, this.options.steps);
     let position = this.position + elapsed * this.rate;
-    // every stride-th step counted from where it is, so that the same ones are decoded ahead
-    let next = step + Math.floor((Math.floor(position) - step) / this.stride) * this.stride;
+    // multiples of the stride: those are what packs for this speed hold and what is decoded ahead
+    let next = Math.max(step, Math.floor(position / this.stride) * this.stride);
     if (next >= end) {
       next = loop ? loop.start : end - 1;
       position = next;
@@ -194,10 +214,13 @@ export class Player<P extends Picture = ImageBitmap> {
       return;
     }
     if (!this.options.source.best(next)) {
+      this.waitedSince ??= now;
+      if (now - this.waitedSince > 1000 * PATIENCE_S) this.hurried = true;
       this.set({ waiting: true });
       this.ask(next);
       return;
     }
+    this.waitedSince = null;
     this.position = position;
     this.set({ step: next, waiting: false });
     this.ask();

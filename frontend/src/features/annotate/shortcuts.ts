@@ -1,102 +1,70 @@
 /** What the annotator can do, as actions: keys, buttons and the help page come from here. */
 
 import type { Action } from "./actions";
-import type { Editor } from "./editor";
-import type { Player } from "./player";
 import {
-  cut,
-  cutAndLabel,
-  jump,
-  labelAt,
-  merge,
-  nearestBoundary,
-  nudge,
-  removeBoundary,
-  segmentAt,
-  segmentOf,
-} from "./timeline";
+  acceptSure,
+  boundaryToPlayhead,
+  cutHere,
+  decide,
+  jumpTo,
+  labelHere,
+  labelSegment,
+  nudgeHere,
+  removeHere,
+  toCandidate,
+  toggleLoop,
+  type LabellingParts,
+} from "./labelling";
+import { countProposed } from "./proposals";
+import { merge, segmentAt } from "./timeline";
 
-export interface AnnotatorParts {
-  editor: Editor;
-  player: Pick<Player, "state" | "seek" | "move" | "toggle" | "pause" | "shiftSpeed" | "setLoop">;
+export interface AnnotatorParts extends LabellingParts {
   /** texts by digit: the vocabulary, then what this episode uses besides */
   entries: () => readonly string[];
   /** open the text of a segment for editing */
   editText: (segment: number) => void;
+  /** find a text by typing */
+  findText: () => void;
+  copyNearest: () => void;
+  /** proposals from this confidence on are accepted together */
+  acceptAbove: () => number;
   openNeighbour: (direction: 1 | -1) => void;
   publishAndNext: () => void;
-  zoom: (factor: number | null) => void;
+  view: ViewParts;
   help: () => void;
 }
 
-/** Digit 1 .. 9: cut at the playhead and label what ends there. */
-export function labelHere({ editor, player }: Pick<AnnotatorParts, "editor" | "player">, text: string): void {
-  const { step } = player.state;
-  editor.edit((timeline) => cutAndLabel(timeline, step, text));
-  editor.remember(text);
-}
-
-/** Label the segment under the playhead, without a cut. */
-export function labelSegment({ editor, player }: Pick<AnnotatorParts, "editor" | "player">, text: string): void {
-  const { step } = player.state;
-  editor.edit((timeline) => labelAt(timeline, segmentAt(timeline, step), text));
-  editor.remember(text);
-}
-
-/** The boundary that keys act on: the selected one, else the nearest to the playhead. */
-function boundaryHere({ editor, player }: AnnotatorParts): number | null {
-  return editor.state.selected ?? nearestBoundary(editor.timeline, player.state.step);
-}
-
-function jumpTo(parts: AnnotatorParts, direction: 1 | -1): void {
-  const { editor, player } = parts;
-  const step = jump(editor.timeline, player.state.step, direction);
-  player.pause();
-  player.seek(step);
-  const index = editor.timeline.boundaries.indexOf(step);
-  editor.select(index > 0 && index < editor.timeline.labels.length ? index : null);
-}
-
-function nudgeHere(parts: AnnotatorParts, by: 1 | -1): void {
-  const { editor, player } = parts;
-  const index = boundaryHere(parts);
-  if (index === null) return;
-  player.pause();
-  editor.edit((timeline) => nudge(timeline, index, by), { selected: index });
-  player.seek(editor.timeline.boundaries[index] ?? player.state.step);
-}
-
-function removeHere(parts: AnnotatorParts): void {
-  const { editor, player } = parts;
-  const index = editor.state.selected ?? segmentAt(editor.timeline, player.state.step);
-  editor.edit((timeline) => removeBoundary(timeline, index));
-}
-
-function toggleLoop({ editor, player }: AnnotatorParts): void {
-  if (player.state.loop) {
-    player.setLoop(null);
-    return;
-  }
-  const { start, end } = segmentOf(editor.timeline, segmentAt(editor.timeline, player.state.step));
-  player.setLoop({ start, end });
+export interface ViewParts {
+  /** factor < 1 shows less; null: everything */
+  zoom: (factor: number | null) => void;
+  /** one pixel a step, or as near as the episode lets it */
+  zoomToPixels: () => void;
+  toggleFollow: () => void;
+  toggleSnap: () => void;
+  nextLayout: () => void;
+  nextCamera: () => void;
+  magnify: () => void;
+  pan: (x: number, y: number) => void;
+  pictureSettings: () => void;
 }
 
 export function annotatorActions(parts: AnnotatorParts): Action[] {
-  const { editor, player, entries } = parts;
+  const { editor, player, entries, view } = parts;
   const may = () => !editor.readOnly;
+  const proposals = () => may() && countProposed(editor.timeline) > 0;
   const steps = (id: string, label: string, keys: string[], by: number): Action => ({
     id,
     group: "Steps",
     label,
     keys,
     repeats: true,
-    perform: () => player.move(by),
+    perform: (held) => player.move(by, held),
   });
   const digits = [1, 2, 3, 4, 5, 6, 7, 8, 9].flatMap((digit): Action[] => [
     {
       id: `label-${digit}`,
       group: "Substeps",
-      label: "Cut here and label what ends here",
+      label: digit > 1 ? `Cut here and label what ends here: text ${digit}` : "Cut here and label what ends here",
       keys: [String(digit)],
       keyText: "1 ... 9",
       hidden: digit > 1,
@@ -106,7 +74,7 @@ export function annotatorActions(parts: AnnotatorParts): Action[] {
     {
       id: `relabel-${digit}`,
       group: "Substeps",
-      label: "Label the substep under the playhead, without a cut",
+      label: `Label the substep under the playhead up to its end, without a cut${digit > 1 ? `: text ${digit}` : ""}`,
       keys: [`Shift+${digit}`],
       keyText: "Shift+1 ... 9",
       hidden: digit > 1,
@@ -116,8 +84,20 @@ export function annotatorActions(parts: AnnotatorParts): Action[] {
   ]);
   return [
     { id: "play", group: "Playback", label: "Play or pause", keys: ["Space"], perform: () => player.toggle() },
-    { id: "slower", group: "Playback", label: "Slower", keys: ["-"], perform: () => player.shiftSpeed(-1) },
-    { id: "faster", group: "Playback", label: "Faster", keys: ["=", "+"], perform: () => player.shiftSpeed(1) },
+    {
+      id: "slower",
+      group: "Playback",
+      label: "Slower",
+      keys: ["-", "Shift+ArrowDown"],
+      perform: () => player.shiftSpeed(-1),
+    },
+    {
+      id: "faster",
+      group: "Playback",
+      label: "Faster",
+      keys: ["=", "+", "Shift+ArrowUp"],
+      perform: () => player.shiftSpeed(1),
+    },
     {
       id: "loop",
       group: "Playback",
@@ -149,10 +129,7 @@ export function annotatorActions(parts: AnnotatorParts): Action[] {
       label: "Cut only",
       keys: ["S"],
       enabled: may,
-      perform: () => {
-        const { step } = player.state;
-        editor.edit((timeline) => cut(timeline, step));
-      },
+      perform: () => cutHere(parts),
     },
     {
       id: "merge",
@@ -174,10 +151,50 @@ export function annotatorActions(parts: AnnotatorParts): Action[] {
       perform: () => parts.editText(segmentAt(editor.timeline, player.state.step)),
     },
     {
+      id: "find-text",
+      group: "Substeps",
+      label: "Find a text by typing, then cut here and label with it",
+      keys: ["/", "T"],
+      enabled: may,
+      perform: parts.findText,
+    },
+    {
+      id: "accept",
+      group: "Proposals",
+      label: "Accept the proposal under the playhead and go to the next",
+      keys: ["A"],
+      enabled: proposals,
+      perform: () => decide(parts, "accept"),
+    },
+    {
+      id: "reject",
+      group: "Proposals",
+      label: "Reject it: its steps stay without a text",
+      keys: ["X"],
+      enabled: proposals,
+      perform: () => decide(parts, "reject"),
+    },
+    {
+      id: "accept-all",
+      group: "Proposals",
+      label: "Accept all that are sure enough",
+      keys: ["Shift+A"],
+      enabled: proposals,
+      perform: () => acceptSure(parts, parts.acceptAbove()),
+    },
+    {
+      id: "copy",
+      group: "Proposals",
+      label: "Copy the substeps of the nearest labelled episode to where nothing is written",
+      keys: ["C"],
+      enabled: may,
+      perform: parts.copyNearest,
+    },
+    {
       id: "previous-boundary",
       group: "Boundaries",
       label: "Previous boundary",
-      keys: ["["],
+      keys: ["[", "PageUp"],
       repeats: true,
       perform: () => jumpTo(parts, -1),
     },
@@ -185,7 +202,7 @@ export function annotatorActions(parts: AnnotatorParts): Action[] {
       id: "next-boundary",
       group: "Boundaries",
       label: "Next boundary",
-      keys: ["]"],
+      keys: ["]", "PageDown"],
       repeats: true,
       perform: () => jumpTo(parts, 1),
     },
@@ -206,6 +223,37 @@ export function annotatorActions(parts: AnnotatorParts): Action[] {
       repeats: true,
       enabled: may,
       perform: () => nudgeHere(parts, 1),
+    },
+    {
+      id: "boundary-here",
+      group: "Boundaries",
+      label: "Bring the selected or nearest boundary to the playhead",
+      keys: ["B"],
+      enabled: may,
+      perform: () => boundaryToPlayhead(parts),
+    },
+    {
+      id: "next-candidate",
+      group: "Boundaries",
+      label: "Next candidate",
+      keys: ["J"],
+      repeats: true,
+      perform: () => toCandidate(parts, 1),
+    },
+    {
+      id: "previous-candidate",
+      group: "Boundaries",
+      label: "Previous candidate",
+      keys: ["Shift+J"],
+      repeats: true,
+      perform: () => toCandidate(parts, -1),
+    },
+    {
+      id: "snap",
+      group: "Boundaries",
+      label: "Boundaries go to candidates nearby, or not",
+      keys: ["Shift+S"],
+      perform: view.toggleSnap,
     },
     {
       id: "remove",
@@ -255,24 +303,60 @@ export function annotatorActions(parts: AnnotatorParts): Action[] {
       keys: ["P"],
       perform: () => parts.openNeighbour(-1),
     },
+    ...viewActions(view),
+    { id: "help", group: "View", label: "Show these keys, and change them", keys: ["?", "H"], perform: parts.help },
+  ];
+}
+
+function viewActions(view: ViewParts): Action[] {
+  const pan = (id: string, label: string, key: string, x: number, y: number): Action => ({
+    id,
+    group: "View",
+    label,
+    keys: [`Ctrl+Shift+${key}`],
+    repeats: true,
+    perform: () => view.pan(x, y),
+  });
+  return [
     {
       id: "zoom-in",
       group: "View",
-      label: "Zoom in around the playhead",
+      label: "Zoom the timeline in around the playhead",
       keys: ["ArrowUp"],
       repeats: true,
-      perform: () => parts.zoom(0.6),
+      perform: () => view.zoom(0.6),
     },
     {
       id: "zoom-out",
       group: "View",
-      label: "Zoom out",
+      label: "Zoom the timeline out",
       keys: ["ArrowDown"],
       repeats: true,
-      perform: () => parts.zoom(1 / 0.6),
+      perform: () => view.zoom(1 / 0.6),
     },
-    { id: "zoom-all", group: "View", label: "Show everything", keys: ["0"], perform: () => parts.zoom(null) },
-    { id: "help", group: "View", label: "Show these keys", keys: ["?"], perform: () => parts.help() },
+    { id: "zoom-all", group: "View", label: "Show all steps", keys: ["0"], perform: () => view.zoom(null) },
+    { id: "zoom-pixels", group: "View", label: "One pixel a step", keys: ["Shift+0"], perform: view.zoomToPixels },
+    {
+      id: "follow",
+      group: "View",
+      label: "The timeline goes along with the playhead, or not",
+      keys: ["F"],
+      perform: view.toggleFollow,
+    },
+    { id: "layout", group: "View", label: "Next layout of the cameras", keys: ["V"], perform: view.nextLayout },
+    {
+      id: "camera",
+      group: "View",
+      label: "One camera alone, the next one, all",
+      keys: ["Z"],
+      perform: view.nextCamera,
+    },
+    { id: "magnify", group: "View", label: "Magnify its picture", keys: ["Shift+Z"], perform: view.magnify },
+    pan("pan-left", "Move the magnified picture left", "ArrowLeft", -1, 0),
+    pan("pan-right", "Move the magnified picture right", "ArrowRight", 1, 0),
+    pan("pan-up", "Move the magnified picture up", "ArrowUp", 0, -1),
+    pan("pan-down", "Move the magnified picture down", "ArrowDown", 0, 1),
+    { id: "pictures", group: "View", label: "Brightness and contrast", keys: ["W"], perform: view.pictureSettings },
   ];
 }
 

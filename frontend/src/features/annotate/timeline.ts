@@ -4,11 +4,16 @@
  * gives back the very same object, so that history and autosave see that nothing happened.
  */
 
+/** proposed: from a machine, and nobody has looked at it yet. */
 export type Provenance = "human" | "scripted" | "imported" | "proposed" | "machine_accepted" | "machine_edited";
 
 export interface Label {
   readonly text: string;
   readonly provenance: Provenance;
+  /** what proposed it, where a machine did */
+  readonly source?: string | null;
+  /** of that proposal as it was made, 0 .. 1 */
+  readonly confidence?: number | null;
 }
 
 export interface Segment extends Label {
@@ -45,7 +50,12 @@ export function fromSegments(steps: number, segments: readonly Segment[]): Timel
   return {
     steps,
     boundaries: [0, ...segments.map(({ end }) => end)],
-    labels: segments.map(({ text, provenance }) => ({ text, provenance })),
+    labels: segments.map(({ text, provenance, source, confidence }) => ({
+      text,
+      provenance,
+      ...(source !== null && source !== undefined && { source }),
+      ...(confidence !== null && confidence !== undefined && { confidence }),
+    })),
   };
 }
 
@@ -101,11 +111,17 @@ export function tidy(text: string): string {
   return text.trim().split(/\s+/u).join(" ");
 }
 
-/** What a label's origin becomes when a person changes its text or extent. */
-function touched(label: Label): Label {
-  const provenance =
-    label.provenance === "proposed" || label.provenance.startsWith("machine") ? "machine_edited" : "human";
+/** What a label's origin becomes when a person changes its text. */
+function reworded(label: Label): Label {
+  const machine = label.provenance === "proposed" || label.provenance.startsWith("machine");
+  const provenance = machine ? "machine_edited" : "human";
   return label.provenance === provenance ? label : { ...label, provenance };
+}
+
+/** The same for its extent. A proposal is still one, its confidence was for another extent. */
+function touched(label: Label): Label {
+  if (label.provenance !== "proposed") return reworded(label);
+  return label.confidence === undefined ? label : { ...label, confidence: undefined };
 }
 
 /** Split at `step`: both parts keep the label. */
@@ -137,7 +153,7 @@ export function labelAt(timeline: Timeline, index: number, text: string): Timeli
   const label = timeline.labels[index];
   const wanted = tidy(text);
   if (label === undefined || label.text === wanted) return timeline;
-  return { ...timeline, labels: timeline.labels.with(index, { ...touched(label), text: wanted }) };
+  return { ...timeline, labels: timeline.labels.with(index, { ...reworded(label), text: wanted }) };
 }
 
 /** Join a segment with the next one. The first one's text stays unless it has none. */
@@ -200,9 +216,11 @@ const LONGEST_S = 15;
 export function problemsOf(timeline: Timeline, vocabulary: readonly string[], fps: number | null): Problem[] {
   const problems: Problem[] = [];
   const segments = toSegments(timeline);
-  segments.forEach(({ start, end, text }, segment) => {
+  segments.forEach(({ start, end, text, provenance }, segment) => {
     const warn = (message: string) => problems.push({ level: "warning", segment, message });
     if (text === "") problems.push({ level: "error", segment, message: "has no text" });
+    else if (provenance === "proposed")
+      problems.push({ level: "error", segment, message: "is a proposal to accept, change or reject" });
     else if (vocabulary.length > 0 && !vocabulary.includes(text)) warn("its text is not in the vocabulary");
     if (text !== "" && segments[segment - 1]?.text === text) warn("says the same as the one before: merge them?");
     if (fps !== null && (end - start) / fps < SHORTEST_S) warn(`lasts less than ${SHORTEST_S} s`);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { follow, pan, ticks, whole, zoom } from "./view";
+import { follow, pan, pixelView, ticks, whole, zoom } from "./view";
 
 describe("view", () => {
   it("zooms around a step, which keeps its place", () => {
@@ -35,5 +35,14 @@ describe("view", () => {
     expect(ticks({ from: 0, to: 7.3 }, 20).length).toBe(15);
     expect(ticks({ from: 1.1, to: 1.5 }, 4).map((each) => Number(each.toFixed(3)))).toEqual([1.1, 1.2, 1.3, 1.4]);
     expect(ticks({ from: 0, to: 365 }, 0)).toEqual([0]);
+  });
+});
+
+describe("one pixel a step", () => {
+  it("shows as many steps as there are pixels, around the playhead", () => {
+    expect(pixelView(20_000, 900, 10_000)).toEqual({ from: 9550, to: 10_450 });
+    expect(pixelView(20_000, 900, 3)).toEqual({ from: 0, to: 900 });
+    expect(pixelView(100, 900, 50)).toEqual({ from: 0, to: 100 });
+    expect(pixelView(1, 900, 0)).toEqual({ from: 0, to: 1 });
   });
 });

@@ -30,6 +30,17 @@ export function pan(view: View, steps: number, by: number): View {
   return settled({ from: view.from + by, to: view.to + by }, steps);
 }
 
+/** `at` comes to its middle, as far as the ends let it. */
+export function centred(view: View, steps: number, at: number): View {
+  const half = (view.to - view.from) / 2;
+  return settled({ from: at - half, to: at + half }, steps);
+}
+
+/** As many steps as the timeline has pixels, around `at`. */
+export function pixelView(steps: number, pixels: number, at: number): View {
+  return centred({ from: 0, to: Math.max(1, pixels) }, steps, at);
+}
+
 /** The same view if `step` is in it, else one page on, or centred after a jump. */
 export function follow(view: View, steps: number, step: number): View {
   if (step >= view.from && step < view.to) return view;
