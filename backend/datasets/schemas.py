@@ -5,7 +5,7 @@ from datetime import datetime
 from pydantic import Field
 
 from backend.schemas import In, Out, Prose, Title
-from dexvla.spec import AlohaTask
+from dexvla.spec import TaskChoice
 
 
 class DatasetIn(In):
@@ -42,12 +42,11 @@ class DatasetOut(Out):
     cover_episode_id: str | None = Field(description="An episode whose thumbnail stands for the dataset")
 
 
-class DemoIn(In):
+class DemoIn(In, TaskChoice):
     """Record scripted demonstrations in the simulated ALOHA into a new dataset (or into `dataset_id`)."""
 
     name: Title = Field("Demo: transfer the cube", min_length=1, max_length=128)
     dataset_id: str | None = None
-    task: AlohaTask = AlohaTask.TRANSFER_CUBE
     episodes: int = Field(5, ge=1, le=500)
     seed: int = Field(0, ge=0, le=2**31 - 1)
     height: int = Field(240, ge=32, le=1080, description="Rows of a picture, pixels")

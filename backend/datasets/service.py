@@ -33,7 +33,7 @@ from backend.jobs.models import Job, JobKind, JobState
 from backend.jobs.payloads import ImportPayload, RecordPayload
 from backend.jobs.schemas import JobOut
 from backend.training.schemas import SourceOut
-from dexvla.spec import ALOHA_CAMERAS, ALOHA_SIM_JOINTS, CameraSpec, RecordSpec
+from dexvla.spec import ALOHA_CAMERAS, ALOHA_SIM_JOINTS, AlohaTask, CameraSpec, RecordSpec
 
 _NAME_LENGTH = 128
 
@@ -180,8 +180,10 @@ def record_demo(db: Session, me: Actor, studio: Studio, body: DemoIn) -> JobOut:
         row = _dataset(db, body.dataset_id)
     else:
         row = _add(db, me, _next_name(db, body.name), _demo_text(body))
-    cameras = tuple(CameraSpec(name=name, height=body.height, width=body.width) for name in ALOHA_CAMERAS)
-    spec = RecordSpec(task=body.task, episodes=body.episodes, seed=body.seed, cameras=cameras)
+    # What pick_colour is about is small in the published views.
+    names = (*ALOHA_CAMERAS, "cam_table") if body.task is AlohaTask.PICK_COLOUR else ALOHA_CAMERAS
+    cameras = tuple(CameraSpec(name=name, height=body.height, width=body.width) for name in names)
+    spec = RecordSpec(task=body.task, pick=body.pick, episodes=body.episodes, seed=body.seed, cameras=cameras)
     if episodes.any_episode(db, row.id) is not None:
         _refuse_other_robot(row, spec)
     job = jobs.enqueue(
@@ -223,7 +225,10 @@ def _next_name(db: Session, wanted: str) -> str:
 
 
 def _demo_text(body: DemoIn) -> str:
-    return f"Scripted demonstrations of {body.task.value} in the simulated ALOHA, seeds from {body.seed}."
+    task: str = body.task
+    if body.task is AlohaTask.PICK_COLOUR:
+        task += f" ({body.pick.level}, {body.pick.split})"
+    return f"Scripted demonstrations of {task} in the simulated ALOHA, seeds from {body.seed}."
 
 
 def import_candidates(studio: Studio) -> list[ImportCandidate]:

@@ -8,15 +8,14 @@ from pydantic import Field
 from backend.evaluations.models import EvaluationKind
 from backend.jobs.schemas import JobOut
 from backend.schemas import In, Out
-from dexvla.spec import AlohaTask, EpisodeOutcome
+from dexvla.spec import EpisodeOutcome, TaskChoice
 
 
-class ClosedLoopIn(In):
+class ClosedLoopIn(In, TaskChoice):
     """Roll-outs in the simulator, seeds seed .. seed + episodes - 1."""
 
     kind: Literal["closed_loop"] = "closed_loop"
     checkpoint_id: str
-    task: AlohaTask = AlohaTask.TRANSFER_CUBE
     episodes: int = Field(10, ge=1, le=1000)
     seed: int = Field(1000, ge=0, le=2**31 - 1)
     max_steps: int | None = Field(None, ge=1, le=20_000)

@@ -18,6 +18,7 @@ from backend.db import new_id, utc_now
 from backend.episodes.models import EpisodeRow
 from backend.evaluations.models import Evaluation, EvaluationKind
 from backend.jobs.models import Job, JobKind, JobState
+from backend.jobs.payloads import RecordPayload
 from backend.training.models import Run
 from dexvla.episodes.format import EpisodeData
 from dexvla.episodes.manifest import build_manifest, find_set, load_manifest, manifest_hash
@@ -191,6 +192,20 @@ def test_a_demo_recording_is_a_job(operator: TestClient) -> None:
     assert names == {"Demo: transfer the cube", "Demo: transfer the cube 2"}
     assert first["subject_id"] != second["subject_id"]
     assert operator.delete(f"/api/datasets/{first['subject_id']}").status_code == 409  # still to be recorded
+
+
+def test_a_demo_of_pick_colour_has_its_options_and_the_close_camera(studio: Studio, operator: TestClient) -> None:
+    options = {"level": "jitter", "split": "training", "swapped": False}
+    asked = {"task": "pick_colour", "pick": options, "name": "Demo: pick a colour"}
+    job = operator.post("/api/datasets/demo", json=asked).json()
+    with studio.db.transaction(write=False) as db:
+        spec = RecordPayload.model_validate(db.get_one(Job, job["id"]).payload).spec
+    assert (spec.task.value, spec.pick.model_dump(mode="json")) == ("pick_colour", options)
+    assert "cam_table" in [camera.name for camera in spec.cameras]
+    assert "(jitter, training)" in operator.get(f"/api/datasets/{job['subject_id']}").json()["description"]
+    refused = operator.post("/api/datasets/demo", json={"task": "insertion", "pick": options})
+    assert refused.status_code == 422
+    assert "options of pick_colour; insertion has none" in refused.text
 
 
 def test_a_version_is_what_a_trainer_reads(studio: Studio, operator: TestClient, fill: Callable[..., Any]) -> None:

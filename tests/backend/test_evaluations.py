@@ -83,6 +83,22 @@ def error(answer: Any) -> dict[str, Any]:
     return found
 
 
+def test_pick_colour_is_evaluated_with_its_options_and_counts_wrong_cubes(
+    studio: Studio, client: SignIn, ids: Ids
+) -> None:
+    operator = client("operator")
+    options = {"level": "anywhere", "split": "held_out", "swapped": True}
+    started = operator.post(URL, json=closed(ids, task="pick_colour", pick=options, episodes=1, max_steps=8))
+    assert started.status_code == 201, started.text
+    Attempt(studio, started.json()).run()
+    report = operator.get(f"{URL}/{started.json()['id']}").json()["report"]
+    assert (report["settings"]["task"], report["settings"]["pick"]) == ("pick_colour", options)
+    assert (report["wrong"]["successes"], report["wrong"]["trials"]) == (0, 1)
+    refused = operator.post(URL, json=closed(ids, task="insertion", pick=options))
+    assert refused.status_code == 422
+    assert "options of pick_colour; insertion has none" in refused.text
+
+
 def test_a_closed_loop_evaluation_from_request_to_video(studio: Studio, client: SignIn, ids: Ids) -> None:
     operator, viewer = client("operator"), client("viewer")
     started = operator.post(URL, json=closed(ids, instruction="-- take the cube"))

@@ -4,13 +4,15 @@ import shutil
 import time
 from pathlib import Path
 
+import h5py
 from sqlalchemy import select
 
 from backend.datasets.models import Dataset
 from backend.episodes.models import EpisodeRow
 from backend.jobs.models import JobKind, JobState
 from backend.jobs.payloads import ImportPayload, RecordPayload
-from dexvla.spec import ALOHA_CAMERAS, CameraSpec, RecordSpec
+from dexvla.robots.aloha_sim.pick_colour import draw_scene
+from dexvla.spec import ALOHA_CAMERAS, AlohaTask, CameraSpec, PickColourOptions, PickLevel, PickSplit, RecordSpec
 from tests.worker.conftest import Team
 
 SMALL = tuple(CameraSpec(name=name, height=48, width=64) for name in ALOHA_CAMERAS[:1])
@@ -58,6 +60,21 @@ def test_a_recording_fills_the_dataset_and_goes_on_after_an_interruption(team: T
     assert not list((team.settings.folder.job(job_id) / "episodes").iterdir())
     files = {path.stem for path in (team.settings.folder.episodes / dataset_id).iterdir()}
     assert files == {episode.id for episode in found}
+
+
+def test_demonstrations_of_pick_colour_are_recorded_with_their_options(team: Team) -> None:
+    dataset_id = new_dataset(team)
+    pick = PickColourOptions(level=PickLevel.JITTER, split=PickSplit.HELD_OUT, swapped=True)
+    spec = RecordSpec(task=AlohaTask.PICK_COLOUR, pick=pick, episodes=1, seed=6, cameras=SMALL)
+    payload = RecordPayload(dataset_id=dataset_id, spec=spec)
+    job_id = team.enqueue(JobKind.RECORD, payload, subject_id=dataset_id, total=1)
+    assert team.runner(job_id).wait(60) == 0
+    (row,) = episodes(team, dataset_id)
+    scene = draw_scene(6, pick)
+    assert row.instruction == scene.instruction
+    with h5py.File(team.settings.folder.episodes / dataset_id / f"{row.id}.hdf5") as file:
+        stored = [file.attrs[name] for name in ("task", "level", "split", "swapped", "named_colour")]
+    assert stored == ["pick_colour", "jitter", "held_out", True, scene.named]
 
 
 def test_an_import_lists_what_it_refused_and_takes_the_rest(team: Team, demos: Path) -> None:

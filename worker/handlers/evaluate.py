@@ -16,6 +16,7 @@ from backend.events import publish_after_commit
 from backend.jobs.payloads import EvaluatePayload
 from dexvla.spec import ClosedLoopReport, OpenLoopReport
 from worker.handlers.base import Handler, JobContext, Progress
+from worker.handlers.task_options import task_options
 
 _REPORT = "report.json"
 _Asked: TypeAdapter[ClosedLoopIn | OpenLoopIn] = TypeAdapter(EvaluationIn)
@@ -52,7 +53,7 @@ class EvaluateHandler(Handler):
             return [*command, *(["--held-out"] if asked.held_out else [])]
         return [
             *command,
-            *("--task", asked.task.value),
+            *task_options(asked),
             *("--episodes", str(asked.episodes), "--seed", str(asked.seed)),
             *_option("max-steps", asked.max_steps),
             *_option("execute-steps", asked.execute_steps),

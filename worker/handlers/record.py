@@ -15,6 +15,7 @@ from backend.episodes.models import EpisodeSource
 from backend.jobs.payloads import RecordPayload
 from dexvla.files import write_json
 from worker.handlers.base import Handler, JobContext, Progress
+from worker.handlers.task_options import task_options
 
 
 class RecordHandler(Handler):
@@ -40,7 +41,7 @@ class RecordHandler(Handler):
         ((height, width),) = sizes
         return [
             *(sys.executable, "-m", "dexvla.cli", "record", "--out", str(staging)),
-            *("--robot", spec.robot, "--task", spec.task.value),
+            *("--robot", spec.robot, *task_options(spec)),
             *("--seed", str(self._first), "--episodes", str(left)),
             *("--cameras", ",".join(camera.name for camera in spec.cameras)),
             *("--height", str(height), "--width", str(width)),

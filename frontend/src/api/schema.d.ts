@@ -2252,11 +2252,23 @@ export interface components {
       /** Max Steps */
       max_steps?: number | null;
       /**
+       * @description Options of pick_colour
+       * @default {
+       *       "level": "spots",
+       *       "split": "any",
+       *       "swapped": false
+       *     }
+       */
+      pick: components["schemas"]["PickColourOptions"];
+      /**
        * Seed
        * @default 1000
        */
       seed: number;
-      /** @default transfer_cube */
+      /**
+       * @description Task of the simulated robot
+       * @default transfer_cube
+       */
       task: components["schemas"]["AlohaTask"];
     };
     /** CoverageOut */
@@ -2405,11 +2417,23 @@ export interface components {
        */
       name: string;
       /**
+       * @description Options of pick_colour
+       * @default {
+       *       "level": "spots",
+       *       "split": "any",
+       *       "swapped": false
+       *     }
+       */
+      pick: components["schemas"]["PickColourOptions"];
+      /**
        * Seed
        * @default 0
        */
       seed: number;
-      /** @default transfer_cube */
+      /**
+       * @description Task of the simulated robot
+       * @default transfer_cube
+       */
       task: components["schemas"]["AlohaTask"];
       /**
        * Width
@@ -3884,6 +3908,44 @@ export interface components {
       name: string;
       role: components["schemas"]["Role"];
     };
+    /**
+     * PickColourOptions
+     * @description What is drawn for an episode of pick_colour; other tasks have no such options.
+     */
+    PickColourOptions: {
+      /**
+       * @description Where the cubes lie
+       * @default spots
+       */
+      level: components["schemas"]["PickLevel"];
+      /**
+       * @description Places and phrasings of training, held out, or any place
+       * @default any
+       */
+      split: components["schemas"]["PickSplit"];
+      /**
+       * Swapped
+       * @description Name the other cube of the same scene
+       * @default false
+       */
+      swapped: boolean;
+    };
+    /**
+     * PickLevel
+     * @description Where the cubes of pick_colour lie.
+     *
+     *     spots: two, on two fixed spots; jitter: each within three centimetres of its spot; anywhere: two anywhere in the
+     *     right arm's reach, and a third that is never named.
+     * @enum {string}
+     */
+    PickLevel: "spots" | "jitter" | "anywhere";
+    /**
+     * PickSplit
+     * @description Which places and phrasings pick_colour draws from: those kept for training, those held out, or any place with
+     *     the phrasings of training. On two fixed spots there is no place to hold out.
+     * @enum {string}
+     */
+    PickSplit: "any" | "training" | "held_out";
     /**
      * PolicyOut
      * @description The policy that acts or waits. latency_ms: from observation to chunk in hand, of the last chunk.

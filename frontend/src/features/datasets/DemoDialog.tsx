@@ -4,6 +4,8 @@ import { useState } from "react";
 import { Link } from "react-router";
 
 import { fieldsOf, type Schema } from "@/api/client";
+import { PickFields } from "@/features/evaluations/PickFields";
+import { pickOf, type PickOptions, type Task } from "@/features/evaluations/tasks";
 import { useEpisode, type Episode } from "@/features/episodes/hooks";
 import { useJob } from "@/features/jobs/hooks";
 import { ErrorNote } from "@/ui/ErrorNote";
@@ -19,11 +21,10 @@ interface Props {
   dataset?: Dataset;
 }
 
-type Task = Schema<"AlohaTask">;
-
 const TASKS: { value: Task; label: string; name: string }[] = [
   { value: "transfer_cube", label: "Transfer the cube from arm to arm", name: "Demo: transfer the cube" },
   { value: "insertion", label: "Put the peg into the socket", name: "Demo: insertion" },
+  { value: "pick_colour", label: "Pick up the cube that the instruction names", name: "Demo: pick a colour" },
 ];
 
 const SIZES = [
@@ -68,6 +69,8 @@ function Form({
     initialValues: {
       name: dataset?.name ?? "Demo: transfer the cube",
       task: TASKS.find(({ value }) => value === like?.task)?.value ?? "transfer_cube",
+      // so that an evaluation can ask for what no demonstration showed
+      pick: { level: "spots", split: "training", swapped: false } as PickOptions,
       episodes: 5,
       // further recordings begin with other scenes than the first one
       seed: dataset?.episodes ?? 0,
@@ -80,7 +83,13 @@ function Form({
   const submit = form.onSubmit(async ({ size, ...values }) => {
     const [height = 240, width = 320] = size.split("x").map(Number);
     try {
-      onStarted(await record.mutateAsync({ ...values, dataset_id: dataset?.id ?? null, height, width }));
+      onStarted(await record.mutateAsync({
+          ...values,
+          pick: pickOf(values.task, values.pick),
+          dataset_id: dataset?.id ?? null,
+          height,
+          width,
+        }));
     } catch (problem) {
       form.setErrors(fieldsOf(problem));
     }
@@ -116,6 +125,9 @@ function Form({
           {...form.getInputProps("task")}
           onChange={changeTask}
         />
+        {form.values.task === "pick_colour" && (
+          <PickFields value={form.values.pick} onChange={(pick) => form.setFieldValue("pick", pick)} name="demo" />
+        )}
         <Group grow align="flex-start">
           <NumberInput
             label="Episodes"

@@ -18,10 +18,15 @@ interface Props {
   report: ClosedLoopReport | null;
 }
 
-export function Verdict({ success }: { success: boolean }) {
+export function Verdict({ success, wrong }: Pick<Outcome, "success" | "wrong">) {
   return (
-    <Badge color={success ? "teal" : "gray"} data-testid="outcome" data-success={success}>
-      {success ? "success" : "failure"}
+    <Badge
+      color={success ? "teal" : wrong ? "red" : "gray"}
+      data-testid="outcome"
+      data-success={success}
+      data-wrong={wrong === true}
+    >
+      {success ? "success" : wrong ? "wrong object" : "failure"}
     </Badge>
   );
 }
@@ -31,9 +36,9 @@ const COLUMNS: Column<Outcome>[] = [
   {
     key: "success",
     header: "Result",
-    width: 110,
-    sort: ({ success }) => Number(success),
-    cell: ({ success }) => <Verdict success={success} />,
+    width: 126,
+    sort: ({ success, wrong }) => (success ? 2 : wrong ? 0 : 1),
+    cell: ({ success, wrong }) => <Verdict success={success} wrong={wrong} />,
   },
   {
     key: "held",
@@ -145,6 +150,8 @@ function Headline({ evaluation, report, outcomes }: Props & { outcomes: readonly
   const rate = report?.success_rate ?? (outcomes.length > 0 ? done / outcomes.length : 0);
   const interval = report?.interval ?? wilson(done, outcomes.length);
   const held = report?.held;
+  const judged = outcomes.filter(({ wrong }) => typeof wrong === "boolean");
+  const wrong = judged.filter(({ wrong }) => wrong).length;
   const asked = Number(evaluation.settings.episodes ?? outcomes.length);
   const partial = outcomes.length < asked;
   return (
@@ -163,7 +170,7 @@ function Headline({ evaluation, report, outcomes }: Props & { outcomes: readonly
             <Box style={{ flex: 1, minWidth: 0 }}>
               <Interval rate={rate} interval={interval} />
               <Text size="xs" c="dimmed" mt={4}>
-                95 % interval {formatPercent(interval[0])} to {formatPercent(interval[1])}
+                {between(interval)}
                 {partial &&
                   (isOver(evaluation.job.state)
                     ? `; ${outcomes.length} of ${asked} episodes were run`
@@ -190,6 +197,13 @@ function Headline({ evaluation, report, outcomes }: Props & { outcomes: readonly
                   ? formatPercent(mean(outcomes.flatMap((each) => (each.held === null ? [] : [Number(each.held)]))))
                   : "-"}
             </Figure>
+            {judged.length > 0 && (
+              <Figure label="Lifted another object">
+                <Tooltip label={between(wilson(wrong, judged.length))}>
+                  <span data-testid="wrong-rate">{formatPercent(wrong / judged.length)}</span>
+                </Tooltip>
+              </Figure>
+            )}
             <Figure label="Mean inference">
               {formatNumber(mean(outcomes.map(({ mean_infer_ms }) => mean_infer_ms)), 3)} ms
             </Figure>
@@ -199,6 +213,10 @@ function Headline({ evaluation, report, outcomes }: Props & { outcomes: readonly
       </Grid>
     </Card>
   );
+}
+
+function between([low, high]: readonly [number, number]): string {
+  return `95 % interval ${formatPercent(low)} to ${formatPercent(high)}`;
 }
 
 function executed(report: ClosedLoopReport | null, evaluation: EvaluationDetail): string {

@@ -124,11 +124,11 @@ function Seeds({ one, two }: { one: EvaluationDetail; two: EvaluationDetail }) {
                 >
                   <Table.Td>{pair.seed}</Table.Td>
                   <Table.Td>
-                    <Verdict success={pair.first.success} />
+                    <Verdict success={pair.first.success} wrong={pair.first.wrong} />
                   </Table.Td>
                   <Table.Td ta="right">{formatNumber(pair.first.reward, 3)}</Table.Td>
                   <Table.Td>
-                    <Verdict success={pair.second.success} />
+                    <Verdict success={pair.second.success} wrong={pair.second.wrong} />
                   </Table.Td>
                   <Table.Td ta="right">{formatNumber(pair.second.reward, 3)}</Table.Td>
                 </Table.Tr>

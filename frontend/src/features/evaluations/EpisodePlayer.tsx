@@ -42,7 +42,7 @@ export function EpisodePlayer({ evaluation, outcome }: Props) {
           <Text size="sm" c="dimmed" style={{ fontVariantNumeric: "tabular-nums" }}>
             step {formatCount(step)} of {formatCount(outcome.steps)}
           </Text>
-          <Verdict success={outcome.success} />
+          <Verdict success={outcome.success} wrong={outcome.wrong} />
         </Group>
       }
       data-testid="episode-player"

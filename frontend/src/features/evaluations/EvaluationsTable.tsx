@@ -10,14 +10,15 @@ import { Time } from "@/ui/Time";
 
 import type { Evaluation } from "./hooks";
 import { Interval } from "./Interval";
-import { TASKS } from "./tasks";
+import { pickText, TASKS } from "./tasks";
 
 /** What was asked, in one line. */
 export function what(evaluation: Evaluation, version?: string): string {
   const { settings } = evaluation;
   if (evaluation.kind === "closed_loop") {
     const task = typeof settings.task === "string" ? (TASKS[settings.task] ?? settings.task) : "";
-    return `${task}, ${plural(Number(settings.episodes ?? 0), "episode")}`;
+    const options = pickText(settings.task, settings.pick);
+    return `${task}${options && ` (${options})`}, ${plural(Number(settings.episodes ?? 0), "episode")}`;
   }
   return `${version ?? "a dataset version"}${settings.held_out === true ? ", held-out episodes" : ""}`;
 }

@@ -30,8 +30,9 @@ import { RoleButton } from "@/ui/RoleButton";
 import { Section } from "@/ui/Section";
 
 import { useStartEvaluation, type EvaluationIn } from "./hooks";
+import { PickFields } from "./PickFields";
 import { seedsText } from "./report";
-import { TASKS } from "./tasks";
+import { pickOf, PLAIN_PICK, TASKS, type PickOptions, type Task } from "./tasks";
 
 const KINDS = {
   closed_loop: {
@@ -51,7 +52,8 @@ const ORDER: ("label" | "input" | "description" | "error")[] = ["label", "input"
 interface Values {
   kind: Kind;
   checkpoint_id: string | null;
-  task: string;
+  task: Task;
+  pick: PickOptions;
   episodes: number | string;
   seed: number | string;
   max_steps: number | string;
@@ -120,7 +122,8 @@ function request(values: Values): EvaluationIn {
   return {
     kind: "closed_loop",
     ...both,
-    task: values.task as Schema<"AlohaTask">,
+    task: values.task,
+    pick: pickOf(values.task, values.pick),
     episodes: number(values.episodes) ?? 10,
     seed: number(values.seed) ?? 1000,
     max_steps: number(values.max_steps),
@@ -146,6 +149,7 @@ function Form({ checkpoints, versions, chosen, kind }: FormProps) {
       kind,
       checkpoint_id: first?.id ?? null,
       task: "transfer_cube",
+      pick: PLAIN_PICK,
       episodes: 10,
       seed: 1000,
       max_steps: "",
@@ -243,6 +247,16 @@ function Form({ checkpoints, versions, chosen, kind }: FormProps) {
               />
             )}
           </SimpleGrid>
+          {closed && values.task === "pick_colour" && (
+            <Stack mt="md" gap="md">
+              <PickFields
+                value={values.pick}
+                onChange={(pick) => form.setFieldValue("pick", pick)}
+                name="evaluation"
+                swappable
+              />
+            </Stack>
+          )}
         </Section>
         <Section title="How">
           {closed ? (

@@ -2,6 +2,14 @@ import type { Schema } from "@/api/client";
 
 export type Outcome = Schema<"EpisodeOutcome">;
 
+interface Rate {
+  successes: number;
+  trials: number;
+  rate: number;
+  low: number;
+  high: number;
+}
+
 /** dexvla's ClosedLoopReport, as far as a page shows it (dexvla/spec/evaluation.py). */
 export interface ClosedLoopReport {
   kind: "closed_loop";
@@ -9,7 +17,9 @@ export interface ClosedLoopReport {
   success_rate: number;
   interval: [number, number];
   success: { successes: number; trials: number };
-  held: { successes: number; trials: number; rate: number; low: number; high: number } | null;
+  held: Rate | null;
+  /** another object than the named one was lifted; none where the task names none, or of before that was counted */
+  wrong?: Rate | null;
   mean_reward: number;
   max_reward: number;
   seeds_seen_in_training: number[];

@@ -3,7 +3,7 @@ import { IconRefresh } from "@tabler/icons-react";
 import { useState } from "react";
 
 import { useCan } from "@/api/queries";
-import { TASKS } from "@/features/evaluations/tasks";
+import { LEVELS as PICK_LEVELS, TASKS } from "@/features/evaluations/tasks";
 import { ErrorNote } from "@/ui/ErrorNote";
 import { formatNumber } from "@/ui/format";
 import { RoleButton } from "@/ui/RoleButton";
@@ -13,7 +13,7 @@ import classes from "./live.module.css";
 import type { Scene, Task } from "./messages";
 
 /** Levels of tasks that have some. */
-const LEVELS: Record<string, readonly string[]> = { pick_colour: ["spots", "jitter", "anywhere"] };
+const LEVELS: Record<string, readonly string[]> = { pick_colour: Object.keys(PICK_LEVELS) };
 
 /** A simulator's scene: what it shows, how the task stands, and another one. */
 export function ScenePanel() {
