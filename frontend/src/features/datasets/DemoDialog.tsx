@@ -83,13 +83,15 @@ function Form({
   const submit = form.onSubmit(async ({ size, ...values }) => {
     const [height = 240, width = 320] = size.split("x").map(Number);
     try {
-      onStarted(await record.mutateAsync({
+      onStarted(
+        await record.mutateAsync({
           ...values,
           pick: pickOf(values.task, values.pick),
           dataset_id: dataset?.id ?? null,
           height,
           width,
-        }));
+        }),
+      );
     } catch (problem) {
       form.setErrors(fieldsOf(problem));
     }

@@ -18,7 +18,7 @@ import { IconInfoCircle, IconPlayerPlay } from "@tabler/icons-react";
 import { useState } from "react";
 import { Link, useNavigate, useSearchParams } from "react-router";
 
-import { fieldsOf, type Schema } from "@/api/client";
+import { fieldsOf } from "@/api/client";
 import { useCheckpoints, type Checkpoint } from "@/features/checkpoints/hooks";
 import classes from "@/features/training/Choices.module.css";
 import { useVersions, type Version } from "@/features/training/hooks";

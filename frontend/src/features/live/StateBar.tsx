@@ -97,7 +97,7 @@ export function StateBar({ present }: { present: boolean | undefined }) {
 
 function Rates() {
   const rates = useNow(({ status }) =>
-    status.control_hz === null || status.control_hz === undefined
+    status.control_hz === null
       ? null
       : `${formatNumber(status.tick_hz, 3)} of ${formatNumber(status.control_hz, 3)} Hz`,
   );
