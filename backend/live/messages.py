@@ -30,7 +30,7 @@ from pydantic import BaseModel, Field
 
 from backend.robots.host import HostStatus
 from backend.schemas import In, Title
-from dexvla.spec import AlohaTask
+from dexvla.spec import AlohaTask, PickColourOptions, TaskChoice
 
 # number, ms since the scene looked like this when the host sent it (float), length of the camera's name (utf-8);
 # the name and the JPEG follow. Little endian.
@@ -72,12 +72,10 @@ class InstructionIn(In):
     instruction: Title = Field(max_length=400)
 
 
-class SceneIn(In):
+class SceneIn(In, TaskChoice):
     """A simulated robot's scene: reset to this task and seed. Refused while something commands the robot."""
 
-    task: AlohaTask
     seed: int = Field(ge=0, lt=2**32)
-    level: str | None = Field(None, max_length=32, description="pick_colour: spots, jitter or anywhere")
 
 
 class RecordIn(In):
@@ -200,7 +198,7 @@ class SceneOut(BaseModel):
     """What a simulator knows: which scene it shows, and how the task stands."""
 
     task: AlohaTask
-    level: str | None
+    pick: PickColourOptions | None = Field(description="None where the task is not pick_colour")
     seed: int
     instruction: str
     reward: float

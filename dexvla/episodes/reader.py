@@ -27,11 +27,13 @@ from dexvla.episodes.format import (
 )
 from dexvla.episodes.jpeg import decode_jpeg, jpeg_size
 from dexvla.errors import EpisodeError
+from dexvla.spec import AlohaTask
 
 # Filters that h5py itself brings. Others would load a plug-in from outside, so they are refused.
 _FILTERS = {"gzip", "lzf", "szip", None}
 # A few kilobytes of HDF5 can declare terabytes: nothing larger than this is read in one piece.
 _MAX_BYTES = 2**30
+_LONGEST_WORD = 64  # characters, where an attribute is one of a few words
 # What h5py raises for data that it cannot read or has no NumPy type for.
 _H5PY_ERRORS = (OSError, RuntimeError, KeyError, TypeError, ValueError)
 
@@ -87,6 +89,18 @@ class Episode:
             render_profile=self._word("render_profile"),
             reward=self._number("reward"),
         )
+
+    @cached_property
+    def pick_attributes(self) -> dict[str, str | bool]:
+        """What an episode of pick_colour says of its scene beside `attributes`; nothing for other tasks."""
+        if self.attributes.task != AlohaTask.PICK_COLOUR:
+            return {}
+        found: dict[str, str | bool | None] = {"swapped": self._flag("swapped")}
+        for name in ("level", "split", "named_colour", "other_colour"):
+            found[name] = word = self._word(name)
+            if word is not None and len(word) > _LONGEST_WORD:
+                raise self._wrong(name, word, f"a word of at most {_LONGEST_WORD} characters")
+        return {name: value for name, value in found.items() if value is not None}
 
     @cached_property
     def instruction(self) -> str:

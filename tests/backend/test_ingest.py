@@ -92,6 +92,27 @@ def test_nothing_unknown_is_kept(
         assert "author" not in file.attrs
 
 
+def test_what_was_drawn_for_pick_colour_is_kept(
+    studio: Studio, dataset_id: str, tmp_path: Path, make_data: MakeData
+) -> None:
+    drawn = {"level": "jitter", "split": "held_out", "swapped": True, "named_colour": "red", "other_colour": "blue"}
+    data = make_data()
+    for number, task in enumerate(("pick_colour", "insertion")):
+        attributes = dataclasses.replace(data.attributes, task=task, seed=number)
+        episode = dataclasses.replace(data, action=data.action + number, attributes=attributes, extra_attributes=drawn)
+        write_episode(tmp_path / f"{task}.hdf5", episode)
+    kept = take(studio, dataset_id, tmp_path / "pick_colour.hdf5")
+    with h5py.File(studio.settings.folder.episode(dataset_id, kept)) as file:
+        assert {name: file.attrs[name] for name in drawn} == drawn
+    other = take(studio, dataset_id, tmp_path / "insertion.hdf5")
+    with h5py.File(studio.settings.folder.episode(dataset_id, other)) as file:
+        assert not drawn.keys() & set(file.attrs)
+    with h5py.File(tmp_path / "pick_colour.hdf5", "r+") as file:
+        file.attrs["level"] = "x" * 1000
+    with pytest.raises(RefusedError, match="level is .*at most 64 characters"):
+        take(studio, dataset_id, tmp_path / "pick_colour.hdf5")
+
+
 def hostile_external_link(path: Path) -> None:
     with h5py.File(path, "r+") as file:
         del file["action"]

@@ -16,6 +16,8 @@ from backend.datasets.models import Dataset
 from backend.live.messages import LiveState, Mode
 from backend.migrate import migrate
 from backend.settings import Settings
+from dexvla.robots.aloha_sim.pick_colour import draw_scene
+from dexvla.spec import PickColourOptions
 
 
 @pytest.fixture(scope="module")
@@ -294,15 +296,21 @@ def test_the_scene_is_reset_by_task_and_seed_and_not_while_a_policy_acts(
     assert answer["scene"]["success"] is False
     assert "peg" in answer["scene"]["instruction"]
     assert answer["status"]["task"] == "insertion"
-    status, answer = host.post("/live/scene", {"task": "pick_colour", "seed": 2, "level": "jitter"})
-    assert (status, answer["scene"]["level"], answer["scene"]["wrong"]) == (200, "jitter", False)
-    named = answer["scene"]["instruction"]
-    assert "cube" in named
-    scenes = [host.post("/live/scene", {"task": "pick_colour", "seed": s, "level": "jitter"})[1] for s in range(3, 9)]
+    assert answer["scene"]["pick"] is None
+    pick = {"level": "jitter", "split": "held_out", "swapped": False}
+    status, answer = host.post("/live/scene", {"task": "pick_colour", "seed": 2, "pick": pick})
+    assert (status, answer["scene"]["pick"], answer["scene"]["wrong"]) == (200, pick, False)
+    assert answer["scene"]["instruction"] == draw_scene(2, PickColourOptions.model_validate(pick)).instruction
+    scenes = [host.post("/live/scene", {"task": "pick_colour", "seed": s, "pick": pick})[1] for s in range(3, 9)]
     words = {answer["scene"]["instruction"] for answer in scenes}
     assert len(words) > 1, "another seed names another cube"
-    assert host.post("/live/scene", {"task": "pick_colour", "seed": 2})[1]["scene"]["level"] == "spots"
-    for bad in ({"task": "pick_colour", "level": "moon"}, {"task": "insertion", "level": "spots"}):
+    pick["swapped"] = True
+    other = host.post("/live/scene", {"task": "pick_colour", "seed": 8, "pick": pick})[1]["scene"]["instruction"]
+    assert other == draw_scene(8, PickColourOptions.model_validate(pick)).instruction
+    assert other != scenes[-1]["scene"]["instruction"], "swapped names the other cube"
+    plain = host.post("/live/scene", {"task": "pick_colour", "seed": 2})[1]["scene"]["pick"]
+    assert plain == {"level": "spots", "split": "any", "swapped": False}
+    for bad in ({"task": "pick_colour", "pick": {"level": "moon"}}, {"task": "insertion", "pick": pick}):
         assert host.post("/live/scene", {"seed": 1, **bad})[0] == 422
     assert host.post("/live/scene", {"task": "insertion", "seed": -1})[0] == 422
     assert host.post("/live/scene", {"task": "juggling", "seed": 1})[0] == 422

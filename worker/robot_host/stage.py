@@ -14,7 +14,7 @@ from dexvla.act.base import PolicyMetadata
 from dexvla.act.rollout import cameras_for
 from dexvla.errors import RobotError, UserError
 from dexvla.robots.base import Observation, TaskOutcome
-from dexvla.spec import AlohaTask, CameraSpec, PickColourOptions, PickLevel, RenderProfile
+from dexvla.spec import AlohaTask, CameraSpec, PickColourOptions, RenderProfile
 from worker.robot_host.cockpit import BusyError, Cockpit
 from worker.robot_host.control import ControlLoop, LiveRobot
 
@@ -53,8 +53,7 @@ class Stage:
         task: AlohaTask,
     ) -> None:
         self._robot, self._make, self._loop, self._cockpit = robot, make, loop, cockpit
-        scene = SceneIn(task=task, seed=0)
-        self._scene = scene.model_copy(update={"level": _level(scene)})
+        self._scene = SceneIn(task=task, seed=0)
         self._shown = robot.info.cameras
         self._building = threading.Lock()
         self.recorded: Callable[[], bool] = lambda: False  # then the scene and its cameras stay as they are
@@ -73,7 +72,7 @@ class Stage:
             return None
         return SceneOut(
             task=scene.task,
-            level=scene.level,
+            pick=_pick(scene),
             seed=scene.seed,
             instruction=instruction,
             reward=outcome.reward,
@@ -82,19 +81,17 @@ class Stage:
         )
 
     def show(self, scene: SceneIn) -> None:
-        """Reset to this task and seed. Raises BusyError while something commands the robot, UserError for what the
-        task does not have."""
-        scene = scene.model_copy(update={"level": _level(scene)})
+        """Reset to this task and seed. Raises BusyError while something commands the robot."""
         with self._building:
             self._refuse_busy()
             self._refuse_recorded()
-            if (scene.task, scene.level) == (self._scene.task, self._scene.level):
+            if (scene.task, scene.pick) == (self._scene.task, self._scene.pick):
                 self._loop.between(lambda: self._reset(scene))
             else:
                 robot = self._built(scene, self._robot.info.cameras, self._robot.render_profile)
                 self._change_over(robot, self._begin_anew)
             self._scene = scene
-            log.info("scene %s %s seed %d", scene.task, scene.level or "", scene.seed)
+            log.info("scene %s %s seed %d", scene.task, _pick(scene) or "", scene.seed)
 
     def fit(self, metadata: PolicyMetadata) -> None:
         """Give the scene the cameras, sizes and pictures that a policy was trained with, beside those of the page; the
@@ -128,8 +125,7 @@ class Stage:
             raise BusyError("a recording is running; save or discard it before the scene or its cameras change")
 
     def _built(self, scene: SceneIn, cameras: tuple[CameraSpec, ...], render: RenderProfile) -> StageRobot:
-        pick = None if scene.level is None else PickColourOptions(level=PickLevel(scene.level))
-        robot = self._make(task=scene.task, cameras=cameras, render=render, pick=pick)
+        robot = self._make(task=scene.task, cameras=cameras, render=render, pick=_pick(scene))
         try:
             robot.connect()
             robot.reset(scene.seed)
@@ -157,13 +153,5 @@ class Stage:
             unused.disconnect()
 
 
-def _level(scene: SceneIn) -> str | None:
-    """The level that is shown, None for a task without levels. Raises UserError for one that there is not."""
-    if scene.task is not AlohaTask.PICK_COLOUR:
-        if scene.level is not None:
-            raise UserError(f"{scene.task} has no levels; leave the level out")
-        return None
-    try:
-        return PickLevel(scene.level or PickLevel.SPOTS).value
-    except ValueError:
-        raise UserError(f"level {scene.level!r}: expected one of {', '.join(PickLevel)}") from None
+def _pick(scene: SceneIn) -> PickColourOptions | None:
+    return scene.pick if scene.task is AlohaTask.PICK_COLOUR else None

@@ -4566,12 +4566,20 @@ export interface components {
      */
     SceneIn: {
       /**
-       * Level
-       * @description pick_colour: spots, jitter or anywhere
+       * @description Options of pick_colour
+       * @default {
+       *       "level": "spots",
+       *       "split": "any",
+       *       "swapped": false
+       *     }
        */
-      level?: string | null;
+      pick: components["schemas"]["PickColourOptions"];
       /** Seed */
       seed: number;
+      /**
+       * @description Task of the simulated robot
+       * @default transfer_cube
+       */
       task: components["schemas"]["AlohaTask"];
     };
     /**
@@ -4581,8 +4589,8 @@ export interface components {
     SceneOut: {
       /** Instruction */
       instruction: string;
-      /** Level */
-      level: string | null;
+      /** @description None where the task is not pick_colour */
+      pick: components["schemas"]["PickColourOptions"] | null;
       /** Reward */
       reward: number;
       /** Seed */

@@ -1,5 +1,5 @@
-import { ActionIcon, Anchor, Badge, Card, Group, Select, Switch, Text, TextInput, Tooltip } from "@mantine/core";
-import { IconChecklist, IconDownload, IconPackage, IconSearch, IconTrendingDown } from "@tabler/icons-react";
+import { Anchor, Badge, Card, Group, Select, Switch, Text, TextInput, Tooltip } from "@mantine/core";
+import { IconPackage, IconSearch } from "@tabler/icons-react";
 import { Link, useNavigate, useSearchParams } from "react-router";
 
 import { Sources } from "@/features/training/Sources";
@@ -11,7 +11,8 @@ import { Loaded } from "@/ui/Loaded";
 import { PageHeader } from "@/ui/PageHeader";
 import { Time } from "@/ui/Time";
 
-import { archiveUrl, useCheckpoints, type Checkpoint } from "./hooks";
+import { CheckpointActions } from "./CheckpointActions";
+import { useCheckpoints, type Checkpoint } from "./hooks";
 
 const COLUMNS: Column<Checkpoint>[] = [
   {
@@ -98,49 +99,7 @@ const COLUMNS: Column<Checkpoint>[] = [
     width: 110,
     align: "right",
     cell: (checkpoint) =>
-      checkpoint.available ? (
-        <Group gap={2} wrap="nowrap" justify="flex-end">
-          <Tooltip label="Evaluate it">
-            <ActionIcon
-              component={Link}
-              to={`/evaluations/new?checkpoint=${checkpoint.id}`}
-              variant="subtle"
-              color="gray"
-              aria-label={`Evaluate ${checkpoint.name}`}
-              data-testid="evaluate"
-            >
-              <IconChecklist size={17} />
-            </ActionIcon>
-          </Tooltip>
-          <Tooltip label="Train stage 3 from it">
-            <ActionIcon
-              component={Link}
-              to={`/training/new?checkpoint=${checkpoint.id}`}
-              variant="subtle"
-              color="gray"
-              aria-label={`Train stage 3 from ${checkpoint.name}`}
-              data-testid="train-from"
-            >
-              <IconTrendingDown size={17} />
-            </ActionIcon>
-          </Tooltip>
-          <Tooltip label="Download (.tar)">
-            <ActionIcon
-              component="a"
-              href={archiveUrl(checkpoint.id)}
-              download
-              variant="subtle"
-              color="gray"
-              aria-label={`Download ${checkpoint.name}`}
-              data-testid="download"
-            >
-              <IconDownload size={17} />
-            </ActionIcon>
-          </Tooltip>
-        </Group>
-      ) : (
-        <Badge color="gray">deleted</Badge>
-      ),
+      checkpoint.available ? <CheckpointActions checkpoint={checkpoint} /> : <Badge color="gray">deleted</Badge>,
   },
 ];
 

@@ -5,7 +5,7 @@ import { Link } from "react-router";
 
 import { fieldsOf, type Schema } from "@/api/client";
 import { PickFields } from "@/features/evaluations/PickFields";
-import { pickOf, type PickOptions, type Task } from "@/features/evaluations/tasks";
+import { pickOf, TRAINING_PICK, type Task } from "@/features/evaluations/tasks";
 import { useEpisode, type Episode } from "@/features/episodes/hooks";
 import { useJob } from "@/features/jobs/hooks";
 import { ErrorNote } from "@/ui/ErrorNote";
@@ -69,8 +69,7 @@ function Form({
     initialValues: {
       name: dataset?.name ?? "Demo: transfer the cube",
       task: TASKS.find(({ value }) => value === like?.task)?.value ?? "transfer_cube",
-      // so that an evaluation can ask for what no demonstration showed
-      pick: { level: "spots", split: "training", swapped: false } as PickOptions,
+      pick: TRAINING_PICK,
       episodes: 5,
       // further recordings begin with other scenes than the first one
       seed: dataset?.episodes ?? 0,

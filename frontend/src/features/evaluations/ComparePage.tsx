@@ -11,6 +11,7 @@ import { Section } from "@/ui/Section";
 
 import { Figure, Verdict } from "./ClosedLoop";
 import { EpisodePlayer } from "./EpisodePlayer";
+import { what } from "./EvaluationsTable";
 import { useEvaluation, type EvaluationDetail } from "./hooks";
 import { Interval } from "./Interval";
 import { closedLoop, openLoop, paired } from "./report";
@@ -26,7 +27,7 @@ export function ComparePage() {
       <PageHeader
         title="Compare evaluations"
         path={[{ label: "Evaluations", to: "/evaluations" }]}
-        subtitle="The same seeds set up the same scene: what differs is the policy."
+        subtitle="The same seeds set up the same scene."
       />
       <ErrorNote error={one.error ?? two.error} />
       {first === "" || second === "" ? (
@@ -49,6 +50,9 @@ function Both({ one, two }: { one: EvaluationDetail; two: EvaluationDetail }) {
             <Anchor component={Link} to={`/evaluations/${evaluation.id}`} fw={600} size="sm">
               {evaluation.checkpoint_name}
             </Anchor>
+            <Text size="xs" c="dimmed">
+              {what(evaluation)}
+            </Text>
             <Summary evaluation={evaluation} />
           </Card>
         ))}
@@ -60,6 +64,7 @@ function Both({ one, two }: { one: EvaluationDetail; two: EvaluationDetail }) {
 
 function Summary({ evaluation }: { evaluation: EvaluationDetail }) {
   const { success_rate, interval, mean_reward, error_of_range, reasoning_match } = evaluation;
+  const wrong = closedLoop(evaluation.report)?.wrong;
   if (success_rate !== null)
     return (
       <Stack gap="xs" mt="xs">
@@ -67,7 +72,10 @@ function Summary({ evaluation }: { evaluation: EvaluationDetail }) {
           {formatPercent(success_rate)}
         </Text>
         <Interval rate={success_rate} interval={interval} />
-        <Figure label="Mean reward">{mean_reward === null ? "-" : formatNumber(mean_reward, 3)}</Figure>
+        <SimpleGrid cols={2}>
+          <Figure label="Mean reward">{mean_reward === null ? "-" : formatNumber(mean_reward, 3)}</Figure>
+          {wrong && <Figure label="Lifted another object">{formatPercent(wrong.rate)}</Figure>}
+        </SimpleGrid>
       </Stack>
     );
   return (

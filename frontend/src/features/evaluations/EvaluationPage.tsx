@@ -16,6 +16,7 @@ import { Time } from "@/ui/Time";
 
 import { ClosedLoop } from "./ClosedLoop";
 import { what } from "./EvaluationsTable";
+import type { Again } from "./form";
 import { deleteEvaluation, useEvaluation, type EvaluationDetail } from "./hooks";
 import { OpenLoop } from "./OpenLoop";
 import { closedLoop, listed, openLoop } from "./report";
@@ -108,7 +109,11 @@ function Actions({ evaluation }: { evaluation: EvaluationDetail }) {
         variant="default"
         leftSection={<IconCopy size={16} />}
         data-testid="evaluation-again"
-        onClick={() => void navigate(`/evaluations/new?checkpoint=${evaluation.checkpoint_id}&kind=${evaluation.kind}`)}
+        onClick={() =>
+          void navigate(`/evaluations/new?checkpoint=${evaluation.checkpoint_id}&kind=${evaluation.kind}`, {
+            state: { settings: evaluation.settings, version_id: evaluation.version_id } satisfies Again,
+          })
+        }
       >
         Another one
       </RoleButton>

@@ -16,7 +16,7 @@ import {
 import { useForm } from "@mantine/form";
 import { IconInfoCircle, IconPlayerPlay } from "@tabler/icons-react";
 import { useState } from "react";
-import { Link, useNavigate, useSearchParams } from "react-router";
+import { Link, useLocation, useNavigate, useSearchParams } from "react-router";
 
 import { fieldsOf } from "@/api/client";
 import { useCheckpoints, type Checkpoint } from "@/features/checkpoints/hooks";
@@ -29,10 +29,11 @@ import { PageHeader } from "@/ui/PageHeader";
 import { RoleButton } from "@/ui/RoleButton";
 import { Section } from "@/ui/Section";
 
-import { useStartEvaluation, type EvaluationIn } from "./hooks";
+import { asBefore, request, type Again, type Kind, type Values } from "./form";
+import { useStartEvaluation } from "./hooks";
 import { PickFields } from "./PickFields";
 import { seedsText } from "./report";
-import { pickOf, PLAIN_PICK, TASKS, type PickOptions, type Task } from "./tasks";
+import { TASKS } from "./tasks";
 
 const KINDS = {
   closed_loop: {
@@ -43,27 +44,9 @@ const KINDS = {
     title: "Open loop",
     text: "Replays recorded episodes and compares what the policy would do with what was done. Quick, needs no robot.",
   },
-} as const;
-
-type Kind = keyof typeof KINDS;
+} as const satisfies Record<Kind, { title: string; text: string }>;
 
 const ORDER: ("label" | "input" | "description" | "error")[] = ["label", "input", "description", "error"];
-
-interface Values {
-  kind: Kind;
-  checkpoint_id: string | null;
-  task: Task;
-  pick: PickOptions;
-  episodes: number | string;
-  seed: number | string;
-  max_steps: number | string;
-  execute_steps: number | string;
-  inference_steps: number | string;
-  instruction: string;
-  version_id: string | null;
-  held_out: boolean;
-  stride: number | string;
-}
 
 export function NewEvaluationPage() {
   const [search] = useSearchParams();
@@ -104,34 +87,6 @@ export function NewEvaluationPage() {
   );
 }
 
-/** null for an input that was left empty: the server's default. */
-function number(value: number | string): number | null {
-  return typeof value === "number" ? value : null;
-}
-
-function request(values: Values): EvaluationIn {
-  const both = { checkpoint_id: values.checkpoint_id ?? "", inference_steps: number(values.inference_steps) };
-  if (values.kind === "open_loop")
-    return {
-      kind: "open_loop",
-      ...both,
-      version_id: values.version_id ?? "",
-      held_out: values.held_out,
-      stride: number(values.stride) ?? 16,
-    };
-  return {
-    kind: "closed_loop",
-    ...both,
-    task: values.task,
-    pick: pickOf(values.task, values.pick),
-    episodes: number(values.episodes) ?? 10,
-    seed: number(values.seed) ?? 1000,
-    max_steps: number(values.max_steps),
-    execute_steps: number(values.execute_steps),
-    instruction: values.instruction.trim() || null,
-  };
-}
-
 interface FormProps {
   checkpoints: readonly Checkpoint[];
   versions: readonly Version[];
@@ -141,6 +96,7 @@ interface FormProps {
 
 function Form({ checkpoints, versions, chosen, kind }: FormProps) {
   const navigate = useNavigate();
+  const { state } = useLocation() as { state: Again | null };
   const start = useStartEvaluation();
   const [more, setMore] = useState(false);
   const first = checkpoints.find(({ id }) => id === chosen) ?? (chosen === null ? checkpoints[0] : undefined);
@@ -148,17 +104,11 @@ function Form({ checkpoints, versions, chosen, kind }: FormProps) {
     initialValues: {
       kind,
       checkpoint_id: first?.id ?? null,
-      task: "transfer_cube",
-      pick: PLAIN_PICK,
-      episodes: 10,
-      seed: 1000,
-      max_steps: "",
-      execute_steps: "",
-      inference_steps: "",
-      instruction: "",
-      version_id: versions.find(({ id }) => first?.sources.some(({ version_id }) => version_id === id))?.id ?? null,
-      held_out: true,
-      stride: 16,
+      ...asBefore(state?.settings ?? null),
+      version_id:
+        versions.find(({ id }) => id === state?.version_id)?.id ??
+        versions.find(({ id }) => first?.sources.some(({ version_id }) => version_id === id))?.id ??
+        null,
     },
     validate: {
       checkpoint_id: (value) => (value === null ? "Choose the checkpoint to evaluate." : null),

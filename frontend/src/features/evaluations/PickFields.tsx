@@ -26,7 +26,11 @@ export function PickFields({ value, onChange, name, swappable }: Props) {
         />
         <Select
           label="Places and phrasings"
-          description={swappable ? "Held out: what demonstrations for training never showed" : undefined}
+          description={
+            value.level === "spots"
+              ? "Two spots leave no place to hold out, phrasings only"
+              : "Held out: what demonstrations for training never show"
+          }
           inputWrapperOrder={["label", "input", "description", "error"]}
           data={Object.entries(SPLITS).map(([value, label]) => ({ value, label }))}
           allowDeselect={false}

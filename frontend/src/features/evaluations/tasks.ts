@@ -24,6 +24,9 @@ export const SPLITS: Record<PickOptions["split"], string> = {
   held_out: "Those held out",
 };
 
+/** What demonstrations are recorded with at first, so that an evaluation can ask for what none of them showed. */
+export const TRAINING_PICK: PickOptions = { level: "spots", split: "training", swapped: false };
+
 /** What the server takes for granted, and the only thing that it takes for the other tasks. */
 export const PLAIN_PICK: PickOptions = { level: "spots", split: "any", swapped: false };
 

@@ -1,9 +1,9 @@
-import { Badge, Group, NumberInput, Select, Text } from "@mantine/core";
+import { Badge, Group, NumberInput, Select, Switch, Text, Tooltip } from "@mantine/core";
 import { IconRefresh } from "@tabler/icons-react";
 import { useState } from "react";
 
 import { useCan } from "@/api/queries";
-import { LEVELS as PICK_LEVELS, TASKS } from "@/features/evaluations/tasks";
+import { LEVELS, pickOf, pickText, PLAIN_PICK, SPLITS, TASKS, type PickOptions } from "@/features/evaluations/tasks";
 import { ErrorNote } from "@/ui/ErrorNote";
 import { formatNumber } from "@/ui/format";
 import { RoleButton } from "@/ui/RoleButton";
@@ -11,9 +11,6 @@ import { RoleButton } from "@/ui/RoleButton";
 import { useNow, useVerb } from "./hooks";
 import classes from "./live.module.css";
 import type { Scene, Task } from "./messages";
-
-/** Levels of tasks that have some. */
-const LEVELS: Record<string, readonly string[]> = { pick_colour: Object.keys(PICK_LEVELS) };
 
 /** A simulator's scene: what it shows, how the task stands, and another one. */
 export function ScenePanel() {
@@ -26,18 +23,18 @@ function Shown({ scene }: { scene: Scene }) {
   const busy = useNow(({ mode }) => mode === "policy" || mode === "drive");
   const reset = useVerb("scene");
   const [task, setTask] = useState<string | null>(null);
-  const [level, setLevel] = useState<string | null>(null);
+  const [changed, setChanged] = useState<Partial<PickOptions>>({});
   const [seed, setSeed] = useState<number | string>("");
   const wanted = task ?? scene.task;
-  const levels = LEVELS[wanted];
-  const chosenLevel = levels && (level ?? (wanted === scene.task ? scene.level : null) ?? levels[0]);
+  const pick = { ...PLAIN_PICK, ...scene.pick, ...changed };
+  const options = pickText(scene.task, scene.pick);
   const next = typeof seed === "number" ? seed : scene.seed + 1;
   return (
     <section className={classes.panel} aria-label="Scene" data-testid="live-scene">
       <Group justify="space-between" mb={6} wrap="nowrap">
         <Text size="xs" c="dimmed" truncate data-testid="live-scene-now" data-seed={scene.seed} data-task={scene.task}>
           Scene: {TASKS[scene.task] ?? scene.task}
-          {scene.level && `, ${scene.level}`}, seed {scene.seed}
+          {options && `, ${options}`}, seed {scene.seed}
         </Text>
         <Group gap={6} wrap="nowrap">
           <Text size="xs" c="dimmed" data-testid="live-reward">
@@ -59,19 +56,6 @@ function Shown({ scene }: { scene: Scene }) {
           disabled={!operator}
           data-testid="live-task"
         />
-        {levels && (
-          <Select
-            size="xs"
-            style={{ flex: "1 1 0" }}
-            aria-label="Level"
-            data={[...levels]}
-            value={chosenLevel ?? null}
-            onChange={setLevel}
-            allowDeselect={false}
-            disabled={!operator}
-            data-testid="live-level"
-          />
-        )}
         <NumberInput
           size="xs"
           w={76}
@@ -95,7 +79,7 @@ function Shown({ scene }: { scene: Scene }) {
           because={busy ? "Pause the policy or stop driving first." : null}
           onClick={() =>
             reset.mutate(
-              { task: wanted as Task, seed: next, ...(chosenLevel && { level: chosenLevel }) },
+              { task: wanted as Task, seed: next, pick: pickOf(wanted, pick) },
               { onSuccess: () => setSeed("") },
             )
           }
@@ -104,7 +88,56 @@ function Shown({ scene }: { scene: Scene }) {
           New scene
         </RoleButton>
       </Group>
+      {wanted === "pick_colour" && <Options value={pick} onChange={setChanged} disabled={!operator} />}
       <ErrorNote error={reset.error} />
     </section>
+  );
+}
+
+/** Options of pick_colour, in one line. */
+function Options({
+  value,
+  onChange,
+  disabled,
+}: {
+  value: PickOptions;
+  onChange: (value: PickOptions) => void;
+  disabled: boolean;
+}) {
+  return (
+    <Group gap="xs" wrap="nowrap" mt={6}>
+      <Select
+        size="xs"
+        style={{ flex: "3 1 0" }}
+        aria-label="Cubes"
+        data={Object.entries(LEVELS).map(([value, label]) => ({ value, label }))}
+        value={value.level}
+        onChange={(level) => level && onChange({ ...value, level: level as PickOptions["level"] })}
+        allowDeselect={false}
+        disabled={disabled}
+        data-testid="live-level"
+      />
+      <Select
+        size="xs"
+        style={{ flex: "2 1 0" }}
+        aria-label="Places and phrasings"
+        data={Object.entries(SPLITS).map(([value, label]) => ({ value, label }))}
+        value={value.split}
+        onChange={(split) => split && onChange({ ...value, split: split as PickOptions["split"] })}
+        allowDeselect={false}
+        disabled={disabled}
+        data-testid="live-split"
+      />
+      <Tooltip label="The same scene with the other cube meant">
+        <Switch
+          size="xs"
+          label="Other cube"
+          checked={value.swapped}
+          onChange={(event) => onChange({ ...value, swapped: event.currentTarget.checked })}
+          disabled={disabled}
+          data-testid="live-swapped"
+        />
+      </Tooltip>
+    </Group>
   );
 }

@@ -3,6 +3,7 @@ import { useEffect, useEffectEvent } from "react";
 import { useLocation, useNavigate } from "react-router";
 
 import { api, ok } from "@/api/client";
+import type { PickOptions } from "@/features/evaluations/tasks";
 
 import { useNow, useVerb, useWatched } from "./hooks";
 import type { Task } from "./messages";
@@ -33,7 +34,11 @@ export function useWatchDemo() {
     if (!demo) return;
     const seed = Math.floor(Math.random() * 2 ** 31);
     if (demo.task !== null)
-      await scene.mutateAsync({ task: demo.task as Task, seed, ...(demo.level !== null && { level: demo.level }) });
+      await scene.mutateAsync({
+        task: demo.task as Task,
+        seed,
+        ...(demo.level !== null && { pick: { level: demo.level as PickOptions["level"] } }),
+      });
     await rollout.start({ demo: true, instruction: demo.instructions[0] ?? "Pick up the red cube" });
   };
   return {

@@ -2,6 +2,7 @@ import { useMutation } from "@tanstack/react-query";
 import { createContext, use, useEffect, useState, useSyncExternalStore } from "react";
 
 import { fetchOk } from "@/api/client";
+import type { PickOptions } from "@/features/evaluations/tasks";
 
 import type { DriverView } from "./driver";
 import type { Live } from "./live";
@@ -51,7 +52,7 @@ export interface Verbs {
   resume: null;
   end: null;
   instruction: { instruction: string };
-  scene: { task: Task; seed: number; level?: string };
+  scene: { task: Task; seed: number; pick?: Partial<PickOptions> };
   record: { dataset_id: string; instruction: string };
   save: { success: boolean | null };
   discard: null;

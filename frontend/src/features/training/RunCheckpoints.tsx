@@ -1,8 +1,9 @@
-import { ActionIcon, Anchor, Badge, Group, Table, Text, Tooltip } from "@mantine/core";
-import { IconChecklist, IconDownload, IconPackage, IconTrendingDown } from "@tabler/icons-react";
+import { Anchor, Badge, Group, Table, Text, Tooltip } from "@mantine/core";
+import { IconPackage } from "@tabler/icons-react";
 import { Link } from "react-router";
 
-import { archiveUrl, useCheckpoints, type Checkpoint } from "@/features/checkpoints/hooks";
+import { CheckpointActions } from "@/features/checkpoints/CheckpointActions";
+import { useCheckpoints, type Checkpoint } from "@/features/checkpoints/hooks";
 import { EmptyState } from "@/ui/EmptyState";
 import { formatBytes, formatCount, formatNumber, formatPercent } from "@/ui/format";
 import { Loaded } from "@/ui/Loaded";
@@ -98,58 +99,12 @@ function Rows({ checkpoints }: { checkpoints: readonly Checkpoint[] }) {
                   <Time value={checkpoint.created_at} />
                 </Table.Td>
                 <Table.Td>
-                  <Group gap={2} wrap="nowrap" justify="flex-end">
-                    <Act
-                      label="Evaluate it"
-                      to={`/evaluations/new?checkpoint=${checkpoint.id}`}
-                      icon={IconChecklist}
-                      testId="evaluate"
-                    />
-                    <Act
-                      label="Train stage 3 from it"
-                      to={`/training/new?checkpoint=${checkpoint.id}`}
-                      icon={IconTrendingDown}
-                      testId="train-from"
-                    />
-                    <Tooltip label="Download (.tar)">
-                      <ActionIcon
-                        component="a"
-                        href={archiveUrl(checkpoint.id)}
-                        download
-                        variant="subtle"
-                        color="gray"
-                        aria-label={`Download ${checkpoint.name}`}
-                        data-testid="download"
-                      >
-                        <IconDownload size={17} />
-                      </ActionIcon>
-                    </Tooltip>
-                  </Group>
+                  <CheckpointActions checkpoint={checkpoint} />
                 </Table.Td>
               </Table.Tr>
             ))}
         </Table.Tbody>
       </Table>
     </Table.ScrollContainer>
-  );
-}
-
-function Act({
-  label,
-  to,
-  icon: Icon,
-  testId,
-}: {
-  label: string;
-  to: string;
-  icon: typeof IconDownload;
-  testId: string;
-}) {
-  return (
-    <Tooltip label={label}>
-      <ActionIcon component={Link} to={to} variant="subtle" color="gray" aria-label={label} data-testid={testId}>
-        <Icon size={17} />
-      </ActionIcon>
-    </Tooltip>
   );
 }

@@ -1,0 +1,78 @@
+import type { EvaluationIn } from "./hooks";
+import { pickOf, PLAIN_PICK, TASKS, type PickOptions, type Task } from "./tasks";
+
+export type Kind = EvaluationIn["kind"];
+
+/** What the form of a new evaluation holds. An empty text: the server's default. */
+export interface Values {
+  kind: Kind;
+  checkpoint_id: string | null;
+  task: Task;
+  pick: PickOptions;
+  episodes: number | string;
+  seed: number | string;
+  max_steps: number | string;
+  execute_steps: number | string;
+  inference_steps: number | string;
+  instruction: string;
+  version_id: string | null;
+  held_out: boolean;
+  stride: number | string;
+}
+
+/** What a link to the form carries in the history for another evaluation like one that there is. */
+export interface Again {
+  settings: Readonly<Record<string, unknown>>;
+  version_id: string | null;
+}
+
+type Settings = Omit<Values, "kind" | "checkpoint_id" | "version_id">;
+
+const PLAIN: Settings = {
+  task: "transfer_cube",
+  pick: PLAIN_PICK,
+  episodes: 10,
+  seed: 1000,
+  max_steps: "",
+  execute_steps: "",
+  inference_steps: "",
+  instruction: "",
+  held_out: true,
+  stride: 16,
+};
+
+/** The form as an evaluation was asked for, so that another one differs in one thing; `before`: its settings. */
+export function asBefore(before: Readonly<Record<string, unknown>> | null): Settings {
+  if (before === null) return PLAIN;
+  const kept = Object.entries(before).filter(([name, value]) => name in PLAIN && value !== null);
+  const settings = { ...PLAIN, ...(Object.fromEntries(kept) as Partial<Settings>) };
+  return settings.task in TASKS ? settings : PLAIN;
+}
+
+export function request(values: Values): EvaluationIn {
+  const both = { checkpoint_id: values.checkpoint_id ?? "", inference_steps: number(values.inference_steps) };
+  if (values.kind === "open_loop")
+    return {
+      kind: "open_loop",
+      ...both,
+      version_id: values.version_id ?? "",
+      held_out: values.held_out,
+      stride: number(values.stride) ?? 16,
+    };
+  return {
+    kind: "closed_loop",
+    ...both,
+    task: values.task,
+    pick: pickOf(values.task, values.pick),
+    episodes: number(values.episodes) ?? 10,
+    seed: number(values.seed) ?? 1000,
+    max_steps: number(values.max_steps),
+    execute_steps: number(values.execute_steps),
+    instruction: values.instruction.trim() || null,
+  };
+}
+
+/** null for an input that was left empty: the server's default. */
+function number(value: number | string): number | null {
+  return typeof value === "number" ? value : null;
+}
