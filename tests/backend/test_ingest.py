@@ -109,7 +109,7 @@ def test_what_was_drawn_for_pick_colour_is_kept(
         assert not drawn.keys() & set(file.attrs)
     with h5py.File(tmp_path / "pick_colour.hdf5", "r+") as file:
         file.attrs["level"] = "x" * 1000
-    with pytest.raises(RefusedError, match="level is .*at most 64 characters"):
+    with pytest.raises(RefusedError, match=r"level is .*at most 64 characters"):
         take(studio, dataset_id, tmp_path / "pick_colour.hdf5")
 
 
