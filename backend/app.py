@@ -32,6 +32,7 @@ from backend.robots.endpoints import router as robots
 from backend.settings import Settings
 from backend.socket import Relay
 from backend.socket import router as socket
+from backend.suggestions.endpoints import router as suggestions
 from backend.system.endpoints import router as system
 from backend.training.endpoints import router as training
 
@@ -44,6 +45,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     annotations,
     notes,
     labelling,
+    suggestions,
     jobs,
     models,
     training,

@@ -6,6 +6,7 @@ import redis
 from fastapi.requests import HTTPConnection
 
 from backend.auth.secrets import Brake
+from backend.background import Background
 from backend.db import Database
 from backend.settings import Settings
 
@@ -20,6 +21,7 @@ class Studio:
     db: Database
     broker: redis.Redis
     sign_in_brake: Brake = field(default_factory=lambda: Brake(tries=10, seconds=300))
+    background: Background = field(default_factory=lambda: Background(threads=2, waiting=8))
 
     @classmethod
     def open(cls, settings: Settings) -> "Studio":
@@ -29,6 +31,7 @@ class Studio:
         return cls(settings=settings, db=Database(settings.sql_url), broker=broker)
 
     def close(self) -> None:
+        self.background.close()
         self.broker.close()
         self.db.close()
 

@@ -4,8 +4,9 @@ import json
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, field_validator, model_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from backend.folders import DataFolder
@@ -44,6 +45,13 @@ class Settings(BaseSettings):
         description="HOST:PORT by which the API reaches a robot host in another container or on another machine; the "
         "host then listens on all its addresses. Default: loopback alone",
     )
+    vision_url: str | None = Field(
+        None,
+        description="OpenAI-compatible endpoint of a vision-language model that proposes substeps; usually ends in /v1",
+    )
+    vision_model: str | None = Field(None, description="Its model's name")
+    vision_key: SecretStr | None = Field(None, description="Its key; sent to it and to nobody else")
+    vision_seconds: float = Field(120.0, gt=0, le=600, description="How long it may take to answer")
     max_upload_mb: int = Field(4096, ge=1, description="Largest episode file that may be uploaded, MiB")
     lease_seconds: float = Field(
         30.0, ge=3, le=3600, description="A worker that was not heard of for so long has lost its job to the next one"
@@ -65,6 +73,28 @@ class Settings(BaseSettings):
     @classmethod
     def _origin(cls, value: str | None) -> str | None:
         return None if not value else value.rstrip("/")
+
+    @field_validator("vision_url")
+    @classmethod
+    def _endpoint(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        parts = urlsplit(value)
+        if (
+            parts.scheme not in {"http", "https"}
+            or not parts.hostname
+            or parts.query
+            or parts.username
+            or parts.fragment
+        ):
+            raise ValueError("expected http(s)://HOST/PATH; a key belongs into STUDIO_VISION_KEY, not into the address")
+        return value.rstrip("/")
+
+    @field_validator("vision_model", "vision_key")
+    @classmethod
+    def _given(cls, value: str | SecretStr | None) -> str | SecretStr | None:
+        """Empty is not set, as Compose files have it."""
+        return value or None
 
     @model_validator(mode="after")
     def _absolute(self) -> Self:

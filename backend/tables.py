@@ -12,6 +12,7 @@ from backend.jobs import models as jobs
 from backend.models import models as registered_models
 from backend.preferences import models as preferences
 from backend.robots import models as robots
+from backend.suggestions import models as suggestions
 from backend.training import models as training
 
 __all__ = [
@@ -27,5 +28,6 @@ __all__ = [
     "preferences",
     "registered_models",
     "robots",
+    "suggestions",
     "training",
 ]

@@ -25,6 +25,7 @@ from backend.episodes.inspect import READY
 from backend.episodes.models import EpisodeRow, EpisodeSource, LabelState
 from backend.errors import ConflictError, DiskFullError, InvalidError, NotFoundError
 from backend.events import publish_after_commit
+from backend.suggestions.brought import brought
 from dexvla.files import fsync_path
 
 _SECONDS = 900
@@ -192,6 +193,7 @@ def _list(
                 updated_by=None,
             )
         )
+        db.add(brought(row.id, segments, label_source))
     person = None if row.created_by is None else db.get(User, row.created_by)
     record(
         db,

@@ -22,6 +22,8 @@ from dexvla.episodes.arms import Arm
 
 Floats = NDArray[np.floating[Any]]
 
+_GETS_READY = 0.3
+
 
 class BoundarySource(StrEnum):
     """mark: made by who drove. scripted: of the expert's plan. The others: see the module."""
@@ -117,18 +119,22 @@ def _any_of(group: Sequence[Candidate]) -> float:
 
 
 def _gripper(opening: Floats, fps: float, arm: str, settings: BoundarySettings) -> list[Candidate]:
-    """opening (T,). The longer its way, as a part of its range in the episode, the surer."""
+    """opening (T,). The longer its way, as a part of its range in the episode, the surer.
+
+    A gripper that opens first has held nothing: it gets ready, while something else goes on."""
     hold = max(1, round(settings.gripper_hold_seconds * fps))
     opening = smoothed(debounced(opening, hold), settings.smooth_seconds * fps)
     travel = float(np.ptp(opening))
     least = max(settings.gripper_travel, settings.gripper_travel * travel)
     turns = turning_points(opening, least)
     found = []
-    for begin, end in itertools.pairwise(turns):
+    for number, (begin, end) in enumerate(itertools.pairwise(turns)):
         way = abs(float(opening[end] - opening[begin]))
         moved = np.abs(opening[begin : end + 1] - opening[begin])
         onset = begin + int(np.nonzero(moved <= 0.05 * way)[0][-1])
         confidence = 0.6 + 0.35 * min(1.0, way / max(travel, 1e-9))
+        if number == 0 and opening[end] > opening[begin]:
+            confidence *= _GETS_READY
         found.append(Candidate(step=onset + 1, confidence=confidence, source=BoundarySource.GRIPPER, arm=arm))
     return found
 

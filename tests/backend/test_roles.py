@@ -24,11 +24,13 @@ VIEWER = """
     GET /api/datasets
     GET /api/datasets/{dataset_id}
     GET /api/datasets/{dataset_id}/episodes
+    GET /api/datasets/{dataset_id}/suggestion-statistics
     GET /api/datasets/{dataset_id}/versions
     GET /api/versions
     GET /api/versions/{version_id}/manifest
     GET /api/episodes/{episode_id}
     GET /api/episodes/{episode_id}/annotation
+    GET /api/episodes/{episode_id}/candidates
     GET /api/episodes/{episode_id}/annotation/check
     GET /api/episodes/{episode_id}/annotation/diff
     GET /api/episodes/{episode_id}/annotation/history
@@ -47,7 +49,10 @@ VIEWER = """
     GET /api/episodes/{episode_id}/motion
     GET /api/episodes/{episode_id}/pack
     GET /api/episodes/{episode_id}/revisions
+    GET /api/episodes/{episode_id}/suggestions
     GET /api/episodes/{episode_id}/thumbnail
+    GET /api/episodes/{episode_id}/tracks
+    GET /api/suggestions/sources
     GET /api/jobs
     GET /api/jobs/{job_id}
     GET /api/jobs/{job_id}/log
@@ -84,6 +89,8 @@ ANNOTATOR = """
     DELETE /api/notes/{note_id}
     POST /api/datasets/{dataset_id}/work/next
     POST /api/episodes/{episode_id}/publish
+    POST /api/episodes/{episode_id}/suggestions
+    POST /api/episodes/{episode_id}/suggestions/verdicts
 """
 OPERATOR = """
     POST /api/datasets

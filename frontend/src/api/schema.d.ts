@@ -490,6 +490,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/datasets/{dataset_id}/suggestion-statistics": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Get Suggestion Statistics
+     * @description How often proposals of each source are accepted, edited and rejected, and how that goes with their confidence.
+     */
+    get: operations["get_suggestion_statistics"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/datasets/{dataset_id}/template": {
     parameters: {
       query?: never;
@@ -871,6 +891,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/episodes/{episode_id}/candidates": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Get Candidates
+     * @description Where one substep may end and the next begin: marks of who drove, and what the motion shows.
+     */
+    get: operations["get_candidates"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/episodes/{episode_id}/file": {
     parameters: {
       query?: never;
@@ -1026,6 +1066,50 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/episodes/{episode_id}/suggestions": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * List Suggestions
+     * @description Proposed labellings: the newest of each source. They are no labels until somebody takes them into a draft.
+     */
+    get: operations["list_suggestions"];
+    put?: never;
+    /**
+     * Make Suggestion
+     * @description Make a proposal. One of a vision-language model is running at first; an event of the episode tells its end.
+     */
+    post: operations["make_suggestion"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/suggestions/verdicts": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Judge Suggestions
+     * @description What became of proposals, for the statistics.
+     */
+    post: operations["judge_suggestions"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/episodes/{episode_id}/thumbnail": {
     parameters: {
       query?: never;
@@ -1038,6 +1122,26 @@ export interface paths {
      * @description A small JPEG of the first camera, from the middle of the episode.
      */
     get: operations["get_thumbnail"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/tracks": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Get Tracks
+     * @description Grippers and speeds, to be drawn under the pictures.
+     */
+    get: operations["get_tracks"];
     put?: never;
     post?: never;
     delete?: never;
@@ -1770,6 +1874,26 @@ export interface paths {
     patch: operations["change_settings"];
     trace?: never;
   };
+  "/api/suggestions/sources": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Get Suggestion Sources
+     * @description Which sources of proposals are set up.
+     */
+    get: operations["get_suggestion_sources"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/training/check": {
     parameters: {
       query?: never;
@@ -2029,6 +2153,31 @@ export interface components {
       user_name: string | null;
     };
     /**
+     * BoundaryOut
+     * @description step: the first of the later substep, that of the surest part. confidence: that at least one part is right.
+     */
+    BoundaryOut: {
+      /** Confidence */
+      confidence: number;
+      /** Parts */
+      parts: components["schemas"]["BoundaryPart"][];
+      /** Step */
+      step: number;
+    };
+    /**
+     * BoundaryPart
+     * @description One reading. arm: of the robot; None where it is about all of it.
+     */
+    BoundaryPart: {
+      /** Arm */
+      arm: string | null;
+      /** Confidence */
+      confidence: number;
+      source: components["schemas"]["SuggestionSource"];
+      /** Step */
+      step: number;
+    };
+    /**
      * BoundaryScore
      * @description Boundaries of the one found by the other within +- tolerance steps, each used once.
      */
@@ -2042,6 +2191,25 @@ export interface components {
       /** Tolerance */
       tolerance: number;
     };
+    /**
+     * CalibrationOut
+     * @description Proposals with a confidence of low to high. likely: how probable it is that the next one is accepted as it is,
+     *     (accepted + 1) / (all + 2) (Laplace's rule of succession).
+     */
+    CalibrationOut: {
+      /** Accepted */
+      accepted: number;
+      /** Edited */
+      edited: number;
+      /** High */
+      high: number;
+      /** Likely */
+      likely: number;
+      /** Low */
+      low: number;
+      /** Rejected */
+      rejected: number;
+    };
     /** CameraOut */
     CameraOut: {
       /** Height */
@@ -2050,6 +2218,24 @@ export interface components {
       name: string;
       /** Width */
       width: number;
+    };
+    /**
+     * CandidatesOut
+     * @description settings: of the readings. fps: see TracksOut.
+     */
+    CandidatesOut: {
+      /** Boundaries */
+      boundaries: components["schemas"]["BoundaryOut"][];
+      /** Episode Id */
+      episode_id: string;
+      /** Fps */
+      fps: number;
+      /** Settings */
+      settings: {
+        [key: string]: unknown;
+      };
+      /** Steps */
+      steps: number;
     };
     /**
      * ChangeKind
@@ -4029,6 +4215,17 @@ export interface components {
         };
       };
     };
+    /** ProposedSegment */
+    ProposedSegment: {
+      /** Confidence */
+      confidence: number;
+      /** End */
+      end: number;
+      /** Start */
+      start: number;
+      /** Text */
+      text: string;
+    };
     /**
      * Provenance
      * @description Where a substep's text came from. proposed: from a machine, and nobody has looked at it yet.
@@ -4702,6 +4899,22 @@ export interface components {
       /** Token */
       token: string;
     };
+    /**
+     * SimilarIn
+     * @description Take labels over from the published episodes of the dataset that move most alike.
+     */
+    SimilarIn: {
+      /**
+       * Neighbours
+       * @default 5
+       */
+      neighbours: number;
+      /**
+       * @description discriminator enum property added by openapi-typescript
+       * @enum {string}
+       */
+      source: "similar";
+    };
     /** SkippedOut */
     SkippedOut: {
       /** Episode Id */
@@ -4735,6 +4948,32 @@ export interface components {
       version_id: string;
       /** Weight */
       weight: number;
+    };
+    /**
+     * SourceStatistics
+     * @description rate: accepted as they are, of all; None where nothing was judged yet.
+     */
+    SourceStatistics: {
+      /** Accepted */
+      accepted: number;
+      /** Calibration */
+      calibration: components["schemas"]["CalibrationOut"][];
+      /** Edited */
+      edited: number;
+      /** Rate */
+      rate: number | null;
+      /** Rejected */
+      rejected: number;
+      source: components["schemas"]["SuggestionSource"];
+    };
+    /** SourcesOut */
+    SourcesOut: {
+      vision: components["schemas"]["VisionOut"];
+    };
+    /** StatisticsOut */
+    StatisticsOut: {
+      /** Sources */
+      sources: components["schemas"]["SourceStatistics"][];
     };
     /**
      * StudioSettings
@@ -4773,24 +5012,49 @@ export interface components {
       tier: components["schemas"]["Tier"];
     };
     /**
-     * TemplateIn
-     * @description Propose the texts in this order on episodes that nobody labelled yet; every segment waits for a person.
-     *
-     *     texts: default is the dataset's template. episode_ids: default all.
+     * SuggestionOut
+     * @description report: template: template_from, examples, expected, found, guessed, unused, mismatch (in words, or null);
+     *     similar: basis, compared, left, neighbours [{episode_id, number, distance}]; vision: model, seconds, sheets.
      */
-    TemplateIn: {
-      /** Episode Ids */
-      episode_ids?: string[] | null;
+    SuggestionOut: {
+      /** Asked By Name */
+      asked_by_name: string | null;
       /**
-       * Preview
-       * @default false
+       * Created At
+       * Format: date-time
        */
-      preview: boolean;
-      /** Texts */
-      texts?: string[] | null;
-      /** @default substep */
-      tier: components["schemas"]["Tier"];
+      created_at: string;
+      /** Error */
+      error: string | null;
+      /** Id */
+      id: string;
+      /** Report */
+      report: {
+        [key: string]: unknown;
+      };
+      /** Segments */
+      segments: components["schemas"]["ProposedSegment"][];
+      /** Settings */
+      settings: {
+        [key: string]: unknown;
+      };
+      source: components["schemas"]["SuggestionSource"];
+      state: components["schemas"]["SuggestionState"];
     };
+    /**
+     * SuggestionSource
+     * @description Of boundaries: mark (made while driving), gripper, speed, change (read from the motion), scripted and imported
+     *     too. Of whole labellings: scripted (the expert's own substeps), imported (what a file brought), template (a known
+     *     sequence put onto the boundaries), similar (taken over from similar episodes), vision (a vision-language model).
+     * @enum {string}
+     */
+    SuggestionSource:
+      "mark" | "gripper" | "speed" | "change" | "scripted" | "imported" | "template" | "similar" | "vision";
+    /**
+     * SuggestionState
+     * @enum {string}
+     */
+    SuggestionState: "running" | "ready" | "failed";
     /**
      * Tier
      * @description substep: what the model is trained on. plan: a second text over the same steps, where a dataset has it.
@@ -4863,6 +5127,37 @@ export interface components {
       /** Name */
       name: string;
     };
+    /**
+     * Track
+     * @description values: one a step. gripper: 0 closed .. 1 open; speed: of all joints of the arm together, rad/s, smoothed.
+     */
+    Track: {
+      /** Arm */
+      arm: string;
+      /**
+       * Kind
+       * @enum {string}
+       */
+      kind: "gripper" | "speed";
+      /** Name */
+      name: string;
+      /** Unit */
+      unit: string;
+      /** Values */
+      values: number[];
+    };
+    /**
+     * TracksOut
+     * @description fps: steps a second; where the episode does not say, 50 is assumed.
+     */
+    TracksOut: {
+      /** Fps */
+      fps: number;
+      /** Steps */
+      steps: number;
+      /** Tracks */
+      tracks: components["schemas"]["Track"][];
+    };
     /** TrainForm */
     TrainForm: {
       /** Fields */
@@ -4911,6 +5206,35 @@ export interface components {
       msg: string;
       /** Error Type */
       type: string;
+    };
+    /**
+     * Verdict
+     * @description edited: taken with another text or another boundary.
+     * @enum {string}
+     */
+    Verdict: "accepted" | "edited" | "rejected";
+    /**
+     * VerdictIn
+     * @description end None: about the boundary at `start` alone. text: as it was proposed.
+     */
+    VerdictIn: {
+      /** Confidence */
+      confidence?: number | null;
+      /** End */
+      end?: number | null;
+      source: components["schemas"]["SuggestionSource"];
+      /** Start */
+      start: number;
+      /** Suggestion Id */
+      suggestion_id?: string | null;
+      /** Text */
+      text?: string | null;
+      verdict: components["schemas"]["Verdict"];
+    };
+    /** VerdictsIn */
+    VerdictsIn: {
+      /** Verdicts */
+      verdicts: components["schemas"]["VerdictIn"][];
     };
     /**
      * VersionIn
@@ -4968,6 +5292,37 @@ export interface components {
       state_dim: number;
       /** Steps */
       steps: number;
+    };
+    /**
+     * VisionIn
+     * @description Ask the vision-language model of the settings. frames: of each camera, evenly over the episode. cameras: default
+     *     the first one.
+     */
+    VisionIn: {
+      /** Cameras */
+      cameras?: string[] | null;
+      /**
+       * Frames
+       * @default 48
+       */
+      frames: number;
+      /**
+       * @description discriminator enum property added by openapi-typescript
+       * @enum {string}
+       */
+      source: "vision";
+    };
+    /**
+     * VisionOut
+     * @description host: where pictures would be sent; the key stays on the server.
+     */
+    VisionOut: {
+      /** Configured */
+      configured: boolean;
+      /** Host */
+      host: string | null;
+      /** Model */
+      model: string | null;
     };
     /**
      * VocabularyIn
@@ -5087,6 +5442,25 @@ export interface components {
       updated_by_name: string | null;
     };
     /**
+     * TemplateIn
+     * @description Propose the texts in this order on episodes that nobody labelled yet; every segment waits for a person.
+     *
+     *     texts: default is the dataset's template. episode_ids: default all.
+     */
+    backend__labelling__schemas__TemplateIn: {
+      /** Episode Ids */
+      episode_ids?: string[] | null;
+      /**
+       * Preview
+       * @default false
+       */
+      preview: boolean;
+      /** Texts */
+      texts?: string[] | null;
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
+    };
+    /**
      * SavedOut
      * @description The last recording that was saved. error: why it could not be added to the dataset; the file is kept.
      */
@@ -5099,6 +5473,20 @@ export interface components {
       error?: string | null;
       /** Steps */
       steps: number;
+    };
+    /**
+     * TemplateIn
+     * @description Put a sequence of substeps onto the boundary candidates. sequence: default, the dataset's template; without one,
+     *     what most published episodes with the same instruction have; without those, the vocabulary in its order.
+     */
+    backend__suggestions__schemas__TemplateIn: {
+      /** Sequence */
+      sequence?: string[] | null;
+      /**
+       * @description discriminator enum property added by openapi-typescript
+       * @enum {string}
+       */
+      source: "template";
     };
   };
   responses: never;
@@ -6149,6 +6537,37 @@ export interface operations {
       };
     };
   };
+  get_suggestion_statistics: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["StatisticsOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
   apply_template: {
     parameters: {
       query?: never;
@@ -6160,7 +6579,7 @@ export interface operations {
     };
     requestBody: {
       content: {
-        "application/json": components["schemas"]["TemplateIn"];
+        "application/json": components["schemas"]["backend__labelling__schemas__TemplateIn"];
       };
     };
     responses: {
@@ -6978,6 +7397,37 @@ export interface operations {
       };
     };
   };
+  get_candidates: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["CandidatesOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
   download_episode: {
     parameters: {
       query?: never;
@@ -7241,6 +7691,108 @@ export interface operations {
       };
     };
   };
+  list_suggestions: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["SuggestionOut"][];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  make_suggestion: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json":
+          | components["schemas"]["backend__suggestions__schemas__TemplateIn"]
+          | components["schemas"]["SimilarIn"]
+          | components["schemas"]["VisionIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      201: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["SuggestionOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  judge_suggestions: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["VerdictsIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      204: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
   get_thumbnail: {
     parameters: {
       query?: never;
@@ -7258,6 +7810,37 @@ export interface operations {
           [name: string]: unknown;
         };
         content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_tracks: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["TracksOut"];
+        };
       };
       /** @description Validation Error */
       422: {
@@ -8727,6 +9310,26 @@ export interface operations {
         };
         content: {
           "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_suggestion_sources: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["SourcesOut"];
         };
       };
     };

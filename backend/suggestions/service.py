@@ -1,0 +1,260 @@
+"""Proposals: made on request, stored apart from the labels, and counted by what people make of them.
+
+What takes long (reading motions, comparing episodes, asking a model) is done outside any write transaction: the saves
+of those who label must not wait for it.
+"""
+
+from collections import Counter
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from backend.access import Actor
+from backend.context import Studio
+from backend.datasets.models import Dataset
+from backend.db import utc_now
+from backend.episodes.models import EpisodeRow
+from backend.episodes.service import file_of, find
+from backend.errors import InvalidError, NotFoundError
+from backend.events import publish_after_commit
+from backend.suggestions import copying, motion, repository, vision
+from backend.suggestions.models import Suggestion, SuggestionSource, SuggestionState, SuggestionVerdict, Verdict
+from backend.suggestions.schemas import (
+    BoundaryOut,
+    BoundaryPart,
+    CalibrationOut,
+    CandidatesOut,
+    SimilarIn,
+    SourcesOut,
+    SourceStatistics,
+    StatisticsOut,
+    SuggestionOut,
+    TemplateIn,
+    VerdictsIn,
+    VisionIn,
+)
+from dexvla.episodes.boundaries import Boundary, BoundarySource, Candidate, merged
+from dexvla.episodes.contact_sheet import contact_sheets, even_steps
+from dexvla.episodes.reader import open_episode
+from dexvla.errors import EpisodeError
+
+_TENTHS = 10
+_LOST = "The studio was stopped while the model was asked. Ask again."
+
+
+def candidates(db: Session, studio: Studio, episode_id: str) -> CandidatesOut:
+    row = find(db, episode_id)
+    return CandidatesOut(
+        episode_id=row.id,
+        steps=row.steps,
+        fps=motion.fps_of(row),
+        settings=asdict(motion.SETTINGS),
+        boundaries=[_boundary_out(one) for one in _boundaries(db, studio, row)],
+    )
+
+
+def _boundaries(db: Session, studio: Studio, row: EpisodeRow) -> list[Boundary]:
+    """Of marks, of the motion, and of the substeps that the file brought."""
+    found = motion.found(studio, row)
+    for one in repository.newest(db, row.id):
+        if one.source is SuggestionSource.SCRIPTED:
+            found += [
+                Candidate(step=part["start"], confidence=part["confidence"], source=BoundarySource.SCRIPTED)
+                for part in one.segments[1:]
+            ]
+    return merged(found, motion.fps_of(row), motion.SETTINGS)
+
+
+def _boundary_out(one: Boundary) -> BoundaryOut:
+    parts = [
+        BoundaryPart(
+            source=SuggestionSource(part.source.value), arm=part.arm, step=part.step, confidence=part.confidence
+        )
+        for part in one.parts
+    ]
+    return BoundaryOut(step=one.step, confidence=round(one.confidence, 4), parts=parts)
+
+
+def suggestions(db: Session, episode_id: str) -> list[SuggestionOut]:
+    """The newest of each source."""
+    find(db, episode_id)
+    return [_out(one) for one in repository.newest(db, episode_id)]
+
+
+def sources(studio: Studio) -> SourcesOut:
+    return SourcesOut(vision=vision.about(studio.settings))
+
+
+# --- making proposals -----------------------------------------------------------------------------------------
+
+
+def suggest(studio: Studio, me: Actor, episode_id: str, body: TemplateIn | SimilarIn | VisionIn) -> SuggestionOut:
+    """Raises NotFoundError, and InvalidError where there is nothing to make a proposal from."""
+    if isinstance(body, VisionIn):
+        return _look(studio, me, episode_id, body)
+    with studio.db.transaction(write=False) as db:
+        row = find(db, episode_id)
+        try:
+            if isinstance(body, TemplateIn):
+                found = [(one.step, one.confidence) for one in _boundaries(db, studio, row)]
+                segments, settings, report = copying.template(db, row, body.sequence, found)
+            else:
+                segments, settings, report = copying.similar(db, studio, row, body.neighbours)
+        except EpisodeError as error:
+            raise NotFoundError(f"The file of episode {row.number} cannot be read: {error}") from error
+    made = Suggestion(
+        episode_id=episode_id,
+        source=SuggestionSource(body.source),
+        segments=segments,
+        settings=settings,
+        report=report,
+        asked_by=me.id,
+        asked_by_name=me.name,
+    )
+    return _store(studio, made)
+
+
+def _store(studio: Studio, made: Suggestion) -> SuggestionOut:
+    with studio.db.transaction() as db:
+        find(db, made.episode_id)
+        db.add(made)
+        db.flush()
+        publish_after_commit(db, studio, "episode", made.episode_id)
+        return _out(made)
+
+
+def _look(studio: Studio, me: Actor, episode_id: str, body: VisionIn) -> SuggestionOut:
+    """Begin to ask the model; the proposal is there, running, until it has answered."""
+    known = vision.about(studio.settings)
+    if not known.configured:
+        raise InvalidError(
+            "No vision-language model is set up. An administrator sets STUDIO_VISION_URL, STUDIO_VISION_MODEL and, "
+            "where it wants one, STUDIO_VISION_KEY."
+        )
+    with studio.db.transaction(write=False) as db:
+        row = find(db, episode_id)
+        dataset = db.get(Dataset, row.dataset_id)
+        assert dataset is not None
+        names = [camera["name"] for camera in row.cameras]
+        cameras = body.cameras or names[:1]
+        if unknown := [name for name in cameras if name not in names]:
+            raise InvalidError(f"Episode {row.number} has no camera {unknown[0]}; it has {', '.join(names)}.")
+        file_of(studio, row)
+        vocabulary = [str(text) for text in dataset.vocabulary]
+    patience = studio.settings.vision_seconds * 2 * (studio.background.waiting / studio.background.threads + 1) + 60
+    running = Suggestion(
+        episode_id=episode_id,
+        source=SuggestionSource.VISION,
+        state=SuggestionState.RUNNING,
+        settings={"model": known.model, "host": known.host, "frames": body.frames, "cameras": cameras},
+        until=utc_now() + timedelta(seconds=patience),
+        asked_by=me.id,
+        asked_by_name=me.name,
+    )
+    with studio.background.place() as begin:
+        shown = _store(studio, running)
+        begin(lambda: _ask(studio, shown.id, row, cameras, body.frames, vocabulary))
+    return shown
+
+
+def _ask(
+    studio: Studio, suggestion_id: str, row: EpisodeRow, cameras: list[str], frames: int, vocabulary: list[str]
+) -> None:
+    """In a thread of its own: whatever happens is written into the proposal."""
+    begun = utc_now()
+    segments: list[dict[str, Any]] = []
+    error, sheets = None, 0
+    try:
+        with open_episode(file_of(studio, row)) as episode:
+            pictures = contact_sheets(episode, cameras, even_steps(row.steps, frames))
+        sheets = len(pictures)
+        question = vision.Question(
+            steps=row.steps,
+            fps=motion.fps_of(row),
+            instruction=row.instruction,
+            vocabulary=vocabulary,
+            sheets=pictures,
+        )
+        segments = vision.ask(studio.settings, question)
+    except vision.VisionError as failure:
+        error = str(failure)
+    except (EpisodeError, NotFoundError) as failure:
+        error = f"The episode's pictures cannot be read: {failure}"
+    except Exception as failure:  # a defect of ours: the page must not wait for ever
+        error = f"Something went wrong in the studio ({type(failure).__name__}); tell its administrator."
+        raise
+    finally:
+        with studio.db.transaction() as db:
+            stored = db.get(Suggestion, suggestion_id)
+            if stored is not None:  # the dataset may have been deleted meanwhile
+                stored.state = SuggestionState.FAILED if error else SuggestionState.READY
+                stored.segments, stored.error = segments, error
+                stored.report = {"seconds": round((utc_now() - begun).total_seconds(), 1), "sheets": sheets}
+                publish_after_commit(db, studio, "episode", row.id)
+
+
+def _out(one: Suggestion) -> SuggestionOut:
+    shown = SuggestionOut.model_validate(one)
+    if one.state is SuggestionState.RUNNING and one.until is not None and one.until < utc_now():
+        shown.state, shown.error = SuggestionState.FAILED, _LOST
+    return shown
+
+
+# --- verdicts -------------------------------------------------------------------------------------------------
+
+
+def judge(db: Session, me: Actor, episode_id: str, body: VerdictsIn) -> None:
+    """Write down what became of proposals. Raises InvalidError for one that is not of this episode."""
+    row = find(db, episode_id)
+    own = {one for one in (verdict.suggestion_id for verdict in body.verdicts) if one is not None}
+    for suggestion_id in own:
+        stored = db.get(Suggestion, suggestion_id)
+        if stored is None or stored.episode_id != row.id:
+            raise InvalidError(f"There is no proposal {suggestion_id} for this episode. Reload the page.")
+    for index, one in enumerate(body.verdicts):
+        if max(one.start + 1, one.end or 0) > row.steps:
+            raise InvalidError(f"Verdict {index} reaches beyond the episode's {row.steps} steps. Reload the page.")
+        tenth = None if one.confidence is None else min(int(one.confidence * _TENTHS), _TENTHS - 1)
+        db.add(
+            SuggestionVerdict(
+                **one.model_dump(), dataset_id=row.dataset_id, episode_id=row.id, tenth=tenth, by_id=me.id
+            )
+        )
+
+
+def statistics(db: Session, dataset_id: str) -> StatisticsOut:
+    """By source and by tenth of the confidence."""
+    if db.get(Dataset, dataset_id) is None:
+        raise NotFoundError("There is no such dataset; it may have been deleted.")
+    counted: dict[SuggestionSource, dict[int | None, Counter[Verdict]]] = {}
+    for source, verdict, tenth, number in repository.counts(db, dataset_id):
+        counted.setdefault(source, {}).setdefault(tenth, Counter())[verdict] += number
+    return StatisticsOut(sources=[_statistics(source, counted.get(source, {})) for source in SuggestionSource])
+
+
+def _statistics(source: SuggestionSource, tenths: dict[int | None, Counter[Verdict]]) -> SourceStatistics:
+    total = sum(tenths.values(), Counter[Verdict]())
+    return SourceStatistics(
+        source=source,
+        **_numbers(total),
+        rate=total[Verdict.ACCEPTED] / total.total() if total else None,
+        calibration=[
+            CalibrationOut(
+                low=tenth / _TENTHS,
+                high=(tenth + 1) / _TENTHS,
+                **_numbers(count),
+                likely=(count[Verdict.ACCEPTED] + 1) / (count.total() + 2),
+            )
+            for tenth, count in sorted(_known(tenths), key=lambda one: one[0])
+        ],
+    )
+
+
+def _numbers(count: Counter[Verdict]) -> dict[str, int]:
+    return {verdict.value: count[verdict] for verdict in Verdict}
+
+
+def _known(tenths: dict[int | None, Counter[Verdict]]) -> list[tuple[int, Counter[Verdict]]]:
+    return [(tenth, count) for tenth, count in tenths.items() if tenth is not None]
