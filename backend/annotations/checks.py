@@ -11,7 +11,7 @@ from backend.episodes.limits import wrong_with
 from backend.errors import InvalidError
 from backend.labelling.schemas import Labelling
 
-_ALIKE = 0.85  # difflib's ratio from which two texts are taken for spellings of one
+_ALIKE = 0.8  # difflib's ratio from which two texts are taken for spellings of one: a letter of five differs
 _SEEN = 5  # times that a text must have been followed by others before a new successor is unusual
 _MOST = 5  # places that a message names
 

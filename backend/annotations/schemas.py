@@ -14,6 +14,7 @@ from backend.schemas import In, Out, Prose
 MAX_PARAPHRASES = 50
 MAX_TAGS = 50
 MAX_TAG = 64
+MAX_EDIT = 2**31 - 1
 Rater = Annotated[int, Field(ge=0, le=1, description="0: the labels that are published; 1: a second person's, blind")]
 
 
@@ -55,7 +56,7 @@ class SegmentIn(In):
     """start <= step < end. text may be empty while the draft is worked on."""
 
     start: int = Field(ge=0)
-    end: int = Field(gt=0)
+    end: int = Field(gt=0, le=MAX_STEPS)
     text: LabelText = ""
     provenance: Provenance = Provenance.HUMAN
     source: str | None = Field(None, max_length=64, description="What proposed it, where a machine did")
@@ -69,7 +70,7 @@ class DraftIn(In):
     with tier `substep`, rater 0.
     """
 
-    edit: int = Field(ge=0)
+    edit: int = Field(ge=0, le=MAX_EDIT)
     lease: str | None = Field(None, max_length=32, description="Token of the claim under which the page works")
     segments: list[SegmentIn] = Field(min_length=1, max_length=MAX_SEGMENTS)
     instruction: Instruction | None = None
@@ -295,13 +296,13 @@ class CheckOut(Out):
 class SubmitIn(In):
     tier: Tier = Tier.SUBSTEP
     rater: Rater = 0
-    edit: int = Field(ge=0)
+    edit: int = Field(ge=0, le=MAX_EDIT)
 
 
 class NoteIn(In):
     tier: Tier = Tier.SUBSTEP
     rater: Rater = 0
-    edit: int = Field(ge=0)
+    edit: int = Field(ge=0, le=MAX_EDIT)
     start: int = Field(ge=0, le=MAX_STEPS)
     end: int = Field(gt=0, le=MAX_STEPS)
     text: Prose = Field(min_length=1, max_length=2000)
@@ -322,7 +323,7 @@ class ReviewIn(In):
 
     tier: Tier = Tier.SUBSTEP
     rater: Rater = 0
-    edit: int = Field(ge=0)
+    edit: int = Field(ge=0, le=MAX_EDIT)
     approve: bool
     comment: Prose = Field("", max_length=4000)
     notes: list[SegmentNote] = Field([], max_length=200)
@@ -341,7 +342,7 @@ class ReopenIn(In):
 
 
 class PublishIn(In):
-    edit: int = Field(ge=0, description="Of the draft as the page shows it")
+    edit: int = Field(ge=0, le=MAX_EDIT, description="Of the draft as the page shows it")
     tier: Tier = Tier.SUBSTEP
 
 
@@ -349,4 +350,4 @@ class RollbackIn(In):
     """revision_id: whose labels become the newest again. edit: of the draft as the page shows it."""
 
     revision_id: str = Field(max_length=32)
-    edit: int = Field(ge=0)
+    edit: int = Field(ge=0, le=MAX_EDIT)

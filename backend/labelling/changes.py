@@ -346,6 +346,8 @@ def undo(db: Session, me: Actor, studio: Studio, dataset_id: str, change_id: str
     items = {(item.row.id, 0): item for item in repository.items(db, dataset_id, tier, lock=True)}
     items |= {(item.row.id, 1): item for item in repository.items(db, dataset_id, tier, 1)}
     published = annotations.last_revisions(db, dataset_id, tier)
+    if change.kind is ChangeKind.RENAME:  # first: a publication adds texts that the vocabulary does not have
+        _restore_entry(row, change, tier)
     undone: set[str] = set()
     skipped: list[SkippedOut] = []
     for entry in change.episodes:
@@ -357,8 +359,6 @@ def undo(db: Session, me: Actor, studio: Studio, dataset_id: str, change_id: str
             undone.add(item.row.id)
         else:
             skipped.append(SkippedOut(episode_id=item.row.id, number=item.row.number, reason=reason))
-    if change.kind is ChangeKind.RENAME:
-        _restore_entry(row, change, tier)
     change.undone_at, change.undone_by_name = utc_now(), me.name
     record(db, me, "dataset.undo", dataset_id, change=change.id, kind=change.kind.value, episodes=len(undone))
     db.flush()

@@ -7,8 +7,9 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from backend.annotations.models import ChangeKind, Tier, WorkState
-from backend.annotations.schemas import FindingCode, FullLabelText, Provenance
+from backend.annotations.schemas import MAX_EDIT, FindingCode, FullLabelText, Provenance
 from backend.auth.roles import Role
+from backend.episodes.limits import MAX_STEPS
 from backend.episodes.models import LabelState
 from backend.schemas import In, Out, Prose
 
@@ -53,7 +54,7 @@ class Example(In):
     """A picture that shows what is meant: a step of an episode, of one camera or of all."""
 
     episode_id: str = Field(max_length=32)
-    step: int = Field(ge=0)
+    step: int = Field(ge=0, le=MAX_STEPS)
     camera: str | None = Field(None, max_length=64)
 
 
@@ -67,7 +68,7 @@ class VocabularyIn(In):
     """All entries in their order; the first nine have the digits 1 to 9. edit: as the page shows it."""
 
     tier: Tier = Tier.SUBSTEP
-    edit: int = Field(ge=0)
+    edit: int = Field(ge=0, le=MAX_EDIT)
     entries: list[EntryIn] = Field(max_length=MAX_ENTRIES)
 
     @model_validator(mode="after")

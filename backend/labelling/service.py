@@ -1,6 +1,7 @@
 """A dataset's labelling settings and its vocabulary, which is also the guideline of those who label."""
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import ValidationError
@@ -91,11 +92,7 @@ def vocabulary(db: Session, dataset_id: str, tier: Tier) -> VocabularyOut:
     known = texts_of(row, tier)
     details = row.guideline.get(tier.value, {})
     wanted = [example["episode_id"] for about in details.values() for example in about["examples"]]
-    steps = dict(
-        db.execute(
-            select(EpisodeRow.id, EpisodeRow.steps).where(EpisodeRow.id.in_(wanted), EpisodeRow.deleted_at.is_(None))
-        ).tuples()
-    )
+    steps = _steps(db, dataset_id, wanted)
     entries = [
         EntryOut(
             text=text,
@@ -111,6 +108,14 @@ def vocabulary(db: Session, dataset_id: str, tier: Tier) -> VocabularyOut:
     ]
     strangers = [text for text, _ in used.most_common() if text not in known]
     return VocabularyOut(tier=tier, edit=row.vocabulary_edit, entries=entries, strangers=strangers[:_STRANGERS])
+
+
+def _steps(db: Session, dataset_id: str, ids: Iterable[str]) -> dict[str, int]:
+    """Of those episodes that are in the dataset."""
+    query = select(EpisodeRow.id, EpisodeRow.steps).where(
+        EpisodeRow.id.in_(set(ids)), EpisodeRow.dataset_id == dataset_id, EpisodeRow.deleted_at.is_(None)
+    )
+    return {row.id: row.steps for row in db.execute(query)}
 
 
 def _used(db: Session, dataset_id: str, tier: Tier) -> Counter[str]:
@@ -132,13 +137,7 @@ def change_vocabulary(db: Session, me: Actor, studio: Studio, dataset_id: str, b
             detail=vocabulary(db, dataset_id, body.tier).model_dump(mode="json"),
         )
     ids = {example.episode_id for entry in body.entries for example in entry.examples}
-    steps = dict(
-        db.execute(
-            select(EpisodeRow.id, EpisodeRow.steps).where(
-                EpisodeRow.id.in_(ids), EpisodeRow.dataset_id == dataset_id, EpisodeRow.deleted_at.is_(None)
-            )
-        ).tuples()
-    )
+    steps = _steps(db, dataset_id, ids)
     for place, entry in enumerate(body.entries):
         for number, example in enumerate(entry.examples):
             if example.step >= steps.get(example.episode_id, 0):
