@@ -32,6 +32,7 @@ from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.gl import load_mujoco
 from dexvla.robots.aloha_sim.scene import controls
 from dexvla.spec import AlohaTask, PickColourOptions, PickLevel, PickSplit
+from dexvla.train.runs import resolve_checkpoint
 
 AROUND = 10  # steps on either side of a boundary that are not counted
 PINCH = np.array([0.1347, 0.0, 0.0])  # of the gripper_link, see dexvla.robots.aloha_sim.ik
@@ -61,7 +62,7 @@ def most_frequent_phase(paths: Sequence[Path]) -> list[str]:
 
 
 def phases(args: argparse.Namespace) -> dict[str, Any]:
-    policy = CheckpointPolicy.load(args.checkpoint)
+    policy = CheckpointPolicy.load(resolve_checkpoint(args.checkpoint))
     by_time = most_frequent_phase(find_set(args.trained).paths)
     right: dict[str, list[bool]] = defaultdict(list)
     timed: list[bool] = []
@@ -102,7 +103,7 @@ def hand(robot: AlohaSim, action: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def forced(args: argparse.Namespace) -> dict[str, Any]:
-    policy = CheckpointPolicy.load(args.checkpoint)
+    policy = CheckpointPolicy.load(resolve_checkpoint(args.checkpoint))
     cameras = policy.metadata.recorded_cameras or policy.metadata.cameras
     options = PickColourOptions(level=args.level, split=args.split)
     robot = AlohaSim(task=AlohaTask.PICK_COLOUR, cameras=cameras, pick=options)
