@@ -44,13 +44,12 @@ def steps_of(folder: Path) -> list[int]:
 
 
 def resolve_checkpoint(path: str | os.PathLike[str]) -> Path:
-    """A checkpoint directory, or the newest checkpoint of a run's folder; the word "demo" is the demo checkpoint.
+    """A checkpoint directory, or the newest checkpoint of a run's folder; the word "demo" is the demo checkpoint, unless a
+    folder of that name is one.
 
     Raises CheckpointError if there is none.
     """
     path = Path(path)
-    if path == Path("demo") and not path.exists():
-        return demo_checkpoint()
     if (path / "config.json").is_file():
         return path
     steps = steps_of(path / "checkpoints")
@@ -58,6 +57,8 @@ def resolve_checkpoint(path: str | os.PathLike[str]) -> Path:
         return path / "checkpoints" / step_name(steps[-1])
     if (path / "run.json").is_file():
         raise CheckpointError(f"{path}: this run has saved no checkpoint yet")
+    if path == Path("demo"):
+        return demo_checkpoint()
     found = "no such folder" if not path.exists() else "no config.json and no checkpoints/ in it"
     raise CheckpointError(f"{path}: {found}; expected a checkpoint directory or the folder of a run")
 

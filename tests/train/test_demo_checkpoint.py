@@ -26,6 +26,7 @@ def test_demo_is_the_checkpoint_that_comes_with_the_project(installed: Path) -> 
 
 def test_a_folder_of_that_name_goes_before_it(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "demo").mkdir()
+    assert resolve_checkpoint("demo") == installed, "a folder of data that happens to have this name"
     (tmp_path / "demo" / "config.json").write_text("{}")
     assert resolve_checkpoint("demo") == Path("demo")
 
