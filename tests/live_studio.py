@@ -85,7 +85,7 @@ def live_studio(settings: Settings) -> Iterator[LiveStudio]:
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment)
     studio = LiveStudio(parts, process, port)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while True:
             with suppress(OSError):
                 if studio.request("GET", "/api/health")[0] == 200:

@@ -68,8 +68,8 @@ class LiveHost:
 
     def __init__(self, studio: Studio, process: subprocess.Popen[bytes], name: str = "aloha-sim") -> None:
         self.process, self.settings, self._studio, self._name = process, studio.settings, studio, name
-        until(lambda: self._address() is not None)
-        until(self._started)
+        until(lambda: self._address() is not None, 90)
+        until(self._started, 90)
 
     def _started(self) -> bool:
         with suppress(UnavailableError):  # announced and not listening yet
