@@ -44,8 +44,9 @@ def steps_of(folder: Path) -> list[int]:
 
 
 def resolve_checkpoint(path: str | os.PathLike[str]) -> Path:
-    """A checkpoint directory, or the newest checkpoint of a run's folder; the word "demo" is the demo checkpoint, unless a
-    folder of that name is one.
+    """A checkpoint directory, or the newest checkpoint of a run's folder.
+
+    The word "demo" is the demo checkpoint, unless a folder of that name is one of the two.
 
     Raises CheckpointError if there is none.
     """
