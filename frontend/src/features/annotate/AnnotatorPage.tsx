@@ -1,5 +1,6 @@
 import { Text } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
+import { useQuery } from "@tanstack/react-query";
 import { useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 
 import type { Schema } from "@/api/client";
@@ -32,7 +33,9 @@ import { PublishButton } from "./PublishButton";
 import { Revisions } from "./Revisions";
 import { SegmentList } from "./SegmentList";
 import { annotatorActions } from "./shortcuts";
-import { NO_SUGGESTIONS, type Suggestions } from "./suggestions";
+import { StepNumber } from "./StepNumber";
+import { suggestionsQuery } from "./suggestApi";
+import { NO_SUGGESTIONS } from "./suggestions";
 import { problemsOf, toSegments } from "./timeline";
 import { TimelineBar } from "./TimelineBar";
 import { Transport } from "./Transport";
@@ -45,11 +48,11 @@ interface Props {
   episode: Schema<"EpisodeDetail">;
   /** as the server has it now; a newer one arrives when somebody saves */
   draft: DraftOut;
-  suggestions?: Suggestions;
 }
 
 /** One episode: look at it and label it. Mounted anew for each episode. */
-export function AnnotatorPage({ episode, draft, suggestions = NO_SUGGESTIONS }: Props) {
+export function AnnotatorPage({ episode, draft }: Props) {
+  const suggestions = useQuery(suggestionsQuery(episode.id)).data ?? NO_SUGGESTIONS;
   const me = useMe();
   const may = useCan("annotator");
   const preferences = usePreferences();
@@ -59,6 +62,7 @@ export function AnnotatorPage({ episode, draft, suggestions = NO_SUGGESTIONS }: 
   const [editing, setEditing] = useState<number | null>(null);
   const [finding, setFinding] = useState<{ at: number; resume: boolean } | null>(null);
   const [looking, setLooking] = useState(false);
+  const [asking, setAsking] = useState(false);
   const [helping, { open: help, close: closeHelp }] = useDisclosure(false);
   const timelinePixels = useRef(0);
   const fps = episode.fps ?? DEFAULT_FPS;
@@ -123,6 +127,7 @@ export function AnnotatorPage({ episode, draft, suggestions = NO_SUGGESTIONS }: 
     editText: setEditing,
     findText,
     copyNearest: () => void commands.copyNearest(),
+    proposeTemplate: () => void commands.proposeTemplate(),
     acceptAbove: () => preferences.acceptAbove,
     openNeighbour: commands.openNeighbour,
     publishAndNext: () => void commands.publishAndNext(),
@@ -143,6 +148,7 @@ export function AnnotatorPage({ episode, draft, suggestions = NO_SUGGESTIONS }: 
       magnify: () => setPictures(magnify),
       pan: (x, y) => setPictures((old) => panStep(old, x, y)),
       pictureSettings: () => setLooking(true),
+      goToStep: () => setAsking(true),
     },
   });
   const annotator: Annotator = {
@@ -173,6 +179,7 @@ export function AnnotatorPage({ episode, draft, suggestions = NO_SUGGESTIONS }: 
                   problems={problems}
                   current={current}
                   busy={commands.publishing}
+                  review={commands.review}
                   publish={() => void commands.publish()}
                 />
               </>
@@ -185,6 +192,7 @@ export function AnnotatorPage({ episode, draft, suggestions = NO_SUGGESTIONS }: 
         <div className={classes.main}>
           <Cameras />
           <Transport
+            stepNumber={<StepNumber asking={asking} setAsking={setAsking} />}
             settings={
               <>
                 <PictureSettings opened={looking} onChange={setLooking} />

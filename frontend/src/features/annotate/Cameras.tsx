@@ -3,6 +3,7 @@ import { useElementSize, useViewportSize } from "@mantine/hooks";
 import { useEffect, useEffectEvent, useRef, useState, type PointerEvent } from "react";
 
 import classes from "./annotate.module.css";
+import { PROXY_ROWS } from "./api";
 import { useAnnotator, usePlayer } from "./context";
 import { heightOf, placed, type Box } from "./layout";
 import { panBy, toggleOnly, transformOf, zoomAt } from "./pictures";
@@ -15,12 +16,14 @@ const CLICK = 4;
 
 /** All cameras of one step in the chosen layout; a click shows one alone, Ctrl and the wheel magnify it. */
 export function Cameras() {
-  const { episode, preferences, pictures } = useAnnotator();
+  const { episode, playback, preferences, pictures } = useAnnotator();
   const { ref, width } = useElementSize();
   const { height: windowHeight } = useViewportSize();
   const room = { width, height: Math.max(150, windowHeight * preferences.pictures) };
   const boxes = placed(episode.cameras, room, preferences.layout, pictures);
   const first = boxes.findIndex((box) => box !== null);
+  const tallest = Math.max(0, ...boxes.map((box) => box?.height ?? 0)) * pictures.scale * window.devicePixelRatio;
+  useEffect(() => playback.player.setSmall(tallest <= PROXY_ROWS), [playback, tallest]);
   const late = useLate();
 
   if (episode.cameras.length === 0)

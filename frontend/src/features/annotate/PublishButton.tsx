@@ -9,13 +9,16 @@ interface Props {
   /** nothing changed since the last revision */
   current: boolean;
   busy: boolean;
+  /** labels are handed in, somebody else approves them */
+  review: boolean;
   publish: () => void;
 }
 
 /** Make a revision; what keeps it from that is listed, each with a way to its place. */
-export function PublishButton({ problems, current, busy, publish }: Props) {
+export function PublishButton({ problems, current, busy, review, publish }: Props) {
   const { editor, playback } = useAnnotator();
   const [opened, setOpened] = useState(false);
+  const verb = review ? "Submit" : "Publish";
   const errors = problems.filter(({ level }) => level === "error");
   const warnings = problems.filter(({ level }) => level === "warning");
 
@@ -37,7 +40,7 @@ export function PublishButton({ problems, current, busy, publish }: Props) {
       data-testid="publish"
       data-current={current || undefined}
     >
-      {errors.length > 0 ? `Publish (${errors.length} open)` : current ? "Published" : "Publish"}
+      {errors.length > 0 ? `${verb} (${errors.length} open)` : current ? "Published" : verb}
     </Button>
   );
   return (
@@ -49,8 +52,10 @@ export function PublishButton({ problems, current, busy, publish }: Props) {
           <Tooltip
             label={
               warnings.length > 0
-                ? `${warnings.length} things look odd, see the marks in the list. They keep nothing from being published.`
-                : "Make a label revision; with the next dataset version it goes into training. Ctrl+Enter also opens the next episode."
+                ? `${warnings.length} things look odd, see the marks in the list. They keep nothing from being ${review ? "submitted" : "published"}.`
+                : review
+                  ? "Hand the labels in for review. Ctrl+Enter also opens the next episode."
+                  : "Make a label revision; with the next dataset version it goes into training. Ctrl+Enter also opens the next episode."
             }
           >
             {button}
@@ -59,7 +64,7 @@ export function PublishButton({ problems, current, busy, publish }: Props) {
       </Popover.Target>
       <Popover.Dropdown data-testid="publish-problems">
         <Text size="sm" fw={600} mb={4}>
-          Before it can be published
+          Before it can be {review ? "submitted" : "published"}
         </Text>
         <List size="sm">
           {errors.slice(0, 12).map(({ segment, message }) => (

@@ -20,7 +20,7 @@ import { secondsText } from "./text";
 import { segmentAt, segmentOf } from "./timeline";
 
 /** Play, step, speed, loop; where the playhead is and in which substep. */
-export function Transport({ settings }: { settings: ReactNode }) {
+export function Transport({ settings, stepNumber }: { settings: ReactNode; stepNumber: ReactNode }) {
   const { playback, fps, episode } = useAnnotator();
   const playing = usePlayer((state) => state.playing);
   const speed = usePlayer((state) => state.speed);
@@ -56,7 +56,7 @@ export function Transport({ settings }: { settings: ReactNode }) {
       </Tooltip>
       {settings}
       <Text component="div" className={classes.now} data-testid="now" data-step={step} aria-live="off">
-        step <b data-testid="step">{formatCount(step)}</b> of {formatCount(episode.steps)}
+        step {stepNumber} of {formatCount(episode.steps)}
         <Text span c="dimmed" inherit ml={8}>
           {secondsText(step / fps)}
         </Text>

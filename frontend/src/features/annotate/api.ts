@@ -70,6 +70,20 @@ export function publishDraft(episodeId: string, edit: number): Promise<DraftOut>
   );
 }
 
+/** Hand the draft in for review. */
+export function submitDraft(episodeId: string, edit: number): Promise<DraftOut> {
+  return ok(
+    api.POST("/api/episodes/{episode_id}/annotation/submit", {
+      params: { path: { episode_id: episodeId } },
+      body: { edit, tier: "substep", rater: 0 },
+    }),
+  );
+}
+
+export function getLabelling(datasetId: string): Promise<Schema<"Labelling">> {
+  return ok(api.GET("/api/datasets/{dataset_id}/labelling", { params: { path: { dataset_id: datasetId } } }));
+}
+
 export function getRevisions(episodeId: string): Promise<Revision[]> {
   return ok(api.GET("/api/episodes/{episode_id}/revisions", { params: { path: { episode_id: episodeId } } }));
 }

@@ -396,6 +396,19 @@ describe("Player", () => {
     expect(drawn.at(-1)?.quality).toBe("full");
   });
 
+  it("plays proxies where pictures are shown small, and stands with full ones", async () => {
+    const { player, clock, drawn } = playerOf(400);
+    await clock.run(5);
+    player.setSmall(true);
+    expect(drawn.at(-1)?.quality).toBe("full");
+    player.play();
+    await clock.run(150);
+    expect(drawn.at(-1)?.quality).toBe("proxy");
+    player.pause();
+    await clock.run(5);
+    expect(drawn.at(-1)).toMatchObject({ quality: "full", step: player.state.step });
+  });
+
   it("shows proxies while a key is held, full pictures a moment later", async () => {
     vi.useFakeTimers();
     const { player, clock, drawn } = playerOf(4000);

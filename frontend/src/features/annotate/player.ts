@@ -60,6 +60,8 @@ export class Player<P extends Picture = ImageBitmap> {
   private waitedSince: number | null = null;
   /** this network or machine does not carry full pictures at this speed */
   private hurried = false;
+  /** proxies are as large as what is seen */
+  private small = false;
   private settling: ReturnType<typeof setTimeout> | undefined;
   private drawn: { step: number; quality: Quality } | null = null;
   private readonly listeners = new Set<() => void>();
@@ -149,6 +151,13 @@ export class Player<P extends Picture = ImageBitmap> {
     if (next !== undefined) this.setSpeed(next);
   }
 
+  /** The pictures are shown so small that proxies lack nothing while they move. */
+  setSmall(small: boolean): void {
+    if (this.small === small) return;
+    this.small = small;
+    this.ask();
+  }
+
   setLoop(loop: Range | null): void {
     this.set({ loop });
     this.ask();
@@ -173,8 +182,8 @@ export class Player<P extends Picture = ImageBitmap> {
   }
 
   private get quality(): Quality {
-    const hurried = this.state.playing && this.hurried;
-    return this.options.proxies && (hurried || this.scrubbing) ? "proxy" : "full";
+    const moving = this.scrubbing || (this.state.playing && (this.small || this.hurried));
+    return this.options.proxies && moving ? "proxy" : "full";
   }
 
   private ask(step = this.state.step): void {

@@ -26,6 +26,7 @@ export interface AnnotatorParts extends LabellingParts {
   /** find a text by typing */
   findText: () => void;
   copyNearest: () => void;
+  proposeTemplate: () => void;
   /** proposals from this confidence on are accepted together */
   acceptAbove: () => number;
   openNeighbour: (direction: 1 | -1) => void;
@@ -46,6 +47,7 @@ export interface ViewParts {
   magnify: () => void;
   pan: (x: number, y: number) => void;
   pictureSettings: () => void;
+  goToStep: () => void;
 }
 
 export function annotatorActions(parts: AnnotatorParts): Action[] {
@@ -113,6 +115,7 @@ export function annotatorActions(parts: AnnotatorParts): Action[] {
     steps("forward-50", "Fifty steps forward", ["Ctrl+ArrowRight"], 50),
     steps("first", "First step", ["Home"], -Infinity),
     steps("last", "Last step", ["End"], Infinity),
+    { id: "go-to", group: "Steps", label: "Type a step to go to", keys: ["G"], perform: view.goToStep },
     ...digits.filter(({ id }) => id.startsWith("label")),
     ...digits.filter(({ id }) => id.startsWith("relabel")),
     {
@@ -189,6 +192,14 @@ export function annotatorActions(parts: AnnotatorParts): Action[] {
       keys: ["C"],
       enabled: may,
       perform: parts.copyNearest,
+    },
+    {
+      id: "template",
+      group: "Proposals",
+      label: "Propose the usual sequence at the candidates, where nothing is written",
+      keys: ["Shift+C"],
+      enabled: may,
+      perform: parts.proposeTemplate,
     },
     {
       id: "previous-boundary",
@@ -284,7 +295,7 @@ export function annotatorActions(parts: AnnotatorParts): Action[] {
     {
       id: "publish-next",
       group: "Document",
-      label: "Publish and open the next episode",
+      label: "Submit (without a review: publish) and open the next episode",
       keys: ["Ctrl+Enter"],
       enabled: may,
       perform: () => parts.publishAndNext(),

@@ -1,3 +1,4 @@
+import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { useNavigate } from "react-router";
 
@@ -6,10 +7,11 @@ import { queryClient } from "@/api/queries";
 import { plural } from "@/ui/format";
 import { notifyDone, notifyError } from "@/ui/confirm";
 
-import { isDraft, publishDraft, storedOf } from "./api";
+import { getLabelling, isDraft, publishDraft, storedOf, submitDraft } from "./api";
 import type { Annotator } from "./context";
 import { nearestLabels } from "./nearest";
-import { fill, stretched } from "./proposals";
+import { fill, stretched, type Proposal } from "./proposals";
+import { propose } from "./suggestApi";
 import type { Problem } from "./timeline";
 
 /** Boundaries of another episode go to candidates this near, seconds. */
@@ -24,29 +26,36 @@ export function useCommands(
 ) {
   const navigate = useNavigate();
   const [publishing, setPublishing] = useState(false);
+  // in a dataset with review labels are handed in, and published when somebody else has approved them
+  const labelling = useQuery({
+    queryKey: ["dataset", "labelling", episode.dataset_id],
+    queryFn: () => getLabelling(episode.dataset_id),
+  });
+  const review = labelling.data?.review === true;
+  const [undone, done] = review ? ["Not submitted", "Submitted for review."] : ["Not published", "Published"];
 
-  /** Whether it is published now. */
+  /** Whether it is published, or submitted, now. */
   const publish = async (): Promise<boolean> => {
     const error = problems.find(({ level }) => level === "error");
     if (error) {
-      notifyError(new Error(`Substep ${error.segment + 1} ${error.message}.`), "Not published");
+      notifyError(new Error(`Substep ${error.segment + 1} ${error.message}.`), undone);
       playback.player.seek(editor.timeline.boundaries[error.segment] ?? 0);
       return false;
     }
     setPublishing(true);
     try {
       await editor.autosave.flush();
-      if (editor.autosave.unsaved) throw new Error("The newest edits could not be saved yet; publish when they are.");
-      const published = await publishDraft(episode.id, editor.autosave.edit);
+      if (editor.autosave.unsaved) throw new Error("The newest edits could not be saved yet; try again when they are.");
+      const published = await (review ? submitDraft : publishDraft)(episode.id, editor.autosave.edit);
       editor.published(published.edit);
       queryClient.setQueryData(["episode", "annotation", episode.id], published);
       for (const topic of ["episode", "dataset"]) void queryClient.invalidateQueries({ queryKey: [topic] });
-      notifyDone(`Published as revision ${published.published?.number ?? ""}.`);
+      notifyDone(review ? done : `${done} as revision ${published.published?.number ?? ""}.`);
       return true;
     } catch (problem) {
       if (problem instanceof ApiError && problem.status === 409 && isDraft(problem.detail))
         editor.adopt(storedOf(problem.detail));
-      notifyError(problem, "Not published");
+      notifyError(problem, undone);
       return false;
     } finally {
       setPublishing(false);
@@ -59,8 +68,23 @@ export function useCommands(
     else void navigate(`/episodes/${id}`);
   };
 
+  const put = (proposals: readonly Proposal[], from: string) => {
+    const before = editor.timeline;
+    editor.edit((timeline) => fill(timeline, proposals));
+    notifyDone(
+      editor.timeline === before
+        ? "Nothing was added: everything has a text already."
+        : `From ${from}: ${plural(proposals.length, "substep")} to look at.`,
+    );
+  };
+  /** Of the episodes that move most alike; while none of them is published, of the nearest in the list. */
   const copyNearest = async (): Promise<void> => {
     try {
+      const similar = await propose(episode.id, "similar");
+      if (similar) {
+        put(similar.proposals, "similar episodes");
+        return;
+      }
       const other = await nearestLabels(episode);
       if (!other) {
         notifyDone("No other episode of this dataset has substeps yet.");
@@ -70,18 +94,22 @@ export function useCommands(
         source: "copy",
         ...(preferences.snap && { candidates: suggestions.candidates, within: Math.round(COPY_SNAP_S * fps) }),
       });
-      const before = editor.timeline;
-      editor.edit((timeline) => fill(timeline, proposals));
-      notifyDone(
-        editor.timeline === before
-          ? "Nothing was copied: everything has a text already."
-          : `Copied from episode ${other.number}: ${plural(proposals.length, "substep")} to look at.`,
-      );
+      put(proposals, `episode ${other.number}`);
     } catch (error) {
       notifyError(error, "Nothing was copied");
     }
   };
+  const proposeTemplate = async (): Promise<void> => {
+    try {
+      const made = await propose(episode.id, "template");
+      if (!made) notifyDone("There is no usual sequence to go by yet: set the dataset's template, or publish labels.");
+      else put(made.proposals, made.mismatch ? `the template (${made.mismatch})` : "the template");
+    } catch (error) {
+      notifyError(error, "Nothing was proposed");
+    }
+  };
   return {
+    review,
     publishing,
     publish,
     publishAndNext: async () => {
@@ -89,5 +117,6 @@ export function useCommands(
     },
     openNeighbour,
     copyNearest,
+    proposeTemplate,
   };
 }

@@ -1,0 +1,196 @@
+"""The annotator by keys alone in a real browser: pictures, labels, own keys, proposals, and what axe finds."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.barcodes import READ_BARCODE, write_barcode_episode
+from tests.e2e.studio import ROOT, Person, running_studio
+
+AXE = ROOT / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
+VERBS = ("Reach", "Grasp", "Lift", "Carry", "Turn", "Place", "Drop", "Push", "Pull", "Wipe", "Leave")
+TEXTS = [f"{verb} the cube" for verb in VERBS]
+LENGTHS = (1, 150, 20_000)
+
+
+class Annotator(Person):
+    """Ada in front of the episodes, by their lengths."""
+
+    episodes: dict[int, str]
+
+    def prepare(self, address: str, folder: Path) -> None:
+        self.sign_up(address)
+        dataset = self.post("/datasets", {"name": "Barcodes"})["id"]
+        self.context.request.patch(
+            f"{self.base}/api/datasets/{dataset}", data={"vocabulary": TEXTS}, headers={"Origin": self.base}
+        )
+        self.episodes = {}
+        for steps in LENGTHS:
+            file = folder / f"{steps}.hdf5"
+            write_barcode_episode(file, steps=steps, size=(64, 136), seed=steps)
+            answer = self.context.request.post(
+                f"{self.base}/api/datasets/{dataset}/episodes?name={file.name}",
+                data=file.read_bytes(),
+                headers={"Origin": self.base, "Content-Type": "application/octet-stream"},
+                timeout=300_000,
+            )
+            assert answer.status == 201, answer.text()
+            self.episodes[steps] = answer.json()["episode"]["id"]
+
+    def open(self, steps: int) -> None:
+        self.go(f"/episodes/{self.episodes[steps]}")
+        expect(self.at("segment-row").first).to_be_visible()
+        self.pictures_show(0)
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def pictures_show(self, step: int) -> None:
+        """Every camera's picture is that of the step, by its own account and by what is in it."""
+        for canvas in self.at("camera-canvas").all():
+            expect(canvas).to_have_attribute("data-step", str(step))
+        assert [canvas.evaluate(READ_BARCODE) for canvas in self.at("camera-canvas").all()] == [step] * 3
+
+    def go_to(self, step: int) -> None:
+        self.press("g")
+        self.page.keyboard.insert_text(str(step))
+        self.press("Enter")
+        self.pictures_show(step)
+
+    def segments(self, steps: int) -> list[list[Any]]:
+        """As the server has them, once everything is saved."""
+        expect(self.at("save-status")).to_have_attribute("data-state", "saved")
+        stored = self.get(f"/episodes/{self.episodes[steps]}/annotation")["segments"]
+        return [[one["start"], one["end"], one["text"]] for one in stored]
+
+    def axe(self) -> list[str]:
+        """Serious and critical findings of WCAG 2.2 A and AA."""
+        self.page.evaluate(AXE.read_text())
+        tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+        found = self.page.evaluate("(tags) => axe.run({runOnly: {type: 'tag', values: tags}})", tags)
+        return [
+            f"{one['id']}: {one['help']}: {json.dumps([node['target'] for node in one['nodes']][:4])}"
+            for one in found["violations"]
+            if one["impact"] in {"serious", "critical"}
+        ]
+
+
+@pytest.fixture(scope="module")
+def ada(browser: Browser, tmp_path_factory: pytest.TempPathFactory, screenshots: Path) -> Iterator[Annotator]:
+    folder = tmp_path_factory.mktemp("annotator")
+    with running_studio(folder / "data") as address:
+        person = Annotator(browser, address, screenshots)
+        person.prepare(address, folder)
+        yield person
+        assert person.complaints == []
+
+
+@pytest.mark.timeout(300)
+def test_an_episode_of_one_step(ada: Annotator) -> None:
+    ada.open(1)
+    ada.press("ArrowRight", "Control+ArrowRight", "End", "Space", "s", "2")
+    ada.pictures_show(0)
+    assert ada.segments(1) == [[0, 1, TEXTS[1]]]
+
+
+@pytest.mark.timeout(600)
+def test_an_episode_of_twenty_thousand_steps(ada: Annotator) -> None:
+    ada.open(20_000)
+    for step in (19_999, 12_345, 0, 7, 16_383, 16_384):
+        ada.go_to(step)
+    ada.press("Shift+0")
+    shown = ada.at("minimap")
+    width = int(shown.get_attribute("data-to") or 0) - int(shown.get_attribute("data-from") or 0)
+    assert abs(width - (ada.at("timeline").bounding_box() or {"width": 0})["width"]) < 60  # less its gutter
+    assert int(shown.get_attribute("data-from") or 0) < 16_384 < int(shown.get_attribute("data-to") or 0)
+    ada.press("2", "End", "3")
+    assert ada.segments(20_000) == [[0, 16_384, TEXTS[1]], [16_384, 20_000, TEXTS[2]]]
+    ada.press("Control+z", "Control+z")
+    assert ada.segments(20_000) == [[0, 20_000, ""]]
+
+
+@pytest.mark.timeout(300)
+def test_labelling_finding_copying_and_reviewing_by_keys(ada: Annotator) -> None:
+    ada.open(150)
+    ada.go_to(60)
+    ada.press("1")
+    ada.press("/")
+    expect(ada.at("find-text")).to_be_focused()
+    ada.page.keyboard.type("wip")
+    ada.press("Shift+Enter")
+    assert ada.segments(150) == [[0, 60, TEXTS[0]], [60, 150, "Wipe the cube"]]
+    ada.open(20_000)
+    ada.press("c")
+    expect(ada.at("proposals")).to_have_attribute("data-count", "2")
+    assert ada.segments(20_000) == [[0, 8_000, TEXTS[0]], [8_000, 20_000, "Wipe the cube"]]
+    ada.press("a")
+    expect(ada.at("step")).to_contain_text("8,000")
+    ada.press("x")
+    expect(ada.at("proposals")).to_have_count(0)
+    assert ada.segments(20_000) == [[0, 8_000, TEXTS[0]], [8_000, 20_000, ""]]
+    ada.press("Control+z", "Control+z", "Control+z")
+    assert ada.segments(20_000) == [[0, 20_000, ""]]
+
+
+@pytest.mark.timeout(300)
+def test_keys_of_ones_own_stay(ada: Annotator) -> None:
+    ada.open(150)
+    ada.press("?")
+    ada.at("keys-change").check(force=True)
+    ada.at("rebind-cut").click()
+    ada.press("k")
+    expect(ada.at("help-dialog")).to_contain_text("K")
+    ada.press("Escape")
+    expect(ada.at("help-dialog")).to_have_count(0)
+    ada.page.wait_for_timeout(1000)  # kept half a second later
+    ada.open(150)
+    before = ada.at("segment-row").count()
+    ada.go_to(100)
+    ada.press("k")
+    expect(ada.at("segment-row")).to_have_count(before + 1)
+    ada.press("Control+z")
+    expect(ada.at("segment-row")).to_have_count(before)
+    ada.press("?")
+    ada.at("keys-reset").click()
+    ada.press("Escape")
+
+
+@pytest.mark.timeout(300)
+def test_layouts_and_one_camera_alone(ada: Annotator) -> None:
+    ada.open(150)
+    ada.press("v", "v")
+    ada.go_to(77)
+    ada.press("z")
+    expect(ada.at("camera-canvas")).to_have_count(1)
+    expect(ada.at("camera-canvas")).to_have_attribute("data-step", "77")
+    ada.press("Shift+Z")
+    assert "scale(2)" in (ada.at("camera-canvas").get_attribute("style") or "")
+    ada.press("z", "z", "z", "v")
+    ada.pictures_show(77)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("width", "height"), [(1366, 768), (3840, 2160)])
+def test_nothing_serious_for_axe_in_light_and_dark(ada: Annotator, width: int, height: int) -> None:
+    ada.page.set_viewport_size({"width": width, "height": height})
+    found: dict[str, list[str]] = {}
+    for scheme in ("light", "dark"):
+        ada.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        ada.open(150)
+        found[f"{scheme} page"] = ada.axe()
+        ada.press("?")
+        expect(ada.at("help-dialog")).to_be_visible()
+        found[f"{scheme} keys"] = ada.axe()
+        ada.press("Escape", "t")
+        expect(ada.at("find-text")).to_be_visible()
+        found[f"{scheme} find"] = ada.axe()
+        ada.press("Escape", "w")
+        expect(ada.at("picture-settings-panel")).to_be_visible()
+        found[f"{scheme} pictures"] = ada.axe()
+    ada.look(f"annotator-{width}")
+    assert {place: findings for place, findings in found.items() if findings} == {}
