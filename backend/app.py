@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from anyio import to_thread
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
@@ -36,6 +37,7 @@ from backend.suggestions.endpoints import router as suggestions
 from backend.system.endpoints import router as system
 from backend.training.endpoints import router as training
 
+_THREADS = 120
 ROUTERS: tuple[APIRouter, ...] = (
     auth,
     preferences,
@@ -66,6 +68,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.studio = Studio.open(settings)
+        # a request that waits for the database's writer holds a thread; the one that it waits for needs one, too
+        to_thread.current_default_thread_limiter().total_tokens = _THREADS
         await asyncio.to_thread(remove_leftovers, settings.folder)
         app.state.relay = Relay(settings.events_url)
         app.state.relay.start()

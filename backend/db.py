@@ -3,9 +3,10 @@
 Repositories query, services decide, and neither commits: `transaction` (or the request) does, once, at the end.
 """
 
+import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -107,7 +108,11 @@ class Identified:
 
 
 class Database:
-    """Engine and sessions. `write=True` takes SQLite's write lock at the start: no transaction fails half-way."""
+    """Engine and sessions. `write=True` takes SQLite's write lock at the start: no transaction fails half-way.
+
+    SQLite lets who waits for its lock look again after longer and longer pauses, so that under load some wait for
+    seconds while others pass: the threads of one process take turns before they ask it.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -122,6 +127,7 @@ class Database:
             else {"pool_pre_ping": True, "pool_size": 10, "max_overflow": 20}
         )
         self.engine: Engine = create_engine(url, **options)
+        self._turn = threading.Lock() if sqlite else None
         self._writer = self.engine.execution_options(studio_write=True)
         if sqlite:
             event.listen(self.engine, "connect", _sqlite_connect)
@@ -130,8 +136,23 @@ class Database:
     @contextmanager
     def transaction(self, *, write: bool = True) -> Iterator[Session]:
         """A session that commits at the end and rolls back on any error."""
-        with Session(self._writer if write else self.engine, expire_on_commit=False) as session, session.begin():
+        with (
+            self._turn_of_writer() if write else nullcontext(),
+            Session(self._writer if write else self.engine, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             yield session
+
+    @contextmanager
+    def _turn_of_writer(self) -> Iterator[None]:
+        """May end in another thread than it began in. After _BUSY_SECONDS SQLite says who waits for what."""
+        if self._turn is None or not self._turn.acquire(timeout=_BUSY_SECONDS):
+            yield
+            return
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def close(self) -> None:
         self.engine.dispose()

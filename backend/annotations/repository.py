@@ -5,9 +5,10 @@ Whoever changes a draft holds the lock of its episode's row: nobody else changes
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import and_, exists, func, select
+from sqlalchemy import Select, and_, bindparam, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
 from backend.annotations.models import Draft, LabelHistory, LabelRevision, ReviewNote, Tier, WorkState
@@ -33,25 +34,36 @@ class Place:
     blind: bool
 
 
-def place(
-    db: Session, episode_id: str, tier: Tier, rater: int, *, me: str | None = None, lock: bool = False
-) -> Place | None:
-    """One query: the save of a draft is asked a lot of."""
+@cache
+def _place_query(lock: bool) -> Select[Any]:
+    """One query, put together once: the save of a draft is asked a lot of."""
     second = aliased(Draft)
     is_blind = exists().where(
         second.episode_id == EpisodeRow.id,
-        second.tier == tier,
+        second.tier == bindparam("tier", type_=Draft.tier.type),
         second.rater > 0,
-        second.assignee_id == me,
+        second.assignee_id == bindparam("me"),
         second.state.not_in(HANDED_IN),
+    )
+    own = and_(
+        Draft.episode_id == EpisodeRow.id,
+        Draft.tier == bindparam("tier", type_=Draft.tier.type),
+        Draft.rater == bindparam("rater"),
     )
     query = (
         select(EpisodeRow, Draft, Dataset.labelling, db_seconds(), is_blind)
         .join(Dataset, Dataset.id == EpisodeRow.dataset_id)
-        .outerjoin(Draft, and_(Draft.episode_id == EpisodeRow.id, Draft.tier == tier, Draft.rater == rater))
-        .where(EpisodeRow.id == episode_id, EpisodeRow.deleted_at.is_(None))
+        .outerjoin(Draft, own)
+        .where(EpisodeRow.id == bindparam("episode"), EpisodeRow.deleted_at.is_(None))
     )
-    found = db.execute(query.with_for_update(of=EpisodeRow) if lock else query).one_or_none()
+    return query.with_for_update(of=EpisodeRow) if lock else query
+
+
+def place(
+    db: Session, episode_id: str, tier: Tier, rater: int, *, me: str | None = None, lock: bool = False
+) -> Place | None:
+    given = {"episode": episode_id, "tier": tier, "rater": rater, "me": me}
+    found = db.execute(_place_query(lock), given).one_or_none()
     if found is None:
         return None
     return Place(

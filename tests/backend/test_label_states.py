@@ -1,12 +1,13 @@
 """Who may work on labels and what becomes of them: claims and leases, hand-in, review, reopening, history."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import update
 
-from backend.annotations.models import Draft
+from backend.annotations.models import Draft, Tier
 from backend.context import Studio
 from tests.backend.conftest import SignIn
 from tests.backend.labelling_data import Labels, MakeData, ok, refusal, save
@@ -249,3 +250,26 @@ def test_what_is_said_about_an_episode(labels: Labels, ada: TestClient) -> None:
     assert ok(save(ada, url, *DONE, success=True))["failure_step"] is None
     assert save(ada, url, *DONE, success=False, failure_step=24).status_code == 422
     assert save(ada, url, *DONE, success=True, failure_step=3).status_code == 422
+
+
+def test_many_people_at_once_all_get_through(studio: Studio, make_data: MakeData, ada: TestClient) -> None:
+    """Each on an episode of their own: nobody is told that the database is busy, and nothing is lost."""
+    labels = Labels(studio, make_data, 30)
+
+    def work(number: int) -> list[int]:
+        texts = [(0, 24, f"Text {number} {turn}") for turn in range(4)]
+        return [save(ada, labels.episode(number), text, edit=turn).status_code for turn, text in enumerate(texts)]
+
+    with ThreadPoolExecutor(30) as pool:
+        assert list(pool.map(work, range(30))) == [[200] * 4] * 30
+    with studio.db.transaction(write=False) as db:
+        for number, episode_id in enumerate(labels.ids):
+            draft = db.get_one(Draft, (episode_id, Tier.SUBSTEP, 0))
+            assert (draft.edit, draft.segments[0]["text"]) == (4, f"Text {number} 3")
+
+
+def test_an_episode_that_is_deleted_under_the_annotator(labels: Labels, ada: TestClient, bob: TestClient) -> None:
+    save(ada, labels.episode(), *DONE)
+    assert bob.delete(labels.episode()).status_code == 204
+    error = refusal(save(ada, labels.episode(), *DONE, edit=1), 404)
+    assert "deleted" in error["message"]

@@ -113,7 +113,7 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("failure_step", sa.Integer(), nullable=True))
         batch_op.add_column(sa.Column("quality", sa.String(length=16), nullable=True))
         batch_op.add_column(sa.Column("tags", sa.JSON(), nullable=False, server_default="[]"))
-        batch_op.add_column(sa.Column("file_behind", sa.Boolean(), nullable=False, server_default=sa.false()))
+        batch_op.add_column(sa.Column("file_behind", sa.Boolean(), nullable=False, server_default="0"))
 
     with op.batch_alter_table("label_revisions", schema=None) as batch_op:
         batch_op.add_column(sa.Column("tier", sa.String(length=16), nullable=False, server_default="substep"))
