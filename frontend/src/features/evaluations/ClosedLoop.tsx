@@ -25,8 +25,9 @@ export function Verdict({ success, wrong }: Pick<Outcome, "success" | "wrong">) 
       data-testid="outcome"
       data-success={success}
       data-wrong={wrong === true}
+      title={!success && wrong ? "Another object than the named one was lifted" : undefined}
     >
-      {success ? "success" : wrong ? "wrong object" : "failure"}
+      {success ? "success" : wrong ? "wrong" : "failure"}
     </Badge>
   );
 }
@@ -36,7 +37,7 @@ const COLUMNS: Column<Outcome>[] = [
   {
     key: "success",
     header: "Result",
-    width: 126,
+    width: 110,
     sort: ({ success, wrong }) => (success ? 2 : wrong ? 0 : 1),
     cell: ({ success, wrong }) => <Verdict success={success} wrong={wrong} />,
   },
@@ -180,7 +181,7 @@ function Headline({ evaluation, report, outcomes }: Props & { outcomes: readonly
           </Group>
         </Grid.Col>
         <Grid.Col span={{ base: 12, md: 6 }}>
-          <SimpleGrid cols={{ base: 2, sm: 4 }}>
+          <SimpleGrid cols={{ base: 2, sm: judged.length > 0 ? 5 : 4 }} spacing="sm">
             <Figure label="Mean reward">
               {formatNumber(report?.mean_reward ?? mean(outcomes.map(({ reward }) => reward)), 3)}
               {report && (
@@ -198,8 +199,8 @@ function Headline({ evaluation, report, outcomes }: Props & { outcomes: readonly
                   : "-"}
             </Figure>
             {judged.length > 0 && (
-              <Figure label="Lifted another object">
-                <Tooltip label={between(wilson(wrong, judged.length))}>
+              <Figure label="Wrong object">
+                <Tooltip label={`Another one than the named was lifted; ${between(wilson(wrong, judged.length))}`}>
                   <span data-testid="wrong-rate">{formatPercent(wrong / judged.length)}</span>
                 </Tooltip>
               </Figure>

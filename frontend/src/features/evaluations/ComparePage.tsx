@@ -74,7 +74,7 @@ function Summary({ evaluation }: { evaluation: EvaluationDetail }) {
         <Interval rate={success_rate} interval={interval} />
         <SimpleGrid cols={2}>
           <Figure label="Mean reward">{mean_reward === null ? "-" : formatNumber(mean_reward, 3)}</Figure>
-          {wrong && <Figure label="Lifted another object">{formatPercent(wrong.rate)}</Figure>}
+          {wrong && <Figure label="Wrong object">{formatPercent(wrong.rate)}</Figure>}
         </SimpleGrid>
       </Stack>
     );

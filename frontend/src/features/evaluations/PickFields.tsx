@@ -28,7 +28,7 @@ export function PickFields({ value, onChange, name, swappable }: Props) {
           label="Places and phrasings"
           description={
             value.level === "spots"
-              ? "Two spots leave no place to hold out, phrasings only"
+              ? "Of two spots only phrasings are held out"
               : "Held out: what demonstrations for training never show"
           }
           inputWrapperOrder={["label", "input", "description", "error"]}

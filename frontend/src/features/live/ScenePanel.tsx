@@ -32,12 +32,20 @@ function Shown({ scene }: { scene: Scene }) {
   return (
     <section className={classes.panel} aria-label="Scene" data-testid="live-scene">
       <Group justify="space-between" mb={6} wrap="nowrap">
-        <Text size="xs" c="dimmed" truncate data-testid="live-scene-now" data-seed={scene.seed} data-task={scene.task}>
-          Scene: {TASKS[scene.task] ?? scene.task}
-          {options && `, ${options}`}, seed {scene.seed}
+        <Text
+          size="xs"
+          c="dimmed"
+          truncate
+          title={options}
+          data-testid="live-scene-now"
+          data-seed={scene.seed}
+          data-task={scene.task}
+        >
+          {TASKS[scene.task] ?? scene.task}, seed {scene.seed}
+          {options && `: ${options}`}
         </Text>
         <Group gap={6} wrap="nowrap">
-          <Text size="xs" c="dimmed" data-testid="live-reward">
+          <Text size="xs" c="dimmed" style={{ whiteSpace: "nowrap" }} data-testid="live-reward">
             reward {formatNumber(scene.reward, 3)}
           </Text>
           {scene.success && <Badge color="teal">success</Badge>}
@@ -94,7 +102,7 @@ function Shown({ scene }: { scene: Scene }) {
   );
 }
 
-/** Options of pick_colour, in one line. */
+/** Options of pick_colour, in one line and in the words of the commands: there is no room for sentences. */
 function Options({
   value,
   onChange,
@@ -108,9 +116,9 @@ function Options({
     <Group gap="xs" wrap="nowrap" mt={6}>
       <Select
         size="xs"
-        style={{ flex: "3 1 0" }}
+        style={{ flex: "1 1 0" }}
         aria-label="Cubes"
-        data={Object.entries(LEVELS).map(([value, label]) => ({ value, label }))}
+        data={Object.keys(LEVELS)}
         value={value.level}
         onChange={(level) => level && onChange({ ...value, level: level as PickOptions["level"] })}
         allowDeselect={false}
@@ -119,9 +127,9 @@ function Options({
       />
       <Select
         size="xs"
-        style={{ flex: "2 1 0" }}
+        style={{ flex: "1 1 0" }}
         aria-label="Places and phrasings"
-        data={Object.entries(SPLITS).map(([value, label]) => ({ value, label }))}
+        data={Object.keys(SPLITS).map((value) => ({ value, label: value.replace("_", " ") }))}
         value={value.split}
         onChange={(split) => split && onChange({ ...value, split: split as PickOptions["split"] })}
         allowDeselect={false}
