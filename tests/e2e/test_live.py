@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Locator, expect
 from dexvla.demo import demo_checkpoint
 from dexvla.episodes.reader import open_episode
 from dexvla.errors import CheckpointError
+from dexvla.robots.aloha_sim.scene import START_POSE, joint_positions
 from tests.e2e.studio import JOB_MS, Person, running_studio
 
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
@@ -244,8 +245,14 @@ def watch_demo(person: Person) -> None:
     person.go("/")
     person.at("watch-demo").click()
     state_is(person, "policy", seconds=JOB_MS / 1000)
-    before = joints(person)
-    until(person, lambda: np.abs(joints(person) - before).max() > 0.1, "the demo policy does not move", seconds=60)
+    start = joint_positions(START_POSE)
+    until(
+        person,
+        lambda: np.abs(joints(person) - start).max() > 0.3,
+        "the demo policy does not move",
+        seconds=60,
+        every_ms=1000,
+    )
     reasoning = person.at("live-reasoning")
     told = person.at("live-instruction").input_value().lower()
     colour = next(colour for colour in COLOURS if colour in told)
@@ -288,8 +295,11 @@ def hold_shift(person: Person) -> None:
     expect(person.at("live-drive-state")).to_have_attribute("data-deadman", "true")
 
 
-def until(person: Person, condition: Callable[[], Any], otherwise: str, *, seconds: float = 20.0) -> None:
+def until(
+    person: Person, condition: Callable[[], Any], otherwise: str, *, seconds: float = 20.0, every_ms: float = 50
+) -> None:
+    """every_ms: asked so often. What opens sockets had better be asked seldom while the page has to keep its pulse."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, otherwise
-        person.page.wait_for_timeout(50)
+        person.page.wait_for_timeout(every_ms)
