@@ -42,6 +42,7 @@ from worker.broker import broker_command
 
 STEPS = 3000
 EVERY = 2.0  # seconds
+PATIENCE = 60.0  # seconds until a save counts as unanswered
 GOAL_MS = 50.0
 VOCABULARY = [f"Substep {number} of the arm that is moving" for number in range(8)]
 
@@ -94,6 +95,7 @@ class Annotator:
         self.edit, self.texts = 0, [VOCABULARY[number % len(VOCABULARY)] for number in range(segments)]
         self.milliseconds: list[float] = []
         self.refused: list[str] = []
+        self.unanswered = 0
 
     @property
     def body(self) -> dict[str, Any]:
@@ -105,26 +107,45 @@ class Annotator:
         return {"edit": self.edit, "segments": segments, "instruction": "Lift the cube", "success": True}
 
     def work(self, seconds: float) -> None:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
-        connection.request("GET", f"/api/episodes/{self.episode}/annotation", headers=self.headers)  # the page opens
-        connection.getresponse().read()
+        connection = self._connect()
         start = time.monotonic() + self.random.random() * EVERY
         for turn in range(int(seconds / EVERY)):
             time.sleep(max(0.0, start + turn * EVERY - time.monotonic()))
             kept = list(self.texts)
             self.texts[self.random.randrange(self.count)] = f"Edited in turn {turn}"
-            body = json.dumps(self.body)
             began = time.perf_counter()
-            connection.request("PUT", f"/api/episodes/{self.episode}/annotation", body, self.headers)
-            answer = connection.getresponse()
-            content = answer.read()
+            try:
+                status, content = self._request(connection, "PUT", json.dumps(self.body))
+            except OSError:
+                self.unanswered += 1
+                connection = self._connect()
+                self.texts = kept
+                self._look(connection)
+                continue
             self.milliseconds.append(1000 * (time.perf_counter() - began))
-            if answer.status == 200:
+            if status == 200:
                 self.edit = json.loads(content)["edit"]
             else:
-                self.refused.append(f"{answer.status} {content[:200]!r}")
+                self.refused.append(f"{status} {content[:200]!r}")
                 self.texts = kept
         connection.close()
+
+    def _connect(self) -> HTTPConnection:
+        """The page opens: not timed."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        self._request(connection, "GET")
+        return connection
+
+    def _request(self, connection: HTTPConnection, method: str, body: str | None = None) -> tuple[int, bytes]:
+        connection.request(method, f"/api/episodes/{self.episode}/annotation", body, self.headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+    def _look(self, connection: HTTPConnection) -> None:
+        """A save without an answer may have arrived or not; what the server says now is what counts from here."""
+        stored = json.loads(self._request(connection, "GET")[1])
+        if stored["edit"] > self.edit:
+            self.edit, self.texts = stored["edit"], [segment["text"] for segment in stored["segments"]]
 
 
 def wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
@@ -179,6 +200,7 @@ def summary(studio: Studio, annotators: list[Annotator]) -> dict[str, Any]:
         "saves": len(times),
         "refused": sum(len(one.refused) for one in annotators),
         "first_refusals": [line for one in annotators for line in one.refused][:3],
+        "unanswered": sum(one.unanswered for one in annotators),
         "lost": lost,
         "p50_ms": round(float(p50), 1),
         "p95_ms": round(float(p95), 1),
