@@ -48,3 +48,17 @@ def test_the_goals_of_the_live_page_are_measured_on_a_real_host(tmp_path: Path) 
     assert found["stop_at_rest_ms"]["p50"] > 0
     assert found["recorded_seconds"] > 1
     assert (found["error"], found["unreadable"], found["ragged"]) == (None, 0, 0)
+
+
+def test_proposals_are_measured_against_the_experts_own_substeps(tmp_path: Path) -> None:
+    found = run("suggestions.py", tmp_path / "suggestions.json", "--episodes=2")
+    for figures in found["tasks"].values():
+        assert figures["boundaries"]["all"]["25"]["recall"] > 0.5
+        assert figures["template"]["episodes"] == 2
+    assert found["tasks"]["transfer_cube"]["similar"]["accuracy"] > 0.8
+
+
+def test_waiting_for_proposals_is_measured(tmp_path: Path) -> None:
+    found = run("suggestion_times.py", tmp_path / "times.json", "--episodes=3", "--steps=500")
+    assert found["similar"]["compared"] == 3
+    assert found["candidates"]["p50_ms"] > 0

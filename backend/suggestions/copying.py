@@ -19,7 +19,7 @@ from backend.errors import InvalidError, NotFoundError
 from backend.suggestions import motion, repository
 from backend.suggestions.repository import Published
 from dexvla.episodes.alignment import align, usual_parts
-from dexvla.episodes.reader import open_episode
+from dexvla.episodes.reader import read_positions
 from dexvla.episodes.warping import Labelled, nearest, transfer
 from dexvla.errors import EpisodeError
 
@@ -28,6 +28,7 @@ Made = tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]
 _EXAMPLES = 100  # published episodes that say which sequence is usual, and how long its substeps are
 _LENGTHS = 2.0  # episodes more than so many times longer or shorter are not alike
 _READING_SECONDS = 1.2  # for motions that were never compared before; the rest comes next time
+_UNREADABLE = "No file of a similar episode can be read; restore them from a backup."
 _FOREIGN = 0.5  # confidence of labels from another instruction
 
 
@@ -90,15 +91,14 @@ def similar(db: Session, studio: Studio, row: EpisodeRow, neighbours: int) -> Ma
         )
     compared, motions = _compared(studio, row, fitting)
     if not compared:
-        raise InvalidError("No file of a similar episode can be read; restore them from a backup.")
+        raise InvalidError(_UNREADABLE)
     order = nearest(motion.features(studio, row), motions, count=neighbours)
     chosen = [compared[index] for index, _ in order]
     labels = repository.labels(db, chosen)
-    with open_episode(file_of(studio, row)) as episode:
-        qpos = episode.qpos
-    examples = [
-        (_labelled(studio, one, labels[one.row.id]), distance) for one, (_, distance) in zip(chosen, order, strict=True)
-    ]
+    qpos = read_positions(file_of(studio, row))
+    examples = _examples(studio, chosen, [distance for _, distance in order], labels)
+    if not examples:
+        raise InvalidError(_UNREADABLE)
     taken = transfer(qpos, motion.fps_of(row), examples)
     factor = 1.0 if basis == "instruction" else _FOREIGN
     numbers = {one.row.id: one.row.number for one in chosen}
@@ -144,9 +144,19 @@ def _folded(text: str) -> str:
     return " ".join(text.casefold().split()).rstrip(".!")
 
 
-def _labelled(studio: Studio, one: Published, segments: Sequence[Any]) -> Labelled:
-    with open_episode(file_of(studio, one.row)) as episode:
-        return Labelled(key=one.row.id, qpos=episode.qpos, starts=_starts(segments), texts=_texts(segments))
+def _examples(
+    studio: Studio, chosen: Sequence[Published], distances: Sequence[float], labels: dict[str, list[Any]]
+) -> list[tuple[Labelled, float]]:
+    found = []
+    for one, distance in zip(chosen, distances, strict=True):
+        segments = labels[one.row.id]
+        try:
+            qpos = read_positions(file_of(studio, one.row))
+        except (EpisodeError, NotFoundError):  # compared from the cache, but gone since
+            continue
+        labelled = Labelled(key=one.row.id, qpos=qpos, starts=_starts(segments), texts=_texts(segments))
+        found.append((labelled, distance))
+    return found
 
 
 def _texts(segments: Sequence[Any]) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from backend.episodes.service import file_of
 from dexvla.episodes import warping
 from dexvla.episodes.arms import arms_of
 from dexvla.episodes.boundaries import BoundarySettings, BoundarySource, Candidate, candidates, smoothed
-from dexvla.episodes.reader import Episode, open_episode
+from dexvla.episodes.reader import Episode, open_episode, read_positions
 from dexvla.files import atomic_file
 
 FPS = 50.0  # where an episode does not say
@@ -115,8 +115,7 @@ def features(studio: Studio, row: EpisodeRow) -> NDArray[np.float32]:
     known = features_at_hand(studio, row)
     if known is not None:
         return known
-    with open_episode(file_of(studio, row)) as episode:
-        values = warping.features(episode.qpos)
+    values = warping.features(read_positions(file_of(studio, row)))
     path = _features_file(studio, row)
     path.parent.mkdir(exist_ok=True)
     temporary = path.with_name(f".{new_id()}.npy")
