@@ -21,7 +21,8 @@ export function Curves() {
   const groups = jointGroups(names);
   const [chosen, setChosen] = useState<string | null>(null);
   const [hidden, setHidden] = useState<ReadonlySet<string>>(new Set());
-  const group = groups.find(({ label }) => label === chosen) ?? groups[0];
+  // Tasks of one arm are done with the right one.
+  const group = groups.find(({ label }) => label === (chosen ?? "right")) ?? groups[0];
   const joints = group?.joints ?? [];
   const scheme = useComputedColorScheme("light");
   const palette = PLOT_COLORS[scheme];

@@ -75,7 +75,11 @@ export function StateBar({ present }: { present: boolean | undefined }) {
             Re-arm
           </RoleButton>
         )}
-        <Tooltip label="Anyone who is signed in may stop. Key: Escape, from anywhere on this page. It is a software stop: keep the robot's own emergency stop at hand.">
+        <Tooltip
+          label="Anyone who is signed in may stop. Key: Escape, from anywhere on this page. It is a software stop: keep the robot's own emergency stop at hand."
+          openDelay={600}
+          position="left"
+        >
           <Button
             className={classes.stop}
             size="lg"

@@ -33,13 +33,16 @@ export function useWatchDemo() {
   const begin = async () => {
     if (!demo) return;
     const seed = Math.floor(Math.random() * 2 ** 31);
-    if (demo.task !== null)
-      await scene.mutateAsync({
-        task: demo.task as Task,
-        seed,
-        ...(demo.level !== null && { pick: { level: demo.level as PickOptions["level"] } }),
-      });
-    await rollout.start({ demo: true, instruction: demo.instructions[0] ?? "Pick up the red cube" });
+    const after =
+      demo.task === null
+        ? null
+        : await scene.mutateAsync({
+            task: demo.task as Task,
+            seed,
+            ...(demo.level !== null && { pick: { level: demo.level as PickOptions["level"] } }),
+          });
+    const instruction = after?.scene?.instruction ?? demo.instructions[0] ?? "Pick up the red cube";
+    await rollout.start({ demo: true, instruction });
   };
   return {
     /** there is one, and this robot can show it */
