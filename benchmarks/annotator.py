@@ -15,7 +15,6 @@ cpu      of a second of playback, in cores: what the browser and what the studio
 """
 
 import argparse
-import http.client
 import itertools
 import json
 import os
@@ -35,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.barcodes import READ_BARCODE, write_barcode_episode
 from tests.e2e.conftest import FLAGS, browser_path
-from tests.e2e.studio import PASSWORD, running_studio
+from tests.e2e.studio import PASSWORD, running_studio, upload
 
 LABELS = [f"{verb} the cube" for verb in ("Reach for", "Grasp", "Lift", "Carry", "Hand over", "Turn", "Place", "Leave")]
 SEGMENTS = 12
@@ -131,20 +130,6 @@ class Studio:
 
     def get(self, path: str) -> Any:
         return self._ask("GET", path, None)
-
-    def add(self, file: Path) -> str:
-        """Uploads as a stream: Playwright would copy a large file several times."""
-        cookies = "; ".join(f"{one['name']}={one['value']}" for one in self.page.context.cookies())
-        connection = http.client.HTTPConnection(self.base.removeprefix("http://"), timeout=600)
-        with file.open("rb") as content:
-            headers = {"Origin": self.base, "Cookie": cookies, "Content-Length": str(file.stat().st_size)}
-            path = f"/api/datasets/{self.dataset}/episodes?name={file.name}"
-            connection.request("POST", path, content, headers)
-            answer = connection.getresponse()
-            text = answer.read()
-        assert answer.status == 201, text
-        found: str = json.loads(text)["episode"]["id"]
-        return found
 
     def open(self, episode: str) -> None:
         self.page.goto(f"{self.base}/episodes/{episode}")
@@ -384,7 +369,7 @@ def main() -> None:
         for steps in options.lengths:
             file = Path(folder) / f"{steps}.hdf5"
             write_barcode_episode(file, steps=steps, size=(options.size[0], options.size[1]))
-            episode = studio.add(file)
+            episode = upload(page.context, base, studio.dataset, file)
             file.unlink()
             studio.open(episode)
             rows: dict[str, Any] = {"seeks": seeks(studio, steps, options.seeks, rng)}

@@ -1,5 +1,7 @@
 """A studio under test and the person in front of it."""
 
+import http.client
+import json
 import os
 import signal
 import subprocess
@@ -33,6 +35,21 @@ def running_studio(data: Path) -> Iterator[str]:
         finally:
             process.send_signal(signal.SIGINT)
             assert process.wait(12) == 0
+
+
+def upload(context: BrowserContext, base: str, dataset: str, file: Path) -> str:
+    """Send an episode file as the person of `context`, as a stream: Playwright would copy a large one several times."""
+    cookies = "; ".join(f"{one.get('name')}={one.get('value')}" for one in context.cookies())
+    headers = {"Origin": base, "Cookie": cookies, "Content-Length": str(file.stat().st_size)}
+    connection = http.client.HTTPConnection(base.removeprefix("http://"), timeout=600)
+    with file.open("rb") as content:
+        connection.request("POST", f"/api/datasets/{dataset}/episodes?name={file.name}", content, headers)
+        answer = connection.getresponse()
+        text = answer.read()
+    connection.close()
+    assert answer.status == 201, text
+    found: str = json.loads(text)["episode"]["id"]
+    return found
 
 
 class Person:
@@ -71,6 +88,10 @@ class Person:
         answer = self.context.request.post(f"{self.base}/api{path}", data=body, headers={"Origin": self.base})
         assert answer.ok, f"{path}: {answer.status} {answer.text()}"
         return answer.json()
+
+    def upload(self, dataset: str, file: Path) -> str:
+        """Put an episode into a dataset; returns its id."""
+        return upload(self.context, self.base, dataset, file)
 
     def wait_for(self, job: dict[str, Any]) -> None:
         """Wait for a job that the API gave to be done."""

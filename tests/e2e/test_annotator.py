@@ -32,14 +32,8 @@ class Annotator(Person):
         for steps in LENGTHS:
             file = folder / f"{steps}.hdf5"
             write_barcode_episode(file, steps=steps, size=(64, 136), seed=steps)
-            answer = self.context.request.post(
-                f"{self.base}/api/datasets/{dataset}/episodes?name={file.name}",
-                data=file.read_bytes(),
-                headers={"Origin": self.base, "Content-Type": "application/octet-stream"},
-                timeout=300_000,
-            )
-            assert answer.status == 201, answer.text()
-            self.episodes[steps] = answer.json()["episode"]["id"]
+            self.episodes[steps] = self.upload(dataset, file)
+            file.unlink()
 
     def open(self, steps: int) -> None:
         self.go(f"/episodes/{self.episodes[steps]}")
@@ -90,7 +84,7 @@ def ada(browser: Browser, tmp_path_factory: pytest.TempPathFactory, screenshots:
         assert person.complaints == []
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_an_episode_of_one_step(ada: Annotator) -> None:
     ada.open(1)
     ada.press("ArrowRight", "Control+ArrowRight", "End", "Space", "s", "2")
@@ -98,7 +92,7 @@ def test_an_episode_of_one_step(ada: Annotator) -> None:
     assert ada.segments(1) == [[0, 1, TEXTS[1]]]
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_an_episode_of_twenty_thousand_steps(ada: Annotator) -> None:
     ada.open(20_000)
     for step in (19_999, 12_345, 0, 7, 16_383, 16_384):
@@ -114,7 +108,7 @@ def test_an_episode_of_twenty_thousand_steps(ada: Annotator) -> None:
     assert ada.segments(20_000) == [[0, 20_000, ""]]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_labelling_finding_copying_and_reviewing_by_keys(ada: Annotator) -> None:
     ada.open(150)
     ada.go_to(60)
@@ -137,7 +131,7 @@ def test_labelling_finding_copying_and_reviewing_by_keys(ada: Annotator) -> None
     assert ada.segments(20_000) == [[0, 20_000, ""]]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_keys_of_ones_own_stay(ada: Annotator) -> None:
     ada.open(150)
     ada.press("?")
@@ -160,7 +154,7 @@ def test_keys_of_ones_own_stay(ada: Annotator) -> None:
     ada.press("Escape")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_layouts_and_one_camera_alone(ada: Annotator) -> None:
     ada.open(150)
     ada.press("v", "v")
@@ -174,7 +168,7 @@ def test_layouts_and_one_camera_alone(ada: Annotator) -> None:
     ada.pictures_show(77)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("width", "height"), [(1366, 768), (3840, 2160)])
 def test_nothing_serious_for_axe_in_light_and_dark(ada: Annotator, width: int, height: int) -> None:
     ada.page.set_viewport_size({"width": width, "height": height})

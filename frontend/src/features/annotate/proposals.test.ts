@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { nearestOf } from "./nearest";
 import { accept, acceptAll, countProposed, fill, nextProposed, proposedAt, reject, stretched } from "./proposals";
 import { search } from "./search";
+import { candidate, verdictsOf } from "./suggestApi";
 import { jumpToCandidate, nearestCandidate } from "./suggestions";
 import { blank, cutAndLabel, labelAt, moveBoundary, problemsOf, toSegments, type Timeline } from "./timeline";
 
@@ -83,6 +84,32 @@ describe("proposals", () => {
       const short = stretched(segments, 100, steps, { source: "copy" });
       expect(short.every(({ start, end }) => start < end && end <= steps)).toBe(true);
     }
+  });
+});
+
+describe("what becomes of proposals", () => {
+  it("is told for each: taken as it was, changed, or not taken", () => {
+    const made = { id: "s1", source: "similar" as const, mismatch: null, proposals: PROPOSALS };
+    const kept = cutAndLabel(labelAt(moveBoundary(fill(blank(100), PROPOSALS), 2, 70), 2, "leave"), 100, "leave");
+    expect(verdictsOf(made, toSegments(kept)).map(({ verdict }) => verdict)).toEqual([
+      "accepted",
+      "edited",
+      "rejected",
+    ]);
+  });
+});
+
+describe("candidates of the server", () => {
+  it("say what found them", () => {
+    const parts = [
+      { source: "gripper" as const, arm: "left", step: 10, confidence: 0.5 },
+      { source: "mark" as const, arm: null, step: 11, confidence: 1 },
+    ];
+    expect(candidate({ step: 10, confidence: 0.9, parts })).toEqual({
+      step: 10,
+      confidence: 0.9,
+      source: "left gripper, mark",
+    });
   });
 });
 

@@ -2,48 +2,33 @@
 
 import { queryOptions } from "@tanstack/react-query";
 
-import { ApiError, fetchOk } from "@/api/client";
+import { api, ApiError, ok, type Schema } from "@/api/client";
 
 import type { Proposal } from "./proposals";
-import { NO_SUGGESTIONS, type Candidate, type Suggestions } from "./suggestions";
+import type { Candidate, Suggestions } from "./suggestions";
+import type { Segment } from "./timeline";
 
-interface BoundaryOut {
-  step: number;
-  confidence: number;
-  parts: { source: string; arm: string | null }[];
-}
-
-interface SuggestionOut {
-  source: string;
-  state: "running" | "ready" | "failed";
-  segments: { start: number; end: number; text: string; confidence: number }[];
-  report: { mismatch?: string | null };
-  error: string | null;
-}
-
-/** Of the motion and of marks, which never change: asked once. A server without them has none. */
+/** Of the motion and of marks, which never change: asked once. */
 export function suggestionsQuery(episodeId: string) {
   return queryOptions({
     queryKey: ["candidates", episodeId],
     queryFn: async (): Promise<Suggestions> => {
-      try {
-        const answer = await fetchOk(`/api/episodes/${episodeId}/candidates`);
-        return { candidates: ((await answer.json()) as { boundaries: BoundaryOut[] }).boundaries.map(candidate) };
-      } catch (error) {
-        if (error instanceof ApiError && error.status === 404) return NO_SUGGESTIONS;
-        throw error;
-      }
+      const path = { episode_id: episodeId };
+      const { boundaries } = await ok(api.GET("/api/episodes/{episode_id}/candidates", { params: { path } }));
+      return { candidates: boundaries.map(candidate) };
     },
     staleTime: Infinity,
   });
 }
 
-export function candidate({ step, confidence, parts }: BoundaryOut): Candidate {
+export function candidate({ step, confidence, parts }: Schema<"BoundaryOut">): Candidate {
   const names = parts.map(({ source, arm }) => (arm === null ? source : `${arm} ${source}`));
   return { step, confidence, source: [...new Set(names)].join(", ") };
 }
 
 export interface Proposed {
+  readonly id: string;
+  readonly source: Schema<"SuggestionSource">;
   readonly proposals: readonly Proposal[];
   /** what does not fit, in words */
   readonly mismatch: string | null;
@@ -51,25 +36,49 @@ export interface Proposed {
 
 /**
  * similar: labels of the episodes that move most alike; template: the dataset's usual sequence on the candidates. null:
- * the server has nothing to go by, or makes no such proposals.
+ * the server has nothing to go by.
  */
 export async function propose(episodeId: string, source: "similar" | "template"): Promise<Proposed | null> {
-  let made: SuggestionOut;
+  let made: Schema<"SuggestionOut">;
   try {
-    const answer = await fetchOk(`/api/episodes/${episodeId}/suggestions`, {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ source }),
-    });
-    made = (await answer.json()) as SuggestionOut;
+    const body = source === "similar" ? { source, neighbours: NEIGHBOURS } : { source };
+    made = await ok(
+      api.POST("/api/episodes/{episode_id}/suggestions", { params: { path: { episode_id: episodeId } }, body }),
+    );
   } catch (error) {
-    if (error instanceof ApiError && [404, 405, 422].includes(error.status)) return null;
+    if (error instanceof ApiError && error.status === 422) return null;
     throw error;
   }
   if (made.state === "failed") throw new Error(made.error ?? "The proposal failed.");
   if (made.segments.length === 0) return null;
+  const { mismatch } = made.report;
   return {
+    id: made.id,
+    source: made.source,
     proposals: made.segments.map((segment) => ({ ...segment, source: made.source })),
-    mismatch: made.report.mismatch ?? null,
+    mismatch: typeof mismatch === "string" ? mismatch : null,
   };
+}
+
+const NEIGHBOURS = 5;
+
+/** What became of proposals: taken as they were, with another extent, or not at all. */
+export function verdictsOf({ id, source, proposals }: Proposed, segments: readonly Segment[]): Schema<"VerdictIn">[] {
+  return proposals.map(({ start, end, text, confidence }) => {
+    const same = segments.filter((each) => each.text === text && each.start < end && each.end > start);
+    const exact = same.some((each) => each.start === start && each.end === end);
+    const verdict = exact ? "accepted" : same.length > 0 ? "edited" : "rejected";
+    return { suggestion_id: id, source, verdict, start, end, text, confidence };
+  });
+}
+
+/** For the statistics; a failure matters to nobody who labels. */
+export async function judge(episodeId: string, verdicts: readonly Schema<"VerdictIn">[]): Promise<void> {
+  if (verdicts.length === 0) return;
+  await api
+    .POST("/api/episodes/{episode_id}/suggestions/verdicts", {
+      params: { path: { episode_id: episodeId } },
+      body: { verdicts: [...verdicts] },
+    })
+    .catch(() => undefined);
 }

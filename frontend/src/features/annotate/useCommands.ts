@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { useState } from "react";
+import { useRef, useState } from "react";
 import { useNavigate } from "react-router";
 
 import { ApiError } from "@/api/client";
@@ -11,8 +11,8 @@ import { getLabelling, isDraft, publishDraft, storedOf, submitDraft } from "./ap
 import type { Annotator } from "./context";
 import { nearestLabels } from "./nearest";
 import { fill, stretched, type Proposal } from "./proposals";
-import { propose } from "./suggestApi";
-import type { Problem } from "./timeline";
+import { judge, propose, verdictsOf, type Proposed } from "./suggestApi";
+import { toSegments, type Problem } from "./timeline";
 
 /** Boundaries of another episode go to candidates this near, seconds. */
 const COPY_SNAP_S = 0.5;
@@ -26,6 +26,8 @@ export function useCommands(
 ) {
   const navigate = useNavigate();
   const [publishing, setPublishing] = useState(false);
+  // what the server proposed here and what was made of it is not yet known of
+  const given = useRef<Proposed[]>([]);
   // in a dataset with review labels are handed in, and published when somebody else has approved them
   const labelling = useQuery({
     queryKey: ["dataset", "labelling", episode.dataset_id],
@@ -48,6 +50,11 @@ export function useCommands(
       if (editor.autosave.unsaved) throw new Error("The newest edits could not be saved yet; try again when they are.");
       const published = await (review ? submitDraft : publishDraft)(episode.id, editor.autosave.edit);
       editor.published(published.edit);
+      void judge(
+        episode.id,
+        given.current.flatMap((each) => verdictsOf(each, toSegments(editor.timeline))),
+      );
+      given.current = [];
       queryClient.setQueryData(["episode", "annotation", episode.id], published);
       for (const topic of ["episode", "dataset"]) void queryClient.invalidateQueries({ queryKey: [topic] });
       notifyDone(review ? done : `${done} as revision ${published.published?.number ?? ""}.`);
@@ -82,6 +89,7 @@ export function useCommands(
     try {
       const similar = await propose(episode.id, "similar");
       if (similar) {
+        given.current.push(similar);
         put(similar.proposals, "similar episodes");
         return;
       }
@@ -103,7 +111,10 @@ export function useCommands(
     try {
       const made = await propose(episode.id, "template");
       if (!made) notifyDone("There is no usual sequence to go by yet: set the dataset's template, or publish labels.");
-      else put(made.proposals, made.mismatch ? `the template (${made.mismatch})` : "the template");
+      else {
+        given.current.push(made);
+        put(made.proposals, made.mismatch ? `the template (${made.mismatch})` : "the template");
+      }
     } catch (error) {
       notifyError(error, "Nothing was proposed");
     }
