@@ -121,12 +121,15 @@ def test_labelling_finding_copying_and_reviewing_by_keys(ada: Annotator) -> None
     ada.open(20_000)
     ada.press("c")
     expect(ada.at("proposals")).to_have_attribute("data-count", "2")
-    assert ada.segments(20_000) == [[0, 8_000, TEXTS[0]], [8_000, 20_000, "Wipe the cube"]]
+    first, last = ada.segments(20_000)
+    boundary = first[1]
+    assert abs(boundary - 8_000) <= 25  # as far into the episode as in the other one, or at a candidate nearby
+    assert (first, last) == ([0, boundary, TEXTS[0]], [boundary, 20_000, "Wipe the cube"])
     ada.press("a")
-    expect(ada.at("step")).to_contain_text("8,000")
+    expect(ada.at("step")).to_have_text(f"{boundary:,}")
     ada.press("x")
     expect(ada.at("proposals")).to_have_count(0)
-    assert ada.segments(20_000) == [[0, 8_000, TEXTS[0]], [8_000, 20_000, ""]]
+    assert ada.segments(20_000) == [[0, boundary, TEXTS[0]], [boundary, 20_000, ""]]
     ada.press("Control+z", "Control+z", "Control+z")
     assert ada.segments(20_000) == [[0, 20_000, ""]]
 

@@ -1,18 +1,9 @@
 import { api, ok, type Schema } from "@/api/client";
 
-import { getDraft } from "./api";
-import type { Segment } from "./timeline";
-
 type Row = Schema<"EpisodeOut">;
 
 /** Episodes of the list that are looked at, around the one that asks. */
 const LOOKED_AT = 500;
-
-export interface OtherEpisode {
-  readonly number: number;
-  readonly steps: number;
-  readonly segments: readonly Segment[];
-}
 
 /** The labelled episode that is most likely alike: of the same task, published, near in the list; null: there is none. */
 export function nearestOf(rows: readonly Row[], to: Pick<Row, "id" | "number" | "task">): Row | null {
@@ -22,15 +13,12 @@ export function nearestOf(rows: readonly Row[], to: Pick<Row, "id" | "number" | 
   return labelled.length === 0 ? null : labelled.reduce((best, row) => (cost(row) < cost(best) ? row : best));
 }
 
-export async function nearestLabels(episode: Schema<"EpisodeDetail">): Promise<OtherEpisode | null> {
+export async function nearestLabelled(episode: Schema<"EpisodeDetail">): Promise<Row | null> {
   const offset = Math.max(0, episode.number - LOOKED_AT / 2);
   const { items } = await ok(
     api.GET("/api/datasets/{dataset_id}/episodes", {
       params: { path: { dataset_id: episode.dataset_id }, query: { offset, limit: LOOKED_AT } },
     }),
   );
-  const nearest = nearestOf(items, episode);
-  if (!nearest) return null;
-  const { segments } = await getDraft(nearest.id);
-  return { number: nearest.number, steps: nearest.steps, segments };
+  return nearestOf(items, episode);
 }

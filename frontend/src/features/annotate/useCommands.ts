@@ -7,9 +7,9 @@ import { queryClient } from "@/api/queries";
 import { plural } from "@/ui/format";
 import { notifyDone, notifyError } from "@/ui/confirm";
 
-import { getLabelling, isDraft, publishDraft, storedOf, submitDraft } from "./api";
+import { getDraft, getLabelling, isDraft, publishDraft, storedOf, submitDraft } from "./api";
 import type { Annotator } from "./context";
-import { nearestLabels } from "./nearest";
+import { nearestLabelled } from "./nearest";
 import { fill, stretched, type Proposal } from "./proposals";
 import { judge, propose, verdictsOf, type Proposed } from "./suggestApi";
 import { toSegments, type Problem } from "./timeline";
@@ -87,18 +87,19 @@ export function useCommands(
   /** Of the episodes that move most alike; while none of them is published, of the nearest in the list. */
   const copyNearest = async (): Promise<void> => {
     try {
-      const similar = await propose(episode.id, "similar");
+      const other = await nearestLabelled(episode);
+      if (!other) {
+        notifyDone("No other episode of this dataset has substeps yet.");
+        return;
+      }
+      const similar = other.label_state === "published" ? await propose(episode.id, "similar") : null;
       if (similar) {
         given.current.push(similar);
         put(similar.proposals, "similar episodes");
         return;
       }
-      const other = await nearestLabels(episode);
-      if (!other) {
-        notifyDone("No other episode of this dataset has substeps yet.");
-        return;
-      }
-      const proposals = stretched(other.segments, other.steps, episode.steps, {
+      const { segments } = await getDraft(other.id);
+      const proposals = stretched(segments, other.steps, episode.steps, {
         source: "copy",
         ...(preferences.snap && { candidates: suggestions.candidates, within: Math.round(COPY_SNAP_S * fps) }),
       });
