@@ -1,6 +1,8 @@
 """The live page in a real browser: a policy acts and is stopped, a person drives and records, the demo is watched."""
 
+import os
 import re
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Browser, Locator, Playwright, expect
 
 from dexvla.demo import demo_checkpoint
 from dexvla.episodes.reader import open_episode
 from dexvla.errors import CheckpointError
 from dexvla.robots.aloha_sim.scene import START_POSE, joint_positions
+from tests.e2e.conftest import FLAGS, browser_path
 from tests.e2e.studio import JOB_MS, Person, running_studio
 
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
@@ -74,6 +77,41 @@ def test_the_demo_policy_does_what_it_is_told(browser: Browser, tmp_path: Path, 
         person.sign_up(address)
         watch_demo(person)
         assert person.complaints == []
+
+
+@pytest.mark.timeout(900)
+def test_a_killed_browser_leaves_a_robot_that_holds(
+    playwright: Playwright, browser: Browser, tmp_path: Path, screenshots: Path
+) -> None:
+    mark = f"--studio-victim={tmp_path}"
+    victim = playwright.chromium.launch(executable_path=browser_path(), headless=True, args=[*FLAGS, mark])
+    with running_studio(tmp_path / "data") as address:
+        person = Person(browser, address, screenshots)
+        person.sign_up(address)
+        open_live_page(person)
+        operator = Person(victim, address, screenshots)
+        operator.context.add_cookies(person.context.cookies())  # type: ignore[arg-type]
+        operator.go("/")
+        operator.at("watch-demo").click()
+        state_is(person, "policy", seconds=JOB_MS / 1000)
+        kill_process(mark)
+        state_is(person, "paused", seconds=5)
+        rest = joints(person)
+        person.page.wait_for_timeout(1000)
+        assert np.abs(joints(person) - rest).max() < 0.02
+        assert person.complaints == []
+
+
+def kill_process(mark: str) -> None:
+    """SIGKILL for the process that was started with this argument."""
+    pids = [
+        int(file.parent.name)
+        for file in Path("/proc").glob("[0-9]*/cmdline")
+        if mark.encode() in file.read_bytes().split(b"\0")
+    ]
+    assert pids, "no such process"
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
 
 
 # --- before -------------------------------------------------------------------------------------------------------
