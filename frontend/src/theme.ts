@@ -44,11 +44,26 @@ export const theme = createTheme({
   components: {
     Badge: Badge.extend({
       defaultProps: { variant: "light", radius: "sm", tt: "none" },
+      // on its pale ground the colour itself is too pale for small text: yellow has a contrast of 2.6:1
+      vars: (_theme, { color, variant }) => ({
+        root:
+          variant === "light" && color !== undefined && !color.includes(".")
+            ? {
+                "--badge-color": `light-dark(color-mix(in srgb, var(--mantine-color-${color}-9) 50%, black), var(--mantine-color-${color}-light-color))`,
+              }
+            : {},
+      }),
       styles: { root: { flexShrink: 0, letterSpacing: 0 }, label: { overflow: "visible" } },
     }),
     Button: Button.extend({ defaultProps: { size: "sm" } }),
     Card: Card.extend({ defaultProps: { withBorder: true, padding: "md" } }),
-    Modal: Modal.extend({ defaultProps: { centered: true, overlayProps: { backgroundOpacity: 0.45, blur: 2 } } }),
+    Modal: Modal.extend({
+      defaultProps: {
+        centered: true,
+        closeButtonProps: { "aria-label": "Close" },
+        overlayProps: { backgroundOpacity: 0.45, blur: 2 },
+      },
+    }),
     Paper: Paper.extend({ defaultProps: {} }),
     Table: Table.extend({ defaultProps: { verticalSpacing: "xs", horizontalSpacing: "sm" } }),
     Tooltip: Tooltip.extend({

@@ -1,4 +1,13 @@
-import { Avatar, Group, Menu, SegmentedControl, Text, UnstyledButton, useMantineColorScheme } from "@mantine/core";
+import {
+  Avatar,
+  Group,
+  Menu,
+  SegmentedControl,
+  Text,
+  UnstyledButton,
+  useMantineColorScheme,
+  VisuallyHidden,
+} from "@mantine/core";
 import { IconLogout, IconUserCog } from "@tabler/icons-react";
 import { useMutation } from "@tanstack/react-query";
 import { Link } from "react-router";
@@ -26,13 +35,7 @@ export function UserMenu({ me, narrow }: Props) {
   return (
     <Menu position="top-start" width={260} shadow="md" withinPortal>
       <Menu.Target>
-        <UnstyledButton
-          data-testid="user-menu"
-          aria-label={`${me.name}, ${me.role}: account and appearance`}
-          p={6}
-          w="100%"
-          style={{ borderRadius: "var(--mantine-radius-md)" }}
-        >
+        <UnstyledButton data-testid="user-menu" p={6} w="100%" style={{ borderRadius: "var(--mantine-radius-md)" }}>
           <Group gap="xs" wrap="nowrap" justify={narrow ? "center" : undefined}>
             <Avatar name={me.name} color="studio" size={30} radius="xl" />
             {!narrow && (
@@ -45,6 +48,7 @@ export function UserMenu({ me, narrow }: Props) {
                 </Text>
               </div>
             )}
+            <VisuallyHidden>{narrow ? `${me.name}, ${me.role}` : ""} account and appearance</VisuallyHidden>
           </Group>
         </UnstyledButton>
       </Menu.Target>

@@ -25,7 +25,7 @@ export function CandidateLane({ view }: { view: View }) {
   if (candidates.length === 0) return null;
   return (
     <div className={classes.lane} data-testid="candidates">
-      <span className={classes.laneName}>may end</span>
+      <span className={classes.laneName}>ends?</span>
       <div className={classes.candidates}>
         {candidates
           .filter(({ step }) => step >= view.from && step <= view.to)

@@ -73,7 +73,7 @@ function CurrentSubstep({ step }: { step: number }) {
   const { text } = segmentOf(timeline, index);
   return (
     <Group gap={8} wrap="nowrap" ml="auto" style={{ minWidth: 0 }} data-testid="current-substep" data-index={index}>
-      <Badge color="gray" variant="outline" size="sm" style={{ flexShrink: 0 }}>
+      <Badge variant="default" size="sm" style={{ flexShrink: 0 }}>
         {index + 1} of {timeline.labels.length}
       </Badge>
       <LabelDot index={entryIndex(entries, text)} />
