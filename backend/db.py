@@ -6,7 +6,7 @@ Repositories query, services decide, and neither commits: `transaction` (or the 
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -127,32 +127,25 @@ class Database:
             else {"pool_pre_ping": True, "pool_size": 10, "max_overflow": 20}
         )
         self.engine: Engine = create_engine(url, **options)
-        self._turn = threading.Lock() if sqlite else None
-        self._writer = self.engine.execution_options(studio_write=True)
+        self._writing = threading.Lock() if sqlite else None
         if sqlite:
             event.listen(self.engine, "connect", _sqlite_connect)
             event.listen(self.engine, "begin", _sqlite_begin)
 
     @contextmanager
     def transaction(self, *, write: bool = True) -> Iterator[Session]:
-        """A session that commits at the end and rolls back on any error."""
-        with (
-            self._turn_of_writer() if write else nullcontext(),
-            Session(self._writer if write else self.engine, expire_on_commit=False) as session,
-            session.begin(),
-        ):
-            yield session
+        """A session that commits at the end and rolls back on any error.
 
-    @contextmanager
-    def _turn_of_writer(self) -> Iterator[None]:
-        """May end in another thread than it began in. After _BUSY_SECONDS SQLite says who waits for what."""
-        if self._turn is None or not self._turn.acquire(timeout=_BUSY_SECONDS):
-            yield
-            return
+        Nothing is waited for before the first statement: what must not wait for the database (a stop) comes first.
+        """
+        turn = _Turn(self._writing) if write and self._writing else None
+        engine = self.engine.execution_options(studio_turn=turn) if turn else self.engine
         try:
-            yield
+            with Session(engine, expire_on_commit=False) as session, session.begin():
+                yield session
         finally:
-            self._turn.release()
+            if turn:
+                turn.give()
 
     def close(self) -> None:
         self.engine.dispose()
@@ -167,5 +160,25 @@ def _sqlite_connect(connection: Any, record: Any) -> None:
 
 
 def _sqlite_begin(connection: Connection) -> None:
-    write = connection.get_execution_options().get("studio_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    turn: _Turn | None = connection.get_execution_options().get("studio_turn")
+    if turn:
+        turn.take()
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if turn else "BEGIN")
+
+
+class _Turn:
+    """One transaction's turn among the writers of this process. May end in another thread than it began in."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+        self._mine = False
+
+    def take(self) -> None:
+        """After _BUSY_SECONDS it goes on without: SQLite then says who waits for what."""
+        if not self._mine:
+            self._mine = self._lock.acquire(timeout=_BUSY_SECONDS)
+
+    def give(self) -> None:
+        if self._mine:
+            self._mine = False
+            self._lock.release()

@@ -10,7 +10,9 @@ from dexvla.act.base import ActionChunk, PolicyInput
 from dexvla.act.client import PolicyServerError, RemotePolicy
 from dexvla.act.policy import CheckpointPolicy
 from dexvla.act.protocol import decode, encode
+from dexvla.demo import demo_checkpoint
 from dexvla.model.processing import ACTION_MARK
+from dexvla.robots.aloha_sim import AlohaSim
 
 PATIENCE_S = 30.0
 
@@ -91,11 +93,14 @@ def test_an_answer_in_parts_has_one_deadline(paced, run_server, make_observation
         talker.go.release(10)
 
 
-def test_the_models_words_grow_into_its_reasoning(checkpoint):
-    policy = CheckpointPolicy.load(checkpoint, device="cpu", max_new_tokens=8)
-    rng = np.random.default_rng(3)
-    images = {c.name: rng.integers(0, 256, (c.height, c.width, 3), np.uint8) for c in policy.metadata.recorded_cameras}
-    observation = PolicyInput(images=images, state=np.zeros(4, np.float32), instruction="pick up the cube")
+def test_the_models_words_grow_into_its_reasoning():
+    policy = CheckpointPolicy.load(demo_checkpoint(), device="cpu", max_new_tokens=8)
+    robot = AlohaSim(task="pick_colour", cameras=policy.metadata.recorded_cameras)
+    robot.connect()
+    seen = robot.reset(1)
+    robot.disconnect()
+    images = {name: frame.image for name, frame in seen.frames.items()}
+    observation = PolicyInput(images=images, state=seen.qpos, instruction="pick up the cube")
     told: list[str] = []
     policy.reset(1)
     chunk = policy.infer(observation, on_reasoning=told.append)

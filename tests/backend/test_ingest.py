@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from backend.annotations.models import Draft
+from backend.annotations.models import Draft, Tier
 from backend.context import Studio
 from backend.datasets.models import Dataset
 from backend.db import new_id
@@ -376,7 +376,7 @@ def test_odd_labels_and_names_become_plain(studio: Studio, dataset_id: str, good
     )
     assert any("12 substep reasonings are longer than 400" in warning for warning in accepted.warnings)
     with studio.db.transaction(write=False) as db:
-        draft, row = db.get(Draft, accepted.episode_id), db.get(EpisodeRow, accepted.episode_id)
+        draft, row = db.get(Draft, (accepted.episode_id, Tier.SUBSTEP, 0)), db.get(EpisodeRow, accepted.episode_id)
         assert draft is not None
         assert row is not None
         assert row.original_name == "ab.hdf5"

@@ -289,7 +289,12 @@ def test_a_good_form_becomes_a_queued_run_with_its_recipe(
     assert run["sources"][0]["version_id"] == version
     assert run["spec"]["output_dir"] == str(studio.settings.folder.run(run["id"]))
     assert run["spec"]["data"] == [
-        {"path": str(studio.settings.folder.manifest(version)), "weight": 1.0, "embodiment": None}
+        {
+            "path": str(studio.settings.folder.manifest(version)),
+            "weight": 1.0,
+            "embodiment": None,
+            "action_space": None,
+        }
     ]
     assert RunIn.model_validate(run["request"]) == RunIn.model_validate(body)
     file = client("viewer").get(f"/api/runs/{run['id']}/spec.yaml")
