@@ -234,7 +234,7 @@ def test_without_a_database_the_file_waits_and_is_listed_later(desk: Desk) -> No
             assert "tried again" in saved.error
             assert saved.steps > 30
             assert len(list(desk.recordings.glob("*.hdf5"))) == 1
-            assert host.state().tick_hz > 45
+            assert host.state().tick_hz > 10
         finally:
             holder.execute("ROLLBACK")
             holder.close()
