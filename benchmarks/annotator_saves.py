@@ -1,11 +1,13 @@
 """Fifty annotators who save every two seconds, against one real server.
 
     python benchmarks/annotator_saves.py [--json FILE] [--annotators N] [--seconds S] [--segments N] [--postgresql]
+                                         [--alone]
 
 A studio of its own (uvicorn on loopback, broker, SQLite in a temporary folder, and with --postgresql a private
 PostgreSQL), `N` signed-in annotators with an episode each, one process for the server and one for all annotators. Each
 save carries all segments of its episode and the edit number of the answer before. Afterwards every stored draft must be
-the last acknowledged one: nothing is lost. The times are those of the clients, from sending to the last byte.
+the last acknowledged one: nothing is lost. The times are those of the clients, from sending to the last byte. Beside it
+all a real training runs on every core (`dexvla train`, stage 2 of a tiny model), unless --alone.
 """
 
 import argparse
@@ -48,13 +50,34 @@ VOCABULARY = [f"Substep {number} of the arm that is moving" for number in range(
 
 
 @contextmanager
-def process(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    running = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
+def process(
+    command: list[str], environment: dict[str, str], *, stderr: int | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    running = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=stderr)
     try:
         yield running
     finally:
         running.terminate()
-        running.wait(20)
+        running.wait(60)
+
+
+@contextmanager
+def training(folder: Path) -> Iterator[None]:
+    """A stage 2 run of a tiny model that lasts longer than all measurements; its first step is done."""
+    dexvla, quiet = [sys.executable, "-m", "dexvla.cli"], {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    small = ["--cameras", "cam_high", "--height", "112", "--width", "140"]
+    subprocess.run([*dexvla, "record", *small, "--episodes", "2", "--out", folder / "data"], check=True, **quiet)
+    subprocess.run([*dexvla, "init-model", folder / "base"], check=True, **quiet)
+    run = ["train", "--stage", "2", "--preset", "tiny", "--data", folder / "data", "--from", folder / "base"]
+    steps = ["--steps", "1000000", "--set", "log_every=1", "--out", folder / "run"]
+    with process([*dexvla, *map(str, [*run, *steps])], {}, stderr=subprocess.DEVNULL) as running:
+        while not (folder / "run" / "metrics.jsonl").is_file():
+            if running.poll() is not None:
+                raise SystemExit("the training beside the saves did not start")
+            time.sleep(0.2)
+        yield
+        if running.poll() is not None:
+            raise SystemExit("the training beside the saves ended before they did")
 
 
 def fill(studio: Studio, annotators: int) -> list[tuple[str, str]]:
@@ -207,6 +230,7 @@ def summary(studio: Studio, annotators: list[Annotator]) -> dict[str, Any]:
         "p99_ms": round(float(p99), 1),
         "max_ms": round(float(most), 1),
         "goal_p99_ms": GOAL_MS,
+        "load": os.getloadavg()[0],
     }
 
 
@@ -217,8 +241,20 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--segments", type=int, default=12)
     parser.add_argument("--postgresql", action="store_true", help="also on a private PostgreSQL")
+    parser.add_argument("--alone", action="store_true", help="no training beside it")
     arguments = parser.parse_args()
-    found: dict[str, Any] = {"load": os.getloadavg()[0], "cores": os.cpu_count()}
+    found: dict[str, Any] = {"cores": os.cpu_count(), "training": not arguments.alone}
+    with (
+        tempfile.TemporaryDirectory(prefix="studio-saves-training-") as beside,
+        nullcontext() if arguments.alone else training(Path(beside)),
+    ):
+        measure_all(arguments, found)
+    if arguments.json:
+        write_json(arguments.json, found)
+
+
+def measure_all(arguments: argparse.Namespace, found: dict[str, Any]) -> None:
+    """Adds to `found` what each database does, and prints it."""
     for name in ("sqlite", "postgresql") if arguments.postgresql else ("sqlite",):
         with tempfile.TemporaryDirectory(prefix="studio-saves-") as made:
             folder = Path(made)
@@ -231,8 +267,6 @@ def main() -> None:
             f"{name:10}  {one['saves']} saves  p50 {one['p50_ms']} ms  p95 {one['p95_ms']} ms  p99 {one['p99_ms']} ms  "
             f"max {one['max_ms']} ms  refused {one['refused']}  lost {one['lost']}"
         )
-    if arguments.json:
-        write_json(arguments.json, found)
 
 
 if __name__ == "__main__":
