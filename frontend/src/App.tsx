@@ -32,6 +32,7 @@ export const router = createBrowserRouter([
         children: [
           feature("", () => import("./features/home")),
           feature("datasets", () => import("./features/datasets")),
+          feature("datasets/:id/labels", () => import("./features/labelling")),
           feature("episodes", () => import("./features/annotate")),
           feature("training", () => import("./features/training")),
           feature("models", () => import("./features/models")),

@@ -6,6 +6,8 @@ import { useEffect, useMemo, useRef, useState, useSyncExternalStore } from "reac
 import type { Schema } from "@/api/client";
 import { queryClient, useCan, useMe } from "@/api/queries";
 import { episodeQuery } from "@/features/episodes/hooks";
+import { TrailBar } from "@/features/labelling/TrailBar";
+import { useTrail } from "@/features/labelling/useTrail";
 
 import { bound } from "./actions";
 import classes from "./annotate.module.css";
@@ -109,6 +111,7 @@ export function AnnotatorPage({ episode, draft }: Props) {
     [timeline, episode.vocabulary, episode.fps],
   );
   const others = useMemo(() => publishedBeside(draft, timeline), [draft, timeline]);
+  const { on: trail, go: openStop } = useTrail(episode.id, player);
   const commands = useCommands({ episode, editor, playback, suggestions, preferences, fps }, problems);
 
   const labelling: LabellingParts = {
@@ -130,7 +133,8 @@ export function AnnotatorPage({ episode, draft }: Props) {
     proposeTemplate: () => void commands.proposeTemplate(),
     acceptAbove: () => preferences.acceptAbove,
     openNeighbour: commands.openNeighbour,
-    publishAndNext: () => void commands.publishAndNext(),
+    openStop: trail && openStop,
+    publishAndNext: () => void commands.publishAndNext(trail && openStop),
     help,
     view: {
       zoom: (factor) =>
@@ -171,6 +175,7 @@ export function AnnotatorPage({ episode, draft }: Props) {
     <AnnotatorContext value={annotator}>
       <div className={classes.page} data-testid="annotator" data-episode={episode.id}>
         <header className={classes.header}>
+          <TrailBar on={trail} go={openStop} />
           <Header
             actions={
               <>

@@ -30,6 +30,8 @@ export interface AnnotatorParts extends LabellingParts {
   /** proposals from this confidence on are accepted together */
   acceptAbove: () => number;
   openNeighbour: (direction: 1 | -1) => void;
+  /** along the list that the page was opened from; null: from none */
+  openStop: ((direction: 1 | -1) => void) | null;
   publishAndNext: () => void;
   view: ViewParts;
   help: () => void;
@@ -295,7 +297,7 @@ export function annotatorActions(parts: AnnotatorParts): Action[] {
     {
       id: "publish-next",
       group: "Document",
-      label: "Submit (without a review: publish) and open the next episode",
+      label: "Submit (without a review: publish) and open the next episode, of one's work if that is open",
       keys: ["Ctrl+Enter"],
       enabled: may,
       perform: () => parts.publishAndNext(),
@@ -313,6 +315,22 @@ export function annotatorActions(parts: AnnotatorParts): Action[] {
       label: "Previous episode",
       keys: ["P"],
       perform: () => parts.openNeighbour(-1),
+    },
+    {
+      id: "next-stop",
+      group: "Document",
+      label: "Next episode of one's work, or next hit of a search",
+      keys: ["Shift+N"],
+      enabled: () => parts.openStop !== null,
+      perform: () => parts.openStop?.(1),
+    },
+    {
+      id: "previous-stop",
+      group: "Document",
+      label: "Previous one of them",
+      keys: ["Shift+P"],
+      enabled: () => parts.openStop !== null,
+      perform: () => parts.openStop?.(-1),
     },
     ...viewActions(view),
     { id: "help", group: "View", label: "Show these keys, and change them", keys: ["?", "H"], perform: parts.help },

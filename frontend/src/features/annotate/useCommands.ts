@@ -124,8 +124,11 @@ export function useCommands(
     review,
     publishing,
     publish,
-    publishAndNext: async () => {
-      if ((await publish()) && episode.next_id !== null) openNeighbour(1);
+    /** openStop: along the list that the page was opened from */
+    publishAndNext: async (openStop: ((direction: 1) => void) | null) => {
+      if (!(await publish())) return;
+      if (openStop) openStop(1);
+      else if (episode.next_id !== null) openNeighbour(1);
     },
     openNeighbour,
     copyNearest,

@@ -1,7 +1,7 @@
 import { ActionIcon, Button, Menu, Stack, Tabs, Text } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import { IconDots, IconPencil, IconTrash } from "@tabler/icons-react";
-import { useNavigate, useParams, useSearchParams } from "react-router";
+import { Link, useNavigate, useParams, useSearchParams } from "react-router";
 
 import { ApiError } from "@/api/client";
 import { useCan } from "@/api/queries";
@@ -56,6 +56,9 @@ function Page({ dataset }: { dataset: Dataset }) {
         subtitle={dataset.description || undefined}
         actions={
           <>
+            <Button component={Link} to="labels" variant="default" data-testid="dataset-labelling">
+              Labelling
+            </Button>
             <RoleButton needs="operator" variant="default" onClick={record} data-testid="dataset-record">
               Record more
             </RoleButton>
