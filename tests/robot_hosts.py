@@ -1,6 +1,7 @@
 """Real robot hosts for tests: processes of their own, as `studio robot` starts them."""
 
 import http.client
+import itertools
 import json
 import os
 import subprocess
@@ -25,6 +26,7 @@ from backend.settings import Settings
 from worker.broker import broker_command
 
 ROOT = Path(__file__).parents[1]
+BRAKING_STEPS = 4  # control steps at most from full speed to rest
 
 
 @contextmanager
@@ -61,6 +63,14 @@ def cpu_seconds(pid: int) -> float:
             total += cpu_seconds(int(child))
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return total + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def motion(states: list[LiveState], after: float) -> list[bool]:
+    """For each control step that began after `after` (time.monotonic(), which all processes of a machine share):
+    whether what was sent then differs from what was sent a step before."""
+    told = [state.samples for state in states if state.samples]
+    rows = [row for one in told for row in zip(one.time, one.action, strict=True)]
+    return [now != before for (_, before), (at, now) in itertools.pairwise(rows) if at > after]
 
 
 class LiveHost:
@@ -129,6 +139,14 @@ class LiveHost:
             return condition(state)
 
         return self.live_until(look, seconds)
+
+    def rests(self, steps: int = 10) -> bool:
+        """Whether the same was sent in that many consecutive steps from now on, once it has braked."""
+        began = self.live()
+        first = began.samples.step[-1] + 10 if began.samples else 0
+        states = self.live_until(lambda state: state.samples is not None and state.samples.step[-1] > first + steps)
+        rows = [row for state in states if state.samples for row in state.samples.action]
+        return all(row == rows[-1] for row in rows[-steps:])
 
     def live(self) -> LiveState:
         """The state now."""

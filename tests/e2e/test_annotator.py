@@ -140,11 +140,11 @@ def test_keys_of_ones_own_stay(ada: Annotator) -> None:
     ada.press("?")
     ada.at("keys-change").check(force=True)
     ada.at("rebind-cut").click()
-    ada.press("k")
+    with ada.page.expect_response(lambda answer: "preferences" in answer.url and answer.request.method == "PUT"):
+        ada.press("k")
     expect(ada.at("help-dialog")).to_contain_text("K")
     ada.press("Escape")
     expect(ada.at("help-dialog")).to_have_count(0)
-    ada.page.wait_for_timeout(1000)  # kept half a second later
     ada.open(150)
     before = ada.at("segment-row").count()
     ada.go_to(100)

