@@ -1,0 +1,106 @@
+"""From recorded demonstrations of transfer_cube: the manifest that a run trains on, and questions about pictures.
+
+    python recipes/transfer_cube/prepare.py DEMOS --out DEMOS/manifest.json --questions QUESTIONS --scenes 3000
+
+The manifest's labels say where the cube lies while the right arm goes for it ("Reach for the red cube with the right
+arm at x 12 y 56", centimetres in the simulator's frame); files of episodes keep the plain labels. "Where is the red
+cube?" is answered with the same words, on start states (seeds of their own, neither of demonstrations nor of
+evaluations) and on steps of demonstrations at which the cube has not moved yet. docs/decisions/pick-colour.md says why.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from dexvla.episodes.jpeg import encode_jpeg
+from dexvla.episodes.manifest import build_manifest, find_set, save_manifest
+from dexvla.episodes.reader import open_episode
+from dexvla.robots.aloha_sim import AlohaSim
+from dexvla.robots.aloha_sim.tasks import object_poses
+from dexvla.spec import AlohaTask, CameraSpec, DatasetManifest
+
+CAMERA = CameraSpec(name="cam_table", height=112, width=112)
+ON_THE_WAY = ("Reach for the red cube", "Grasp the red cube")  # phases in which the place of the cube matters
+QUESTIONS = ("Where is the red cube?", "Find the red cube", "Where does the red cube lie?")
+
+
+def place(seed: int) -> str:
+    """Where the cube of a scene starts, in words: "x 12 y 56", centimetres."""
+    x, y = 100 * object_poses(AlohaTask.TRANSFER_CUBE, seed)[:2]
+    return f"x {round(x)} y {round(y)}"
+
+
+def with_places(manifest: DatasetManifest) -> DatasetManifest:
+    """The cube's place in the labels of the phases that go there."""
+    episodes = []
+    for entry in manifest.episodes:
+        assert entry.seed is not None
+        where = f" at {place(entry.seed)}"
+        substeps = tuple(
+            segment.model_copy(update={"text": segment.text + where})
+            if segment.text.startswith(ON_THE_WAY)
+            else segment
+            for segment in entry.substeps
+        )
+        episodes.append(entry.model_copy(update={"substeps": substeps}))
+    return manifest.model_copy(update={"episodes": tuple(episodes)})
+
+
+def start_pictures(scenes: int, seed: int) -> Iterator[tuple[bytes, str]]:
+    """JPEG and the cube's place of start states."""
+    robot = AlohaSim(task=AlohaTask.TRANSFER_CUBE, cameras=(CAMERA,))
+    robot.connect()
+    try:
+        for index in range(scenes):
+            image = robot.reset(seed + index).frames[CAMERA.name].image
+            yield encode_jpeg(image, quality=95), place(seed + index)
+    finally:
+        robot.disconnect()
+
+
+def episode_pictures(folder: str, each: int, random: np.random.Generator) -> Iterator[tuple[bytes, str]]:
+    """JPEG and the cube's place of `each` steps of every episode, before the right gripper closes."""
+    for path in find_set(folder).paths:
+        with open_episode(path) as episode:
+            labels = episode.substep_reasonings
+            assert labels is not None
+            assert episode.attributes.seed is not None
+            grasp = next(step for step, text in enumerate(labels) if text.startswith("Grasp"))
+            for step in random.choice(grasp, each, replace=False):
+                image = episode.frame(CAMERA.name, int(step))
+                yield encode_jpeg(image, quality=95), place(episode.attributes.seed)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("demonstrations", help="folder of episodes")
+    parser.add_argument("--out", type=Path, required=True, help="manifest to write, in or above that folder")
+    parser.add_argument("--questions", type=Path, required=True, help="folder for questions.jsonl and its pictures")
+    parser.add_argument("--scenes", type=int, default=3000, help="start states to render")
+    parser.add_argument("--pictures", type=int, default=6, help="pictures of each demonstration")
+    parser.add_argument("--seed", type=int, default=500_000, help="first seed of the start states")
+    args = parser.parse_args()
+    manifest, _ = build_manifest(find_set(args.demonstrations), relative_to=args.out.parent)
+    save_manifest(args.out, with_places(manifest))
+    random = np.random.default_rng(args.seed)
+    args.questions.mkdir(parents=True, exist_ok=True)
+    sources = (
+        start_pictures(args.scenes, args.seed),
+        episode_pictures(args.demonstrations, args.pictures, random),
+    )
+    with (args.questions / "questions.jsonl").open("w", encoding="utf-8") as file:
+        for number, (jpeg, where) in enumerate(picture for source in sources for picture in source):
+            name = f"{number // 1000:03d}/{number:06d}.jpg"
+            (args.questions / name).parent.mkdir(exist_ok=True)
+            (args.questions / name).write_bytes(jpeg)
+            line = {"images": [name], "instruction": str(random.choice(QUESTIONS)), "answer": where}
+            file.write(json.dumps(line) + "\n")
+    steps = sum(entry.steps for entry in manifest.episodes)
+    print(f"{len(manifest.episodes)} episodes of {steps} steps, {number + 1} questions: {args.out}, {args.questions}")
+
+
+if __name__ == "__main__":
+    main()
