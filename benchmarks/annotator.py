@@ -8,8 +8,11 @@ the barcodes are read. Needs Chromium on PATH.
 
 cold     nothing of the step was in the page; its cache of answers is switched off. The picture comes from the server
 warm     the pack with the step was there
-by hand  a driver that sees barcodes only sets its reaction lag as measured, watches at half the speed, presses a digit
-         when a substep ends and visits the boundaries afterwards, to nudge those that lie more than two steps off
+by hand  a driver that sees barcodes only sets its reaction lag as measured, switches off that cuts go to candidates
+         (this episode's motion has nothing to do with its substeps), watches at half the speed, presses a digit when a
+         substep ends and visits the boundaries afterwards, to nudge those that lie more than two steps off
+proposed another episode, whose arm rests between substeps; the dataset's template is put onto the candidates, and the
+         driver accepts substep by substep, and nudges what lies more than two steps off
 cpu      of a second of playback, in cores: what the browser and what the studio's processes took. On a machine that
          other work keeps busy this says whether a free one would keep up
 """
@@ -22,7 +25,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,6 +41,7 @@ from tests.e2e.studio import PASSWORD, running_studio, upload
 
 LABELS = [f"{verb} the cube" for verb in ("Reach for", "Grasp", "Lift", "Carry", "Hand over", "Turn", "Place", "Leave")]
 SEGMENTS = 12
+TEXTS = [number % len(LABELS) + 1 for number in range(SEGMENTS)]  # digit of each substep's text
 TOLERANCE = 2  # steps
 LATE_MS = 100.0  # playback that shows nothing new for so long has stalled
 
@@ -115,6 +119,8 @@ class Studio:
         self._ask("POST", "/auth/setup", {"token": token, "name": "ada", "password": PASSWORD})
         self.dataset = self._ask("POST", "/datasets", {"name": "Barcodes"})["id"]
         self._ask("PATCH", f"/datasets/{self.dataset}", {"vocabulary": LABELS})
+        template = [LABELS[text - 1] for text in TEXTS]
+        self._ask("PATCH", f"/datasets/{self.dataset}/labelling", {"template": template})
 
     def set_lag(self, milliseconds: float) -> None:
         """As a person does in the settings of cuts; the page must be opened anew."""
@@ -130,6 +136,13 @@ class Studio:
 
     def get(self, path: str) -> Any:
         return self._ask("GET", path, None)
+
+    def write(self, steps: int, size: tuple[int, int], substeps: Sequence[int] = ()) -> str:
+        """A new episode of the dataset; its id."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / f"{steps}.hdf5"
+            write_barcode_episode(file, steps=steps, size=size, substeps=substeps)
+            return upload(self.page.context, self.base, self.dataset, file)
 
     def open(self, episode: str) -> None:
         self.page.goto(f"{self.base}/episodes/{episode}")
@@ -252,40 +265,78 @@ def saved(studio: Studio) -> None:
     )
 
 
-def label_by_hand(studio: Studio, episode: str, steps: int, rng: random.Random) -> dict[str, Any]:
-    """Twelve substeps of eight texts, none shorter than a second and a half."""
-    page = studio.page
+def draw_boundaries(steps: int, rng: random.Random) -> list[int]:
+    """Of twelve substeps, none shorter than a second and a half."""
     cuts = sorted(rng.sample(range(1, steps // 80), SEGMENTS - 1))
-    truth = [80 * cut + rng.randint(0, 5) for cut in cuts]
-    texts = [index % len(LABELS) + 1 for index in range(SEGMENTS)]
+    return [80 * cut + rng.randint(0, 5) for cut in cuts]
+
+
+def nudged(studio: Studio, boundary: int) -> int:
+    """Moves the boundary at the playhead, step by step, until it is near enough; the keys that this took."""
+    found, keys = shown(studio), 0
+    while abs(found - boundary) > TOLERANCE:
+        studio.press("," if found > boundary else ".")
+        keys += 1
+        found = shown(studio)
+    return keys
+
+
+def labelled(studio: Studio, episode: str, truth: list[int]) -> dict[str, Any]:
+    """What the labelling took, asserted to be right; `watch` counted."""
+    keys, pointers = studio.page.evaluate("() => [watch.keys, watch.pointers]")
+    saved(studio)
+    segments = studio.get(f"/episodes/{episode}/annotation")["segments"]
+    assert [one["text"] for one in segments] == [LABELS[text - 1] for text in TEXTS], segments
+    errors = [abs(one["start"] - wanted) for one, wanted in zip(segments[1:], truth, strict=True)]
+    return {
+        "substeps": SEGMENTS,
+        "keys": keys,
+        "keys_per_substep": round(keys / SEGMENTS, 2),
+        "pointer_events": pointers,
+        "boundary_error_steps": {"max": max(errors), "mean": round(sum(errors) / len(errors), 2)},
+    }
+
+
+def label_proposals(studio: Studio, episode: str, truth: list[int]) -> dict[str, Any]:
+    """Shift+C puts the template onto the candidates, A accepts a substep and goes to the next."""
+    studio.open(episode)
+    studio.page.evaluate("() => { watch.keys = 0; watch.pointers = 0; }")
+    begun = time.monotonic()
+    studio.press("Shift+C")
+    studio.page.get_by_test_id("proposals").wait_for()
+    assert studio.page.get_by_test_id("proposals").get_attribute("data-count") == str(SEGMENTS), "other substeps"
+    nudges = 0
+    for boundary in [0, *truth]:
+        nudges += nudged(studio, boundary)
+        studio.press("a")
+    took = time.monotonic() - begun
+    return {**labelled(studio, episode, truth), "nudges": nudges, "seconds": round(took, 1)}
+
+
+def label_by_hand(studio: Studio, episode: str, truth: list[int]) -> dict[str, Any]:
+    """Twelve substeps of eight texts."""
+    page = studio.page
     before = document(studio, episode)
     lag = reaction(studio, truth)
     studio.set_lag(lag)
     studio.open(episode)
     page.evaluate("() => { watch.keys = 0; watch.pointers = 0; }")
     begun = time.monotonic()
+    studio.press("Shift+S")
     studio.press("-")
     studio.press("Space")
-    for boundary, text in zip(truth, texts[:-1], strict=True):
+    for boundary, text in zip(truth, TEXTS[:-1], strict=True):
         page.wait_for_function("(step) => watch.read()[0] >= step", arg=boundary, polling="raf", timeout=180_000)
         studio.press(str(text))
     studio.press("End")
-    studio.press(str(texts[-1]))
+    studio.press(str(TEXTS[-1]))
     studio.press("Home")
     nudges = 0
     for boundary in truth:
         studio.press("]")
-        found = shown(studio)
-        while abs(found - boundary) > TOLERANCE:
-            studio.press("," if found > boundary else ".")
-            nudges += 1
-            found = shown(studio)
+        nudges += nudged(studio, boundary)
     took = time.monotonic() - begun
-    keys, pointers = page.evaluate("() => [watch.keys, watch.pointers]")
-    saved(studio)
-    segments = studio.get(f"/episodes/{episode}/annotation")["segments"]
-    errors = [abs(one["start"] - wanted) for one, wanted in zip(segments[1:], truth, strict=True)]
-    assert [one["text"] for one in segments] == [LABELS[text - 1] for text in texts], segments
+    found = labelled(studio, episode, truth)
     undone = 0
     while page.get_by_test_id("undo").is_enabled():
         studio.press("Control+z")
@@ -293,12 +344,8 @@ def label_by_hand(studio: Studio, episode: str, steps: int, rng: random.Random) 
         assert undone < 500
     saved(studio)
     return {
-        "substeps": SEGMENTS,
-        "keys": keys,
-        "keys_per_substep": round(keys / SEGMENTS, 2),
+        **found,
         "nudges": nudges,
-        "pointer_events": pointers,
-        "boundary_error_steps": {"max": max(errors), "mean": round(sum(errors) / len(errors), 2)},
         "seconds": round(took, 1),
         "lag_ms": round(lag),
         "undo_all_is_identical": document(studio, episode) == before,
@@ -352,7 +399,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=15, help="of playback at each speed")
     parser.add_argument("--no-labelling", action="store_true")
     options = parser.parse_args()
-    rng = random.Random(0)
+    rng, size = random.Random(0), (options.size[0], options.size[1])
     found: dict[str, Any] = {
         "cores": os.cpu_count(),
         "load_before": os.getloadavg(),
@@ -367,10 +414,7 @@ def main() -> None:
         base, token = address.split("/setup?token=")
         studio = Studio(page, base, token)
         for steps in options.lengths:
-            file = Path(folder) / f"{steps}.hdf5"
-            write_barcode_episode(file, steps=steps, size=(options.size[0], options.size[1]))
-            episode = upload(page.context, base, studio.dataset, file)
-            file.unlink()
+            episode = studio.write(steps, size)
             studio.open(episode)
             rows: dict[str, Any] = {"seeks": seeks(studio, steps, options.seeks, rng)}
             print(steps, json.dumps(rows["seeks"]), flush=True)
@@ -380,8 +424,11 @@ def main() -> None:
                 rows["playback"] = [playback(studio, speed, options.seconds) for speed in (1, 2, 4)]
                 print(steps, json.dumps(rows["playback"]), flush=True)
             if steps == 3000 and not options.no_labelling:
-                rows["by_hand"] = label_by_hand(studio, episode, steps, rng)
+                truth = draw_boundaries(steps, rng)
+                rows["by_hand"] = label_by_hand(studio, episode, truth)
                 print(steps, json.dumps(rows["by_hand"]), flush=True)
+                rows["proposed"] = label_proposals(studio, studio.write(steps, size, truth), truth)
+                print(steps, json.dumps(rows["proposed"]), flush=True)
             found["lengths"][str(steps)] = rows
     found["load_after"] = os.getloadavg()
     if options.json:

@@ -4,6 +4,8 @@ The code is a row of cells along the top edge: a white and a black cell to tell 
 of the step, most significant first, white for one. Each camera's picture has a tint of its own below it, which moves.
 """
 
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from dexvla.episodes.writer import write_episode
 BITS = 15
 CELLS = BITS + 2
 HEIGHT_SHARE = 1 / 8
+_RAMP = 10  # steps in which an arm or a gripper gets going
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
 _TINTS = ((70, 110, 150), (150, 100, 60), (80, 140, 90))
 
@@ -44,17 +47,45 @@ def picture(step: int, camera: int, size: tuple[int, int]) -> NDArray[np.uint8]:
     return image
 
 
-def write_barcode_episode(path: Path, *, steps: int, size: tuple[int, int] = (480, 640), seed: int = 0) -> None:
-    """An unlabelled episode of `steps` (below 2 ** BITS) with three cameras at 50 steps a second.
-
-    Grippers open and close, joints rest now and then: curves as of a real one.
-    """
-    assert 0 < steps < 2**BITS, steps
-    rng = np.random.default_rng(seed)
+def _any_motion(steps: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """(T, 14). Grippers open and close, joints rest now and then: curves as of a real episode."""
     time = np.arange(steps) / 50
     phases = rng.uniform(0, 2 * np.pi, 14)
     qpos = np.sin(time[:, None] * rng.uniform(0.3, 0.9, 14) + phases) * 0.8
     qpos[:, [6, 13]] = (np.sin(time[:, None] * [0.9, 0.7] + phases[[6, 13]]) > 0) * 1.0
+    return qpos
+
+
+def _substep_motion(steps: int, substeps: Sequence[int], rng: np.random.Generator) -> NDArray[np.float64]:
+    """(T, 14). The right arm goes evenly to another place in each substep, and stops for a moment between two; every
+    second one begins with its gripper opening or closing."""
+    edges = [0, *substeps, steps]
+    qpos = np.zeros((steps, 14))
+    arm, gripper = rng.uniform(-0.5, 0.5, 6), 0.0
+    for number, (start, end) in enumerate(itertools.pairwise(edges)):
+        goal = rng.uniform(-0.5, 0.5, 6)
+        left = np.arange(end - start)
+        speed = np.minimum(1.0, np.minimum(left, left[::-1]) / _RAMP)
+        part = np.cumsum(speed) / speed.sum()
+        qpos[start:end, 7:13] = arm + part[:, None] * (goal - arm)
+        opening = np.minimum(1.0, left / _RAMP)
+        next_gripper = 1.0 - gripper if number % 2 else gripper
+        qpos[start:end, 13] = gripper + opening * (next_gripper - gripper)
+        arm, gripper = goal, next_gripper
+    return qpos
+
+
+def write_barcode_episode(
+    path: Path, *, steps: int, size: tuple[int, int] = (480, 640), seed: int = 0, substeps: Sequence[int] = ()
+) -> None:
+    """An unlabelled episode of `steps` (below 2 ** BITS) with three cameras at 50 steps a second.
+
+    substeps: first steps of all but the first; the motion then has these, as a real one does. Else it has none.
+    """
+    assert 0 < steps < 2**BITS, steps
+    rng = np.random.default_rng(seed)
+    time = np.arange(steps) / 50
+    qpos = _substep_motion(steps, substeps, rng) if substeps else _any_motion(steps, rng)
     write_episode(
         path,
         EpisodeData(

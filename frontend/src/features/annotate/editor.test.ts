@@ -166,6 +166,12 @@ describe("labelling by keys", () => {
     seek(90);
     perform("cut");
     expect(edited.timeline.boundaries).toEqual([0, 47, 90, 100]);
+    perform("undo");
+    state.playing = true;
+    state.speed = 0.5;
+    seek(66);
+    perform("cut");
+    expect(edited.timeline.boundaries, "at half the speed the eye is surer").toEqual([0, 47, 66, 100]);
   });
 
   it("brings a boundary to the playhead", () => {

@@ -32,7 +32,7 @@ export interface LabellingParts {
   cutting: () => Cutting;
 }
 
-/** Cuts while it plays look this far for a candidate, seconds: what a hand misses by. */
+/** Cuts while it plays look this far for a candidate, seconds: what a hand misses by. Slowly played it misses less. */
 const SNAP_S = 0.25;
 
 /**
@@ -45,7 +45,7 @@ export function cutStep({ player, cutting, editor }: LabellingParts): number {
   const { lagMs, snap, fps, candidates } = cutting();
   const first = Math.min(step, segmentOf(editor.timeline, segmentAt(editor.timeline, step)).start + 1);
   const meant = Math.max(first, step - Math.round((lagMs / 1000) * fps * speed));
-  const found = snap ? nearestCandidate(candidates, meant, Math.round(SNAP_S * fps)) : null;
+  const found = snap ? nearestCandidate(candidates, meant, Math.round(SNAP_S * fps * Math.min(1, speed))) : null;
   return found && found.step >= first ? found.step : meant;
 }
 
