@@ -69,7 +69,7 @@ class Person:
 
     def _listen(self, message: Any) -> None:
         if message.type == "error" and "status of 401" not in message.text:
-            self.complaints.append(message.text)
+            self.complaints.append(f"{message.text} {message.location.get('url', '')}")
 
     def at(self, testid: str) -> Locator:
         return self.page.get_by_test_id(testid)

@@ -1,6 +1,5 @@
 """The annotator by keys alone in a real browser: pictures, labels, own keys, proposals, and what axe finds."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,9 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.barcodes import READ_BARCODE, write_barcode_episode
-from tests.e2e.studio import ROOT, Person, running_studio
+from tests.e2e.axe import axe
+from tests.e2e.studio import Person, running_studio
 
-AXE = ROOT / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 VERBS = ("Reach", "Grasp", "Lift", "Carry", "Turn", "Place", "Drop", "Push", "Pull", "Wipe", "Leave")
 TEXTS = [f"{verb} the cube" for verb in VERBS]
 LENGTHS = (1, 150, 20_000)
@@ -61,17 +60,6 @@ class Annotator(Person):
         expect(self.at("save-status")).to_have_attribute("data-state", "saved")
         stored = self.get(f"/episodes/{self.episodes[steps]}/annotation")["segments"]
         return [[one["start"], one["end"], one["text"]] for one in stored]
-
-    def axe(self) -> list[str]:
-        """Serious and critical findings of WCAG 2.2 A and AA."""
-        self.page.evaluate(AXE.read_text())
-        tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-        found = self.page.evaluate("(tags) => axe.run({runOnly: {type: 'tag', values: tags}})", tags)
-        return [
-            f"{one['id']}: {one['help']}: {json.dumps([node['target'] for node in one['nodes']][:4])}"
-            for one in found["violations"]
-            if one["impact"] in {"serious", "critical"}
-        ]
 
 
 @pytest.fixture(scope="module")
@@ -180,20 +168,20 @@ def test_nothing_serious_for_axe_in_light_and_dark(ada: Annotator, width: int, h
     for scheme in ("light", "dark"):
         ada.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         ada.open(150)
-        found[f"{scheme} page"] = ada.axe()
+        found[f"{scheme} page"] = axe(ada.page)
         ada.press("?")
         expect(ada.at("help-dialog")).to_be_visible()
-        found[f"{scheme} keys"] = ada.axe()
+        found[f"{scheme} keys"] = axe(ada.page)
         ada.press("Escape")
         expect(ada.at("help-dialog")).to_have_count(0)
         ada.press("t")
         expect(ada.at("find-text")).to_be_visible()
-        found[f"{scheme} find"] = ada.axe()
+        found[f"{scheme} find"] = axe(ada.page)
         ada.press("Escape")
         expect(ada.at("find-text")).to_have_count(0)
         ada.press("w")
         expect(ada.at("picture-settings-panel")).to_be_visible()
-        found[f"{scheme} pictures"] = ada.axe()
+        found[f"{scheme} pictures"] = axe(ada.page)
     ada.look(f"annotator-{width}")
     serious = [f"{place}: {each}" for place, findings in found.items() for each in findings]
     assert not serious, "\n".join(serious)

@@ -8,10 +8,13 @@ import { queryClient, useCan, useMe } from "@/api/queries";
 import { episodeQuery } from "@/features/episodes/hooks";
 import { TrailBar } from "@/features/labelling/TrailBar";
 import { useTrail } from "@/features/labelling/useTrail";
+import { NotesPanel } from "@/features/review/NotesPanel";
+import { ReviewBar } from "@/features/review/ReviewBar";
+import { useApprove } from "@/features/review/hooks";
 
 import { bound } from "./actions";
 import classes from "./annotate.module.css";
-import { saveDraft, saveOutcome, storedOf, type DraftOut } from "./api";
+import { saveDraft, saveOutcome, storedOf, type About, type DraftOut } from "./api";
 import { Cameras } from "./Cameras";
 import { AnnotatorContext, type Annotator } from "./context";
 import { CutSettings } from "./CutSettings";
@@ -48,12 +51,13 @@ import { VocabularyPanel } from "./VocabularyPanel";
 
 interface Props {
   episode: Schema<"EpisodeDetail">;
+  about: About;
   /** as the server has it now; a newer one arrives when somebody saves */
   draft: DraftOut;
 }
 
 /** One episode: look at it and label it. Mounted anew for each episode. */
-export function AnnotatorPage({ episode, draft }: Props) {
+export function AnnotatorPage({ episode, about, draft }: Props) {
   const suggestions = useQuery(suggestionsQuery(episode.id)).data ?? NO_SUGGESTIONS;
   const me = useMe();
   const may = useCan("annotator");
@@ -65,9 +69,11 @@ export function AnnotatorPage({ episode, draft }: Props) {
   const [finding, setFinding] = useState<{ at: number; resume: boolean } | null>(null);
   const [looking, setLooking] = useState(false);
   const [asking, setAsking] = useState(false);
+  const [commenting, setCommenting] = useState(false);
   const [helping, { open: help, close: closeHelp }] = useDisclosure(false);
   const timelinePixels = useRef(0);
   const fps = episode.fps ?? DEFAULT_FPS;
+  const locked = may ? draft.read_only : "Labelling needs the role annotator. An administrator can give it to you.";
 
   const [playback] = useState(() => createPlayback(episode, setPictureError));
   const [editor] = useState(
@@ -75,11 +81,11 @@ export function AnnotatorPage({ episode, draft }: Props) {
       new Editor({
         steps: episode.steps,
         stored: storedOf(draft),
-        readOnly: !may,
-        save: saveDraft(episode.id),
+        readOnly: locked !== null,
+        save: saveDraft(episode.id, about),
         outcome: saveOutcome,
         storage: window.localStorage,
-        key: `studio-draft-${me?.id ?? ""}-${episode.id}`,
+        key: ["studio-draft", me?.id ?? "", episode.id, ...beside(about)].join("-"),
       }),
   );
   const { player } = playback;
@@ -88,6 +94,7 @@ export function AnnotatorPage({ episode, draft }: Props) {
   usePlayback(playback);
   useSaving(editor);
   useEffect(() => editor.adopt(storedOf(draft)), [editor, draft]);
+  useEffect(() => editor.lock(locked !== null), [editor, locked]);
 
   // a zoomed view goes along with the playhead
   const following = preferences.follow;
@@ -112,7 +119,10 @@ export function AnnotatorPage({ episode, draft }: Props) {
   );
   const others = useMemo(() => publishedBeside(draft, timeline), [draft, timeline]);
   const { on: trail, go: openStop } = useTrail(episode.id, player);
-  const commands = useCommands({ episode, editor, playback, suggestions, preferences, fps }, problems);
+  const commands = useCommands({ episode, about, editor, playback, suggestions, preferences, fps }, draft, problems);
+
+  const approving = useApprove(episode.id, about, () => trail && openStop(1));
+  const approve = () => approving.mutate(draft.edit);
 
   const labelling: LabellingParts = {
     editor,
@@ -134,7 +144,9 @@ export function AnnotatorPage({ episode, draft }: Props) {
     acceptAbove: () => preferences.acceptAbove,
     openNeighbour: commands.openNeighbour,
     openStop: trail && openStop,
-    publishAndNext: () => void commands.publishAndNext(trail && openStop),
+    publishAndNext: () => (draft.may_review ? approve() : void commands.publishAndNext(trail && openStop)),
+    reviewing: draft.may_review,
+    comment: may ? () => setCommenting(true) : null,
     help,
     view: {
       zoom: (factor) =>
@@ -157,6 +169,8 @@ export function AnnotatorPage({ episode, draft }: Props) {
   });
   const annotator: Annotator = {
     episode,
+    about,
+    locked,
     editor,
     playback,
     labelling,
@@ -176,6 +190,7 @@ export function AnnotatorPage({ episode, draft }: Props) {
       <div className={classes.page} data-testid="annotator" data-episode={episode.id}>
         <header className={classes.header}>
           <TrailBar on={trail} go={openStop} />
+          <ReviewBar draft={draft} approve={approve} approving={approving.isPending} />
           <Header
             actions={
               <>
@@ -217,6 +232,7 @@ export function AnnotatorPage({ episode, draft }: Props) {
         </div>
         <aside className={classes.side} aria-label="Labels">
           <VocabularyPanel />
+          <NotesPanel draft={draft} writing={commenting} setWriting={setCommenting} />
           <section className={classes.panel} style={{ flex: "1 1 0" }} aria-label="Substeps">
             <div className={classes.panelHead}>
               <Text size="sm" fw={600}>
@@ -244,6 +260,11 @@ export function AnnotatorPage({ episode, draft }: Props) {
       <HelpDialog opened={helping} onClose={closeHelp} actions={annotator.actions} bindings={preferences.keys} />
     </AnnotatorContext>
   );
+}
+
+/** Other labels than those that everybody works on are kept in the browser under a name of their own. */
+function beside({ tier, rater }: About): string[] {
+  return [...(tier === "substep" ? [] : [tier]), ...(rater === 0 ? [] : [`rater${rater}`])];
 }
 
 /** The newest published revision as a lane, while the draft says something else. */

@@ -33,10 +33,10 @@ export function Revisions({ published }: { published: Revision | null }) {
 }
 
 function List({ onDone }: { onDone: () => void }) {
-  const { episode, editor } = useAnnotator();
+  const { episode, about, editor } = useAnnotator();
   const query = useQuery({
-    queryKey: ["episode", "revisions", episode.id],
-    queryFn: () => getRevisions(episode.id),
+    queryKey: ["episode", "revisions", episode.id, about.tier],
+    queryFn: () => getRevisions(episode.id, about),
   });
   return (
     <Loaded query={query}>

@@ -16,7 +16,7 @@ const ICONS: Record<SaveState["kind"], typeof IconCloudCheck> = {
 
 /** One line: is what I did safe? */
 export function SaveStatus() {
-  const { editor } = useAnnotator();
+  const { editor, locked } = useAnnotator();
   const { save } = useEditorState();
   const now = useSeconds();
   const Icon = ICONS[save.kind];
@@ -28,9 +28,9 @@ export function SaveStatus() {
     conflict: "red",
     refused: "red",
   }[save.kind];
-  if (editor.readOnly)
+  if (locked !== null)
     return (
-      <Tooltip label="Labelling needs the role annotator. An administrator can give it to you.">
+      <Tooltip label={locked}>
         <Text size="xs" c="dimmed" data-testid="save-status" data-state="read-only">
           Read only
         </Text>

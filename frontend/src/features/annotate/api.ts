@@ -19,6 +19,18 @@ export function storedOf({
   return { edit, document: { segments, instruction, success } };
 }
 
+/** Whose labels of an episode, and of which tier. rater 1: a second person's, who does not see the first's. */
+export interface About {
+  readonly tier: Schema<"Tier">;
+  readonly rater: number;
+}
+
+export const PUBLISHED: About = { tier: "substep", rater: 0 };
+
+export function draftKey(episodeId: string, { tier, rater }: About = PUBLISHED): unknown[] {
+  return ["episode", "annotation", episodeId, tier, rater];
+}
+
 /** A pack of an episode; proxies are smaller. Rejects with ApiError. */
 export async function fetchPack(episodeId: string, wanted: PackRequest, signal: AbortSignal) {
   const { start, count, stride, quality } = wanted;
@@ -32,9 +44,9 @@ export function decodeJpeg(jpeg: Uint8Array<ArrayBuffer>): Promise<ImageBitmap> 
   return createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }));
 }
 
-export function saveDraft(episodeId: string) {
+export function saveDraft(episodeId: string, { tier, rater }: About) {
   return async (draft: Draft, edit: number, leaving: boolean): Promise<Stored<Draft>> => {
-    const response = await fetchOk(`/api/episodes/${episodeId}/annotation`, {
+    const response = await fetchOk(`/api/episodes/${episodeId}/annotation?tier=${tier}&rater=${rater}`, {
       method: "PUT",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ edit, ...draft }),
@@ -57,25 +69,29 @@ export function isDraft(value: unknown): value is DraftOut {
   return typeof value === "object" && value !== null && "edit" in value && "segments" in value;
 }
 
-export function getDraft(episodeId: string): Promise<DraftOut> {
-  return ok(api.GET("/api/episodes/{episode_id}/annotation", { params: { path: { episode_id: episodeId } } }));
+export function getDraft(episodeId: string, { tier, rater }: About = PUBLISHED): Promise<DraftOut> {
+  return ok(
+    api.GET("/api/episodes/{episode_id}/annotation", {
+      params: { path: { episode_id: episodeId }, query: { tier, rater } },
+    }),
+  );
 }
 
-export function publishDraft(episodeId: string, edit: number): Promise<DraftOut> {
+export function publishDraft(episodeId: string, edit: number, { tier }: About): Promise<DraftOut> {
   return ok(
     api.POST("/api/episodes/{episode_id}/publish", {
       params: { path: { episode_id: episodeId } },
-      body: { edit, tier: "substep" },
+      body: { edit, tier },
     }),
   );
 }
 
 /** Hand the draft in for review. */
-export function submitDraft(episodeId: string, edit: number): Promise<DraftOut> {
+export function submitDraft(episodeId: string, edit: number, { tier, rater }: About): Promise<DraftOut> {
   return ok(
     api.POST("/api/episodes/{episode_id}/annotation/submit", {
       params: { path: { episode_id: episodeId } },
-      body: { edit, tier: "substep", rater: 0 },
+      body: { edit, tier, rater },
     }),
   );
 }
@@ -84,8 +100,12 @@ export function getLabelling(datasetId: string): Promise<Schema<"Labelling">> {
   return ok(api.GET("/api/datasets/{dataset_id}/labelling", { params: { path: { dataset_id: datasetId } } }));
 }
 
-export function getRevisions(episodeId: string): Promise<Revision[]> {
-  return ok(api.GET("/api/episodes/{episode_id}/revisions", { params: { path: { episode_id: episodeId } } }));
+export function getRevisions(episodeId: string, { tier }: About): Promise<Revision[]> {
+  return ok(
+    api.GET("/api/episodes/{episode_id}/revisions", {
+      params: { path: { episode_id: episodeId }, query: { tier } },
+    }),
+  );
 }
 
 export function getMotion(episodeId: string): Promise<Schema<"Motion">> {

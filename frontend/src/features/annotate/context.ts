@@ -3,6 +3,7 @@ import { createContext, useContext, useSyncExternalStore } from "react";
 import type { Schema } from "@/api/client";
 
 import type { Action } from "./actions";
+import type { About } from "./api";
 import type { Editor, EditorState } from "./editor";
 import type { LabellingParts } from "./labelling";
 import type { PictureView } from "./pictures";
@@ -14,6 +15,10 @@ import type { Suggestions } from "./suggestions";
 /** What all parts of the annotator work with. */
 export interface Annotator {
   episode: Schema<"EpisodeDetail">;
+  /** which labels of it */
+  about: About;
+  /** why nothing can be edited now, for people to read; null: it can */
+  locked: string | null;
   editor: Editor;
   playback: Playback;
   actions: readonly Action[];

@@ -67,10 +67,12 @@ export class Editor {
   /** unsaved edits of an earlier visit were taken up again */
   restored = false;
   private history: History<Content>;
+  private locked: boolean;
   private readonly listeners = new Set<() => void>();
 
   constructor(private readonly options: EditorOptions) {
     const { steps, stored } = options;
+    this.locked = options.readOnly;
     this.history = begin(contentOf(steps, stored.document));
     this.autosave = new Autosave<Draft>({
       edit: stored.edit,
@@ -100,7 +102,14 @@ export class Editor {
   readonly snapshot = (): EditorState => this.state;
 
   get readOnly(): boolean {
-    return this.options.readOnly;
+    return this.locked;
+  }
+
+  /** Nothing can be edited from now on, or everything again. What is not saved yet stays kept. */
+  lock(locked: boolean): void {
+    if (locked === this.locked) return;
+    this.locked = locked;
+    this.set({});
   }
 
   get timeline(): Timeline {

@@ -1,8 +1,8 @@
 import { Button } from "@mantine/core";
 import { useDocumentTitle } from "@mantine/hooks";
-import { IconMovie } from "@tabler/icons-react";
+import { IconEyeOff, IconMovie } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
-import { Link, Route, Routes, useParams } from "react-router";
+import { Link, Route, Routes, useParams, useSearchParams } from "react-router";
 
 import { ApiError } from "@/api/client";
 import { useEpisode } from "@/features/episodes/hooks";
@@ -11,7 +11,7 @@ import { EmptyState } from "@/ui/EmptyState";
 import { Loaded } from "@/ui/Loaded";
 
 import { AnnotatorPage } from "./AnnotatorPage";
-import { getDraft } from "./api";
+import { draftKey, getDraft, type About } from "./api";
 import { preferencesQuery } from "./usePreferences";
 
 export default function Feature() {
@@ -25,10 +25,15 @@ export default function Feature() {
 
 function EpisodePage() {
   const { id = "" } = useParams();
+  const [search] = useSearchParams();
+  const about: About = {
+    tier: search.get("tier") === "plan" ? "plan" : "substep",
+    rater: search.get("rater") === "1" ? 1 : 0,
+  };
   const episode = useEpisode(id);
   const draft = useQuery({
-    queryKey: ["episode", "annotation", id],
-    queryFn: () => getDraft(id),
+    queryKey: draftKey(id, about),
+    queryFn: () => getDraft(id, about),
     // never begin with what an earlier visit saw
     gcTime: 0,
   });
@@ -51,11 +56,34 @@ function EpisodePage() {
         It was deleted, or the link is wrong.
       </EmptyState>
     );
+  if (draft.error instanceof ApiError && draft.error.status === 403 && about.rater === 0)
+    return (
+      <EmptyState
+        icon={IconEyeOff}
+        title="You label this episode blind"
+        action={
+          <Button component={Link} to={`/episodes/${id}?rater=1`} data-testid="open-blind">
+            Open your own labels
+          </Button>
+        }
+      >
+        {draft.error.message}
+      </EmptyState>
+    );
   return (
     <Loaded query={episode} lines={8}>
       {(found) => (
         <Loaded query={draft} lines={8}>
-          {(stored) => !preferences.isPending && <AnnotatorPage key={found.id} episode={found} draft={stored} />}
+          {(stored) =>
+            !preferences.isPending && (
+              <AnnotatorPage
+                key={`${found.id} ${about.tier} ${about.rater}`}
+                episode={found}
+                about={about}
+                draft={stored}
+              />
+            )
+          }
         </Loaded>
       )}
     </Loaded>

@@ -33,6 +33,10 @@ export interface AnnotatorParts extends LabellingParts {
   /** along the list that the page was opened from; null: from none */
   openStop: ((direction: 1 | -1) => void) | null;
   publishAndNext: () => void;
+  /** the labels are another person's, to be approved */
+  reviewing: boolean;
+  /** on the substep under the playhead; null: this person may not */
+  comment: (() => void) | null;
   view: ViewParts;
   help: () => void;
 }
@@ -295,11 +299,19 @@ export function annotatorActions(parts: AnnotatorParts): Action[] {
       perform: () => editor.redo(),
     },
     {
+      id: "comment",
+      group: "Labels",
+      label: "Comment on the substep under the playhead",
+      keys: ["Q"],
+      enabled: () => parts.comment !== null,
+      perform: () => parts.comment?.(),
+    },
+    {
       id: "publish-next",
       group: "Document",
-      label: "Submit (without a review: publish) and open the next episode, of one's work if that is open",
+      label: "Submit (without a review: publish; in a review: approve) and open the next, of one's list if one is open",
       keys: ["Ctrl+Enter"],
-      enabled: may,
+      enabled: () => may() || parts.reviewing,
       perform: () => parts.publishAndNext(),
     },
     {

@@ -7,7 +7,7 @@ import { queryClient } from "@/api/queries";
 import { plural } from "@/ui/format";
 import { notifyDone, notifyError } from "@/ui/confirm";
 
-import { getDraft, getLabelling, isDraft, publishDraft, storedOf, submitDraft } from "./api";
+import { draftKey, getDraft, getLabelling, isDraft, publishDraft, storedOf, submitDraft, type DraftOut } from "./api";
 import type { Annotator } from "./context";
 import { nearestLabelled } from "./nearest";
 import { fill, stretched, type Proposal } from "./proposals";
@@ -17,11 +17,12 @@ import { toSegments, type Problem } from "./timeline";
 /** Boundaries of another episode go to candidates this near, seconds. */
 const COPY_SNAP_S = 0.5;
 
-type Parts = Pick<Annotator, "episode" | "editor" | "playback" | "suggestions" | "preferences" | "fps">;
+type Parts = Pick<Annotator, "episode" | "about" | "editor" | "playback" | "suggestions" | "preferences" | "fps">;
 
 /** What takes the server: publishing, other episodes. */
 export function useCommands(
-  { episode, editor, playback, suggestions, preferences, fps }: Parts,
+  { episode, about, editor, playback, suggestions, preferences, fps }: Parts,
+  draft: DraftOut,
   problems: readonly Problem[],
 ) {
   const navigate = useNavigate();
@@ -33,8 +34,11 @@ export function useCommands(
     queryKey: ["dataset", "labelling", episode.dataset_id],
     queryFn: () => getLabelling(episode.dataset_id),
   });
-  const review = labelling.data?.review === true;
-  const [undone, done] = review ? ["Not submitted", "Submitted for review."] : ["Not published", "Published"];
+  const approved = draft.state === "approved";
+  const review = (labelling.data?.review === true && !approved) || about.rater > 0;
+  const [undone, done] = review
+    ? ["Not submitted", about.rater > 0 ? "Handed in." : "Submitted for review."]
+    : ["Not published", "Published"];
 
   /** Whether it is published, or submitted, now. */
   const publish = async (): Promise<boolean> => {
@@ -48,14 +52,14 @@ export function useCommands(
     try {
       await editor.autosave.flush();
       if (editor.autosave.unsaved) throw new Error("The newest edits could not be saved yet; try again when they are.");
-      const published = await (review ? submitDraft : publishDraft)(episode.id, editor.autosave.edit);
+      const published = await (review ? submitDraft : publishDraft)(episode.id, editor.autosave.edit, about);
       editor.published(published.edit);
       void judge(
         episode.id,
         given.current.flatMap((each) => verdictsOf(each, toSegments(editor.timeline))),
       );
       given.current = [];
-      queryClient.setQueryData(["episode", "annotation", episode.id], published);
+      queryClient.setQueryData(draftKey(episode.id, about), published);
       for (const topic of ["episode", "dataset"]) void queryClient.invalidateQueries({ queryKey: [topic] });
       notifyDone(review ? done : `${done} as revision ${published.published?.number ?? ""}.`);
       return true;

@@ -11,8 +11,8 @@ import { useAcceptLink, useLink } from "./hooks";
 export function LinkPage() {
   const [search] = useSearchParams();
   const token = search.get("token") ?? "";
-  const link = useLink(token);
   const accept = useAcceptLink();
+  const link = useLink(token, accept.isPending || accept.isSuccess);
   if (token === "")
     return (
       <AuthCard title="The link is incomplete">

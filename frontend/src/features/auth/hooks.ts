@@ -33,11 +33,12 @@ export function useAcceptLink() {
   return useEntrance((body: Schema<"LinkAccept">) => ok(api.POST("/api/links", { body })), "/");
 }
 
-export function useLink(token: string) {
+/** used: it is being accepted, and not to be asked about again. */
+export function useLink(token: string, used: boolean) {
   return useQuery({
     queryKey: ["link", token],
     queryFn: () => ok(api.GET("/api/links", { params: { query: { token } } })),
     retry: false,
-    enabled: token !== "",
+    enabled: token !== "" && !used,
   });
 }

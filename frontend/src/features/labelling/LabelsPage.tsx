@@ -8,7 +8,10 @@ import { EmptyState } from "@/ui/EmptyState";
 import { Loaded } from "@/ui/Loaded";
 import { PageHeader } from "@/ui/PageHeader";
 
-const PAGES = [{ path: "work", label: "My work" }] as const;
+const PAGES = [
+  { path: "work", label: "My work" },
+  { path: "review", label: "Review" },
+] as const;
 
 /** The frame of the labelling pages of a dataset. */
 export function LabelsPage() {

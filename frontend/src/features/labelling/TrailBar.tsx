@@ -4,7 +4,7 @@ import { Link } from "react-router";
 
 import type { OnTrail } from "./useTrail";
 
-const WORDS = { work: "Work", hits: "Hit" } as const;
+const WORDS = { work: "Work", hits: "Hit", review: "Review" } as const;
 
 /** Above the annotator, when it was opened from a list: at which of its places one is, and the way along it. */
 export function TrailBar({ on, go }: { on: OnTrail | null; go: (direction: 1 | -1) => void }) {
@@ -57,7 +57,7 @@ export function TrailBar({ on, go }: { on: OnTrail | null; go: (direction: 1 | -
             onClick={() => go(1)}
             data-testid="trail-next"
           >
-            {trail.kind === "work" && at === trail.stops.length - 1 ? "To the list" : "Next"}
+            {trail.kind !== "hits" && at === trail.stops.length - 1 ? "To the list" : "Next"}
           </Button>
         </Tooltip>
       </Group>

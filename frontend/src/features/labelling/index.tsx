@@ -1,5 +1,6 @@
 import { Navigate, Route, Routes } from "react-router";
 
+import { ReviewPage } from "@/features/review/ReviewPage";
 import { NotFound } from "@/shell/NotFound";
 
 import { LabelsPage } from "./LabelsPage";
@@ -12,6 +13,7 @@ export default function Feature() {
       <Route element={<LabelsPage />}>
         <Route index element={<Navigate to="work" replace />} />
         <Route path="work" element={<WorkPage />} />
+        <Route path="review" element={<ReviewPage />} />
       </Route>
       <Route path="*" element={<NotFound />} />
     </Routes>

@@ -13,7 +13,7 @@ export interface Stop {
 }
 
 export interface Trail {
-  readonly kind: "work" | "hits";
+  readonly kind: "work" | "hits" | "review";
   readonly dataset: string;
   /** the page that it came from */
   readonly from: string;

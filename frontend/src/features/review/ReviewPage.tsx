@@ -1,0 +1,149 @@
+import { Anchor, Button, Text } from "@mantine/core";
+import { IconChecks, IconPlayerPlay } from "@tabler/icons-react";
+import { Link, useNavigate } from "react-router";
+
+import type { Work } from "@/features/labelling/hooks";
+import { useLabelledDataset } from "@/features/labelling/LabelsPage";
+import { addressOf, keepTrail, type Trail } from "@/features/labelling/trail";
+import { DataTable, type Column } from "@/ui/DataTable";
+import { EmptyState } from "@/ui/EmptyState";
+import { plural } from "@/ui/format";
+import { Loaded } from "@/ui/Loaded";
+import { Section } from "@/ui/Section";
+import { Time } from "@/ui/Time";
+
+import { useReviewQueue } from "./hooks";
+
+/** Labels that others handed in and that wait for a look; the longest waiting first. */
+export function ReviewPage() {
+  const dataset = useLabelledDataset();
+  const query = useReviewQueue(dataset.id);
+  const navigate = useNavigate();
+  const open = (work: readonly Work[], at: number) => {
+    const trail = trailOf(dataset.id, work);
+    keepTrail(trail);
+    void navigate(addressOf(trail, at) ?? "");
+  };
+  return (
+    <Loaded query={query}>
+      {({ items, total }) => (
+        <Section
+          title={total === 0 ? "Nothing to review" : `${plural(total, "episode")} to review`}
+          description="What others handed in. Comment on substeps, then approve, or send it back with a reason."
+          actions={
+            total > 0 && (
+              <Button
+                leftSection={<IconPlayerPlay size={16} />}
+                onClick={() => open(items, 0)}
+                data-testid="review-start"
+              >
+                Open the first
+              </Button>
+            )
+          }
+        >
+          {total === 0 ? (
+            <EmptyState icon={IconChecks} title="Nobody waits for you">
+              Labels that others hand in appear here. Nobody reviews their own.
+            </EmptyState>
+          ) : (
+            <DataTable
+              label="To review"
+              rows={items}
+              columns={columns(items, open)}
+              rowKey={({ episode_id, tier }) => `${episode_id}-${tier}`}
+              rowTestId="review-row"
+              minWidth={760}
+            />
+          )}
+        </Section>
+      )}
+    </Loaded>
+  );
+}
+
+function trailOf(dataset: string, work: readonly Work[]): Trail {
+  return {
+    kind: "review",
+    dataset,
+    from: `/datasets/${dataset}/labels/review`,
+    title: "To review",
+    stops: work.map(({ episode_id, number, tier, rater }) => ({
+      episode: episode_id,
+      number,
+      step: null,
+      tier,
+      rater,
+    })),
+  };
+}
+
+function columns(items: readonly Work[], open: (work: readonly Work[], at: number) => void): Column<Work>[] {
+  const address = (work: Work) => addressOf(trailOf(work.dataset_id, items), items.indexOf(work)) ?? "";
+  return [
+    {
+      key: "number",
+      header: "Episode",
+      width: 110,
+      sort: ({ number }) => number,
+      cell: (work) => (
+        <Anchor
+          component={Link}
+          to={address(work)}
+          fw={600}
+          onClick={(event) => {
+            if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+            event.preventDefault();
+            open(items, items.indexOf(work));
+          }}
+          data-testid="review-open"
+        >
+          {work.number}
+        </Anchor>
+      ),
+    },
+    {
+      key: "by",
+      header: "Handed in by",
+      sort: ({ submitted_by_name }) => submitted_by_name ?? "",
+      cell: ({ submitted_by_name, submitted_at }) => (
+        <>
+          <Text size="sm">{submitted_by_name ?? "Somebody"}</Text>
+          <Text size="xs" c="dimmed" component="div">
+            <Time value={submitted_at} />
+          </Text>
+        </>
+      ),
+    },
+    {
+      key: "labels",
+      header: "Labels",
+      align: "right",
+      sort: ({ segments }) => segments,
+      cell: ({ segments, steps, tier }) => (
+        <>
+          <Text size="sm">{plural(segments, tier === "plan" ? "part of the plan" : "substep")}</Text>
+          <Text size="xs" c="dimmed">
+            {plural(steps, "step")}
+          </Text>
+        </>
+      ),
+    },
+    {
+      key: "notes",
+      header: "Open comments",
+      align: "right",
+      sort: ({ open_notes }) => open_notes,
+      cell: ({ open_notes }) => <Text size="sm">{open_notes === 0 ? "none" : open_notes}</Text>,
+    },
+    {
+      key: "instruction",
+      header: "Instruction",
+      cell: ({ instruction }) => (
+        <Text size="sm" lineClamp={2}>
+          {instruction}
+        </Text>
+      ),
+    },
+  ];
+}

@@ -1,0 +1,21 @@
+"""What a screen reader or weak eyes would stumble over."""
+
+import json
+
+from playwright.sync_api import Page
+
+from tests.e2e.studio import ROOT
+
+_SCRIPT = ROOT / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
+_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+
+
+def axe(page: Page) -> list[str]:
+    """Serious and critical findings of WCAG 2.2 A and AA."""
+    page.evaluate(_SCRIPT.read_text())
+    found = page.evaluate("(tags) => axe.run({runOnly: {type: 'tag', values: tags}})", _TAGS)
+    return [
+        f"{one['id']}: {one['help']}: {json.dumps([node['target'] for node in one['nodes']][:4])}"
+        for one in found["violations"]
+        if one["impact"] in {"serious", "critical"}
+    ]
