@@ -4,7 +4,9 @@ import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from itertools import pairwise
+from typing import NamedTuple, Protocol
 
 from backend.annotations.schemas import CheckOut, FindingCode, FindingOut, Provenance, SegmentOut
 from backend.episodes.limits import wrong_with
@@ -14,6 +16,30 @@ from backend.labelling.schemas import Labelling
 _ALIKE = 0.8  # difflib's ratio from which two texts are taken for spellings of one: a letter of five differs
 _SEEN = 5  # times that a text must have been followed by others before a new successor is unusual
 _MOST = 5  # places that a message names
+_SPELLINGS = 20_000  # texts in memory
+
+
+_wrong = lru_cache(_SPELLINGS)(wrong_with)  # the same texts come again and again
+
+
+class Labelled(Protocol):
+    """A segment: SegmentOut, or something lighter."""
+
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def provenance(self) -> str: ...
+
+
+class _Found(NamedTuple):
+    code: FindingCode
+    one: Labelled
+    message: str
+    suggestion: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +50,20 @@ class Custom:
     vocabulary: Sequence[str] = ()
     successors: Mapping[str, Counter[str]] = field(default_factory=dict)
     fps: float | None = None
+
+    @cached_property
+    def known(self) -> dict[str, None]:
+        """The vocabulary, in its order."""
+        return dict.fromkeys(self.vocabulary)
+
+    @cached_property
+    def spellings(self) -> tuple[str, ...]:
+        return tuple(self.vocabulary)
+
+    @cached_property
+    def order(self) -> dict[str, int]:
+        """Places in the template."""
+        return {text: place for place, text in enumerate(self.labelling.template)}
 
 
 def successors(sequences: Iterable[Sequence[str]]) -> dict[str, Counter[str]]:
@@ -37,17 +77,21 @@ def successors(sequences: Iterable[Sequence[str]]) -> dict[str, Counter[str]]:
 
 def blocking(segments: Sequence[SegmentOut], steps: int) -> list[FindingOut]:
     """By place. Empty: the labels are complete."""
-    found: list[FindingOut] = []
+    return [_out(found) for found in _blocking(segments, steps)]
+
+
+def _blocking(segments: Sequence[Labelled], steps: int) -> list[_Found]:
+    found: list[_Found] = []
     end = segments[-1].end if segments else 0
     if end != steps:
-        found.append(_finding(FindingCode.LENGTH, segments[-1], f"the labels end at step {end}, not at {steps}"))
+        found.append(_Found(FindingCode.LENGTH, segments[-1], f"the labels end at step {end}, not at {steps}"))
     for one in segments:
         if not one.text.strip():
-            found.append(_finding(FindingCode.BLANK, one, "it has no text"))
-        elif wrong := wrong_with(one.text):
-            found.append(_finding(FindingCode.CHARACTERS, one, f"its text holds {wrong}"))
-        elif one.provenance is Provenance.PROPOSED:
-            found.append(_finding(FindingCode.UNREVIEWED, one, "nobody has looked at this proposal yet"))
+            found.append(_Found(FindingCode.BLANK, one, "it has no text"))
+        elif wrong := _wrong(one.text):
+            found.append(_Found(FindingCode.CHARACTERS, one, f"its text holds {wrong}"))
+        elif one.provenance == Provenance.PROPOSED:
+            found.append(_Found(FindingCode.UNREVIEWED, one, "nobody has looked at this proposal yet"))
     return found
 
 
@@ -79,17 +123,20 @@ def refuse_incomplete(segments: Sequence[SegmentOut], steps: int) -> None:
 
 def warnings(segments: Sequence[SegmentOut], custom: Custom) -> list[FindingOut]:
     """By place."""
-    found: list[FindingOut] = []
-    order = {text: place for place, text in enumerate(custom.labelling.template)}
-    previous: SegmentOut | None = None
+    return [_out(found) for found in _warnings(segments, custom)]
+
+
+def _warnings(segments: Sequence[Labelled], custom: Custom) -> list[_Found]:
+    found: list[_Found] = []
+    previous: Labelled | None = None
     for one in segments:
         found += _length(one, custom)
         if one.text:
             found += _spelling(one, custom)
             if previous is not None and previous.text:
-                found += _order(previous, one, order, custom)
-        if one.provenance in {Provenance.SCRIPTED, Provenance.IMPORTED} and one.text:
-            found.append(_finding(FindingCode.NOT_LOOKED_AT, one, "it is as the file brought it"))
+                found += _order(previous, one, custom)
+            if one.provenance in {Provenance.SCRIPTED, Provenance.IMPORTED}:
+                found.append(_Found(FindingCode.NOT_LOOKED_AT, one, "it is as the file brought it"))
         previous = one
     return found
 
@@ -98,45 +145,59 @@ def check(segments: Sequence[SegmentOut], steps: int, custom: Custom) -> CheckOu
     return CheckOut(blocking=blocking(segments, steps), warnings=warnings(segments, custom))
 
 
-def _length(one: SegmentOut, custom: Custom) -> list[FindingOut]:
+def codes(segments: Sequence[Labelled], steps: int, custom: Custom) -> list[tuple[int, FindingCode]]:
+    """(start, what was found there) of everything that `check` finds, for those who look at many episodes."""
+    found = [*_blocking(segments, steps), *_warnings(segments, custom)]
+    return [(each.one.start, each.code) for each in found]
+
+
+def _length(one: Labelled, custom: Custom) -> list[_Found]:
     if not custom.fps:
         return []
     seconds, settings = (one.end - one.start) / custom.fps, custom.labelling
     if seconds < settings.short_seconds:
-        return [_finding(FindingCode.SHORT, one, f"{seconds:.2f} s is less than {settings.short_seconds:g} s")]
+        return [_Found(FindingCode.SHORT, one, f"{seconds:.2f} s is less than {settings.short_seconds:g} s")]
     if seconds > settings.long_seconds:
-        return [_finding(FindingCode.LONG, one, f"{seconds:.1f} s is more than {settings.long_seconds:g} s")]
+        return [_Found(FindingCode.LONG, one, f"{seconds:.1f} s is more than {settings.long_seconds:g} s")]
     return []
 
 
-def _spelling(one: SegmentOut, custom: Custom) -> list[FindingOut]:
-    if not custom.vocabulary or one.text in custom.vocabulary:
+def _spelling(one: Labelled, custom: Custom) -> list[_Found]:
+    if not custom.vocabulary or one.text in custom.known:
         return []
-    plain = {text.casefold(): text for text in custom.vocabulary}
-    alike = difflib.get_close_matches(one.text.casefold(), plain, n=1, cutoff=_ALIKE)
-    if alike:
-        meant = plain[alike[0]]
+    meant = _meant(one.text, custom.spellings)
+    if meant is not None:
         message = f"it is spelled almost like {meant!r} of the vocabulary"
-        return [_finding(FindingCode.NEAR_DUPLICATE, one, message, suggestion=meant)]
-    return [_finding(FindingCode.OUT_OF_VOCABULARY, one, "the vocabulary does not have it")]
+        return [_Found(FindingCode.NEAR_DUPLICATE, one, message, meant)]
+    return [_Found(FindingCode.OUT_OF_VOCABULARY, one, "the vocabulary does not have it")]
 
 
-def _order(previous: SegmentOut, one: SegmentOut, order: Mapping[str, int], custom: Custom) -> list[FindingOut]:
+@lru_cache(_SPELLINGS)  # to compare a text with all entries takes longer than everything else
+def _meant(text: str, vocabulary: tuple[str, ...]) -> str | None:
+    """The entry that is spelled almost like this."""
+    plain = {entry.casefold(): entry for entry in vocabulary}
+    alike = difflib.get_close_matches(text.casefold(), plain, n=1, cutoff=_ALIKE)
+    return plain[alike[0]] if alike else None
+
+
+def _order(previous: Labelled, one: Labelled, custom: Custom) -> list[_Found]:
     if previous.text == one.text:
-        return [_finding(FindingCode.SAME_NEIGHBOUR, one, "it says the same as the one before; merge them")]
+        return [_Found(FindingCode.SAME_NEIGHBOUR, one, "it says the same as the one before; merge them")]
+    order = custom.order
     if previous.text in order and one.text in order:
         if order[one.text] < order[previous.text]:
             message = f"in the dataset's template it comes before {previous.text!r}"
-            return [_finding(FindingCode.UNUSUAL_ORDER, one, message)]
+            return [_Found(FindingCode.UNUSUAL_ORDER, one, message)]
         return []
     followers = custom.successors.get(previous.text)
     if followers is not None and followers.total() >= _SEEN and one.text not in followers:
         message = f"it never follows {previous.text!r} in the {followers.total()} published places"
-        return [_finding(FindingCode.UNUSUAL_ORDER, one, message)]
+        return [_Found(FindingCode.UNUSUAL_ORDER, one, message)]
     return []
 
 
-def _finding(code: FindingCode, one: SegmentOut, message: str, *, suggestion: str | None = None) -> FindingOut:
+def _out(found: _Found) -> FindingOut:
+    code, one, message, suggestion = found
     stops = code in {FindingCode.LENGTH, FindingCode.BLANK, FindingCode.CHARACTERS, FindingCode.UNREVIEWED}
     return FindingOut(
         code=code,

@@ -1,4 +1,4 @@
-"""Deeds over many episodes, each as one transaction that can be undone: renaming an entry, applying a template.
+"""Deeds over many episodes, each as one transaction that can be undone: renaming an entry, and what all share.
 
 Nothing is changed silently: every draft goes through its history, and published labels get new revisions. The files
 follow when somebody asks for them (see file_with_labels).
@@ -24,7 +24,6 @@ from backend.annotations.models import (
 )
 from backend.annotations.publication import Publication, plain_segments
 from backend.annotations.revisions import add_revision, document_of
-from backend.annotations.schemas import Provenance, SegmentOut
 from backend.annotations.service import blank, keep
 from backend.audit.service import record
 from backend.context import Studio
@@ -43,7 +42,6 @@ from backend.labelling.schemas import (
     RenameIn,
     RenamePreview,
     SkippedOut,
-    TemplateIn,
 )
 from backend.labelling.service import dataset_row, set_texts, texts_of
 
@@ -178,57 +176,6 @@ def _rename_entry(row: Dataset, body: RenameIn) -> None:
     template = row.labelling.get("template", [])
     if body.tier is Tier.SUBSTEP and body.old in template:
         row.labelling = {**row.labelling, "template": [body.new if text == body.old else text for text in template]}
-
-
-# --- templates ------------------------------------------------------------------------------------------------
-
-
-def apply_template(db: Session, me: Actor, studio: Studio, dataset_id: str, body: TemplateIn) -> ChangeResult:
-    """Proposals of equal length on episodes without any text; the boundaries are for people (or other proposals)."""
-    row = dataset_row(db, dataset_id, lock=True)
-    texts = body.texts or Labelling.model_validate(row.labelling).template
-    if not texts:
-        raise InvalidError("There is no template: name its texts, or set the dataset's in its labelling settings.")
-    items = repository.items(db, dataset_id, body.tier, ids=body.episode_ids, lock=True)
-    changed: list[Item] = []
-    skipped: list[SkippedOut] = []
-    for item in items:
-        reason = _not_proposable(item, len(texts), body.tier)
-        if reason is None:
-            changed.append(item)
-        else:
-            skipped.append(SkippedOut(episode_id=item.row.id, number=item.row.number, reason=reason))
-    if body.preview or not changed:
-        return ChangeResult(change=None, changed=len(changed), skipped=skipped)
-    entries = [
-        change_draft(db, me, item, _evenly(texts, item.row.steps), HistoryKind.TEMPLATE, tier=body.tier)
-        for item in changed
-    ]
-    parameters = {"tier": body.tier.value, "texts": texts}
-    change = store_change(db, me, studio, row, ChangeKind.TEMPLATE, parameters, entries)
-    return ChangeResult(change=change, changed=len(changed), skipped=skipped)
-
-
-def _not_proposable(item: Item, texts: int, tier: Tier) -> str | None:
-    if item.held:
-        return "somebody works on it right now"
-    if item.row.steps < texts:
-        return f"it has {item.row.steps} steps, fewer than the template's {texts} texts"
-    if tier is Tier.SUBSTEP and item.row.label_state == LabelState.PUBLISHED:
-        return "it is published"
-    if item.draft is not None and any(segment["text"] for segment in item.draft.segments):
-        return "it has labels or proposals already"
-    return None
-
-
-def _evenly(texts: Sequence[str], steps: int) -> list[dict[str, Any]]:
-    edges = [steps * place // len(texts) for place in range(len(texts) + 1)]
-    return [
-        SegmentOut(
-            start=start, end=end, text=text, provenance=Provenance.PROPOSED, source="template", confidence=None
-        ).model_dump(mode="json")
-        for start, end, text in zip(edges, edges[1:], texts, strict=False)
-    ]
 
 
 # --- what all of them do --------------------------------------------------------------------------------------

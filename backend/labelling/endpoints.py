@@ -7,9 +7,10 @@ from fastapi import APIRouter, Query, Response
 from backend.access import Admin, Annotator, Db, Operator, Parts, Viewer
 from backend.annotations.models import Tier, WorkState
 from backend.annotations.schemas import FindingCode, Provenance
-from backend.labelling import assignment, changes, exchange, figures, search, service
+from backend.labelling import assignment, changes, exchange, figures, search, service, templates
 from backend.labelling.schemas import (
     AgreementOut,
+    ApplyTemplateIn,
     AssignIn,
     AssignOut,
     ChangeOut,
@@ -26,7 +27,6 @@ from backend.labelling.schemas import (
     RenameIn,
     RenamePreview,
     SegmentFound,
-    TemplateIn,
     VocabularyIn,
     VocabularyOut,
     WorkOut,
@@ -76,8 +76,8 @@ def rename_entry(db: Db, me: Operator, studio: Parts, dataset_id: str, body: Ren
 
 
 @router.post("/datasets/{dataset_id}/template")
-def apply_template(db: Db, me: Operator, studio: Parts, dataset_id: str, body: TemplateIn) -> ChangeResult:
-    return changes.apply_template(db, me, studio, dataset_id, body)
+def apply_template(me: Operator, studio: Parts, dataset_id: str, body: ApplyTemplateIn) -> ChangeResult:
+    return templates.apply_template(studio, me, dataset_id, body)
 
 
 @router.get("/datasets/{dataset_id}/changes")

@@ -2,18 +2,20 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from statistics import median
 
 from sqlalchemy.orm import Session
 
 from backend.access import Actor
 from backend.annotations import repository as annotations
+from backend.annotations.checks import codes
 from backend.annotations.models import Draft, HistoryKind, LabelHistory, Tier, WorkState
 from backend.annotations.repository import HANDED_IN
 from backend.annotations.schemas import FindingCode, Provenance
 from backend.db import utc_now
-from backend.labelling import repository
+from backend.labelling import board, repository
+from backend.labelling.board import Labels
 from backend.labelling.repository import Item
 from backend.labelling.schemas import (
     AgreementOut,
@@ -27,7 +29,6 @@ from backend.labelling.schemas import (
     PersonFigures,
     TierCoverage,
 )
-from backend.labelling.search import custom, findings_of
 from backend.labelling.service import dataset_row, texts_of
 from dexvla.episodes.agreement import (
     Matches,
@@ -52,79 +53,71 @@ def coverage(db: Session, dataset_id: str) -> CoverageOut:
     """Of the first rater's labels, drafts as they are now; `double` of the second's."""
     dataset = dataset_row(db, dataset_id)
     settings = Labelling.model_validate(dataset.labelling)
-    items = repository.items(db, dataset_id, Tier.SUBSTEP)
-    tiers = [_tier(db, dataset_id, Tier.SUBSTEP, items)]
+    every = board.labels(db, dataset_id, Tier.SUBSTEP)
+    tiers = [_tier(db, dataset_id, Tier.SUBSTEP, every)]
     if settings.plan_tier:
-        plans = repository.items(db, dataset_id, Tier.PLAN)
-        tiers.append(_tier(db, dataset_id, Tier.PLAN, plans))
-    usual = custom(db, dataset, Tier.SUBSTEP)
+        tiers.append(_tier(db, dataset_id, Tier.PLAN, board.labels(db, dataset_id, Tier.PLAN)))
+    usual = board.custom(db, dataset, Tier.SUBSTEP)
     findings: Counter[FindingCode] = Counter()
-    provenance: Counter[Provenance] = Counter()
-    for item in items:
-        if item.draft is not None:
-            findings.update(finding.code for finding in findings_of(item, usual))
-            provenance.update(Provenance(one["provenance"]) for one in item.draft.segments if one["text"])
-    second = [item.draft for item in repository.items(db, dataset_id, Tier.SUBSTEP, 1) if item.draft is not None]
+    provenance: Counter[str] = Counter()
+    for labels in every:
+        if labels.there:
+            findings.update(code for _, code in codes(labels.parts, labels.about.steps, usual))
+            provenance.update(one.provenance for one in labels.parts if one.text)
+    second = [one.about.state for one in board.labels(db, dataset_id, Tier.SUBSTEP, rater=1) if one.there]
+    abouts = [labels.about for labels in every]
     return CoverageOut(
         dataset_id=dataset_id,
         tiers=tiers,
-        labels=_labels(items, texts_of(dataset, Tier.SUBSTEP)),
+        labels=_labels(every, texts_of(dataset, Tier.SUBSTEP)),
         findings=dict(findings),
-        provenance=dict(provenance),
-        quality=dict(Counter(str(_said(item, "quality")) for item in items if _said(item, "quality"))),
-        success=dict(Counter({True: "yes", False: "no", None: "unknown"}[_success(item)] for item in items)),
-        tags=dict(Counter(str(tag) for item in items for tag in (item.draft or item.row).tags)),
+        provenance={Provenance(value): count for value, count in provenance.items()},
+        quality=dict(Counter(str(about.quality) for about in abouts if about.quality)),
+        success=dict(Counter({True: "yes", False: "no", None: "unknown"}[about.success] for about in abouts)),
+        tags=dict(Counter(str(tag) for about in abouts for tag in about.tags)),
         double=DoubleCoverage(
-            wanted=_share(settings.double_percent, len(items)),
+            wanted=_share(settings.double_percent, len(every)),
             assigned=len(second),
-            submitted=sum(one.state in HANDED_IN for one in second),
+            submitted=sum(state in HANDED_IN for state in second),
         ),
-        days=_days(repository.events(db, dataset_id=dataset_id, since=None)),
+        days=_days(repository.moments(db, dataset_id)),
     )
-
-
-def _said(item: Item, name: str) -> object:
-    return getattr(item.draft or item.row, name)
-
-
-def _success(item: Item) -> bool | None:
-    return (item.draft or item.row).success
 
 
 def _share(percent: float, episodes: int) -> int:
     return -int(-percent * episodes // 100)
 
 
-def _tier(db: Session, dataset_id: str, tier: Tier, items: list[Item]) -> TierCoverage:
-    published = annotations.last_revisions(db, dataset_id, tier)
-    states = Counter(item.draft.state if item.draft is not None else WorkState.UNASSIGNED for item in items)
-    drafts = [item.draft for item in items if item.draft is not None]
-    labelled = [one for stored in drafts for one in stored.segments if one["text"]]
+def _tier(db: Session, dataset_id: str, tier: Tier, every: Sequence[Labels]) -> TierCoverage:
+    published = board.published(db, dataset_id, tier)
+    states = Counter(labels.about.state for labels in every)
+    lengths = [one.end - one.start for labels in every for one in labels.parts if one.text]
     return TierCoverage(
         tier=tier,
-        episodes=len(items),
-        steps=sum(item.row.steps for item in items),
+        episodes=len(every),
+        steps=sum(labels.about.steps for labels in every),
         by_state={state: states[state] for state in WorkState},
-        published_episodes=sum(item.row.id in published for item in items),
-        published_steps=sum(item.row.steps for item in items if item.row.id in published),
-        labelled_steps=sum(one["end"] - one["start"] for one in labelled),
-        segments=len(labelled),
+        published_episodes=len(published),
+        published_steps=sum(labels.about.steps for labels in every if labels.about.episode_id in published),
+        labelled_steps=sum(lengths),
+        segments=len(lengths),
     )
 
 
-def _labels(items: list[Item], known: Sequence[str]) -> list[LabelCount]:
+def _labels(every: Sequence[Labels], known: Sequence[str]) -> list[LabelCount]:
     lengths: dict[str, list[int]] = {}
     episodes: dict[str, set[str]] = {}
-    for item in items:
-        for one in item.draft.segments if item.draft is not None else []:
-            if one["text"]:
-                lengths.setdefault(one["text"], []).append(one["end"] - one["start"])
-                episodes.setdefault(one["text"], set()).add(item.row.id)
+    for labels in every:
+        for one in labels.parts:
+            if one.text:
+                lengths.setdefault(one.text, []).append(one.end - one.start)
+                episodes.setdefault(one.text, set()).add(labels.about.episode_id)
     order = [*known, *sorted(lengths.keys() - set(known))]
+    listed = set(known)
     return [
         LabelCount(
             text=text,
-            in_vocabulary=text in known,
+            in_vocabulary=text in listed,
             segments=len(lengths.get(text, [])),
             episodes=len(episodes.get(text, [])),
             steps=sum(lengths.get(text, [])),
@@ -134,13 +127,13 @@ def _labels(items: list[Item], known: Sequence[str]) -> list[LabelCount]:
     ]
 
 
-def _days(events: Iterable[LabelHistory]) -> list[DayCount]:
+def _days(moments: Iterable[tuple[datetime, HistoryKind, Tier]]) -> list[DayCount]:
     submitted: Counter[str] = Counter()
     published: Counter[str] = Counter()
-    for event in events:
-        day = event.created_at.date().isoformat()
-        submitted[day] += event.kind is HistoryKind.SUBMITTED
-        published[day] += event.kind is HistoryKind.PUBLISHED
+    for moment, kind, _ in moments:
+        day = moment.date().isoformat()
+        submitted[day] += kind is HistoryKind.SUBMITTED
+        published[day] += kind is HistoryKind.PUBLISHED
     days = sorted(day for day in {*submitted, *published} if submitted[day] or published[day])
     return [DayCount(day=day, submitted=submitted[day], published=published[day]) for day in days[-_DAYS:]]
 
@@ -168,11 +161,15 @@ def _plain(stored: Draft) -> list[Segment]:
 
 def _pairs(db: Session, me: Actor, dataset_id: str, tier: Tier) -> list[_Pair]:
     """Of episodes whose two sets of labels are both handed in."""
-    first = {item.row.id: item for item in repository.items(db, dataset_id, tier)}
+    second = repository.all_drafts(db, dataset_id, tier, rater=1)
+    if not second:
+        return []
+    ids = [item.row.id for item in second]
+    first = {item.row.id: item for item in repository.items(db, dataset_id, tier, ids=ids)}
     hidden = repository.blind_for(db, dataset_id, me.id)
     return [
         _Pair(item, one, item.draft)
-        for item in repository.items(db, dataset_id, tier, 1)
+        for item in second
         if item.draft is not None
         and item.draft.state in HANDED_IN
         and (one := first[item.row.id].draft) is not None
@@ -196,16 +193,14 @@ def agreement(db: Session, me: Actor, dataset_id: str, tier: Tier) -> AgreementO
     dataset_row(db, dataset_id)
     pairs = _pairs(db, me, dataset_id, tier)
     names = annotations.names(db, {who for pair in pairs for who in pair.people})
-    reviews = Counter(
-        event.kind for event in repository.events(db, dataset_id=dataset_id, since=None) if event.tier is tier
-    )
-    drafts = [item.draft for item in repository.items(db, dataset_id, tier) if item.draft is not None]
+    reviews = Counter(kind for _, kind, of in repository.moments(db, dataset_id) if of is tier)
+    made = Counter(one.provenance for labels in board.labels(db, dataset_id, tier) for one in labels.parts)
     return AgreementOut(
         pairs=[_pair_out(pair, tier, names) for pair in pairs],
         boundaries=_scores(_sum(pairs)) if pairs else None,
         kappa=kappa(pooled(pair.confusion for pair in pairs)) if pairs else None,
         rejection_rate=_rate(reviews[HistoryKind.REJECTED], reviews[HistoryKind.APPROVED]),
-        edit_rate=_edit_rate(drafts),
+        edit_rate=_rate(made[_MACHINE[1]], made[_MACHINE[0]]),
     )
 
 
@@ -230,7 +225,7 @@ def _rate(some: int, others: int) -> float | None:
     return some / (some + others) if some + others else None
 
 
-def _edit_rate(drafts: Iterable[Draft | LabelHistory]) -> float | None:
+def _edit_rate(drafts: Iterable[LabelHistory]) -> float | None:
     found = Counter(one["provenance"] for stored in drafts for one in stored.segments)
     return _rate(found[_MACHINE[1]], found[_MACHINE[0]])
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from backend.annotations.models import BulkChange, Draft, LabelHistory, ReviewNote, Tier, WorkState
+from backend.annotations.models import BulkChange, Draft, HistoryKind, LabelHistory, ReviewNote, Tier, WorkState
 from backend.annotations.repository import HANDED_IN
 from backend.auth.models import User
 from backend.auth.roles import Role
@@ -53,8 +54,8 @@ def items(
     ]
 
 
-def all_drafts(db: Session, dataset_id: str, tier: Tier, *, lock: bool = False) -> list[Item]:
-    """Every draft of the dataset in a tier, of all raters, by episode number."""
+def all_drafts(db: Session, dataset_id: str, tier: Tier, *, rater: int | None = None, lock: bool = False) -> list[Item]:
+    """Every draft of the dataset in a tier, of one rater or of all, by episode number."""
     query = (
         select(EpisodeRow, Draft, Dataset, db_seconds())
         .join(Dataset, Dataset.id == EpisodeRow.dataset_id)
@@ -62,6 +63,8 @@ def all_drafts(db: Session, dataset_id: str, tier: Tier, *, lock: bool = False) 
         .where(EpisodeRow.dataset_id == dataset_id, EpisodeRow.deleted_at.is_(None), Draft.tier == tier)
         .order_by(EpisodeRow.number, Draft.rater)
     )
+    if rater is not None:
+        query = query.where(Draft.rater == rater)
     found = db.execute(query.with_for_update(of=EpisodeRow) if lock else query)
     return [Item(row=row, draft=draft, dataset=dataset, now=now) for row, draft, dataset, now in found]
 
@@ -169,6 +172,13 @@ def events(db: Session, *, dataset_id: str | None, since: Any) -> Sequence[Label
     if since is not None:
         query = query.where(LabelHistory.created_at >= since)
     return db.scalars(query).all()
+
+
+def moments(db: Session, dataset_id: str) -> list[tuple[datetime, HistoryKind, Tier]]:
+    """When what happened to drafts of a dataset, without their labels, oldest first."""
+    query = select(LabelHistory.created_at, LabelHistory.kind, LabelHistory.tier)
+    found = db.execute(query.where(LabelHistory.dataset_id == dataset_id).order_by(LabelHistory.created_at))
+    return [(row[0], row[1], row[2]) for row in found]
 
 
 def changes(db: Session, dataset_id: str) -> Sequence[BulkChange]:

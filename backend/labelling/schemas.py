@@ -164,23 +164,39 @@ class ChangeOut(Out):
     undone_by_name: str | None
 
 
+class AlignedOut(Out):
+    """How a template fits the boundaries that an episode's motion suggests. expected: boundaries of the template;
+    found: sure ones of the motion; guessed: of the template's, how many lie where the motion suggests none. mismatch:
+    what is wrong with the numbers, for people; None: they agree."""
+
+    episode_id: str
+    number: int
+    expected: int
+    found: int
+    guessed: int
+    mismatch: str | None
+
+
 class ChangeResult(Out):
-    """change: None where nothing changed."""
+    """change: None where nothing changed. aligned: of a template that was put onto motions."""
 
     change: ChangeOut | None
     changed: int
     skipped: list[SkippedOut]
+    aligned: list[AlignedOut] = Field([])
 
 
-class TemplateIn(In):
+class ApplyTemplateIn(In):
     """Propose the texts in this order on episodes that nobody labelled yet; every segment waits for a person.
 
-    texts: default is the dataset's template. episode_ids: default all.
+    texts: default is the dataset's template. episode_ids: default all. align: with the boundaries that each motion
+    suggests, for at most 200 episodes at a time; otherwise in parts of equal length.
     """
 
     tier: Tier = Tier.SUBSTEP
     texts: list[FullLabelText] | None = Field(None, min_length=1, max_length=MAX_ENTRIES)
     episode_ids: list[str] | None = Field(None, min_length=1, max_length=10_000)
+    align: bool = False
     preview: bool = False
 
 

@@ -17,7 +17,7 @@ from backend.datasets.models import Dataset
 from backend.episodes.models import EpisodeRow
 from backend.errors import ConflictError, InvalidError, NotFoundError
 from backend.events import publish_after_commit
-from backend.labelling import repository
+from backend.labelling import board, repository
 from backend.labelling.schemas import (
     EntryOut,
     ExampleOut,
@@ -120,11 +120,13 @@ def _steps(db: Session, dataset_id: str, ids: Iterable[str]) -> dict[str, int]:
 
 def _used(db: Session, dataset_id: str, tier: Tier) -> Counter[str]:
     """Segments of each text, in the first rater's drafts; where there is none, in what is published."""
-    found: Counter[str] = Counter()
-    published = annotations.last_revisions(db, dataset_id, tier)
-    for item in repository.items(db, dataset_id, tier):
-        source = item.draft or published.get(item.row.id)
-        found.update(segment["text"] for segment in (source.segments if source else []) if segment["text"])
+    every = board.labels(db, dataset_id, tier)
+    found = Counter(one.text for labels in every for one in labels.parts if one.text)
+    bare = {labels.about.episode_id for labels in every if not labels.there}
+    if bare & board.published(db, dataset_id, tier):
+        for episode_id, revision in annotations.last_revisions(db, dataset_id, tier).items():
+            if episode_id in bare:
+                found.update(segment["text"] for segment in revision.segments if segment["text"])
     return found
 
 

@@ -5,6 +5,7 @@ of those who label must not wait for it.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -98,8 +99,7 @@ def suggest(studio: Studio, me: Actor, episode_id: str, body: TemplateIn | Simil
         row = find(db, episode_id)
         try:
             if isinstance(body, TemplateIn):
-                found = [(one.step, one.confidence) for one in _boundaries(db, studio, row)]
-                segments, settings, report = copying.template(db, row, body.sequence, found)
+                segments, settings, report = usual_sequence(db, studio, row, body.sequence)
             else:
                 segments, settings, report = copying.similar(db, studio, row, body.neighbours)
         except EpisodeError as error:
@@ -114,6 +114,12 @@ def suggest(studio: Studio, me: Actor, episode_id: str, body: TemplateIn | Simil
         asked_by_name=me.name,
     )
     return _store(studio, made)
+
+
+def usual_sequence(db: Session, studio: Studio, row: EpisodeRow, sequence: Sequence[str] | None) -> copying.Made:
+    """See copying.template. Reads the motion, unless its boundaries are known already; raises EpisodeError."""
+    found = [(one.step, one.confidence) for one in _boundaries(db, studio, row)]
+    return copying.template(db, row, sequence, found)
 
 
 def _store(studio: Studio, made: Suggestion) -> SuggestionOut:

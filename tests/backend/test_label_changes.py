@@ -135,6 +135,26 @@ def test_a_template_goes_to_untouched_episodes_only(labels: Labels, ada: TestCli
     assert [one["kind"] for one in ok(ada.get(f"{labels.url}/changes"))] == ["template"]
 
 
+def test_a_template_is_put_where_the_motion_suggests_it(labels: Labels, ada: TestClient, bob: TestClient) -> None:
+    wish: dict[str, Any] = {"texts": ["Reach", "Lift"], "align": True}
+    look = ok(bob.post(f"{labels.url}/template", json={**wish, "preview": True}))
+    assert (look["change"], look["changed"]) == (None, 1)
+    (fit,) = look["aligned"]
+    assert (fit["number"], fit["expected"]) == (2, 1)
+    assert (fit["mismatch"] is None) == (fit["found"] == 1 and fit["guessed"] == 0)
+    done = ok(bob.post(f"{labels.url}/template", json=wish))
+    assert (done["changed"], done["aligned"]) == (1, look["aligned"])
+    proposed = ok(ada.post(f"{labels.episode(2)}/suggestions", json={"source": "template", "sequence": wish["texts"]}))
+    draft = ok(ada.get(f"{labels.episode(2)}/annotation"))
+    edges = [(one["start"], one["end"], one["text"]) for one in draft["segments"]]
+    assert edges == [(one["start"], one["end"], one["text"]) for one in proposed["segments"]]
+    assert {one["provenance"] for one in draft["segments"]} == {"proposed"}
+    ok(bob.post(f"{labels.url}/changes/{done['change']['id']}/undo"))
+    assert texts(ada, labels, 2) == [""]
+    refused = refusal(bob.post(f"{labels.url}/template", json={**wish, "tier": "plan"}), 422)
+    assert "Only substeps have boundaries in the motion" in refused["message"]
+
+
 # --- labels alone ---------------------------------------------------------------------------------------------
 
 

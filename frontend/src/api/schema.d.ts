@@ -2086,6 +2086,26 @@ export interface components {
       rejection_rate: number | null;
     };
     /**
+     * AlignedOut
+     * @description How a template fits the boundaries that an episode's motion suggests. expected: boundaries of the template;
+     *     found: sure ones of the motion; guessed: of the template's, how many lie where the motion suggests none. mismatch:
+     *     what is wrong with the numbers, for people; None: they agree.
+     */
+    AlignedOut: {
+      /** Episode Id */
+      episode_id: string;
+      /** Expected */
+      expected: number;
+      /** Found */
+      found: number;
+      /** Guessed */
+      guessed: number;
+      /** Mismatch */
+      mismatch: string | null;
+      /** Number */
+      number: number;
+    };
+    /**
      * AlohaTask
      * @enum {string}
      */
@@ -2105,6 +2125,31 @@ export interface components {
       stage: number | null;
       /** Step */
       step: number | null;
+    };
+    /**
+     * ApplyTemplateIn
+     * @description Propose the texts in this order on episodes that nobody labelled yet; every segment waits for a person.
+     *
+     *     texts: default is the dataset's template. episode_ids: default all. align: with the boundaries that each motion
+     *     suggests, for at most 200 episodes at a time; otherwise in parts of equal length.
+     */
+    ApplyTemplateIn: {
+      /**
+       * Align
+       * @default false
+       */
+      align: boolean;
+      /** Episode Ids */
+      episode_ids?: string[] | null;
+      /**
+       * Preview
+       * @default false
+       */
+      preview: boolean;
+      /** Texts */
+      texts?: string[] | null;
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
     };
     /**
      * AssignIn
@@ -2267,9 +2312,14 @@ export interface components {
     };
     /**
      * ChangeResult
-     * @description change: None where nothing changed.
+     * @description change: None where nothing changed. aligned: of a template that was put onto motions.
      */
     ChangeResult: {
+      /**
+       * Aligned
+       * @default []
+       */
+      aligned: components["schemas"]["AlignedOut"][];
       change: components["schemas"]["ChangeOut"] | null;
       /** Changed */
       changed: number;
@@ -5056,6 +5106,20 @@ export interface components {
      */
     SuggestionState: "running" | "ready" | "failed";
     /**
+     * TemplateIn
+     * @description Put a sequence of substeps onto the boundary candidates. sequence: default, the dataset's template; without one,
+     *     what most published episodes with the same instruction have; without those, the vocabulary in its order.
+     */
+    TemplateIn: {
+      /** Sequence */
+      sequence?: string[] | null;
+      /**
+       * @description discriminator enum property added by openapi-typescript
+       * @enum {string}
+       */
+      source: "template";
+    };
+    /**
      * Tier
      * @description substep: what the model is trained on. plan: a second text over the same steps, where a dataset has it.
      * @enum {string}
@@ -5442,25 +5506,6 @@ export interface components {
       updated_by_name: string | null;
     };
     /**
-     * TemplateIn
-     * @description Propose the texts in this order on episodes that nobody labelled yet; every segment waits for a person.
-     *
-     *     texts: default is the dataset's template. episode_ids: default all.
-     */
-    backend__labelling__schemas__TemplateIn: {
-      /** Episode Ids */
-      episode_ids?: string[] | null;
-      /**
-       * Preview
-       * @default false
-       */
-      preview: boolean;
-      /** Texts */
-      texts?: string[] | null;
-      /** @default substep */
-      tier: components["schemas"]["Tier"];
-    };
-    /**
      * SavedOut
      * @description The last recording that was saved. error: why it could not be added to the dataset; the file is kept.
      */
@@ -5473,20 +5518,6 @@ export interface components {
       error?: string | null;
       /** Steps */
       steps: number;
-    };
-    /**
-     * TemplateIn
-     * @description Put a sequence of substeps onto the boundary candidates. sequence: default, the dataset's template; without one,
-     *     what most published episodes with the same instruction have; without those, the vocabulary in its order.
-     */
-    backend__suggestions__schemas__TemplateIn: {
-      /** Sequence */
-      sequence?: string[] | null;
-      /**
-       * @description discriminator enum property added by openapi-typescript
-       * @enum {string}
-       */
-      source: "template";
     };
   };
   responses: never;
@@ -6579,7 +6610,7 @@ export interface operations {
     };
     requestBody: {
       content: {
-        "application/json": components["schemas"]["backend__labelling__schemas__TemplateIn"];
+        "application/json": components["schemas"]["ApplyTemplateIn"];
       };
     };
     responses: {
@@ -7734,9 +7765,7 @@ export interface operations {
     requestBody: {
       content: {
         "application/json":
-          | components["schemas"]["backend__suggestions__schemas__TemplateIn"]
-          | components["schemas"]["SimilarIn"]
-          | components["schemas"]["VisionIn"];
+          components["schemas"]["TemplateIn"] | components["schemas"]["SimilarIn"] | components["schemas"]["VisionIn"];
       };
     };
     responses: {
