@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from backend.access import Actor
 from backend.annotations import repository as labels
-from backend.annotations.models import LabelRevision
+from backend.annotations.models import LabelRevision, Tier
 from backend.annotations.proposals import label_source
 from backend.annotations.schemas import SegmentOut
 from backend.audit.service import record
@@ -58,7 +58,8 @@ def create(db: Session, me: Actor, studio: Studio, dataset_id: str, body: Versio
     published = labels.last_revisions(db, dataset_id)
     chosen = _chosen(db, row, body, published)
     version_id = new_id()
-    manifest = _manifest(studio, row, chosen, published, version_id)
+    plans = labels.last_revisions(db, dataset_id, Tier.PLAN) if row.labelling.get("plan_tier") else {}
+    manifest = _manifest(studio, row, chosen, published, plans, version_id)
     digest = manifest_hash(manifest)
     for version in repository.versions(db, dataset_id):
         if version.manifest_sha256 == digest:
@@ -121,7 +122,12 @@ def _chosen(db: Session, row: Dataset, body: VersionIn, published: dict[str, Lab
 
 
 def _manifest(
-    studio: Studio, row: Dataset, chosen: list[EpisodeRow], published: dict[str, LabelRevision], version_id: str
+    studio: Studio,
+    row: Dataset,
+    chosen: list[EpisodeRow],
+    published: dict[str, LabelRevision],
+    plans: dict[str, LabelRevision],
+    version_id: str,
 ) -> DatasetManifest:
     folder = studio.settings.folder
     here = folder.manifest(version_id).parent
@@ -130,7 +136,7 @@ def _manifest(
         path = folder.episode(row.id, episode.id)
         if not path.is_file():
             raise InvalidError(f"The file of episode {episode.number} is gone; restore it, or delete the episode.")
-        revision = published.get(episode.id)
+        revision, plan = published.get(episode.id), plans.get(episode.id)
         entries.append(
             EpisodeEntry(
                 path=os.path.relpath(path, here),
@@ -147,6 +153,8 @@ def _manifest(
                 instruction=episode.instruction if revision is None else revision.instruction,
                 substeps=() if revision is None else _segments(revision.segments),
                 label_source=None if revision is None else _label_source(revision.segments),
+                paraphrases=() if revision is None else tuple(revision.paraphrases),
+                plan=() if plan is None else _segments(plan.segments),
             )
         )
     first = chosen[0]

@@ -57,11 +57,20 @@ def per_step(segments: Sequence[Segment]) -> list[str]:
     return [segment.text for segment in segments for _ in range(segment.end - segment.start)]
 
 
+_LATER = ("paraphrases", "plan")  # fields that older manifests do not have
+
+
 def manifest_hash(manifest: DatasetManifest) -> str:
-    """sha256 (hex) of what the manifest says about the data; where the files lie does not count."""
+    """sha256 (hex) of what the manifest says about the data; where the files lie does not count.
+
+    A field that came later counts where it says something: manifests from before it keep their hash.
+    """
     value = manifest.model_dump(mode="json")
     for entry in value["episodes"]:
         del entry["path"]
+        for name in _LATER:
+            if not entry[name]:
+                del entry[name]
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
@@ -242,9 +251,10 @@ def _entry(
         entry = listed.model_copy(update={"path": os.fspath(path), "cameras": specs})
     else:
         entry = _new_entry(episode, os.fspath(path), identity, steps, specs)
-    for text in (entry.instruction, *(segment.text for segment in entry.substeps)):
+    texts = (segment.text for segment in (*entry.substeps, *entry.plan))
+    for text in (entry.instruction, *entry.paraphrases, *texts):
         if wrong := control_token_in(text):
-            raise EpisodeError(f"{episode.path}: the instruction or a substep reasoning holds {wrong}")
+            raise EpisodeError(f"{episode.path}: the instruction or a label holds {wrong}")
     return entry
 
 

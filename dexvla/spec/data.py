@@ -82,16 +82,21 @@ class EpisodeEntry(Spec):
     instruction: str
     substeps: tuple[Segment, ...] = Field((), description="Run-length coded substep reasonings; empty: not labelled")
     label_source: str | None = Field(None, description="Where the labels come from: scripted, human, ...")
+    paraphrases: tuple[str, ...] = Field((), description="Other wordings of the instruction")
+    plan: tuple[Segment, ...] = Field(
+        (), description="A second text over the same steps, for example the high-level plan, run-length coded"
+    )
 
     @model_validator(mode="after")
     def _covers(self) -> "EpisodeEntry":
-        position = 0
-        for segment in self.substeps:
-            if segment.start != position or segment.end <= segment.start:
-                raise ValueError(f"{self.path}: substeps must cover the steps without gap or overlap, at {position}")
-            position = segment.end
-        if self.substeps and position != self.steps:
-            raise ValueError(f"{self.path}: substeps end at {position}, the episode has {self.steps} steps")
+        for name, segments in (("substeps", self.substeps), ("plan", self.plan)):
+            position = 0
+            for segment in segments:
+                if segment.start != position or segment.end <= segment.start:
+                    raise ValueError(f"{self.path}: {name} must cover the steps without gap or overlap, at {position}")
+                position = segment.end
+            if segments and position != self.steps:
+                raise ValueError(f"{self.path}: {name} end at {position}, the episode has {self.steps} steps")
         return self
 
 

@@ -253,6 +253,38 @@ def test_labels_changed_later_do_not_change_a_version(
     assert newer["manifest_sha256"] != version["manifest_sha256"]
 
 
+def test_a_version_has_the_plan_and_the_paraphrases(
+    studio: Studio, operator: TestClient, fill: Callable[..., Any]
+) -> None:
+    dataset_id, (episode_id,) = fill(1)
+    versions, episode = f"/api/datasets/{dataset_id}/versions", f"/api/episodes/{episode_id}"
+    publish(operator, episode_id)
+    plain = operator.post(versions, json={}).json()
+
+    assert operator.patch(f"/api/datasets/{dataset_id}/labelling", json={"plan_tier": True}).status_code == 200
+    assert operator.post(versions, json={}).json()["id"] == plain["id"]  # there is no plan to add yet
+    draft = operator.get(f"{episode}/annotation").json()
+    body = {name: draft[name] for name in ("edit", "segments", "instruction", "success")}
+    body["paraphrases"] = ["Pick the cube up", "Raise the cube"]
+    assert operator.put(f"{episode}/annotation", json=body).status_code == 200
+    publish(operator, episode_id)
+    plan = [{"start": 0, "end": 10, "text": "Get it"}, {"start": 10, "end": 24, "text": "Bring it"}]
+    where = {"tier": "plan"}
+    saved = operator.put(f"{episode}/annotation", params=where, json={"edit": 0, "segments": plan})
+    assert saved.status_code == 200, saved.text
+    done = operator.post(f"{episode}/publish", json={"edit": saved.json()["edit"], **where})
+    assert done.status_code == 201, done.text
+
+    version = operator.post(versions, json={}).json()
+    assert version["id"] != plain["id"]
+    (entry,) = load_manifest(studio.settings.folder.manifest(version["id"])).episodes
+    assert [(s.start, s.end, s.text) for s in entry.plan] == [(0, 10, "Get it"), (10, 24, "Bring it")]
+    assert entry.paraphrases == ("Pick the cube up", "Raise the cube")
+    assert [(s.start, s.end, s.text) for s in entry.substeps] == LABELS
+    rebuilt, _ = build_manifest(find_set(str(studio.settings.folder.manifest(version["id"]))))
+    assert (rebuilt.episodes[0].plan, rebuilt.episodes[0].paraphrases) == (entry.plan, entry.paraphrases)
+
+
 def test_labels_changed_back_give_the_version_there_is(operator: TestClient, fill: Callable[..., Any]) -> None:
     dataset_id, (episode_id,) = fill(1)
     url, ids = f"/api/episodes/{episode_id}/annotation", []

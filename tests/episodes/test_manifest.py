@@ -1,6 +1,8 @@
 """Manifests embed labels and identities; identities hang on motion and pictures alone."""
 
+import hashlib
 import itertools
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from dexvla.episodes.manifest import (
     save_manifest,
 )
 from dexvla.errors import EpisodeError, UserError
+from dexvla.spec import EpisodeEntry
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=60))
@@ -65,6 +68,27 @@ def test_the_hash_of_a_manifest_hangs_on_labels_not_on_places(
 
     assert digest("a") == digest("b")
     assert digest("c", labels=("Another",)) != digest("a2")
+
+
+def test_later_fields_change_the_hash_only_where_they_say_something(demos: Path) -> None:
+    manifest, _ = build_manifest(find_set(str(demos)))
+    older = json.loads(manifest.model_dump_json())
+    for entry in older["episodes"]:
+        del entry["path"], entry["plan"], entry["paraphrases"]
+    text = json.dumps(older, sort_keys=True, ensure_ascii=False)
+    assert manifest_hash(manifest) == hashlib.sha256(text.encode()).hexdigest()
+    first = manifest.episodes[0]
+    for more in ({"paraphrases": ("Lift it",)}, {"plan": first.substeps}):
+        changed = manifest.model_copy(update={"episodes": (first.model_copy(update=more), *manifest.episodes[1:])})
+        assert manifest_hash(changed) != manifest_hash(manifest)
+
+
+def test_a_plan_covers_the_steps(demos: Path) -> None:
+    manifest, _ = build_manifest(find_set(str(demos)))
+    entry = json.loads(manifest.episodes[0].model_dump_json())
+    entry["plan"] = [{"start": 0, "end": 20, "text": "Bring it"}]
+    with pytest.raises(ValueError, match="plan end at 20, the episode has 24 steps"):
+        EpisodeEntry.model_validate(entry)
 
 
 def test_a_task_entry_names_folders_cameras_and_length(tmp_path: Path, make_episode: Callable[..., Path]) -> None:
