@@ -1,7 +1,9 @@
 """Two people in two browsers: one hands labels in, the other comments, sends them back and approves them."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.barcodes import write_barcode_episode
@@ -12,21 +14,56 @@ STEPS = 150
 TEXTS = ["Reach for the cube", "Grasp the cube"]
 
 
-def test_labels_are_reviewed_sent_back_and_approved(browser: Browser, tmp_path: Path, screenshots: Path) -> None:
-    with running_studio(tmp_path / "data") as address:
+@pytest.fixture(scope="module")
+def people(
+    browser: Browser, tmp_path_factory: pytest.TempPathFactory, screenshots: Path
+) -> Iterator[tuple[Person, Person]]:
+    """Ada, who administers the studio, and Bob, an annotator."""
+    with running_studio(tmp_path_factory.mktemp("review") / "data") as address:
         ada, bob = (Person(browser, address, screenshots) for _ in range(2))
         ada.sign_up(address)
         join(ada, bob)
-        dataset, episode = prepare(ada, tmp_path)
-        hand_in(bob, episode)
-        send_back(ada, dataset)
-        mend(bob)
-        approve(ada, dataset)
-        expect(bob.at("review")).to_have_attribute("data-state", "approved")
-        (revision,) = ada.get(f"/episodes/{episode}/revisions")
-        assert [one["text"] for one in revision["segments"]] == TEXTS
-        assert [one["start"] for one in revision["segments"]] == [0, 62]
-        assert ada.complaints == bob.complaints == []
+        yield ada, bob
+
+
+def test_labels_are_reviewed_sent_back_and_approved(people: tuple[Person, Person], tmp_path: Path) -> None:
+    ada, bob = people
+    dataset, episode = prepare(ada, tmp_path, review=True)
+    hand_in(bob, episode)
+    send_back(ada, dataset)
+    mend(bob)
+    approve(ada, dataset)
+    expect(bob.at("review")).to_have_attribute("data-state", "approved")
+    (revision,) = ada.get(f"/episodes/{episode}/revisions")
+    assert [one["text"] for one in revision["segments"]] == TEXTS
+    assert [one["start"] for one in revision["segments"]] == [0, 62]
+    assert ada.complaints == bob.complaints == []
+
+
+def test_what_was_done_without_a_connection_is_put_together_with_the_others(
+    people: tuple[Person, Person], tmp_path: Path
+) -> None:
+    ada, bob = people
+    _, episode = prepare(ada, tmp_path, review=False)
+    label(bob, episode, at=60)
+    bob.context.set_offline(True)
+    press(bob, "g", "1", "2", "0", "Enter", "1")
+    expect(bob.at("save-status")).to_have_attribute("data-state", "offline")
+    label(ada, episode, at=40, key="2")
+    bob.context.set_offline(False)
+    expect(bob.at("conflict")).to_be_visible()
+    bob.at("conflict-compare").click()
+    expect(bob.at("conflict-difference")).to_have_count(2)
+    assert axe(bob.page) == []
+    bob.look("conflict")
+    sides = bob.at("conflict-difference").first.get_by_test_id("conflict-side")
+    sides.get_by_text("ada").click()
+    bob.at("conflict-keep").click()
+    expect(bob.at("save-status")).to_have_attribute("data-state", "saved")
+    stored = bob.get(f"/episodes/{episode}/annotation")["segments"]
+    assert [one["start"] for one in stored] == [0, 40, 60, 120], "ada's first boundary, bob's last"
+    bob.complaints[:] = [one for one in bob.complaints if "ERR_INTERNET_DISCONNECTED" not in one and "409" not in one]
+    assert ada.complaints == bob.complaints == []
 
 
 def join(ada: Person, bob: Person) -> None:
@@ -38,10 +75,10 @@ def join(ada: Person, bob: Person) -> None:
     expect(bob.at("account-submit")).to_have_count(0)
 
 
-def prepare(ada: Person, folder: Path) -> tuple[str, str]:
-    """A dataset whose labels are reviewed, with one episode."""
-    dataset = ada.post("/datasets", {"name": "Barcodes"})["id"]
-    for path, body in (("", {"vocabulary": TEXTS}), ("/labelling", {"review": True, "double_percent": 0})):
+def prepare(ada: Person, folder: Path, *, review: bool) -> tuple[str, str]:
+    """A dataset, whose labels are reviewed or not, with one episode."""
+    dataset = ada.post("/datasets", {"name": f"Barcodes {review}"})["id"]
+    for path, body in (("", {"vocabulary": TEXTS}), ("/labelling", {"review": review, "double_percent": 0})):
         answer = ada.context.request.patch(
             f"{ada.base}/api/datasets/{dataset}{path}", data=body, headers={"Origin": ada.base}
         )
@@ -51,21 +88,29 @@ def prepare(ada: Person, folder: Path) -> tuple[str, str]:
     return dataset, ada.upload(dataset, file)
 
 
+def press(person: Person, *keys: str) -> None:
+    for key in keys:
+        person.page.keyboard.press(key)
+
+
+def label(person: Person, episode: str, *, at: int, key: str = "1") -> None:
+    """A text up to step `at`, behind it the second where nothing is written. By keys, and saved."""
+    person.go(f"/episodes/{episode}")
+    expect(person.at("segment-row").first).to_be_visible()
+    press(person, "g", *str(at), "Enter", key)
+    if person.at("segment-row").count() == 2:
+        press(person, "End", "2")
+    expect(person.at("save-status")).to_have_attribute("data-state", "saved")
+
+
 def hand_in(bob: Person, episode: str) -> None:
-    """By keys; from then on they change nothing."""
-    bob.go(f"/episodes/{episode}")
-    expect(bob.at("segment-row").first).to_be_visible()
-    keys = bob.page.keyboard
-    for key in ("g", "6", "0", "Enter", "1", "End", "2"):
-        keys.press(key)
-    expect(bob.at("segment-row")).to_have_count(2)
-    expect(bob.at("save-status")).to_have_attribute("data-state", "saved")
+    """From then on keys change nothing."""
+    label(bob, episode, at=60)
     bob.at("publish").click()
     expect(bob.at("review")).to_have_attribute("data-state", "submitted")
     expect(bob.at("save-status")).to_have_attribute("data-state", "read-only")
     expect(bob.at("review-approve")).to_have_count(0)
-    for key in ("Home", "s", "Backspace"):
-        keys.press(key)
+    press(bob, "Home", "s", "Backspace")
     expect(bob.at("segment-row")).to_have_count(2)
 
 
@@ -77,9 +122,7 @@ def send_back(ada: Person, dataset: str) -> None:
     ada.at("review-open").click()
     expect(ada.at("review")).to_have_attribute("data-state", "submitted")
     expect(ada.at("trail")).to_have_attribute("data-count", "1")
-    keys = ada.page.keyboard
-    keys.press("End")
-    keys.press("q")
+    press(ada, "End", "q")
     ada.at("note-text").fill("It begins two steps later.")
     ada.at("note-text").press("Control+Enter")
     expect(ada.at("notes")).to_have_attribute("data-open", "1")
@@ -99,9 +142,7 @@ def mend(bob: Person) -> None:
     bob.look("review-sent-back")
     bob.at("note-go").click()
     expect(bob.at("now")).to_have_attribute("data-step", "60")
-    keys = bob.page.keyboard
-    for key in (".", "."):
-        keys.press(key)
+    press(bob, ".", ".")
     bob.at("note-resolve").click()
     expect(bob.at("notes")).to_have_attribute("data-open", "0")
     expect(bob.at("save-status")).to_have_attribute("data-state", "saved")

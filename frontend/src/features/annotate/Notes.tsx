@@ -1,14 +1,17 @@
 import { Alert, Button, Group, Text } from "@mantine/core";
 import { IconAlertTriangle, IconPhotoOff } from "@tabler/icons-react";
 
+import { useState } from "react";
+
 import { messageOf } from "@/api/client";
 import { plural } from "@/ui/format";
 import { useNow } from "@/ui/clock";
 import { formatAgo } from "@/ui/format";
 
 import type { Stored } from "./autosave";
+import { ConflictDialog } from "./ConflictDialog";
 import { useAnnotator, useEditorState } from "./context";
-import type { Draft } from "./editor";
+import { draftOf, type Draft } from "./editor";
 
 interface Props {
   /** why pictures do not come */
@@ -23,6 +26,7 @@ export function Notes({ pictureError, storedBy, storedAt }: Props) {
   const { editor } = useAnnotator();
   const { save, content } = useEditorState();
   const now = useNow();
+  const [comparing, setComparing] = useState(false);
   return (
     <>
       {save.kind === "conflict" && (
@@ -42,14 +46,24 @@ export function Notes({ pictureError, storedBy, storedAt }: Props) {
               {plural(content.timeline.labels.length, "substep")}. Nothing is lost: taking theirs can be undone.
             </Text>
             <Group gap="xs">
+              <Button size="xs" variant="default" onClick={() => setComparing(true)} data-testid="conflict-compare">
+                Compare side by side
+              </Button>
               <Button size="xs" variant="default" onClick={() => editor.takeTheirs()} data-testid="conflict-theirs">
                 Take theirs
               </Button>
-              <Button size="xs" color="red" onClick={() => editor.keepMine()} data-testid="conflict-mine">
+              <Button size="xs" color="red.9" onClick={() => editor.keepMine()} data-testid="conflict-mine">
                 Keep mine
               </Button>
             </Group>
           </Group>
+          <ConflictDialog
+            opened={comparing}
+            onClose={() => setComparing(false)}
+            mine={draftOf(content)}
+            theirs={(save.stored as Stored<Draft>).document}
+            by={storedBy}
+          />
         </Alert>
       )}
       {save.kind === "refused" && (

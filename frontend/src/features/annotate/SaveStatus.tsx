@@ -14,20 +14,18 @@ const ICONS: Record<SaveState["kind"], typeof IconCloudCheck> = {
   refused: IconAlertTriangle,
 };
 
+/** Dark enough to be read on light, and light enough on dark. */
+const WARNING = "light-dark(#a63a00, var(--mantine-color-orange-4))";
+const DANGER = "light-dark(var(--mantine-color-red-9), var(--mantine-color-red-4))";
+const COLORS: Partial<Record<SaveState["kind"], string>> = { offline: WARNING, conflict: DANGER, refused: DANGER };
+
 /** One line: is what I did safe? */
 export function SaveStatus() {
   const { editor, locked } = useAnnotator();
   const { save } = useEditorState();
   const now = useSeconds();
   const Icon = ICONS[save.kind];
-  const color = {
-    saved: "dimmed",
-    pending: "dimmed",
-    saving: "dimmed",
-    offline: "orange",
-    conflict: "red",
-    refused: "red",
-  }[save.kind];
+  const color = COLORS[save.kind] ?? "var(--mantine-color-dimmed)";
   if (locked !== null)
     return (
       <Tooltip label={locked}>
@@ -38,7 +36,7 @@ export function SaveStatus() {
     );
   return (
     <Group gap={6} wrap="nowrap" miw={120} data-testid="save-status" data-state={save.kind} aria-live="polite">
-      <Icon size={16} color={color === "dimmed" ? "var(--mantine-color-dimmed)" : `var(--mantine-color-${color}-6)`} />
+      <Icon size={16} color={color} />
       <Tooltip label={"message" in save ? save.message : "Every edit is saved by itself."}>
         <Text size="xs" c={color} style={{ whiteSpace: "nowrap" }}>
           {saveText(save, now)}

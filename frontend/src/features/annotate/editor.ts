@@ -180,6 +180,13 @@ export class Editor {
     void this.autosave.keepMine(draftOf(this.state.content));
   }
 
+  /** What was made of both sides of a conflict is saved on top of theirs. */
+  resolve(content: Content): void {
+    this.history = push(this.history, content);
+    this.set({ content, selected: null });
+    void this.autosave.keepMine(draftOf(content));
+  }
+
   /** Edits that an earlier visit could not save: on top of what is stored, or a conflict if that moved on. */
   private takeUp(stored: Stored<Draft>): void {
     const kept = this.autosave.kept();

@@ -1,0 +1,189 @@
+import { Button, Group, Modal, ScrollArea, SegmentedControl, Stack, Table, Text } from "@mantine/core";
+import { useMemo, useState, type CSSProperties } from "react";
+
+import { plural } from "@/ui/format";
+
+import classes from "./annotate.module.css";
+import { differences, merged, type Side } from "./conflict";
+import { entryIndex, useAnnotator } from "./context";
+import { contentOf, type Content, type Draft } from "./editor";
+import { LabelDot } from "./LabelDot";
+import { OtherLanes } from "./Lanes";
+import { whole } from "./view";
+
+interface Props {
+  opened: boolean;
+  onClose: () => void;
+  mine: Draft;
+  theirs: Draft;
+  /** who saved the other side */
+  by: string | null;
+}
+
+/** Both sides of a conflict, one under the other; each difference is taken from one of them. */
+export function ConflictDialog({ opened, onClose, ...sides }: Props) {
+  return (
+    <Modal
+      opened={opened}
+      onClose={onClose}
+      size="min(92vw, 1100px)"
+      title={`Yours and ${sides.by ?? "theirs"}, side by side`}
+      data-testid="conflict-dialog"
+    >
+      <Compare {...sides} onClose={onClose} />
+    </Modal>
+  );
+}
+
+function Compare({ mine, theirs, by, onClose }: Omit<Props, "opened">) {
+  const { episode, editor, playback } = useAnnotator();
+  const found = useMemo(() => differences(mine.segments, theirs.segments), [mine, theirs]);
+  const [sides, setSides] = useState<ReadonlyMap<number, Side>>(new Map());
+  const [words, setWords] = useState<Side>("mine");
+  const [outcome, setOutcome] = useState<Side>("mine");
+  const sideOf = (start: number): Side => sides.get(start) ?? "mine";
+  const name = by ?? "theirs";
+  const result = useMemo(
+    () => merged(mine.segments, theirs.segments, ({ start }) => sides.get(start) ?? "mine"),
+    [mine, theirs, sides],
+  );
+  const choose = (side: Side) => {
+    setSides(new Map(found.map(({ start }) => [start, side])));
+    setWords(side);
+    setOutcome(side);
+  };
+  const keep = () => {
+    const draft: Draft = {
+      segments: result,
+      instruction: (words === "mine" ? mine : theirs).instruction,
+      success: (outcome === "mine" ? mine : theirs).success,
+    };
+    const content: Content = contentOf(episode.steps, draft);
+    editor.resolve(content);
+    onClose();
+  };
+  const control = (value: Side, onChange: (side: Side) => void, label: string) => (
+    <SegmentedControl
+      size="xs"
+      value={value}
+      onChange={(side) => onChange(side)}
+      data={[
+        { value: "mine", label: "Yours" },
+        { value: "theirs", label: name },
+      ]}
+      aria-label={label}
+      data-testid="conflict-side"
+    />
+  );
+  return (
+    <Stack gap="sm">
+      <div className={classes.timeline} style={{ "--gutter": "110px" } as CSSProperties}>
+        <OtherLanes
+          view={whole(episode.steps)}
+          others={[
+            { name: "Yours", segments: mine.segments },
+            { name, segments: theirs.segments },
+            { name: "Result", segments: result },
+          ]}
+        />
+      </div>
+      <Group justify="space-between">
+        <Text size="sm">
+          {found.length === 0 ? "The substeps are the same." : `${plural(found.length, "difference")} in the substeps.`}
+        </Text>
+        <Group gap="xs">
+          <Button size="compact-sm" variant="default" onClick={() => choose("mine")}>
+            All yours
+          </Button>
+          <Button
+            size="compact-sm"
+            variant="default"
+            onClick={() => choose("theirs")}
+            data-testid="conflict-all-theirs"
+          >
+            All of {name}
+          </Button>
+        </Group>
+      </Group>
+      <ScrollArea.Autosize mah="46vh" viewportProps={{ tabIndex: 0, "aria-label": "Differences" }}>
+        <Table stickyHeader>
+          <Table.Thead>
+            <Table.Tr>
+              <Table.Th>Steps</Table.Th>
+              <Table.Th>Yours</Table.Th>
+              <Table.Th>{name}</Table.Th>
+              <Table.Th>Take</Table.Th>
+            </Table.Tr>
+          </Table.Thead>
+          <Table.Tbody>
+            {found.map(({ start, end, mine: here, theirs: there }) => (
+              <Table.Tr key={start} data-testid="conflict-difference">
+                <Table.Td>
+                  <Button size="compact-xs" variant="subtle" onClick={() => playback.player.seek(start)}>
+                    {start} to {end - 1}
+                  </Button>
+                </Table.Td>
+                <Table.Td>
+                  <Said text={here} />
+                </Table.Td>
+                <Table.Td>
+                  <Said text={there} />
+                </Table.Td>
+                <Table.Td>
+                  {control(
+                    sideOf(start),
+                    (side) => setSides(new Map([...sides, [start, side]])),
+                    `Steps ${start} to ${end - 1}`,
+                  )}
+                </Table.Td>
+              </Table.Tr>
+            ))}
+            {mine.instruction !== theirs.instruction && (
+              <Table.Tr>
+                <Table.Td>Instruction</Table.Td>
+                <Table.Td>{mine.instruction}</Table.Td>
+                <Table.Td>{theirs.instruction}</Table.Td>
+                <Table.Td>{control(words, setWords, "Instruction")}</Table.Td>
+              </Table.Tr>
+            )}
+            {mine.success !== theirs.success && (
+              <Table.Tr>
+                <Table.Td>Outcome</Table.Td>
+                <Table.Td>{outcomeOf(mine)}</Table.Td>
+                <Table.Td>{outcomeOf(theirs)}</Table.Td>
+                <Table.Td>{control(outcome, setOutcome, "Outcome")}</Table.Td>
+              </Table.Tr>
+            )}
+          </Table.Tbody>
+        </Table>
+      </ScrollArea.Autosize>
+      <Group justify="flex-end" gap="xs">
+        <Text size="xs" c="dimmed">
+          Undo brings back what stood here before.
+        </Text>
+        <Button variant="default" onClick={onClose}>
+          Decide later
+        </Button>
+        <Button onClick={keep} data-testid="conflict-keep">
+          Save the result
+        </Button>
+      </Group>
+    </Stack>
+  );
+}
+
+function Said({ text }: { text: string }) {
+  const { entries } = useAnnotator();
+  return (
+    <Group gap={6} wrap="nowrap">
+      <LabelDot index={entryIndex(entries, text)} />
+      <Text size="sm" c={text === "" ? "dimmed" : undefined}>
+        {text || "no text"}
+      </Text>
+    </Group>
+  );
+}
+
+function outcomeOf({ success }: Draft): string {
+  return success === null ? "Unknown" : success ? "Success" : "Failure";
+}
