@@ -8,15 +8,17 @@ type Props = Omit<ComponentProps<typeof RoleButton>, "onClick" | "title"> & {
   /** what happens, and what stays safe */
   explanation: ReactNode;
   confirmLabel: string;
+  /** it takes something away for good */
+  danger?: boolean;
   action: () => unknown;
 };
 
 /** A button that asks before it acts. */
-export function ConfirmButton({ question, explanation, confirmLabel, action, ...props }: Props) {
+export function ConfirmButton({ question, explanation, confirmLabel, danger = true, action, ...props }: Props) {
   return (
     <RoleButton
       {...props}
-      onClick={() => confirm({ title: question, children: explanation, confirm: confirmLabel, action })}
+      onClick={() => confirm({ title: question, children: explanation, confirm: confirmLabel, danger, action })}
     />
   );
 }

@@ -6,6 +6,8 @@ import { useEffect, useMemo, useRef, useState, useSyncExternalStore } from "reac
 import type { Schema } from "@/api/client";
 import { queryClient, useCan, useMe } from "@/api/queries";
 import { episodeQuery } from "@/features/episodes/hooks";
+import { EpisodeDetails } from "@/features/labelling/EpisodeDetails";
+import { GuidelinePanel } from "@/features/labelling/GuidelinePanel";
 import { TrailBar } from "@/features/labelling/TrailBar";
 import { useTrail } from "@/features/labelling/useTrail";
 import { NotesPanel } from "@/features/review/NotesPanel";
@@ -16,7 +18,7 @@ import { bound } from "./actions";
 import classes from "./annotate.module.css";
 import { saveDraft, saveOutcome, storedOf, type About, type DraftOut } from "./api";
 import { Cameras } from "./Cameras";
-import { AnnotatorContext, type Annotator } from "./context";
+import { AnnotatorContext, useEditorState, usePlayer, type Annotator } from "./context";
 import { CutSettings } from "./CutSettings";
 import { Editor } from "./editor";
 import { FindText } from "./FindText";
@@ -41,7 +43,7 @@ import { annotatorActions } from "./shortcuts";
 import { StepNumber } from "./StepNumber";
 import { suggestionsQuery } from "./suggestApi";
 import { NO_SUGGESTIONS } from "./suggestions";
-import { problemsOf, toSegments } from "./timeline";
+import { problemsOf, segmentAt, toSegments } from "./timeline";
 import { TimelineBar } from "./TimelineBar";
 import { Transport } from "./Transport";
 import { useCommands } from "./useCommands";
@@ -56,7 +58,7 @@ interface Props {
   draft: DraftOut;
 }
 
-/** One episode: look at it and label it. Mounted anew for each episode. */
+/** One episode: look at it and label it. Mounted anew for each episode, tier and rater. */
 export function AnnotatorPage({ episode, about, draft }: Props) {
   const suggestions = useQuery(suggestionsQuery(episode.id)).data ?? NO_SUGGESTIONS;
   const me = useMe();
@@ -70,6 +72,8 @@ export function AnnotatorPage({ episode, about, draft }: Props) {
   const [looking, setLooking] = useState(false);
   const [asking, setAsking] = useState(false);
   const [commenting, setCommenting] = useState(false);
+  const [detailed, { open: openDetails, close: closeDetails }] = useDisclosure(false);
+  const [guided, { toggle: toggleGuideline, close: closeGuideline }] = useDisclosure(false);
   const [helping, { open: help, close: closeHelp }] = useDisclosure(false);
   const timelinePixels = useRef(0);
   const fps = episode.fps ?? DEFAULT_FPS;
@@ -145,6 +149,7 @@ export function AnnotatorPage({ episode, about, draft }: Props) {
     openNeighbour: commands.openNeighbour,
     openStop: trail && openStop,
     publishAndNext: () => (draft.may_review ? approve() : void commands.publishAndNext(trail && openStop)),
+    details: openDetails,
     reviewing: draft.may_review,
     comment: may ? () => setCommenting(true) : null,
     help,
@@ -165,6 +170,7 @@ export function AnnotatorPage({ episode, about, draft }: Props) {
       pan: (x, y) => setPictures((old) => panStep(old, x, y)),
       pictureSettings: () => setLooking(true),
       goToStep: () => setAsking(true),
+      guideline: toggleGuideline,
     },
   });
   const annotator: Annotator = {
@@ -231,7 +237,17 @@ export function AnnotatorPage({ episode, about, draft }: Props) {
           <MotionPlots view={view} />
         </div>
         <aside className={classes.side} aria-label="Labels">
-          <VocabularyPanel />
+          {guided ? (
+            <Guideline
+              episode={episode}
+              tier={about.tier}
+              player={player}
+              only={pictures.only}
+              close={closeGuideline}
+            />
+          ) : (
+            <VocabularyPanel />
+          )}
           <NotesPanel draft={draft} writing={commenting} setWriting={setCommenting} />
           <section className={classes.panel} style={{ flex: "1 1 0" }} aria-label="Substeps">
             <div className={classes.panelHead}>
@@ -248,6 +264,7 @@ export function AnnotatorPage({ episode, about, draft }: Props) {
           </section>
         </aside>
       </div>
+      <EpisodeDetails opened={detailed} onClose={closeDetails} />
       <FindText
         opened={finding !== null}
         entries={entries}
@@ -265,6 +282,36 @@ export function AnnotatorPage({ episode, about, draft }: Props) {
 /** Other labels than those that everybody works on are kept in the browser under a name of their own. */
 function beside({ tier, rater }: About): string[] {
   return [...(tier === "substep" ? [] : [tier]), ...(rater === 0 ? [] : [`rater${rater}`])];
+}
+
+interface GuidelineProps {
+  episode: Props["episode"];
+  tier: About["tier"];
+  player: Annotator["playback"]["player"];
+  /** the camera that is shown alone */
+  only: number | null;
+  close: () => void;
+}
+
+/** In the place of the vocabulary: the same texts in the same order, with what they mean. */
+function Guideline({ episode, tier, player, only, close }: GuidelineProps) {
+  const { timeline } = useEditorState().content;
+  const text = usePlayer(({ step }) => timeline.labels[segmentAt(timeline, step)]?.text ?? "");
+  const cameras = episode.cameras.map(({ name }) => name);
+  return (
+    <GuidelinePanel
+      datasetId={episode.dataset_id}
+      tier={tier}
+      cameras={cameras}
+      text={text}
+      here={() => ({
+        episode_id: episode.id,
+        step: player.state.step,
+        camera: (only === null ? cameras[0] : cameras[only]) ?? null,
+      })}
+      close={close}
+    />
+  );
 }
 
 /** The newest published revision as a lane, while the draft says something else. */

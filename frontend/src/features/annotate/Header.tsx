@@ -12,8 +12,11 @@ import { useState, type ReactNode } from "react";
 import { Link } from "react-router";
 
 import { LabelBadge } from "@/features/episodes/LabelBadge";
+import { DetailsButton } from "@/features/labelling/EpisodeDetails";
+import { TierTabs } from "@/features/labelling/TierTabs";
 
 import { useAnnotator, useEditorState } from "./context";
+import { withOutcome } from "./editor";
 import { SaveStatus } from "./SaveStatus";
 import { performAction } from "./shortcuts";
 import { tidy } from "./timeline";
@@ -86,6 +89,8 @@ export function Header({ actions: right }: { actions: ReactNode }) {
         </Text>
         <Instruction key={content.instruction} text={content.instruction} />
         <Outcome />
+        <DetailsButton />
+        <TierTabs />
       </Group>
     </>
   );
@@ -128,7 +133,7 @@ function Outcome() {
         disabled={editor.readOnly}
         value={success === null ? "unknown" : success ? "success" : "failure"}
         onChange={(value) =>
-          editor.change((content) => ({ ...content, success: value === "unknown" ? null : value === "success" }))
+          editor.change((content) => withOutcome(content, value === "unknown" ? null : value === "success"))
         }
         data={[
           { value: "success", label: "Success" },

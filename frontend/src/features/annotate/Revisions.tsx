@@ -2,11 +2,14 @@ import { Button, Group, Popover, ScrollArea, Stack, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 
+import { queryClient } from "@/api/queries";
+import { notifyDone } from "@/ui/confirm";
+import { ConfirmButton } from "@/ui/ConfirmButton";
 import { Loaded } from "@/ui/Loaded";
 import { plural } from "@/ui/format";
 import { Time } from "@/ui/Time";
 
-import { getRevisions, type Revision } from "./api";
+import { draftKey, getRevisions, rollBack, storedOf, type Revision } from "./api";
 import { useAnnotator } from "./context";
 import { contentOf } from "./editor";
 
@@ -14,7 +17,7 @@ import { contentOf } from "./editor";
 export function Revisions({ published }: { published: Revision | null }) {
   const [opened, setOpened] = useState(false);
   return (
-    <Popover trapFocus opened={opened} onChange={setOpened} position="bottom-end" width={380} withArrow>
+    <Popover trapFocus opened={opened} onChange={setOpened} position="bottom-end" width={440} withArrow>
       <Popover.Target>
         <Button
           size="xs"
@@ -38,6 +41,15 @@ function List({ onDone }: { onDone: () => void }) {
     queryKey: ["episode", "revisions", episode.id, about.tier],
     queryFn: () => getRevisions(episode.id, about),
   });
+  const back = async (revision: Revision) => {
+    await editor.autosave.flush();
+    if (editor.autosave.unsaved) throw new Error("The newest edits could not be saved yet; try again when they are.");
+    const draft = await rollBack(episode.id, revision.id, editor.autosave.edit);
+    editor.adopt(storedOf(draft));
+    queryClient.setQueryData(draftKey(episode.id, about), draft);
+    for (const topic of ["episode", "dataset"]) void queryClient.invalidateQueries({ queryKey: [topic] });
+    notifyDone(`Revision ${draft.published?.number ?? ""} has the labels of revision ${revision.number} again.`);
+  };
   return (
     <Loaded query={query}>
       {(revisions) => (
@@ -52,8 +64,27 @@ function List({ onDone }: { onDone: () => void }) {
                   <Text size="xs" c="dimmed" component="div">
                     <Time value={revision.created_at} />
                     {revision.published_by_name && ` by ${revision.published_by_name}`}
+                    {revision.restores !== null && `, as revision ${revision.restores}`}
                   </Text>
                 </div>
+                {revision.number !== revisions[0]?.number && (
+                  <ConfirmButton
+                    needs="operator"
+                    size="compact-xs"
+                    variant="default"
+                    question={`Roll back to revision ${revision.number}?`}
+                    explanation="Its labels are published again as the newest revision, and become the draft. Everything else stays in the list."
+                    confirmLabel="Roll back"
+                    danger={false}
+                    action={() => {
+                      onDone();
+                      return back(revision);
+                    }}
+                    data-testid="revision-roll-back"
+                  >
+                    Roll back
+                  </ConfirmButton>
+                )}
                 <Button
                   size="compact-xs"
                   variant="default"

@@ -1,7 +1,7 @@
 import { api, ApiError, fetchOk, messageOf, ok, type Schema } from "@/api/client";
 
 import type { Failure, Stored } from "./autosave";
-import type { Draft } from "./editor";
+import { factsOf, type Draft } from "./editor";
 import type { PackRequest } from "./frames";
 
 export type DraftOut = Schema<"DraftOut">;
@@ -10,13 +10,8 @@ export type Revision = Schema<"RevisionOut">;
 /** Rows of a proxy: enough to see what happens, a quarter of the bytes of 480. */
 export const PROXY_ROWS = 240;
 
-export function storedOf({
-  edit,
-  segments,
-  instruction,
-  success,
-}: Pick<DraftOut, "edit" | "segments" | "instruction" | "success">): Stored<Draft> {
-  return { edit, document: { segments, instruction, success } };
+export function storedOf({ edit, segments, ...facts }: Draft & { edit: number }): Stored<Draft> {
+  return { edit, document: { segments, ...factsOf(facts) } };
 }
 
 /** Whose labels of an episode, and of which tier. rater 1: a second person's, who does not see the first's. */
@@ -46,10 +41,12 @@ export function decodeJpeg(jpeg: Uint8Array<ArrayBuffer>): Promise<ImageBitmap> 
 
 export function saveDraft(episodeId: string, { tier, rater }: About) {
   return async (draft: Draft, edit: number, leaving: boolean): Promise<Stored<Draft>> => {
+    // what is said of the episode as a whole belongs to its substeps
+    const body = tier === "substep" ? draft : { segments: draft.segments };
     const response = await fetchOk(`/api/episodes/${episodeId}/annotation?tier=${tier}&rater=${rater}`, {
       method: "PUT",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ edit, ...draft }),
+      body: JSON.stringify({ edit, ...body }),
       keepalive: leaving,
     });
     return storedOf((await response.json()) as DraftOut);
@@ -92,6 +89,16 @@ export function submitDraft(episodeId: string, edit: number, { tier, rater }: Ab
     api.POST("/api/episodes/{episode_id}/annotation/submit", {
       params: { path: { episode_id: episodeId } },
       body: { edit, tier, rater },
+    }),
+  );
+}
+
+/** Make the labels of an older revision the newest one again. */
+export function rollBack(episodeId: string, revisionId: string, edit: number): Promise<DraftOut> {
+  return ok(
+    api.POST("/api/episodes/{episode_id}/rollback", {
+      params: { path: { episode_id: episodeId } },
+      body: { revision_id: revisionId, edit },
     }),
   );
 }

@@ -19,5 +19,5 @@ export function labelColor(index: number, scheme: "light" | "dark"): LabelColor 
   const round = Math.floor(index / HUES.length) % 3;
   return scheme === "light"
     ? { fill: `hsl(${hue} ${72 - 18 * round}% ${74 + 4 * round}%)`, text: "#14191d" }
-    : { fill: `hsl(${hue} ${46 - 10 * round}% ${36 - 4 * round}%)`, text: "#f6f8f9" };
+    : { fill: `hsl(${hue} ${46 - 10 * round}% ${32 - 3 * round}%)`, text: "#f6f8f9" };
 }

@@ -13,6 +13,10 @@ const draft = (text = ""): Draft => ({
   segments: [{ start: 0, end: STEPS, text, provenance: "human" }],
   instruction: "Stack the cups",
   success: true,
+  failure_step: null,
+  paraphrases: [],
+  quality: null,
+  tags: [],
 });
 
 let stored: Stored<Draft>;
@@ -68,6 +72,7 @@ function parts(edited: Editor, entries: string[] = ["reach", "grasp", "place"], 
     openStop: null,
     comment: null,
     reviewing: false,
+    details: vi.fn(),
     publishAndNext: vi.fn(),
     cutting: () => cutting,
     findText: vi.fn(),
@@ -85,6 +90,7 @@ function parts(edited: Editor, entries: string[] = ["reach", "grasp", "place"], 
       pan: vi.fn(),
       pictureSettings: vi.fn(),
       goToStep: vi.fn(),
+      guideline: vi.fn(),
     },
     help: vi.fn(),
   };

@@ -1,20 +1,30 @@
 /** What people edit of one episode: substeps, instruction, outcome; with undo, autosave and publishing. */
 
+import type { Schema } from "@/api/client";
+
 import { Autosave, type AutosaveOptions, type SaveState, type Stored } from "./autosave";
 import { begin, close, push, redo, undo, type History } from "./history";
 import { fromSegments, toSegments, type Segment, type Timeline } from "./timeline";
 
-export interface Content {
-  readonly timeline: Timeline;
+/** What people say about an episode as a whole. */
+export interface Facts {
   readonly instruction: string;
   readonly success: boolean | null;
+  /** where it went wrong, if it did */
+  readonly failure_step: number | null;
+  /** other wordings of the instruction */
+  readonly paraphrases: readonly string[];
+  readonly quality: Schema<"Quality"> | null;
+  readonly tags: readonly string[];
+}
+
+export interface Content extends Facts {
+  readonly timeline: Timeline;
 }
 
 /** The content as the API takes and gives it. */
-export interface Draft {
+export interface Draft extends Facts {
   segments: Segment[];
-  instruction: string;
-  success: boolean | null;
 }
 
 export interface EditorState {
@@ -41,23 +51,30 @@ export interface EditorOptions {
 export function contentOf(steps: number, draft: Draft): Content {
   return {
     timeline: fromSegments(steps, draft.segments),
-    instruction: draft.instruction,
-    success: draft.success,
+    ...factsOf(draft),
   };
 }
 
 export function draftOf(content: Content): Draft {
   return {
     segments: toSegments(content.timeline),
-    instruction: content.instruction,
-    success: content.success,
+    ...factsOf(content),
   };
+}
+
+export function factsOf({ instruction, success, failure_step, paraphrases, quality, tags }: Facts): Facts {
+  return { instruction, success, failure_step, paraphrases, quality, tags };
+}
+
+/** Only what failed has a step where it did. */
+export function withOutcome(content: Content, success: boolean | null): Content {
+  return { ...content, success, failure_step: success === false ? content.failure_step : null };
 }
 
 /** The same for people: who made a label does not count. */
 export function sameDraft(a: Draft, b: Draft): boolean {
-  const plain = ({ segments, instruction, success }: Draft) =>
-    JSON.stringify([segments.map(({ start, end, text }) => [start, end, text]), instruction, success]);
+  const plain = (draft: Draft) =>
+    JSON.stringify([draft.segments.map(({ start, end, text }) => [start, end, text]), factsOf(draft)]);
   return plain(a) === plain(b);
 }
 
@@ -189,8 +206,10 @@ export class Editor {
 
   /** Edits that an earlier visit could not save: on top of what is stored, or a conflict if that moved on. */
   private takeUp(stored: Stored<Draft>): void {
-    const kept = this.autosave.kept();
-    if (!kept) return;
+    const found = this.autosave.kept();
+    if (!found) return;
+    // what an older version of the page did not know of is as it is stored
+    const kept = { ...found, document: { ...stored.document, ...found.document } };
     let content: Content;
     try {
       content = contentOf(this.options.steps, kept.document);

@@ -2,10 +2,12 @@ import { Button } from "@mantine/core";
 import { useDocumentTitle } from "@mantine/hooks";
 import { IconEyeOff, IconMovie } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
+import { useMemo } from "react";
 import { Link, Route, Routes, useParams, useSearchParams } from "react-router";
 
 import { ApiError } from "@/api/client";
 import { useEpisode } from "@/features/episodes/hooks";
+import { useVocabulary } from "@/features/labelling/hooks";
 import { NotFound } from "@/shell/NotFound";
 import { EmptyState } from "@/ui/EmptyState";
 import { Loaded } from "@/ui/Loaded";
@@ -31,6 +33,7 @@ function EpisodePage() {
     rater: search.get("rater") === "1" ? 1 : 0,
   };
   const episode = useEpisode(id);
+  const texts = usePlanTexts(episode.data?.dataset_id, about.tier === "plan");
   const draft = useQuery({
     queryKey: draftKey(id, about),
     queryFn: () => getDraft(id, about),
@@ -75,10 +78,11 @@ function EpisodePage() {
       {(found) => (
         <Loaded query={draft} lines={8}>
           {(stored) =>
-            !preferences.isPending && (
+            !preferences.isPending &&
+            !texts.isLoading && (
               <AnnotatorPage
                 key={`${found.id} ${about.tier} ${about.rater}`}
-                episode={found}
+                episode={about.tier === "plan" ? { ...found, vocabulary: texts.data ?? [] } : found}
                 about={about}
                 draft={stored}
               />
@@ -88,4 +92,11 @@ function EpisodePage() {
       )}
     </Loaded>
   );
+}
+
+/** The texts of the second tier; nothing is asked unless it is wanted. */
+function usePlanTexts(datasetId: string | undefined, wanted: boolean) {
+  const { data, isLoading } = useVocabulary(datasetId ?? "", "plan", wanted && datasetId !== undefined);
+  const texts = useMemo(() => data?.entries.map(({ text }) => text), [data]);
+  return { data: texts, isLoading };
 }

@@ -37,6 +37,8 @@ export interface AnnotatorParts extends LabellingParts {
   reviewing: boolean;
   /** on the substep under the playhead; null: this person may not */
   comment: (() => void) | null;
+  /** what is said of the episode as a whole */
+  details: () => void;
   view: ViewParts;
   help: () => void;
 }
@@ -54,6 +56,7 @@ export interface ViewParts {
   pan: (x: number, y: number) => void;
   pictureSettings: () => void;
   goToStep: () => void;
+  guideline: () => void;
 }
 
 export function annotatorActions(parts: AnnotatorParts): Action[] {
@@ -329,6 +332,13 @@ export function annotatorActions(parts: AnnotatorParts): Action[] {
       perform: () => parts.openNeighbour(-1),
     },
     {
+      id: "details",
+      group: "Document",
+      label: "The episode as a whole: wordings, outcome, quality, tags",
+      keys: ["I"],
+      perform: parts.details,
+    },
+    {
       id: "next-stop",
       group: "Document",
       label: "Next episode of one's work, or next hit of a search",
@@ -397,6 +407,13 @@ function viewActions(view: ViewParts): Action[] {
     pan("pan-right", "Move the magnified picture right", "ArrowRight", 1, 0),
     pan("pan-up", "Move the magnified picture up", "ArrowUp", 0, -1),
     pan("pan-down", "Move the magnified picture down", "ArrowDown", 0, 1),
+    {
+      id: "guideline",
+      group: "View",
+      label: "What the texts mean, with example pictures, or the vocabulary again",
+      keys: ["Shift+G"],
+      perform: view.guideline,
+    },
     { id: "pictures", group: "View", label: "Brightness and contrast", keys: ["W"], perform: view.pictureSettings },
   ];
 }

@@ -11,6 +11,13 @@ import { PageHeader } from "@/ui/PageHeader";
 const PAGES = [
   { path: "work", label: "My work" },
   { path: "review", label: "Review" },
+  { path: "coverage", label: "Coverage" },
+  { path: "people", label: "People" },
+  { path: "guideline", label: "Guideline" },
+  { path: "find", label: "Find" },
+  { path: "batch", label: "Change many" },
+  { path: "exchange", label: "Files" },
+  { path: "settings", label: "Settings" },
 ] as const;
 
 /** The frame of the labelling pages of a dataset. */

@@ -274,7 +274,7 @@ function columns(
                 action: () => giveBack([work]),
               });
           }}
-          aria-label={`Give episode ${work.number} back`}
+          aria-label={`Give back episode ${work.number}`}
           data-testid="work-release"
         >
           Give back
