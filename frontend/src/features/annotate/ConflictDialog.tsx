@@ -53,11 +53,8 @@ function Compare({ mine, theirs, by, onClose }: Omit<Props, "opened">) {
     setOutcome(side);
   };
   const keep = () => {
-    const draft: Draft = {
-      segments: result,
-      instruction: (words === "mine" ? mine : theirs).instruction,
-      success: (outcome === "mine" ? mine : theirs).success,
-    };
+    const { instruction, paraphrases } = words === "mine" ? mine : theirs;
+    const draft: Draft = { ...(outcome === "mine" ? mine : theirs), segments: result, instruction, paraphrases };
     const content: Content = contentOf(episode.steps, draft);
     editor.resolve(content);
     onClose();
@@ -138,15 +135,15 @@ function Compare({ mine, theirs, by, onClose }: Omit<Props, "opened">) {
                 </Table.Td>
               </Table.Tr>
             ))}
-            {mine.instruction !== theirs.instruction && (
+            {wordsOf(mine) !== wordsOf(theirs) && (
               <Table.Tr>
                 <Table.Td>Instruction</Table.Td>
-                <Table.Td>{mine.instruction}</Table.Td>
-                <Table.Td>{theirs.instruction}</Table.Td>
+                <Table.Td>{wordsOf(mine)}</Table.Td>
+                <Table.Td>{wordsOf(theirs)}</Table.Td>
                 <Table.Td>{control(words, setWords, "Instruction")}</Table.Td>
               </Table.Tr>
             )}
-            {mine.success !== theirs.success && (
+            {outcomeOf(mine) !== outcomeOf(theirs) && (
               <Table.Tr>
                 <Table.Td>Outcome</Table.Td>
                 <Table.Td>{outcomeOf(mine)}</Table.Td>
@@ -184,6 +181,14 @@ function Said({ text }: { text: string }) {
   );
 }
 
-function outcomeOf({ success }: Draft): string {
-  return success === null ? "Unknown" : success ? "Success" : "Failure";
+/** The instruction with its other wordings. */
+function wordsOf({ instruction, paraphrases }: Draft): string {
+  return [instruction, ...paraphrases].join(" / ");
+}
+
+/** Outcome, and what else is said of the episode as a whole. */
+function outcomeOf({ success, failure_step, quality, tags }: Draft): string {
+  const outcome = success === null ? "Unknown" : success ? "Success" : "Failure";
+  const step = failure_step === null ? "" : ` at step ${failure_step}`;
+  return [outcome + step, quality, ...tags].filter((part) => part !== null).join(", ");
 }
