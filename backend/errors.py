@@ -60,6 +60,12 @@ class InvalidError(ApiError):
     status, code = 422, "invalid"
 
 
+class NotLookedAtError(InvalidError):
+    """Labels of a machine would be published unseen; somebody has to say that they looked. `detail`: which."""
+
+    code = "not_looked_at"
+
+
 class TooManyError(ApiError):
     status, code = 429, "too_many"
 

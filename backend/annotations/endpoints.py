@@ -130,7 +130,8 @@ def diff_states(
 
 @router.post("/publish", status_code=201)
 def publish(me: Annotator, studio: Parts, episode_id: str, body: PublishIn) -> DraftOut:
-    """Make a label revision and write substep_reasonings into the episode file."""
+    """Make a label revision and write substep_reasonings into the episode file. 422 "not_looked_at" for substeps that
+    a script or a file brought, unless `looked_at` says that this person looked; error.detail.segments: which."""
     return revisions.publish(studio, me, episode_id, body)
 
 

@@ -31,6 +31,7 @@ class Publication:
     """Labels that are complete, and what is said about the episode with them (`DOCUMENT`).
 
     unchanged: they are those of the newest revision. restores: number of the older revision whose labels they are.
+    looked_at: of the segments, how many a script or a file brought and whoever publishes them says to have looked at.
     """
 
     row: EpisodeRow
@@ -39,6 +40,7 @@ class Publication:
     document: dict[str, Any]
     unchanged: bool = False
     restores: int | None = None
+    looked_at: int = 0
 
     @property
     def segments(self) -> list[SegmentOut]:

@@ -11,6 +11,7 @@ from backend.access import Actor
 from backend.annotations import repository
 from backend.annotations.checks import refuse_incomplete
 from backend.annotations.differences import differences
+from backend.annotations.looked import not_looked_at, refuse_not_looked_at
 from backend.annotations.models import DOCUMENT, HistoryKind, LabelHistory, LabelRevision, Tier, WorkState
 from backend.annotations.publication import Publication, labelled_file, plain_segments, put_in_place
 from backend.annotations.repository import HANDED_IN, Place
@@ -66,7 +67,8 @@ def publish(studio: Studio, me: Actor, episode_id: str, body: PublishIn) -> Draf
 
 def _publishable(db: Session, me: Actor, episode_id: str, body: PublishIn, *, lock: bool = False) -> Publication:
     """What is to be published. Raises ConflictError if the draft is another than `body` names, InvalidError for
-    segments without text, WrongStateError if somebody else has to approve it first."""
+    segments without text, NotLookedAtError for a script's or a file's unless `body` says that somebody looked (or
+    somebody else approved them), WrongStateError if somebody else has to approve it first."""
     here = visible(db, me, episode_id, body.tier, 0, lock=lock)
     refuse_stale(db, me, here, body.edit)
     wanted = _publication(db, here, body.edit)
@@ -76,7 +78,17 @@ def _publishable(db: Session, me: Actor, episode_id: str, body: PublishIn, *, lo
             "In this dataset somebody else approves labels before they are published. Submit them for review.",
             detail=both_sides(db, me, here, None),
         )
+    if not reviewed and not wanted.unchanged:
+        unseen = _unseen(db, wanted)
+        if not body.looked_at:
+            refuse_not_looked_at(unseen, len(wanted.segments))
+        return dataclasses.replace(wanted, looked_at=len(unseen))
     return wanted
+
+
+def _unseen(db: Session, wanted: Publication) -> list[SegmentOut]:
+    last = repository.last_revision(db, wanted.row.id, wanted.tier)
+    return not_looked_at(wanted.segments, last.segments if last else ())
 
 
 def _publication(db: Session, here: Place, edit: int) -> Publication:
@@ -153,6 +165,7 @@ def add_revision(db: Session, me: Actor, wanted: Publication) -> LabelRevision:
         segments=len(wanted.segments),
         tier=wanted.tier.value,
         restores=wanted.restores,
+        looked_at=wanted.looked_at,
     )
     db.flush()
     return revision

@@ -261,7 +261,8 @@ class ReleaseIn(In):
 
 
 class FindingCode(StrEnum):
-    """The first four stop a submission and a publication, the others are for people to look at."""
+    """The first four stop a submission and a publication, the others are for people to look at; of those that nobody
+    looked at (`not_looked_at`) a publication without review wants to hear that somebody did."""
 
     LENGTH = "length"
     BLANK = "blank"
@@ -342,8 +343,11 @@ class ReopenIn(In):
 
 
 class PublishIn(In):
+    """looked_at: this person looked at the substeps that a script or a file brought; without it they are refused."""
+
     edit: int = Field(ge=0, le=MAX_EDIT, description="Of the draft as the page shows it")
     tier: Tier = Tier.SUBSTEP
+    looked_at: bool = False
 
 
 class RollbackIn(In):

@@ -84,10 +84,57 @@ def test_saving_and_publishing(annotator: TestClient, studio: Studio, episode_id
     assert [revision["number"] for revision in annotator.get(f"{url}/revisions").json()] == [2, 1]
 
 
-def test_proposals_can_be_published_as_they_are(annotator: TestClient, episode_id: str) -> None:
-    answer = annotator.post(f"/api/episodes/{episode_id}/publish", json={"edit": 0})
-    assert answer.status_code == 201
-    assert [s["provenance"] for s in answer.json()["published"]["segments"]] == ["scripted", "scripted"]
+def test_what_a_script_said_is_published_when_somebody_looked(
+    annotator: TestClient, client: SignIn, studio: Studio, episode_id: str
+) -> None:
+    """The refusal names the substeps and writes nothing; who vouches for them stands in the audit log."""
+    url = f"/api/episodes/{episode_id}"
+    path = studio.settings.folder.episode(annotator.get(url).json()["dataset_id"], episode_id)
+    before = path.read_bytes()
+    refused = annotator.post(f"{url}/publish", json={"edit": 0})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "not_looked_at")
+    detail = refused.json()["error"]["detail"]
+    assert ([(s["start"], s["end"]) for s in detail["segments"]], detail["of"]) == ([(0, 12), (12, 24)], 2)
+    assert annotator.get(f"{url}/revisions").json() == []
+    assert path.read_bytes() == before
+    published = annotator.post(f"{url}/publish", json={"edit": 0, "looked_at": True})
+    assert published.status_code == 201
+    assert [s["provenance"] for s in published.json()["published"]["segments"]] == ["scripted", "scripted"]
+    log = client("admin").get("/api/audit").json()["items"]
+    (entry,) = [one for one in log if one["action"] == "episode.publish"]
+    assert (entry["subject"], entry["detail"]["looked_at"]) == (episode_id, 2)
+
+
+def test_only_what_nobody_looked_at_has_to_be_looked_at(annotator: TestClient, episode_id: str) -> None:
+    """What somebody changed or what a revision holds already needs no second look; a moved boundary does."""
+    url = f"/api/episodes/{episode_id}"
+    parts = annotator.get(f"{url}/annotation").json()["segments"]
+    parts[1] |= {"text": "Lift it high", "provenance": "human"}
+    annotator.put(f"{url}/annotation", json={"edit": 0, "segments": parts})
+    refused = annotator.post(f"{url}/publish", json={"edit": 1}).json()["error"]
+    assert [s["start"] for s in refused["detail"]["segments"]] == [0]
+    assert annotator.post(f"{url}/publish", json={"edit": 1, "looked_at": True}).status_code == 201
+    assert annotator.post(f"{url}/publish", json={"edit": 1}).status_code == 201  # unchanged
+    parts[1] |= {"text": "Lift it higher"}
+    annotator.put(f"{url}/annotation", json={"edit": 1, "segments": parts})
+    assert annotator.post(f"{url}/publish", json={"edit": 2}).status_code == 201
+    parts[0]["end"] = parts[1]["start"] = 11
+    annotator.put(f"{url}/annotation", json={"edit": 2, "segments": parts})
+    assert annotator.post(f"{url}/publish", json={"edit": 3}).status_code == 422
+    parts[0]["provenance"] = "machine_accepted"
+    annotator.put(f"{url}/annotation", json={"edit": 3, "segments": parts})
+    assert annotator.post(f"{url}/publish", json={"edit": 4}).status_code == 201
+
+
+def test_an_approval_is_a_look(annotator: TestClient, client: SignIn, episode_id: str) -> None:
+    """With review the one who hands in need not vouch for a script: somebody else looks, and approves or not."""
+    url, operator = f"/api/episodes/{episode_id}", client("operator")
+    dataset_id = annotator.get(url).json()["dataset_id"]
+    operator.patch(f"/api/datasets/{dataset_id}/labelling", json={"review": True})
+    assert annotator.post(f"{url}/annotation/submit", json={"edit": 0}).status_code == 200
+    assert annotator.post(f"{url}/publish", json={"edit": 0, "looked_at": True}).status_code == 409
+    assert operator.post(f"{url}/annotation/review", json={"edit": 0, "approve": True}).status_code == 200
+    assert operator.post(f"{url}/publish", json={"edit": 0}).status_code == 201
 
 
 def test_an_older_page_overwrites_nobody(annotator: TestClient, client: SignIn, episode_id: str) -> None:
@@ -163,7 +210,7 @@ def test_an_outcome_that_is_taken_back_leaves_the_file(annotator: TestClient, st
 def test_two_pages_that_publish_the_same_make_one_revision(annotator: TestClient, episode_id: str) -> None:
     url = f"/api/episodes/{episode_id}/publish"
     with ThreadPoolExecutor(6) as pool:
-        answers = list(pool.map(lambda _: annotator.post(url, json={"edit": 0}), range(6)))
+        answers = list(pool.map(lambda _: annotator.post(url, json={"edit": 0, "looked_at": True}), range(6)))
     assert [answer.status_code for answer in answers] == [201] * 6
     assert {answer.json()["published"]["number"] for answer in answers} == {1}
 
@@ -182,7 +229,7 @@ def test_a_save_while_the_file_is_written_stops_the_publication(
         assert annotator.put(f"{url}/annotation", json=body(0, (0, 24, "Later"))).status_code == 200
 
     monkeypatch.setattr(publication, "labelled_copy", copy_and_save)
-    answer = annotator.post(f"{url}/publish", json={"edit": 0})
+    answer = annotator.post(f"{url}/publish", json={"edit": 0, "looked_at": True})
     assert answer.status_code == 409
     assert answer.json()["error"]["detail"]["segments"][0]["text"] == "Later"
     assert path.read_bytes() == before
@@ -212,7 +259,7 @@ def test_a_full_disk_publishes_nothing(
         disk = os.statvfs(path)
         with (studio.settings.folder.episodes / "filling").open("wb") as filling:
             os.posix_fallocate(filling.fileno(), 0, disk.f_bavail * disk.f_frsize - len(before) - 2**14)
-        answer = operator.post(f"/api/episodes/{episode_id}/publish", json={"edit": 0})
+        answer = operator.post(f"/api/episodes/{episode_id}/publish", json={"edit": 0, "looked_at": True})
         assert answer.status_code == 507
         assert path.read_bytes() == before
         assert [entry.name for entry in path.parent.iterdir()] == [path.name]
@@ -226,6 +273,6 @@ def test_a_file_that_was_exchanged_is_not_labelled(
     path = studio.settings.folder.episode(detail["dataset_id"], episode_id)
     path.unlink()
     write_episode(path, make_data(seed=5))
-    answer = annotator.post(f"/api/episodes/{episode_id}/publish", json={"edit": 0})
+    answer = annotator.post(f"/api/episodes/{episode_id}/publish", json={"edit": 0, "looked_at": True})
     assert answer.status_code == 422
     assert "another motion or other pictures" in answer.json()["error"]["message"]

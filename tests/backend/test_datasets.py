@@ -59,7 +59,7 @@ def upload(browser: TestClient, dataset_id: str, file: Path) -> Any:
 
 def publish(browser: TestClient, episode_id: str) -> None:
     edit = browser.get(f"/api/episodes/{episode_id}/annotation").json()["edit"]
-    answer = browser.post(f"/api/episodes/{episode_id}/publish", json={"edit": edit})
+    answer = browser.post(f"/api/episodes/{episode_id}/publish", json={"edit": edit, "looked_at": True})
     assert answer.status_code == 201, answer.text
 
 

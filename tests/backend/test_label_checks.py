@@ -70,7 +70,7 @@ def test_a_draft_says_what_is_wrong_with_it(studio: Studio, make_data: MakeData,
     found = ok(ada.get(f"{labels.episode()}/annotation/check"))
     assert found["blocking"] == []
     assert {one["code"] for one in found["warnings"]} == {"short", "not_looked_at"}
-    published = ok(ada.post(f"{labels.episode()}/publish", json={"edit": 0}))["published"]
+    published = ok(ada.post(f"{labels.episode()}/publish", json={"edit": 0, "looked_at": True}))["published"]
     assert [one["provenance"] for one in published["segments"]] == ["scripted", "scripted"]
 
 

@@ -37,7 +37,7 @@ def annotator(client: SignIn) -> TestClient:
 def publish(browser: TestClient, episode_id: str) -> None:
     """As it was brought."""
     edit = browser.get(f"/api/episodes/{episode_id}/annotation").json()["edit"]
-    answer = browser.post(f"/api/episodes/{episode_id}/publish", json={"edit": edit})
+    answer = browser.post(f"/api/episodes/{episode_id}/publish", json={"edit": edit, "looked_at": True})
     assert answer.status_code == 201, answer.text
 
 

@@ -61,7 +61,8 @@ def record(person: Person) -> str:
 
 
 def label_and_publish(person: Person, dataset_id: str) -> None:
-    """The first episode anew by keys, the second as it was proposed."""
+    """The first episode partly anew by keys, the second as the script proposed it; for what is the script's the person
+    has to say that they looked."""
     first, second = person.get(f"/datasets/{dataset_id}/episodes")["items"]
     person.at("episode-link").first.click()
     expect(person.at("segment-row").first).to_be_visible()
@@ -89,11 +90,13 @@ def label_and_publish(person: Person, dataset_id: str) -> None:
     assert "Carry the cube on" in [segment["text"] for segment in stored["segments"]]
     assert stored["segments"][-1]["end"] == first["steps"]
     person.at("publish").click()
+    person.at("confirm-yes").click()
     expect(person.at("revisions-open")).to_contain_text("Revision 1")
     keys.press("n")
     person.page.wait_for_url(f"**/episodes/{second['id']}")
     expect(person.at("segment-row").first).to_be_visible()
     person.at("publish").click()
+    person.at("confirm-yes").click()
     expect(person.at("revisions-open")).to_contain_text("Revision 1")
 
 

@@ -1020,7 +1020,8 @@ export interface paths {
     put?: never;
     /**
      * Publish
-     * @description Make a label revision and write substep_reasonings into the episode file.
+     * @description Make a label revision and write substep_reasonings into the episode file. 422 "not_looked_at" for substeps that
+     *     a script or a file brought, unless `looked_at` says that this person looked; error.detail.segments: which.
      */
     post: operations["publish"];
     delete?: never;
@@ -3210,7 +3211,8 @@ export interface components {
     };
     /**
      * FindingCode
-     * @description The first four stop a submission and a publication, the others are for people to look at.
+     * @description The first four stop a submission and a publication, the others are for people to look at; of those that nobody
+     *     looked at (`not_looked_at`) a publication without review wants to hear that somebody did.
      * @enum {string}
      */
     FindingCode:
@@ -4282,13 +4284,21 @@ export interface components {
      * @enum {string}
      */
     Provenance: "human" | "scripted" | "proposed" | "machine_accepted" | "machine_edited" | "imported";
-    /** PublishIn */
+    /**
+     * PublishIn
+     * @description looked_at: this person looked at the substeps that a script or a file brought; without it they are refused.
+     */
     PublishIn: {
       /**
        * Edit
        * @description Of the draft as the page shows it
        */
       edit: number;
+      /**
+       * Looked At
+       * @default false
+       */
+      looked_at: boolean;
       /** @default substep */
       tier: components["schemas"]["Tier"];
     };

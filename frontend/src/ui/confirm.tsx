@@ -35,6 +35,29 @@ export function confirm({ title, children, confirm, action, danger = true }: Que
   });
 }
 
+/** Whether the person said yes; closing the question is a no. */
+export function ask({
+  title,
+  children,
+  confirm: yes,
+}: Pick<Question, "title" | "children" | "confirm">): Promise<boolean> {
+  return new Promise((resolve) => {
+    modals.openConfirmModal({
+      title,
+      children: (
+        <Text size="sm" component="div">
+          {children}
+        </Text>
+      ),
+      labels: { confirm: yes, cancel: "Not yet" },
+      confirmProps: { ["data-testid" as never]: "confirm-yes" },
+      cancelProps: { ["data-testid" as never]: "confirm-no", "data-autofocus": true } as never,
+      onConfirm: () => resolve(true),
+      onClose: () => resolve(false), // after a yes it says no more
+    });
+  });
+}
+
 /** An error that has no better place on the page. */
 export function notifyError(error: unknown, title = "That did not work"): void {
   notifications.show({ color: "red", title, message: messageOf(error), autoClose: 12_000 });

@@ -1,5 +1,6 @@
 import { api, ApiError, fetchOk, messageOf, ok, type Schema } from "@/api/client";
 
+import { onceLookedAt } from "./lookedAt";
 import type { Failure, Stored } from "./autosave";
 import { factsOf, type Draft } from "./editor";
 import type { PackRequest } from "./frames";
@@ -74,12 +75,15 @@ export function getDraft(episodeId: string, { tier, rater }: About = PUBLISHED):
   );
 }
 
+/** Asks first whether somebody looked at substeps that a script or a file brought. */
 export function publishDraft(episodeId: string, edit: number, { tier }: About): Promise<DraftOut> {
-  return ok(
-    api.POST("/api/episodes/{episode_id}/publish", {
-      params: { path: { episode_id: episodeId } },
-      body: { edit, tier },
-    }),
+  return onceLookedAt((looked_at) =>
+    ok(
+      api.POST("/api/episodes/{episode_id}/publish", {
+        params: { path: { episode_id: episodeId } },
+        body: { edit, tier, looked_at },
+      }),
+    ),
   );
 }
 
