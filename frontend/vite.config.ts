@@ -33,6 +33,8 @@ export default defineConfig({
   test: {
     environment: "happy-dom",
     setupFiles: ["src/test-setup.ts"],
+    // a busy machine is slow, not wrong
+    testTimeout: 30_000,
     include: ["src/**/*.test.{ts,tsx}"],
   },
 });

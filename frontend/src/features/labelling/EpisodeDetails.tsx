@@ -121,7 +121,7 @@ function Fields() {
           disabled={off || content.success !== false}
           value={content.failure_step ?? ""}
           onChange={(value) => change({ failure_step: typeof value === "number" ? value : null }, "failure-step")}
-          w={200}
+          w={230}
           data-testid="details-failure-step"
         />
         <Button

@@ -29,7 +29,7 @@ interface Props {
 export function GuidelinePanel({ datasetId, tier, cameras, text, here, close }: Props) {
   const query = useVocabulary(datasetId, tier);
   return (
-    <section className={classes.panel} style={{ flex: "1 1 60%" }} aria-label="Guideline" data-testid="guideline-panel">
+    <section className={classes.panel} style={{ flex: "1 1 0" }} aria-label="Guideline" data-testid="guideline-panel">
       <div className={classes.panelHead}>
         <Text size="sm" fw={600}>
           Guideline

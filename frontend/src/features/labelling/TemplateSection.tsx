@@ -1,4 +1,4 @@
-import { Alert, Anchor, Badge, Checkbox, Group, Stack, Text, Textarea } from "@mantine/core";
+import { Alert, Anchor, Checkbox, Group, Stack, Text, Textarea } from "@mantine/core";
 import { useState } from "react";
 import { Link } from "react-router";
 
@@ -180,6 +180,10 @@ const FITS: Column<Schema<"AlignedOut">>[] = [
     key: "mismatch",
     header: "",
     sort: ({ mismatch }) => mismatch,
-    cell: ({ mismatch }) => mismatch !== null && <Badge color="yellow">{mismatch}</Badge>,
+    cell: ({ mismatch }) => (
+      <Text size="sm" c={mismatch === null ? "dimmed" : undefined}>
+        {mismatch ?? "fits"}
+      </Text>
+    ),
   },
 ];

@@ -18,6 +18,7 @@ export function TierSwitch({ datasetId }: { datasetId: string }) {
   return (
     <SegmentedControl
       size="xs"
+      style={{ alignSelf: "flex-start" }}
       value={tier}
       onChange={(value) => setSearch(value === "plan" ? { tier: "plan" } : {}, { replace: true })}
       data={[
