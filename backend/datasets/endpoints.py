@@ -86,4 +86,4 @@ def create_version(
 
 @router.get("/versions/{version_id}/manifest")
 def get_manifest(db: Db, me: Viewer, studio: Parts, version_id: str) -> FileResponse:
-    return versions.manifest_file(db, studio, version_id)
+    return versions.manifest_file(db, me, studio, version_id)

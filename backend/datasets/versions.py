@@ -21,8 +21,9 @@ from backend.datasets.schemas import VersionIn, VersionOut
 from backend.db import new_id
 from backend.episodes import repository as episodes
 from backend.episodes.models import EpisodeRow
-from backend.errors import InvalidError, NotFoundError
+from backend.errors import ForbiddenError, InvalidError, NotFoundError
 from backend.events import publish_after_commit
+from backend.labelling.repository import blind_for
 from dexvla.episodes.manifest import manifest_hash, save_manifest
 from dexvla.spec import CameraSpec, DatasetManifest, EpisodeEntry, Segment
 
@@ -175,9 +176,16 @@ def _label_source(stored: list[Any]) -> str:
     return label_source([SegmentOut.model_validate(one) for one in stored]).value
 
 
-def manifest_file(db: Session, studio: Studio, version_id: str) -> FileResponse:
+def manifest_file(db: Session, me: Actor, studio: Studio, version_id: str) -> FileResponse:
+    """Raises ForbiddenError while it holds labels that blind labelling hides from this person."""
     version = db.get(DatasetVersion, version_id)
     path = studio.settings.folder.manifest(version_id) if version is not None else None
     if version is None or path is None or not path.is_file():
         raise NotFoundError("There is no such dataset version.")
+    hidden = {episode_id for episode_id, _ in blind_for(db, version.dataset_id, me.id)}
+    if count := len(hidden.intersection(version.episode_ids)):
+        raise ForbiddenError(
+            f"You label {count} of this version's episodes as their second rater: its manifest holds the first rater's "
+            "labels and is shown once yours are handed in."
+        )
     return FileResponse(path, media_type="application/json", filename=f"version-{version.number}.json")

@@ -27,7 +27,7 @@ def list_episodes(
     offset: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> Page[EpisodeOut]:
-    return service.episodes(db, dataset_id, offset=offset, limit=limit)
+    return service.episodes(db, me, dataset_id, offset=offset, limit=limit)
 
 
 @router.post("/datasets/{dataset_id}/episodes", status_code=201)
@@ -40,7 +40,7 @@ async def upload_episode(
 
 @router.get("/episodes/{episode_id}")
 def get_episode(db: Db, me: Viewer, episode_id: str) -> EpisodeDetail:
-    return service.episode(db, episode_id)
+    return service.episode(db, me, episode_id)
 
 
 @router.delete("/episodes/{episode_id}", status_code=204)

@@ -6,6 +6,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from backend.annotations.models import Draft, Tier
+from backend.annotations.repository import HANDED_IN
 from backend.episodes.models import EpisodeRow
 
 
@@ -44,6 +45,18 @@ def drafts_of(db: Session, ids: Sequence[str]) -> dict[str, Draft]:
     """Those that are published one day, of the substeps."""
     query = select(Draft).where(Draft.episode_id.in_(ids), Draft.tier == Tier.SUBSTEP, Draft.rater == 0)
     return {draft.episode_id: draft for draft in db.scalars(query)}
+
+
+def blindly_labelled(db: Session, ids: Sequence[str], me: str) -> set[str]:
+    """Those whose substeps this person labels as their second rater and has not handed in."""
+    query = select(Draft.episode_id).where(
+        Draft.episode_id.in_(ids),
+        Draft.tier == Tier.SUBSTEP,
+        Draft.rater > 0,
+        Draft.assignee_id == me,
+        Draft.state.not_in(HANDED_IN),
+    )
+    return set(db.scalars(query))
 
 
 def neighbours(db: Session, row: EpisodeRow) -> tuple[str | None, str | None]:

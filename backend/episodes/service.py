@@ -37,16 +37,23 @@ _FOREVER = "private, max-age=31536000, immutable"
 _SPARE_BYTES = 64 * 2**20
 
 
-def episodes(db: Session, dataset_id: str, *, offset: int, limit: int) -> Page[EpisodeOut]:
+def episodes(db: Session, me: Actor, dataset_id: str, *, offset: int, limit: int) -> Page[EpisodeOut]:
     if db.get(Dataset, dataset_id) is None:
         raise NotFoundError("There is no such dataset; it may have been deleted.")
     rows, total = repository.page(db, dataset_id, offset=offset, limit=limit)
-    return Page(items=outs(db, list(rows)), total=total)
+    return Page(items=outs(db, me, list(rows)), total=total)
 
 
-def outs(db: Session, rows: list[EpisodeRow]) -> list[EpisodeOut]:
-    drafts = repository.drafts_of(db, [row.id for row in rows])
-    return [EpisodeOut.model_validate(_facts(row, drafts[row.id].segments if row.id in drafts else [])) for row in rows]
+def outs(db: Session, me: Actor, rows: list[EpisodeRow]) -> list[EpisodeOut]:
+    segments = _segments(db, me, rows)
+    return [EpisodeOut.model_validate(_facts(row, segments.get(row.id, []))) for row in rows]
+
+
+def _segments(db: Session, me: Actor, rows: list[EpisodeRow]) -> dict[str, list[Any]]:
+    """Of the drafts, by episode; none of those whose labels this person must not know yet, not even how many."""
+    ids = [row.id for row in rows]
+    hidden = repository.blindly_labelled(db, ids, me.id)
+    return {key: draft.segments for key, draft in repository.drafts_of(db, ids).items() if key not in hidden}
 
 
 def _facts(row: EpisodeRow, segments: list[Any]) -> dict[str, Any]:
@@ -58,14 +65,13 @@ def _facts(row: EpisodeRow, segments: list[Any]) -> dict[str, Any]:
     }
 
 
-def episode(db: Session, episode_id: str) -> EpisodeDetail:
+def episode(db: Session, me: Actor, episode_id: str) -> EpisodeDetail:
     row = find(db, episode_id)
     dataset = db.get(Dataset, row.dataset_id)
     assert dataset is not None
-    drafts = repository.drafts_of(db, [row.id])
     before, after = repository.neighbours(db, row)
     return EpisodeDetail(
-        **_facts(row, drafts[row.id].segments if row.id in drafts else []),
+        **_facts(row, _segments(db, me, [row]).get(row.id, [])),
         identity=row.identity,
         cameras=[CameraOut.model_validate(camera) for camera in row.cameras],
         action_dim=row.action_dim,
@@ -221,7 +227,7 @@ def _take_in(studio: Studio, me: Actor, dataset_id: str, path: Path, name: str) 
     )
     with studio.db.transaction(write=False) as db:
         row = find(db, accepted.episode_id)
-        return UploadResult(episode=outs(db, [row])[0], warnings=accepted.warnings)
+        return UploadResult(episode=outs(db, me, [row])[0], warnings=accepted.warnings)
 
 
 def delete_episode(db: Session, me: Actor, studio: Studio, episode_id: str) -> None:

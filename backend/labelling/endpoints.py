@@ -170,7 +170,7 @@ def find_segments(
 
 @router.get("/datasets/{dataset_id}/coverage")
 def get_coverage(db: Db, me: Viewer, dataset_id: str) -> CoverageOut:
-    return figures.coverage(db, dataset_id)
+    return figures.coverage(db, me, dataset_id)
 
 
 @router.get("/datasets/{dataset_id}/agreement")

@@ -1,5 +1,6 @@
 """Coverage of a dataset, agreement of people, and what each of them did."""
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -49,19 +50,20 @@ _MACHINE = (Provenance.MACHINE_ACCEPTED.value, Provenance.MACHINE_EDITED.value)
 # --- coverage -------------------------------------------------------------------------------------------------
 
 
-def coverage(db: Session, dataset_id: str) -> CoverageOut:
-    """Of the first rater's labels, drafts as they are now; `double` of the second's."""
+def coverage(db: Session, me: Actor, dataset_id: str) -> CoverageOut:
+    """Of the first rater's labels, drafts as they are now; `double` of the second's. The segments of episodes that
+    this person labels blind do not count."""
     dataset = dataset_row(db, dataset_id)
     settings = Labelling.model_validate(dataset.labelling)
-    every = board.labels(db, dataset_id, Tier.SUBSTEP)
+    every = _shown(db, me, dataset_id, Tier.SUBSTEP)
     tiers = [_tier(db, dataset_id, Tier.SUBSTEP, every)]
     if settings.plan_tier:
-        tiers.append(_tier(db, dataset_id, Tier.PLAN, board.labels(db, dataset_id, Tier.PLAN)))
+        tiers.append(_tier(db, dataset_id, Tier.PLAN, _shown(db, me, dataset_id, Tier.PLAN)))
     usual = board.custom(db, dataset, Tier.SUBSTEP)
     findings: Counter[FindingCode] = Counter()
     provenance: Counter[str] = Counter()
     for labels in every:
-        if labels.there:
+        if labels.parts:
             findings.update(code for _, code in codes(labels.parts, labels.about.steps, usual))
             provenance.update(one.provenance for one in labels.parts if one.text)
     second = [one.about.state for one in board.labels(db, dataset_id, Tier.SUBSTEP, rater=1) if one.there]
@@ -82,6 +84,15 @@ def coverage(db: Session, dataset_id: str) -> CoverageOut:
         ),
         days=_days(repository.moments(db, dataset_id)),
     )
+
+
+def _shown(db: Session, me: Actor, dataset_id: str, tier: Tier) -> list[Labels]:
+    """Without the segments that blind labelling hides from this person."""
+    hidden = repository.blind_for(db, dataset_id, me.id)
+    return [
+        dataclasses.replace(one, parts=()) if (one.about.episode_id, tier) in hidden else one
+        for one in board.labels(db, dataset_id, tier)
+    ]
 
 
 def _share(percent: float, episodes: int) -> int:

@@ -6,7 +6,7 @@ Each function returns segments [{"start", "end", "text", "confidence"}], what th
 import itertools
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -79,9 +79,12 @@ def _sequence(
     return tuple(map(str, dataset.vocabulary)), "vocabulary"
 
 
-def similar(db: Session, studio: Studio, row: EpisodeRow, neighbours: int) -> Made:
-    """Raises InvalidError where no published episode is of the same task and of a similar length, EpisodeError."""
-    every = repository.published(db, row.dataset_id, but=row.id)
+def similar(
+    db: Session, studio: Studio, row: EpisodeRow, neighbours: int, *, hidden: Collection[str] = frozenset()
+) -> Made:
+    """hidden: episodes whose labels whoever asks must not see. Raises EpisodeError, and InvalidError where no published
+    episode is of the same task and of a similar length."""
+    every = [one for one in repository.published(db, row.dataset_id, but=row.id) if one.row.id not in hidden]
     alike, basis = _alike(every, row)
     fitting = [one for one in alike if 1 / _LENGTHS <= one.row.steps / row.steps <= _LENGTHS]
     if not fitting:

@@ -20,6 +20,7 @@ from backend.episodes.models import EpisodeRow
 from backend.episodes.service import file_of, find
 from backend.errors import InvalidError, NotFoundError
 from backend.events import publish_after_commit
+from backend.labelling.repository import blind_for
 from backend.suggestions import copying, motion, repository, vision
 from backend.suggestions.models import Suggestion, SuggestionSource, SuggestionState, SuggestionVerdict, Verdict
 from backend.suggestions.schemas import (
@@ -101,7 +102,8 @@ def suggest(studio: Studio, me: Actor, episode_id: str, body: TemplateIn | Simil
             if isinstance(body, TemplateIn):
                 segments, settings, report = usual_sequence(db, studio, row, body.sequence)
             else:
-                segments, settings, report = copying.similar(db, studio, row, body.neighbours)
+                hidden = {key for key, _ in blind_for(db, row.dataset_id, me.id)}
+                segments, settings, report = copying.similar(db, studio, row, body.neighbours, hidden=hidden)
         except EpisodeError as error:
             raise NotFoundError(f"The file of episode {row.number} cannot be read: {error}") from error
     made = Suggestion(

@@ -70,6 +70,13 @@ def test_assigning_and_taking_back(studio: Studio, make_data: MakeData, ada: Tes
     assert ada.post(f"{labels.url}/work/assign", json=give).status_code == 403
 
 
+def ada_publishes(ada: TestClient, bob: TestClient, labels: Labels) -> Any:
+    """Her labels of the first episode, and a version with them."""
+    edit = ok(ada.get(f"{labels.episode(0)}/annotation"))["edit"]
+    ok(ada.post(f"{labels.episode(0)}/publish", json={"edit": edit}))
+    return bob.post(f"{labels.url}/versions", json={})
+
+
 def test_blind_double_labels(
     studio: Studio, make_data: MakeData, ada: TestClient, bob: TestClient, client: SignIn
 ) -> None:
@@ -87,6 +94,18 @@ def test_blind_double_labels(
         assert refusal(bob.get(f"{url}/{hidden}"), 403)["code"] == "forbidden", hidden
     seen = ok(bob.get(f"{labels.url}/segments"))["items"]
     assert [one["rater"] for one in seen if one["number"] == 0] == [1]  # the own, empty one
+    version = ok(ada_publishes(ada, bob, labels))
+    assert "second rater" in refusal(bob.get(f"/api/versions/{version['id']}/manifest"), 403)["message"]
+    assert ok(ada.get(f"/api/versions/{version['id']}/manifest"))["episodes"][0]["substeps"][0]["end"] == 10
+    for who, count in ((ada, 2), (bob, 0)):
+        assert ok(who.get(url))["segments"] == count
+        assert ok(who.get(f"{labels.url}/episodes"))["items"][0]["segments"] == count
+        coverage = ok(who.get(f"{labels.url}/coverage"))
+        assert (coverage["tiers"][0]["segments"], bool(coverage["provenance"])) == (count, count > 0)
+        assert sum(one["segments"] for one in coverage["labels"]) == count
+        assert who.post(f"{labels.episode(1)}/suggestions", json={"source": "similar"}).status_code == (
+            201 if count else 422
+        )
     exported = ok(bob.get(f"{labels.url}/labels", params={"drafts": True}))
     assert [one["number"] for one in exported["episodes"]] == [1]
     assert ada.get(f"{url}/annotation", params=second).status_code == 403
@@ -94,6 +113,8 @@ def test_blind_double_labels(
 
     hand_in(bob, url, (0, 22, "Reach"), (22, 24, "Lift"), rater=1)
     assert ok(bob.get(f"{url}/annotation"))["segments"][0]["text"] == "Reach"
+    assert ok(bob.get(f"/api/versions/{version['id']}/manifest"))["name"]
+    assert ok(bob.get(f"{labels.url}/episodes"))["items"][0]["segments"] == 2
     assert ok(ada.get(f"{url}/annotation", params=second))["segments"][0]["end"] == 22
     assert refusal(save(bob, url, (0, 24, "Later"), rater=1), 409)["code"] == "wrong_state"
 
