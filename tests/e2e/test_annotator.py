@@ -45,6 +45,7 @@ class Annotator(Person):
 
     def pictures_show(self, step: int) -> None:
         """Every camera's picture is that of the step, by its own account and by what is in it."""
+        expect(self.at("camera-canvas")).to_have_count(3)
         for canvas in self.at("camera-canvas").all():
             expect(canvas).to_have_attribute("data-step", str(step))
         assert [canvas.evaluate(READ_BARCODE) for canvas in self.at("camera-canvas").all()] == [step] * 3

@@ -49,7 +49,9 @@ def test_what_was_done_without_a_connection_is_put_together_with_the_others(
     bob.context.set_offline(True)
     press(bob, "g", "1", "2", "0", "Enter", "1")
     expect(bob.at("save-status")).to_have_attribute("data-state", "offline")
-    label(ada, episode, at=40, key="2")
+    take_over(ada, episode)
+    press(ada, "g", "4", "0", "Enter", "2")
+    expect(ada.at("save-status")).to_have_attribute("data-state", "saved")
     bob.context.set_offline(False)
     expect(bob.at("conflict")).to_be_visible()
     bob.at("conflict-compare").click()
@@ -60,6 +62,8 @@ def test_what_was_done_without_a_connection_is_put_together_with_the_others(
     sides.get_by_text("ada").click()
     bob.at("conflict-keep").click()
     expect(bob.at("save-status")).to_have_attribute("data-state", "saved")
+    expect(bob.at("leased")).to_have_count(0)
+    expect(ada.at("leased")).to_contain_text("bob")
     stored = bob.get(f"/episodes/{episode}/annotation")["segments"]
     assert [one["start"] for one in stored] == [0, 40, 60, 120], "ada's first boundary, bob's last"
     bob.complaints[:] = [one for one in bob.complaints if "ERR_INTERNET_DISCONNECTED" not in one and "409" not in one]
@@ -93,11 +97,25 @@ def press(person: Person, *keys: str) -> None:
         person.page.keyboard.press(key)
 
 
-def label(person: Person, episode: str, *, at: int, key: str = "1") -> None:
-    """A text up to step `at`, behind it the second where nothing is written. By keys, and saved."""
+def take_over(person: Person, episode: str) -> None:
+    """What somebody else works on can be looked at, and edited only once it is taken over."""
+    person.go(f"/episodes/{episode}")
+    expect(person.at("leased")).to_contain_text("bob is working on these labels")
+    expect(person.at("save-status")).to_have_attribute("data-state", "read-only")
+    rows = person.at("segment-row").count()
+    press(person, "g", "2", "0", "Enter", "s")
+    expect(person.at("segment-row")).to_have_count(rows)
+    person.look("leased")
+    person.at("take-over").click()
+    expect(person.at("leased")).to_have_count(0)
+    expect(person.at("save-status")).to_have_attribute("data-state", "saved")
+
+
+def label(person: Person, episode: str, *, at: int) -> None:
+    """The first text up to step `at`, behind it the second where nothing is written. By keys, and saved."""
     person.go(f"/episodes/{episode}")
     expect(person.at("segment-row").first).to_be_visible()
-    press(person, "g", *str(at), "Enter", key)
+    press(person, "g", *str(at), "Enter", "1")
     if person.at("segment-row").count() == 2:
         press(person, "End", "2")
     expect(person.at("save-status")).to_have_attribute("data-state", "saved")

@@ -28,6 +28,7 @@ import { useKeyboard } from "./keyboard";
 import { cutStep, labelHere, labelSegment, type LabellingParts } from "./labelling";
 import type { OtherLabels } from "./Lanes";
 import { LAYOUTS } from "./layout";
+import { LeaseBar } from "./LeaseBar";
 import { usePlayback, useSaving } from "./lifecycle";
 import { MotionPlots } from "./MotionPlots";
 import { Notes } from "./Notes";
@@ -47,6 +48,7 @@ import { problemsOf, segmentAt, toSegments } from "./timeline";
 import { TimelineBar } from "./TimelineBar";
 import { Transport } from "./Transport";
 import { useCommands } from "./useCommands";
+import { useLease, type Token } from "./useLease";
 import { changePreferences, usePreferences } from "./usePreferences";
 import { follow, pixelView, whole, zoom } from "./view";
 import { VocabularyPanel } from "./VocabularyPanel";
@@ -77,6 +79,7 @@ export function AnnotatorPage({ episode, about, draft }: Props) {
   const [helping, { open: help, close: closeHelp }] = useDisclosure(false);
   const timelinePixels = useRef(0);
   const fps = episode.fps ?? DEFAULT_FPS;
+  const [token] = useState<Token>(() => ({ current: null }));
   const locked = may ? draft.read_only : "Labelling needs the role annotator. An administrator can give it to you.";
 
   const [playback] = useState(() => createPlayback(episode, setPictureError));
@@ -86,12 +89,13 @@ export function AnnotatorPage({ episode, about, draft }: Props) {
         steps: episode.steps,
         stored: storedOf(draft),
         readOnly: locked !== null,
-        save: saveDraft(episode.id, about),
+        save: saveDraft(episode.id, about, token),
         outcome: saveOutcome,
         storage: window.localStorage,
         key: ["studio-draft", me?.id ?? "", episode.id, ...beside(about)].join("-"),
       }),
   );
+  const lease = useLease(draft, editor, token);
   const { player } = playback;
   const { content, save } = useSyncExternalStore(editor.subscribe, editor.snapshot);
   const { timeline } = content;
@@ -213,7 +217,13 @@ export function AnnotatorPage({ episode, about, draft }: Props) {
           />
         </header>
         <div className={classes.notes}>
-          <Notes pictureError={pictureError} storedBy={draft.updated_by_name} storedAt={draft.updated_at} />
+          <LeaseBar draft={draft} lease={lease} />
+          <Notes
+            takeOver={lease.takeOver}
+            pictureError={pictureError}
+            storedBy={draft.updated_by_name}
+            storedAt={draft.updated_at}
+          />
         </div>
         <div className={classes.main}>
           <Cameras />

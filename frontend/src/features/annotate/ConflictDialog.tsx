@@ -18,6 +18,7 @@ interface Props {
   theirs: Draft;
   /** who saved the other side */
   by: string | null;
+  takeOver: () => Promise<boolean>;
 }
 
 /** Both sides of a conflict, one under the other; each difference is taken from one of them. */
@@ -35,7 +36,7 @@ export function ConflictDialog({ opened, onClose, ...sides }: Props) {
   );
 }
 
-function Compare({ mine, theirs, by, onClose }: Omit<Props, "opened">) {
+function Compare({ mine, theirs, by, takeOver, onClose }: Omit<Props, "opened">) {
   const { episode, editor, playback } = useAnnotator();
   const found = useMemo(() => differences(mine.segments, theirs.segments), [mine, theirs]);
   const [sides, setSides] = useState<ReadonlyMap<number, Side>>(new Map());
@@ -52,7 +53,8 @@ function Compare({ mine, theirs, by, onClose }: Omit<Props, "opened">) {
     setWords(side);
     setOutcome(side);
   };
-  const keep = () => {
+  const keep = async () => {
+    if (!(await takeOver())) return;
     const { instruction, paraphrases } = words === "mine" ? mine : theirs;
     const draft: Draft = { ...(outcome === "mine" ? mine : theirs), segments: result, instruction, paraphrases };
     const content: Content = contentOf(episode.steps, draft);
@@ -161,7 +163,7 @@ function Compare({ mine, theirs, by, onClose }: Omit<Props, "opened">) {
         <Button variant="default" onClick={onClose}>
           Decide later
         </Button>
-        <Button onClick={keep} data-testid="conflict-keep">
+        <Button onClick={() => void keep()} data-testid="conflict-keep">
           Save the result
         </Button>
       </Group>

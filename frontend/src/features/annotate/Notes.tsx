@@ -14,6 +14,8 @@ import { useAnnotator, useEditorState } from "./context";
 import { draftOf, type Draft } from "./editor";
 
 interface Props {
+  /** before anything is saved over somebody who has the labels now */
+  takeOver: () => Promise<boolean>;
   /** why pictures do not come */
   pictureError: unknown;
   /** who saved last, as far as is known */
@@ -22,7 +24,7 @@ interface Props {
 }
 
 /** What the person must decide or know before going on; empty almost always. */
-export function Notes({ pictureError, storedBy, storedAt }: Props) {
+export function Notes({ takeOver, pictureError, storedBy, storedAt }: Props) {
   const { editor } = useAnnotator();
   const { save, content } = useEditorState();
   const now = useNow();
@@ -52,7 +54,12 @@ export function Notes({ pictureError, storedBy, storedAt }: Props) {
               <Button size="xs" variant="default" onClick={() => editor.takeTheirs()} data-testid="conflict-theirs">
                 Take theirs
               </Button>
-              <Button size="xs" color="red.9" onClick={() => editor.keepMine()} data-testid="conflict-mine">
+              <Button
+                size="xs"
+                color="red.9"
+                onClick={() => void takeOver().then((done) => done && editor.keepMine())}
+                data-testid="conflict-mine"
+              >
                 Keep mine
               </Button>
             </Group>
@@ -63,6 +70,7 @@ export function Notes({ pictureError, storedBy, storedAt }: Props) {
             mine={draftOf(content)}
             theirs={(save.stored as Stored<Draft>).document}
             by={storedBy}
+            takeOver={takeOver}
           />
         </Alert>
       )}

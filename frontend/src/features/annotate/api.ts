@@ -40,14 +40,15 @@ export function decodeJpeg(jpeg: Uint8Array<ArrayBuffer>): Promise<ImageBitmap> 
   return createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }));
 }
 
-export function saveDraft(episodeId: string, { tier, rater }: About) {
+/** lease: of the claim that the page has at that moment. */
+export function saveDraft(episodeId: string, { tier, rater }: About, lease: { current: string | null }) {
   return async (draft: Draft, edit: number, leaving: boolean): Promise<Stored<Draft>> => {
     // what is said of the episode as a whole belongs to its substeps
     const body = tier === "substep" ? draft : { segments: draft.segments };
     const response = await fetchOk(`/api/episodes/${episodeId}/annotation?tier=${tier}&rater=${rater}`, {
       method: "PUT",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ edit, ...body }),
+      body: JSON.stringify({ edit, lease: lease.current, ...body }),
       keepalive: leaving,
     });
     return storedOf((await response.json()) as DraftOut);
