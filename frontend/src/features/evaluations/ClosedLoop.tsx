@@ -10,7 +10,7 @@ import { isOver } from "@/ui/StateBadge";
 import { EpisodePlayer } from "./EpisodePlayer";
 import type { EvaluationDetail } from "./hooks";
 import { Interval } from "./Interval";
-import { mean, wilson, type ClosedLoopReport, type Outcome } from "./report";
+import { mean, wilson, wrongShare, type ClosedLoopReport, type Outcome, type Share } from "./report";
 
 interface Props {
   evaluation: EvaluationDetail;
@@ -151,8 +151,7 @@ function Headline({ evaluation, report, outcomes }: Props & { outcomes: readonly
   const rate = report?.success_rate ?? (outcomes.length > 0 ? done / outcomes.length : 0);
   const interval = report?.interval ?? wilson(done, outcomes.length);
   const held = report?.held;
-  const judged = outcomes.filter(({ wrong }) => typeof wrong === "boolean");
-  const wrong = judged.filter(({ wrong }) => wrong).length;
+  const wrong = wrongShare(outcomes);
   const asked = Number(evaluation.settings.episodes ?? outcomes.length);
   const partial = outcomes.length < asked;
   return (
@@ -181,7 +180,7 @@ function Headline({ evaluation, report, outcomes }: Props & { outcomes: readonly
           </Group>
         </Grid.Col>
         <Grid.Col span={{ base: 12, md: 6 }}>
-          <SimpleGrid cols={{ base: 2, sm: judged.length > 0 ? 5 : 4 }} spacing="sm">
+          <SimpleGrid cols={{ base: 2, sm: wrong ? 5 : 4 }} spacing="sm">
             <Figure label="Mean reward">
               {formatNumber(report?.mean_reward ?? mean(outcomes.map(({ reward }) => reward)), 3)}
               {report && (
@@ -198,13 +197,7 @@ function Headline({ evaluation, report, outcomes }: Props & { outcomes: readonly
                   ? formatPercent(mean(outcomes.flatMap((each) => (each.held === null ? [] : [Number(each.held)]))))
                   : "-"}
             </Figure>
-            {judged.length > 0 && (
-              <Figure label="Wrong object">
-                <Tooltip label={`Another one than the named was lifted; ${between(wilson(wrong, judged.length))}`}>
-                  <span data-testid="wrong-rate">{formatPercent(wrong / judged.length)}</span>
-                </Tooltip>
-              </Figure>
-            )}
+            {wrong && <WrongObject share={wrong} />}
             <Figure label="Mean inference">
               {formatNumber(mean(outcomes.map(({ mean_infer_ms }) => mean_infer_ms)), 3)} ms
             </Figure>
@@ -213,6 +206,31 @@ function Headline({ evaluation, report, outcomes }: Props & { outcomes: readonly
         </Grid.Col>
       </Grid>
     </Card>
+  );
+}
+
+/** How often another object than the named one was lifted, with its interval. */
+export function WrongObject({ share: { rate, interval } }: { share: Share }) {
+  const [low, high] = interval;
+  return (
+    <Figure label="Wrong object">
+      <Tooltip label={`Another one than the named was lifted; ${between(interval)}`}>
+        <span data-testid="wrong-rate">
+          {formatPercent(rate)}
+          <Text
+            span
+            display="block"
+            size="xs"
+            c="dimmed"
+            fw={400}
+            style={{ whiteSpace: "nowrap" }}
+            data-testid="wrong-interval"
+          >
+            {formatPercent(low)} to {formatPercent(high)}
+          </Text>
+        </span>
+      </Tooltip>
+    </Figure>
   );
 }
 

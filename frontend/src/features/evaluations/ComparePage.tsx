@@ -9,12 +9,12 @@ import { formatNumber, formatPercent } from "@/ui/format";
 import { PageHeader } from "@/ui/PageHeader";
 import { Section } from "@/ui/Section";
 
-import { Figure, Verdict } from "./ClosedLoop";
+import { Figure, Verdict, WrongObject } from "./ClosedLoop";
 import { EpisodePlayer } from "./EpisodePlayer";
 import { what } from "./EvaluationsTable";
 import { useEvaluation, type EvaluationDetail } from "./hooks";
 import { Interval } from "./Interval";
-import { closedLoop, openLoop, paired } from "./report";
+import { closedLoop, openLoop, paired, wrongShare } from "./report";
 
 /** Two evaluations side by side: figures, then the same seeds next to each other. */
 export function ComparePage() {
@@ -64,7 +64,7 @@ function Both({ one, two }: { one: EvaluationDetail; two: EvaluationDetail }) {
 
 function Summary({ evaluation }: { evaluation: EvaluationDetail }) {
   const { success_rate, interval, mean_reward, error_of_range, reasoning_match } = evaluation;
-  const wrong = closedLoop(evaluation.report)?.wrong;
+  const wrong = wrongShare(closedLoop(evaluation.report)?.episodes ?? evaluation.outcomes);
   if (success_rate !== null)
     return (
       <Stack gap="xs" mt="xs">
@@ -74,7 +74,7 @@ function Summary({ evaluation }: { evaluation: EvaluationDetail }) {
         <Interval rate={success_rate} interval={interval} />
         <SimpleGrid cols={2}>
           <Figure label="Mean reward">{mean_reward === null ? "-" : formatNumber(mean_reward, 3)}</Figure>
-          {wrong && <Figure label="Wrong object">{formatPercent(wrong.rate)}</Figure>}
+          {wrong && <WrongObject share={wrong} />}
         </SimpleGrid>
       </Stack>
     );

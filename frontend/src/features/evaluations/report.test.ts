@@ -14,6 +14,7 @@ import {
   timeAt,
   transcript,
   wilson,
+  wrongShare,
 } from "./report";
 
 test("the interval of a share is Wilson's", () => {
@@ -24,6 +25,16 @@ test("the interval of a share is Wilson's", () => {
   expect(wilson(0, 0)).toEqual([0, 1]);
   expect(wilson(0, 5)[0]).toBe(0);
   expect(wilson(5, 5)[1]).toBe(1);
+});
+
+test("wrong is a share of the episodes that name an object, with Wilson's interval", () => {
+  const judged = [true, false, false, false, false, false, false, false, false, false].map((wrong) => ({ wrong }));
+  const share = wrongShare([...judged, { wrong: null }]);
+  // statsmodels.stats.proportion.proportion_confint(1, 10, method="wilson")
+  expect(share?.rate).toBe(0.1);
+  expect(share?.interval[0]).toBeCloseTo(0.0179, 4);
+  expect(share?.interval[1]).toBeCloseTo(0.4042, 4);
+  expect(wrongShare([{ wrong: null }, {}])).toBeNull();
 });
 
 describe("what was said", () => {

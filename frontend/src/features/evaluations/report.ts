@@ -18,8 +18,6 @@ export interface ClosedLoopReport {
   interval: [number, number];
   success: { successes: number; trials: number };
   held: Rate | null;
-  /** another object than the named one was lifted; none where the task names none, or of before that was counted */
-  wrong?: Rate | null;
   mean_reward: number;
   max_reward: number;
   seeds_seen_in_training: number[];
@@ -77,6 +75,20 @@ export function wilson(successes: number, trials: number): [number, number] {
   const centre = (share + square / (2 * trials)) / (1 + square / trials);
   const half = (Z * Math.sqrt((share * (1 - share)) / trials + square / (4 * trials * trials))) / (1 + square / trials);
   return [Math.max(0, centre - half), Math.min(1, centre + half)];
+}
+
+/** A share with its 95 % interval. */
+export interface Share {
+  rate: number;
+  interval: [number, number];
+}
+
+/** How often another object than the named one was lifted; null where no episode names one. */
+export function wrongShare(outcomes: readonly Pick<Outcome, "wrong">[]): Share | null {
+  const judged = outcomes.filter(({ wrong }) => typeof wrong === "boolean");
+  if (judged.length === 0) return null;
+  const wrong = judged.filter(({ wrong }) => wrong).length;
+  return { rate: wrong / judged.length, interval: wilson(wrong, judged.length) };
 }
 
 export interface Said {

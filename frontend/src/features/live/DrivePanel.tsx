@@ -3,7 +3,7 @@ import type { PointerEvent } from "react";
 
 import { formatNumber } from "@/ui/format";
 
-import { useDriver, useLiveRobot, useNow } from "./hooks";
+import { useDriver, useLive, useLiveRobot, useNow } from "./hooks";
 import { FULL_LINEAR, keyName, KEYS, onKeyboard, type Arms } from "./keys";
 import classes from "./live.module.css";
 import { Refused } from "./PolicyPanel";
@@ -19,11 +19,12 @@ const ARMS: { value: Arms; label: string }[] = [
 export function DrivePanel({ operator }: { operator: boolean }) {
   const { driver } = useLiveRobot();
   const { driving, connected, deadman, held, arms, speed, refused, released } = useDriver((view) => view);
+  const heard = useLive(({ connection }) => connection === "live");
   const policyActs = useNow(({ mode }) => mode === "policy");
   useDriveKeys(driver, driving);
   const state = !driving
     ? "Off"
-    : !connected
+    : !connected || !heard
       ? "Connecting"
       : deadman
         ? held.size > 0

@@ -1,5 +1,5 @@
 import { Alert, Autocomplete, Button, Group, Select, Stack, Text } from "@mantine/core";
-import { IconPlayerPause, IconPlayerPlay, IconPlayerStop } from "@tabler/icons-react";
+import { IconPlayerPause, IconPlayerPlay, IconPlayerStop, IconRefresh } from "@tabler/icons-react";
 import { useState } from "react";
 
 import { useCheckpoints } from "@/features/checkpoints/hooks";
@@ -9,9 +9,10 @@ import { RoleButton } from "@/ui/RoleButton";
 
 import { useDemo, useDemoOnArrival, useWatchDemo } from "./demo";
 import { useDriver, useNow, useVerb, useWatched } from "./hooks";
-import { suggestions } from "./instructions";
+import { demoSuggestions, suggestions } from "./instructions";
 import classes from "./live.module.css";
-import type { Policy } from "./messages";
+import type { Policy, Scene } from "./messages";
+import { nextScene, useNewScene } from "./scene";
 
 interface Props {
   operator: boolean;
@@ -44,7 +45,7 @@ function Choice({ operator }: Props) {
       .map(({ id, name }) => ({ value: id, label: name })),
   ];
   const id = chosen ?? options.find(({ value }) => value !== DEMO)?.value ?? options[0]?.value ?? null;
-  const suggested = id === DEMO && demo ? demo.instructions : suggestions(scene);
+  const suggested = id === DEMO && demo ? demoSuggestions(demo, scene) : suggestions(scene);
   const instruction = typed ?? suggested[0] ?? "";
   const missing = id === null ? "Choose a checkpoint." : instruction.trim() === "" ? "Say what it is to do." : null;
   const begin = () =>
@@ -131,7 +132,7 @@ function Acting({ policy, operator }: Props & { policy: Policy }) {
       </Text>
       <InstructionField
         value={typed ?? policy.instruction}
-        suggested={policy.name === DEMO && demo ? demo.instructions : suggestions(scene)}
+        suggested={policy.name === DEMO && demo ? demoSuggestions(demo, scene) : suggestions(scene)}
         onChange={setTyped}
         onEnter={tell}
         disabled={!operator}
@@ -176,6 +177,7 @@ function Acting({ policy, operator }: Props & { policy: Policy }) {
           End
         </RoleButton>
       </Group>
+      {scene && <Again scene={scene} />}
       <Facts policy={policy} />
       {policy.refused !== null && (
         <Alert color="orange" p="xs" data-testid="live-refused">
@@ -190,6 +192,34 @@ function Acting({ policy, operator }: Props & { policy: Policy }) {
       {refused && <Refused message={refused.message} />}
       <ErrorNote error={say.error ?? pause.error ?? resume.error ?? end.error} />
     </Stack>
+  );
+}
+
+/** How the scene's task ended, and the next one: a policy does not know that it is done and goes on as it was told. */
+function Again({ scene }: { scene: Scene }) {
+  const fresh = useNewScene();
+  const over = scene.success ? "Succeeded." : scene.wrong === true ? "It lifted another object." : null;
+  return (
+    <>
+      <Group gap="xs" justify="space-between" wrap="nowrap">
+        <Text size="sm" c={over ? undefined : "dimmed"} fw={over ? 600 : undefined} data-testid="live-outcome">
+          {over ?? "Not done yet."}
+        </Text>
+        <RoleButton
+          needs="operator"
+          size="xs"
+          variant={over ? "light" : "subtle"}
+          leftSection={<IconRefresh size={14} />}
+          loading={fresh.pending}
+          because={fresh.obstacle}
+          onClick={() => void fresh.begin(nextScene(scene))}
+          data-testid="live-next-scene"
+        >
+          Next scene
+        </RoleButton>
+      </Group>
+      <ErrorNote error={fresh.error} />
+    </>
   );
 }
 

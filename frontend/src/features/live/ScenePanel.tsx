@@ -8,9 +8,10 @@ import { ErrorNote } from "@/ui/ErrorNote";
 import { formatNumber } from "@/ui/format";
 import { RoleButton } from "@/ui/RoleButton";
 
-import { useNow, useVerb } from "./hooks";
+import { useNow } from "./hooks";
 import classes from "./live.module.css";
 import type { Scene, Task } from "./messages";
+import { nextScene, useNewScene } from "./scene";
 
 /** A simulator's scene: what it shows, how the task stands, and another one. */
 export function ScenePanel() {
@@ -20,29 +21,33 @@ export function ScenePanel() {
 
 function Shown({ scene }: { scene: Scene }) {
   const operator = useCan("operator");
-  const busy = useNow(({ mode }) => mode === "policy" || mode === "drive");
-  const reset = useVerb("scene");
+  const fresh = useNewScene();
   const [task, setTask] = useState<string | null>(null);
   const [changed, setChanged] = useState<Partial<PickOptions>>({});
   const [seed, setSeed] = useState<number | string>("");
   const wanted = task ?? scene.task;
   const pick = { ...PLAIN_PICK, ...scene.pick, ...changed };
   const options = pickText(scene.task, scene.pick);
-  const next = typeof seed === "number" ? seed : scene.seed + 1;
+  // the task is in the field below, unless another one is being chosen there
+  const now = [
+    ...(wanted === scene.task ? [] : [TASKS[scene.task] ?? scene.task]),
+    `seed ${scene.seed}`,
+    ...(options ? [options] : []),
+  ].join(", ");
+  const next = typeof seed === "number" ? seed : nextScene(scene).seed;
   return (
     <section className={classes.panel} aria-label="Scene" data-testid="live-scene">
-      <Group justify="space-between" mb={6} wrap="nowrap">
+      <Group justify="space-between" mb={6} wrap="nowrap" gap="xs">
         <Text
           size="xs"
           c="dimmed"
           truncate
-          title={options}
+          title={now}
           data-testid="live-scene-now"
           data-seed={scene.seed}
           data-task={scene.task}
         >
-          {TASKS[scene.task] ?? scene.task}, seed {scene.seed}
-          {options && `: ${options}`}
+          {now}
         </Text>
         <Group gap={6} wrap="nowrap">
           <Text size="xs" c="dimmed" style={{ whiteSpace: "nowrap" }} data-testid="live-reward">
@@ -50,12 +55,28 @@ function Shown({ scene }: { scene: Scene }) {
           </Text>
           {scene.success && <Badge color="teal">success</Badge>}
           {scene.wrong === true && <Badge color="red">wrong object</Badge>}
+          <RoleButton
+            needs="operator"
+            size="compact-xs"
+            variant="default"
+            leftSection={<IconRefresh size={14} />}
+            loading={fresh.pending}
+            because={fresh.obstacle}
+            onClick={() =>
+              void fresh
+                .begin({ task: wanted as Task, seed: next, pick: pickOf(wanted, pick) })
+                .then((done) => done && setSeed(""))
+            }
+            data-testid="live-new-scene"
+          >
+            New scene
+          </RoleButton>
         </Group>
       </Group>
       <Group gap="xs" wrap="nowrap">
         <Select
           size="xs"
-          style={{ flex: "2 1 0" }}
+          style={{ flex: "1 1 0" }}
           aria-label="Task"
           data={Object.entries(TASKS).map(([value, label]) => ({ value, label }))}
           value={wanted}
@@ -66,9 +87,15 @@ function Shown({ scene }: { scene: Scene }) {
         />
         <NumberInput
           size="xs"
-          w={76}
+          w={116}
+          leftSection={
+            <Text size="xs" c="dimmed" aria-hidden>
+              seed
+            </Text>
+          }
+          leftSectionWidth={40}
           aria-label="Seed"
-          placeholder={`seed ${next}`}
+          placeholder={String(next)}
           min={0}
           max={2 ** 32 - 1}
           allowDecimal={false}
@@ -78,26 +105,9 @@ function Shown({ scene }: { scene: Scene }) {
           hideControls
           data-testid="live-seed"
         />
-        <RoleButton
-          needs="operator"
-          size="xs"
-          variant="default"
-          leftSection={<IconRefresh size={14} />}
-          loading={reset.isPending}
-          because={busy ? "Pause the policy or stop driving first." : null}
-          onClick={() =>
-            reset.mutate(
-              { task: wanted as Task, seed: next, pick: pickOf(wanted, pick) },
-              { onSuccess: () => setSeed("") },
-            )
-          }
-          data-testid="live-new-scene"
-        >
-          New scene
-        </RoleButton>
       </Group>
       {wanted === "pick_colour" && <Options value={pick} onChange={setChanged} disabled={!operator} />}
-      <ErrorNote error={reset.error} />
+      <ErrorNote error={fresh.error} />
     </section>
   );
 }

@@ -57,7 +57,7 @@ export function StateBar({ present }: { present: boolean | undefined }) {
           </Group>
           {why !== null && (
             <Text size="sm" truncate title={why} data-testid="live-why">
-              {why}
+              {why.charAt(0).toUpperCase() + why.slice(1)}
             </Text>
           )}
         </div>

@@ -25,6 +25,9 @@ export function useDemo() {
 /** What a link to a live page carries for the demo to begin there. In the history, where no address can put it. */
 export const BEGIN_DEMO = { demo: true };
 
+/** Enough never to meet one twice, and short enough to be read. */
+const SEEDS = 1_000_000;
+
 /** A scene of the demo's task, new each time, and the demo policy in it. */
 export function useWatchDemo() {
   const demo = useDemo();
@@ -32,7 +35,7 @@ export function useWatchDemo() {
   const rollout = useWatched("rollout");
   const begin = async () => {
     if (!demo) return;
-    const seed = Math.floor(Math.random() * 2 ** 31);
+    const seed = Math.floor(Math.random() * SEEDS);
     const after =
       demo.task === null
         ? null

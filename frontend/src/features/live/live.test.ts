@@ -71,5 +71,8 @@ test("the state in a word", () => {
   expect(word({ mode: "drive", holder: "ada" })).toBe("You drive, on another page");
   expect(word({ mode: "drive", holder: "bob" })).toBe("bob drives");
   expect(stateWord(lost(heard(NOTHING, aState()), null), "ada", false).key).toBe("lost");
+  expect(stateWord(lost(heard(NOTHING, aState()), "Nobody answers."), "ada", false).why).toMatch(
+    /^Nobody answers\. What/,
+  );
   expect(stateWord(NOTHING, "ada", false).key).toBe("connecting");
 });

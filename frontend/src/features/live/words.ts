@@ -23,7 +23,7 @@ export function stateWord({ connection, trouble, now }: Live, me: string, drivin
       key: "lost",
       word: "Connection lost",
       color: "orange",
-      why: `${trouble ?? "Nothing is heard of the robot"}. What is shown is old. A robot that is not watched holds by itself.`,
+      why: `${(trouble ?? "Nothing is heard of the robot").replace(/\.$/, "")}. What is shown is old. A robot that is not watched holds by itself.`,
     };
   const { status, mode, policy, holder, why } = now;
   switch (status.state) {
