@@ -127,7 +127,7 @@ class LiveHost:
                     return states
                 assert time.monotonic() < deadline, states[-1].model_copy(update={"samples": None})
 
-    def acts_until(self, condition: Callable[[LiveState], bool], seconds: float = 60.0) -> list[LiveState]:
+    def acts_until(self, condition: Callable[[LiveState], bool], seconds: float = 240.0) -> list[LiveState]:
         """As `live_until`, for a policy that a `Page` watches over: where the machine was too busy for the page's
         pulses or for the policy's chunks, somebody resumes it."""
 
@@ -142,11 +142,19 @@ class LiveHost:
 
     def rests(self, steps: int = 10) -> bool:
         """Whether the same was sent in that many consecutive steps from now on, once it has braked."""
-        began = self.live()
-        first = began.samples.step[-1] + 10 if began.samples else 0
-        states = self.live_until(lambda state: state.samples is not None and state.samples.step[-1] > first + steps)
-        rows = [row for state in states if state.samples for row in state.samples.action]
-        return all(row == rows[-1] for row in rows[-steps:])
+        states = self.live_until(lambda state: state.samples is not None)  # the first has steps from before, too
+        now = states[-1].samples
+        assert now is not None
+        from_here, rows = now.step[-1] + 2 * BRAKING_STEPS, dict[int, list[float]]()
+
+        def enough(state: LiveState) -> bool:
+            if state.samples:
+                rows.update(zip(state.samples.step, state.samples.action, strict=True))
+            return max(rows, default=0) >= from_here + steps
+
+        self.live_until(enough)
+        resting = [row for step, row in rows.items() if step >= from_here]
+        return all(row == resting[0] for row in resting)
 
     def live(self) -> LiveState:
         """The state now."""

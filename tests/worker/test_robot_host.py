@@ -145,8 +145,7 @@ def test_it_holds_while_the_database_is_locked(studio: Studio, host: subprocess.
     with studio.db.transaction() as db:
         db.connection()  # SQLite's write lock: the announcer waits for it
         time.sleep(4.0)  # longer than the announcer's turn
-        assert client.state().state is RobotState.HOLDING
-        until(lambda: client.state().tick_hz > 10)
+        until(lambda: (now := client.state()).state is RobotState.HOLDING and now.tick_hz > 10)
         assert client.stop(StopIn(by="ada")).state is RobotState.STOPPED
         assert not listed(studio).status.stopped_by
     until(lambda: listed(studio).status.stopped_by == "ada")

