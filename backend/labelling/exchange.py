@@ -82,7 +82,7 @@ def _person(source: Draft | LabelRevision) -> str | None:
 
 
 def import_labels(db: Session, me: Actor, studio: Studio, dataset_id: str, body: ImportLabelsIn) -> ChangeResult:
-    """As drafts, in one transaction that can be undone."""
+    """As drafts, in one transaction that can be undone. What does not fit an episode is left out and named."""
     dataset = dataset_row(db, dataset_id, lock=True)
     items = {item.row.number: item for item in repository.items(db, dataset_id, body.tier, lock=True)}
     known = [
@@ -95,18 +95,22 @@ def import_labels(db: Session, me: Actor, studio: Studio, dataset_id: str, body:
     hidden = repository.blind_for(db, dataset_id, me.id)
     wanted: list[tuple[Item, LabelledEpisode]] = []
     skipped: list[SkippedOut] = []
+    misfits = 0
     for episode in labels.episodes:
         item = items.get(episode.number)
         if item is None:
             raise InvalidError(f"The dataset has no episode {episode.number}.")
-        _refuse_misfit(item, episode)
-        reason = _not_importable(dataset, item, overwrite=body.overwrite)
+        misfit = _misfit(item, episode)
+        reason = misfit or _not_importable(dataset, item, overwrite=body.overwrite)
+        misfits += misfit is not None
         if (item.row.id, body.tier) in hidden:
             reason = "you label it blind"
         if reason is None:
             wanted.append((item, episode))
         else:
             skipped.append(SkippedOut(episode_id=item.row.id, number=item.row.number, reason=reason))
+    if skipped and misfits == len(labels.episodes):
+        raise InvalidError(f"Nothing of the file fits. Episode {skipped[0].number}: {skipped[0].reason}.")
     if body.preview or not wanted:
         return ChangeResult(change=None, changed=len(wanted), skipped=skipped)
     entries = [_take(db, me, item, episode, body.tier) for item, episode in wanted]
@@ -115,23 +119,23 @@ def import_labels(db: Session, me: Actor, studio: Studio, dataset_id: str, body:
     return ChangeResult(change=change, changed=len(wanted), skipped=skipped)
 
 
-def _refuse_misfit(item: Item, episode: LabelledEpisode) -> None:
+def _misfit(item: Item, episode: LabelledEpisode) -> str | None:
+    """Why these labels cannot be the episode's."""
     if episode.identity is not None and episode.identity != item.row.identity:
-        raise InvalidError(
-            f"Episode {episode.number} of the file is another one than the dataset's: its motion or pictures differ."
-        )
+        return "the file's is another one, its motion or pictures differ"
     position = 0
     for one in episode.segments:
         if one.start != position or one.end <= one.start:
-            raise InvalidError(
-                f"Episode {episode.number}: a segment is on steps {one.start} to {one.end - 1}, expected it to start "
-                f"at {position}: labels have neither gaps nor overlaps."
+            return (
+                f"a segment is on steps {one.start} to {one.end - 1}, expected it to start at {position}: labels have "
+                "neither gaps nor overlaps"
             )
         position = one.end
     if position != item.row.steps:
-        raise InvalidError(f"Episode {episode.number}: the labels end at {position}, not at {item.row.steps}.")
+        return f"the file's labels end at {position}, not at {item.row.steps}"
     if episode.failure_step is not None and episode.failure_step >= item.row.steps:
-        raise InvalidError(f"Episode {episode.number} has no step {episode.failure_step} at which it could fail.")
+        return f"it has no step {episode.failure_step} at which it could fail"
+    return None
 
 
 def _not_importable(dataset: Dataset, item: Item, *, overwrite: bool) -> str | None:

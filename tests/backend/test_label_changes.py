@@ -217,6 +217,21 @@ def test_files_that_are_no_labels(labels: Labels, bob: TestClient, form: str, co
     assert message in error["message"]
 
 
+def test_what_does_not_fit_is_left_out_and_named(labels: Labels, ada: TestClient, bob: TestClient) -> None:
+    exported_ones = json.loads(exported(ada, labels, "json"))["episodes"]
+    other = {**exported_ones[0], "identity": "0" * 64}
+    short = json.loads(one_label(2, 23))["episodes"][0]
+    wish = {"format": "json", "content": json.dumps({"episodes": [other, exported_ones[1], short]}), "overwrite": True}
+    for preview in (True, False):
+        found = ok(bob.post(f"{labels.url}/labels", json={**wish, "preview": preview}))
+        assert found["changed"] == 1
+        assert [(one["number"], one["reason"]) for one in found["skipped"]] == [
+            (0, "the file's is another one, its motion or pictures differ"),
+            (2, "the file's labels end at 23, not at 24"),
+        ]
+    assert texts(ada, labels, 2) == [""]
+
+
 def test_elans_own_columns_are_read(labels: Labels, ada: TestClient, bob: TestClient) -> None:
     """As ELAN writes them with column names: clock times, no file."""
     head = "Tier\tParticipant\tBegin Time - hh:mm:ss.ms\tEnd Time - hh:mm:ss.ms\tAnnotation"
