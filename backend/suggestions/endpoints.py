@@ -42,9 +42,9 @@ def get_candidates(db: Db, me: Viewer, studio: Parts, episode_id: str) -> Candid
 
 
 @router.get("/episodes/{episode_id}/suggestions")
-def list_suggestions(db: Db, me: Viewer, episode_id: str) -> list[SuggestionOut]:
+def list_suggestions(db: Db, me: Viewer, studio: Parts, episode_id: str) -> list[SuggestionOut]:
     """Proposed labellings: the newest of each source. They are no labels until somebody takes them into a draft."""
-    return service.suggestions(db, episode_id)
+    return service.suggestions(db, studio, episode_id)
 
 
 @router.post("/episodes/{episode_id}/suggestions", status_code=201)

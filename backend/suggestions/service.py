@@ -22,6 +22,7 @@ from backend.errors import InvalidError, NotFoundError
 from backend.events import publish_after_commit
 from backend.labelling.repository import blind_for
 from backend.suggestions import copying, motion, repository, vision
+from backend.suggestions.brought import found_again
 from backend.suggestions.models import Suggestion, SuggestionSource, SuggestionState, SuggestionVerdict, Verdict
 from backend.suggestions.schemas import (
     BoundaryOut,
@@ -60,7 +61,7 @@ def candidates(db: Session, studio: Studio, episode_id: str) -> CandidatesOut:
 def _boundaries(db: Session, studio: Studio, row: EpisodeRow) -> list[Boundary]:
     """Of marks, of the motion, and of the substeps that the file brought."""
     found = motion.found(studio, row)
-    for one in repository.newest(db, row.id):
+    for one in _newest(db, studio, row):
         if one.source is SuggestionSource.SCRIPTED:
             found += [
                 Candidate(step=part["start"], confidence=part["confidence"], source=BoundarySource.SCRIPTED)
@@ -79,10 +80,31 @@ def _boundary_out(one: Boundary) -> BoundaryOut:
     return BoundaryOut(step=one.step, confidence=round(one.confidence, 4), parts=parts)
 
 
-def suggestions(db: Session, episode_id: str) -> list[SuggestionOut]:
+def suggestions(db: Session, studio: Studio, episode_id: str) -> list[SuggestionOut]:
     """The newest of each source."""
-    find(db, episode_id)
-    return [_out(one) for one in repository.newest(db, episode_id)]
+    row = find(db, episode_id)
+    return [_kept(studio, one) if one.id is None else _out(one) for one in _newest(db, studio, row)]
+
+
+def _newest(db: Session, studio: Studio, row: EpisodeRow) -> list[Suggestion]:
+    """Of each source; what an older episode's file brought is not stored yet, and has no id."""
+    stored = repository.newest(db, row.id)
+    if any(one.source in (SuggestionSource.SCRIPTED, SuggestionSource.IMPORTED) for one in stored):
+        return stored
+    again = found_again(db, studio, row)
+    return stored if again is None else [again, *stored]
+
+
+def _kept(studio: Studio, again: Suggestion) -> SuggestionOut:
+    """Store it, unless somebody else just did: verdicts about it need its id."""
+    with studio.db.transaction() as db:
+        find(db, again.episode_id)
+        for one in repository.newest(db, again.episode_id):
+            if one.source is again.source:
+                return _out(one)
+        db.add(again)
+        db.flush()
+        return _out(again)
 
 
 def sources(studio: Studio) -> SourcesOut:

@@ -10,6 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import delete, select
 
+from backend.annotations.models import Draft, LabelHistory
 from backend.context import Studio
 from backend.datasets.models import Dataset
 from backend.db import new_id
@@ -185,6 +186,38 @@ def test_what_a_file_brought_stays_a_proposal_after_others_are_published(
     (proposal,) = annotator.get(f"{url}/suggestions").json()
     assert (proposal["source"], starts(proposal)) == ("scripted", truth)
     assert proposal["settings"] == {"label_source": "scripted"}
+
+
+@pytest.mark.parametrize("left", ["draft", "history", "file", "nothing"])
+def test_what_an_older_episodes_file_brought_is_found_again(
+    annotator: TestClient, studio: Studio, dataset_id: str, tmp_path: Path, make_data: MakeData, left: str
+) -> None:
+    """As if it had been taken in before proposals were kept. What was published into the file since is none."""
+    data, truth = demonstration(make_data, 1, texts=TEXTS)
+    episode_id = take(studio, dataset_id, tmp_path, data, "a")
+    url = f"/api/episodes/{episode_id}"
+    segments = [{"start": 0, "end": len(data.qpos), "text": "All of it"}]
+    if left == "file":
+        with studio.db.transaction() as db:
+            db.execute(delete(Draft))
+    elif left != "draft":
+        assert annotator.put(f"{url}/annotation", json={"edit": 0, "segments": segments}).status_code == 200
+        assert annotator.post(f"{url}/publish", json={"edit": 1}).status_code == 201
+    with studio.db.transaction() as db:
+        db.execute(delete(Suggestion))
+        if left == "nothing":
+            db.execute(delete(LabelHistory))
+    sure = annotator.get(f"{url}/candidates").json()["boundaries"]
+    assert any(part["source"] == "scripted" for one in sure for part in one["parts"]) == (left != "nothing")
+    found = annotator.get(f"{url}/suggestions").json()
+    if left == "nothing":
+        assert found == []
+        return
+    assert [(one["source"], starts(one), one["settings"]) for one in found] == [
+        ("scripted", truth, {"label_source": "scripted"})
+    ]
+    assert [one["text"] for one in found[0]["segments"]] == list(TEXTS)
+    assert annotator.get(f"{url}/suggestions").json() == found, "it is kept"
 
 
 def test_verdicts_are_counted_by_source_and_confidence(
