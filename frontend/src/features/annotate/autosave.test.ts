@@ -118,6 +118,66 @@ describe("Autosave", () => {
     expect([server.stored.document, saving.state.kind]).toEqual(["x", "saved"]);
   });
 
+  it("keeps ten minutes of work without a connection over a new visit, and saves them on return", async () => {
+    const saving = autosave();
+    server.online = false;
+    for (let minute = 1; minute <= 10; minute++) {
+      saving.change(`minute ${minute}`);
+      await vi.advanceTimersByTimeAsync(60_000);
+      expect([saving.state.kind, saving.kept()?.document]).toEqual(["offline", `minute ${minute}`]);
+    }
+    saving.dispose(); // the tab is closed, and opened again
+    const again = autosave();
+    expect(again.kept()).toMatchObject({ edit: 0, document: "minute 10" });
+    again.change(again.kept()?.document ?? "");
+    await vi.advanceTimersByTimeAsync(5_000);
+    server.online = true; // nobody tells: it tries by itself, at most twenty seconds later
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect([server.stored, again.state.kind, again.kept()]).toEqual([
+      { edit: 1, document: "minute 10" },
+      "saved",
+      null,
+    ]);
+  });
+
+  it("loses nothing that was typed in twenty tabs that die at random moments", async () => {
+    let seed = 20;
+    const chance = (below: number) => (seed = (seed * 48271) % 2147483647) % below;
+    let typed = 0;
+    let acknowledged = 0;
+    for (let tab = 0; tab < 20; tab++) {
+      let alive = true;
+      const saving = autosave({
+        // a dead tab writes no more, whatever its request still does at the server
+        storage: {
+          getItem: (key) => localStorage.getItem(key),
+          setItem: (key, value) => alive && localStorage.setItem(key, value),
+          removeItem: (key) => alive && localStorage.removeItem(key),
+        },
+        save: async (document, edit) => {
+          await new Promise((resolve) => setTimeout(resolve, chance(400)));
+          const stored = await server.save(document, edit);
+          await new Promise((resolve) => setTimeout(resolve, chance(400)));
+          if (alive) acknowledged = Number(document);
+          return stored;
+        },
+      });
+      const kept = saving.kept();
+      expect(Number(kept?.document ?? server.stored.document)).toBe(typed);
+      expect(Number(server.stored.document)).toBeGreaterThanOrEqual(acknowledged);
+      if (kept && kept.document !== server.stored.document) saving.change(kept.document);
+      else saving.forget();
+      for (let edits = 1 + chance(4); edits > 0; edits--) {
+        saving.change(String((typed += 1)));
+        await vi.advanceTimersByTimeAsync(chance(1_500));
+      }
+      alive = false;
+      saving.dispose();
+      await vi.advanceTimersByTimeAsync(2_000); // what was under way arrives or does not
+    }
+    expect(acknowledged).toBeGreaterThan(10);
+  });
+
   it("overwrites nobody: a newer save of somebody else is a conflict that the person decides", async () => {
     const mine = autosave();
     const theirs = autosave({ key: "other" });
