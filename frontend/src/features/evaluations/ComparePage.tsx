@@ -5,7 +5,7 @@ import { Link, useSearchParams } from "react-router";
 
 import { EmptyState } from "@/ui/EmptyState";
 import { ErrorNote } from "@/ui/ErrorNote";
-import { formatNumber, formatPercent } from "@/ui/format";
+import { formatNumber, formatPercent, plural } from "@/ui/format";
 import { PageHeader } from "@/ui/PageHeader";
 import { Section } from "@/ui/Section";
 
@@ -108,7 +108,7 @@ function Seeds({ one, two }: { one: EvaluationDetail; two: EvaluationDetail }) {
     <>
       <Section
         title="Seed by seed"
-        description={`Of ${pairs.length} seeds that both ran, only the left one succeeds on ${only(({ first, second }) => first.success && !second.success)}, only the right one on ${only(({ first, second }) => !first.success && second.success)}.`}
+        description={`Of ${plural(pairs.length, "seed")} that both ran, only the left one succeeds on ${only(({ first, second }) => first.success && !second.success)}, only the right one on ${only(({ first, second }) => !first.success && second.success)}.`}
         flush
       >
         <Table.ScrollContainer minWidth={480} mah={360}>

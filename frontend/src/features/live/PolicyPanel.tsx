@@ -266,9 +266,13 @@ interface FieldProps {
 }
 
 function InstructionField({ value, suggested, onChange, onEnter, disabled, note }: FieldProps) {
+  const [opened, setOpened] = useState(false);
   return (
     <Autocomplete
       label="Instruction"
+      dropdownOpened={opened}
+      onDropdownOpen={() => setOpened(true)}
+      onDropdownClose={() => setOpened(false)}
       description={note}
       inputWrapperOrder={["label", "input", "description", "error"]}
       placeholder="Pick up the red cube"
@@ -279,7 +283,9 @@ function InstructionField({ value, suggested, onChange, onEnter, disabled, note 
       onChange={onChange}
       onOptionSubmit={onEnter}
       onKeyDown={(event) => {
-        if (event.key === "Enter") onEnter?.(event.currentTarget.value);
+        if (event.key !== "Enter") return;
+        setOpened(false); // it would lie over Pause
+        onEnter?.(event.currentTarget.value);
       }}
       disabled={disabled}
       data-testid="live-instruction"
