@@ -57,6 +57,7 @@ export const theme = createTheme({
     }),
     Button: Button.extend({ defaultProps: { size: "sm" } }),
     Card: Card.extend({ defaultProps: { withBorder: true, padding: "md" } }),
+    Notification: { defaultProps: { closeButtonProps: { "aria-label": "Close" } } },
     Modal: Modal.extend({
       defaultProps: {
         centered: true,

@@ -34,6 +34,7 @@ def test_labels_are_reviewed_sent_back_and_approved(people: tuple[Person, Person
     mend(bob)
     approve(ada, dataset)
     expect(bob.at("review")).to_have_attribute("data-state", "approved")
+    history(bob)
     (revision,) = ada.get(f"/episodes/{episode}/revisions")
     assert [one["text"] for one in revision["segments"]] == TEXTS
     assert [one["start"] for one in revision["segments"]] == [0, 62]
@@ -166,6 +167,20 @@ def mend(bob: Person) -> None:
     expect(bob.at("save-status")).to_have_attribute("data-state", "saved")
     bob.at("publish").click()
     expect(bob.at("review")).to_have_attribute("data-state", "submitted")
+
+
+def history(bob: Person) -> None:
+    """What was handed in first against what is there now: the two steps that were mended."""
+    bob.at("annotator-menu").click()
+    bob.at("history-open").click()
+    expect(bob.at("history-count")).to_have_attribute("data-count", "0")
+    bob.at("history-left").click()
+    bob.page.get_by_role("option", name="Handed in").last.click()
+    expect(bob.at("history-difference")).to_have_count(1)
+    expect(bob.at("history-difference")).to_contain_text("60 to 61")
+    assert axe(bob.page) == []
+    bob.look("history")
+    bob.page.keyboard.press("Escape")
 
 
 def approve(ada: Person, dataset: str) -> None:

@@ -6,6 +6,7 @@ import {
   IconChevronRight,
   IconDots,
   IconDownload,
+  IconHistory,
   IconKeyboard,
 } from "@tabler/icons-react";
 import { useState, type ReactNode } from "react";
@@ -14,6 +15,7 @@ import { Link } from "react-router";
 import { LabelBadge } from "@/features/episodes/LabelBadge";
 import { DetailsButton } from "@/features/labelling/EpisodeDetails";
 import { TierTabs } from "@/features/labelling/TierTabs";
+import { HistoryDialog } from "@/features/review/HistoryDialog";
 
 import { useAnnotator, useEditorState } from "./context";
 import { withOutcome } from "./editor";
@@ -26,6 +28,7 @@ import { ActionButton } from "./Transport";
 export function Header({ actions: right }: { actions: ReactNode }) {
   const { episode, actions } = useAnnotator();
   const { canUndo, canRedo, content } = useEditorState();
+  const [looking, setLooking] = useState(false);
   return (
     <>
       <Group justify="space-between" gap="xs" mb={6}>
@@ -73,6 +76,13 @@ export function Header({ actions: right }: { actions: ReactNode }) {
                 Download HDF5
               </Menu.Item>
               <Menu.Item
+                leftSection={<IconHistory size={16} />}
+                onClick={() => setLooking(true)}
+                data-testid="history-open"
+              >
+                History
+              </Menu.Item>
+              <Menu.Item
                 leftSection={<IconKeyboard size={16} />}
                 rightSection={<Text size="xs">?</Text>}
                 onClick={() => performAction(actions, "help")}
@@ -81,6 +91,7 @@ export function Header({ actions: right }: { actions: ReactNode }) {
               </Menu.Item>
             </Menu.Dropdown>
           </Menu>
+          <HistoryDialog opened={looking} onClose={() => setLooking(false)} />
         </Group>
       </Group>
       <Group gap="xs" wrap="nowrap">
