@@ -184,8 +184,7 @@ def stop_and_rearm(person: Person) -> None:
         person.at("live-arm").click()
         state_is(person, "paused")
     assert took < 1.0
-    (robot,) = person.get("/robots")
-    assert (robot["status"]["state"], robot["status"]["stopped_by"]) == ("stopped", "ada")
+    until(person, lambda: stopped_by(person) == "ada", "the list of robots does not say who stopped it", every_ms=500)
     expect(person.at("live-resume")).to_have_attribute("aria-disabled", "true")
     until(person, lambda: at_rest(person), "the arms do not come to rest")  # a busy machine simulates slowly
     assert at_rest(person)
@@ -194,6 +193,12 @@ def stop_and_rearm(person: Person) -> None:
     state_is(person, "paused")
     person.at("live-end").click()
     state_is(person, "holding")
+
+
+def stopped_by(person: Person) -> str | None:
+    (robot,) = person.get("/robots")
+    by: str | None = robot["status"]["stopped_by"]
+    return by if robot["status"]["state"] == "stopped" else None
 
 
 # --- the person ---------------------------------------------------------------------------------------------------
