@@ -71,6 +71,45 @@ def test_what_was_done_without_a_connection_is_put_together_with_the_others(
     assert ada.complaints == bob.complaints == []
 
 
+def test_an_episode_that_two_people_labelled_is_put_together(people: tuple[Person, Person], tmp_path: Path) -> None:
+    ada, bob = people
+    dataset, episode = prepare(ada, tmp_path, review=False, doubles=100)
+    label(bob, episode, at=60)
+    bob.at("publish").click()
+    expect(bob.at("publish")).to_have_attribute("data-current", "true")
+    expect(bob.at("review")).to_have_count(0)
+    label_blind(ada, dataset, episode)
+    ada.go(f"/datasets/{dataset}/labels/people")
+    expect(ada.at("pair-row")).to_have_count(1)
+    ada.at("pair-open").click()
+    expect(ada.at("doubles")).to_have_attribute("data-count", "1")
+    expect(ada.at("other-labels")).to_have_attribute("data-name", "ada")
+    ada.at("doubles-compare").click()
+    ada.at("conflict-difference").get_by_text("ada").last.click()
+    ada.look("doubles")
+    ada.at("conflict-keep").click()
+    expect(ada.at("doubles")).to_have_attribute("data-count", "0")
+    expect(ada.at("save-status")).to_have_attribute("data-state", "saved")
+    assert [one["start"] for one in ada.get(f"/episodes/{episode}/annotation")["segments"]] == [0, 80]
+    ada.complaints[:] = [one for one in ada.complaints if "403" not in one]
+    assert ada.complaints == bob.complaints == []
+
+
+def label_blind(ada: Person, dataset: str, episode: str) -> None:
+    """Taken from the queue; nothing of Bob's is to be seen, wherever she looks."""
+    ada.go(f"/datasets/{dataset}/labels/work")
+    ada.at("work-take").click()
+    expect(ada.at("work-row")).to_have_count(1)
+    ada.go(f"/episodes/{episode}")
+    ada.at("open-blind").click()
+    expect(ada.at("segment-row")).to_have_count(1)
+    press(ada, "g", "8", "0", "Enter", "1", "End", "2")
+    expect(ada.at("save-status")).to_have_attribute("data-state", "saved")
+    ada.at("publish").click()
+    expect(ada.at("review")).to_have_attribute("data-state", "submitted")
+    expect(ada.at("review-reopen")).to_have_count(0)
+
+
 def join(ada: Person, bob: Person) -> None:
     """Bob follows Ada's invitation."""
     bob.page.goto(ada.post("/invitations", {"role": "annotator"})["url"])
@@ -80,10 +119,10 @@ def join(ada: Person, bob: Person) -> None:
     expect(bob.at("account-submit")).to_have_count(0)
 
 
-def prepare(ada: Person, folder: Path, *, review: bool) -> tuple[str, str]:
+def prepare(ada: Person, folder: Path, *, review: bool, doubles: int = 0) -> tuple[str, str]:
     """A dataset, whose labels are reviewed or not, with one episode."""
-    dataset = ada.post("/datasets", {"name": f"Barcodes {review}"})["id"]
-    for path, body in (("", {"vocabulary": TEXTS}), ("/labelling", {"review": review, "double_percent": 0})):
+    dataset = ada.post("/datasets", {"name": f"Barcodes {review} {doubles}"})["id"]
+    for path, body in (("", {"vocabulary": TEXTS}), ("/labelling", {"review": review, "double_percent": doubles})):
         answer = ada.context.request.patch(
             f"{ada.base}/api/datasets/{dataset}{path}", data=body, headers={"Origin": ada.base}
         )

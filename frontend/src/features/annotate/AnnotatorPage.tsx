@@ -12,7 +12,8 @@ import { TrailBar } from "@/features/labelling/TrailBar";
 import { useTrail } from "@/features/labelling/useTrail";
 import { NotesPanel } from "@/features/review/NotesPanel";
 import { ReviewBar } from "@/features/review/ReviewBar";
-import { useApprove } from "@/features/review/hooks";
+import { DoublesBar } from "@/features/review/DoublesBar";
+import { useApprove, useSecondLabels } from "@/features/review/hooks";
 
 import { bound } from "./actions";
 import classes from "./annotate.module.css";
@@ -125,9 +126,14 @@ export function AnnotatorPage({ episode, about, draft }: Props) {
     () => problemsOf(timeline, episode.vocabulary, episode.fps),
     [timeline, episode.vocabulary, episode.fps],
   );
-  const others = useMemo(() => publishedBeside(draft, timeline), [draft, timeline]);
+  const second = useSecondLabels(episode.id, about);
+  const others = useMemo(
+    () => [...publishedBeside(draft, timeline), ...(second ? [labelsOf(second)] : [])],
+    [draft, timeline, second],
+  );
   const { on: trail, go: openStop } = useTrail(episode.id, player);
   const commands = useCommands({ episode, about, editor, playback, suggestions, preferences, fps }, draft, problems);
+  const reviewing = draft.may_review && commands.reviewed;
 
   const approving = useApprove(episode.id, about, () => trail && openStop(1));
   const approve = () => approving.mutate(draft.edit);
@@ -152,9 +158,9 @@ export function AnnotatorPage({ episode, about, draft }: Props) {
     acceptAbove: () => preferences.acceptAbove,
     openNeighbour: commands.openNeighbour,
     openStop: trail && openStop,
-    publishAndNext: () => (draft.may_review ? approve() : void commands.publishAndNext(trail && openStop)),
+    publishAndNext: () => (reviewing ? approve() : void commands.publishAndNext(trail && openStop)),
     details: openDetails,
-    reviewing: draft.may_review,
+    reviewing,
     comment: may ? () => setCommenting(true) : null,
     help,
     view: {
@@ -200,7 +206,9 @@ export function AnnotatorPage({ episode, about, draft }: Props) {
       <div className={classes.page} data-testid="annotator" data-episode={episode.id}>
         <header className={classes.header}>
           <TrailBar on={trail} go={openStop} />
-          <ReviewBar draft={draft} approve={approve} approving={approving.isPending} />
+          {(commands.reviewed || about.rater > 0) && (
+            <ReviewBar draft={draft} approve={approve} approving={approving.isPending} />
+          )}
           <Header
             actions={
               <>
@@ -218,6 +226,7 @@ export function AnnotatorPage({ episode, about, draft }: Props) {
         </header>
         <div className={classes.notes}>
           <LeaseBar draft={draft} lease={lease} />
+          {second && <DoublesBar draft={draft} second={second} />}
           <Notes
             takeOver={lease.takeOver}
             pictureError={pictureError}
@@ -258,7 +267,7 @@ export function AnnotatorPage({ episode, about, draft }: Props) {
           ) : (
             <VocabularyPanel />
           )}
-          <NotesPanel draft={draft} writing={commenting} setWriting={setCommenting} />
+          <NotesPanel draft={draft} asked={reviewing} writing={commenting} setWriting={setCommenting} />
           <section className={classes.panel} style={{ flex: "1 1 0" }} aria-label="Substeps">
             <div className={classes.panelHead}>
               <Text size="sm" fw={600}>
@@ -322,6 +331,11 @@ function Guideline({ episode, tier, player, only, close }: GuidelineProps) {
       close={close}
     />
   );
+}
+
+/** The second person's labels as a lane. */
+function labelsOf({ submitted_by_name, segments }: DraftOut): OtherLabels {
+  return { name: submitted_by_name ?? "second", segments };
 }
 
 /** The newest published revision as a lane, while the draft says something else. */

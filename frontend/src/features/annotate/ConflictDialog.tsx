@@ -16,19 +16,22 @@ interface Props {
   onClose: () => void;
   mine: Draft;
   theirs: Draft;
-  /** who saved the other side */
+  /** whose `mine` is, as it is called here */
+  here?: string;
+  /** whose `theirs` is */
   by: string | null;
-  takeOver: () => Promise<boolean>;
+  /** what came out; false: it could not be kept */
+  keep: (content: Content) => Promise<boolean>;
 }
 
-/** Both sides of a conflict, one under the other; each difference is taken from one of them. */
+/** Two people's labels, one under the other; each difference is taken from one of them. */
 export function ConflictDialog({ opened, onClose, ...sides }: Props) {
   return (
     <Modal
       opened={opened}
       onClose={onClose}
       size="min(92vw, 1100px)"
-      title={`Yours and ${sides.by ?? "theirs"}, side by side`}
+      title={`${sides.here ?? "Yours"} and ${sides.by ?? "theirs"}, side by side`}
       data-testid="conflict-dialog"
     >
       <Compare {...sides} onClose={onClose} />
@@ -36,8 +39,8 @@ export function ConflictDialog({ opened, onClose, ...sides }: Props) {
   );
 }
 
-function Compare({ mine, theirs, by, takeOver, onClose }: Omit<Props, "opened">) {
-  const { episode, editor, playback } = useAnnotator();
+function Compare({ mine, theirs, here = "Yours", by, keep, onClose }: Omit<Props, "opened">) {
+  const { episode, playback } = useAnnotator();
   const found = useMemo(() => differences(mine.segments, theirs.segments), [mine, theirs]);
   const [sides, setSides] = useState<ReadonlyMap<number, Side>>(new Map());
   const [words, setWords] = useState<Side>("mine");
@@ -53,13 +56,10 @@ function Compare({ mine, theirs, by, takeOver, onClose }: Omit<Props, "opened">)
     setWords(side);
     setOutcome(side);
   };
-  const keep = async () => {
-    if (!(await takeOver())) return;
+  const finish = async () => {
     const { instruction, paraphrases } = words === "mine" ? mine : theirs;
     const draft: Draft = { ...(outcome === "mine" ? mine : theirs), segments: result, instruction, paraphrases };
-    const content: Content = contentOf(episode.steps, draft);
-    editor.resolve(content);
-    onClose();
+    if (await keep(contentOf(episode.steps, draft))) onClose();
   };
   const control = (value: Side, onChange: (side: Side) => void, label: string) => (
     <SegmentedControl
@@ -67,7 +67,7 @@ function Compare({ mine, theirs, by, takeOver, onClose }: Omit<Props, "opened">)
       value={value}
       onChange={(side) => onChange(side)}
       data={[
-        { value: "mine", label: "Yours" },
+        { value: "mine", label: here },
         { value: "theirs", label: name },
       ]}
       aria-label={label}
@@ -80,7 +80,7 @@ function Compare({ mine, theirs, by, takeOver, onClose }: Omit<Props, "opened">)
         <OtherLanes
           view={whole(episode.steps)}
           others={[
-            { name: "Yours", segments: mine.segments },
+            { name: here, segments: mine.segments },
             { name, segments: theirs.segments },
             { name: "Result", segments: result },
           ]}
@@ -92,7 +92,7 @@ function Compare({ mine, theirs, by, takeOver, onClose }: Omit<Props, "opened">)
         </Text>
         <Group gap="xs">
           <Button size="compact-sm" variant="default" onClick={() => choose("mine")}>
-            All yours
+            {here === "Yours" ? "All yours" : `All of ${here}`}
           </Button>
           <Button
             size="compact-sm"
@@ -109,13 +109,13 @@ function Compare({ mine, theirs, by, takeOver, onClose }: Omit<Props, "opened">)
           <Table.Thead>
             <Table.Tr>
               <Table.Th>Steps</Table.Th>
-              <Table.Th>Yours</Table.Th>
+              <Table.Th>{here}</Table.Th>
               <Table.Th>{name}</Table.Th>
               <Table.Th>Take</Table.Th>
             </Table.Tr>
           </Table.Thead>
           <Table.Tbody>
-            {found.map(({ start, end, mine: here, theirs: there }) => (
+            {found.map(({ start, end, mine: left, theirs: right }) => (
               <Table.Tr key={start} data-testid="conflict-difference">
                 <Table.Td>
                   <Button size="compact-xs" variant="subtle" onClick={() => playback.player.seek(start)}>
@@ -123,10 +123,10 @@ function Compare({ mine, theirs, by, takeOver, onClose }: Omit<Props, "opened">)
                   </Button>
                 </Table.Td>
                 <Table.Td>
-                  <Said text={here} />
+                  <Said text={left} />
                 </Table.Td>
                 <Table.Td>
-                  <Said text={there} />
+                  <Said text={right} />
                 </Table.Td>
                 <Table.Td>
                   {control(
@@ -163,7 +163,7 @@ function Compare({ mine, theirs, by, takeOver, onClose }: Omit<Props, "opened">)
         <Button variant="default" onClick={onClose}>
           Decide later
         </Button>
-        <Button onClick={() => void keep()} data-testid="conflict-keep">
+        <Button onClick={() => void finish()} data-testid="conflict-keep">
           Save the result
         </Button>
       </Group>

@@ -70,7 +70,11 @@ export function Notes({ takeOver, pictureError, storedBy, storedAt }: Props) {
             mine={draftOf(content)}
             theirs={(save.stored as Stored<Draft>).document}
             by={storedBy}
-            takeOver={takeOver}
+            keep={async (result) => {
+              if (!(await takeOver())) return false;
+              editor.resolve(result);
+              return true;
+            }}
           />
         </Alert>
       )}

@@ -126,6 +126,8 @@ export function useCommands(
   };
   return {
     review,
+    /** labels of this dataset are published only after somebody else approved them */
+    reviewed: labelling.data?.review === true,
     publishing,
     publish,
     /** openStop: along the list that the page was opened from */

@@ -207,8 +207,14 @@ const PAIRS: Column<Pair>[] = [
     key: "number",
     header: "Episode",
     sort: ({ number }) => number,
-    cell: ({ episode_id, number }) => (
-      <Anchor component={Link} to={`/episodes/${episode_id}`} fw={600} size="sm">
+    cell: ({ episode_id, number, tier }) => (
+      <Anchor
+        component={Link}
+        to={`/episodes/${episode_id}?beside=1${tier === "plan" ? "&tier=plan" : ""}`}
+        fw={600}
+        size="sm"
+        data-testid="pair-open"
+      >
         {number}
       </Anchor>
     ),

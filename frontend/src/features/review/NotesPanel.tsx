@@ -15,14 +15,16 @@ import { useAddNote, useDeleteNote, useResolveNote, type Note } from "./hooks";
 
 interface Props {
   draft: DraftOut;
+  /** this person is to review: the panel is there from the beginning */
+  asked: boolean;
   writing: boolean;
   setWriting: (writing: boolean) => void;
 }
 
 /** What people say about single substeps; nothing while nobody said anything and nobody is about to. */
-export function NotesPanel({ draft, writing, setWriting }: Props) {
+export function NotesPanel({ draft, asked, writing, setWriting }: Props) {
   const may = useCan("annotator");
-  if (draft.notes.length === 0 && !writing && !draft.may_review) return null;
+  if (draft.notes.length === 0 && !writing && !asked) return null;
   const open = draft.notes.filter(({ resolved_at }) => resolved_at === null);
   const resolved = draft.notes.filter(({ resolved_at }) => resolved_at !== null);
   return (

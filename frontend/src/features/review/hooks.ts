@@ -1,8 +1,9 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
+import { useSearchParams } from "react-router";
 
 import { api, ok, type Schema } from "@/api/client";
 import { queryClient } from "@/api/queries";
-import { draftKey, publishDraft, type About, type DraftOut } from "@/features/annotate/api";
+import { draftKey, getDraft, publishDraft, type About, type DraftOut } from "@/features/annotate/api";
 import { stale, type Work } from "@/features/labelling/hooks";
 import { notifyDone, notifyError } from "@/ui/confirm";
 
@@ -20,6 +21,19 @@ export function useReviewQueue(datasetId: string) {
 
 function bySubmission(one: Work, other: Work): number {
   return (one.submitted_at ?? "").localeCompare(other.submitted_at ?? "") || one.number - other.number;
+}
+
+/** The second person's labels of an episode, where the page was asked to show them (`?beside=1`); null: not. */
+export function useSecondLabels(episodeId: string, { tier, rater }: About): DraftOut | null {
+  const [search] = useSearchParams();
+  const wanted = search.get("beside") === "1" && rater === 0;
+  const second: About = { tier, rater: 1 };
+  const query = useQuery({
+    queryKey: draftKey(episodeId, second),
+    queryFn: () => getDraft(episodeId, second),
+    enabled: wanted,
+  });
+  return wanted ? (query.data ?? null) : null;
 }
 
 /** How these labels were judged last, in words; null: they were not. */
