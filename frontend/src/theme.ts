@@ -1,4 +1,16 @@
-import { Badge, Button, Card, createTheme, Modal, Paper, Table, Tooltip, type MantineColorsTuple } from "@mantine/core";
+import {
+  Badge,
+  Button,
+  Card,
+  createTheme,
+  Menu,
+  Modal,
+  Paper,
+  Popover,
+  Table,
+  Tooltip,
+  type MantineColorsTuple,
+} from "@mantine/core";
 
 /** Calm blue-green of the product; shade 6 carries white text at 4.5:1 and more. */
 const studio: MantineColorsTuple = [
@@ -27,6 +39,9 @@ const dark: MantineColorsTuple = [
   "#14181d",
   "#0f1216",
 ];
+
+/** What was answered is gone: while it faded away it would still take the keys that follow. */
+const AT_ONCE = { duration: 0 };
 
 export const theme = createTheme({
   colors: { studio, dark },
@@ -58,14 +73,17 @@ export const theme = createTheme({
     Button: Button.extend({ defaultProps: { size: "sm" } }),
     Card: Card.extend({ defaultProps: { withBorder: true, padding: "md" } }),
     Notification: { defaultProps: { closeButtonProps: { "aria-label": "Close" } } },
+    Menu: Menu.extend({ defaultProps: { transitionProps: AT_ONCE } }),
     Modal: Modal.extend({
       defaultProps: {
+        transitionProps: AT_ONCE,
         centered: true,
         closeButtonProps: { "aria-label": "Close" },
         overlayProps: { backgroundOpacity: 0.45, blur: 2 },
       },
     }),
     Paper: Paper.extend({ defaultProps: {} }),
+    Popover: Popover.extend({ defaultProps: { transitionProps: AT_ONCE } }),
     Table: Table.extend({ defaultProps: { verticalSpacing: "xs", horizontalSpacing: "sm" } }),
     Tooltip: Tooltip.extend({
       defaultProps: {

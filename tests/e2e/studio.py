@@ -71,6 +71,12 @@ class Person:
         if message.type == "error" and "status of 401" not in message.text:
             self.complaints.append(f"{message.text} {message.location.get('url', '')}")
 
+    def was_refused(self, status: int, path: str) -> None:
+        """What the server refused on purpose, which browsers report as errors; path: its end."""
+        refused = [one for one in self.complaints if f"status of {status}" in one and one.endswith(path)]
+        assert refused, f"nothing that ends in {path} was answered with {status}"
+        self.complaints = [one for one in self.complaints if one not in refused]
+
     def at(self, testid: str) -> Locator:
         return self.page.get_by_test_id(testid)
 

@@ -10,6 +10,12 @@ from playwright.sync_api import Browser, expect
 
 from tests.e2e.studio import JOB_MS, PASSWORD, Person, running_studio
 
+CLICK_AND_COUNT_DIALOGS = """button => {
+  button.click();
+  return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() =>
+    done(document.querySelectorAll("[role=dialog]").length))));
+}"""
+
 
 @pytest.mark.timeout(1500)
 def test_the_whole_loop(browser: Browser, tmp_path: Path, screenshots: Path) -> None:
@@ -90,7 +96,8 @@ def label_and_publish(person: Person, dataset_id: str) -> None:
     assert "Carry the cube on" in [segment["text"] for segment in stored["segments"]]
     assert stored["segments"][-1]["end"] == first["steps"]
     person.at("publish").click()
-    person.at("confirm-yes").click()
+    # a dialog that fades away would take the N that follows
+    assert person.at("confirm-yes").evaluate(CLICK_AND_COUNT_DIALOGS) == 0
     expect(person.at("revisions-open")).to_contain_text("Revision 1")
     keys.press("n")
     person.page.wait_for_url(f"**/episodes/{second['id']}")
@@ -98,6 +105,7 @@ def label_and_publish(person: Person, dataset_id: str) -> None:
     person.at("publish").click()
     person.at("confirm-yes").click()
     expect(person.at("revisions-open")).to_contain_text("Revision 1")
+    person.was_refused(422, "/publish")  # until they said that they looked
 
 
 def make_version(person: Person, dataset_id: str) -> None:

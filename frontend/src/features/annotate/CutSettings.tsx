@@ -10,7 +10,7 @@ export function CutSettings() {
   const { preferences } = useAnnotator();
   const { lagMs, snap, follow, acceptAbove } = preferences;
   return (
-    <Popover trapFocus returnFocus transitionProps={{ duration: 0 }} position="top" withinPortal>
+    <Popover trapFocus returnFocus position="top" withinPortal>
       <Popover.Target>
         <Tooltip label="How cuts and the timeline behave">
           <ActionIcon

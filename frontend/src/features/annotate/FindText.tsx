@@ -17,15 +17,7 @@ interface Props {
 /** Texts by typing, for vocabularies of more than nine entries. */
 export function FindText(props: Props) {
   return (
-    <Modal
-      opened={props.opened}
-      onClose={props.onClose}
-      title="Label with"
-      size="md"
-      yOffset="12vh"
-      centered={false}
-      transitionProps={{ duration: 0 }}
-    >
+    <Modal opened={props.opened} onClose={props.onClose} title="Label with" size="md" yOffset="12vh" centered={false}>
       <Finder {...props} />
     </Modal>
   );

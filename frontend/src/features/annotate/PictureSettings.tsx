@@ -25,15 +25,7 @@ export function PictureSettings({ opened, onChange }: { opened: boolean; onChang
     changePreferences({ looks: { ...preferences.looks, ...looks } });
   };
   return (
-    <Popover
-      opened={opened}
-      onChange={onChange}
-      trapFocus
-      returnFocus
-      transitionProps={{ duration: 0 }}
-      position="top"
-      withinPortal
-    >
+    <Popover opened={opened} onChange={onChange} trapFocus returnFocus position="top" withinPortal>
       <Popover.Target>
         <Tooltip label={`Pictures: layout, size, brightness, contrast (${action ? keysOf(action) : ""})`}>
           <ActionIcon
