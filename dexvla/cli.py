@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 import dexvla
 from dexvla.commands import data, models, policies, training
-from dexvla.episodes.manifest import first_error
 from dexvla.errors import UserError
+from dexvla.spec import first_error
 from dexvla.threads import share_cores
 
 app = typer.Typer(

@@ -20,7 +20,7 @@ from dexvla.episodes.identity import episode_identity
 from dexvla.episodes.reader import Episode, find_episodes, open_episode
 from dexvla.errors import EpisodeError, UserError
 from dexvla.files import write_json
-from dexvla.spec import CameraSpec, DatasetManifest, EpisodeEntry, Segment, TaskEntry
+from dexvla.spec import CameraSpec, DatasetManifest, EpisodeEntry, Segment, TaskEntry, first_error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,17 +138,6 @@ def _task_set(path: Path, entry: str) -> EpisodeSet:
 def _matching(folder: Path, expression: str | None) -> list[Path]:
     found = find_episodes(folder)
     return [file for file in found if re.search(expression or "", str(file.relative_to(folder)))]
-
-
-def first_error(error: ValidationError) -> str:
-    """The first complaint of a failed validation, in one line: field, what is wrong, what was found."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    if not place:  # about several fields at once: the message names them
-        return first["msg"].removeprefix("Value error, ") + more
-    found = "" if first["type"] == "missing" else f"; found {str(first['input'])[:80]!r}"
-    return f"{place}: {first['msg']}{found}{more}"
 
 
 def build_manifest(

@@ -34,7 +34,7 @@ from dexvla.model.weights import (
     read_weights,
     write_weights,
 )
-from dexvla.spec import Initialisation, NormStats, PolicySpec, Spec
+from dexvla.spec import Initialisation, NormStats, PolicySpec, Spec, first_error
 
 MODEL_TYPE = "dexvla"
 FORMAT_VERSION = 1
@@ -281,10 +281,7 @@ def validated(kind: type[_S], value: Any, where: str) -> _S:
     try:
         return kind.model_validate(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        # pydantic puts the kind of expert between the names, which is no field
-        field = ".".join(str(part) for part in first["loc"] if part not in ("scaledp", "unet"))
-        raise CheckpointError(f"{where}: {field}: {first['msg']}, found {first['input']!r}") from error
+        raise CheckpointError(f"{where}: {first_error(error)}") from error
 
 
 def check_files(directory: Path, *, verify: bool) -> None:

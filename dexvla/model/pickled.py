@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from dexvla.errors import CheckpointError
-from dexvla.spec import NormStats
+from dexvla.spec import NormStats, first_error
 
 MAX_STATS_BYTES = 256 * 2**20  # dataset_stats.pkl; a long episode's states take 10 MB
 MAX_OPCODES = 5_000_000
@@ -306,9 +306,7 @@ def read_dataset_stats(path: Path) -> NormStats:
     try:
         stats = NormStats.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise CheckpointError(f"{path}: {field}: {first['msg']}") from error
+        raise CheckpointError(f"{path}: {first_error(error)}") from error
     if not all(np.isfinite(arrays[name]).all() for name in values):
         raise CheckpointError(f"{path}: a value is not a finite number")
     return stats

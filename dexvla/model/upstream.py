@@ -13,7 +13,16 @@ from transformers import Qwen2VLConfig
 from transformers.activations import ACT2FN
 
 from dexvla.errors import CheckpointError
-from dexvla.spec import AUGMENTED_CROP, SCALEDP_SIZES, DiffusionSpec, Fusion, PolicySpec, ScaleDPSpec, UNetSpec
+from dexvla.spec import (
+    AUGMENTED_CROP,
+    SCALEDP_SIZES,
+    DiffusionSpec,
+    Fusion,
+    PolicySpec,
+    ScaleDPSpec,
+    UNetSpec,
+    first_error,
+)
 
 MODEL_TYPE = "qwen2_vla"
 OWN_FIELD = "dexvla_policy"  # our spec, in exported configurations that the reference's fields cannot express
@@ -154,9 +163,7 @@ def _own_spec(given: object, read: PolicySpec, where: str) -> PolicySpec:
     try:
         spec = PolicySpec.model_validate(given)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise CheckpointError(f"{where}: {OWN_FIELD}: {field}: {first['msg']}, found {first['input']!r}") from error
+        raise CheckpointError(f"{where}: {OWN_FIELD}: {first_error(error)}") from error
     for field in ("action_dim", "state_dim", "chunk_size", "fusion", "diffusion"):
         if getattr(spec, field) != getattr(read, field):
             raise CheckpointError(
@@ -170,9 +177,7 @@ def _own_spec(given: object, read: PolicySpec, where: str) -> PolicySpec:
 
 def backbone_config(config: dict[str, Any], where: str) -> Qwen2VLConfig:
     """Qwen2-VL settings from a config.json in the reference's, transformers 4's or transformers 5's spelling."""
-    skip = ("policy_head", "architectures", "torch_dtype", "dtype", "transformers_version", "_name_or_path")
-    mine = ("using_film", "llm_loss_weight", "concat", OWN_FIELD)
-    settings = {k: deepcopy(v) for k, v in config.items() if not k.startswith(skip) and k not in mine}
+    settings = {k: deepcopy(v) for k, v in config.items() if not _ours(k)}
     vision = settings.get("vision_config")
     if not isinstance(vision, dict):
         raise CheckpointError(f"{where}: vision_config is {vision!r}, expected the settings of the vision tower")
@@ -197,6 +202,21 @@ def backbone_config(config: dict[str, Any], where: str) -> Qwen2VLConfig:
             f"mrope_section {section}, which should add up to half a head"
         )
     return read
+
+
+def unread_fields(config: dict[str, Any]) -> list[str]:
+    """Fields of the reference's config.json that nothing here looks at: typing mistakes, or settings we do not know."""
+    plain = Qwen2VLConfig()
+    known = {*plain.to_dict(), *plain.text_config.to_dict(), "rope_scaling", "rope_theta", "vision_token_id"}
+    vision = {*plain.vision_config.to_dict(), "in_chans", "spatial_patch_size"}  # the released files have them
+    unread = [name for name in config if not _ours(name) and name not in known]
+    return unread + [f"vision_config.{name}" for name in config["vision_config"] if name not in vision]
+
+
+def _ours(name: str) -> bool:
+    """Whether a field of config.json is not the backbone's."""
+    skip = ("policy_head", "architectures", "torch_dtype", "dtype", "transformers_version", "_name_or_path")
+    return name.startswith(skip) or name in ("using_film", "llm_loss_weight", "concat", OWN_FIELD)
 
 
 def _text(settings: dict[str, Any]) -> dict[str, Any]:

@@ -72,6 +72,8 @@ def read_checkpoint(
         raise CheckpointError(f"{file}: model_type is {config.get('model_type')!r}, expected {upstream.MODEL_TYPE!r}")
     spec, backbone = upstream.read_config(config, str(file))
     notes = [] if file.parent == directory else [f"config.json is that of {file.parent}"]
+    if unread := upstream.unread_fields(config):
+        notes.append(f"config.json has fields that nothing here reads: {', '.join(unread)}")
     adapted = (directory / ADAPTER_CONFIG).is_file()
     if adapted:
         named = _read_adapted(directory, base, ema, notes, config, dtype, device)

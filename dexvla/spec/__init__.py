@@ -5,6 +5,7 @@ All are frozen. Unknown fields are refused, so that a typing mistake is not sile
 """
 
 from dexvla.spec.base import Spec
+from dexvla.spec.complaints import first_error
 from dexvla.spec.conversion import ConvertSpec, Layout
 from dexvla.spec.data import DatasetManifest, EpisodeEntry, NormStats, Segment, TaskEntry
 from dexvla.spec.evaluation import (
@@ -104,5 +105,6 @@ __all__ = [
     "TaskEntry",
     "TrainSpec",
     "UNetSpec",
+    "first_error",
     "with_preset",
 ]

@@ -22,10 +22,9 @@ from PIL import Image
 from pydantic import Field, ValidationError, model_validator
 from torch.utils.data import Dataset
 
-from dexvla.episodes.manifest import first_error
 from dexvla.errors import UserError
 from dexvla.model.processing import END_TOKEN, Processor, answer_text, build_inputs
-from dexvla.spec import PolicySpec, Spec
+from dexvla.spec import PolicySpec, Spec, first_error
 from dexvla.train.data import EpisodeSamples
 
 

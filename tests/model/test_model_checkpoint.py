@@ -265,7 +265,7 @@ MISTAKES = {
     "missing field": (edit("config.json", lambda c: c.pop("backbone")), r"missing fields \['backbone'\]"),
     "unknown policy field": (
         edit("config.json", lambda c: c["policy"].update(chunk=3)),
-        r"config.json: policy: chunk: Extra inputs.*found 3",
+        r"config.json: policy: chunk: there is no such field; found '3'; did you mean chunk_size",
     ),
     "wrong policy field": (
         edit("config.json", lambda c: c["policy"]["expert"].update(depth="many")),

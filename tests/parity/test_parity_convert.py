@@ -164,6 +164,19 @@ def test_a_generated_configuration_says_what_the_references_own_says(parity: Pat
     assert {key: ours["vision_config"][key] for key in vision} == vision
 
 
+def test_fields_that_nothing_reads_are_named(reference: Path, tmp_path: Path) -> None:
+    """A setting that we do not know may change what the model computes; it is not left out in silence."""
+    assert not any(
+        "nothing here reads" in note for note in run(reference, tmp_path / "a", from_layout="upstream").notes
+    )
+    file = reference / "config.json"
+    config = json.loads(file.read_text())
+    config["vision_config"]["dept"] = 3
+    file.write_text(json.dumps(config | {"colour": 3}))
+    notes = run(reference, tmp_path / "b", from_layout="upstream").notes
+    assert "config.json has fields that nothing here reads: colour, vision_config.dept" in notes
+
+
 def test_cameras_can_be_named_on_the_way(reference: Path, tmp_path: Path) -> None:
     report = run(reference, tmp_path / "ours", from_layout="upstream", cameras=CAMERAS)
     assert load_policy(tmp_path / "ours").spec.cameras == CAMERAS
