@@ -14,7 +14,7 @@ from tests.e2e.studio import Person, running_studio
 TEXTS = ["Reach for the cube", "Grasp the cube", "Lift the cube"]
 STEPS = 60
 EPISODES = 5
-PAGES = ("work", "coverage", "people", "guideline", "find", "batch", "exchange", "settings")
+PAGES = ("work", "assign", "coverage", "people", "guideline", "find", "batch", "exchange", "settings")
 
 
 class Team(Person):
@@ -117,6 +117,28 @@ def test_work_is_taken_done_one_after_the_other_and_given_back(ada: Team) -> Non
     ada.press("Enter")
     expect(ada.at("work-row")).to_have_count(1)
     assert [one["number"] for one in ada.get(f"/work?dataset_id={ada.dataset}")["items"]] == [2]
+
+
+@pytest.mark.timeout(900)
+def test_episodes_are_given_to_somebody_and_taken_back(ada: Team) -> None:
+    ada.label(0, (0, 60, TEXTS[0]))
+    ada.open("assign")
+    expect(ada.at("assign-row")).to_have_count(EPISODES)
+    ada.at("assign-all").check()
+    expect(ada.at("assign-count")).to_have_attribute("data-count", str(EPISODES))
+    ada.at("assign-check").nth(4).uncheck()
+    ada.choose("assign-person", "ada")
+    ada.at("assign-give").click()
+    expect(ada.at("skipped")).to_contain_text("it is submitted")
+    assert [one["number"] for one in ada.get(f"/work?dataset_id={ada.dataset}")["items"]] == [1, 2, 3]
+    ada.look("assign")
+
+    ada.choose("assign-who", "ada")
+    expect(ada.at("assign-row")).to_have_count(4)  # with the one that she handed in
+    ada.at("assign-check").nth(1).check()
+    ada.at("assign-take-back").click()
+    expect(ada.at("assign-row")).to_have_count(3)
+    assert [one["number"] for one in ada.get(f"/work?dataset_id={ada.dataset}")["items"]] == [2, 3]
 
 
 @pytest.mark.timeout(900)

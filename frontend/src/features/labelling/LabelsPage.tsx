@@ -10,6 +10,7 @@ import { PageHeader } from "@/ui/PageHeader";
 
 const PAGES = [
   { path: "work", label: "My work" },
+  { path: "assign", label: "Assign" },
   { path: "review", label: "Review" },
   { path: "coverage", label: "Coverage" },
   { path: "people", label: "People" },

@@ -49,6 +49,62 @@ export function useGiveBack() {
   });
 }
 
+interface Slice {
+  state: WorkState | null;
+  /** the person who has it */
+  who: string | null;
+  offset: number;
+  limit: number;
+}
+
+/** All episodes of the dataset with who has them, also those that nobody has. */
+export function useEverybodysWork(datasetId: string, { state, who, offset, limit }: Slice) {
+  return useQuery({
+    queryKey: ["dataset", "work", "all", datasetId, state, who, offset],
+    queryFn: () =>
+      ok(
+        api.GET("/api/work", {
+          params: {
+            query: {
+              queue: "all",
+              dataset_id: datasetId,
+              offset,
+              limit,
+              ...(state && { state }),
+              ...(who && { assignee: who }),
+            },
+          },
+        }),
+      ),
+    placeholderData: keepPreviousData,
+  });
+}
+
+/**
+ * Give pieces of work to somebody (`to` null: take them back). `second`: as second, blind labels. Resolves to what
+ * could not be given, with reasons.
+ */
+export function useAssign(datasetId: string) {
+  return useMutation({
+    mutationFn: async ({ work, to, second }: { work: readonly Work[]; to: string | null; second: boolean }) => {
+      const skipped: Schema<"SkippedOut">[] = [];
+      for (const rater of [0, 1]) {
+        const ids = work.filter((one) => (second ? 1 : one.rater) === rater).map(({ episode_id }) => episode_id);
+        if (ids.length === 0) continue;
+        const answer = await ok(
+          api.POST("/api/datasets/{dataset_id}/work/assign", {
+            params: { path: { dataset_id: datasetId } },
+            body: { tier: "substep", rater, user_id: to, episode_ids: [...new Set(ids)] },
+          }),
+        );
+        skipped.push(...answer.skipped);
+      }
+      return skipped;
+    },
+    onSettled: stale,
+  });
+}
+
 // --- vocabulary and settings -----------------------------------------------------------------------------------
 
 export type Vocabulary = Schema<"VocabularyOut">;

@@ -3,6 +3,7 @@ import { Navigate, Route, Routes } from "react-router";
 import { ReviewPage } from "@/features/review/ReviewPage";
 import { NotFound } from "@/shell/NotFound";
 
+import { AssignPage } from "./AssignPage";
 import { BatchPage } from "./BatchPage";
 import { CoveragePage } from "./CoveragePage";
 import { ExchangePage } from "./ExchangePage";
@@ -20,6 +21,7 @@ export default function Feature() {
       <Route element={<LabelsPage />}>
         <Route index element={<Navigate to="work" replace />} />
         <Route path="work" element={<WorkPage />} />
+        <Route path="assign" element={<AssignPage />} />
         <Route path="review" element={<ReviewPage />} />
         <Route path="coverage" element={<CoveragePage />} />
         <Route path="people" element={<PeoplePage />} />

@@ -1,5 +1,6 @@
-import { Anchor, Button, Text } from "@mantine/core";
+import { Anchor, Button, Group, Select, Text } from "@mantine/core";
 import { IconChecks, IconPlayerPlay } from "@tabler/icons-react";
+import { useState } from "react";
 import { Link, useNavigate } from "react-router";
 
 import type { Work } from "@/features/labelling/hooks";
@@ -19,6 +20,7 @@ export function ReviewPage() {
   const dataset = useLabelledDataset();
   const query = useReviewQueue(dataset.id);
   const navigate = useNavigate();
+  const [by, setBy] = useState<string | null>(null);
   const open = (work: readonly Work[], at: number) => {
     const trail = trailOf(dataset.id, work);
     keepTrail(trail);
@@ -26,40 +28,61 @@ export function ReviewPage() {
   };
   return (
     <Loaded query={query}>
-      {({ items, total }) => (
-        <Section
-          title={total === 0 ? "Nothing to review" : `${plural(total, "episode")} to review`}
-          description="What others handed in. Comment on substeps, then approve, or send it back with a reason."
-          actions={
-            total > 0 && (
-              <Button
-                leftSection={<IconPlayerPlay size={16} />}
-                onClick={() => open(items, 0)}
-                data-testid="review-start"
-              >
-                Open the first
-              </Button>
-            )
-          }
-        >
-          {total === 0 ? (
-            <EmptyState icon={IconChecks} title="Nobody waits for you">
-              Labels that others hand in appear here. Nobody reviews their own.
-            </EmptyState>
-          ) : (
-            <DataTable
-              label="To review"
-              rows={items}
-              columns={columns(items, open)}
-              rowKey={({ episode_id, tier }) => `${episode_id}-${tier}`}
-              rowTestId="review-row"
-              minWidth={760}
-            />
-          )}
-        </Section>
-      )}
+      {({ items, total }) => {
+        const shown = items.filter((work) => by === null || byOf(work) === by);
+        return (
+          <Section
+            title={total === 0 ? "Nothing to review" : `${plural(total, "episode")} to review`}
+            description="What others handed in. Comment on substeps, then approve, or send it back with a reason."
+            actions={
+              total > 0 && (
+                <Group gap="xs" wrap="nowrap">
+                  <Select
+                    size="sm"
+                    w={170}
+                    clearable
+                    placeholder="By anybody"
+                    data={[...new Set(items.map(byOf))].sort()}
+                    value={by}
+                    onChange={setBy}
+                    aria-label="Handed in by"
+                    data-testid="review-by"
+                  />
+                  <Button
+                    leftSection={<IconPlayerPlay size={16} />}
+                    disabled={shown.length === 0}
+                    onClick={() => open(shown, 0)}
+                    data-testid="review-start"
+                  >
+                    Open the first
+                  </Button>
+                </Group>
+              )
+            }
+          >
+            {total === 0 ? (
+              <EmptyState icon={IconChecks} title="Nobody waits for you">
+                Labels that others hand in appear here. Nobody reviews their own.
+              </EmptyState>
+            ) : (
+              <DataTable
+                label="To review"
+                rows={shown}
+                columns={columns(shown, open)}
+                rowKey={({ episode_id, tier }) => `${episode_id}-${tier}`}
+                rowTestId="review-row"
+                minWidth={760}
+              />
+            )}
+          </Section>
+        );
+      }}
     </Loaded>
   );
+}
+
+function byOf({ submitted_by_name }: Work): string {
+  return submitted_by_name ?? "Somebody";
 }
 
 function trailOf(dataset: string, work: readonly Work[]): Trail {
@@ -105,12 +128,12 @@ function columns(items: readonly Work[], open: (work: readonly Work[], at: numbe
     {
       key: "by",
       header: "Handed in by",
-      sort: ({ submitted_by_name }) => submitted_by_name ?? "",
-      cell: ({ submitted_by_name, submitted_at }) => (
+      sort: byOf,
+      cell: (work) => (
         <>
-          <Text size="sm">{submitted_by_name ?? "Somebody"}</Text>
+          <Text size="sm">{byOf(work)}</Text>
           <Text size="xs" c="dimmed" component="div">
-            <Time value={submitted_at} />
+            <Time value={work.submitted_at} />
           </Text>
         </>
       ),
