@@ -229,12 +229,30 @@ def drive_right_arm(person: Person) -> None:
 
     until(person, opened, "the gripper does not open", every_ms=200)
     person.look("live-drive")
+    look_elsewhere(person)
     for key in ("KeyM", "KeyE", "Shift"):
         keys.up(key)
     state_is(person, "holding")
     moved = np.abs(joints(person) - before)
     assert moved[7:13].max() > 0.03, "the right arm did not go up"
     assert moved[:7].max() < 0.02, "the left arm moved"
+
+
+def look_elsewhere(person: Person) -> None:
+    """Another tab takes the keyboard while keys are held: the robot holds, and goes on only if one asks it to."""
+    window = person.context.new_cdp_session(person.page)
+    window.send("Emulation.setFocusEmulationEnabled", {"enabled": False})  # else every page believes to have it
+    other = person.context.new_page()
+    other.bring_to_front()
+    expect(person.at("live-drive-state")).to_have_attribute("data-deadman", "false")
+    state_is(person, "holding")
+    until(person, lambda: at_rest(person), "the arms do not come to rest")
+    person.page.bring_to_front()
+    assert person.page.evaluate("document.hasFocus()")
+    expect(person.at("live-drive-state")).to_have_attribute("data-deadman", "false")
+    assert at_rest(person)
+    other.close()
+    window.send("Emulation.setFocusEmulationEnabled", {"enabled": True})
 
 
 def record(person: Person, data: Path, dataset_id: str) -> None:
