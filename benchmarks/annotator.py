@@ -43,6 +43,7 @@ LABELS = [f"{verb} the cube" for verb in ("Reach for", "Grasp", "Lift", "Carry",
 SEGMENTS = 12
 TEXTS = [number % len(LABELS) + 1 for number in range(SEGMENTS)]  # digit of each substep's text
 TOLERANCE = 2  # steps
+DRAWS = 5  # of boundaries, for which proposals are counted: they differ in how many nudges they need
 LATE_MS = 100.0  # playback that shows nothing new for so long has stalled
 
 # Kept in the page: what the pictures show and when. `arrived(step)` resolves with the drawing's time, by events' clock.
@@ -427,8 +428,10 @@ def main() -> None:
                 truth = draw_boundaries(steps, rng)
                 rows["by_hand"] = label_by_hand(studio, episode, truth)
                 print(steps, json.dumps(rows["by_hand"]), flush=True)
-                rows["proposed"] = label_proposals(studio, studio.write(steps, size, truth), truth)
-                print(steps, json.dumps(rows["proposed"]), flush=True)
+                rows["proposed"] = []
+                for draw in [truth, *(draw_boundaries(steps, random.Random(seed)) for seed in range(1, DRAWS))]:
+                    rows["proposed"].append(label_proposals(studio, studio.write(steps, size, draw), draw))
+                    print(steps, json.dumps(rows["proposed"][-1]), flush=True)
             found["lengths"][str(steps)] = rows
     found["load_after"] = os.getloadavg()
     if options.json:

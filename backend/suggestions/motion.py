@@ -27,7 +27,7 @@ from dexvla.files import atomic_file
 
 FPS = 50.0  # where an episode does not say
 SETTINGS = BoundarySettings()
-_VERSION = 1  # of what is computed; another one makes everything anew
+_VERSION = 2  # of what is computed; another one makes everything anew
 _KEPT = 4096  # features in memory, 5 kB each
 _MOST_VALUES = 20_000_000  # of a motion; of longer ones every n-th step is read
 _MARK = 0.95  # who drove said so

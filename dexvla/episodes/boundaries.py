@@ -66,8 +66,8 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Boundary:
-    """Candidates that mean the same moment. step: of the surest of them; confidence: that at least one is right, as if
-    they erred independently."""
+    """Candidates that mean the same moment. step: of the surest among those whose source tells moments best; confidence:
+    that at least one is right, as if they erred independently."""
 
     step: int
     confidence: float
@@ -90,7 +90,11 @@ def candidates(qpos: Floats, fps: float, arms: Sequence[Arm], settings: Boundary
 
 
 def merged(found: Sequence[Candidate], fps: float, settings: BoundarySettings) -> list[Boundary]:
-    """Candidates within `merge_seconds` of a surer one are put together with it; by step."""
+    """Candidates within `merge_seconds` of a surer one are put together with it; by step.
+
+    How sure a source is that something happened is not how well it knows when: a change of the velocities is known to a
+    tenth of a second, the step at which a gripper sets off or an arm stands still nearly to the step.
+    """
     within = settings.merge_seconds * fps
     left = sorted(found, key=lambda one: (-one.confidence, one.step))
     groups: list[list[Candidate]] = []
@@ -101,10 +105,14 @@ def merged(found: Sequence[Candidate], fps: float, settings: BoundarySettings) -
         else:
             groups.append([one])
     boundaries = [
-        Boundary(step=group[0].step, confidence=_any_of(group), parts=tuple(sorted(group, key=lambda one: one.step)))
+        Boundary(step=_moment(group), confidence=_any_of(group), parts=tuple(sorted(group, key=lambda one: one.step)))
         for group in groups
     ]
     return sorted(boundaries, key=lambda one: one.step)
+
+
+def _moment(group: Sequence[Candidate]) -> int:
+    return max(group, key=lambda one: (one.source is not BoundarySource.CHANGE, one.confidence)).step
 
 
 def _any_of(group: Sequence[Candidate]) -> float:
@@ -154,12 +162,21 @@ def _speed(speed: Floats, fps: float, arm: str, settings: BoundarySettings) -> l
         stop = before + int(np.nonzero(speed[before : lowest + 1] > level)[0][-1]) + 1
         go = lowest + int(np.nonzero(speed[lowest : after + 1] > level)[0][0])
         resting = go - stop >= settings.rest_seconds * fps
-        places = ((stop, 0.35), (go, 0.65)) if resting else ((lowest, 0.5),)
+        places = ((stop, 0.35), (go, 0.65)) if resting else ((_middle_of_rest(speed, lowest, floor), 0.5),)
         found += [
             Candidate(step=step, confidence=weight * depth, source=BoundarySource.SPEED, arm=arm)
             for step, weight in places
         ]
     return found
+
+
+def _middle_of_rest(speed: Floats, lowest: int, floor: float) -> int:
+    """The step in the middle of those around `lowest` at which an arm is as slow, or rests."""
+    faster = np.nonzero(speed > max(floor, float(speed[lowest])))[0]
+    after = int(np.searchsorted(faster, lowest))
+    first = int(faster[after - 1]) + 1 if after else 0
+    last = int(faster[after]) - 1 if after < len(faster) else len(speed) - 1
+    return (first + last + 1) // 2
 
 
 def _change(velocity: Floats, fps: float, arm: str, settings: BoundarySettings) -> list[Candidate]:

@@ -84,6 +84,16 @@ def test_the_speed_says_where_an_arm_stops_and_sets_off() -> None:
     assert release not in [one.step for one in found], "nothing moves after it"
 
 
+@pytest.mark.parametrize("pause", [2, 6, 12])
+def test_a_short_rest_between_two_movements_is_one_boundary_in_its_middle(pause: int) -> None:
+    """Evenly there and on, with a ramp of ten steps at each end: the arm stands still for `pause` steps."""
+    speed = np.concatenate([np.ones(60), np.linspace(1, 0, 10), np.zeros(pause), np.linspace(0, 1, 10), np.ones(60)])
+    motion = np.zeros((len(speed), 14))
+    motion[:, 7:9] = np.cumsum(speed / FPS)[:, None]
+    found = [one for one in candidates(motion, FPS, ALOHA, SETTINGS) if one.source is BoundarySource.SPEED]
+    assert near([one.step for one in found], [69 + (pause + 1) // 2], 1), found
+
+
 def test_an_arm_at_rest_has_no_boundaries() -> None:
     noise = np.random.default_rng(0).normal(0, 0.0005, (400, 14))
     assert candidates(noise + 0.5, FPS, ALOHA, SETTINGS) == []
@@ -134,6 +144,16 @@ def test_candidates_of_one_moment_are_one_boundary() -> None:
     assert (first.step, len(first.parts)) == (52, 3)
     assert first.confidence == pytest.approx(1 - 0.2 * 0.5), "both arms at once are one sign of their speed"
     assert (second.step, second.confidence) == (80, pytest.approx(0.3))
+
+
+def test_the_moment_is_not_that_of_a_change_while_anything_knows_it_better() -> None:
+    """However sure it is: its moment is known to a tenth of a second."""
+    change = Candidate(step=95, confidence=0.9, source=BoundarySource.CHANGE, arm="left")
+    speed = Candidate(step=100, confidence=0.4, source=BoundarySource.SPEED, arm="left")
+    (boundary,) = merged([speed, change], FPS, SETTINGS)
+    assert (boundary.step, boundary.parts) == (100, (change, speed))
+    (boundary,) = merged([change], FPS, SETTINGS)
+    assert boundary.step == 95
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 20])
