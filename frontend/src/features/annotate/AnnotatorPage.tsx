@@ -51,6 +51,7 @@ import { Transport } from "./Transport";
 import { useCommands } from "./useCommands";
 import { useLease, type Token } from "./useLease";
 import { changePreferences, usePreferences } from "./usePreferences";
+import { useProposing } from "./useProposing";
 import { follow, pixelView, whole, zoom } from "./view";
 import { VocabularyPanel } from "./VocabularyPanel";
 
@@ -132,7 +133,8 @@ export function AnnotatorPage({ episode, about, draft }: Props) {
     [draft, timeline, second],
   );
   const { on: trail, go: openStop } = useTrail(episode.id, player);
-  const commands = useCommands({ episode, about, editor, playback, suggestions, preferences, fps }, draft, problems);
+  const proposing = useProposing({ episode, editor, suggestions, preferences, fps, pictures });
+  const commands = useCommands({ episode, about, editor, playback }, draft, problems, proposing.judgeGiven);
   const reviewing = draft.may_review && commands.reviewed;
 
   const approving = useApprove(episode.id, about, () => trail && openStop(1));
@@ -153,8 +155,9 @@ export function AnnotatorPage({ episode, about, draft }: Props) {
     entries: () => entries,
     editText: setEditing,
     findText,
-    copyNearest: () => void commands.copyNearest(),
-    proposeTemplate: () => void commands.proposeTemplate(),
+    copyNearest: () => void proposing.copyNearest(),
+    proposeTemplate: () => void proposing.proposeTemplate(),
+    askModel: () => void proposing.askModel(),
     acceptAbove: () => preferences.acceptAbove,
     openNeighbour: commands.openNeighbour,
     openStop: trail && openStop,

@@ -8,7 +8,9 @@ import {
   IconDownload,
   IconHistory,
   IconKeyboard,
+  IconWand,
 } from "@tabler/icons-react";
+import { useQuery } from "@tanstack/react-query";
 import { useState, type ReactNode } from "react";
 import { Link } from "react-router";
 
@@ -17,10 +19,12 @@ import { DetailsButton } from "@/features/labelling/EpisodeDetails";
 import { TierTabs } from "@/features/labelling/TierTabs";
 import { HistoryDialog } from "@/features/review/HistoryDialog";
 
+import { keyText } from "./actions";
 import { useAnnotator, useEditorState } from "./context";
 import { withOutcome } from "./editor";
 import { SaveStatus } from "./SaveStatus";
 import { performAction } from "./shortcuts";
+import { visionQuery } from "./suggestApi";
 import { tidy } from "./timeline";
 import { ActionButton } from "./Transport";
 
@@ -29,6 +33,7 @@ export function Header({ actions: right }: { actions: ReactNode }) {
   const { episode, actions } = useAnnotator();
   const { canUndo, canRedo, content } = useEditorState();
   const [looking, setLooking] = useState(false);
+  const vision = useQuery(visionQuery);
   return (
     <>
       <Group justify="space-between" gap="xs" mb={6}>
@@ -66,6 +71,13 @@ export function Header({ actions: right }: { actions: ReactNode }) {
               </ActionIcon>
             </Menu.Target>
             <Menu.Dropdown>
+              <Menu.Label>Propose substeps</Menu.Label>
+              <ProposeItem id="copy" text="As in similar episodes" />
+              <ProposeItem id="template" text="The usual sequence" />
+              {vision.data?.configured && (
+                <ProposeItem id="ask-model" text={`Ask ${vision.data.model ?? "the model"}`} />
+              )}
+              <Menu.Divider />
               <Menu.Item
                 component="a"
                 href={`/api/episodes/${episode.id}/file`}
@@ -104,6 +116,21 @@ export function Header({ actions: right }: { actions: ReactNode }) {
         <TierTabs />
       </Group>
     </>
+  );
+}
+
+function ProposeItem({ id, text }: { id: string; text: string }) {
+  const { actions, editor } = useAnnotator();
+  return (
+    <Menu.Item
+      disabled={editor.readOnly}
+      leftSection={<IconWand size={16} />}
+      rightSection={<Text size="xs">{keyText(actions.find((each) => each.id === id)?.keys[0] ?? "")}</Text>}
+      onClick={() => performAction(actions, id)}
+      data-testid={`propose-${id}`}
+    >
+      {text}
+    </Menu.Item>
   );
 }
 

@@ -78,6 +78,7 @@ function parts(edited: Editor, entries: string[] = ["reach", "grasp", "place"], 
     findText: vi.fn(),
     copyNearest: vi.fn(),
     proposeTemplate: vi.fn(),
+    askModel: vi.fn(),
     acceptAbove: () => 0.8,
     view: {
       zoom: vi.fn(),

@@ -27,6 +27,7 @@ export interface AnnotatorParts extends LabellingParts {
   findText: () => void;
   copyNearest: () => void;
   proposeTemplate: () => void;
+  askModel: () => void;
   /** proposals from this confidence on are accepted together */
   acceptAbove: () => number;
   openNeighbour: (direction: 1 | -1) => void;
@@ -209,6 +210,14 @@ export function annotatorActions(parts: AnnotatorParts): Action[] {
       keys: ["Shift+C"],
       enabled: may,
       perform: parts.proposeTemplate,
+    },
+    {
+      id: "ask-model",
+      group: "Proposals",
+      label: "Ask the vision-language model, where nothing is written",
+      keys: ["Shift+V"],
+      enabled: may,
+      perform: parts.askModel,
     },
     {
       id: "previous-boundary",

@@ -49,6 +49,12 @@ export async function propose(episodeId: string, source: "similar" | "template")
     if (error instanceof ApiError && error.status === 422) return null;
     throw error;
   }
+  return proposed(made);
+}
+
+const NEIGHBOURS = 5;
+
+function proposed(made: Schema<"SuggestionOut">): Proposed | null {
   if (made.state === "failed") throw new Error(made.error ?? "The proposal failed.");
   if (made.segments.length === 0) return null;
   const { mismatch } = made.report;
@@ -60,7 +66,40 @@ export async function propose(episodeId: string, source: "similar" | "template")
   };
 }
 
-const NEIGHBOURS = 5;
+/** Whether a vision-language model is set up, and where pictures would go. */
+export const visionQuery = queryOptions({
+  queryKey: ["suggestion-sources"],
+  queryFn: async () => (await ok(api.GET("/api/suggestions/sources"))).vision,
+  staleTime: 300_000,
+});
+
+/** Of each camera, spread over the episode. */
+const FRAMES = 48;
+const POLL_MS = 1_000;
+
+/** Show the vision-language model pictures of the episode, and wait for what it proposes. */
+export async function askVision(
+  episodeId: string,
+  cameras: string[] | null,
+  signal: AbortSignal,
+): Promise<Proposed | null> {
+  const params = { path: { episode_id: episodeId } };
+  let made = await ok(
+    api.POST("/api/episodes/{episode_id}/suggestions", {
+      params,
+      body: { source: "vision", frames: FRAMES, cameras },
+      signal,
+    }),
+  );
+  while (made.state === "running") {
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    const newest = await ok(api.GET("/api/episodes/{episode_id}/suggestions", { params, signal }));
+    const mine = newest.find(({ source }) => source === "vision");
+    if (!mine) throw new Error("The question is gone: the episode was deleted meanwhile.");
+    made = mine;
+  }
+  return proposed(made);
+}
 
 /** What became of proposals: taken as they were, with another extent, or not at all. */
 export function verdictsOf({ id, source, proposals }: Proposed, segments: readonly Segment[]): Schema<"VerdictIn">[] {

@@ -1,34 +1,26 @@
 import { useQuery } from "@tanstack/react-query";
-import { useRef, useState } from "react";
+import { useState } from "react";
 import { useNavigate } from "react-router";
 
 import { ApiError } from "@/api/client";
 import { queryClient } from "@/api/queries";
-import { plural } from "@/ui/format";
 import { notifyDone, notifyError } from "@/ui/confirm";
 
-import { draftKey, getDraft, getLabelling, isDraft, publishDraft, storedOf, submitDraft, type DraftOut } from "./api";
+import { draftKey, getLabelling, isDraft, publishDraft, storedOf, submitDraft, type DraftOut } from "./api";
 import type { Annotator } from "./context";
-import { nearestLabelled } from "./nearest";
-import { fill, stretched, type Proposal } from "./proposals";
-import { judge, propose, verdictsOf, type Proposed } from "./suggestApi";
-import { toSegments, type Problem } from "./timeline";
+import type { Problem } from "./timeline";
 
-/** Boundaries of another episode go to candidates this near, seconds. */
-const COPY_SNAP_S = 0.5;
+type Parts = Pick<Annotator, "episode" | "about" | "editor" | "playback">;
 
-type Parts = Pick<Annotator, "episode" | "about" | "editor" | "playback" | "suggestions" | "preferences" | "fps">;
-
-/** What takes the server: publishing, other episodes. */
+/** What takes the server: publishing, other episodes. `judgeGiven`: tells it what became of proposals. */
 export function useCommands(
-  { episode, about, editor, playback, suggestions, preferences, fps }: Parts,
+  { episode, about, editor, playback }: Parts,
   draft: DraftOut,
   problems: readonly Problem[],
+  judgeGiven: () => void,
 ) {
   const navigate = useNavigate();
   const [publishing, setPublishing] = useState(false);
-  // what the server proposed here and what was made of it is not yet known of
-  const given = useRef<Proposed[]>([]);
   // in a dataset with review labels are handed in, and published when somebody else has approved them
   const labelling = useQuery({
     queryKey: ["dataset", "labelling", episode.dataset_id],
@@ -54,11 +46,7 @@ export function useCommands(
       if (editor.autosave.unsaved) throw new Error("The newest edits could not be saved yet; try again when they are.");
       const published = await (review ? submitDraft : publishDraft)(episode.id, editor.autosave.edit, about);
       editor.published(published.edit);
-      void judge(
-        episode.id,
-        given.current.flatMap((each) => verdictsOf(each, toSegments(editor.timeline))),
-      );
-      given.current = [];
+      judgeGiven();
       queryClient.setQueryData(draftKey(episode.id, about), published);
       for (const topic of ["episode", "dataset"]) void queryClient.invalidateQueries({ queryKey: [topic] });
       notifyDone(review ? done : `${done} as revision ${published.published?.number ?? ""}.`);
@@ -79,51 +67,6 @@ export function useCommands(
     else void navigate(`/episodes/${id}`);
   };
 
-  const put = (proposals: readonly Proposal[], from: string) => {
-    const before = editor.timeline;
-    editor.edit((timeline) => fill(timeline, proposals));
-    notifyDone(
-      editor.timeline === before
-        ? "Nothing was added: everything has a text already."
-        : `From ${from}: ${plural(proposals.length, "substep")} to look at.`,
-    );
-  };
-  /** Of the episodes that move most alike; while none of them is published, of the nearest in the list. */
-  const copyNearest = async (): Promise<void> => {
-    try {
-      const other = await nearestLabelled(episode);
-      if (!other) {
-        notifyDone("No other episode of this dataset has substeps yet.");
-        return;
-      }
-      const similar = other.label_state === "published" ? await propose(episode.id, "similar") : null;
-      if (similar) {
-        given.current.push(similar);
-        put(similar.proposals, "similar episodes");
-        return;
-      }
-      const { segments } = await getDraft(other.id);
-      const proposals = stretched(segments, other.steps, episode.steps, {
-        source: "copy",
-        ...(preferences.snap && { candidates: suggestions.candidates, within: Math.round(COPY_SNAP_S * fps) }),
-      });
-      put(proposals, `episode ${other.number}`);
-    } catch (error) {
-      notifyError(error, "Nothing was copied");
-    }
-  };
-  const proposeTemplate = async (): Promise<void> => {
-    try {
-      const made = await propose(episode.id, "template");
-      if (!made) notifyDone("There is no usual sequence to go by yet: set the dataset's template, or publish labels.");
-      else {
-        given.current.push(made);
-        put(made.proposals, made.mismatch ? `the template (${made.mismatch})` : "the template");
-      }
-    } catch (error) {
-      notifyError(error, "Nothing was proposed");
-    }
-  };
   return {
     review,
     /** labels of this dataset are published only after somebody else approved them */
@@ -137,7 +80,5 @@ export function useCommands(
       else if (episode.next_id !== null) openNeighbour(1);
     },
     openNeighbour,
-    copyNearest,
-    proposeTemplate,
   };
 }
