@@ -66,8 +66,8 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Boundary:
-    """Candidates that mean the same moment. step: of the surest among those whose source tells moments best; confidence:
-    that at least one is right, as if they erred independently."""
+    """Candidates that mean the same moment. step: of the surest among those whose source tells moments best;
+    confidence: that at least one is right, as if they erred independently."""
 
     step: int
     confidence: float
