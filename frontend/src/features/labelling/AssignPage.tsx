@@ -7,15 +7,15 @@ import { useCan } from "@/api/queries";
 import { DataTable, type Column } from "@/ui/DataTable";
 import { EmptyState } from "@/ui/EmptyState";
 import { ErrorNote } from "@/ui/ErrorNote";
-import { formatSeconds, plural } from "@/ui/format";
+import { plural } from "@/ui/format";
 import { Loaded } from "@/ui/Loaded";
 import { Section } from "@/ui/Section";
-import { Time } from "@/ui/Time";
 
 import { useAnnotators, useAssign, useEverybodysWork, type Work, type WorkState } from "./hooks";
 import { useLabelledDataset } from "./LabelsPage";
 import { Skipped } from "./Skipped";
 import { WORK_STATES, WorkBadge } from "./WorkBadge";
+import { instructionColumn, lengthColumn, savedColumn } from "./workColumns";
 
 /** Rows by their key, also those of other pages of the list. */
 type Chosen = ReadonlyMap<string, Work>;
@@ -261,33 +261,8 @@ function columns(items: readonly Work[], chosen: Chosen, setChosen: (chosen: Cho
       sort: ({ segments }) => segments,
       cell: ({ segments }) => <Text size="sm">{segments === 0 ? "none" : plural(segments, "substep")}</Text>,
     },
-    {
-      key: "length",
-      header: "Length",
-      align: "right",
-      sort: ({ steps }) => steps,
-      cell: ({ steps, seconds }) => (
-        <Text size="sm">{seconds === null ? plural(steps, "step") : formatSeconds(seconds)}</Text>
-      ),
-    },
-    {
-      key: "instruction",
-      header: "Instruction",
-      cell: ({ instruction }) => (
-        <Text size="sm" lineClamp={2}>
-          {instruction}
-        </Text>
-      ),
-    },
-    {
-      key: "updated",
-      header: "Saved",
-      sort: ({ updated_at }) => updated_at,
-      cell: ({ updated_at }) => (
-        <Text size="sm" component="div">
-          <Time value={updated_at} />
-        </Text>
-      ),
-    },
+    lengthColumn,
+    instructionColumn,
+    savedColumn,
   ];
 }

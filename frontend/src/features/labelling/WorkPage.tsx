@@ -1,22 +1,22 @@
-import { Anchor, Button, Group, NumberInput, Stack, Text } from "@mantine/core";
+import { Button, Group, NumberInput, Stack, Text } from "@mantine/core";
 import { IconChecklist, IconPlayerPlay } from "@tabler/icons-react";
 import { useState } from "react";
-import { Link, useNavigate } from "react-router";
+import { useNavigate } from "react-router";
 
 import { confirm } from "@/ui/confirm";
 import { DataTable, type Column } from "@/ui/DataTable";
 import { EmptyState } from "@/ui/EmptyState";
 import { ErrorNote } from "@/ui/ErrorNote";
-import { formatSeconds, plural } from "@/ui/format";
+import { plural } from "@/ui/format";
 import { Loaded } from "@/ui/Loaded";
 import { RoleButton } from "@/ui/RoleButton";
 import { Section } from "@/ui/Section";
-import { Time } from "@/ui/Time";
 
 import { useGiveBack, useMyWork, useTakeWork, type Work } from "./hooks";
 import { useLabelledDataset } from "./LabelsPage";
 import { addressOf, keepTrail, type Trail } from "./trail";
 import { WorkBadge } from "./WorkBadge";
+import { episodeColumn, instructionColumn, lengthColumn, savedColumn, trailOf } from "./workColumns";
 
 const MOST = 200;
 
@@ -29,90 +29,97 @@ export function WorkPage() {
   const navigate = useNavigate();
   const [count, setCount] = useState(20);
 
-  const open = (work: readonly Work[], at: number) => {
-    const trail = trailOf(dataset.id, work);
+  const open = (trail: Trail, at: number) => {
     keepTrail(trail);
     void navigate(addressOf(trail, at) ?? "");
   };
   return (
     <Loaded query={query}>
-      {({ items, total }) => (
-        <Section
-          title={total === 0 ? "Nothing taken yet" : `${plural(total, "episode")} to label`}
-          description="Episodes that nobody else has. Ctrl+Enter in the annotator hands one in and opens the next."
-          actions={
-            <Group gap="xs" align="flex-end" wrap="nowrap">
-              <NumberInput
-                w={76}
-                min={1}
-                max={MOST}
-                clampBehavior="strict"
-                value={count}
-                onChange={(value) => setCount(Number(value) || 1)}
-                aria-label="How many episodes to have at a time"
-                data-testid="work-count"
-              />
-              <RoleButton
-                needs="annotator"
-                variant={total === 0 ? "filled" : "default"}
-                loading={take.isPending}
-                because={total >= count ? `You have ${total} already: label those first, or ask for more.` : null}
-                onClick={() => take.mutate(count)}
-                data-testid="work-take"
-              >
-                {total === 0 ? `Take the next ${count}` : `Fill up to ${count}`}
-              </RoleButton>
-              {total > 0 && (
-                <Button
-                  leftSection={<IconPlayerPlay size={16} />}
-                  onClick={() => open(items, 0)}
-                  data-testid="work-start"
-                >
-                  Open the first
-                </Button>
-              )}
-            </Group>
-          }
-        >
-          <Stack>
-            <ErrorNote error={take.error ?? giveBack.error} />
-            {total === 0 ? (
-              <Nothing asked={take.isSuccess} episodes={dataset.episodes} />
-            ) : (
-              <DataTable
-                label="My work"
-                rows={items}
-                columns={columns(items, open, (work) => giveBack.mutateAsync(work))}
-                rowKey={keyOf}
-                rowTestId="work-row"
-                minWidth={820}
-              />
-            )}
-            {items.some(untouched) && items.length > 1 && (
-              <Group justify="flex-end">
+      {({ items, total }) => {
+        const trail = trailOf(dataset.id, "work", "My work", items);
+        return (
+          <Section
+            title={total === 0 ? "Nothing taken yet" : `${plural(total, "episode")} to label`}
+            description="Episodes that nobody else has. Ctrl+Enter in the annotator hands one in and opens the next."
+            actions={
+              <Group gap="xs" align="flex-end" wrap="nowrap">
+                <NumberInput
+                  w={76}
+                  min={1}
+                  max={MOST}
+                  clampBehavior="strict"
+                  value={count}
+                  onChange={(value) => setCount(Number(value) || 1)}
+                  aria-label="How many episodes to have at a time"
+                  data-testid="work-count"
+                />
                 <RoleButton
                   needs="annotator"
-                  variant="subtle"
-                  color="gray"
-                  size="xs"
-                  onClick={() =>
-                    confirm({
-                      title: "Give back what you have not begun?",
-                      children: `${plural(items.filter(untouched).length, "episode")} can be taken by others again.`,
-                      confirm: "Give them back",
-                      danger: false,
-                      action: () => giveBack.mutateAsync(items.filter(untouched)),
-                    })
-                  }
-                  data-testid="work-release-all"
+                  variant={total === 0 ? "filled" : "default"}
+                  loading={take.isPending}
+                  because={total >= count ? `You have ${total} already: label those first, or ask for more.` : null}
+                  onClick={() => take.mutate(count)}
+                  data-testid="work-take"
                 >
-                  Give back all that are not begun
+                  {total === 0 ? `Take the next ${count}` : `Fill up to ${count}`}
                 </RoleButton>
+                {total > 0 && (
+                  <Button
+                    leftSection={<IconPlayerPlay size={16} />}
+                    onClick={() => open(trail, 0)}
+                    data-testid="work-start"
+                  >
+                    Open the first
+                  </Button>
+                )}
               </Group>
-            )}
-          </Stack>
-        </Section>
-      )}
+            }
+          >
+            <Stack>
+              <ErrorNote error={take.error ?? giveBack.error} />
+              {total === 0 ? (
+                <Nothing asked={take.isSuccess} episodes={dataset.episodes} />
+              ) : (
+                <DataTable
+                  label="My work"
+                  rows={items}
+                  columns={columns(
+                    trail,
+                    items,
+                    (at) => open(trail, at),
+                    (work) => giveBack.mutateAsync(work),
+                  )}
+                  rowKey={keyOf}
+                  rowTestId="work-row"
+                  minWidth={820}
+                />
+              )}
+              {items.some(untouched) && items.length > 1 && (
+                <Group justify="flex-end">
+                  <RoleButton
+                    needs="annotator"
+                    variant="subtle"
+                    color="gray"
+                    size="xs"
+                    onClick={() =>
+                      confirm({
+                        title: "Give back what you have not begun?",
+                        children: `${plural(items.filter(untouched).length, "episode")} can be taken by others again.`,
+                        confirm: "Give them back",
+                        danger: false,
+                        action: () => giveBack.mutateAsync(items.filter(untouched)),
+                      })
+                    }
+                    data-testid="work-release-all"
+                  >
+                    Give back all that are not begun
+                  </RoleButton>
+                </Group>
+              )}
+            </Stack>
+          </Section>
+        );
+      }}
     </Loaded>
   );
 }
@@ -143,50 +150,14 @@ function untouched({ state, rater }: Work): boolean {
   return state === "claimed" && rater === 0;
 }
 
-function trailOf(dataset: string, work: readonly Work[]): Trail {
-  return {
-    kind: "work",
-    dataset,
-    from: `/datasets/${dataset}/labels/work`,
-    title: "My work",
-    stops: work.map(({ episode_id, number, tier, rater }) => ({
-      episode: episode_id,
-      number,
-      step: null,
-      tier,
-      rater,
-    })),
-  };
-}
-
 function columns(
+  trail: Trail,
   items: readonly Work[],
-  open: (work: readonly Work[], at: number) => void,
+  open: (at: number) => void,
   giveBack: (work: Work[]) => Promise<unknown>,
 ): Column<Work>[] {
-  const address = (work: Work) => addressOf(trailOf(work.dataset_id, items), items.indexOf(work)) ?? "";
   return [
-    {
-      key: "number",
-      header: "Episode",
-      width: 110,
-      sort: ({ number }) => number,
-      cell: (work) => (
-        <Anchor
-          component={Link}
-          to={address(work)}
-          fw={600}
-          onClick={(event) => {
-            if (event.ctrlKey || event.metaKey || event.shiftKey) return;
-            event.preventDefault();
-            open(items, items.indexOf(work));
-          }}
-          data-testid="work-open"
-        >
-          {work.number}
-        </Anchor>
-      ),
-    },
+    episodeColumn(trail, items, open),
     {
       key: "state",
       header: "State",
@@ -218,39 +189,9 @@ function columns(
         </>
       ),
     },
-    {
-      key: "length",
-      header: "Length",
-      align: "right",
-      sort: ({ steps }) => steps,
-      cell: ({ steps, seconds }) => (
-        <>
-          <Text size="sm">{plural(steps, "step")}</Text>
-          <Text size="xs" c="dimmed">
-            {seconds === null ? "rate unknown" : formatSeconds(seconds)}
-          </Text>
-        </>
-      ),
-    },
-    {
-      key: "instruction",
-      header: "Instruction",
-      cell: ({ instruction }) => (
-        <Text size="sm" lineClamp={2}>
-          {instruction}
-        </Text>
-      ),
-    },
-    {
-      key: "updated",
-      header: "Saved",
-      sort: ({ updated_at }) => updated_at,
-      cell: ({ updated_at }) => (
-        <Text size="sm" component="div">
-          <Time value={updated_at} />
-        </Text>
-      ),
-    },
+    lengthColumn,
+    instructionColumn,
+    savedColumn,
     {
       key: "release",
       header: "",

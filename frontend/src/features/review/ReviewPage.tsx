@@ -1,11 +1,12 @@
-import { Anchor, Button, Group, Select, Text } from "@mantine/core";
+import { Button, Group, Select, Text } from "@mantine/core";
 import { IconChecks, IconPlayerPlay } from "@tabler/icons-react";
 import { useState } from "react";
-import { Link, useNavigate } from "react-router";
+import { useNavigate } from "react-router";
 
 import type { Work } from "@/features/labelling/hooks";
 import { useLabelledDataset } from "@/features/labelling/LabelsPage";
 import { addressOf, keepTrail, type Trail } from "@/features/labelling/trail";
+import { episodeColumn, instructionColumn, trailOf } from "@/features/labelling/workColumns";
 import { DataTable, type Column } from "@/ui/DataTable";
 import { EmptyState } from "@/ui/EmptyState";
 import { plural } from "@/ui/format";
@@ -21,8 +22,7 @@ export function ReviewPage() {
   const query = useReviewQueue(dataset.id);
   const navigate = useNavigate();
   const [by, setBy] = useState<string | null>(null);
-  const open = (work: readonly Work[], at: number) => {
-    const trail = trailOf(dataset.id, work);
+  const open = (trail: Trail, at: number) => {
     keepTrail(trail);
     void navigate(addressOf(trail, at) ?? "");
   };
@@ -30,6 +30,7 @@ export function ReviewPage() {
     <Loaded query={query}>
       {({ items, total }) => {
         const shown = items.filter((work) => by === null || byOf(work) === by);
+        const trail = trailOf(dataset.id, "review", "To review", shown);
         return (
           <Section
             title={total === 0 ? "Nothing to review" : `${plural(total, "episode")} to review`}
@@ -51,7 +52,7 @@ export function ReviewPage() {
                   <Button
                     leftSection={<IconPlayerPlay size={16} />}
                     disabled={shown.length === 0}
-                    onClick={() => open(shown, 0)}
+                    onClick={() => open(trail, 0)}
                     data-testid="review-start"
                   >
                     Open the first
@@ -68,7 +69,7 @@ export function ReviewPage() {
               <DataTable
                 label="To review"
                 rows={shown}
-                columns={columns(shown, open)}
+                columns={columns(trail, shown, (at) => open(trail, at))}
                 rowKey={({ episode_id, tier }) => `${episode_id}-${tier}`}
                 rowTestId="review-row"
                 minWidth={760}
@@ -85,46 +86,9 @@ function byOf({ submitted_by_name }: Work): string {
   return submitted_by_name ?? "Somebody";
 }
 
-function trailOf(dataset: string, work: readonly Work[]): Trail {
-  return {
-    kind: "review",
-    dataset,
-    from: `/datasets/${dataset}/labels/review`,
-    title: "To review",
-    stops: work.map(({ episode_id, number, tier, rater }) => ({
-      episode: episode_id,
-      number,
-      step: null,
-      tier,
-      rater,
-    })),
-  };
-}
-
-function columns(items: readonly Work[], open: (work: readonly Work[], at: number) => void): Column<Work>[] {
-  const address = (work: Work) => addressOf(trailOf(work.dataset_id, items), items.indexOf(work)) ?? "";
+function columns(trail: Trail, items: readonly Work[], open: (at: number) => void): Column<Work>[] {
   return [
-    {
-      key: "number",
-      header: "Episode",
-      width: 110,
-      sort: ({ number }) => number,
-      cell: (work) => (
-        <Anchor
-          component={Link}
-          to={address(work)}
-          fw={600}
-          onClick={(event) => {
-            if (event.ctrlKey || event.metaKey || event.shiftKey) return;
-            event.preventDefault();
-            open(items, items.indexOf(work));
-          }}
-          data-testid="review-open"
-        >
-          {work.number}
-        </Anchor>
-      ),
-    },
+    episodeColumn(trail, items, open),
     {
       key: "by",
       header: "Handed in by",
@@ -159,14 +123,6 @@ function columns(items: readonly Work[], open: (work: readonly Work[], at: numbe
       sort: ({ open_notes }) => open_notes,
       cell: ({ open_notes }) => <Text size="sm">{open_notes === 0 ? "none" : open_notes}</Text>,
     },
-    {
-      key: "instruction",
-      header: "Instruction",
-      cell: ({ instruction }) => (
-        <Text size="sm" lineClamp={2}>
-          {instruction}
-        </Text>
-      ),
-    },
+    instructionColumn,
   ];
 }
