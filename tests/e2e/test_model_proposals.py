@@ -45,7 +45,9 @@ def test_a_model_is_asked_in_the_annotator(
             ada.look("proposed")
             ada.at("publish").click()
             expect(ada.at("publish-problems")).to_be_visible()  # nobody has looked at them
+            ada.page.evaluate("document.activeElement.blur()")
             ada.page.keyboard.press("Escape")
+            expect(ada.at("publish-problems")).to_be_hidden()  # else the next keys are its own
 
             ada.page.keyboard.press("Home")
             ada.page.keyboard.press("a")

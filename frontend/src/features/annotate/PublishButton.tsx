@@ -1,4 +1,5 @@
 import { Anchor, Button, List, Popover, Text, Tooltip } from "@mantine/core";
+import { useHotkeys } from "@mantine/hooks";
 import { useState } from "react";
 
 import { useAnnotator } from "./context";
@@ -18,6 +19,8 @@ interface Props {
 export function PublishButton({ problems, current, busy, review, publish }: Props) {
   const { editor, playback } = useAnnotator();
   const [opened, setOpened] = useState(false);
+  // from wherever the focus is: it reaches the list only a moment after the list is seen
+  useHotkeys([["Escape", () => setOpened(false)]], []);
   const verb = review ? "Submit" : "Publish";
   const errors = problems.filter(({ level }) => level === "error");
   const warnings = problems.filter(({ level }) => level === "warning");
