@@ -36,7 +36,7 @@ _BASICS = (
     "save_every",
 )
 _GROUPS = {
-    "data": ("cameras", "use_reasoning", "padded_actions", "workers", "picture_cache", "seed"),
+    "data": ("cameras", "use_reasoning", "use_paraphrases", "padded_actions", "workers", "picture_cache", "seed"),
     "model": (
         "action_space",
         "fusion",
@@ -80,6 +80,7 @@ _LABELS = {
     "initialisation": "Fresh weights",
     "pretrained_embodiment": "Embodiment of stage 1",
     "use_reasoning": "Train substep reasoning",
+    "use_paraphrases": "Train other wordings of the instruction",
     "grad_accumulation": "Gradient accumulation",
     "ema_decay": "Moving average (EMA) decay",
     "validation_fraction": "Held-out episodes",

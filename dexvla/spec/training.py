@@ -148,6 +148,9 @@ class TrainSpec(Spec):
         (), description="JSON-lines files of pictures, questions and answers without actions, mixed in by weight"
     )
     use_reasoning: bool = Field(True, description="Train the substep reasoning; otherwise the answer is empty")
+    use_paraphrases: bool = Field(
+        True, description="Draw each sample's instruction from all wordings of its episode, where people gave several"
+    )
     padded_actions: PaddedActions = PaddedActions.REPEAT_LAST
     augment: bool = Field(True, description="Random crop, rotation and colour jitter, one draw a sample")
 

@@ -36,14 +36,16 @@ _POSITIONS = ActionSpace()
 class SampleSettings:
     """How a sample is made. cameras: in the order of the prompt, with the size that pictures are resized to.
 
-    centre_crop: see `PolicySpec`; of pictures that are not augmented, which crops them at random. noise_draws: with
-    more than one, noise is (draws, T, A) and timesteps (draws,) instead of (T, A) and ().
+    centre_crop: see `PolicySpec`; of pictures that are not augmented, which crops them at random. paraphrases: a sample
+    draws its instruction from all wordings of the episode. noise_draws: with more than one, noise is (draws, T, A) and
+    timesteps (draws,) instead of (T, A) and ().
     """
 
     cameras: tuple[CameraSpec, ...]
     chunk_size: int
     diffusion_steps: int
     use_reasoning: bool
+    paraphrases: bool = False
     padded_actions: PaddedActions
     action_space: ActionSpace = _POSITIONS
     augment: bool
@@ -55,8 +57,8 @@ class SampleSettings:
 class EpisodeReader(Dataset[dict[str, Any]], ABC):
     """Every step of every episode is a sample; `samples[place, index]` makes the one that stands at `place`.
 
-    `place` seeds augmentation, diffusion noise and time step, so that a resumed run, or one on another number of
-    processes, sees the same numbers. A file that cannot be read raises
+    `place` seeds augmentation, wording, diffusion noise and time step, so that a resumed run, or one on another number
+    of processes, sees the same numbers. A file that cannot be read raises
     EpisodeError: no sample is ever replaced by another one. With a prepared cache `pictures`, frames come from there.
     """
 
@@ -100,7 +102,7 @@ class EpisodeReader(Dataset[dict[str, Any]], ABC):
         else:
             images = [centre_crop(image, settings.centre_crop) for image in images]
         reasoning = self._labels[number][step] if settings.use_reasoning and self._labels[number] else None
-        sample = self.inputs(images, entry.instruction, reasoning)
+        sample = self.inputs(images, self._wording(entry, place), reasoning)
         positions = action_source(episode.action[: entry.steps], step, sim=entry.sim)
         source = to_space(positions, episode.qpos[step], settings.action_space)
         chunk, is_pad = action_chunk(source, settings.chunk_size, settings.padded_actions)
@@ -109,6 +111,12 @@ class EpisodeReader(Dataset[dict[str, Any]], ABC):
         sample["is_pad"] = torch.from_numpy(is_pad)
         sample["noise"], sample["timesteps"] = self._draw(place, chunk.shape)
         return sample
+
+    def _wording(self, entry: EpisodeEntry, place: int) -> str:
+        if not (self.settings.paraphrases and entry.paraphrases):
+            return entry.instruction
+        wordings = (entry.instruction, *entry.paraphrases)
+        return wordings[np.random.default_rng([self.settings.seed, 5, place]).integers(len(wordings))]
 
     def _draw(self, place: int, shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
         """Noise and time steps of the sample at `place`; the first draw is the same however many there are."""

@@ -49,7 +49,11 @@ class PolicyTrainee(Trainee):
 
     def samples(self, pictures: PictureCache | None) -> EpisodeSamples | WithTexts:
         episodes = self._samples(
-            self.train, augment=self.spec.augment, pictures=pictures, noise_draws=self.spec.noise_draws
+            self.train,
+            augment=self.spec.augment,
+            paraphrases=self.spec.use_paraphrases,
+            pictures=pictures,
+            noise_draws=self.spec.noise_draws,
         )
         return WithTexts(episodes, self._texts) if self._texts else episodes
 
@@ -130,6 +134,7 @@ class PolicyTrainee(Trainee):
         entries: tuple[EpisodeEntry, ...],
         *,
         augment: bool,
+        paraphrases: bool = False,
         pictures: PictureCache | None = None,
         noise_draws: int = 1,
     ) -> EpisodeSamples:
@@ -145,6 +150,7 @@ class PolicyTrainee(Trainee):
                 chunk_size=policy.spec.chunk_size,
                 diffusion_steps=policy.spec.diffusion.train_steps,
                 use_reasoning=spec.use_reasoning,
+                paraphrases=paraphrases,
                 padded_actions=spec.padded_actions,
                 action_space=policy.spec.action_space,
                 augment=augment,

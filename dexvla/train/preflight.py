@@ -62,6 +62,7 @@ def preflight(trainee: Trainee, launch: Launch) -> Preflight:
         if part.data.action_space.kind is ActionKind.ABSOLUTE:
             _states_beside_actions(found, part.data)
         _grippers(found, part.data)
+        _instructions(found, trainee.spec, part.data)
         _labels(found, trainee.spec, part.data)
         _cameras(found, part)
         prefix = f"{part.name}: " if part.name else ""
@@ -114,6 +115,18 @@ def _grippers(report: Preflight, data: RunData) -> None:
             )
 
 
+def _instructions(report: Preflight, spec: TrainSpec, data: RunData) -> None:
+    several = [entry for entry in data.train if entry.paraphrases]
+    if several:
+        drawn = "each sample draws one" if spec.use_paraphrases else "use_paraphrases is off: the first is trained"
+        report.notes.append(
+            f"{len(several)} of {len(data.train)} episodes have several wordings of their instruction; {drawn}"
+        )
+    texts = {text for entry in data.train for text in (entry.instruction, *entry.paraphrases)}
+    if any(len(text) > 300 for text in texts):
+        report.notes.append("an instruction is longer than 300 characters; check that it is what you mean to send")
+
+
 def _labels(report: Preflight, spec: TrainSpec, data: RunData) -> None:
     if not spec.use_reasoning:
         without = "the text is the instruction alone" if spec.stage == 1 else "the policy learns an empty reasoning"
@@ -130,9 +143,6 @@ def _labels(report: Preflight, spec: TrainSpec, data: RunData) -> None:
             f"{part:.0%} of the steps have a substep reasoning; the others train {missing}. "
             "In the paper the success of shirt folding falls from 0.92 to 0.07 without reasonings"
         )
-    instructions = {entry.instruction for entry in data.train}
-    if any(len(text) > 300 for text in instructions):
-        report.notes.append("an instruction is longer than 300 characters; check that it is what you mean to send")
 
 
 def _cameras(report: Preflight, part: Part) -> None:

@@ -131,7 +131,13 @@ class PretrainTrainee(Trainee):
     def samples(self, pictures: PictureCache | None) -> MixedSamples:
         return MixedSamples(
             [
-                self._samples(number, source, augment=self.spec.augment, pictures=pictures)
+                self._samples(
+                    number,
+                    source,
+                    augment=self.spec.augment,
+                    paraphrases=self.spec.use_paraphrases,
+                    pictures=pictures,
+                )
                 for number, one in enumerate(self._data.values())
                 for source in one.sources
             ]
@@ -242,6 +248,7 @@ class PretrainTrainee(Trainee):
         entries: tuple[EpisodeEntry, ...],
         *,
         augment: bool,
+        paraphrases: bool = False,
         pictures: PictureCache | None = None,
     ) -> EmbodimentSamples:
         spec, model = self.spec, self.model.spec
@@ -259,6 +266,7 @@ class PretrainTrainee(Trainee):
                 chunk_size=model.chunk_size,
                 diffusion_steps=model.diffusion.train_steps,
                 use_reasoning=spec.use_reasoning,
+                paraphrases=paraphrases,
                 padded_actions=spec.padded_actions,
                 action_space=embodiment.action_space,
                 augment=augment,
