@@ -22,7 +22,11 @@ from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.tasks import object_poses
 from dexvla.spec import AlohaTask, CameraSpec, DatasetManifest
 
-CAMERA = CameraSpec(name="cam_table", height=112, width=112)
+# The one from which all objects are seen.
+CAMERAS = {
+    AlohaTask.TRANSFER_CUBE: CameraSpec(name="cam_table", height=112, width=112),
+    AlohaTask.INSERTION: CameraSpec(name="cam_middle", height=112, width=112),
+}
 # Objects in the order of their poses, as the labels of the scripted expert call them.
 OBJECTS = {AlohaTask.TRANSFER_CUBE: ("red cube",), AlohaTask.INSERTION: ("peg", "socket")}
 QUESTIONS = ("Where is the {}?", "Find the {}", "Where does the {} lie?")
@@ -56,11 +60,12 @@ def with_places(task: AlohaTask, manifest: DatasetManifest) -> DatasetManifest:
 
 def start_pictures(task: AlohaTask, scenes: int, seed: int) -> Iterator[tuple[bytes, Places]]:
     """JPEG and places of start states."""
-    robot = AlohaSim(task=task, cameras=(CAMERA,))
+    camera = CAMERAS[task]
+    robot = AlohaSim(task=task, cameras=(camera,))
     robot.connect()
     try:
         for index in range(scenes):
-            image = robot.reset(seed + index).frames[CAMERA.name].image
+            image = robot.reset(seed + index).frames[camera.name].image
             yield encode_jpeg(image, quality=95), places(task, seed + index)
     finally:
         robot.disconnect()
@@ -77,7 +82,7 @@ def episode_pictures(
             assert episode.attributes.seed is not None
             grasp = next(step for step, text in enumerate(labels) if text.startswith("Grasp"))
             for step in random.choice(grasp, each, replace=False):
-                image = episode.frame(CAMERA.name, int(step))
+                image = episode.frame(CAMERAS[task].name, int(step))
                 yield encode_jpeg(image, quality=95), places(task, episode.attributes.seed)
 
 

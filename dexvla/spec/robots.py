@@ -61,7 +61,15 @@ class PickColourOptions(Spec):
 ALOHA_CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
 # What the simulated robot has, known without loading it: entries of its state and action, and every camera.
 ALOHA_SIM_JOINTS = 14
-ALOHA_SIM_CAMERAS = (*ALOHA_CAMERAS, "cam_table", "cam_angle", "cam_front", "cam_left_pillar", "cam_right_pillar")
+ALOHA_SIM_CAMERAS = (
+    *ALOHA_CAMERAS,
+    "cam_table",
+    "cam_middle",
+    "cam_angle",
+    "cam_front",
+    "cam_left_pillar",
+    "cam_right_pillar",
+)
 
 
 class TaskChoice(Spec):

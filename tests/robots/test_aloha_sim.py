@@ -7,9 +7,11 @@ import sys
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from dexvla.errors import RobotError
 from dexvla.robots.aloha_sim import AlohaSim, gl, scene
+from dexvla.robots.aloha_sim.tasks import object_poses
 from dexvla.robots.base import TaskRobot
 from dexvla.spec import ALOHA_SIM_CAMERAS, ALOHA_SIM_JOINTS, AlohaTask, CameraSpec, RenderProfile
 
@@ -187,6 +189,32 @@ def test_the_top_camera_is_right_side_up_and_not_mirrored() -> None:
     robot.disconnect()
     assert np.corrcoef(rows, heights)[0, 1] < -0.98
     assert np.corrcoef(columns, sides)[0, 1] > 0.98
+
+
+def test_the_middle_camera_shows_peg_and_socket_wherever_they_start() -> None:
+    """Whole and at their places: what is outside of the picture no policy can learn to grasp."""
+    camera = CameraSpec(name="cam_middle", height=112, width=112)
+    robot = AlohaSim(task=AlohaTask.INSERTION, cameras=(camera,))
+    robot.connect()
+    seen: dict[str, list[NDArray[np.float64]]] = {"peg": [], "socket": []}
+    lie: dict[str, list[NDArray[np.float64]]] = {"peg": [], "socket": []}
+    for seed in range(20):
+        image = robot.reset(seed).frames["cam_middle"].image.astype(int)
+        red, green, blue = image[..., 0], image[..., 1], image[..., 2]
+        masks = {"peg": (red > 120) & (blue < 80), "socket": (blue > 120) & (red < 80)}
+        places = object_poses(AlohaTask.INSERTION, seed).reshape(-1, 7)[:, :2]
+        for name, place in zip(("peg", "socket"), places, strict=True):
+            where = np.argwhere(masks[name] & (green < 80))
+            assert len(where) > 60, f"seed {seed}: {len(where)} pixels of the {name}"
+            assert where.min() > 0, f"seed {seed}: the {name} is cut off"
+            assert where.max() < 111, f"seed {seed}: the {name} is cut off"
+            seen[name].append(where.mean(axis=0))
+            lie[name].append(place)
+    robot.disconnect()
+    for name in seen:
+        (rows, columns), (sides, depths) = np.array(seen[name]).T, np.array(lie[name]).T
+        assert np.corrcoef(rows, depths)[0, 1] < -0.98
+        assert np.corrcoef(columns, sides)[0, 1] > 0.98
 
 
 def test_a_wrist_camera_follows_its_own_arm() -> None:

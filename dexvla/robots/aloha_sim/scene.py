@@ -7,6 +7,7 @@ Sources: scene files, start pose and gripper range are those of the PyPI package
 """
 
 import importlib.util
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ SCENE_FILES = {
 CAMERAS = {
     "cam_high": "top",
     "cam_table": "table_close",
+    "cam_middle": "middle_close",
     "cam_left_wrist": "left_wrist",
     "cam_right_wrist": "right_wrist",
     "cam_angle": "angle",
@@ -62,10 +64,21 @@ CAMERAS = {
 }
 
 
-# A camera of ours: the right arm's part of the table from above the left gripper, so close that 112 x 112 pixels show
-# a cube's place to a few millimetres, and from where the right gripper hides little. Metres; degrees.
-_TABLE_CAMERA = {"pos": (-0.22, 0.5, 0.55), "fovy": 30.0}
-_TABLE_LOOK_AT = (0.11, 0.5, 0.04)
+@dataclass(frozen=True)
+class _Camera:
+    """A camera that we add to the scene. Metres; degrees."""
+
+    position: tuple[float, float, float]
+    looks_at: tuple[float, float, float]
+    fovy: float
+
+
+# So close that 112 x 112 pixels show a thing's place to a few millimetres, and from where grippers hide little:
+# the right arm's part of the table from above the left gripper; where both arms work, from the near side of the table.
+_OURS = {
+    "cam_table": _Camera(position=(-0.22, 0.5, 0.55), looks_at=(0.11, 0.5, 0.04), fovy=30.0),
+    "cam_middle": _Camera(position=(0.0, 0.2, 0.8), looks_at=(0.0, 0.5, 0.1), fovy=42.0),
+}
 
 
 def check_cameras(cameras: tuple[CameraSpec, ...]) -> None:
@@ -97,8 +110,9 @@ def load_model(task: AlohaTask, *, cameras: tuple[CameraSpec, ...], profile: Ren
     """
     mujoco = load_mujoco(rendering=bool(cameras))
     spec = mujoco.MjSpec.from_file(str(assets_folder() / SCENE_FILES[task]))
-    camera = spec.worldbody.add_camera(name=CAMERAS["cam_table"], **_TABLE_CAMERA)
-    camera.quat = _looking_at(_TABLE_CAMERA["pos"], _TABLE_LOOK_AT)
+    for name, ours in _OURS.items():
+        added = spec.worldbody.add_camera(name=CAMERAS[name], pos=ours.position, fovy=ours.fovy)
+        added.quat = _looking_at(ours.position, ours.looks_at)
     if task is AlohaTask.PICK_COLOUR:
         pick_colour.build(spec)
     model = spec.compile()
