@@ -50,6 +50,14 @@ def test_the_goals_of_the_live_page_are_measured_on_a_real_host(tmp_path: Path) 
     assert (found["error"], found["unreadable"], found["ragged"]) == (None, 0, 0)
 
 
+def test_what_jobs_take_from_a_robot_is_measured(tmp_path: Path) -> None:
+    found = run("beside_jobs.py", tmp_path / "beside.json", "--turns=1", "--seconds=2")
+    assert list(found["beside"]) == ["quiet", "usual priority", "priority of jobs"]
+    for figures in found["beside"].values():
+        assert figures["off_ms"]["n"] > 20
+        assert figures["echo_ms"]["n"] == 50
+
+
 def test_proposals_are_measured_against_the_experts_own_substeps(tmp_path: Path) -> None:
     found = run("suggestions.py", tmp_path / "suggestions.json", "--episodes=2")
     for figures in found["tasks"].values():

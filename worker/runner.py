@@ -36,7 +36,7 @@ from worker.causes import DISK_FULL, Failure, explain
 from worker.handlers import handler_of
 from worker.handlers.base import Handler, JobContext, Progress
 from worker.orphans import end_orphan, remember, try_lock
-from worker.processes import die_with_parent
+from worker.processes import die_with_parent, giving_way
 
 NOT_TO_BE_HAD = 75
 _TICK_SECONDS = 0.1
@@ -45,6 +45,7 @@ _STUDIO_STOPS_SECONDS = 3.0
 _STUCK_GRACE_SECONDS = 20.0
 _LAST_WRITE_SECONDS = 20.0  # how long the end of an attempt is tried to be written if the database is away
 _PACE_PARTS = 20
+JOB_NICE = 15  # a robot's control loop, a policy that acts and the pages of people go first
 
 
 class Reason(Enum):
@@ -179,6 +180,7 @@ class _Attempt:
         job, handler = self._job, self._handler
         job.progress_file.unlink(missing_ok=True)
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "DEXVLA_PROGRESS": str(job.progress_file)}
+        ends_with_us = die_with_parent(signal.SIGTERM if handler.ends_in_order else signal.SIGKILL)
         with job.log.open("ab") as output:
             process = subprocess.Popen(
                 command,
@@ -188,7 +190,7 @@ class _Attempt:
                 env={**environment, **handler.environment(job)},
                 pass_fds=(self._lock,),
                 start_new_session=True,
-                preexec_fn=die_with_parent(signal.SIGTERM if handler.ends_in_order else signal.SIGKILL),
+                preexec_fn=giving_way(JOB_NICE, ends_with_us, session=True),
             )
         remember(job.folder, process.pid)
         return process

@@ -36,6 +36,13 @@ def test_a_base_model_is_made_and_registered(team: Team) -> None:
     assert team.runner(job_id).wait(60) == 75, "it is over"
 
 
+def test_a_job_gives_way_to_robots_and_people(team: Team) -> None:
+    runner = team.runner(queue(team))
+    (command,) = team.until(lambda: team.pids(COMMAND), "the command runs")
+    assert os.getpriority(os.PRIO_PROCESS, command) == os.getpriority(os.PRIO_PROCESS, 0) + 15
+    assert runner.wait(60) == 0
+
+
 def test_cancelling_ends_the_process_and_leaves_nothing(team: Team) -> None:
     job_id = queue(team)
     runner = team.runner(job_id)

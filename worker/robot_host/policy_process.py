@@ -9,11 +9,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from dexvla.errors import UserError
-from worker.processes import die_with_parent
+from worker.processes import die_with_parent, giving_way
 
 _KEY = "STUDIO_POLICY_KEY"
 _READY_SECONDS = 600.0  # a large checkpoint from a slow disk
@@ -41,7 +40,7 @@ class PolicyProcess:
                 stdout=log,
                 stderr=log,
                 env={**os.environ, _KEY: self.key},
-                preexec_fn=_low_priority(die_with_parent(signal.SIGKILL)),
+                preexec_fn=giving_way(_NICE, die_with_parent(signal.SIGKILL)),
             )
 
     @property
@@ -88,11 +87,3 @@ class PolicyProcess:
         if self.alive:
             self._process.kill()
             self._process.wait()
-
-
-def _low_priority(before: Callable[[], None]) -> Callable[[], None]:
-    def prepare() -> None:
-        before()
-        os.nice(_NICE)
-
-    return prepare
