@@ -61,6 +61,9 @@ def test_a_model_is_asked_in_the_annotator(
             ]
             ada.at("publish").click()
             expect(ada.at("revisions-open")).to_contain_text("Revision 1")
+            ada.go("/settings/studio")
+            expect(ada.at("vision-model")).to_contain_text("looker-7b")
+            ada.look("settings-studio")
             sources = ada.get(f"/datasets/{dataset}/suggestion-statistics")["sources"]
             assert [(one["source"], one["accepted"]) for one in sources if one["accepted"]] == [("vision", 2)]
             assert ada.complaints == []

@@ -1,7 +1,9 @@
 import { Button, Code, Group, List, SimpleGrid, Stack, Text, TextInput } from "@mantine/core";
 import { useForm } from "@mantine/form";
+import { useQuery } from "@tanstack/react-query";
 
 import { fieldsOf, type Schema } from "@/api/client";
+import { visionQuery } from "@/features/annotate/suggestApi";
 import { notifyDone } from "@/ui/confirm";
 import { ErrorNote } from "@/ui/ErrorNote";
 import { Facts } from "@/ui/Facts";
@@ -31,6 +33,7 @@ export function StudioTab() {
               use="Folders below which base models and pretrained experts are looked for."
             />
           </SimpleGrid>
+          <VisionModel />
           <Section title="This studio">
             <Facts
               span={2}
@@ -99,6 +102,38 @@ function PublicUrl({ settings }: { settings: Schema<"StudioSettings"> }) {
         )}
         <ErrorNote error={change.error} />
       </form>
+    </Section>
+  );
+}
+
+function VisionModel() {
+  const vision = useQuery(visionQuery);
+  return (
+    <Section
+      title="Vision-language model"
+      description="Proposes substeps from pictures when an annotator asks it to. Whatever it says has to be accepted by a person."
+      data-testid="vision-model"
+    >
+      <Loaded query={vision} lines={2}>
+        {({ configured, host, model }) =>
+          configured ? (
+            <Facts
+              span={2}
+              facts={[
+                ["Server", <Code key="server">{host}</Code>],
+                ["Model", <Code key="model">{model}</Code>],
+              ]}
+            />
+          ) : (
+            <Text size="sm">None is set.</Text>
+          )
+        }
+      </Loaded>
+      <Text size="sm" c="dimmed" mt="sm">
+        Where pictures of the robot may go is the machine administrator&apos;s to decide: start the studio with{" "}
+        <Code>STUDIO_VISION_URL</Code>, <Code>STUDIO_VISION_MODEL</Code> and, if the server asks for one,{" "}
+        <Code>STUDIO_VISION_KEY</Code>. Any server with an OpenAI-compatible API will do.
+      </Text>
     </Section>
   );
 }
