@@ -166,7 +166,7 @@ class Page:
         now = time.monotonic()
         message: dict[str, Any] = {"type": kind, "seq": next(self._seq), "sent": now * 1000, "epoch": self._epoch}
         if kind == "drive":
-            message |= {"deadman": deadman, "left": {"linear": [0, 0, self._up]}}
+            message |= {"deadman": deadman, "evidence_ms": 0, "left": {"linear": [0, 0, self._up]}}
         self._socket.send(json.dumps(message))
         return now
 

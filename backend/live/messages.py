@@ -38,6 +38,9 @@ FRAME_HEADER = Struct("<IfH")
 CREDITS = 2
 HOLD_MS = 150  # silence on the control socket after which the robot holds
 RECLUTCH_MS = 500  # silence after which the dead-man must be let go and pressed again
+# A hand's last sign may be this old while the robot moves; then the dead-man must be let go and pressed again. Above
+# the longest wait for a keyboard's first repeat that the page accepts (frontend/src/features/live/evidence.ts).
+EVIDENCE_MS = 1000
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Twist = Annotated[tuple[Finite, Finite, Finite], Field(description="x, y, z")]
@@ -100,13 +103,19 @@ class ArmDrive(In):
 
 
 class Drive(In):
-    """seq: 1, 2, ... of this socket; sent: the page's performance.now(), ms; epoch: of the newest LiveState."""
+    """seq: 1, 2, ... of this socket; sent: the page's performance.now(), ms; epoch: of the newest LiveState.
+
+    evidence_ms: when this was sent, the age of the newest sign that the hand is still there: a key's press, repeat or
+    release, as the system dates it. Velocities other than zero are carried out only while it is at most EVIDENCE_MS,
+    then a `Refusal` (reclutch) comes. A client that leaves it out moves the robot for at most EVIDENCE_MS at a stretch.
+    """
 
     type: Literal["drive"] = "drive"
     seq: int = Field(ge=1)
     sent: Finite
     epoch: int
     deadman: bool = Field(description="The operator holds the dead-man key and the page is in front")
+    evidence_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     left: ArmDrive = ArmDrive()
     right: ArmDrive = ArmDrive()
 

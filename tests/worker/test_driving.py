@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from robot_hosts import until
 
-from backend.live.messages import HOLD_MS, RECLUTCH_MS, ArmDrive, Drive, Mode, Refusal
+from backend.live.messages import EVIDENCE_MS, HOLD_MS, RECLUTCH_MS, ArmDrive, Drive, Mode, Refusal
 from dexvla.errors import RobotError
 from dexvla.robots.aloha_sim.live import LiveAlohaSim
 from dexvla.robots.aloha_sim.teleop import AlohaTeleop
@@ -46,9 +47,13 @@ class Page:
         self.echoes: list[float | None] = []
         self.used: list[tuple[float, float]] = []  # when a message was received, and when a control step used it
 
-    def send(self, arm: ArmDrive = UP, *, deadman: bool = True) -> Refusal | None:
+    def send(
+        self, arm: ArmDrive = UP, *, deadman: bool = True, evidence_ms: float | None = 0.0, later: float = 0.0
+    ) -> Refusal | None:
+        """later: seconds by which it is received after now."""
         self.seq += 1
-        drive, received = Drive(seq=self.seq, sent=0.0, epoch=0, deadman=deadman, left=arm), time.monotonic()
+        drive = Drive(seq=self.seq, sent=0.0, epoch=0, deadman=deadman, evidence_ms=evidence_ms, left=arm)
+        received = time.monotonic() + later
 
         def echo(applied: float | None) -> None:
             self.echoes.append(applied)
@@ -177,6 +182,58 @@ def test_the_message_that_ends_a_long_silence_does_not_move_the_robot(rig: Rig) 
     refusal = rig.driving.take(late, received=soon, answer=rig.page.echoes.append)
     assert refusal is not None
     assert refusal.code == "reclutch"
+
+
+def test_a_page_that_believes_in_a_key_for_too_long_is_not_believed(rig: Rig) -> None:
+    """Its messages come, and the newest sign of a hand in them grows old."""
+    rig.page.hold_until(rig.moving)
+    assert rig.page.send(evidence_ms=EVIDENCE_MS - 1) is None
+    refusal = rig.page.send(evidence_ms=EVIDENCE_MS + 1)
+    assert refusal is not None
+    assert refusal.code == "reclutch"
+    assert "still held" in refusal.message
+    assert (rig.cockpit.now.mode, rig.driving.why) == (Mode.IDLE, None)
+    assert "still held" in (rig.cockpit.now.why or "")
+    until(rig.resting)
+    refusal = rig.page.send()
+    assert refusal is not None, "a sign that comes late does not bring it back"
+    assert refusal.code == "reclutch"
+    assert rig.page.send(deadman=False) is None
+    rig.page.hold_until(rig.moving)
+
+
+def test_a_client_that_gives_no_sign_of_a_hand_drives_for_a_stretch_only(rig: Rig) -> None:
+    step = RECLUTCH_MS / 1000 - 0.1
+    assert rig.page.send(evidence_ms=None) is None
+    assert rig.page.send(evidence_ms=None, later=step) is None
+    assert rig.page.send(evidence_ms=None, later=2 * step) is None
+    refusal = rig.page.send(evidence_ms=None, later=EVIDENCE_MS / 1000 + 0.1)
+    assert refusal is not None
+    assert refusal.code == "reclutch"
+
+
+def test_nothing_asked_for_needs_no_sign(rig: Rig) -> None:
+    for evidence_ms in (None, 10.0 * EVIDENCE_MS):
+        assert rig.page.send(ArmDrive(), evidence_ms=evidence_ms) is None
+    assert rig.page.send(UP, evidence_ms=None) is None, "a stretch begins where the movement does"
+
+
+@pytest.mark.parametrize("wrong", [-1, "NaN", "Infinity", "1e999"])
+def test_an_age_is_a_number_of_milliseconds(wrong: object) -> None:
+    message = f'{{"seq": 1, "sent": 0, "epoch": 0, "deadman": true, "evidence_ms": {wrong}}}'
+    with pytest.raises(ValidationError, match="evidence_ms"):
+        Drive.model_validate_json(message)
+
+
+def test_a_message_of_old_and_one_of_now() -> None:
+    old = Drive.model_validate_json('{"type": "drive", "seq": 3, "sent": 12.5, "epoch": 2, "deadman": true}')
+    assert (old.evidence_ms, old.left) == (None, ArmDrive())
+    now = Drive.model_validate_json(
+        '{"type": "drive", "seq": 4, "sent": 32.5, "epoch": 2, "deadman": true, "evidence_ms": 35.25,'
+        ' "left": {"linear": [0, 0, -0.15], "angular": [0, 0, 0], "gripper": 0},'
+        ' "right": {"linear": [0, 0, 0], "angular": [0, 0, 0], "gripper": 0}}'
+    )
+    assert (now.evidence_ms, now.left.linear) == (35.25, (0, 0, -0.15))
 
 
 def test_after_a_stop_a_held_key_moves_nothing(rig: Rig) -> None:

@@ -100,7 +100,7 @@ def driving(host: LiveHost, **arm: Any) -> Iterator[None]:
                 held = not ended.is_set() and not lost(socket)
                 message = {"type": "drive", "seq": seq, "sent": time.monotonic() * 1000, "epoch": epoch}
                 try:
-                    socket.send(json.dumps(message | {"deadman": held, "left": arm}))
+                    socket.send(json.dumps(message | {"deadman": held, "evidence_ms": 0, "left": arm}))
                 except ConnectionClosed:
                     return
                 if ended.is_set():

@@ -4,6 +4,9 @@ The arms move only while the dead-man is held and fresh messages come, at least 
 the last one the robot brakes, so that it is at rest before `HOLD_MS` are over; it goes on with the next message. After
 `RECLUTCH_MS` of silence, a stop, a socket that closed or a command that was not allowed, the dead-man has to be let go
 and pressed again: nothing starts to move under a key that somebody forgot.
+
+Fresh messages alone prove a page, not a hand. Each says how old the newest sign of the hand is; when that is over
+`EVIDENCE_MS` the robot brakes and the dead-man has to be pressed again, whatever the page believes.
 """
 
 import logging
@@ -12,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from backend.live.messages import RECLUTCH_MS, ArmDrive, Drive, Refusal
+from backend.live.messages import EVIDENCE_MS, RECLUTCH_MS, ArmDrive, Drive, Refusal
 from dexvla.errors import UserError
 from dexvla.robots.aloha_sim.teleop import ArmTwist
 from worker.robot_host.cockpit import BusyError, Cockpit
@@ -22,6 +25,7 @@ log = logging.getLogger("studio.robot")
 
 SLOW_SECONDS = 0.09  # one message lost and the next 40 ms late; leaves two control steps and the braking until HOLD_MS
 _RECLUTCH_SECONDS = RECLUTCH_MS / 1000
+_EVIDENCE_SECONDS = EVIDENCE_MS / 1000
 
 
 class Teleop(Protocol):
@@ -66,6 +70,7 @@ class Driving:
         self._cockpit = cockpit
         self._newest: _Command | None = None
         self._reclutch: str | None = None  # why the dead-man has to be let go first
+        self._proven = float("-inf")  # when the hand was known to be there
         self._begin = True
         self._why: str | None = None
         self._teleop: Teleop | None = None
@@ -91,6 +96,12 @@ class Driving:
             return Refusal(seq=drive.seq, code="busy", message=self._unready)
         if self._reclutch is not None:
             message = f"{self._reclutch}; let go of the dead-man and press it again"
+            return Refusal(seq=drive.seq, code="reclutch", message=message)
+        if not self._is_proven(drive, received):
+            why = f"no sign for {EVIDENCE_MS} ms that the keys are still held"
+            self._cockpit.release_drive(self, f"{why}; the robot holds")
+            self._drop(why)
+            message = f"{why}; let go of the dead-man and press it again"
             return Refusal(seq=drive.seq, code="reclutch", message=message)
         try:
             self._cockpit.engage_drive(self)
@@ -137,6 +148,17 @@ class Driving:
 
     # ---------------------------------------------------------------------------------------------------------------
 
+    def _is_proven(self, drive: Drive, received: float) -> bool:
+        """Whether a hand was there a moment ago. What asks for no movement needs no proof, and begins a new stretch for
+        clients that give none."""
+        if not _moves(drive):
+            self._proven = received
+        elif drive.evidence_ms is not None:
+            self._proven = received - drive.evidence_ms / 1000
+        elif self._newest is None:
+            self._proven = received
+        return received - self._proven <= _EVIDENCE_SECONDS
+
     def _lose(self, silent: _Command) -> None:
         """After long silence, noticed by the control loop or by the message that ends it."""
         if self._newest is silent:
@@ -160,6 +182,10 @@ class Driving:
         except Exception as error:
             self._unready = f"this robot cannot be driven by hand: {error or type(error).__name__}"
             log.exception("the kinematics cannot be made")
+
+
+def _moves(drive: Drive) -> bool:
+    return any((*arm.linear, *arm.angular, arm.gripper) != (0.0,) * 7 for arm in (drive.left, drive.right))
 
 
 def _twist(arm: ArmDrive) -> ArmTwist:
