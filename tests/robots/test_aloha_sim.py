@@ -259,24 +259,6 @@ def test_missing_scene_files_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> 
         AlohaSim(cameras=()).connect()
 
 
-def test_a_machine_without_opengl_gets_the_packages_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MUJOCO_GL", raising=False)
-    monkeypatch.setattr(gl, "egl_works", lambda: False)
-    monkeypatch.setattr(gl, "osmesa_works", lambda: False)
-    with pytest.raises(RobotError, match=r"libegl1 and libgl1-mesa-dri.*libosmesa6"):
-        gl.choose_gl()
-    assert gl.choose_gl(needed=False) == "disable"
-    with pytest.raises(RobotError, match="switches rendering off"):
-        gl.choose_gl()
-
-
-def test_osmesa_is_used_where_egl_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MUJOCO_GL", raising=False)
-    monkeypatch.setattr(gl, "egl_works", lambda: False)
-    monkeypatch.setattr(gl, "osmesa_works", lambda: True)
-    assert gl.choose_gl() == "osmesa"
-
-
 def test_a_fresh_program_renders_without_any_setting_and_ends_silently() -> None:
     """Also when it forgets to disconnect: the OpenGL context must be freed before EGL is shut down."""
     program = (

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dexvla.errors import RobotError
-from dexvla.robots.aloha_sim.gl import load_mujoco
+from dexvla.robots.aloha_sim.gl import INSTALL, load_mujoco
 from dexvla.robots.aloha_sim.scene import CAMERAS
 from dexvla.spec import CameraSpec, RenderProfile
 
@@ -31,8 +31,7 @@ class SceneRenderer:
         except Exception as error:  # PyOpenGL and MuJoCo have no common base for "no context could be made"
             self.close()
             raise RobotError(
-                f"cannot render ({type(error).__name__}: {error}); try MUJOCO_GL=osmesa (Debian: libosmesa6) or "
-                "MUJOCO_GL=egl (Debian: libegl1 libgl1-mesa-dri)"
+                f"the simulated cameras cannot be rendered ({type(error).__name__}: {error}); {INSTALL}"
             ) from error
         _close_at_exit(self)
         if profile is RenderProfile.FAST:
