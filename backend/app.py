@@ -19,6 +19,7 @@ from backend.context import Studio
 from backend.datasets.endpoints import router as datasets
 from backend.episodes.endpoints import router as episodes
 from backend.episodes.leftovers import remove_leftovers
+from backend.episodes.renew import Renewal
 from backend.evaluations.endpoints import router as evaluations
 from backend.jobs.endpoints import router as jobs
 from backend.jobs.reconciler import Reconciler
@@ -75,9 +76,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.state.relay.start()
         reconciler = Reconciler(app.state.studio)
         reconciler.start()
+        renewal = Renewal(app.state.studio)
+        renewal.start()
         try:
             yield
         finally:
+            await asyncio.to_thread(renewal.stop)
             await asyncio.to_thread(reconciler.stop)
             await app.state.relay.stop()
             app.state.studio.close()

@@ -16,7 +16,7 @@ from backend.db import new_id
 from backend.episodes.copying import labelled_copy
 from backend.episodes.models import EpisodeRow
 from backend.errors import DiskFullError, NotFoundError
-from dexvla.episodes.identity import episode_identity
+from dexvla.episodes.identity import episode_identities
 from dexvla.episodes.manifest import per_step
 from dexvla.episodes.reader import open_episode
 from dexvla.errors import EpisodeError
@@ -74,7 +74,7 @@ def labelled_file(studio: Studio, wanted: Publication) -> Iterator[Path]:
             source_of_labels=label_source(wanted.segments),
         )
         with open_episode(temporary) as episode:
-            if episode_identity(episode) != row.identity:
+            if not episode_identities(episode).is_called(row.identity):
                 raise EpisodeError(
                     f"episode {row.number}: its file holds another motion or other pictures than when it was "
                     "taken in; restore it from a backup before publishing"

@@ -61,9 +61,10 @@ def create(db: Session, me: Actor, studio: Studio, dataset_id: str, body: Versio
     version_id = new_id()
     plans = labels.last_revisions(db, dataset_id, Tier.PLAN) if row.labelling.get("plan_tier") else {}
     manifest = _manifest(studio, row, chosen, published, plans, version_id)
-    digest = manifest_hash(manifest)
+    digest, former = manifest_hash(manifest), manifest_hash(_under_former_identities(manifest))
     for version in repository.versions(db, dataset_id):
-        if version.manifest_sha256 == digest:
+        same_files = version.episode_ids == [episode.id for episode in chosen]
+        if version.manifest_sha256 == digest or (version.manifest_sha256 == former and same_files):
             return _outs(db, [version])[0], False
     numbers = [version.number for version in repository.versions(db, dataset_id)]
     version = DatasetVersion(
@@ -142,6 +143,7 @@ def _manifest(
             EpisodeEntry(
                 path=os.path.relpath(path, here),
                 identity=episode.identity,
+                aliases=() if episode.former_identity is None else (episode.former_identity,),
                 steps=episode.steps,
                 cameras=tuple(CameraSpec.model_validate(camera) for camera in episode.cameras),
                 sim=episode.sim,
@@ -166,6 +168,14 @@ def _manifest(
         state_dim=first.state_dim,
         episodes=tuple(entries),
     )
+
+
+def _under_former_identities(manifest: DatasetManifest) -> DatasetManifest:
+    """As versions listed the same episodes before identities covered colours and sizes."""
+    entries = [
+        entry.model_copy(update={"identity": (*entry.aliases, entry.identity)[0]}) for entry in manifest.episodes
+    ]
+    return manifest.model_copy(update={"episodes": tuple(entries)})
 
 
 def _segments(stored: list[Any]) -> tuple[Segment, ...]:

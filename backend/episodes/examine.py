@@ -8,7 +8,7 @@ from typing import Any
 from backend.episodes import limits
 from backend.episodes.copying import fresh_copy, refuse_wasteful
 from dexvla.episodes.check import check_file
-from dexvla.episodes.identity import episode_identity
+from dexvla.episodes.identity import Identity, episode_identities
 from dexvla.episodes.manifest import camera_spec, run_length
 from dexvla.episodes.reader import Episode, open_episode
 from dexvla.errors import EpisodeError
@@ -45,10 +45,10 @@ def examine(source: Path, target: Path, *, keep_labels: bool) -> Found:
         if not report.ok:
             return found
         with open_episode(source) as episode:
-            identity = episode_identity(episode)
+            identity = episode_identities(episode)
         fresh_copy(source, target, keep_labels=keep_labels)
         with open_episode(target) as copy:
-            assert episode_identity(copy) == identity, "the copy is another episode"
+            assert episode_identities(copy) == identity, "the copy is another episode"
             _describe(found, copy, identity)
     except EpisodeError as error:
         found.errors = [str(error).removeprefix(f"{source}: ").replace(str(source), "the file")]
@@ -77,10 +77,11 @@ def _too_large(episode: Episode) -> Iterator[str]:
     yield from (f"{what} holds {wrong}" for what, text in texts.items() if (wrong := limits.wrong_with(text)))
 
 
-def _describe(found: Found, episode: Episode, identity: str) -> None:
+def _describe(found: Found, episode: Episode, identity: Identity) -> None:
     attributes = asdict(episode.attributes)
     found.facts = {
-        "identity": identity,
+        "identity": identity.value,
+        "former_identity": identity.former,
         "steps": episode.steps,
         "action_dim": episode.action.shape[1],
         "state_dim": episode.qpos.shape[1],

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,13 @@ from backend.auth.models import User
 from backend.context import Studio
 from backend.datasets.models import Dataset
 from backend.db import new_id, utc_now
-from backend.episodes import repository
+from backend.episodes import renew, repository
 from backend.episodes.inspect import READY
 from backend.episodes.models import EpisodeRow, EpisodeSource, LabelState
 from backend.errors import ConflictError, DiskFullError, InvalidError, NotFoundError
 from backend.events import publish_after_commit
 from backend.suggestions.brought import brought
+from dexvla.errors import EpisodeError
 from dexvla.files import fsync_path
 
 _SECONDS = 900
@@ -168,7 +170,11 @@ def _list(
     dataset = db.get(Dataset, row.dataset_id, with_for_update=True)
     if dataset is None:
         raise NotFoundError("The dataset is gone; it was deleted meanwhile.")
-    twin = repository.by_identity(db, dataset.id, row.identity)
+    twin = repository.by_identity(db, dataset.id, row.identity, row.former_identity)
+    if twin is not None and twin.identity != row.identity:  # not renewed yet: are its pictures read in the same way?
+        with suppress(EpisodeError):  # its file is gone or damaged: then its motion decides
+            renew.give(db, twin, renew.identity_of(studio.settings.folder, dataset.id, twin.id, twin.identity))
+            twin = twin if twin.identity == row.identity else None
     if twin is not None:
         raise AlreadyThereError(name, twin)
     if repository.any_episode(db, dataset.id) is None:

@@ -36,6 +36,8 @@ class EpisodeRow(Identified, Base):
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
     number: Mapped[int]
     identity: Mapped[str] = mapped_column(String(64), index=True)
+    # what it was before colour order and sizes counted: older versions, checkpoints and label files know it by this
+    former_identity: Mapped[str | None] = mapped_column(String(64), index=True)
     steps: Mapped[int]
     action_dim: Mapped[int]
     state_dim: Mapped[int]

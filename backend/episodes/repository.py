@@ -1,6 +1,6 @@
 """Queries about episodes. Deleted ones are left out of all but `by_id(..., deleted=True)`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
@@ -18,9 +18,17 @@ def by_id(db: Session, episode_id: str) -> EpisodeRow | None:
     return db.scalar(_present().where(EpisodeRow.id == episode_id))
 
 
-def by_identity(db: Session, dataset_id: str, identity: str) -> EpisodeRow | None:
-    query = _present().where(EpisodeRow.dataset_id == dataset_id, EpisodeRow.identity == identity)
-    return db.scalar(query.limit(1))
+def by_identity(db: Session, dataset_id: str, identity: str, former: str | None) -> EpisodeRow | None:
+    """The episode of this identity, or one that still has `former` as its only one (see backend.episodes.renew)."""
+    here = _present().where(EpisodeRow.dataset_id == dataset_id)
+    return db.scalar(here.where(EpisodeRow.identity.in_([identity, former or identity])).limit(1))
+
+
+def identities(db: Session, dataset_ids: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """All that each episode of these datasets is known by, today's first; of deleted ones too."""
+    query = select(EpisodeRow.id, EpisodeRow.identity, EpisodeRow.former_identity)
+    rows = db.execute(query.where(EpisodeRow.dataset_id.in_(dataset_ids)))
+    return {id: tuple(name for name in names if name is not None) for id, *names in rows}
 
 
 def any_episode(db: Session, dataset_id: str) -> str | None:

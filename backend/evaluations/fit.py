@@ -1,6 +1,7 @@
 """Whether a checkpoint can be evaluated as asked, told before a job is queued. Reads JSON alone, never weights."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,13 @@ def fits_simulator(policy: PolicySpec) -> None:
         )
 
 
-def fits_version(policy: PolicySpec, file: Path, *, checkpoint: Path, held_out: bool) -> int:
+def fits_version(
+    policy: PolicySpec, file: Path, *, checkpoint: Path, held_out: bool, names: Mapping[str, tuple[str, ...]]
+) -> int:
     """How many episodes of a dataset version will be replayed. Raises InvalidError if they do not fit, or none is left.
 
-    file: the version's manifest. held_out: leave out what the checkpoint, or one that it grew out of, was trained on.
+    file: the version's manifest. names: all identities of its episodes, by id. held_out: leave out what the
+    checkpoint, or one that it grew out of, was trained on.
     """
     manifest = load_manifest(file)
     found, expected = (manifest.action_dim, manifest.state_dim), (policy.action_dim, policy.state_dim)
@@ -72,16 +76,17 @@ def fits_version(policy: PolicySpec, file: Path, *, checkpoint: Path, held_out: 
     gone = [entry for entry in manifest.episodes if not (file.parent / entry.path).is_file()]
     if gone:
         raise wrong("version_id", f"{len(gone)} of the version's {len(manifest.episodes)} episode files are gone.")
-    return _held_out(manifest, checkpoint) if held_out else len(manifest.episodes)
+    return _held_out(manifest, checkpoint, names) if held_out else len(manifest.episodes)
 
 
-def _held_out(manifest: DatasetManifest, checkpoint: Path) -> int:
+def _held_out(manifest: DatasetManifest, checkpoint: Path, names: Mapping[str, tuple[str, ...]]) -> int:
     lineage = _read(checkpoint / "manifest.json") or {}
     if "episodes" not in lineage:
         message = "The checkpoint does not say what it was trained on; choose all episodes."
         raise wrong("held_out", message)
     seen = {*lineage["episodes"], *lineage.get("earlier_episodes", [])}
-    left = sum(entry.identity not in seen for entry in manifest.episodes)
+    known = [(entry.identity, *entry.aliases, *names.get(Path(entry.path).stem, ())) for entry in manifest.episodes]
+    left = sum(seen.isdisjoint(entry) for entry in known)
     if not left:
         raise wrong(
             "held_out",

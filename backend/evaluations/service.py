@@ -16,6 +16,7 @@ from backend.checkpoints.names import checkpoint_folder, checkpoint_name
 from backend.context import Studio
 from backend.datasets.models import Dataset, DatasetVersion
 from backend.db import new_id, utc_now
+from backend.episodes import repository as episodes
 from backend.errors import ConflictError, NotFoundError
 from backend.evaluations import fit, repository
 from backend.evaluations.models import Evaluation, EvaluationKind
@@ -69,7 +70,8 @@ def start(db: Session, me: Actor, studio: Studio, body: ClosedLoopIn | OpenLoopI
         version, dataset = _version(db, body.version_id)
         version_id = version.id
         manifest = studio.settings.folder.manifest(version.id)
-        total = fit.fits_version(policy, manifest, checkpoint=folder, held_out=body.held_out)
+        names = episodes.identities(db, [version.dataset_id])
+        total = fit.fits_version(policy, manifest, checkpoint=folder, held_out=body.held_out, names=names)
         title = f"{name}: replay of {dataset.name}, version {version.number}"
     row = Evaluation(
         id=new_id(),

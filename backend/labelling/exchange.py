@@ -121,7 +121,7 @@ def import_labels(db: Session, me: Actor, studio: Studio, dataset_id: str, body:
 
 def _misfit(item: Item, episode: LabelledEpisode) -> str | None:
     """Why these labels cannot be the episode's."""
-    if episode.identity is not None and episode.identity != item.row.identity:
+    if episode.identity not in (None, item.row.identity, item.row.former_identity):
         return "the file's is another one, its motion or pictures differ"
     position = 0
     for one in episode.segments:

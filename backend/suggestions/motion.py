@@ -1,6 +1,7 @@
 """What the motion of an episode says, computed once a file: candidates, tracks, features for comparing.
 
-Results lie in DataFolder.cache under the episode's identity, the hash of its motion, so they never grow old.
+Results lie in DataFolder.cache under the episode's identity, the hash of its motion, so they never grow old. What also
+depends on the row (its robot, its rate, its marks) lies under the row's id and rate too.
 """
 
 import hashlib
@@ -54,8 +55,7 @@ def found(studio: Studio, row: EpisodeRow) -> list[Candidate]:
         rows += [(one.step * every, round(one.confidence, 4), one.source, one.arm) for one in read]
         return json.dumps(sorted(rows, key=lambda one: one[0])).encode()
 
-    # by the row too: marks are no part of the identity
-    content = _kept(studio, f"{row.identity}-{row.id}-{_STAMP}.candidates.json", make)
+    content = _kept(studio, f"{_of_row(row)}.candidates.json", make)
     return [
         Candidate(step=step, confidence=confidence, source=BoundarySource(source), arm=arm)
         for step, confidence, source, arm in json.loads(content)
@@ -70,12 +70,16 @@ def tracks(studio: Studio, row: EpisodeRow) -> bytes:
             lines = _tracks(episode, row)
         return json.dumps({"steps": row.steps, "fps": fps_of(row), "tracks": lines}, separators=(",", ":")).encode()
 
-    return _kept(studio, f"{row.identity}-{_STAMP}.tracks.json", make)
+    return _kept(studio, f"{_of_row(row)}.tracks.json", make)
 
 
 def tracks_tag(row: EpisodeRow) -> str:
     """ETag of `tracks`."""
-    return f'"{row.identity[:32]}-{_STAMP}-{fps_of(row):g}"'
+    return f'"{_of_row(row)}"'
+
+
+def _of_row(row: EpisodeRow) -> str:
+    return f"{row.identity[:32]}-{row.id}-{fps_of(row):g}-{_STAMP}"
 
 
 def _tracks(episode: Episode, row: EpisodeRow) -> list[dict[str, object]]:

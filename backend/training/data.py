@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session
 
 from backend.context import Studio
 from backend.datasets.models import Dataset, DatasetVersion
+from backend.episodes import repository
+from dexvla.spec.data import IDENTITY_VERSION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,23 @@ def read(db: Session, studio: Studio, version_ids: list[str]) -> dict[str, Data]
         .join(Dataset, Dataset.id == DatasetVersion.dataset_id)
         .where(DatasetVersion.id.in_(version_ids))
     )
-    return {version.id: _data(studio, version, name) for version, name in rows}
+    found = {version.id: (version.dataset_id, _data(studio, version, name)) for version, name in rows}
+    older = {dataset for dataset, data in found.values() if any(not _current(one) for one in data.episodes)}
+    names = repository.identities(db, older) if older else {}
+    return {key: _with_names(data, names) for key, (_, data) in found.items()}
+
+
+def _current(episode: Episode) -> bool:
+    return episode.identity.startswith(IDENTITY_VERSION)
+
+
+def _with_names(data: Data, names: dict[str, tuple[str, ...]]) -> Data:
+    """An older version's episodes under today's identities: the same file is the same episode in every version."""
+    episodes = [
+        one if _current(one) else replace(one, identity=names.get(Path(one.path).stem, (one.identity,))[0])
+        for one in data.episodes
+    ]
+    return replace(data, episodes=tuple(episodes))
 
 
 def _data(studio: Studio, version: DatasetVersion, name: str) -> Data:

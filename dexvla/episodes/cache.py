@@ -1,8 +1,9 @@
 """Pictures of episodes, decoded and resized once: a folder of plain arrays beside the episodes.
 
-A file's name is the hash of everything that its pixels depend on: the episode's identity, the camera, the size, the
-number of steps. Another episode, or one that changed, has other files, so nothing is ever out of date; what no run
-uses any more may be deleted at any time. The pixels are those that reading the episode gives, bit by bit.
+A file's name is the hash of everything that its pixels depend on: the episode's identity (which covers the colours'
+order and the stored size), the camera, the size, the number of steps. Another episode, or one that changed, has other
+files, so nothing is ever out of date; what no run uses any more may be deleted at any time. The pixels are
+those that reading the episode gives, bit by bit.
 """
 
 import hashlib
@@ -20,8 +21,9 @@ from dexvla.episodes.reader import open_episode
 from dexvla.errors import EpisodeError, UserError
 from dexvla.files import atomic_file
 from dexvla.spec import CameraSpec, EpisodeEntry
+from dexvla.spec.data import IDENTITY_VERSION
 
-_FORMAT = 1  # to be raised whenever the pixels of the same episode would come out differently
+FORMAT = 2  # to be raised whenever the pixels of the same episode would come out differently
 
 
 class PictureCache:
@@ -31,9 +33,12 @@ class PictureCache:
         self.folder = Path(folder)
 
     def path(self, entry: EpisodeEntry, camera: CameraSpec) -> Path:
-        key = f"{_FORMAT}|{entry.identity}|{entry.steps}|{camera.name}|{camera.height}x{camera.width}"
+        """Raises ValueError for an entry that knows no identity of today, see dexvla.episodes.manifest."""
+        if not entry.content.startswith(IDENTITY_VERSION):
+            raise ValueError(f"{entry.path}: {entry.identity} does not say how its pictures are read")
+        key = f"{FORMAT}|{entry.content}|{entry.steps}|{camera.name}|{camera.height}x{camera.width}"
         name = hashlib.sha256(key.encode()).hexdigest()
-        return self.folder / name[:2] / f"{name}.npy"
+        return self.folder / f"format-{FORMAT}" / name[:2] / f"{name}.npy"
 
     def prepare(
         self,

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from dexvla.episodes.format import control_token_in
-from dexvla.episodes.identity import episode_identity
+from dexvla.episodes.identity import Identity, episode_identities
 from dexvla.episodes.reader import Episode, find_episodes, open_episode
 from dexvla.errors import EpisodeError, UserError
 from dexvla.files import write_json
 from dexvla.spec import CameraSpec, DatasetManifest, EpisodeEntry, Segment, TaskEntry, first_error
+from dexvla.spec.data import IDENTITY_VERSION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,7 @@ def manifest_hash(manifest: DatasetManifest) -> str:
     """
     value = manifest.model_dump(mode="json")
     for entry in value["episodes"]:
-        del entry["path"]
+        del entry["path"], entry["aliases"]  # other words for what `identity` says
         for name in _LATER:
             if not entry[name]:
                 del entry[name]
@@ -197,6 +198,20 @@ def load_manifest(path: Path) -> DatasetManifest:
         raise UserError(f"{path}: not a dataset manifest: {first_error(error)}") from error
 
 
+def with_content(entry: EpisodeEntry) -> EpisodeEntry:
+    """The entry with today's identity among its names; one of an older list is read for it, its path being absolute.
+
+    Raises EpisodeError if its file holds another episode.
+    """
+    if entry.content.startswith(IDENTITY_VERSION):
+        return entry
+    with open_episode(entry.path) as episode:
+        identity = episode_identities(episode)
+    if not identity.is_called(entry.identity):
+        raise EpisodeError(f"{entry.path}: another episode than was listed; put the listed file back, or start anew")
+    return entry.model_copy(update={"aliases": (identity.value,)})
+
+
 def camera_spec(episode: Episode, name: str) -> CameraSpec:
     """A camera of the episode and the size of its pictures. Raises EpisodeError for a name or size out of bounds."""
     height, width = episode.frame_size(name)
@@ -230,14 +245,16 @@ def _entry(
                 "run `dexvla check` on it"
             )
 
-    identity = episode_identity(episode, on_row=check_row)
+    identity = episode_identities(episode, on_row=check_row)
     if listed is not None:
-        if (identity, steps) != (listed.identity, min(steps, episode.steps)):
+        if not identity.is_called(listed.identity) or steps > episode.steps:
             raise EpisodeError(
                 f"{episode.path}: another episode than the manifest lists, its motion or pictures differ; "
                 "put the listed file back, or name the folder instead of the manifest"
             )
-        entry = listed.model_copy(update={"path": os.fspath(path), "cameras": specs})
+        # an older list keeps its word for the episode, by which it was split into training and held out
+        alias = identity.former if listed.identity == identity.value else identity.value
+        entry = listed.model_copy(update={"path": os.fspath(path), "cameras": specs, "aliases": (alias,)})
     else:
         entry = _new_entry(episode, os.fspath(path), identity, steps, specs)
     texts = (segment.text for segment in (*entry.substeps, *entry.plan))
@@ -247,12 +264,15 @@ def _entry(
     return entry
 
 
-def _new_entry(episode: Episode, path: str, identity: str, steps: int, cameras: tuple[CameraSpec, ...]) -> EpisodeEntry:
+def _new_entry(
+    episode: Episode, path: str, identity: Identity, steps: int, cameras: tuple[CameraSpec, ...]
+) -> EpisodeEntry:
     labels = episode.substep_reasonings
     try:
         return EpisodeEntry(
             path=path,
-            identity=identity,
+            identity=identity.value,
+            aliases=(identity.former,),
             steps=steps,
             cameras=cameras,
             sim=episode.sim,

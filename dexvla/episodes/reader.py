@@ -33,6 +33,7 @@ from dexvla.spec import AlohaTask
 _FILTERS = {"gzip", "lzf", "szip", None}
 # A few kilobytes of HDF5 can declare terabytes: nothing larger than this is read in one piece.
 _MAX_BYTES = 2**30
+_EXACT_FLOAT32 = 2**24  # up to here every whole number is one of float32
 _LONGEST_WORD = 64  # characters, where an attribute is one of a few words
 # What h5py raises for data that it cannot read or has no NumPy type for.
 _H5PY_ERRORS = (OSError, RuntimeError, KeyError, TypeError, ValueError)
@@ -213,6 +214,20 @@ class Episode:
             raise
         except ValueError as error:
             raise EpisodeError(f"{self.path}: camera {camera}, step {step}: {error}") from error
+
+    def row_lengths(self) -> dict[str, NDArray[np.int64]] | None:
+        """Bytes of each JPEG row, (T,) a camera, as `compress_len` says; None where it does not fit, or for pixels."""
+        if not self.compressed or "compress_len" not in self._file:
+            return None
+        dataset = self._dataset("compress_len")
+        if dataset.dtype.kind not in "fiu" or dataset.shape != (len(self.cameras), self.steps):
+            return None
+        lengths = np.asarray(self._read(dataset, "compress_len"), np.float64)
+        widths = np.asarray([[self._frames[camera].shape[1]] for camera in self.cameras])
+        exact = (lengths == np.round(lengths)) & (lengths >= 0) & (lengths <= np.minimum(widths, _EXACT_FLOAT32))
+        if not exact.all():
+            return None
+        return dict(zip(self.cameras, lengths.astype(np.int64), strict=True))
 
     # --- reading with errors that say what was found ------------------------------------------------------
 

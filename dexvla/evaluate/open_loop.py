@@ -87,7 +87,7 @@ def evaluate_open_loop(
             OpenLoopEpisode(
                 path=entry.path,
                 identity=entry.identity,
-                held_out=None if trained is None else entry.identity not in trained,
+                held_out=None if trained is None else not entry.is_in(trained),
                 steps_compared=len(compared),
                 error=tuple(_mean_error(compared).tolist()),
                 reasoning_match=_match(compared),

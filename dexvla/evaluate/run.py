@@ -119,7 +119,7 @@ def open_loop(
     if held_out_only:
         if trained_on is None:
             raise CheckpointError(f"{checkpoint}: does not say what it was trained on; leave out --held-out")
-        left = tuple(entry for entry in data.episodes if entry.identity not in trained_on)
+        left = tuple(entry for entry in data.episodes if not entry.is_in(trained_on))
         if not left:
             raise UserError(
                 f"{episodes.name}: the checkpoint was trained on all of its {len(data.episodes)} episodes; "

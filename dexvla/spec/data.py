@@ -1,6 +1,7 @@
 """Task entries, dataset manifests and normalisation statistics."""
 
 import re
+from collections.abc import Container
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -63,11 +64,17 @@ class Segment(Spec):
     text: str
 
 
+IDENTITY_VERSION = "v2"  # what identities of today start with, see dexvla.episodes.identity
+
+
 class EpisodeEntry(Spec):
     """One episode of a dataset manifest: where it is, what it is, and its labels as they were when it was listed."""
 
     path: str = Field(description="File, relative to the manifest's folder where it lies below it")
-    identity: str = Field(description="sha256 of motion and frames, see dexvla.episodes.identity")
+    identity: str = Field(description="Hash of motion and frames, see dexvla.episodes.identity")
+    aliases: tuple[str, ...] = Field(
+        (), description="What other versions of the hash make of the same episode: how older or newer lists name it"
+    )
     steps: int = Field(ge=1, description="Steps of the episode that are used")
     cameras: tuple[CameraSpec, ...] = Field(
         (), description="The dataset's cameras, with the size of the stored pictures"
@@ -86,6 +93,16 @@ class EpisodeEntry(Spec):
     plan: tuple[Segment, ...] = Field(
         (), description="A second text over the same steps, for example the high-level plan, run-length coded"
     )
+
+    @property
+    def content(self) -> str:
+        """The identity that covers everything the pixels depend on; an older list's own where no other is known."""
+        named = (self.identity, *self.aliases)
+        return next((one for one in named if one.startswith(IDENTITY_VERSION)), self.identity)
+
+    def is_in(self, identities: Container[str]) -> bool:
+        """Whether `identities`, of whichever version of the hash, hold this episode."""
+        return any(one in identities for one in (self.identity, *self.aliases))
 
     @model_validator(mode="after")
     def _covers(self) -> "EpisodeEntry":

@@ -37,9 +37,9 @@ def prepare_embodiments(spec: TrainSpec) -> EmbodimentData:
     seen: dict[str, str] = {}
     for name, one in data.items():
         for entry in one.manifest.episodes:
-            if entry.identity in seen:
-                raise UserError(f"{entry.path}: the same episode in the embodiments {seen[entry.identity]} and {name}")
-            seen[entry.identity] = name
+            if entry.content in seen:
+                raise UserError(f"{entry.path}: the same episode in the embodiments {seen[entry.content]} and {name}")
+            seen[entry.content] = name
     return data
 
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from dexvla.episodes.action_space import check_action_space, with_action_space
-from dexvla.episodes.manifest import EpisodeSet, build_manifest, find_set, load_manifest, save_manifest
+from dexvla.episodes.manifest import EpisodeSet, build_manifest, find_set, load_manifest, save_manifest, with_content
 from dexvla.episodes.reader import open_episode
 from dexvla.episodes.statistics import norm_stats
 from dexvla.errors import CheckpointError, UserError
@@ -171,6 +171,7 @@ def load_data(run: Run) -> RunData:
     gone = [entry.path for entry in manifest.episodes if not Path(entry.path).is_file()]
     if gone:
         raise UserError(f"{gone[0]}: an episode of this run is gone ({len(gone)} in all); put it back to resume")
+    manifest = manifest.model_copy(update={"episodes": tuple(with_content(entry) for entry in manifest.episodes)})
     split = json.loads(run.split_file.read_text(encoding="utf-8"))
     by_identity = {entry.identity: entry for entry in manifest.episodes}
     return RunData(
@@ -296,6 +297,7 @@ def _same_shape(manifest: DatasetManifest, first: DatasetManifest, path: str, fi
 def _no_repeats(sources: list[tuple[EpisodeEntry, ...]]) -> None:
     seen: dict[str, str] = {}
     for entry in (entry for episodes in sources for entry in episodes):
-        if entry.identity in seen:
-            raise UserError(f"{entry.path}: the same episode as {seen[entry.identity]}; list each episode once")
-        seen[entry.identity] = entry.path
+        for name in {entry.identity, entry.content}:
+            if name in seen:
+                raise UserError(f"{entry.path}: the same episode as {seen[name]}; list each episode once")
+            seen[name] = entry.path

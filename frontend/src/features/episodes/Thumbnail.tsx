@@ -11,6 +11,9 @@ interface Props {
   width?: number;
 }
 
+/** Browsers keep a thumbnail for good, so another address has them ask again: raised when what was kept may be wrong. */
+const VERSION = 2;
+
 /** A picture from the middle of an episode. Keeps its place while it loads; purely decorative beside the name. */
 export function Thumbnail({ episodeId, ratio = 4 / 3, width }: Props) {
   const [broken, setBroken] = useState(false);
@@ -20,7 +23,7 @@ export function Thumbnail({ episodeId, ratio = 4 / 3, width }: Props) {
         <IconPhoto size={28} stroke={1.2} />
       ) : (
         <img
-          src={`/api/episodes/${episodeId}/thumbnail`}
+          src={`/api/episodes/${episodeId}/thumbnail?v=${VERSION}`}
           alt=""
           loading="lazy"
           decoding="async"

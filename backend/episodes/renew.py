@@ -1,0 +1,127 @@
+"""Today's identity for episodes that were listed under a former one; once at every start, in a thread.
+
+A former identity did not say how the pictures are read (dexvla.episodes.identity), so whatever was cached under it may
+show another episode's colours: it is removed. The row keeps the former identity as an alias, by which older versions,
+checkpoints and label files still find the episode; manifests that were written are left as they are.
+"""
+
+import re
+import shutil
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from backend.audit.service import record
+from backend.context import Studio
+from backend.episodes.models import EpisodeRow
+from backend.events import publish_after_commit
+from backend.folders import DataFolder
+from dexvla.episodes.cache import FORMAT
+from dexvla.episodes.identity import renewed_identity
+from dexvla.episodes.reader import open_episode
+from dexvla.errors import EpisodeError
+from dexvla.spec.data import IDENTITY_VERSION
+
+_FORMER = re.compile(r"[0-9a-f]{64}")
+_log = structlog.get_logger(__name__)
+
+
+class Renewal:
+    """A thread that renews until it is done or told to stop; errors are logged, the next start goes on."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="identities", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            renew(self._studio, stop=self._stop)
+        except (OSError, SQLAlchemyError) as error:
+            _log.warning("episodes.identities_failed", error=" ".join(str(error).split())[:200])
+
+
+def renew(studio: Studio, *, stop: threading.Event | None = None) -> int:
+    """Returns how many episodes got a new identity; each is in the audit log with both.
+
+    One whose file is gone or damaged keeps its former one and is logged. Raises OSError, SQLAlchemyError.
+    """
+    with studio.db.transaction(write=False) as db:
+        query = select(EpisodeRow.id).where(
+            EpisodeRow.deleted_at.is_(None), EpisodeRow.identity.not_like(f"{IDENTITY_VERSION}%")
+        )
+        wanted = list(db.scalars(query))
+    renewed = 0
+    for episode_id in wanted:
+        if stop is not None and stop.is_set():
+            return renewed
+        renewed += _renew(studio, episode_id)
+    if wanted:
+        removed = forget_former(studio.settings.folder)
+        _log.info("episodes.identities_renewed", episodes=renewed, left=len(wanted) - renewed, caches_removed=removed)
+    return renewed
+
+
+def _renew(studio: Studio, episode_id: str) -> bool:
+    with studio.db.transaction(write=False) as db:
+        row = db.get(EpisodeRow, episode_id)
+        if row is None or row.deleted_at is not None:
+            return False
+        dataset_id, former = row.dataset_id, row.identity
+    try:
+        identity = identity_of(studio.settings.folder, dataset_id, episode_id, former)
+    except EpisodeError as error:
+        _log.warning("episodes.identity_left", episode=episode_id, error=str(error)[:200])
+        return False
+    with studio.db.transaction() as db:
+        row = db.get(EpisodeRow, episode_id, with_for_update=True)
+        if row is None or row.identity != former:
+            return False
+        give(db, row, identity)
+        publish_after_commit(db, studio, "episode", row.id)
+    return True
+
+
+def identity_of(folder: DataFolder, dataset_id: str, episode_id: str, former: str) -> str:
+    """Today's identity of a listed episode, in milliseconds. Raises EpisodeError for a file that cannot be read."""
+    with open_episode(folder.episode(dataset_id, episode_id)) as episode:
+        return renewed_identity(episode, former, trust_lengths=True)  # every listed file is our own fresh copy
+
+
+def give(db: Session, row: EpisodeRow, identity: str) -> None:
+    """The row's former identity becomes its alias."""
+    record(db, None, "episode.identity", row.id, dataset=row.dataset_id, former=row.identity, identity=identity)
+    row.former_identity, row.identity = row.identity, identity
+
+
+def forget_former(folder: DataFolder) -> int:
+    """Remove what was cached under former identities; all of it is made anew when it is asked for. Returns how many."""
+    stale = [path for path in folder.cache.glob("*.jpg") if _FORMER.fullmatch(path.stem)]
+    stale += [path for path in (folder.cache / "suggestions").glob("*") if _FORMER.match(path.name)]
+    for path in stale:
+        path.unlink(missing_ok=True)
+    pictures = folder.cache / "pictures"
+    for old in [path for path in pictures.glob("*") if path.name != f"format-{FORMAT}"]:
+        stale.append(old)
+        _remove(old)
+    return len(stale)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(FileNotFoundError):
+            path.unlink()
