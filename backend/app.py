@@ -74,6 +74,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         await asyncio.to_thread(remove_leftovers, settings.folder)
         app.state.relay = Relay(settings.events_url)
         app.state.relay.start()
+        access = asyncio.create_task(app.state.studio.access_watch.listen(settings.events_url))
         reconciler = Reconciler(app.state.studio)
         reconciler.start()
         renewal = Renewal(app.state.studio)
@@ -84,6 +85,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             await asyncio.to_thread(renewal.stop)
             await asyncio.to_thread(reconciler.stop)
             await app.state.relay.stop()
+            while not access.done():
+                access.cancel()  # again: a connection that is just being made may swallow the first
+                await asyncio.wait({access}, timeout=0.5)
             app.state.studio.close()
 
     app = FastAPI(

@@ -1,11 +1,14 @@
 """What a request works with: settings, database, broker. Made once an application."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import redis
 from fastapi.requests import HTTPConnection
 
-from backend.auth.secrets import Brake
+from backend.auth.hashing import PasswordHashing
+from backend.auth.rate_limit import Devices, SignInRateLimiter
+from backend.auth.watch import AccessWatch
 from backend.background import Background
 from backend.db import Database
 from backend.settings import Settings
@@ -20,8 +23,14 @@ class Studio:
     settings: Settings
     db: Database
     broker: redis.Redis
-    sign_in_brake: Brake = field(default_factory=lambda: Brake(tries=10, seconds=300))
+    sign_in_limiter: SignInRateLimiter = field(default_factory=SignInRateLimiter)
+    access_watch: AccessWatch = field(default_factory=AccessWatch)
+    hashing: PasswordHashing = field(default_factory=PasswordHashing)
     background: Background = field(default_factory=lambda: Background(threads=2, waiting=8))
+
+    @cached_property
+    def devices(self) -> Devices:
+        return Devices(self.settings.folder.secrets)
 
     @classmethod
     def open(cls, settings: Settings) -> "Studio":
@@ -32,6 +41,7 @@ class Studio:
 
     def close(self) -> None:
         self.background.close()
+        self.hashing.close()
         self.broker.close()
         self.db.close()
 

@@ -21,9 +21,17 @@ class ApiError(Exception):
     status = 400
     code = "bad_request"
 
-    def __init__(self, message: str, *, fields: dict[str, str] | None = None, detail: Any = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        fields: dict[str, str] | None = None,
+        detail: Any = None,
+        retry_seconds: int | None = None,
+    ) -> None:
+        """retry_seconds: when it may be tried again, for programs."""
         super().__init__(message)
-        self.message, self.fields, self.detail = message, fields or {}, detail
+        self.message, self.fields, self.detail, self.retry_seconds = message, fields or {}, detail, retry_seconds
 
 
 class NotSignedInError(ApiError):
@@ -99,7 +107,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(ApiError)
     def _api(request: Request, error: ApiError) -> Any:
-        return _answer(error.status, error.code, error.message, error.fields, error.detail)
+        response = _answer(error.status, error.code, error.message, error.fields, error.detail)
+        if error.retry_seconds is not None:
+            response.headers["Retry-After"] = str(error.retry_seconds)
+        return response
 
     @app.exception_handler(UserError)
     def _user(request: Request, error: UserError) -> Any:

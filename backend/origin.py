@@ -1,6 +1,7 @@
 """Requests that change something, and sockets, must come from our own page: exact Origin, no wildcard.
 
-Scripts that send a bearer token and no cookie carry no Origin and need none.
+Scripts that send an API token carry no Origin and need none: with it a cookie counts for nothing, and no page of
+another site can add it. Any other `Authorization` (a proxy's, another program's) changes nothing.
 """
 
 from urllib.parse import urlsplit
@@ -10,10 +11,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from backend.auth.credentials import SESSION_COOKIE, api_token
 from backend.auth.public_url import public_url
 from backend.context import studio_of
 
-SESSION_COOKIE = "studio_session"
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 
 
@@ -40,7 +41,7 @@ class OriginCheck:
 def _refusal(connection: HTTPConnection) -> str | None:
     origin = connection.headers.get("origin")
     if origin is None:
-        if connection.cookies.get(SESSION_COOKIE) and not connection.headers.get("authorization"):
+        if connection.cookies.get(SESSION_COOKIE) and api_token(connection) is None:
             return "This request carries a sign-in cookie but no Origin; scripts send an API token instead."
         return None
     allowed = allowed_origins(connection)

@@ -1,20 +1,21 @@
 """/api/events: one socket a page over which it hears what changed (see backend.events)."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import redis.asyncio as aredis
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from redis import RedisError
-from starlette.concurrency import run_in_threadpool
 
-from backend.access import actor_of
+from backend.auth.roles import Role
 from backend.events import CHANNEL
+from backend.sockets import Close, close, until_refused, who_opens
 
 router = APIRouter()
 _RETRY_SECONDS = 2.0
 _QUEUE = 200
-RECHECK_SECONDS = 20.0  # between two looks at whether whoever listens is still signed in
+PING_SECONDS = 20.0  # of silence
 
 
 class Relay:
@@ -61,31 +62,45 @@ class Relay:
 
 @router.websocket("/api/events")
 async def events(socket: WebSocket) -> None:
-    """Messages {"topic", "id"}; "hello" first, then a "ping" every 20 s, at which the sign-in is checked again."""
-    if await run_in_threadpool(actor_of, socket) is None:
-        await socket.close(4401, "sign in first")
+    """Messages {"topic", "id"}; "hello" first, then a "ping" whenever nothing else was said for 20 s.
+
+    It is closed as soon as whoever opened it may not have it any more, however much there is to say.
+    """
+    who = await who_opens(socket, Role.VIEWER)
+    if isinstance(who, Close):
+        await socket.close(who.code, who.reason)
         return
     await socket.accept()
     relay: Relay = socket.app.state.relay
     queue = relay.open()
-    listener = asyncio.create_task(_drain(socket))
     try:
-        await socket.send_json({"topic": "hello", "id": ""})
-        while not listener.done():
+        async with until_refused(socket, who, Role.VIEWER) as refused:
+            tasks: set[asyncio.Future[Any]] = {
+                asyncio.create_task(_tell(socket, queue)),
+                asyncio.create_task(_drain(socket)),
+                refused,
+            }
             try:
-                text = await asyncio.wait_for(queue.get(), RECHECK_SECONDS)
-            except TimeoutError:
-                socket.state.actor = None
-                if await run_in_threadpool(actor_of, socket) is None:
-                    await socket.close(4401, "signed out")
-                    return
-                text = '{"topic": "ping", "id": ""}'
-            await socket.send_text(text)
-    except (WebSocketDisconnect, RuntimeError):
-        return
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in tasks:
+                    task.cancel()
+            if refused.done() and not refused.cancelled():
+                await close(socket, refused.result())
     finally:
         relay.close(queue)
-        listener.cancel()
+
+
+async def _tell(socket: WebSocket, queue: "asyncio.Queue[str]") -> None:
+    """Until the page has gone."""
+    with suppress(WebSocketDisconnect, RuntimeError):
+        await socket.send_text('{"topic": "hello", "id": ""}')
+        while True:
+            try:
+                text = await asyncio.wait_for(queue.get(), PING_SECONDS)
+            except TimeoutError:
+                text = '{"topic": "ping", "id": ""}'
+            await socket.send_text(text)
 
 
 async def _drain(socket: WebSocket) -> None:

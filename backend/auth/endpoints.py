@@ -5,8 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from backend.access import Admin, Db, Parts, Viewer, actor_of
-from backend.auth import service
+from backend.auth import service, signing_in
 from backend.auth.schemas import (
+    AccessEnded,
     InvitationIn,
     InvitationOut,
     LinkAccept,
@@ -16,6 +17,7 @@ from backend.auth.schemas import (
     Me,
     NewToken,
     PasswordIn,
+    ResetOut,
     SetupIn,
     StudioSettings,
     StudioSettingsPatch,
@@ -34,25 +36,26 @@ def get_me(request: Request, db: Db) -> Me:
 
 
 @router.post("/auth/setup", status_code=201)
-def set_up(request: Request, response: Response, db: Db, studio: Parts, body: SetupIn) -> Me:
+async def set_up(request: Request, response: Response, studio: Parts, body: SetupIn) -> Me:
     """Make the first administrator with the token of the setup link, and sign in."""
-    return service.set_up(db, studio, request, response, body)
+    return await signing_in.set_up(studio, request, response, body)
 
 
 @router.post("/auth/login")
-def log_in(request: Request, response: Response, db: Db, studio: Parts, body: LoginIn) -> Me:
-    return service.log_in(db, studio, request, response, body)
+async def log_in(request: Request, response: Response, studio: Parts, body: LoginIn) -> Me:
+    """429 with Retry-After where too many tries failed, or too many people sign in at this moment."""
+    return await signing_in.log_in(studio, request, response, body)
 
 
 @router.post("/auth/logout", status_code=204)
-def log_out(request: Request, response: Response, db: Db) -> None:
-    service.log_out(db, request, response)
+def log_out(request: Request, response: Response, db: Db, studio: Parts) -> None:
+    signing_in.log_out(db, studio, request, response)
 
 
-@router.post("/auth/password", status_code=204)
-def change_password(request: Request, db: Db, me: Viewer, body: PasswordIn) -> None:
-    """Signs out the person's other browsers."""
-    service.change_password(db, request, me, body)
+@router.post("/auth/password")
+async def change_password(request: Request, me: Viewer, studio: Parts, body: PasswordIn) -> AccessEnded:
+    """Ends the person's other sessions, all their API tokens, and the links they made that nobody has used."""
+    return await signing_in.change_password(studio, request, me, body)
 
 
 @router.get("/auth/tokens")
@@ -66,8 +69,8 @@ def create_token(db: Db, me: Viewer, body: TokenIn) -> NewToken:
 
 
 @router.delete("/auth/tokens/{token_id}", status_code=204)
-def revoke_token(db: Db, me: Viewer, token_id: str) -> None:
-    service.revoke_token(db, me, token_id)
+def revoke_token(db: Db, me: Viewer, studio: Parts, token_id: str) -> None:
+    service.revoke_token(db, studio, me, token_id)
 
 
 @router.get("/users")
@@ -76,13 +79,14 @@ def list_users(db: Db, me: Admin) -> list[UserOut]:
 
 
 @router.patch("/users/{user_id}")
-def change_user(db: Db, me: Admin, user_id: str, body: UserPatch) -> UserOut:
-    return service.change_user(db, me, user_id, body)
+def change_user(db: Db, me: Admin, studio: Parts, user_id: str, body: UserPatch) -> UserOut:
+    """Disabling ends sessions, API tokens, open sockets, and the links that the person made."""
+    return service.change_user(db, studio, me, user_id, body)
 
 
 @router.post("/users/{user_id}/reset", status_code=201)
 def reset_password(request: Request, db: Db, me: Admin, studio: Parts, user_id: str) -> LinkOut:
-    """A one-time link with which the person sets a new password."""
+    """A one-time link with which the person sets a new password; it voids earlier ones."""
     return service.reset_password(db, studio, request, me, user_id)
 
 
@@ -101,15 +105,26 @@ def withdraw_invitation(db: Db, me: Admin, invitation_id: str) -> None:
     service.withdraw(db, me, invitation_id)
 
 
+@router.get("/resets")
+def list_resets(db: Db, me: Admin) -> list[ResetOut]:
+    """Links for a new password that nobody has used yet."""
+    return service.resets(db)
+
+
+@router.delete("/resets/{reset_id}", status_code=204)
+def withdraw_reset(db: Db, me: Admin, reset_id: str) -> None:
+    service.withdraw_reset(db, me, reset_id)
+
+
 @router.get("/links")
 def get_link(db: Db, token: Annotated[str, Query(max_length=128)]) -> LinkInfo:
-    return service.link(db, token)
+    return signing_in.link(db, token)
 
 
 @router.post("/links", status_code=201)
-def accept_link(request: Request, response: Response, db: Db, studio: Parts, body: LinkAccept) -> Me:
-    """Make the account, or set the password, and sign in."""
-    return service.accept(db, studio, request, response, body)
+async def accept_link(request: Request, response: Response, studio: Parts, body: LinkAccept) -> Me:
+    """Make the account, or set the password, and sign in. A new password ends all that the old one opened."""
+    return await signing_in.accept(studio, request, response, body)
 
 
 @router.get("/settings")

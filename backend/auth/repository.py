@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from sqlalchemy import delete, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import CursorResult, Delete, delete, func, or_, select, text, update
+from sqlalchemy.orm import Session, aliased
 
 from backend.auth.models import ApiToken, Link, LoginSession, User
 from backend.auth.roles import Role
@@ -52,12 +52,32 @@ def touch_token(db: Session, token_id: str, now: datetime) -> None:
     db.execute(update(ApiToken).where(ApiToken.id == token_id).values(last_used_at=now))
 
 
-def end_sessions(db: Session, user_id: str, *, keep: str | None = None) -> None:
-    """Sign a person out everywhere but in the session `keep` (a hash)."""
+def end_sessions(db: Session, user_id: str, *, keep: str | None = None) -> int:
+    """Sign a person out everywhere but in the session `keep` (a hash). How many sessions ended."""
     query = delete(LoginSession).where(LoginSession.user_id == user_id)
     if keep is not None:
         query = query.where(LoginSession.token_sha256 != keep)
-    db.execute(query)
+    return _deleted(db, query)
+
+
+def end_tokens(db: Session, user_id: str) -> int:
+    return _deleted(db, delete(ApiToken).where(ApiToken.user_id == user_id))
+
+
+def end_links(db: Session, user_id: str) -> int:
+    """Unused links that the person made, and those that set this person's password."""
+    mine = or_(Link.created_by == user_id, Link.user_id == user_id)
+    return _deleted(db, delete(Link).where(mine, Link.used_at.is_(None)))
+
+
+def end_resets(db: Session, user_id: str) -> int:
+    return _deleted(db, delete(Link).where(Link.user_id == user_id, Link.used_at.is_(None)))
+
+
+def _deleted(db: Session, query: Delete) -> int:
+    result = db.execute(query, execution_options={"synchronize_session": False})
+    assert isinstance(result, CursorResult)
+    return result.rowcount
 
 
 def end_expired_sessions(db: Session, now: datetime) -> None:
@@ -69,6 +89,25 @@ def open_link(db: Session, token_sha256: str, now: datetime) -> Link | None:
     return db.scalar(query)
 
 
-def open_invitations(db: Session, now: datetime) -> list[Link]:
-    query = select(Link).where(Link.user_id.is_(None), Link.used_at.is_(None), Link.expires_at > now)
-    return list(db.scalars(query.order_by(Link.created_at)))
+def open_invitations(db: Session, now: datetime) -> list[tuple[Link, str]]:
+    """With who made each."""
+    query = select(Link, User.name).join(User, User.id == Link.created_by)
+    query = query.where(Link.user_id.is_(None), Link.used_at.is_(None), Link.expires_at > now)
+    return [(link, name) for link, name in db.execute(query.order_by(Link.created_at))]
+
+
+def open_resets(db: Session, now: datetime) -> list[tuple[Link, User, str]]:
+    """Links that set a new password: for whom, and who made each."""
+    maker = aliased(User)
+    query = select(Link, User, maker.name).join(User, User.id == Link.user_id)
+    query = query.join(maker, maker.id == Link.created_by).where(Link.used_at.is_(None), Link.expires_at > now)
+    return [(link, user, name) for link, user, name in db.execute(query.order_by(Link.created_at))]
+
+
+def lock_people(db: Session) -> None:
+    """One change at a time of who there is, until the transaction ends: names stay unique, an administrator is left.
+
+    SQLite's writers take turns anyway.
+    """
+    if db.get_bind().dialect.name == "postgresql":
+        db.execute(text("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE"))

@@ -46,8 +46,16 @@ class LoginIn(In):
 
 
 class PasswordIn(In):
-    current: SecretStr
+    current: SecretStr = Field(max_length=256)
     new: NewPassword
+
+
+class AccessEnded(Out):
+    """What was ended with the old password: other browsers' sessions, API tokens, and unused links."""
+
+    sessions: int = 0
+    tokens: int = 0
+    links: int = 0
 
 
 class TokenIn(In):
@@ -87,6 +95,18 @@ class InvitationOut(Out):
     role: Role
     created_at: datetime
     expires_at: datetime
+    created_by_name: str
+
+
+class ResetOut(Out):
+    """A link that sets somebody's password, not used yet."""
+
+    id: str
+    user_id: str
+    user_name: str
+    created_at: datetime
+    expires_at: datetime
+    created_by_name: str
 
 
 class LinkInfo(Out):

@@ -1,11 +1,9 @@
-"""Passwords (argon2id), tokens, the setup token, and a brake on guessing."""
+"""Passwords (argon2id), tokens, and the setup token."""
 
 import hashlib
 import os
 import secrets
-import threading
-import time
-from collections import deque
+from functools import cache
 from pathlib import Path
 
 from argon2 import PasswordHasher
@@ -14,7 +12,6 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from dexvla.files import atomic_file
 
 _hasher = PasswordHasher()
-_NOBODY = _hasher.hash("nobody has this password")
 
 
 def new_token() -> str:
@@ -27,13 +24,20 @@ def token_hash(token: str) -> str:
 
 
 def hash_password(password: str) -> str:
+    """Takes a tenth of a second and 64 MiB: requests go through backend.auth.hashing."""
     return _hasher.hash(password)
+
+
+@cache
+def _nobody() -> str:
+    return _hasher.hash("nobody has this password")
 
 
 def password_matches(password: str, stored: str | None) -> bool:
     """Takes as long for a name that does not exist (stored None) as for one that does."""
+    nobody = _nobody()
     try:
-        return _hasher.verify(stored or _NOBODY, password) and stored is not None
+        return _hasher.verify(stored or nobody, password) and stored is not None
     except (VerificationError, InvalidHashError):
         return False
 
@@ -56,33 +60,6 @@ def is_setup_token(folder: Path, token: str) -> bool:
 
 def forget_setup_token(folder: Path) -> None:
     (folder / "setup-token").unlink(missing_ok=True)
-
-
-class Brake:
-    """At most `tries` failures in `seconds` for a key, counted in this process."""
-
-    def __init__(self, *, tries: int, seconds: float) -> None:
-        self._tries, self._seconds = tries, seconds
-        self._failures: dict[str, deque[float]] = {}
-        self._lock = threading.Lock()
-
-    def wait_seconds(self, key: str) -> float:
-        """How long `key` has to wait before the next try; 0 if it may try now."""
-        with self._lock:
-            failures = self._recent(key)
-            return 0.0 if len(failures) < self._tries else failures[0] + self._seconds - time.monotonic()
-
-    def failed(self, key: str) -> None:
-        with self._lock:
-            self._recent(key).append(time.monotonic())
-
-    def _recent(self, key: str) -> deque[float]:
-        if len(self._failures) > 10_000:
-            self._failures.clear()
-        failures = self._failures.setdefault(key, deque(maxlen=self._tries))
-        while failures and failures[0] < time.monotonic() - self._seconds:
-            failures.popleft()
-        return failures
 
 
 def ensure_secret(file: Path) -> str:

@@ -7,12 +7,13 @@ read holds up its own socket to the host and nothing else. The end of one side i
 import asyncio
 from collections.abc import Awaitable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+
+from backend.sockets import Close
 
 TRY_AGAIN = 1013  # the robot's host is away; a page tries again soon
 TOO_LARGE = 1009
@@ -22,17 +23,8 @@ _PING_SECONDS, _PONG_SECONDS = 3.0, 5.0  # a host that hangs is given up after b
 _FROM_PAGE_BYTES = 16_384  # what pages say is small
 _FROM_HOST_BYTES = 8 * 2**20
 _WAITING = 16  # messages of the host that may wait: all credits of eight cameras
-_REASON_BYTES = 123  # of a close frame
 _SAID_BY_HOST = frozenset({1003, 1007, 1008, TOO_LARGE})  # and everything from 4000 on
 _REFUSED = 4000
-
-
-@dataclass(frozen=True)
-class Close:
-    """How a socket ends: code, and a reason for people."""
-
-    code: int
-    reason: str
 
 
 async def join(
@@ -122,10 +114,3 @@ def _how(host: ClientConnection, robot: str) -> Close:
     if code is not None and (code in _SAID_BY_HOST or code >= _REFUSED):
         return Close(code, host.close_reason or "the robot host has closed the connection")
     return Close(TRY_AGAIN, f"The robot host of {robot} has gone or is being restarted.")
-
-
-async def close(page: WebSocket, how: Close) -> None:
-    """Close the page's socket; one that does not read is not waited for."""
-    reason = how.reason.encode()[:_REASON_BYTES].decode(errors="ignore")
-    with suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
-        await asyncio.wait_for(page.close(how.code, reason), _CLOSE_SECONDS)

@@ -21,7 +21,8 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection
 
 from backend.audit.models import AuditEntry
-from backend.auth.models import LoginSession
+from backend.auth.ending import end_access, recheck_sockets
+from backend.auth.models import LoginSession, User
 from backend.auth.roles import Role
 from backend.checkpoints.models import Checkpoint
 from backend.checkpoints.names import checkpoint_folder
@@ -251,6 +252,32 @@ def test_signing_out_ends_the_sockets(live: LiveStudio) -> None:
         ended["control"] = closing(control, 30)
         waiting.join()
     assert {code for code, _ in ended.values()} == {4401}
+
+
+def test_who_is_disabled_loses_every_socket_at_once(live: LiveStudio) -> None:
+    """Long before each socket would look by itself; here it is another process that takes the access away."""
+    live.cookie("fay", Role.OPERATOR)
+    with ExitStack() as opened:
+        sockets = [opened.enter_context(live.socket(kind, "fay")) for kind in KINDS]
+        until(lambda: next_state(sockets[0]).holder == "fay")
+        Viewer(sockets[1], "cam_high").see()
+        with live.parts.db.transaction() as db:
+            fay = db.query(User).filter_by(name="fay").one()
+            fay.disabled = True
+            end_access(db, live.parts, fay)
+        assert [closing(socket, 5) for socket in reversed(sockets)] == [(4401, "Sign in first.")] * 3
+
+
+def test_a_lower_role_loses_the_controls_at_once_and_goes_on_looking(live: LiveStudio) -> None:
+    live.cookie("gus", Role.OPERATOR)
+    with live.socket("state", "gus") as states, live.socket("control", "gus") as control:
+        until(lambda: next_state(states).holder == "gus")
+        with live.parts.db.transaction() as db:
+            gus = db.query(User).filter_by(name="gus").one()
+            gus.role = Role.VIEWER
+            recheck_sockets(db, live.parts, gus.id)
+        assert closing(control, 5)[0] == 4403
+        until(lambda: next_state(states).holder is None)
 
 
 def test_a_host_that_dies_ends_every_socket_at_once_and_is_there_again_after_its_restart(live: LiveStudio) -> None:

@@ -144,6 +144,8 @@ ADMIN = """
     PATCH /api/users/{user_id}
     POST /api/users/{user_id}/reset
     GET /api/invitations
+    GET /api/resets
+    DELETE /api/resets/{reset_id}
     POST /api/invitations
     DELETE /api/invitations/{invitation_id}
     GET /api/settings

@@ -70,7 +70,10 @@ export interface paths {
     };
     get?: never;
     put?: never;
-    /** Log In */
+    /**
+     * Log In
+     * @description 429 with Retry-After where too many tries failed, or too many people sign in at this moment.
+     */
     post: operations["log_in"];
     delete?: never;
     options?: never;
@@ -123,7 +126,7 @@ export interface paths {
     put?: never;
     /**
      * Change Password
-     * @description Signs out the person's other browsers.
+     * @description Ends the person's other sessions, all their API tokens, and the links they made that nobody has used.
      */
     post: operations["change_password"];
     delete?: never;
@@ -1382,7 +1385,7 @@ export interface paths {
     put?: never;
     /**
      * Accept Link
-     * @description Make the account, or set the password, and sign in.
+     * @description Make the account, or set the password, and sign in. A new password ends all that the old one opened.
      */
     post: operations["accept_link"];
     delete?: never;
@@ -1707,6 +1710,43 @@ export interface paths {
     patch: operations["change_note"];
     trace?: never;
   };
+  "/api/resets": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * List Resets
+     * @description Links for a new password that nobody has used yet.
+     */
+    get: operations["list_resets"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/resets/{reset_id}": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    post?: never;
+    /** Withdraw Reset */
+    delete: operations["withdraw_reset"];
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/robots": {
     parameters: {
       query?: never;
@@ -1982,7 +2022,10 @@ export interface paths {
     delete?: never;
     options?: never;
     head?: never;
-    /** Change User */
+    /**
+     * Change User
+     * @description Disabling ends sessions, API tokens, open sockets, and the links that the person made.
+     */
     patch: operations["change_user"];
     trace?: never;
   };
@@ -1997,7 +2040,7 @@ export interface paths {
     put?: never;
     /**
      * Reset Password
-     * @description A one-time link with which the person sets a new password.
+     * @description A one-time link with which the person sets a new password; it voids earlier ones.
      */
     post: operations["reset_password"];
     delete?: never;
@@ -2064,6 +2107,27 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
   schemas: {
+    /**
+     * AccessEnded
+     * @description What was ended with the old password: other browsers' sessions, API tokens, and unused links.
+     */
+    AccessEnded: {
+      /**
+       * Links
+       * @default 0
+       */
+      links: number;
+      /**
+       * Sessions
+       * @default 0
+       */
+      sessions: number;
+      /**
+       * Tokens
+       * @default 0
+       */
+      tokens: number;
+    };
     /**
      * AgreementOut
      * @description Over all doubly labelled episodes: boundaries pooled, steps pooled. None: there are none yet.
@@ -3530,6 +3594,8 @@ export interface components {
        * Format: date-time
        */
       created_at: string;
+      /** Created By Name */
+      created_by_name: string;
       /**
        * Expires At
        * Format: date-time
@@ -4455,6 +4521,30 @@ export interface components {
       rater: number;
       /** @default substep */
       tier: components["schemas"]["Tier"];
+    };
+    /**
+     * ResetOut
+     * @description A link that sets somebody's password, not used yet.
+     */
+    ResetOut: {
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Created By Name */
+      created_by_name: string;
+      /**
+       * Expires At
+       * Format: date-time
+       */
+      expires_at: string;
+      /** Id */
+      id: string;
+      /** User Id */
+      user_id: string;
+      /** User Name */
+      user_name: string;
     };
     /**
      * ReviewIn
@@ -5708,11 +5798,13 @@ export interface operations {
     };
     responses: {
       /** @description Successful Response */
-      204: {
+      200: {
         headers: {
           [name: string]: unknown;
         };
-        content?: never;
+        content: {
+          "application/json": components["schemas"]["AccessEnded"];
+        };
       };
       /** @description Validation Error */
       422: {
@@ -8999,6 +9091,55 @@ export interface operations {
         content: {
           "application/json": components["schemas"]["NoteOut"];
         };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  list_resets: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ResetOut"][];
+        };
+      };
+    };
+  };
+  withdraw_reset: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        reset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      204: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
       };
       /** @description Validation Error */
       422: {

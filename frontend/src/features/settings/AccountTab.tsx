@@ -10,6 +10,7 @@ import { Facts } from "@/ui/Facts";
 import { Section } from "@/ui/Section";
 import { Time } from "@/ui/Time";
 
+import { endedText } from "./ended";
 import { useChangePassword } from "./hooks";
 import { ROLES } from "./roles";
 
@@ -39,9 +40,9 @@ export function AccountTab() {
         <form
           onSubmit={form.onSubmit((values) =>
             change.mutate(values, {
-              onSuccess: () => {
+              onSuccess: (ended) => {
                 form.reset();
-                notifyDone("The password is changed. Your other browsers are signed out.");
+                notifyDone(`The password is changed. ${endedText(ended)}`);
               },
               onError: (error) => form.setErrors(fieldsOf(error)),
             }),
@@ -65,8 +66,8 @@ export function AccountTab() {
             />
             <ErrorNote error={change.error} />
             <Group justify="space-between" gap="sm">
-              <Text size="xs" c="dimmed">
-                Your other browsers are signed out.
+              <Text size="xs" c="dimmed" flex="1 1 220px">
+                Ends at once: your other browsers, all your API tokens, and links you made that nobody has used.
               </Text>
               <Button type="submit" loading={change.isPending} data-testid="password-submit">
                 Change the password

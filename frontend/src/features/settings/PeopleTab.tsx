@@ -17,9 +17,12 @@ import {
   useInvitations,
   useInvite,
   useResetLink,
+  useResets,
   useUsers,
   withdraw,
+  withdrawReset,
   type Invitation,
+  type Reset,
   type User,
 } from "./hooks";
 import { ROLE_NAMES, ROLES } from "./roles";
@@ -95,7 +98,7 @@ export function PeopleTab() {
                   : confirm({
                       title: `Disable ${user.name}?`,
                       children:
-                        "They are signed out at once and their API tokens stop working. What they made stays. You can enable the account again.",
+                        "They are signed out everywhere at once, and their API tokens and the links they made end for good. What they recorded, labelled and trained stays. You can enable the account again.",
                       confirm: "Disable the account",
                       action: () => change.mutateAsync({ id: user.id, disabled: true }).catch(() => undefined),
                     })
@@ -118,6 +121,7 @@ export function PeopleTab() {
           )}
         </Loaded>
       </Section>
+      <Resets />
       <Invitations />
       <Modal
         opened={reset.data !== undefined}
@@ -128,7 +132,7 @@ export function PeopleTab() {
           <Stack>
             <Text size="sm">
               Send this link to them. It works once, until <Time value={reset.data.expires_at} />, and is not shown
-              again.
+              again. Earlier links for {reset.variables.name} no longer work.
             </Text>
             <Copyable value={reset.data.url} block label="Copy the link" data-testid="reset-link" />
           </Stack>
@@ -138,8 +142,61 @@ export function PeopleTab() {
   );
 }
 
+const RESET_COLUMNS: Column<Reset>[] = [
+  { key: "user", header: "For", cell: (reset) => reset.user_name },
+  { key: "by", header: "Made by", width: 150, cell: (reset) => reset.created_by_name },
+  { key: "created", header: "Made", width: 140, cell: (reset) => <Time value={reset.created_at} /> },
+  { key: "expires", header: "Expires", width: 140, cell: (reset) => <Time value={reset.expires_at} /> },
+  {
+    key: "actions",
+    header: "",
+    width: 110,
+    align: "right",
+    cell: (reset) => (
+      <Button
+        size="xs"
+        variant="default"
+        data-testid="reset-withdraw"
+        aria-label={`Withdraw the link for ${reset.user_name}`}
+        onClick={() =>
+          confirm({
+            title: `Withdraw the link for ${reset.user_name}?`,
+            children: "It stops working; their password stays as it is. You can make another one at any time.",
+            confirm: "Withdraw it",
+            action: () => withdrawReset(reset.id),
+          })
+        }
+      >
+        Withdraw
+      </Button>
+    ),
+  },
+];
+
+/** Links for a new password that nobody has used; nothing where there are none. */
+function Resets() {
+  const resets = useResets();
+  if (!resets.data?.length) return null;
+  return (
+    <Section
+      title="Links for a new password"
+      description="Whoever has one can sign in as that person. A new one voids those before it."
+      flush
+    >
+      <DataTable
+        label="Links for a new password that nobody has used yet"
+        rows={resets.data}
+        columns={RESET_COLUMNS}
+        rowKey={(reset) => reset.id}
+        rowTestId="reset-row"
+      />
+    </Section>
+  );
+}
+
 const INVITATION_COLUMNS: Column<Invitation>[] = [
   { key: "role", header: "Role", cell: (invitation) => invitation.role },
+  { key: "by", header: "Made by", width: 150, cell: (invitation) => invitation.created_by_name },
   { key: "created", header: "Made", width: 140, cell: (invitation) => <Time value={invitation.created_at} /> },
   { key: "expires", header: "Expires", width: 140, cell: (invitation) => <Time value={invitation.expires_at} /> },
   {

@@ -7,6 +7,7 @@ import { notifyError } from "@/ui/confirm";
 export type User = Schema<"UserOut">;
 export type Token = Schema<"TokenOut">;
 export type Invitation = Schema<"InvitationOut">;
+export type Reset = Schema<"ResetOut">;
 
 const refresh = (...keys: string[]) => {
   for (const key of keys) void queryClient.invalidateQueries({ queryKey: [key] });
@@ -14,10 +15,8 @@ const refresh = (...keys: string[]) => {
 
 export function useChangePassword() {
   return useMutation({
-    mutationFn: async (body: Schema<"PasswordIn">) => {
-      await api.POST("/api/auth/password", { body });
-    },
-    onSuccess: () => refresh("audit"),
+    mutationFn: (body: Schema<"PasswordIn">) => ok(api.POST("/api/auth/password", { body })),
+    onSuccess: () => refresh("token", "invitation", "reset", "audit"),
   });
 }
 
@@ -45,7 +44,7 @@ export function useChangeUser() {
   return useMutation({
     mutationFn: ({ id, ...body }: { id: string } & Partial<Schema<"UserPatch">>) =>
       ok(api.PATCH("/api/users/{user_id}", { params: { path: { user_id: id } }, body })),
-    onSuccess: () => refresh("user", "audit", "me"),
+    onSuccess: () => refresh("user", "invitation", "reset", "audit", "me"),
     onError: (error) => notifyError(error, "The account was not changed"),
   });
 }
@@ -53,9 +52,18 @@ export function useChangeUser() {
 export function useResetLink() {
   return useMutation({
     mutationFn: (user: User) => ok(api.POST("/api/users/{user_id}/reset", { params: { path: { user_id: user.id } } })),
-    onSuccess: () => refresh("audit"),
+    onSuccess: () => refresh("reset", "audit"),
     onError: (error) => notifyError(error, "No link was made"),
   });
+}
+
+export function useResets() {
+  return useQuery({ queryKey: ["reset"], queryFn: () => ok(api.GET("/api/resets")) });
+}
+
+export async function withdrawReset(id: string): Promise<void> {
+  await api.DELETE("/api/resets/{reset_id}", { params: { path: { reset_id: id } } });
+  refresh("reset", "audit");
 }
 
 export function useInvitations() {

@@ -1,0 +1,84 @@
+"""What all sockets share: how they end, and that they end when whoever opened them may not have them any more."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from fastapi import WebSocket, WebSocketDisconnect
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+
+from backend.access import Actor, actor_of
+from backend.auth.roles import Role
+from backend.context import studio_of
+from backend.errors import TooManyError
+
+SIGNED_OUT, FORBIDDEN, NOT_THERE, TOO_MANY = 4401, 4403, 4404, 4429
+RECHECK_SECONDS = 20.0  # between two looks at whether whoever listens still may, if nobody says that it changed
+_AGAIN_SECONDS = 0.5  # after a look that the database did not answer
+_CLOSE_SECONDS = 1.0
+_REASON_BYTES = 123  # of a close frame
+
+
+@dataclass(frozen=True)
+class Close:
+    """How a socket ends: code, and a reason for people."""
+
+    code: int
+    reason: str
+
+
+async def close(socket: WebSocket, how: Close) -> None:
+    """Close the page's socket; one that does not read is not waited for."""
+    reason = how.reason.encode()[:_REASON_BYTES].decode(errors="ignore")
+    with suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
+        await asyncio.wait_for(socket.close(how.code, reason), _CLOSE_SECONDS)
+
+
+async def who_opens(socket: WebSocket, needed: Role) -> Actor | Close:
+    """Who asks, or why they may not."""
+    return await run_in_threadpool(_who, socket, needed)
+
+
+def _who(socket: WebSocket, needed: Role) -> Actor | Close:
+    socket.state.actor = None  # not as it was when the socket was opened
+    actor = actor_of(socket)
+    if actor is None:
+        return Close(SIGNED_OUT, "Sign in first.")
+    if not actor.role.allows(needed):
+        return Close(FORBIDDEN, f"This needs the role {needed.value}; you are {actor.role.value}.")
+    return actor
+
+
+@asynccontextmanager
+async def until_refused(socket: WebSocket, actor: Actor, needed: Role) -> AsyncIterator["asyncio.Future[Close]"]:
+    """A future that is done, with how to close the socket, once `actor` may not have it any more.
+
+    Looked at now, whenever somebody says that this person's access changed, and every `RECHECK_SECONDS`.
+    """
+    looking = asyncio.ensure_future(_look(socket, actor, needed))
+    try:
+        yield looking
+    finally:
+        looking.cancel()
+
+
+async def _look(socket: WebSocket, actor: Actor, needed: Role) -> Close:
+    try:
+        with studio_of(socket).access_watch.watching(actor.id) as changed:
+            wait = 0.0  # access may have been taken away between the first look and this
+            while True:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(changed.wait(), wait)
+                changed.clear()
+                try:
+                    who = await who_opens(socket, needed)
+                except SQLAlchemyError:  # the database is away for a moment: no reason to let go of a robot
+                    wait = _AGAIN_SECONDS
+                    continue
+                if isinstance(who, Close):
+                    return who
+                wait = RECHECK_SECONDS
+    except TooManyError as error:
+        return Close(TOO_MANY, error.message)

@@ -1,0 +1,205 @@
+"""Taking access away takes all of it: sessions, tokens, links and open sockets. A real API process, real sockets."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from live_studio import LiveStudio, closing, live_studio
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from backend.audit.models import AuditEntry
+from backend.auth.ending import end_access
+from backend.auth.models import ApiToken, LoginSession, User
+from backend.auth.roles import Role
+from backend.auth.watch import SOCKETS_PER_PERSON
+from backend.events import publish
+from backend.settings import Settings
+
+PASSWORD = "correct horse battery"
+SOON = 5.0  # far less than the 20 s after which every socket looks by itself
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory, broker_url: str) -> Iterator[LiveStudio]:
+    settings = Settings(data=tmp_path_factory.mktemp("access") / "studio", redis_url=broker_url)
+    with live_studio(settings) as live:
+        live.cookie("boss", Role.ADMIN)
+        yield live
+
+
+class Flow:
+    """Events without a pause: no socket is ever idle."""
+
+    def __init__(self, live: LiveStudio) -> None:
+        self._live, self._end = live, threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        while not self._end.is_set():
+            publish(self._live.parts, "job", "0")
+            time.sleep(0.002)
+
+    def __enter__(self) -> "Flow":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+
+def events(live: LiveStudio, *, who: str | None = None, token: str | None = None) -> ClientConnection:
+    headers = {"Cookie": live.cookie(who)} if who else {"Authorization": f"Bearer {token}"}
+    url = f"ws://127.0.0.1:{live.port}/api/events"
+    origin: Any = live.origin if who else None
+    socket = connect(url, additional_headers=headers, origin=origin, compression=None, close_timeout=2)
+    assert '"hello"' in str(socket.recv(timeout=10))
+    return socket
+
+
+def user_id(live: LiveStudio, name: str) -> str:
+    people = {one["name"]: one["id"] for one in live.request("GET", "/api/users", who="boss")[1]}
+    found: str = people[name]
+    return found
+
+
+def stays_open(socket: ClientConnection) -> bool:
+    """It says something that was published after the others were closed."""
+    try:
+        return "topic" in str(socket.recv(timeout=10))
+    except ConnectionClosed:
+        return False
+
+
+Ending = Callable[[LiveStudio, str], None]
+
+
+def disable(live: LiveStudio, name: str) -> None:
+    status, answer = live.request("PATCH", f"/api/users/{user_id(live, name)}", {"disabled": True}, who="boss")
+    assert status == 200, answer
+
+
+def reset(live: LiveStudio, name: str) -> None:
+    made = live.request("POST", f"/api/users/{user_id(live, name)}/reset", {}, who="boss")[1]
+    token = made["url"].partition("token=")[2]
+    assert live.request("POST", "/api/links", {"token": token, "password": "another password"})[0] == 201
+
+
+def elsewhere(live: LiveStudio, name: str) -> None:
+    """In another process, here."""
+    with live.parts.db.transaction() as db:
+        end_access(db, live.parts, db.get_one(User, user_id(live, name)))
+
+
+def sign_out(live: LiveStudio, name: str) -> None:
+    assert live.request("POST", "/api/auth/logout", {}, who=name)[0] == 204
+
+
+@pytest.mark.parametrize("flowing", [True, False], ids=["flowing", "idle"])
+@pytest.mark.parametrize("end", [disable, reset, elsewhere, sign_out])
+def test_open_sockets_are_closed_at_once(live: LiveStudio, end: Ending, flowing: bool) -> None:
+    name = f"{end.__name__.replace('_', '-')}-{'flowing' if flowing else 'idle'}"
+    live.cookie(name, Role.OPERATOR)
+    with ExitStack() as stack:
+        mine, others = stack.enter_context(events(live, who=name)), stack.enter_context(events(live, who="boss"))
+        if flowing:
+            stack.enter_context(Flow(live))
+        end(live, name)
+        assert closing(mine, SOON) == (4401, "Sign in first.")
+        publish(live.parts, "job", "1")
+        assert stays_open(others)
+    assert live.request("GET", "/api/datasets", who=name)[0] == 401
+
+
+def test_changing_the_password_ends_everything_but_this_browser(live: LiveStudio) -> None:
+    live.cookie("carla", Role.ADMIN)
+    other_browser = live.request("POST", "/api/auth/login", {"name": "carla", "password": PASSWORD})
+    assert other_browser[0] == 200
+    token = live.request("POST", "/api/auth/tokens", {"name": "script"}, who="carla")[1]["token"]
+    invitation = live.request("POST", "/api/invitations", {"role": "admin"}, who="carla")[1]
+    for_boss = live.request("POST", f"/api/users/{user_id(live, 'boss')}/reset", {}, who="carla")[1]
+    with events(live, who="carla") as here, events(live, token=token) as script, Flow(live):
+        body = {"current": PASSWORD, "new": "another password"}
+        status, ended = live.request("POST", "/api/auth/password", body, who="carla")
+        assert (status, ended) == (200, {"sessions": 1, "tokens": 1, "links": 2})
+        assert closing(script, SOON)[0] == 4401
+        assert stays_open(here)
+    assert live.request("GET", "/api/datasets", who="carla")[0] == 200
+    for link in (invitation, for_boss):
+        address = f"/api/links?token={link['url'].partition('token=')[2]}"
+        assert live.request("GET", address)[0] == 404
+    assert live.request("GET", "/api/invitations", who="boss")[1] == []
+    with live.parts.db.transaction(write=False) as db:
+        entry = db.query(AuditEntry).filter_by(action="auth.password").one()
+    assert entry.detail == {"sessions": 1, "tokens": 1, "links": 2}
+
+
+def test_disabling_leaves_nothing_that_comes_back_with_enabling(live: LiveStudio) -> None:
+    live.cookie("dora", Role.ADMIN)
+    live.request("POST", "/api/auth/tokens", {"name": "script"}, who="dora")
+    live.request("POST", "/api/invitations", {"role": "admin"}, who="dora")
+    live.request("POST", f"/api/users/{user_id(live, 'dora')}/reset", {}, who="boss")
+    disable(live, "dora")
+    refused = live.request("POST", f"/api/users/{user_id(live, 'dora')}/reset", {}, who="boss")
+    assert (refused[0], "enable it first" in refused[1]["error"]["message"]) == (409, True)
+    dora = user_id(live, "dora")
+    live.request("PATCH", f"/api/users/{dora}", {"disabled": False}, who="boss")
+    with live.parts.db.transaction(write=False) as db:
+        assert db.query(LoginSession).filter_by(user_id=dora).count() == 0
+        assert db.query(ApiToken).filter_by(user_id=dora).count() == 0
+    for listed in ("/api/invitations", "/api/resets"):
+        assert live.request("GET", listed, who="boss")[1] == []
+
+
+def test_a_lower_role_ends_the_invitations_that_need_the_higher(live: LiveStudio) -> None:
+    live.cookie("emil", Role.ADMIN)
+    live.request("POST", "/api/invitations", {"role": "admin"}, who="emil")
+    live.request("PATCH", f"/api/users/{user_id(live, 'emil')}", {"role": "viewer"}, who="boss")
+    assert live.request("GET", "/api/invitations", who="boss")[1] == []
+    assert live.request("GET", "/api/datasets", who="emil")[0] == 200
+
+
+def test_revoking_a_token_closes_its_sockets_alone(live: LiveStudio) -> None:
+    live.cookie("fred", Role.OPERATOR)
+    made = [live.request("POST", "/api/auth/tokens", {"name": "script"}, who="fred")[1] for _ in range(2)]
+    with events(live, token=made[0]["token"]) as first, events(live, token=made[1]["token"]) as second:
+        assert live.request("DELETE", f"/api/auth/tokens/{made[0]['id']}", who="fred")[0] == 204
+        assert closing(first, SOON)[0] == 4401
+        publish(live.parts, "job", "2")
+        assert stays_open(second)
+
+
+def test_links_for_a_new_password_are_single_listed_and_withdrawn(live: LiveStudio) -> None:
+    live.cookie("gina", Role.VIEWER)
+    gina = user_id(live, "gina")
+    first, second = [live.request("POST", f"/api/users/{gina}/reset", {}, who="boss")[1] for _ in range(2)]
+    of = [one["url"].partition("token=")[2] for one in (first, second)]
+    assert live.request("GET", f"/api/links?token={of[0]}")[0] == 404
+    assert live.request("GET", f"/api/links?token={of[1]}")[1] == {"kind": "reset", "role": None, "name": "gina"}
+    listed = live.request("GET", "/api/resets", who="boss")[1]
+    assert [(one["id"], one["user_name"], one["created_by_name"]) for one in listed] == [(second["id"], "gina", "boss")]
+    assert of[1] not in str(listed)
+    assert live.request("DELETE", f"/api/invitations/{second['id']}", who="boss")[0] == 404
+    assert live.request("DELETE", f"/api/resets/{second['id']}", who="boss")[0] == 204
+    assert live.request("GET", f"/api/links?token={of[1]}")[0] == 404
+    assert live.request("GET", "/api/resets", who="boss")[1] == []
+
+
+def test_one_person_has_so_many_sockets_and_others_have_theirs(live: LiveStudio) -> None:
+    live.cookie("hans", Role.VIEWER)
+    with ExitStack() as stack:
+        for _ in range(SOCKETS_PER_PERSON):
+            stack.enter_context(events(live, who="hans"))
+        one_more = stack.enter_context(events(live, who="hans"))
+        code, reason = closing(one_more, SOON)
+        assert (code, "close some pages" in reason) == (4429, True)
+        assert stays_open_after_event(live, stack.enter_context(events(live, who="boss")))
+
+
+def stays_open_after_event(live: LiveStudio, socket: ClientConnection) -> bool:
+    publish(live.parts, "job", "3")
+    return stays_open(socket)
