@@ -14,6 +14,7 @@ class DataFolder:
         self.root = root
         self.database = root / "studio.db"
         self.lock = root / "studio.lock"
+        self.restoring = root / "restore.json"  # while a restore is being put in place, see worker.backup.switch
         self.secrets = root / "secrets"
         self.broker = root / "valkey"
         self.logs = root / "logs"

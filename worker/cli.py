@@ -15,6 +15,7 @@ from pydantic import ValidationError
 import dexvla
 from backend.settings import Settings
 from dexvla.errors import UserError
+from worker.backup import commands as backup_commands
 
 app = typer.Typer(
     name="studio",
@@ -25,14 +26,24 @@ app = typer.Typer(
 )
 user_app = typer.Typer(help="Accounts, without the page.", no_args_is_help=True)
 app.add_typer(user_app, name="user")
+backup_commands.add_to(app)
 
 Data = Annotated[Path | None, typer.Option(help="Data folder; default STUDIO_DATA, or ./data")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on; default STUDIO_HOST, or 127.0.0.1")]
 Port = Annotated[int | None, typer.Option(help="Port; default STUDIO_PORT, or 8000; 0 takes a free one")]
 
 
-def _settings(**given: object) -> Settings:
-    return Settings.model_validate({name: value for name, value in given.items() if value is not None})
+def _settings(*, finish: bool = False, **given: object) -> Settings:
+    """finish: a restore that was interrupted is finished first; otherwise it is refused to work on its data."""
+    settings = Settings.model_validate({name: value for name, value in given.items() if value is not None})
+    if settings.folder.restoring.exists():
+        from worker.backup.switch import finish_here, refuse_interrupted
+
+        if finish:
+            finish_here(settings)
+        else:
+            refuse_interrupted(settings.folder)
+    return settings
 
 
 def _version(wanted: bool) -> None:
@@ -52,7 +63,7 @@ def up(data: Data = None, host: Host = None, port: Port = None) -> None:
     """Start everything on this machine: database, broker, API and page, a worker, the simulated robot."""
     from worker.up import up as run
 
-    run(_settings(data=data, host=host, port=port))
+    run(_settings(finish=True, data=data, host=host, port=port))
 
 
 @app.command()
@@ -69,15 +80,23 @@ def api(
 
 
 @app.command()
-def migrate(data: Data = None) -> None:
+def migrate(
+    data: Data = None,
+    to: Annotated[str | None, typer.Option(help="A revision, also an older one, for an older studio")] = None,
+) -> None:
     """Bring the database to the tables of this version."""
     from backend.db import Database
+    from backend.migrate import downgrade
     from backend.migrate import migrate as run
 
-    settings = _settings(data=data)
+    settings = _settings(finish=True, data=data)
     if settings.database_url is None:
         settings.folder.prepare()
-    run(Database(settings.sql_url))
+    database = Database(settings.sql_url)
+    if to is None:
+        run(database)
+    else:
+        downgrade(database, to)
 
 
 @app.command()

@@ -7,7 +7,6 @@ it dies without saying so.
 """
 
 import errno
-import fcntl
 import json
 import os
 import signal
@@ -31,6 +30,7 @@ from backend.migrate import migrate
 from backend.settings import Settings
 from dexvla.errors import UserError
 from worker.broker import broker_command
+from worker.data_lock import locked
 from worker.entrance import address, entrance
 from worker.processes import die_with_parent
 
@@ -93,26 +93,13 @@ def _claimed(folder: DataFolder) -> Iterator[None]:
         folder.prepare()
         with tempfile.TemporaryFile(dir=folder.root):
             pass
-        descriptor = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        folder.lock.touch()
     except OSError as error:
         raise UserError(
             f"{folder.root}: the data folder cannot be written ({error.strerror}); name another with STUDIO_DATA"
         ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        owner = os.read(descriptor, 32).decode(errors="replace").strip()
-        os.close(descriptor)
-        raise UserError(
-            f"{folder.root}: another studio is running on this data folder (process {owner or 'unknown'}); stop it, or "
-            "name another folder with STUDIO_DATA"
-        ) from None
-    try:
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
+    with locked(folder):
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _listen(settings: Settings) -> socket.socket:
