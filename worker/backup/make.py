@@ -25,6 +25,7 @@ from dexvla.errors import UserError
 from worker.backup.files import Collector, damaged_objects
 from worker.backup.needed import Needed, needed
 from worker.backup.store import MissingEntry, Snapshot, Store, TableEntry, hash_file
+from worker.backup.switch import refuse_interrupted
 from worker.backup.tables import table_names, write_table
 
 _LOOKS = 10
@@ -66,6 +67,7 @@ def backup(
     root = settings.folder.root
     if settings.database_url is None and not settings.folder.database.is_file():
         raise UserError(f"{root}: no studio's data is there; name its folder with --data or STUDIO_DATA")
+    refuse_interrupted(settings.folder)
     target = target.absolute()
     real, data = target.resolve(), root.resolve()
     if real.is_relative_to(data) or data.is_relative_to(real):
