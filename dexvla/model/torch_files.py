@@ -12,7 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dexvla.errors import CheckpointError
@@ -87,11 +89,11 @@ class TorchFile:
 
     def _read(self) -> Any:
         order = self._members.get(f"{self._root}byteorder")
-        if order is not None and self._member(order.filename, 16) != b"little":
+        if order is not None and self._member(order.filename, 16).tobytes() != b"little":
             raise CheckpointError(f"{self._path}: numbers in the byte order of another machine")
         try:
             return read_values(
-                self._member(f"{self._root}data.pkl", MAX_PICKLE_BYTES),
+                self._member(f"{self._root}data.pkl", MAX_PICKLE_BYTES).tobytes(),
                 _TORCH_NAMES,
                 bare=_STORAGE_NAMES,
                 persistent=_storage,
@@ -126,7 +128,7 @@ class TorchFile:
             data = self._member(name, length)
             if len(data) != length:
                 raise CheckpointError(f"{self._path}: {name} has {len(data)} bytes, its tensors say {length}")
-            whole = torch.frombuffer(data, dtype=torch.uint8) if length else torch.empty(0, dtype=torch.uint8)
+            whole = torch.from_numpy(data)
             self._storages[stored.storage.key] = whole
         typed = whole.view(stored.storage.dtype) if whole.numel() else whole.to(stored.storage.dtype)
         needed = stored.offset + sum((side - 1) * step for side, step in zip(stored.shape, stored.stride, strict=True))
@@ -138,8 +140,11 @@ class TorchFile:
         self._given.add(stored.storage.key)
         return view
 
-    def _member(self, name: str, limit: int) -> bytearray:
-        """The bytes of a member, at most `limit`. Compression is refused: torch does not compress, a bomb does."""
+    def _member(self, name: str, limit: int) -> NDArray[np.uint8]:
+        """The bytes of a member, at most `limit`, where torch's own would lie (see dexvla.model.weights).
+
+        Compression is refused: torch does not compress, a bomb does.
+        """
         entry = self._members.get(name)
         if entry is None:
             raise CheckpointError(f"{self._path}: truncated or damaged, {name} is missing")
@@ -147,8 +152,8 @@ class TorchFile:
             raise CheckpointError(f"{self._path}: {name} is compressed or larger than expected")
         try:
             with self._zip.open(entry) as opened:
-                data = bytearray(entry.file_size)
-                filled = opened.readinto(data)
+                data: NDArray[np.uint8] = torch.empty(entry.file_size, dtype=torch.uint8).numpy()
+                filled = opened.readinto(memoryview(data))
         except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError, NotImplementedError) as error:
             raise CheckpointError(f"{self._path}: truncated or damaged, {name} cannot be read ({error})") from error
         return data if filled == len(data) else data[:filled]

@@ -19,6 +19,7 @@ WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 EMBEDDING = "backbone.model.language_model.embed_tokens.weight"
 SHARD_BYTES = 5_000_000_000
+_ALIGNMENT = 64  # bytes, of the memory that torch makes itself
 
 
 def save_file(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
@@ -84,10 +85,21 @@ def read_weights(
                     ours = rename(name)
                     if ours is not None:
                         tensor = opened.get_tensor(name)
-                        tensors[ours] = tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+                        if dtype is not None and tensor.is_floating_point():
+                            tensor = tensor.to(dtype)
+                        tensors[ours] = _aligned(tensor)
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{file}: truncated or not a safetensors file ({error})") from error
     return tensors
+
+
+def _aligned(tensor: Tensor) -> Tensor:
+    """The tensor in memory that begins where torch's own would.
+
+    A file's tensors follow each other without gaps, so they begin anywhere; and on many processors the last bits of a
+    matrix product depend on that. A policy that was saved and loaded would act otherwise than it did before.
+    """
+    return tensor.clone() if tensor.device.type == "cpu" and tensor.data_ptr() % _ALIGNMENT else tensor
 
 
 def write_weights(tensors: Mapping[str, Tensor], directory: Path, *, shard_bytes: int = SHARD_BYTES) -> None:

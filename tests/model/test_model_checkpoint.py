@@ -65,6 +65,18 @@ def test_a_checkpoint_comes_back_exactly(policy: DexVLA, written: Path) -> None:
     assert torch.equal(before.loss, after.loss)
 
 
+def test_weights_lie_in_memory_as_torchs_own_do(tmp_path: Path) -> None:
+    """In a file they begin anywhere, and the product of one row depends on it in its last bits on many processors."""
+    made = torch.Generator().manual_seed(0)
+    tensors = {f"{number:02}": torch.randn(33 + 2 * number, 65, generator=made) for number in range(20)}
+    write_weights(tensors, tmp_path)
+    read = read_weights(tmp_path)
+    row = torch.randn(1, 65, generator=made)
+    for name, tensor in tensors.items():
+        assert read[name].data_ptr() % 64 == 0
+        assert torch.equal(row @ read[name].T, row @ tensor.T)
+
+
 def test_a_loaded_policy_trains(written: Path) -> None:
     loaded = load_policy(written).train()
     optimizer = torch.optim.AdamW(loaded.parameters(), lr=1e-3)
