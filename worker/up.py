@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,9 +32,11 @@ from dexvla.errors import UserError
 from worker.broker import broker_command
 from worker.data_lock import locked
 from worker.entrance import address, entrance
+from worker.patience import Patience
 from worker.processes import die_with_parent
 
-_READY_SECONDS = 60.0
+_STILL_SECONDS = 60.0  # a part that is waited for and has done nothing for so long has no chance
+_LONGEST_START_SECONDS = 1800.0  # however busy
 _STOP_SECONDS = 7.0  # for API, worker and robot host; the broker gets what is left of ten
 _BROKER_STOP_SECONDS = 2.0
 _TICK_SECONDS = 0.2
@@ -151,6 +153,10 @@ class _Part:
             )
         self.started = time.monotonic()
 
+    def watched(self) -> tuple[str, int, Path]:
+        assert self.process is not None
+        return self.name, self.process.pid, self.log
+
     def tail(self) -> str:
         """Its last words that are not empty."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
@@ -190,6 +196,9 @@ class _Parts:
                 pause = min(30.0, 0.5 * 2**part.failures)
                 _say(f"{part.name} ended with status {status} ({part.tail()}); starting it again in {pause:.0f} s")
                 part.process, part.again_at = None, now + pause
+
+    def named(self, names: Collection[str]) -> list[_Part]:
+        return [part for part in self._parts if part.name in names and part.process is not None]
 
     def dead(self) -> _Part | None:
         return next(
@@ -231,7 +240,7 @@ def _open_database(settings: Settings) -> Database:
 
 def _await_broker(settings: Settings, part: _Part | None, signals: _Signals) -> None:
     """part: the private broker, None for a server of its own."""
-    deadline = time.monotonic() + _READY_SECONDS
+    patience = Patience(_STILL_SECONDS, _LONGEST_START_SECONDS)
     with redis.Redis.from_url(settings.events_url) as client:
         while not signals.stop:
             try:
@@ -241,24 +250,39 @@ def _await_broker(settings: Settings, part: _Part | None, signals: _Signals) -> 
                 if part is None:
                     raise UserError(f"the broker at REDIS_URL cannot be reached: {error}") from error
                 assert part.process is not None
-                if part.process.poll() is not None or time.monotonic() > deadline:
-                    raise UserError(f"the broker did not start: {part.tail()} (see {part.log})") from None
+                if part.process.poll() is not None or (lost := patience.lost([part.watched()])) is not None:
+                    why = part.tail() if part.process.poll() is not None else lost
+                    raise UserError(f"the broker did not start: {why} (see {part.log})") from None
+                if (news := patience.news(["broker"])) is not None:
+                    _say(news)
                 time.sleep(0.05)
 
 
 def _await_ready(settings: Settings, base: str, parts: _Parts, signals: _Signals) -> bool:
-    """Until API, worker and robot answer. Raises UserError if one of them dies or takes too long."""
-    deadline = time.monotonic() + _READY_SECONDS
+    """Until API, worker and robot answer, for as long as they get on. Raises UserError if one dies or hangs."""
+    patience = Patience(_STILL_SECONDS, _LONGEST_START_SECONDS)
     while not signals.stop:
         if (dead := parts.dead()) is not None:
             raise UserError(f"{dead.name} did not start: {dead.tail()} (see {dead.log})")
-        with suppress(OSError, ValueError):
-            wanted = base.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
-            with urllib.request.urlopen(f"{wanted}/api/health", timeout=2) as answer:
-                health = json.load(answer)
-            if health["status"] == "ok" and health["workers"] and health["robots"]:
-                return True
-        if time.monotonic() > deadline:
-            raise UserError(f"the studio is not ready after {_READY_SECONDS:.0f} s; see {settings.folder.logs}")
+        waited = _not_ready(base)
+        if not waited:
+            return True
+        if (lost := patience.lost(part.watched() for part in parts.named(waited))) is not None:
+            raise UserError(f"the studio does not start: {lost}; see {settings.folder.logs}")
+        if (news := patience.news(waited)) is not None:
+            _say(news)
         time.sleep(0.1)
     return False
+
+
+def _not_ready(base: str) -> list[str]:
+    """Names of the parts that have not said yet that they are there."""
+    wanted = base.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
+    try:
+        with urllib.request.urlopen(f"{wanted}/api/health", timeout=2) as answer:
+            health = json.load(answer)
+    except (OSError, ValueError):
+        return ["api"]
+    if health["status"] != "ok":
+        return ["api"]
+    return [name for name, there in (("worker", health["workers"]), ("robot", health["robots"])) if not there]
