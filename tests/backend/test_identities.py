@@ -76,8 +76,8 @@ def test_the_corrected_file_is_no_duplicate_and_has_its_own_thumbnail(
     ids = [take(studio, dataset_id, path) for path in twins]
     answers = [client("viewer").get(f"/api/episodes/{id}/thumbnail") for id in ids]
     plain, marked = (pixels(answer.content) for answer in answers)
-    assert np.abs(plain[..., ::-1] - marked).mean() < 6
-    assert np.abs(plain - marked).mean() > 30
+    swapped, as_it_is = np.abs(plain[..., ::-1] - marked).mean(), np.abs(plain - marked).mean()
+    assert swapped < as_it_is / 3, "red and blue change places, but for the losses of JPEG"
     assert answers[0].headers["etag"] != answers[1].headers["etag"]
     with pytest.raises(AlreadyThereError):
         take(studio, dataset_id, twins[0])
