@@ -11,6 +11,7 @@ from backend.auth.rate_limit import Devices, SignInRateLimiter
 from backend.auth.watch import AccessWatch
 from backend.background import Background
 from backend.db import Database
+from backend.episodes.turns import Turns
 from backend.settings import Settings
 
 _BROKER_SECONDS = 2.0
@@ -26,6 +27,7 @@ class Studio:
     sign_in_limiter: SignInRateLimiter = field(default_factory=SignInRateLimiter)
     access_watch: AccessWatch = field(default_factory=AccessWatch)
     hashing: PasswordHashing = field(default_factory=PasswordHashing)
+    inspections: Turns = field(default_factory=lambda: Turns(at_once=2, waiting=16))
     background: Background = field(default_factory=lambda: Background(threads=2, waiting=8))
 
     @cached_property

@@ -13,35 +13,22 @@ from typing import Any
 import h5py
 import numpy as np
 
+from dexvla.episodes import bounds
 from dexvla.episodes.format import IMAGE_TIMES, IMAGES, JPEG_CHANNELS, LabelSource
 from dexvla.episodes.reader import Episode, open_episode
 from dexvla.episodes.writer import write_marks, write_step_source
 from dexvla.errors import EpisodeError
 
-_MAX_CHUNK = 64 * 2**20  # bytes that HDF5 unpacks to give one value out of a chunk
+_MAX_CHUNK = 2**26  # bytes that HDF5 unpacks to give one value out of a chunk
 _LABEL_ROOM = 2**20  # bytes of bookkeeping beside the texts themselves
 _BYTES_A_TEXT = 64  # HDF5's own, for a text of variable length
 
 
 def refuse_wasteful(path: Path) -> None:
-    """Raise EpisodeError for a dataset of which any part costs more memory to read than a picture could need.
-
-    A few kilobytes can hold a chunk of gigabytes, if it is zeros.
-    """
-
-    def visit(name: str, item: object) -> None:
-        if not isinstance(item, h5py.Dataset) or item.chunks is None:
-            return
-        size = float(np.prod(item.chunks, dtype=np.float64)) * item.id.get_type().get_size()
-        if size > _MAX_CHUNK:
-            raise EpisodeError(
-                f"{path}: {name} is stored in chunks of {size / 2**20:.0f} MiB, at most {_MAX_CHUNK // 2**20} MiB "
-                "are read at once; store one step a chunk"
-            )
-
+    """Raise EpisodeError for a dataset of which any part costs more memory to read than a picture could need."""
     try:
         with h5py.File(path, "r") as file:
-            file.visititems(visit)
+            bounds.walk(path, file, lambda name, dataset: bounds.check_chunks(path, name, dataset, _MAX_CHUNK))
     except EpisodeError:
         raise
     except (OSError, RuntimeError, KeyError, TypeError, ValueError):

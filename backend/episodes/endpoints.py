@@ -84,7 +84,7 @@ def get_pack(
 
     A little-endian uint32 with the length of a JSON header, the header {"start": int, "stride": int, "count": int,
     "cameras": [name], "sizes": [[bytes of camera 0, camera 1, ...] for each step]}, then the JPEG pictures in that
-    order. Past the end fewer steps come back.
+    order. Past the end, and beyond 128 MiB, fewer steps come back.
     """
     wanted = PackQuery(start=start, count=count, stride=stride, height=height)
     return service.pack(db, studio, episode_id, wanted, known=_known(request))

@@ -14,6 +14,7 @@ from dexvla.episodes.reader import Episode, open_episode
 _QUALITY = 90
 _PROXY_QUALITY = 80
 _THUMBNAIL_HEIGHT = 144
+_PACK_BYTES = 2**27  # about; a hundred steps of four full HD cameras
 # A browser turns a picture as its Exif says, decoders for training do not: it is shown as those see it.
 _EXIF, _EXIF_WITHIN = b"Exif\0\0", 4096
 
@@ -55,15 +56,23 @@ class PackQuery:
 
 
 def pack(path: Path, wanted: PackQuery) -> bytes:
-    """Pictures of all cameras; the layout is that of the endpoint's description. Past the end there are fewer."""
+    """Pictures of all cameras; the layout is that of the endpoint's description.
+
+    Past the end there are fewer steps, and where pictures are so large that a pack would be.
+    """
     with open_episode(path) as episode:
         end = min(wanted.start + wanted.count * wanted.stride, episode.steps)
-        steps = range(wanted.start, end, wanted.stride)
-        pictures = [[jpeg(episode, camera, step, height=wanted.height) for camera in episode.cameras] for step in steps]
+        pictures: list[list[bytes]] = []
+        size = 0
+        for step in range(wanted.start, end, wanted.stride):
+            pictures.append([jpeg(episode, camera, step, height=wanted.height) for camera in episode.cameras])
+            size += sum(map(len, pictures[-1]))
+            if size > _PACK_BYTES:
+                break
         header = {
             "start": wanted.start,
             "stride": wanted.stride,
-            "count": len(steps),
+            "count": len(pictures),
             "cameras": list(episode.cameras),
             "sizes": [[len(picture) for picture in row] for row in pictures],
         }

@@ -6,6 +6,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,7 @@ from backend.db import new_id, utc_now
 from backend.episodes import renew, repository
 from backend.episodes.inspect import READY
 from backend.episodes.models import EpisodeRow, EpisodeSource, LabelState
+from backend.episodes.turns import GONE
 from backend.errors import ConflictError, DiskFullError, InvalidError, NotFoundError
 from backend.events import publish_after_commit
 from backend.suggestions.brought import brought
@@ -32,6 +35,7 @@ from dexvla.files import fsync_path
 
 _SECONDS = 900
 _CPU_SECONDS = 600
+_LOOK_SECONDS = 0.2  # between two looks at whether the client is still there
 _SPARE_BYTES = 64 * 2**20
 _NAME_LENGTH = 256
 # of our environment: nothing else, which may hold passwords of the database and the broker
@@ -72,10 +76,12 @@ def accept(
     original_name: str | None = None,
     created_by: str | None = None,
     keep_labels: bool = True,
+    stop: threading.Event | None = None,
 ) -> Accepted:
     """Check `file`, copy it to its place and list it in the dataset; `file` itself stays as it is.
 
-    Raises RefusedError for a file that is no usable episode or does not fit the dataset's others, AlreadyThereError,
+    stop: once it is set nobody waits for the answer: the inspection is ended and InvalidError raised. Raises
+    RefusedError for a file that is no usable episode or does not fit the dataset's others, AlreadyThereError,
     DiskFullError, NotFoundError for the dataset. On any error nothing stays behind.
     """
     name = _plain(original_name) or file.name
@@ -87,7 +93,7 @@ def accept(
         raise DiskFullError(f"There is no room for {name} ({size / 2**20:.0f} MiB). Free some space and try again.")
     temporary = final.with_name(f".{episode_id}.tmp")
     try:
-        found = _inspect(file, temporary, name, keep_labels=keep_labels)
+        found = _inspect(file, temporary, name, keep_labels=keep_labels, stop=stop or threading.Event())
         fsync_path(temporary)
         os.replace(temporary, final)
         fsync_path(final.parent)
@@ -108,31 +114,46 @@ def _plain(name: str | None) -> str:
     return "".join(letter for letter in name or "" if letter.isprintable())[:_NAME_LENGTH].strip()
 
 
-def _inspect(file: Path, target: Path, name: str, *, keep_labels: bool) -> dict[str, Any]:
-    """Run backend.episodes.inspect on the file. Raises RefusedError, DiskFullError."""
+def _inspect(file: Path, target: Path, name: str, *, keep_labels: bool, stop: threading.Event) -> dict[str, Any]:
+    """Run backend.episodes.inspect on the file. Raises RefusedError, DiskFullError, InvalidError for a `stop`."""
     target.touch()  # the child may write this file, and open no other
     room = str(2 * file.stat().st_size + _SPARE_BYTES)
     arguments = [str(file.absolute()), str(target), room, str(_CPU_SECONDS), "yes" if keep_labels else "no"]
     environment = {key: value for key, value in os.environ.items() if key in _ENVIRONMENT}
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "backend.episodes.inspect", *arguments],
-            capture_output=True,
-            env={**environment, "HDF5_PLUGIN_PATH": "", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-            cwd=Path(backend.__file__).parent.parent,
-            timeout=_SECONDS,
-            stdin=subprocess.DEVNULL,
-        )
-    except subprocess.TimeoutExpired:
-        raise RefusedError(name, [f"looking at it took more than {_SECONDS} s"]) from None
-    said = done.stderr.decode(errors="replace")
+    with subprocess.Popen(
+        [sys.executable, "-m", "backend.episodes.inspect", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**environment, "HDF5_PLUGIN_PATH": "", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        cwd=Path(backend.__file__).parent.parent,
+        stdin=subprocess.DEVNULL,
+    ) as child:
+        try:
+            answer, complaints = _await(child, name, stop)
+        except BaseException:
+            child.kill()
+            raise
+    said = complaints.decode(errors="replace")
     assert READY in said, f"the inspection does not start: {said}"
-    if done.returncode:
-        raise RefusedError(name, [_last_words(done.returncode, said)])
-    found: dict[str, Any] = json.loads(done.stdout)
+    if child.returncode:
+        raise RefusedError(name, [_last_words(child.returncode, said)])
+    found: dict[str, Any] = json.loads(answer)
     if found["errors"]:
         raise RefusedError(name, found["errors"])
     return found
+
+
+def _await(child: subprocess.Popen[bytes], name: str, stop: threading.Event) -> tuple[bytes, bytes]:
+    """What it says on its two outputs. Raises RefusedError when it takes too long, InvalidError for a `stop`."""
+    deadline = time.monotonic() + _SECONDS
+    while True:
+        try:
+            return child.communicate(timeout=_LOOK_SECONDS)
+        except subprocess.TimeoutExpired:
+            if stop.is_set():
+                raise InvalidError(GONE) from None
+            if time.monotonic() > deadline:
+                raise RefusedError(name, [f"looking at it took more than {_SECONDS} s"]) from None
 
 
 def _last_words(status: int, stderr: str) -> str:

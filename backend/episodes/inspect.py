@@ -7,6 +7,7 @@ file is refused (`errors` says why); any other status is a file that broke the r
 """
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -15,12 +16,14 @@ from typing import Any
 from backend.episodes import confine
 
 _MEMORY_BYTES = 4 * 2**30
+_NICE = 10  # below requests, robots and jobs
 READY = "ready to look at the file\n"  # what goes wrong before it is our defect, after it the file's
 _COMPLAINTS, _COMPLAINT_LENGTH = 50, 500
 
 
 def main(source: str, target: str, file_bytes: str, cpu_seconds: str, keep_labels: str) -> None:
     confine.die_with_parent()
+    os.nice(_NICE)
     confine.leave_network()
     from backend.episodes import examine  # only now: it brings threads along
 

@@ -1,8 +1,11 @@
 """Lists of episodes, their pictures and motion, upload, download and deletion."""
 
+import asyncio
 import errno
 import shutil
+import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ from backend.episodes.ingest import accept
 from backend.episodes.models import EpisodeRow, EpisodeSource
 from backend.episodes.names import dimension_names, gripper_dimensions
 from backend.episodes.schemas import CameraOut, EpisodeDetail, EpisodeOut, UploadResult
+from backend.episodes.turns import GONE
 from backend.errors import ConflictError, DiskFullError, InvalidError, NotFoundError
 from backend.events import publish_after_commit
 from backend.schemas import Page
@@ -35,6 +39,7 @@ from dexvla.files import atomic_file
 # Motion and pictures of an episode never change, so what shows them may be kept for good.
 _FOREVER = "private, max-age=31536000, immutable"
 _SPARE_BYTES = 64 * 2**20
+_LOOK_SECONDS = 0.2  # between two looks at whether the client is still there
 
 
 def episodes(db: Session, me: Actor, dataset_id: str, *, offset: int, limit: int) -> Page[EpisodeOut]:
@@ -179,9 +184,9 @@ async def upload(studio: Studio, me: Actor, dataset_id: str, request: Request, *
         received = await _receive(request, path, limit)
         if not received:
             raise InvalidError("The upload was empty. Send the HDF5 file as the body of the request.")
-        return await run_in_threadpool(_take_in, studio, me, dataset_id, path, name or "the file")
+        return await _while_connected(request, partial(_take_in, studio, me, dataset_id, path, name or "the file"))
     except ClientDisconnect:
-        raise InvalidError("The upload broke off; nothing was kept. Try again.") from None
+        raise InvalidError(GONE) from None
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise DiskFullError("The disk became full during the upload. Nothing was kept; free some space.") from error
@@ -190,7 +195,25 @@ async def upload(studio: Studio, me: Actor, dataset_id: str, request: Request, *
         path.unlink(missing_ok=True)
 
 
+async def _while_connected(request: Request, work: Callable[[threading.Event], UploadResult]) -> UploadResult:
+    """Run `work` in a thread; the event that it is given is set as soon as nobody waits for the answer any more."""
+    gone = threading.Event()
+
+    async def watch() -> None:
+        while not await request.is_disconnected():
+            await asyncio.sleep(_LOOK_SECONDS)
+        gone.set()
+
+    watching = asyncio.create_task(watch())
+    try:
+        return await run_in_threadpool(work, gone)
+    finally:
+        gone.set()
+        watching.cancel()
+
+
 def _room_for(studio: Studio, dataset_id: str, declared: int, limit: int) -> None:
+    studio.inspections.check()
     with studio.db.transaction(write=False) as db:
         if db.get(Dataset, dataset_id) is None:
             raise NotFoundError("There is no such dataset; it may have been deleted.")
@@ -215,16 +238,18 @@ async def _receive(request: Request, path: Path, limit: int) -> int:
     return received
 
 
-def _take_in(studio: Studio, me: Actor, dataset_id: str, path: Path, name: str) -> UploadResult:
-    accepted = accept(
-        studio,
-        dataset_id=dataset_id,
-        file=path,
-        source=EpisodeSource.UPLOADED,
-        original_name=name,
-        created_by=me.id,
-        keep_labels=True,
-    )
+def _take_in(studio: Studio, me: Actor, dataset_id: str, path: Path, name: str, gone: threading.Event) -> UploadResult:
+    with studio.inspections.turn(gone):
+        accepted = accept(
+            studio,
+            dataset_id=dataset_id,
+            file=path,
+            source=EpisodeSource.UPLOADED,
+            original_name=name,
+            created_by=me.id,
+            keep_labels=True,
+            stop=gone,
+        )
     with studio.db.transaction(write=False) as db:
         row = find(db, accepted.episode_id)
         return UploadResult(episode=outs(db, me, [row])[0], warnings=accepted.warnings)

@@ -12,6 +12,7 @@ from backend.annotations.models import Quality, Tier
 from backend.annotations.schemas import Instruction, LabelText, Provenance, Tag
 from backend.episodes.limits import MAX_SEGMENTS, MAX_STEPS
 from backend.errors import InvalidError, field_errors
+from dexvla.spec import FPS_LEAST, FPS_MOST
 
 _CSV = (
     "episode", "identity", "tier", "segment", "start_step", "end_step", "start_seconds", "end_seconds", "text",
@@ -55,7 +56,7 @@ class LabelledEpisode(BaseModel):
     number: int = Field(ge=0)
     identity: str | None = Field(None, max_length=64)
     steps: int | None = Field(None, ge=1)
-    fps: float | None = Field(None, gt=0)
+    fps: float | None = Field(None, ge=FPS_LEAST, le=FPS_MOST)
     annotator: str | None = None
     instruction: Instruction | None = None
     paraphrases: list[Instruction] | None = None

@@ -25,6 +25,7 @@ from dexvla.episodes.arms import arms_of
 from dexvla.episodes.boundaries import BoundarySettings, BoundarySource, Candidate, candidates, smoothed
 from dexvla.episodes.reader import Episode, open_episode, read_positions
 from dexvla.files import atomic_file
+from dexvla.spec import FPS_LEAST, FPS_MOST
 
 FPS = 50.0  # where an episode does not say
 SETTINGS = BoundarySettings()
@@ -39,7 +40,8 @@ _lock = threading.Lock()
 
 
 def fps_of(row: EpisodeRow) -> float:
-    return row.fps or FPS
+    """Also of episodes that were taken in before their rate was bounded."""
+    return row.fps if row.fps is not None and FPS_LEAST <= row.fps <= FPS_MOST else FPS
 
 
 def found(studio: Studio, row: EpisodeRow) -> list[Candidate]:

@@ -198,10 +198,13 @@ def _change(velocity: Floats, fps: float, arm: str, settings: BoundarySettings) 
 
 
 def smoothed(series: Floats, deviation: float) -> Floats:
-    """Gaussian along the first axis, `deviation` in steps; the ends are continued by their last value."""
-    if deviation <= 0 or len(series) < 2:
+    """Gaussian along the first axis, `deviation` in steps; the ends are continued by their last value.
+
+    The kernel reaches no further than the series is long: what lies beyond are its ends again.
+    """
+    if deviation <= 0.01 or len(series) < 2:  # so narrow, it is one step
         return series
-    reach = max(1, round(3 * deviation))
+    reach = max(1, round(min(3 * deviation, len(series) - 1)))
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
     padded = np.pad(series, [(reach, reach), *[(0, 0)] * (series.ndim - 1)], mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=0)
@@ -210,6 +213,7 @@ def smoothed(series: Floats, deviation: float) -> Floats:
 
 def debounced(series: Floats, hold: int) -> Floats:
     """(T,) without what lasts `hold` steps or less: a running median, which moves no edge."""
+    hold = min(hold, max(1, len(series) - 1))
     padded = np.pad(series, hold, mode="edge")
     return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * hold + 1), axis=1))
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dexvla.episodes.format import control_token_in
+from dexvla.episodes.jpeg import scans_of
 from dexvla.episodes.manifest import camera_spec
 from dexvla.episodes.reader import Episode, load_episode
 from dexvla.errors import EpisodeError
@@ -30,6 +31,7 @@ KNOWN = {
     "substep_reasonings",
     "timestamp",
 }
+_MOST_SCANS = 100  # of a progressive JPEG; libjpeg writes 10
 KNOWN_OBSERVATIONS = {"images", "joint_positions", "qpos", "qvel"}
 
 
@@ -218,6 +220,8 @@ def _frames(report: FileReport, episode: Episode, camera: str, every_frame: bool
             continue
         if not fits:
             odd.append(step)
+        if episode.compressed and scans_of(episode.stored_frame(camera, step).tobytes()) > _MOST_SCANS:
+            failures.append((step, f"gone through more than {_MOST_SCANS} times to be decoded; encode it anew"))
     if failures:
         step, message = failures[0]
         report.errors.append(f"{len(failures)} frames of {camera} cannot be decoded, first at step {step}: {message}")

@@ -14,6 +14,7 @@ _ROWS = 4
 _GAP = 4  # pixels
 _NUMBER = 18  # height of the step number, pixels
 _QUALITY = 80
+_WIDEST = 4  # times as wide as high; a strip of pixels is squeezed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,8 @@ def _tile(episode: Episode, cameras: Sequence[str], step: int, height: int) -> I
     for camera in cameras:
         rows, columns = episode.frame_size(camera)
         picture = Image.fromarray(episode.frame(camera, step))
-        pictures.append(picture.resize((max(1, round(columns * height / rows)), height), Image.Resampling.BILINEAR))
+        width = min(max(1, round(columns * height / rows)), _WIDEST * height)
+        pictures.append(picture.resize((width, height), Image.Resampling.BILINEAR))
     tile = Image.new("RGB", (sum(picture.width for picture in pictures), height + _NUMBER), "black")
     left = 0
     for picture in pictures:

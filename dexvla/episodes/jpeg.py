@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+MAX_PIXELS = 2**25  # of one picture, 8K and a little; a header of a few bytes may declare 65535 x 65535
 _FAST = importlib.util.find_spec("simplejpeg") is not None
 
 
@@ -30,6 +31,7 @@ def decode_jpeg(data: bytes | NDArray[np.uint8], *, swapped: bool = False) -> ND
     raw = bytes(data)
     if raw[:2] != b"\xff\xd8":
         raise ValueError("the bytes do not start like a JPEG picture (ff d8)")
+    jpeg_size(raw)
     if _FAST:
         import simplejpeg
 
@@ -47,6 +49,7 @@ def decode_reduced(data: bytes, height: int, width: int) -> NDArray[np.uint8]:
 
     Not the pixels that training sees: for previews. Raises ValueError if it is not JPEG.
     """
+    jpeg_size(data)
     if _FAST:
         import simplejpeg
 
@@ -60,9 +63,26 @@ def decode_reduced(data: bytes, height: int, width: int) -> NDArray[np.uint8]:
 
 
 def jpeg_size(data: bytes | NDArray[np.uint8]) -> tuple[int, int]:
-    """(height, width) from the header alone. Raises ValueError if it is not JPEG."""
-    try:
-        with Image.open(io.BytesIO(bytes(data))) as picture:
-            return picture.height, picture.width
-    except (OSError, Image.DecompressionBombError) as error:
-        raise ValueError(f"not a JPEG picture: {error}") from error
+    """(height, width) from the header alone. Raises ValueError if it is not JPEG, or too large to be a robot's."""
+    raw = bytes(data)
+    if _FAST:
+        import simplejpeg
+
+        try:
+            height, width = simplejpeg.decode_jpeg_header(raw, strict=False)[:2]
+        except ValueError as error:  # also of more than 65500 rows or columns
+            raise ValueError(f"not a JPEG picture: {error}") from error
+    else:
+        try:
+            with Image.open(io.BytesIO(raw)) as picture:
+                height, width = picture.height, picture.width
+        except (OSError, Image.DecompressionBombError) as error:
+            raise ValueError(f"not a JPEG picture: {error}") from error
+    if height * width > MAX_PIXELS:
+        raise ValueError(f"a JPEG picture that declares {height} x {width} pixels, at most {MAX_PIXELS} are decoded")
+    return height, width
+
+
+def scans_of(data: bytes) -> int:
+    """How often the picture is gone through: 1, or some 10 of a progressive one. Each costs as much as decoding it."""
+    return data.count(b"\xff\xda")

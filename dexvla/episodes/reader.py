@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from dexvla.episodes import bounds
 from dexvla.episodes.format import (
     IMAGE_TIMES,
     IMAGES,
@@ -25,14 +26,12 @@ from dexvla.episodes.format import (
     EpisodeAttributes,
     StepSource,
 )
-from dexvla.episodes.jpeg import decode_jpeg, jpeg_size
+from dexvla.episodes.jpeg import MAX_PIXELS, decode_jpeg, jpeg_size
 from dexvla.errors import EpisodeError
-from dexvla.spec import AlohaTask
+from dexvla.spec import FPS_LEAST, FPS_MOST, AlohaTask
 
 # Filters that h5py itself brings. Others would load a plug-in from outside, so they are refused.
 _FILTERS = {"gzip", "lzf", "szip", None}
-# A few kilobytes of HDF5 can declare terabytes: nothing larger than this is read in one piece.
-_MAX_BYTES = 2**30
 _EXACT_FLOAT32 = 2**24  # up to here every whole number is one of float32
 _LONGEST_WORD = 64  # characters, where an attribute is one of a few words
 # What h5py raises for data that it cannot read or has no NumPy type for.
@@ -48,7 +47,7 @@ class Episode:
     def __init__(self, path: Path, file: h5py.File) -> None:
         self.path = path
         self._file = file
-        _refuse_links(path, file)
+        bounds.walk(path, file)
         self.action = self._matrix("action")
         self.steps: int = self.action.shape[0]
         self.qpos = self._matrix("observations/qpos")
@@ -77,8 +76,10 @@ class Episode:
     def attributes(self) -> EpisodeAttributes:
         """The known attributes of the file; what is absent is None."""
         fps = self._number("fps")
-        if fps is not None and fps <= 0:
-            raise EpisodeError(f"{self.path}: attribute fps is {fps:g}, expected more than 0 steps a second")
+        if fps is not None and not FPS_LEAST <= fps <= FPS_MOST:
+            raise EpisodeError(
+                f"{self.path}: attribute fps is {fps:g}, expected {FPS_LEAST:g} to {FPS_MOST:g} steps a second"
+            )
         return EpisodeAttributes(
             sim=self.sim,
             robot=self._word("robot"),
@@ -108,8 +109,13 @@ class Episode:
         """language_raw[0], UTF-8."""
         values = self._strings("language_raw")
         if values is None or len(values) != 1 or not values[0].strip():
-            found = "nothing" if values is None else f"{len(values)} entries {values[:2]!r}"
+            found = "nothing" if values is None else f"{len(values)} entries {[text[:80] for text in values[:2]]!r}"
             raise EpisodeError(f"{self.path}: language_raw holds {found}, expected one instruction that is not empty")
+        if len(values[0]) > bounds.MAX_INSTRUCTION:
+            raise EpisodeError(
+                f"{self.path}: language_raw has {len(values[0])} characters, expected an instruction of at most "
+                f"{bounds.MAX_INSTRUCTION}"
+            )
         return values[0]
 
     @cached_property
@@ -153,7 +159,7 @@ class Episode:
                 f"{self.path}: {STEP_SOURCE} is {dataset.dtype} {dataset.shape}, expected uint8 ({self.steps},)"
             )
         try:
-            names = [StepSource(_text(name)) for name in np.atleast_1d(dataset.attrs["names"])]
+            names = [StepSource(_text(name)) for name in np.atleast_1d(bounds.read_attribute(dataset.attrs, "names"))]
             return tuple(names[index] for index in self._read(dataset, STEP_SOURCE))
         except (*_H5PY_ERRORS, IndexError) as error:
             raise EpisodeError(
@@ -245,10 +251,16 @@ class Episode:
             raise EpisodeError(f"{self.path}: {name} is an empty dataset, without even a shape")
         if item.external or item.is_virtual or item.compression not in _FILTERS:
             raise EpisodeError(f"{self.path}: {name} uses external or virtual storage or an unknown filter; refused")
-        once = item.nbytes // max(item.shape[0], 1) if name.startswith(IMAGES) and item.ndim else item.nbytes
-        if once > _MAX_BYTES:
+        bounds.check_chunks(self.path, name, item)
+        once, most = float(np.prod(item.shape, dtype=np.float64)) * item.dtype.itemsize, 8 * bounds.MAX_VALUES
+        if name.startswith(IMAGES) and item.ndim:
+            once, most = once / max(item.shape[0], 1), 3 * MAX_PIXELS if item.ndim > 2 else bounds.MAX_ROW
+        elif h5py.check_string_dtype(item.dtype) is not None:
+            most = bounds.MAX_TEXT
+        if once > most:
             raise EpisodeError(
-                f"{self.path}: {name} declares {item.dtype} {item.shape}, more than 1 GiB at once; refused"
+                f"{self.path}: {name} declares {item.dtype} {item.shape}, more than {most // 2**20} MiB at once; "
+                "refused"
             )
         return item
 
@@ -259,6 +271,12 @@ class Episode:
         if dataset.ndim != 2 or dataset.shape[1] < 1 or dataset.dtype.kind not in "fiu":
             raise EpisodeError(
                 f"{self.path}: {name} is {dataset.dtype} {dataset.shape}, expected numbers of shape (steps, dimensions)"
+            )
+        steps, dimensions = dataset.shape
+        if steps > bounds.MAX_STEPS or dimensions > bounds.MAX_DIMENSIONS or dataset.size > bounds.MAX_VALUES:
+            raise EpisodeError(
+                f"{self.path}: {name} has {steps} steps of {dimensions} dimensions; at most {bounds.MAX_STEPS} steps, "
+                f"{bounds.MAX_DIMENSIONS} dimensions and {bounds.MAX_VALUES} values are read"
             )
         values = self._read(dataset, name)
         with np.errstate(over="ignore"):
@@ -298,25 +316,26 @@ class Episode:
         if h5py.check_string_dtype(dataset.dtype) is None:
             raise EpisodeError(f"{self.path}: {name} is {dataset.dtype} {dataset.shape}, expected text")
         try:
-            return [_text(value) for value in np.atleast_1d(self._read(dataset, name)).ravel()]
+            return [_text(value) for value in bounds.read_texts(dataset)]
         except UnicodeDecodeError as error:
-            raise EpisodeError(f"{self.path}: {name} is not valid UTF-8: {error}") from error
+            raise EpisodeError(f"{self.path}: {name} is not valid UTF-8: {error.reason}") from error
+        except _H5PY_ERRORS as error:
+            raise EpisodeError(f"{self.path}: {name} cannot be read: {_first_line(error)}") from error
 
     # --- attributes: absent is None, of another type is an error ------------------------------------------
 
     def _attribute(self, name: str, of: str = "/") -> Any:
-        """The value; the only one of an array that holds one, as some tools store single values."""
         attributes = self._file[of].attrs
         if name not in attributes:
             return None
         try:
-            value = attributes[name]
+            return bounds.read_attribute(attributes, name)
         except _H5PY_ERRORS as error:
             raise EpisodeError(f"{self.path}: attribute {name} cannot be read: {_first_line(error)}") from error
-        return value.reshape(())[()] if isinstance(value, np.ndarray) and value.size == 1 else value
 
     def _wrong(self, name: str, value: Any, expected: str) -> EpisodeError:
-        found = "empty" if isinstance(value, h5py.Empty) else " ".join(ascii(value).split())[:80]
+        shown = value[:80] if isinstance(value, (str, bytes)) else value
+        found = "empty" if isinstance(value, h5py.Empty) else " ".join(ascii(shown).split())[:80]
         return EpisodeError(f"{self.path}: attribute {name} is {found}, expected {expected}")
 
     def _flag(self, name: str) -> bool | None:
@@ -348,6 +367,8 @@ class Episode:
             text.encode()  # h5py hides bytes that are not UTF-8 in surrogates
         except (TypeError, UnicodeError) as error:
             raise self._wrong(name, value, "text") from error
+        if len(text) > bounds.MAX_WORD:
+            raise self._wrong(name, text, f"text of at most {bounds.MAX_WORD} characters")
         return text
 
     # --- structure ----------------------------------------------------------------------------------------
@@ -355,11 +376,15 @@ class Episode:
     def _image_datasets(self) -> dict[str, h5py.Dataset]:
         if IMAGES not in self._file or not isinstance(self._file[IMAGES], h5py.Group) or not len(self._file[IMAGES]):
             raise EpisodeError(f"{self.path}: no cameras below {IMAGES}; {_beside(self._file, IMAGES)}")
+        if len(self._file[IMAGES]) > bounds.MAX_CAMERAS:
+            raise EpisodeError(
+                f"{self.path}: {len(self._file[IMAGES])} cameras below {IMAGES}, expected at most {bounds.MAX_CAMERAS}"
+            )
         datasets = {name: self._dataset(f"{IMAGES}/{name}") for name in self._file[IMAGES]}
         expected = "(T, bytes) JPEG rows" if self.compressed else "(T, height, width, 3) pixels"
         for name, dataset in datasets.items():
             fits = dataset.ndim == 2 if self.compressed else dataset.ndim == 4 and dataset.shape[3] == 3
-            if not fits or dataset.dtype != np.uint8 or dataset.shape[0] != self.steps:
+            if not fits or 0 in dataset.shape or dataset.dtype != np.uint8 or dataset.shape[0] != self.steps:
                 raise EpisodeError(
                     f"{self.path}: camera {name} is {dataset.dtype} {dataset.shape}, expected uint8 {expected} "
                     f"with T = {self.steps} (attribute compress is {self.compressed})"
@@ -412,8 +437,13 @@ def read_positions(path: str | os.PathLike[str]) -> NDArray[np.float32]:
     """
     try:
         with h5py.File(path, "r") as file:
-            values = np.asarray(file["observations/qpos"][()], np.float32)
-    except _H5PY_ERRORS as error:
+            dataset = file["observations/qpos"]
+            if dataset.size > bounds.MAX_VALUES:
+                raise EpisodeError(f"{path}: observations/qpos declares {dataset.shape}, too many to be read")
+            values = np.asarray(dataset[()], np.float32)
+    except EpisodeError:
+        raise
+    except (*_H5PY_ERRORS, AttributeError) as error:
         raise EpisodeError(f"{path}: observations/qpos cannot be read: {_first_line(error)}") from error
     if values.ndim != 2 or not values.size:
         raise EpisodeError(f"{path}: observations/qpos has shape {values.shape}, expected (steps, dimensions)")
@@ -446,27 +476,6 @@ def natural_key(path: Path) -> list[tuple[int, int | str]]:
     return parts
 
 
-def _refuse_links(path: Path, file: h5py.File) -> None:
-    """Only hard links: soft and external ones can lead out of the file."""
-
-    def walk(group: h5py.Group, prefix: str) -> None:
-        for name in group:
-            if not _is_unicode(name):
-                raise EpisodeError(f"{path}: the name {prefix + name!r} is not valid UTF-8")
-            link = group.get(name, getlink=True)
-            if not isinstance(link, h5py.HardLink):
-                raise EpisodeError(
-                    f"{path}: {prefix}{name} is a {type(link).__name__}; links are refused, store the data"
-                )
-            item = group[name]
-            if isinstance(item, h5py.Group):
-                if len(prefix) > 200:
-                    raise EpisodeError(f"{path}: groups are nested too deeply at {prefix}")
-                walk(item, f"{prefix}{name}/")
-
-    walk(file, "")
-
-
 def _one_plain_chunk_a_step(dataset: h5py.Dataset) -> bool:
     """Each step is one chunk, stored without any filter and written in full."""
     filters = dataset.id.get_create_plist().get_nfilters()
@@ -482,14 +491,6 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{type(value).__name__} is not text")
     return str(value)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _beside(file: h5py.File, name: str) -> str:

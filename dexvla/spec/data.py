@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from dexvla.spec.base import Spec
-from dexvla.spec.robots import CameraSpec
+from dexvla.spec.robots import FPS_LEAST, FPS_MOST, CameraSpec
 
 
 class TaskEntry(Spec):
@@ -80,7 +80,7 @@ class EpisodeEntry(Spec):
         (), description="The dataset's cameras, with the size of the stored pictures"
     )
     sim: bool = Field(description="Simulated: actions line up with the state of the same step")
-    fps: float | None = Field(None, gt=0, description="Steps a second, where the file says so")
+    fps: float | None = Field(None, ge=FPS_LEAST, le=FPS_MOST, description="Steps a second, where the file says so")
     robot: str | None = None
     success: bool | None = None
     task: str | None = Field(None, description="Task of the simulated robot, if it was one")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from dexvla.spec.base import Spec
-from dexvla.spec.robots import CameraSpec
+from dexvla.spec.robots import FPS_LEAST, FPS_MOST, CameraSpec
 
 
 class Fusion(StrEnum):
@@ -151,5 +151,5 @@ class PolicySpec(Spec):
         "inference and validation of a policy that was trained on random crops. 1 keeps everything",
     )
     robot: str | None = Field(None, description="Robot that the training data came from")
-    fps: float | None = Field(None, gt=0, description="Steps a second of the training data")
+    fps: float | None = Field(None, ge=FPS_LEAST, le=FPS_MOST, description="Steps a second of the training data")
     render_profile: str | None = Field(None, description="Render profile of the training pictures, if simulated")

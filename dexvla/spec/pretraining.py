@@ -4,7 +4,7 @@ from pydantic import Field, model_validator
 
 from dexvla.spec.base import Spec
 from dexvla.spec.policy import ActionSpace, DiffusionSpec, ScaleDPSpec
-from dexvla.spec.robots import CameraSpec
+from dexvla.spec.robots import FPS_LEAST, FPS_MOST, CameraSpec
 
 NAME_PATTERN = r"^[A-Za-z0-9_\-]+$"
 
@@ -19,7 +19,7 @@ class EmbodimentSpec(Spec):
     cameras: tuple[CameraSpec, ...] = Field(description="Cameras, with the size that pictures are resized to")
     recorded_cameras: tuple[CameraSpec, ...] = Field((), description="The same with the size of the training pictures")
     robot: str | None = Field(None, description="Robot that the training data came from")
-    fps: float | None = Field(None, gt=0, description="Steps a second of the training data")
+    fps: float | None = Field(None, ge=FPS_LEAST, le=FPS_MOST, description="Steps a second of the training data")
 
 
 class ResNetSpec(Spec):

@@ -7,11 +7,13 @@ from pydantic import Field, model_validator
 
 from dexvla.spec.base import Spec
 
+FPS_LEAST, FPS_MOST = 0.1, 1000.0  # steps a second of any robot: windows of seconds become steps by it
+
 
 class CameraSpec(Spec):
     """A camera and the size of its pictures."""
 
-    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_\-]+$", description="Name in the episode file")
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_\-]+$", description="Name in the episode file")
     height: int = Field(480, ge=8, le=4096, description="Rows, pixels")
     width: int = Field(640, ge=8, le=4096, description="Columns, pixels")
 

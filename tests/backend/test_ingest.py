@@ -1,16 +1,23 @@
 """Files from outside: what is fine comes in unchanged, what is harmful or does not fit leaves nothing behind."""
 
+import asyncio
 import dataclasses
+import os
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from backend.annotations.models import Draft, Tier
@@ -20,7 +27,8 @@ from backend.db import new_id
 from backend.episodes import ingest
 from backend.episodes.ingest import AlreadyThereError, RefusedError, accept
 from backend.episodes.models import EpisodeRow, EpisodeSource
-from backend.errors import DiskFullError
+from backend.episodes.turns import Turns
+from backend.errors import DiskFullError, InvalidError, TooManyError
 from dexvla.episodes.format import EpisodeData
 from dexvla.episodes.identity import episode_identity
 from dexvla.episodes.jpeg import encode_jpeg
@@ -175,6 +183,28 @@ def hostile_names(path: Path) -> None:
         file.attrs["robot"] = "r" * 10_000
 
 
+def hostile_paths(path: Path) -> None:
+    """Forty groups, each holding the next one twice: 2 ** 40 ways through a file of a few kilobytes."""
+    with h5py.File(path, "r+") as file:
+        group = file.create_group("a")
+        for _ in range(40):
+            group["b"] = following = group.create_group("a")
+            group = following
+
+
+def hostile_nesting(path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        group = file
+        for _ in range(5000):
+            group = group.create_group("a")
+
+
+def hostile_width(path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        for number in range(60_000):
+            h5py.h5g.create(file.id, str(number).encode())
+
+
 def hostile_seed(path: Path) -> None:
     with h5py.File(path, "r+") as file:
         file.attrs["seed"] = np.uint64(2**64 - 1)
@@ -215,11 +245,14 @@ def broken_picture(path: Path) -> None:
         (hostile_external_link, "links are refused"),
         (hostile_external_storage, "external or virtual storage"),
         (hostile_virtual, "external or virtual storage"),
-        (hostile_huge, "more than 1 GiB"),
-        (hostile_bomb, "not a JPEG picture"),
+        (hostile_huge, "more than 256 MiB"),
+        (hostile_bomb, "more than 32 MiB"),
         (hostile_chunk, "chunks of 3072 MiB, at most 64 MiB"),
-        (hostile_steps, "10000000 steps, at most 200000"),
-        (hostile_names, "10000 characters in its attribute robot, at most 64"),
+        (hostile_steps, "10000000 steps of 1 dimensions; at most"),
+        (hostile_names, "attribute robot is 'rrrr"),
+        (hostile_paths, "nested more than 16 deep"),
+        (hostile_nesting, "nested more than 16 deep"),
+        (hostile_width, "more than 10000 entries"),
         (hostile_seed, "seed is 18446744073709551615"),
         (hostile_instruction, "its instruction holds control characters"),
         (hostile_soft_link, "links are refused"),
@@ -314,18 +347,103 @@ def test_what_expands_beyond_measure_is_refused(
     assert stored_files(studio) == []
 
 
-def test_work_without_end_is_ended(
-    studio: Studio, dataset_id: str, good: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def endless(tmp_path: Path) -> Path:
+    """All pictures in one chunk of zeros: each of them unpacks them all, again and again."""
+    steps = 4000
+    with h5py.File(tmp_path / "endless.hdf5", "w") as file:
+        file["action"] = file["observations/qpos"] = np.zeros((steps, 1), np.float32)
+        whole = (steps, 64, 80, 3)
+        file.create_dataset("observations/images/cam", shape=whole, dtype="u1", chunks=whole, compression="gzip")
+        file["observations/images/cam"][0] = 1
+        file["language_raw"] = ["Do it."]
+    return tmp_path / "endless.hdf5"
+
+
+def children() -> set[int]:
+    return {int(pid) for task in Path("/proc/self/task").glob("*/children") for pid in task.read_text().split()}
+
+
+def test_an_inspection_ends_when_nobody_waits_for_it(studio: Studio, dataset_id: str, endless: Path) -> None:
+    before, stop = children(), threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        taken = pool.submit(take, studio, dataset_id, endless, stop=stop)
+        (child,) = wait_for(lambda: children() - before)
+        wait_for(lambda: os.getpriority(os.PRIO_PROCESS, child) >= 10)  # it gives way to everybody
+        stop.set()
+        with pytest.raises(InvalidError, match="The upload broke off; nothing was kept"):
+            taken.result(timeout=60)
+    assert child not in children()
+    assert stored_files(studio) == []
+
+
+def test_an_upload_ends_with_its_client(
+    app: FastAPI, client: Callable[[str], TestClient], studio: Studio, dataset_id: str, endless: Path
 ) -> None:
-    """Forty groups, each holding the next one twice: 2 ** 40 ways through a file of a few kilobytes."""
-    monkeypatch.setattr(ingest, "_CPU_SECONDS", 4)
-    with h5py.File(good, "r+") as file:
-        group = file.create_group("a")
-        for _ in range(40):
-            group["b"] = following = group.create_group("a")
-            group = following
-    with pytest.raises(RefusedError, match="more than 4 s of computing"):
-        take(studio, dataset_id, good)
+    """The application itself, asked by a client that goes as soon as it has sent the file."""
+    cookie = "; ".join(f"{name}={value}" for name, value in client("operator").cookies.items())
+    headers = {"host": "127.0.0.1:8000", "origin": "http://127.0.0.1:8000", "cookie": cookie}
+    scope = {
+        "type": "http", "method": "POST", "path": f"/api/datasets/{dataset_id}/episodes", "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()], "http_version": "1.1",
+        "scheme": "http", "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8000), "root_path": "", "app": app,
+    }  # fmt: skip
+    messages = iter([{"type": "http.request", "body": endless.read_bytes(), "more_body": False}])
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return next(messages, {"type": "http.disconnect"})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    assert sent[0]["status"] == 422
+    assert b"The upload broke off" in sent[1]["body"]
+    assert stored_files(studio) == []
+    assert not list(studio.settings.folder.uploads.iterdir())
+
+
+def test_only_a_few_are_looked_at_at_once() -> None:
+    turns, stop, running = Turns(at_once=1, waiting=1), threading.Event(), threading.Event()
+
+    def wait() -> None:
+        running.set()
+        with turns.turn(stop):
+            pass
+
+    with ThreadPoolExecutor(1) as pool:
+        with turns.turn(stop):
+            waiting = pool.submit(wait)
+            wait_for(lambda: turns._begun == 2)
+            with pytest.raises(TooManyError, match="2 other files are being looked at"):
+                turns.check()
+            with pytest.raises(TooManyError), turns.turn(stop):
+                pytest.fail("there was no room")
+        waiting.result(timeout=10)
+        with turns.turn(stop):
+            gone = pool.submit(wait)
+            wait_for(lambda: turns._begun == 2)
+            stop.set()
+            with pytest.raises(InvalidError, match="broke off"):
+                gone.result(timeout=10)
+    turns.check()
+
+
+def wait_for(found: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + 60
+    while not (value := found()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return value
+
+
+def test_work_without_end_is_ended(
+    studio: Studio, dataset_id: str, endless: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "_CPU_SECONDS", 3)
+    with pytest.raises(RefusedError, match="more than 3 s of computing"):
+        take(studio, dataset_id, endless)
     assert stored_files(studio) == []
 
 

@@ -235,7 +235,7 @@ def break_file(path: Path, how: str) -> None:
         ("short_qpos", "observations/qpos has 3 rows, action has 24"),
         ("external_link", "ExternalLink; links are refused"),
         ("soft_link", "SoftLink; links are refused"),
-        ("huge", "more than 1 GiB at once; refused"),
+        ("huge", "more than 256 MiB at once; refused"),
     ],
 )
 def test_a_foreign_or_damaged_file_is_one_clear_line(
