@@ -9,13 +9,20 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from backend.database_url import plain_database_url
 from backend.folders import DataFolder
 
 
 class Settings(BaseSettings):
     """Everything that the machine's administrator decides; nothing here comes from a browser."""
 
-    model_config = SettingsConfigDict(env_prefix="STUDIO_", extra="ignore", frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="STUDIO_",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,  # passwords stand in some of it
+    )
 
     data: Path = Field(Path("data"), description="Folder of everything the studio stores")
     host: str = Field("127.0.0.1", description="Address that the studio listens on")
@@ -26,7 +33,12 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         None,
         validation_alias=AliasChoices("database_url", "DATABASE_URL"),
-        description="postgresql+psycopg://...; default: SQLite in the data folder",
+        description="postgresql://USER@HOST/NAME; default: SQLite in the data folder",
+    )
+    database_password: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("database_password", "DATABASE_PASSWORD"),
+        description="The password for DATABASE_URL where that has none; as it is, nothing in it needs encoding",
     )
     redis_url: str | None = Field(
         None,
@@ -90,7 +102,7 @@ class Settings(BaseSettings):
             raise ValueError("expected http(s)://HOST/PATH; a key belongs into STUDIO_VISION_KEY, not into the address")
         return value.rstrip("/")
 
-    @field_validator("vision_model", "vision_key")
+    @field_validator("vision_model", "vision_key", "database_url", "database_password", "redis_url")
     @classmethod
     def _given(cls, value: str | SecretStr | None) -> str | SecretStr | None:
         """Empty is not set, as Compose files have it."""
@@ -99,6 +111,16 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _absolute(self) -> Self:
         object.__setattr__(self, "data", self.data.absolute())
+        return self
+
+    @model_validator(mode="after")
+    def _plain_database_url(self) -> Self:
+        if self.database_url is not None:
+            secret = None if self.database_password is None else self.database_password.get_secret_value()
+            try:
+                object.__setattr__(self, "database_url", plain_database_url(self.database_url, secret))
+            except ValueError as error:
+                raise ValueError(f"DATABASE_URL: {error}") from None
         return self
 
     @cached_property
@@ -120,12 +142,8 @@ class Settings(BaseSettings):
 
     @property
     def sql_url(self) -> str:
-        """SQLAlchemy's URL; plain postgresql:// is taken for the driver psycopg."""
-        url = self.database_url or f"sqlite:///{self.folder.database}"
-        for plain in ("postgresql://", "postgres://"):
-            if url.startswith(plain):
-                return "postgresql+psycopg://" + url.removeprefix(plain)
-        return url
+        """SQLAlchemy's URL."""
+        return self.database_url or f"sqlite:///{self.folder.database}"
 
     @property
     def broker_url(self) -> str:

@@ -85,6 +85,8 @@ def migrate(
     to: Annotated[str | None, typer.Option(help="A revision, also an older one, for an older studio")] = None,
 ) -> None:
     """Bring the database to the tables of this version."""
+    from sqlalchemy.exc import OperationalError
+
     from backend.db import Database
     from backend.migrate import downgrade
     from backend.migrate import migrate as run
@@ -93,10 +95,13 @@ def migrate(
     if settings.database_url is None:
         settings.folder.prepare()
     database = Database(settings.sql_url)
-    if to is None:
-        run(database)
-    else:
-        downgrade(database, to)
+    try:
+        if to is None:
+            run(database)
+        else:
+            downgrade(database, to)
+    except OperationalError as error:
+        raise UserError(f"the database cannot be used: {' '.join(str(error.orig).split())}") from error
 
 
 @app.command()
@@ -166,8 +171,9 @@ def main() -> None:
         _fail(message, 2)
     except ValidationError as error:
         first = error.errors()[0]
-        name = f"STUDIO_{str(first['loc'][0]).upper()}" if first["loc"] else "settings"
-        _fail(f"{name}: {first['msg']}; found {str(first.get('input'))[:80]!r}", 1)
+        if not first["loc"]:  # of several settings together: it names them, and passwords may be among them
+            _fail(first["msg"].removeprefix("Value error, "), 1)
+        _fail(f"STUDIO_{str(first['loc'][0]).upper()}: {first['msg']}; found {str(first.get('input'))[:80]!r}", 1)
     except UserError as error:
         _fail(" ".join(str(error).split()), 1)
     except OSError as error:

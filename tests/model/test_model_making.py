@@ -86,7 +86,11 @@ def test_fresh_weights_follow_the_seed_alone(base: Path) -> None:
 
 
 def test_it_learns(base: Path) -> None:
-    """Two samples by heart: what to say and what to do, from the pictures alone."""
+    """Two samples by heart: what to say and what to do, from the pictures alone.
+
+    Long enough that the last bits, which differ from processor to processor, do not decide: own and other action are
+    0.13 and 0.60 apart by then; and over several noises, because a single one moves the ratio by half.
+    """
     policy = new_policy(base, policy_spec(expert=SCALEDP_SIZES["tiny"]), seed=0).train()
     samples = [
         make_sample(policy, 0, "Go on.", "Grasp the cup."),
@@ -95,18 +99,18 @@ def test_it_learns(base: Path) -> None:
     batch = collate(samples * 4, policy.processor)  # several noise levels a step
     optimizer = torch.optim.AdamW(policy.parameters(), lr=3e-3)
     generator = torch.Generator().manual_seed(0)
-    for _ in range(100):
+    for _ in range(150):
         loss = policy.losses(batch, generator=generator, keep_logits=False).loss
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
         optimizer.step()
     prompts = collate([make_sample(policy, seed, "Go on.", prompt=True) for seed in (0, 1)], policy.processor)
-    result = policy.predict(prompts, generator=generator, max_new_tokens=20)
-    assert result.reasoning_text == ["Grasp the cup.", "Open the gripper."]
-    wanted = batch["actions"][:2]
-    own, others = ((result.actions - actions).abs().mean() for actions in (wanted, wanted.flip(0)))
-    assert own < 0.6 * others, (own, others)
+    results = [policy.predict(prompts, generator=generator, max_new_tokens=20) for _ in range(4)]
+    assert all(result.reasoning_text == ["Grasp the cup.", "Open the gripper."] for result in results)
+    acted, wanted = torch.stack([result.actions for result in results]), batch["actions"][:2]
+    own, others = ((acted - actions).abs().mean() for actions in (wanted, wanted.flip(0)))
+    assert own < 0.5 * others, (own, others)
 
 
 def test_importing_the_room_is_cheap() -> None:

@@ -19,6 +19,7 @@ from tests.servers import free_port, postgresql, redis_server
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+PASSWORD = "p@ss/w#rd %41?:&"  # everything that means something in an address
 OURS = ("migrate", "backend", "worker", "robot")
 
 
@@ -59,7 +60,10 @@ def team(tmp_path: Path) -> Iterator[tuple[str, dict[str, subprocess.Popen[str]]
     processes: dict[str, subprocess.Popen[str]] = {}
     (tmp_path / "postgres").mkdir()
     (tmp_path / "redis").mkdir()
-    with postgresql(tmp_path / "postgres") as sql_port, redis_server(tmp_path / "redis") as redis_port:
+    with (
+        postgresql(tmp_path / "postgres", password=PASSWORD) as sql_port,
+        redis_server(tmp_path / "redis") as redis_port,
+    ):
         port, robot_port = free_port(), free_port()
         places = {
             "@postgres:5432": f"@127.0.0.1:{sql_port}",
@@ -74,7 +78,7 @@ def team(tmp_path: Path) -> Iterator[tuple[str, dict[str, subprocess.Popen[str]]
             service = COMPOSE["services"][name]
             environment = dict(os.environ)
             for key, value in service["environment"].items():
-                value = _interpolate(str(value), {"POSTGRES_PASSWORD": "secret"})
+                value = _interpolate(str(value), {"POSTGRES_PASSWORD": PASSWORD})
                 for place, here in places.items():
                     value = value.replace(place, here)
                 environment[key] = value
