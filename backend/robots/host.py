@@ -45,6 +45,9 @@ class HostStatus(BaseModel):
     since: datetime | None = Field(None, description="Since when it has been in this state")
     stopped_by: str | None = Field(None, description="Who pressed stop, while the stop is latched")
     reason: str | None = Field(None, description="Why it is stopped or in fault, in words for people")
+    at_risk: str | None = Field(
+        None, description="Why a restart of the host might not find this state again, in words; None: it will"
+    )
     cameras: list[HostCamera] = []
     camera_fault: str | None = Field(None, description="What is wrong with the cameras; the robot holds all the same")
     control_hz: float | None = Field(None, description="Steps a second that the control loop aims at")

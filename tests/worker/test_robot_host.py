@@ -224,7 +224,7 @@ def test_what_is_not_the_studio_is_refused(studio: Studio, host: subprocess.Pope
 def moody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Moody, ControlLoop, StopLatch, CameraHub]]:
     monkeypatch.setattr("worker.robot_host.control._RETRY_SECONDS", 0.2)
     robot = Moody()
-    latch = StopLatch(tmp_path / "stop.json")
+    latch = StopLatch(tmp_path / "robot.latch")
     hub = CameraHub(robot.info.cameras)
     loop = ControlLoop(robot, latch=latch, cockpit=Cockpit(latch), hub=hub, task=None)
     loop.start()
@@ -247,7 +247,7 @@ def test_a_robot_that_fails_is_tried_again_and_stays_stopped(
     robot.fails = None
     until(lambda: loop.status().state is RobotState.STOPPED)
     assert loop.status().stopped_by == "robot host"
-    assert StopLatch(tmp_path / "stop.json").now.stopped, "remembered"
+    assert StopLatch(tmp_path / "robot.latch").now.stopped, "remembered"
     latch.arm()
     assert loop.status().state is RobotState.HOLDING
 
@@ -290,23 +290,6 @@ def test_cameras_work_only_while_somebody_asks_and_are_mended(
     step, restarts = len(robot.sent), robot.restarts
     until(lambda: len(robot.sent) > step + 30)
     assert robot.restarts - restarts <= 1, "not at every step"
-
-
-def test_the_latch(tmp_path: Path) -> None:
-    file = tmp_path / "stop.json"
-    latch = StopLatch(file)
-    assert not latch.now.stopped
-    first = latch.stop(by="ada", reason="smoke")
-    again = latch.stop(by="grace")
-    assert (again.stopped_by, again.epoch) == ("ada", first.epoch), "the first stop keeps its name"
-    latch.remember()
-    assert StopLatch(file).now.stopped_by == "ada"
-    latch.arm()
-    latch.remember()
-    assert not StopLatch(file).now.stopped
-    file.write_text("{")
-    assert StopLatch(file).now.stopped, "a file that cannot be read counts as a stop"
-    assert "cannot be read" in (StopLatch(file).now.reason or "")
 
 
 def test_unknown_status_of_an_older_host_does_not_break_the_list(studio: Studio) -> None:

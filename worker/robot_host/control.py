@@ -1,6 +1,5 @@
 """The control loop: one thread that owns the robot and commands it every 1 / control_hz seconds, come what may."""
 
-import contextlib
 import logging
 import threading
 import time
@@ -106,6 +105,7 @@ class ControlLoop:
             since=latch.since,
             stopped_by=latch.stopped_by,
             reason=reason,
+            at_risk=self._latch.at_risk,
             cameras=[
                 HostCamera(name=camera.name, height=camera.height, width=camera.width, fps=self._hub.fps(camera.name))
                 for camera in info.cameras
@@ -169,8 +169,7 @@ class ControlLoop:
                 pause = _RETRY_SECONDS if self._running else min(2 * pause, _LONGEST_RETRY_SECONDS)
                 if self._running:
                     self._latch.stop(by="robot host", reason=f"the robot failed: {reason}")
-                    with contextlib.suppress(OSError):
-                        self._latch.remember()
+                    self._latch.remember()
                 self._fault, self._running, self._sent = reason, False, None
                 self.on_change()
                 self._robot.disconnect()

@@ -47,6 +47,7 @@ _KIND = "aloha_sim_live"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}")
 _END_SECONDS = 0.8  # for each of the parts that end
 _MAX_SOCKET_BYTES = 16_384  # what a page sends is small
+_KEEP_ALIVE_SECONDS = 600  # the gateway keeps its connection, so that no stop has to wait for one
 _SWITCH_SECONDS = 0.001  # between threads: the default of 5 ms would delay the control loop by as much
 
 
@@ -71,20 +72,32 @@ def run(
         host, port = "0.0.0.0", int(settings.robot_address.rpartition(":")[2])
     folder = settings.folder.robots
     folder.mkdir(parents=True, exist_ok=True)
-    with _only_one(folder / f"{name}.lock", name), _listen(host, port) as listening:
+    lock = folder / f"{name}.lock"
+    ran_before = lock.exists()
+    with _only_one(lock, name), _listen(host, port) as listening:
         address = settings.robot_address or f"{host}:{listening.getsockname()[1]}"
         studio = Studio.open(settings)
         try:
-            asyncio.run(_serve(studio, name=name, address=address, listening=listening, task=task, folder=folder))
+            latch = StopLatch(folder / f"{name}.latch", ran_before=ran_before)
+            asyncio.run(
+                _serve(studio, name=name, address=address, listening=listening, task=task, folder=folder, latch=latch)
+            )
+            latch.close()
         finally:
             studio.close()
 
 
 async def _serve(
-    studio: Studio, *, name: str, address: str, listening: socket.socket, task: AlohaTask, folder: Path
+    studio: Studio,
+    *,
+    name: str,
+    address: str,
+    listening: socket.socket,
+    task: AlohaTask,
+    folder: Path,
+    latch: StopLatch,
 ) -> None:
     robot = cast(StageRobot, make_robot(_KIND, task=task))
-    latch = StopLatch(folder / f"{name}.stop.json")
     hub = CameraHub(robot.info.cameras)
     cockpit = Cockpit(latch)
     loop = ControlLoop(robot, latch=latch, cockpit=cockpit, hub=hub, task=str(task))
@@ -144,6 +157,7 @@ async def _serve(
         surroundings=surroundings,
         encode=hub.encoded,
         attended=lambda: watch.holder is not None,
+        latch=latch,
     )
     recording.plug_into(live)
     live.recorder = recording
@@ -163,6 +177,7 @@ async def _serve(
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=1,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         ws_max_size=_MAX_SOCKET_BYTES,
         ws_per_message_deflate=False,
     )
@@ -193,6 +208,7 @@ async def _serve(
         if not loop.close(_END_SECONDS):
             # The renderer's process ends by itself when ours does: its standard input is closed then.
             log.warning("the robot did not end in time")
+            latch.close()
             os._exit(0)
 
 

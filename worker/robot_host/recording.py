@@ -24,6 +24,7 @@ from dexvla.errors import UserError
 from dexvla.robots.base import RobotInfo
 from worker.robot_host.cockpit import BusyError
 from worker.robot_host.keeper import JOURNAL, Keeper
+from worker.robot_host.latch import StopLatch
 from worker.robot_host.sources import StepRecord
 
 MAX_SECONDS = 600.0  # of one recording; one that somebody forgot must not fill the disk
@@ -50,7 +51,7 @@ class Recording:
     """A listener of the control loop, and the verbs. One recording at a time; earlier ones may still be saved.
 
     folder: where recordings lie until they are in their dataset. encode: as `EpisodeRecorder` wants it. attended:
-    whether somebody is at the controls.
+    whether somebody is at the controls. latch: a stop ends the recording.
     """
 
     def __init__(
@@ -61,9 +62,12 @@ class Recording:
         surroundings: Callable[[], Surroundings],
         encode: Callable[[str, NDArray[np.uint8]], bytes],
         attended: Callable[[], bool],
+        latch: StopLatch,
     ) -> None:
         self._folder, self._keeper = folder, keeper
         self._surroundings, self._encode, self._attended = surroundings, encode, attended
+        self._latch = latch
+        self._epoch = 0  # of the latch when the recording began
         self._lock = threading.Lock()  # of the verbs
         self._active: EpisodeRecorder | None = None
         self._begun = False
@@ -82,6 +86,9 @@ class Recording:
         with self._lock:
             if self._active is not None:
                 raise BusyError("something is being recorded already; save or discard it first")
+            stop = self._latch.now
+            if stop.stopped:
+                raise BusyError(f"the robot was stopped by {stop.stopped_by}; re-arm it before you record")
             around = self._surroundings()
             info = around.info
             self._keeper.refuse_misfit(asked.dataset_id, info, render_profile=around.render_profile)
@@ -109,6 +116,7 @@ class Recording:
             self._keeper.expect()
             self._clock = time.time() - time.monotonic()
             self._begun = False
+            self._epoch = stop.epoch
             self._active = recorder
 
     def mark(self) -> None:
@@ -149,6 +157,7 @@ class Recording:
         recorder = recorder or self._keeper.saving
         if recorder is None:
             return None
+        self._heed_stop(recorder)
         note = recorder.ended
         if note is None and not self._attended():
             note = "nobody is at the controls; the recording goes on until somebody saves or discards it"
@@ -166,6 +175,13 @@ class Recording:
     def saved(self) -> SavedOut | None:
         return self._keeper.saved
 
+    def _heed_stop(self, recorder: EpisodeRecorder) -> None:
+        """A stop ends what is recorded, also one that was re-armed since: what follows is not the task any more."""
+        stop = self._latch.now
+        if recorder is self._active and recorder.ended is None and stop.epoch != self._epoch:
+            who = f" by {stop.stopped_by}" if stop.stopped else ""
+            recorder.end(f"the robot was stopped{who}; save or discard what was recorded until then")
+
     # --- from the control loop ------------------------------------------------------------------------------------
 
     @property
@@ -177,6 +193,7 @@ class Recording:
         recorder = self._active
         if recorder is None:
             return
+        self._heed_stop(recorder)
         seen = record.observation
         if not self._begun:
             # A camera at rest has an old picture first.

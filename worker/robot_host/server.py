@@ -4,10 +4,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import ValidationError
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -23,6 +23,7 @@ log = logging.getLogger("studio.robot")
 
 FRESH_SECONDS = 0.25  # a picture that is younger is handed out as it is
 _PICTURE_SECONDS = 1.5
+_RECORD_SECONDS = 0.05  # how long a stop's answer waits for its record
 
 
 class HostServer:
@@ -40,6 +41,9 @@ class HostServer:
     ) -> None:
         self._loop, self._latch, self._hub, self._on_change = loop, latch, hub, on_change
         self._pictures: dict[str, asyncio.Event] = {}
+        # Of their own: a disk that hangs holds up neither of the other's work nor what uses the common threads.
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="latch")
+        self._syncer = ThreadPoolExecutor(1, thread_name_prefix="latch-sync")
         self.app = Starlette(
             routes=[
                 Route("/state", guarded.http(self._state)),
@@ -86,12 +90,20 @@ class HostServer:
         return await self._changed()
 
     async def _changed(self) -> Response:
+        """Answered when the kernel has the record, or soon if it does not take it: `at_risk` says so then."""
         self._on_change()
+        remembering = asyncio.wrap_future(self._writer.submit(self._latch.remember))
+        status = self._loop.status()
         try:
-            await run_in_threadpool(self._latch.remember)
-        except OSError:
-            log.exception("the stop is latched but cannot be written down; it would be forgotten by a restart")
-        return _status(self._loop.status())
+            await asyncio.wait_for(asyncio.shield(remembering), _RECORD_SECONDS)
+            self._syncer.submit(self._latch.sync)
+            status = self._loop.status()
+        except TimeoutError:
+            status.at_risk = (
+                "The disk has not taken the record of this yet: if the robot host were started again now, it might "
+                "come back as it was before."
+            )
+        return _status(status)
 
     async def _picture(self, request: Request) -> Response:
         name = request.path_params["camera"]
