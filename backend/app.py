@@ -31,6 +31,8 @@ from backend.origin import OriginCheck
 from backend.page import mount_page
 from backend.preferences.endpoints import router as preferences
 from backend.robots.endpoints import router as robots
+from backend.robots.endpoints import stop_router
+from backend.robots.stopping import Stopping
 from backend.settings import Settings
 from backend.socket import Relay
 from backend.socket import router as socket
@@ -55,6 +57,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     checkpoints,
     evaluations,
     robots,
+    stop_router,
     live,
     system,
     socket,
@@ -72,6 +75,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # a request that waits for the database's writer holds a thread; the one that it waits for needs one, too
         to_thread.current_default_thread_limiter().total_tokens = _THREADS
         await asyncio.to_thread(remove_leftovers, settings.folder)
+        await asyncio.to_thread(app.state.studio.directory.start)
+        app.state.stopping = Stopping(app.state.studio)
+        app.state.stopping.start()
         app.state.relay = Relay(settings.events_url)
         app.state.relay.start()
         access = asyncio.create_task(app.state.studio.access_watch.listen(settings.events_url))
@@ -88,6 +94,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             while not access.done():
                 access.cancel()  # again: a connection that is just being made may swallow the first
                 await asyncio.wait({access}, timeout=0.5)
+            app.state.stopping.close()
             app.state.studio.close()
 
     app = FastAPI(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import redis
 from fastapi.requests import HTTPConnection
@@ -12,7 +13,11 @@ from backend.auth.watch import AccessWatch
 from backend.background import Background
 from backend.db import Database
 from backend.episodes.turns import Turns
+from backend.ledger import Ledger
 from backend.settings import Settings
+
+if TYPE_CHECKING:
+    from backend.directory import Directory
 
 _BROKER_SECONDS = 2.0
 
@@ -29,6 +34,17 @@ class Studio:
     hashing: PasswordHashing = field(default_factory=PasswordHashing)
     inspections: Turns = field(default_factory=lambda: Turns(at_once=2, waiting=16))
     background: Background = field(default_factory=lambda: Background(threads=2, waiting=8))
+    ledger: Ledger = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ledger", Ledger(self.db))
+
+    @cached_property
+    def directory(self) -> "Directory":
+        """Empty until somebody starts it."""
+        from backend.directory import Directory
+
+        return Directory(self.db)
 
     @cached_property
     def devices(self) -> Devices:
@@ -42,6 +58,9 @@ class Studio:
         return cls(settings=settings, db=Database(settings.sql_url), broker=broker)
 
     def close(self) -> None:
+        if "directory" in self.__dict__:
+            self.directory.close()
+        self.ledger.close()
         self.background.close()
         self.hashing.close()
         self.broker.close()

@@ -17,6 +17,7 @@ class DataFolder:
         self.restoring = root / "restore.json"  # while a restore is being put in place, see worker.backup.switch
         self.secrets = root / "secrets"
         self.broker = root / "valkey"
+        self.sockets = root / "sockets"  # of running processes
         self.logs = root / "logs"
         self.episodes = root / "episodes"
         self.versions = root / "versions"
@@ -43,6 +44,7 @@ class DataFolder:
             self.root,
             self.secrets,
             self.broker,
+            self.sockets,
             self.logs,
             self.episodes,
             self.versions,
@@ -55,7 +57,7 @@ class DataFolder:
             self.cache,
         ):
             folder.mkdir(parents=True, exist_ok=True)
-        for private in (self.secrets, self.broker):
+        for private in (self.secrets, self.broker, self.sockets):
             private.chmod(0o700)
 
     def episode(self, dataset_id: str, episode_id: str) -> Path:

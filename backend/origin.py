@@ -27,7 +27,9 @@ class OriginCheck:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (scope["type"] == "http" and scope["method"] not in _SAFE) or scope["type"] == "websocket":
             connection = HTTPConnection(scope)
-            wrong = await run_in_threadpool(_refusal, connection)
+            # Without the copy in memory our own address is asked of the database, which may keep us waiting.
+            known = studio_of(connection).directory.filled
+            wrong = _refusal(connection) if known else await run_in_threadpool(_refusal, connection)
             if wrong is not None:
                 if scope["type"] == "websocket":
                     await send({"type": "websocket.close", "code": 4403, "reason": "foreign origin"})

@@ -1,12 +1,19 @@
-"""The API process."""
+"""The API: the gateway in this process, the application in one that it starts."""
+
+import socket
 
 import structlog
 import uvicorn
 
-from backend.app import create_app
 from backend.db import Database
+from backend.gateway import limits
+from backend.gateway.app import Gateway
+from backend.gateway.protocol import GatewayProtocol
 from backend.settings import Settings
+from worker.application import ApplicationProcess
 from worker.entrance import entrance
+
+_BACKLOG = 2048
 
 
 def serve(settings: Settings, *, fd: int | None = None) -> None:
@@ -19,16 +26,22 @@ def serve(settings: Settings, *, fd: int | None = None) -> None:
         print(f"Studio ready: {entrance(settings, Database(settings.sql_url), settings.port)}", flush=True)  # noqa: T201
     structlog.configure(processors=[structlog.processors.TimeStamper(fmt="iso"), structlog.processors.JSONRenderer()])
     config = uvicorn.Config(
-        create_app(settings),
+        Gateway(settings, ApplicationProcess(settings)),
         host=settings.host,
         port=settings.port,
-        fd=fd,
+        http=GatewayProtocol,
+        lifespan="on",
+        interface="asgi3",
         log_level=settings.log_level.lower(),
         access_log=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=int(limits.IDLE_SECONDS),
         timeout_graceful_shutdown=2,
         ws_max_size=2**20,
         ws_per_message_deflate=False,  # pictures are JPEG already, and commands are not to wait
-        proxy_headers=True,
+        proxy_headers=False,  # see backend.gateway.forwarded
         server_header=False,
+        date_header=False,  # the application's is handed on
     )
-    uvicorn.Server(config).run()
+    sockets = None if fd is None else [socket.socket(fileno=fd)]
+    uvicorn.Server(config).run(sockets=sockets)

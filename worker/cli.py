@@ -79,6 +79,17 @@ def api(
     serve(_settings(data=data, host=host, port=port), fd=fd)
 
 
+@app.command(hidden=True)
+def application(
+    fd: Annotated[int, typer.Option(help="The unix socket to listen on, inherited from the gateway")],
+    ready: Annotated[int, typer.Option(help="A pipe that is told when it answers")],
+) -> None:
+    """What `studio api` starts behind its port."""
+    from worker.application import serve
+
+    serve(Settings(), fd=fd, ready=ready)
+
+
 @app.command()
 def migrate(
     data: Data = None,

@@ -1,5 +1,6 @@
 """Write down who did what, and read it again."""
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select
@@ -8,14 +9,28 @@ from sqlalchemy.orm import Session
 from backend.access import Actor
 from backend.audit.models import AuditEntry
 from backend.audit.schemas import AuditOut
+from backend.db import utc_now
 from backend.schemas import Page
 
 
-def record(db: Session, actor: Actor | None, action: str, subject: str | None = None, **detail: Any) -> None:
-    """Add an entry in the transaction of the deed. actor None: the studio itself."""
+def record(
+    db: Session,
+    actor: Actor | None,
+    action: str,
+    subject: str | None = None,
+    *,
+    at: datetime | None = None,
+    **detail: Any,
+) -> None:
+    """Add an entry in the transaction of the deed. actor None: the studio itself. at: when it was, if not now."""
     db.add(
         AuditEntry(
-            user_id=actor and actor.id, user_name=actor and actor.name, action=action, subject=subject, detail=detail
+            user_id=actor and actor.id,
+            user_name=actor and actor.name,
+            action=action,
+            subject=subject,
+            detail=detail,
+            created_at=at or utc_now(),
         )
     )
 

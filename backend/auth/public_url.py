@@ -12,6 +12,8 @@ def public_url(studio: Studio) -> str | None:
     """From the environment, else as set in the page, else None."""
     if studio.settings.public_url:
         return studio.settings.public_url
+    if studio.directory.filled:
+        return studio.directory.public_url
     with studio.db.transaction(write=False) as db:
         row = db.get(Setting, KEY)
         return None if row is None else row.value.get("url")

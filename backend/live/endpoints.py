@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from backend.access import Db, Operator, Parts, Viewer
+from backend.access import Operator, Parts, Viewer
 from backend.live import demo, service
 from backend.live.messages import InstructionIn, LiveState, RecordIn, SaveIn, SceneIn
 from backend.live.schemas import DemoOut, RolloutAsk
@@ -17,41 +17,41 @@ def get_demo(me: Viewer) -> DemoOut:
 
 
 @router.post("/{robot}/rollout")
-def start_rollout(db: Db, me: Operator, studio: Parts, robot: str, body: RolloutAsk) -> LiveState:
+def start_rollout(me: Operator, studio: Parts, robot: str, body: RolloutAsk) -> LiveState:
     """Let a policy act as soon as it is loaded, as long as a page of yours watches over it (the control socket)."""
-    return service.rollout(db, me, studio, robot, body)
+    return service.rollout(me, studio, robot, body)
 
 
 @router.post("/{robot}/pause")
-def pause_rollout(db: Db, me: Operator, studio: Parts, robot: str) -> LiveState:
-    return service.pause(db, me, studio, robot)
+def pause_rollout(me: Operator, studio: Parts, robot: str) -> LiveState:
+    return service.pause(me, studio, robot)
 
 
 @router.post("/{robot}/resume")
-def resume_rollout(db: Db, me: Operator, studio: Parts, robot: str) -> LiveState:
-    return service.resume(db, me, studio, robot)
+def resume_rollout(me: Operator, studio: Parts, robot: str) -> LiveState:
+    return service.resume(me, studio, robot)
 
 
 @router.post("/{robot}/end")
-def end_rollout(db: Db, me: Operator, studio: Parts, robot: str) -> LiveState:
-    return service.end(db, me, studio, robot)
+def end_rollout(me: Operator, studio: Parts, robot: str) -> LiveState:
+    return service.end(me, studio, robot)
 
 
 @router.post("/{robot}/instruction")
-def change_instruction(db: Db, me: Operator, studio: Parts, robot: str, body: InstructionIn) -> LiveState:
+def change_instruction(me: Operator, studio: Parts, robot: str, body: InstructionIn) -> LiveState:
     """Tell the policy that acts something else."""
-    return service.instruct(db, me, studio, robot, body)
+    return service.instruct(me, studio, robot, body)
 
 
 @router.post("/{robot}/scene")
-def set_scene(db: Db, me: Operator, studio: Parts, robot: str, body: SceneIn) -> LiveState:
+def set_scene(me: Operator, studio: Parts, robot: str, body: SceneIn) -> LiveState:
     """Put a simulated robot into the start state of a task and a seed."""
-    return service.scene(db, me, studio, robot, body)
+    return service.scene(me, studio, robot, body)
 
 
 @router.post("/{robot}/record")
-def begin_recording(db: Db, me: Operator, studio: Parts, robot: str, body: RecordIn) -> LiveState:
-    return service.begin_recording(db, me, studio, robot, body)
+def begin_recording(me: Operator, studio: Parts, robot: str, body: RecordIn) -> LiveState:
+    return service.begin_recording(me, studio, robot, body)
 
 
 @router.post("/{robot}/mark")
@@ -61,11 +61,11 @@ def mark_substep(me: Operator, studio: Parts, robot: str) -> LiveState:
 
 
 @router.post("/{robot}/save")
-def save_recording(db: Db, me: Operator, studio: Parts, robot: str, body: SaveIn) -> LiveState:
+def save_recording(me: Operator, studio: Parts, robot: str, body: SaveIn) -> LiveState:
     """End the recording and add it to its dataset."""
-    return service.save(db, me, studio, robot, body)
+    return service.save(me, studio, robot, body)
 
 
 @router.post("/{robot}/discard")
-def discard_recording(db: Db, me: Operator, studio: Parts, robot: str) -> LiveState:
-    return service.discard(db, me, studio, robot)
+def discard_recording(me: Operator, studio: Parts, robot: str) -> LiveState:
+    return service.discard(me, studio, robot)

@@ -241,3 +241,7 @@ class LiveState(BaseModel):
     scene: SceneOut | None = None
     joint_names: list[str]
     samples: Samples | None = None
+    not_recorded: list[str] = Field(
+        default_factory=list,
+        description="In the answer to a request of which something could not be written down: what, in sentences",
+    )

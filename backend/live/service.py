@@ -3,7 +3,6 @@
 from typing import Any
 
 from pydantic import BaseModel
-from sqlalchemy.orm import Session
 
 from backend.access import Actor
 from backend.audit.service import record
@@ -11,50 +10,53 @@ from backend.checkpoints import repository as checkpoints
 from backend.checkpoints.names import checkpoint_folder, checkpoint_name
 from backend.context import Studio
 from backend.datasets import repository as datasets
+from backend.db import utc_now
 from backend.errors import InvalidError
 from backend.evaluations import fit
+from backend.ledger import not_yet
 from backend.live.messages import InstructionIn, LiveState, RecordIn, SaveIn, SceneIn
 from backend.live.schemas import RolloutAsk
 from backend.robots.service import host_of
 
 BY_HEADER = "X-Studio-By"
 _SECONDS = 20.0  # a simulator's scene is built anew, an episode is written
+_NOTE_SECONDS = 1.0  # how long the audit log may take to be in the answer
 _SIMULATED = "aloha_sim"  # kinds of robots that begin like this
 
 
-def rollout(db: Session, me: Actor, studio: Studio, robot: str, body: RolloutAsk) -> LiveState:
+def rollout(me: Actor, studio: Studio, robot: str, body: RolloutAsk) -> LiveState:
     """Let a policy act. Raises InvalidError for a checkpoint that is gone or does not fit the robot."""
     path = None if body.checkpoint_id is None else _checkpoint(studio, robot, body.checkpoint_id)
     asked = body.for_host(path)
-    return _ask(db, me, studio, robot, "rollout", asked, **body.model_dump(exclude_none=True, exclude_defaults=True))
+    return _ask(me, studio, robot, "rollout", asked, **body.model_dump(exclude_none=True, exclude_defaults=True))
 
 
-def pause(db: Session, me: Actor, studio: Studio, robot: str) -> LiveState:
-    return _ask(db, me, studio, robot, "pause")
+def pause(me: Actor, studio: Studio, robot: str) -> LiveState:
+    return _ask(me, studio, robot, "pause")
 
 
-def resume(db: Session, me: Actor, studio: Studio, robot: str) -> LiveState:
-    return _ask(db, me, studio, robot, "resume")
+def resume(me: Actor, studio: Studio, robot: str) -> LiveState:
+    return _ask(me, studio, robot, "resume")
 
 
-def end(db: Session, me: Actor, studio: Studio, robot: str) -> LiveState:
-    return _ask(db, me, studio, robot, "end")
+def end(me: Actor, studio: Studio, robot: str) -> LiveState:
+    return _ask(me, studio, robot, "end")
 
 
-def instruct(db: Session, me: Actor, studio: Studio, robot: str, body: InstructionIn) -> LiveState:
-    return _ask(db, me, studio, robot, "instruction", body, instruction=body.instruction)
+def instruct(me: Actor, studio: Studio, robot: str, body: InstructionIn) -> LiveState:
+    return _ask(me, studio, robot, "instruction", body, instruction=body.instruction)
 
 
-def scene(db: Session, me: Actor, studio: Studio, robot: str, body: SceneIn) -> LiveState:
-    return _ask(db, me, studio, robot, "scene", body, **body.model_dump(mode="json"))
+def scene(me: Actor, studio: Studio, robot: str, body: SceneIn) -> LiveState:
+    return _ask(me, studio, robot, "scene", body, **body.model_dump(mode="json"))
 
 
-def begin_recording(db: Session, me: Actor, studio: Studio, robot: str, body: RecordIn) -> LiveState:
+def begin_recording(me: Actor, studio: Studio, robot: str, body: RecordIn) -> LiveState:
     """Raises InvalidError for a dataset that does not exist."""
     with studio.db.transaction(write=False) as own:
         if datasets.by_id(own, body.dataset_id) is None:
             raise fit.wrong("dataset_id", "There is no such dataset; choose another one.")
-    return _ask(db, me, studio, robot, "record", body, **body.model_dump(mode="json"))
+    return _ask(me, studio, robot, "record", body, **body.model_dump(mode="json"))
 
 
 def mark(me: Actor, studio: Studio, robot: str) -> LiveState:
@@ -63,22 +65,21 @@ def mark(me: Actor, studio: Studio, robot: str) -> LiveState:
     return host.ask("POST", "/live/mark", LiveState, headers={BY_HEADER: me.name}, seconds=_SECONDS)
 
 
-def save(db: Session, me: Actor, studio: Studio, robot: str, body: SaveIn) -> LiveState:
-    return _ask(db, me, studio, robot, "save", body, success=body.success)
+def save(me: Actor, studio: Studio, robot: str, body: SaveIn) -> LiveState:
+    return _ask(me, studio, robot, "save", body, success=body.success)
 
 
-def discard(db: Session, me: Actor, studio: Studio, robot: str) -> LiveState:
-    return _ask(db, me, studio, robot, "discard")
+def discard(me: Actor, studio: Studio, robot: str) -> LiveState:
+    return _ask(me, studio, robot, "discard")
 
 
-def _ask(
-    db: Session, me: Actor, studio: Studio, robot: str, verb: str, body: BaseModel | None = None, **detail: Any
-) -> LiveState:
-    """The host is asked first; only then the database, whose lock nobody is to wait for meanwhile."""
+def _ask(me: Actor, studio: Studio, robot: str, verb: str, body: BaseModel | None = None, **detail: Any) -> LiveState:
+    """The host is asked first; what it did is then written down beside, and is the answer whatever becomes of that."""
     _, host = host_of(studio, robot)
     state = host.ask("POST", f"/live/{verb}", LiveState, body, headers={BY_HEADER: me.name}, seconds=_SECONDS)
-    record(db, me, f"live.{verb}", robot, **detail)
-    return state
+    now = utc_now()
+    written = studio.ledger.write(lambda db: record(db, me, f"live.{verb}", robot, at=now, **detail))
+    return state.model_copy(update={"not_recorded": not_yet(written, seconds=_NOTE_SECONDS)})
 
 
 def _checkpoint(studio: Studio, robot: str, checkpoint_id: str) -> str:

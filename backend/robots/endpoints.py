@@ -2,13 +2,15 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Request, Response
 
-from backend.access import Db, Operator, Parts, Viewer
+from backend.access import Db, Parts, Viewer
 from backend.robots import service
 from backend.robots.schemas import RobotOut
+from backend.robots.stopping import stopping_of
 
 router = APIRouter(prefix="/api/robots", tags=["robots"])
+stop_router = APIRouter(prefix="/api/robots", tags=["robots"])  # what the gateway answers itself
 
 
 @router.get("")
@@ -16,16 +18,16 @@ def list_robots(db: Db, me: Viewer) -> list[RobotOut]:
     return service.robots(db)
 
 
-@router.post("/{name}/stop")
-def stop_robot(db: Db, me: Viewer, studio: Parts, name: str) -> RobotOut:
-    """Latched: the robot holds until an operator re-arms it."""
-    return service.stop(db, me, studio, name)
+@stop_router.post("/{name}/stop")
+async def stop_robot(connection: Request, name: str) -> RobotOut:
+    """Latched: the robot holds until an operator re-arms it. Anyone signed in may press it. Waits for no database."""
+    return await stopping_of(connection).stop(connection, name)
 
 
-@router.post("/{name}/arm")
-def arm_robot(db: Db, me: Operator, studio: Parts, name: str) -> RobotOut:
-    """Release the latched stop: the robot may be commanded again."""
-    return service.arm(db, me, studio, name)
+@stop_router.post("/{name}/arm")
+async def arm_robot(connection: Request, name: str) -> RobotOut:
+    """Release the latched stop: the robot may be commanded again. Operators."""
+    return await stopping_of(connection).arm(connection, name)
 
 
 @router.get("/{name}/picture/{camera}", response_class=Response)

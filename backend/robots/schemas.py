@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from pydantic import Field
+
 from backend.robots.host import HostStatus
 from backend.schemas import Out
 
@@ -14,3 +16,7 @@ class RobotOut(Out):
     present: bool
     seen_at: datetime
     status: HostStatus
+    not_recorded: list[str] = Field(
+        default_factory=list,
+        description="Of what this request did: what could not be written down, in sentences to be shown",
+    )

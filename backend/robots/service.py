@@ -1,24 +1,20 @@
-"""Which robots are there, the stop and the re-arming of each, and their pictures. The robots themselves belong to
-robot hosts; this only relays."""
+"""Which robots are there, and their pictures. The robots themselves belong to robot hosts; this only relays. Stop and
+re-arming are in `stopping`."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from fastapi import Response
 from sqlalchemy.orm import Session
 
-from backend.access import Actor
-from backend.audit.service import record
 from backend.context import Studio
 from backend.errors import NotFoundError, UnavailableError
 from backend.events import publish_after_commit
 from backend.robots import repository
-from backend.robots.host import ArmIn, HostStatus, StopIn, host_token
+from backend.robots.host import HostStatus, host_token
 from backend.robots.models import RobotRow
-from backend.robots.relay import HostAwayError, HostClient
+from backend.robots.relay import HostClient
 from backend.robots.schemas import RobotOut
-
-PRESENT = timedelta(seconds=6)  # three announcements missed
-
+from backend.robots.stopping import PRESENT
 
 # --- what hosts tell ----------------------------------------------------------------------------------------------
 
@@ -55,29 +51,6 @@ def robots(db: Session) -> list[RobotOut]:
 
 def present_robots(db: Session) -> int:
     return sum(robot.present for robot in robots(db))
-
-
-def stop(db: Session, me: Actor, studio: Studio, name: str) -> RobotOut:
-    """Latch the stop. The host is told first; only then the database, which may keep us waiting for its lock."""
-    robot, host = host_of(studio, name)
-    try:
-        status = host.stop(StopIn(by=me.name))
-    except HostAwayError as error:
-        raise HostAwayError(
-            f"{error.message} This stop has not reached it: if the robot moves, use its own emergency stop."
-        ) from error
-    record(db, me, "robot.stop", name, epoch=status.epoch)
-    publish_after_commit(db, studio, "robot", name)
-    return robot.model_copy(update={"status": status})
-
-
-def arm(db: Session, me: Actor, studio: Studio, name: str) -> RobotOut:
-    """Release the latched stop."""
-    robot, host = host_of(studio, name)
-    status = host.arm(ArmIn(by=me.name))
-    record(db, me, "robot.arm", name, epoch=status.epoch)
-    publish_after_commit(db, studio, "robot", name)
-    return robot.model_copy(update={"status": status})
 
 
 def picture(studio: Studio, name: str, camera: str) -> Response:

@@ -1775,7 +1775,7 @@ export interface paths {
     put?: never;
     /**
      * Arm Robot
-     * @description Release the latched stop: the robot may be commanded again.
+     * @description Release the latched stop: the robot may be commanded again. Operators.
      */
     post: operations["arm_robot"];
     delete?: never;
@@ -1815,7 +1815,7 @@ export interface paths {
     put?: never;
     /**
      * Stop Robot
-     * @description Latched: the robot holds until an operator re-arms it.
+     * @description Latched: the robot holds until an operator re-arms it. Anyone signed in may press it. Waits for no database.
      */
     post: operations["stop_robot"];
     delete?: never;
@@ -3461,6 +3461,11 @@ export interface components {
      */
     HostStatus: {
       /**
+       * At Risk
+       * @description Why a restart of the host might not find this state again, in words; None: it will
+       */
+      at_risk?: string | null;
+      /**
        * Camera Fault
        * @description What is wrong with the cameras; the robot holds all the same
        */
@@ -3830,6 +3835,11 @@ export interface components {
       /** Joint Names */
       joint_names: string[];
       mode: components["schemas"]["Mode"];
+      /**
+       * Not Recorded
+       * @description In the answer to a request of which something could not be written down: what, in sentences
+       */
+      not_recorded?: string[];
       policy?: components["schemas"]["PolicyOut"] | null;
       recording?: components["schemas"]["RecordingOut"] | null;
       samples?: components["schemas"]["Samples"] | null;
@@ -4618,6 +4628,11 @@ export interface components {
       kind: string;
       /** Name */
       name: string;
+      /**
+       * Not Recorded
+       * @description Of what this request did: what could not be written down, in sentences to be shown
+       */
+      not_recorded?: string[];
       /** Present */
       present: boolean;
       /**

@@ -1,0 +1,191 @@
+"""What the gateway answers itself, what it refuses, and what it hands on."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import structlog
+from fastapi import FastAPI
+from fastapi.requests import HTTPConnection
+from starlette.types import Receive, Scope, Send
+
+from backend import errors
+from backend.context import Studio
+from backend.directory import AwayError, credential_of
+from backend.gateway import limits, tunnel
+from backend.gateway.forwarded import Proxies, rewritten
+from backend.gateway.protocol import GatewayProtocol
+from backend.gateway.proxy import TooLargeError, TooSlowError, Upstream, answer_error, forward
+from backend.live.sockets import router as live_sockets
+from backend.origin import OriginCheck
+from backend.robots.endpoints import stop_router
+from backend.robots.stopping import Stopping
+from backend.settings import Settings
+
+log = structlog.get_logger()
+
+_LOOK_SECONDS = 1.0
+_RETRY_SECONDS = 2  # told to whoever asks while the application is away
+
+
+class Application(Protocol):
+    """The process behind. ready: it answers requests. on_end: called when it does not any more."""
+
+    on_end: Callable[[], None]
+
+    @property
+    def ready(self) -> bool: ...
+
+    @property
+    def socket(self) -> str: ...
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+class Gateway:
+    """An ASGI application whose server is made of `GatewayProtocol`s."""
+
+    def __init__(self, settings: Settings, application: Application) -> None:
+        self.settings = settings
+        self.application = application
+        self.proxies = Proxies(settings.trusted_proxies)
+        self.register = limits.Register(limits.raise_file_limit())
+        self._upstream = Upstream(application.socket, lambda: application.ready)
+        application.on_end = self._upstream.close
+        self._tunnels: set[asyncio.Task[None]] = set()
+        self._own = self._made()
+
+    def _made(self) -> FastAPI:
+        @asynccontextmanager
+        async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+            studio = app.state.studio = Studio.open(self.settings)
+            await asyncio.to_thread(studio.directory.start)
+            stopping = app.state.stopping = Stopping(studio, keep=True)
+            stopping.start()
+            access = asyncio.create_task(studio.access_watch.listen(self.settings.events_url))
+            await self.application.start()
+            try:
+                yield
+            finally:
+                await self.application.stop()
+                while not access.done():
+                    access.cancel()  # again: a connection that is just being made may swallow the first
+                    await asyncio.wait({access}, timeout=0.5)
+                self._upstream.close()
+                stopping.close()
+                await asyncio.to_thread(studio.close)
+
+        app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
+        errors.install(app)
+        app.add_middleware(OriginCheck)
+        app.include_router(stop_router)
+        app.include_router(live_sockets)
+        return app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or _is_own(scope):
+            await self._own(scope, receive, send)
+        else:
+            await self._hand_on(scope, receive, send)
+
+    async def _hand_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        length, chunked = _length(scope)
+        most = limits.most_bytes(scope["method"], scope["path"], self.settings)
+        if length > most:
+            await answer_error(scope, send, 413, "too_large", _too_large(length, most), close=True)
+            return
+        if length > limits.UNSIGNED_BODY and not await self._signed_in(scope):
+            message = "Sign in first: so large a request is read only from somebody who is signed in."
+            await answer_error(scope, send, 401, "not_signed_in", message, close=True)
+            return
+        if chunked and not await self._signed_in(scope):
+            most = min(most, limits.UNSIGNED_BODY)
+        if not self.application.ready:
+            await self._away(scope, send)
+            return
+        started = False
+
+        async def note(message: object) -> None:
+            nonlocal started
+            started = True
+            await send(message)  # type: ignore[arg-type]
+
+        try:
+            await forward(self._upstream, scope, receive, note, most=most)
+        except (OSError, TooLargeError, TooSlowError) as error:
+            if started:
+                raise
+            if isinstance(error, TooLargeError):
+                await answer_error(scope, send, 413, "too_large", _too_large(None, most), close=True)
+            elif isinstance(error, TooSlowError):
+                message = "The request's body did not come in time; send it again."
+                await answer_error(scope, send, 408, "too_slow", message, close=True)
+            else:
+                await self._away(scope, send)
+
+    async def _signed_in(self, scope: Scope) -> bool:
+        credential, directory = credential_of(HTTPConnection(scope)), self._own.state.studio.directory
+        if credential is None:
+            return False
+        if directory.known(credential) is not None:
+            return True
+        try:
+            return await directory.find_actor(credential, seconds=_LOOK_SECONDS) is not None
+        except AwayError:
+            return False
+
+    async def _away(self, scope: Scope, send: Send) -> None:
+        message = (
+            "The studio's application is starting, or is being started again. Robots can be stopped all the same. "
+            "Whether a change that was just sent was made is not known; look before you repeat it."
+        )
+        await answer_error(scope, send, 503, "unavailable", message, retry=_RETRY_SECONDS, close=True)
+
+    # --- sockets of the application -----------------------------------------------------------------------------------
+
+    def tunnel(self, client: GatewayProtocol) -> None:
+        """Hand a socket that is being opened on to the application."""
+        address, scheme = self.proxies.origin(client.peer, client.scheme or "http", client.headers)
+        lines = [b"GET ", client.url, b" HTTP/1.1\r\n"]
+        for name, value in rewritten(client.headers, address, scheme):
+            lines += (name, b": ", value, b"\r\n")
+        lines.append(b"\r\n")
+        client.transport.pause_reading()
+        task = asyncio.ensure_future(self._tunnel(client, b"".join(lines)))
+        self._tunnels.add(task)
+        task.add_done_callback(self._tunnels.discard)
+
+    async def _tunnel(self, client: GatewayProtocol, head: bytes) -> None:
+        try:
+            if not self.application.ready:
+                raise ConnectionRefusedError
+            await tunnel.join(client.transport, head, self.application.socket, client.left)
+        except OSError:
+            client.transport.write(
+                b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 2\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            )
+            client.transport.close()
+
+
+def _is_own(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return scope["method"] == "POST" and path.startswith("/api/robots/") and path.endswith(("/stop", "/arm"))
+
+
+def _length(scope: Scope) -> tuple[int, bool]:
+    """Bytes that the body is said to have, and whether it does not say."""
+    length, chunked = 0, False
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            length = int(value)  # the parser takes nothing but digits
+        elif name == b"transfer-encoding":
+            chunked = True
+    return length, chunked
+
+
+def _too_large(length: int | None, most: int) -> str:
+    found = "more than that" if length is None else f"{length} bytes"
+    return f"The request's body has {found}; at most {most} bytes are accepted here. Nothing of it was read."

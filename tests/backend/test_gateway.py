@@ -1,0 +1,358 @@
+"""The process in front: what strangers may have of it, what it hands on unchanged, and a stop that needs nobody."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from live_studio import LiveStudio, live_studio
+from robot_hosts import broker, robot_host, until
+from websockets.sync.client import connect
+
+from backend.audit.models import AuditEntry
+from backend.auth.models import ApiToken, User
+from backend.auth.roles import Role
+from backend.auth.secrets import token_hash
+from backend.gateway.forwarded import Proxies
+from backend.gateway.limits import Register
+from backend.settings import Settings
+
+URL = "/api/robots/aloha-sim"
+TOKEN = "dvs_" + "x" * 43
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStudio]:
+    """A studio whose broker and robot host run, with an API token of an operator that was never used."""
+    settings = Settings(data=tmp_path_factory.mktemp("studio"))
+    settings.folder.prepare()
+    with broker(settings), live_studio(settings) as studio, robot_host(settings):
+        with studio.parts.db.transaction() as db:
+            user = User(name="script", password_hash="x", role=Role.OPERATOR)
+            db.add(user)
+            db.flush()
+            db.add(ApiToken(user_id=user.id, name="t", token_sha256=token_hash(TOKEN)))
+        until(lambda: _robot_state(studio) == "holding", 90)
+        yield studio
+
+
+def _robot_state(studio: LiveStudio) -> str | None:
+    found = [one for one in ask(studio, "GET", "/api/robots")[1] if one["name"] == "aloha-sim"]
+    return found[0]["status"]["state"] if found else None
+
+
+def ask(
+    studio: LiveStudio, method: str, path: str, body: bytes | None = None, *, token: str | None = TOKEN, **headers: str
+) -> tuple[int, Any]:
+    """Status and JSON, as a script asks."""
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    if token is not None:
+        given["Authorization"] = f"Bearer {token}"
+    connection = http.client.HTTPConnection("127.0.0.1", studio.port, timeout=60)
+    try:
+        connection.request(method, path, body, given)
+        answer = connection.getresponse()
+        content = answer.read()
+        return answer.status, json.loads(content) if content else None
+    finally:
+        connection.close()
+
+
+def rearm(studio: LiveStudio) -> None:
+    until(lambda: ask(studio, "POST", f"{URL}/arm")[0] == 200)
+
+
+# --- the stop -----------------------------------------------------------------------------------------------------
+
+
+def test_a_stop_with_a_token_waits_for_no_lock_of_the_database(studio: LiveStudio) -> None:
+    """Also with one whose last use has to be written down. What could not be written is told, and written later."""
+    with studio.parts.db.transaction() as db:
+        db.query(ApiToken).update({"last_used_at": None})
+    lock = sqlite3.connect(studio.parts.settings.folder.database, isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    try:
+        status, answer = ask(studio, "POST", f"{URL}/stop")
+        assert status == 200, answer
+        assert answer["status"]["state"] == "stopped"
+        assert answer["status"]["stopped_by"] == "script"
+        assert "audit log" in " ".join(answer["not_recorded"])
+        assert _entries(studio) == []
+        status, answer = ask(studio, "POST", f"{URL}/arm")
+        assert (status, answer["status"]["state"]) == (200, "holding")
+    finally:
+        lock.execute("ROLLBACK")
+        lock.close()
+    until(lambda: _entries(studio) == ["robot.stop", "robot.arm"])
+
+
+def _entries(studio: LiveStudio) -> list[str]:
+    with studio.parts.db.transaction(write=False) as db:
+        entries = db.query(AuditEntry).filter(AuditEntry.subject == "aloha-sim").order_by(AuditEntry.created_at)
+        return [entry.action for entry in entries]
+
+
+def test_while_the_application_does_not_answer_a_stop_works_and_says_who(studio: LiveStudio) -> None:
+    with _frozen(_application(studio)):
+        status, answer = ask(studio, "POST", f"{URL}/stop")
+        assert (status, answer["status"]["state"], answer["status"]["stopped_by"]) == (200, "stopped", "script")
+        status, answer = ask(studio, "POST", f"{URL}/arm")
+        assert (status, answer["status"]["state"]) == (200, "holding")
+
+
+def test_while_the_application_is_dead_a_stop_works_and_the_rest_is_503_until_it_is_back(studio: LiveStudio) -> None:
+    before = _application(studio)
+    os.kill(before, signal.SIGKILL)
+    until(lambda: ask(studio, "GET", "/api/auth/me")[0] == 503, 10)
+    status, answer = ask(studio, "GET", "/api/robots")
+    if status == 503:  # it is back within seconds
+        assert "Robots can be stopped all the same" in answer["error"]["message"]
+    assert ask(studio, "POST", f"{URL}/stop")[1]["status"]["state"] == "stopped"
+    until(lambda: ask(studio, "GET", "/api/auth/me")[0] == 200, 60)
+    assert _application(studio) != before
+    rearm(studio)
+
+
+def test_a_host_that_does_not_answer_is_not_called_stopped(studio: LiveStudio) -> None:
+    settings = studio.parts.settings
+    with robot_host(settings, "sleepy") as host:
+        until(lambda: _pid(studio, "sleepy") == host.pid, 60)
+        with _frozen(host.pid):
+            status, answer = ask(studio, "POST", "/api/robots/sleepy/stop")
+            assert status == 503
+            assert "NOT been confirmed" in answer["error"]["message"]
+            assert "emergency stop" in answer["error"]["message"]
+        # it was said, and is heard when the host runs again
+        until(lambda: "stopped" in _states(studio, "sleepy"), 20)
+
+
+def _states(studio: LiveStudio, name: str) -> list[str]:
+    return [one["status"]["state"] for one in ask(studio, "GET", "/api/robots")[1] if one["name"] == name]
+
+
+def _pid(studio: LiveStudio, name: str) -> int | None:
+    found = [one for one in ask(studio, "GET", "/api/robots")[1] if one["name"] == name]
+    return found[0]["status"]["pid"] if found and found[0]["status"]["state"] == "holding" else None
+
+
+def test_who_may_stop_and_who_may_re_arm(studio: LiveStudio) -> None:
+    assert ask(studio, "POST", f"{URL}/stop", token=None)[0] == 401
+    assert ask(studio, "POST", f"{URL}/stop", token="dvs_" + "y" * 43)[0] == 401
+    assert studio.request("POST", f"{URL}/stop", who="viewer")[0] == 200
+    assert studio.request("POST", f"{URL}/arm", who="viewer")[0] == 403
+    assert ask(studio, "POST", f"{URL}/stop", origin="http://elsewhere.example")[0] == 403
+    assert ask(studio, "POST", "/api/robots/nobody/stop")[0] == 404
+    rearm(studio)
+
+
+def _application(studio: LiveStudio) -> int:
+    """Process of the application behind the gateway."""
+    children = Path(f"/proc/{studio.process.pid}/task/{studio.process.pid}/children").read_text().split()
+    return next(
+        int(child) for child in children if b"application" in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+    )
+
+
+@contextmanager
+def _frozen(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+# --- what it hands on -----------------------------------------------------------------------------------------------
+
+
+def test_requests_and_answers_pass_unchanged(studio: LiveStudio) -> None:
+    status, answer = ask(studio, "POST", "/api/datasets", b'{"name": "a b \xc3\xa4"}', Content_Type="application/json")
+    assert (status, answer["name"]) == (201, "a b ä")
+    connection = http.client.HTTPConnection("127.0.0.1", studio.port, timeout=60)
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    try:
+        for method, path, expected in (
+            ("GET", "/api/datasets?limit=1&x=%2F%20", 200),
+            ("HEAD", "/", 405),
+            ("GET", "/api/nothing%20here", 404),
+            ("DELETE", f"/api/datasets/{answer['id']}", 204),
+            ("GET", "/api/openapi.json", 200),
+        ):
+            connection.request(method, path, headers=headers)
+            got = connection.getresponse()
+            content = got.read()
+            assert got.status in {expected, 403 if method == "DELETE" else expected}, (method, path, content)
+            assert got.getheader("date")
+    finally:
+        connection.close()
+    # the body in chunks, of which nobody says how many
+    connection = http.client.HTTPConnection("127.0.0.1", studio.port, timeout=60)
+    pieces = iter([b'{"na', b'me": "chunked"}'])
+    chunked = headers | {"Content-Type": "application/json"}
+    connection.request("POST", "/api/datasets", body=pieces, headers=chunked, encode_chunked=True)
+    assert connection.getresponse().status == 201
+    connection.close()
+
+
+def test_an_upload_arrives_whole_and_is_read_back_in_ranges(studio: LiveStudio, tmp_path: Path) -> None:
+    """5 MB of what is no episode: refused by what it says, which nobody can know without all of it."""
+    dataset = ask(studio, "POST", "/api/datasets", b'{"name": "up"}', Content_Type="application/json")[1]["id"]
+    body = os.urandom(5_000_000)
+    status, answer = ask(studio, "POST", f"/api/datasets/{dataset}/episodes?name=x.hdf5", body)
+    assert status == 422, answer
+    assert "HDF5" in json.dumps(answer) or "hdf5" in json.dumps(answer)
+
+
+def test_events_pass_and_end_with_the_application(studio: LiveStudio) -> None:
+    with connect(
+        f"ws://127.0.0.1:{studio.port}/api/events", additional_headers={"Authorization": f"Bearer {TOKEN}"}
+    ) as events:
+        assert json.loads(events.recv(timeout=10))["topic"] == "hello"
+        ask(studio, "POST", f"{URL}/stop")
+        until(lambda: json.loads(events.recv(timeout=10)) == {"topic": "robot", "id": "aloha-sim"}, 10)
+    rearm(studio)
+
+
+# --- what strangers may have ----------------------------------------------------------------------------------------
+
+
+def _status_of(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1])
+
+
+def _raw(studio: LiveStudio, head: str, body: bytes = b"", *, seconds: float = 20) -> bytes:
+    """Send as it is, and read until the other side closes."""
+    with socket.create_connection(("127.0.0.1", studio.port), seconds) as connection:
+        connection.sendall(head.replace("\n", "\r\n").encode() + b"\r\n\r\n" + body)
+        answer = b""
+        with suppress(ConnectionError):
+            while piece := connection.recv(65536):
+                answer += piece
+        return answer
+
+
+def test_large_bodies_are_refused_before_they_are_read(studio: LiveStudio) -> None:
+    """Nothing of the body is sent here: what answers has not waited for it."""
+    signed = f"Authorization: Bearer {TOKEN}"
+    for path, length, who, expected in (
+        ("/api/auth/login", 20_000_000, "X: y", 413),
+        ("/api/auth/login", 9_000, "X: y", 413),
+        ("/api/auth/setup", 10_000_000_000_000, "X: y", 413),
+        ("/api/datasets/x/episodes", 20_000_000, "X: y", 401),
+        ("/api/datasets/x/labels", 20_000_000, "X: y", 401),
+        ("/api/datasets/x/labels", 20_000_000, "Authorization: Bearer dvs_guess", 401),
+        ("/api/datasets", 20_000_000, signed, 413),
+        ("/api/preferences/x", 3_000_000, signed, 413),
+        ("/api/datasets/x/episodes", 10**15, signed, 413),
+    ):
+        answer = _raw(studio, f"POST {path} HTTP/1.1\nHost: 127.0.0.1:{studio.port}\n{who}\nContent-Length: {length}")
+        assert _status_of(answer) == expected, (path, length, answer)
+        assert b"connection: close" in answer.lower()
+
+
+def test_bodies_without_a_length_are_counted(studio: LiveStudio) -> None:
+    for path, expected in (("/api/auth/login", 413), ("/api/datasets/x/labels", 413)):
+        head = f"POST {path} HTTP/1.1\nHost: 127.0.0.1:{studio.port}\nTransfer-Encoding: chunked"
+        answer = _raw(studio, head, b"8000\r\n" + bytes(0x8000) + b"\r\n")
+        assert _status_of(answer) == expected, answer
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "GET / HTTP/1.1\nHost: x\n" + "\n".join(f"X{number}: y" for number in range(300)),
+        "GET / HTTP/1.1\nHost: x\nX: " + "y" * 200_000,
+        "GET /" + "x" * 200_000 + " HTTP/1.1\nHost: x",
+        "nonsense",
+        "POST / HTTP/1.1\nHost: x\nContent-Length: 3\nTransfer-Encoding: chunked",
+        "POST / HTTP/1.1\nHost: x\nContent-Length: minus",
+        "POST / HTTP/1.1\nHost: x\nContent-Length: 3\nContent-Length: 4",
+    ],
+)
+def test_odd_heads_are_refused(studio: LiveStudio, head: str) -> None:
+    assert _status_of(_raw(studio, head)) in {400, 431}
+
+
+def test_a_flood_of_idle_connections_leaves_room_for_a_stop(studio: LiveStudio) -> None:
+    with ExitStack() as opened:
+        for number in range(1100):
+            connection = opened.enter_context(socket.create_connection(("127.0.0.1", studio.port), 10))
+            if number % 2:
+                with suppress(OSError):  # one of those that had to go
+                    connection.sendall(b"GET / HTTP/1.1\r\nX: ")
+        assert ask(studio, "POST", f"{URL}/stop")[1]["status"]["state"] == "stopped"
+        assert ask(studio, "GET", "/api/health")[0] == 200
+    rearm(studio)
+
+
+class _Client:
+    def __init__(self, idle: bool) -> None:
+        self.idle, self.evicted = idle, False
+        self.register: Register | None = None
+
+    def evict(self) -> None:
+        self.evicted = True
+        assert self.register is not None
+        self.register.leave("a", self)
+        self.register.leave("b", self)
+
+
+def test_whoever_asks_for_nothing_has_to_go_first() -> None:
+    register = Register(10_000, per_address=3)
+    clients = [_Client(idle=True), _Client(idle=False), _Client(idle=True), _Client(idle=False)]
+    for client in clients:
+        client.register = register
+    assert all(register.admit("a", client) for client in clients[:3])
+    register.touch("a", clients[0])
+    assert register.admit("a", clients[3])
+    assert [client.evicted for client in clients] == [False, False, True, False]
+    busy = [_Client(idle=False) for _ in range(2)]
+    assert register.admit("a", busy[0]), "the last idle one had to go"
+    assert not register.admit("a", busy[1]), "three are being answered"
+    assert register.admit("b", busy[1])
+    assert len(register) == 4
+
+
+def test_forwarded_addresses_are_believed_from_our_proxies_alone() -> None:
+    none = Proxies(())
+    headers = [(b"x-forwarded-for", b"6.6.6.6, 10.0.0.7"), (b"x-forwarded-proto", b"https")]
+    assert none.origin("10.0.0.1", "http", headers) == ("10.0.0.1", "http")
+    ours = Proxies(Settings(trusted_proxies="10.0.0.0/24, ::1").trusted_proxies)
+    assert ours.origin("10.0.0.1", "http", headers) == ("6.6.6.6", "https")
+    assert ours.origin("::ffff:10.0.0.1", "http", headers) == ("6.6.6.6", "https")
+    assert ours.origin("9.9.9.9", "http", headers) == ("9.9.9.9", "http")
+    spoofed = [(b"x-forwarded-for", b"1.1.1.1"), (b"x-forwarded-for", b"2.2.2.2"), (b"x-forwarded-proto", b"gopher")]
+    assert ours.origin("::1", "http", spoofed) == ("2.2.2.2", "http")
+    assert ours.origin("::1", "http", [(b"x-forwarded-for", b"unknown")]) == ("::1", "http")
+    assert ours.origin("::1", "http", []) == ("::1", "http")
+
+
+# --- ends -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_gateway_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path / "data")
+    settings.folder.prepare()
+    with live_studio(settings) as studio:
+        application = _application(studio)
+        studio.process.kill()
+        until(lambda: not Path(f"/proc/{application}").exists(), 20)
+
+
+def test_it_ends_in_order_and_takes_its_socket_along(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path / "data")
+    settings.folder.prepare()
+    with live_studio(settings) as studio:
+        application = _application(studio)
+        assert list(settings.folder.sockets.iterdir())
+        studio.process.terminate()
+        assert studio.process.wait(20) in {0, -signal.SIGTERM}
+        assert not Path(f"/proc/{application}").exists()
+        assert not list(settings.folder.sockets.iterdir())
