@@ -191,6 +191,7 @@ class RecordingOut(BaseModel):
     seconds: float
     dropped: dict[str, int] = Field(description="Pictures of each camera that could not be kept")
     saving: bool = False
+    ended: bool = Field(False, description="Nothing is added any more: it waits to be saved or discarded")
     note: str | None = Field(None, description="Why nothing is added any more, or that nobody is at the controls")
 
 

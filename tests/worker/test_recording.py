@@ -296,3 +296,28 @@ def test_a_dataset_that_does_not_fit_is_refused_before_and_one_that_is_gone_keep
         assert str(kept) in error
         with open_episode(kept) as episode:
             assert episode.steps > 20
+
+
+def test_a_stop_ends_the_recording_which_waits_to_be_saved(desk: Desk) -> None:
+    """Also when it is re-armed at once; and nothing is begun while the stop is latched."""
+    with desk.host() as host:
+        desk.record(host)
+        until(lambda: (host.live().recording.steps or 0) > 20)
+        assert not host.live().recording.ended
+        for verb in ("stop", "arm"):
+            assert host.post(f"/{verb}", {"by": "grace"})[0] == 200
+        stopped = host.live().recording
+        assert stopped.ended
+        assert "stopped" in stopped.note
+        step = host.live_until(lambda state: state.samples is not None)[-1].samples.step[-1]
+        host.live_until(lambda state: state.samples is not None and state.samples.step[-1] > step + 50)
+        assert host.live().recording.steps == stopped.steps
+        assert host.post("/live/mark", None)[0] == 409
+        host.post("/stop", {"by": "grace"})
+        status, answer = host.post("/live/save", {"success": False})
+        assert status == 200, answer
+        until(lambda: host.live().saved is not None)
+        saved = host.live().saved
+        assert (saved.error, saved.steps) == (None, stopped.steps)
+        status, answer = host.post("/live/record", {"dataset_id": desk.dataset, "instruction": "Again."})
+        assert (status, "re-arm" in answer["error"]) == (409, True)

@@ -168,6 +168,7 @@ class Recording:
             seconds=round(recorder.seconds, 2),
             dropped=dict(recorder.dropped),
             saving=saving,
+            ended=recorder.ended is not None,
             note=None if saving else note,
         )
 

@@ -4421,6 +4421,12 @@ export interface components {
         [key: string]: number;
       };
       /**
+       * Ended
+       * @description Nothing is added any more: it waits to be saved or discarded
+       * @default false
+       */
+      ended: boolean;
+      /**
        * Marks
        * @description How often somebody said that a substep begins
        * @default 0

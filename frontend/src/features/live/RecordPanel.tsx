@@ -117,9 +117,13 @@ function Running({ recording }: { recording: Recording }) {
     <Stack gap="xs">
       <Group justify="space-between" wrap="nowrap">
         <Group gap={6} wrap="nowrap">
-          <IconPlayerRecordFilled size={16} color="var(--mantine-color-red-6)" />
+          <IconPlayerRecordFilled
+            size={16}
+            color={recording.ended ? "var(--mantine-color-gray-6)" : "var(--mantine-color-red-6)"}
+          />
           <Text size="sm" fw={600} data-testid="live-recording" data-steps={recording.steps}>
-            {recording.saving ? "Saving" : "Recording"} {formatSeconds(recording.seconds)}
+            {recording.saving ? "Saving" : recording.ended ? "Ended after" : "Recording"}{" "}
+            {formatSeconds(recording.seconds)}
           </Text>
         </Group>
         <Text size="xs" c={dropped > 0 ? "orange" : "dimmed"} data-testid="live-dropped">
@@ -127,6 +131,11 @@ function Running({ recording }: { recording: Recording }) {
           {dropped > 0 && " lost"}
         </Text>
       </Group>
+      {recording.note && (
+        <Text size="xs" role="status" data-testid="live-recording-note">
+          {recording.note.charAt(0).toUpperCase() + recording.note.slice(1)}.
+        </Text>
+      )}
       <Group gap="xs" grow>
         <RoleButton
           needs="operator"

@@ -12,6 +12,7 @@ import { RoleButton } from "@/ui/RoleButton";
 
 import { useDriver, useLive, useLiveRobot, useNow } from "./hooks";
 import classes from "./live.module.css";
+import { NotRecorded } from "./NotRecorded";
 import { stateWord } from "./words";
 
 /** How the robot is, in a word and a line, and the stop. present: its host was heard of; undefined while unknown. */
@@ -95,6 +96,7 @@ export function StateBar({ present }: { present: boolean | undefined }) {
       </header>
       <ErrorNote error={stop.error} title="The stop did not arrive: use the robot's own emergency stop" />
       <ErrorNote error={arm.error} title="It was not re-armed" />
+      <NotRecorded />
     </div>
   );
 }

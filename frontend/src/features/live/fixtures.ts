@@ -10,6 +10,7 @@ export function aState(change: Partial<LiveState> = {}, status: Partial<LiveStat
       since: null,
       stopped_by: null,
       reason: null,
+      at_risk: null,
       cameras: [],
       camera_fault: null,
       control_hz: 50,
@@ -29,6 +30,7 @@ export function aState(change: Partial<LiveState> = {}, status: Partial<LiveStat
     scene: null,
     joint_names: ["left_waist"],
     samples: null,
+    not_recorded: [],
     ...change,
   };
 }
