@@ -1001,7 +1001,7 @@ export interface paths {
      *
      *     A little-endian uint32 with the length of a JSON header, the header {"start": int, "stride": int, "count": int,
      *     "cameras": [name], "sizes": [[bytes of camera 0, camera 1, ...] for each step]}, then the JPEG pictures in that
-     *     order. Past the end fewer steps come back.
+     *     order. Past the end, and beyond 128 MiB, fewer steps come back.
      */
     get: operations["get_pack"];
     put?: never;
