@@ -33,8 +33,12 @@ if [ $# -eq 0 ]; then
     # then whoever may install
     python3 scripts/first_minute.py make up
     # and the command line, still without anything that only the tests install
-    ! command -v redis-server chromium initdb curl
-    ! .venv/bin/python -c "import pytest" 2>/dev/null
+    if command -v redis-server valkey-server chromium google-chrome initdb psql curl node npm; then
+      echo "bare machine: the above are here, so nothing is shown by going without"; exit 1
+    fi
+    for module in pytest hypothesis playwright schemathesis mypy bitsandbytes; do
+      if .venv/bin/python -c "import $module" 2>/dev/null; then echo "bare machine: $module is installed"; exit 1; fi
+    done
     .venv/bin/dexvla record --task transfer_cube --episodes 1 --seed 0 --out /tmp/demo
     .venv/bin/dexvla check /tmp/demo
     .venv/bin/dexvla eval demo --task pick_colour --level jitter --episodes 1 --seed 950000 --json /tmp/eval.json'
