@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from backend.auth.roles import Role
 from backend.context import Studio, studio_of
-from backend.errors import ForbiddenError, NotSignedInError
+from backend.errors import DiskFullError, ForbiddenError, NotSignedInError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +27,17 @@ class Actor:
 
 
 def _session(connection: HTTPConnection) -> Iterator[Session]:
-    changes = connection.scope.get("method", "GET") not in {"GET", "HEAD", "OPTIONS"}
-    with studio_of(connection).db.transaction(write=changes) as session:
+    studio, method = studio_of(connection), connection.scope.get("method", "GET")
+    changes = method not in {"GET", "HEAD", "OPTIONS"}
+    if changes and method != "DELETE" and studio.space.freeing_only and not _frees(connection.url.path):
+        raise DiskFullError(f"The disk is {studio.space.told()}. Nothing was changed.")
+    with studio.db.transaction(write=changes) as session:
         yield session
+
+
+def _frees(path: str) -> bool:
+    """Whether it still works on a full disk whose reserve was touched: signing in, stopping, cancelling, tidying."""
+    return path.startswith(("/api/auth/", "/api/robots/", "/api/live/", "/api/storage")) or path.endswith("/cancel")
 
 
 Parts = Annotated[Studio, Depends(studio_of)]

@@ -36,6 +36,8 @@ from backend.robots.stopping import Stopping
 from backend.settings import Settings
 from backend.socket import Relay
 from backend.socket import router as socket
+from backend.storage.endpoints import router as storage
+from backend.storage.housekeeper import Housekeeper
 from backend.suggestions.endpoints import router as suggestions
 from backend.system.endpoints import router as system
 from backend.training.endpoints import router as training
@@ -59,6 +61,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     robots,
     stop_router,
     live,
+    storage,
     system,
     socket,
     live_sockets,
@@ -81,8 +84,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.state.relay = Relay(settings.events_url)
         app.state.relay.start()
         access = asyncio.create_task(app.state.studio.access_watch.listen(settings.events_url))
-        reconciler = Reconciler(app.state.studio)
+        reconciler, housekeeper = Reconciler(app.state.studio), Housekeeper(app.state.studio)
         reconciler.start()
+        housekeeper.start()
         renewal = Renewal(app.state.studio)
         renewal.start()
         try:
@@ -90,6 +94,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         finally:
             await asyncio.to_thread(renewal.stop)
             await asyncio.to_thread(reconciler.stop)
+            await asyncio.to_thread(housekeeper.stop)
             await app.state.relay.stop()
             while not access.done():
                 access.cancel()  # again: a connection that is just being made may swallow the first

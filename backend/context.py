@@ -15,6 +15,7 @@ from backend.db import Database
 from backend.episodes.turns import Turns
 from backend.ledger import Ledger
 from backend.settings import Settings
+from backend.space import Found, Space
 
 if TYPE_CHECKING:
     from backend.directory import Directory
@@ -29,10 +30,12 @@ class Studio:
     settings: Settings
     db: Database
     broker: redis.Redis
+    space: Space
     sign_in_limiter: SignInRateLimiter = field(default_factory=SignInRateLimiter)
     access_watch: AccessWatch = field(default_factory=AccessWatch)
     hashing: PasswordHashing = field(default_factory=PasswordHashing)
     inspections: Turns = field(default_factory=lambda: Turns(at_once=2, waiting=16))
+    found: Found = field(default_factory=Found)
     background: Background = field(default_factory=lambda: Background(threads=2, waiting=8))
     ledger: Ledger = field(init=False)
 
@@ -55,7 +58,8 @@ class Studio:
         broker = redis.Redis.from_url(
             settings.events_url, socket_connect_timeout=_BROKER_SECONDS, socket_timeout=_BROKER_SECONDS
         )
-        return cls(settings=settings, db=Database(settings.sql_url), broker=broker)
+        space = Space(settings.folder)
+        return cls(settings=settings, db=Database(settings.sql_url, on_full=space.give_up), broker=broker, space=space)
 
     def close(self) -> None:
         if "directory" in self.__dict__:

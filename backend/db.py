@@ -5,7 +5,7 @@ Repositories query, services decide, and neither commits: `transaction` (or the 
 
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -13,12 +13,16 @@ from typing import Any, TypeVar
 
 from sqlalchemy import JSON, DateTime, Dialect, Engine, MetaData, String, create_engine, event
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import Double, TypeDecorator
 
 _BUSY_SECONDS = 15
+LOG_BYTES = 8 * 2**20  # what SQLite leaves of its write-ahead log after a checkpoint, see backend.space
+_LARGE_LOG_BYTES = 4 * LOG_BYTES  # from here on writers wait until the log can begin anew
+_RESTART_SECONDS = 2
 
 
 def new_id() -> str:
@@ -110,13 +114,14 @@ class Identified:
 class Database:
     """Engine and sessions. `write=True` takes SQLite's write lock at the start: no transaction fails half-way.
 
-    SQLite lets who waits for its lock look again after longer and longer pauses, so that under load some wait for
-    seconds while others pass: the threads of one process take turns before they ask it.
+    on_full is called when the database finds no room to write; the error goes on to whoever wrote. SQLite lets who
+    waits for its lock look again after longer and longer pauses, so that under load some wait for seconds while others
+    pass: the threads of one process take turns before they ask it.
     """
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-        sqlite = url.startswith("sqlite")
+    def __init__(self, url: str, *, on_full: Callable[[], object] | None = None) -> None:
+        self.url, self._on_full = url, on_full
+        self.sqlite = sqlite = url.startswith("sqlite")
         options: dict[str, Any] = (
             {
                 "connect_args": {"timeout": _BUSY_SECONDS, "check_same_thread": False},
@@ -143,18 +148,74 @@ class Database:
         try:
             with Session(engine, expire_on_commit=False) as session, session.begin():
                 yield session
+        except DatabaseError as error:
+            if self._on_full and is_full(error):
+                self._on_full()
+            raise
         finally:
             if turn:
                 turn.give()
+        _run_after_commit(session)
+
+    def checkpoint(self) -> int:
+        """Bring SQLite's write-ahead log into the database's file; returns the bytes of the log that are in use.
+
+        Readers keep what they read from the log, so that with some there at every moment it would grow for ever: a
+        large one is begun anew between two of them, for which new writers wait, two seconds at most. 0 for PostgreSQL.
+        """
+        if not self.sqlite:
+            return 0
+        size = self._checkpoint("PASSIVE", seconds=_BUSY_SECONDS)
+        if size > _LARGE_LOG_BYTES:
+            size = self._checkpoint("RESTART", seconds=_RESTART_SECONDS)
+        return size
+
+    def _checkpoint(self, how: str, *, seconds: int) -> int:
+        connection = self.engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute(f"PRAGMA busy_timeout={1000 * seconds}")
+            busy, frames, _ = cursor.execute(f"PRAGMA wal_checkpoint({how})").fetchone()
+            page: int = cursor.execute("PRAGMA page_size").fetchone()[0]
+            cursor.execute(f"PRAGMA busy_timeout={1000 * _BUSY_SECONDS}")
+            begun_anew = how == "RESTART" and not busy
+            return 0 if begun_anew or frames < 0 else frames * page
+        finally:
+            connection.close()
 
     def close(self) -> None:
         self.engine.dispose()
 
 
+def is_full(error: DatabaseError) -> bool:
+    """Whether the database, SQLite or PostgreSQL, found no room to write."""
+    told = " ".join(str(error.orig).split()).lower()
+    return "disk is full" in told or "no space left" in told or "disk quota exceeded" in told
+
+
+def after_commit(db: Session, action: Callable[[], object]) -> None:
+    """Call `action` when, and only when, the transaction is committed and its lock is given back.
+
+    What it raises reaches whoever asked, after all other actions: it has to say that the change itself was made.
+    """
+    db.info.setdefault("after_commit", []).append(action)
+
+
+def _run_after_commit(session: Session) -> None:
+    failed: Exception | None = None
+    for action in session.info.pop("after_commit", ()):
+        try:
+            action()
+        except Exception as error:  # the others are due all the same
+            failed = failed or error
+    if failed is not None:
+        raise failed
+
+
 def _sqlite_connect(connection: Any, record: Any) -> None:
     connection.isolation_level = None  # BEGIN is ours, below
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"journal_size_limit={LOG_BYTES}"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

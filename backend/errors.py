@@ -3,16 +3,44 @@
 {"error": {"code": "not_found", "message": "...", "fields": {"steps": "..."}, "detail": {...}}}
 """
 
+import errno
 from typing import Any
 
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 from starlette.exceptions import HTTPException
 
+from backend.db import is_full
 from dexvla.errors import UserError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_DISK_FULL = (
+    "The disk is full. Nothing was changed; free some space and try again. Deleting checkpoints, runs and episodes "
+    "still works."
+)
+_ASK = "Ask the administrator of the machine; its log says which file."
+_DISK_FAULTS = {
+    errno.EROFS: f"The disk of the data folder can only be read at the moment. {_ASK}",
+    errno.EACCES: f"The studio may not use a file of its data folder: permissions were changed. {_ASK}",
+    errno.EPERM: f"The studio may not use a file of its data folder: permissions were changed. {_ASK}",
+    errno.EIO: f"The disk of the data folder fails (input/output error). {_ASK}",
+    errno.ESTALE: f"The data folder is not connected any more. {_ASK}",
+    errno.EMFILE: "The studio has too many files open at the moment; try again in a moment.",
+    errno.ENFILE: "The machine has too many files open at the moment; try again in a moment.",
+}
+_DATABASE_FAULTS = {
+    "readonly database": _DISK_FAULTS[errno.EROFS],
+    "read-only transaction": "The database can only be read at the moment; ask the administrator of the machine.",
+    "unable to open database file": _DISK_FAULTS[errno.EACCES],
+    "disk i/o error": _DISK_FAULTS[errno.EIO],
+    "malformed": "The database is damaged. Stop the studio and put back a backup (studio restore).",
+    "not a database": "The database is damaged. Stop the studio and put back a backup (studio restore).",
+}
+_log = structlog.get_logger(__name__)
 
 
 class ApiError(Exception):
@@ -88,6 +116,12 @@ class DiskFullError(ApiError):
     status, code = 507, "disk_full"
 
 
+class FilesLeftError(ApiError):
+    """What was asked for was done, but files of it are left on the disk."""
+
+    status, code = 500, "files_left"
+
+
 def _answer(status: int, code: str, message: str, fields: dict[str, str] | None = None, detail: Any = None) -> Any:
     error = {"code": code, "message": message, "fields": fields or {}, "detail": detail}
     return JSONResponse({"error": error}, status_code=status)
@@ -135,20 +169,27 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(OSError)
     def _disk(request: Request, error: OSError) -> Any:
-        import errno
+        """Whoever changed something before this says so: see backend.db.after_commit."""
+        if error.errno in _FULL:
+            return _answer(507, "disk_full", _DISK_FULL)
+        told = _DISK_FAULTS.get(error.errno or 0)
+        if told is None:
+            raise error
+        _log.error("disk.fault", path=request.url.path, error=str(error))
+        return _answer(503, "disk_fault", f"{told} Nothing was changed.")
 
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            return _answer(507, "disk_full", "The disk is full. Nothing was changed; free some space and try again.")
-        raise error
-
-    @app.exception_handler(OperationalError)
-    def _database(request: Request, error: OperationalError) -> Any:
+    @app.exception_handler(DatabaseError)
+    def _database(request: Request, error: DatabaseError) -> Any:
         """Of SQLite and of PostgreSQL: a full disk, somebody else who writes for long, a server that is away."""
         said = " ".join(str(error.orig).split()).lower()
-        if "disk is full" in said or "disk i/o error" in said or "no space left" in said:
-            return _answer(507, "disk_full", "The disk is full. Nothing was changed; free some space and try again.")
+        if is_full(error) or ("disk i/o error" in said and request.app.state.studio.space.full):
+            return _answer(507, "disk_full", _DISK_FULL)
         if "database is locked" in said:
             return _answer(503, "busy", "The database is busy. Nothing was changed; try again in a moment.")
         if error.connection_invalidated or "connect" in said:
             return _answer(503, "database_away", "The database cannot be reached; try again in a moment.")
-        raise error
+        told = next((told for words, told in _DATABASE_FAULTS.items() if words in said), None)
+        if told is None:
+            raise error
+        _log.error("database.fault", path=request.url.path, error=said)
+        return _answer(503, "database_fault", f"{told} Nothing was changed.")

@@ -15,6 +15,8 @@ class DataFolder:
         self.database = root / "studio.db"
         self.lock = root / "studio.lock"
         self.restoring = root / "restore.json"  # while a restore is being put in place, see worker.backup.switch
+        self.reserve = root / "reserve"  # space for the day when the disk is full, see backend.space
+        self.mark = root / "studio.mark"  # how much the database knew, see backend.storage.mark
         self.secrets = root / "secrets"
         self.broker = root / "valkey"
         self.sockets = root / "sockets"  # of running processes

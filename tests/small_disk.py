@@ -2,7 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -22,3 +22,13 @@ def small_disk(folder: Path, *, kib: int) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(folder: Path, *, name: str = "large") -> Path:
+    """Write a file into `folder` until its disk takes no byte more; returns the file."""
+    path = folder / name
+    for size in (2**20, 4096, 1):
+        with suppress(OSError), path.open("ab", buffering=0) as file:
+            while True:
+                file.write(bytes(size))
+    return path

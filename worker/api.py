@@ -2,9 +2,9 @@
 
 import socket
 
-import structlog
 import uvicorn
 
+from backend import logs
 from backend.db import Database
 from backend.gateway import limits
 from backend.gateway.app import Gateway
@@ -24,7 +24,7 @@ def serve(settings: Settings, *, fd: int | None = None) -> None:
     settings.folder.prepare()
     if fd is None:
         print(f"Studio ready: {entrance(settings, Database(settings.sql_url), settings.port)}", flush=True)  # noqa: T201
-    structlog.configure(processors=[structlog.processors.TimeStamper(fmt="iso"), structlog.processors.JSONRenderer()])
+    logs.configure()
     config = uvicorn.Config(
         Gateway(settings, ApplicationProcess(settings)),
         host=settings.host,

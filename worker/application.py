@@ -18,6 +18,7 @@ from pathlib import Path
 import structlog
 import uvicorn
 
+from backend import logs
 from backend.app import create_app
 from backend.settings import Settings
 from worker.processes import die_with_parent, giving_way
@@ -132,7 +133,7 @@ def _remove_old(folder: Path) -> None:
 
 def serve(settings: Settings, *, fd: int, ready: int) -> None:
     """The application itself, on the inherited unix socket `fd`; says through the pipe `ready` that it answers."""
-    structlog.configure(processors=[structlog.processors.TimeStamper(fmt="iso"), structlog.processors.JSONRenderer()])
+    logs.configure()
     config = uvicorn.Config(
         create_app(settings),
         log_level=settings.log_level.lower(),

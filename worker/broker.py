@@ -3,6 +3,8 @@
 import os
 import platform
 import shutil
+import uuid
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -39,15 +41,33 @@ def _packaged() -> str | None:
     return str(binary) if os.access(binary, os.X_OK) else None
 
 
+def move_aside(folder: Path, lost: Path) -> Path | None:
+    """Move what an earlier studio's broker left in `folder` (or anybody put there) to a folder below `lost`.
+
+    Returns that folder, or None where there was nothing. Raises OSError.
+    """
+    left = [path for path in folder.iterdir() if not path.is_socket()]
+    if not left:
+        return None
+    place = lost / f"broker-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:4]}"
+    place.mkdir(parents=True)
+    for path in left:
+        os.rename(path, place / path.name)
+    return place
+
+
 def broker_command(folder: Path, socket: Path) -> list[str]:
-    """Keeps what it was told on disk (append-only file, flushed every second), in `folder`; no TCP port."""
+    """Keeps nothing on disk: jobs are rows, and what is waked up is waked up again. No TCP port.
+
+    So no file of it can be damaged, and it goes on when the disk is full. See docs/decisions/jobs.md.
+    """
     return [
         broker_binary(),
         *("--port", "0"),
         *("--unixsocket", str(socket)),
         *("--unixsocketperm", "700"),
         *("--dir", str(folder)),
-        *("--appendonly", "yes", "--appendfsync", "everysec"),
+        *("--appendonly", "no"),
         *("--save", ""),
         *("--maxmemory-policy", "noeviction"),
         *("--daemonize", "no"),

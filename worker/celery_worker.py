@@ -19,6 +19,7 @@ import redis
 import structlog
 from celery import signals
 
+from backend import logs
 from backend.context import Studio
 from backend.jobs import repository
 from backend.jobs.workers import WAKE, JobQueue, beat, celery_app, leave
@@ -82,6 +83,7 @@ class _Beat:
 
 
 def main(queue: JobQueue, concurrency: int) -> None:
+    logs.configure()
     settings = Settings()
     app = celery_app(settings.broker_url)
 

@@ -143,6 +143,24 @@ def robot(
     run(_settings(data=data), name=name, port=port)
 
 
+@app.command()
+def verify(
+    data: Data = None,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help='Take episode files without a row into the dataset "Recovered"')
+    ] = False,
+    lose: Annotated[bool, typer.Option("--lose", help="Move everything without a row to lost/")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
+) -> None:
+    """Look for files without rows, rows without files, and a damaged database; exit status 1 if there is any."""
+    from worker.verify import verify as run
+
+    if adopt and lose:
+        raise UserError("--adopt or --lose, not both")
+    if run(_settings(data=data), adopt=adopt, lose=lose, as_json=as_json):
+        raise typer.Exit(1)
+
+
 @user_app.command("list")
 def list_users(
     data: Data = None, as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False

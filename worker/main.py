@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from backend import logs
 from backend.context import Studio
 from backend.jobs.reconciler import Reconciler
 from backend.jobs.workers import JobQueue
@@ -58,6 +59,7 @@ def run_worker(settings: Settings, *, queues: Sequence[str], concurrency: int | 
             f"{settings.data}: no studio has its data here; name its folder with STUDIO_DATA, or set DATABASE_URL and "
             "REDIS_URL to its servers"
         )
+    logs.configure()
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

@@ -1,12 +1,12 @@
 """Clears away what a kill at a bad moment left in the data folder; once at every start of a worker.
 
-What the database says was deleted is removed. What it does not know at all (an episode file whose row was never
-written) is moved to lost/ and removed a month later: a database that was restored from a backup knows less than the
-folder. Nothing that was written to within the last hour is touched: somebody may be at it.
+What the database says was deleted is removed. What it does not know at all stays where it is and is told (see
+backend.storage): a database that lost its newest rows, or came out of a backup, knows less than the folder. What an
+administrator moved to lost/ is removed a month later. Nothing that was written to within the last hour is touched:
+somebody may be at it.
 """
 
 import os
-import re
 import shutil
 import threading
 import time
@@ -22,15 +22,13 @@ from sqlalchemy.orm import Session
 from backend.checkpoints.models import Checkpoint
 from backend.checkpoints.names import checkpoint_folder
 from backend.context import Studio
-from backend.datasets.models import DatasetVersion
 from backend.episodes.models import EpisodeRow
-from backend.evaluations.models import Evaluation
 from backend.jobs.models import Job, JobState
+from backend.storage import repository
 from backend.training.models import Run
 
 HOUR_SECONDS = 3600.0
 LOST_SECONDS = 30 * 86400.0
-_ID = re.compile(r"[0-9a-f]{32}")
 _log = structlog.get_logger(__name__)
 
 
@@ -50,25 +48,17 @@ def sweep(studio: Studio) -> list[Path]:
     """Returns what was removed or moved away. Raises OSError, SQLAlchemyError."""
     folder, swept = studio.settings.folder, []
     halves = [*folder.uploads.glob("*"), *folder.episodes.glob("*/.*.tmp")]
-    episodes = [path for path in folder.episodes.glob("*/*.hdf5") if _ID.fullmatch(path.stem)]
-    named = {model: _named(parent) for model, parent in _folders(studio)}
-    with studio.db.transaction(write=False) as db:  # after the listing: a row that comes with its file is seen
-        rows = {row.id: row.deleted_at is not None for row in db.execute(select(EpisodeRow.id, EpisodeRow.deleted_at))}
-        gone = [path for path in episodes if rows.get(path.stem) is True]
-        lost = [path for path in episodes if path.stem not in rows]
-        for model, paths in named.items():
-            known, deleted = _known(db, model)
-            gone += [path for path in paths if path.name in deleted]
-            lost += [path for path in paths if path.name not in known]
+    episodes = repository.episode_files(folder)
+    named = {kind: repository.folders(parent) for kind, (_, parent) in repository.tables(folder).items()}
+    with studio.db.transaction(write=False) as db:
+        deleted = set(db.scalars(select(EpisodeRow.id).where(EpisodeRow.deleted_at.is_not(None))))
+        gone = [path for path in episodes if path.stem in deleted]
+        for kind, (model, _) in repository.tables(folder).items():
+            deleted = _deleted(db, model)
+            gone += [path for path in named[kind] if path.name in deleted]
         gone += _deleted_checkpoints(db, studio)
     for path in filter(_old, [*halves, *gone]):
         _remove(path)
-        swept.append(path)
-    for path in filter(_old, lost):
-        folder.lost.mkdir(exist_ok=True)
-        place = folder.lost / f"{path.parent.relative_to(folder.root)}-{path.name}".replace(os.sep, "-")
-        os.replace(path, place)
-        os.utime(place)
         swept.append(path)
     for path in [path for path in folder.lost.glob("*") if _age(path) > LOST_SECONDS]:
         _remove(path)
@@ -78,22 +68,11 @@ def sweep(studio: Studio) -> list[Path]:
     return swept
 
 
-def _folders(studio: Studio) -> list[tuple[Any, Path]]:
-    """Tables whose rows have a folder of the row's id."""
-    folder = studio.settings.folder
-    return [(Run, folder.runs), (DatasetVersion, folder.versions), (Evaluation, folder.evaluations), (Job, folder.jobs)]
-
-
-def _named(parent: Path) -> list[Path]:
-    return [path for path in parent.glob("*") if path.is_dir() and _ID.fullmatch(path.name)]
-
-
-def _known(db: Session, model: Any) -> tuple[set[str], set[str]]:
-    """Ids of all rows, and of those that were deleted and stay for lineage."""
-    known = set(db.scalars(select(model.id)))
+def _deleted(db: Session, model: Any) -> set[str]:
+    """Ids of rows that were deleted and stay for lineage."""
     if not hasattr(model, "deleted_at"):
-        return known, set()
-    return known, set(db.scalars(select(model.id).where(model.deleted_at.is_not(None))))
+        return set()
+    return set(db.scalars(select(model.id).where(model.deleted_at.is_not(None))))
 
 
 def _deleted_checkpoints(db: Session, studio: Studio) -> Iterator[Path]:

@@ -28,12 +28,14 @@ from backend.db import Database
 from backend.folders import DataFolder
 from backend.migrate import migrate
 from backend.settings import Settings
+from backend.storage.mark import refuse_damaged
 from dexvla.errors import UserError
-from worker.broker import broker_command
+from worker.broker import broker_command, move_aside
 from worker.data_lock import locked
 from worker.entrance import address, entrance
 from worker.patience import Patience
 from worker.processes import die_with_parent
+from worker.verify import look_around, make_room
 
 _STILL_SECONDS = 60.0  # a part that is waited for and has done nothing for so long has no chance
 _LONGEST_START_SECONDS = 1800.0  # however busy
@@ -49,10 +51,15 @@ def up(settings: Settings) -> None:
     signals = _Signals()
     folder = settings.folder
     with _claimed(folder), closing(_listen(settings)) as listener, _Parts(settings) as parts:
+        make_room(settings)
         if settings.redis_url is None:
+            if (aside := move_aside(folder.broker, folder.lost)) is not None:
+                _say(f"What lay in {folder.broker} was moved to {aside}: the broker keeps no files, jobs are rows")
             parts.broker = parts.start("broker", broker_command(folder.broker, folder.broker_socket))
         _await_broker(settings, parts.broker, signals)
         database = _open_database(settings)
+        for line in look_around(settings):
+            _say(line)
         descriptor = listener.fileno()
         os.set_inheritable(descriptor, True)
         parts.start("api", [*_studio("api"), "--fd", str(descriptor)], fds=(descriptor,))
@@ -231,6 +238,8 @@ def _open_database(settings: Settings) -> Database:
     """Reached and migrated. Raises UserError."""
     database = Database(settings.sql_url)
     try:
+        if database.sqlite:
+            refuse_damaged(settings.folder.database)
         migrate(database)
     except DatabaseError as error:
         place = "" if settings.database_url else f" ({settings.folder.database})"
@@ -283,6 +292,6 @@ def _not_ready(base: str) -> list[str]:
             health = json.load(answer)
     except (OSError, ValueError):
         return ["api"]
-    if health["status"] != "ok":
+    if not health["database"] == health["broker"] == "ok":  # a disk that runs full keeps no studio from starting
         return ["api"]
     return [name for name, there in (("worker", health["workers"]), ("robot", health["robots"])) if not there]

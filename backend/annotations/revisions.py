@@ -2,9 +2,12 @@
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from backend.access import Actor
@@ -40,11 +43,13 @@ from backend.annotations.work import hand_in
 from backend.audit.service import record
 from backend.context import Studio
 from backend.datasets.models import Dataset
-from backend.db import utc_now
+from backend.db import after_commit, utc_now
 from backend.episodes.models import EpisodeRow, LabelState
 from backend.errors import InvalidError, NotFoundError, WrongStateError
 from backend.events import publish_after_commit
 from backend.labelling.schemas import MAX_ENTRIES, Labelling
+
+_log = structlog.get_logger(__name__)
 
 # --- publishing -----------------------------------------------------------------------------------------------
 
@@ -52,9 +57,9 @@ from backend.labelling.schemas import MAX_ENTRIES, Labelling
 def publish(studio: Studio, me: Actor, episode_id: str, body: PublishIn) -> DraftOut:
     """Make the draft a revision and write it into the episode's file. The same labels again change nothing.
 
-    The file is written before the transaction that puts it in its place, so that nobody waits for a large copy: who
-    saved or published meanwhile wins, and this publication is refused with ConflictError. A second tier is no part of
-    the file.
+    The file is written before the transaction, so that nobody waits for a large copy, and put in its place after it,
+    so that it never says what the database does not: who saved or published meanwhile wins, and this publication is
+    refused with ConflictError. A second tier is no part of the file.
     """
     with studio.db.transaction(write=False) as db:
         wanted = _publishable(db, me, episode_id, body)
@@ -121,7 +126,7 @@ def _publish(db: Session, me: Actor, studio: Studio, wanted: Publication, file: 
             publish_after_commit(db, studio, "episode", row.id)
         db.flush()
         return draft_out(db, me, here)
-    add_revision(db, me, wanted)
+    revision = add_revision(db, me, wanted)
     stored = stored_draft(db, here)
     if stored.state not in HANDED_IN:
         hand_in(db, me, here, stored)
@@ -129,10 +134,8 @@ def _publish(db: Session, me: Actor, studio: Studio, wanted: Publication, file: 
     publish_after_commit(db, studio, "episode", row.id)
     publish_after_commit(db, studio, "dataset", row.dataset_id)
     if file is not None:
-        row.size_bytes, row.file_behind = file.stat().st_size, False
+        after_commit(db, partial(_bring_up, studio, row.id, revision.id, file))
     db.flush()
-    if file is not None:
-        put_in_place(studio, row, file)
     return draft_out(db, me, visible(db, me, row.id, tier, 0))
 
 
@@ -225,15 +228,13 @@ def _roll_back(db: Session, me: Actor, studio: Studio, body: RollbackIn, file: P
     stored.edit, stored.updated_at, stored.updated_by = wanted.edit, utc_now(), me.id
     stored.state, stored.contributors = WorkState.SUBMITTED, [me.id]
     stored.submitted_by, stored.submitted_at = me.id, utc_now()
-    add_revision(db, me, wanted)
+    revision = add_revision(db, me, wanted)
     row = wanted.row
     publish_after_commit(db, studio, "episode", row.id)
     publish_after_commit(db, studio, "dataset", row.dataset_id)
     if file is not None:
-        row.size_bytes, row.file_behind = file.stat().st_size, False
+        after_commit(db, partial(_bring_up, studio, row.id, revision.id, file))
     db.flush()
-    if file is not None:
-        put_in_place(studio, row, file)
     return draft_out(db, me, visible(db, me, row.id, wanted.tier, 0))
 
 
@@ -246,11 +247,25 @@ def file_with_labels(studio: Studio, row: EpisodeRow) -> None:
     if last is None:
         return
     wanted = Publication(row=row, tier=Tier.SUBSTEP, edit=last.edit, document=document_of(last))
-    with labelled_file(studio, wanted) as file, studio.db.transaction() as db:
-        here = repository.place(db, row.id, Tier.SUBSTEP, 0, lock=True)
-        newest = repository.last_revision(db, row.id)
-        if here is None or newest is None or newest.id != last.id:
-            return  # somebody published meanwhile, and wrote the file themselves or left it behind again
+    with labelled_file(studio, wanted) as file:
+        _write_file(studio, row.id, last.id, file)
+
+
+def _bring_up(studio: Studio, episode_id: str, revision_id: str, file: Path) -> None:
+    """What is published stays published where this fails: the file then follows when it is asked for."""
+    try:
+        _write_file(studio, episode_id, revision_id, file)
+    except (OSError, SQLAlchemyError) as error:
+        _log.warning("publication.file_behind", episode=episode_id, error=" ".join(str(error).split())[:200])
+
+
+def _write_file(studio: Studio, episode_id: str, revision_id: str, file: Path) -> None:
+    """Put `file`, which carries the labels of that revision, in the place of the episode's."""
+    with studio.db.transaction() as db:
+        here = repository.place(db, episode_id, Tier.SUBSTEP, 0, lock=True)
+        newest = repository.last_revision(db, episode_id)
+        if here is None or newest is None or newest.id != revision_id:
+            return  # somebody published meanwhile, and writes the file themselves or leaves it behind again
         here.row.size_bytes, here.row.file_behind = file.stat().st_size, False
         db.flush()
         put_in_place(studio, here.row, file)

@@ -5,7 +5,6 @@ transaction that looks again at what the first part read.
 """
 
 from fastapi import Request, Response
-from sqlalchemy import event
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
@@ -22,7 +21,7 @@ from backend.auth.schemas import AccessEnded, LinkAccept, LinkInfo, LoginIn, Me,
 from backend.auth.secrets import forget_setup_token, is_setup_token, new_token, token_hash
 from backend.auth.service import SESSION_LASTS, person, to_actor
 from backend.context import Studio
-from backend.db import utc_now
+from backend.db import after_commit, utc_now
 from backend.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, TooManyError
 
 _DEVICE_SECONDS = 365 * 86_400
@@ -126,7 +125,7 @@ async def set_up(studio: Studio, request: Request, response: Response, body: Set
             db.flush()
             record(db, to_actor(user), "auth.setup", user.id)
             folder = studio.settings.folder.secrets
-            event.listen(db, "after_commit", lambda _: forget_setup_token(folder), once=True)
+            after_commit(db, lambda: forget_setup_token(folder))
             return _sign_in(db, studio, request, response, user)
 
     await run_in_threadpool(read)

@@ -1,11 +1,9 @@
 """Checkpoints: what they are and came from, their files to download, deletion."""
 
-import shutil
 from collections.abc import Sequence
 from typing import Any
 
 from fastapi import Request, Response
-from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from backend.access import Actor
@@ -21,6 +19,7 @@ from backend.errors import ConflictError, NotFoundError
 from backend.evaluations.models import Evaluation
 from backend.events import publish_after_commit
 from backend.jobs.models import Job, JobState
+from backend.removal import remove_after_commit
 from backend.training import repository as run_queries
 from backend.training.models import Run
 from backend.training.schemas import SourceOut
@@ -75,8 +74,7 @@ def delete(db: Session, me: Actor, studio: Studio, checkpoint_id: str) -> None:
     audit.record(db, me, "checkpoint.delete", row.id, name=name, sha256=row.sha256)
     publish_after_commit(db, studio, "checkpoint", row.id)
     publish_after_commit(db, studio, "run", run.id)
-    folder = checkpoint_folder(studio, row)
-    event.listen(db, "after_commit", lambda session: shutil.rmtree(folder, ignore_errors=True), once=True)
+    remove_after_commit(db, name, [checkpoint_folder(studio, row)])
 
 
 def file(db: Session, studio: Studio, request: Request, checkpoint_id: str, name: str) -> Response:

@@ -1,9 +1,8 @@
 """Datasets, demo recordings, imports, and the versions that trainings use."""
 
-import shutil
 from typing import Any
 
-from sqlalchemy import delete, event, select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -32,6 +31,7 @@ from backend.jobs import service as jobs
 from backend.jobs.models import Job, JobKind, JobState
 from backend.jobs.payloads import ImportPayload, RecordPayload
 from backend.jobs.schemas import JobOut
+from backend.removal import remove_after_commit
 from backend.training.schemas import SourceOut
 from dexvla.spec import ALOHA_CAMERAS, ALOHA_SIM_JOINTS, AlohaTask, CameraSpec, RecordSpec
 
@@ -99,12 +99,7 @@ def delete_dataset(db: Session, me: Actor, studio: Studio, dataset_id: str) -> N
     db.delete(row)
     folder = studio.settings.folder
     gone = [folder.episodes / dataset_id, *(folder.manifest(version.id).parent for version in versions)]
-
-    def remove(session: Session) -> None:
-        for path in gone:
-            shutil.rmtree(path, ignore_errors=True)
-
-    event.listen(db, "after_commit", remove, once=True)
+    remove_after_commit(db, row.name, gone)
     publish_after_commit(db, studio, "dataset", dataset_id)
 
 

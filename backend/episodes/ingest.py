@@ -51,6 +51,10 @@ class RefusedError(InvalidError):
         self.errors = errors
 
 
+class MisfitError(RefusedError):
+    """A usable episode, of another kind than the dataset's others."""
+
+
 class AlreadyThereError(ConflictError):
     """The same motion and pictures are in the dataset already, as `episode_id`."""
 
@@ -266,4 +270,4 @@ def _refuse_misfit(dataset: Dataset, row: EpisodeRow, name: str) -> None:
         if found != expected
     ]
     if wrong:
-        raise RefusedError(name, wrong)
+        raise MisfitError(name, wrong)

@@ -5,13 +5,14 @@ import errno
 import shutil
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.responses import FileResponse
-from sqlalchemy import event, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
@@ -32,6 +33,7 @@ from backend.episodes.schemas import CameraOut, EpisodeDetail, EpisodeOut, Uploa
 from backend.episodes.turns import GONE
 from backend.errors import ConflictError, DiskFullError, InvalidError, NotFoundError
 from backend.events import publish_after_commit
+from backend.removal import remove_after_commit
 from backend.schemas import Page
 from dexvla.episodes.reader import open_episode
 from dexvla.files import atomic_file
@@ -120,11 +122,12 @@ def thumbnail(db: Session, studio: Studio, episode_id: str, *, known: str | None
     cached = studio.settings.folder.cache / f"{row.identity}.jpg"
 
     def make() -> bytes:
-        if not cached.is_file():
-            picture = frames.thumbnail(file_of(studio, row))
-            with atomic_file(cached) as temporary:
-                temporary.write_bytes(picture)
-        return cached.read_bytes()
+        with suppress(FileNotFoundError):
+            return cached.read_bytes()
+        picture = frames.thumbnail(file_of(studio, row))
+        with suppress(OSError), atomic_file(cached) as temporary:  # a full disk: it is made again the next time
+            temporary.write_bytes(picture)
+        return picture
 
     return _constant(row, "thumbnail", "image/jpeg", known, make)
 
@@ -268,6 +271,6 @@ def delete_episode(db: Session, me: Actor, studio: Studio, episode_id: str) -> N
     row.deleted_at = utc_now()
     record(db, me, "episode.delete", row.id, dataset=row.dataset_id, number=row.number)
     path = studio.settings.folder.episode(row.dataset_id, row.id)
-    event.listen(db, "after_commit", lambda session: path.unlink(missing_ok=True), once=True)
+    remove_after_commit(db, f"Episode {row.number}", [path])
     publish_after_commit(db, studio, "dataset", row.dataset_id)
     publish_after_commit(db, studio, "episode", row.id)

@@ -1,13 +1,11 @@
 """Start evaluations, show what came out of them, hand out their videos and plots."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 from fastapi import Response
 from fastapi.responses import FileResponse
 from pydantic import ValidationError
-from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from backend.access import Actor
@@ -26,6 +24,7 @@ from backend.jobs import service as jobs
 from backend.jobs.models import Job, JobKind
 from backend.jobs.payloads import EvaluatePayload
 from backend.jobs.schemas import JobOut
+from backend.removal import remove_after_commit
 from dexvla.spec import EpisodeOutcome
 
 _MEDIA_TYPES = {".mp4": "video/mp4", ".png": "image/png", ".json": "application/json"}
@@ -108,8 +107,7 @@ def delete(db: Session, me: Actor, studio: Studio, evaluation_id: str) -> None:
         raise ConflictError(f"The evaluation is {job.state.value}; cancel its job first.")
     row.deleted_at = utc_now()
     record(db, me, "evaluation.delete", row.id, checkpoint_id=row.checkpoint_id)
-    folder = studio.settings.folder.evaluation(row.id)
-    event.listen(db, "after_commit", lambda session: shutil.rmtree(folder, ignore_errors=True), once=True)
+    remove_after_commit(db, "The evaluation", [studio.settings.folder.evaluation(row.id)])
     _tell(db, studio, row)
 
 

@@ -1,10 +1,8 @@
 """Base models and experts: found below the configured roots, or made here; runs start from registered ones."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from backend.access import Actor
@@ -21,6 +19,7 @@ from backend.models import repository, roots
 from backend.models.detect import Found, detect
 from backend.models.models import RegisteredModel
 from backend.models.schemas import ModelCandidate, ModelIn, ModelOut, TinyModelIn
+from backend.removal import remove_after_commit
 
 MADE_HERE = ("tiny",)  # presets of `dexvla init-model`
 
@@ -123,7 +122,7 @@ def forget(db: Session, me: Actor, studio: Studio, model_id: str) -> None:
     publish_after_commit(db, studio, "model", model_id)
     path = Path(row.path)
     if path.is_relative_to(studio.settings.folder.models):
-        event.listen(db, "after_commit", lambda session: shutil.rmtree(path, ignore_errors=True), once=True)
+        remove_after_commit(db, row.name, [path])
 
 
 def facts(row: RegisteredModel) -> dict[str, Any]:

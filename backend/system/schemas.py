@@ -6,11 +6,12 @@ from backend.schemas import Out
 
 
 class Health(Out):
-    """database and broker: "ok", or what is wrong with them."""
+    """database, broker and disk: "ok", or what is wrong with them."""
 
     status: Literal["ok", "degraded"]
     version: str
     database: str
     broker: str
+    disk: str
     workers: int
     robots: int

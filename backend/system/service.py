@@ -29,7 +29,14 @@ def health(studio: Studio) -> Health:
         workers = sum(1 for _ in studio.broker.scan_iter(WORKER_KEYS))
     except redis.RedisError as error:
         broker = type(error).__name__
-    status = "ok" if database == broker == "ok" else "degraded"
+    disk = studio.space.told()
+    status = "ok" if database == broker == disk == "ok" else "degraded"
     return Health(
-        status=status, version=dexvla.__version__, database=database, broker=broker, workers=workers, robots=robots
+        status=status,
+        version=dexvla.__version__,
+        database=database,
+        broker=broker,
+        disk=disk,
+        workers=workers,
+        robots=robots,
     )

@@ -1,11 +1,9 @@
 """Runs: checked while they are filled in, started as jobs, read with their curves, deleted with their files."""
 
 import json
-import shutil
 from typing import Any
 
 from fastapi import Response
-from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from backend.access import Actor
@@ -21,6 +19,7 @@ from backend.jobs import service as jobs
 from backend.jobs.models import Job, JobKind, JobState
 from backend.jobs.payloads import PreflightPayload, TrainPayload
 from backend.jobs.schemas import JobOut
+from backend.removal import remove_after_commit
 from backend.training import checks, repository
 from backend.training import form as the_form
 from backend.training.assemble import differences, file_name
@@ -157,7 +156,7 @@ def delete(db: Session, me: Actor, studio: Studio, run_id: str) -> None:
     audit.record(db, me, "run.delete", run_id, name=row.name)
     publish_after_commit(db, studio, "run", run_id)
     folder = studio.settings.folder.run(run_id)
-    event.listen(db, "after_commit", lambda session: shutil.rmtree(folder, ignore_errors=True), once=True)
+    remove_after_commit(db, row.name, [folder])
 
 
 def metrics(db: Session, run_id: str, *, after: int, points: int) -> MetricsOut:

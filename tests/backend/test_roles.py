@@ -150,6 +150,9 @@ ADMIN = """
     DELETE /api/invitations/{invitation_id}
     GET /api/settings
     PATCH /api/settings
+    GET /api/storage
+    POST /api/storage/adopt
+    POST /api/storage/lose
 """
 TABLE = {
     line.strip(): role

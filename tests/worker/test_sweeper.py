@@ -16,6 +16,7 @@ from backend.episodes.models import EpisodeRow, EpisodeSource
 from backend.jobs.models import Job, JobState
 from backend.migrate import migrate
 from backend.settings import Settings
+from backend.storage import service
 from backend.training.models import Run
 from tests.backend.training_data import stage_2, start
 from worker.sweeper import HOUR_SECONDS, LOST_SECONDS, sweep
@@ -45,7 +46,7 @@ def file(path: Path) -> Path:
     return path
 
 
-def test_what_nobody_knows_goes_to_lost_and_what_was_deleted_is_removed(
+def test_what_nobody_knows_stays_and_what_was_deleted_is_removed(
     studio: Studio, base_model: Path, make_episode: Callable[..., Path], tmp_path: Path
 ) -> None:
     folder = studio.settings.folder
@@ -77,15 +78,15 @@ def test_what_nobody_knows_goes_to_lost_and_what_was_deleted_is_removed(
         db.add(Checkpoint(run_id=run_id, step=2, deleted_at=utc_now(), deleted_why="deleted by Ada", **values))
     assert sweep(studio) == [], "all of it is younger than an hour"
     let_pass(folder.root, HOUR_SECONDS + 60)
-    before = {path for path in folder.episodes.rglob("*.hdf5")} - {deleted}
     swept = set(sweep(studio))
     assert checkpoint.exists(), "its run is not over and may train that step anew"
-    assert {deleted, deleted_run.parent, *halves} < swept
-    assert not any(path.exists() for path in (orphan, deleted, deleted_run, *halves))
-    assert all(path.exists() for path in (kept, strange, log))
-    # episodes of versions that tests write without rows are as unknown as the orphan
-    lost = {path.name.rpartition("-")[2] for path in folder.lost.iterdir()}
-    assert lost == {path.name for path in before if path != kept}
+    assert {deleted, deleted_run.parent, *halves} == swept
+    assert not any(path.exists() for path in (deleted, deleted_run, *halves))
+    assert all(path.exists() for path in (orphan, kept, strange, log))
+    assert orphan in service.look(studio)[0]["episode"], "told, and kept"
+    service.lose(studio, None)
+    assert not orphan.exists()
+    assert orphan.name in {path.name.rpartition("-")[2] for path in folder.lost.iterdir()}
     with studio.db.transaction() as db:
         db.get_one(Job, job_id).state = JobState.CANCELLED
     assert sweep(studio) == [checkpoint.parent]

@@ -185,5 +185,7 @@ def test_a_database_that_is_none_is_one_line(start: Start, tmp_path: Path) -> No
     studio = start(tmp_path / "data")
     _, err = studio.process.communicate(timeout=120)
     assert studio.process.returncode == 1
-    assert err == f"studio: the database ({tmp_path}/data/studio.db) cannot be used: file is not a database\n"
+    assert err.startswith(f"studio: the database ({tmp_path}/data/studio.db) is damaged: file is not a database. Put ")
+    assert "`studio restore DIR`" in err
+    assert err.count("\n") == 1
     assert studio.gone_within(10)

@@ -1915,6 +1915,63 @@ export interface paths {
     patch: operations["change_settings"];
     trace?: never;
   };
+  "/api/storage": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Get Storage */
+    get: operations["get_storage"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/storage/adopt": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Adopt Strays
+     * @description Take episode files without a row into the dataset "Recovered", in the background.
+     */
+    post: operations["adopt_strays"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/storage/lose": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Lose Strays
+     * @description Move everything without a row to lost/, where it is kept for 30 days.
+     */
+    post: operations["lose_strays"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/suggestions/sources": {
     parameters: {
       query?: never;
@@ -3317,13 +3374,15 @@ export interface components {
     };
     /**
      * Health
-     * @description database and broker: "ok", or what is wrong with them.
+     * @description database, broker and disk: "ok", or what is wrong with them.
      */
     Health: {
       /** Broker */
       broker: string;
       /** Database */
       database: string;
+      /** Disk */
+      disk: string;
       /** Robots */
       robots: number;
       /**
@@ -5145,6 +5204,44 @@ export interface components {
     StatisticsOut: {
       /** Sources */
       sources: components["schemas"]["SourceStatistics"][];
+    };
+    /**
+     * StorageOut
+     * @description free_bytes of the data folder's disk; disk: "ok", or what is wrong. strays: what no row knows, empty kinds left
+     *     out; missing: rows whose files are gone, the first of missing_count. forgotten: what the database lost, seen at the
+     *     last start. busy: strays are being adopted. note: what became of the last adoption.
+     */
+    StorageOut: {
+      /** Busy */
+      busy: boolean;
+      /** Disk */
+      disk: string;
+      /** Forgotten */
+      forgotten: string | null;
+      /** Free Bytes */
+      free_bytes: number;
+      /** Missing */
+      missing: string[];
+      /** Missing Count */
+      missing_count: number;
+      /** Note */
+      note: string | null;
+      /** Strays */
+      strays: components["schemas"]["StrayOut"][];
+    };
+    /**
+     * StrayOut
+     * @description Files of a kind that no row of the database knows.
+     */
+    StrayOut: {
+      /** Count */
+      count: number;
+      /** Kind */
+      kind: string;
+      /** Names */
+      names: string[];
+      /** Size Bytes */
+      size_bytes: number;
     };
     /**
      * StudioSettings
@@ -9511,6 +9608,66 @@ export interface operations {
         };
         content: {
           "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_storage: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["StorageOut"];
+        };
+      };
+    };
+  };
+  adopt_strays: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      202: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["StorageOut"];
+        };
+      };
+    };
+  };
+  lose_strays: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["StorageOut"];
         };
       };
     };

@@ -23,6 +23,7 @@ export function connectionState(connection: Connection, health: Schema<"Health">
     const wrong = [
       health.database === "ok" ? "" : `database: ${health.database}`,
       health.broker === "ok" ? "" : `broker: ${health.broker}`,
+      health.disk === "ok" ? "" : `disk: ${health.disk}`,
     ].filter(Boolean);
     return { color: "red", label: "Degraded", help: wrong.join("; ") || "A part of the studio is not well." };
   }

@@ -20,6 +20,7 @@ import { FirstSteps } from "./FirstSteps";
 import { useFacts } from "./hooks";
 import { firstSteps, type Facts } from "./steps";
 import { StepsSkeleton } from "./StepsSkeleton";
+import { StorageNotice } from "./StorageNotice";
 
 export function HomePage() {
   const { facts, error, retry } = useFacts();
@@ -30,6 +31,7 @@ export function HomePage() {
         subtitle="Record, label, train, evaluate: the whole loop of a robot policy in one place."
         actions={<WatchDemoLink />}
       />
+      <StorageNotice />
       <Grid>
         <Grid.Col span={{ base: 12, lg: 8 }}>
           <Stack>

@@ -1,0 +1,76 @@
+"""Which files of the data folder have rows, and which rows have files."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from backend.checkpoints.models import Checkpoint
+from backend.checkpoints.names import step_name
+from backend.context import Studio
+from backend.datasets.models import DatasetVersion
+from backend.episodes.models import EpisodeRow
+from backend.evaluations.models import Evaluation
+from backend.folders import DataFolder
+from backend.jobs.models import Job
+from backend.training.models import Run
+
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+def is_id(name: str) -> bool:
+    """Whether the server gave it: see backend.db.new_id."""
+    return _ID.fullmatch(name) is not None
+
+
+def tables(folder: DataFolder) -> dict[str, tuple[Any, Path]]:
+    """Tables whose rows have a folder of the row's id, by what people call it."""
+    return {
+        "dataset version": (DatasetVersion, folder.versions),
+        "run": (Run, folder.runs),
+        "evaluation": (Evaluation, folder.evaluations),
+        "job": (Job, folder.jobs),
+    }
+
+
+def episode_files(folder: DataFolder) -> list[Path]:
+    return [path for path in folder.episodes.glob("*/*.hdf5") if is_id(path.stem)]
+
+
+def folders(parent: Path) -> list[Path]:
+    return [path for path in parent.glob("*") if path.is_dir() and is_id(path.name)]
+
+
+def strays(studio: Studio) -> dict[str, list[Path]]:
+    """What no row knows, deleted ones included: "episode" and the names of `tables` -> files or folders, sorted."""
+    folder = studio.settings.folder
+    there = {"episode": episode_files(folder)} | {kind: folders(parent) for kind, (_, parent) in tables(folder).items()}
+    found = {}
+    with studio.db.transaction(write=False) as db:  # after the listing: a row that comes with its file is seen
+        for kind, paths in there.items():
+            model = EpisodeRow if kind == "episode" else tables(folder)[kind][0]
+            known = set(db.scalars(select(model.id))) if paths else set()
+            found[kind] = sorted(path for path in paths if path.stem not in known)
+    return found
+
+
+def missing(db: Session, folder: DataFolder) -> Iterator[str]:
+    """Rows whose files are gone, in words."""
+    for dataset_id, episode_id, number in db.execute(
+        select(EpisodeRow.dataset_id, EpisodeRow.id, EpisodeRow.number).where(EpisodeRow.deleted_at.is_(None))
+    ):
+        if not folder.episode(dataset_id, episode_id).is_file():
+            yield f"the file of episode {number} ({episode_id})"
+    for version_id, number in db.execute(select(DatasetVersion.id, DatasetVersion.number)):
+        if not folder.manifest(version_id).is_file():
+            yield f"the manifest of dataset version {number} ({version_id})"
+    for run_id, step in db.execute(
+        select(Checkpoint.run_id, Checkpoint.step)
+        .join(Run, Run.id == Checkpoint.run_id)
+        .where(Checkpoint.deleted_at.is_(None), Run.deleted_at.is_(None))
+    ):
+        if not (folder.run(run_id) / "checkpoints" / step_name(step)).is_dir():
+            yield f"the checkpoint of step {step} of run {run_id}"

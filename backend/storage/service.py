@@ -1,0 +1,206 @@
+"""Files without rows: told, kept, and at an administrator's word adopted or moved to lost/.
+
+A kill between a file and its row leaves one; a lost write-ahead log, or an older database, leaves the newest of all.
+"""
+
+import os
+import time
+from pathlib import Path
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from backend.access import Actor
+from backend.audit.service import record
+from backend.context import Studio
+from backend.datasets.models import Dataset
+from backend.episodes.ingest import AlreadyThereError, MisfitError, RefusedError, accept
+from backend.episodes.models import EpisodeSource
+from backend.errors import ApiError, ConflictError
+from backend.space import Found
+from backend.storage import mark, repository
+from backend.storage.schemas import StorageOut, StrayOut
+
+RECOVERED = "Recovered"
+FRESH_SECONDS = 120.0  # whoever takes an episode in writes the file first, and its row a moment later
+_NAMES = 5
+_DATASETS = 20  # of other dimensions each
+_LOOK_SECONDS = 60.0
+_log = structlog.get_logger(__name__)
+
+
+def look(studio: Studio, *, fresh_seconds: float = FRESH_SECONDS) -> tuple[dict[str, list[Path]], list[str]]:
+    """Files without rows, by kind, none that was written to within the last seconds; and rows without files.
+
+    Raises SQLAlchemyError and OSError.
+    """
+    strays = {
+        kind: [path for path in paths if _age(path) >= fresh_seconds]
+        for kind, paths in repository.strays(studio).items()
+    }
+    with studio.db.transaction(write=False) as db:
+        missing = list(repository.missing(db, studio.settings.folder))
+    return strays, missing
+
+
+def sentence(strays: dict[str, list[Path]]) -> str | None:
+    """ "4 episode files and 1 run folder have no row", or None."""
+    parts = []
+    for kind, paths in strays.items():
+        if paths:
+            what = f"{kind} {'file' if kind == 'episode' else 'folder'}{'' if len(paths) == 1 else 's'}"
+            parts.append(f"{len(paths)} {what}")
+    if not parts:
+        return None
+    listed = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    one = len(parts) == 1 and sum(map(len, strays.values())) == 1
+    return f"{listed} {'has' if one else 'have'} no row"
+
+
+def storage(studio: Studio, found: Found) -> StorageOut:
+    """Looked at once a minute at most: a large studio has many files."""
+    with found.lock:
+        if not found.busy and time.monotonic() - found.at > _LOOK_SECONDS:
+            found.strays, found.missing = look(studio)
+            found.at = time.monotonic()
+    return StorageOut(
+        free_bytes=studio.space.free(),
+        disk=studio.space.told(),
+        strays=[
+            StrayOut(
+                kind=kind,
+                count=len(paths),
+                size_bytes=sum(map(_size, paths)),
+                names=[str(path.relative_to(studio.settings.data)) for path in paths[:_NAMES]],
+            )
+            for kind, paths in found.strays.items()
+            if paths
+        ],
+        missing=found.missing[:_NAMES],
+        missing_count=len(found.missing),
+        forgotten=mark.told(studio),
+        busy=found.busy,
+        note=found.note,
+    )
+
+
+def adopt(studio: Studio, me: Actor | None, *, fresh_seconds: float = FRESH_SECONDS) -> str:
+    """Take the episode files without rows in, as any upload, into the dataset "Recovered"; returns what became of them.
+
+    What is no episode goes to lost/, as does what the dataset has already. Raises ApiError where nothing more can be
+    taken in (a full disk).
+    """
+    strays, _ = look(studio, fresh_seconds=fresh_seconds)
+    adopted, refused = 0, 0
+    for path in strays["episode"]:
+        try:
+            _adopt_one(studio, path, me)
+        except RefusedError as error:
+            _log.warning("storage.refused", file=path.name, errors=error.errors[:3])
+            _move_to_lost(studio, path)
+            refused += 1
+        except AlreadyThereError:
+            _move_to_lost(studio, path)
+            adopted += 1
+        else:
+            path.unlink(missing_ok=True)
+            adopted += 1
+    note = f"{adopted} of {len(strays['episode'])} episode files are in the dataset {RECOVERED}"
+    if refused:
+        note += f"; {refused} could not be read and lie in lost/"
+    with studio.db.transaction() as db:
+        record(db, me, "storage.adopt", None, adopted=adopted, refused=refused)
+    mark.settle(studio)
+    return f"{note}."
+
+
+def lose(studio: Studio, me: Actor | None, *, fresh_seconds: float = FRESH_SECONDS) -> str:
+    """Move everything without a row to lost/, where it is kept for a month; returns what was moved."""
+    strays, _ = look(studio, fresh_seconds=fresh_seconds)
+    paths = [path for some in strays.values() for path in some]
+    for path in paths:
+        _move_to_lost(studio, path)
+    with studio.db.transaction() as db:
+        record(db, me, "storage.lose", None, moved=len(paths))
+    mark.settle(studio)
+    return f"{len(paths)} {'was' if len(paths) == 1 else 'were'} moved to lost/; it is kept there for 30 days."
+
+
+def begin_adopting(studio: Studio, me: Actor, found: Found) -> None:
+    """Adopt in the background. Raises ConflictError while that goes on, TooManyError."""
+    with found.lock:
+        if found.busy:
+            raise ConflictError("The files are being adopted already; wait until that is done.")
+        found.busy = True
+
+    def run() -> None:
+        try:
+            found.note = adopt(studio, me)
+        except ApiError as error:
+            found.note = f"Not all files could be adopted: {error.message}"
+        except Exception as error:  # told in the page; a thread has nobody else to tell
+            _log.exception("storage.adopt")
+            found.note = f"Not all files could be adopted: {' '.join(str(error).split())[:200]}"
+        finally:
+            found.busy, found.at = False, float("-inf")
+
+    try:
+        with studio.background.place() as begin:
+            begin(run)
+    except ApiError:
+        found.busy = False
+        raise
+
+
+def _adopt_one(studio: Studio, path: Path, me: Actor | None) -> None:
+    """Raises RefusedError, AlreadyThereError, ApiError."""
+    for number in range(1, _DATASETS + 1):
+        with studio.db.transaction() as db:
+            dataset_id = _dataset(db, RECOVERED if number == 1 else f"{RECOVERED} {number}", me)
+        try:
+            accept(
+                studio,
+                dataset_id=dataset_id,
+                file=path,
+                source=EpisodeSource.IMPORTED,
+                original_name=path.name,
+                created_by=None if me is None else me.id,
+            )
+            return
+        except MisfitError:  # of another robot than those before: the next dataset is for it
+            if number == _DATASETS:
+                raise
+
+
+def _dataset(db: Session, name: str, me: Actor | None) -> str:
+    row = db.scalar(select(Dataset).where(Dataset.name == name))
+    if row is None:
+        row = Dataset(
+            name=name, description="Episodes that were found without a row.", created_by=None if me is None else me.id
+        )
+        db.add(row)
+        db.flush()
+    return row.id
+
+
+def _move_to_lost(studio: Studio, path: Path) -> None:
+    folder = studio.settings.folder
+    folder.lost.mkdir(exist_ok=True)
+    place = folder.lost / f"{path.parent.relative_to(folder.root)}-{path.name}".replace(os.sep, "-")
+    os.replace(path, place)
+    os.utime(place)
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    if not path.is_dir():
+        return path.stat().st_size if path.exists() else 0
+    return sum(one.lstat().st_size for one in path.rglob("*") if one.is_file())
