@@ -26,7 +26,7 @@ def die_with_parent(number: int = signal.SIGTERM) -> Callable[[], None]:
 
 
 def giving_way(nice: int, before: Callable[[], None], *, session: bool = False) -> Callable[[], None]:
-    """For Popen's preexec_fn: `before`, then a smaller share of a busy processor (`nice`, 1 to 19).
+    """For Popen's preexec_fn: `before`, then a smaller share of a busy processor (`nice`, 1 to 19; 0 the same).
 
     session: the child begins a session of its own. Where the kernel shares by session (autogroup), niceness counts
     inside of one alone, so the session's is set too.

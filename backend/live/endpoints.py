@@ -16,6 +16,12 @@ def get_demo(me: Viewer) -> DemoOut:
     return demo.demo()
 
 
+@router.post("/{robot}/prepare")
+def prepare_demo(me: Operator, studio: Parts, robot: str) -> LiveState:
+    """The demo may be asked for soon: its policy is loaded, and let go of again after some minutes without use."""
+    return service.prepare(me, studio, robot)
+
+
 @router.post("/{robot}/rollout")
 def start_rollout(me: Operator, studio: Parts, robot: str, body: RolloutAsk) -> LiveState:
     """Let a policy act as soon as it is loaded, as long as a page of yours watches over it (the control socket)."""

@@ -14,12 +14,13 @@ control  both ways      page: JSON `Drive` (while driving) or `Pulse` (while wat
                         closed (4409). The same session takes over from its older connection.
 
 Everything else is HTTP, page - API: POST /api/live/{robot}/{verb}, API - host: POST /live/{verb}, answered with the
-`LiveState` after it; verbs and bodies: rollout (`RolloutIn`), pause, resume, end (no body), instruction
-(`InstructionIn`), scene (`SceneIn`), record (`RecordIn`), mark (no body), save (`SaveIn`), discard (no body). Errors
-are {"error": "..."}: 409 where something or somebody is in the way, 422 for what makes no sense. A rollout is answered
-at once; what goes wrong while it is loaded comes as `LiveState.why`. Stop and arm stay where they are
-(backend.robots.host): a stop must not depend on anything of this page. The API adds `by`, the person's name, in the
-header X-Studio-By, and on the control socket also X-Studio-Session, which tells two pages of one person apart.
+`LiveState` after it; verbs and bodies: prepare (no body: the demo may be asked for soon), rollout (`RolloutIn`), pause,
+resume, end (no body), instruction (`InstructionIn`), scene (`SceneIn`), record (`RecordIn`), mark (no body), save
+(`SaveIn`), discard (no body). Errors are {"error": "..."}: 409 where something or somebody is in the way, 422 for what
+makes no sense. A rollout is answered at once; how it loads comes as `PolicyOut.loading`, what goes wrong meanwhile as
+`LiveState.failure`. Stop and arm stay where they are (backend.robots.host): a stop must not depend on anything of this
+page. The API adds `by`, the person's name, in the header X-Studio-By, and on the control socket also X-Studio-Session,
+which tells two pages of one person apart.
 """
 
 from enum import StrEnum
@@ -59,6 +60,12 @@ class Mode(StrEnum):
 # --- commands over HTTP -------------------------------------------------------------------------------------------
 
 
+class SceneIn(In, TaskChoice):
+    """A simulated robot's scene: reset to this task and seed. Refused while something commands the robot."""
+
+    seed: int = Field(ge=0, lt=2**32)
+
+
 class RolloutIn(In):
     """Let a checkpoint act. The API resolves checkpoint_id to `path` (page -> API: checkpoint_id or demo; API -> host:
     path or url)."""
@@ -69,16 +76,12 @@ class RolloutIn(In):
     url: str | None = Field(None, max_length=512, description="A policy server (ws://HOST:PORT) instead")
     instruction: Title = Field(max_length=400)
     execute_steps: int | None = Field(None, ge=1, le=1000, description="Actions executed of a chunk; default 16")
+    scene: SceneIn | None = Field(None, description="A simulator's: set it up first, and act on its instruction")
+    instead: bool = Field(False, description="In place of a policy that is there already, acting or paused")
 
 
 class InstructionIn(In):
     instruction: Title = Field(max_length=400)
-
-
-class SceneIn(In, TaskChoice):
-    """A simulated robot's scene: reset to this task and seed. Refused while something commands the robot."""
-
-    seed: int = Field(ge=0, lt=2**32)
 
 
 class RecordIn(In):
@@ -170,6 +173,16 @@ class Reasoning(BaseModel):
     done: bool
 
 
+class Progress(BaseModel):
+    """Something that takes seconds. attempt: 2 where it is tried again by itself."""
+
+    phase: str
+    seconds: float = Field(description="Since all of it began")
+    typical: float = Field(description="How long it takes on a machine with two cores, seconds")
+    attempt: int = 1
+    trouble: str | None = Field(None, description="Why the attempt before this one failed")
+
+
 class PolicyOut(BaseModel):
     """The policy that acts or waits. latency_ms: from observation to chunk in hand, of the last chunk."""
 
@@ -182,6 +195,14 @@ class PolicyOut(BaseModel):
     late_steps: int = Field(0, description="Steps in which the robot held because no chunk had come")
     refused: str | None = Field(None, description="Why the newest chunk was refused")
     ready: bool = Field(description="False while the policy's process is being started")
+    loading: Progress | None = Field(None, description="Until its first chunk is there")
+
+
+class Failure(BaseModel):
+    """A rollout that never acted, until the next one begins. reason: for people, with what to do."""
+
+    demo: bool
+    reason: str
 
 
 class RecordingOut(BaseModel):
@@ -237,6 +258,11 @@ class LiveState(BaseModel):
     why: str | None = Field(None, description="Why the robot holds although somebody wants it to move, for people")
     holder: str | None = Field(None, description="Who holds the control socket")
     policy: PolicyOut | None = None
+    failure: Failure | None = None
+    building: Progress | None = Field(None, description="A scene that is being set up")
+    real_time: float | None = Field(
+        None, description="Seconds of a simulated robot's time in one of ours, lately: it waits for a slow policy"
+    )
     recording: RecordingOut | None = None
     saved: SavedOut | None = None
     scene: SceneOut | None = None

@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from backend.live.messages import RolloutIn
+from backend.live.messages import RolloutIn, SceneIn
 from backend.schemas import In, Out, Title
 
 PolicyUrl = Annotated[str, Field(max_length=512, pattern=r"^wss?://[^\s/?#@]+(/[^\s?#@]*)?$")]
@@ -20,6 +20,10 @@ class RolloutAsk(In):
     )
     instruction: Title = Field(max_length=400)
     execute_steps: int | None = Field(None, ge=1, le=1000, description="Actions executed of a chunk; default 16")
+    scene: SceneIn | None = Field(
+        None, description="A simulated robot's: set it up first, and act on what it asks for instead of `instruction`"
+    )
+    instead: bool = Field(False, description="In place of a policy that is there already, acting or paused")
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:

@@ -19,7 +19,8 @@ from backend.live.schemas import RolloutAsk
 from backend.robots.service import host_of
 
 BY_HEADER = "X-Studio-By"
-_SECONDS = 20.0  # a simulator's scene is built anew, an episode is written
+_SECONDS = 20.0  # an episode is written
+_SCENE_SECONDS = 180.0  # a busy machine builds a scene; the host gives it up earlier, and tells how far it is meanwhile
 _NOTE_SECONDS = 1.0  # how long the audit log may take to be in the answer
 _SIMULATED = "aloha_sim"  # kinds of robots that begin like this
 
@@ -28,7 +29,14 @@ def rollout(me: Actor, studio: Studio, robot: str, body: RolloutAsk) -> LiveStat
     """Let a policy act. Raises InvalidError for a checkpoint that is gone or does not fit the robot."""
     path = None if body.checkpoint_id is None else _checkpoint(studio, robot, body.checkpoint_id)
     asked = body.for_host(path)
-    return _ask(me, studio, robot, "rollout", asked, **body.model_dump(exclude_none=True, exclude_defaults=True))
+    detail = body.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    return _ask(me, studio, robot, "rollout", asked, **detail)
+
+
+def prepare(me: Actor, studio: Studio, robot: str) -> LiveState:
+    """A page is open on which the demo may be asked for. Not audited: nothing acts."""
+    _, host = host_of(studio, robot)
+    return host.ask("POST", "/live/prepare", LiveState, headers={BY_HEADER: me.name}, seconds=_SECONDS)
 
 
 def pause(me: Actor, studio: Studio, robot: str) -> LiveState:
@@ -76,7 +84,8 @@ def discard(me: Actor, studio: Studio, robot: str) -> LiveState:
 def _ask(me: Actor, studio: Studio, robot: str, verb: str, body: BaseModel | None = None, **detail: Any) -> LiveState:
     """The host is asked first; what it did is then written down beside, and is the answer whatever becomes of that."""
     _, host = host_of(studio, robot)
-    state = host.ask("POST", f"/live/{verb}", LiveState, body, headers={BY_HEADER: me.name}, seconds=_SECONDS)
+    seconds = _SCENE_SECONDS if verb == "scene" else _SECONDS
+    state = host.ask("POST", f"/live/{verb}", LiveState, body, headers={BY_HEADER: me.name}, seconds=seconds)
     now = utc_now()
     written = studio.ledger.write(lambda db: record(db, me, f"live.{verb}", robot, at=now, **detail))
     return state.model_copy(update={"not_recorded": not_yet(written, seconds=_NOTE_SECONDS)})

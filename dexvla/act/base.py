@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from dexvla.errors import UserError
-from dexvla.spec import CameraSpec, Spec
+from dexvla.spec import CameraSpec, PolicySpec, Spec
 
 
 class PolicyInputError(UserError):
@@ -36,6 +36,22 @@ class PolicyMetadata(Spec):
     render_profile: str | None = Field(None, description="Render profile of the training pictures, if simulated")
     checkpoint: str = Field(description="Name of the checkpoint")
     checkpoint_sha256: str | None = Field(None, description="sha256 over the checkpoint's files")
+
+    @classmethod
+    def of(cls, spec: PolicySpec, *, checkpoint: str, checkpoint_sha256: str | None = None) -> "PolicyMetadata":
+        """Raises ValidationError (a ValueError) for a policy without cameras, which cannot act."""
+        return cls(
+            cameras=spec.cameras,
+            recorded_cameras=spec.recorded_cameras,
+            action_dim=spec.action_dim,
+            state_dim=spec.state_dim,
+            chunk_size=spec.chunk_size,
+            fps=spec.fps,
+            robot=spec.robot,
+            render_profile=spec.render_profile,
+            checkpoint=checkpoint,
+            checkpoint_sha256=checkpoint_sha256,
+        )
 
     @property
     def camera_names(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from dexvla.spec import NormStats
 
 __all__ = ["ActionChunk", "CheckpointPolicy", "Policy", "PolicyInput", "PolicyInputError", "PolicyMetadata"]
 
+_WARM_TOKENS = 4  # the first token and those that follow take the same ways every time
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -46,19 +47,7 @@ class CheckpointPolicy:
         self._model = model
         self._max_new_tokens = max_new_tokens
         self._inference_steps = inference_steps
-        spec = model.spec
-        self._metadata = PolicyMetadata(
-            cameras=spec.cameras,
-            recorded_cameras=spec.recorded_cameras,
-            action_dim=spec.action_dim,
-            state_dim=spec.state_dim,
-            chunk_size=spec.chunk_size,
-            fps=spec.fps,
-            robot=spec.robot,
-            render_profile=spec.render_profile,
-            checkpoint=checkpoint,
-            checkpoint_sha256=checkpoint_sha256,
-        )
+        self._metadata = PolicyMetadata.of(model.spec, checkpoint=checkpoint, checkpoint_sha256=checkpoint_sha256)
         self._generator = torch.Generator()
         self.reset(seed)
 
@@ -117,7 +106,9 @@ class CheckpointPolicy:
         cameras = self._metadata.recorded_cameras or self._metadata.cameras
         images = {camera.name: np.full((camera.height, camera.width, 3), 127, np.uint8) for camera in cameras}
         state = np.asarray(self._stats.qpos_mean, dtype=np.float32)
-        self.session(0).infer(PolicyInput(images=images, state=state, instruction="wait"))
+        session = self.session(0)
+        session._max_new_tokens = min(_WARM_TOKENS, self._max_new_tokens)
+        session.infer(PolicyInput(images=images, state=state, instruction="wait"))
 
     def infer(self, observation: PolicyInput, *, on_reasoning: Callable[[str], None] | None = None) -> ActionChunk:
         """The chunk for one observation; `infer_batch` says what it raises."""

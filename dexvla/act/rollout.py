@@ -1,12 +1,16 @@
-"""A policy that acts in real time: when to ask it, what to take of its answers, what to do while it is late.
+"""A policy that acts step by step: when to ask it, what to take of its answers, what to do while it is late.
 
-Pure logic: no clock, no I/O, no thread; the caller counts control steps and measures seconds. A question belongs to the
-step at which its pictures were taken. T: actions in a chunk; A: entries of an action.
+A real robot's steps go on while the policy thinks. A simulated one's can wait (`waits`): then no step elapses that the
+policy has not answered for. Pure logic: no clock, no I/O, no thread; the caller counts control steps and measures
+seconds. A question belongs to the step at which its pictures were taken.
+
+T: actions in a chunk; A: entries of an action.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +22,7 @@ from dexvla.spec import CameraSpec
 
 DEFAULT_EXECUTE_STEPS = 16  # as in closed-loop evaluation
 _SPARE_STEPS = 2  # asked so much sooner than the last latency calls for
+AHEAD_STEPS = 6  # that a robot which waits goes on with while it asks: a quick policy's motion does not stutter
 _PATIENCE = 5  # answers in a row that were refused before the rollout counts as broken
 
 
@@ -45,16 +50,29 @@ class Rollout:
 
     control_hz: steps a second. execute_steps: actions of a chunk that are executed before the next one is asked for;
     asked sooner where the last latency would leave the robot without an action.
+
+    waits: the robot's time can stand still, as a simulator's can. The next chunk is then asked for up to `AHEAD_STEPS`
+    before `execute_steps` are over, and `stands_still` says which steps must not be taken before it has come: no action
+    is played later in its chunk than it would be if the policy took no time, plus the age of its pictures.
     """
 
     def __init__(
-        self, metadata: PolicyMetadata, *, instruction: str, control_hz: float, execute_steps: int | None = None
+        self,
+        metadata: PolicyMetadata,
+        *,
+        instruction: str,
+        control_hz: float,
+        execute_steps: int | None = None,
+        waits: bool = False,
     ) -> None:
-        self._executor = ChunkExecutor(
-            chunk_size=metadata.chunk_size,
-            action_dim=metadata.action_dim,
-            execute_steps=execute_steps or min(DEFAULT_EXECUTE_STEPS, metadata.chunk_size),
-        )
+        steps = execute_steps or min(DEFAULT_EXECUTE_STEPS, metadata.chunk_size)
+        self._ahead = min(AHEAD_STEPS, steps // 2) if waits else 0
+        executor = partial(ChunkExecutor, chunk_size=metadata.chunk_size, action_dim=metadata.action_dim)
+        self._executor = executor(execute_steps=steps)  # refuses a number that does not fit the chunk
+        if self._ahead:
+            self._executor = executor(execute_steps=steps - self._ahead)
+        self.waits, self.chunk_size = waits, metadata.chunk_size
+        self._due: int | None = None  # the step since which a chunk is due; only where it waits
         self._control_hz = control_hz
         self._instruction = instruction
         self._open: Question | None = None
@@ -73,6 +91,11 @@ class Rollout:
         return self._instruction
 
     @property
+    def asked(self) -> bool:
+        """The policy has a question that it has not answered."""
+        return self._open is not None
+
+    @property
     def broken(self) -> bool:
         """So many answers in a row were refused that there is no use in asking again."""
         return self._refusals >= _PATIENCE
@@ -87,6 +110,7 @@ class Rollout:
         """Forget all chunks and questions: the robot was stopped, paused or moved by somebody else."""
         self._executor.flush()
         self._open = None
+        self._due = None
         self._answered = False
         self._refusals = 0
 
@@ -97,8 +121,19 @@ class Rollout:
         return (
             self._urgent
             or self._executor.wants_chunk(step)
-            or self._executor.remaining(step) <= self._latency_steps + _SPARE_STEPS
+            or (not self.waits and self._executor.remaining(step) <= self._latency_steps + _SPARE_STEPS)
         )
+
+    def stands_still(self, step: int) -> bool:
+        """True while `step` must not be taken, because the chunk that is due has not come. Never where the robot does
+        not wait. Call it at every step, before `action`."""
+        if not self.waits or self.broken:
+            return False
+        if self._due is None:
+            if self._open is None and not self.wants(step):
+                return False
+            self._due = step
+        return step - self._due >= self._ahead or self._executor.remaining(step) == 0
 
     def ask(self, *, step: int, pictures_step: int) -> Question:
         """Note that it is asked now."""
@@ -127,6 +162,7 @@ class Rollout:
         except ChunkRefused as error:
             self._refuse(str(error))
             return False
+        self._due = None
         self.latency_s = latency_s
         self.newest = stamped
         self.said = Said(step=question.step, text=chunk.reasoning, done=True)
@@ -157,6 +193,13 @@ class Rollout:
             return "waiting for pictures to show the policy"
         waited = (step - self._open.asked_at) / self._control_hz
         return f"the policy is late: no answer for {waited:.1f} s" if self._answered else "the policy is thinking"
+
+    def why_still(self, seconds: float) -> str:
+        """Why the robot's time has stood still for `seconds`, for people."""
+        if self.refused is not None:
+            return f"the policy's answer was refused: {self.refused}"
+        what = "the policy" if self._open is not None else "new pictures"
+        return f"the simulation waits for {what}, for {seconds:.0f} s now"
 
     @property
     def _latency_steps(self) -> int:

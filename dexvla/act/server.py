@@ -60,14 +60,15 @@ def serve(
     max_new_tokens: int = 64,
     inference_steps: int | None = None,
     default_prompt: str | None = None,
+    on_listening: Callable[[str], None] | None = None,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
     """Serve a checkpoint until SIGINT or SIGTERM (the signals work in the main thread only).
 
     port: 0 picks a free one. api_key: clients must send `Authorization: Api-Key KEY`. seed: of every client's random
     stream. max_new_tokens: longest reasoning. inference_steps: DDIM steps, default the checkpoint's.
-    default_prompt: instruction for clients that send none. on_ready: called with the address once the model is
-    loaded and warm.
+    default_prompt: instruction for clients that send none. on_listening: called with the address once clients can
+    connect, and loading begins; on_ready: once the model is loaded and warm.
 
     Raises CheckpointError for a checkpoint that cannot be served and UserError for an address that cannot be used.
     """
@@ -85,7 +86,14 @@ def serve(
         )
 
     server = PolicyServer(
-        load, host=host, port=port, api_key=api_key, seed=seed, default_prompt=default_prompt, on_ready=on_ready
+        load,
+        host=host,
+        port=port,
+        api_key=api_key,
+        seed=seed,
+        default_prompt=default_prompt,
+        on_listening=on_listening,
+        on_ready=on_ready,
     )
     asyncio.run(server.run())
 

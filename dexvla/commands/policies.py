@@ -161,5 +161,6 @@ def serve(
         max_new_tokens=max_new_tokens,
         inference_steps=inference_steps,
         default_prompt=default_prompt,
+        on_listening=lambda address: console.say(f"loading {path.name}"),
         on_ready=lambda address: console.say(f"serving on {address}"),
     )

@@ -189,3 +189,68 @@ def test_what_does_not_fit_is_told_reason_by_reason() -> None:
 
 def test_a_scene_gets_the_policys_cameras_beside_the_others() -> None:
     assert cameras_for(METADATA, (HIGH, TABLE.model_copy(update={"height": 48}))) == (TABLE, HIGH)
+
+
+def test_a_robot_that_waits_takes_no_step_beyond_what_was_answered() -> None:
+    rollout = new_rollout(waits=True, execute_steps=8)  # asks four steps ahead: half of them
+    assert rollout.stands_still(0), "nothing is known of the first step"
+    question = rollout.ask(step=0, pictures_step=0)
+    for _ in range(500):
+        assert rollout.stands_still(0), "however long it takes"
+    assert rollout.answer(question, chunk_at(0), step=0, latency_s=10.0)
+    played = []
+    for step in range(8):
+        assert not rollout.stands_still(step)
+        if rollout.wants(step):
+            question = rollout.ask(step=step, pictures_step=step - 1)
+        action = rollout.action(step)
+        assert action is not None
+        played.append(action[0])
+    assert played == list(range(8))
+    assert (question.asked_at, question.step) == (4, 3), "asked for before it stands still"
+    assert rollout.stands_still(8)
+    assert rollout.answer(question, chunk_at(3, offset=100), step=8, latency_s=10.0), "no answer is too late"
+    assert not rollout.stands_still(8)
+    assert rollout.action(8)[0] == 108
+    assert (rollout.late_steps, rollout.refused) == (0, None)
+
+
+def test_a_robot_that_waits_does_not_stand_still_where_the_policy_is_quick() -> None:
+    rollout = new_rollout(waits=True, execute_steps=8)
+    first_chunk(rollout, pictures=0, step=0)
+    question = None
+    for step in range(40):
+        if question is not None and step - question.asked_at == 2:
+            assert rollout.answer(question, chunk_at(question.step), step=step, latency_s=0.04)
+            question = None
+        assert not rollout.stands_still(step)
+        if rollout.wants(step):
+            question = rollout.ask(step=step, pictures_step=step)
+        action = rollout.action(step)
+        assert action is not None
+        assert action[0] == step
+
+
+def test_a_robot_that_waits_stands_still_for_a_better_answer_and_not_for_a_broken_policy() -> None:
+    rollout = new_rollout(waits=True)
+    for _ in range(5):
+        assert rollout.stands_still(0)
+        rollout.fail(rollout.ask(step=0, pictures_step=0), "nonsense")
+    assert rollout.broken
+    assert not rollout.stands_still(0), "it is paused, and time goes on"
+    rollout.flush()
+    assert rollout.stands_still(1)
+
+
+def test_a_new_instruction_holds_time_only_after_some_steps() -> None:
+    rollout = new_rollout(waits=True, execute_steps=8)
+    first_chunk(rollout, pictures=0, step=0)
+    rollout.action(0)
+    rollout.instruct("blue")
+    still = []
+    for step in range(1, 7):
+        still.append(rollout.stands_still(step))
+        if not still[-1]:
+            rollout.action(step)
+    assert still == [False, False, False, False, True, True]
+    assert not any(new_rollout().stands_still(step) for step in range(5)), "a real robot's time does not wait"

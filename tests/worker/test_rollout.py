@@ -217,14 +217,15 @@ def test_a_policy_that_dies_or_hangs_is_paused_and_resuming_starts_a_new_one(
     host.acts_until(acting)
     (process,) = children(host, "serve")
     os.kill(process, signal.SIGSTOP)
-    states = host.live_until(lambda state: state.mode is Mode.PAUSED, 90)
-    assert any("the policy is late" in (state.why or "") for state in states), "told before it is given up"
-    assert "no answer within 10 s" in (states[-1].why or ""), [
+    states = host.live_until(lambda state: state.mode is Mode.PAUSED, 120)
+    assert any("the simulation waits for the policy" in (state.why or "") for state in states), (
+        "told before it is given up"
+    )
+    assert "no answer within 30 s" in (states[-1].why or ""), [
         state.policy.refused for state in states if state.policy and state.policy.refused
     ][:1]
     until(lambda: process not in children(host, "serve"))
-    late = max(state.policy.late_steps for state in states if state.policy)
-    assert late > 50, "500 where nothing else runs"
+    assert max(state.policy.late_steps for state in states if state.policy) == 0, "it waited: no step was late"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ ASKED_SECONDS = 2.0  # a camera that nobody asked for within these rests
 _QUALITY = 90  # as episodes are stored: a picture is encoded once, for those who watch and for the recorder
 _ENCODED = 4  # pictures of a camera whose encoding is kept for the other one
 _RATE_SECONDS = 3.0
+_STILL_SECONDS = 0.2  # between two tellings that a scene still looks as it did
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,7 @@ class CameraHub:
         self.names = tuple(camera.name for camera in cameras)
         self._asked = dict.fromkeys(self.names, float("-inf"))
         self._seen: dict[str, float] = {}  # the robot's time of the newest frame that was brought
+        self._brought: dict[str, float] = {}  # time.monotonic() at which it was
         self._waiting: dict[str, tuple[float, NDArray[np.uint8]]] = {}
         self._newest: dict[str, Jpeg] = {}
         self._done: dict[str, deque[float]] = {name: deque(maxlen=256) for name in self.names}
@@ -68,16 +70,24 @@ class CameraHub:
         since = time.monotonic() - ASKED_SECONDS
         return frozenset(name for name in self.names if self._asked[name] > since)
 
-    def bring(self, frames: Mapping[str, Frame], *, robot_time: float) -> None:
-        """From the control loop: the newest frames there are, and the robot's time now, which dates them."""
+    def bring(self, frames: Mapping[str, Frame], *, robot_time: float, still: bool = False) -> None:
+        """From the control loop: the newest frames there are, and the robot's time now, which dates them.
+
+        still: that time stands still, so a frame that is not new is not old either and is told again.
+        """
         wanted = self.wanted()
-        fresh = {name: frame for name, frame in frames.items() if name in wanted and self._seen.get(name) != frame.time}
+        now = time.monotonic()
+        again = now - _STILL_SECONDS if still else float("-inf")
+        fresh = {
+            name: frame
+            for name, frame in frames.items()
+            if name in wanted and (self._seen.get(name) != frame.time or self._brought.get(name, now) < again)
+        }
         if not fresh:
             return
-        now = time.monotonic()
         with self._changed:
             for name, frame in fresh.items():
-                self._seen[name] = frame.time
+                self._seen[name], self._brought[name] = frame.time, now
                 self._waiting[name] = (now - (robot_time - frame.time), frame.image)
             self._changed.notify()
 

@@ -12,10 +12,11 @@ from backend.robots.host import HostCamera, HostStatus, RobotState
 from dexvla.act.limits import ActionRefused, LimitedAction, SafetyLimits
 from dexvla.errors import RobotError
 from dexvla.robots.base import Observation, Robot, RobotInfo
+from dexvla.spec import CameraSpec
 from worker.robot_host.cameras import CameraHub
 from worker.robot_host.cockpit import Cockpit
 from worker.robot_host.latch import StopLatch
-from worker.robot_host.sources import Action, CommandSource, SourceKind, StepListener, StepRecord, Tick
+from worker.robot_host.sources import WAIT, Action, CommandSource, SourceKind, StepListener, StepRecord, Tick, Wait
 from worker.robot_host.telemetry import Row, Telemetry, snapshot
 
 log = logging.getLogger("studio.robot")
@@ -24,6 +25,7 @@ SILENT_SECONDS = 0.5  # a loop that has not ticked for so long is a fault
 _RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 5.0, 60.0  # a try costs some processor time; doubled until it succeeds
 _CAMERAS_RETRY_SECONDS = 5.0
 _WINDOW_SECONDS = 2.0
+_PACE_SECONDS = 4.0  # several chunks of a slow policy
 
 T = TypeVar("T")
 
@@ -37,6 +39,12 @@ class LiveRobot(Robot, Protocol):
     def watch(self, cameras: Collection[str]) -> None: ...
 
     def restart_cameras(self) -> None: ...
+
+
+def pictures_of(robot: LiveRobot) -> tuple[CameraSpec, ...]:
+    """A robot's cameras and, where it has some, the views that it gives to people alone."""
+    views: tuple[CameraSpec, ...] = getattr(robot, "views", ())
+    return (*robot.info.cameras, *views)
 
 
 class ControlLoop:
@@ -62,6 +70,7 @@ class ControlLoop:
         self._running = False
         self._beat = time.monotonic()
         self._cadence = Cadence(robot.info.control_hz)
+        self._pace = Pace()
         self._sent: tuple[Action, Action] | None = None  # the last two commands; None: from where the robot is
         self._jobs: deque[Callable[[], None]] = deque()
         self._ended = threading.Event()
@@ -71,6 +80,11 @@ class ControlLoop:
     @property
     def info(self) -> RobotInfo:
         return self._robot.info
+
+    @property
+    def real_time(self) -> float | None:
+        """Seconds of a simulated robot's time in one of ours, over the last seconds; None of a real one, or unknown."""
+        return self._pace.ratio if self._running and self._robot.info.simulated else None
 
     def start(self) -> None:
         self._thread.start()
@@ -108,7 +122,7 @@ class ControlLoop:
             at_risk=self._latch.at_risk,
             cameras=[
                 HostCamera(name=camera.name, height=camera.height, width=camera.width, fps=self._hub.fps(camera.name))
-                for camera in info.cameras
+                for camera in pictures_of(self._robot)
             ],
             camera_fault=self._camera_fault,
             control_hz=info.control_hz,
@@ -148,7 +162,7 @@ class ControlLoop:
     def swap(self, robot: LiveRobot, *, task: str | None) -> LiveRobot:
         """From a job: command this connected robot from now on. Returns the one before, to be disconnected."""
         before, self._robot, self._task = self._robot, robot, task
-        self._hub.change(robot.info.cameras)
+        self._hub.change(pictures_of(robot))
         return before
 
     def _run(self) -> None:
@@ -204,7 +218,12 @@ class ControlLoop:
                 robot.watch(wanted)
                 watched = wanted
             seen = robot.observe(images=bool(wanted))
-            requested, limited = self._ask(source, limits, seen, now, last=last, before=before)
+            self._pace.count(now, seen.time)
+            asked = self._ask(source, limits, seen, now, last=last, before=before)
+            if isinstance(asked, Wait):
+                self._stand_still(seen, now)
+                continue
+            requested, limited = asked
             before, last = self._sent = last, robot.act(limited.action)
             self._beat = time.monotonic()
             if not self._running:
@@ -241,13 +260,16 @@ class ControlLoop:
         *,
         last: Action,
         before: Action,
-    ) -> tuple[Action | None, LimitedAction]:
-        """What the source asked for, and what may be sent of it; None and braking where it asked for nothing."""
-        requested = None
+    ) -> tuple[Action | None, LimitedAction] | Wait:
+        """What the source asked for, and what may be sent of it; None and braking where it asked for nothing. WAIT is
+        handed on only where time can stand still."""
         if source is not None:
             try:
                 requested = source.action(Tick(step=self._step, time=now, observation=seen, last_sent=last))
-                if requested is not None:
+                if isinstance(requested, Wait):
+                    if self._robot.info.simulated:
+                        return WAIT
+                elif requested is not None:
                     return requested, limits.apply(requested, last_sent=last, before=before)
             except ActionRefused as error:
                 log.warning("an action of %s was not sent: %s", source.kind, error)
@@ -256,6 +278,12 @@ class ControlLoop:
                 log.exception("what commands the robot failed")
                 self._cockpit.fail(source, f"what commanded the robot failed ({error or type(error).__name__})")
         return None, limits.brake(last_sent=last, before=before)
+
+    def _stand_still(self, seen: Observation, now: float) -> None:
+        """A tick without a step: the simulation's time does not go on, and what its cameras show stays true."""
+        self._beat = now
+        self._hub.bring(seen.frames, robot_time=seen.time, still=True)
+        self._mend_cameras(now)
 
     def _tell(self, record: StepRecord) -> None:
         for listener in self._listeners:
@@ -295,3 +323,24 @@ class Cadence:
         """99th percentile, ms."""
         late = sorted(late for _, late in snapshot(self._ticks))
         return round(late[int(0.99 * (len(late) - 1))] * 1000, 3) if late else 0.0
+
+
+class Pace:
+    """How fast a simulated robot's time goes beside ours, over the last seconds."""
+
+    def __init__(self) -> None:
+        self._ticks: deque[tuple[float, float]] = deque()
+
+    def count(self, now: float, robot_time: float) -> None:
+        if self._ticks and robot_time < self._ticks[-1][1]:
+            self._ticks.clear()  # the scene was reset
+        self._ticks.append((now, robot_time))
+        while now - self._ticks[0][0] > _PACE_SECONDS:
+            self._ticks.popleft()
+
+    @property
+    def ratio(self) -> float | None:
+        """None before there is enough to tell."""
+        ticks = snapshot(self._ticks)
+        span = ticks[-1][0] - ticks[0][0] if len(ticks) > 1 else 0.0
+        return round((ticks[-1][1] - ticks[0][1]) / span, 3) if span > _PACE_SECONDS / 4 else None

@@ -51,7 +51,7 @@ class ControlSocket:
                 self._take(holder, event.get("text") or event.get("bytes") or b"", answers)
                 if self._watch.holder is not holder:
                     with suppress(WebSocketDisconnect, RuntimeError):
-                        await socket.close(HELD, "another page of yours has taken over")
+                        await socket.close(HELD, "another page has taken over")
                     return
         finally:
             sending.cancel()

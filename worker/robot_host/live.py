@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from backend.live.messages import LiveState, PolicyOut, SceneOut
+from backend.live.messages import Failure, LiveState, PolicyOut, Progress, SceneOut
 from dexvla.errors import UserError
 from worker.robot_host import guard
 from worker.robot_host.cockpit import BusyError, Cockpit
@@ -61,6 +61,9 @@ class Predictions(Protocol):
     @property
     def policy(self) -> PolicyOut | None: ...
 
+    @property
+    def failure(self) -> Failure | None: ...
+
     def chunk(self) -> Predicted | None:
         """The newest predicted chunk."""
         ...
@@ -73,13 +76,14 @@ class _Verb:
 
 
 class LiveRoutes:
-    """One for a host. `scene`, `holder`, `recorder` and `predictions` are set by who brings them."""
+    """One for a host. `scene`, `building`, `holder`, `recorder` and `predictions` are set by who brings them."""
 
     def __init__(self, *, guarded: Guard, loop: ControlLoop, cockpit: Cockpit) -> None:
         self._loop, self._cockpit = loop, cockpit
         self.recorder: Recorder | None = None
         self.predictions: Predictions | None = None
         self.scene: Callable[[], SceneOut | None] = lambda: None
+        self.building: Callable[[], Progress | None] = lambda: None
         self.holder: Callable[[], str | None] = lambda: None
         self._verbs: dict[str, _Verb] = {}
         self._events: asyncio.AbstractEventLoop | None = None
@@ -123,6 +127,9 @@ class LiveRoutes:
             why=command.why if command.source is None else command.source.why,
             holder=self.holder(),
             policy=None if predictions is None else predictions.policy,
+            failure=None if predictions is None else predictions.failure,
+            building=self.building(),
+            real_time=self._loop.real_time,
             recording=None if recorder is None else recorder.recording,
             saved=None if recorder is None else recorder.saved,
             scene=self.scene(),

@@ -27,7 +27,7 @@ from worker.robot_host.announcer import Announcer
 from worker.robot_host.broker_watch import BrokerWatch
 from worker.robot_host.cameras import CameraHub
 from worker.robot_host.cockpit import Cockpit
-from worker.robot_host.control import ControlLoop
+from worker.robot_host.control import ControlLoop, pictures_of
 from worker.robot_host.control_socket import ControlSocket
 from worker.robot_host.driving import Driving
 from worker.robot_host.guard import Guard
@@ -97,8 +97,8 @@ async def _serve(
     folder: Path,
     latch: StopLatch,
 ) -> None:
-    robot = cast(StageRobot, make_robot(_KIND, task=task))
-    hub = CameraHub(robot.info.cameras)
+    robot = cast(StageRobot, make_robot(_KIND, task=task, overview=True))
+    hub = CameraHub(pictures_of(robot))
     cockpit = Cockpit(latch)
     loop = ControlLoop(robot, latch=latch, cockpit=cockpit, hub=hub, task=str(task))
 
@@ -123,12 +123,13 @@ async def _serve(
     broker = BrokerWatch(studio.settings.events_url, cockpit=cockpit)
     stage = Stage(
         robot,
-        make=lambda **options: cast(StageRobot, make_robot(_KIND, **options)),
+        make=lambda **options: cast(StageRobot, make_robot(_KIND, overview=True, **options)),
         loop=loop,
         cockpit=cockpit,
         task=task,
     )
     live.scene = stage.scene
+    live.building = lambda: stage.building
     live.verb("scene", SceneIn, lambda scene, by: stage.show(scene))
     rollouts = Rollouts(
         loop=loop,

@@ -1,5 +1,7 @@
 """A policy in the control loop: gives the rollout's actions while a page watches, hands fresh pictures to who asks it.
 
+Where the rollout waits (a simulated robot's), the robot's time stands still until the policy has answered.
+
 Two threads meet here under one lock that nobody holds for longer than a few array operations: the control loop
 (`action`), and the one that talks to the policy (`next_question`, `answer`).
 """
@@ -14,12 +16,15 @@ from backend.live.messages import HOLD_MS, RECLUTCH_MS
 from dexvla.act.base import ActionChunk, PolicyInput
 from dexvla.act.rollout import Question, Rollout, Said
 from worker.robot_host.cockpit import Cockpit
-from worker.robot_host.sources import Action, SourceKind, Tick
+from worker.robot_host.sources import WAIT, Action, SourceKind, Tick, Wait
 from worker.robot_host.telemetry import Telemetry
 from worker.robot_host.watch import Watch
 
 _HOLD_SECONDS, _PAUSE_SECONDS = HOLD_MS / 1000, RECLUTCH_MS / 1000
 _OLD_SECONDS = 0.5  # a policy is not shown older pictures
+_OLD_WAITING_SECONDS = 0.1  # nor these where time waits for newer ones
+_TOLD_SECONDS = 2.0  # for so long it is nothing to speak of that time stands still
+BLIND_SECONDS = 30.0  # without pictures for so long, the cameras are given up
 LOADING = "the policy is being loaded"
 
 
@@ -46,6 +51,7 @@ class PolicySource:
         self._next_step = 0
         self._since: float | None = None  # it commands since
         self._flushed = False
+        self._still: float | None = None  # time stands still since
         self._why: str | None = LOADING
 
     # --- for the control loop -------------------------------------------------------------------------------------
@@ -58,7 +64,7 @@ class PolicySource:
     def why(self) -> str | None:
         return self._why
 
-    def action(self, tick: Tick) -> Action | None:
+    def action(self, tick: Tick) -> Action | Wait | None:
         with self._turn:
             action, pause = self._decide(tick)
         if pause is not None:
@@ -73,8 +79,8 @@ class PolicySource:
     def on_refused(self, reason: str) -> None:
         self._why = f"the policy's action was refused: {reason}"
 
-    def _decide(self, tick: Tick) -> tuple[Action | None, str | None]:
-        """An action, and why to pause."""
+    def _decide(self, tick: Tick) -> tuple[Action | Wait | None, str | None]:
+        """An action or WAIT, and why to pause."""
         rollout = self._rollout
         if rollout is None:
             self._why = LOADING
@@ -91,18 +97,30 @@ class PolicySource:
             pause = min(silence, tick.time - self._since) > _PAUSE_SECONDS
             return None, f"{self._why}; an operator has to resume it" if pause else None
         self._flushed = False
-        self._next_step = tick.step + 1
+        still = rollout.stands_still(tick.step)
+        self._next_step = tick.step + (not still)
         self._tick = tick
         if rollout.wants(tick.step):
             self._turn.notify()
+        if still:
+            return self._stand_still(rollout, tick)
+        self._still = None
         action = rollout.action(tick.step)
         self._why = None if action is not None else rollout.why(tick.step)
         return action, f"the policy's answers cannot be used: {rollout.refused}" if rollout.broken else None
 
+    def _stand_still(self, rollout: Rollout, tick: Tick) -> tuple[Wait | None, str | None]:
+        self._still = tick.time if self._still is None else self._still
+        waited = tick.time - self._still
+        self._why = None if waited < _TOLD_SECONDS else rollout.why_still(waited)
+        if rollout.asked or waited < BLIND_SECONDS:
+            return WAIT, None
+        return None, f"there were no new pictures for {BLIND_SECONDS:.0f} s to show the policy"
+
     def _forget(self) -> None:
         if self._rollout is not None:
             self._rollout.flush()
-        self._tick = None
+        self._tick = self._still = None
 
     # --- for who talks to the policy ------------------------------------------------------------------------------
 
@@ -168,7 +186,7 @@ class PolicySource:
         if any(name not in frames for name in self._cameras):
             return None
         age = tick.observation.time - min(frames[name].time for name in self._cameras)
-        if age > _OLD_SECONDS:
+        if age > self._oldest(rollout):
             return None
         pictures_step = tick.step - max(0, round(age * self._control_hz))
         row = self._telemetry.at(pictures_step)
@@ -179,3 +197,9 @@ class PolicySource:
         )
         question = rollout.ask(step=tick.step, pictures_step=pictures_step)
         return Asked(question=question, shown=shown, time=tick.time - max(0.0, age))
+
+    def _oldest(self, rollout: Rollout) -> float:
+        """Most that pictures may lie back, seconds of the robot's time: where it waits, little beside a chunk."""
+        if not rollout.waits:
+            return _OLD_SECONDS
+        return min(_OLD_WAITING_SECONDS, rollout.chunk_size / 4 / self._control_hz)

@@ -4,7 +4,8 @@ One control step, in the loop's thread:
 
 1. the latched stop: while it is latched nobody is asked; a stop or a re-arming (a new epoch) first calls `on_stop` of
    every source that is engaged, and ends driving and pauses a policy (worker.robot_host.cockpit);
-2. `CommandSource.action(tick)` of the one source that commands now. None: the robot decelerates and holds;
+2. `CommandSource.action(tick)` of the one source that commands now. None: the robot decelerates and holds; `WAIT`: a
+   simulated robot's time stands still, this step is not taken and comes again (a real robot decelerates and holds);
 3. `SafetyLimits`: position, then velocity and acceleration against the last commands sent. A non-finite value or a
    wrong shape is refused: the robot holds, `on_refused` tells the source;
 4. the robot is sent the command, the telemetry keeps it;
@@ -31,6 +32,13 @@ from backend.live.messages import Drive, RecordingOut, Refusal, SavedOut
 from dexvla.robots.base import Observation
 
 Action = NDArray[np.float32]
+
+
+class Wait:
+    """What a source answers that needs more time than a control step has; `WAIT` is the only one."""
+
+
+WAIT = Wait()
 
 
 class SourceKind(StrEnum):
@@ -72,8 +80,8 @@ class CommandSource(Protocol):
         """Why its last answer was None, in words for people; None while it moves the robot or has nothing to say."""
         ...
 
-    def action(self, tick: Tick) -> Action | None:
-        """(A,) in the robot's units, or None to decelerate and hold."""
+    def action(self, tick: Tick) -> Action | Wait | None:
+        """(A,) in the robot's units, None to decelerate and hold, or WAIT: the next tick has the same step."""
         ...
 
     def on_stop(self) -> None:

@@ -6,6 +6,7 @@ taken, because clocks drift and a page that slept has another one.
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Literal
@@ -15,6 +16,7 @@ from worker.robot_host.latch import StopLatch
 
 STALE_SECONDS = HOLD_MS / 1000
 _CLOCK_SECONDS = 10.0
+_GONE_SECONDS = 2.0  # a page that was not heard for so long has no claim on the robot any more
 
 Code = Literal["malformed", "stale", "out_of_order", "epoch", "stopped", "busy", "held_by_other", "reclutch"]
 
@@ -53,6 +55,7 @@ class Watch:
         self._lock = threading.Lock()
         self._holder: Holder | None = None
         self._heard = float("-inf")
+        self._entered = float("-inf")
         self.on_change: Callable[[], None] = lambda: None
 
     @property
@@ -60,12 +63,16 @@ class Watch:
         return self._holder
 
     def enter(self, holder: Holder) -> str | None:
-        """Take the place; None, or the name of who has it. The same session takes over from its older connection."""
+        """Take the place; None, or the name of who has it. The same session takes over from its older connection, and
+        anybody from a page that fell silent: one whose tab or machine was closed may leave its connection behind."""
+        now = time.monotonic()
         with self._lock:
-            now = self._holder
-            if now is not None and now.session != holder.session:
-                return now.by
-            self._holder = holder
+            before = self._holder
+            if before is not None and before.session != holder.session:
+                if now - max(self._heard, self._entered) <= _GONE_SECONDS:
+                    return before.by
+                self._heard = float("-inf")
+            self._holder, self._entered = holder, now
         self.on_change()
         return None
 
@@ -76,6 +83,7 @@ class Watch:
                 return False
             self._holder = None
             self._heard = float("-inf")
+        self._entered = float("-inf")
         self.on_change()
         return True
 

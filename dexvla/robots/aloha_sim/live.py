@@ -4,12 +4,14 @@ Software rendering of three cameras takes longer than a control step, so a loop 
 50 Hz. Here `act` costs the physics alone and `observe` takes the newest pictures there are, each with its own time.
 """
 
+import contextlib
 import os
 import select
 import subprocess
 import sys
 import time
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,17 +27,20 @@ from dexvla.robots.aloha_sim.pick_colour import PickScene
 from dexvla.robots.base import Frame, Observation, RobotInfo, TaskOutcome
 from dexvla.spec import AlohaTask, CameraSpec, PickColourOptions, RenderProfile
 
-_START_SECONDS = 30.0  # to load MuJoCo and compile the scene on a busy machine
-_FIRST_PICTURE_SECONDS = 10.0
+_START_SECONDS = 120.0  # to load MuJoCo and compile the scene on a busy machine; whether it died is seen at once
+_FIRST_PICTURE_SECONDS = 60.0
+_STARVED_SECONDS = 60.0  # overdue for so long, a renderer that waits for a processor counts as hanging, too
 _STOP_SECONDS = 3.0
 
 
 class LiveAlohaSim:
     """`AlohaSim` with a renderer of its own. The caller paces it: one `act` every 1 / control_hz seconds.
 
-    frame_rate: most pictures a second of each camera; a slow machine gives fewer. Pictures are shared between
-    observations and therefore read-only. If the renderer dies or hangs, `camera_fault` says so, observations carry
-    the last pictures with their old times, and physics goes on; `restart_cameras` starts a new one.
+    overview: also give `scene.OVERVIEW`, a picture for people that is no camera of the robot: it is in `views` and,
+    while it is watched, in observations. frame_rate: most pictures a second of each camera; a slow machine gives fewer.
+    Pictures are shared between observations and therefore read-only. If the renderer dies or hangs, `camera_fault` says
+    so, observations carry the last pictures with their old times, and physics goes on; `restart_cameras` starts a new
+    one.
     """
 
     def __init__(
@@ -46,8 +51,10 @@ class LiveAlohaSim:
         render: RenderProfile = RenderProfile.FAST,
         frame_rate: float = 15.0,
         pick: PickColourOptions | None = None,
+        overview: bool = False,
     ) -> None:
         scene.check_cameras(cameras)
+        self._views = (scene.OVERVIEW,) if overview and cameras else ()
         self._sim = AlohaSim(task=task, cameras=(), render=render, pick=pick)
         self._info = robot_info(cameras)
         self._frame_rate = frame_rate
@@ -62,6 +69,11 @@ class LiveAlohaSim:
     @property
     def info(self) -> RobotInfo:
         return self._info
+
+    @property
+    def views(self) -> tuple[CameraSpec, ...]:
+        """Pictures for people alone: they may be watched as cameras are, and are in no recording."""
+        return self._views
 
     @property
     def task(self) -> AlohaTask:
@@ -113,6 +125,7 @@ class LiveAlohaSim:
             task=self._sim.task,
             render=self._sim.render_profile,
             cameras=self._info.cameras,
+            overview=bool(self._views),
             frame_rate=self._frame_rate,
             state_size=self._sim.model.nq,
         )
@@ -182,6 +195,10 @@ class LiveAlohaSim:
     def camera_names(self) -> tuple[str, ...]:
         return tuple(camera.name for camera in self._info.cameras)
 
+    @property
+    def _pictures(self) -> tuple[CameraSpec, ...]:
+        return (*self._info.cameras, *self._views)
+
     def watch(self, cameras: Collection[str]) -> None:
         """Render these cameras and no others until further notice; at first all are. Costs nothing, never waits.
 
@@ -189,8 +206,8 @@ class LiveAlohaSim:
         one within some hundredths of a second.
         """
         shared = self._memory()
-        for name in self.camera_names:
-            shared.want(name, name in cameras)
+        for camera in self._pictures:
+            shared.want(camera.name, camera.name in cameras)
 
     @property
     def renderer_pid(self) -> int | None:
@@ -208,7 +225,9 @@ class LiveAlohaSim:
             said = self._hear(0.0)
             return f"the cameras' process has ended ({said or f'exit status {status}'})"
         overdue = self._shared.overdue()
-        return f"the cameras' process does not answer, {overdue:.1f} s overdue" if overdue > 0 else None
+        if overdue <= 0 or (overdue < _STARVED_SECONDS and _at_work(process.pid)):
+            return None
+        return f"the cameras' process does not answer, {overdue:.1f} s overdue"
 
     def restart_cameras(self) -> None:
         """Start a new renderer and return at once; the first pictures come after a second or two."""
@@ -230,7 +249,7 @@ class LiveAlohaSim:
     def _collect(self) -> None:
         """Copy every picture that is newer than the one we have."""
         shared = self._memory()
-        for camera in self._info.cameras:
+        for camera in self._pictures:
             known = self._frames.get(camera.name)
             if known is not None and known[0] == shared.picture_number(camera.name):
                 continue
@@ -304,3 +323,13 @@ class LiveAlohaSim:
             process.kill()
             process.wait()
         process.stdout.close()
+
+
+def _at_work(pid: int) -> bool:
+    """A thread of the process computes, or waits for a processor or a disk: it is slow, and does not hang."""
+    with contextlib.suppress(OSError):  # it ended, which shows elsewhere
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                if (thread / "stat").read_text().rpartition(")")[2].split()[0] in ("R", "D"):
+                    return True
+    return False

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from dexvla.robots.aloha_sim.scene import OVERVIEW
 from dexvla.spec import AlohaTask, CameraSpec, RenderProfile
 from dexvla.spec.base import Spec
 
@@ -31,8 +32,14 @@ class RendererConfig(Spec):
     task: AlohaTask
     render: RenderProfile
     cameras: tuple[CameraSpec, ...]
+    overview: bool = Field(False, description="Also render `scene.OVERVIEW`, for people, while somebody looks")
     frame_rate: float = Field(gt=0, le=1000, description="Most pictures a second of each camera")
     state_size: int = Field(ge=1, description="Length of MuJoCo's qpos")
+
+    @property
+    def pictures(self) -> tuple[CameraSpec, ...]:
+        """Every camera that is rendered."""
+        return (*self.cameras, OVERVIEW) if self.overview else self.cameras
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ class SharedScene:
         self._episodes: dict[str, NDArray[np.int64]] = {}
         self._taken: dict[str, NDArray[np.float64]] = {}
         self._pixels: dict[str, NDArray[np.uint8]] = {}
-        for camera in config.cameras:
+        for camera in config.pictures:
             shape = (SLOTS, camera.height, camera.width, 3)
             self._wanted[camera.name] = self._take(np.int64, 1)
             self._newest[camera.name] = self._take(np.int64, 1)
@@ -93,7 +100,7 @@ class SharedScene:
     @staticmethod
     def size(config: RendererConfig) -> int:
         """Bytes, generously."""
-        pixels = sum(SLOTS * camera.height * camera.width * 3 + 8 * _ALIGN for camera in config.cameras)
+        pixels = sum(SLOTS * camera.height * camera.width * 3 + 8 * _ALIGN for camera in config.pictures)
         return pixels + config.state_size * 8 + 8 * _ALIGN
 
     def _take(self, dtype: type, count: int) -> NDArray[Any]:

@@ -13,16 +13,20 @@ import sys
 import time
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dexvla.errors import RobotError
 from dexvla.robots.aloha_sim import scene
 from dexvla.robots.aloha_sim.gl import load_mujoco
 from dexvla.robots.aloha_sim.live_memory import RendererConfig, SharedScene
 from dexvla.robots.aloha_sim.render import SceneRenderer
+from dexvla.spec import AlohaTask, RenderProfile
 
 READY = "ready"
 PATIENCE = 3.0  # seconds within which a sign of life is promised; a picture takes some hundredths
 _LOOK_SECONDS = 0.03  # between looks at which cameras are wanted, while some are not
+_OVERVIEW_SECONDS = 1 / 8  # between two pictures for people, each as costly as five others
+_BUILD_SECONDS = 30.0  # to compile the scene a second time
 _NICE = 5  # pictures give way to the control loop
 
 
@@ -31,7 +35,6 @@ def main(arguments: list[str]) -> int:
     parent = os.getppid()
     config = RendererConfig.model_validate_json(arguments[0])
     shared = SharedScene(config, int(arguments[1]))
-    os.nice(_NICE)
     try:
         mujoco = load_mujoco()
         model = scene.load_model(config.task, cameras=config.cameras, profile=config.render)
@@ -40,13 +43,16 @@ def main(arguments: list[str]) -> int:
         sys.stdout.write(f"{error}\n")
         return 1
     data = mujoco.MjData(model)
+    os.nice(_NICE)  # not before: somebody waits for the first picture
     sys.stdout.write(f"{READY}\n")
     sys.stdout.flush()
 
-    names = [camera.name for camera in config.cameras]
-    period = 1.0 / config.frame_rate
+    names = [camera.name for camera in config.pictures]
+    periods = dict.fromkeys(names, 1.0 / config.frame_rate)
+    periods[scene.OVERVIEW.name] = max(_OVERVIEW_SECONDS, 1.0 / config.frame_rate)
+    overview: _Overview | None = None  # made when somebody looks
     now = time.monotonic()
-    due = {name: now + period * index / len(names) for index, name in enumerate(names)}
+    due = {name: now + periods[name] * index / len(names) for index, name in enumerate(names)}
     rendered = dict.fromkeys(names, -1)  # version of the state that a camera's newest picture shows
     while True:
         shared.promise_life(PATIENCE)
@@ -60,17 +66,45 @@ def main(arguments: list[str]) -> int:
         if name is None or time.monotonic() < due[name]:
             continue
         # A picture that came late moves the next one, instead of a burst to catch up.
-        due[name] = max(due[name] + period, time.monotonic())
+        due[name] = max(due[name] + periods[name], time.monotonic())
         state = shared.read_state()
         if state is None or state.version == rendered[name]:
             continue
-        np.copyto(data.qpos, state.qpos)
-        mujoco.mj_kinematics(model, data)
-        mujoco.mj_camlight(model, data)
-        shared.write_picture(name, renderer.render(data, name), state.time, state.episode)
+        if name == scene.OVERVIEW.name:
+            if overview is None:
+                shared.promise_life(_BUILD_SECONDS)
+                overview = _Overview(config.task)
+            image = overview.render(state.qpos)
+        else:
+            np.copyto(data.qpos, state.qpos)
+            mujoco.mj_kinematics(model, data)
+            mujoco.mj_camlight(model, data)
+            image = renderer.render(data, name)
+        shared.write_picture(name, image, state.time, state.episode)
         rendered[name] = state.version
     renderer.close()
+    if overview is not None:
+        overview.close()
     return 0
+
+
+class _Overview:
+    """The scene as people like to look at it: a model, and a picture's maker, of its own."""
+
+    def __init__(self, task: AlohaTask) -> None:
+        self._mujoco = load_mujoco()
+        self._model = scene.load_overview(task)
+        self._data = self._mujoco.MjData(self._model)
+        self._renderer = SceneRenderer(self._model, (scene.OVERVIEW,), RenderProfile.FULL)
+
+    def render(self, qpos: NDArray[np.float64]) -> NDArray[np.uint8]:
+        np.copyto(self._data.qpos, qpos)
+        self._mujoco.mj_kinematics(self._model, self._data)
+        self._mujoco.mj_camlight(self._model, self._data)
+        return self._renderer.render(self._data, scene.OVERVIEW.name)
+
+    def close(self) -> None:
+        self._renderer.close()
 
 
 if __name__ == "__main__":

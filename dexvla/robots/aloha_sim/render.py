@@ -43,7 +43,7 @@ class SceneRenderer:
         """Picture of one camera, (H, W, 3) uint8 RGB, a fresh array. `data`'s positions must be up to date."""
         spec = self._cameras[camera]
         renderer = self._renderers[spec.height, spec.width]
-        renderer.update_scene(data, CAMERAS[camera])
+        renderer.update_scene(data, CAMERAS.get(camera, camera))
         return np.array(renderer.render(), np.uint8)
 
     def close(self) -> None:

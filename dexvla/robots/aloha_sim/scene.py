@@ -7,6 +7,7 @@ Sources: scene files, start pose and gripper range are those of the PyPI package
 """
 
 import importlib.util
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,12 @@ _OURS = {
 }
 
 
+# For people alone: lit, with shadows, and in no recording. Policies are shown the cameras above, whose pixels stay as
+# they were when demonstrations were recorded.
+OVERVIEW = CameraSpec(name="overview", height=540, width=960)
+_OVERVIEW = _Camera(position=(0.0, -0.5, 0.84), looks_at=(0.0, 0.5, 0.12), fovy=38.0)
+
+
 def check_cameras(cameras: tuple[CameraSpec, ...]) -> None:
     """Raise RobotError for a camera the scene does not have, or one named twice."""
     names = [camera.name for camera in cameras]
@@ -108,20 +115,60 @@ def load_model(task: AlohaTask, *, cameras: tuple[CameraSpec, ...], profile: Ren
     `fast` switches multisampling off here, because MuJoCo reads it when a rendering context is made; shadows and
     reflections are switched off by the pictures' maker.
     """
-    mujoco = load_mujoco(rendering=bool(cameras))
-    spec = mujoco.MjSpec.from_file(str(assets_folder() / SCENE_FILES[task]))
-    for name, ours in _OURS.items():
-        added = spec.worldbody.add_camera(name=CAMERAS[name], pos=ours.position, fovy=ours.fovy)
-        added.quat = _looking_at(ours.position, ours.looks_at)
-    if task is AlohaTask.PICK_COLOUR:
-        pick_colour.build(spec)
-    model = spec.compile()
+    load_mujoco(rendering=bool(cameras))
+    model = _spec(task, {CAMERAS[name]: camera for name, camera in _OURS.items()}).compile()
     if profile is RenderProfile.FAST:
         model.vis.quality.offsamples = 0
     if cameras:
         model.vis.global_.offheight = max(camera.height for camera in cameras)
         model.vis.global_.offwidth = max(camera.width for camera in cameras)
     return model
+
+
+def load_overview(task: AlohaTask) -> Any:
+    """Compile the scene of `task` as people like to look at it, with the camera `OVERVIEW` alone. Its states are those
+    of `load_model`'s; its pictures cost 32 ms of software rendering."""
+    mujoco = load_mujoco()
+    spec = _spec(task, {OVERVIEW.name: _OVERVIEW})
+    spec.add_texture(
+        name="sky",
+        type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,
+        builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
+        rgb1=(0.93, 0.95, 0.97),
+        rgb2=(0.62, 0.68, 0.75),
+        width=256,
+        height=256,
+    )
+    for light in spec.lights:
+        light.active = False
+    directional = mujoco.mjtLightType.mjLIGHT_DIRECTIONAL
+    spec.worldbody.add_light(
+        pos=(-0.5, -0.6, 2.2), dir=(0.22, 0.45, -1), type=directional, castshadow=True, diffuse=(0.62, 0.60, 0.57)
+    )
+    spec.worldbody.add_light(
+        pos=(0.8, -0.8, 1.5), dir=(-0.5, 0.5, -0.7), type=directional, castshadow=False, diffuse=(0.22, 0.24, 0.27)
+    )
+    spec.visual.headlight.ambient = (0.34, 0.34, 0.34)
+    spec.visual.headlight.diffuse = (0.12, 0.12, 0.12)
+    spec.visual.headlight.specular = (0.0, 0.0, 0.0)
+    spec.visual.quality.shadowsize = 1024
+    spec.visual.quality.offsamples = 0
+    spec.visual.map.shadowscale = 0.6
+    spec.stat.extent = 1.2  # the light's frustum is this wide: no shadow texels for what nobody sees
+    model = spec.compile()
+    model.vis.global_.offheight, model.vis.global_.offwidth = OVERVIEW.height, OVERVIEW.width
+    return model
+
+
+def _spec(task: AlohaTask, cameras: Mapping[str, _Camera]) -> Any:
+    """The scene's file with cameras of ours, by MuJoCo's name, and with what the task adds."""
+    spec = load_mujoco(rendering=False).MjSpec.from_file(str(assets_folder() / SCENE_FILES[task]))
+    for name, camera in cameras.items():
+        added = spec.worldbody.add_camera(name=name, pos=camera.position, fovy=camera.fovy)
+        added.quat = _looking_at(camera.position, camera.looks_at)
+    if task is AlohaTask.PICK_COLOUR:
+        pick_colour.build(spec)
+    return spec
 
 
 def _looking_at(position: Any, target: Any) -> NDArray[np.float64]:

@@ -1505,6 +1505,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/live/{robot}/prepare": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Prepare Demo
+     * @description The demo may be asked for soon: its policy is loaded, and let go of again after some minutes without use.
+     */
+    post: operations["prepare_demo"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/live/{robot}/record": {
     parameters: {
       query?: never;
@@ -3269,6 +3289,16 @@ export interface components {
       there: boolean;
     };
     /**
+     * Failure
+     * @description A rollout that never acted, until the next one begins. reason: for people, with what to do.
+     */
+    Failure: {
+      /** Demo */
+      demo: boolean;
+      /** Reason */
+      reason: string;
+    };
+    /**
      * FieldOut
      * @description One field of the form. path: dotted, as in TrainSpec.
      *
@@ -3886,6 +3916,9 @@ export interface components {
      * @description Everything a live page shows but pictures.
      */
     LiveState: {
+      /** @description A scene that is being set up */
+      building?: components["schemas"]["Progress"] | null;
+      failure?: components["schemas"]["Failure"] | null;
       /**
        * Holder
        * @description Who holds the control socket
@@ -3900,6 +3933,11 @@ export interface components {
        */
       not_recorded?: string[];
       policy?: components["schemas"]["PolicyOut"] | null;
+      /**
+       * Real Time
+       * @description Seconds of a simulated robot's time in one of ours, lately: it waits for a slow policy
+       */
+      real_time?: number | null;
       recording?: components["schemas"]["RecordingOut"] | null;
       samples?: components["schemas"]["Samples"] | null;
       saved?: components["schemas"]["backend__live__messages__SavedOut"] | null;
@@ -4341,6 +4379,8 @@ export interface components {
       late_steps: number;
       /** Latency Ms */
       latency_ms?: number | null;
+      /** @description Until its first chunk is there */
+      loading?: components["schemas"]["Progress"] | null;
       /** Name */
       name: string;
       /**
@@ -4401,6 +4441,34 @@ export interface components {
           [key: string]: unknown;
         };
       };
+    };
+    /**
+     * Progress
+     * @description Something that takes seconds. attempt: 2 where it is tried again by itself.
+     */
+    Progress: {
+      /**
+       * Attempt
+       * @default 1
+       */
+      attempt: number;
+      /** Phase */
+      phase: string;
+      /**
+       * Seconds
+       * @description Since all of it began
+       */
+      seconds: number;
+      /**
+       * Trouble
+       * @description Why the attempt before this one failed
+       */
+      trouble?: string | null;
+      /**
+       * Typical
+       * @description How long it takes on a machine with two cores, seconds
+       */
+      typical: number;
     };
     /** ProposedSegment */
     ProposedSegment: {
@@ -4753,8 +4821,16 @@ export interface components {
        * @description Actions executed of a chunk; default 16
        */
       execute_steps?: number | null;
+      /**
+       * Instead
+       * @description In place of a policy that is there already, acting or paused
+       * @default false
+       */
+      instead: boolean;
       /** Instruction */
       instruction: string;
+      /** @description A simulated robot's: set it up first, and act on what it asks for instead of `instruction` */
+      scene?: components["schemas"]["SceneIn"] | null;
       /**
        * Url
        * @description A policy server instead: ws://HOST:PORT, reached by the robot host
@@ -8755,6 +8831,37 @@ export interface operations {
     };
   };
   pause_rollout: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        robot: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["LiveState"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  prepare_demo: {
     parameters: {
       query?: never;
       header?: never;

@@ -7,8 +7,11 @@ import { formatSeconds } from "@/ui/format";
 import { useLiveRobot, useNow } from "./hooks";
 import classes from "./live.module.css";
 import type { CameraStats } from "./video";
+import { paceWord } from "./words";
 
 const LOOK_MS = 200;
+/** Of a simulated robot, for people alone: lit, wide, and in no recording. */
+const OVERVIEW = "overview";
 
 /** The cameras: one large, the others beside it; a click on one of those makes it the large one. */
 export function Cameras() {
@@ -17,7 +20,7 @@ export function Cameras() {
   const names = useNow(({ status }) => status.cameras.map(({ name }) => name).join("\n"));
   const fault = useNow(({ status }) => status.camera_fault);
   const cameras = names ? names.split("\n") : [];
-  const large = cameras.find((name) => name === chosen) ?? cameras[0];
+  const large = cameras.find((name) => name === chosen) ?? cameras.find((name) => name === OVERVIEW) ?? cameras[0];
 
   useEffect(() => {
     if (names) robot.watchCameras(names.split("\n"));
@@ -32,7 +35,10 @@ export function Cameras() {
   const others = cameras.filter((name) => name !== large);
   return (
     <section className={classes.cameras} aria-label="Cameras" data-alone={others.length === 0 || undefined}>
-      <Camera key={large} name={large} />
+      <div className={classes.large}>
+        <Camera key={large} name={large} />
+        <Pace />
+      </div>
       {others.length > 0 && (
         <div className={classes.small}>
           {others.map((name) => (
@@ -41,6 +47,21 @@ export function Cameras() {
         </div>
       )}
     </section>
+  );
+}
+
+/** Said over the picture, because what it shows is slower than it would be. */
+function Pace() {
+  const pace = useNow((now) => (now.mode === "policy" && (now.real_time ?? 1) < 0.95 ? paceWord(now) : null)) ?? null;
+  if (pace === null) return null;
+  return (
+    <span
+      className={classes.pace}
+      title="A simulated robot waits for its policy: no step passes that it has not answered for. A real robot never waits."
+      data-testid="live-pace"
+    >
+      {pace}
+    </span>
   );
 }
 
@@ -67,7 +88,7 @@ function Camera({ name, enlarge }: { name: string; enlarge?: () => void }) {
         </span>
       )}
       <span className={classes.caption}>
-        {name}
+        {name === OVERVIEW ? "Overview" : name}
         {typeof stats?.age === "number" && (
           <span>
             {enlarge ? "" : " · "}
@@ -80,6 +101,7 @@ function Camera({ name, enlarge }: { name: string; enlarge?: () => void }) {
   const props = {
     className: classes.camera,
     "data-testid": `live-camera-${name}`,
+    "data-overview": name === OVERVIEW || undefined,
     "data-stale": stale || undefined,
     "data-frames": stats?.frames ?? 0,
     title: "Age of the picture, pictures a second, pictures that were made and not shown here",

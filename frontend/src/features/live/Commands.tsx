@@ -1,7 +1,8 @@
-import { Alert, Tabs } from "@mantine/core";
+import { Alert, Stack, Tabs } from "@mantine/core";
 import { IconKeyboard, IconLock, IconRoute } from "@tabler/icons-react";
 import { useState } from "react";
 
+import { DemoPanel } from "./DemoPanel";
 import { DrivePanel } from "./DrivePanel";
 import { useDriver, useLiveRobot } from "./hooks";
 import classes from "./live.module.css";
@@ -33,7 +34,10 @@ export function Commands({ operator }: { operator: boolean }) {
           </Tabs.Tab>
         </Tabs.List>
         <Tabs.Panel value="policy">
-          <PolicyPanel operator={operator} />
+          <Stack gap="xs">
+            <DemoPanel />
+            <PolicyPanel operator={operator} />
+          </Stack>
         </Tabs.Panel>
         <Tabs.Panel value="drive">
           <DrivePanel operator={operator} />

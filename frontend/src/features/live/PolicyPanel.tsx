@@ -7,12 +7,13 @@ import { ErrorNote } from "@/ui/ErrorNote";
 import { formatCount } from "@/ui/format";
 import { RoleButton } from "@/ui/RoleButton";
 
-import { useDemo, useDemoOnArrival, useWatchDemo } from "./demo";
+import { useDemo } from "./demo";
 import { useDriver, useNow, useVerb, useWatched } from "./hooks";
 import { demoSuggestions, suggestions } from "./instructions";
 import classes from "./live.module.css";
 import type { Policy, Scene } from "./messages";
 import { nextScene, useNewScene } from "./scene";
+import { paceWord } from "./words";
 
 interface Props {
   operator: boolean;
@@ -34,8 +35,6 @@ function Choice({ operator }: Props) {
   const obstacle = useObstacle();
   const refused = useDriver((view) => view.refused);
   const start = useWatched("rollout");
-  const watchDemo = useWatchDemo();
-  useDemoOnArrival(watchDemo);
   const [chosen, setChosen] = useState<string | null>(null);
   const [typed, setTyped] = useState<string | null>(null);
   const options = [
@@ -55,19 +54,6 @@ function Choice({ operator }: Props) {
     });
   return (
     <Stack gap="xs">
-      {watchDemo.offered && (
-        <RoleButton
-          needs="operator"
-          variant="light"
-          leftSection={<IconPlayerPlay size={18} />}
-          because={obstacle}
-          loading={watchDemo.pending}
-          onClick={watchDemo.begin}
-          data-testid="live-watch-demo"
-        >
-          Watch the demo policy
-        </RoleButton>
-      )}
       <Select
         label="Checkpoint"
         placeholder={options.length === 0 ? "No checkpoint yet: train one first" : "Choose"}
@@ -90,7 +76,7 @@ function Choice({ operator }: Props) {
       >
         Start
       </RoleButton>
-      <ErrorNote error={start.error ?? watchDemo.error} title="It was not started" />
+      <ErrorNote error={start.error} title="It was not started" />
       {refused && <Refused message={refused.message} />}
     </Stack>
   );
@@ -231,10 +217,12 @@ function usePolicyName({ name, checkpoint_id: id }: Policy): string {
 }
 
 function Facts({ policy }: { policy: Policy }) {
+  const pace = useNow(paceWord) ?? null;
   const facts = [
     ["Latency", policy.latency_ms === null ? "-" : `${Math.round(policy.latency_ms)} ms`, "live-latency"],
     ["Chunks", formatCount(policy.chunks), "live-chunks"],
     ["Late steps", formatCount(policy.late_steps), "live-late"],
+    ...(pace === null ? [] : [["Speed", pace, "live-real-time"] as const]),
   ] as const;
   return (
     <dl className={classes.facts}>

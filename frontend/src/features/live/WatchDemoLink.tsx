@@ -4,15 +4,16 @@ import { useNavigate } from "react-router";
 import { useRobots } from "@/features/robots/hooks";
 import { RoleButton } from "@/ui/RoleButton";
 
-import { BEGIN_DEMO, useDemo } from "./demo";
+import { BEGIN_DEMO, useDemo, usePrepareDemo } from "./demo";
 
 /** From anywhere to a simulated robot on which the demo policy begins; nothing where there is no demo. */
 export function WatchDemoLink() {
   const navigate = useNavigate();
   const demo = useDemo();
   const robots = useRobots();
-  if (!demo) return null;
   const robot = robots.data?.find(({ present, status }) => present && status.simulated);
+  usePrepareDemo(demo ? robot?.name : undefined);
+  if (!demo) return null;
   return (
     <RoleButton
       needs="operator"

@@ -1,11 +1,14 @@
-import { queryOptions, useQuery } from "@tanstack/react-query";
-import { useEffect, useEffectEvent } from "react";
+import { queryOptions, useMutation, useQuery } from "@tanstack/react-query";
+import { useEffect, useEffectEvent, useState } from "react";
 import { useLocation, useNavigate } from "react-router";
 
 import { api, ok } from "@/api/client";
+import { useCan } from "@/api/queries";
 import type { PickOptions } from "@/features/evaluations/tasks";
+import { useArm } from "@/features/robots/hooks";
 
-import { useNow, useVerb, useWatched } from "./hooks";
+import { demoWord, type DemoWord } from "./demoWords";
+import { useLive, useLiveRobot, useNow, useWatched } from "./hooks";
 import type { Task } from "./messages";
 
 const demoQuery = queryOptions({
@@ -22,52 +25,74 @@ export function useDemo() {
     : null;
 }
 
+/** Somebody may ask for the demo soon: the robot's host loads its policy. That it did not does no harm. */
+export function usePrepareDemo(robot: string | undefined): void {
+  const operator = useCan("operator");
+  const { mutate } = useMutation({
+    mutationFn: (name: string) => ok(api.POST("/api/live/{robot}/prepare", { params: { path: { robot: name } } })),
+  });
+  useEffect(() => {
+    if (operator && robot !== undefined) mutate(robot);
+  }, [operator, robot, mutate]);
+}
+
 /** What a link to a live page carries for the demo to begin there. In the history, where no address can put it. */
 export const BEGIN_DEMO = { demo: true };
 
 /** Enough never to meet one twice, and short enough to be read. */
 const SEEDS = 1_000_000;
 
-/** A scene of the demo's task, new each time, and the demo policy in it. */
+/** A scene of the demo's task, new each time, and the demo policy in it, in place of whichever policy is there. */
 export function useWatchDemo() {
   const demo = useDemo();
-  const scene = useVerb("scene");
+  const robot = useLiveRobot();
+  const arm = useArm();
   const rollout = useWatched("rollout");
   const begin = async () => {
     if (!demo) return;
-    const seed = Math.floor(Math.random() * SEEDS);
-    const after =
-      demo.task === null
-        ? null
-        : await scene.mutateAsync({
-            task: demo.task as Task,
-            seed,
-            ...(demo.level !== null && { pick: { level: demo.level as PickOptions["level"] } }),
-          });
-    const instruction = after?.scene?.instruction ?? demo.instructions[0] ?? "Pick up the red cube";
-    await rollout.start({ demo: true, instruction });
+    const scene = demo.task !== null && {
+      task: demo.task as Task,
+      seed: Math.floor(Math.random() * SEEDS),
+      ...(demo.level !== null && { pick: { level: demo.level as PickOptions["level"] } }),
+    };
+    await rollout.start({
+      demo: true,
+      instruction: demo.instructions[0] ?? "Pick up the red cube",
+      instead: true,
+      ...(scene && { scene }),
+    });
   };
   return {
     /** there is one, and this robot can show it */
     offered: useNow(({ status }) => status.simulated) === true && demo !== null,
-    begin: () => void begin().catch(() => undefined), // told by `error`
-    pending: scene.isPending || rollout.isPending,
-    error: scene.error ?? rollout.error,
+    begin: () => void begin(), // what goes wrong is told by `error` and by the driver
+    armAndBegin: () => arm.mutate(robot.name, { onSuccess: () => void begin() }),
+    pending: rollout.isPending || arm.isPending,
+    error: arm.error ?? rollout.error,
   };
 }
 
-/** Begins the demo once if whoever came here asked for it, as soon as the robot is ready for it. */
-export function useDemoOnArrival(demo: Pick<ReturnType<typeof useWatchDemo>, "offered" | "begin">): void {
+/**
+ * Whether whoever came here asked for the demo and has not got it yet. It begins by itself as soon as the robot is
+ * free; what is in the way until then is a sentence.
+ */
+export function useDemoOnArrival(demo: Pick<ReturnType<typeof useWatchDemo>, "offered" | "begin">): {
+  waiting: boolean;
+  word: DemoWord;
+} {
   const { state, pathname } = useLocation() as { state: unknown; pathname: string };
   const navigate = useNavigate();
-  const asked = typeof state === "object" && state !== null && "demo" in state;
-  const ready = useNow(({ status, mode, policy }) => status.state === "holding" && mode === "idle" && policy === null);
-  const begin = useEffectEvent(() => {
+  const [asked, setAsked] = useState(() => typeof state === "object" && state !== null && "demo" in state);
+  const kind = useLive((live) => JSON.stringify(demoWord(live)));
+  const word = JSON.parse(kind) as DemoWord;
+  const settle = useEffectEvent(() => {
     void navigate(pathname, { replace: true, state: null });
-    demo.begin();
+    setAsked(false);
+    if (word.kind === "free") demo.begin();
   });
-  const due = asked && ready === true && demo.offered;
+  const settled = asked && demo.offered && (word.kind === "free" || word.kind === "acts");
   useEffect(() => {
-    if (due) begin();
-  }, [due]);
+    if (settled) settle();
+  }, [settled]);
+  return { waiting: asked, word };
 }

@@ -47,7 +47,13 @@ export function useDriver<T>(select: (view: DriverView) => T): T {
 
 /** Verbs of POST /api/live/ROBOT/VERB and what each takes. */
 export interface Verbs {
-  rollout: { checkpoint_id?: string; demo?: boolean; instruction: string };
+  rollout: {
+    checkpoint_id?: string;
+    demo?: boolean;
+    instruction: string;
+    scene?: Verbs["scene"];
+    instead?: boolean;
+  };
   pause: null;
   resume: null;
   end: null;

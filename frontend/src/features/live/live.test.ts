@@ -16,8 +16,11 @@ function policy(reasoning: Reasoning | null, chunks = 1): Policy {
     late_steps: 0,
     refused: null,
     ready: true,
+    loading: null,
   };
 }
+
+const loading = { phase: "First pictures", seconds: 6.2, typical: 9, attempt: 1, trouble: null };
 
 const says = (step: number, text: string, done: boolean, chunks = 1) =>
   aState({ mode: "policy", policy: policy({ step, text, done }, chunks) });
@@ -65,7 +68,7 @@ test("the state in a word", () => {
   expect(word({}, { state: "stopped", stopped_by: "ada" })).toBe("Stopped by you");
   expect(word({ mode: "policy" }, { state: "stopped", stopped_by: "bob" })).toBe("Stopped by bob");
   expect(word({ mode: "policy", policy: policy(null) })).toBe("Policy acts");
-  expect(word({ mode: "policy", policy: { ...policy(null), ready: false } })).toBe("Policy loads");
+  expect(word({ mode: "policy", policy: { ...policy(null), ready: false, loading } })).toBe("Policy loads");
   expect(word({ mode: "paused", policy: policy(null), why: "paused by ada" })).toBe("Paused");
   expect(word({ mode: "drive", holder: "ada" }, {}, true)).toBe("You drive");
   expect(word({ mode: "drive", holder: "ada" })).toBe("You drive, on another page");

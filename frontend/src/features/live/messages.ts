@@ -18,6 +18,7 @@ export type Reasoning = NonNullable<Policy["reasoning"]>;
 export type Recording = NonNullable<LiveState["recording"]>;
 export type Saved = NonNullable<LiveState["saved"]>;
 export type Scene = NonNullable<LiveState["scene"]>;
+export type Progress = NonNullable<Policy["loading"]>;
 export type Samples = NonNullable<LiveState["samples"]>;
 
 export type Vector = [x: number, y: number, z: number];

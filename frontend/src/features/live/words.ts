@@ -1,5 +1,7 @@
 /** What the page says about a robot's state. Pure. */
+import { progressWord } from "./demoWords";
 import type { Live } from "./live";
+import type { Status } from "./messages";
 
 export interface StateWord {
   key: "connecting" | "lost" | "starting" | "fault" | "stopped" | "holding" | "loading" | "policy" | "paused" | "drive";
@@ -51,8 +53,8 @@ export function stateWord({ connection, trouble, now }: Live, me: string, drivin
     case "idle":
       return { key: "holding", word: "Holding", color: "teal", why };
     case "policy":
-      return policy?.ready === false
-        ? { key: "loading", word: "Policy loads", color: "studio", why: why ?? "The robot holds until it is ready." }
+      return policy?.loading
+        ? { key: "loading", word: "Policy loads", color: "studio", why: progressWord(policy.loading) }
         : { key: "policy", word: "Policy acts", color: "violet", why };
     case "paused":
       return { key: "paused", word: "Paused", color: "yellow", why };
@@ -64,4 +66,9 @@ export function stateWord({ connection, trouble, now }: Live, me: string, drivin
         why,
       };
   }
+}
+
+/** How fast a simulated robot's time goes beside ours: it waits for a policy that is slower. Null of a real robot. */
+export function paceWord({ real_time: ratio }: Status): string | null {
+  return ratio === null ? null : `${ratio >= 0.95 ? "1" : ratio.toFixed(1)}x real time`;
 }

@@ -1,0 +1,266 @@
+"""A click on the demo policy, whatever it meets: it ends in a policy that acts, or in a sentence that says why not."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from robot_hosts import LiveHost, Page, broker, robot_host, until
+
+from backend.context import Studio
+from backend.datasets.models import Dataset
+from backend.live.messages import LiveState, Mode
+from backend.migrate import migrate
+from backend.settings import Settings
+
+SCENE = {"task": "pick_colour", "seed": 7, "pick": {"level": "spots"}}
+CLICK = {"demo": True, "instruction": "Pick up a cube", "scene": SCENE, "instead": True}
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    settings = Settings(data=tmp_path_factory.mktemp("click") / "studio")
+    settings.folder.prepare()
+    studio = Studio.open(settings)
+    migrate(studio.db)
+    yield studio
+    studio.close()
+
+
+@pytest.fixture(scope="module")
+def host(studio: Studio) -> Iterator[LiveHost]:
+    with broker(studio.settings), robot_host(studio.settings) as process:
+        yield LiveHost(studio, process)
+
+
+@pytest.fixture(autouse=True)
+def at_rest(host: LiveHost) -> Iterator[None]:
+    yield
+    host.post("/arm", {"by": "ada"})
+    host.post("/live/discard")
+    host.post("/live/end")
+    host.live_until(lambda state: state.mode is Mode.IDLE)
+
+
+@pytest.fixture
+def page(host: LiveHost) -> Iterator[Page]:
+    with Page(host) as page:
+        until(lambda: bool(page.answers))
+        yield page
+
+
+def click(host: LiveHost, **change: object) -> None:
+    status, answer = host.post("/live/rollout", {**CLICK, **change})
+    assert status == 200, answer
+    assert (answer["mode"], answer["policy"]["name"]) == ("policy", "demo")
+
+
+def acts(host: LiveHost, *, chunks: int = 3) -> list[LiveState]:
+    """Until it does; the states from the request on."""
+    return host.live_until(lambda state: state.policy is not None and state.policy.chunks >= chunks, 120)
+
+
+def demo_processes(host: LiveHost) -> list[int]:
+    tasks = Path(f"/proc/{host.process.pid}/task").iterdir()
+    pids = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    return [pid for pid in pids if "serve" in Path(f"/proc/{pid}/cmdline").read_text()]
+
+
+def dead(process: int) -> bool:
+    """It has ended altogether: its parent can know."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def kill_those_that_wait(host: LiveHost) -> None:
+    for process in demo_processes(host):
+        os.kill(process, signal.SIGKILL)
+        until(lambda process=process: dead(process))  # type: ignore[misc]
+    assert not demo_processes(host)
+
+
+def test_the_scene_stands_the_demo_acts_and_no_chunk_is_lost(host: LiveHost, page: Page) -> None:
+    click(host)
+    states = acts(host, chunks=6)
+    phases = [state.policy.loading.phase for state in states if state.policy and state.policy.loading]
+    scene, process = {"Setting up the scene"}, {"Starting the policy's process", "Loading the policy's weights"}
+    assert scene < set(phases) <= scene | process | {"First pictures", "First chunk"}
+    assert phases[-1] == "First chunk"
+    seconds = [state.policy.loading.seconds for state in states if state.policy and state.policy.loading]
+    assert seconds == sorted(seconds)
+    last = states[-1]
+    assert last.scene is not None
+    assert (last.scene.task, last.scene.seed) == ("pick_colour", 7)
+    assert last.policy is not None
+    assert last.policy.instruction == last.scene.instruction, "it acts on what the scene asks for"
+    assert last.policy.loading is None
+    assert (last.policy.late_steps, last.policy.refused) == (0, None)
+    assert not any(state.policy.refused for state in states if state.policy), "every chunk was used"
+    assert last.real_time is not None
+    assert 0 < last.real_time < 1.5
+    assert last.failure is None
+
+
+def test_a_simulated_robot_takes_no_step_that_its_policy_has_not_answered_for(host: LiveHost, page: Page) -> None:
+    click(host)
+    acts(host)
+    (process,) = demo_processes(host)
+    os.kill(process, signal.SIGSTOP)
+    try:
+        states = host.live_until(lambda state: "the simulation waits for the policy" in (state.why or ""), 60)
+        state = states[-1]
+        newest = max(step for one in states if one.samples for step in one.samples.step)
+        time.sleep(0.5)  # a robot that did not wait would take 25 steps in it
+        later = host.live()
+        assert later.samples is None or later.samples.step[-1] == newest, "no step is taken meanwhile"
+        assert later.mode is Mode.POLICY
+        assert state.status.state == "holding"
+    finally:
+        os.kill(process, signal.SIGCONT)
+    before = later.policy.chunks if later.policy else 0
+    state = acts(host, chunks=before + 2)[-1]
+    assert state.policy is not None
+    assert (state.policy.late_steps, state.policy.refused) == (0, None), "the answer was used when it came"
+
+
+def test_a_stop_is_heeded_while_time_stands_still(host: LiveHost, page: Page) -> None:
+    click(host)
+    acts(host)
+    (process,) = demo_processes(host)
+    os.kill(process, signal.SIGSTOP)
+    try:
+        host.live_until(lambda state: "the simulation waits" in (state.why or ""), 60)
+        host.post("/stop", {"by": "grace"})
+        state = host.live_until(lambda state: state.mode is Mode.PAUSED)[-1]
+        assert state.why == "stopped by grace"
+        assert host.rests(), "its time goes on, and it rests"
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+def test_after_the_tab_was_closed_the_next_click_acts_again_with_the_process_that_is_there(host: LiveHost) -> None:
+    with Page(host) as page:
+        until(lambda: bool(page.answers))
+        click(host)
+        acts(host)
+        (process,) = demo_processes(host)
+    state = host.live_until(lambda state: state.mode is Mode.PAUSED)[-1]
+    assert "not heard" in (state.why or "")
+    with Page(host, by="grace") as page:
+        until(lambda: bool(page.answers))
+        click(host, scene={**SCENE, "seed": 8})
+        state = acts(host)[-1]
+        assert state.scene is not None
+        assert state.scene.seed == 8
+        assert demo_processes(host) == [process], "it did not have to be loaded again"
+
+
+def test_a_page_that_opens_beside_a_paused_demo_loads_no_second_one(host: LiveHost) -> None:
+    with Page(host) as page:
+        until(lambda: bool(page.answers))
+        click(host)
+        acts(host)
+    host.live_until(lambda state: state.mode is Mode.PAUSED)
+    before = demo_processes(host)
+    assert host.post("/live/prepare")[0] == 200
+    assert demo_processes(host) == before
+
+
+def test_a_second_click_begins_afresh_while_the_first_one_loads_acts_or_is_paused(host: LiveHost, page: Page) -> None:
+    click(host)
+    click(host)
+    acts(host)
+    click(host)
+    state = acts(host)[-1]
+    assert state.policy is not None
+    assert state.policy.refused is None
+    host.post("/live/pause")
+    host.live_until(lambda state: state.mode is Mode.PAUSED)
+    click(host)
+    acts(host)
+    assert len(demo_processes(host)) == 1
+
+
+def test_a_page_that_fell_silent_has_no_claim_on_the_robot(host: LiveHost) -> None:
+    with Page(host, by="ada") as left_behind:
+        until(lambda: bool(left_behind.answers))
+        left_behind.silent.set()
+        grace = {"X-Studio-By": "grace", "X-Studio-Session": "grace"}
+        with host.socket("/live/control", **grace) as early:
+            assert "ada has the controls" in str(early.recv(timeout=10))
+
+        def gets_them() -> bool:
+            with host.socket("/live/control", **grace) as control:
+                control.send(json.dumps({"type": "pulse", "seq": 1, "sent": 1.0, "epoch": host.live().status.epoch}))
+                return '"echo"' in str(control.recv(timeout=10))
+
+        until(gets_them)
+
+
+def test_what_is_in_the_way_is_said_and_nothing_is_ended_for_a_click_that_fails(host: LiveHost, studio: Studio) -> None:
+    with Page(host) as page:
+        until(lambda: bool(page.answers))
+        host.post("/stop", {"by": "grace"})
+        status, answer = host.post("/live/rollout", CLICK)
+        assert (status, "stopped by grace" in answer["error"]) == (409, True), answer
+        host.post("/arm", {"by": "ada"})
+        with studio.db.transaction() as db:
+            dataset = Dataset(name="kept")
+            db.add(dataset)
+            db.flush()
+            record = {"dataset_id": dataset.id, "instruction": "Pick up the cube."}
+        assert host.post("/live/record", record)[0] == 200
+        status, answer = host.post("/live/rollout", CLICK)
+        assert (status, "save or discard it" in answer["error"]) == (409, True), answer
+        assert host.live().recording is not None, "the recording goes on"
+        assert host.post("/live/discard")[0] == 200
+        click(host)
+        acts(host)
+
+
+def test_a_process_that_dies_while_it_loads_is_tried_a_second_time_and_then_told(host: LiveHost, page: Page) -> None:
+    def kill_the_next(seen: set[int]) -> None:
+        until(lambda: bool(set(demo_processes(host)) - seen))
+        for process in set(demo_processes(host)) - seen:
+            seen.add(process)
+            os.kill(process, signal.SIGKILL)
+
+    kill_those_that_wait(host)
+    killed: set[int] = set()
+    click(host)
+    kill_the_next(killed)
+    second = host.live_until(
+        lambda s: s.policy is not None and s.policy.loading is not None and s.policy.loading.attempt == 2
+    )
+    loading = second[-1].policy.loading if second[-1].policy else None
+    assert loading is not None
+    assert "SIGKILL" in (loading.trouble or "")
+    kill_the_next(killed)
+    state = host.live_until(lambda state: state.mode is Mode.IDLE)[-1]
+    assert state.failure is not None
+    assert state.failure.demo
+    assert "SIGKILL" in state.failure.reason
+    assert "tried twice" in state.failure.reason
+    click(host)
+    assert acts(host)[-1].failure is None, "trying again is a click"
+    host.post("/live/end")
+    kill_those_that_wait(host)
+    click(host)
+    kill_the_next(killed)
+    assert acts(host)[-1].failure is None, "once is made good"
+
+
+def test_a_prepared_demo_waits_loaded(host: LiveHost, page: Page) -> None:
+    kill_those_that_wait(host)
+    for _ in range(2):
+        assert host.post("/live/prepare")[0] == 200
+    until(lambda: len(demo_processes(host)) == 1)
+    (process,) = demo_processes(host)
+    click(host)
+    acts(host)
+    assert demo_processes(host) == [process]
