@@ -5,10 +5,12 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from robot_hosts import LiveHost, Page, broker, robot_host, until
+from websockets.exceptions import ConnectionClosed
 
 from backend.context import Studio
 from backend.datasets.models import Dataset
@@ -60,7 +62,7 @@ def click(host: LiveHost, **change: object) -> None:
 
 def acts(host: LiveHost, *, chunks: int = 3) -> list[LiveState]:
     """Until it does; the states from the request on."""
-    return host.live_until(lambda state: state.policy is not None and state.policy.chunks >= chunks, 120)
+    return host.acts_until(lambda state: state.policy is not None and state.policy.chunks >= chunks)
 
 
 def demo_processes(host: LiveHost) -> list[int]:
@@ -195,9 +197,11 @@ def test_a_page_that_fell_silent_has_no_claim_on_the_robot(host: LiveHost) -> No
             assert "ada has the controls" in str(early.recv(timeout=10))
 
         def gets_them() -> bool:
-            with host.socket("/live/control", **grace) as control:
-                control.send(json.dumps({"type": "pulse", "seq": 1, "sent": 1.0, "epoch": host.live().status.epoch}))
+            pulse = {"type": "pulse", "seq": 1, "sent": 1.0, "epoch": host.live().status.epoch}
+            with suppress(ConnectionClosed), host.socket("/live/control", **grace) as control:
+                control.send(json.dumps(pulse))
                 return '"echo"' in str(control.recv(timeout=10))
+            return False  # ada had them still
 
         until(gets_them)
 
