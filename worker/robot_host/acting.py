@@ -208,8 +208,7 @@ class Acting(threading.Thread):
                 ready_timeout=_READY_SECONDS,
                 infer_timeout=self._answer_seconds,
             )
-        if self._process is None or not self._process.alive:
-            self._process = self._processes.take(self.checkpoint)
+        assert self._process is not None
         address = self._process.address(self._ended)
         if address is None:
             raise UserError("ended before the policy was loaded")

@@ -86,11 +86,11 @@ class PolicyProcess:
         """Wait until it serves; its ws:// address, None when cancelled. Raises PolicyProcessError if it ends first."""
         deadline = time.monotonic() + _READY_SECONDS
         while not cancelled.wait(_LOOK_SECONDS):
-            said = self._log_file.read_bytes()
+            alive, said = self.alive, self._log_file.read_bytes()
             found = _SERVING.search(said)
-            if found:
+            if found and alive:
                 return found[1].decode()
-            if not self.alive:
+            if not alive:
                 # It refused the checkpoint in one line of its own, and would refuse it again.
                 refused = self._process.poll() == 1 and b"Traceback" not in said
                 raise PolicyProcessError(f"the policy could not be loaded: {self.last_words()}", again=not refused)
