@@ -41,10 +41,15 @@ class LiveRobot(Robot, Protocol):
     def restart_cameras(self) -> None: ...
 
 
-def pictures_of(robot: LiveRobot) -> tuple[CameraSpec, ...]:
-    """A robot's cameras and, where it has some, the views that it gives to people alone."""
+def views_of(robot: LiveRobot) -> tuple[CameraSpec, ...]:
+    """Pictures that it gives to people alone, where it has some."""
     views: tuple[CameraSpec, ...] = getattr(robot, "views", ())
-    return (*robot.info.cameras, *views)
+    return views
+
+
+def pictures_of(robot: LiveRobot) -> tuple[CameraSpec, ...]:
+    """A robot's cameras, and its views."""
+    return (*robot.info.cameras, *views_of(robot))
 
 
 class ControlLoop:
@@ -120,10 +125,8 @@ class ControlLoop:
             stopped_by=latch.stopped_by,
             reason=reason,
             at_risk=self._latch.at_risk,
-            cameras=[
-                HostCamera(name=camera.name, height=camera.height, width=camera.width, fps=self._hub.fps(camera.name))
-                for camera in pictures_of(self._robot)
-            ],
+            cameras=self._shown(info.cameras),
+            views=self._shown(views_of(self._robot)),
             camera_fault=self._camera_fault,
             control_hz=info.control_hz,
             tick_hz=self._cadence.hz if self._running else 0.0,
@@ -131,6 +134,12 @@ class ControlLoop:
             task=self._task,
             simulated=info.simulated,
         )
+
+    def _shown(self, cameras: tuple[CameraSpec, ...]) -> list[HostCamera]:
+        return [
+            HostCamera(name=camera.name, height=camera.height, width=camera.width, fps=self._hub.fps(camera.name))
+            for camera in cameras
+        ]
 
     def between(self, job: Callable[[], T], *, seconds: float = 5.0) -> T:
         """Run `job` in the loop's thread between two steps; returns or raises what it does. It must not wait.

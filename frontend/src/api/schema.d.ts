@@ -3612,6 +3612,12 @@ export interface components {
        * @default 0
        */
       tick_hz: number;
+      /**
+       * Views
+       * @description Pictures for people alone, which no recording has
+       * @default []
+       */
+      views: components["schemas"]["HostCamera"][];
     };
     /**
      * ImportCandidate

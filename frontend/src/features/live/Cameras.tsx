@@ -17,10 +17,10 @@ const OVERVIEW = "overview";
 export function Cameras() {
   const robot = useLiveRobot();
   const [chosen, setChosen] = useLocalStorage<string | null>({ key: `live-camera-${robot.name}`, defaultValue: null });
-  const names = useNow(({ status }) => status.cameras.map(({ name }) => name).join("\n"));
+  const names = useNow(({ status }) => [...status.views, ...status.cameras].map(({ name }) => name).join("\n"));
   const fault = useNow(({ status }) => status.camera_fault);
   const cameras = names ? names.split("\n") : [];
-  const large = cameras.find((name) => name === chosen) ?? cameras.find((name) => name === OVERVIEW) ?? cameras[0];
+  const large = cameras.find((name) => name === chosen) ?? cameras[0];
 
   useEffect(() => {
     if (names) robot.watchCameras(names.split("\n"));

@@ -19,7 +19,16 @@ const policy: NonNullable<LiveState["policy"]> = {
   loading: null,
 };
 const loading = { phase: "Loading the policy's weights", seconds: 3.7, typical: 9, attempt: 1, trouble: null };
-const recording = { dataset_id: "d", steps: 1, marks: 0, seconds: 1, dropped: {}, saving: false, note: null };
+const recording = {
+  dataset_id: "d",
+  steps: 1,
+  marks: 0,
+  seconds: 1,
+  dropped: {},
+  saving: false,
+  ended: false,
+  note: null,
+};
 
 const told = (...args: Parameters<typeof aState>) => demoWord(heard(NOTHING, aState(...args)));
 

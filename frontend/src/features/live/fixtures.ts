@@ -12,6 +12,7 @@ export function aState(change: Partial<LiveState> = {}, status: Partial<LiveStat
       reason: null,
       at_risk: null,
       cameras: [],
+      views: [],
       camera_fault: null,
       control_hz: 50,
       tick_hz: 50,

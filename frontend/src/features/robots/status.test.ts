@@ -6,6 +6,7 @@ import { lookOf, troubleOf } from "./status";
 const status: Robot["status"] = {
   state: "holding",
   epoch: 0,
+  views: [],
   cameras: [{ name: "cam_high", height: 480, width: 640, fps: 0 }],
   tick_hz: 50,
   late_ms: 1,
