@@ -21,6 +21,7 @@ from backend.episodes.endpoints import router as episodes
 from backend.episodes.leftovers import remove_leftovers
 from backend.episodes.renew import Renewal
 from backend.evaluations.endpoints import router as evaluations
+from backend.headers import SecurityHeaders
 from backend.jobs.endpoints import router as jobs
 from backend.jobs.reconciler import Reconciler
 from backend.labelling.endpoints import router as labelling
@@ -33,6 +34,7 @@ from backend.preferences.endpoints import router as preferences
 from backend.robots.endpoints import router as robots
 from backend.robots.endpoints import stop_router
 from backend.robots.stopping import Stopping
+from backend.screening import Screening
 from backend.settings import Settings
 from backend.socket import Relay
 from backend.socket import router as socket
@@ -43,6 +45,7 @@ from backend.system.endpoints import router as system
 from backend.training.endpoints import router as training
 
 _THREADS = 120
+MAX_BODY = 2 * 2**20  # bytes of a request; routes that need more or less say so
 ROUTERS: tuple[APIRouter, ...] = (
     auth,
     preferences,
@@ -106,15 +109,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="DexVLA Studio",
         version=dexvla.__version__,
         openapi_url="/api/openapi.json",
-        docs_url="/api/docs",
+        docs_url=None,  # /api/docs is of our own build, see backend.page
         redoc_url=None,
         lifespan=lifespan,
         generate_unique_id_function=_operation_id,
     )
     errors.install(app)
     app.add_middleware(OriginCheck)
+    app.add_middleware(Screening)  # what the others read has been looked at
+    app.add_middleware(SecurityHeaders)  # outermost: on refusals, too
     for router in ROUTERS:
-        app.include_router(router)
+        app.include_router(router, max_body_size=router.max_body_size or MAX_BODY)
     mount_page(app, settings.page)
     return app
 

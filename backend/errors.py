@@ -127,13 +127,35 @@ def _answer(status: int, code: str, message: str, fields: dict[str, str] | None 
     return JSONResponse({"error": error}, status_code=status)
 
 
+MAX_FIELD_ERRORS = 20
+_MAX_PLACE, _MAX_COMPLAINT = 200, 500  # characters
+
+
 def field_errors(error: ValidationError | RequestValidationError, *, skip: int = 0) -> dict[str, str]:
-    """Dotted path -> complaint, the first for each field. `skip` leaves out leading parts of the path."""
+    """Dotted path -> complaint, the first for each field, of at most MAX_FIELD_ERRORS fields. `skip` leaves out leading
+    parts of the path."""
     fields: dict[str, str] = {}
-    for item in error.errors():
-        place = ".".join(str(part) for part in item["loc"][skip:])
-        fields.setdefault(place, item["msg"].removeprefix("Value error, "))
+    for item in _complaints(error):
+        if len(fields) >= MAX_FIELD_ERRORS:
+            break
+        place = _short(".".join(_short(str(part), 64) for part in item["loc"][skip:]), _MAX_PLACE)
+        fields.setdefault(place, _short(item["msg"].removeprefix("Value error, "), _MAX_COMPLAINT))
     return fields
+
+
+def _complaints(error: ValidationError | RequestValidationError) -> Any:
+    if isinstance(error, ValidationError):
+        return error.errors(include_url=False, include_context=False, include_input=False)
+    return error.errors()
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def _invalid(fields: dict[str, str]) -> Any:
+    more = " (and perhaps more)" if len(fields) >= MAX_FIELD_ERRORS else ""
+    return _answer(422, "invalid", "; ".join(f"{k}: {v}" if k else v for k, v in fields.items()) + more, fields)
 
 
 def install(app: FastAPI) -> None:
@@ -152,17 +174,21 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(ValidationError)
     def _pydantic(request: Request, error: ValidationError) -> Any:
-        fields = field_errors(error)
-        return _answer(422, "invalid", "; ".join(f"{k}: {v}" if k else v for k, v in fields.items()), fields)
+        return _invalid(field_errors(error))
 
     @app.exception_handler(RequestValidationError)
     def _request(request: Request, error: RequestValidationError) -> Any:
-        fields = field_errors(error, skip=1)
-        return _answer(422, "invalid", "; ".join(f"{k}: {v}" if k else v for k, v in fields.items()), fields)
+        return _invalid(field_errors(error, skip=1))
 
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> Any:
-        codes = {404: "not_found", 405: "method_not_allowed", 416: "range_not_satisfiable"}
+        codes = {
+            400: "bad_request",
+            404: "not_found",
+            405: "method_not_allowed",
+            413: "too_large",
+            416: "range_not_satisfiable",
+        }
         response = _answer(error.status_code, codes.get(error.status_code, "error"), str(error.detail))
         response.headers.update(error.headers or {})
         return response

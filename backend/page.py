@@ -9,23 +9,25 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from backend.errors import NotFoundError
+from backend.headers import PAGE_POLICY
 
-_SECURITY = {
-    "Content-Security-Policy": (
-        "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; style-src 'self' 'unsafe-inline'; "
-        "script-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
+_PAGE = {"Cache-Control": "no-cache", "Content-Security-Policy": PAGE_POLICY}
+_NOT_BUILT = "<p>The page is not built. Run <code>make setup</code> first.</p>"
 
 
 def mount_page(app: FastAPI, folder: Path) -> None:
     """`folder` is what the front end's build wrote; without it, a line that says how to build it."""
     index = folder / "index.html"
+    docs = folder / "docs.html"
+    files = {file.name: file for file in folder.iterdir() if file.is_file()} if folder.is_dir() else {}
     assets = folder / "assets"
     if assets.is_dir():
         app.mount("/assets", _Immutable(directory=assets), name="assets")
+
+    @app.get("/api/docs", include_in_schema=False)
+    def api_docs() -> Response:
+        """The viewer of the API's description, of our own build: nothing comes from elsewhere."""
+        return FileResponse(docs, headers=_PAGE) if docs.is_file() else HTMLResponse(_NOT_BUILT, 503)
 
     @app.get("/api/{path:path}", include_in_schema=False)
     def unknown_endpoint(path: str) -> Response:
@@ -34,11 +36,11 @@ def mount_page(app: FastAPI, folder: Path) -> None:
     @app.get("/{path:path}", include_in_schema=False)
     def page(request: Request, path: str) -> Response:
         if not index.is_file():
-            return HTMLResponse("<p>The page is not built. Run <code>make setup</code> first.</p>", 503)
-        file = folder / path
-        if "/" not in path and path and file.is_file() and file.parent == folder:
+            return HTMLResponse(_NOT_BUILT, 503)
+        file = files.get(path)
+        if file is not None and file.suffix != ".html":
             return FileResponse(file)
-        return FileResponse(index, headers={"Cache-Control": "no-cache", **_SECURITY})
+        return FileResponse(index, headers=_PAGE)
 
 
 class _Immutable(StaticFiles):

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, Field, IPvAnyNetwork, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from backend.address import public_address
 from backend.database_url import plain_database_url
 from backend.folders import DataFolder
 
@@ -28,7 +29,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address that the studio listens on")
     port: int = Field(8000, ge=0, le=65535)
     public_url: str | None = Field(
-        None, description="Address that browsers use, behind a proxy; goes before the one set in the page"
+        None,
+        description="Address that browsers use, behind a proxy: scheme, host, perhaps a port; goes before the one "
+        "set in the page",
     )
     trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = Field(
         (),
@@ -94,7 +97,8 @@ class Settings(BaseSettings):
     @field_validator("public_url")
     @classmethod
     def _origin(cls, value: str | None) -> str | None:
-        return None if not value else value.rstrip("/")
+        """Empty is not set, as Compose files have it."""
+        return None if not value else public_address(value)
 
     @field_validator("vision_url")
     @classmethod

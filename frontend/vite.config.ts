@@ -18,6 +18,7 @@ export default defineConfig({
     outDir: "dist",
     emptyOutDir: true,
     rollupOptions: {
+      input: ["index.html", "docs.html"], // the page, and /api/docs
       output: {
         manualChunks(id: string) {
           if (!id.includes("node_modules")) return undefined;

@@ -55,7 +55,7 @@ class Provenance(StrEnum):
 class SegmentIn(In):
     """start <= step < end. text may be empty while the draft is worked on."""
 
-    start: int = Field(ge=0)
+    start: int = Field(ge=0, le=MAX_STEPS)
     end: int = Field(gt=0, le=MAX_STEPS)
     text: LabelText = ""
     provenance: Provenance = Provenance.HUMAN
@@ -72,10 +72,12 @@ class DraftIn(In):
 
     edit: int = Field(ge=0, le=MAX_EDIT)
     lease: str | None = Field(None, max_length=32, description="Token of the claim under which the page works")
-    segments: list[SegmentIn] = Field(min_length=1, max_length=MAX_SEGMENTS)
+    segments: list[SegmentIn] = Field(min_length=1, max_length=MAX_SEGMENTS, fail_fast=True)
     instruction: Instruction | None = None
     success: bool | None = None
-    failure_step: int | None = Field(None, ge=0, description="Where it went wrong; only if success is false")
+    failure_step: int | None = Field(
+        None, ge=0, le=MAX_STEPS, description="Where it went wrong; only if success is false"
+    )
     paraphrases: Annotated[list[Instruction], AfterValidator(_distinct)] | None = Field(
         None, max_length=MAX_PARAPHRASES, description="Other wordings of the instruction"
     )

@@ -27,7 +27,7 @@ from backend.auth.schemas import (
     UserPatch,
 )
 
-router = APIRouter(prefix="/api", tags=["auth"])
+router = APIRouter(prefix="/api", tags=["auth"], max_body_size=8 * 1024)
 
 
 @router.get("/auth/me")

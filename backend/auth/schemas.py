@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 
+from backend.address import public_address
 from backend.auth.roles import Role
-from backend.schemas import In, Out
+from backend.schemas import In, Name, Out
 
 
 def _long_enough(value: SecretStr) -> SecretStr:
@@ -59,7 +60,7 @@ class AccessEnded(Out):
 
 
 class TokenIn(In):
-    name: str = Field(min_length=1, max_length=64)
+    name: Name = Field(min_length=1, max_length=64)
 
 
 class TokenOut(Out):
@@ -137,4 +138,4 @@ class StudioSettings(Out):
 
 
 class StudioSettingsPatch(In):
-    public_url: Annotated[str, StringConstraints(pattern=r"^https?://[^/\s]+/?$")] | None
+    public_url: Annotated[str, Field(max_length=300), AfterValidator(public_address)] | None

@@ -240,7 +240,7 @@ def change_settings(db: Session, studio: Studio, actor: Actor, body: StudioSetti
     if row is None:
         row = Setting(key=KEY, value={})
         db.add(row)
-    url = body.public_url.rstrip("/") if body.public_url else None
+    url = body.public_url
     row.value = {"url": url}
     db.flush()
     event.listen(db, "after_commit", lambda _: studio.directory.take_public_url(url), once=True)

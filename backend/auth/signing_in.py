@@ -66,7 +66,7 @@ def log_out(db: Session, studio: Studio, request: Request, response: Response) -
         if session is not None:
             db.delete(session)
             recheck_sockets(db, studio, session.user_id)
-    response.delete_cookie(SESSION_COOKIE)
+        response.delete_cookie(SESSION_COOKIE)
 
 
 def _sign_in(db: Session, studio: Studio, request: Request, response: Response, user: User) -> Me:

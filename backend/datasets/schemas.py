@@ -4,17 +4,17 @@ from datetime import datetime
 
 from pydantic import Field
 
-from backend.schemas import In, Out, Prose, Title
+from backend.schemas import Id, In, Name, Out, Prose
 from dexvla.spec import TaskChoice
 
 
 class DatasetIn(In):
-    name: Title = Field(min_length=1, max_length=128)
+    name: Name = Field(min_length=1, max_length=128)
     description: Prose = Field("", max_length=4000)
 
 
 class DatasetPatch(In):
-    name: Title | None = Field(None, min_length=1, max_length=128)
+    name: Name | None = Field(None, min_length=1, max_length=128)
     description: Prose | None = Field(None, max_length=4000)
     vocabulary: list[str] | None = Field(
         None, max_length=200, description="Substep texts in the order of their digits, each up to 400 characters"
@@ -45,7 +45,7 @@ class DatasetOut(Out):
 class DemoIn(In, TaskChoice):
     """Record scripted demonstrations in the simulated ALOHA into a new dataset (or into `dataset_id`)."""
 
-    name: Title = Field("Demo: transfer the cube", min_length=1, max_length=128)
+    name: Name = Field("Demo: transfer the cube", min_length=1, max_length=128)
     dataset_id: str | None = None
     episodes: int = Field(5, ge=1, le=500)
     seed: int = Field(0, ge=0, le=2**31 - 1)
@@ -75,7 +75,7 @@ class VersionIn(In):
     """episode_ids: default all that are labelled (published). include_unlabelled: take the others too."""
 
     note: Prose = Field("", max_length=1000)
-    episode_ids: list[str] | None = Field(None, min_length=1)
+    episode_ids: list[Id] | None = Field(None, min_length=1, max_length=50_000, fail_fast=True)
     include_unlabelled: bool = False
 
 

@@ -7,11 +7,14 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from backend.access import Db, Operator, Parts, Viewer
 from backend.episodes import service
 from backend.episodes.frames import PackQuery
+from backend.episodes.limits import MAX_STEPS
 from backend.episodes.schemas import EpisodeDetail, EpisodeOut, Motion, UploadResult
 from backend.schemas import Page
 
 router = APIRouter(prefix="/api", tags=["episodes"])
+NO_LIMIT = 2**62  # service.upload has one of its own, in words
 Camera = Annotated[str, Path(max_length=64)]
+Step = Annotated[int, Path(ge=-MAX_STEPS, le=MAX_STEPS)]
 
 
 def _known(request: Request) -> str | None:
@@ -30,7 +33,7 @@ def list_episodes(
     return service.episodes(db, me, dataset_id, offset=offset, limit=limit)
 
 
-@router.post("/datasets/{dataset_id}/episodes", status_code=201)
+@router.post("/datasets/{dataset_id}/episodes", status_code=201, max_body_size=NO_LIMIT)
 async def upload_episode(
     me: Operator, studio: Parts, dataset_id: str, request: Request, name: Annotated[str, Query(max_length=256)] = ""
 ) -> UploadResult:
@@ -62,7 +65,7 @@ def get_thumbnail(db: Db, me: Viewer, studio: Parts, request: Request, episode_i
 
 @router.get("/episodes/{episode_id}/frames/{camera}/{step}", response_class=Response)
 def get_frame(
-    db: Db, me: Viewer, studio: Parts, request: Request, episode_id: str, camera: Camera, step: int
+    db: Db, me: Viewer, studio: Parts, request: Request, episode_id: str, camera: Camera, step: Step
 ) -> Response:
     """The exact picture of a camera at a step, JPEG."""
     return service.frame(db, studio, episode_id, camera, step, known=_known(request))
@@ -75,7 +78,7 @@ def get_pack(
     studio: Parts,
     request: Request,
     episode_id: str,
-    start: Annotated[int, Query(ge=0)],
+    start: Annotated[int, Query(ge=0, le=MAX_STEPS)],
     count: Annotated[int, Query(ge=1, le=200)] = 50,
     stride: Annotated[int, Query(ge=1, le=64, description="Only every so many-th step, for fast playback")] = 1,
     height: Annotated[int | None, Query(ge=32, le=1080, description="Proxy: at most this many rows")] = None,

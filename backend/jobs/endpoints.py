@@ -48,7 +48,7 @@ def get_log(
     me: Viewer,
     studio: Parts,
     job_id: str,
-    offset: Annotated[int, Query(ge=-(2**40), description="Bytes; negative counts from the end")] = -20_000,
+    offset: Annotated[int, Query(ge=-(2**40), le=2**40, description="Bytes; negative counts from the end")] = -20_000,
     limit: Annotated[int, Query(ge=1, le=1_000_000)] = 100_000,
 ) -> LogChunk:
     return service.log(db, studio, job_id, offset=offset, limit=limit)

@@ -214,6 +214,6 @@ def export_episode_labels(
     return exchange.export_episode(db, me, episode_id, tier, format, drafts=drafts)
 
 
-@router.post("/datasets/{dataset_id}/labels")
+@router.post("/datasets/{dataset_id}/labels", max_body_size=64 * 2**20)
 def import_labels(db: Db, me: Operator, studio: Parts, dataset_id: str, body: ImportLabelsIn) -> ChangeResult:
     return exchange.import_labels(db, me, studio, dataset_id, body)

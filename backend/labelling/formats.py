@@ -12,6 +12,7 @@ from backend.annotations.models import Quality, Tier
 from backend.annotations.schemas import Instruction, LabelText, Provenance, Tag
 from backend.episodes.limits import MAX_SEGMENTS, MAX_STEPS
 from backend.errors import InvalidError, field_errors
+from backend.schemas import Prose
 from dexvla.spec import FPS_LEAST, FPS_MOST
 
 _CSV = (
@@ -32,49 +33,50 @@ MEDIA = {
     "csv": "text/csv; charset=utf-8",
     "elan": "text/tab-separated-values; charset=utf-8",
 }
+MAX_NUMBER = 2**31 - 1
 SUFFIX = {"json": "json", "csv": "csv", "elan": "txt"}
 
 
 class LabelledSegment(BaseModel):
     """Half open, steps."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
     start: int = Field(ge=0, le=MAX_STEPS)
     end: int = Field(gt=0, le=MAX_STEPS)
     text: LabelText
     provenance: Provenance = Provenance.IMPORTED
-    source: str | None = Field(None, max_length=64)
+    source: Prose | None = Field(None, max_length=64)
     confidence: float | None = Field(None, ge=0, le=1)
 
 
 class LabelledEpisode(BaseModel):
     """What is not given is not changed by an import. annotator: a name, for ELAN's column of participants."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
-    number: int = Field(ge=0)
+    number: int = Field(ge=0, le=MAX_NUMBER)
     identity: str | None = Field(None, max_length=64)
-    steps: int | None = Field(None, ge=1)
+    steps: int | None = Field(None, ge=1, le=MAX_STEPS)
     fps: float | None = Field(None, ge=FPS_LEAST, le=FPS_MOST)
-    annotator: str | None = None
+    annotator: str | None = Field(None, max_length=64)
     instruction: Instruction | None = None
     paraphrases: list[Instruction] | None = None
     success: bool | None = None
-    failure_step: int | None = Field(None, ge=0)
+    failure_step: int | None = Field(None, ge=0, le=MAX_STEPS)
     quality: Quality | None = None
     tags: list[Tag] | None = None
-    segments: list[LabelledSegment] = Field(min_length=1, max_length=MAX_SEGMENTS)
+    segments: list[LabelledSegment] = Field(min_length=1, max_length=MAX_SEGMENTS, fail_fast=True)
 
 
 class LabelFile(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
     format: Literal["dexvla-labels"] = "dexvla-labels"
     version: Literal[1] = 1
     dataset: str = ""
     tier: Tier = Tier.SUBSTEP
-    episodes: list[LabelledEpisode]
+    episodes: list[LabelledEpisode] = Field(fail_fast=True)
 
 
 # --- writing --------------------------------------------------------------------------------------------------
@@ -166,11 +168,11 @@ class _Row(BaseModel):
 
 def _csv_rows(content: str) -> list[_Row]:
     reader = csv.DictReader(io.StringIO(content))
-    missing = {"text"} - set(reader.fieldnames or ())
-    if missing:
-        raise InvalidError(f"The first line must name the columns; {', '.join(sorted(missing))} is missing.")
     rows = []
     try:
+        missing = {"text"} - set(reader.fieldnames or ())
+        if missing:
+            raise InvalidError(f"The first line must name the columns; {', '.join(sorted(missing))} is missing.")
         for cells in reader:
             rows.append(
                 _Row(
@@ -185,7 +187,7 @@ def _csv_rows(content: str) -> list[_Row]:
                 )
             )
     except csv.Error as error:
-        raise InvalidError(f"Line {reader.line_num} is no CSV: {error}") from None
+        raise InvalidError(f"Line {reader.reader.line_num} is no CSV: {error}") from None
     return rows
 
 

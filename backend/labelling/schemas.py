@@ -11,7 +11,7 @@ from backend.annotations.schemas import MAX_EDIT, FindingCode, FullLabelText, Pr
 from backend.auth.roles import Role
 from backend.episodes.limits import MAX_STEPS
 from backend.episodes.models import LabelState
-from backend.schemas import In, Out, Prose
+from backend.schemas import Id, In, Out, Prose
 
 MAX_ENTRIES = 500
 
@@ -69,7 +69,7 @@ class VocabularyIn(In):
 
     tier: Tier = Tier.SUBSTEP
     edit: int = Field(ge=0, le=MAX_EDIT)
-    entries: list[EntryIn] = Field(max_length=MAX_ENTRIES)
+    entries: list[EntryIn] = Field(max_length=MAX_ENTRIES, fail_fast=True)
 
     @model_validator(mode="after")
     def _once(self) -> Self:
@@ -195,7 +195,7 @@ class ApplyTemplateIn(In):
 
     tier: Tier = Tier.SUBSTEP
     texts: list[FullLabelText] | None = Field(None, min_length=1, max_length=MAX_ENTRIES)
-    episode_ids: list[str] | None = Field(None, min_length=1, max_length=10_000)
+    episode_ids: list[Id] | None = Field(None, min_length=1, max_length=10_000, fail_fast=True)
     align: bool = False
     preview: bool = False
 
@@ -241,7 +241,7 @@ class AssignIn(In):
     tier: Tier = Tier.SUBSTEP
     rater: int = Field(0, ge=0, le=1)
     user_id: str | None = Field(max_length=32)
-    episode_ids: list[str] = Field(min_length=1, max_length=10_000)
+    episode_ids: list[Id] = Field(min_length=1, max_length=10_000, fail_fast=True)
 
 
 class AssignOut(Out):
@@ -409,6 +409,6 @@ class ImportLabelsIn(In):
     format: LabelFormat
     tier: Tier = Tier.SUBSTEP
     content: str = Field(min_length=1, max_length=20_000_000)
-    episode: int | None = Field(None, ge=0, description="Number of the episode, where the rows name none")
+    episode: int | None = Field(None, ge=0, le=2**31 - 1, description="Number of the episode, where the rows name none")
     overwrite: bool = Field(False, description="Also where somebody labelled already")
     preview: bool = False

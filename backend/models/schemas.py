@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from backend.models.models import ModelKind
-from backend.schemas import In, Out
+from backend.schemas import In, Name, Out
 
 
 class ModelOut(Out):
@@ -35,12 +35,12 @@ class ModelCandidate(Out):
 
 class ModelIn(In):
     candidate_id: str
-    name: str = Field(min_length=1, max_length=128)
+    name: Name = Field(min_length=1, max_length=128)
 
 
 class TinyModelIn(In):
     """Make a small backbone with random weights, for trying everything out without a download."""
 
-    name: str = Field("Tiny Qwen2-VL", min_length=1, max_length=128)
+    name: Name = Field("Tiny Qwen2-VL", min_length=1, max_length=128)
     preset: str = Field("tiny", max_length=32)
     seed: int = Field(0, ge=0, le=2**31 - 1)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from backend.annotations.schemas import FullLabelText, LabelText
-from backend.episodes.limits import MAX_CAMERA_NAME, MAX_SEGMENTS
+from backend.episodes.limits import MAX_CAMERA_NAME, MAX_SEGMENTS, MAX_STEPS
 from backend.schemas import In, Out
 from backend.suggestions.models import SuggestionSource, SuggestionState, Verdict
 
@@ -136,8 +136,8 @@ class VerdictIn(In):
     source: SuggestionSource
     verdict: Verdict
     confidence: Confidence | None = None
-    start: int = Field(ge=0)
-    end: int | None = Field(None, gt=0)
+    start: int = Field(ge=0, le=MAX_STEPS)
+    end: int | None = Field(None, gt=0, le=MAX_STEPS)
     text: LabelText | None = None
 
     @model_validator(mode="after")
@@ -148,7 +148,7 @@ class VerdictIn(In):
 
 
 class VerdictsIn(In):
-    verdicts: list[VerdictIn] = Field(min_length=1, max_length=MAX_SEGMENTS)
+    verdicts: list[VerdictIn] = Field(min_length=1, max_length=MAX_SEGMENTS, fail_fast=True)
 
 
 class CalibrationOut(Out):
