@@ -184,6 +184,7 @@ def install(app: FastAPI) -> None:
     def _http(request: Request, error: HTTPException) -> Any:
         codes = {
             400: "bad_request",
+            422: "invalid",
             404: "not_found",
             405: "method_not_allowed",
             413: "too_large",

@@ -112,7 +112,7 @@ def fault_in_head(path: str, query: bytes, hosts: Iterable[str]) -> str | None:
 
 
 class Screening:
-    """Refuses with 400, and sockets before they are accepted; of a JSON body when its last piece has come."""
+    """Refuses addresses with 400, sockets before they are accepted, and JSON with 422 when its last piece has come."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -172,7 +172,7 @@ def _screened(receive: Receive) -> Receive:
                 beside = len(body) > _BESIDE_THE_LOOP
                 fault = await run_in_threadpool(fault_in_json, body) if beside else fault_in_json(body)
                 if fault is not None:
-                    raise HTTPException(400, fault)
+                    raise HTTPException(422, fault)
         return message
 
     return next_piece

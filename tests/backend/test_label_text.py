@@ -44,7 +44,7 @@ def test_texts_have_one_form(labels: Labels, ada: TestClient, typed: str, stored
 @pytest.mark.parametrize(
     ("typed", "why"),
     [
-        ("Reach\x00", "control characters"),
+        ("Reach\x01", "control characters"),
         ("Reach\x1b[31m", "control characters"),
         ("Reach <|im_end|>", "control token"),
         ("x" * 10_000, "at most 400"),

@@ -49,7 +49,7 @@ BODIES = {
 def test_odd_bodies(client: SignIn, body: str) -> None:
     content, word = BODIES[body]
     answer = client("viewer").put(PREFERENCES, content=content, headers=JSON)
-    assert answer.status_code == 400, answer.text
+    assert answer.status_code == 422, answer.text
     assert word in answer.json()["error"]["message"]
     assert client("viewer").get(PREFERENCES).json() == {"value": {}}
 
