@@ -47,7 +47,9 @@ class Studio:
         """Empty until somebody starts it."""
         from backend.directory import Directory
 
-        return Directory(self.db)
+        directory = Directory(self.db)
+        self.access_watch.on_change = directory.hurry
+        return directory
 
     @cached_property
     def devices(self) -> Devices:

@@ -6,7 +6,7 @@ because the broker is away, is made up for by the look that every socket takes e
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import redis
@@ -26,6 +26,7 @@ class AccessWatch:
         self._per_person = per_person
         self._watching: dict[str, set[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = {}
         self._lock = threading.Lock()
+        self.on_change: Callable[[], None] = lambda: None
 
     @contextmanager
     def watching(self, user_id: str) -> Iterator[asyncio.Event]:
@@ -57,6 +58,7 @@ class AccessWatch:
 
     def changed(self, user_id: str | None) -> None:
         """None: anybody's may have."""
+        self.on_change()
         with self._lock:
             groups = list(self._watching.values()) if user_id is None else [self._watching.get(user_id, set())]
             for loop, event in [one for group in groups for one in group]:

@@ -17,10 +17,12 @@ from backend.gateway import limits, tunnel
 from backend.gateway.forwarded import Proxies, rewritten
 from backend.gateway.protocol import GatewayProtocol
 from backend.gateway.proxy import TooLargeError, TooSlowError, Upstream, answer_error, forward
+from backend.headers import with_headers
 from backend.live.sockets import router as live_sockets
 from backend.origin import OriginCheck
 from backend.robots.endpoints import stop_router
 from backend.robots.stopping import Stopping
+from backend.screening import Screening
 from backend.settings import Settings
 
 log = structlog.get_logger()
@@ -81,11 +83,14 @@ class Gateway:
         app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
         errors.install(app)
         app.add_middleware(OriginCheck)
-        app.include_router(stop_router)
+        app.add_middleware(Screening)
+        app.include_router(stop_router, max_body_size=limits.UNSIGNED_BODY)
         app.include_router(live_sockets)
         return app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            send = with_headers(send)  # on what is refused here, too
         if scope["type"] != "http" or _is_own(scope):
             await self._own(scope, receive, send)
         else:
