@@ -14,8 +14,8 @@ stop_router = APIRouter(prefix="/api/robots", tags=["robots"])  # what the gatew
 
 
 @router.get("")
-def list_robots(db: Db, me: Viewer) -> list[RobotOut]:
-    return service.robots(db)
+def list_robots(db: Db, studio: Parts, me: Viewer) -> list[RobotOut]:
+    return service.robots(db, studio)
 
 
 @stop_router.post("/{name}/stop")

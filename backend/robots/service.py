@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from backend.context import Studio
 from backend.errors import NotFoundError, UnavailableError
 from backend.events import publish_after_commit
-from backend.robots import repository
+from backend.robots import presence, repository
 from backend.robots.host import HostStatus, host_token
 from backend.robots.models import RobotRow
 from backend.robots.relay import HostClient
@@ -44,13 +44,9 @@ def withdraw(db: Session, studio: Studio, *, name: str, address: str) -> None:
 # --- what people ask ----------------------------------------------------------------------------------------------
 
 
-def robots(db: Session) -> list[RobotOut]:
+def robots(db: Session, studio: Studio) -> list[RobotOut]:
     now = repository.database_now(db)
-    return [_out(row, now) for row in repository.all_robots(db)]
-
-
-def present_robots(db: Session) -> int:
-    return sum(robot.present for robot in robots(db))
+    return [_out(studio, row, now) for row in repository.all_robots(db)]
 
 
 def picture(studio: Studio, name: str, camera: str) -> Response:
@@ -72,16 +68,21 @@ def host_of(studio: Studio, name: str) -> tuple[RobotOut, HostClient]:
         row = repository.by_name(db, name)
         if row is None:
             raise NotFoundError(f"There is no robot {name}; its host has ended or was never started.")
-        robot = _out(row, repository.database_now(db))
+        robot = _out(studio, row, repository.database_now(db))
         address = row.address
     return robot, HostClient(name=name, address=address, token=host_token(studio.settings.folder.secrets))
 
 
-def _out(row: RobotRow, now: datetime) -> RobotOut:
+def _out(studio: Studio, row: RobotRow, now: datetime) -> RobotOut:
+    """Where the row was not renewed in time, the host's sign in the broker counts."""
+    status = HostStatus.model_validate(row.status)
+    if now - row.seen_at < PRESENT:
+        return RobotOut(name=row.name, kind=row.kind, present=True, seen_at=row.seen_at, status=status)
+    heard = presence.signed(studio, row.name)
     return RobotOut(
         name=row.name,
         kind=row.kind,
-        present=now - row.seen_at < PRESENT,
-        seen_at=row.seen_at,
-        status=HostStatus.model_validate(row.status),
+        present=heard is not None,
+        seen_at=row.seen_at if heard is None else now,
+        status=heard or status,
     )

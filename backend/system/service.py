@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 import dexvla
 from backend.context import Studio
 from backend.db import utc_now
+from backend.robots import presence
 from backend.robots.models import RobotRow
 from backend.system.schemas import Health
 
@@ -26,6 +27,7 @@ def health(studio: Studio) -> Health:
     except SQLAlchemyError as error:
         database = type(error).__name__
     try:
+        robots = max(robots, presence.count(studio))
         workers = sum(1 for _ in studio.broker.scan_iter(WORKER_KEYS))
     except redis.RedisError as error:
         broker = type(error).__name__

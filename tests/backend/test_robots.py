@@ -165,10 +165,10 @@ def test_a_host_that_was_replaced_does_not_take_its_successor_off_the_list(studi
         for address in ("127.0.0.1:1", "127.0.0.1:2"):
             service.announce(db, studio, name="arm", kind="test", address=address, status=status)
         service.withdraw(db, studio, name="arm", address="127.0.0.1:1")
-        assert service.present_robots(db) == 1
+        assert [robot.present for robot in service.robots(db, studio)] == [True]
         service.withdraw(db, studio, name="arm", address="127.0.0.1:2")
         db.flush()
-        assert service.robots(db) == []
+        assert service.robots(db, studio) == []
 
 
 def test_the_secret_is_private(studio: Studio, host: subprocess.Popen[bytes]) -> None:

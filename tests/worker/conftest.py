@@ -27,8 +27,8 @@ ROOT = Path(__file__).parents[2]
 class Team:
     """One studio's processes; `end` leaves none."""
 
-    def __init__(self, data: Path, *, lease_seconds: float = 30) -> None:
-        self.settings = Settings(data=data, lease_seconds=lease_seconds)
+    def __init__(self, data: Path, *, lease_seconds: float = 30, database_url: str | None = None) -> None:
+        self.settings = Settings(data=data, lease_seconds=lease_seconds, database_url=database_url)
         self.settings.folder.prepare()
         self.studio = Studio.open(self.settings)
         migrate(self.studio.db)
@@ -50,6 +50,10 @@ class Team:
     ) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "worker.cli", "worker", "--queues", queues, *arguments]
         return self._start(command, **environment)
+
+    def start_all(self, **environment: str) -> subprocess.Popen[bytes]:
+        """`studio up`, with whatever it starts."""
+        return self._start([sys.executable, "-m", "worker.cli", "up", "--port", "0"], **environment)
 
     def runner(self, job_id: str, **environment: str) -> subprocess.Popen[bytes]:
         return self._start([sys.executable, "-m", "worker.runner", job_id], **environment)

@@ -56,7 +56,7 @@ def host(studio: Studio) -> Iterator[subprocess.Popen[bytes]]:
 
 def listed(studio: Studio) -> Any:
     with studio.db.transaction(write=False) as db:
-        robots: list[RobotOut] = service.robots(db)
+        robots: list[RobotOut] = service.robots(db, studio)
     return robots[0] if robots else None
 
 
@@ -299,4 +299,4 @@ def test_unknown_status_of_an_older_host_does_not_break_the_list(studio: Studio)
         assert row is not None
         row.status = {}
         db.flush()
-        assert service.robots(db)[0].status.state is RobotState.STARTING
+        assert service.robots(db, studio)[0].status.state is RobotState.STARTING

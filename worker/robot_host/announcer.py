@@ -8,7 +8,7 @@ from collections.abc import Callable
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.context import Studio
-from backend.robots import service
+from backend.robots import presence, service
 from backend.robots.host import HostStatus
 
 log = logging.getLogger("studio.robot")
@@ -25,9 +25,12 @@ class Announcer:
         self._ended = False
         self._away_since: float | None = None
         self._thread = threading.Thread(target=self._run, name="announcer", daemon=True)
+        self._signs = threading.Thread(target=self._sign, name="signs", daemon=True)
+        self._over = threading.Event()
 
     def start(self) -> None:
         self._thread.start()
+        self._signs.start()
 
     def hurry(self) -> None:
         """Something changed: announce it now."""
@@ -36,6 +39,7 @@ class Announcer:
     def end(self) -> None:
         """Begin to end: the robot is taken off the list. Waits for nothing."""
         self._ended = True
+        self._over.set()
         self._wake.set()
 
     def close(self, seconds: float) -> None:
@@ -53,6 +57,13 @@ class Announcer:
                 service.withdraw(db, self._studio, name=self._name, address=self._address)
         except SQLAlchemyError as error:
             log.warning("the robot could not be taken off the list: %s", error)
+
+    def _sign(self) -> None:
+        """In the broker, too: the row may wait for the database's lock for longer than a robot counts as there."""
+        while not self._over.is_set():
+            presence.sign(self._studio, self._name, self._status())
+            self._over.wait(_EVERY_SECONDS)
+        presence.withdraw(self._studio, self._name)
 
     def _announce(self) -> None:
         status = self._status()

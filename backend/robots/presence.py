@@ -1,0 +1,40 @@
+"""A second sign of life of a robot host beside its row: a key in the broker, which lapses by itself.
+
+A row cannot be renewed while somebody holds SQLite's lock, or the disk is full; the robot is there all the same.
+"""
+
+from contextlib import suppress
+
+import redis
+from pydantic import ValidationError
+
+from backend.context import Studio
+from backend.robots.host import HostStatus
+from backend.robots.stopping import PRESENT
+
+_KEY = "studio:robot:{}"
+
+
+def sign(studio: Studio, name: str, status: HostStatus) -> None:
+    """Best effort; to be repeated every two seconds."""
+    with suppress(redis.RedisError):
+        studio.broker.set(_KEY.format(name), status.model_dump_json(), ex=int(PRESENT.total_seconds()))
+
+
+def withdraw(studio: Studio, name: str) -> None:
+    with suppress(redis.RedisError):
+        studio.broker.delete(_KEY.format(name))
+
+
+def signed(studio: Studio, name: str) -> HostStatus | None:
+    """What the host said of itself within the last seconds; None if it was not heard, or the broker is away."""
+    try:
+        found = studio.broker.get(_KEY.format(name))
+        return None if found is None else HostStatus.model_validate_json(found)
+    except (redis.RedisError, ValidationError):
+        return None
+
+
+def count(studio: Studio) -> int:
+    """Hosts that are heard. Raises redis.RedisError."""
+    return sum(1 for _ in studio.broker.scan_iter(_KEY.format("*")))
