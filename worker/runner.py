@@ -70,8 +70,14 @@ def run(settings: Settings, job_id: str) -> int:
                 return NOT_TO_BE_HAD
         handler = handler_of(job.kind)
         folder = settings.folder.job(job_id)
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = try_lock(folder)
+        try:
+            if studio.space.full:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = try_lock(folder)
+        except OSError as error:
+            _say_why_it_waits(studio, job_id, error)
+            return NOT_TO_BE_HAD
         if lock is None:
             end_orphan(folder, grace=handler.grace if handler.ends_in_order else 0)
             lock = try_lock(folder)
@@ -88,6 +94,17 @@ def run(settings: Settings, job_id: str) -> int:
         return 0
     finally:
         studio.close()
+
+
+def _say_why_it_waits(studio: Studio, job_id: str, error: OSError) -> None:
+    """Nothing of the job could be begun; it is tried again every few seconds."""
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    cause = f"waits: {'the disk is full; free some space' if full else f'its folder cannot be used ({error.strerror})'}"
+    with studio.db.transaction() as db:
+        job = repository.get(db, job_id)
+        if job is not None and job.state is JobState.QUEUED and job.cause != cause:
+            repository.change_if(db, job, values={"cause": cause})
+            events.publish_after_commit(db, studio, "job", job_id)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +191,8 @@ class _Attempt:
         if status in {130, -signal.SIGTERM, -signal.SIGINT}:
             cause = f"interrupted: somebody ended its process; {handler.resumes}"
             return _End(state=JobState.QUEUED, cause=cause, counts=False)
+        if self._studio.space.full:  # what it said found no room in its log
+            return self._failed(Failure(cause=DISK_FULL, final=True))
         return self._failed(explain(status, job.log, start=self._log_start))
 
     def _start(self, command: list[str]) -> subprocess.Popen[bytes]:

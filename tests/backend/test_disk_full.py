@@ -18,6 +18,7 @@ from backend.storage import mark
 from backend.storage.housekeeper import keep_house
 from tests.backend.conftest import PASSWORD, SignIn
 from tests.small_disk import fill, small_disk
+from worker import runner
 
 DISK_KIB = 160 * 1024
 
@@ -197,3 +198,14 @@ def test_files_that_cannot_be_removed_are_told(
         assert str(path) not in answer.text
     assert operator.get(f"/api/episodes/{episode}").status_code == 404
     mark.renew(studio)
+
+
+def test_a_job_that_cannot_begin_says_why_it_waits(client: SignIn, studio: Studio) -> None:
+    operator = client("operator")
+    job = operator.post("/api/datasets/demo", json={"name": "demo", "episodes": 1}).json()
+    keep_house(studio)
+    large = fill(studio.settings.data)
+    assert runner.run(studio.settings, job["id"]) == runner.NOT_TO_BE_HAD
+    told = operator.get(f"/api/jobs/{job['id']}").json()
+    assert (told["state"], told["cause"]) == ("queued", "waits: the disk is full; free some space")
+    large.unlink()
