@@ -1,5 +1,6 @@
 """A database that lost its newest rows, and files that do not belong to any: noticed, told, kept, adopted or lost."""
 
+import json
 import os
 import random
 import shutil
@@ -23,6 +24,7 @@ from backend.storage import mark, service
 from backend.storage.housekeeper import keep_house
 from dexvla.errors import UserError
 from tests.backend.conftest import SignIn
+from worker import cli
 from worker.verify import look_around
 
 MakeEpisode = Callable[..., Path]
@@ -310,3 +312,35 @@ def test_a_database_elsewhere_needs_no_mark(postgresql_url: str, settings: Setti
     database.close()
     assert look_around(elsewhere) == []
     assert not settings.folder.mark.exists()
+
+
+def test_the_command_verifies_adopts_and_loses(
+    settings: Settings,
+    make_episode: MakeEpisode,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def studio_verify(*options: str) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["studio", "verify", "--data", str(settings.data), *options])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        told = capsys.readouterr()
+        return int(ended.value.code or 0), told.out + told.err
+
+    assert studio_verify() == (1, f"studio: {settings.data}: no studio has its data here; name its folder with "
+                                  "STUDIO_DATA\n")  # fmt: skip
+    open_studio(settings).close()
+    assert studio_verify() == (0, "All files have rows, and all rows have files.\n")
+    old = time.time() - 600
+    for seed in range(3):
+        path = make_episode(settings.folder.episodes / new_id() / f"{new_id()}.hdf5", seed=seed)
+        os.utime(path, (old, old))
+    status, told = studio_verify()
+    assert status == 1
+    assert told.startswith("3 episode files have no row: --adopt takes")
+    status, told = studio_verify("--json")
+    assert (status, len(json.loads(told)["strays"]["episode"])) == (1, 3)
+    assert studio_verify("--adopt", "--lose") == (1, "studio: --adopt or --lose, not both\n")
+    status, told = studio_verify("--adopt")
+    assert (status, told.splitlines()[0]) == (0, "3 of 3 episode files are in the dataset Recovered.")
+    assert studio_verify("--lose")[0] == 0
