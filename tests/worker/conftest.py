@@ -37,10 +37,10 @@ class Team:
     def start_broker(self) -> subprocess.Popen[bytes]:
         folder = self.settings.folder
         process = self._start(broker_command(folder.broker, folder.broker_socket))
-        self.until(self._broker_answers, "the broker answers")
+        self.until(self.broker_answers, "the broker answers")
         return process
 
-    def _broker_answers(self) -> bool:
+    def broker_answers(self) -> bool:
         with suppress(redis.RedisError):
             return bool(self.studio.broker.ping())
         return False
