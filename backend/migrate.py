@@ -61,11 +61,11 @@ def downgrade(database: Database, revision: str) -> None:
 
 def _alembic(database: Database, step: Callable[[Config], None]) -> None:
     config = alembic_config()
-    with database.engine.connect() as connection, _without_foreign_keys(connection):
+    # all steps are one transaction: Alembic would end one a step on SQLite, which can take changes of tables back, too
+    with database.engine.connect() as connection, _without_foreign_keys(connection), connection.begin():
         config.attributes["connection"] = connection
         step(config)
         _refuse_broken_references(connection)
-        connection.commit()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 import backend.db
+from backend.migrations.losses import filled, refuse_loss
 
 revision = "0003"
 down_revision = "0d9289377767"
@@ -127,6 +128,27 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    document = f"failure_step IS NOT NULL OR quality IS NOT NULL OR {filled('paraphrases')} OR {filled('tags')}"
+    # upgrading gave edited drafts to who edited them last; anything else people did
+    given = (
+        "(edit > 0 AND (state <> 'in_progress' OR coalesce(assignee_id, '') <> coalesce(updated_by, ''))) "
+        "OR (edit = 0 AND (state <> 'unassigned' OR assignee_id IS NOT NULL))"
+    )
+    refuse_loss(
+        revision,
+        ("label_history", "true", "earlier states of labels"),
+        ("review_notes", "true", "notes of reviewers"),
+        ("bulk_changes", "true", "changes of many episodes that can be undone"),
+        ("drafts", "tier <> 'substep' OR rater <> 0", "labels of a second tier or person"),
+        ("drafts", f"{given} OR submitted_by IS NOT NULL OR {filled('contributors')}", "who labels what"),
+        ("drafts", document, "tags, wordings and the like of drafts"),
+        ("label_revisions", "tier <> 'substep'", "published labels of a second tier"),
+        ("label_revisions", f"restores IS NOT NULL OR {document}", "tags, wordings and the like of published labels"),
+        ("episodes", f"failure_step IS NOT NULL OR quality IS NOT NULL OR {filled('tags')}", "tags and quality"),
+        ("episodes", "file_behind", "published labels that are not in their file yet"),
+        ("datasets", f"{filled('plan_vocabulary')} OR {filled('guideline')}", "guidelines and plan vocabularies"),
+        ("datasets", filled("labelling"), "how a dataset is labelled"),
+    )
     op.execute("DELETE FROM label_revisions WHERE tier != 'substep'")
     with op.batch_alter_table("label_revisions", schema=None) as batch_op:
         batch_op.drop_constraint(batch_op.f("uq_label_revisions_episode_id"), type_="unique")
