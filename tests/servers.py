@@ -6,6 +6,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,8 +60,22 @@ def redis_server(folder: Path) -> Iterator[int]:
 def postgresql(folder: Path, *, user: str = "studio", password: str = "secret") -> Iterator[int]:
     """A fresh PostgreSQL cluster with the database `studio` on a loopback port, which is yielded.
 
-    PostgreSQL refuses to run as root: then it runs as the system's user postgres (or nobody).
+    PostgreSQL refuses to run as root: then it runs as the system's user postgres (or nobody), and not below `folder`,
+    pytest's own: another pytest that starts meanwhile closes that folder to everybody but root.
     """
+    if os.getuid() == 0:
+        with (
+            tempfile.TemporaryDirectory(prefix="studio-postgresql-") as own,
+            _postgresql(Path(own), user, password) as port,
+        ):
+            yield port
+    else:
+        with _postgresql(folder, user, password) as port:
+            yield port
+
+
+@contextmanager
+def _postgresql(folder: Path, user: str, password: str) -> Iterator[int]:
     data, port = folder / "cluster", free_port()
     data.mkdir()
     as_user: list[str] = []

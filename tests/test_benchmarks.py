@@ -70,3 +70,14 @@ def test_waiting_for_proposals_is_measured(tmp_path: Path) -> None:
     found = run("suggestion_times.py", tmp_path / "times.json", "--episodes=3", "--steps=500")
     assert found["similar"]["compared"] == 3
     assert found["candidates"]["p50_ms"] > 0
+
+
+def test_what_a_backup_takes_is_measured(tmp_path: Path) -> None:
+    found = run("backup.py", tmp_path / "backup.json", "--episodes=3", "--megabytes=1", "--points=50")
+    parts = found["parts"]
+    assert parts["first"]["new_bytes"] > 3 * 2**20
+    assert (parts["second, nothing changed"]["new_bytes"], parts["second, nothing changed"]["read_bytes"]) == (0, 0)
+    assert parts["third, one more episode"]["read_bytes"] == 2**20
+    assert parts["verify"]["damaged"] == {}
+    assert parts["restore"]["files"] == 4
+    assert all(part["peak_mib"] > 20 for part in parts.values())
