@@ -28,6 +28,7 @@ LEFT_OUT = {
     "studio.lock": "says which process runs",
     "valkey": "calls that wake workers up: the rows of jobs are the truth",
     "logs": "about a machine",
+    "sockets": "of processes that run",
     "reserve": "space for a full disk",
     "studio.mark": "how much this database knew: a restored one knows less, and rightly",
     "uploads": "half of something; whoever uploads has the other half",

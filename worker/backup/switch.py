@@ -52,7 +52,7 @@ def moment() -> str:
 
 def entries_of(folder: DataFolder) -> list[str]:
     """Names in the data folder that a restore puts aside."""
-    keep = {folder.lock.name, folder.restoring.name}
+    keep = {folder.lock.name, folder.restoring.name, folder.reserve.name}  # aside, its space would be taken twice
     return sorted(
         entry.name
         for entry in folder.root.iterdir()
