@@ -50,6 +50,15 @@ def test_the_goals_of_the_live_page_are_measured_on_a_real_host(tmp_path: Path) 
     assert (found["error"], found["unreadable"], found["ragged"]) == (None, 0, 0)
 
 
+def test_a_stop_is_measured_while_other_things_are_in_trouble(tmp_path: Path) -> None:
+    kinds = ("sqlite_locked", "guess", "send", "upload", "poll", "broker_frozen")
+    found = run("stop.py", tmp_path / "stop.json", "--trials=3", "--only", *kinds)
+    for kind in ("quiet", *kinds):
+        assert found[kind]["n"] == 3
+    assert found["sqlite_locked"]["not_recorded"] == 3
+    assert found["quiet"]["confirmed"] > 0
+
+
 def test_what_jobs_take_from_a_robot_is_measured(tmp_path: Path) -> None:
     found = run("beside_jobs.py", tmp_path / "beside.json", "--turns=1", "--seconds=2")
     assert list(found["beside"]) == ["quiet", "usual priority", "priority of jobs"]
