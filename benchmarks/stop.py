@@ -4,8 +4,8 @@
 
 A real studio: gateway, application, robot host of the simulated ALOHA and a private broker as processes, on SQLite
 and, where it is installed, on PostgreSQL. Each stop is a POST on a connection of its own with an API token; the robot
-is re-armed in between, beside the studio. What makes the trouble runs on this machine too, at the lowest priority, because
-it stands for other people's machines.
+is re-armed in between, beside the studio. What makes the trouble runs on this machine too, at the lowest priority,
+because it stands for other people's machines.
 
 Goal: the 99th percentile of each kind of trouble at most three times the quiet one, no answer later than 250 ms, each
 confirmed by the host.
