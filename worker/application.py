@@ -25,7 +25,7 @@ from worker.processes import die_with_parent, giving_way
 
 log = structlog.get_logger()
 
-_NICE = 5
+_NICE = 10
 _STOP_SECONDS = 4.0
 _STEADY_SECONDS = 20.0  # one that ran this long starts again without a pause
 _LONGEST_PAUSE_SECONDS = 15.0

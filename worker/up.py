@@ -26,6 +26,7 @@ from sqlalchemy.exc import DatabaseError
 
 from backend.db import Database
 from backend.folders import DataFolder
+from backend.gateway.limits import raise_file_limit
 from backend.migrate import migrate
 from backend.settings import Settings
 from backend.storage.mark import refuse_damaged
@@ -49,6 +50,7 @@ _LOG_BYTES = 20 * 2**20
 def up(settings: Settings) -> None:
     """Run until SIGINT or SIGTERM. Raises UserError for what keeps a studio from starting."""
     signals = _Signals()
+    raise_file_limit()  # for the children, too
     folder = settings.folder
     with _claimed(folder), closing(_listen(settings)) as listener, _Parts(settings) as parts:
         make_room(settings)

@@ -17,7 +17,7 @@ from backend.auth.secrets import hash_password, password_matches
 from backend.errors import TooManyError, UnavailableError
 
 T = TypeVar("T")
-_NICE = 14  # below everything that answers people (the application itself is at 5), above jobs
+_NICE = 14  # below everything that answers people (the application itself is at 10), above jobs
 _CORES_PER_HASH = 4  # argon2's own threads
 
 

@@ -50,10 +50,14 @@ def raise_file_limit() -> int:
 
 
 class Client(Protocol):
-    """A connection, as the register sees it. idle: no request of it is being answered."""
+    """A connection, as the register sees it. idle: no request of it is being answered. sending: one is, whose body is
+    still coming."""
 
     @property
     def idle(self) -> bool: ...
+
+    @property
+    def sending(self) -> bool: ...
 
     def evict(self) -> None: ...
 
@@ -99,10 +103,11 @@ class Register:
             mine.move_to_end(client)
 
     def _make_room(self, clients: "OrderedDict[Client, None]") -> bool:
-        idle = next((client for client in clients if client.idle), None)
-        if idle is None:
+        least = next((client for client in clients if client.idle), None)
+        least = least or next((client for client in clients if client.sending), None)
+        if least is None:
             return False
-        idle.evict()
+        least.evict()
         return True
 
     def __len__(self) -> int:

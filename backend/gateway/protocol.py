@@ -55,6 +55,10 @@ class GatewayProtocol(HttpToolsProtocol):
     def idle(self) -> bool:
         return not self._upgraded and (self.cycle is None or self.cycle.response_complete)
 
+    @property
+    def sending(self) -> bool:
+        return not self._upgraded and self.cycle is not None and self.cycle.more_body
+
     def evict(self) -> None:
         self.left()
         self.transport.abort()

@@ -20,9 +20,13 @@ from backend.audit.models import AuditEntry
 from backend.auth.models import ApiToken, User
 from backend.auth.roles import Role
 from backend.auth.secrets import token_hash
+from backend.datasets.models import Dataset
+from backend.db import utc_now
 from backend.gateway.forwarded import Proxies
 from backend.gateway.limits import Register
 from backend.settings import Settings
+from tests.small_disk import small_disk
+from worker.robot_host.latch import StopLatch
 
 URL = "/api/robots/aloha-sim"
 TOKEN = "dvs_" + "x" * 43
@@ -292,9 +296,67 @@ def test_a_flood_of_idle_connections_leaves_room_for_a_stop(studio: LiveStudio) 
     rearm(studio)
 
 
+def test_whoever_does_not_say_what_they_want_is_let_go(studio: LiveStudio) -> None:
+    """Headers, and a body, that do not come: the other side ends it, within seconds that this waits for."""
+    with ExitStack() as opened:
+        heads = [opened.enter_context(socket.create_connection(("127.0.0.1", studio.port), 60)) for _ in range(3)]
+        heads[1].sendall(b"GET / HTTP/1.1\r\nX: ")
+        heads[2].sendall(b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        with suppress(ConnectionError):
+            assert heads[0].recv(100) == b""
+        with suppress(ConnectionError):
+            assert heads[1].recv(100) == b""
+        assert heads[2].recv(100).startswith(b"HTTP/1.1 408 ")
+
+
+def test_on_a_full_disk_answers_say_what_was_done(tmp_path: Path) -> None:
+    """Stop, re-arming, recording and discarding: all of it happens, and none of it can be written down."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    with small_disk(folder, kib=65536):
+        settings = Settings(data=folder / "data")
+        settings.folder.prepare()
+        with broker(settings), live_studio(settings) as studio, robot_host(settings) as host:
+            with studio.parts.db.transaction() as db:
+                user = User(name="script", password_hash="x", role=Role.OPERATOR)
+                db.add(user)
+                db.add(Dataset(id="d" * 32, name="cups", cameras=[], vocabulary=[]))
+                db.flush()
+                db.add(ApiToken(user_id=user.id, name="t", token_sha256=token_hash(TOKEN), last_used_at=utc_now()))
+            until(lambda: _robot_state(studio) == "holding", 90)
+            record = b'{"dataset_id": "%b", "instruction": "Lift it."}' % (b"d" * 32)
+            json_type = {"Content_Type": "application/json"}
+            assert ask(studio, "POST", "/api/live/aloha-sim/record", record, **json_type)[0] == 200
+            with suppress(OSError), (folder / "large").open("wb", buffering=0) as large:
+                while True:
+                    large.write(bytes(4096))
+            until(lambda: ask(studio, "POST", "/api/datasets", b'{"name": "x"}', **json_type)[0] == 507)
+            told, before = 0, len(_entries(studio))
+            for path, expected in (
+                (f"{URL}/stop", "stopped"),
+                ("/api/live/aloha-sim/discard", "stopped"),
+                (f"{URL}/arm", "holding"),
+                (f"{URL}/stop", "stopped"),
+            ):
+                status, answer = ask(studio, "POST", path)
+                assert (status, answer.get("status", {}).get("state")) == (200, expected), (path, answer)
+                # now and then an entry finds room in what the database has already
+                written = len(_entries(studio)) - before
+                missing = " ".join(answer["not_recorded"])
+                assert "disk is full" in missing or (missing == "" and written > 0), (path, answer)
+                told += "disk is full" in missing
+            assert told
+            host.kill()
+            host.wait()
+            found = StopLatch(settings.folder.robots / "aloha-sim.latch", ran_before=True).now
+            assert found.stopped_by == "script", "a host that starts now starts stopped"
+            (folder / "large").unlink()
+            until(lambda: len(_entries(studio)) >= 5, 60)
+
+
 class _Client:
-    def __init__(self, idle: bool) -> None:
-        self.idle, self.evicted = idle, False
+    def __init__(self, idle: bool, sending: bool = False) -> None:
+        self.idle, self.sending, self.evicted = idle, sending, False
         self.register: Register | None = None
 
     def evict(self) -> None:
@@ -318,6 +380,10 @@ def test_whoever_asks_for_nothing_has_to_go_first() -> None:
     assert not register.admit("a", busy[1]), "three are being answered"
     assert register.admit("b", busy[1])
     assert len(register) == 4
+    clients[1].sending = True
+    late = _Client(idle=False)
+    assert register.admit("a", late), "who is still sending goes before who waits for an answer"
+    assert clients[1].evicted
 
 
 def test_forwarded_addresses_are_believed_from_our_proxies_alone() -> None:
