@@ -33,7 +33,7 @@ log = logging.getLogger("studio.directory")
 
 _EVERY_SECONDS = 1.0
 _STALE_SECONDS = 5.0  # without a reading: the database is away
-_LOOKS = 4  # threads that may wait for the database at once
+_LOOKS = 16  # threads that may wait for the database at once
 
 T = TypeVar("T")
 

@@ -76,13 +76,12 @@ class Register:
 
     def admit(self, address: str, client: Client, *, bounded: bool = True) -> bool:
         """False if there is no room. bounded: of one address no more than `per_address`."""
-        mine = self._clients.setdefault(address, OrderedDict())
-        if bounded and len(mine) >= self.per_address and not self._make_room(mine):
+        mine = self._clients.get(address)
+        if bounded and mine is not None and len(mine) >= self.per_address and not self._make_room(mine):
             return False
         if self._count >= self.all and not self._make_room(max(self._clients.values(), key=len)):
             return False
-        mine = self._clients.setdefault(address, OrderedDict())
-        mine[client] = None
+        self._clients.setdefault(address, OrderedDict())[client] = None
         self._count += 1
         return True
 

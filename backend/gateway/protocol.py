@@ -129,6 +129,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def refuse_rest(self) -> None:
         """The body of the request that is being answered is not read; the connection ends after the answer."""
+        self.cycle.keep_alive = False
         self.cycle.transport = _Lingering(self)  # type: ignore[assignment]
 
     # --- sockets ----------------------------------------------------------------------------------------------------

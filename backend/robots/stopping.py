@@ -8,7 +8,7 @@ same, because to hold is the safe side. Audit log and event are written afterwar
 import asyncio
 import re
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import timedelta
@@ -34,6 +34,8 @@ from backend.robots.schemas import RobotOut
 ANSWER_SECONDS = 0.22  # from the request to an answer, whatever it is
 _LOOK_SECONDS = 0.1  # for somebody, or a robot, that the copy in memory does not know
 _SECOND_SECONDS = 0.08  # without an answer: once more, on a connection of its own
+_TRIES_AT_ONCE = 3
+_AGAIN_SECONDS = 0.03  # to look where a host is that was not reached, and between two tries
 _GO_ON_SECONDS = 5.0  # a stop that was not confirmed goes on being tried
 _NOTE_SECONDS = 0.02  # how long the audit log may take to be in the answer
 _ARM_SECONDS = 2.0
@@ -84,27 +86,42 @@ class HostLine:
             wire.close()
         return status, content
 
-    async def insist(self, address: str, path: str, token: str, body: bytes, *, seconds: float) -> tuple[int, bytes]:
-        """As `ask`, for what may be said twice: when no answer has come within a moment, or a kept connection turns out
-        to be closed, it is said again on a new one, and the first answer counts. Raises OSError, TimeoutError."""
+    async def insist(
+        self,
+        address: str,
+        path: str,
+        token: str,
+        body: bytes,
+        *,
+        seconds: float,
+        elsewhere: Callable[[], Awaitable[str | None]],
+    ) -> _Answer:
+        """As `ask`, for what may be said twice: when no answer has come within a moment it is said again on a new
+        connection, and the first answer counts. elsewhere: asked for the host's address where nothing was reached.
+
+        Raises OSError when `seconds` are over; what was said goes on to its end.
+        """
         deadline = time.monotonic() + seconds
         tasks = {self._begin(self.ask(address, path, token, body))}
         error: OSError = TimeoutError("no answer in time")
+        failures = 0
         while (left := deadline - time.monotonic()) > 0:
             done, tasks = await asyncio.wait(
                 tasks, timeout=min(left, _SECOND_SECONDS), return_when=asyncio.FIRST_COMPLETED
             )
             for task in done:
-                if task.exception() is None:
-                    return task.result()
                 failed = task.exception()
-                assert failed is not None
+                if failed is None:
+                    return task.result()
                 if not isinstance(failed, OSError):
                     raise failed
                 error = failed
-            if not tasks and done:
-                await asyncio.sleep(min(0.01, max(0.0, deadline - time.monotonic())))
-            if len(tasks) < 3:
+            if done:
+                address = await elsewhere() or address
+                failures += 1
+                if failures > 1:  # the first may have been a kept connection that was closed
+                    await asyncio.sleep(_AGAIN_SECONDS)
+            if len(tasks) < _TRIES_AT_ONCE:
                 tasks.add(self._begin(self.ask(address, path, token, body, fresh=True)))
         raise error
 
@@ -200,6 +217,10 @@ class Stopping:
         except AwayError:
             if directory.away and _is_ours(connection):
                 return _UNCHECKED
+            raise HostAwayError(
+                "Who asks could not be found out in time, so this stop has NOT been carried out: press again, and if "
+                "the robot moves, use its own emergency stop."
+            ) from None
         if me is None:
             raise NotSignedInError("Sign in first.")
         return me
@@ -248,17 +269,15 @@ class Stopping:
 
     async def _tell(self, place: Place, path: str, body: bytes, *, seconds: float) -> HostStatus:
         """Raises OSError where no answer came. A host that was started again is somewhere else than the copy says."""
-        deadline = time.monotonic() + seconds
-        try:
-            answer = await self._line.insist(place.address, path, self._secret, body, seconds=seconds / 2)
-        except OSError:
+
+        async def elsewhere() -> str | None:
             try:
-                newest = await self._studio.directory.find_robot(place.name, seconds=seconds / 8)
+                newest = await self._studio.directory.find_robot(place.name, seconds=_AGAIN_SECONDS)
             except AwayError:
-                newest = None
-            address = place.address if newest is None else newest.address
-            left = max(0.01, deadline - time.monotonic())
-            answer = await self._line.insist(address, path, self._secret, body, seconds=left)
+                return None
+            return None if newest is None else newest.address
+
+        answer = await self._line.insist(place.address, path, self._secret, body, seconds=seconds, elsewhere=elsewhere)
         return _status(place.name, *answer)
 
     # --- afterwards ---------------------------------------------------------------------------------------------------
