@@ -140,6 +140,13 @@ class Directory:
         """From the database. Raises AwayError if it does not answer within `seconds`."""
         return await self._look(lambda db: _places(db, name).get(name), seconds)
 
+    async def newest_robot(self, name: str, *, seconds: float) -> Place | None:
+        """From the database, or from the copy if it does not answer within `seconds`."""
+        try:
+            return await self.find_robot(name, seconds=seconds)
+        except AwayError:
+            return self.robot(name)
+
     async def _look(self, read: Callable[[Session], T], seconds: float) -> T:
         if not self._looks.acquire(blocking=False):
             raise AwayError

@@ -6,17 +6,17 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from fastapi import WebSocket, WebSocketDisconnect
-from sqlalchemy.exc import SQLAlchemyError
-from starlette.concurrency import run_in_threadpool
 
-from backend.access import Actor, actor_of
+from backend.access import Actor
 from backend.auth.roles import Role
 from backend.context import studio_of
+from backend.directory import AwayError, credential_of
 from backend.errors import TooManyError
 
 SIGNED_OUT, FORBIDDEN, NOT_THERE, TOO_MANY = 4401, 4403, 4404, 4429
+TRY_AGAIN = 1013
 RECHECK_SECONDS = 20.0  # between two looks at whether whoever listens still may, if nobody says that it changed
-_AGAIN_SECONDS = 0.5  # after a look that the database did not answer
+_LOOK_SECONDS = 2.0  # for an answer of the database
 _CLOSE_SECONDS = 1.0
 _REASON_BYTES = 123  # of a close frame
 
@@ -37,13 +37,16 @@ async def close(socket: WebSocket, how: Close) -> None:
 
 
 async def who_opens(socket: WebSocket, needed: Role) -> Actor | Close:
-    """Who asks, or why they may not."""
-    return await run_in_threadpool(_who, socket, needed)
-
-
-def _who(socket: WebSocket, needed: Role) -> Actor | Close:
-    socket.state.actor = None  # not as it was when the socket was opened
-    actor = actor_of(socket)
+    """Who asks, or why they may not. The database decides; while it is away, the copy of it that is in memory."""
+    credential, directory = credential_of(socket), studio_of(socket).directory
+    if credential is None:
+        return Close(SIGNED_OUT, "Sign in first.")
+    try:
+        actor = await directory.find_actor(credential, seconds=_LOOK_SECONDS)
+    except AwayError:
+        actor = directory.known(credential)
+        if actor is None:
+            return Close(TRY_AGAIN, "The database does not answer, so nobody can tell who you are.")
     if actor is None:
         return Close(SIGNED_OUT, "Sign in first.")
     if not actor.role.allows(needed):
@@ -72,12 +75,8 @@ async def _look(socket: WebSocket, actor: Actor, needed: Role) -> Close:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(changed.wait(), wait)
                 changed.clear()
-                try:
-                    who = await who_opens(socket, needed)
-                except SQLAlchemyError:  # the database is away for a moment: no reason to let go of a robot
-                    wait = _AGAIN_SECONDS
-                    continue
-                if isinstance(who, Close):
+                who = await who_opens(socket, needed)
+                if isinstance(who, Close) and who.code != TRY_AGAIN:  # an answer is missing: no reason to let go
                     return who
                 wait = RECHECK_SECONDS
     except TooManyError as error:

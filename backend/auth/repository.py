@@ -48,6 +48,12 @@ def tokens_of(db: Session, user_id: str) -> list[ApiToken]:
     return list(db.scalars(select(ApiToken).where(ApiToken.user_id == user_id).order_by(ApiToken.created_at)))
 
 
+def touch_token_of(db: Session, token_sha256: str, now: datetime, *, older_than: datetime) -> None:
+    """Only if its last use was noted before `older_than`."""
+    stale = or_(ApiToken.last_used_at.is_(None), ApiToken.last_used_at < older_than)
+    db.execute(update(ApiToken).where(ApiToken.token_sha256 == token_sha256, stale).values(last_used_at=now))
+
+
 def touch_token(db: Session, token_id: str, now: datetime) -> None:
     db.execute(update(ApiToken).where(ApiToken.id == token_id).values(last_used_at=now))
 

@@ -58,6 +58,16 @@ def identify(studio: Studio, connection: HTTPConnection) -> Actor | None:
         return None if user is None else to_actor(user)
 
 
+def note_use(studio: Studio, connection: HTTPConnection) -> None:
+    """Have it written down that a token was used, if it came with one. Waits for nothing."""
+    token = api_token(connection)
+    if token is not None:
+        sha256, now = token_hash(token), utc_now()
+        studio.ledger.write(
+            lambda db: repository.touch_token_of(db, sha256, now, older_than=now - _TOUCH), key=f"token {sha256}"
+        )
+
+
 def _by_token(studio: Studio, token: str) -> Actor | None:
     now = utc_now()
     with studio.db.transaction(write=False) as db:

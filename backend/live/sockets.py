@@ -7,19 +7,19 @@ from enum import StrEnum
 from typing import Annotated
 
 from fastapi import APIRouter, Query, WebSocket
-from starlette.concurrency import run_in_threadpool
 
 from backend.auth.roles import Role
 from backend.context import studio_of
 from backend.db import new_id
-from backend.errors import NotFoundError
 from backend.live.relay import join
 from backend.live.service import BY_HEADER
-from backend.robots.service import host_of
+from backend.robots.host import host_token
+from backend.robots.relay import HostClient
 from backend.sockets import NOT_THERE, Close, close, until_refused, who_opens
 
 router = APIRouter()
 SESSION_HEADER = "X-Studio-Session"
+_LOOK_SECONDS = 2.0  # for an answer of the database
 
 
 class Kind(StrEnum):
@@ -43,11 +43,12 @@ async def live(
     if isinstance(who, Close):
         await close(socket, who)
         return
-    try:
-        _, host = await run_in_threadpool(host_of, studio_of(socket), robot)
-    except NotFoundError as error:
-        await close(socket, Close(NOT_THERE, error.message))
+    studio = studio_of(socket)
+    place = await studio.directory.newest_robot(robot, seconds=_LOOK_SECONDS)
+    if place is None:
+        await close(socket, Close(NOT_THERE, f"There is no robot {robot}; its host has ended or was never started."))
         return
+    host = HostClient(name=robot, address=place.address, token=host_token(studio.settings.folder.secrets))
     headers = {**host.headers, BY_HEADER: who.name, SESSION_HEADER: f"{who.id}/{page or new_id()}"}
     async with until_refused(socket, who, kind.needs) as refused:
         how = await join(socket, robot=robot, url=f"ws://{host.address}/live/{kind}", headers=headers, until=refused)

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from backend.access import Actor
 from backend.audit.service import record
 from backend.auth.roles import Role
+from backend.auth.service import note_use
 from backend.context import Studio
 from backend.db import utc_now
 from backend.directory import AwayError, Place, credential_of, given_by
@@ -180,6 +181,7 @@ class Stopping:
         if me is _UNCHECKED:
             missing.append("Who asked for this stop was not checked: the database does not answer.")
         missing += await _not_yet(self._write_down(me, "robot.stop", place, epoch=status.epoch))
+        note_use(self._studio, connection)
         return self._out(place, status, missing)
 
     async def arm(self, connection: HTTPConnection, name: str) -> RobotOut:
@@ -201,6 +203,7 @@ class Stopping:
             ) from error
         missing = [] if status.at_risk is None else [status.at_risk]
         missing += await _not_yet(self._write_down(me, "robot.arm", place, epoch=status.epoch))
+        note_use(self._studio, connection)
         return self._out(place, status, missing)
 
     # --- who asks, and where the robot is -----------------------------------------------------------------------------

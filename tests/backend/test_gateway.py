@@ -25,6 +25,7 @@ from backend.db import utc_now
 from backend.gateway.forwarded import Proxies
 from backend.gateway.limits import Register
 from backend.settings import Settings
+from tests.servers import postgresql
 from tests.small_disk import small_disk
 from worker.robot_host.latch import StopLatch
 
@@ -95,6 +96,7 @@ def test_a_stop_with_a_token_waits_for_no_lock_of_the_database(studio: LiveStudi
         lock.execute("ROLLBACK")
         lock.close()
     until(lambda: _entries(studio) == ["robot.stop", "robot.arm"])
+    until(lambda: ask(studio, "GET", "/api/auth/tokens")[1][0]["last_used_at"] is not None)
 
 
 def _entries(studio: LiveStudio) -> list[str]:
@@ -422,3 +424,61 @@ def test_it_ends_in_order_and_takes_its_socket_along(tmp_path: Path) -> None:
         assert studio.process.wait(20) in {0, -signal.SIGTERM}
         assert not Path(f"/proc/{application}").exists()
         assert not list(settings.folder.sockets.iterdir())
+
+
+def test_while_postgresql_is_frozen_a_stop_works_and_a_page_still_sees_the_robot(
+    postgresql_studio: tuple[LiveStudio, list[int]],
+) -> None:
+    studio, server = postgresql_studio
+    assert ask(studio, "POST", f"{URL}/stop")[0] == 200
+    rearm(studio)
+    with ExitStack() as frozen:
+        for pid in server:
+            frozen.enter_context(_frozen(pid))
+        status, answer = ask(studio, "POST", f"{URL}/stop")
+        assert (status, answer["status"]["state"]) == (200, "stopped")
+        assert answer["not_recorded"]
+        with connect(
+            f"ws://127.0.0.1:{studio.port}/api/live/aloha-sim/state",
+            additional_headers={"Authorization": f"Bearer {TOKEN}"},
+        ) as states:
+            assert json.loads(states.recv(timeout=20))["status"]["state"] == "stopped"
+        # nobody whom the copy in memory does not know, until the database has been away for a while
+        stranger = "dvs_" + "z" * 43
+        until(lambda: "not checked" in str(ask(studio, "POST", f"{URL}/stop", token=stranger)), 20)
+        assert ask(studio, "POST", f"{URL}/stop", token="guess")[0] == 401
+        assert ask(studio, "POST", f"{URL}/arm", token=stranger)[0] == 503
+    until(lambda: ask(studio, "POST", f"{URL}/stop", token=stranger)[0] == 401, 20)
+    until(lambda: _entries(studio).count("robot.stop") >= 3, 30)
+
+
+@pytest.fixture
+def postgresql_studio(tmp_path: Path) -> Iterator[tuple[LiveStudio, list[int]]]:
+    """With the processes of its database."""
+    with postgresql(tmp_path) as port:
+        settings = Settings(data=tmp_path / "data", database_url=f"postgresql://studio:secret@127.0.0.1:{port}/studio")
+        settings.folder.prepare()
+        with broker(settings), live_studio(settings) as studio, _host_on(settings):
+            with studio.parts.db.transaction() as db:
+                user = User(name="script", password_hash="x", role=Role.OPERATOR)
+                db.add(user)
+                db.flush()
+                db.add(ApiToken(user_id=user.id, name="t", token_sha256=token_hash(TOKEN)))
+            until(lambda: _robot_state(studio) == "holding", 90)
+            main = int((tmp_path / "cluster" / "postmaster.pid").read_text().split()[0])
+            children = Path(f"/proc/{main}/task/{main}/children").read_text().split()
+            yield studio, [main, *map(int, children)]
+
+
+@contextmanager
+def _host_on(settings: Settings) -> Iterator[None]:
+    """A robot host on a database of its own choice."""
+    before = os.environ.get("DATABASE_URL")
+    os.environ["DATABASE_URL"] = str(settings.database_url)
+    try:
+        with robot_host(settings):
+            yield
+    finally:
+        del os.environ["DATABASE_URL"]
+        if before is not None:
+            os.environ["DATABASE_URL"] = before
