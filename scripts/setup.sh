@@ -81,6 +81,9 @@ look_for_test_tools() {
   command -v redis-server >/dev/null || { lacks+=("redis-server, for the tests"); packages+=(redis-server); }
   ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null ||
     { lacks+=("PostgreSQL, for the tests"); packages+=(postgresql); }
+  command -v Xvfb >/dev/null || { lacks+=("Xvfb, a desktop for tests with real keys"); packages+=(xvfb); }
+  command -v openbox >/dev/null || { lacks+=("openbox, the window manager of that desktop"); packages+=(openbox); }
+  ldconfig -p 2>/dev/null | grep -q 'libXtst\.so\.6' || { lacks+=("libXtst, which presses its keys"); packages+=(libxtst6); }
   command -v curl >/dev/null || { lacks+=("curl, for the tests"); packages+=(curl); }
 }
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Playwright, sync_playwright
 
+from tests.e2e.desktop import Desktop, desktop, missing
+
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -37,6 +39,30 @@ def playwright() -> Iterator[Playwright]:
 @pytest.fixture(scope="session")
 def browser(playwright: Playwright) -> Iterator[Browser]:
     browser = playwright.chromium.launch(executable_path=browser_path(), headless=True, args=FLAGS)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def hand(tmp_path: Path) -> Iterator[Desktop]:
+    """The keyboard and the mouse of a desktop of its own."""
+    lacks = missing()
+    if lacks is not None:
+        pytest.skip(lacks)
+    with desktop(tmp_path / "desktop.log") as hand:
+        yield hand
+
+
+def window(playwright: Playwright, hand: Desktop) -> Browser:
+    """A browser with a window on that desktop."""
+    flags = [*FLAGS, "--window-size=1380,920", "--window-position=0,0", "--hide-crash-restore-bubble"]
+    environment = {**os.environ, "DISPLAY": hand.display}
+    return playwright.chromium.launch(executable_path=browser_path(), headless=False, args=flags, env=environment)
+
+
+@pytest.fixture
+def windowed(playwright: Playwright, hand: Desktop) -> Iterator[Browser]:
+    browser = window(playwright, hand)
     yield browser
     browser.close()
 

@@ -53,12 +53,16 @@ def upload(context: BrowserContext, base: str, dataset: str, file: Path) -> str:
 
 
 class Person:
-    """Somebody at the page, who does not accept errors in the browser's console."""
+    """Somebody at the page, who does not accept errors in the browser's console. windowed: the browser has a window
+    and the page its size."""
 
-    def __init__(self, browser: Browser, address: str, screenshots: Path) -> None:
+    def __init__(self, browser: Browser, address: str, screenshots: Path, *, windowed: bool = False) -> None:
         self.base = address.split("/setup")[0].rstrip("/")
         self.context: BrowserContext = browser.new_context(
-            viewport={"width": 1366, "height": 768}, accept_downloads=True, color_scheme="light"
+            viewport=None if windowed else {"width": 1366, "height": 768},
+            no_viewport=windowed,
+            accept_downloads=True,
+            color_scheme="light",
         )
         self.context.set_default_timeout(30_000)
         self.page: Page = self.context.new_page()

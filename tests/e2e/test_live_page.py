@@ -22,6 +22,7 @@ from dexvla.robots.aloha_sim.scene import START_POSE, joint_positions
 from dexvla.robots.aloha_sim.teleop import AlohaTeleop
 from dexvla.spec import PickColourOptions
 from tests.e2e.conftest import FLAGS, browser_path
+from tests.e2e.desktop import Desktop
 from tests.e2e.studio import JOB_MS, Person, running_studio, train_tiny
 
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
@@ -55,18 +56,20 @@ JOINTS = """() => new Promise((done, fail) => {
 
 
 @pytest.mark.timeout(1500)
-def test_a_policy_acts_and_a_person_takes_over(browser: Browser, tmp_path: Path, screenshots: Path) -> None:
+def test_a_policy_acts_and_a_person_takes_over(
+    windowed: Browser, hand: Desktop, tmp_path: Path, screenshots: Path
+) -> None:
     data = tmp_path / "data"
     with running_studio(data) as address:
-        person = Person(browser, address, screenshots)
+        person = Person(windowed, address, screenshots, windowed=True)
         person.sign_up(address)
         dataset_id = tiny_checkpoint(person)
         open_live_page(person)
         start_policy(person)
         pictures_move(person)
         stop_and_rearm(person)
-        drive_right_arm(person)
-        record(person, data, dataset_id)
+        drive_right_arm(person, hand)
+        record(person, hand, data, dataset_id)
         assert person.complaints == []
 
 
@@ -205,37 +208,38 @@ def stopped_by(person: Person) -> str | None:
 # --- the person ---------------------------------------------------------------------------------------------------
 
 
-def drive_right_arm(person: Person) -> None:
-    """Only while Shift is held, and the chosen arm alone."""
+def drive_right_arm(person: Person, hand: Desktop) -> None:
+    """Only while Shift is held, and the chosen arm alone. With real keys, which the system repeats while they are."""
     person.at("live-tab-drive").click()
     person.at("live-drive").check()
     expect(person.at("live-drive-state")).to_have_text("Hold Shift")
-    keys = person.page.keyboard
     before = joints(person)
     # Where the policy left the arm, up may end at the edge of the workspace, and the gripper may be open.
-    vertical = "KeyE" if AlohaTeleop().pinch_points(before)[1, 2] < 0.4 else "KeyQ"
-    gripper, way = ("KeyM", 1) if before[RIGHT_GRIPPER] < 0.5 else ("KeyN", -1)
-    keys.press("Digit2")
-    keys.down(vertical)
+    vertical = "e" if AlohaTeleop().pinch_points(before)[1, 2] < 0.4 else "q"
+    gripper, way = ("m", 1) if before[RIGHT_GRIPPER] < 0.5 else ("n", -1)
+    hand.tap("2")
+    hand.press(vertical)
     person.page.wait_for_timeout(400)
     assert np.abs(joints(person) - before).max() < 0.01, "a key without the dead-man moves it"
-    keys.up(vertical)
-    hold_shift(person)
+    hold_shift(person, hand)
+    person.page.wait_for_timeout(400)
+    assert np.abs(joints(person) - before).max() < 0.01, "a key from before the dead-man moves it"
+    hand.lift(vertical)
+    hand.press(vertical, gripper)
     state_is(person, "drive")
 
     def moves() -> bool:
-        if person.at("live-drive-refused").count():  # the machine was too busy for the page: press again
-            keys.up("Shift")
-            hold_shift(person)
-        for key in (vertical, gripper):
-            keys.down(key)
+        let_go = person.at("live-drive-state").get_attribute("data-deadman") == "false"
+        if let_go or person.at("live-drive-refused").count():  # the machine was too busy for the page: press again
+            hand.lift_all()
+            hold_shift(person, hand)
+            hand.press(vertical, gripper)
         return bool(way * (joints(person) - before)[RIGHT_GRIPPER] > 0.2)
 
     until(person, moves, "the gripper does not move", every_ms=200)
     person.look("live-drive")
     look_elsewhere(person)
-    for key in (gripper, vertical, "Shift"):
-        keys.up(key)
+    hand.lift_all()
     state_is(person, "holding")
     moved = np.abs(joints(person) - before)
     assert moved[7:13].max() > 0.03, f"the right arm did not follow {vertical}"
@@ -252,20 +256,20 @@ def look_elsewhere(person: Person) -> None:
     state_is(person, "holding")
     until(person, lambda: at_rest(person), "the arms do not come to rest")
     person.page.bring_to_front()
-    assert person.page.evaluate("document.hasFocus()")
+    person.page.wait_for_function("document.hasFocus()")
     expect(person.at("live-drive-state")).to_have_attribute("data-deadman", "false")
     assert at_rest(person)
     other.close()
     window.send("Emulation.setFocusEmulationEnabled", {"enabled": True})
 
 
-def record(person: Person, data: Path, dataset_id: str) -> None:
+def record(person: Person, hand: Desktop, data: Path, dataset_id: str) -> None:
     """Ten seconds with some driving in them; the episode stands in the dataset with its steps and their times."""
     person.at("live-record-instruction").fill("Wave the right arm")
     person.at("live-record").click()
     expect(person.at("live-recording")).to_be_visible()
     began = time.monotonic()
-    wave(person, RECORD_SECONDS)
+    wave(person, hand, RECORD_SECONDS)
     recorded = time.monotonic() - began
     person.look("live-recording")
     person.at("live-save-success").click()
@@ -282,16 +286,18 @@ def record(person: Person, data: Path, dataset_id: str) -> None:
     check_file(data, episode["steps"], recorded, longest)
 
 
-def wave(person: Person, seconds: float) -> None:
-    keys = person.page.keyboard
+def wave(person: Person, hand: Desktop, seconds: float) -> None:
     end = time.monotonic() + seconds
-    hold_shift(person)
+    hold_shift(person, hand)
     while time.monotonic() < end:
-        for key in ("KeyQ", "KeyE"):
-            keys.down(key)
+        for key in ("q", "e"):
+            hand.press(key)
             person.page.wait_for_timeout(300)
-            keys.up(key)
-    keys.up("Shift")
+            hand.lift(key)
+        if person.at("live-drive-state").get_attribute("data-deadman") == "false":  # a busy machine: press again
+            hand.lift_all()
+            hold_shift(person, hand)
+    hand.lift_all()
 
 
 def check_file(data: Path, steps: int, shortest: float, longest: float) -> None:
@@ -374,10 +380,10 @@ def joints(person: Person) -> NDArray[np.float64]:
     return np.asarray(person.page.evaluate(JOINTS))
 
 
-def hold_shift(person: Person) -> None:
+def hold_shift(person: Person, hand: Desktop) -> None:
     """With the focus where nothing is typed."""
     person.page.evaluate("document.activeElement.blur()")
-    person.page.keyboard.down("Shift")
+    hand.press("Shift_L")
     expect(person.at("live-drive-state")).to_have_attribute("data-deadman", "true")
 
 

@@ -1,12 +1,14 @@
-import { Button, Group, SegmentedControl, Slider, Stack, Switch, Text } from "@mantine/core";
+import { Alert, Button, Group, SegmentedControl, Slider, Stack, Switch, Text } from "@mantine/core";
 import type { PointerEvent } from "react";
 
 import { formatNumber } from "@/ui/format";
 
 import { useDriver, useLive, useLiveRobot, useNow } from "./hooks";
+import { LONGEST_DELAY_MS } from "./evidence";
 import { FULL_LINEAR, keyName, KEYS, onKeyboard, type Arms } from "./keys";
 import classes from "./live.module.css";
 import { Refused } from "./PolicyPanel";
+import { DEADMAN } from "./thieves";
 import { useDriveKeys } from "./useDriveKeys";
 
 const ARMS: { value: Arms; label: string }[] = [
@@ -15,10 +17,14 @@ const ARMS: { value: Arms; label: string }[] = [
   { value: "both", label: "3 Both" },
 ];
 
+const SECONDS = formatNumber(LONGEST_DELAY_MS / 1000, 2);
+
 /** Driving with the keys: what moves, how fast, and which key does what. */
 export function DrivePanel({ operator }: { operator: boolean }) {
   const { driver } = useLiveRobot();
-  const { driving, connected, deadman, held, arms, speed, refused, released } = useDriver((view) => view);
+  const { driving, connected, deadman, held, arms, speed, refused, released, repeatTrouble } = useDriver(
+    (view) => view,
+  );
   const heard = useLive(({ connection }) => connection === "live");
   const policyActs = useNow(({ mode }) => mode === "policy");
   useDriveKeys(driver, driving);
@@ -78,9 +84,15 @@ export function DrivePanel({ operator }: { operator: boolean }) {
         className={classes.deadman}
         variant={deadman ? "filled" : "default"}
         disabled={!driving || !connected}
+        {...{ [DEADMAN]: true }}
         onPointerDown={(event: PointerEvent<HTMLButtonElement>) => {
+          if (event.button !== 0) return;
           event.currentTarget.setPointerCapture(event.pointerId);
           driver.hold();
+        }}
+        onPointerMove={(event: PointerEvent<HTMLButtonElement>) => {
+          if (deadman && event.buttons === 0 && event.currentTarget.hasPointerCapture(event.pointerId))
+            driver.release("The button was let go.");
         }}
         onLostPointerCapture={() => driver.release(null)}
         data-testid="live-deadman"
@@ -90,9 +102,18 @@ export function DrivePanel({ operator }: { operator: boolean }) {
       <KeyMap />
       {refused && <Refused message={refused.message} />}
       {!refused && released && (
-        <Text size="xs" c="dimmed">
-          {released} Press Shift again to go on.
+        <Text size="xs" c="dimmed" data-testid="live-drive-released">
+          {released} {deadman ? "Press the keys" : "Press Shift and the keys"} again to go on.
         </Text>
+      )}
+      {repeatTrouble && (
+        <Alert color="orange" p="xs" data-testid="live-key-repeat" data-trouble={repeatTrouble}>
+          {repeatTrouble === "off"
+            ? "This system repeats no key that is held, so the page cannot know that it still is."
+            : `This system repeats a held key later than ${SECONDS} s after it was pressed.`}{" "}
+          The robot moves for at most {SECONDS} s a press. In the system&apos;s keyboard settings switch key repeat on,
+          with a shorter delay.
+        </Alert>
       )}
     </Stack>
   );

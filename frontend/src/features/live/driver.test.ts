@@ -1,6 +1,7 @@
 import { beforeEach, expect, test } from "vitest";
 
-import { Driver, DRIVE_MS, PULSE_MS } from "./driver";
+import { Driver, DRIVE_MS, GAP_MS, PULSE_MS } from "./driver";
+import { LONGEST_DELAY_MS, SPARE_MS } from "./evidence";
 import { aState } from "./fixtures";
 import { FULL_LINEAR } from "./keys";
 import type { Drive, Pulse, Status } from "./messages";
@@ -13,10 +14,12 @@ let socket: { up: boolean; wanted: boolean; waiting: number };
 let tick: () => void;
 let period: number;
 let now: number;
+let attended: boolean;
 
 beforeEach(() => {
   sent = [];
   now = 0;
+  attended = true;
   period = 0;
   socket = { up: false, wanted: false, waiting: 0 };
   driver = new Driver({
@@ -44,8 +47,26 @@ beforeEach(() => {
       return { every: (milliseconds) => void (period = milliseconds), end: () => void (period = 0) };
     },
     now: () => now,
+    attended: () => attended,
   });
 });
+
+/** A key goes down now. */
+function press(code: string) {
+  driver.keyDown(code, now, false);
+  driver.press(code);
+}
+
+/** Shift and Q are held, and the system repeats Q, until `until`; ticks come in between. */
+function hold(until: number) {
+  press("KeyQ");
+  const first = now + 500;
+  for (now += 20; now <= until; now += 20) {
+    if (now >= first && (now - first) % 40 === 0) driver.keyDown("KeyQ", now, true);
+    tick();
+  }
+  now -= 20;
+}
 
 function open() {
   socket.up = true;
@@ -75,12 +96,12 @@ test("the robot is held by this page only while it drives", () => {
 test("keys move nothing without the dead-man, and numbers grow with each message", () => {
   driver.setDriving(true);
   open();
-  driver.press("KeyW");
+  press("KeyW");
   tick();
   expect(last()).toMatchObject({ type: "drive", seq: 2, deadman: false });
   expect(last().left.linear).toEqual([0, 0, 0]);
   driver.hold();
-  driver.press("KeyW");
+  press("KeyW");
   tick();
   expect(last().deadman).toBe(true);
   expect(last().left.linear[1]).toBeCloseTo(0.5 * FULL_LINEAR);
@@ -91,8 +112,8 @@ test("keys up: velocities of zero go on being sent", () => {
   driver.setDriving(true);
   open();
   driver.hold();
-  driver.press("KeyW");
-  driver.lift("KeyW");
+  press("KeyW");
+  driver.keyUp("KeyW", now);
   tick();
   expect(last()).toMatchObject({ deadman: true });
   expect(last().left.linear).toEqual([0, 0, 0]);
@@ -102,7 +123,7 @@ test("letting go is told at once, and keys that are still down are forgotten", (
   driver.setDriving(true);
   open();
   driver.hold();
-  driver.press("KeyW");
+  press("KeyW");
   const before = sent.length;
   driver.release("The page lost the keyboard.");
   expect(sent.length).toBe(before + 1);
@@ -111,6 +132,118 @@ test("letting go is told at once, and keys that are still down are forgotten", (
   driver.hold();
   tick();
   expect(last().left.linear).toEqual([0, 0, 0]);
+});
+
+test("a key counts while the system repeats it, and each message tells how old its newest sign is", () => {
+  driver.setDriving(true);
+  open();
+  driver.hold();
+  hold(3000);
+  expect(driver.snapshot()).toMatchObject({ deadman: true, repeatTrouble: null });
+  expect(last().evidence_ms).toBe((3000 - 500) % 40);
+  expect(last().left.linear[2]).toBeLessThan(0);
+});
+
+test("at the first repeat that is missing everything is let go, and has to be pressed afresh", () => {
+  driver.setDriving(true);
+  open();
+  driver.hold();
+  hold(3000);
+  const due = 2980 + 40; // the last one came at 2980
+  for (now = 3020; driver.snapshot().deadman; now += 20) tick();
+  expect(now - 20).toBeLessThanOrEqual(due + SPARE_MS + DRIVE_MS);
+  expect(now - 20).toBeGreaterThan(due + SPARE_MS);
+  expect(last()).toMatchObject({ deadman: false });
+  expect(driver.snapshot().released).toContain("no more sign");
+  driver.keyDown("KeyQ", now, true); // it comes after all
+  tick();
+  expect(last()).toMatchObject({ deadman: false });
+  expect(last().left.linear).toEqual([0, 0, 0]);
+});
+
+test("a system that repeats no key: each press moves for a moment, and the page says why", () => {
+  driver.setDriving(true);
+  open();
+  driver.hold();
+  press("KeyQ");
+  while (driver.snapshot().deadman) {
+    now += 20;
+    tick();
+  }
+  expect(now).toBeLessThanOrEqual(LONGEST_DELAY_MS + DRIVE_MS);
+  driver.keyUp("KeyQ", now + 100);
+  tick();
+  expect(driver.snapshot().repeatTrouble).toBe("off");
+});
+
+test("the dead-man alone needs no sign: nothing moves", () => {
+  driver.setDriving(true);
+  open();
+  driver.hold();
+  for (now = 20; now < 5000; now += 20) tick();
+  expect(last()).toMatchObject({ deadman: true, evidence_ms: null });
+});
+
+test("when the newest of two keys goes up the other one stops too; the dead-man stays", () => {
+  driver.setDriving(true);
+  open();
+  driver.hold();
+  press("KeyW");
+  press("KeyD");
+  driver.keyUp("KeyD", now);
+  expect(last()).toMatchObject({ deadman: true });
+  expect(last().left.linear).toEqual([0, 0, 0]);
+  expect(driver.snapshot().released).not.toBeNull();
+  press("KeyW");
+  expect(last().left.linear[1]).toBeGreaterThan(0);
+});
+
+test("when an older key goes up the newer one goes on", () => {
+  driver.setDriving(true);
+  open();
+  driver.hold();
+  press("KeyW");
+  press("KeyD");
+  driver.keyUp("KeyW", now);
+  expect(last().left.linear[0]).toBeGreaterThan(0);
+});
+
+test("a page that lost the keyboard without being told notices with the next tick, and takes no press", () => {
+  driver.setDriving(true);
+  open();
+  driver.hold();
+  press("KeyW");
+  attended = false;
+  tick();
+  expect(last()).toMatchObject({ deadman: false });
+  driver.hold();
+  expect(driver.snapshot().deadman).toBe(false);
+});
+
+test("a page that slept lets go before it moves anything", () => {
+  driver.setDriving(true);
+  open();
+  driver.hold();
+  press("KeyW");
+  now += GAP_MS + 1;
+  tick();
+  expect(last()).toMatchObject({ deadman: false });
+  expect(driver.snapshot().released).toContain("asleep");
+});
+
+test("signs that waited while the page was busy are taken for what they are: of their time", () => {
+  driver.setDriving(true);
+  open();
+  driver.hold();
+  hold(3000);
+  now = 3150; // busy for 150 ms; what the system saw meanwhile comes first
+  for (const at of [3020, 3060, 3100, 3140]) driver.keyDown("KeyQ", at, true);
+  tick();
+  expect(last()).toMatchObject({ deadman: true, evidence_ms: 10 });
+  now = 3300;
+  driver.keyDown("KeyW", 3299, false); // another key does not speak for one that was overdue before
+  driver.press("KeyW");
+  expect(driver.snapshot()).toMatchObject({ deadman: false });
 });
 
 test("a lost connection lets the dead-man go; it is not held when the connection is back", () => {
@@ -236,7 +369,7 @@ test("choosing another arm forgets the keys", () => {
   driver.setDriving(true);
   open();
   driver.hold();
-  driver.press("KeyW");
+  press("KeyW");
   driver.choose("right");
   tick();
   expect(last().right.linear).toEqual([0, 0, 0]);

@@ -2,6 +2,7 @@
  * The page's side of the control socket: what it sends while a person drives or watches over a policy, and when not.
  * No React and no DOM. The socket is open only while this page drives or watches, because one page holds a robot.
  */
+import { Keyboard, type RepeatTrouble } from "./evidence";
 import { twists, type Arms } from "./keys";
 import type { Drive, Echo, Pulse, Refusal, Status } from "./messages";
 import type { LiveSocket, SocketHandlers } from "./socket";
@@ -9,6 +10,8 @@ import type { MakeTicker, Ticker } from "./ticker";
 
 export const DRIVE_MS = 20;
 export const PULSE_MS = 40;
+/** After a longer gap between two ticks the page was asleep or held up, and may have missed the end of a key. */
+export const GAP_MS = 200;
 /** More than this waiting to leave the browser: what is added now would arrive too late to mean anything. */
 const MOST_WAITING_BYTES = 4096;
 /** Refusals that the next message makes good; people need not read them. */
@@ -36,6 +39,8 @@ export interface DriverView {
   refused: Pick<Refusal, "code" | "message"> | null;
   /** why the dead-man was let go by itself */
   released: string | null;
+  /** what is wrong with the system's key repeat, without which no key is known to be held */
+  repeatTrouble: RepeatTrouble | null;
   /** there and back, ms */
   echo: number | null;
   /** from the host's receiving to the control step that used it, ms */
@@ -45,7 +50,10 @@ export interface DriverView {
 export interface DriverParts {
   socket: (handlers: SocketHandlers) => Pick<LiveSocket, "start" | "stop" | "send" | "up" | "waiting">;
   ticker: MakeTicker;
+  /** ms, on the clock of event.timeStamp */
   now: () => number;
+  /** whether the page is in front and has the keyboard */
+  attended: () => boolean;
 }
 
 const REST: DriverView = {
@@ -58,12 +66,15 @@ const REST: DriverView = {
   speed: 0.5,
   refused: null,
   released: null,
+  repeatTrouble: null,
   echo: null,
   applied: null,
 };
 
 export class Driver {
   private view = REST;
+  private readonly keyboard = new Keyboard();
+  private ticked = 0;
   private seq = 0;
   private epoch = 0;
   private policyActed = false;
@@ -124,11 +135,31 @@ export class Driver {
     this.set({ speed });
   }
 
-  /** Hold the dead-man. Keys that were down before count only from now on. */
+  /** Hold the dead-man. Keys that were down before have to be pressed again. */
   hold(): void {
-    if (!this.view.driving || this.view.deadman || !this.view.connected) return;
+    if (!this.view.driving || this.view.deadman || !this.view.connected || !this.parts.attended()) return;
+    this.ticked = this.parts.now();
     this.set({ deadman: true, held: new Set(), refused: null, released: null });
     this.send();
+  }
+
+  /** The keyboard told of a key, whoever it is for, at a time (ms). What was overdue by then is let go first. */
+  keyDown(code: string, at: number, repeat: boolean): void {
+    this.prove(at);
+    this.keyboard.down(code, at, repeat);
+  }
+
+  keyUp(code: string, at: number): void {
+    this.prove(at);
+    const newest = this.keyboard.up(code, at);
+    this.lift(code);
+    if (newest) this.liftRest();
+  }
+
+  /** Something may have taken the keyboard, so that it does not tell of us any more. */
+  loseKeyboard(why: string | null): void {
+    this.keyboard.forget();
+    this.release(why);
   }
 
   /** Let the dead-man go and forget all keys; the robot hears it at once. `why`: if nobody meant to. */
@@ -147,11 +178,18 @@ export class Driver {
     this.send();
   }
 
-  lift(code: string): void {
+  private lift(code: string): void {
     if (!this.view.held.has(code)) return;
     const held = new Set(this.view.held);
     held.delete(code);
     this.set({ held });
+    this.send();
+  }
+
+  /** The key that the system repeated went up, and no sign will come of the others: they count as lifted too. */
+  private liftRest(): void {
+    if (this.view.held.size === 0) return;
+    this.set({ held: new Set(), released: "A lifted key ends the signs of those pressed before it." });
     this.send();
   }
 
@@ -246,7 +284,8 @@ export class Driver {
     const { driving, watching } = this.view;
     if (driving || watching) {
       this.socket.start();
-      this.ticker ??= this.parts.ticker(() => this.send());
+      this.ticker ??= this.parts.ticker(() => this.tick());
+      this.ticked = this.parts.now();
       this.ticker.every(driving ? DRIVE_MS : PULSE_MS);
     } else {
       this.socket.stop();
@@ -257,15 +296,44 @@ export class Driver {
     }
   }
 
+  private tick(): void {
+    const now = this.parts.now();
+    this.prove(now);
+    this.ticked = now;
+    if (this.keyboard.trouble !== this.view.repeatTrouble) this.set({ repeatTrouble: this.keyboard.trouble });
+    this.send();
+  }
+
+  /** A dead-man counts while the page is awake and in front, keys while the keyboard speaks for them. */
+  private prove(at: number): void {
+    if (!this.view.deadman) return;
+    if (this.parts.now() - this.ticked > GAP_MS) this.release("The page was held up or asleep.");
+    else if (!this.parts.attended()) this.release("The page lost the keyboard.");
+    else if (this.view.held.size > 0 && at > this.keyboard.until)
+      this.release("The keyboard gave no more sign of a held key.");
+  }
+
   private send(): void {
     const { driving, watching, deadman, held, arms, speed } = this.view;
     if (!this.socket.up || this.socket.waiting > MOST_WAITING_BYTES || !(driving || watching)) return;
     const common = { seq: (this.seq += 1), sent: this.parts.now(), epoch: this.epoch };
     const message: Drive | Pulse =
       driving && !watching
-        ? { type: "drive", ...common, deadman, ...twists(deadman ? held : new Set(), arms, speed) }
+        ? {
+            type: "drive",
+            ...common,
+            deadman,
+            evidence_ms: this.evidence(common.sent),
+            ...twists(deadman ? held : new Set(), arms, speed),
+          }
         : { type: "pulse", ...common };
     this.socket.send(message);
+  }
+
+  /** Age of the newest sign of a hand, ms; null before the first. */
+  private evidence(now: number): number | null {
+    const age = now - this.keyboard.lastSign;
+    return Number.isFinite(age) ? Math.max(0, age) : null;
   }
 
   private set(change: Partial<DriverView>): void {

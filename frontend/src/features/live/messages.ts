@@ -37,6 +37,8 @@ export interface Drive {
   sent: number;
   epoch: number;
   deadman: boolean;
+  /** age of the newest sign of a hand, ms */
+  evidence_ms: number | null;
   left: ArmDrive;
   right: ArmDrive;
 }

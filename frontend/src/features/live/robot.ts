@@ -51,6 +51,7 @@ export class LiveRobot {
       socket: (handlers) => new LiveSocket(socketUrl(name, "control"), handlers),
       ticker: workerTicker,
       now: () => performance.now(),
+      attended: () => document.visibilityState === "visible" && document.hasFocus(),
     });
   }
 

@@ -2,15 +2,18 @@ import { useEffect } from "react";
 
 import type { Driver } from "./driver";
 import { ARM_KEYS, isTyping, KEYS } from "./keys";
+import { watchForThieves } from "./thieves";
 
-/** Keys drive while `active`. Whatever takes the page out of the hand lets the dead-man go: blur, hiding, typing. */
+/** Keys drive while `active`. Whatever takes the page out of the hand, or may, lets the dead-man go. */
 export function useDriveKeys(driver: Driver, active: boolean): void {
   useEffect(() => {
     if (!active) return;
     let byKey = false; // the dead-man is held by Shift, not by the button
 
     const down = (event: KeyboardEvent) => {
-      if (isTyping(event.target) || event.ctrlKey || event.metaKey || event.altKey) {
+      driver.keyDown(event.code, seenAt(event), event.repeat);
+      if (isTyping(event.target) || isForeign(event)) {
+        byKey = false;
         driver.release("Another key took over.");
         return;
       }
@@ -23,19 +26,19 @@ export function useDriveKeys(driver: Driver, active: boolean): void {
       lostShift(event);
       const arms = ARM_KEYS[event.code];
       const { arms: now } = driver.snapshot();
-      if (arms !== undefined) driver.choose(arms);
-      else if (KEYS[now].some(({ code }) => code === event.code)) driver.press(event.code);
-      else return;
+      if (arms !== undefined) {
+        if (!event.repeat) driver.choose(arms);
+      } else if (KEYS[now].some(({ code }) => code === event.code)) {
+        if (!event.repeat) driver.press(event.code); // a repeat proves a key, it presses none
+      } else return;
       event.preventDefault();
     };
     const up = (event: KeyboardEvent) => {
+      driver.keyUp(event.code, seenAt(event));
       if (event.key === "Shift") {
         byKey = false;
         driver.release(null);
-      } else {
-        lostShift(event);
-        driver.lift(event.code);
-      }
+      } else lostShift(event);
     };
     /** Shift was let go where we could not hear it. */
     const lostShift = (event: KeyboardEvent) => {
@@ -43,19 +46,29 @@ export function useDriveKeys(driver: Driver, active: boolean): void {
       byKey = false;
       driver.release("Shift was let go.");
     };
-    const away = () => {
-      byKey = false;
-      driver.release("The page lost the keyboard.");
-    };
 
     window.addEventListener("keydown", down);
     window.addEventListener("keyup", up);
-    window.addEventListener("blur", away);
+    const ignore = watchForThieves((why) => {
+      byKey = false;
+      driver.loseKeyboard(why);
+    });
     return () => {
       window.removeEventListener("keydown", down);
       window.removeEventListener("keyup", up);
-      window.removeEventListener("blur", away);
-      driver.release(null);
+      ignore();
+      driver.loseKeyboard(null);
     };
   }, [driver, active]);
+}
+
+/** When the system saw it, on performance.now()'s clock. */
+function seenAt({ timeStamp }: Event): number {
+  return Math.min(timeStamp, performance.now());
+}
+
+/** It belongs to the browser, the system or an input method, and may open something: Tab, F5, a menu, Alt and others. */
+function isForeign(event: KeyboardEvent): boolean {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return true;
+  return event.key !== "Shift" && (event.key.length > 1 || event.key === " ");
 }
