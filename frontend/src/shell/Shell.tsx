@@ -6,6 +6,7 @@ import { useEffect } from "react";
 import { Link, Navigate, Outlet, ScrollRestoration, useLocation } from "react-router";
 
 import { events, meQuery } from "@/api/queries";
+import "@/ui/clicks";
 import { ErrorNote } from "@/ui/ErrorNote";
 
 import { ConnectionState } from "./ConnectionState";
@@ -54,19 +55,23 @@ function Frame({ me }: { me: Parameters<typeof UserMenu>[0]["me"] }) {
   return (
     <AppShell
       padding="lg"
-      header={{ height: 48, collapsed: !small }}
+      footer={{ height: 64, collapsed: !small }}
       navbar={{ width: narrow ? 64 : 216, breakpoint: "sm", collapsed: { mobile: !opened } }}
       transitionDuration={120}
     >
       <a href="#main" className={classes.skip}>
         Skip to the content
       </a>
-      <AppShell.Header>
-        <Group h="100%" px="md">
+      {/* Within reach of a thumb. Its right side stays empty: on a live page the stop lies there, and so it never comes
+          to lie under a finger that has just touched something else. */}
+      <AppShell.Footer>
+        <Group h="100%" px="sm" gap="xs" wrap="nowrap">
           <Burger opened={opened} onClick={toggle} size="sm" aria-label="Navigation" />
-          <Text fw={600}>DexVLA Studio</Text>
+          <Text fw={600} truncate className={classes.name}>
+            DexVLA Studio
+          </Text>
         </Group>
-      </AppShell.Header>
+      </AppShell.Footer>
       <AppShell.Navbar p="xs" className={`${classes.navbar ?? ""} ${narrow ? (classes.narrow ?? "") : ""}`}>
         <Group justify={narrow ? "center" : "space-between"} wrap="nowrap" mb="sm" mih={36} visibleFrom="sm">
           {!narrow && (

@@ -13,6 +13,13 @@ const LOOK_MS = 200;
 /** Of a simulated robot, for people alone: lit, wide, and in no recording. */
 const OVERVIEW = "overview";
 
+/** A menu of the browser's over a picture helps nobody, and has the keyboard while it is open. */
+function withoutMenu(element: HTMLElement): () => void {
+  const suppress = (event: Event) => event.preventDefault();
+  element.addEventListener("contextmenu", suppress);
+  return () => element.removeEventListener("contextmenu", suppress);
+}
+
 /** The cameras: one large, the others beside it; a click on one of those makes it the large one. */
 export function Cameras() {
   const robot = useLiveRobot();
@@ -34,7 +41,12 @@ export function Cameras() {
     );
   const others = cameras.filter((name) => name !== large);
   return (
-    <section className={classes.cameras} aria-label="Cameras" data-alone={others.length === 0 || undefined}>
+    <section
+      className={classes.cameras}
+      ref={withoutMenu}
+      aria-label="Cameras"
+      data-alone={others.length === 0 || undefined}
+    >
       <div className={classes.large}>
         <Camera key={large} name={large} />
         <Pace />

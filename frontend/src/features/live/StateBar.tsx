@@ -1,6 +1,6 @@
-import { Anchor, Button, Group, Text, Tooltip } from "@mantine/core";
+import { Anchor, Group, Text, Tooltip } from "@mantine/core";
 import { useWindowEvent } from "@mantine/hooks";
-import { IconHandStop, IconPlayerPlay } from "@tabler/icons-react";
+import { IconPlayerPlay } from "@tabler/icons-react";
 import type { CSSProperties } from "react";
 import { Link } from "react-router";
 
@@ -13,6 +13,7 @@ import { RoleButton } from "@/ui/RoleButton";
 import { useDriver, useLive, useLiveRobot, useNow } from "./hooks";
 import classes from "./live.module.css";
 import { NotRecorded } from "./NotRecorded";
+import { StopPlace } from "./StopPlace";
 import { stateWord } from "./words";
 
 /** How the robot is, in a word and a line, and the stop. present: its host was heard of; undefined while unknown. */
@@ -37,67 +38,60 @@ export function StateBar({ present }: { present: boolean | undefined }) {
   );
 
   return (
-    <div className={classes.top}>
-      <header
-        className={classes.bar}
-        style={{ "--state-color": `var(--mantine-color-${color}-6)` } as CSSProperties}
-        aria-label={`${robot.name}, live`}
-      >
-        <div className={classes.words} aria-live="polite">
-          <Group gap="xs" wrap="nowrap">
-            <Text fz={22} fw={650} lh={1.15} data-testid="live-state" data-state={key} style={{ whiteSpace: "nowrap" }}>
-              {said}
-            </Text>
-            <Text size="sm" c="dimmed" truncate>
-              <Anchor component={Link} to="/robots" size="sm" c="dimmed">
-                {robot.name}
-              </Anchor>
-              {kind && `, ${kind}`}
-              {present === false && ", away"}
-            </Text>
-          </Group>
-          {why !== null && (
-            <Text size="sm" truncate title={why} data-testid="live-why">
-              {why.charAt(0).toUpperCase() + why.slice(1)}
-            </Text>
-          )}
-        </div>
-        <Rates />
-        {key === "stopped" && (
-          <RoleButton
-            needs="operator"
-            size="md"
-            variant="default"
-            leftSection={<IconPlayerPlay size={18} />}
-            loading={arm.isPending}
-            onClick={() => arm.mutate(robot.name)}
-            data-testid="live-arm"
-          >
-            Re-arm
-          </RoleButton>
-        )}
-        <Tooltip
-          label="Anyone who is signed in may stop. Key: Escape, from anywhere on this page. It is a software stop: keep the robot's own emergency stop at hand."
-          openDelay={600}
-          position="left"
+    <>
+      <div className={classes.top}>
+        <header
+          className={classes.bar}
+          style={{ "--state-color": `var(--mantine-color-${color}-6)` } as CSSProperties}
+          aria-label={`${robot.name}, live`}
         >
-          <Button
-            className={classes.stop}
-            size="lg"
-            color="red.8"
-            leftSection={<IconHandStop size={24} />}
-            onClick={() => stop.mutate(robot.name)}
-            aria-keyshortcuts="Escape"
-            data-testid="live-stop"
-          >
-            Stop
-          </Button>
-        </Tooltip>
-      </header>
-      <ErrorNote error={stop.error} title="The stop did not arrive: use the robot's own emergency stop" />
-      <ErrorNote error={arm.error} title="It was not re-armed" />
-      <NotRecorded />
-    </div>
+          <div className={classes.words} aria-live="polite">
+            <Group gap="xs" wrap="nowrap">
+              <Text
+                fz={22}
+                fw={650}
+                lh={1.15}
+                data-testid="live-state"
+                data-state={key}
+                style={{ whiteSpace: "nowrap" }}
+              >
+                {said}
+              </Text>
+              <Text size="sm" c="dimmed" truncate>
+                <Anchor component={Link} to="/robots" size="sm" c="dimmed">
+                  {robot.name}
+                </Anchor>
+                {kind && `, ${kind}`}
+                {present === false && ", away"}
+              </Text>
+            </Group>
+            {why !== null && (
+              <Text size="sm" truncate title={why} data-testid="live-why">
+                {why.charAt(0).toUpperCase() + why.slice(1)}
+              </Text>
+            )}
+          </div>
+          <Rates />
+          {key === "stopped" && (
+            <RoleButton
+              needs="operator"
+              size="md"
+              variant="default"
+              leftSection={<IconPlayerPlay size={18} />}
+              loading={arm.isPending}
+              onClick={() => arm.mutate(robot.name)}
+              data-testid="live-arm"
+            >
+              Re-arm
+            </RoleButton>
+          )}
+        </header>
+        <ErrorNote error={stop.error} title="The stop did not arrive: use the robot's own emergency stop" />
+        <ErrorNote error={arm.error} title="It was not re-armed" />
+        <NotRecorded />
+      </div>
+      <StopPlace onStop={() => stop.mutate(robot.name)} />
+    </>
   );
 }
 

@@ -1,5 +1,5 @@
 import { Alert, Badge, Button, Card, Group, SimpleGrid, Text, Title, Tooltip } from "@mantine/core";
-import { IconDeviceGamepad2, IconHandStop, IconPlayerPlay } from "@tabler/icons-react";
+import { IconDeviceGamepad2, IconPlayerPlay } from "@tabler/icons-react";
 import { Link } from "react-router";
 
 import { ErrorNote } from "@/ui/ErrorNote";
@@ -9,7 +9,9 @@ import { Time } from "@/ui/Time";
 
 import { CameraPicture } from "./CameraPicture";
 import { useArm, useStop, type Robot } from "./hooks";
+import classes from "./robots.module.css";
 import { lookOf, troubleOf } from "./status";
+import { StopButton } from "./StopButton";
 
 /** One robot: what it sees, how it is, and the stop that anybody may press. */
 export function RobotCard({ robot }: { robot: Robot }) {
@@ -19,8 +21,14 @@ export function RobotCard({ robot }: { robot: Robot }) {
   const trouble = troubleOf(robot);
   const { state, cameras, tick_hz: tickHz } = robot.status;
   return (
-    <Card component="article" aria-label={robot.name} data-testid="robot-card" data-name={robot.name}>
-      <Group justify="space-between" mb="sm" gap="sm">
+    <Card
+      className={classes.card}
+      component="article"
+      aria-label={robot.name}
+      data-testid="robot-card"
+      data-name={robot.name}
+    >
+      <div className={classes.head}>
         <div>
           <Group gap="xs">
             <Title order={2}>{robot.name}</Title>
@@ -39,45 +47,38 @@ export function RobotCard({ robot }: { robot: Robot }) {
               </>
             )}
           </Text>
-          {robot.present && state === "stopped" && <Text size="sm">{look.help}</Text>}
         </div>
-        <Group gap="xs">
-          {state === "stopped" && (
-            <RoleButton
-              needs="operator"
-              size="md"
-              variant="default"
-              leftSection={<IconPlayerPlay size={18} />}
-              loading={arm.isPending}
-              because={robot.present ? null : "It is away; start its host first."}
-              onClick={() => arm.mutate(robot.name)}
-              data-testid="robot-arm"
-            >
-              Re-arm
-            </RoleButton>
-          )}
-          <Button
-            component={Link}
-            to={`/live/${encodeURIComponent(robot.name)}`}
-            size="md"
+        <StopButton size="md" onStop={() => stop.mutate(robot.name)} data-testid="robot-stop" />
+      </div>
+      {robot.present && state === "stopped" && (
+        <Text size="sm" mb="xs">
+          {look.help}
+        </Text>
+      )}
+      {/* at the left, away from every stop; what comes and goes is last */}
+      <Group gap="xs" mb="sm">
+        <Button
+          component={Link}
+          to={`/live/${encodeURIComponent(robot.name)}`}
+          variant="default"
+          leftSection={<IconDeviceGamepad2 size={18} />}
+          data-testid="robot-live"
+        >
+          Open the live page
+        </Button>
+        {state === "stopped" && (
+          <RoleButton
+            needs="operator"
             variant="default"
-            leftSection={<IconDeviceGamepad2 size={18} />}
-            data-testid="robot-live"
+            leftSection={<IconPlayerPlay size={18} />}
+            loading={arm.isPending}
+            because={robot.present ? null : "It is away; start its host first."}
+            onClick={() => arm.mutate(robot.name)}
+            data-testid="robot-arm"
           >
-            Open the live page
-          </Button>
-          <Button
-            size="md"
-            color="red.8"
-            px="xl"
-            leftSection={<IconHandStop size={20} />}
-            loading={stop.isPending}
-            onClick={() => stop.mutate(robot.name)}
-            data-testid="robot-stop"
-          >
-            Stop
-          </Button>
-        </Group>
+            Re-arm
+          </RoleButton>
+        )}
       </Group>
       <ErrorNote error={stop.error} title="The stop did not arrive: use the robot's own emergency stop" />
       <ErrorNote error={arm.error} />
