@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -113,17 +112,22 @@ def test_a_simulated_robot_takes_no_step_that_its_policy_has_not_answered_for(ho
     acts(host)
     (process,) = demo_processes(host)
     os.kill(process, signal.SIGSTOP)
+    waiting: list[LiveState] = []
+
+    def for_half_a_second(state: LiveState) -> bool:
+        if state.mode is Mode.POLICY and "the simulation waits for the policy" in (state.why or ""):
+            waiting.append(state)
+        else:
+            waiting.clear()
+        return len(waiting) > 6
+
     try:
-        states = host.live_until(lambda state: "the simulation waits for the policy" in (state.why or ""), 60)
-        state = states[-1]
-        newest = max(step for one in states if one.samples for step in one.samples.step)
-        time.sleep(0.5)  # a robot that did not wait would take 25 steps in it
-        later = host.live()
-        assert later.samples is None or later.samples.step[-1] == newest, "no step is taken meanwhile"
-        assert later.mode is Mode.POLICY
-        assert state.status.state == "holding"
+        host.acts_until(for_half_a_second)  # a robot that did not wait would take 25 steps in it
     finally:
         os.kill(process, signal.SIGCONT)
+    assert all(state.samples is None for state in waiting[1:]), "no step is taken meanwhile"
+    later = waiting[-1]
+    assert later.status.state == "holding"
     before = later.policy.chunks if later.policy else 0
     state = acts(host, chunks=before + 2)[-1]
     assert state.policy is not None
@@ -136,7 +140,7 @@ def test_a_stop_is_heeded_while_time_stands_still(host: LiveHost, page: Page) ->
     (process,) = demo_processes(host)
     os.kill(process, signal.SIGSTOP)
     try:
-        host.live_until(lambda state: "the simulation waits" in (state.why or ""), 60)
+        host.acts_until(lambda state: "the simulation waits" in (state.why or ""))
         host.post("/stop", {"by": "grace"})
         state = host.live_until(lambda state: state.mode is Mode.PAUSED)[-1]
         assert state.why == "stopped by grace"
