@@ -126,6 +126,7 @@ OPERATOR = """
     POST /api/evaluations
     DELETE /api/evaluations/{evaluation_id}
     POST /api/robots/{name}/arm
+    POST /api/live/{robot}/prepare
     POST /api/live/{robot}/rollout
     POST /api/live/{robot}/pause
     POST /api/live/{robot}/resume
