@@ -31,6 +31,9 @@ def reset_link(settings: Settings, name: str) -> str:
         if user is None:
             known = ", ".join(person.name for person in repository.users(db)) or "nobody"
             raise UserError(f"there is no account {name!r}; there is: {known}")
+        if user.disabled:
+            raise UserError(f"the account {user.name!r} is disabled; an administrator enables it in the page first")
+        repository.end_resets(db, user.id)  # a newer link voids those before it
         expires = utc_now() + timedelta(hours=1)
         db.add(Link(token_sha256=token_hash(token), user_id=user.id, created_by=user.id, expires_at=expires))
         record(db, None, "user.reset", user.id, name=user.name, by="command line")

@@ -18,6 +18,8 @@ from backend.auth.roles import Role
 from backend.auth.watch import SOCKETS_PER_PERSON
 from backend.events import publish
 from backend.settings import Settings
+from dexvla.errors import UserError
+from worker.users import reset_link
 
 PASSWORD = "correct horse battery"
 SOON = 5.0  # far less than the 20 s after which every socket looks by itself
@@ -187,6 +189,20 @@ def test_links_for_a_new_password_are_single_listed_and_withdrawn(live: LiveStud
     assert live.request("DELETE", f"/api/resets/{second['id']}", who="boss")[0] == 204
     assert live.request("GET", f"/api/links?token={of[1]}")[0] == 404
     assert live.request("GET", "/api/resets", who="boss")[1] == []
+
+
+def test_a_link_from_the_command_line_voids_those_before_it_and_is_listed(live: LiveStudio) -> None:
+    live.cookie("ines", Role.VIEWER)
+    ines = user_id(live, "ines")
+    first = live.request("POST", f"/api/users/{ines}/reset", {}, who="boss")[1]["url"].partition("token=")[2]
+    second = reset_link(live.parts.settings, "ines").partition("token=")[2]
+    assert live.request("GET", f"/api/links?token={first}")[0] == 404
+    assert live.request("GET", f"/api/links?token={second}")[0] == 200
+    assert [one["user_name"] for one in live.request("GET", "/api/resets", who="boss")[1]] == ["ines"]
+    disable(live, "ines")
+    assert live.request("GET", f"/api/links?token={second}")[0] == 404
+    with pytest.raises(UserError, match="is disabled"):
+        reset_link(live.parts.settings, "ines")
 
 
 def test_one_person_has_so_many_sockets_and_others_have_theirs(live: LiveStudio) -> None:

@@ -1,5 +1,6 @@
 """Every endpoint against its own OpenAPI: nobody can send what makes the studio fail (status 500)."""
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -8,11 +9,16 @@ import schemathesis
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from httpx import Response
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from schemathesis.specs.openapi.checks import response_schema_conformance
 
+from backend.context import Studio
+from backend.settings import Settings
+from dexvla.episodes.format import EpisodeData
 from tests.backend.conftest import SignIn
+from tests.backend.labelling_data import Labels
 from tests.backend.odd_values import odd_addresses, odd_bodies
 
 # Signing in is tested by itself: fuzzing it would only meet the brake. A demo recording of 500 episodes is queued here
@@ -40,7 +46,7 @@ def fuzz(operation: Any, browser: TestClient, kept: str) -> None:
     """`kept`: the account and the token that ask; they stay as they are."""
 
     @given(data=st.data())
-    @settings(
+    @hypothesis_settings(
         max_examples=12,
         deadline=None,
         database=None,
@@ -60,7 +66,7 @@ def fuzz(operation: Any, browser: TestClient, kept: str) -> None:
     run()
 
 
-ODD = settings(
+ODD = hypothesis_settings(
     max_examples=24,
     deadline=None,
     database=None,
@@ -70,8 +76,11 @@ ODD = settings(
 )
 
 
-def fuzz_oddly(app: FastAPI, operation: Any, browser: TestClient, kept: str) -> None:
-    """Requests that are in order but for one value: of the body, or of the address."""
+def fuzz_oddly(app: FastAPI, operation: Any, browser: TestClient, kept: str, there: dict[str, str]) -> None:
+    """Requests that are in order but for one value: of the body, or of the address.
+
+    there: ids of things that exist, by the parameter's name, so that what lies behind them is reached.
+    """
     parameters = operation.definition.raw.get("parameters", [])
     names = [one["name"] for one in parameters if one["in"] == "path"]
     queries = [one["name"] for one in parameters if one["in"] == "query"]
@@ -83,6 +92,8 @@ def fuzz_oddly(app: FastAPI, operation: Any, browser: TestClient, kept: str) -> 
     def run(data: st.DataObject) -> None:
         case = data.draw(operation.as_strategy())
         values = dict(case.path_parameters or {})
+        if method != "DELETE":
+            values |= {name: found for name, found in there.items() if name in names}
         if kept in values.values():
             return
         in_body = properties is not None and (not (names or queries) or data.draw(st.booleans()))
@@ -117,17 +128,38 @@ def _properties(app: FastAPI, operation: dict[str, Any]) -> list[str] | None:
     return list(found.get("properties", {}))
 
 
-def test_no_odd_value_makes_it_fail(app: FastAPI, client: SignIn) -> None:
+@pytest.fixture
+def settings(request: pytest.FixtureRequest, settings: Settings) -> Settings:
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return settings
+    return settings.model_copy(update={"database_url": request.getfixturevalue("postgresql_url")})
+
+
+@pytest.mark.parametrize("settings", ["sqlite", "postgresql"], indirect=True)
+def test_no_odd_value_makes_it_fail(
+    app: FastAPI, client: SignIn, studio: Studio, make_data: Callable[..., EpisodeData]
+) -> None:
     """Half characters, NUL, numbers beyond every column, depth, characters that are not seen, dates out of range,
     garbage behind percent signs: everywhere in every request."""
     admin = client("admin")
     own = admin.get("/api/auth/me").json()["user"]["id"]
     browser = TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False)
     browser.headers["Authorization"] = "Bearer " + admin.post("/api/auth/tokens", json={"name": "fuzz"}).json()["token"]
+    client("viewer")
+    people = {one["name"]: one["id"] for one in admin.get("/api/users").json()}
+    labels = Labels(studio, make_data)
+    there = {
+        "dataset_id": labels.dataset_id,
+        "episode_id": labels.ids[0],
+        "user_id": people["viewer"],
+        "page": "annotator",
+        "camera": "cam_high",
+        "step": "0",
+    }
     failures: list[str] = []
     for operation in operations(app):
         try:
-            fuzz_oddly(app, operation, browser, own)
+            fuzz_oddly(app, operation, browser, own, there)
         except Exception as error:  # all endpoints are looked at, then all complaints are shown
             failures.append(f"{operation.method.upper()} {operation.path}: {type(error).__name__}: {error}")
     if failures:
