@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import sync_playwright
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from backend.live.messages import HOLD_MS
 from dexvla.files import write_json
 from tests.e2e import deadman, desktop
