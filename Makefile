@@ -1,7 +1,8 @@
 # make up      set up what is missing and start the studio (STUDIO_DATA, STUDIO_HOST, STUDIO_PORT)
 # make test    set up and test everything         make check   format, lint, types
 # make setup   only the set-up (idempotent)       make bench   the benchmarks, results in build/benchmarks
-.PHONY: up setup setup-tests check test bench
+# make bare    the first minute on a bare Debian        make images  docker-compose.yml's services, each in its image
+.PHONY: up setup setup-tests check test bench bare images
 
 up: setup
 	@exec .venv/bin/studio up
@@ -32,3 +33,10 @@ bench: setup-tests
 	@mkdir -p build/benchmarks
 	@set -e; for script in benchmarks/*.py; do \
 	  .venv/bin/python $$script --json build/benchmarks/$$(basename $$script .py).json; done
+
+# 77: cannot be tried on this machine, and has said why
+bare:
+	@scripts/bare.sh || [ $$? = 77 ]
+
+images: setup-tests
+	@.venv/bin/python scripts/try_images.py || [ $$? = 77 ]

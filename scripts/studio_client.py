@@ -80,6 +80,7 @@ class StudioClient:
 
         Returns bytes of the last picture by camera. Needs the package websockets.
         """
+        from websockets.exceptions import ConnectionClosed
         from websockets.sync.client import connect
 
         from backend.live.messages import FRAME_HEADER
@@ -93,7 +94,12 @@ class StudioClient:
             socket.send(json.dumps({"type": "watch", "cameras": sorted(CAMERAS)}))
             deadline = time.monotonic() + 60
             while min(map(len, numbers.values())) < each:
-                data = socket.recv(timeout=max(0.1, deadline - time.monotonic()))
+                try:
+                    data = socket.recv(timeout=max(0.1, deadline - time.monotonic()))
+                except (TimeoutError, ConnectionClosed) as error:
+                    counts = {name: len(found) for name, found in numbers.items()}
+                    raise Refused(f"pictures ended ({str(error) or 'none came'}) after {counts}") from error
+                assert isinstance(data, bytes)
                 number, _age, length = FRAME_HEADER.unpack_from(data)
                 name = data[FRAME_HEADER.size : FRAME_HEADER.size + length].decode()
                 jpeg = data[FRAME_HEADER.size + length :]

@@ -44,9 +44,9 @@ def _await_port(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def redis_server(folder: Path) -> Iterator[int]:
-    """A Redis server on a loopback port, which is yielded."""
-    port = free_port()
+def redis_server(folder: Path, *, port: int | None = None) -> Iterator[int]:
+    """A Redis server on a loopback port, which is yielded; a free one unless it is given."""
+    port = port or free_port()
     command = [_binary("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
@@ -57,8 +57,10 @@ def redis_server(folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def postgresql(folder: Path, *, user: str = "studio", password: str = "secret") -> Iterator[int]:
-    """A fresh PostgreSQL cluster with the database `studio` on a loopback port, which is yielded.
+def postgresql(
+    folder: Path, *, user: str = "studio", password: str = "secret", port: int | None = None
+) -> Iterator[int]:
+    """A fresh PostgreSQL cluster with the database `studio` on a loopback port, free or given; yielded.
 
     PostgreSQL refuses to run as root: then it runs as the system's user postgres (or nobody), and not below `folder`,
     pytest's own: another pytest that starts meanwhile closes that folder to everybody but root.
@@ -66,17 +68,17 @@ def postgresql(folder: Path, *, user: str = "studio", password: str = "secret") 
     if os.getuid() == 0:
         with (
             tempfile.TemporaryDirectory(prefix="studio-postgresql-") as own,
-            _postgresql(Path(own), user, password) as port,
+            _postgresql(Path(own), user, password, port) as taken,
         ):
-            yield port
+            yield taken
     else:
-        with _postgresql(folder, user, password) as port:
-            yield port
+        with _postgresql(folder, user, password, port) as taken:
+            yield taken
 
 
 @contextmanager
-def _postgresql(folder: Path, user: str, password: str) -> Iterator[int]:
-    data, port = folder / "cluster", free_port()
+def _postgresql(folder: Path, user: str, password: str, given: int | None) -> Iterator[int]:
+    data, port = folder / "cluster", given or free_port()
     data.mkdir()
     as_user: list[str] = []
     if os.getuid() == 0:
