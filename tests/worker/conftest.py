@@ -20,6 +20,7 @@ from backend.jobs.payloads import Payload
 from backend.migrate import migrate
 from backend.settings import Settings
 from worker.broker import broker_command
+from worker.processes import die_with_parent
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,16 +53,21 @@ class Team:
         return self._start(command, **environment)
 
     def start_all(self, **environment: str) -> subprocess.Popen[bytes]:
-        """`studio up`, with whatever it starts."""
-        return self._start([sys.executable, "-m", "worker.cli", "up", "--port", "0"], **environment)
+        """`studio up`, with whatever it starts; it ends when this process does."""
+        command = [sys.executable, "-m", "worker.cli", "up", "--port", "0"]
+        return self._start(command, preexec=die_with_parent(signal.SIGTERM), **environment)
 
     def runner(self, job_id: str, **environment: str) -> subprocess.Popen[bytes]:
         return self._start([sys.executable, "-m", "worker.runner", job_id], **environment)
 
-    def _start(self, command: list[str], **environment: str) -> subprocess.Popen[bytes]:
+    def _start(
+        self, command: list[str], *, preexec: Callable[[], None] | None = None, **environment: str
+    ) -> subprocess.Popen[bytes]:
         given = {**os.environ, "PYTHONPATH": str(ROOT), **self.settings.environment(), **environment}
         with (self.settings.folder.logs / "all.log").open("ab") as log:
-            process = subprocess.Popen(command, cwd=ROOT, env=given, stdout=log, stderr=log, start_new_session=True)
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=given, stdout=log, stderr=log, start_new_session=True, preexec_fn=preexec
+            )
         self._processes.append(process)
         return process
 
