@@ -6,6 +6,8 @@ archive with a pickle in it, which is not opened here.
 
 import json
 import math
+import re
+import struct
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,8 +20,14 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 BACKBONE_TYPE, POLICY_TYPE, UPSTREAM_TYPE = "qwen2_vl", "dexvla", "qwen2_vla"
 PRETRAINER_TYPE, EXPERT_TYPE = "dexvla_pretrainer", "dexvla_expert"
 _TORCH_FILES = {".ckpt", ".pt", ".pth"}
-_MAX_JSON = 64 * 2**20
+_MAX_JSON = 16 * 2**20
 _MAX_HEADER = 100 * 2**20  # the format's own limit
+_MAX_INFO = 2**14  # bytes of what is told of a model
+# What reading a damaged or hostile folder raises; deep JSON is a RecursionError.
+_DAMAGED = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError, NotImplementedError,
+    EOFError, zipfile.BadZipFile, struct.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +42,17 @@ class Found:
 
 
 def detect(path: Path) -> Found | None:
-    """The model at `path`, or None if there is none that a run could start from. Unreadable files are none."""
+    """The model at `path`, or None if there is none that a run could start from.
+
+    Unreadable files, deep JSON, shapes that no file holds and facts that no answer could carry are none: they spoil no
+    list of others.
+    """
     try:
-        if path.is_file():
-            return _torch_file(path)
-        return _stage_1_run(path) or _directory(path)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        found = _torch_file(path) if path.is_file() else _stage_1_run(path) or _directory(path)
+        if found is not None and len(json.dumps(found.info, allow_nan=False, ensure_ascii=False).encode()) > _MAX_INFO:
+            return None
+        return found
+    except _DAMAGED:
         return None
 
 
@@ -65,17 +78,34 @@ def weight_files(directory: Path) -> list[Path]:
 
 
 def tensor_shapes(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Name -> (format, shape) of a safetensors file, from its header alone."""
+    """Name -> (format, shape) of a safetensors file, from its header alone.
+
+    ValueError for a header whose tensors do not lie one after the other in the file with the bytes that they need.
+    """
+    size = file.stat().st_size
     with file.open("rb") as opened:
         length = int.from_bytes(opened.read(8), "little")
-        if not 2 <= length <= min(_MAX_HEADER, file.stat().st_size):
+        if not 2 <= length <= min(_MAX_HEADER, size - 8):
             raise ValueError(f"{file}: not a safetensors file")
         header = json.loads(opened.read(length))
-    return {
-        name: (str(entry["dtype"]), tuple(int(size) for size in entry["shape"]))
-        for name, entry in header.items()
-        if name != "__metadata__"
-    }
+    tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    shapes = {name: (str(one["dtype"]), tuple(int(side) for side in one["shape"])) for name, one in tensors.items()}
+    position = 0
+    for name in sorted(tensors, key=lambda name: tuple(tensors[name]["data_offsets"])):
+        kind, shape = shapes[name]
+        begin, end = tensors[name]["data_offsets"]
+        if begin != position or min(shape, default=0) < 0 or math.prod(shape) * _bits(kind) != 8 * (end - begin):
+            raise ValueError(f"{file}: {name} is {kind} {shape} in bytes {begin} to {end}; damaged")
+        position = end
+    if position != size - 8 - length:
+        raise ValueError(f"{file}: its tensors end at {position}, the file after {size - 8 - length} bytes; damaged")
+    return shapes
+
+
+def _bits(kind: str) -> int:
+    """Of one element: BOOL and names like BF16, F8_E4M3, U64."""
+    digits = re.match(r"(?:BF|F|I|U)([0-9]{1,2})", kind)
+    return 8 if kind == "BOOL" else int(digits[1]) if digits else 0
 
 
 def parameters(directory: Path) -> int:

@@ -35,7 +35,7 @@ def candidates(roots: tuple[Path, ...]) -> list[Candidate]:
             candidate = Candidate(
                 id=hashlib.sha256(os.fsencode(path)).hexdigest()[:32],
                 root=root,
-                folder=str(path.relative_to(real)),
+                folder=os.fsencode(path.relative_to(real)).decode(errors="replace"),  # names need not be UTF-8
                 found=found,
             )
             seen.setdefault(candidate.id, candidate)

@@ -1,6 +1,7 @@
 """/api/models: what is found below the roots, registering, forgetting; links that lead out are not followed."""
 
 import json
+import os
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -99,6 +100,73 @@ def test_experts_and_policies_are_told_apart(root: Path, client: SignIn, studio:
     assert found["stage1"]["info"]["embodiments"] == ["aloha"]
     assert found["stage1"]["info"]["step"] == 10
     assert found["policy"]["info"]["cameras"] == ["cam_high"]
+
+
+def damage(folder: Path, how: str) -> None:
+    weights, config = folder / "model.safetensors", folder / "config.json"
+    header = {"x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
+    if how == "deep JSON":
+        config.write_text("[" * 100_000)
+    elif how == "deep header":
+        text = b"[" * 100_000
+        weights.write_bytes(len(text).to_bytes(8, "little") + text)
+    elif how == "not UTF-8":
+        config.write_bytes(b'{"model_type": "qwen2_vl\xff"}')
+    elif how == "giant number":
+        config.write_text('{"model_type": "qwen2_vl", "hidden_size": ' + "9" * 5000 + "}")
+    elif how == "not a number":
+        config.write_text('{"model_type": "qwen2_vl", "hidden_size": NaN}')
+    elif how == "lone surrogate":
+        config.write_text('{"model_type": "qwen2_vl", "hidden_size": "\\ud800"}')
+    elif how == "long fact":
+        config.write_text(json.dumps({"model_type": "qwen2_vl", "hidden_size": "x" * 100_000}))
+    elif how == "zip in name alone":
+        (folder / "broken.ckpt").write_bytes(b"PK\x05\x06" + b"\xff" * 18)
+        config.unlink()
+    elif how == "cut":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    else:
+        if how == "impossible shape":
+            header["x"]["shape"] = [10**12, 10**12]
+        elif how == "negative shape":
+            header["x"]["shape"] = [-1, -1]
+        elif how == "overlap":
+            header["y"] = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+        elif how == "length beyond the file":
+            weights.write_bytes((10**12).to_bytes(8, "little") + b"{}")
+            return
+        text = json.dumps(header).encode()
+        weights.write_bytes(len(text).to_bytes(8, "little") + text + b"\0" * 4)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "deep JSON", "deep header", "not UTF-8", "giant number", "not a number", "lone surrogate", "long fact",
+        "zip in name alone", "cut", "impossible shape", "negative shape", "overlap", "length beyond the file",
+    ],
+)  # fmt: skip
+def test_a_damaged_folder_spoils_only_its_own_row(root: Path, client: SignIn, base_model: Path, how: str) -> None:
+    """Of what is found, and of what was registered before it was damaged."""
+    shutil.copytree(base_model, root / "hub" / "spoilt")
+    places = {one["folder"]: one for one in client("operator").get("/api/models/candidates").json()}
+    assert set(places) == {"hub/spoilt", "hub/models--Qwen--Tiny/snapshots/abc"}
+    for name, one in places.items():
+        answer = client("operator").post("/api/models", json={"candidate_id": one["id"], "name": name})
+        assert answer.status_code == 201, answer.text
+    damage(root / "hub" / "spoilt", how)
+    left = client("operator").get("/api/models/candidates")
+    assert left.status_code == 200
+    assert [one["folder"] for one in left.json()] == ["hub/models--Qwen--Tiny/snapshots/abc"]
+    listed = {one["name"]: one["available"] for one in client("viewer").get("/api/models").json()}
+    assert listed == {"hub/spoilt": False, "hub/models--Qwen--Tiny/snapshots/abc": True}
+
+
+def test_a_name_that_is_no_text_spoils_no_list(root: Path, client: SignIn, base_model: Path) -> None:
+    shutil.copytree(base_model, root / "hub" / os.fsdecode(b"odd\xff"))
+    found = client("operator").get("/api/models/candidates")
+    assert found.status_code == 200
+    assert "hub/odd\ufffd" in [one["folder"] for one in found.json()]
 
 
 def test_links_that_lead_out_of_the_root_are_not_offered(
