@@ -13,6 +13,7 @@ from backend.checkpoints.download import Content, Part, respond, tar_parts
 from backend.checkpoints.models import Checkpoint
 from backend.checkpoints.names import checkpoint_folder, checkpoint_name
 from backend.checkpoints.schemas import Ancestor, CheckpointDetail, CheckpointOut, FileOut
+from backend.checkpoints.whole import require_whole
 from backend.context import Studio
 from backend.db import utc_now
 from backend.errors import ConflictError, NotFoundError
@@ -85,6 +86,7 @@ def file(db: Session, studio: Studio, request: Request, checkpoint_id: str, name
     if entry is None:
         known = ", ".join(one["name"] for one in row.files)
         raise NotFoundError(f"{checkpoint_name(run, row)} has no file of this name; it has {known}.")
+    require_whole(studio, row, run, [entry])
     part = Part(size=entry["size"], file=checkpoint_folder(studio, row) / entry["name"])
     kind = "application/json" if name.endswith(".json") else "application/octet-stream"
     return respond(request, Content(name=entry["name"], parts=(part,), sha256=entry["sha256"], media_type=kind))
@@ -93,6 +95,7 @@ def file(db: Session, studio: Studio, request: Request, checkpoint_id: str, name
 def archive(db: Session, studio: Studio, request: Request, checkpoint_id: str) -> Response:
     row, run = _found(db, checkpoint_id)
     _there(row, run)
+    require_whole(studio, row, run, row.files)
     name = checkpoint_name(run, row)
     content = Content(
         name=f"{name}.tar",

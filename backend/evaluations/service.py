@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from backend.access import Actor
 from backend.audit.service import record
 from backend.checkpoints.names import checkpoint_folder, checkpoint_name
+from backend.checkpoints.whole import require_manifest
 from backend.context import Studio
 from backend.datasets.models import Dataset, DatasetVersion
 from backend.db import new_id, utc_now
@@ -59,6 +60,7 @@ def start(db: Session, me: Actor, studio: Studio, body: ClosedLoopIn | OpenLoopI
     if checkpoint.deleted_at is not None:
         raise fit.wrong("checkpoint_id", f"The files of {name} were deleted; choose another checkpoint.")
     folder = checkpoint_folder(studio, checkpoint)
+    require_manifest(studio, checkpoint, run)
     policy = fit.policy_of(folder)
     version_id = None
     if isinstance(body, ClosedLoopIn):

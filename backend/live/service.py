@@ -8,6 +8,7 @@ from backend.access import Actor
 from backend.audit.service import record
 from backend.checkpoints import repository as checkpoints
 from backend.checkpoints.names import checkpoint_folder, checkpoint_name
+from backend.checkpoints.whole import require_manifest
 from backend.context import Studio
 from backend.datasets import repository as datasets
 from backend.db import utc_now
@@ -103,6 +104,7 @@ def _checkpoint(studio: Studio, robot: str, checkpoint_id: str) -> str:
             message = f"The files of {checkpoint_name(run, row)} were deleted; choose another checkpoint."
             raise fit.wrong("checkpoint_id", message)
         folder = checkpoint_folder(studio, row)
+        require_manifest(studio, row, run)
     policy = fit.policy_of(folder)
     if found_robot.kind.startswith(_SIMULATED):
         try:

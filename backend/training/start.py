@@ -10,7 +10,9 @@ from sqlalchemy.orm import Session
 
 from backend.checkpoints.models import Checkpoint
 from backend.checkpoints.names import checkpoint_folder, checkpoint_name
+from backend.checkpoints.whole import require_manifest
 from backend.context import Studio
+from backend.errors import ConflictError
 from backend.models.detect import EXPERT_TYPE, POLICY_TYPE, PRETRAINER_TYPE, Found, detect
 from backend.models.models import ModelKind, RegisteredModel
 from backend.models.service import facts
@@ -94,7 +96,12 @@ def _checkpoint(db: Session, studio: Studio, start: Start, checkpoint_id: str) -
         return None
     found = detect(checkpoint_folder(studio, row))
     if found is None or found.kind is not ModelKind.POLICY:
-        start.errors["checkpoint_id"] = f"the files of {name} are gone from {checkpoint_folder(studio, row)}"
+        start.errors["checkpoint_id"] = f"the files of {name} are gone or damaged; restore them from a backup"
+        return None
+    try:
+        require_manifest(studio, row, run)
+    except ConflictError as error:
+        start.errors["checkpoint_id"] = error.message
         return None
     start.origin["checkpoint"] = {"id": row.id, "name": name, "sha256": row.sha256, "run_id": row.run_id}
     return found

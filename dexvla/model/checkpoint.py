@@ -5,7 +5,6 @@ files, and manifest.json with the sha256 of each and whatever lineage the writer
 place and renamed, so it is there whole or not at all.
 """
 
-import hashlib
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from torch import Tensor
 from transformers import Qwen2VLConfig
 
 import dexvla
+from dexvla.checksums import check_files, file_sha256
 from dexvla.errors import CheckpointError
 from dexvla.files import atomic_directory, write_json
 from dexvla.model import upstream
@@ -100,20 +100,24 @@ def load_policy(
     *,
     dtype: torch.dtype | None = torch.float32,
     device: torch.device | str = "cpu",
-    verify: bool = False,
+    verify: bool = True,
     base: str | Path | None = None,
     ema: bool = False,
 ) -> DexVLA:
     """Read a checkpoint of ours, or of the reference (config.json with model_type qwen2_vla), in evaluation mode.
 
-    dtype None keeps that of the files. verify compares every file with the manifest's sha256; sizes are always
-    compared. For the reference's checkpoints: base is the base model of a LoRA checkpoint, in place of the path in its
-    adapter_config.json; ema takes the moving average in ema_weights.pth. Processor and norm statistics may be missing
-    there: then `processor` and `norm_stats` are None, and what needs them raises. Raises CheckpointError.
+    dtype None keeps that of the files. Every file is compared with the manifest's sha256 first; verify False compares
+    sizes alone. For the reference's checkpoints: base is the base model of a LoRA checkpoint, in place of the path in
+    its adapter_config.json; ema takes the moving average in ema_weights.pth. Processor and norm statistics may be
+    missing there: then `processor` and `norm_stats` are None, and what needs them raises. Raises CheckpointError.
     """
     directory = model_directory(path)
     file = config_file(directory)
-    config, where = read_json(file), str(file)
+    try:
+        config, where = read_json(file), str(file)
+    except CheckpointError:
+        check_files(directory)  # says whether it was damaged after it was saved
+        raise
     kind = config.get("model_type")
     if kind != upstream.MODEL_TYPE and (base is not None or ema):
         raise CheckpointError(f"{where}: model_type is {kind!r}; base and ema are for the reference's checkpoints")
@@ -236,11 +240,6 @@ def read_spec(path: str | Path) -> PolicySpec:
     return reader(config, str(file))[0]
 
 
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def parameter_count(policy: DexVLA) -> int:
     """Number of parameters, a tied output projection counted once."""
     return sum(math.prod(parameter.shape) for parameter in policy.parameters())
@@ -282,30 +281,6 @@ def validated(kind: type[_S], value: Any, where: str) -> _S:
         return kind.model_validate(value)
     except ValidationError as error:
         raise CheckpointError(f"{where}: {first_error(error)}") from error
-
-
-def check_files(directory: Path, *, verify: bool) -> None:
-    """Compare the files with the manifest, where there is one."""
-    path = directory / "manifest.json"
-    if not path.is_file():
-        if verify:
-            raise CheckpointError(f"{path}: missing; without it nothing can be verified")
-        return
-    files = read_json(path).get("files")
-    if not isinstance(files, dict):
-        raise CheckpointError(f"{path}: files is {files!r}, expected names with sha256 and bytes")
-    for name, entry in files.items():
-        file = directory / name
-        if not isinstance(entry, dict) or not {"sha256", "bytes"} <= set(entry) or file.parent != directory:
-            raise CheckpointError(f"{path}: files has {name!r} as {entry!r}, expected sha256 and bytes")
-        if not file.is_file():
-            raise CheckpointError(f"{file}: missing; the manifest lists it")
-        if file.stat().st_size != entry["bytes"]:
-            raise CheckpointError(
-                f"{file}: {file.stat().st_size} bytes, the manifest says {entry['bytes']}: truncated or changed"
-            )
-        if verify and file_sha256(file) != entry["sha256"]:
-            raise CheckpointError(f"{file}: sha256 is not that of the manifest: the file was changed or damaged")
 
 
 def _check_tokens(processor: Processor, config: Qwen2VLConfig, where: str) -> None:

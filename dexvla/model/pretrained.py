@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dexvla.checksums import check_files
 from dexvla.errors import CheckpointError
 from dexvla.model import upstream
 from dexvla.model.checkpoint import BASE_TYPE, MODEL_TYPE, model_directory
@@ -42,6 +43,8 @@ def load_expert_weights(policy: DexVLA, path: str | Path) -> LoadReport:
     directory = model_directory(path)
     file = config_file(directory)
     kind = read_json(file).get("model_type")
+    if kind in (EXPERT_TYPE, MODEL_TYPE):
+        check_files(directory)
     if kind == EXPERT_TYPE:
         return _take(policy, read_weights(directory), str(directory), "scaledp", {})
     if kind == BASE_TYPE:

@@ -14,13 +14,12 @@ from accelerate import init_empty_weights
 from torch import Tensor
 
 import dexvla
+from dexvla.checksums import check_files, file_sha256
 from dexvla.errors import CheckpointError
 from dexvla.files import atomic_directory, write_json
 from dexvla.model.checkpoint import (
     FORMAT_VERSION,
     PRETRAINER_TYPE,
-    check_files,
-    file_sha256,
     model_directory,
     validated,
 )
@@ -93,8 +92,11 @@ def read_pretrainer_spec(path: str | Path) -> PretrainerSpec:
     return _config(model_directory(path))[0]
 
 
-def load_pretrainer(path: str | Path, *, verify: bool = False) -> Pretrainer:
-    """Read a stage-1 checkpoint, in evaluation mode. verify compares every file with the manifest's sha256."""
+def load_pretrainer(path: str | Path, *, verify: bool = True) -> Pretrainer:
+    """Read a stage-1 checkpoint, in evaluation mode.
+
+    Every file is compared with the manifest's sha256 first; verify False compares sizes alone.
+    """
     directory = model_directory(path)
     check_files(directory, verify=verify)
     spec, settings = _config(directory)
@@ -127,7 +129,7 @@ def load_trunk(policy: DexVLA, path: str | Path, *, embodiment: str | None = Non
     with its robot, too. Raises CheckpointError if the trunk or a named embodiment does not fit.
     """
     directory = model_directory(path)
-    check_files(directory, verify=False)
+    check_files(directory)
     spec, _ = _config(directory)
     _same_sizes(policy, spec, directory)
     chosen, why = _choose(policy, spec.embodiments, embodiment, directory)

@@ -293,6 +293,37 @@ def test_files_that_vanished_or_changed_are_not_sent(
     assert viewer.get(f"/api/checkpoints/{checkpoint}/files/config.json").status_code == 200
 
 
+def test_a_flipped_byte_is_neither_downloaded_nor_trained_from(
+    client: SignIn, studio: Studio, checkpoint: str, run_id: str, version: str
+) -> None:
+    folder = studio.settings.folder.run(run_id) / "checkpoints" / "step-0000200"
+    viewer = client("viewer")
+    assert viewer.get(f"/api/checkpoints/{checkpoint}/archive").status_code == 200
+    data = bytearray((folder / "model.safetensors").read_bytes())
+    data[1000] ^= 1
+    (folder / "model.safetensors").write_bytes(data)
+    for path, headers in (
+        ("archive", {}), ("archive", {"Range": "bytes=0-9"}), ("files/model.safetensors", {}),
+    ):  # fmt: skip
+        answer = viewer.get(f"/api/checkpoints/{checkpoint}/{path}", headers=headers)
+        assert answer.status_code == 409
+        message = answer.json()["error"]["message"]
+        assert message.startswith("model.safetensors of pick-cube-step-0000200 was changed or damaged: its sha256 is ")
+        assert "saved was" in message
+        assert "Restore the checkpoint from a backup" in message
+    assert viewer.get(f"/api/checkpoints/{checkpoint}/files/config.json").status_code == 200
+    data[1000] ^= 1
+    (folder / "model.safetensors").write_bytes(data)
+    assert viewer.get(f"/api/checkpoints/{checkpoint}/archive").status_code == 200
+    # what loads it compares the files with the manifest, so that one is looked at before anything is queued
+    (folder / "manifest.json").write_text((folder / "manifest.json").read_text().replace('"step": 200', '"step": 201'))
+    answer = client("operator").post(
+        "/api/evaluations", json={"kind": "closed_loop", "checkpoint_id": checkpoint, "task": "transfer_cube"}
+    )
+    assert answer.status_code == 409, answer.text
+    assert answer.json()["error"]["message"].startswith("manifest.json of pick-cube-step-0000200 was changed")
+
+
 def test_stage_3_from_a_checkpoint_that_is_gone(
     client: SignIn, studio: Studio, checkpoint: str, run_id: str, version: str
 ) -> None:
@@ -303,7 +334,7 @@ def test_stage_3_from_a_checkpoint_that_is_gone(
         answer = client("operator").post(check, json={**body, "checkpoint_id": checkpoint}).json()
         return str(answer["errors"]["checkpoint_id"])
 
-    assert "are gone from" in error()  # the small files here are no policy
+    assert "are gone or damaged; restore" in error()  # the small files here are no policy
     with studio.db.transaction() as db:
         row = db.get_one(Checkpoint, checkpoint)
         row.deleted_at, row.deleted_why = utc_now(), "the run keeps the newest 3"

@@ -268,8 +268,12 @@ def retrained_tokenizer(directory: Path) -> None:
 
 MISTAKES = {
     "no config": (remove("config.json"), r"config.json: missing"),
-    "config is no JSON": (cut("config.json", 40), r"config.json: not readable as JSON"),
-    "config is a list": (lambda d: (d / "config.json").write_text("[]"), r"found a JSON list, expected an object"),
+    "config is no JSON": (without_manifest(cut("config.json", 40)), r"config.json: not readable as JSON"),
+    "config was cut": (cut("config.json", 40), r"config.json: 40 bytes, the manifest says \d+: truncated or changed"),
+    "config is a list": (
+        without_manifest(lambda d: (d / "config.json").write_text("[]") and None),
+        r"found a JSON list, expected an object",
+    ),
     "no model type": (edit("config.json", lambda c: c.pop("model_type")), r"model_type is None, expected 'dexvla'"),
     "another model": (edit("config.json", lambda c: c.update(model_type="llama")), r"model_type is 'llama', expected"),
     "a later format": (edit("config.json", lambda c: c.update(format_version=9)), r"format_version is 9.*reads 1"),
@@ -360,17 +364,40 @@ def test_paths_that_are_no_checkpoint(tmp_path: Path, written: Path) -> None:
         new_policy(tmp_path / "nowhere", policy_spec())
 
 
-def test_a_changed_byte_is_found_when_asked(checkpoint: Path) -> None:
-    file = checkpoint / "model.safetensors"
-    data = bytearray(file.read_bytes())
-    data[-1] ^= 1
-    file.write_bytes(bytes(data))
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "norm_stats.json", "tokenizer.json"])
+def test_a_changed_byte_is_found_before_anything_is_loaded(checkpoint: Path, name: str) -> None:
     load_policy(checkpoint)
-    with pytest.raises(CheckpointError, match=r"model.safetensors: sha256 is not that of the manifest"):
-        load_policy(checkpoint, verify=True)
+    file = checkpoint / name
+    data = bytearray(file.read_bytes())
+    data[-2] ^= 1
+    file.write_bytes(bytes(data))
+    with pytest.raises(
+        CheckpointError, match=rf"{name}: sha256 is \w{{16}}\.\.\., the manifest says \w{{16}}\.\.\.: .*Restore"
+    ):
+        load_policy(checkpoint)
+
+
+def test_a_file_that_nobody_listed_is_named(checkpoint: Path) -> None:
+    (checkpoint / "README.md").write_text("notes of a person, which no loader reads")
+    load_policy(checkpoint)
+    (checkpoint / "added_tokens.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"added_tokens.json: not listed in the manifest"):
+        load_policy(checkpoint)
+
+
+def test_without_a_manifest_it_is_told(checkpoint: Path, caplog: pytest.LogCaptureFixture) -> None:
     (checkpoint / "manifest.json").unlink()
-    with pytest.raises(CheckpointError, match=r"manifest.json: missing; without it nothing can be verified"):
-        load_policy(checkpoint, verify=True)
+    load_policy(checkpoint)
+    assert "manifest.json is missing: nothing says whether the checkpoint's other files are whole" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "{}", '{"files": 3}', '{"files": {"../x": {"sha256": "", "bytes": 0}}}']
+)
+def test_a_manifest_that_is_none_is_a_line(checkpoint: Path, text: str) -> None:
+    (checkpoint / "manifest.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"manifest.json: (not readable|files (is|has))"):
+        load_policy(checkpoint)
 
 
 def test_another_models_tokenizer_is_noticed(checkpoint: Path) -> None:

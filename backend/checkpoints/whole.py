@@ -1,0 +1,35 @@
+"""Whether a checkpoint's files are still those that were saved, told before anybody trains from them or loads them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from backend.checkpoints.models import Checkpoint
+from backend.checkpoints.names import checkpoint_folder, checkpoint_name
+from backend.context import Studio
+from backend.errors import ConflictError
+from backend.training.models import Run
+from dexvla.checksums import MANIFEST, file_sha256
+
+
+def require_whole(studio: Studio, row: Checkpoint, run: Run, files: Sequence[Any]) -> None:
+    """Raise ConflictError unless these entries of `row.files` are what was saved, byte by byte; each is read once."""
+    folder = checkpoint_folder(studio, row)
+    for entry in files:
+        wrong = None
+        try:
+            found = file_sha256(folder / entry["name"])
+            if found != entry["sha256"]:
+                wrong = f"was changed or damaged: its sha256 is {found[:16]}..., saved was {entry['sha256'][:16]}..."
+        except OSError:
+            wrong = "is gone or cannot be read"
+        if wrong is not None:
+            raise ConflictError(
+                f"{entry['name']} of {checkpoint_name(run, row)} {wrong}. Restore the checkpoint from a backup, or "
+                "delete it and use another one.",
+                detail={"file": entry["name"]},
+            )
+
+
+def require_manifest(studio: Studio, row: Checkpoint, run: Run) -> None:
+    """The manifest alone: whoever loads the checkpoint compares the other files with it."""
+    require_whole(studio, row, run, [one for one in row.files if one["name"] == MANIFEST])
