@@ -22,6 +22,7 @@ from backend.episodes.leftovers import remove_leftovers
 from backend.episodes.renew import Renewal
 from backend.evaluations.endpoints import router as evaluations
 from backend.headers import SecurityHeaders
+from backend.hidden_paths import HiddenPaths
 from backend.jobs.endpoints import router as jobs
 from backend.jobs.reconciler import Reconciler
 from backend.labelling.endpoints import router as labelling
@@ -116,6 +117,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     errors.install(app)
     app.add_middleware(OriginCheck)
+    app.add_middleware(HiddenPaths, settings=settings)
     app.add_middleware(Screening)  # what the others read has been looked at
     app.add_middleware(SecurityHeaders)  # outermost: on refusals, too
     for router in ROUTERS:

@@ -1,9 +1,13 @@
 """What lies where below the studio's data folder. Names are made by the server, never by a client."""
 
 import hashlib
+import os
+import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
+_OTHERS = 0o077  # what group and everybody may do
 _SOCKET_NAME_MAX = 100  # a unix socket's path may have 107 bytes
 
 
@@ -61,6 +65,23 @@ class DataFolder:
             folder.mkdir(parents=True, exist_ok=True)
         for private in (self.secrets, self.broker, self.sockets):
             private.chmod(0o700)
+        self._tighten()
+
+    def _tighten(self) -> None:
+        """Nobody else on the machine may look in: what an older studio left open is closed, once.
+
+        What is made from now on is private by the processes' umask. The root comes last: while it is open, this was
+        not finished. What belongs to another account is left to it.
+        """
+        if not self.root.stat().st_mode & _OTHERS:
+            return
+        for folder, _, names in os.walk(self.root, followlinks=False):
+            for path in (Path(folder, name) for name in names):
+                if not path.is_symlink():
+                    _close(path)
+            if Path(folder) != self.root:
+                _close(Path(folder))
+        _close(self.root)
 
     def episode(self, dataset_id: str, episode_id: str) -> Path:
         return self.episodes / dataset_id / f"{episode_id}.hdf5"
@@ -77,3 +98,8 @@ class DataFolder:
 
     def evaluation(self, evaluation_id: str) -> Path:
         return self.evaluations / evaluation_id
+
+
+def _close(path: Path) -> None:
+    with suppress(PermissionError, FileNotFoundError):
+        path.chmod(stat.S_IMODE(path.lstat().st_mode) & ~_OTHERS)

@@ -5,6 +5,7 @@ What a user did wrong is one line on standard error and exit status 1.
 
 import errno
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
+_PRIVATE = 0o077  # what a studio makes (episodes, labels, checkpoints, secrets) is its account's alone
 user_app = typer.Typer(help="Accounts, without the page.", no_args_is_help=True)
 app.add_typer(user_app, name="user")
 backup_commands.add_to(app)
@@ -55,7 +57,8 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it")] = False,
-) -> None: ...
+) -> None:
+    os.umask(_PRIVATE)  # of every command and of all that it starts
 
 
 @app.command()

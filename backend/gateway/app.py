@@ -18,6 +18,7 @@ from backend.gateway.forwarded import Proxies, rewritten
 from backend.gateway.protocol import GatewayProtocol
 from backend.gateway.proxy import TooLargeError, TooSlowError, Upstream, answer_error, forward
 from backend.headers import with_headers
+from backend.hidden_paths import HiddenPaths
 from backend.live.sockets import router as live_sockets
 from backend.origin import OriginCheck
 from backend.robots.endpoints import stop_router
@@ -83,6 +84,7 @@ class Gateway:
         app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
         errors.install(app)
         app.add_middleware(OriginCheck)
+        app.add_middleware(HiddenPaths, settings=self.settings)
         app.add_middleware(Screening)
         app.include_router(stop_router, max_body_size=limits.UNSIGNED_BODY)
         app.include_router(live_sockets)

@@ -1,0 +1,180 @@
+"""No path of the server reaches anybody below admin; files on the disk are the studio's account's alone."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI, WebSocket
+from fastapi.testclient import TestClient
+
+from backend.auth.roles import Role
+from backend.context import Studio
+from backend.datasets.models import Dataset
+from backend.db import new_id
+from backend.episodes.ingest import accept
+from backend.episodes.models import EpisodeSource
+from backend.folders import DataFolder
+from backend.hidden_paths import HiddenPaths
+from backend.jobs.models import Job, JobKind, JobState
+from backend.settings import Settings
+
+SignIn = Callable[[str], TestClient]
+
+
+@pytest.fixture
+def ids(studio: Studio, tmp_path: Path, make_episode: Callable[..., Path], base_model: Path) -> dict[str, str]:
+    """An episode, and what can go wrong with it; folders below both roots; a job that failed with a path."""
+    with studio.db.transaction() as db:
+        dataset = Dataset(id=new_id(), name="cubes")
+        job = Job(kind=JobKind.TRAIN, title="Train", payload={}, state=JobState.FAILED)
+        job.cause = f"{studio.settings.data}/runs/1/run.json: damaged"
+        db.add_all([dataset, job])
+        db.flush()
+        found = {"dataset": dataset.id, "job": job.id}
+    file = make_episode(tmp_path / "a.hdf5")
+    make_episode(studio.settings.import_roots[0] / "day" / "b.hdf5")
+    os.symlink(base_model, studio.settings.model_roots[0] / "outside")
+    found["episode"] = accept(studio, dataset_id=found["dataset"], file=file, source=EpisodeSource.UPLOADED).episode_id
+    return found
+
+
+def places(settings: Settings) -> list[str]:
+    return [str(settings.data), *map(str, settings.import_roots), *map(str, settings.model_roots)]
+
+
+def test_nobody_below_admin_is_told_where_things_lie(
+    app: FastAPI, client: SignIn, studio: Studio, ids: dict[str, str]
+) -> None:
+    """Every GET of the API, with an episode whose file is damaged, and then gone."""
+    path = studio.settings.folder.episode(ids["dataset"], ids["episode"])
+    seen: dict[str, int] = {}
+    for damaged in (True, False):
+        if damaged:
+            path.write_bytes(b"no HDF5")
+        else:
+            path.unlink()
+        for role in ("annotator", "operator"):
+            for url in gets(app, ids):
+                answer = client(role).get(url)
+                seen[url] = max(seen.get(url, 0), answer.status_code)
+                for place in places(studio.settings):
+                    assert place not in answer.text, f"{role}: {url} says {answer.text[:500]}"
+    assert max(seen.values()) < 500, {url: status for url, status in seen.items() if status >= 500}
+    assert sum(status == 422 for status in seen.values()) > 2, "the damaged file was met"
+
+
+def gets(app: FastAPI, ids: dict[str, str]) -> list[str]:
+    """Every address that is read, with known ids where the name says which."""
+    urls = []
+    for route, methods in app.openapi()["paths"].items():
+        if "get" not in methods:
+            continue
+        url = route
+        for name, value in {
+            "{episode_id}": ids["episode"], "{dataset_id}": ids["dataset"], "{job_id}": ids["job"],
+            "{camera}": "cam_high", "{step}": "0",
+        }.items():  # fmt: skip
+            url = url.replace(name, value)
+        while "{" in url:
+            url = url[: url.index("{")] + "nothing" + url[url.index("}") + 1 :]
+        urls.append(url + ("?start=0" if url.endswith("/pack") else ""))
+    return urls
+
+
+def test_an_error_names_folders_by_what_they_are(client: SignIn, studio: Studio, ids: dict[str, str]) -> None:
+    studio.settings.folder.episode(ids["dataset"], ids["episode"]).write_bytes(b"no HDF5")
+    url = f"/api/episodes/{ids['episode']}/motion"
+    hidden, whole = (client(role).get(url).json()["error"]["message"] for role in ("annotator", "admin"))
+    assert hidden.startswith("(data folder)/episodes/")
+    assert whole.startswith(f"{studio.settings.data}/episodes/")
+    assert hidden.removeprefix("(data folder)") == whole.removeprefix(str(studio.settings.data))
+
+
+def test_a_jobs_cause_and_log_too(client: SignIn, studio: Studio, ids: dict[str, str]) -> None:
+    folder = studio.settings.folder.job(ids["job"])
+    folder.mkdir(parents=True)
+    (folder / "log.txt").write_text(f"Traceback\n  File {studio.settings.data}/runs/1/run.json\n")
+    log = client("operator").get(f"/api/jobs/{ids['job']}/log").text
+    assert "(data folder)/runs/1/run.json" in log
+    assert str(studio.settings.data) not in log
+    job = client("operator").get(f"/api/jobs/{ids['job']}")
+    assert "(data folder)/runs/1/run.json: damaged" in job.text
+    assert str(studio.settings.data) in client("admin").get(f"/api/jobs/{ids['job']}").text
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("/data/episodes/1.hdf5: damaged", "(data folder)/episodes/1.hdf5: damaged"),
+        ('{"a": "/data"}', '{"a": "(data folder)"}'),
+        ("sqlite:////data/studio.db", "sqlite:///(data folder)/studio.db"),
+        ("see /data.", "see (data folder)."),
+        ("GET /api/datasets and /api/data", "GET /api/datasets and /api/data"),
+        ("/data-2/x and /database", "/data-2/x and /database"),
+        ("/imports/cam/1.hdf5", "(imports)/cam/1.hdf5"),
+    ],
+)
+def test_only_whole_paths_are_meant(said: str, told: str) -> None:
+    settings = Settings(data=Path("/data"), import_roots=(Path("/imports"),))
+    assert HiddenPaths(FastAPI(), settings=settings).hide(said.encode()).decode() == told
+
+
+@pytest.mark.parametrize(("role", "hidden"), [(Role.ADMIN, False), (Role.OPERATOR, True)])
+def test_sockets_are_gone_through_too(settings: Settings, role: Role, hidden: bool) -> None:
+    inner = FastAPI()
+
+    @inner.websocket("/socket")
+    async def talk(socket: WebSocket) -> None:
+        socket.state.actor = type("Actor", (), {"role": role})()
+        await socket.accept()
+        await socket.send_text(json.dumps({"fault": f"{settings.data}/robots/a.json cannot be read"}))
+        await socket.send_bytes(str(settings.data).encode())
+
+    inner.add_middleware(HiddenPaths, settings=settings)
+    with TestClient(inner).websocket_connect("/socket") as socket:
+        text, data = socket.receive_text(), socket.receive_bytes()
+    assert (str(settings.data) not in text) == hidden
+    assert data == str(settings.data).encode(), "pictures are not text"
+
+
+def modes(root: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(root)): oct(stat.S_IMODE(path.lstat().st_mode))
+        for path in (root, *root.rglob("*"))
+        if not path.is_symlink()
+    }
+
+
+def test_an_open_data_folder_is_closed_at_a_start(tmp_path: Path) -> None:
+    root, outside = tmp_path / "data", tmp_path / "outside"
+    outside.write_text("somebody else's")
+    outside.chmod(0o644)
+    (root / "runs" / "1").mkdir(parents=True)
+    (root / "runs" / "1" / "run.json").write_text("{}")
+    (root / "runs" / "1" / "train.sh").write_text("#!/bin/sh")
+    (root / "runs" / "1" / "train.sh").chmod(0o755)
+    (root / "runs" / "link").symlink_to(outside)
+    DataFolder(root).prepare()
+    found: dict[str, Any] = modes(root)
+    assert found.pop("runs/1/run.json") == "0o600"
+    assert set(found.values()) == {"0o700"}
+    assert stat.S_IMODE(outside.stat().st_mode) == 0o644
+
+
+def test_what_a_command_makes_is_private(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    environment = {**os.environ, "STUDIO_DATA": str(data)}
+    old = os.umask(0o022)
+    try:
+        subprocess.run([sys.executable, "-m", "worker.cli", "migrate"], check=True, env=environment, timeout=300)
+    finally:
+        os.umask(old)
+    found = modes(data)
+    assert "studio.db" in found
+    assert {mode[-2:] for mode in found.values()} == {"00"}, found
