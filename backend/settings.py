@@ -1,6 +1,7 @@
 """How a studio is set up: environment variables (STUDIO_*), read once."""
 
 import json
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Self
@@ -12,6 +13,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from backend.address import public_address
 from backend.database_url import plain_database_url
 from backend.folders import DataFolder
+
+_SERVER = re.compile(r"(?:[a-z0-9](?:[a-z0-9.\-]*[a-z0-9])?|\[[0-9a-f:.]+\]):(?:[0-9]{1,5}|\*)")
 
 
 class Settings(BaseSettings):
@@ -65,6 +68,11 @@ class Settings(BaseSettings):
         description="HOST:PORT by which the API reaches a robot host in another container or on another machine; the "
         "host then listens on all its addresses. Default: loopback alone",
     )
+    policy_servers: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Policy servers that an operator may let act, HOST:PORT or HOST:* for any port, separated by "
+        "commas. Default: none, since the robot host would connect to whatever it is told",
+    )
     vision_url: str | None = Field(
         None,
         description="OpenAI-compatible endpoint of a vision-language model that proposes substeps; usually ends in /v1",
@@ -99,6 +107,32 @@ class Settings(BaseSettings):
     def _origin(cls, value: str | None) -> str | None:
         """Empty is not set, as Compose files have it."""
         return None if not value else public_address(value)
+
+    @field_validator("policy_servers", mode="before")
+    @classmethod
+    def _servers(cls, value: object) -> object:
+        """Raises ValueError for an entry that is no HOST:PORT."""
+        found = (
+            re.split(r"[,\s]+", value) if isinstance(value, str) else list(value) if isinstance(value, tuple) else value
+        )
+        if not isinstance(found, list):
+            return value
+        servers = tuple(str(one).lower() for one in found if one)
+        wrong = [one for one in servers if not _SERVER.fullmatch(one)]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is no policy server; expected HOST:PORT or HOST:*, [ADDRESS]:PORT for IPv6")
+        return servers
+
+    def allows_policy_server(self, url: str) -> bool:
+        """Whether `url` (ws:// or wss://) is one of `policy_servers`. False for what is no address."""
+        try:
+            parts = urlsplit(url)
+            port = parts.port or (443 if parts.scheme == "wss" else 80)
+        except ValueError:
+            return False
+        host = parts.hostname or ""
+        host = f"[{host}]" if ":" in host else host
+        return f"{host}:{port}" in self.policy_servers or f"{host}:*" in self.policy_servers
 
     @field_validator("vision_url")
     @classmethod

@@ -27,7 +27,14 @@ _SIMULATED = "aloha_sim"  # kinds of robots that begin like this
 
 
 def rollout(me: Actor, studio: Studio, robot: str, body: RolloutAsk) -> LiveState:
-    """Let a policy act. Raises InvalidError for a checkpoint that is gone or does not fit the robot."""
+    """Let a policy act. Raises InvalidError for a checkpoint that is gone or does not fit the robot, and for a policy
+    server that the administrator did not list."""
+    if body.url is not None and not studio.settings.allows_policy_server(body.url):
+        listed = ", ".join(studio.settings.policy_servers) or "none"
+        message = (
+            f"The administrator allows these policy servers: {listed}. STUDIO_POLICY_SERVERS lists them (HOST:PORT)."
+        )
+        raise fit.wrong("url", message)
     path = None if body.checkpoint_id is None else _checkpoint(studio, robot, body.checkpoint_id)
     asked = body.for_host(path)
     detail = body.model_dump(mode="json", exclude_none=True, exclude_defaults=True)

@@ -342,6 +342,7 @@ def test_verbs_are_carried_out_by_the_host_refused_in_words_and_written_down(liv
         ({"instruction": "lift it", "demo": True, "url": "ws://127.0.0.1:1"}, "exactly one"),
         ({"instruction": "lift it", "path": "/etc"}, "path"),
         ({"instruction": "lift it", "url": "http://127.0.0.1"}, "url"),
+        ({"instruction": "lift it", "url": "ws://127.0.0.1:1"}, "policy servers: none. STUDIO_POLICY_SERVERS lists"),
         ({"instruction": "lift it", "checkpoint_id": "none"}, "no such checkpoint"),
         ({"demo": True, "instruction": " "}, "empty"),
     ):

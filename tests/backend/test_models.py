@@ -51,7 +51,9 @@ def register(client: SignIn, kind: ModelKind, name: str) -> dict[str, Any]:
 def test_a_base_model_is_found_registered_and_used(root: Path, client: SignIn) -> None:
     model = register(client, ModelKind.BACKBONE, "Qwen2-VL, tiny")
     assert model["available"] is True
-    assert model["path"] == str(root / "hub/models--Qwen--Tiny/snapshots/abc")
+    assert model["path"] == "(models)/hub/models--Qwen--Tiny/snapshots/abc"
+    whole = client("admin").get("/api/models").json()
+    assert [one["path"] for one in whole] == [str(root / "hub/models--Qwen--Tiny/snapshots/abc")]
     assert (model["info"]["width"], model["info"]["layers"], model["info"]["format"]) == (128, 4, "F32")
     assert model["info"]["parameters"] > 1_000_000
     again = client("operator").get("/api/models/candidates").json()[0]["id"]
@@ -226,7 +228,7 @@ def test_a_model_in_use_is_not_forgotten_and_a_registered_one_keeps_its_files(
     with studio.db.transaction() as db:
         db.get_one(Job, run["job"]["id"]).state = JobState.FAILED
     assert operator.delete(f"/api/models/{model['id']}").status_code == 204
-    assert (Path(model["path"]) / "config.json").exists()
+    assert (root / "hub/models--Qwen--Tiny/snapshots/abc/config.json").exists()
     assert operator.get(f"/api/runs/{run['id']}").json()["base_model_name"] == "Base"  # lineage survives
 
     again = register(client, ModelKind.BACKBONE, "Base")
