@@ -5,6 +5,7 @@ are refused stop nothing.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def import_folder(settings: Settings, job_id: str) -> None:
         known = {line["file"] for line in read_outcomes(outcomes)}
         with console.bar("importing", total=len(files)) as bar:
             for file in files:
-                name = str(file.relative_to(folder))
+                name = os.fsencode(file.relative_to(folder)).decode(errors="replace")  # as it can be shown
                 if name not in known:
                     outcome = _take(studio, wanted.dataset_id, file, name, created_by)
                     _append(outcomes, {"file": name, **outcome})

@@ -1,6 +1,7 @@
 """Folders below the configured import roots that hold episode files, each under an id that stands for its path.
 
-Links are not followed, neither to folders nor to files: they could lead out of the root.
+Links are not followed, neither to folders nor to files: they could lead out of the root. What is no UTF-8 cannot be
+shown or stored and is not offered. Depth, folders and files are bounded: a root may hold anything.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from pathlib import Path
 
 _DEPTH = 6
 _FOLDERS = 20_000
+_FILES = 200_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,7 @@ def candidates(roots: tuple[Path, ...]) -> list[Candidate]:
         found += [
             Candidate(id=_id(top, path), root=root, path=path, files=count, size_bytes=size_bytes)
             for path, (count, size_bytes) in totals.items()
-            if path not in alike
+            if path not in alike and _is_text(path)
         ]
     return sorted(found, key=lambda candidate: (str(candidate.root), str(candidate.path)))
 
@@ -57,16 +59,24 @@ def _id(root: Path, path: Path) -> str:
     return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:32]
 
 
+def _is_text(path: Path) -> bool:
+    return os.fsencode(path).decode(errors="replace") == str(path)
+
+
 def _walk(root: Path) -> Iterator[tuple[Path, list[Path]]]:
+    left = _FILES
     for seen, (folder, subfolders, names) in enumerate(os.walk(root, followlinks=False), start=1):
         path = Path(folder)
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         if len(path.relative_to(root).parts) >= _DEPTH or seen >= _FOLDERS:
             subfolders.clear()
-        files = [path / name for name in sorted(names) if name.endswith(".hdf5") and not name.startswith(".")]
-        files = [file for file in files if file.is_file() and not file.is_symlink()]
+        found = [path / name for name in names if name.endswith(".hdf5") and not name.startswith(".")]
+        files = [file for file in sorted(found)[:left] if file.is_file() and not file.is_symlink()]
+        left -= len(files)
         if files:
             yield path, files
+        if left <= 0:
+            return
 
 
 def _size(file: Path) -> int:

@@ -75,7 +75,7 @@ class EpisodeEntry(Spec):
     aliases: tuple[str, ...] = Field(
         (), description="What other versions of the hash make of the same episode: how older or newer lists name it"
     )
-    steps: int = Field(ge=1, description="Steps of the episode that are used")
+    steps: int = Field(ge=1, le=2_000_000, description="Steps of the episode that are used")
     cameras: tuple[CameraSpec, ...] = Field(
         (), description="The dataset's cameras, with the size of the stored pictures"
     )
@@ -123,8 +123,8 @@ class DatasetManifest(Spec):
     version: Literal[1] = 1
     name: str
     cameras: tuple[str, ...] = Field(min_length=1, description="Cameras that every episode has, in the model's order")
-    action_dim: int = Field(ge=1)
-    state_dim: int = Field(ge=1)
+    action_dim: int = Field(ge=1, le=10_000)
+    state_dim: int = Field(ge=1, le=10_000)
     episodes: tuple[EpisodeEntry, ...] = Field(min_length=1)
 
 

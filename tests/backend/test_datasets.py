@@ -13,6 +13,7 @@ from sqlalchemy.event import listen
 
 from backend.checkpoints.models import Checkpoint
 from backend.context import Studio
+from backend.datasets import roots
 from backend.datasets.roots import episode_files
 from backend.db import new_id, utc_now
 from backend.episodes.models import EpisodeRow
@@ -147,6 +148,24 @@ def test_imports_come_from_below_the_roots(
         assert operator.post(url, json={"candidate_id": wrong}).status_code == 404
     job = operator.post(url, json={"candidate_id": found["id"]}).json()
     assert (job["kind"], job["state"], job["total"], job["subject_id"]) == ("import", "queued", 1, dataset_id)
+
+
+def test_a_root_may_hold_anything(operator: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Links in circles, names that are no text, folders without end."""
+    root = tmp_path / "imports"
+    odd = root / os.fsdecode(b"odd\xff")
+    for folder in (root / "monday", odd):
+        folder.mkdir()
+        for number in range(8):
+            (folder / f"episode_{number}.hdf5").touch()
+    os.symlink(root, root / "monday" / "loop")
+    os.symlink(".", root / "self")
+    answer = operator.get("/api/import/candidates")
+    assert answer.status_code == 200
+    assert {one["folder"]: one["files"] for one in answer.json()} == {".": 16, "monday": 8}
+    monkeypatch.setattr(roots, "_FILES", 5)
+    assert [one["files"] for one in operator.get("/api/import/candidates").json()] == [5]
+    assert len(episode_files(root)) == 5
 
 
 def test_names_are_one_line_and_taken_whatever_their_case(operator: TestClient) -> None:
