@@ -99,6 +99,6 @@ def _held_out(manifest: DatasetManifest, checkpoint: Path, names: Mapping[str, t
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

@@ -32,16 +32,31 @@ def save_file(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str
         raise OSError(number, os.strerror(number), str(path)) from error
 
 
+_MAX_JSON = 2**28  # bytes; a manifest of a large run lists its episodes
+_MAX_DEPTH = 50
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. Raises CheckpointError naming the file."""
     try:
+        if path.stat().st_size > _MAX_JSON:
+            raise CheckpointError(f"{path}: larger than {_MAX_JSON // 2**20} MiB; not settings of a model")
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: missing") from error
+    except RecursionError as error:
+        raise CheckpointError(f"{path}: its JSON is nested too deeply") from error
     except (ValueError, OSError) as error:
         raise CheckpointError(f"{path}: not readable as JSON ({error})") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path}: found a JSON {type(value).__name__}, expected an object")
+    waiting: list[tuple[Any, int]] = [(value, 0)]
+    while waiting:
+        inner, depth = waiting.pop()
+        if depth > _MAX_DEPTH:
+            raise CheckpointError(f"{path}: its JSON is nested too deeply")
+        if isinstance(inner, dict | list):
+            waiting += [(one, depth + 1) for one in (inner.values() if isinstance(inner, dict) else inner)]
     return value
 
 

@@ -269,6 +269,14 @@ def retrained_tokenizer(directory: Path) -> None:
 MISTAKES = {
     "no config": (remove("config.json"), r"config.json: missing"),
     "config is no JSON": (without_manifest(cut("config.json", 40)), r"config.json: not readable as JSON"),
+    "deep config": (
+        without_manifest(lambda d: (d / "config.json").write_text('{"a":' * 100_000) and None),
+        r"config.json: its JSON is nested too deeply",
+    ),
+    "deep settings": (
+        without_manifest(lambda d: (d / "config.json").write_text('{"a":' * 400 + "1" + "}" * 400) and None),
+        r"config.json: its JSON is nested too deeply",
+    ),
     "config was cut": (cut("config.json", 40), r"config.json: 40 bytes, the manifest says \d+: truncated or changed"),
     "config is a list": (
         without_manifest(lambda d: (d / "config.json").write_text("[]") and None),
