@@ -2,7 +2,8 @@
 
 Errors of the library name files, jobs' messages and logs do, and so do a robot's faults. Rather than trusting each of
 them, whatever leaves the API as text for somebody below admin is gone through once: the data folder becomes
-"(data folder)", a root its name. What is downloaded as a file is left as it is.
+$STUDIO_DATA, which a command line understands where it is set, a root its name. What is downloaded as a file is left
+as it is.
 """
 
 import json
@@ -93,7 +94,7 @@ def _names(settings: Settings) -> dict[bytes, bytes]:
     code = Path(backend.__file__).parent.parent
     known: list[tuple[Path, str]] = [(code, "(program)"), (Path(sys.prefix), "(program)")]
     known += [(root, f"({root.name or 'root'})") for root in (*settings.import_roots, *settings.model_roots)]
-    known.append((settings.data, "(data folder)"))
+    known.append((settings.data, "$STUDIO_DATA"))
     found: dict[bytes, bytes] = {}
     for path, name in known:
         for form in {path.absolute(), path.resolve()}:

@@ -91,9 +91,9 @@ def test_an_error_names_folders_by_what_they_are(client: SignIn, studio: Studio,
     studio.settings.folder.episode(ids["dataset"], ids["episode"]).write_bytes(b"no HDF5")
     url = f"/api/episodes/{ids['episode']}/motion"
     hidden, whole = (client(role).get(url).json()["error"]["message"] for role in ("annotator", "admin"))
-    assert hidden.startswith("(data folder)/episodes/")
+    assert hidden.startswith("$STUDIO_DATA/episodes/")
     assert whole.startswith(f"{studio.settings.data}/episodes/")
-    assert hidden.removeprefix("(data folder)") == whole.removeprefix(str(studio.settings.data))
+    assert hidden.removeprefix("$STUDIO_DATA") == whole.removeprefix(str(studio.settings.data))
 
 
 def test_a_jobs_cause_and_log_too(client: SignIn, studio: Studio, ids: dict[str, str]) -> None:
@@ -101,20 +101,20 @@ def test_a_jobs_cause_and_log_too(client: SignIn, studio: Studio, ids: dict[str,
     folder.mkdir(parents=True)
     (folder / "log.txt").write_text(f"Traceback\n  File {studio.settings.data}/runs/1/run.json\n")
     log = client("operator").get(f"/api/jobs/{ids['job']}/log").text
-    assert "(data folder)/runs/1/run.json" in log
+    assert "$STUDIO_DATA/runs/1/run.json" in log
     assert str(studio.settings.data) not in log
     job = client("operator").get(f"/api/jobs/{ids['job']}")
-    assert "(data folder)/runs/1/run.json: damaged" in job.text
+    assert "$STUDIO_DATA/runs/1/run.json: damaged" in job.text
     assert str(studio.settings.data) in client("admin").get(f"/api/jobs/{ids['job']}").text
 
 
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        ("/data/episodes/1.hdf5: damaged", "(data folder)/episodes/1.hdf5: damaged"),
-        ('{"a": "/data"}', '{"a": "(data folder)"}'),
-        ("sqlite:////data/studio.db", "sqlite:///(data folder)/studio.db"),
-        ("see /data.", "see (data folder)."),
+        ("/data/episodes/1.hdf5: damaged", "$STUDIO_DATA/episodes/1.hdf5: damaged"),
+        ('{"a": "/data"}', '{"a": "$STUDIO_DATA"}'),
+        ("sqlite:////data/studio.db", "sqlite:///$STUDIO_DATA/studio.db"),
+        ("see /data.", "see $STUDIO_DATA."),
         ("GET /api/datasets and /api/data", "GET /api/datasets and /api/data"),
         ("/data-2/x and /database", "/data-2/x and /database"),
         ("/imports/cam/1.hdf5", "(imports)/cam/1.hdf5"),
