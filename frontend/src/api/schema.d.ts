@@ -4,10043 +4,10065 @@
  */
 
 export interface paths {
-    "/api/annotators": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * List Annotators
-         * @description People who may label.
-         */
-        get: operations["list_annotators"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/annotators/figures": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get Figures
-         * @description Throughput and agreement of each person; days: how far back.
-         */
-        get: operations["get_figures"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/audit": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** List Entries */
-        get: operations["list_entries"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/auth/login": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Log In
-         * @description 429 with Retry-After where too many tries failed, or too many people sign in at this moment.
-         */
-        post: operations["log_in"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/auth/logout": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Log Out */
-        post: operations["log_out"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/auth/me": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Get Me */
-        get: operations["get_me"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/auth/password": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Change Password
-         * @description Ends the person's other sessions, all their API tokens, and the links they made that nobody has used.
-         */
-        post: operations["change_password"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/auth/setup": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Set Up
-         * @description Make the first administrator with the token of the setup link, and sign in.
-         */
-        post: operations["set_up"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/auth/tokens": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** List Tokens */
-        get: operations["list_tokens"];
-        put?: never;
-        /** Create Token */
-        post: operations["create_token"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/auth/tokens/{token_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post?: never;
-        /** Revoke Token */
-        delete: operations["revoke_token"];
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/checkpoints": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * List Checkpoints
-         * @description Newest first. deleted: those whose files are gone too.
-         */
-        get: operations["list_checkpoints"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/checkpoints/{checkpoint_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Get Checkpoint */
-        get: operations["get_checkpoint"];
-        put?: never;
-        post?: never;
-        /**
-         * Delete Checkpoint
-         * @description Removes its files. Refused (409) while a run that is not over, or a queued evaluation, needs them.
-         */
-        delete: operations["delete_checkpoint"];
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/checkpoints/{checkpoint_id}/archive": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Download Archive
-         * @description All files as one .tar, made while it is sent; ETag is its sha256, Range and If-Range work.
-         */
-        get: operations["download_archive"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/checkpoints/{checkpoint_id}/files/{name}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Download File
-         * @description One file; ETag is its sha256, Range and If-Range work.
-         */
-        get: operations["download_file"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/datasets": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** List Datasets */
-        get: operations["list_datasets"];
-        put?: never;
-        /** Create Dataset */
-        post: operations["create_dataset"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/datasets/demo": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Record Demo
-         * @description Record scripted demonstrations in the simulator; the job's subject is the dataset.
-         */
-        post: operations["record_demo"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/datasets/{dataset_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Get Dataset */
-        get: operations["get_dataset"];
-        put?: never;
-        post?: never;
-        /**
-         * Delete Dataset
-         * @description Refused (409) while versions of it are used by runs.
-         */
-        delete: operations["delete_dataset"];
-        options?: never;
-        head?: never;
-        /** Change Dataset */
-        patch: operations["change_dataset"];
-        trace?: never;
-    };
-    "/api/datasets/{dataset_id}/agreement": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Get Agreement */
-        get: operations["get_agreement"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/datasets/{dataset_id}/changes": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** List Changes */
-        get: operations["list_changes"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/datasets/{dataset_id}/changes/{change_id}/undo": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Undo Change */
-        post: operations["undo_change"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/datasets/{dataset_id}/coverage": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Get Coverage */
-        get: operations["get_coverage"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/datasets/{dataset_id}/episodes": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** List Episodes */
-        get: operations["list_episodes"];
-        put?: never;
-        /**
-         * Upload Episode
-         * @description The HDF5 file is the body as it is (application/octet-stream); checked in a sandbox before it is accepted.
-         */
-        post: operations["upload_episode"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/datasets/{dataset_id}/import": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Import Folder */
-        post: operations["import_folder"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/datasets/{dataset_id}/labelling": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Get Labelling */
-        get: operations["get_labelling"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        /** Change Labelling */
-        patch: operations["change_labelling"];
-        trace?: never;
-    };
-    "/api/datasets/{dataset_id}/labels": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Export Labels
-         * @description A file: JSON, CSV with steps and seconds, or ELAN's tab-delimited text. drafts: instead of what is published.
-         */
-        get: operations["export_labels"];
-        put?: never;
-        /** Import Labels */
-        post: operations["import_labels"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/datasets/{dataset_id}/segments": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Find Segments */
-        get: operations["find_segments"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/datasets/{dataset_id}/suggestion-statistics": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get Suggestion Statistics
-         * @description How often proposals of each source are accepted, edited and rejected, and how that goes with their confidence.
-         */
-        get: operations["get_suggestion_statistics"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/datasets/{dataset_id}/template": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Apply Template */
-        post: operations["apply_template"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/datasets/{dataset_id}/versions": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** List Versions */
-        get: operations["list_versions"];
-        put?: never;
-        /**
-         * Create Version
-         * @description Freeze episodes and published labels into a manifest; 200 with the version there is if nothing changed since.
-         */
-        post: operations["create_version"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/datasets/{dataset_id}/vocabulary": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get Vocabulary
-         * @description The entries in their order, with what they mean and example pictures: the guideline.
-         */
-        get: operations["get_vocabulary"];
-        /** Change Vocabulary */
-        put: operations["change_vocabulary"];
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/datasets/{dataset_id}/vocabulary/rename": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Rename Entry
-         * @description Everywhere: drafts get a new edit, published labels a new revision; the answer's `change` can be undone.
-         */
-        post: operations["rename_entry"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/datasets/{dataset_id}/vocabulary/rename/preview": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Preview Rename */
-        post: operations["preview_rename"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/datasets/{dataset_id}/work/assign": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Assign Work */
-        post: operations["assign_work"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/datasets/{dataset_id}/work/next": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Next Work
-         * @description What I have open here, filled up to `count`.
-         */
-        post: operations["next_work"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/episodes/{episode_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Get Episode */
-        get: operations["get_episode"];
-        put?: never;
-        post?: never;
-        /**
-         * Delete Episode
-         * @description Refused (409) while a dataset version lists it.
-         */
-        delete: operations["delete_episode"];
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/episodes/{episode_id}/annotation": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Get Draft */
-        get: operations["get_draft"];
-        /**
-         * Save Draft
-         * @description 409 "conflict" if somebody else saved since `edit`, "leased" while somebody else works on it, "wrong_state" for
-         *     labels that are handed in. error.detail: the stored draft, with `yours` and `differences` beside it.
-         */
-        put: operations["save_draft"];
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/episodes/{episode_id}/annotation/check": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Check Draft
-         * @description What stops a publication, and warnings.
-         */
-        get: operations["check_draft"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/episodes/{episode_id}/annotation/claim": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Claim Draft
-         * @description Work on it, with `lease.token` in saves and heartbeats. 409 "leased" if somebody else does: `take_over`.
-         */
-        post: operations["claim_draft"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/episodes/{episode_id}/annotation/diff": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Diff States */
-        get: operations["diff_states"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/episodes/{episode_id}/annotation/heartbeat": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Keep Claim
-         * @description Every 20 s while the page is open. 409 "leased": somebody took over.
-         */
-        post: operations["keep_claim"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/episodes/{episode_id}/annotation/history": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * List History
-         * @description Newest first: hand-ins, reviews, publications, bulk changes, and the state every few minutes of work.
-         */
-        get: operations["list_history"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/episodes/{episode_id}/annotation/history/{entry_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Get History Entry */
-        get: operations["get_history_entry"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/episodes/{episode_id}/annotation/notes": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Add Note */
-        post: operations["add_note"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/episodes/{episode_id}/annotation/release": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Release Draft */
-        post: operations["release_draft"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/episodes/{episode_id}/annotation/reopen": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Reopen Draft */
-        post: operations["reopen_draft"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/episodes/{episode_id}/annotation/review": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Review Draft
-         * @description Approve or reject what somebody else handed in.
-         */
-        post: operations["review_draft"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/episodes/{episode_id}/annotation/submit": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Submit Draft
-         * @description Hand it in for review. 422 with `detail.findings` for labels that are not complete.
-         */
-        post: operations["submit_draft"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/episodes/{episode_id}/candidates": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get Candidates
-         * @description Where one substep may end and the next begin: marks of who drove, and what the motion shows.
-         */
-        get: operations["get_candidates"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/episodes/{episode_id}/file": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Download Episode
-         * @description The HDF5 file with the published labels as substep_reasonings; Range works.
-         */
-        get: operations["download_episode"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/episodes/{episode_id}/frames/{camera}/{step}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get Frame
-         * @description The exact picture of a camera at a step, JPEG.
-         */
-        get: operations["get_frame"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/episodes/{episode_id}/labels": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Export Episode Labels */
-        get: operations["export_episode_labels"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/episodes/{episode_id}/motion": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Get Motion */
-        get: operations["get_motion"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/episodes/{episode_id}/pack": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get Pack
-         * @description Steps start, start + stride, ... (count of them) of all cameras, application/octet-stream.
-         *
-         *     A little-endian uint32 with the length of a JSON header, the header {"start": int, "stride": int, "count": int,
-         *     "cameras": [name], "sizes": [[bytes of camera 0, camera 1, ...] for each step]}, then the JPEG pictures in that
-         *     order. Past the end, and beyond 128 MiB, fewer steps come back.
-         */
-        get: operations["get_pack"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/episodes/{episode_id}/publish": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Publish
-         * @description Make a label revision and write substep_reasonings into the episode file. 422 "not_looked_at" for substeps that
-         *     a script or a file brought, unless `looked_at` says that this person looked; error.detail.segments: which.
-         */
-        post: operations["publish"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/episodes/{episode_id}/revisions": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** List Revisions */
-        get: operations["list_revisions"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/episodes/{episode_id}/rollback": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Roll Back
-         * @description Publish an older revision's labels again, as a new revision.
-         */
-        post: operations["roll_back"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/episodes/{episode_id}/suggestions": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * List Suggestions
-         * @description Proposed labellings: the newest of each source. They are no labels until somebody takes them into a draft.
-         */
-        get: operations["list_suggestions"];
-        put?: never;
-        /**
-         * Make Suggestion
-         * @description Make a proposal. One of a vision-language model is running at first; an event of the episode tells its end.
-         */
-        post: operations["make_suggestion"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/episodes/{episode_id}/suggestions/verdicts": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Judge Suggestions
-         * @description What became of proposals, for the statistics.
-         */
-        post: operations["judge_suggestions"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/episodes/{episode_id}/thumbnail": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get Thumbnail
-         * @description A small JPEG of the first camera, from the middle of the episode.
-         */
-        get: operations["get_thumbnail"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/episodes/{episode_id}/tracks": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get Tracks
-         * @description Grippers and speeds, to be drawn under the pictures.
-         */
-        get: operations["get_tracks"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/evaluations": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** List Evaluations */
-        get: operations["list_evaluations"];
-        put?: never;
-        /** Start Evaluation */
-        post: operations["start_evaluation"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/evaluations/{evaluation_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Get Evaluation */
-        get: operations["get_evaluation"];
-        put?: never;
-        post?: never;
-        /** Delete Evaluation */
-        delete: operations["delete_evaluation"];
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/evaluations/{evaluation_id}/files/{name}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get File
-         * @description A video (mp4), plot (png) or details (json); Range works, so a page can seek.
-         */
-        get: operations["get_file"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/health": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get Health
-         * @description Public: says nothing about what the studio holds.
-         */
-        get: operations["get_health"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/import/candidates": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Import Candidates
-         * @description Folders with episode files below the configured roots.
-         */
-        get: operations["import_candidates"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/invitations": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** List Invitations */
-        get: operations["list_invitations"];
-        put?: never;
-        /** Invite */
-        post: operations["invite"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/invitations/{invitation_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post?: never;
-        /** Withdraw Invitation */
-        delete: operations["withdraw_invitation"];
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/jobs": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** List Jobs */
-        get: operations["list_jobs"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/jobs/{job_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Get Job */
-        get: operations["get_job"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/jobs/{job_id}/cancel": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Cancel Job */
-        post: operations["cancel_job"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/jobs/{job_id}/log": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Get Log */
-        get: operations["get_log"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/jobs/{job_id}/resume": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Resume Job
-         * @description Queue a failed or cancelled job again; a training goes on from its last checkpoint.
-         */
-        post: operations["resume_job"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/links": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Get Link */
-        get: operations["get_link"];
-        put?: never;
-        /**
-         * Accept Link
-         * @description Make the account, or set the password, and sign in. A new password ends all that the old one opened.
-         */
-        post: operations["accept_link"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/live/demo": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get Demo
-         * @description The demo checkpoint that comes with the studio, and what it was trained to do.
-         */
-        get: operations["get_demo"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/live/{robot}/discard": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Discard Recording */
-        post: operations["discard_recording"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/live/{robot}/end": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** End Rollout */
-        post: operations["end_rollout"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/live/{robot}/instruction": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Change Instruction
-         * @description Tell the policy that acts something else.
-         */
-        post: operations["change_instruction"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/live/{robot}/mark": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Mark Substep
-         * @description A substep begins with the step that is recorded next: a mark for who labels the episode.
-         */
-        post: operations["mark_substep"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/live/{robot}/pause": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Pause Rollout */
-        post: operations["pause_rollout"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/live/{robot}/prepare": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Prepare Demo
-         * @description The demo may be asked for soon: its policy is loaded, and let go of again after some minutes without use.
-         */
-        post: operations["prepare_demo"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/live/{robot}/record": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Begin Recording */
-        post: operations["begin_recording"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/live/{robot}/resume": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Resume Rollout */
-        post: operations["resume_rollout"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/live/{robot}/rollout": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Start Rollout
-         * @description Let a policy act as soon as it is loaded, as long as a page of yours watches over it (the control socket).
-         */
-        post: operations["start_rollout"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/live/{robot}/save": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Save Recording
-         * @description End the recording and add it to its dataset.
-         */
-        post: operations["save_recording"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/live/{robot}/scene": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Set Scene
-         * @description Put a simulated robot into the start state of a task and a seed.
-         */
-        post: operations["set_scene"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/me/preferences/{page}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Get Preferences */
-        get: operations["get_preferences"];
-        /** Keep Preferences */
-        put: operations["keep_preferences"];
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/models": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** List Models */
-        get: operations["list_models"];
-        put?: never;
-        /** Register Model */
-        post: operations["register_model"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/models/candidates": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** List Candidates */
-        get: operations["list_candidates"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/models/tiny": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Make Tiny Model
-         * @description The job's subject is the model, which appears when it is done.
-         */
-        post: operations["make_tiny_model"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/models/{model_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post?: never;
-        /**
-         * Forget Model
-         * @description Files of a registered model stay where they are; those of a tiny model made here go.
-         */
-        delete: operations["forget_model"];
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/notes/{note_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post?: never;
-        /** Delete Note */
-        delete: operations["delete_note"];
-        options?: never;
-        head?: never;
-        /** Change Note */
-        patch: operations["change_note"];
-        trace?: never;
-    };
-    "/api/resets": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * List Resets
-         * @description Links for a new password that nobody has used yet.
-         */
-        get: operations["list_resets"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/resets/{reset_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post?: never;
-        /** Withdraw Reset */
-        delete: operations["withdraw_reset"];
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/robots": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** List Robots */
-        get: operations["list_robots"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/robots/{name}/arm": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Arm Robot
-         * @description Release the latched stop: the robot may be commanded again. Operators.
-         */
-        post: operations["arm_robot"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/robots/{name}/picture/{camera}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get Picture
-         * @description The newest picture of a camera, JPEG, at most a quarter of a second old. Cameras rest while nobody asks.
-         */
-        get: operations["get_picture"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/robots/{name}/stop": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Stop Robot
-         * @description Latched: the robot holds until an operator re-arms it. Anyone signed in may press it. Waits for no database.
-         */
-        post: operations["stop_robot"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/runs": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** List Runs */
-        get: operations["list_runs"];
-        put?: never;
-        /** Start Run */
-        post: operations["start_run"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/runs/{run_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Get Run */
-        get: operations["get_run"];
-        put?: never;
-        post?: never;
-        /**
-         * Delete Run
-         * @description Removes its files. Refused (409) while it runs or while another run started from one of its checkpoints.
-         */
-        delete: operations["delete_run"];
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/runs/{run_id}/metrics": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Get Metrics */
-        get: operations["get_metrics"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/runs/{run_id}/spec.yaml": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Get Spec */
-        get: operations["get_spec"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/settings": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Get Settings */
-        get: operations["get_settings"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        /** Change Settings */
-        patch: operations["change_settings"];
-        trace?: never;
-    };
-    "/api/storage": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Get Storage */
-        get: operations["get_storage"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/storage/adopt": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Adopt Strays
-         * @description Take episode files without a row into the dataset "Recovered", in the background.
-         */
-        post: operations["adopt_strays"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/storage/lose": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Lose Strays
-         * @description Move everything without a row to lost/, where it is kept for 30 days.
-         */
-        post: operations["lose_strays"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/suggestions/sources": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get Suggestion Sources
-         * @description Which sources of proposals are set up.
-         */
-        get: operations["get_suggestion_sources"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/training/check": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Check Run
-         * @description What would be wrong with this run, at once and without loading a model.
-         */
-        post: operations["check_run"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/training/form": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Get Form */
-        get: operations["get_form"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/training/preflight": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Preflight Run
-         * @description Load data and model on a worker and look at memory, disk and labels; the job's result is the report.
-         */
-        post: operations["preflight_run"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/users": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** List Users */
-        get: operations["list_users"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/users/{user_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        /**
-         * Change User
-         * @description Disabling ends sessions, API tokens, open sockets, and the links that the person made.
-         */
-        patch: operations["change_user"];
-        trace?: never;
-    };
-    "/api/users/{user_id}/reset": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Reset Password
-         * @description A one-time link with which the person sets a new password; it voids earlier ones.
-         */
-        post: operations["reset_password"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/versions": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * List All Versions
-         * @description Of all datasets, newest first: what a run may train on.
-         */
-        get: operations["list_all_versions"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/versions/{version_id}/manifest": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Get Manifest */
-        get: operations["get_manifest"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/work": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** List Work */
-        get: operations["list_work"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
+  "/api/annotators": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * List Annotators
+     * @description People who may label.
+     */
+    get: operations["list_annotators"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/annotators/figures": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Get Figures
+     * @description Throughput and agreement of each person; days: how far back.
+     */
+    get: operations["get_figures"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/audit": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** List Entries */
+    get: operations["list_entries"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/auth/login": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Log In
+     * @description 429 with Retry-After where too many tries failed, or too many people sign in at this moment.
+     */
+    post: operations["log_in"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/auth/logout": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Log Out */
+    post: operations["log_out"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/auth/me": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Get Me */
+    get: operations["get_me"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/auth/password": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Change Password
+     * @description Ends the person's other sessions, all their API tokens, and the links they made that nobody has used.
+     */
+    post: operations["change_password"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/auth/setup": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Set Up
+     * @description Make the first administrator with the token of the setup link, and sign in.
+     */
+    post: operations["set_up"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/auth/tokens": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** List Tokens */
+    get: operations["list_tokens"];
+    put?: never;
+    /** Create Token */
+    post: operations["create_token"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/auth/tokens/{token_id}": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    post?: never;
+    /** Revoke Token */
+    delete: operations["revoke_token"];
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/checkpoints": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * List Checkpoints
+     * @description Newest first. deleted: those whose files are gone too.
+     */
+    get: operations["list_checkpoints"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/checkpoints/{checkpoint_id}": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Get Checkpoint */
+    get: operations["get_checkpoint"];
+    put?: never;
+    post?: never;
+    /**
+     * Delete Checkpoint
+     * @description Removes its files. Refused (409) while a run that is not over, or a queued evaluation, needs them.
+     */
+    delete: operations["delete_checkpoint"];
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/checkpoints/{checkpoint_id}/archive": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Download Archive
+     * @description All files as one .tar, made while it is sent; ETag is its sha256, Range and If-Range work.
+     */
+    get: operations["download_archive"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/checkpoints/{checkpoint_id}/files/{name}": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Download File
+     * @description One file; ETag is its sha256, Range and If-Range work.
+     */
+    get: operations["download_file"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** List Datasets */
+    get: operations["list_datasets"];
+    put?: never;
+    /** Create Dataset */
+    post: operations["create_dataset"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/demo": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Record Demo
+     * @description Record scripted demonstrations in the simulator; the job's subject is the dataset.
+     */
+    post: operations["record_demo"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Get Dataset */
+    get: operations["get_dataset"];
+    put?: never;
+    post?: never;
+    /**
+     * Delete Dataset
+     * @description Refused (409) while versions of it are used by runs.
+     */
+    delete: operations["delete_dataset"];
+    options?: never;
+    head?: never;
+    /** Change Dataset */
+    patch: operations["change_dataset"];
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/agreement": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Get Agreement */
+    get: operations["get_agreement"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/changes": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** List Changes */
+    get: operations["list_changes"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/changes/{change_id}/undo": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Undo Change */
+    post: operations["undo_change"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/coverage": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Get Coverage */
+    get: operations["get_coverage"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/episodes": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** List Episodes */
+    get: operations["list_episodes"];
+    put?: never;
+    /**
+     * Upload Episode
+     * @description The HDF5 file is the body as it is (application/octet-stream); checked in a sandbox before it is accepted.
+     */
+    post: operations["upload_episode"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/import": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Import Folder */
+    post: operations["import_folder"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/labelling": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Get Labelling */
+    get: operations["get_labelling"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    /** Change Labelling */
+    patch: operations["change_labelling"];
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/labels": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Export Labels
+     * @description A file: JSON, CSV with steps and seconds, or ELAN's tab-delimited text. drafts: instead of what is published.
+     */
+    get: operations["export_labels"];
+    put?: never;
+    /** Import Labels */
+    post: operations["import_labels"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/segments": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Find Segments */
+    get: operations["find_segments"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/suggestion-statistics": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Get Suggestion Statistics
+     * @description How often proposals of each source are accepted, edited and rejected, and how that goes with their confidence.
+     */
+    get: operations["get_suggestion_statistics"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/template": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Apply Template */
+    post: operations["apply_template"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/versions": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** List Versions */
+    get: operations["list_versions"];
+    put?: never;
+    /**
+     * Create Version
+     * @description Freeze episodes and published labels into a manifest; 200 with the version there is if nothing changed since.
+     */
+    post: operations["create_version"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/vocabulary": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Get Vocabulary
+     * @description The entries in their order, with what they mean and example pictures: the guideline.
+     */
+    get: operations["get_vocabulary"];
+    /** Change Vocabulary */
+    put: operations["change_vocabulary"];
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/vocabulary/rename": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Rename Entry
+     * @description Everywhere: drafts get a new edit, published labels a new revision; the answer's `change` can be undone.
+     */
+    post: operations["rename_entry"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/vocabulary/rename/preview": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Preview Rename */
+    post: operations["preview_rename"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/work/assign": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Assign Work */
+    post: operations["assign_work"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/work/next": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Next Work
+     * @description What I have open here, filled up to `count`.
+     */
+    post: operations["next_work"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Get Episode */
+    get: operations["get_episode"];
+    put?: never;
+    post?: never;
+    /**
+     * Delete Episode
+     * @description Refused (409) while a dataset version lists it.
+     */
+    delete: operations["delete_episode"];
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/annotation": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Get Draft */
+    get: operations["get_draft"];
+    /**
+     * Save Draft
+     * @description 409 "conflict" if somebody else saved since `edit`, "leased" while somebody else works on it, "wrong_state" for
+     *     labels that are handed in. error.detail: the stored draft, with `yours` and `differences` beside it.
+     */
+    put: operations["save_draft"];
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/annotation/check": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Check Draft
+     * @description What stops a publication, and warnings.
+     */
+    get: operations["check_draft"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/annotation/claim": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Claim Draft
+     * @description Work on it, with `lease.token` in saves and heartbeats. 409 "leased" if somebody else does: `take_over`.
+     */
+    post: operations["claim_draft"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/annotation/diff": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Diff States */
+    get: operations["diff_states"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/annotation/heartbeat": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Keep Claim
+     * @description Every 20 s while the page is open. 409 "leased": somebody took over.
+     */
+    post: operations["keep_claim"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/annotation/history": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * List History
+     * @description Newest first: hand-ins, reviews, publications, bulk changes, and the state every few minutes of work.
+     */
+    get: operations["list_history"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/annotation/history/{entry_id}": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Get History Entry */
+    get: operations["get_history_entry"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/annotation/notes": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Add Note */
+    post: operations["add_note"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/annotation/release": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Release Draft */
+    post: operations["release_draft"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/annotation/reopen": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Reopen Draft */
+    post: operations["reopen_draft"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/annotation/review": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Review Draft
+     * @description Approve or reject what somebody else handed in.
+     */
+    post: operations["review_draft"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/annotation/submit": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Submit Draft
+     * @description Hand it in for review. 422 with `detail.findings` for labels that are not complete.
+     */
+    post: operations["submit_draft"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/candidates": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Get Candidates
+     * @description Where one substep may end and the next begin: marks of who drove, and what the motion shows.
+     */
+    get: operations["get_candidates"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/file": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Download Episode
+     * @description The HDF5 file with the published labels as substep_reasonings; Range works.
+     */
+    get: operations["download_episode"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/frames/{camera}/{step}": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Get Frame
+     * @description The exact picture of a camera at a step, JPEG.
+     */
+    get: operations["get_frame"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/labels": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Export Episode Labels */
+    get: operations["export_episode_labels"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/motion": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Get Motion */
+    get: operations["get_motion"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/pack": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Get Pack
+     * @description Steps start, start + stride, ... (count of them) of all cameras, application/octet-stream.
+     *
+     *     A little-endian uint32 with the length of a JSON header, the header {"start": int, "stride": int, "count": int,
+     *     "cameras": [name], "sizes": [[bytes of camera 0, camera 1, ...] for each step]}, then the JPEG pictures in that
+     *     order. Past the end, and beyond 128 MiB, fewer steps come back.
+     */
+    get: operations["get_pack"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/publish": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Publish
+     * @description Make a label revision and write substep_reasonings into the episode file. 422 "not_looked_at" for substeps that
+     *     a script or a file brought, unless `looked_at` says that this person looked; error.detail.segments: which.
+     */
+    post: operations["publish"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/revisions": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** List Revisions */
+    get: operations["list_revisions"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/rollback": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Roll Back
+     * @description Publish an older revision's labels again, as a new revision.
+     */
+    post: operations["roll_back"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/suggestions": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * List Suggestions
+     * @description Proposed labellings: the newest of each source. They are no labels until somebody takes them into a draft.
+     */
+    get: operations["list_suggestions"];
+    put?: never;
+    /**
+     * Make Suggestion
+     * @description Make a proposal. One of a vision-language model is running at first; an event of the episode tells its end.
+     */
+    post: operations["make_suggestion"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/suggestions/verdicts": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Judge Suggestions
+     * @description What became of proposals, for the statistics.
+     */
+    post: operations["judge_suggestions"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/thumbnail": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Get Thumbnail
+     * @description A small JPEG of the first camera, from the middle of the episode.
+     */
+    get: operations["get_thumbnail"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/tracks": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Get Tracks
+     * @description Grippers and speeds, to be drawn under the pictures.
+     */
+    get: operations["get_tracks"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/evaluations": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** List Evaluations */
+    get: operations["list_evaluations"];
+    put?: never;
+    /** Start Evaluation */
+    post: operations["start_evaluation"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/evaluations/{evaluation_id}": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Get Evaluation */
+    get: operations["get_evaluation"];
+    put?: never;
+    post?: never;
+    /** Delete Evaluation */
+    delete: operations["delete_evaluation"];
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/evaluations/{evaluation_id}/files/{name}": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Get File
+     * @description A video (mp4), plot (png) or details (json); Range works, so a page can seek.
+     */
+    get: operations["get_file"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/health": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Get Health
+     * @description Public: says nothing about what the studio holds.
+     */
+    get: operations["get_health"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/import/candidates": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Import Candidates
+     * @description Folders with episode files below the configured roots.
+     */
+    get: operations["import_candidates"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/invitations": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** List Invitations */
+    get: operations["list_invitations"];
+    put?: never;
+    /** Invite */
+    post: operations["invite"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/invitations/{invitation_id}": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    post?: never;
+    /** Withdraw Invitation */
+    delete: operations["withdraw_invitation"];
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/jobs": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** List Jobs */
+    get: operations["list_jobs"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/jobs/{job_id}": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Get Job */
+    get: operations["get_job"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/jobs/{job_id}/cancel": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Cancel Job */
+    post: operations["cancel_job"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/jobs/{job_id}/log": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Get Log */
+    get: operations["get_log"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/jobs/{job_id}/resume": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Resume Job
+     * @description Queue a failed or cancelled job again; a training goes on from its last checkpoint.
+     */
+    post: operations["resume_job"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/links": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Get Link */
+    get: operations["get_link"];
+    put?: never;
+    /**
+     * Accept Link
+     * @description Make the account, or set the password, and sign in. A new password ends all that the old one opened.
+     */
+    post: operations["accept_link"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/live/demo": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Get Demo
+     * @description The demo checkpoint that comes with the studio, and what it was trained to do.
+     */
+    get: operations["get_demo"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/live/{robot}/discard": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Discard Recording */
+    post: operations["discard_recording"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/live/{robot}/end": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** End Rollout */
+    post: operations["end_rollout"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/live/{robot}/instruction": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Change Instruction
+     * @description Tell the policy that acts something else.
+     */
+    post: operations["change_instruction"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/live/{robot}/mark": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Mark Substep
+     * @description A substep begins with the step that is recorded next: a mark for who labels the episode.
+     */
+    post: operations["mark_substep"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/live/{robot}/pause": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Pause Rollout */
+    post: operations["pause_rollout"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/live/{robot}/prepare": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Prepare Demo
+     * @description The demo may be asked for soon: its policy is loaded, and let go of again after some minutes without use.
+     */
+    post: operations["prepare_demo"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/live/{robot}/record": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Begin Recording */
+    post: operations["begin_recording"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/live/{robot}/resume": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Resume Rollout */
+    post: operations["resume_rollout"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/live/{robot}/rollout": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Start Rollout
+     * @description Let a policy act as soon as it is loaded, as long as a page of yours watches over it (the control socket).
+     */
+    post: operations["start_rollout"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/live/{robot}/save": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Save Recording
+     * @description End the recording and add it to its dataset.
+     */
+    post: operations["save_recording"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/live/{robot}/scene": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Set Scene
+     * @description Put a simulated robot into the start state of a task and a seed.
+     */
+    post: operations["set_scene"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/me/preferences/{page}": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Get Preferences */
+    get: operations["get_preferences"];
+    /** Keep Preferences */
+    put: operations["keep_preferences"];
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/models": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** List Models */
+    get: operations["list_models"];
+    put?: never;
+    /** Register Model */
+    post: operations["register_model"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/models/candidates": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** List Candidates */
+    get: operations["list_candidates"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/models/tiny": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Make Tiny Model
+     * @description The job's subject is the model, which appears when it is done.
+     */
+    post: operations["make_tiny_model"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/models/{model_id}": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    post?: never;
+    /**
+     * Forget Model
+     * @description Files of a registered model stay where they are; those of a tiny model made here go.
+     */
+    delete: operations["forget_model"];
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/notes/{note_id}": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    post?: never;
+    /** Delete Note */
+    delete: operations["delete_note"];
+    options?: never;
+    head?: never;
+    /** Change Note */
+    patch: operations["change_note"];
+    trace?: never;
+  };
+  "/api/resets": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * List Resets
+     * @description Links for a new password that nobody has used yet.
+     */
+    get: operations["list_resets"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/resets/{reset_id}": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    post?: never;
+    /** Withdraw Reset */
+    delete: operations["withdraw_reset"];
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/robots": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** List Robots */
+    get: operations["list_robots"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/robots/{name}/arm": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Arm Robot
+     * @description Release the latched stop: the robot may be commanded again. Operators.
+     */
+    post: operations["arm_robot"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/robots/{name}/picture/{camera}": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Get Picture
+     * @description The newest picture of a camera, JPEG, at most a quarter of a second old. Cameras rest while nobody asks.
+     */
+    get: operations["get_picture"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/robots/{name}/stop": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Stop Robot
+     * @description Latched: the robot holds until an operator re-arms it. Anyone signed in may press it. Waits for no database.
+     */
+    post: operations["stop_robot"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/runs": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** List Runs */
+    get: operations["list_runs"];
+    put?: never;
+    /** Start Run */
+    post: operations["start_run"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/runs/{run_id}": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Get Run */
+    get: operations["get_run"];
+    put?: never;
+    post?: never;
+    /**
+     * Delete Run
+     * @description Removes its files. Refused (409) while it runs or while another run started from one of its checkpoints.
+     */
+    delete: operations["delete_run"];
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/runs/{run_id}/metrics": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Get Metrics */
+    get: operations["get_metrics"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/runs/{run_id}/spec.yaml": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Get Spec */
+    get: operations["get_spec"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/settings": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Get Settings */
+    get: operations["get_settings"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    /** Change Settings */
+    patch: operations["change_settings"];
+    trace?: never;
+  };
+  "/api/storage": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Get Storage */
+    get: operations["get_storage"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/storage/adopt": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Adopt Strays
+     * @description Take episode files without a row into the dataset "Recovered", in the background.
+     */
+    post: operations["adopt_strays"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/storage/lose": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Lose Strays
+     * @description Move everything without a row to lost/, where it is kept for 30 days.
+     */
+    post: operations["lose_strays"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/suggestions/sources": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Get Suggestion Sources
+     * @description Which sources of proposals are set up.
+     */
+    get: operations["get_suggestion_sources"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/training/check": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Check Run
+     * @description What would be wrong with this run, at once and without loading a model.
+     */
+    post: operations["check_run"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/training/form": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Get Form */
+    get: operations["get_form"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/training/preflight": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Preflight Run
+     * @description Load data and model on a worker and look at memory, disk and labels; the job's result is the report.
+     */
+    post: operations["preflight_run"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/users": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** List Users */
+    get: operations["list_users"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/users/{user_id}": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    /**
+     * Change User
+     * @description Disabling ends sessions, API tokens, open sockets, and the links that the person made.
+     */
+    patch: operations["change_user"];
+    trace?: never;
+  };
+  "/api/users/{user_id}/reset": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Reset Password
+     * @description A one-time link with which the person sets a new password; it voids earlier ones.
+     */
+    post: operations["reset_password"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/versions": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * List All Versions
+     * @description Of all datasets, newest first: what a run may train on.
+     */
+    get: operations["list_all_versions"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/versions/{version_id}/manifest": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Get Manifest */
+    get: operations["get_manifest"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/work": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** List Work */
+    get: operations["list_work"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
 }
 export type webhooks = Record<string, never>;
 export interface components {
-    schemas: {
-        /**
-         * AccessEnded
-         * @description What was ended with the old password: other browsers' sessions, API tokens, and unused links.
-         */
-        AccessEnded: {
-            /**
-             * Links
-             * @default 0
-             */
-            links: number;
-            /**
-             * Sessions
-             * @default 0
-             */
-            sessions: number;
-            /**
-             * Tokens
-             * @default 0
-             */
-            tokens: number;
-        };
-        /**
-         * AgreementOut
-         * @description Over all doubly labelled episodes: boundaries pooled, steps pooled. None: there are none yet.
-         */
-        AgreementOut: {
-            /** Boundaries */
-            boundaries: components["schemas"]["BoundaryScore"][] | null;
-            /**
-             * Edit Rate
-             * @description Machine proposals that were edited, among those accepted or edited
-             */
-            edit_rate: number | null;
-            /** Kappa */
-            kappa: number | null;
-            /** Pairs */
-            pairs: components["schemas"]["PairAgreement"][];
-            /**
-             * Rejection Rate
-             * @description Rejections among all reviews
-             */
-            rejection_rate: number | null;
-        };
-        /**
-         * AlignedOut
-         * @description How a template fits the boundaries that an episode's motion suggests. expected: boundaries of the template;
-         *     found: sure ones of the motion; guessed: of the template's, how many lie where the motion suggests none. mismatch:
-         *     what is wrong with the numbers, for people; None: they agree.
-         */
-        AlignedOut: {
-            /** Episode Id */
-            episode_id: string;
-            /** Expected */
-            expected: number;
-            /** Found */
-            found: number;
-            /** Guessed */
-            guessed: number;
-            /** Mismatch */
-            mismatch: string | null;
-            /** Number */
-            number: number;
-        };
-        /**
-         * AlohaTask
-         * @enum {string}
-         */
-        AlohaTask: "transfer_cube" | "insertion" | "pick_colour";
-        /**
-         * Ancestor
-         * @description What a checkpoint came from, nearest first: a checkpoint of another run, or a registered model.
-         */
-        Ancestor: {
-            /** Id */
-            id: string;
-            /** Kind */
-            kind: string;
-            /** Name */
-            name: string;
-            /** Stage */
-            stage: number | null;
-            /** Step */
-            step: number | null;
-        };
-        /**
-         * ApplyTemplateIn
-         * @description Propose the texts in this order on episodes that nobody labelled yet; every segment waits for a person.
-         *
-         *     texts: default is the dataset's template. episode_ids: default all. align: with the boundaries that each motion
-         *     suggests, for at most 200 episodes at a time; otherwise in parts of equal length.
-         */
-        ApplyTemplateIn: {
-            /**
-             * Align
-             * @default false
-             */
-            align: boolean;
-            /** Episode Ids */
-            episode_ids?: string[] | null;
-            /**
-             * Preview
-             * @default false
-             */
-            preview: boolean;
-            /** Texts */
-            texts?: string[] | null;
-            /** @default substep */
-            tier: components["schemas"]["Tier"];
-        };
-        /**
-         * AssignIn
-         * @description user_id None: take them back. Drafts that somebody works on, or that are handed in, are skipped.
-         */
-        AssignIn: {
-            /** Episode Ids */
-            episode_ids: string[];
-            /**
-             * Rater
-             * @default 0
-             */
-            rater: number;
-            /** @default substep */
-            tier: components["schemas"]["Tier"];
-            /** User Id */
-            user_id: string | null;
-        };
-        /** AssignOut */
-        AssignOut: {
-            /** Assigned */
-            assigned: components["schemas"]["WorkOut"][];
-            /** Skipped */
-            skipped: components["schemas"]["SkippedOut"][];
-        };
-        /** AuditOut */
-        AuditOut: {
-            /** Action */
-            action: string;
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /** Detail */
-            detail: {
-                [key: string]: unknown;
-            };
-            /** Id */
-            id: string;
-            /** Subject */
-            subject: string | null;
-            /** User Id */
-            user_id: string | null;
-            /** User Name */
-            user_name: string | null;
-        };
-        /**
-         * BoundaryOut
-         * @description step: the first of the later substep, that of the surest part. confidence: that at least one part is right.
-         */
-        BoundaryOut: {
-            /** Confidence */
-            confidence: number;
-            /** Parts */
-            parts: components["schemas"]["BoundaryPart"][];
-            /** Step */
-            step: number;
-        };
-        /**
-         * BoundaryPart
-         * @description One reading. arm: of the robot; None where it is about all of it.
-         */
-        BoundaryPart: {
-            /** Arm */
-            arm: string | null;
-            /** Confidence */
-            confidence: number;
-            source: components["schemas"]["SuggestionSource"];
-            /** Step */
-            step: number;
-        };
-        /**
-         * BoundaryScore
-         * @description Boundaries of the one found by the other within +- tolerance steps, each used once.
-         */
-        BoundaryScore: {
-            /** F1 */
-            f1: number;
-            /** Precision */
-            precision: number;
-            /** Recall */
-            recall: number;
-            /** Tolerance */
-            tolerance: number;
-        };
-        /**
-         * CalibrationOut
-         * @description Proposals with a confidence of low to high. likely: how probable it is that the next one is accepted as it is,
-         *     (accepted + 1) / (all + 2) (Laplace's rule of succession).
-         */
-        CalibrationOut: {
-            /** Accepted */
-            accepted: number;
-            /** Edited */
-            edited: number;
-            /** High */
-            high: number;
-            /** Likely */
-            likely: number;
-            /** Low */
-            low: number;
-            /** Rejected */
-            rejected: number;
-        };
-        /** CameraOut */
-        CameraOut: {
-            /** Height */
-            height: number;
-            /** Name */
-            name: string;
-            /** Width */
-            width: number;
-        };
-        /**
-         * CandidatesOut
-         * @description settings: of the readings. fps: see TracksOut.
-         */
-        CandidatesOut: {
-            /** Boundaries */
-            boundaries: components["schemas"]["BoundaryOut"][];
-            /** Episode Id */
-            episode_id: string;
-            /** Fps */
-            fps: number;
-            /** Settings */
-            settings: {
-                [key: string]: unknown;
-            };
-            /** Steps */
-            steps: number;
-        };
-        /**
-         * ChangeKind
-         * @enum {string}
-         */
-        ChangeKind: "rename" | "template" | "import";
-        /** ChangeOut */
-        ChangeOut: {
-            /** By Name */
-            by_name: string | null;
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /** Episodes */
-            episodes: number;
-            /** Id */
-            id: string;
-            kind: components["schemas"]["ChangeKind"];
-            /** Parameters */
-            parameters: {
-                [key: string]: unknown;
-            };
-            /** Undone At */
-            undone_at: string | null;
-            /** Undone By Name */
-            undone_by_name: string | null;
-        };
-        /**
-         * ChangeResult
-         * @description change: None where nothing changed. aligned: of a template that was put onto motions.
-         */
-        ChangeResult: {
-            /**
-             * Aligned
-             * @default []
-             */
-            aligned: components["schemas"]["AlignedOut"][];
-            change: components["schemas"]["ChangeOut"] | null;
-            /** Changed */
-            changed: number;
-            /** Skipped */
-            skipped: components["schemas"]["SkippedOut"][];
-        };
-        /** CheckOut */
-        CheckOut: {
-            /** Blocking */
-            blocking: components["schemas"]["FindingOut"][];
-            /** Warnings */
-            warnings: components["schemas"]["FindingOut"][];
-        };
-        /**
-         * CheckpointDetail
-         * @description The archive is a .tar; archive_sha256 of all of it. ancestors: nearest first, back to the base model.
-         */
-        CheckpointDetail: {
-            /** Ancestors */
-            ancestors: components["schemas"]["Ancestor"][];
-            /** Archive Name */
-            archive_name: string;
-            /** Archive Sha256 */
-            archive_sha256: string;
-            /** Archive Size */
-            archive_size: number;
-            /** Attempt */
-            attempt: number;
-            /** Available */
-            available: boolean;
-            /**
-             * Best Success Rate
-             * @description Of its closed-loop evaluations
-             */
-            best_success_rate: number | null;
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /** Deleted Why */
-            deleted_why: string | null;
-            /** Evaluations */
-            evaluations: number;
-            /** Files */
-            files: components["schemas"]["FileOut"][];
-            /** Id */
-            id: string;
-            /** Info */
-            info: {
-                [key: string]: unknown;
-            };
-            /**
-             * Name
-             * @description Run and step, for people: pick-cube-step-0000200
-             */
-            name: string;
-            /** Run Id */
-            run_id: string;
-            /** Run Name */
-            run_name: string;
-            /** Sha256 */
-            sha256: string;
-            /** Size Bytes */
-            size_bytes: number;
-            /** Sources */
-            sources: components["schemas"]["SourceOut"][];
-            /** Stage */
-            stage: number;
-            /** Step */
-            step: number;
-            /** Val Loss */
-            val_loss: number | null;
-        };
-        /**
-         * CheckpointOut
-         * @description available: its files are there. sha256: of its manifest, which names the sha256 of every file.
-         */
-        CheckpointOut: {
-            /** Attempt */
-            attempt: number;
-            /** Available */
-            available: boolean;
-            /**
-             * Best Success Rate
-             * @description Of its closed-loop evaluations
-             */
-            best_success_rate: number | null;
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /** Deleted Why */
-            deleted_why: string | null;
-            /** Evaluations */
-            evaluations: number;
-            /** Id */
-            id: string;
-            /**
-             * Name
-             * @description Run and step, for people: pick-cube-step-0000200
-             */
-            name: string;
-            /** Run Id */
-            run_id: string;
-            /** Run Name */
-            run_name: string;
-            /** Sha256 */
-            sha256: string;
-            /** Size Bytes */
-            size_bytes: number;
-            /** Sources */
-            sources: components["schemas"]["SourceOut"][];
-            /** Stage */
-            stage: number;
-            /** Step */
-            step: number;
-            /** Val Loss */
-            val_loss: number | null;
-        };
-        /**
-         * ClaimIn
-         * @description take_over: although somebody else works on it or was given it. token: of a claim that this page has already.
-         */
-        ClaimIn: {
-            /**
-             * Rater
-             * @description 0: the labels that are published; 1: a second person's, blind
-             * @default 0
-             */
-            rater: number;
-            /**
-             * Take Over
-             * @default false
-             */
-            take_over: boolean;
-            /** @default substep */
-            tier: components["schemas"]["Tier"];
-            /** Token */
-            token?: string | null;
-        };
-        /**
-         * ClosedLoopIn
-         * @description Roll-outs in the simulator, seeds seed .. seed + episodes - 1.
-         */
-        ClosedLoopIn: {
-            /** Checkpoint Id */
-            checkpoint_id: string;
-            /**
-             * Episodes
-             * @default 10
-             */
-            episodes: number;
-            /** Execute Steps */
-            execute_steps?: number | null;
-            /** Inference Steps */
-            inference_steps?: number | null;
-            /** Instruction */
-            instruction?: string | null;
-            /**
-             * @description discriminator enum property added by openapi-typescript
-             * @enum {string}
-             */
-            kind: "closed_loop";
-            /** Max Steps */
-            max_steps?: number | null;
-            /**
-             * @description Options of pick_colour
-             * @default {
-             *       "level": "spots",
-             *       "split": "any",
-             *       "swapped": false
-             *     }
-             */
-            pick: components["schemas"]["PickColourOptions"];
-            /**
-             * Seed
-             * @default 1000
-             */
-            seed: number;
-            /**
-             * @description Task of the simulated robot
-             * @default transfer_cube
-             */
-            task: components["schemas"]["AlohaTask"];
-        };
-        /** CoverageOut */
-        CoverageOut: {
-            /** Dataset Id */
-            dataset_id: string;
-            /**
-             * Days
-             * @description The last 30 days on which something happened, UTC
-             */
-            days: components["schemas"]["DayCount"][];
-            double: components["schemas"]["DoubleCoverage"];
-            /** Findings */
-            findings: {
-                [key: string]: number;
-            };
-            /** Labels */
-            labels: components["schemas"]["LabelCount"][];
-            /**
-             * Provenance
-             * @description Segments with a text, by where it came from
-             */
-            provenance: {
-                [key: string]: number;
-            };
-            /** Quality */
-            quality: {
-                [key: string]: number;
-            };
-            /**
-             * Success
-             * @description Episodes: "yes", "no", "unknown"
-             */
-            success: {
-                [key: string]: number;
-            };
-            /** Tags */
-            tags: {
-                [key: string]: number;
-            };
-            /** Tiers */
-            tiers: components["schemas"]["TierCoverage"][];
-        };
-        /** DatasetIn */
-        DatasetIn: {
-            /**
-             * Description
-             * @default
-             */
-            description: string;
-            /** Name */
-            name: string;
-        };
-        /**
-         * DatasetOut
-         * @description Counts are of the episodes that are there now; labelled: published; draft: edited since.
-         */
-        DatasetOut: {
-            /** Action Dim */
-            action_dim: number | null;
-            /** Cameras */
-            cameras: string[];
-            /**
-             * Cover Episode Id
-             * @description An episode whose thumbnail stands for the dataset
-             */
-            cover_episode_id: string | null;
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /** Description */
-            description: string;
-            /** Drafts */
-            drafts: number;
-            /** Episodes */
-            episodes: number;
-            /** Fps */
-            fps: number | null;
-            /** Id */
-            id: string;
-            /** Labelled */
-            labelled: number;
-            /** Name */
-            name: string;
-            /** Size Bytes */
-            size_bytes: number;
-            /** State Dim */
-            state_dim: number | null;
-            /** Steps */
-            steps: number;
-            /** Versions */
-            versions: number;
-            /** Vocabulary */
-            vocabulary: string[];
-        };
-        /** DatasetPatch */
-        DatasetPatch: {
-            /** Description */
-            description?: string | null;
-            /** Name */
-            name?: string | null;
-            /**
-             * Vocabulary
-             * @description Substep texts in the order of their digits, each up to 400 characters
-             */
-            vocabulary?: string[] | null;
-        };
-        /** DayCount */
-        DayCount: {
-            /** Day */
-            day: string;
-            /** Published */
-            published: number;
-            /** Submitted */
-            submitted: number;
-        };
-        /**
-         * DemoIn
-         * @description Record scripted demonstrations in the simulated ALOHA into a new dataset (or into `dataset_id`).
-         */
-        DemoIn: {
-            /** Dataset Id */
-            dataset_id?: string | null;
-            /**
-             * Episodes
-             * @default 5
-             */
-            episodes: number;
-            /**
-             * Height
-             * @description Rows of a picture, pixels
-             * @default 240
-             */
-            height: number;
-            /**
-             * Labelled
-             * @description Keep the expert's own substeps as proposals
-             * @default true
-             */
-            labelled: boolean;
-            /**
-             * Name
-             * @default Demo: transfer the cube
-             */
-            name: string;
-            /**
-             * @description Options of pick_colour
-             * @default {
-             *       "level": "spots",
-             *       "split": "any",
-             *       "swapped": false
-             *     }
-             */
-            pick: components["schemas"]["PickColourOptions"];
-            /**
-             * Seed
-             * @default 0
-             */
-            seed: number;
-            /**
-             * @description Task of the simulated robot
-             * @default transfer_cube
-             */
-            task: components["schemas"]["AlohaTask"];
-            /**
-             * Width
-             * @description Columns of a picture, pixels
-             * @default 320
-             */
-            width: number;
-        };
-        /**
-         * DemoOut
-         * @description The demo checkpoint: is it there, and what it was trained to do. task: an `AlohaTask`; level: of its scenes.
-         *
-         *     instructions: to choose from, the first is the default; all empty where the checkpoint does not say.
-         */
-        DemoOut: {
-            /** Available */
-            available: boolean;
-            /** Instructions */
-            instructions?: string[];
-            /** Level */
-            level?: string | null;
-            /** Task */
-            task?: string | null;
-        };
-        /**
-         * DiffOut
-         * @description left, right: ids of history entries or revisions, or "draft". fields: what else differs.
-         */
-        DiffOut: {
-            /**
-             * Agreement
-             * @description Share of steps with the same text
-             */
-            agreement: number;
-            /** Differences */
-            differences: components["schemas"]["DifferenceOut"][];
-            /** Fields */
-            fields: {
-                [key: string]: [
-                    unknown,
-                    unknown
-                ];
-            };
-            /** Left */
-            left: string;
-            /** Left Segments */
-            left_segments: components["schemas"]["SegmentOut"][];
-            /** Right */
-            right: string;
-            /** Right Segments */
-            right_segments: components["schemas"]["SegmentOut"][];
-            /** Steps */
-            steps: number;
-        };
-        /**
-         * DifferenceOut
-         * @description Steps start .. end on which two states have different texts.
-         */
-        DifferenceOut: {
-            /** End */
-            end: number;
-            /** Left */
-            left: string;
-            /** Right */
-            right: string;
-            /** Start */
-            start: number;
-        };
-        /** DoubleCoverage */
-        DoubleCoverage: {
-            /** Assigned */
-            assigned: number;
-            /** Submitted */
-            submitted: number;
-            /** Wanted */
-            wanted: number;
-        };
-        /**
-         * DraftIn
-         * @description A save. edit: the number that the page last saw; an older one than the stored is refused with 409.
-         *
-         *     Of the fields that are about the episode (from `instruction` on), what is left out stays as it is. They are kept
-         *     with tier `substep`, rater 0.
-         */
-        DraftIn: {
-            /** Edit */
-            edit: number;
-            /**
-             * Failure Step
-             * @description Where it went wrong; only if success is false
-             */
-            failure_step?: number | null;
-            /** Instruction */
-            instruction?: string | null;
-            /**
-             * Lease
-             * @description Token of the claim under which the page works
-             */
-            lease?: string | null;
-            /**
-             * Paraphrases
-             * @description Other wordings of the instruction
-             */
-            paraphrases?: string[] | null;
-            quality?: components["schemas"]["Quality"] | null;
-            /** Segments */
-            segments: components["schemas"]["SegmentIn"][];
-            /** Success */
-            success?: boolean | null;
-            /** Tags */
-            tags?: string[] | null;
-        };
-        /**
-         * DraftOut
-         * @description read_only: why this person cannot save at the moment, for people to read; None: they can.
-         */
-        DraftOut: {
-            /** Assignee Id */
-            assignee_id: string | null;
-            /** Assignee Name */
-            assignee_name: string | null;
-            /** Edit */
-            edit: number;
-            /** Episode Id */
-            episode_id: string;
-            /** Failure Step */
-            failure_step: number | null;
-            /** Instruction */
-            instruction: string;
-            label_state: components["schemas"]["LabelState"];
-            lease: components["schemas"]["LeaseOut"] | null;
-            /** May Review */
-            may_review: boolean;
-            /** Notes */
-            notes: components["schemas"]["NoteOut"][];
-            /** Paraphrases */
-            paraphrases: string[];
-            published: components["schemas"]["RevisionOut"] | null;
-            quality: components["schemas"]["Quality"] | null;
-            /** Rater */
-            rater: number;
-            /** Read Only */
-            read_only: string | null;
-            /** Segments */
-            segments: components["schemas"]["SegmentOut"][];
-            state: components["schemas"]["WorkState"];
-            /** Steps */
-            steps: number;
-            /** Submitted By Id */
-            submitted_by_id: string | null;
-            /** Submitted By Name */
-            submitted_by_name: string | null;
-            /** Success */
-            success: boolean | null;
-            /** Tags */
-            tags: string[];
-            tier: components["schemas"]["Tier"];
-            /** Updated At */
-            updated_at: string | null;
-            /** Updated By Name */
-            updated_by_name: string | null;
-        };
-        /** EntryIn */
-        EntryIn: {
-            /**
-             * Description
-             * @default
-             */
-            description: string;
-            /**
-             * Examples
-             * @default []
-             */
-            examples: components["schemas"]["Example"][];
-            /** Text */
-            text: string;
-        };
-        /**
-         * EntryOut
-         * @description digit: key 1 to 9, for the first nine. segments: of drafts and published labels as they are now.
-         */
-        EntryOut: {
-            /** Description */
-            description: string;
-            /** Digit */
-            digit: number | null;
-            /** Examples */
-            examples: components["schemas"]["ExampleOut"][];
-            /** Segments */
-            segments: number;
-            /** Text */
-            text: string;
-        };
-        /**
-         * EpisodeDetail
-         * @description previous_id, next_id: neighbours in the dataset, for N and P.
-         */
-        EpisodeDetail: {
-            /** Action Dim */
-            action_dim: number;
-            /** Cameras */
-            cameras: components["schemas"]["CameraOut"][];
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /** Dataset Id */
-            dataset_id: string;
-            /** Dataset Name */
-            dataset_name: string;
-            /**
-             * Dimension Names
-             * @description Of action and state, for plots; one a dimension
-             */
-            dimension_names: string[];
-            /** Failure Step */
-            failure_step: number | null;
-            /** Fps */
-            fps: number | null;
-            /** Gripper Dimensions */
-            gripper_dimensions: number[];
-            /** Id */
-            id: string;
-            /** Identity */
-            identity: string;
-            /** Instruction */
-            instruction: string;
-            label_state: components["schemas"]["LabelState"];
-            /** Next Id */
-            next_id: string | null;
-            /** Number */
-            number: number;
-            /** Original Name */
-            original_name: string | null;
-            /** Previous Id */
-            previous_id: string | null;
-            /** Quality */
-            quality: string | null;
-            /** Render Profile */
-            render_profile: string | null;
-            /** Robot */
-            robot: string | null;
-            /** Seconds */
-            seconds: number | null;
-            /** Seed */
-            seed: number | null;
-            /**
-             * Segments
-             * @description Substeps with a text, in the draft if there is one
-             */
-            segments: number;
-            /** Sim */
-            sim: boolean;
-            /** Size Bytes */
-            size_bytes: number;
-            source: components["schemas"]["EpisodeSource"];
-            /** State Dim */
-            state_dim: number;
-            /** Steps */
-            steps: number;
-            /** Success */
-            success: boolean | null;
-            /** Tags */
-            tags: string[];
-            /** Task */
-            task: string | null;
-            /** Vocabulary */
-            vocabulary: string[];
-        };
-        /**
-         * EpisodeOut
-         * @description One row of a dataset's list. seconds: None where the rate is unknown.
-         */
-        EpisodeOut: {
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /** Dataset Id */
-            dataset_id: string;
-            /** Failure Step */
-            failure_step: number | null;
-            /** Fps */
-            fps: number | null;
-            /** Id */
-            id: string;
-            /** Instruction */
-            instruction: string;
-            label_state: components["schemas"]["LabelState"];
-            /** Number */
-            number: number;
-            /** Quality */
-            quality: string | null;
-            /** Robot */
-            robot: string | null;
-            /** Seconds */
-            seconds: number | null;
-            /** Seed */
-            seed: number | null;
-            /**
-             * Segments
-             * @description Substeps with a text, in the draft if there is one
-             */
-            segments: number;
-            /** Size Bytes */
-            size_bytes: number;
-            source: components["schemas"]["EpisodeSource"];
-            /** Steps */
-            steps: number;
-            /** Success */
-            success: boolean | null;
-            /** Tags */
-            tags: string[];
-            /** Task */
-            task: string | null;
-        };
-        /**
-         * EpisodeOutcome
-         * @description One closed-loop episode. reward: the best that was reached; held: at the end; wrong: another object than the
-         *     named one was lifted, where the task names one.
-         */
-        EpisodeOutcome: {
-            /** Held */
-            held: boolean | null;
-            /** Mean Infer Ms */
-            mean_infer_ms: number;
-            /** Reasoning */
-            reasoning: components["schemas"]["SaidReasoning"][];
-            /** Reward */
-            reward: number;
-            /**
-             * Seconds
-             * @description Wall-clock time of the episode, s
-             */
-            seconds: number;
-            /** Seed */
-            seed: number;
-            /** Steps */
-            steps: number;
-            /** Success */
-            success: boolean;
-            /**
-             * Video
-             * @description File name beside the report
-             */
-            video?: string | null;
-            /** Wrong */
-            wrong?: boolean | null;
-        };
-        /**
-         * EpisodeSource
-         * @description recorded: by a scripted expert, as a job. live: on the live page, a person driving or a policy acting.
-         * @enum {string}
-         */
-        EpisodeSource: "recorded" | "uploaded" | "imported" | "live";
-        /**
-         * EvaluationDetail
-         * @description report: dexvla's ClosedLoopReport or OpenLoopReport; None until the job is done.
-         *
-         *     outcomes: episodes of a closed loop that are done, while it runs too. files: names that /files/{name} serves:
-         *     seed_N.mp4 (closed loop), episode-NNN.json (OpenLoopDetails) and plots (open loop); they appear as they are made.
-         */
-        EvaluationDetail: {
-            /** Checkpoint Id */
-            checkpoint_id: string;
-            /** Checkpoint Name */
-            checkpoint_name: string;
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /** Created By Name */
-            created_by_name: string | null;
-            /** Error Of Range */
-            error_of_range: number | null;
-            /** Files */
-            files: string[];
-            /** Id */
-            id: string;
-            /**
-             * Interval
-             * @description Low and high end of the 95 % interval of the success rate
-             */
-            interval: number[] | null;
-            job: components["schemas"]["JobOut"];
-            kind: components["schemas"]["EvaluationKind"];
-            /** Mean Reward */
-            mean_reward: number | null;
-            /** Outcomes */
-            outcomes: components["schemas"]["EpisodeOutcome"][];
-            /** Reasoning Match */
-            reasoning_match: number | null;
-            /** Report */
-            report: {
-                [key: string]: unknown;
-            } | null;
-            /** Settings */
-            settings: {
-                [key: string]: unknown;
-            };
-            /** Success Rate */
-            success_rate: number | null;
-            /** Version Id */
-            version_id: string | null;
-        };
-        /**
-         * EvaluationKind
-         * @enum {string}
-         */
-        EvaluationKind: "closed_loop" | "open_loop";
-        /**
-         * EvaluationOut
-         * @description headline: success rate or mean error of range, with its interval where it has one.
-         */
-        EvaluationOut: {
-            /** Checkpoint Id */
-            checkpoint_id: string;
-            /** Checkpoint Name */
-            checkpoint_name: string;
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /** Created By Name */
-            created_by_name: string | null;
-            /** Error Of Range */
-            error_of_range: number | null;
-            /** Id */
-            id: string;
-            /**
-             * Interval
-             * @description Low and high end of the 95 % interval of the success rate
-             */
-            interval: number[] | null;
-            job: components["schemas"]["JobOut"];
-            kind: components["schemas"]["EvaluationKind"];
-            /** Mean Reward */
-            mean_reward: number | null;
-            /** Reasoning Match */
-            reasoning_match: number | null;
-            /** Settings */
-            settings: {
-                [key: string]: unknown;
-            };
-            /** Success Rate */
-            success_rate: number | null;
-            /** Version Id */
-            version_id: string | null;
-        };
-        /**
-         * Example
-         * @description A picture that shows what is meant: a step of an episode, of one camera or of all.
-         */
-        Example: {
-            /** Camera */
-            camera?: string | null;
-            /** Episode Id */
-            episode_id: string;
-            /** Step */
-            step: number;
-        };
-        /**
-         * ExampleOut
-         * @description there: the episode is still there and has the step.
-         */
-        ExampleOut: {
-            /** Camera */
-            camera: string | null;
-            /** Episode Id */
-            episode_id: string;
-            /** Step */
-            step: number;
-            /** There */
-            there: boolean;
-        };
-        /**
-         * Failure
-         * @description A rollout that never acted, until the next one begins. reason: for people, with what to do.
-         */
-        Failure: {
-            /** Demo */
-            demo: boolean;
-            /** Reason */
-            reason: string;
-        };
-        /**
-         * FieldOut
-         * @description One field of the form. path: dotted, as in TrainSpec.
-         *
-         *     `lora` is a switch; the fields with `requires` "lora" count only while it is on. Bounds of integers and numbers hold
-         *     for each of them. choices None with kind "choices" (cameras): those that the chosen versions have, in order.
-         */
-        FieldOut: {
-            /** Advanced */
-            advanced: boolean;
-            /** Choices */
-            choices?: string[] | null;
-            /** Default */
-            default: unknown;
-            /** Description */
-            description: string;
-            /** Exclusive Maximum */
-            exclusive_maximum?: number | null;
-            /** Exclusive Minimum */
-            exclusive_minimum?: number | null;
-            /**
-             * Group
-             * @description basics, data, model, optimisation, memory, validation, saving
-             */
-            group: string;
-            /**
-             * Kind
-             * @enum {string}
-             */
-            kind: "integer" | "number" | "boolean" | "text" | "choice" | "choices" | "integers" | "numbers";
-            /** Label */
-            label: string;
-            /** Maximum */
-            maximum?: number | null;
-            /** Minimum */
-            minimum?: number | null;
-            /**
-             * Optional
-             * @description null stands for the stage's own default
-             */
-            optional: boolean;
-            /** Path */
-            path: string;
-            /**
-             * Requires
-             * @description Path of the switch that must be on for this field to count
-             */
-            requires?: string | null;
-            /** Stages */
-            stages: number[];
-            /** Unit */
-            unit?: string | null;
-        };
-        /** FileOut */
-        FileOut: {
-            /** Name */
-            name: string;
-            /** Sha256 */
-            sha256: string;
-            /** Size */
-            size: number;
-        };
-        /**
-         * FindingCode
-         * @description The first four stop a submission and a publication, the others are for people to look at; of those that nobody
-         *     looked at (`not_looked_at`) a publication without review wants to hear that somebody did.
-         * @enum {string}
-         */
-        FindingCode: "length" | "blank" | "characters" | "unreviewed" | "short" | "long" | "same_neighbour" | "out_of_vocabulary" | "near_duplicate" | "unusual_order" | "not_looked_at";
-        /**
-         * FindingOut
-         * @description suggestion: the text that was probably meant.
-         */
-        FindingOut: {
-            /** Blocking */
-            blocking: boolean;
-            code: components["schemas"]["FindingCode"];
-            /** End */
-            end: number;
-            /** Message */
-            message: string;
-            /** Start */
-            start: number;
-            /** Suggestion */
-            suggestion?: string | null;
-            /** Text */
-            text: string;
-        };
-        /** HTTPValidationError */
-        HTTPValidationError: {
-            /** Detail */
-            detail?: components["schemas"]["ValidationError"][];
-        };
-        /**
-         * Health
-         * @description database, broker and disk: "ok", or what is wrong with them.
-         */
-        Health: {
-            /** Broker */
-            broker: string;
-            /** Database */
-            database: string;
-            /** Disk */
-            disk: string;
-            /** Robots */
-            robots: number;
-            /**
-             * Status
-             * @enum {string}
-             */
-            status: "ok" | "degraded";
-            /** Version */
-            version: string;
-            /** Workers */
-            workers: number;
-        };
-        /** HeartbeatIn */
-        HeartbeatIn: {
-            /**
-             * Rater
-             * @description 0: the labels that are published; 1: a second person's, blind
-             * @default 0
-             */
-            rater: number;
-            /** @default substep */
-            tier: components["schemas"]["Tier"];
-            /** Token */
-            token: string;
-        };
-        /**
-         * HeartbeatOut
-         * @description edit: of the stored draft; another one than the page's own means that it changed elsewhere.
-         */
-        HeartbeatOut: {
-            /** Edit */
-            edit: number;
-            /** Seconds Left */
-            seconds_left: number;
-            state: components["schemas"]["WorkState"];
-        };
-        /** HistoryEntryOut */
-        HistoryEntryOut: {
-            /** About Name */
-            about_name: string | null;
-            /** By Name */
-            by_name: string | null;
-            /** Comment */
-            comment: string;
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /** Edit */
-            edit: number;
-            /** Failure Step */
-            failure_step: number | null;
-            /** Id */
-            id: string;
-            /** Instruction */
-            instruction: string;
-            kind: components["schemas"]["HistoryKind"];
-            /** Paraphrases */
-            paraphrases: string[];
-            quality: components["schemas"]["Quality"] | null;
-            /** Rater */
-            rater: number;
-            /** Segments */
-            segments: components["schemas"]["SegmentOut"][];
-            /** Success */
-            success: boolean | null;
-            /** Tags */
-            tags: string[];
-            tier: components["schemas"]["Tier"];
-        };
-        /**
-         * HistoryKind
-         * @description Why a state of a draft was kept.
-         * @enum {string}
-         */
-        HistoryKind: "saved" | "taken_over" | "submitted" | "approved" | "rejected" | "reopened" | "published" | "renamed" | "template" | "imported" | "rolled_back" | "undone";
-        /**
-         * HistoryOut
-         * @description An entry of a draft's history; its labels are at /annotation/history/{id}. about: whose work was reviewed.
-         */
-        HistoryOut: {
-            /** About Name */
-            about_name: string | null;
-            /** By Name */
-            by_name: string | null;
-            /** Comment */
-            comment: string;
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /** Edit */
-            edit: number;
-            /** Id */
-            id: string;
-            kind: components["schemas"]["HistoryKind"];
-            /** Rater */
-            rater: number;
-            tier: components["schemas"]["Tier"];
-        };
-        /**
-         * HostCamera
-         * @description A camera. fps: pictures in the last seconds; 0 while nobody looks.
-         */
-        HostCamera: {
-            /**
-             * Fps
-             * @default 0
-             */
-            fps: number;
-            /** Height */
-            height: number;
-            /** Name */
-            name: string;
-            /** Width */
-            width: number;
-        };
-        /**
-         * HostStatus
-         * @description What a host says of its robot. epoch: counts stops and re-arms; a command of an older one is not carried out.
-         */
-        HostStatus: {
-            /**
-             * At Risk
-             * @description Why a restart of the host might not find this state again, in words; None: it will
-             */
-            at_risk?: string | null;
-            /**
-             * Camera Fault
-             * @description What is wrong with the cameras; the robot holds all the same
-             */
-            camera_fault?: string | null;
-            /**
-             * Cameras
-             * @default []
-             */
-            cameras: components["schemas"]["HostCamera"][];
-            /**
-             * Control Hz
-             * @description Steps a second that the control loop aims at
-             */
-            control_hz?: number | null;
-            /**
-             * Epoch
-             * @default 0
-             */
-            epoch: number;
-            /**
-             * Late Ms
-             * @description How late the slowest 1 % of those steps began, ms
-             * @default 0
-             */
-            late_ms: number;
-            /** Pid */
-            pid?: number | null;
-            /**
-             * Reason
-             * @description Why it is stopped or in fault, in words for people
-             */
-            reason?: string | null;
-            /**
-             * Simulated
-             * @default true
-             */
-            simulated: boolean;
-            /**
-             * Since
-             * @description Since when it has been in this state
-             */
-            since?: string | null;
-            /** @default starting */
-            state: components["schemas"]["RobotState"];
-            /**
-             * Stopped By
-             * @description Who pressed stop, while the stop is latched
-             */
-            stopped_by?: string | null;
-            /** Task */
-            task?: string | null;
-            /**
-             * Tick Hz
-             * @description Steps a second that it reached in the last seconds
-             * @default 0
-             */
-            tick_hz: number;
-            /**
-             * Views
-             * @description Pictures for people alone, which no recording has
-             * @default []
-             */
-            views: components["schemas"]["HostCamera"][];
-        };
-        /**
-         * ImportCandidate
-         * @description A folder below an import root that holds episode files. id stands for its path in requests.
-         *
-         *     files, size_bytes: with its subfolders, as an import takes them.
-         */
-        ImportCandidate: {
-            /** Files */
-            files: number;
-            /**
-             * Folder
-             * @description Relative to the root
-             */
-            folder: string;
-            /** Id */
-            id: string;
-            /** Root */
-            root: string;
-            /** Size Bytes */
-            size_bytes: number;
-        };
-        /** ImportIn */
-        ImportIn: {
-            /** Candidate Id */
-            candidate_id: string;
-        };
-        /**
-         * ImportLabelsIn
-         * @description Labels of episodes of this dataset, as one of the formats of the export; matched by number (and identity).
-         *
-         *     They become drafts with provenance `imported`; publishing stays with people. preview: nothing is changed.
-         */
-        ImportLabelsIn: {
-            /** Content */
-            content: string;
-            /**
-             * Episode
-             * @description Number of the episode, where the rows name none
-             */
-            episode?: number | null;
-            /**
-             * Format
-             * @enum {string}
-             */
-            format: "json" | "csv" | "elan";
-            /**
-             * Overwrite
-             * @description Also where somebody labelled already
-             * @default false
-             */
-            overwrite: boolean;
-            /**
-             * Preview
-             * @default false
-             */
-            preview: boolean;
-            /** @default substep */
-            tier: components["schemas"]["Tier"];
-        };
-        /** InstructionIn */
-        InstructionIn: {
-            /** Instruction */
-            instruction: string;
-        };
-        /** InvitationIn */
-        InvitationIn: {
-            role: components["schemas"]["Role"];
-        };
-        /** InvitationOut */
-        InvitationOut: {
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /** Created By Name */
-            created_by_name: string;
-            /**
-             * Expires At
-             * Format: date-time
-             */
-            expires_at: string;
-            /** Id */
-            id: string;
-            role: components["schemas"]["Role"];
-        };
-        /**
-         * JobKind
-         * @description What a job does. `preflight` looks at a run without starting it.
-         * @enum {string}
-         */
-        JobKind: "record" | "import" | "init_model" | "preflight" | "train" | "evaluate";
-        /**
-         * JobOut
-         * @description done of total: what the kind counts (episodes, steps). queue_position: 1 is next; None unless queued.
-         *
-         *     seconds_left: an estimate from the progress so far. cause: why it is in this state, in words for people.
-         */
-        JobOut: {
-            /** Attempt */
-            attempt: number;
-            /** Cause */
-            cause: string | null;
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /** Created By Name */
-            created_by_name?: string | null;
-            /** Done */
-            done: number;
-            /** Finished At */
-            finished_at: string | null;
-            /** Id */
-            id: string;
-            kind: components["schemas"]["JobKind"];
-            /** Note */
-            note: string;
-            /** Owner */
-            owner: string | null;
-            /** Progress At */
-            progress_at: string | null;
-            /** Queue Position */
-            queue_position?: number | null;
-            /** Result */
-            result: {
-                [key: string]: unknown;
-            } | null;
-            /** Seconds Left */
-            seconds_left?: number | null;
-            /** Started At */
-            started_at: string | null;
-            state: components["schemas"]["JobState"];
-            /** Subject Id */
-            subject_id: string | null;
-            /** Title */
-            title: string;
-            /** Total */
-            total: number | null;
-        };
-        /**
-         * JobState
-         * @description queued -> running -> done | failed | cancelled; running -> cancelling -> cancelled.
-         *
-         *     A job whose worker stopped or vanished is queued again and goes on from its last checkpoint (`cause` says so).
-         * @enum {string}
-         */
-        JobState: "queued" | "running" | "cancelling" | "done" | "failed" | "cancelled";
-        /** LabelCount */
-        LabelCount: {
-            /** Episodes */
-            episodes: number;
-            /** In Vocabulary */
-            in_vocabulary: boolean;
-            /** Median Steps */
-            median_steps: number;
-            /** Segments */
-            segments: number;
-            /** Steps */
-            steps: number;
-            /** Text */
-            text: string;
-        };
-        /**
-         * LabelState
-         * @description unlabelled: no text but perhaps proposals. draft: edited since the last publish, or never published.
-         * @enum {string}
-         */
-        LabelState: "unlabelled" | "draft" | "published";
-        /**
-         * Labelling
-         * @description How a dataset is labelled.
-         *
-         *     review: labels are published only after somebody else approved them. template: the substeps in their usual order.
-         */
-        Labelling: {
-            /**
-             * Double Percent
-             * @description Episodes that a second person labels without seeing the first's labels, percent
-             * @default 5
-             */
-            double_percent: number;
-            /**
-             * Long Seconds
-             * @description Substeps longer than this are warned about
-             * @default 15
-             */
-            long_seconds: number;
-            /**
-             * Plan Tier
-             * @description A second text over the same steps: the high-level plan
-             * @default false
-             */
-            plan_tier: boolean;
-            /**
-             * Review
-             * @description Publish only what somebody else approved
-             * @default false
-             */
-            review: boolean;
-            /**
-             * @description Least role of those who approve
-             * @default annotator
-             */
-            reviewer_role: components["schemas"]["Role"];
-            /**
-             * Short Seconds
-             * @description Substeps shorter than this are warned about
-             * @default 0.5
-             */
-            short_seconds: number;
-            /**
-             * Template
-             * @description The substeps of an episode in their usual order
-             * @default []
-             */
-            template: string[];
-        };
-        /**
-         * LabellingPatch
-         * @description What is left out stays as it is.
-         */
-        LabellingPatch: {
-            /** Double Percent */
-            double_percent?: number | null;
-            /** Long Seconds */
-            long_seconds?: number | null;
-            /** Plan Tier */
-            plan_tier?: boolean | null;
-            /** Review */
-            review?: boolean | null;
-            reviewer_role?: components["schemas"]["Role"] | null;
-            /** Short Seconds */
-            short_seconds?: number | null;
-            /** Template */
-            template?: string[] | null;
-        };
-        /**
-         * LeaseOut
-         * @description Who works on the labels right now. mine: me, perhaps in another window; token: only for whoever claims.
-         */
-        LeaseOut: {
-            /** Holder Id */
-            holder_id: string;
-            /** Holder Name */
-            holder_name: string | null;
-            /** Mine */
-            mine: boolean;
-            /** Seconds Left */
-            seconds_left: number;
-            /** Token */
-            token?: string | null;
-        };
-        /**
-         * LinkAccept
-         * @description name: of the new account, for an invitation.
-         */
-        LinkAccept: {
-            /** Name */
-            name?: string | null;
-            /**
-             * Password
-             * Format: password
-             */
-            password: string;
-            /** Token */
-            token: string;
-        };
-        /**
-         * LinkInfo
-         * @description What the holder of a link may do with it. name: whose password it sets, for a reset.
-         */
-        LinkInfo: {
-            /**
-             * Kind
-             * @enum {string}
-             */
-            kind: "invitation" | "reset";
-            /** Name */
-            name: string | null;
-            role: components["schemas"]["Role"] | null;
-        };
-        /**
-         * LinkOut
-         * @description A one-time link made now; the token in it is shown once.
-         */
-        LinkOut: {
-            /**
-             * Expires At
-             * Format: date-time
-             */
-            expires_at: string;
-            /** Id */
-            id: string;
-            /** Url */
-            url: string;
-        };
-        /**
-         * LiveState
-         * @description Everything a live page shows but pictures.
-         */
-        LiveState: {
-            /** @description A scene that is being set up */
-            building?: components["schemas"]["Progress"] | null;
-            failure?: components["schemas"]["Failure"] | null;
-            /**
-             * Holder
-             * @description Who holds the control socket
-             */
-            holder?: string | null;
-            /** Joint Names */
-            joint_names: string[];
-            mode: components["schemas"]["Mode"];
-            /**
-             * Not Recorded
-             * @description In the answer to a request of which something could not be written down: what, in sentences
-             */
-            not_recorded?: string[];
-            policy?: components["schemas"]["PolicyOut"] | null;
-            /**
-             * Real Time
-             * @description Seconds of a simulated robot's time in one of ours, lately: it waits for a slow policy
-             */
-            real_time?: number | null;
-            recording?: components["schemas"]["RecordingOut"] | null;
-            samples?: components["schemas"]["Samples"] | null;
-            saved?: components["schemas"]["backend__live__messages__SavedOut"] | null;
-            scene?: components["schemas"]["SceneOut"] | null;
-            status: components["schemas"]["HostStatus"];
-            /**
-             * Type
-             * @default state
-             * @constant
-             */
-            type: "state";
-            /**
-             * Why
-             * @description Why the robot holds although somebody wants it to move, for people
-             */
-            why?: string | null;
-        };
-        /**
-         * LogChunk
-         * @description Part of a job's log. offset: of `text`, bytes; next_offset: ask from there for more; size: of the whole log.
-         */
-        LogChunk: {
-            /** Next Offset */
-            next_offset: number;
-            /** Offset */
-            offset: number;
-            /** Size */
-            size: number;
-            /** Text */
-            text: string;
-        };
-        /** LoginIn */
-        LoginIn: {
-            /** Name */
-            name: string;
-            /**
-             * Password
-             * Format: password
-             */
-            password: string;
-        };
-        /**
-         * Me
-         * @description setup_required: no administrator exists yet, the setup link makes one.
-         */
-        Me: {
-            /** Setup Required */
-            setup_required: boolean;
-            user: components["schemas"]["UserOut"] | null;
-        };
-        /**
-         * MetricsOut
-         * @description Curves. steps (N,), one list of N values a name; None where a name was not logged at a step.
-         *
-         *     Down-sampled to at most the points that were asked for; total says how many there are.
-         */
-        MetricsOut: {
-            /** Attempts */
-            attempts: number[];
-            /** Steps */
-            steps: number[];
-            /** Total */
-            total: number;
-            /** Values */
-            values: {
-                [key: string]: (number | null)[];
-            };
-        };
-        /**
-         * Mode
-         * @description What commands the robot now. idle: nothing, it holds. policy: a checkpoint; paused: a checkpoint that waits, the
-         *     robot holds; drive: a person.
-         * @enum {string}
-         */
-        Mode: "idle" | "policy" | "paused" | "drive";
-        /**
-         * ModelCandidate
-         * @description Something below a model root that looks like a model. id stands for its path in requests.
-         */
-        ModelCandidate: {
-            /**
-             * Folder
-             * @description Relative to the root
-             */
-            folder: string;
-            /** Id */
-            id: string;
-            /** Info */
-            info: {
-                [key: string]: unknown;
-            };
-            kind: components["schemas"]["ModelKind"];
-            /** Root */
-            root: string;
-            /** Size Bytes */
-            size_bytes: number;
-        };
-        /** ModelIn */
-        ModelIn: {
-            /** Candidate Id */
-            candidate_id: string;
-            /** Name */
-            name: string;
-        };
-        /**
-         * ModelKind
-         * @description backbone: a Qwen2-VL directory for stage 2. expert: a pretrained ScaleDP. policy: a checkpoint made elsewhere.
-         * @enum {string}
-         */
-        ModelKind: "backbone" | "expert" | "policy";
-        /**
-         * ModelOut
-         * @description available: its files are still there.
-         */
-        ModelOut: {
-            /** Available */
-            available: boolean;
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /** Id */
-            id: string;
-            /** Info */
-            info: {
-                [key: string]: unknown;
-            };
-            kind: components["schemas"]["ModelKind"];
-            /** Name */
-            name: string;
-            /** Path */
-            path: string;
-            /** Size Bytes */
-            size_bytes: number;
-        };
-        /**
-         * Motion
-         * @description Row-major, (steps, dimensions); four significant decimals are enough for a plot.
-         */
-        Motion: {
-            /** Action */
-            action: number[][];
-            /** Qpos */
-            qpos: number[][];
-            /** Steps */
-            steps: number;
-        };
-        /** NewToken */
-        NewToken: {
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /** Id */
-            id: string;
-            /** Last Used At */
-            last_used_at: string | null;
-            /** Name */
-            name: string;
-            /**
-             * Token
-             * @description Shown once; only its hash is stored. Send it as `Authorization: Bearer ...`
-             */
-            token: string;
-        };
-        /** NextIn */
-        NextIn: {
-            /**
-             * Count
-             * @default 20
-             */
-            count: number;
-            /** @default substep */
-            tier: components["schemas"]["Tier"];
-        };
-        /** NoteIn */
-        NoteIn: {
-            /** Edit */
-            edit: number;
-            /** End */
-            end: number;
-            /**
-             * Rater
-             * @description 0: the labels that are published; 1: a second person's, blind
-             * @default 0
-             */
-            rater: number;
-            /** Start */
-            start: number;
-            /** Text */
-            text: string;
-            /** @default substep */
-            tier: components["schemas"]["Tier"];
-        };
-        /** NoteOut */
-        NoteOut: {
-            /** Author Id */
-            author_id: string | null;
-            /** Author Name */
-            author_name: string | null;
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /** Edit */
-            edit: number;
-            /** End */
-            end: number;
-            /** Id */
-            id: string;
-            /** Resolved At */
-            resolved_at: string | null;
-            /** Resolved By Name */
-            resolved_by_name: string | null;
-            /** Start */
-            start: number;
-            /** Text */
-            text: string;
-        };
-        /** NotePatch */
-        NotePatch: {
-            /** Resolved */
-            resolved: boolean;
-        };
-        /**
-         * OpenLoopIn
-         * @description Predicted against recorded actions of a dataset version's episodes.
-         */
-        OpenLoopIn: {
-            /** Checkpoint Id */
-            checkpoint_id: string;
-            /**
-             * Held Out
-             * @description Only episodes that the checkpoint was not trained on
-             * @default true
-             */
-            held_out: boolean;
-            /** Inference Steps */
-            inference_steps?: number | null;
-            /**
-             * @description discriminator enum property added by openapi-typescript
-             * @enum {string}
-             */
-            kind: "open_loop";
-            /**
-             * Stride
-             * @description Steps between predictions
-             * @default 16
-             */
-            stride: number;
-            /** Version Id */
-            version_id: string;
-        };
-        /** Page[AuditOut] */
-        Page_AuditOut_: {
-            /** Items */
-            items: components["schemas"]["AuditOut"][];
-            /** Total */
-            total: number;
-        };
-        /** Page[EpisodeOut] */
-        Page_EpisodeOut_: {
-            /** Items */
-            items: components["schemas"]["EpisodeOut"][];
-            /** Total */
-            total: number;
-        };
-        /** Page[JobOut] */
-        Page_JobOut_: {
-            /** Items */
-            items: components["schemas"]["JobOut"][];
-            /** Total */
-            total: number;
-        };
-        /** Page[SegmentFound] */
-        Page_SegmentFound_: {
-            /** Items */
-            items: components["schemas"]["SegmentFound"][];
-            /** Total */
-            total: number;
-        };
-        /** Page[WorkOut] */
-        Page_WorkOut_: {
-            /** Items */
-            items: components["schemas"]["WorkOut"][];
-            /** Total */
-            total: number;
-        };
-        /**
-         * PairAgreement
-         * @description Two people's labels of an episode. kappa: Cohen's, over steps.
-         */
-        PairAgreement: {
-            /** Boundaries */
-            boundaries: components["schemas"]["BoundaryScore"][];
-            /** Episode Id */
-            episode_id: string;
-            /** First Id */
-            first_id: string | null;
-            /** First Name */
-            first_name: string | null;
-            /** Kappa */
-            kappa: number;
-            /** Number */
-            number: number;
-            /**
-             * Same Steps
-             * @description Share of steps with the same text
-             */
-            same_steps: number;
-            /** Second Id */
-            second_id: string | null;
-            /** Second Name */
-            second_name: string | null;
-            /** Steps */
-            steps: number;
-            tier: components["schemas"]["Tier"];
-        };
-        /** PasswordIn */
-        PasswordIn: {
-            /**
-             * Current
-             * Format: password
-             */
-            current: string;
-            /**
-             * New
-             * Format: password
-             */
-            new: string;
-        };
-        /**
-         * PersonFigures
-         * @description Of one person in the time asked for. rates None: nothing to divide by. f1_10, f1_25, kappa: with the other
-         *     person, over the episodes that two people labelled.
-         */
-        PersonFigures: {
-            /** Approved */
-            approved: number;
-            /** Doubles */
-            doubles: number;
-            /** Edit Rate */
-            edit_rate: number | null;
-            /** F1 10 */
-            f1_10: number | null;
-            /** F1 25 */
-            f1_25: number | null;
-            /** Kappa */
-            kappa: number | null;
-            /** Last Active */
-            last_active: string | null;
-            /** Name */
-            name: string;
-            /** Published */
-            published: number;
-            /** Rejected */
-            rejected: number;
-            /** Rejection Rate */
-            rejection_rate: number | null;
-            /** Reviews */
-            reviews: number;
-            /** Segments */
-            segments: number;
-            /** Steps */
-            steps: number;
-            /** Submitted */
-            submitted: number;
-            /** User Id */
-            user_id: string | null;
-        };
-        /** PersonOut */
-        PersonOut: {
-            /** Id */
-            id: string;
-            /** Name */
-            name: string;
-            role: components["schemas"]["Role"];
-        };
-        /**
-         * PickColourOptions
-         * @description What is drawn for an episode of pick_colour; other tasks have no such options.
-         */
-        PickColourOptions: {
-            /**
-             * @description Where the cubes lie
-             * @default spots
-             */
-            level: components["schemas"]["PickLevel"];
-            /**
-             * @description Places and phrasings of training, held out, or any place
-             * @default any
-             */
-            split: components["schemas"]["PickSplit"];
-            /**
-             * Swapped
-             * @description Name the other cube of the same scene
-             * @default false
-             */
-            swapped: boolean;
-        };
-        /**
-         * PickLevel
-         * @description Where the cubes of pick_colour lie.
-         *
-         *     spots: two, on two fixed spots; jitter: each within three centimetres of its spot; anywhere: two anywhere in the
-         *     right arm's reach, and a third that is never named.
-         * @enum {string}
-         */
-        PickLevel: "spots" | "jitter" | "anywhere";
-        /**
-         * PickSplit
-         * @description Which places and phrasings pick_colour draws from: those kept for training, those held out, or any place with
-         *     the phrasings of training. On two fixed spots there is no place to hold out.
-         * @enum {string}
-         */
-        PickSplit: "any" | "training" | "held_out";
-        /**
-         * PolicyOut
-         * @description The policy that acts or waits. latency_ms: from observation to chunk in hand, of the last chunk.
-         */
-        PolicyOut: {
-            /** Checkpoint Id */
-            checkpoint_id: string | null;
-            /**
-             * Chunks
-             * @default 0
-             */
-            chunks: number;
-            /** Instruction */
-            instruction: string;
-            /**
-             * Late Steps
-             * @description Steps in which the robot held because no chunk had come
-             * @default 0
-             */
-            late_steps: number;
-            /** Latency Ms */
-            latency_ms?: number | null;
-            /** @description Until its first chunk is there */
-            loading?: components["schemas"]["Progress"] | null;
-            /** Name */
-            name: string;
-            /**
-             * Ready
-             * @description False while the policy's process is being started
-             */
-            ready: boolean;
-            reasoning?: components["schemas"]["Reasoning"] | null;
-            /**
-             * Refused
-             * @description Why the newest chunk was refused
-             */
-            refused?: string | null;
-        };
-        /**
-         * PreferencesIn
-         * @description Replaces what was kept.
-         */
-        PreferencesIn: {
-            /**
-             * Value
-             * @description JSON of the page's own, at most 32768 bytes
-             */
-            value: {
-                [key: string]: unknown;
-            };
-        };
-        /**
-         * PreferencesOut
-         * @description Empty where nothing was kept yet.
-         */
-        PreferencesOut: {
-            /** Value */
-            value: {
-                [key: string]: unknown;
-            };
-        };
-        /**
-         * PreferencesPage
-         * @description Pages that keep preferences.
-         * @enum {string}
-         */
-        PreferencesPage: "annotator";
-        /**
-         * PresetOut
-         * @description values: by stage, dotted path -> value, what the preset fills in over the defaults.
-         */
-        PresetOut: {
-            /** Description */
-            description: string;
-            /** Name */
-            name: string;
-            /** Title */
-            title: string;
-            /** Values */
-            values: {
-                [key: string]: {
-                    [key: string]: unknown;
-                };
-            };
-        };
-        /**
-         * Progress
-         * @description Something that takes seconds. attempt: 2 where it is tried again by itself.
-         */
-        Progress: {
-            /**
-             * Attempt
-             * @default 1
-             */
-            attempt: number;
-            /** Phase */
-            phase: string;
-            /**
-             * Seconds
-             * @description Since all of it began
-             */
-            seconds: number;
-            /**
-             * Trouble
-             * @description Why the attempt before this one failed
-             */
-            trouble?: string | null;
-            /**
-             * Typical
-             * @description How long it takes on a machine with two cores, seconds
-             */
-            typical: number;
-        };
-        /** ProposedSegment */
-        ProposedSegment: {
-            /** Confidence */
-            confidence: number;
-            /** End */
-            end: number;
-            /** Start */
-            start: number;
-            /** Text */
-            text: string;
-        };
-        /**
-         * Provenance
-         * @description Where a substep's text came from. proposed: from a machine, and nobody has looked at it yet.
-         * @enum {string}
-         */
-        Provenance: "human" | "scripted" | "proposed" | "machine_accepted" | "machine_edited" | "imported";
-        /**
-         * PublishIn
-         * @description looked_at: this person looked at the substeps that a script or a file brought; without it they are refused.
-         */
-        PublishIn: {
-            /**
-             * Edit
-             * @description Of the draft as the page shows it
-             */
-            edit: number;
-            /**
-             * Looked At
-             * @default false
-             */
-            looked_at: boolean;
-            /** @default substep */
-            tier: components["schemas"]["Tier"];
-        };
-        /**
-         * Quality
-         * @description Of an episode as training data, in a person's eyes.
-         * @enum {string}
-         */
-        Quality: "good" | "doubtful" | "unusable";
-        /**
-         * Queue
-         * @description mine: given to me and not handed in. review: handed in, and I may review it. all: everything.
-         * @enum {string}
-         */
-        Queue: "mine" | "review" | "all";
-        /**
-         * Reasoning
-         * @description What the policy says at `step`; done: false while it is still being generated.
-         */
-        Reasoning: {
-            /** Done */
-            done: boolean;
-            /** Step */
-            step: number;
-            /** Text */
-            text: string;
-        };
-        /** RecordIn */
-        RecordIn: {
-            /** Dataset Id */
-            dataset_id: string;
-            /** Instruction */
-            instruction: string;
-        };
-        /** RecordingOut */
-        RecordingOut: {
-            /** Dataset Id */
-            dataset_id: string;
-            /**
-             * Dropped
-             * @description Pictures of each camera that could not be kept
-             */
-            dropped: {
-                [key: string]: number;
-            };
-            /**
-             * Ended
-             * @description Nothing is added any more: it waits to be saved or discarded
-             * @default false
-             */
-            ended: boolean;
-            /**
-             * Marks
-             * @description How often somebody said that a substep begins
-             * @default 0
-             */
-            marks: number;
-            /**
-             * Note
-             * @description Why nothing is added any more, or that nobody is at the controls
-             */
-            note?: string | null;
-            /**
-             * Saving
-             * @default false
-             */
-            saving: boolean;
-            /** Seconds */
-            seconds: number;
-            /** Steps */
-            steps: number;
-        };
-        /**
-         * ReleaseIn
-         * @description give_back: others get it again from "next for me"; what was saved stays.
-         */
-        ReleaseIn: {
-            /**
-             * Give Back
-             * @default false
-             */
-            give_back: boolean;
-            /**
-             * Rater
-             * @description 0: the labels that are published; 1: a second person's, blind
-             * @default 0
-             */
-            rater: number;
-            /** @default substep */
-            tier: components["schemas"]["Tier"];
-            /** Token */
-            token?: string | null;
-        };
-        /**
-         * RenameIn
-         * @description expected: from the preview; refused with 409 if the labels changed since.
-         */
-        RenameIn: {
-            /**
-             * Expected
-             * @description `fingerprint` of the preview
-             */
-            expected?: string | null;
-            /** New */
-            new: string;
-            /** Old */
-            old: string;
-            /** @default substep */
-            tier: components["schemas"]["Tier"];
-        };
-        /**
-         * RenamePreview
-         * @description merges: the new text is in the vocabulary or in use already, and the two become one.
-         */
-        RenamePreview: {
-            /** Episodes */
-            episodes: components["schemas"]["RenamedEpisode"][];
-            /** Fingerprint */
-            fingerprint: string;
-            /** In Template */
-            in_template: boolean;
-            /** Merges */
-            merges: boolean;
-            /** New */
-            new: string;
-            /** Old */
-            old: string;
-            /** Segments */
-            segments: number;
-            tier: components["schemas"]["Tier"];
-        };
-        /**
-         * RenamedEpisode
-         * @description draft, published: how many segments change. held_by: somebody works on it right now, it would be refused.
-         */
-        RenamedEpisode: {
-            /** Draft */
-            draft: number;
-            /** Episode Id */
-            episode_id: string;
-            /** Held By */
-            held_by: string | null;
-            /** Number */
-            number: number;
-            /** Published */
-            published: number;
-        };
-        /** ReopenIn */
-        ReopenIn: {
-            /**
-             * Comment
-             * @default
-             */
-            comment: string;
-            /**
-             * Rater
-             * @description 0: the labels that are published; 1: a second person's, blind
-             * @default 0
-             */
-            rater: number;
-            /** @default substep */
-            tier: components["schemas"]["Tier"];
-        };
-        /**
-         * ResetOut
-         * @description A link that sets somebody's password, not used yet.
-         */
-        ResetOut: {
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /** Created By Name */
-            created_by_name: string;
-            /**
-             * Expires At
-             * Format: date-time
-             */
-            expires_at: string;
-            /** Id */
-            id: string;
-            /** User Id */
-            user_id: string;
-            /** User Name */
-            user_name: string;
-        };
-        /**
-         * ReviewIn
-         * @description A rejection says why: a comment, notes about segments, or both. publish: an approved one at once.
-         */
-        ReviewIn: {
-            /** Approve */
-            approve: boolean;
-            /**
-             * Comment
-             * @default
-             */
-            comment: string;
-            /** Edit */
-            edit: number;
-            /**
-             * Notes
-             * @default []
-             */
-            notes: components["schemas"]["SegmentNote"][];
-            /**
-             * Rater
-             * @description 0: the labels that are published; 1: a second person's, blind
-             * @default 0
-             */
-            rater: number;
-            /** @default substep */
-            tier: components["schemas"]["Tier"];
-        };
-        /**
-         * RevisionOut
-         * @description restores: number of the older revision whose labels these are again.
-         */
-        RevisionOut: {
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /** Edit */
-            edit: number;
-            /** Failure Step */
-            failure_step: number | null;
-            /** Id */
-            id: string;
-            /** Instruction */
-            instruction: string;
-            /** Number */
-            number: number;
-            /** Paraphrases */
-            paraphrases: string[];
-            /** Published By Name */
-            published_by_name: string | null;
-            quality: components["schemas"]["Quality"] | null;
-            /** Restores */
-            restores: number | null;
-            /** Segments */
-            segments: components["schemas"]["SegmentOut"][];
-            /** Success */
-            success: boolean | null;
-            /** Tags */
-            tags: string[];
-            tier: components["schemas"]["Tier"];
-        };
-        /**
-         * RobotOut
-         * @description present: its host was heard of within the last seconds. status: what the host last said.
-         */
-        RobotOut: {
-            /** Kind */
-            kind: string;
-            /** Name */
-            name: string;
-            /**
-             * Not Recorded
-             * @description Of what this request did: what could not be written down, in sentences to be shown
-             */
-            not_recorded?: string[];
-            /** Present */
-            present: boolean;
-            /**
-             * Seen At
-             * Format: date-time
-             */
-            seen_at: string;
-            status: components["schemas"]["HostStatus"];
-        };
-        /**
-         * RobotState
-         * @description starting -> holding <-> stopped; fault while the robot cannot be reached, whatever it was before.
-         *
-         *     holding: keeps its position and may be commanded. stopped: keeps its position and takes no command until an
-         *     operator re-arms it.
-         * @enum {string}
-         */
-        RobotState: "starting" | "holding" | "stopped" | "fault";
-        /**
-         * Role
-         * @description viewer: look. annotator: label. operator: datasets, robots, training. admin: people and settings.
-         * @enum {string}
-         */
-        Role: "viewer" | "annotator" | "operator" | "admin";
-        /**
-         * RollbackIn
-         * @description revision_id: whose labels become the newest again. edit: of the draft as the page shows it.
-         */
-        RollbackIn: {
-            /** Edit */
-            edit: number;
-            /** Revision Id */
-            revision_id: string;
-        };
-        /**
-         * RolloutAsk
-         * @description Let a policy act: exactly one of checkpoint_id, demo and url. Paths never come from a page.
-         */
-        RolloutAsk: {
-            /**
-             * Checkpoint Id
-             * @description A checkpoint of the studio
-             */
-            checkpoint_id?: string | null;
-            /**
-             * Demo
-             * @description The demo checkpoint that comes with the studio
-             * @default false
-             */
-            demo: boolean;
-            /**
-             * Execute Steps
-             * @description Actions executed of a chunk; default 16
-             */
-            execute_steps?: number | null;
-            /**
-             * Instead
-             * @description In place of a policy that is there already, acting or paused
-             * @default false
-             */
-            instead: boolean;
-            /** Instruction */
-            instruction: string;
-            /** @description A simulated robot's: set it up first, and act on what it asks for instead of `instruction` */
-            scene?: components["schemas"]["SceneIn"] | null;
-            /**
-             * Url
-             * @description A policy server instead: ws://HOST:PORT, reached by the robot host
-             */
-            url?: string | null;
-        };
-        /**
-         * RunCheck
-         * @description What the form shows while it is filled in. errors: by field ("" for several), notes: odd but allowed.
-         *
-         *     differences: fields that differ from the preset, path -> (preset's value, this one).
-         *     command and spec_yaml are the same run for a command line; None while there are errors. command_many_gpus: the
-         *     same for eight GPUs.
-         */
-        RunCheck: {
-            /** Command */
-            command: string | null;
-            /** Command Many Gpus */
-            command_many_gpus: string | null;
-            /** Differences */
-            differences: {
-                [key: string]: unknown[];
-            };
-            /** Errors */
-            errors: {
-                [key: string]: string;
-            };
-            /** Notes */
-            notes: string[];
-            /** Ok */
-            ok: boolean;
-            /** Spec Yaml */
-            spec_yaml: string | null;
-            /**
-             * Values
-             * @description Every field as it would be used, dotted
-             */
-            values: {
-                [key: string]: unknown;
-            };
-        };
-        /** RunDetail */
-        RunDetail: {
-            /** Base Model Id */
-            base_model_id: string | null;
-            /** Base Model Name */
-            base_model_name: string | null;
-            /** Checkpoints */
-            checkpoints: number;
-            /** Command */
-            command: string;
-            /** Command Many Gpus */
-            command_many_gpus: string;
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /** Created By Name */
-            created_by_name: string | null;
-            /** Differences */
-            differences: {
-                [key: string]: unknown[];
-            };
-            /** Expert Id */
-            expert_id: string | null;
-            /** Expert Name */
-            expert_name: string | null;
-            /** Git */
-            git: string | null;
-            /** Id */
-            id: string;
-            job: components["schemas"]["JobOut"];
-            /** Latest */
-            latest: {
-                [key: string]: number;
-            };
-            /** Name */
-            name: string;
-            /** Parent Id */
-            parent_id: string | null;
-            /** Parent Name */
-            parent_name: string | null;
-            /** Preflight */
-            preflight: {
-                [key: string]: unknown;
-            } | null;
-            /** Preset */
-            preset: string | null;
-            /**
-             * Request
-             * @description The RunIn that makes the same run again, for a copy
-             */
-            request: {
-                [key: string]: unknown;
-            };
-            /** Sources */
-            sources: components["schemas"]["SourceOut"][];
-            /** Spec */
-            spec: {
-                [key: string]: unknown;
-            };
-            /** Spec Yaml */
-            spec_yaml: string;
-            /** Stage */
-            stage: number;
-        };
-        /**
-         * RunIn
-         * @description fields: dotted path -> value, over the preset. Paths of data, models and output are the server's to fill in.
-         *
-         *     Stage 2 starts from base_model_id and, if wanted, expert_id (registered models); stage 3 from checkpoint_id
-         *     (a checkpoint of a run here) or base_model_id (a registered policy).
-         */
-        RunIn: {
-            /** Base Model Id */
-            base_model_id?: string | null;
-            /** Checkpoint Id */
-            checkpoint_id?: string | null;
-            /** Expert Id */
-            expert_id?: string | null;
-            /** Fields */
-            fields?: {
-                [key: string]: unknown;
-            };
-            /** Name */
-            name: string;
-            /** Preset */
-            preset?: string | null;
-            /** Sources */
-            sources: components["schemas"]["SourceIn"][];
-            /**
-             * Stage
-             * @enum {integer}
-             */
-            stage: 2 | 3;
-        };
-        /**
-         * RunOut
-         * @description latest: the last values of the curves. start: name of what it started from.
-         */
-        RunOut: {
-            /** Base Model Id */
-            base_model_id: string | null;
-            /** Base Model Name */
-            base_model_name: string | null;
-            /** Checkpoints */
-            checkpoints: number;
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /** Created By Name */
-            created_by_name: string | null;
-            /** Expert Id */
-            expert_id: string | null;
-            /** Expert Name */
-            expert_name: string | null;
-            /** Id */
-            id: string;
-            job: components["schemas"]["JobOut"];
-            /** Latest */
-            latest: {
-                [key: string]: number;
-            };
-            /** Name */
-            name: string;
-            /** Parent Id */
-            parent_id: string | null;
-            /** Parent Name */
-            parent_name: string | null;
-            /** Preset */
-            preset: string | null;
-            /** Sources */
-            sources: components["schemas"]["SourceOut"][];
-            /** Stage */
-            stage: number;
-        };
-        /**
-         * SaidReasoning
-         * @description From `step` on the policy said `text`.
-         */
-        SaidReasoning: {
-            /** Step */
-            step: number;
-            /** Text */
-            text: string;
-        };
-        /**
-         * Samples
-         * @description Telemetry of consecutive control steps: N rows. chunk: the newest predicted chunk, sent once.
-         */
-        Samples: {
-            /**
-             * Action
-             * @description (N, A), what was sent
-             */
-            action: number[][];
-            /**
-             * Chunk
-             * @description (T, A) from chunk_step on, thinned evenly to 50 rows
-             */
-            chunk?: number[][] | null;
-            /** Chunk Step */
-            chunk_step?: number | null;
-            /**
-             * Chunk Steps
-             * @description T: how many steps the newest chunk has
-             */
-            chunk_steps?: number | null;
-            /**
-             * State
-             * @description (N, S), the robot's units
-             */
-            state: number[][];
-            /** Step */
-            step: number[];
-            /**
-             * Time
-             * @description Seconds of the host's monotonic clock
-             */
-            time: number[];
-        };
-        /** SaveIn */
-        SaveIn: {
-            /**
-             * Success
-             * @description Did the task succeed? None: not judged
-             */
-            success?: boolean | null;
-        };
-        /**
-         * SceneIn
-         * @description A simulated robot's scene: reset to this task and seed. Refused while something commands the robot.
-         */
-        SceneIn: {
-            /**
-             * @description Options of pick_colour
-             * @default {
-             *       "level": "spots",
-             *       "split": "any",
-             *       "swapped": false
-             *     }
-             */
-            pick: components["schemas"]["PickColourOptions"];
-            /** Seed */
-            seed: number;
-            /**
-             * @description Task of the simulated robot
-             * @default transfer_cube
-             */
-            task: components["schemas"]["AlohaTask"];
-        };
-        /**
-         * SceneOut
-         * @description What a simulator knows: which scene it shows, and how the task stands.
-         */
-        SceneOut: {
-            /** Instruction */
-            instruction: string;
-            /** @description None where the task is not pick_colour */
-            pick: components["schemas"]["PickColourOptions"] | null;
-            /** Reward */
-            reward: number;
-            /** Seed */
-            seed: number;
-            /** Success */
-            success: boolean;
-            task: components["schemas"]["AlohaTask"];
-            /**
-             * Wrong
-             * @description Another object than the named one was lifted
-             */
-            wrong?: boolean | null;
-        };
-        /**
-         * SegmentFound
-         * @description index: of the segment in its draft. text_before, text_after: of its neighbours.
-         */
-        SegmentFound: {
-            /** Annotator Id */
-            annotator_id: string | null;
-            /** Annotator Name */
-            annotator_name: string | null;
-            /** Confidence */
-            confidence: number | null;
-            /** End */
-            end: number;
-            /** Episode Id */
-            episode_id: string;
-            /** Index */
-            index: number;
-            label_state: components["schemas"]["LabelState"];
-            /** Number */
-            number: number;
-            provenance: components["schemas"]["Provenance"];
-            /** Rater */
-            rater: number;
-            /** Seconds */
-            seconds: number | null;
-            /** Source */
-            source: string | null;
-            /** Start */
-            start: number;
-            state: components["schemas"]["WorkState"];
-            /** Text */
-            text: string;
-            tier: components["schemas"]["Tier"];
-            /** Warnings */
-            warnings: components["schemas"]["FindingCode"][];
-        };
-        /**
-         * SegmentIn
-         * @description start <= step < end. text may be empty while the draft is worked on.
-         */
-        SegmentIn: {
-            /**
-             * Confidence
-             * @description Of that proposal
-             */
-            confidence?: number | null;
-            /** End */
-            end: number;
-            /** @default human */
-            provenance: components["schemas"]["Provenance"];
-            /**
-             * Source
-             * @description What proposed it, where a machine did
-             */
-            source?: string | null;
-            /** Start */
-            start: number;
-            /**
-             * Text
-             * @default
-             */
-            text: string;
-        };
-        /** SegmentNote */
-        SegmentNote: {
-            /** End */
-            end: number;
-            /** Start */
-            start: number;
-            /** Text */
-            text: string;
-        };
-        /** SegmentOut */
-        SegmentOut: {
-            /** Confidence */
-            confidence?: number | null;
-            /** End */
-            end: number;
-            provenance: components["schemas"]["Provenance"];
-            /** Source */
-            source?: string | null;
-            /** Start */
-            start: number;
-            /** Text */
-            text: string;
-        };
-        /** SetupIn */
-        SetupIn: {
-            /** Name */
-            name: string;
-            /**
-             * Password
-             * Format: password
-             */
-            password: string;
-            /** Token */
-            token: string;
-        };
-        /**
-         * SimilarIn
-         * @description Take labels over from the published episodes of the dataset that move most alike.
-         */
-        SimilarIn: {
-            /**
-             * Neighbours
-             * @default 5
-             */
-            neighbours: number;
-            /**
-             * @description discriminator enum property added by openapi-typescript
-             * @enum {string}
-             */
-            source: "similar";
-        };
-        /** SkippedOut */
-        SkippedOut: {
-            /** Episode Id */
-            episode_id: string;
-            /** Number */
-            number: number;
-            /** Reason */
-            reason: string;
-        };
-        /** SourceIn */
-        SourceIn: {
-            /** Version Id */
-            version_id: string;
-            /**
-             * Weight
-             * @default 1
-             */
-            weight: number;
-        };
-        /** SourceOut */
-        SourceOut: {
-            /** Dataset Id */
-            dataset_id: string;
-            /** Dataset Name */
-            dataset_name: string;
-            /** Manifest Sha256 */
-            manifest_sha256: string;
-            /** Number */
-            number: number;
-            /** Version Id */
-            version_id: string;
-            /** Weight */
-            weight: number;
-        };
-        /**
-         * SourceStatistics
-         * @description rate: accepted as they are, of all; None where nothing was judged yet.
-         */
-        SourceStatistics: {
-            /** Accepted */
-            accepted: number;
-            /** Calibration */
-            calibration: components["schemas"]["CalibrationOut"][];
-            /** Edited */
-            edited: number;
-            /** Rate */
-            rate: number | null;
-            /** Rejected */
-            rejected: number;
-            source: components["schemas"]["SuggestionSource"];
-        };
-        /** SourcesOut */
-        SourcesOut: {
-            vision: components["schemas"]["VisionOut"];
-        };
-        /** StatisticsOut */
-        StatisticsOut: {
-            /** Sources */
-            sources: components["schemas"]["SourceStatistics"][];
-        };
-        /**
-         * StorageOut
-         * @description free_bytes of the data folder's disk; disk: "ok", or what is wrong. strays: what no row knows, empty kinds left
-         *     out; missing: rows whose files are gone, the first of missing_count. forgotten: what the database lost, seen at the
-         *     last start. busy: strays are being adopted. note: what became of the last adoption.
-         */
-        StorageOut: {
-            /** Busy */
-            busy: boolean;
-            /** Disk */
-            disk: string;
-            /** Forgotten */
-            forgotten: string | null;
-            /** Free Bytes */
-            free_bytes: number;
-            /** Missing */
-            missing: string[];
-            /** Missing Count */
-            missing_count: number;
-            /** Note */
-            note: string | null;
-            /** Strays */
-            strays: components["schemas"]["StrayOut"][];
-        };
-        /**
-         * StrayOut
-         * @description Files of a kind that no row of the database knows.
-         */
-        StrayOut: {
-            /** Count */
-            count: number;
-            /** Kind */
-            kind: string;
-            /** Names */
-            names: string[];
-            /** Size Bytes */
-            size_bytes: number;
-        };
-        /**
-         * StudioSettings
-         * @description public_url may be set here unless the environment sets it; the roots come from the environment alone.
-         */
-        StudioSettings: {
-            /** Data */
-            data: string;
-            /** Import Roots */
-            import_roots: string[];
-            /** Model Roots */
-            model_roots: string[];
-            /** Public Url */
-            public_url: string | null;
-            /** Public Url From Environment */
-            public_url_from_environment: boolean;
-            /** Version */
-            version: string;
-        };
-        /** StudioSettingsPatch */
-        StudioSettingsPatch: {
-            /** Public Url */
-            public_url: string | null;
-        };
-        /** SubmitIn */
-        SubmitIn: {
-            /** Edit */
-            edit: number;
-            /**
-             * Rater
-             * @description 0: the labels that are published; 1: a second person's, blind
-             * @default 0
-             */
-            rater: number;
-            /** @default substep */
-            tier: components["schemas"]["Tier"];
-        };
-        /**
-         * SuggestionOut
-         * @description report: template: template_from, examples, expected, found, guessed, unused, mismatch (in words, or null);
-         *     similar: basis, compared, left, neighbours [{episode_id, number, distance}]; vision: model, seconds, sheets.
-         */
-        SuggestionOut: {
-            /** Asked By Name */
-            asked_by_name: string | null;
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /** Error */
-            error: string | null;
-            /** Id */
-            id: string;
-            /** Report */
-            report: {
-                [key: string]: unknown;
-            };
-            /** Segments */
-            segments: components["schemas"]["ProposedSegment"][];
-            /** Settings */
-            settings: {
-                [key: string]: unknown;
-            };
-            source: components["schemas"]["SuggestionSource"];
-            state: components["schemas"]["SuggestionState"];
-        };
-        /**
-         * SuggestionSource
-         * @description Of boundaries: mark (made while driving), gripper, speed, change (read from the motion), scripted and imported
-         *     too. Of whole labellings: scripted (the expert's own substeps), imported (what a file brought), template (a known
-         *     sequence put onto the boundaries), similar (taken over from similar episodes), vision (a vision-language model).
-         * @enum {string}
-         */
-        SuggestionSource: "mark" | "gripper" | "speed" | "change" | "scripted" | "imported" | "template" | "similar" | "vision";
-        /**
-         * SuggestionState
-         * @enum {string}
-         */
-        SuggestionState: "running" | "ready" | "failed";
-        /**
-         * TemplateIn
-         * @description Put a sequence of substeps onto the boundary candidates. sequence: default, the dataset's template; without one,
-         *     what most published episodes with the same instruction have; without those, the vocabulary in its order.
-         */
-        TemplateIn: {
-            /** Sequence */
-            sequence?: string[] | null;
-            /**
-             * @description discriminator enum property added by openapi-typescript
-             * @enum {string}
-             */
-            source: "template";
-        };
-        /**
-         * Tier
-         * @description substep: what the model is trained on. plan: a second text over the same steps, where a dataset has it.
-         * @enum {string}
-         */
-        Tier: "substep" | "plan";
-        /**
-         * TierCoverage
-         * @description episodes, steps and seconds of the dataset; by_state counts episodes.
-         */
-        TierCoverage: {
-            /** By State */
-            by_state: {
-                [key: string]: number;
-            };
-            /** Episodes */
-            episodes: number;
-            /**
-             * Labelled Steps
-             * @description Steps with a text, in the drafts as they are now
-             */
-            labelled_steps: number;
-            /** Published Episodes */
-            published_episodes: number;
-            /** Published Steps */
-            published_steps: number;
-            /** Segments */
-            segments: number;
-            /** Steps */
-            steps: number;
-            tier: components["schemas"]["Tier"];
-        };
-        /**
-         * TinyModelIn
-         * @description Make a small backbone with random weights, for trying everything out without a download.
-         */
-        TinyModelIn: {
-            /**
-             * Name
-             * @default Tiny Qwen2-VL
-             */
-            name: string;
-            /**
-             * Preset
-             * @default tiny
-             */
-            preset: string;
-            /**
-             * Seed
-             * @default 0
-             */
-            seed: number;
-        };
-        /** TokenIn */
-        TokenIn: {
-            /** Name */
-            name: string;
-        };
-        /** TokenOut */
-        TokenOut: {
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /** Id */
-            id: string;
-            /** Last Used At */
-            last_used_at: string | null;
-            /** Name */
-            name: string;
-        };
-        /**
-         * Track
-         * @description values: one a step. gripper: 0 closed .. 1 open; speed: of all joints of the arm together, rad/s, smoothed.
-         */
-        Track: {
-            /** Arm */
-            arm: string;
-            /**
-             * Kind
-             * @enum {string}
-             */
-            kind: "gripper" | "speed";
-            /** Name */
-            name: string;
-            /** Unit */
-            unit: string;
-            /** Values */
-            values: number[];
-        };
-        /**
-         * TracksOut
-         * @description fps: steps a second; where the episode does not say, 50 is assumed.
-         */
-        TracksOut: {
-            /** Fps */
-            fps: number;
-            /** Steps */
-            steps: number;
-            /** Tracks */
-            tracks: components["schemas"]["Track"][];
-        };
-        /** TrainForm */
-        TrainForm: {
-            /** Fields */
-            fields: components["schemas"]["FieldOut"][];
-            /** Presets */
-            presets: components["schemas"]["PresetOut"][];
-            /** Stages */
-            stages: number[];
-        };
-        /** UploadResult */
-        UploadResult: {
-            episode: components["schemas"]["EpisodeOut"];
-            /** Warnings */
-            warnings: string[];
-        };
-        /** UserOut */
-        UserOut: {
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /** Disabled */
-            disabled: boolean;
-            /** Id */
-            id: string;
-            /** Name */
-            name: string;
-            role: components["schemas"]["Role"];
-        };
-        /** UserPatch */
-        UserPatch: {
-            /** Disabled */
-            disabled?: boolean | null;
-            role?: components["schemas"]["Role"] | null;
-        };
-        /** ValidationError */
-        ValidationError: {
-            /** Context */
-            ctx?: Record<string, never>;
-            /** Input */
-            input?: unknown;
-            /** Location */
-            loc: (string | number)[];
-            /** Message */
-            msg: string;
-            /** Error Type */
-            type: string;
-        };
-        /**
-         * Verdict
-         * @description edited: taken with another text or another boundary.
-         * @enum {string}
-         */
-        Verdict: "accepted" | "edited" | "rejected";
-        /**
-         * VerdictIn
-         * @description end None: about the boundary at `start` alone. text: as it was proposed.
-         */
-        VerdictIn: {
-            /** Confidence */
-            confidence?: number | null;
-            /** End */
-            end?: number | null;
-            source: components["schemas"]["SuggestionSource"];
-            /** Start */
-            start: number;
-            /** Suggestion Id */
-            suggestion_id?: string | null;
-            /** Text */
-            text?: string | null;
-            verdict: components["schemas"]["Verdict"];
-        };
-        /** VerdictsIn */
-        VerdictsIn: {
-            /** Verdicts */
-            verdicts: components["schemas"]["VerdictIn"][];
-        };
-        /**
-         * VersionIn
-         * @description episode_ids: default all that are labelled (published). include_unlabelled: take the others too.
-         */
-        VersionIn: {
-            /** Episode Ids */
-            episode_ids?: string[] | null;
-            /**
-             * Include Unlabelled
-             * @default false
-             */
-            include_unlabelled: boolean;
-            /**
-             * Note
-             * @default
-             */
-            note: string;
-        };
-        /** VersionOut */
-        VersionOut: {
-            /** Action Dim */
-            action_dim: number;
-            /** Cameras */
-            cameras: string[];
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /** Created By Name */
-            created_by_name: string | null;
-            /** Dataset Id */
-            dataset_id: string;
-            /** Dataset Name */
-            dataset_name: string;
-            /** Episodes */
-            episodes: number;
-            /** Id */
-            id: string;
-            /** Labelled Steps */
-            labelled_steps: number;
-            /** Manifest Sha256 */
-            manifest_sha256: string;
-            /** Note */
-            note: string;
-            /** Number */
-            number: number;
-            /**
-             * Runs
-             * @description Training runs that use it
-             */
-            runs: number;
-            /** State Dim */
-            state_dim: number;
-            /** Steps */
-            steps: number;
-        };
-        /**
-         * VisionIn
-         * @description Ask the vision-language model of the settings. frames: of each camera, evenly over the episode. cameras: default
-         *     the first one.
-         */
-        VisionIn: {
-            /** Cameras */
-            cameras?: string[] | null;
-            /**
-             * Frames
-             * @default 48
-             */
-            frames: number;
-            /**
-             * @description discriminator enum property added by openapi-typescript
-             * @enum {string}
-             */
-            source: "vision";
-        };
-        /**
-         * VisionOut
-         * @description host: where pictures would be sent; the key stays on the server.
-         */
-        VisionOut: {
-            /** Configured */
-            configured: boolean;
-            /** Host */
-            host: string | null;
-            /** Model */
-            model: string | null;
-        };
-        /**
-         * VocabularyIn
-         * @description All entries in their order; the first nine have the digits 1 to 9. edit: as the page shows it.
-         */
-        VocabularyIn: {
-            /** Edit */
-            edit: number;
-            /** Entries */
-            entries: components["schemas"]["EntryIn"][];
-            /** @default substep */
-            tier: components["schemas"]["Tier"];
-        };
-        /** VocabularyOut */
-        VocabularyOut: {
-            /** Edit */
-            edit: number;
-            /** Entries */
-            entries: components["schemas"]["EntryOut"][];
-            /**
-             * Strangers
-             * @description Texts in use that the vocabulary does not have, most frequent first
-             */
-            strangers: string[];
-            tier: components["schemas"]["Tier"];
-        };
-        /**
-         * WorkOut
-         * @description A draft as a piece of work. double: the second, blind labels of the episode.
-         */
-        WorkOut: {
-            /** Assignee Id */
-            assignee_id: string | null;
-            /** Assignee Name */
-            assignee_name: string | null;
-            /** Dataset Id */
-            dataset_id: string;
-            /** Dataset Name */
-            dataset_name: string;
-            /** Double */
-            double: boolean;
-            /** Edit */
-            edit: number;
-            /** Episode Id */
-            episode_id: string;
-            /**
-             * Holder Name
-             * @description Who works on it right now
-             */
-            holder_name: string | null;
-            /** Instruction */
-            instruction: string;
-            label_state: components["schemas"]["LabelState"];
-            /** May Review */
-            may_review: boolean;
-            /** Number */
-            number: number;
-            /** Open Notes */
-            open_notes: number;
-            /** Rater */
-            rater: number;
-            /** Seconds */
-            seconds: number | null;
-            /** Segments */
-            segments: number;
-            state: components["schemas"]["WorkState"];
-            /** Steps */
-            steps: number;
-            /** Submitted At */
-            submitted_at: string | null;
-            /** Submitted By Name */
-            submitted_by_name: string | null;
-            tier: components["schemas"]["Tier"];
-            /** Updated At */
-            updated_at: string | null;
-        };
-        /**
-         * WorkState
-         * @description Of a draft: unassigned -> claimed -> in progress -> submitted -> approved or rejected -> reopened.
-         * @enum {string}
-         */
-        WorkState: "unassigned" | "claimed" | "in_progress" | "submitted" | "approved" | "rejected" | "reopened";
-        /**
-         * SavedOut
-         * @description A draft as it is stored.
-         *
-         *     edit 0: nothing was saved yet, the segments are what the file brought (proposals) or one empty segment.
-         */
-        backend__annotations__schemas__SavedOut: {
-            /** Edit */
-            edit: number;
-            /** Episode Id */
-            episode_id: string;
-            /** Failure Step */
-            failure_step: number | null;
-            /** Instruction */
-            instruction: string;
-            label_state: components["schemas"]["LabelState"];
-            /** Paraphrases */
-            paraphrases: string[];
-            quality: components["schemas"]["Quality"] | null;
-            /** Rater */
-            rater: number;
-            /** Segments */
-            segments: components["schemas"]["SegmentOut"][];
-            state: components["schemas"]["WorkState"];
-            /** Steps */
-            steps: number;
-            /** Success */
-            success: boolean | null;
-            /** Tags */
-            tags: string[];
-            tier: components["schemas"]["Tier"];
-            /** Updated At */
-            updated_at: string | null;
-            /** Updated By Name */
-            updated_by_name: string | null;
-        };
-        /**
-         * SavedOut
-         * @description The last recording that was saved. error: why it could not be added to the dataset; the file is kept.
-         */
-        backend__live__messages__SavedOut: {
-            /** Dataset Id */
-            dataset_id: string;
-            /** Episode Id */
-            episode_id: string | null;
-            /** Error */
-            error?: string | null;
-            /** Steps */
-            steps: number;
-        };
+  schemas: {
+    /**
+     * AccessEnded
+     * @description What was ended with the old password: other browsers' sessions, API tokens, and unused links.
+     */
+    AccessEnded: {
+      /**
+       * Links
+       * @default 0
+       */
+      links: number;
+      /**
+       * Sessions
+       * @default 0
+       */
+      sessions: number;
+      /**
+       * Tokens
+       * @default 0
+       */
+      tokens: number;
     };
-    responses: never;
-    parameters: never;
-    requestBodies: never;
-    headers: never;
-    pathItems: never;
+    /**
+     * AgreementOut
+     * @description Over all doubly labelled episodes: boundaries pooled, steps pooled. None: there are none yet.
+     */
+    AgreementOut: {
+      /** Boundaries */
+      boundaries: components["schemas"]["BoundaryScore"][] | null;
+      /**
+       * Edit Rate
+       * @description Machine proposals that were edited, among those accepted or edited
+       */
+      edit_rate: number | null;
+      /** Kappa */
+      kappa: number | null;
+      /** Pairs */
+      pairs: components["schemas"]["PairAgreement"][];
+      /**
+       * Rejection Rate
+       * @description Rejections among all reviews
+       */
+      rejection_rate: number | null;
+    };
+    /**
+     * AlignedOut
+     * @description How a template fits the boundaries that an episode's motion suggests. expected: boundaries of the template;
+     *     found: sure ones of the motion; guessed: of the template's, how many lie where the motion suggests none. mismatch:
+     *     what is wrong with the numbers, for people; None: they agree.
+     */
+    AlignedOut: {
+      /** Episode Id */
+      episode_id: string;
+      /** Expected */
+      expected: number;
+      /** Found */
+      found: number;
+      /** Guessed */
+      guessed: number;
+      /** Mismatch */
+      mismatch: string | null;
+      /** Number */
+      number: number;
+    };
+    /**
+     * AlohaTask
+     * @enum {string}
+     */
+    AlohaTask: "transfer_cube" | "insertion" | "pick_colour";
+    /**
+     * Ancestor
+     * @description What a checkpoint came from, nearest first: a checkpoint of another run, or a registered model.
+     */
+    Ancestor: {
+      /** Id */
+      id: string;
+      /** Kind */
+      kind: string;
+      /** Name */
+      name: string;
+      /** Stage */
+      stage: number | null;
+      /** Step */
+      step: number | null;
+    };
+    /**
+     * ApplyTemplateIn
+     * @description Propose the texts in this order on episodes that nobody labelled yet; every segment waits for a person.
+     *
+     *     texts: default is the dataset's template. episode_ids: default all. align: with the boundaries that each motion
+     *     suggests, for at most 200 episodes at a time; otherwise in parts of equal length.
+     */
+    ApplyTemplateIn: {
+      /**
+       * Align
+       * @default false
+       */
+      align: boolean;
+      /** Episode Ids */
+      episode_ids?: string[] | null;
+      /**
+       * Preview
+       * @default false
+       */
+      preview: boolean;
+      /** Texts */
+      texts?: string[] | null;
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
+    };
+    /**
+     * AssignIn
+     * @description user_id None: take them back. Drafts that somebody works on, or that are handed in, are skipped.
+     */
+    AssignIn: {
+      /** Episode Ids */
+      episode_ids: string[];
+      /**
+       * Rater
+       * @default 0
+       */
+      rater: number;
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
+      /** User Id */
+      user_id: string | null;
+    };
+    /** AssignOut */
+    AssignOut: {
+      /** Assigned */
+      assigned: components["schemas"]["WorkOut"][];
+      /** Skipped */
+      skipped: components["schemas"]["SkippedOut"][];
+    };
+    /** AuditOut */
+    AuditOut: {
+      /** Action */
+      action: string;
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Detail */
+      detail: {
+        [key: string]: unknown;
+      };
+      /** Id */
+      id: string;
+      /** Subject */
+      subject: string | null;
+      /** User Id */
+      user_id: string | null;
+      /** User Name */
+      user_name: string | null;
+    };
+    /**
+     * BoundaryOut
+     * @description step: the first of the later substep, that of the surest part. confidence: that at least one part is right.
+     */
+    BoundaryOut: {
+      /** Confidence */
+      confidence: number;
+      /** Parts */
+      parts: components["schemas"]["BoundaryPart"][];
+      /** Step */
+      step: number;
+    };
+    /**
+     * BoundaryPart
+     * @description One reading. arm: of the robot; None where it is about all of it.
+     */
+    BoundaryPart: {
+      /** Arm */
+      arm: string | null;
+      /** Confidence */
+      confidence: number;
+      source: components["schemas"]["SuggestionSource"];
+      /** Step */
+      step: number;
+    };
+    /**
+     * BoundaryScore
+     * @description Boundaries of the one found by the other within +- tolerance steps, each used once.
+     */
+    BoundaryScore: {
+      /** F1 */
+      f1: number;
+      /** Precision */
+      precision: number;
+      /** Recall */
+      recall: number;
+      /** Tolerance */
+      tolerance: number;
+    };
+    /**
+     * CalibrationOut
+     * @description Proposals with a confidence of low to high. likely: how probable it is that the next one is accepted as it is,
+     *     (accepted + 1) / (all + 2) (Laplace's rule of succession).
+     */
+    CalibrationOut: {
+      /** Accepted */
+      accepted: number;
+      /** Edited */
+      edited: number;
+      /** High */
+      high: number;
+      /** Likely */
+      likely: number;
+      /** Low */
+      low: number;
+      /** Rejected */
+      rejected: number;
+    };
+    /** CameraOut */
+    CameraOut: {
+      /** Height */
+      height: number;
+      /** Name */
+      name: string;
+      /** Width */
+      width: number;
+    };
+    /**
+     * CandidatesOut
+     * @description settings: of the readings. fps: see TracksOut.
+     */
+    CandidatesOut: {
+      /** Boundaries */
+      boundaries: components["schemas"]["BoundaryOut"][];
+      /** Episode Id */
+      episode_id: string;
+      /** Fps */
+      fps: number;
+      /** Settings */
+      settings: {
+        [key: string]: unknown;
+      };
+      /** Steps */
+      steps: number;
+    };
+    /**
+     * ChangeKind
+     * @enum {string}
+     */
+    ChangeKind: "rename" | "template" | "import";
+    /** ChangeOut */
+    ChangeOut: {
+      /** By Name */
+      by_name: string | null;
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Episodes */
+      episodes: number;
+      /** Id */
+      id: string;
+      kind: components["schemas"]["ChangeKind"];
+      /** Parameters */
+      parameters: {
+        [key: string]: unknown;
+      };
+      /** Undone At */
+      undone_at: string | null;
+      /** Undone By Name */
+      undone_by_name: string | null;
+    };
+    /**
+     * ChangeResult
+     * @description change: None where nothing changed. aligned: of a template that was put onto motions.
+     */
+    ChangeResult: {
+      /**
+       * Aligned
+       * @default []
+       */
+      aligned: components["schemas"]["AlignedOut"][];
+      change: components["schemas"]["ChangeOut"] | null;
+      /** Changed */
+      changed: number;
+      /** Skipped */
+      skipped: components["schemas"]["SkippedOut"][];
+    };
+    /** CheckOut */
+    CheckOut: {
+      /** Blocking */
+      blocking: components["schemas"]["FindingOut"][];
+      /** Warnings */
+      warnings: components["schemas"]["FindingOut"][];
+    };
+    /**
+     * CheckpointDetail
+     * @description The archive is a .tar; archive_sha256 of all of it. ancestors: nearest first, back to the base model.
+     */
+    CheckpointDetail: {
+      /** Ancestors */
+      ancestors: components["schemas"]["Ancestor"][];
+      /** Archive Name */
+      archive_name: string;
+      /** Archive Sha256 */
+      archive_sha256: string;
+      /** Archive Size */
+      archive_size: number;
+      /** Attempt */
+      attempt: number;
+      /** Available */
+      available: boolean;
+      /**
+       * Best Success Rate
+       * @description Of its closed-loop evaluations
+       */
+      best_success_rate: number | null;
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Deleted Why */
+      deleted_why: string | null;
+      /** Evaluations */
+      evaluations: number;
+      /** Files */
+      files: components["schemas"]["FileOut"][];
+      /** Id */
+      id: string;
+      /** Info */
+      info: {
+        [key: string]: unknown;
+      };
+      /**
+       * Name
+       * @description Run and step, for people: pick-cube-step-0000200
+       */
+      name: string;
+      /** Run Id */
+      run_id: string;
+      /** Run Name */
+      run_name: string;
+      /** Sha256 */
+      sha256: string;
+      /** Size Bytes */
+      size_bytes: number;
+      /** Sources */
+      sources: components["schemas"]["SourceOut"][];
+      /** Stage */
+      stage: number;
+      /** Step */
+      step: number;
+      /** Val Loss */
+      val_loss: number | null;
+    };
+    /**
+     * CheckpointOut
+     * @description available: its files are there. sha256: of its manifest, which names the sha256 of every file.
+     */
+    CheckpointOut: {
+      /** Attempt */
+      attempt: number;
+      /** Available */
+      available: boolean;
+      /**
+       * Best Success Rate
+       * @description Of its closed-loop evaluations
+       */
+      best_success_rate: number | null;
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Deleted Why */
+      deleted_why: string | null;
+      /** Evaluations */
+      evaluations: number;
+      /** Id */
+      id: string;
+      /**
+       * Name
+       * @description Run and step, for people: pick-cube-step-0000200
+       */
+      name: string;
+      /** Run Id */
+      run_id: string;
+      /** Run Name */
+      run_name: string;
+      /** Sha256 */
+      sha256: string;
+      /** Size Bytes */
+      size_bytes: number;
+      /** Sources */
+      sources: components["schemas"]["SourceOut"][];
+      /** Stage */
+      stage: number;
+      /** Step */
+      step: number;
+      /** Val Loss */
+      val_loss: number | null;
+    };
+    /**
+     * ClaimIn
+     * @description take_over: although somebody else works on it or was given it. token: of a claim that this page has already.
+     */
+    ClaimIn: {
+      /**
+       * Rater
+       * @description 0: the labels that are published; 1: a second person's, blind
+       * @default 0
+       */
+      rater: number;
+      /**
+       * Take Over
+       * @default false
+       */
+      take_over: boolean;
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
+      /** Token */
+      token?: string | null;
+    };
+    /**
+     * ClosedLoopIn
+     * @description Roll-outs in the simulator, seeds seed .. seed + episodes - 1.
+     */
+    ClosedLoopIn: {
+      /** Checkpoint Id */
+      checkpoint_id: string;
+      /**
+       * Episodes
+       * @default 10
+       */
+      episodes: number;
+      /** Execute Steps */
+      execute_steps?: number | null;
+      /** Inference Steps */
+      inference_steps?: number | null;
+      /** Instruction */
+      instruction?: string | null;
+      /**
+       * @description discriminator enum property added by openapi-typescript
+       * @enum {string}
+       */
+      kind: "closed_loop";
+      /** Max Steps */
+      max_steps?: number | null;
+      /**
+       * @description Options of pick_colour
+       * @default {
+       *       "level": "spots",
+       *       "split": "any",
+       *       "swapped": false
+       *     }
+       */
+      pick: components["schemas"]["PickColourOptions"];
+      /**
+       * Seed
+       * @default 1000
+       */
+      seed: number;
+      /**
+       * @description Task of the simulated robot
+       * @default transfer_cube
+       */
+      task: components["schemas"]["AlohaTask"];
+    };
+    /** CoverageOut */
+    CoverageOut: {
+      /** Dataset Id */
+      dataset_id: string;
+      /**
+       * Days
+       * @description The last 30 days on which something happened, UTC
+       */
+      days: components["schemas"]["DayCount"][];
+      double: components["schemas"]["DoubleCoverage"];
+      /** Findings */
+      findings: {
+        [key: string]: number;
+      };
+      /** Labels */
+      labels: components["schemas"]["LabelCount"][];
+      /**
+       * Provenance
+       * @description Segments with a text, by where it came from
+       */
+      provenance: {
+        [key: string]: number;
+      };
+      /** Quality */
+      quality: {
+        [key: string]: number;
+      };
+      /**
+       * Success
+       * @description Episodes: "yes", "no", "unknown"
+       */
+      success: {
+        [key: string]: number;
+      };
+      /** Tags */
+      tags: {
+        [key: string]: number;
+      };
+      /** Tiers */
+      tiers: components["schemas"]["TierCoverage"][];
+    };
+    /** DatasetIn */
+    DatasetIn: {
+      /**
+       * Description
+       * @default
+       */
+      description: string;
+      /** Name */
+      name: string;
+    };
+    /**
+     * DatasetOut
+     * @description Counts are of the episodes that are there now; labelled: published; draft: edited since.
+     */
+    DatasetOut: {
+      /** Action Dim */
+      action_dim: number | null;
+      /** Cameras */
+      cameras: string[];
+      /**
+       * Cover Episode Id
+       * @description An episode whose thumbnail stands for the dataset
+       */
+      cover_episode_id: string | null;
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Description */
+      description: string;
+      /** Drafts */
+      drafts: number;
+      /** Episodes */
+      episodes: number;
+      /** Fps */
+      fps: number | null;
+      /** Id */
+      id: string;
+      /** Labelled */
+      labelled: number;
+      /** Name */
+      name: string;
+      /** Size Bytes */
+      size_bytes: number;
+      /** State Dim */
+      state_dim: number | null;
+      /** Steps */
+      steps: number;
+      /** Versions */
+      versions: number;
+      /** Vocabulary */
+      vocabulary: string[];
+    };
+    /** DatasetPatch */
+    DatasetPatch: {
+      /** Description */
+      description?: string | null;
+      /** Name */
+      name?: string | null;
+      /**
+       * Vocabulary
+       * @description Substep texts in the order of their digits, each up to 400 characters
+       */
+      vocabulary?: string[] | null;
+    };
+    /** DayCount */
+    DayCount: {
+      /** Day */
+      day: string;
+      /** Published */
+      published: number;
+      /** Submitted */
+      submitted: number;
+    };
+    /**
+     * DemoIn
+     * @description Record scripted demonstrations in the simulated ALOHA into a new dataset (or into `dataset_id`).
+     */
+    DemoIn: {
+      /** Dataset Id */
+      dataset_id?: string | null;
+      /**
+       * Episodes
+       * @default 5
+       */
+      episodes: number;
+      /**
+       * Height
+       * @description Rows of a picture, pixels
+       * @default 240
+       */
+      height: number;
+      /**
+       * Labelled
+       * @description Keep the expert's own substeps as proposals
+       * @default true
+       */
+      labelled: boolean;
+      /**
+       * Name
+       * @default Demo: transfer the cube
+       */
+      name: string;
+      /**
+       * @description Options of pick_colour
+       * @default {
+       *       "level": "spots",
+       *       "split": "any",
+       *       "swapped": false
+       *     }
+       */
+      pick: components["schemas"]["PickColourOptions"];
+      /**
+       * Seed
+       * @default 0
+       */
+      seed: number;
+      /**
+       * @description Task of the simulated robot
+       * @default transfer_cube
+       */
+      task: components["schemas"]["AlohaTask"];
+      /**
+       * Width
+       * @description Columns of a picture, pixels
+       * @default 320
+       */
+      width: number;
+    };
+    /**
+     * DemoOut
+     * @description The demo checkpoint: is it there, and what it was trained to do. task: an `AlohaTask`; level: of its scenes.
+     *
+     *     instructions: to choose from, the first is the default; all empty where the checkpoint does not say.
+     */
+    DemoOut: {
+      /** Available */
+      available: boolean;
+      /** Instructions */
+      instructions?: string[];
+      /** Level */
+      level?: string | null;
+      /** Task */
+      task?: string | null;
+    };
+    /**
+     * DiffOut
+     * @description left, right: ids of history entries or revisions, or "draft". fields: what else differs.
+     */
+    DiffOut: {
+      /**
+       * Agreement
+       * @description Share of steps with the same text
+       */
+      agreement: number;
+      /** Differences */
+      differences: components["schemas"]["DifferenceOut"][];
+      /** Fields */
+      fields: {
+        [key: string]: [unknown, unknown];
+      };
+      /** Left */
+      left: string;
+      /** Left Segments */
+      left_segments: components["schemas"]["SegmentOut"][];
+      /** Right */
+      right: string;
+      /** Right Segments */
+      right_segments: components["schemas"]["SegmentOut"][];
+      /** Steps */
+      steps: number;
+    };
+    /**
+     * DifferenceOut
+     * @description Steps start .. end on which two states have different texts.
+     */
+    DifferenceOut: {
+      /** End */
+      end: number;
+      /** Left */
+      left: string;
+      /** Right */
+      right: string;
+      /** Start */
+      start: number;
+    };
+    /** DoubleCoverage */
+    DoubleCoverage: {
+      /** Assigned */
+      assigned: number;
+      /** Submitted */
+      submitted: number;
+      /** Wanted */
+      wanted: number;
+    };
+    /**
+     * DraftIn
+     * @description A save. edit: the number that the page last saw; an older one than the stored is refused with 409.
+     *
+     *     Of the fields that are about the episode (from `instruction` on), what is left out stays as it is. They are kept
+     *     with tier `substep`, rater 0.
+     */
+    DraftIn: {
+      /** Edit */
+      edit: number;
+      /**
+       * Failure Step
+       * @description Where it went wrong; only if success is false
+       */
+      failure_step?: number | null;
+      /** Instruction */
+      instruction?: string | null;
+      /**
+       * Lease
+       * @description Token of the claim under which the page works
+       */
+      lease?: string | null;
+      /**
+       * Paraphrases
+       * @description Other wordings of the instruction
+       */
+      paraphrases?: string[] | null;
+      quality?: components["schemas"]["Quality"] | null;
+      /** Segments */
+      segments: components["schemas"]["SegmentIn"][];
+      /** Success */
+      success?: boolean | null;
+      /** Tags */
+      tags?: string[] | null;
+    };
+    /**
+     * DraftOut
+     * @description read_only: why this person cannot save at the moment, for people to read; None: they can.
+     */
+    DraftOut: {
+      /** Assignee Id */
+      assignee_id: string | null;
+      /** Assignee Name */
+      assignee_name: string | null;
+      /** Edit */
+      edit: number;
+      /** Episode Id */
+      episode_id: string;
+      /** Failure Step */
+      failure_step: number | null;
+      /** Instruction */
+      instruction: string;
+      label_state: components["schemas"]["LabelState"];
+      lease: components["schemas"]["LeaseOut"] | null;
+      /** May Review */
+      may_review: boolean;
+      /** Notes */
+      notes: components["schemas"]["NoteOut"][];
+      /** Paraphrases */
+      paraphrases: string[];
+      published: components["schemas"]["RevisionOut"] | null;
+      quality: components["schemas"]["Quality"] | null;
+      /** Rater */
+      rater: number;
+      /** Read Only */
+      read_only: string | null;
+      /** Segments */
+      segments: components["schemas"]["SegmentOut"][];
+      state: components["schemas"]["WorkState"];
+      /** Steps */
+      steps: number;
+      /** Submitted By Id */
+      submitted_by_id: string | null;
+      /** Submitted By Name */
+      submitted_by_name: string | null;
+      /** Success */
+      success: boolean | null;
+      /** Tags */
+      tags: string[];
+      tier: components["schemas"]["Tier"];
+      /** Updated At */
+      updated_at: string | null;
+      /** Updated By Name */
+      updated_by_name: string | null;
+    };
+    /** EntryIn */
+    EntryIn: {
+      /**
+       * Description
+       * @default
+       */
+      description: string;
+      /**
+       * Examples
+       * @default []
+       */
+      examples: components["schemas"]["Example"][];
+      /** Text */
+      text: string;
+    };
+    /**
+     * EntryOut
+     * @description digit: key 1 to 9, for the first nine. segments: of drafts and published labels as they are now.
+     */
+    EntryOut: {
+      /** Description */
+      description: string;
+      /** Digit */
+      digit: number | null;
+      /** Examples */
+      examples: components["schemas"]["ExampleOut"][];
+      /** Segments */
+      segments: number;
+      /** Text */
+      text: string;
+    };
+    /**
+     * EpisodeDetail
+     * @description previous_id, next_id: neighbours in the dataset, for N and P.
+     */
+    EpisodeDetail: {
+      /** Action Dim */
+      action_dim: number;
+      /** Cameras */
+      cameras: components["schemas"]["CameraOut"][];
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Dataset Id */
+      dataset_id: string;
+      /** Dataset Name */
+      dataset_name: string;
+      /**
+       * Dimension Names
+       * @description Of action and state, for plots; one a dimension
+       */
+      dimension_names: string[];
+      /** Failure Step */
+      failure_step: number | null;
+      /** Fps */
+      fps: number | null;
+      /** Gripper Dimensions */
+      gripper_dimensions: number[];
+      /** Id */
+      id: string;
+      /** Identity */
+      identity: string;
+      /** Instruction */
+      instruction: string;
+      label_state: components["schemas"]["LabelState"];
+      /** Next Id */
+      next_id: string | null;
+      /** Number */
+      number: number;
+      /** Original Name */
+      original_name: string | null;
+      /** Previous Id */
+      previous_id: string | null;
+      /** Quality */
+      quality: string | null;
+      /** Render Profile */
+      render_profile: string | null;
+      /** Robot */
+      robot: string | null;
+      /** Seconds */
+      seconds: number | null;
+      /** Seed */
+      seed: number | null;
+      /**
+       * Segments
+       * @description Substeps with a text, in the draft if there is one
+       */
+      segments: number;
+      /** Sim */
+      sim: boolean;
+      /** Size Bytes */
+      size_bytes: number;
+      source: components["schemas"]["EpisodeSource"];
+      /** State Dim */
+      state_dim: number;
+      /** Steps */
+      steps: number;
+      /** Success */
+      success: boolean | null;
+      /** Tags */
+      tags: string[];
+      /** Task */
+      task: string | null;
+      /** Vocabulary */
+      vocabulary: string[];
+    };
+    /**
+     * EpisodeOut
+     * @description One row of a dataset's list. seconds: None where the rate is unknown.
+     */
+    EpisodeOut: {
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Dataset Id */
+      dataset_id: string;
+      /** Failure Step */
+      failure_step: number | null;
+      /** Fps */
+      fps: number | null;
+      /** Id */
+      id: string;
+      /** Instruction */
+      instruction: string;
+      label_state: components["schemas"]["LabelState"];
+      /** Number */
+      number: number;
+      /** Quality */
+      quality: string | null;
+      /** Robot */
+      robot: string | null;
+      /** Seconds */
+      seconds: number | null;
+      /** Seed */
+      seed: number | null;
+      /**
+       * Segments
+       * @description Substeps with a text, in the draft if there is one
+       */
+      segments: number;
+      /** Size Bytes */
+      size_bytes: number;
+      source: components["schemas"]["EpisodeSource"];
+      /** Steps */
+      steps: number;
+      /** Success */
+      success: boolean | null;
+      /** Tags */
+      tags: string[];
+      /** Task */
+      task: string | null;
+    };
+    /**
+     * EpisodeOutcome
+     * @description One closed-loop episode. reward: the best that was reached; held: at the end; wrong: another object than the
+     *     named one was lifted, where the task names one.
+     */
+    EpisodeOutcome: {
+      /** Held */
+      held: boolean | null;
+      /** Mean Infer Ms */
+      mean_infer_ms: number;
+      /** Reasoning */
+      reasoning: components["schemas"]["SaidReasoning"][];
+      /** Reward */
+      reward: number;
+      /**
+       * Seconds
+       * @description Wall-clock time of the episode, s
+       */
+      seconds: number;
+      /** Seed */
+      seed: number;
+      /** Steps */
+      steps: number;
+      /** Success */
+      success: boolean;
+      /**
+       * Video
+       * @description File name beside the report
+       */
+      video?: string | null;
+      /** Wrong */
+      wrong?: boolean | null;
+    };
+    /**
+     * EpisodeSource
+     * @description recorded: by a scripted expert, as a job. live: on the live page, a person driving or a policy acting.
+     * @enum {string}
+     */
+    EpisodeSource: "recorded" | "uploaded" | "imported" | "live";
+    /**
+     * EvaluationDetail
+     * @description report: dexvla's ClosedLoopReport or OpenLoopReport; None until the job is done.
+     *
+     *     outcomes: episodes of a closed loop that are done, while it runs too. files: names that /files/{name} serves:
+     *     seed_N.mp4 (closed loop), episode-NNN.json (OpenLoopDetails) and plots (open loop); they appear as they are made.
+     */
+    EvaluationDetail: {
+      /** Checkpoint Id */
+      checkpoint_id: string;
+      /** Checkpoint Name */
+      checkpoint_name: string;
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Created By Name */
+      created_by_name: string | null;
+      /** Error Of Range */
+      error_of_range: number | null;
+      /** Files */
+      files: string[];
+      /** Id */
+      id: string;
+      /**
+       * Interval
+       * @description Low and high end of the 95 % interval of the success rate
+       */
+      interval: number[] | null;
+      job: components["schemas"]["JobOut"];
+      kind: components["schemas"]["EvaluationKind"];
+      /** Mean Reward */
+      mean_reward: number | null;
+      /** Outcomes */
+      outcomes: components["schemas"]["EpisodeOutcome"][];
+      /** Reasoning Match */
+      reasoning_match: number | null;
+      /** Report */
+      report: {
+        [key: string]: unknown;
+      } | null;
+      /** Settings */
+      settings: {
+        [key: string]: unknown;
+      };
+      /** Success Rate */
+      success_rate: number | null;
+      /** Version Id */
+      version_id: string | null;
+    };
+    /**
+     * EvaluationKind
+     * @enum {string}
+     */
+    EvaluationKind: "closed_loop" | "open_loop";
+    /**
+     * EvaluationOut
+     * @description headline: success rate or mean error of range, with its interval where it has one.
+     */
+    EvaluationOut: {
+      /** Checkpoint Id */
+      checkpoint_id: string;
+      /** Checkpoint Name */
+      checkpoint_name: string;
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Created By Name */
+      created_by_name: string | null;
+      /** Error Of Range */
+      error_of_range: number | null;
+      /** Id */
+      id: string;
+      /**
+       * Interval
+       * @description Low and high end of the 95 % interval of the success rate
+       */
+      interval: number[] | null;
+      job: components["schemas"]["JobOut"];
+      kind: components["schemas"]["EvaluationKind"];
+      /** Mean Reward */
+      mean_reward: number | null;
+      /** Reasoning Match */
+      reasoning_match: number | null;
+      /** Settings */
+      settings: {
+        [key: string]: unknown;
+      };
+      /** Success Rate */
+      success_rate: number | null;
+      /** Version Id */
+      version_id: string | null;
+    };
+    /**
+     * Example
+     * @description A picture that shows what is meant: a step of an episode, of one camera or of all.
+     */
+    Example: {
+      /** Camera */
+      camera?: string | null;
+      /** Episode Id */
+      episode_id: string;
+      /** Step */
+      step: number;
+    };
+    /**
+     * ExampleOut
+     * @description there: the episode is still there and has the step.
+     */
+    ExampleOut: {
+      /** Camera */
+      camera: string | null;
+      /** Episode Id */
+      episode_id: string;
+      /** Step */
+      step: number;
+      /** There */
+      there: boolean;
+    };
+    /**
+     * Failure
+     * @description A rollout that never acted, until the next one begins. reason: for people, with what to do.
+     */
+    Failure: {
+      /** Demo */
+      demo: boolean;
+      /** Reason */
+      reason: string;
+    };
+    /**
+     * FieldOut
+     * @description One field of the form. path: dotted, as in TrainSpec.
+     *
+     *     `lora` is a switch; the fields with `requires` "lora" count only while it is on. Bounds of integers and numbers hold
+     *     for each of them. choices None with kind "choices" (cameras): those that the chosen versions have, in order.
+     */
+    FieldOut: {
+      /** Advanced */
+      advanced: boolean;
+      /** Choices */
+      choices?: string[] | null;
+      /** Default */
+      default: unknown;
+      /** Description */
+      description: string;
+      /** Exclusive Maximum */
+      exclusive_maximum?: number | null;
+      /** Exclusive Minimum */
+      exclusive_minimum?: number | null;
+      /**
+       * Group
+       * @description basics, data, model, optimisation, memory, validation, saving
+       */
+      group: string;
+      /**
+       * Kind
+       * @enum {string}
+       */
+      kind: "integer" | "number" | "boolean" | "text" | "choice" | "choices" | "integers" | "numbers";
+      /** Label */
+      label: string;
+      /** Maximum */
+      maximum?: number | null;
+      /** Minimum */
+      minimum?: number | null;
+      /**
+       * Optional
+       * @description null stands for the stage's own default
+       */
+      optional: boolean;
+      /** Path */
+      path: string;
+      /**
+       * Requires
+       * @description Path of the switch that must be on for this field to count
+       */
+      requires?: string | null;
+      /** Stages */
+      stages: number[];
+      /** Unit */
+      unit?: string | null;
+    };
+    /** FileOut */
+    FileOut: {
+      /** Name */
+      name: string;
+      /** Sha256 */
+      sha256: string;
+      /** Size */
+      size: number;
+    };
+    /**
+     * FindingCode
+     * @description The first four stop a submission and a publication, the others are for people to look at; of those that nobody
+     *     looked at (`not_looked_at`) a publication without review wants to hear that somebody did.
+     * @enum {string}
+     */
+    FindingCode:
+      | "length"
+      | "blank"
+      | "characters"
+      | "unreviewed"
+      | "short"
+      | "long"
+      | "same_neighbour"
+      | "out_of_vocabulary"
+      | "near_duplicate"
+      | "unusual_order"
+      | "not_looked_at";
+    /**
+     * FindingOut
+     * @description suggestion: the text that was probably meant.
+     */
+    FindingOut: {
+      /** Blocking */
+      blocking: boolean;
+      code: components["schemas"]["FindingCode"];
+      /** End */
+      end: number;
+      /** Message */
+      message: string;
+      /** Start */
+      start: number;
+      /** Suggestion */
+      suggestion?: string | null;
+      /** Text */
+      text: string;
+    };
+    /** HTTPValidationError */
+    HTTPValidationError: {
+      /** Detail */
+      detail?: components["schemas"]["ValidationError"][];
+    };
+    /**
+     * Health
+     * @description database, broker and disk: "ok", or what is wrong with them.
+     */
+    Health: {
+      /** Broker */
+      broker: string;
+      /** Database */
+      database: string;
+      /** Disk */
+      disk: string;
+      /** Robots */
+      robots: number;
+      /**
+       * Status
+       * @enum {string}
+       */
+      status: "ok" | "degraded";
+      /** Version */
+      version: string;
+      /** Workers */
+      workers: number;
+    };
+    /** HeartbeatIn */
+    HeartbeatIn: {
+      /**
+       * Rater
+       * @description 0: the labels that are published; 1: a second person's, blind
+       * @default 0
+       */
+      rater: number;
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
+      /** Token */
+      token: string;
+    };
+    /**
+     * HeartbeatOut
+     * @description edit: of the stored draft; another one than the page's own means that it changed elsewhere.
+     */
+    HeartbeatOut: {
+      /** Edit */
+      edit: number;
+      /** Seconds Left */
+      seconds_left: number;
+      state: components["schemas"]["WorkState"];
+    };
+    /** HistoryEntryOut */
+    HistoryEntryOut: {
+      /** About Name */
+      about_name: string | null;
+      /** By Name */
+      by_name: string | null;
+      /** Comment */
+      comment: string;
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Edit */
+      edit: number;
+      /** Failure Step */
+      failure_step: number | null;
+      /** Id */
+      id: string;
+      /** Instruction */
+      instruction: string;
+      kind: components["schemas"]["HistoryKind"];
+      /** Paraphrases */
+      paraphrases: string[];
+      quality: components["schemas"]["Quality"] | null;
+      /** Rater */
+      rater: number;
+      /** Segments */
+      segments: components["schemas"]["SegmentOut"][];
+      /** Success */
+      success: boolean | null;
+      /** Tags */
+      tags: string[];
+      tier: components["schemas"]["Tier"];
+    };
+    /**
+     * HistoryKind
+     * @description Why a state of a draft was kept.
+     * @enum {string}
+     */
+    HistoryKind:
+      | "saved"
+      | "taken_over"
+      | "submitted"
+      | "approved"
+      | "rejected"
+      | "reopened"
+      | "published"
+      | "renamed"
+      | "template"
+      | "imported"
+      | "rolled_back"
+      | "undone";
+    /**
+     * HistoryOut
+     * @description An entry of a draft's history; its labels are at /annotation/history/{id}. about: whose work was reviewed.
+     */
+    HistoryOut: {
+      /** About Name */
+      about_name: string | null;
+      /** By Name */
+      by_name: string | null;
+      /** Comment */
+      comment: string;
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Edit */
+      edit: number;
+      /** Id */
+      id: string;
+      kind: components["schemas"]["HistoryKind"];
+      /** Rater */
+      rater: number;
+      tier: components["schemas"]["Tier"];
+    };
+    /**
+     * HostCamera
+     * @description A camera. fps: pictures in the last seconds; 0 while nobody looks.
+     */
+    HostCamera: {
+      /**
+       * Fps
+       * @default 0
+       */
+      fps: number;
+      /** Height */
+      height: number;
+      /** Name */
+      name: string;
+      /** Width */
+      width: number;
+    };
+    /**
+     * HostStatus
+     * @description What a host says of its robot. epoch: counts stops and re-arms; a command of an older one is not carried out.
+     */
+    HostStatus: {
+      /**
+       * At Risk
+       * @description Why a restart of the host might not find this state again, in words; None: it will
+       */
+      at_risk?: string | null;
+      /**
+       * Camera Fault
+       * @description What is wrong with the cameras; the robot holds all the same
+       */
+      camera_fault?: string | null;
+      /**
+       * Cameras
+       * @default []
+       */
+      cameras: components["schemas"]["HostCamera"][];
+      /**
+       * Control Hz
+       * @description Steps a second that the control loop aims at
+       */
+      control_hz?: number | null;
+      /**
+       * Epoch
+       * @default 0
+       */
+      epoch: number;
+      /**
+       * Late Ms
+       * @description How late the slowest 1 % of those steps began, ms
+       * @default 0
+       */
+      late_ms: number;
+      /** Pid */
+      pid?: number | null;
+      /**
+       * Reason
+       * @description Why it is stopped or in fault, in words for people
+       */
+      reason?: string | null;
+      /**
+       * Simulated
+       * @default true
+       */
+      simulated: boolean;
+      /**
+       * Since
+       * @description Since when it has been in this state
+       */
+      since?: string | null;
+      /** @default starting */
+      state: components["schemas"]["RobotState"];
+      /**
+       * Stopped By
+       * @description Who pressed stop, while the stop is latched
+       */
+      stopped_by?: string | null;
+      /** Task */
+      task?: string | null;
+      /**
+       * Tick Hz
+       * @description Steps a second that it reached in the last seconds
+       * @default 0
+       */
+      tick_hz: number;
+      /**
+       * Views
+       * @description Pictures for people alone, which no recording has
+       * @default []
+       */
+      views: components["schemas"]["HostCamera"][];
+    };
+    /**
+     * ImportCandidate
+     * @description A folder below an import root that holds episode files. id stands for its path in requests.
+     *
+     *     files, size_bytes: with its subfolders, as an import takes them.
+     */
+    ImportCandidate: {
+      /** Files */
+      files: number;
+      /**
+       * Folder
+       * @description Relative to the root
+       */
+      folder: string;
+      /** Id */
+      id: string;
+      /** Root */
+      root: string;
+      /** Size Bytes */
+      size_bytes: number;
+    };
+    /** ImportIn */
+    ImportIn: {
+      /** Candidate Id */
+      candidate_id: string;
+    };
+    /**
+     * ImportLabelsIn
+     * @description Labels of episodes of this dataset, as one of the formats of the export; matched by number (and identity).
+     *
+     *     They become drafts with provenance `imported`; publishing stays with people. preview: nothing is changed.
+     */
+    ImportLabelsIn: {
+      /** Content */
+      content: string;
+      /**
+       * Episode
+       * @description Number of the episode, where the rows name none
+       */
+      episode?: number | null;
+      /**
+       * Format
+       * @enum {string}
+       */
+      format: "json" | "csv" | "elan";
+      /**
+       * Overwrite
+       * @description Also where somebody labelled already
+       * @default false
+       */
+      overwrite: boolean;
+      /**
+       * Preview
+       * @default false
+       */
+      preview: boolean;
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
+    };
+    /** InstructionIn */
+    InstructionIn: {
+      /** Instruction */
+      instruction: string;
+    };
+    /** InvitationIn */
+    InvitationIn: {
+      role: components["schemas"]["Role"];
+    };
+    /** InvitationOut */
+    InvitationOut: {
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Created By Name */
+      created_by_name: string;
+      /**
+       * Expires At
+       * Format: date-time
+       */
+      expires_at: string;
+      /** Id */
+      id: string;
+      role: components["schemas"]["Role"];
+    };
+    /**
+     * JobKind
+     * @description What a job does. `preflight` looks at a run without starting it.
+     * @enum {string}
+     */
+    JobKind: "record" | "import" | "init_model" | "preflight" | "train" | "evaluate";
+    /**
+     * JobOut
+     * @description done of total: what the kind counts (episodes, steps). queue_position: 1 is next; None unless queued.
+     *
+     *     seconds_left: an estimate from the progress so far. cause: why it is in this state, in words for people.
+     */
+    JobOut: {
+      /** Attempt */
+      attempt: number;
+      /** Cause */
+      cause: string | null;
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Created By Name */
+      created_by_name?: string | null;
+      /** Done */
+      done: number;
+      /** Finished At */
+      finished_at: string | null;
+      /** Id */
+      id: string;
+      kind: components["schemas"]["JobKind"];
+      /** Note */
+      note: string;
+      /** Owner */
+      owner: string | null;
+      /** Progress At */
+      progress_at: string | null;
+      /** Queue Position */
+      queue_position?: number | null;
+      /** Result */
+      result: {
+        [key: string]: unknown;
+      } | null;
+      /** Seconds Left */
+      seconds_left?: number | null;
+      /** Started At */
+      started_at: string | null;
+      state: components["schemas"]["JobState"];
+      /** Subject Id */
+      subject_id: string | null;
+      /** Title */
+      title: string;
+      /** Total */
+      total: number | null;
+    };
+    /**
+     * JobState
+     * @description queued -> running -> done | failed | cancelled; running -> cancelling -> cancelled.
+     *
+     *     A job whose worker stopped or vanished is queued again and goes on from its last checkpoint (`cause` says so).
+     * @enum {string}
+     */
+    JobState: "queued" | "running" | "cancelling" | "done" | "failed" | "cancelled";
+    /** LabelCount */
+    LabelCount: {
+      /** Episodes */
+      episodes: number;
+      /** In Vocabulary */
+      in_vocabulary: boolean;
+      /** Median Steps */
+      median_steps: number;
+      /** Segments */
+      segments: number;
+      /** Steps */
+      steps: number;
+      /** Text */
+      text: string;
+    };
+    /**
+     * LabelState
+     * @description unlabelled: no text but perhaps proposals. draft: edited since the last publish, or never published.
+     * @enum {string}
+     */
+    LabelState: "unlabelled" | "draft" | "published";
+    /**
+     * Labelling
+     * @description How a dataset is labelled.
+     *
+     *     review: labels are published only after somebody else approved them. template: the substeps in their usual order.
+     */
+    Labelling: {
+      /**
+       * Double Percent
+       * @description Episodes that a second person labels without seeing the first's labels, percent
+       * @default 5
+       */
+      double_percent: number;
+      /**
+       * Long Seconds
+       * @description Substeps longer than this are warned about
+       * @default 15
+       */
+      long_seconds: number;
+      /**
+       * Plan Tier
+       * @description A second text over the same steps: the high-level plan
+       * @default false
+       */
+      plan_tier: boolean;
+      /**
+       * Review
+       * @description Publish only what somebody else approved
+       * @default false
+       */
+      review: boolean;
+      /**
+       * @description Least role of those who approve
+       * @default annotator
+       */
+      reviewer_role: components["schemas"]["Role"];
+      /**
+       * Short Seconds
+       * @description Substeps shorter than this are warned about
+       * @default 0.5
+       */
+      short_seconds: number;
+      /**
+       * Template
+       * @description The substeps of an episode in their usual order
+       * @default []
+       */
+      template: string[];
+    };
+    /**
+     * LabellingPatch
+     * @description What is left out stays as it is.
+     */
+    LabellingPatch: {
+      /** Double Percent */
+      double_percent?: number | null;
+      /** Long Seconds */
+      long_seconds?: number | null;
+      /** Plan Tier */
+      plan_tier?: boolean | null;
+      /** Review */
+      review?: boolean | null;
+      reviewer_role?: components["schemas"]["Role"] | null;
+      /** Short Seconds */
+      short_seconds?: number | null;
+      /** Template */
+      template?: string[] | null;
+    };
+    /**
+     * LeaseOut
+     * @description Who works on the labels right now. mine: me, perhaps in another window; token: only for whoever claims.
+     */
+    LeaseOut: {
+      /** Holder Id */
+      holder_id: string;
+      /** Holder Name */
+      holder_name: string | null;
+      /** Mine */
+      mine: boolean;
+      /** Seconds Left */
+      seconds_left: number;
+      /** Token */
+      token?: string | null;
+    };
+    /**
+     * LinkAccept
+     * @description name: of the new account, for an invitation.
+     */
+    LinkAccept: {
+      /** Name */
+      name?: string | null;
+      /**
+       * Password
+       * Format: password
+       */
+      password: string;
+      /** Token */
+      token: string;
+    };
+    /**
+     * LinkInfo
+     * @description What the holder of a link may do with it. name: whose password it sets, for a reset.
+     */
+    LinkInfo: {
+      /**
+       * Kind
+       * @enum {string}
+       */
+      kind: "invitation" | "reset";
+      /** Name */
+      name: string | null;
+      role: components["schemas"]["Role"] | null;
+    };
+    /**
+     * LinkOut
+     * @description A one-time link made now; the token in it is shown once.
+     */
+    LinkOut: {
+      /**
+       * Expires At
+       * Format: date-time
+       */
+      expires_at: string;
+      /** Id */
+      id: string;
+      /** Url */
+      url: string;
+    };
+    /**
+     * LiveState
+     * @description Everything a live page shows but pictures.
+     */
+    LiveState: {
+      /** @description A scene that is being set up */
+      building?: components["schemas"]["Progress"] | null;
+      failure?: components["schemas"]["Failure"] | null;
+      /**
+       * Holder
+       * @description Who holds the control socket
+       */
+      holder?: string | null;
+      /** Joint Names */
+      joint_names: string[];
+      mode: components["schemas"]["Mode"];
+      /**
+       * Not Recorded
+       * @description In the answer to a request of which something could not be written down: what, in sentences
+       */
+      not_recorded?: string[];
+      policy?: components["schemas"]["PolicyOut"] | null;
+      /**
+       * Real Time
+       * @description Seconds of a simulated robot's time in one of ours, lately: it waits for a slow policy
+       */
+      real_time?: number | null;
+      recording?: components["schemas"]["RecordingOut"] | null;
+      samples?: components["schemas"]["Samples"] | null;
+      saved?: components["schemas"]["backend__live__messages__SavedOut"] | null;
+      scene?: components["schemas"]["SceneOut"] | null;
+      status: components["schemas"]["HostStatus"];
+      /**
+       * Type
+       * @default state
+       * @constant
+       */
+      type: "state";
+      /**
+       * Why
+       * @description Why the robot holds although somebody wants it to move, for people
+       */
+      why?: string | null;
+    };
+    /**
+     * LogChunk
+     * @description Part of a job's log. offset: of `text`, bytes; next_offset: ask from there for more; size: of the whole log.
+     */
+    LogChunk: {
+      /** Next Offset */
+      next_offset: number;
+      /** Offset */
+      offset: number;
+      /** Size */
+      size: number;
+      /** Text */
+      text: string;
+    };
+    /** LoginIn */
+    LoginIn: {
+      /** Name */
+      name: string;
+      /**
+       * Password
+       * Format: password
+       */
+      password: string;
+    };
+    /**
+     * Me
+     * @description setup_required: no administrator exists yet, the setup link makes one.
+     */
+    Me: {
+      /** Setup Required */
+      setup_required: boolean;
+      user: components["schemas"]["UserOut"] | null;
+    };
+    /**
+     * MetricsOut
+     * @description Curves. steps (N,), one list of N values a name; None where a name was not logged at a step.
+     *
+     *     Down-sampled to at most the points that were asked for; total says how many there are.
+     */
+    MetricsOut: {
+      /** Attempts */
+      attempts: number[];
+      /** Steps */
+      steps: number[];
+      /** Total */
+      total: number;
+      /** Values */
+      values: {
+        [key: string]: (number | null)[];
+      };
+    };
+    /**
+     * Mode
+     * @description What commands the robot now. idle: nothing, it holds. policy: a checkpoint; paused: a checkpoint that waits, the
+     *     robot holds; drive: a person.
+     * @enum {string}
+     */
+    Mode: "idle" | "policy" | "paused" | "drive";
+    /**
+     * ModelCandidate
+     * @description Something below a model root that looks like a model. id stands for its path in requests.
+     */
+    ModelCandidate: {
+      /**
+       * Folder
+       * @description Relative to the root
+       */
+      folder: string;
+      /** Id */
+      id: string;
+      /** Info */
+      info: {
+        [key: string]: unknown;
+      };
+      kind: components["schemas"]["ModelKind"];
+      /** Root */
+      root: string;
+      /** Size Bytes */
+      size_bytes: number;
+    };
+    /** ModelIn */
+    ModelIn: {
+      /** Candidate Id */
+      candidate_id: string;
+      /** Name */
+      name: string;
+    };
+    /**
+     * ModelKind
+     * @description backbone: a Qwen2-VL directory for stage 2. expert: a pretrained ScaleDP. policy: a checkpoint made elsewhere.
+     * @enum {string}
+     */
+    ModelKind: "backbone" | "expert" | "policy";
+    /**
+     * ModelOut
+     * @description available: its files are still there.
+     */
+    ModelOut: {
+      /** Available */
+      available: boolean;
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Id */
+      id: string;
+      /** Info */
+      info: {
+        [key: string]: unknown;
+      };
+      kind: components["schemas"]["ModelKind"];
+      /** Name */
+      name: string;
+      /** Path */
+      path: string;
+      /** Size Bytes */
+      size_bytes: number;
+    };
+    /**
+     * Motion
+     * @description Row-major, (steps, dimensions); four significant decimals are enough for a plot.
+     */
+    Motion: {
+      /** Action */
+      action: number[][];
+      /** Qpos */
+      qpos: number[][];
+      /** Steps */
+      steps: number;
+    };
+    /** NewToken */
+    NewToken: {
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Id */
+      id: string;
+      /** Last Used At */
+      last_used_at: string | null;
+      /** Name */
+      name: string;
+      /**
+       * Token
+       * @description Shown once; only its hash is stored. Send it as `Authorization: Bearer ...`
+       */
+      token: string;
+    };
+    /** NextIn */
+    NextIn: {
+      /**
+       * Count
+       * @default 20
+       */
+      count: number;
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
+    };
+    /** NoteIn */
+    NoteIn: {
+      /** Edit */
+      edit: number;
+      /** End */
+      end: number;
+      /**
+       * Rater
+       * @description 0: the labels that are published; 1: a second person's, blind
+       * @default 0
+       */
+      rater: number;
+      /** Start */
+      start: number;
+      /** Text */
+      text: string;
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
+    };
+    /** NoteOut */
+    NoteOut: {
+      /** Author Id */
+      author_id: string | null;
+      /** Author Name */
+      author_name: string | null;
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Edit */
+      edit: number;
+      /** End */
+      end: number;
+      /** Id */
+      id: string;
+      /** Resolved At */
+      resolved_at: string | null;
+      /** Resolved By Name */
+      resolved_by_name: string | null;
+      /** Start */
+      start: number;
+      /** Text */
+      text: string;
+    };
+    /** NotePatch */
+    NotePatch: {
+      /** Resolved */
+      resolved: boolean;
+    };
+    /**
+     * OpenLoopIn
+     * @description Predicted against recorded actions of a dataset version's episodes.
+     */
+    OpenLoopIn: {
+      /** Checkpoint Id */
+      checkpoint_id: string;
+      /**
+       * Held Out
+       * @description Only episodes that the checkpoint was not trained on
+       * @default true
+       */
+      held_out: boolean;
+      /** Inference Steps */
+      inference_steps?: number | null;
+      /**
+       * @description discriminator enum property added by openapi-typescript
+       * @enum {string}
+       */
+      kind: "open_loop";
+      /**
+       * Stride
+       * @description Steps between predictions
+       * @default 16
+       */
+      stride: number;
+      /** Version Id */
+      version_id: string;
+    };
+    /** Page[AuditOut] */
+    Page_AuditOut_: {
+      /** Items */
+      items: components["schemas"]["AuditOut"][];
+      /** Total */
+      total: number;
+    };
+    /** Page[EpisodeOut] */
+    Page_EpisodeOut_: {
+      /** Items */
+      items: components["schemas"]["EpisodeOut"][];
+      /** Total */
+      total: number;
+    };
+    /** Page[JobOut] */
+    Page_JobOut_: {
+      /** Items */
+      items: components["schemas"]["JobOut"][];
+      /** Total */
+      total: number;
+    };
+    /** Page[SegmentFound] */
+    Page_SegmentFound_: {
+      /** Items */
+      items: components["schemas"]["SegmentFound"][];
+      /** Total */
+      total: number;
+    };
+    /** Page[WorkOut] */
+    Page_WorkOut_: {
+      /** Items */
+      items: components["schemas"]["WorkOut"][];
+      /** Total */
+      total: number;
+    };
+    /**
+     * PairAgreement
+     * @description Two people's labels of an episode. kappa: Cohen's, over steps.
+     */
+    PairAgreement: {
+      /** Boundaries */
+      boundaries: components["schemas"]["BoundaryScore"][];
+      /** Episode Id */
+      episode_id: string;
+      /** First Id */
+      first_id: string | null;
+      /** First Name */
+      first_name: string | null;
+      /** Kappa */
+      kappa: number;
+      /** Number */
+      number: number;
+      /**
+       * Same Steps
+       * @description Share of steps with the same text
+       */
+      same_steps: number;
+      /** Second Id */
+      second_id: string | null;
+      /** Second Name */
+      second_name: string | null;
+      /** Steps */
+      steps: number;
+      tier: components["schemas"]["Tier"];
+    };
+    /** PasswordIn */
+    PasswordIn: {
+      /**
+       * Current
+       * Format: password
+       */
+      current: string;
+      /**
+       * New
+       * Format: password
+       */
+      new: string;
+    };
+    /**
+     * PersonFigures
+     * @description Of one person in the time asked for. rates None: nothing to divide by. f1_10, f1_25, kappa: with the other
+     *     person, over the episodes that two people labelled.
+     */
+    PersonFigures: {
+      /** Approved */
+      approved: number;
+      /** Doubles */
+      doubles: number;
+      /** Edit Rate */
+      edit_rate: number | null;
+      /** F1 10 */
+      f1_10: number | null;
+      /** F1 25 */
+      f1_25: number | null;
+      /** Kappa */
+      kappa: number | null;
+      /** Last Active */
+      last_active: string | null;
+      /** Name */
+      name: string;
+      /** Published */
+      published: number;
+      /** Rejected */
+      rejected: number;
+      /** Rejection Rate */
+      rejection_rate: number | null;
+      /** Reviews */
+      reviews: number;
+      /** Segments */
+      segments: number;
+      /** Steps */
+      steps: number;
+      /** Submitted */
+      submitted: number;
+      /** User Id */
+      user_id: string | null;
+    };
+    /** PersonOut */
+    PersonOut: {
+      /** Id */
+      id: string;
+      /** Name */
+      name: string;
+      role: components["schemas"]["Role"];
+    };
+    /**
+     * PickColourOptions
+     * @description What is drawn for an episode of pick_colour; other tasks have no such options.
+     */
+    PickColourOptions: {
+      /**
+       * @description Where the cubes lie
+       * @default spots
+       */
+      level: components["schemas"]["PickLevel"];
+      /**
+       * @description Places and phrasings of training, held out, or any place
+       * @default any
+       */
+      split: components["schemas"]["PickSplit"];
+      /**
+       * Swapped
+       * @description Name the other cube of the same scene
+       * @default false
+       */
+      swapped: boolean;
+    };
+    /**
+     * PickLevel
+     * @description Where the cubes of pick_colour lie.
+     *
+     *     spots: two, on two fixed spots; jitter: each within three centimetres of its spot; anywhere: two anywhere in the
+     *     right arm's reach, and a third that is never named.
+     * @enum {string}
+     */
+    PickLevel: "spots" | "jitter" | "anywhere";
+    /**
+     * PickSplit
+     * @description Which places and phrasings pick_colour draws from: those kept for training, those held out, or any place with
+     *     the phrasings of training. On two fixed spots there is no place to hold out.
+     * @enum {string}
+     */
+    PickSplit: "any" | "training" | "held_out";
+    /**
+     * PolicyOut
+     * @description The policy that acts or waits. latency_ms: from observation to chunk in hand, of the last chunk.
+     */
+    PolicyOut: {
+      /** Checkpoint Id */
+      checkpoint_id: string | null;
+      /**
+       * Chunks
+       * @default 0
+       */
+      chunks: number;
+      /** Instruction */
+      instruction: string;
+      /**
+       * Late Steps
+       * @description Steps in which the robot held because no chunk had come
+       * @default 0
+       */
+      late_steps: number;
+      /** Latency Ms */
+      latency_ms?: number | null;
+      /** @description Until its first chunk is there */
+      loading?: components["schemas"]["Progress"] | null;
+      /** Name */
+      name: string;
+      /**
+       * Ready
+       * @description False while the policy's process is being started
+       */
+      ready: boolean;
+      reasoning?: components["schemas"]["Reasoning"] | null;
+      /**
+       * Refused
+       * @description Why the newest chunk was refused
+       */
+      refused?: string | null;
+    };
+    /**
+     * PreferencesIn
+     * @description Replaces what was kept.
+     */
+    PreferencesIn: {
+      /**
+       * Value
+       * @description JSON of the page's own, at most 32768 bytes
+       */
+      value: {
+        [key: string]: unknown;
+      };
+    };
+    /**
+     * PreferencesOut
+     * @description Empty where nothing was kept yet.
+     */
+    PreferencesOut: {
+      /** Value */
+      value: {
+        [key: string]: unknown;
+      };
+    };
+    /**
+     * PreferencesPage
+     * @description Pages that keep preferences.
+     * @enum {string}
+     */
+    PreferencesPage: "annotator";
+    /**
+     * PresetOut
+     * @description values: by stage, dotted path -> value, what the preset fills in over the defaults.
+     */
+    PresetOut: {
+      /** Description */
+      description: string;
+      /** Name */
+      name: string;
+      /** Title */
+      title: string;
+      /** Values */
+      values: {
+        [key: string]: {
+          [key: string]: unknown;
+        };
+      };
+    };
+    /**
+     * Progress
+     * @description Something that takes seconds. attempt: 2 where it is tried again by itself.
+     */
+    Progress: {
+      /**
+       * Attempt
+       * @default 1
+       */
+      attempt: number;
+      /** Phase */
+      phase: string;
+      /**
+       * Seconds
+       * @description Since all of it began
+       */
+      seconds: number;
+      /**
+       * Trouble
+       * @description Why the attempt before this one failed
+       */
+      trouble?: string | null;
+      /**
+       * Typical
+       * @description How long it takes on a machine with two cores, seconds
+       */
+      typical: number;
+    };
+    /** ProposedSegment */
+    ProposedSegment: {
+      /** Confidence */
+      confidence: number;
+      /** End */
+      end: number;
+      /** Start */
+      start: number;
+      /** Text */
+      text: string;
+    };
+    /**
+     * Provenance
+     * @description Where a substep's text came from. proposed: from a machine, and nobody has looked at it yet.
+     * @enum {string}
+     */
+    Provenance: "human" | "scripted" | "proposed" | "machine_accepted" | "machine_edited" | "imported";
+    /**
+     * PublishIn
+     * @description looked_at: this person looked at the substeps that a script or a file brought; without it they are refused.
+     */
+    PublishIn: {
+      /**
+       * Edit
+       * @description Of the draft as the page shows it
+       */
+      edit: number;
+      /**
+       * Looked At
+       * @default false
+       */
+      looked_at: boolean;
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
+    };
+    /**
+     * Quality
+     * @description Of an episode as training data, in a person's eyes.
+     * @enum {string}
+     */
+    Quality: "good" | "doubtful" | "unusable";
+    /**
+     * Queue
+     * @description mine: given to me and not handed in. review: handed in, and I may review it. all: everything.
+     * @enum {string}
+     */
+    Queue: "mine" | "review" | "all";
+    /**
+     * Reasoning
+     * @description What the policy says at `step`; done: false while it is still being generated.
+     */
+    Reasoning: {
+      /** Done */
+      done: boolean;
+      /** Step */
+      step: number;
+      /** Text */
+      text: string;
+    };
+    /** RecordIn */
+    RecordIn: {
+      /** Dataset Id */
+      dataset_id: string;
+      /** Instruction */
+      instruction: string;
+    };
+    /** RecordingOut */
+    RecordingOut: {
+      /** Dataset Id */
+      dataset_id: string;
+      /**
+       * Dropped
+       * @description Pictures of each camera that could not be kept
+       */
+      dropped: {
+        [key: string]: number;
+      };
+      /**
+       * Ended
+       * @description Nothing is added any more: it waits to be saved or discarded
+       * @default false
+       */
+      ended: boolean;
+      /**
+       * Marks
+       * @description How often somebody said that a substep begins
+       * @default 0
+       */
+      marks: number;
+      /**
+       * Note
+       * @description Why nothing is added any more, or that nobody is at the controls
+       */
+      note?: string | null;
+      /**
+       * Saving
+       * @default false
+       */
+      saving: boolean;
+      /** Seconds */
+      seconds: number;
+      /** Steps */
+      steps: number;
+    };
+    /**
+     * ReleaseIn
+     * @description give_back: others get it again from "next for me"; what was saved stays.
+     */
+    ReleaseIn: {
+      /**
+       * Give Back
+       * @default false
+       */
+      give_back: boolean;
+      /**
+       * Rater
+       * @description 0: the labels that are published; 1: a second person's, blind
+       * @default 0
+       */
+      rater: number;
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
+      /** Token */
+      token?: string | null;
+    };
+    /**
+     * RenameIn
+     * @description expected: from the preview; refused with 409 if the labels changed since.
+     */
+    RenameIn: {
+      /**
+       * Expected
+       * @description `fingerprint` of the preview
+       */
+      expected?: string | null;
+      /** New */
+      new: string;
+      /** Old */
+      old: string;
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
+    };
+    /**
+     * RenamePreview
+     * @description merges: the new text is in the vocabulary or in use already, and the two become one.
+     */
+    RenamePreview: {
+      /** Episodes */
+      episodes: components["schemas"]["RenamedEpisode"][];
+      /** Fingerprint */
+      fingerprint: string;
+      /** In Template */
+      in_template: boolean;
+      /** Merges */
+      merges: boolean;
+      /** New */
+      new: string;
+      /** Old */
+      old: string;
+      /** Segments */
+      segments: number;
+      tier: components["schemas"]["Tier"];
+    };
+    /**
+     * RenamedEpisode
+     * @description draft, published: how many segments change. held_by: somebody works on it right now, it would be refused.
+     */
+    RenamedEpisode: {
+      /** Draft */
+      draft: number;
+      /** Episode Id */
+      episode_id: string;
+      /** Held By */
+      held_by: string | null;
+      /** Number */
+      number: number;
+      /** Published */
+      published: number;
+    };
+    /** ReopenIn */
+    ReopenIn: {
+      /**
+       * Comment
+       * @default
+       */
+      comment: string;
+      /**
+       * Rater
+       * @description 0: the labels that are published; 1: a second person's, blind
+       * @default 0
+       */
+      rater: number;
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
+    };
+    /**
+     * ResetOut
+     * @description A link that sets somebody's password, not used yet.
+     */
+    ResetOut: {
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Created By Name */
+      created_by_name: string;
+      /**
+       * Expires At
+       * Format: date-time
+       */
+      expires_at: string;
+      /** Id */
+      id: string;
+      /** User Id */
+      user_id: string;
+      /** User Name */
+      user_name: string;
+    };
+    /**
+     * ReviewIn
+     * @description A rejection says why: a comment, notes about segments, or both. publish: an approved one at once.
+     */
+    ReviewIn: {
+      /** Approve */
+      approve: boolean;
+      /**
+       * Comment
+       * @default
+       */
+      comment: string;
+      /** Edit */
+      edit: number;
+      /**
+       * Notes
+       * @default []
+       */
+      notes: components["schemas"]["SegmentNote"][];
+      /**
+       * Rater
+       * @description 0: the labels that are published; 1: a second person's, blind
+       * @default 0
+       */
+      rater: number;
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
+    };
+    /**
+     * RevisionOut
+     * @description restores: number of the older revision whose labels these are again.
+     */
+    RevisionOut: {
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Edit */
+      edit: number;
+      /** Failure Step */
+      failure_step: number | null;
+      /** Id */
+      id: string;
+      /** Instruction */
+      instruction: string;
+      /** Number */
+      number: number;
+      /** Paraphrases */
+      paraphrases: string[];
+      /** Published By Name */
+      published_by_name: string | null;
+      quality: components["schemas"]["Quality"] | null;
+      /** Restores */
+      restores: number | null;
+      /** Segments */
+      segments: components["schemas"]["SegmentOut"][];
+      /** Success */
+      success: boolean | null;
+      /** Tags */
+      tags: string[];
+      tier: components["schemas"]["Tier"];
+    };
+    /**
+     * RobotOut
+     * @description present: its host was heard of within the last seconds. status: what the host last said.
+     */
+    RobotOut: {
+      /** Kind */
+      kind: string;
+      /** Name */
+      name: string;
+      /**
+       * Not Recorded
+       * @description Of what this request did: what could not be written down, in sentences to be shown
+       */
+      not_recorded?: string[];
+      /** Present */
+      present: boolean;
+      /**
+       * Seen At
+       * Format: date-time
+       */
+      seen_at: string;
+      status: components["schemas"]["HostStatus"];
+    };
+    /**
+     * RobotState
+     * @description starting -> holding <-> stopped; fault while the robot cannot be reached, whatever it was before.
+     *
+     *     holding: keeps its position and may be commanded. stopped: keeps its position and takes no command until an
+     *     operator re-arms it.
+     * @enum {string}
+     */
+    RobotState: "starting" | "holding" | "stopped" | "fault";
+    /**
+     * Role
+     * @description viewer: look. annotator: label. operator: datasets, robots, training. admin: people and settings.
+     * @enum {string}
+     */
+    Role: "viewer" | "annotator" | "operator" | "admin";
+    /**
+     * RollbackIn
+     * @description revision_id: whose labels become the newest again. edit: of the draft as the page shows it.
+     */
+    RollbackIn: {
+      /** Edit */
+      edit: number;
+      /** Revision Id */
+      revision_id: string;
+    };
+    /**
+     * RolloutAsk
+     * @description Let a policy act: exactly one of checkpoint_id, demo and url. Paths never come from a page.
+     */
+    RolloutAsk: {
+      /**
+       * Checkpoint Id
+       * @description A checkpoint of the studio
+       */
+      checkpoint_id?: string | null;
+      /**
+       * Demo
+       * @description The demo checkpoint that comes with the studio
+       * @default false
+       */
+      demo: boolean;
+      /**
+       * Execute Steps
+       * @description Actions executed of a chunk; default 16
+       */
+      execute_steps?: number | null;
+      /**
+       * Instead
+       * @description In place of a policy that is there already, acting or paused
+       * @default false
+       */
+      instead: boolean;
+      /** Instruction */
+      instruction: string;
+      /** @description A simulated robot's: set it up first, and act on what it asks for instead of `instruction` */
+      scene?: components["schemas"]["SceneIn"] | null;
+      /**
+       * Url
+       * @description A policy server instead: ws://HOST:PORT, reached by the robot host
+       */
+      url?: string | null;
+    };
+    /**
+     * RunCheck
+     * @description What the form shows while it is filled in. errors: by field ("" for several), notes: odd but allowed.
+     *
+     *     differences: fields that differ from the preset, path -> (preset's value, this one).
+     *     command and spec_yaml are the same run for a command line; None while there are errors. command_many_gpus: the
+     *     same for eight GPUs.
+     */
+    RunCheck: {
+      /** Command */
+      command: string | null;
+      /** Command Many Gpus */
+      command_many_gpus: string | null;
+      /** Differences */
+      differences: {
+        [key: string]: unknown[];
+      };
+      /** Errors */
+      errors: {
+        [key: string]: string;
+      };
+      /** Notes */
+      notes: string[];
+      /** Ok */
+      ok: boolean;
+      /** Spec Yaml */
+      spec_yaml: string | null;
+      /**
+       * Values
+       * @description Every field as it would be used, dotted
+       */
+      values: {
+        [key: string]: unknown;
+      };
+    };
+    /** RunDetail */
+    RunDetail: {
+      /** Base Model Id */
+      base_model_id: string | null;
+      /** Base Model Name */
+      base_model_name: string | null;
+      /** Checkpoints */
+      checkpoints: number;
+      /** Command */
+      command: string;
+      /** Command Many Gpus */
+      command_many_gpus: string;
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Created By Name */
+      created_by_name: string | null;
+      /** Differences */
+      differences: {
+        [key: string]: unknown[];
+      };
+      /** Expert Id */
+      expert_id: string | null;
+      /** Expert Name */
+      expert_name: string | null;
+      /** Git */
+      git: string | null;
+      /** Id */
+      id: string;
+      job: components["schemas"]["JobOut"];
+      /** Latest */
+      latest: {
+        [key: string]: number;
+      };
+      /** Name */
+      name: string;
+      /** Parent Id */
+      parent_id: string | null;
+      /** Parent Name */
+      parent_name: string | null;
+      /** Preflight */
+      preflight: {
+        [key: string]: unknown;
+      } | null;
+      /** Preset */
+      preset: string | null;
+      /**
+       * Request
+       * @description The RunIn that makes the same run again, for a copy
+       */
+      request: {
+        [key: string]: unknown;
+      };
+      /** Sources */
+      sources: components["schemas"]["SourceOut"][];
+      /** Spec */
+      spec: {
+        [key: string]: unknown;
+      };
+      /** Spec Yaml */
+      spec_yaml: string;
+      /** Stage */
+      stage: number;
+    };
+    /**
+     * RunIn
+     * @description fields: dotted path -> value, over the preset. Paths of data, models and output are the server's to fill in.
+     *
+     *     Stage 2 starts from base_model_id and, if wanted, expert_id (registered models); stage 3 from checkpoint_id
+     *     (a checkpoint of a run here) or base_model_id (a registered policy).
+     */
+    RunIn: {
+      /** Base Model Id */
+      base_model_id?: string | null;
+      /** Checkpoint Id */
+      checkpoint_id?: string | null;
+      /** Expert Id */
+      expert_id?: string | null;
+      /** Fields */
+      fields?: {
+        [key: string]: unknown;
+      };
+      /** Name */
+      name: string;
+      /** Preset */
+      preset?: string | null;
+      /** Sources */
+      sources: components["schemas"]["SourceIn"][];
+      /**
+       * Stage
+       * @enum {integer}
+       */
+      stage: 2 | 3;
+    };
+    /**
+     * RunOut
+     * @description latest: the last values of the curves. start: name of what it started from.
+     */
+    RunOut: {
+      /** Base Model Id */
+      base_model_id: string | null;
+      /** Base Model Name */
+      base_model_name: string | null;
+      /** Checkpoints */
+      checkpoints: number;
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Created By Name */
+      created_by_name: string | null;
+      /** Expert Id */
+      expert_id: string | null;
+      /** Expert Name */
+      expert_name: string | null;
+      /** Id */
+      id: string;
+      job: components["schemas"]["JobOut"];
+      /** Latest */
+      latest: {
+        [key: string]: number;
+      };
+      /** Name */
+      name: string;
+      /** Parent Id */
+      parent_id: string | null;
+      /** Parent Name */
+      parent_name: string | null;
+      /** Preset */
+      preset: string | null;
+      /** Sources */
+      sources: components["schemas"]["SourceOut"][];
+      /** Stage */
+      stage: number;
+    };
+    /**
+     * SaidReasoning
+     * @description From `step` on the policy said `text`.
+     */
+    SaidReasoning: {
+      /** Step */
+      step: number;
+      /** Text */
+      text: string;
+    };
+    /**
+     * Samples
+     * @description Telemetry of consecutive control steps: N rows. chunk: the newest predicted chunk, sent once.
+     */
+    Samples: {
+      /**
+       * Action
+       * @description (N, A), what was sent
+       */
+      action: number[][];
+      /**
+       * Chunk
+       * @description (T, A) from chunk_step on, thinned evenly to 50 rows
+       */
+      chunk?: number[][] | null;
+      /** Chunk Step */
+      chunk_step?: number | null;
+      /**
+       * Chunk Steps
+       * @description T: how many steps the newest chunk has
+       */
+      chunk_steps?: number | null;
+      /**
+       * State
+       * @description (N, S), the robot's units
+       */
+      state: number[][];
+      /** Step */
+      step: number[];
+      /**
+       * Time
+       * @description Seconds of the host's monotonic clock
+       */
+      time: number[];
+    };
+    /** SaveIn */
+    SaveIn: {
+      /**
+       * Success
+       * @description Did the task succeed? None: not judged
+       */
+      success?: boolean | null;
+    };
+    /**
+     * SceneIn
+     * @description A simulated robot's scene: reset to this task and seed. Refused while something commands the robot.
+     */
+    SceneIn: {
+      /**
+       * @description Options of pick_colour
+       * @default {
+       *       "level": "spots",
+       *       "split": "any",
+       *       "swapped": false
+       *     }
+       */
+      pick: components["schemas"]["PickColourOptions"];
+      /** Seed */
+      seed: number;
+      /**
+       * @description Task of the simulated robot
+       * @default transfer_cube
+       */
+      task: components["schemas"]["AlohaTask"];
+    };
+    /**
+     * SceneOut
+     * @description What a simulator knows: which scene it shows, and how the task stands.
+     */
+    SceneOut: {
+      /** Instruction */
+      instruction: string;
+      /** @description None where the task is not pick_colour */
+      pick: components["schemas"]["PickColourOptions"] | null;
+      /** Reward */
+      reward: number;
+      /** Seed */
+      seed: number;
+      /** Success */
+      success: boolean;
+      task: components["schemas"]["AlohaTask"];
+      /**
+       * Wrong
+       * @description Another object than the named one was lifted
+       */
+      wrong?: boolean | null;
+    };
+    /**
+     * SegmentFound
+     * @description index: of the segment in its draft. text_before, text_after: of its neighbours.
+     */
+    SegmentFound: {
+      /** Annotator Id */
+      annotator_id: string | null;
+      /** Annotator Name */
+      annotator_name: string | null;
+      /** Confidence */
+      confidence: number | null;
+      /** End */
+      end: number;
+      /** Episode Id */
+      episode_id: string;
+      /** Index */
+      index: number;
+      label_state: components["schemas"]["LabelState"];
+      /** Number */
+      number: number;
+      provenance: components["schemas"]["Provenance"];
+      /** Rater */
+      rater: number;
+      /** Seconds */
+      seconds: number | null;
+      /** Source */
+      source: string | null;
+      /** Start */
+      start: number;
+      state: components["schemas"]["WorkState"];
+      /** Text */
+      text: string;
+      tier: components["schemas"]["Tier"];
+      /** Warnings */
+      warnings: components["schemas"]["FindingCode"][];
+    };
+    /**
+     * SegmentIn
+     * @description start <= step < end. text may be empty while the draft is worked on.
+     */
+    SegmentIn: {
+      /**
+       * Confidence
+       * @description Of that proposal
+       */
+      confidence?: number | null;
+      /** End */
+      end: number;
+      /** @default human */
+      provenance: components["schemas"]["Provenance"];
+      /**
+       * Source
+       * @description What proposed it, where a machine did
+       */
+      source?: string | null;
+      /** Start */
+      start: number;
+      /**
+       * Text
+       * @default
+       */
+      text: string;
+    };
+    /** SegmentNote */
+    SegmentNote: {
+      /** End */
+      end: number;
+      /** Start */
+      start: number;
+      /** Text */
+      text: string;
+    };
+    /** SegmentOut */
+    SegmentOut: {
+      /** Confidence */
+      confidence?: number | null;
+      /** End */
+      end: number;
+      provenance: components["schemas"]["Provenance"];
+      /** Source */
+      source?: string | null;
+      /** Start */
+      start: number;
+      /** Text */
+      text: string;
+    };
+    /** SetupIn */
+    SetupIn: {
+      /** Name */
+      name: string;
+      /**
+       * Password
+       * Format: password
+       */
+      password: string;
+      /** Token */
+      token: string;
+    };
+    /**
+     * SimilarIn
+     * @description Take labels over from the published episodes of the dataset that move most alike.
+     */
+    SimilarIn: {
+      /**
+       * Neighbours
+       * @default 5
+       */
+      neighbours: number;
+      /**
+       * @description discriminator enum property added by openapi-typescript
+       * @enum {string}
+       */
+      source: "similar";
+    };
+    /** SkippedOut */
+    SkippedOut: {
+      /** Episode Id */
+      episode_id: string;
+      /** Number */
+      number: number;
+      /** Reason */
+      reason: string;
+    };
+    /** SourceIn */
+    SourceIn: {
+      /** Version Id */
+      version_id: string;
+      /**
+       * Weight
+       * @default 1
+       */
+      weight: number;
+    };
+    /** SourceOut */
+    SourceOut: {
+      /** Dataset Id */
+      dataset_id: string;
+      /** Dataset Name */
+      dataset_name: string;
+      /** Manifest Sha256 */
+      manifest_sha256: string;
+      /** Number */
+      number: number;
+      /** Version Id */
+      version_id: string;
+      /** Weight */
+      weight: number;
+    };
+    /**
+     * SourceStatistics
+     * @description rate: accepted as they are, of all; None where nothing was judged yet.
+     */
+    SourceStatistics: {
+      /** Accepted */
+      accepted: number;
+      /** Calibration */
+      calibration: components["schemas"]["CalibrationOut"][];
+      /** Edited */
+      edited: number;
+      /** Rate */
+      rate: number | null;
+      /** Rejected */
+      rejected: number;
+      source: components["schemas"]["SuggestionSource"];
+    };
+    /** SourcesOut */
+    SourcesOut: {
+      vision: components["schemas"]["VisionOut"];
+    };
+    /** StatisticsOut */
+    StatisticsOut: {
+      /** Sources */
+      sources: components["schemas"]["SourceStatistics"][];
+    };
+    /**
+     * StorageOut
+     * @description free_bytes of the data folder's disk; disk: "ok", or what is wrong. strays: what no row knows, empty kinds left
+     *     out; missing: rows whose files are gone, the first of missing_count. forgotten: what the database lost, seen at the
+     *     last start. busy: strays are being adopted. note: what became of the last adoption.
+     */
+    StorageOut: {
+      /** Busy */
+      busy: boolean;
+      /** Disk */
+      disk: string;
+      /** Forgotten */
+      forgotten: string | null;
+      /** Free Bytes */
+      free_bytes: number;
+      /** Missing */
+      missing: string[];
+      /** Missing Count */
+      missing_count: number;
+      /** Note */
+      note: string | null;
+      /** Strays */
+      strays: components["schemas"]["StrayOut"][];
+    };
+    /**
+     * StrayOut
+     * @description Files of a kind that no row of the database knows.
+     */
+    StrayOut: {
+      /** Count */
+      count: number;
+      /** Kind */
+      kind: string;
+      /** Names */
+      names: string[];
+      /** Size Bytes */
+      size_bytes: number;
+    };
+    /**
+     * StudioSettings
+     * @description public_url may be set here unless the environment sets it; the roots come from the environment alone.
+     */
+    StudioSettings: {
+      /** Data */
+      data: string;
+      /** Import Roots */
+      import_roots: string[];
+      /** Model Roots */
+      model_roots: string[];
+      /** Public Url */
+      public_url: string | null;
+      /** Public Url From Environment */
+      public_url_from_environment: boolean;
+      /** Version */
+      version: string;
+    };
+    /** StudioSettingsPatch */
+    StudioSettingsPatch: {
+      /** Public Url */
+      public_url: string | null;
+    };
+    /** SubmitIn */
+    SubmitIn: {
+      /** Edit */
+      edit: number;
+      /**
+       * Rater
+       * @description 0: the labels that are published; 1: a second person's, blind
+       * @default 0
+       */
+      rater: number;
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
+    };
+    /**
+     * SuggestionOut
+     * @description report: template: template_from, examples, expected, found, guessed, unused, mismatch (in words, or null);
+     *     similar: basis, compared, left, neighbours [{episode_id, number, distance}]; vision: model, seconds, sheets.
+     */
+    SuggestionOut: {
+      /** Asked By Name */
+      asked_by_name: string | null;
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Error */
+      error: string | null;
+      /** Id */
+      id: string;
+      /** Report */
+      report: {
+        [key: string]: unknown;
+      };
+      /** Segments */
+      segments: components["schemas"]["ProposedSegment"][];
+      /** Settings */
+      settings: {
+        [key: string]: unknown;
+      };
+      source: components["schemas"]["SuggestionSource"];
+      state: components["schemas"]["SuggestionState"];
+    };
+    /**
+     * SuggestionSource
+     * @description Of boundaries: mark (made while driving), gripper, speed, change (read from the motion), scripted and imported
+     *     too. Of whole labellings: scripted (the expert's own substeps), imported (what a file brought), template (a known
+     *     sequence put onto the boundaries), similar (taken over from similar episodes), vision (a vision-language model).
+     * @enum {string}
+     */
+    SuggestionSource:
+      "mark" | "gripper" | "speed" | "change" | "scripted" | "imported" | "template" | "similar" | "vision";
+    /**
+     * SuggestionState
+     * @enum {string}
+     */
+    SuggestionState: "running" | "ready" | "failed";
+    /**
+     * TemplateIn
+     * @description Put a sequence of substeps onto the boundary candidates. sequence: default, the dataset's template; without one,
+     *     what most published episodes with the same instruction have; without those, the vocabulary in its order.
+     */
+    TemplateIn: {
+      /** Sequence */
+      sequence?: string[] | null;
+      /**
+       * @description discriminator enum property added by openapi-typescript
+       * @enum {string}
+       */
+      source: "template";
+    };
+    /**
+     * Tier
+     * @description substep: what the model is trained on. plan: a second text over the same steps, where a dataset has it.
+     * @enum {string}
+     */
+    Tier: "substep" | "plan";
+    /**
+     * TierCoverage
+     * @description episodes, steps and seconds of the dataset; by_state counts episodes.
+     */
+    TierCoverage: {
+      /** By State */
+      by_state: {
+        [key: string]: number;
+      };
+      /** Episodes */
+      episodes: number;
+      /**
+       * Labelled Steps
+       * @description Steps with a text, in the drafts as they are now
+       */
+      labelled_steps: number;
+      /** Published Episodes */
+      published_episodes: number;
+      /** Published Steps */
+      published_steps: number;
+      /** Segments */
+      segments: number;
+      /** Steps */
+      steps: number;
+      tier: components["schemas"]["Tier"];
+    };
+    /**
+     * TinyModelIn
+     * @description Make a small backbone with random weights, for trying everything out without a download.
+     */
+    TinyModelIn: {
+      /**
+       * Name
+       * @default Tiny Qwen2-VL
+       */
+      name: string;
+      /**
+       * Preset
+       * @default tiny
+       */
+      preset: string;
+      /**
+       * Seed
+       * @default 0
+       */
+      seed: number;
+    };
+    /** TokenIn */
+    TokenIn: {
+      /** Name */
+      name: string;
+    };
+    /** TokenOut */
+    TokenOut: {
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Id */
+      id: string;
+      /** Last Used At */
+      last_used_at: string | null;
+      /** Name */
+      name: string;
+    };
+    /**
+     * Track
+     * @description values: one a step. gripper: 0 closed .. 1 open; speed: of all joints of the arm together, rad/s, smoothed.
+     */
+    Track: {
+      /** Arm */
+      arm: string;
+      /**
+       * Kind
+       * @enum {string}
+       */
+      kind: "gripper" | "speed";
+      /** Name */
+      name: string;
+      /** Unit */
+      unit: string;
+      /** Values */
+      values: number[];
+    };
+    /**
+     * TracksOut
+     * @description fps: steps a second; where the episode does not say, 50 is assumed.
+     */
+    TracksOut: {
+      /** Fps */
+      fps: number;
+      /** Steps */
+      steps: number;
+      /** Tracks */
+      tracks: components["schemas"]["Track"][];
+    };
+    /** TrainForm */
+    TrainForm: {
+      /** Fields */
+      fields: components["schemas"]["FieldOut"][];
+      /** Presets */
+      presets: components["schemas"]["PresetOut"][];
+      /** Stages */
+      stages: number[];
+    };
+    /** UploadResult */
+    UploadResult: {
+      episode: components["schemas"]["EpisodeOut"];
+      /** Warnings */
+      warnings: string[];
+    };
+    /** UserOut */
+    UserOut: {
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Disabled */
+      disabled: boolean;
+      /** Id */
+      id: string;
+      /** Name */
+      name: string;
+      role: components["schemas"]["Role"];
+    };
+    /** UserPatch */
+    UserPatch: {
+      /** Disabled */
+      disabled?: boolean | null;
+      role?: components["schemas"]["Role"] | null;
+    };
+    /** ValidationError */
+    ValidationError: {
+      /** Context */
+      ctx?: Record<string, never>;
+      /** Input */
+      input?: unknown;
+      /** Location */
+      loc: (string | number)[];
+      /** Message */
+      msg: string;
+      /** Error Type */
+      type: string;
+    };
+    /**
+     * Verdict
+     * @description edited: taken with another text or another boundary.
+     * @enum {string}
+     */
+    Verdict: "accepted" | "edited" | "rejected";
+    /**
+     * VerdictIn
+     * @description end None: about the boundary at `start` alone. text: as it was proposed.
+     */
+    VerdictIn: {
+      /** Confidence */
+      confidence?: number | null;
+      /** End */
+      end?: number | null;
+      source: components["schemas"]["SuggestionSource"];
+      /** Start */
+      start: number;
+      /** Suggestion Id */
+      suggestion_id?: string | null;
+      /** Text */
+      text?: string | null;
+      verdict: components["schemas"]["Verdict"];
+    };
+    /** VerdictsIn */
+    VerdictsIn: {
+      /** Verdicts */
+      verdicts: components["schemas"]["VerdictIn"][];
+    };
+    /**
+     * VersionIn
+     * @description episode_ids: default all that are labelled (published). include_unlabelled: take the others too.
+     */
+    VersionIn: {
+      /** Episode Ids */
+      episode_ids?: string[] | null;
+      /**
+       * Include Unlabelled
+       * @default false
+       */
+      include_unlabelled: boolean;
+      /**
+       * Note
+       * @default
+       */
+      note: string;
+    };
+    /** VersionOut */
+    VersionOut: {
+      /** Action Dim */
+      action_dim: number;
+      /** Cameras */
+      cameras: string[];
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Created By Name */
+      created_by_name: string | null;
+      /** Dataset Id */
+      dataset_id: string;
+      /** Dataset Name */
+      dataset_name: string;
+      /** Episodes */
+      episodes: number;
+      /** Id */
+      id: string;
+      /** Labelled Steps */
+      labelled_steps: number;
+      /** Manifest Sha256 */
+      manifest_sha256: string;
+      /** Note */
+      note: string;
+      /** Number */
+      number: number;
+      /**
+       * Runs
+       * @description Training runs that use it
+       */
+      runs: number;
+      /** State Dim */
+      state_dim: number;
+      /** Steps */
+      steps: number;
+    };
+    /**
+     * VisionIn
+     * @description Ask the vision-language model of the settings. frames: of each camera, evenly over the episode. cameras: default
+     *     the first one.
+     */
+    VisionIn: {
+      /** Cameras */
+      cameras?: string[] | null;
+      /**
+       * Frames
+       * @default 48
+       */
+      frames: number;
+      /**
+       * @description discriminator enum property added by openapi-typescript
+       * @enum {string}
+       */
+      source: "vision";
+    };
+    /**
+     * VisionOut
+     * @description host: where pictures would be sent; the key stays on the server.
+     */
+    VisionOut: {
+      /** Configured */
+      configured: boolean;
+      /** Host */
+      host: string | null;
+      /** Model */
+      model: string | null;
+    };
+    /**
+     * VocabularyIn
+     * @description All entries in their order; the first nine have the digits 1 to 9. edit: as the page shows it.
+     */
+    VocabularyIn: {
+      /** Edit */
+      edit: number;
+      /** Entries */
+      entries: components["schemas"]["EntryIn"][];
+      /** @default substep */
+      tier: components["schemas"]["Tier"];
+    };
+    /** VocabularyOut */
+    VocabularyOut: {
+      /** Edit */
+      edit: number;
+      /** Entries */
+      entries: components["schemas"]["EntryOut"][];
+      /**
+       * Strangers
+       * @description Texts in use that the vocabulary does not have, most frequent first
+       */
+      strangers: string[];
+      tier: components["schemas"]["Tier"];
+    };
+    /**
+     * WorkOut
+     * @description A draft as a piece of work. double: the second, blind labels of the episode.
+     */
+    WorkOut: {
+      /** Assignee Id */
+      assignee_id: string | null;
+      /** Assignee Name */
+      assignee_name: string | null;
+      /** Dataset Id */
+      dataset_id: string;
+      /** Dataset Name */
+      dataset_name: string;
+      /** Double */
+      double: boolean;
+      /** Edit */
+      edit: number;
+      /** Episode Id */
+      episode_id: string;
+      /**
+       * Holder Name
+       * @description Who works on it right now
+       */
+      holder_name: string | null;
+      /** Instruction */
+      instruction: string;
+      label_state: components["schemas"]["LabelState"];
+      /** May Review */
+      may_review: boolean;
+      /** Number */
+      number: number;
+      /** Open Notes */
+      open_notes: number;
+      /** Rater */
+      rater: number;
+      /** Seconds */
+      seconds: number | null;
+      /** Segments */
+      segments: number;
+      state: components["schemas"]["WorkState"];
+      /** Steps */
+      steps: number;
+      /** Submitted At */
+      submitted_at: string | null;
+      /** Submitted By Name */
+      submitted_by_name: string | null;
+      tier: components["schemas"]["Tier"];
+      /** Updated At */
+      updated_at: string | null;
+    };
+    /**
+     * WorkState
+     * @description Of a draft: unassigned -> claimed -> in progress -> submitted -> approved or rejected -> reopened.
+     * @enum {string}
+     */
+    WorkState: "unassigned" | "claimed" | "in_progress" | "submitted" | "approved" | "rejected" | "reopened";
+    /**
+     * SavedOut
+     * @description A draft as it is stored.
+     *
+     *     edit 0: nothing was saved yet, the segments are what the file brought (proposals) or one empty segment.
+     */
+    backend__annotations__schemas__SavedOut: {
+      /** Edit */
+      edit: number;
+      /** Episode Id */
+      episode_id: string;
+      /** Failure Step */
+      failure_step: number | null;
+      /** Instruction */
+      instruction: string;
+      label_state: components["schemas"]["LabelState"];
+      /** Paraphrases */
+      paraphrases: string[];
+      quality: components["schemas"]["Quality"] | null;
+      /** Rater */
+      rater: number;
+      /** Segments */
+      segments: components["schemas"]["SegmentOut"][];
+      state: components["schemas"]["WorkState"];
+      /** Steps */
+      steps: number;
+      /** Success */
+      success: boolean | null;
+      /** Tags */
+      tags: string[];
+      tier: components["schemas"]["Tier"];
+      /** Updated At */
+      updated_at: string | null;
+      /** Updated By Name */
+      updated_by_name: string | null;
+    };
+    /**
+     * SavedOut
+     * @description The last recording that was saved. error: why it could not be added to the dataset; the file is kept.
+     */
+    backend__live__messages__SavedOut: {
+      /** Dataset Id */
+      dataset_id: string;
+      /** Episode Id */
+      episode_id: string | null;
+      /** Error */
+      error?: string | null;
+      /** Steps */
+      steps: number;
+    };
+  };
+  responses: never;
+  parameters: never;
+  requestBodies: never;
+  headers: never;
+  pathItems: never;
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    list_annotators: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["PersonOut"][];
-                };
-            };
-        };
-    };
-    get_figures: {
-        parameters: {
-            query?: {
-                dataset_id?: string | null;
-                days?: number | null;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["PersonFigures"][];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    list_entries: {
-        parameters: {
-            query?: {
-                subject?: string | null;
-                offset?: number;
-                limit?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Page_AuditOut_"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    log_in: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["LoginIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Me"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    log_out: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-        };
-    };
-    get_me: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Me"];
-                };
-            };
-        };
-    };
-    change_password: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["PasswordIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["AccessEnded"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    set_up: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["SetupIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Me"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    list_tokens: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["TokenOut"][];
-                };
-            };
-        };
-    };
-    create_token: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["TokenIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["NewToken"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    revoke_token: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                token_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    list_checkpoints: {
-        parameters: {
-            query?: {
-                run_id?: string | null;
-                deleted?: boolean;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["CheckpointOut"][];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_checkpoint: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                checkpoint_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["CheckpointDetail"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    delete_checkpoint: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                checkpoint_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    download_archive: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                checkpoint_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    download_file: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                checkpoint_id: string;
-                name: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    list_datasets: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["DatasetOut"][];
-                };
-            };
-        };
-    };
-    create_dataset: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["DatasetIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["DatasetOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    record_demo: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["DemoIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            202: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["JobOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_dataset: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                dataset_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["DatasetOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    delete_dataset: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                dataset_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    change_dataset: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                dataset_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["DatasetPatch"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["DatasetOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_agreement: {
-        parameters: {
-            query?: {
-                tier?: components["schemas"]["Tier"];
-            };
-            header?: never;
-            path: {
-                dataset_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["AgreementOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    list_changes: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                dataset_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ChangeOut"][];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    undo_change: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                dataset_id: string;
-                change_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ChangeResult"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_coverage: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                dataset_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["CoverageOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    list_episodes: {
-        parameters: {
-            query?: {
-                offset?: number;
-                limit?: number;
-            };
-            header?: never;
-            path: {
-                dataset_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Page_EpisodeOut_"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    upload_episode: {
-        parameters: {
-            query?: {
-                name?: string;
-            };
-            header?: never;
-            path: {
-                dataset_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["UploadResult"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    import_folder: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                dataset_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["ImportIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            202: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["JobOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_labelling: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                dataset_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Labelling"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    change_labelling: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                dataset_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["LabellingPatch"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Labelling"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    export_labels: {
-        parameters: {
-            query?: {
-                format?: "json" | "csv" | "elan";
-                tier?: components["schemas"]["Tier"];
-                drafts?: boolean;
-            };
-            header?: never;
-            path: {
-                dataset_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    import_labels: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                dataset_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["ImportLabelsIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ChangeResult"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    find_segments: {
-        parameters: {
-            query?: {
-                tier?: components["schemas"]["Tier"];
-                text?: string | null;
-                exact?: boolean;
-                min_steps?: number | null;
-                max_steps?: number | null;
-                annotator?: string | null;
-                provenance?: components["schemas"]["Provenance"] | null;
-                state?: components["schemas"]["WorkState"] | null;
-                warning?: components["schemas"]["FindingCode"] | null;
-                offset?: number;
-                limit?: number;
-            };
-            header?: never;
-            path: {
-                dataset_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Page_SegmentFound_"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_suggestion_statistics: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                dataset_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["StatisticsOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    apply_template: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                dataset_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["ApplyTemplateIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ChangeResult"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    list_versions: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                dataset_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["VersionOut"][];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    create_version: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                dataset_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["VersionIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["VersionOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_vocabulary: {
-        parameters: {
-            query?: {
-                tier?: components["schemas"]["Tier"];
-            };
-            header?: never;
-            path: {
-                dataset_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["VocabularyOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    change_vocabulary: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                dataset_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["VocabularyIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["VocabularyOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    rename_entry: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                dataset_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["RenameIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ChangeResult"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    preview_rename: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                dataset_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["RenameIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["RenamePreview"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    assign_work: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                dataset_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["AssignIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["AssignOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    next_work: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                dataset_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["NextIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["WorkOut"][];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_episode: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                episode_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["EpisodeDetail"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    delete_episode: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                episode_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_draft: {
-        parameters: {
-            query?: {
-                tier?: components["schemas"]["Tier"];
-                /** @description 0: the labels that are published; 1: the second, blind */
-                rater?: number;
-            };
-            header?: never;
-            path: {
-                episode_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["DraftOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    save_draft: {
-        parameters: {
-            query?: {
-                tier?: components["schemas"]["Tier"];
-                /** @description 0: the labels that are published; 1: the second, blind */
-                rater?: number;
-            };
-            header?: never;
-            path: {
-                episode_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["DraftIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["backend__annotations__schemas__SavedOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    check_draft: {
-        parameters: {
-            query?: {
-                tier?: components["schemas"]["Tier"];
-                /** @description 0: the labels that are published; 1: the second, blind */
-                rater?: number;
-            };
-            header?: never;
-            path: {
-                episode_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["CheckOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    claim_draft: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                episode_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["ClaimIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["DraftOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    diff_states: {
-        parameters: {
-            query: {
-                /** @description Id of a revision or of a history entry, or "draft" */
-                left: string;
-                /** @description Id of a revision or of a history entry, or "draft" */
-                right?: string;
-                tier?: components["schemas"]["Tier"];
-                /** @description 0: the labels that are published; 1: the second, blind */
-                rater?: number;
-            };
-            header?: never;
-            path: {
-                episode_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["DiffOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    keep_claim: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                episode_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["HeartbeatIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HeartbeatOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    list_history: {
-        parameters: {
-            query?: {
-                tier?: components["schemas"]["Tier"];
-                /** @description 0: the labels that are published; 1: the second, blind */
-                rater?: number;
-            };
-            header?: never;
-            path: {
-                episode_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HistoryOut"][];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_history_entry: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                episode_id: string;
-                entry_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HistoryEntryOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    add_note: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                episode_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["NoteIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["NoteOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    release_draft: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                episode_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["ReleaseIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["DraftOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    reopen_draft: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                episode_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["ReopenIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["DraftOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    review_draft: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                episode_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["ReviewIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["DraftOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    submit_draft: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                episode_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["SubmitIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["DraftOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_candidates: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                episode_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["CandidatesOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    download_episode: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                episode_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_frame: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                episode_id: string;
-                camera: string;
-                step: number;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    export_episode_labels: {
-        parameters: {
-            query?: {
-                format?: "json" | "csv" | "elan";
-                tier?: components["schemas"]["Tier"];
-                drafts?: boolean;
-            };
-            header?: never;
-            path: {
-                episode_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_motion: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                episode_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Motion"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_pack: {
-        parameters: {
-            query: {
-                start: number;
-                count?: number;
-                /** @description Only every so many-th step, for fast playback */
-                stride?: number;
-                /** @description Proxy: at most this many rows */
-                height?: number | null;
-            };
-            header?: never;
-            path: {
-                episode_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    publish: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                episode_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["PublishIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["DraftOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    list_revisions: {
-        parameters: {
-            query?: {
-                tier?: components["schemas"]["Tier"];
-            };
-            header?: never;
-            path: {
-                episode_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["RevisionOut"][];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    roll_back: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                episode_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["RollbackIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["DraftOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    list_suggestions: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                episode_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["SuggestionOut"][];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    make_suggestion: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                episode_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["TemplateIn"] | components["schemas"]["SimilarIn"] | components["schemas"]["VisionIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["SuggestionOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    judge_suggestions: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                episode_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["VerdictsIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_thumbnail: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                episode_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_tracks: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                episode_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["TracksOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    list_evaluations: {
-        parameters: {
-            query?: {
-                checkpoint_id?: string | null;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["EvaluationOut"][];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    start_evaluation: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["ClosedLoopIn"] | components["schemas"]["OpenLoopIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["EvaluationDetail"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_evaluation: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                evaluation_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["EvaluationDetail"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    delete_evaluation: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                evaluation_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_file: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                evaluation_id: string;
-                name: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_health: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Health"];
-                };
-            };
-        };
-    };
-    import_candidates: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ImportCandidate"][];
-                };
-            };
-        };
-    };
-    list_invitations: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["InvitationOut"][];
-                };
-            };
-        };
-    };
-    invite: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["InvitationIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["LinkOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    withdraw_invitation: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                invitation_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    list_jobs: {
-        parameters: {
-            query?: {
-                kind?: components["schemas"]["JobKind"] | null;
-                subject_id?: string | null;
-                /** @description Only jobs that are not over */
-                active?: boolean;
-                offset?: number;
-                limit?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Page_JobOut_"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_job: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                job_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["JobOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    cancel_job: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                job_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["JobOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_log: {
-        parameters: {
-            query?: {
-                /** @description Bytes; negative counts from the end */
-                offset?: number;
-                limit?: number;
-            };
-            header?: never;
-            path: {
-                job_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["LogChunk"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    resume_job: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                job_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["JobOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_link: {
-        parameters: {
-            query: {
-                token: string;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["LinkInfo"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    accept_link: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["LinkAccept"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Me"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_demo: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["DemoOut"];
-                };
-            };
-        };
-    };
-    discard_recording: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                robot: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["LiveState"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    end_rollout: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                robot: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["LiveState"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    change_instruction: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                robot: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["InstructionIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["LiveState"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    mark_substep: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                robot: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["LiveState"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    pause_rollout: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                robot: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["LiveState"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    prepare_demo: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                robot: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["LiveState"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    begin_recording: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                robot: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["RecordIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["LiveState"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    resume_rollout: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                robot: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["LiveState"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    start_rollout: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                robot: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["RolloutAsk"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["LiveState"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    save_recording: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                robot: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["SaveIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["LiveState"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    set_scene: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                robot: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["SceneIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["LiveState"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_preferences: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                page: components["schemas"]["PreferencesPage"];
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["PreferencesOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    keep_preferences: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                page: components["schemas"]["PreferencesPage"];
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["PreferencesIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["PreferencesOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    list_models: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ModelOut"][];
-                };
-            };
-        };
-    };
-    register_model: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["ModelIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ModelOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    list_candidates: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ModelCandidate"][];
-                };
-            };
-        };
-    };
-    make_tiny_model: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["TinyModelIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            202: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["JobOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    forget_model: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                model_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    delete_note: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                note_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    change_note: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                note_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["NotePatch"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["NoteOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    list_resets: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ResetOut"][];
-                };
-            };
-        };
-    };
-    withdraw_reset: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                reset_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    list_robots: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["RobotOut"][];
-                };
-            };
-        };
-    };
-    arm_robot: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                name: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["RobotOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_picture: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                name: string;
-                camera: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    stop_robot: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                name: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["RobotOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    list_runs: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["RunOut"][];
-                };
-            };
-        };
-    };
-    start_run: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["RunIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["RunDetail"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_run: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                run_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["RunDetail"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    delete_run: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                run_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_metrics: {
-        parameters: {
-            query?: {
-                /** @description Only steps after this one */
-                after?: number;
-                points?: number;
-            };
-            header?: never;
-            path: {
-                run_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["MetricsOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_spec: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                run_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_settings: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["StudioSettings"];
-                };
-            };
-        };
-    };
-    change_settings: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["StudioSettingsPatch"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["StudioSettings"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_storage: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["StorageOut"];
-                };
-            };
-        };
-    };
-    adopt_strays: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            202: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["StorageOut"];
-                };
-            };
-        };
-    };
-    lose_strays: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["StorageOut"];
-                };
-            };
-        };
-    };
-    get_suggestion_sources: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["SourcesOut"];
-                };
-            };
-        };
-    };
-    check_run: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["RunIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["RunCheck"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_form: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["TrainForm"];
-                };
-            };
-        };
-    };
-    preflight_run: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["RunIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            202: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["JobOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    list_users: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["UserOut"][];
-                };
-            };
-        };
-    };
-    change_user: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                user_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["UserPatch"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["UserOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    reset_password: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                user_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["LinkOut"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    list_all_versions: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["VersionOut"][];
-                };
-            };
-        };
-    };
-    get_manifest: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                version_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": unknown;
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    list_work: {
-        parameters: {
-            query?: {
-                queue?: components["schemas"]["Queue"];
-                dataset_id?: string | null;
-                tier?: components["schemas"]["Tier"];
-                state?: components["schemas"]["WorkState"] | null;
-                assignee?: string | null;
-                offset?: number;
-                limit?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Page_WorkOut_"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
+  list_annotators: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["PersonOut"][];
+        };
+      };
+    };
+  };
+  get_figures: {
+    parameters: {
+      query?: {
+        dataset_id?: string | null;
+        days?: number | null;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["PersonFigures"][];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  list_entries: {
+    parameters: {
+      query?: {
+        subject?: string | null;
+        offset?: number;
+        limit?: number;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["Page_AuditOut_"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  log_in: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["LoginIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["Me"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  log_out: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      204: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+    };
+  };
+  get_me: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["Me"];
+        };
+      };
+    };
+  };
+  change_password: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["PasswordIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["AccessEnded"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  set_up: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["SetupIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      201: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["Me"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  list_tokens: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["TokenOut"][];
+        };
+      };
+    };
+  };
+  create_token: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["TokenIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      201: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["NewToken"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  revoke_token: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        token_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      204: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  list_checkpoints: {
+    parameters: {
+      query?: {
+        run_id?: string | null;
+        deleted?: boolean;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["CheckpointOut"][];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_checkpoint: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        checkpoint_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["CheckpointDetail"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  delete_checkpoint: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        checkpoint_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      204: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  download_archive: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        checkpoint_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  download_file: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        checkpoint_id: string;
+        name: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  list_datasets: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["DatasetOut"][];
+        };
+      };
+    };
+  };
+  create_dataset: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["DatasetIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      201: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["DatasetOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  record_demo: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["DemoIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      202: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["JobOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_dataset: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["DatasetOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  delete_dataset: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      204: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  change_dataset: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["DatasetPatch"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["DatasetOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_agreement: {
+    parameters: {
+      query?: {
+        tier?: components["schemas"]["Tier"];
+      };
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["AgreementOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  list_changes: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ChangeOut"][];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  undo_change: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+        change_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ChangeResult"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_coverage: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["CoverageOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  list_episodes: {
+    parameters: {
+      query?: {
+        offset?: number;
+        limit?: number;
+      };
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["Page_EpisodeOut_"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  upload_episode: {
+    parameters: {
+      query?: {
+        name?: string;
+      };
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      201: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["UploadResult"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  import_folder: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["ImportIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      202: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["JobOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_labelling: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["Labelling"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  change_labelling: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["LabellingPatch"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["Labelling"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  export_labels: {
+    parameters: {
+      query?: {
+        format?: "json" | "csv" | "elan";
+        tier?: components["schemas"]["Tier"];
+        drafts?: boolean;
+      };
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  import_labels: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["ImportLabelsIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ChangeResult"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  find_segments: {
+    parameters: {
+      query?: {
+        tier?: components["schemas"]["Tier"];
+        text?: string | null;
+        exact?: boolean;
+        min_steps?: number | null;
+        max_steps?: number | null;
+        annotator?: string | null;
+        provenance?: components["schemas"]["Provenance"] | null;
+        state?: components["schemas"]["WorkState"] | null;
+        warning?: components["schemas"]["FindingCode"] | null;
+        offset?: number;
+        limit?: number;
+      };
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["Page_SegmentFound_"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_suggestion_statistics: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["StatisticsOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  apply_template: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["ApplyTemplateIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ChangeResult"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  list_versions: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["VersionOut"][];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  create_version: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["VersionIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      201: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["VersionOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_vocabulary: {
+    parameters: {
+      query?: {
+        tier?: components["schemas"]["Tier"];
+      };
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["VocabularyOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  change_vocabulary: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["VocabularyIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["VocabularyOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  rename_entry: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["RenameIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ChangeResult"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  preview_rename: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["RenameIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["RenamePreview"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  assign_work: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["AssignIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["AssignOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  next_work: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["NextIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["WorkOut"][];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_episode: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["EpisodeDetail"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  delete_episode: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      204: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_draft: {
+    parameters: {
+      query?: {
+        tier?: components["schemas"]["Tier"];
+        /** @description 0: the labels that are published; 1: the second, blind */
+        rater?: number;
+      };
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["DraftOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  save_draft: {
+    parameters: {
+      query?: {
+        tier?: components["schemas"]["Tier"];
+        /** @description 0: the labels that are published; 1: the second, blind */
+        rater?: number;
+      };
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["DraftIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["backend__annotations__schemas__SavedOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  check_draft: {
+    parameters: {
+      query?: {
+        tier?: components["schemas"]["Tier"];
+        /** @description 0: the labels that are published; 1: the second, blind */
+        rater?: number;
+      };
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["CheckOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  claim_draft: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["ClaimIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["DraftOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  diff_states: {
+    parameters: {
+      query: {
+        /** @description Id of a revision or of a history entry, or "draft" */
+        left: string;
+        /** @description Id of a revision or of a history entry, or "draft" */
+        right?: string;
+        tier?: components["schemas"]["Tier"];
+        /** @description 0: the labels that are published; 1: the second, blind */
+        rater?: number;
+      };
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["DiffOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  keep_claim: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["HeartbeatIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HeartbeatOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  list_history: {
+    parameters: {
+      query?: {
+        tier?: components["schemas"]["Tier"];
+        /** @description 0: the labels that are published; 1: the second, blind */
+        rater?: number;
+      };
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HistoryOut"][];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_history_entry: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+        entry_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HistoryEntryOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  add_note: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["NoteIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      201: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["NoteOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  release_draft: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["ReleaseIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["DraftOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  reopen_draft: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["ReopenIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["DraftOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  review_draft: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["ReviewIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["DraftOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  submit_draft: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["SubmitIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["DraftOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_candidates: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["CandidatesOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  download_episode: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_frame: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+        camera: string;
+        step: number;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  export_episode_labels: {
+    parameters: {
+      query?: {
+        format?: "json" | "csv" | "elan";
+        tier?: components["schemas"]["Tier"];
+        drafts?: boolean;
+      };
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_motion: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["Motion"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_pack: {
+    parameters: {
+      query: {
+        start: number;
+        count?: number;
+        /** @description Only every so many-th step, for fast playback */
+        stride?: number;
+        /** @description Proxy: at most this many rows */
+        height?: number | null;
+      };
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  publish: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["PublishIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      201: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["DraftOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  list_revisions: {
+    parameters: {
+      query?: {
+        tier?: components["schemas"]["Tier"];
+      };
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["RevisionOut"][];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  roll_back: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["RollbackIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      201: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["DraftOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  list_suggestions: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["SuggestionOut"][];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  make_suggestion: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json":
+          components["schemas"]["TemplateIn"] | components["schemas"]["SimilarIn"] | components["schemas"]["VisionIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      201: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["SuggestionOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  judge_suggestions: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["VerdictsIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      204: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_thumbnail: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_tracks: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["TracksOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  list_evaluations: {
+    parameters: {
+      query?: {
+        checkpoint_id?: string | null;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["EvaluationOut"][];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  start_evaluation: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["ClosedLoopIn"] | components["schemas"]["OpenLoopIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      201: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["EvaluationDetail"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_evaluation: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        evaluation_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["EvaluationDetail"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  delete_evaluation: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        evaluation_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      204: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_file: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        evaluation_id: string;
+        name: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_health: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["Health"];
+        };
+      };
+    };
+  };
+  import_candidates: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ImportCandidate"][];
+        };
+      };
+    };
+  };
+  list_invitations: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["InvitationOut"][];
+        };
+      };
+    };
+  };
+  invite: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["InvitationIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      201: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["LinkOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  withdraw_invitation: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        invitation_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      204: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  list_jobs: {
+    parameters: {
+      query?: {
+        kind?: components["schemas"]["JobKind"] | null;
+        subject_id?: string | null;
+        /** @description Only jobs that are not over */
+        active?: boolean;
+        offset?: number;
+        limit?: number;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["Page_JobOut_"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_job: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        job_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["JobOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  cancel_job: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        job_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["JobOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_log: {
+    parameters: {
+      query?: {
+        /** @description Bytes; negative counts from the end */
+        offset?: number;
+        limit?: number;
+      };
+      header?: never;
+      path: {
+        job_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["LogChunk"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  resume_job: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        job_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["JobOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_link: {
+    parameters: {
+      query: {
+        token: string;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["LinkInfo"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  accept_link: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["LinkAccept"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      201: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["Me"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_demo: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["DemoOut"];
+        };
+      };
+    };
+  };
+  discard_recording: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        robot: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["LiveState"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  end_rollout: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        robot: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["LiveState"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  change_instruction: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        robot: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["InstructionIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["LiveState"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  mark_substep: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        robot: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["LiveState"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  pause_rollout: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        robot: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["LiveState"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  prepare_demo: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        robot: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["LiveState"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  begin_recording: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        robot: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["RecordIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["LiveState"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  resume_rollout: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        robot: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["LiveState"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  start_rollout: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        robot: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["RolloutAsk"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["LiveState"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  save_recording: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        robot: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["SaveIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["LiveState"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  set_scene: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        robot: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["SceneIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["LiveState"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_preferences: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        page: components["schemas"]["PreferencesPage"];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["PreferencesOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  keep_preferences: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        page: components["schemas"]["PreferencesPage"];
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["PreferencesIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["PreferencesOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  list_models: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ModelOut"][];
+        };
+      };
+    };
+  };
+  register_model: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["ModelIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      201: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ModelOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  list_candidates: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ModelCandidate"][];
+        };
+      };
+    };
+  };
+  make_tiny_model: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["TinyModelIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      202: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["JobOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  forget_model: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        model_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      204: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  delete_note: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        note_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      204: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  change_note: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        note_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["NotePatch"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["NoteOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  list_resets: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ResetOut"][];
+        };
+      };
+    };
+  };
+  withdraw_reset: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        reset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      204: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  list_robots: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["RobotOut"][];
+        };
+      };
+    };
+  };
+  arm_robot: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        name: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["RobotOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_picture: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        name: string;
+        camera: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  stop_robot: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        name: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["RobotOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  list_runs: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["RunOut"][];
+        };
+      };
+    };
+  };
+  start_run: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["RunIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      201: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["RunDetail"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_run: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        run_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["RunDetail"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  delete_run: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        run_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      204: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_metrics: {
+    parameters: {
+      query?: {
+        /** @description Only steps after this one */
+        after?: number;
+        points?: number;
+      };
+      header?: never;
+      path: {
+        run_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["MetricsOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_spec: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        run_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_settings: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["StudioSettings"];
+        };
+      };
+    };
+  };
+  change_settings: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["StudioSettingsPatch"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["StudioSettings"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_storage: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["StorageOut"];
+        };
+      };
+    };
+  };
+  adopt_strays: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      202: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["StorageOut"];
+        };
+      };
+    };
+  };
+  lose_strays: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["StorageOut"];
+        };
+      };
+    };
+  };
+  get_suggestion_sources: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["SourcesOut"];
+        };
+      };
+    };
+  };
+  check_run: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["RunIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["RunCheck"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_form: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["TrainForm"];
+        };
+      };
+    };
+  };
+  preflight_run: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["RunIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      202: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["JobOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  list_users: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["UserOut"][];
+        };
+      };
+    };
+  };
+  change_user: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        user_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["UserPatch"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["UserOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  reset_password: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        user_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      201: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["LinkOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  list_all_versions: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["VersionOut"][];
+        };
+      };
+    };
+  };
+  get_manifest: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        version_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": unknown;
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  list_work: {
+    parameters: {
+      query?: {
+        queue?: components["schemas"]["Queue"];
+        dataset_id?: string | null;
+        tier?: components["schemas"]["Tier"];
+        state?: components["schemas"]["WorkState"] | null;
+        assignee?: string | null;
+        offset?: number;
+        limit?: number;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["Page_WorkOut_"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
 }
