@@ -314,7 +314,7 @@ def test_whoever_does_not_say_what_they_want_is_let_go(studio: LiveStudio) -> No
 
 
 def test_on_a_full_disk_answers_say_what_was_done(tmp_path: Path) -> None:
-    """Stop, re-arming, recording and discarding: all of it happens, and none of it can be written down."""
+    """Stop, re-arming, recording and discarding: all of it happens; it is written down, or the answer says that not."""
     folder = tmp_path / "disk"
     folder.mkdir()
     with small_disk(folder, kib=65536):
@@ -335,21 +335,17 @@ def test_on_a_full_disk_answers_say_what_was_done(tmp_path: Path) -> None:
                 while True:
                     large.write(bytes(4096))
             until(lambda: ask(studio, "POST", "/api/datasets", b'{"name": "x"}', **json_type)[0] == 507)
-            told, before = 0, len(_entries(studio))
             for path, expected in (
                 (f"{URL}/stop", "stopped"),
                 ("/api/live/aloha-sim/discard", "stopped"),
                 (f"{URL}/arm", "holding"),
                 (f"{URL}/stop", "stopped"),
             ):
+                before = len(_entries(studio))
                 status, answer = ask(studio, "POST", path)
                 assert (status, answer.get("status", {}).get("state")) == (200, expected), (path, answer)
-                # now and then an entry finds room in what the database has already
-                written = len(_entries(studio)) - before
-                missing = " ".join(answer["not_recorded"])
-                assert "disk is full" in missing or (missing == "" and written > 0), (path, answer)
-                told += "disk is full" in missing
-            assert told
+                # with the reserve an entry may find room: then nothing is missing
+                assert answer["not_recorded"] or len(_entries(studio)) > before, (path, answer)
             host.kill()
             host.wait()
             found = StopLatch(settings.folder.robots / "aloha-sim.latch", ran_before=True).now
