@@ -82,10 +82,8 @@ def clicked(context: BrowserContext, base: str, *, wait: float, seconds: float) 
     page.goto(base)
     button = page.get_by_test_id("watch-demo")
     button.wait_for(timeout=GIVEN_UP_SECONDS * 1000)
-    page.wait_for_function(
-        "() => document.querySelector('[data-testid=watch-demo]')?.ariaDisabled !== 'true'",
-        timeout=GIVEN_UP_SECONDS * 1000,
-    )
+    while button.get_attribute("aria-disabled") == "true":  # no robot was heard of yet
+        page.wait_for_timeout(50)
     page.wait_for_timeout(wait * 1000)
     at = time.time()
     button.click()

@@ -7,8 +7,14 @@ from playwright.sync_api import Browser, expect
 
 from tests.e2e.studio import JOB_MS, Person, running_studio
 
-FIRST_CHUNK = re.compile(r"^[1-9]")
-CHUNKS = "Number(document.querySelector('[data-testid=live-chunks]')?.innerText ?? 0)"
+SOME_CHUNKS = re.compile(r"^([5-9]|[1-9][\d,]+)$")
+# The page's policy forbids eval, which Playwright's own waiting needs.
+MODE = """async (robot) => {
+  const socket = new WebSocket(`${location.origin.replace("http", "ws")}/api/live/${robot}/state`);
+  const state = await new Promise((told) => (socket.onmessage = ({ data }) => told(JSON.parse(data))));
+  socket.close();
+  return state.mode;
+}"""
 
 
 def test_a_click_ends_in_a_policy_that_acts_whatever_it_meets(
@@ -30,10 +36,9 @@ def test_a_click_ends_in_a_policy_that_acts_whatever_it_meets(
         assert person.complaints == []
 
 
-def acts(person: Person, *, chunks: int = 5) -> None:
+def acts(person: Person) -> None:
     expect(person.at("live-state")).to_have_attribute("data-state", "policy", timeout=JOB_MS)
-    expect(person.at("live-chunks")).to_have_text(FIRST_CHUNK, timeout=JOB_MS)
-    person.page.wait_for_function(f"{CHUNKS} >= {chunks}", timeout=JOB_MS)
+    expect(person.at("live-chunks")).to_have_text(SOME_CHUNKS, timeout=JOB_MS)
     expect(person.at("live-late")).to_have_text("0")
     expect(person.at("live-refused")).to_have_count(0)
     expect(person.at("live-real-time")).to_have_text(re.compile(r"^(1|0\.\d)x real time$"))
@@ -49,18 +54,12 @@ def new_tab(person: Person) -> None:
 
 def after_the_tab_was_closed(person: Person) -> None:
     new_tab(person)
-    robot = "aloha-sim"
-    person.page.wait_for_function(
-        """async (robot) => {
-          const socket = new WebSocket(`${location.origin.replace("http", "ws")}/api/live/${robot}/state`);
-          const state = await new Promise((told) => (socket.onmessage = ({ data }) => told(JSON.parse(data))));
-          socket.close();
-          return state.mode === "paused";
-        }""",
-        arg=robot,
-        polling=500,
-        timeout=JOB_MS,
-    )
+    for _ in range(JOB_MS // 500):
+        if person.page.evaluate(MODE, "aloha-sim") == "paused":
+            break
+        person.page.wait_for_timeout(500)
+    else:
+        raise AssertionError("the policy that nobody watches is not paused")
     person.at("watch-demo").click()
     acts(person)
 
