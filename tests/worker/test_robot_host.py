@@ -151,6 +151,39 @@ def test_it_holds_while_the_database_is_locked(studio: Studio, host: subprocess.
     until(lambda: listed(studio).status.stopped_by == "ada")
 
 
+def test_a_host_that_returns_while_the_database_is_locked_is_reached_where_the_one_before_was(studio: Studio) -> None:
+    with robot_host(studio.settings) as host:
+        until(lambda: listed(studio) is not None and listed(studio).status.state is RobotState.HOLDING)
+        client = reach(studio)
+        host.kill()
+        host.wait()
+    with studio.db.transaction() as db:
+        db.connection()  # SQLite's write lock: nothing can be announced
+        with robot_host(studio.settings):
+            until(lambda: answers(client))
+            assert client.stop(StopIn(by="ada")).stopped_by == "ada"
+            until(lambda: client.state().state is RobotState.STOPPED)
+
+
+def test_a_port_that_another_program_took_meanwhile_is_left_to_it(studio: Studio) -> None:
+    with robot_host(studio.settings) as host:
+        until(lambda: listed(studio) is not None)
+        before = reach(studio).address
+        host.kill()
+        host.wait()
+    with socket.create_server(("127.0.0.1", int(before.rpartition(":")[2]))), robot_host(studio.settings):
+        until(lambda: reach(studio).address != before)
+        until(lambda: answers(reach(studio)))
+
+
+def answers(client: HostClient) -> bool:
+    try:
+        client.state()
+    except UnavailableError:
+        return False
+    return True
+
+
 def test_the_announcer_outlives_a_database_that_is_away(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.robot_host.announcer._EVERY_SECONDS", 0.1)
     studio = Studio.open(settings)  # no tables yet

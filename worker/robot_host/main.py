@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import BinaryIO, cast
 
 import uvicorn
 
@@ -46,6 +46,7 @@ log = logging.getLogger("studio.robot")
 _KIND = "aloha_sim_live"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}")
 _END_SECONDS = 0.8  # for each of the parts that end
+_PORT_DIGITS = 5
 _MAX_SOCKET_BYTES = 16_384  # what a page sends is small
 _KEEP_ALIVE_SECONDS = 600  # the gateway keeps its connection, so that no stop has to wait for one
 _SWITCH_SECONDS = 0.001  # between threads: the default of 5 ms would delay the control loop by as much
@@ -60,9 +61,9 @@ def run(
 ) -> None:
     """Own the simulated ALOHA as robot `name` until SIGINT or SIGTERM; the tables must be there.
 
-    port: of the host's own server on loopback, 0 takes a free one; settings.robot_address overrides both. Only the API
-    talks to it, with a secret from the data folder, so both must share that folder. Raises UserError for a name that
-    is taken or a port that is in use.
+    port: of the host's own server on loopback, 0 takes the one that the last host of this robot had, else a free one;
+    settings.robot_address overrides both. Only the API talks to it, with a secret from the data folder, so both must
+    share that folder. Raises UserError for a name that is taken or a port that is in use.
     """
     if not _NAME.fullmatch(name):
         raise UserError(f"robot name {name!r}: expected letters, digits, _ . - and at most 64 of them")
@@ -74,7 +75,8 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     lock = folder / f"{name}.lock"
     ran_before = lock.exists()
-    with _only_one(lock, name), _listen(host, port) as listening:
+    with _only_one(lock, name) as claimed, _listen(host, port, before=_port_before(claimed)) as listening:
+        _remember_port(claimed, listening.getsockname()[1])
         address = settings.robot_address or f"{host}:{listening.getsockname()[1]}"
         studio = Studio.open(settings)
         try:
@@ -222,22 +224,47 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.contextmanager
-def _only_one(path: Path, name: str) -> Iterator[None]:
-    with path.open("a") as file:
+def _only_one(path: Path, name: str) -> Iterator[BinaryIO]:
+    """The lock's file, which also keeps the host's port."""
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"robot {name} has a host already; give this one another name, or end that one") from None
-        yield
+        yield file
+
+
+# A host that is started again while the database is locked, full or away cannot announce a new address. On the port of
+# the one before, a stop finds it all the same.
+
+
+def _port_before(claimed: BinaryIO) -> int:
+    """0 where none is known."""
+    said = os.pread(claimed.fileno(), _PORT_DIGITS, 0).strip()
+    return int(said) if said.isdigit() else 0
+
+
+def _remember_port(claimed: BinaryIO, port: int) -> None:
+    """Written over the one before, so that a full disk has room for it."""
+    try:
+        os.pwrite(claimed.fileno(), str(port).encode().rjust(_PORT_DIGITS), 0)
+    except OSError as error:
+        log.warning("the port cannot be kept for the next start (%s)", error.strerror)
 
 
 @contextlib.contextmanager
-def _listen(host: str, port: int) -> Iterator[Any]:
+def _listen(host: str, port: int, *, before: int) -> Iterator[socket.socket]:
+    """port: 0 takes `before`, or a free one where that is 0 or another program's by now."""
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it
         try:
-            listening.bind((host, port))
+            try:
+                listening.bind((host, port or before))
+            except (OSError, OverflowError):
+                if port or not before:
+                    raise
+                listening.bind((host, 0))
         except (OSError, OverflowError) as error:
             raise UserError(f"{host}:{port}: cannot be listened on: {error}") from error
         yield listening
