@@ -54,7 +54,7 @@ class StudioClient:
         """What /api/health says once all of it is well."""
         try:
             told: dict[str, Any] = self.request("GET", "/api/health")
-        except (OSError, http.client.HTTPException):
+        except (OSError, http.client.HTTPException, Refused):  # 503 while the application is being started
             return None
         well = told["status"] == "ok" and told["database"] == "ok" and told["broker"] == "ok"
         return told if well and told["workers"] and told["robots"] else None

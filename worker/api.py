@@ -22,11 +22,18 @@ def serve(settings: Settings, *, fd: int | None = None) -> None:
     fd: an inherited socket that is bound already, from `studio up`, which prints the address itself.
     """
     settings.folder.prepare()
+    application = ApplicationProcess(settings)
     if fd is None:
-        print(f"Studio ready: {entrance(settings, Database(settings.sql_url), settings.port)}", flush=True)  # noqa: T201
+        ready = f"Studio ready: {entrance(settings, Database(settings.sql_url), settings.port)}"
+
+        def say_once() -> None:
+            print(ready, flush=True)  # noqa: T201
+            application.on_ready = lambda: None
+
+        application.on_ready = say_once
     logs.configure()
     config = uvicorn.Config(
-        Gateway(settings, ApplicationProcess(settings)),
+        Gateway(settings, application),
         host=settings.host,
         port=settings.port,
         http=GatewayProtocol,

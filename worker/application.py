@@ -43,6 +43,7 @@ class ApplicationProcess:
         self._listening: socket.socket | None = None
         self.ready = False
         self.on_end: Callable[[], None] = lambda: None
+        self.on_ready: Callable[[], None] = lambda: None
         # Through a descriptor of the folder, whose path may be too long for a socket's name.
         self._descriptor = os.open(self._folder, os.O_PATH | os.O_DIRECTORY)
         self._name = f"application-{os.getpid()}.sock"
@@ -103,6 +104,7 @@ class ApplicationProcess:
         try:
             self.ready = await _one_byte(told)
             if self.ready:
+                self.on_ready()
                 await _one_byte(told)  # its end closes the pipe
         finally:
             self.ready = False

@@ -10,13 +10,14 @@ from fastapi import FastAPI
 from fastapi.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
+import dexvla
 from backend import errors
 from backend.context import Studio
 from backend.directory import AwayError, credential_of
 from backend.gateway import limits, tunnel
 from backend.gateway.forwarded import Proxies, rewritten
 from backend.gateway.protocol import GatewayProtocol
-from backend.gateway.proxy import TooLargeError, TooSlowError, Upstream, answer_error, forward
+from backend.gateway.proxy import TooLargeError, TooSlowError, Upstream, answer, answer_error, forward
 from backend.headers import with_headers
 from backend.hidden_paths import HiddenPaths
 from backend.live.sockets import router as live_sockets
@@ -25,6 +26,7 @@ from backend.robots.endpoints import stop_router
 from backend.robots.stopping import Stopping
 from backend.screening import Screening
 from backend.settings import Settings
+from backend.system.schemas import Health
 
 log = structlog.get_logger()
 
@@ -145,6 +147,9 @@ class Gateway:
             return False
 
     async def _away(self, scope: Scope, send: Send) -> None:
+        if scope["path"] == "/api/health":
+            await answer(scope, send, 503, _health_of_one_away(), retry=_RETRY_SECONDS, close=True)
+            return
         message = (
             "The studio's application is starting, or is being started again. Robots can be stopped all the same. "
             "Whether a change that was just sent was made is not known; look before you repeat it."
@@ -180,6 +185,21 @@ class Gateway:
 def _is_own(scope: Scope) -> bool:
     path: str = scope["path"]
     return scope["method"] == "POST" and path.startswith("/api/robots/") and path.endswith(("/stop", "/arm"))
+
+
+def _health_of_one_away() -> bytes:
+    """In the shape that whoever watches over the studio knows, also while the application cannot say more."""
+    unknown = "not known while the application is being started"
+    health = Health(
+        status="degraded",
+        version=dexvla.__version__,
+        database=unknown,
+        broker=unknown,
+        disk=unknown,
+        workers=0,
+        robots=0,
+    )
+    return health.model_dump_json().encode()
 
 
 def _length(scope: Scope) -> tuple[int, bool]:

@@ -215,6 +215,13 @@ async def answer_error(
 ) -> None:
     """An error in the API's own shape. close: what else the connection carries is not read."""
     content = json.dumps({"error": {"code": code, "message": message, "fields": {}, "detail": None}}).encode()
+    await answer(scope, send, status, content, retry=retry, close=close)
+
+
+async def answer(
+    scope: Scope, send: Send, status: int, content: bytes, *, retry: int | None = None, close: bool = False
+) -> None:
+    """content: JSON. retry: seconds. close: what else the connection carries is not read."""
     headers: list[Header] = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(content)).encode()),

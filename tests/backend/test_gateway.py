@@ -25,6 +25,7 @@ from backend.db import utc_now
 from backend.gateway.forwarded import Proxies
 from backend.gateway.limits import Register
 from backend.settings import Settings
+from backend.system.schemas import Health
 from tests.servers import postgresql
 from tests.small_disk import small_disk
 from worker.robot_host.latch import StopLatch
@@ -117,6 +118,8 @@ def test_while_the_application_is_dead_a_stop_works_and_the_rest_is_503_until_it
     before = _application(studio)
     os.kill(before, signal.SIGKILL)
     until(lambda: ask(studio, "GET", "/api/auth/me")[0] == 503, 10)
+    status, health = ask(studio, "GET", "/api/health")
+    assert (status, Health.model_validate(health).status) == (503, "degraded")
     status, answer = ask(studio, "GET", "/api/robots")
     if status == 503:  # it is back within seconds
         assert "Robots can be stopped all the same" in answer["error"]["message"]

@@ -121,4 +121,5 @@ def test_the_services_find_each_other(team: tuple[str, dict[str, subprocess.Pope
             continue
     backend = processes["backend"].stdout
     assert backend is not None
-    assert f"Studio ready: {address}/setup?token=" in backend.readline()
+    said = next(line for line in backend if line.startswith("Studio ready"))  # as soon as it answers
+    assert said.startswith(f"Studio ready: {address}/setup?token=")
