@@ -338,7 +338,7 @@ def on_sqlite(folder: Path, trials: int, only: set[str]) -> dict[str, Any]:
 
 def on_postgresql(folder: Path, trials: int, only: set[str]) -> dict[str, Any]:
     """Nothing where PostgreSQL is not installed."""
-    from tests.servers import postgresql
+    from tests.servers import postgresql, postmaster
 
     if shutil.which("initdb") is None and not list(Path("/usr/lib/postgresql").glob("*/bin/initdb")):
         return {}
@@ -348,7 +348,7 @@ def on_postgresql(folder: Path, trials: int, only: set[str]) -> dict[str, Any]:
         bench = Bench(folder, stack, f"postgresql://studio:secret@127.0.0.1:{port}/studio")
         bench.stops(10)
         report["postgresql_quiet"] = bench.stops(trials)
-        server = int((folder / "cluster" / "postmaster.pid").read_text().split()[0])
+        server = postmaster(port)
         if "postgresql_frozen" in only:
             with bench.frozen([server, *_children(server)]):
                 report["postgresql_frozen"] = bench.stops(trials)

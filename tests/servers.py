@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 
 _START_SECONDS = 30.0
@@ -74,6 +75,14 @@ def postgresql(
     else:
         with _postgresql(folder, user, password, port) as taken:
             yield taken
+
+
+def postmaster(port: int, *, user: str = "studio", password: str = "secret") -> int:
+    """The id of the main process of a server of `postgresql`."""
+    with psycopg.connect(host="127.0.0.1", port=port, user=user, password=password, dbname="studio") as connection:
+        folder = connection.execute("SHOW data_directory").fetchone()
+    assert folder is not None
+    return int((Path(folder[0]) / "postmaster.pid").read_text().split()[0])
 
 
 @contextmanager

@@ -315,13 +315,21 @@ def test_who_may(client: SignIn, ids: Ids, anonymous: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["report.json", "episodes.jsonl", "..%2F..%2Fstudio.db", "%2Fetc%2Fpasswd", ".hidden.mp4", "seed_1.mp4%00"]
+    ("name", "status"),
+    [
+        ("report.json", 404),
+        ("episodes.jsonl", 404),
+        ("..%2F..%2Fstudio.db", 404),
+        ("%2Fetc%2Fpasswd", 404),
+        (".hidden.mp4", 404),
+        ("seed_1.mp4%00", 400),
+    ],
 )
-def test_only_listed_files_are_served(studio: Studio, client: SignIn, ids: Ids, name: str) -> None:
+def test_only_listed_files_are_served(studio: Studio, client: SignIn, ids: Ids, name: str, status: int) -> None:
     evaluation = client("operator").post(URL, json=closed(ids)).json()
     folder = studio.settings.folder.evaluation(evaluation["id"])
     folder.mkdir(parents=True)
     for file in ("report.json", "episodes.jsonl", ".hidden.mp4"):
         (folder / file).write_text("{}")
-    assert client("viewer").get(f"{URL}/{evaluation['id']}/files/{name}").status_code == 404
+    assert client("viewer").get(f"{URL}/{evaluation['id']}/files/{name}").status_code == status
     assert client("viewer").get(f"{URL}/{evaluation['id']}").json()["files"] == []

@@ -26,7 +26,7 @@ from backend.gateway.forwarded import Proxies
 from backend.gateway.limits import Register
 from backend.settings import Settings
 from backend.system.schemas import Health
-from tests.servers import postgresql
+from tests.servers import postgresql, postmaster
 from tests.small_disk import small_disk
 from worker.robot_host.latch import StopLatch
 
@@ -465,7 +465,7 @@ def postgresql_studio(tmp_path: Path) -> Iterator[tuple[LiveStudio, int]]:
                 db.flush()
                 db.add(ApiToken(user_id=user.id, name="t", token_sha256=token_hash(TOKEN)))
             until(lambda: _robot_state(studio) == "holding", 90)
-            yield studio, int((tmp_path / "cluster" / "postmaster.pid").read_text().split()[0])
+            yield studio, postmaster(port)
 
 
 @contextmanager
