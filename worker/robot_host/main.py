@@ -253,7 +253,7 @@ def _remember_port(claimed: BinaryIO, port: int) -> None:
 
 
 @contextlib.contextmanager
-def _listen(host: str, port: int, *, before: int) -> Iterator[socket.socket]:
+def _listen(host: str, port: int, *, before: int = 0) -> Iterator[socket.socket]:
     """port: 0 takes `before`, or a free one where that is 0 or another program's by now."""
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
