@@ -104,14 +104,19 @@ class Team:
         return self.job(job_id)
 
     def family(self) -> dict[int, str]:
-        """Processes of this studio with their command lines, found by its data folder in their environment."""
+        """Processes of this studio with their command lines, found by its data folder in their environment; the broker,
+        which writes its title over its environment, by the socket in that title."""
         mark = f"STUDIO_DATA={self.settings.data}".encode()
+        socket = str(self.settings.folder.broker_socket).encode()
         found = {}
         for entry in Path("/proc").iterdir():
             with suppress(OSError):
-                ours = entry.name.isdecimal() and mark in (entry / "environ").read_bytes().split(b"\0")
+                if not entry.name.isdecimal():
+                    continue
+                command = (entry / "cmdline").read_bytes()
+                ours = mark in (entry / "environ").read_bytes().split(b"\0") or socket in command
                 if ours and (entry / "stat").read_text().rpartition(")")[2].split()[0] != "Z":
-                    found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    found[int(entry.name)] = command.replace(b"\0", b" ").decode()
         return found
 
     def pids(self, words: str) -> list[int]:
