@@ -1,8 +1,9 @@
 # make up      set up what is missing and start the studio (STUDIO_DATA, STUDIO_HOST, STUDIO_PORT)
 # make test    set up and test everything         make check   format, lint, types
 # make setup   only the set-up (idempotent)       make bench   the benchmarks, results in build/benchmarks
+# make kill    30 random kills of a whole studio, on SQLite and on PostgreSQL
 # make bare    the first minute on a bare Debian        make images  docker-compose.yml's services, each in its image
-.PHONY: up setup setup-tests check test bench bare images
+.PHONY: up setup setup-tests check test bench kill bare images
 
 up: setup
 	@exec .venv/bin/studio up
@@ -33,6 +34,9 @@ bench: setup-tests
 	@mkdir -p build/benchmarks
 	@set -e; for script in benchmarks/*.py; do \
 	  .venv/bin/python $$script --json build/benchmarks/$$(basename $$script .py).json; done
+
+kill: setup-tests
+	KILLS=30 .venv/bin/python -m pytest --override-ini timeout=7200 tests/kill/test_everything_survives.py
 
 # 77: cannot be tried on this machine, and has said why
 bare:
