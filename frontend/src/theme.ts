@@ -2,6 +2,7 @@ import {
   Badge,
   Button,
   Card,
+  Combobox,
   createTheme,
   Menu,
   Modal,
@@ -43,6 +44,9 @@ const dark: MantineColorsTuple = [
 /** What was answered is gone: while it faded away it would still take the keys that follow. */
 const AT_ONCE = { duration: 0 };
 
+/** Lists open upwards rather than over the lowest strip of the window, where a live page has its stop. */
+const ABOVE_THE_STOP = { flip: { padding: { bottom: 112 } }, shift: true };
+
 export const theme = createTheme({
   colors: { studio, dark },
   primaryColor: "studio",
@@ -72,8 +76,9 @@ export const theme = createTheme({
     }),
     Button: Button.extend({ defaultProps: { size: "sm" } }),
     Card: Card.extend({ defaultProps: { withBorder: true, padding: "md" } }),
+    Combobox: Combobox.extend({ defaultProps: { middlewares: ABOVE_THE_STOP } }),
     Notification: { defaultProps: { closeButtonProps: { "aria-label": "Close" } } },
-    Menu: Menu.extend({ defaultProps: { transitionProps: AT_ONCE } }),
+    Menu: Menu.extend({ defaultProps: { transitionProps: AT_ONCE, middlewares: ABOVE_THE_STOP } }),
     Modal: Modal.extend({
       defaultProps: {
         transitionProps: AT_ONCE,
