@@ -69,7 +69,7 @@ system=$(mktemp -d "$(dirname "$cache")/bare.XXXXXX")
 trap 'rm -rf --one-file-system "$system"' EXIT
 chmod 755 "$system"
 tar -C "$system" -xf "$cache"
-git clone -q . "$system/root/project"
+git clone -q . "$system/srv/project"
 
 # Its way out is this machine's: names, certificates, and where pip and npm were told to look.
 for file in /etc/resolv.conf /etc/hosts /etc/pip.conf /usr/etc/npmrc /etc/ssl/certs/ca-certificates.crt; do
@@ -86,5 +86,5 @@ export system
 unshare --mount --pid --fork --kill-child --propagation private bash -c '
   mount -t proc proc "$system/proc" && mount -t sysfs sysfs "$system/sys" && mount --rbind /dev "$system/dev" || exit 1
   exec chroot "$system" /usr/bin/env -i HOME=/root LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    "${@:2:$1}" sh -c "cd /root/project && exec \"\$@\"" sh "${@:$1+2}"
+    "${@:2:$1}" sh -c "cd /srv/project && exec \"\$@\"" sh "${@:$1+2}"
 ' bare "${#kept[@]}" "${kept[@]}" "$@"
