@@ -1,8 +1,9 @@
 """Real episode files, base models and run specs that many tests share."""
 
+import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,15 @@ from dexvla.spec import TrainSpec, with_preset
 from dexvla.threads import share_cores
 
 share_cores()
+
+
+@pytest.fixture(autouse=True)
+def umask_is_given_back() -> Iterator[None]:
+    """A command that runs in the tests' process makes it private for good."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
 
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
 

@@ -160,6 +160,7 @@ def test_an_open_data_folder_is_closed_at_a_start(tmp_path: Path) -> None:
     (root / "runs" / "1" / "train.sh").write_text("#!/bin/sh")
     (root / "runs" / "1" / "train.sh").chmod(0o755)
     (root / "runs" / "link").symlink_to(outside)
+    root.chmod(0o755)  # whatever this process's umask is
     DataFolder(root).prepare()
     found: dict[str, Any] = modes(root)
     assert found.pop("runs/1/run.json") == "0o600"
