@@ -13,6 +13,7 @@ confirmed by the host.
 
 import argparse
 import asyncio
+import hashlib
 import http.client
 import json
 import os
@@ -96,23 +97,16 @@ class Bench:
             run = Run(name="bench", stage=2, spec={}, sources=[], job_id=job.id)
             db.add_all([ApiToken(user_id=user.id, name="t", token_sha256=token_hash(TOKEN)), run])
             db.flush()
-            row = Checkpoint(
-                run_id=run.id,
-                step=1,
-                stage=2,
-                attempt=1,
-                sha256="0" * 64,
-                size_bytes=ARCHIVE_BYTES,
-                files=[{"name": "model.safetensors", "size": ARCHIVE_BYTES, "sha256": "0" * 64}],
-                archive_sha256="0" * 64,
-                info={"mtime": 0},
-            )
+            row = Checkpoint(run_id=run.id, step=1, stage=2, attempt=1, size_bytes=ARCHIVE_BYTES, info={"mtime": 0})
+            self.weights = checkpoint_folder(self.studio, row) / "model.safetensors"
+            self.weights.parent.mkdir(parents=True)
+            with self.weights.open("w+b") as file:
+                file.truncate(ARCHIVE_BYTES)
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # another one is refused and nothing is sent
+            row.files = [{"name": self.weights.name, "size": ARCHIVE_BYTES, "sha256": sha256}]
+            row.sha256 = row.archive_sha256 = sha256
             db.add(row)
             db.flush()
-            folder = checkpoint_folder(self.studio, row)
-            folder.mkdir(parents=True)
-            with (folder / "model.safetensors").open("wb") as file:
-                file.truncate(ARCHIVE_BYTES)
             return dataset.id, row.id
 
     def host(self) -> HostClient:
@@ -157,13 +151,16 @@ class Bench:
 
     @contextmanager
     def load(self, kind: str) -> Iterator[None]:
-        """Somebody else, as a process of its own."""
-        command = [sys.executable, __file__, "--load", kind, str(self.port), self.dataset, self.checkpoint]
+        """Somebody else, as a process of its own. One that gets other answers than it should is no load."""
+        places = [self.dataset, self.checkpoint, str(self.weights)]
+        command = [sys.executable, __file__, "--load", kind, str(self.port), *places]
         process = subprocess.Popen(["nice", "-n", "19", *command], cwd=ROOT, stdout=subprocess.PIPE)
         try:
             assert process.stdout is not None
             process.stdout.readline()  # it has begun
             yield
+            if process.poll() is not None:
+                raise SystemExit(f"the load {kind!r} ended by itself; what it said stands above")
         finally:
             _end(process)
 
@@ -216,45 +213,52 @@ def _free_port() -> int:
 # --- what other people do -----------------------------------------------------------------------------------------
 
 
-async def _request(port: int, head: str, body: bytes = b"", *, read: bool = True) -> None:
+async def _request(port: int, head: str, body: bytes = b"", *, expected: set[int]) -> None:
+    """Raises OSError where the connection ends, and AssertionError for an answer of another status than `expected`."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(head.replace("\n", "\r\n").encode() + b"\r\n\r\n")
         for start in range(0, len(body), 65536):
             writer.write(body[start : start + 65536])
             await writer.drain()
-        while read and await reader.read(2**20):
+        answer = await reader.readline()
+        if answer and int(answer.split()[1]) not in expected:
+            raise AssertionError(f"{head.partition(chr(10))[0]}: {answer!r}, {(await reader.read(2000))[-500:]!r}")
+        while await reader.read(2**20):
             pass
     finally:
         writer.close()
 
 
-async def load(kind: str, port: int, dataset: str, checkpoint: str) -> None:
-    """Goes on until it is ended."""
+async def load(kind: str, port: int, dataset: str, checkpoint: str, weights: str) -> None:
+    """Goes on until it is ended, or is not answered as it should be."""
     end = f"HTTP/1.1\nHost: 127.0.0.1:{port}\nConnection: close"
     signed = f"{end}\nAuthorization: Bearer {TOKEN}"
 
     async def guess(number: int) -> None:
         body = json.dumps({"name": "bench" if number % 2 else f"nobody{number}", "password": "guess guess"}).encode()
         head = f"POST /api/auth/login {end}\nOrigin: http://127.0.0.1:{port}\nContent-Type: application/json"
-        await _request(port, f"{head}\nContent-Length: {len(body)}", body)
+        await _request(port, f"{head}\nContent-Length: {len(body)}", body, expected={403, 429})
 
     async def send(number: int) -> None:
         path = ("/api/auth/login", "/api/datasets", f"/api/datasets/{dataset}/episodes")[number % 3]
-        await _request(port, f"POST {path} {end}\nContent-Length: 20000000", bytes(20_000_000))
+        head = f"POST {path} {end}\nContent-Length: 20000000"
+        await _request(port, head, bytes(20_000_000), expected={401, 413})
 
     async def fetch(number: int) -> None:
-        await _request(port, f"GET /api/checkpoints/{checkpoint}/archive {signed}")
+        os.utime(weights)  # touched, it is hashed again before it is sent
+        await _request(port, f"GET /api/checkpoints/{checkpoint}/archive {signed}", expected={200})
 
     async def upload(number: int) -> None:
         path = f"/api/datasets/{dataset}/episodes?name=bench.hdf5"
-        await _request(port, f"POST {path} {signed}\nContent-Length: {len(episode)}", episode)
+        head = f"POST {path} {signed}\nContent-Length: {len(episode)}"
+        await _request(port, head, episode, expected={201, 409})  # looked at all the same if it is there already
 
     async def poll(number: int) -> None:
         await asyncio.sleep(3 * (number / PAGES) if number not in polled else 3)
         polled.add(number)
         for path in ("/api/robots", "/api/jobs"):
-            await _request(port, f"GET {path} {signed}")
+            await _request(port, f"GET {path} {signed}", expected={200})
 
     episode, polled = b"", set[int]()
     if kind == "upload":
@@ -306,7 +310,7 @@ KINDS = {
     "sqlite_locked": f"SQLite's write lock held for {LOCK_SECONDS} s",
     "guess": f"{GUESSERS} clients guess passwords",
     "send": "20 MB bodies posted without a sign-in",
-    "fetch": "an archive of 1 GiB is made and sent, twice at once",
+    "fetch": "an archive of 1 GiB is hashed and sent, twice at once",
     "upload": "uploads are inspected",
     "poll": f"{PAGES} pages poll every 3 s",
     "broker_frozen": "the broker is frozen",
@@ -390,11 +394,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--trials", type=int, default=100, help="stops of each kind (default 100)")
     parser.add_argument("--only", nargs="+", choices=list(KINDS), default=list(KINDS), help="beside the quiet ones")
-    parser.add_argument("--load", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--load", nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.load is not None:
-        kind, port, dataset, checkpoint = arguments.load
-        asyncio.run(load(kind, int(port), dataset, checkpoint))
+        kind, port, *places = arguments.load
+        asyncio.run(load(kind, int(port), *places))
     report: dict[str, Any] = {"cores": os.cpu_count(), "load_before": round(os.getloadavg()[0], 2)}
     only = set(arguments.only)
     sys.path.insert(0, str(ROOT))
