@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.orm import Session
 
 from backend.db import Database
@@ -23,20 +23,30 @@ Write = Callable[[Session], None]
 _MOST = 1000  # entries that wait
 _RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.5, 15.0
 _CLOSE_SECONDS = 1.5
+_MOST_WORDS = 200  # characters of an error that are told
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unwritten:
+    """Why an entry is not in the database, for people. lost: it will never be; else it is tried again."""
+
+    why: str
+    lost: bool = False
+
+
+Written = Future[Unwritten | None]  # None once it is in the database
 
 
 @dataclass
 class _Entry:
-    """written: None once it is in the database, or why it is not yet."""
-
     write: Write
     then: Callable[[], None] | None
     key: str | None
-    written: "Future[str | None]" = field(default_factory=Future)
+    written: Written = field(default_factory=Future)
 
-    def tell(self, why: str | None) -> None:
+    def tell(self, missing: Unwritten | None) -> None:
         if not self.written.done():
-            self.written.set_result(why)
+            self.written.set_result(missing)
 
 
 class Ledger:
@@ -47,18 +57,17 @@ class Ledger:
         self._entries: deque[_Entry] = deque()
         self._condition = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._failing: str | None = None
+        self._failing: Unwritten | None = None
         self._ended = False
 
     @property
     def waiting(self) -> int:
         return len(self._entries)
 
-    def write(
-        self, write: Write, *, key: str | None = None, then: Callable[[], None] | None = None
-    ) -> "Future[str | None]":
-        """Write it soon. The future has None once it is written, or in words why the first try failed; then it is
-        tried again. While earlier entries fail this one waits behind them, and its future says so at once.
+    def write(self, write: Write, *, key: str | None = None, then: Callable[[], None] | None = None) -> Written:
+        """Write it soon. The future has None once it is written, or why the first try failed; then it is tried again,
+        unless it is this entry that the database will not have. While earlier entries fail this one waits behind them,
+        and its future says so at once.
 
         key: an entry of the same key that waits already makes this one pointless. then: done after it is written.
         """
@@ -66,8 +75,11 @@ class Ledger:
         with self._condition:
             if key is not None and (same := next((one for one in self._entries if one.key == key), None)):
                 return same.written
-            if self._ended or len(self._entries) >= _MOST:
-                entry.tell(f"more than {_MOST} entries wait to be written; this one is lost")
+            if self._ended:
+                entry.tell(Unwritten(why="the studio is being stopped", lost=True))
+                return entry.written
+            if len(self._entries) >= _MOST:
+                entry.tell(Unwritten(why=f"{_MOST} others wait for the database already", lost=True))
                 return entry.written
             self._entries.append(entry)
             if self._failing is not None:
@@ -97,50 +109,62 @@ class Ledger:
                 if not self._entries:
                     return
                 entry = self._entries[0]
-            why = self._try(entry)
-            if why is None:
+            missing = self._try(entry)
+            if missing is None:
                 pause = _RETRY_SECONDS
                 continue
             with self._condition:
+                for waiting in self._entries:
+                    waiting.tell(missing)
                 if self._ended:
                     return
-                for waiting in self._entries:
-                    waiting.tell(why)
                 self._condition.wait_for(lambda: self._ended, pause)
             pause = min(2 * pause, _LONGEST_RETRY_SECONDS)
 
-    def _try(self, entry: _Entry) -> str | None:
+    def _try(self, entry: _Entry) -> Unwritten | None:
         """Why it is to be tried again, None if it is done with."""
+        missing: Unwritten | None = None
         try:
             with self._db.transaction() as db:
                 entry.write(db)
-        except SQLAlchemyError as error:
-            why = in_words(error)
-            if self._failing is None:
-                log.warning("what was done cannot be written down yet: %s", error)
-            self._failing = why
-            return why
         except Exception as error:
-            log.exception("an entry cannot be written")
-            entry.tell(str(error))
+            if isinstance(error, SQLAlchemyError) and not _refuses_the_entry(error):
+                if self._failing is None:
+                    log.warning("what was done cannot be written down yet: %s", error)
+                self._failing = Unwritten(why=in_words(error))
+                return self._failing
+            log.exception("an entry cannot be written and is left out")  # those behind it must not wait for it
+            missing = Unwritten(why=" ".join(str(error).split())[:_MOST_WORDS], lost=True)
         self._failing = None
         with self._condition:
             self._entries.popleft()
-        entry.tell(None)
-        if entry.then is not None:
-            entry.then()
+        entry.tell(missing)
+        if missing is None and entry.then is not None:
+            try:
+                entry.then()
+            except Exception:
+                log.exception("what follows an entry failed")  # and ends nobody who writes
         return None
 
 
-def not_yet(written: "Future[str | None]", *, seconds: float) -> list[str]:
+def _refuses_the_entry(error: SQLAlchemyError) -> bool:
+    """Whether it is this entry that the database will not have, now or later: a value, a reference, what is no JSON."""
+    return isinstance(error, DataError | IntegrityError) or (
+        isinstance(error, StatementError) and not isinstance(error, DBAPIError)
+    )
+
+
+def not_yet(written: Written, *, seconds: float) -> list[str]:
     """What to say of an entry of the audit log that is not written within `seconds`; nothing of one that is."""
     try:
-        why = written.result(seconds)
+        missing = written.result(seconds)
     except TimeoutError:
-        why = "the database has not answered yet"
-    return (
-        [] if why is None else [f"It is not in the audit log yet ({why}); it is written as soon as that is possible."]
-    )
+        missing = Unwritten(why="the database has not answered yet")
+    if missing is None:
+        return []
+    if missing.lost:
+        return [f"It could not be written into the audit log ({missing.why})."]
+    return [f"It is not in the audit log yet ({missing.why}); it is written as soon as that is possible."]
 
 
 def in_words(error: SQLAlchemyError) -> str:

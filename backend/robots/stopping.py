@@ -9,7 +9,6 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import Future
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -27,7 +26,7 @@ from backend.directory import AwayError, Place, credential_of, given_by
 from backend.errors import ApiError, ConflictError, ForbiddenError, InvalidError, NotFoundError, NotSignedInError
 from backend.events import publish
 from backend.http_wire import Wire, connect
-from backend.ledger import not_yet
+from backend.ledger import Written, not_yet
 from backend.robots.host import ArmIn, HostStatus, StopIn, host_token
 from backend.robots.relay import HostAwayError
 from backend.robots.schemas import RobotOut
@@ -285,7 +284,7 @@ class Stopping:
 
     # --- afterwards ---------------------------------------------------------------------------------------------------
 
-    def _write_down(self, me: Actor, action: str, place: Place, **detail: Any) -> "Future[str | None]":
+    def _write_down(self, me: Actor, action: str, place: Place, **detail: Any) -> Written:
         now = utc_now()
         actor = None if me is _UNCHECKED else me
         if actor is None:
@@ -307,7 +306,7 @@ class Stopping:
         )
 
 
-async def _not_yet(written: "Future[str | None]") -> list[str]:
+async def _not_yet(written: Written) -> list[str]:
     with suppress(TimeoutError):
         await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(written)), _NOTE_SECONDS)
     return not_yet(written, seconds=0)

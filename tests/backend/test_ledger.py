@@ -1,11 +1,14 @@
 """What is written down after the deed: in order, told when it cannot be, and written as soon as it can."""
 
+import pytest
 from sqlalchemy import Connection, event
+from sqlalchemy.orm import Session
 
 from backend.audit.models import AuditEntry
 from backend.audit.service import record
+from backend.auth.models import ApiToken
 from backend.context import Studio
-from backend.ledger import not_yet
+from backend.ledger import Ledger, Write, not_yet
 from tests.robot_hosts import until
 
 
@@ -34,6 +37,56 @@ def test_of_two_entries_of_one_key_that_wait_one_is_written(studio: Studio) -> N
         for name in ("test.other", "test.once", "test.once"):
             studio.ledger.write(lambda db, name=name: record(db, None, name), key=name)
     until(lambda: _written(studio) == ["test.other", "test.once"], 30)
+
+
+def _ask_for_the_lock(db: Session) -> None:
+    db.connection()
+
+
+def _no_such_user(db: Session) -> None:
+    db.add(ApiToken(user_id="nobody", name="t", token_sha256="x"))
+
+
+def _no_json(db: Session) -> None:
+    record(db, None, "test.odd", value=object())
+
+
+def _broken(db: Session) -> None:
+    raise ZeroDivisionError("nonsense")
+
+
+@pytest.mark.parametrize("write", [_no_such_user, _no_json, _broken])
+def test_an_entry_that_the_database_will_not_have_is_told_as_lost_and_holds_up_nobody(
+    studio: Studio, write: Write
+) -> None:
+    done: list[str] = []
+
+    def fail() -> None:
+        done.append("second")
+        raise ValueError("no")
+
+    lost = studio.ledger.write(write, then=lambda: done.append("lost"))
+    second = studio.ledger.write(lambda db: record(db, None, "test.second"), then=fail)
+    third = studio.ledger.write(lambda db: record(db, None, "test.third"), then=lambda: done.append("third"))
+    (told,) = not_yet(lost, seconds=30)
+    assert told.startswith("It could not be written into the audit log (")
+    assert "as soon as" not in told
+    assert not_yet(second, seconds=30) == not_yet(third, seconds=30) == []
+    until(lambda: done == ["second", "third"], 30)
+    assert _written(studio) == ["test.second", "test.third"]
+
+
+def test_what_comes_too_late_or_too_much_is_told_as_lost(studio: Studio) -> None:
+    ledger = Ledger(studio.db)
+    with studio.db.transaction() as db:
+        db.connection()  # the writer's turn: what comes now waits
+        waiting = [ledger.write(_ask_for_the_lock) for _ in range(1000)]
+        (told,) = not_yet(ledger.write(_ask_for_the_lock), seconds=0)
+        assert told == "It could not be written into the audit log (1000 others wait for the database already)."
+    assert not_yet(waiting[-1], seconds=60) == []
+    ledger.close()
+    (told,) = not_yet(ledger.write(_ask_for_the_lock), seconds=0)
+    assert told == "It could not be written into the audit log (the studio is being stopped)."
 
 
 def _written(studio: Studio) -> list[str]:
