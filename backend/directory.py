@@ -96,6 +96,11 @@ class Directory:
         return self._copy.taken > float("-inf")
 
     @property
+    def taken(self) -> float:
+        """When the copy began to be made, by time.monotonic()."""
+        return self._copy.taken
+
+    @property
     def away(self) -> bool:
         """Whether the database has not answered for some seconds."""
         return time.monotonic() - self._copy.taken > _STALE_SECONDS

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -22,16 +23,18 @@ from backend.annotations.models import Tier
 from backend.annotations.revisions import file_with_labels
 from backend.annotations.service import visible
 from backend.audit.service import record
+from backend.auth.roles import Role
 from backend.context import Studio
 from backend.datasets.models import Dataset, DatasetVersion
 from backend.db import new_id, utc_now
+from backend.directory import credential_of
 from backend.episodes import frames, repository
 from backend.episodes.ingest import accept
 from backend.episodes.models import EpisodeRow, EpisodeSource
 from backend.episodes.names import dimension_names, gripper_dimensions
 from backend.episodes.schemas import CameraOut, EpisodeDetail, EpisodeOut, UploadResult
 from backend.episodes.turns import GONE
-from backend.errors import ConflictError, DiskFullError, InvalidError, NotFoundError
+from backend.errors import ConflictError, DiskFullError, InvalidError, NotFoundError, NotSignedInError
 from backend.events import publish_after_commit
 from backend.removal import remove_after_commit
 from backend.schemas import Page
@@ -187,7 +190,8 @@ async def upload(studio: Studio, me: Actor, dataset_id: str, request: Request, *
         received = await _receive(request, path, limit)
         if not received:
             raise InvalidError("The upload was empty. Send the HDF5 file as the body of the request.")
-        return await _while_connected(request, partial(_take_in, studio, me, dataset_id, path, name or "the file"))
+        work = partial(_take_in, studio, me, dataset_id, path, name or "the file")
+        return await _while_wanted(studio, request, work)
     except ClientDisconnect:
         raise InvalidError(GONE) from None
     except OSError as error:
@@ -198,18 +202,34 @@ async def upload(studio: Studio, me: Actor, dataset_id: str, request: Request, *
         path.unlink(missing_ok=True)
 
 
-async def _while_connected(request: Request, work: Callable[[threading.Event], UploadResult]) -> UploadResult:
-    """Run `work` in a thread; the event that it is given is set as soon as nobody waits for the answer any more."""
-    gone = threading.Event()
+async def _while_wanted(
+    studio: Studio, request: Request, work: Callable[[threading.Event], UploadResult]
+) -> UploadResult:
+    """Run `work` in a thread; the event that it is given is set as soon as nobody waits for the answer any more, or
+    whoever brought the file may bring none any more. Raises NotSignedInError then."""
+    gone, ended = threading.Event(), False
+    began, credential = time.monotonic(), credential_of(request)
+
+    def may() -> bool:
+        if credential is None or studio.directory.taken < began:  # that copy says nothing about now
+            return True
+        actor = studio.directory.known(credential)
+        return actor is not None and actor.role.allows(Role.OPERATOR)
 
     async def watch() -> None:
-        while not await request.is_disconnected():
-            await asyncio.sleep(_LOOK_SECONDS)
+        nonlocal ended
+        while not ended and not await request.is_disconnected():
+            ended = not may()
+            await asyncio.sleep(0 if ended else _LOOK_SECONDS)
         gone.set()
 
     watching = asyncio.create_task(watch())
     try:
         return await run_in_threadpool(work, gone)
+    except InvalidError as error:
+        if ended and error.message == GONE:
+            raise NotSignedInError("Your access ended while the file was looked at. Nothing was kept.") from None
+        raise
     finally:
         gone.set()
         watching.cancel()

@@ -1,14 +1,14 @@
 """What the gateway answers itself, what it refuses, and what it hands on."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 import structlog
 from fastapi import FastAPI
 from fastapi.requests import HTTPConnection
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 import dexvla
 from backend import errors
@@ -18,6 +18,7 @@ from backend.gateway import limits, tunnel
 from backend.gateway.forwarded import Proxies, rewritten
 from backend.gateway.protocol import GatewayProtocol
 from backend.gateway.proxy import TooLargeError, TooSlowError, Upstream, answer, answer_error, forward
+from backend.gateway.running import EndedError, Flow, Running, is_private
 from backend.headers import with_headers
 from backend.hidden_paths import HiddenPaths
 from backend.live.sockets import router as live_sockets
@@ -61,12 +62,14 @@ class Gateway:
         self._upstream = Upstream(application.socket, lambda: application.ready)
         application.on_end = self._upstream.close
         self._tunnels: set[asyncio.Task[None]] = set()
+        self._running = Running()
         self._own = self._made()
 
     def _made(self) -> FastAPI:
         @asynccontextmanager
         async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             studio = app.state.studio = Studio.open(self.settings)
+            self._running.follow(studio.directory)
             await asyncio.to_thread(studio.directory.start)
             stopping = app.state.stopping = Stopping(studio, keep=True)
             stopping.start()
@@ -115,25 +118,56 @@ class Gateway:
         if not self.application.ready:
             await self._away(scope, send)
             return
-        started = False
-
-        async def note(message: object) -> None:
-            nonlocal started
-            started = True
-            await send(message)  # type: ignore[arg-type]
-
+        exchange = _HandedOn(scope, receive, send, length=length, chunked=chunked)
         try:
-            await forward(self._upstream, scope, receive, note, most=most)
-        except (OSError, TooLargeError, TooSlowError) as error:
-            if started:
+            await self._forward(exchange, most)
+        except (OSError, TooLargeError, TooSlowError, EndedError) as error:
+            if exchange.started:
                 raise
             if isinstance(error, TooLargeError):
                 await answer_error(scope, send, 413, "too_large", _too_large(None, most), close=True)
             elif isinstance(error, TooSlowError):
                 message = "The request's body did not come in time; send it again."
                 await answer_error(scope, send, 408, "too_slow", message, close=True)
+            elif isinstance(error, EndedError):
+                message = "Your access ended while this was being sent. Nothing of it was kept."
+                await answer_error(scope, send, 401, "not_signed_in", message, close=True)
             else:
                 await self._away(scope, send)
+
+    async def _forward(self, exchange: "_HandedOn", most: int) -> None:
+        """Raises EndedError where the access of whoever asked ended while their body was read; an answer that has begun
+        breaks off."""
+        scope = exchange.scope
+        credential = credential_of(HTTPConnection(scope))
+        if credential is None:
+            await forward(self._upstream, scope, exchange.receive, exchange.send, most=most)
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        with self._running.flow(credential, task.cancel) as flow:
+            exchange.follow(flow, lambda: self._begin_to_answer(scope, flow))
+            try:
+                await forward(self._upstream, scope, exchange.receive, exchange.send, most=most)
+            except asyncio.CancelledError:
+                if not flow.ended:
+                    raise
+                task.uncancel()
+                if exchange.started:
+                    scope["state"]["connection"].evict()
+                    return
+                raise EndedError from None
+
+    async def _begin_to_answer(self, scope: Scope, flow: Flow) -> None:
+        """More of an answer follows: access may have ended before it began."""
+        flow.answering = True
+        if flow.role is None and is_private(scope["path"]):
+            directory = self._own.state.studio.directory
+            with suppress(AwayError):
+                actor = await directory.find_actor(flow.credential, seconds=_LOOK_SECONDS)
+                flow.settle(None if actor is None else actor.role)
+        else:
+            self._running.judge(flow)
 
     async def _signed_in(self, scope: Scope) -> bool:
         credential, directory = credential_of(HTTPConnection(scope)), self._own.state.studio.directory
@@ -180,6 +214,37 @@ class Gateway:
                 b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 2\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
             )
             client.transport.close()
+
+
+class _HandedOn:
+    """A request that is handed on. started: its answer has begun."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, *, length: int, chunked: bool) -> None:
+        self.scope, self._receive, self._send = scope, receive, send
+        self._reading = chunked or length > 0
+        self._flow: Flow | None = None
+        self._on_more: Callable[[], Awaitable[None]] | None = None
+        self.started = False
+
+    def follow(self, flow: Flow, on_more: Callable[[], Awaitable[None]]) -> None:
+        """on_more: called once, when the first piece of an answer was sent of which there is more."""
+        self._flow, self._on_more = flow, on_more
+        flow.reading = self._reading
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if self._flow is not None and not message.get("more_body", False):
+            self._flow.reading = False
+        return message
+
+    async def send(self, message: Message) -> None:
+        self.started = True
+        await self._send(message)
+        if message.get("more_body", False) and self._on_more is not None:
+            on_more, self._on_more = self._on_more, None
+            await on_more()
+        elif message["type"] == "http.response.body" and self._flow is not None and not message.get("more_body", False):
+            self._flow.answering = False
 
 
 def _is_own(scope: Scope) -> bool:

@@ -1,13 +1,16 @@
 """Taking access away takes all of it: sessions, tokens, links and open sockets. A real API process, real sockets."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 from live_studio import LiveStudio, closing, live_studio
+from robot_hosts import until
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
@@ -16,6 +19,9 @@ from backend.auth.ending import end_access
 from backend.auth.models import ApiToken, LoginSession, User
 from backend.auth.roles import Role
 from backend.auth.watch import SOCKETS_PER_PERSON
+from backend.datasets.models import Dataset
+from backend.episodes.ingest import accept
+from backend.episodes.models import EpisodeSource
 from backend.events import publish
 from backend.settings import Settings
 from dexvla.errors import UserError
@@ -219,3 +225,122 @@ def test_one_person_has_so_many_sockets_and_others_have_theirs(live: LiveStudio)
 def stays_open_after_event(live: LiveStudio, socket: ClientConnection) -> bool:
     publish(live.parts, "job", "3")
     return stays_open(socket)
+
+
+# --- what flows ---------------------------------------------------------------------------------------------------
+
+BIG = 64 * 2**20  # far beyond what sockets and processes on the way hold
+
+
+@pytest.fixture(scope="module")
+def dataset(live: LiveStudio, tmp_path_factory: pytest.TempPathFactory, make_episode: Callable[..., Path]) -> str:
+    """One with an episode, whose file is large."""
+    with live.parts.db.transaction() as db:
+        dataset = Dataset(name="cubes")
+        db.add(dataset)
+    file = make_episode(tmp_path_factory.mktemp("flow") / "a.hdf5")
+    episode = accept(live.parts, dataset_id=dataset.id, file=file, source=EpisodeSource.UPLOADED).episode_id
+    with live.parts.settings.folder.episode(dataset.id, episode).open("r+b") as opened:
+        opened.truncate(BIG)
+    return dataset.id
+
+
+def slow_client(live: LiveStudio, who: str, method: str, path: str, *headers: str) -> socket.socket:
+    """A request's head was sent; its answer is taken in small pieces."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.settimeout(SOON)
+    connection.connect(("127.0.0.1", live.port))
+    cookie, origin = f"Cookie: {live.cookie(who)}", f"Origin: {live.origin}"
+    connection.sendall(
+        "\r\n".join(
+            (f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{live.port}", cookie, origin, *headers, "", "")
+        ).encode()
+    )
+    return connection
+
+
+def read_to_the_end(connection: socket.socket) -> bytes:
+    """What comes until the other side closes; a timeout if it does not."""
+    found = b""
+    with suppress(ConnectionResetError):
+        while piece := connection.recv(65536):
+            found += piece
+    return found
+
+
+def lower(live: LiveStudio, name: str) -> None:
+    assert live.request("PATCH", f"/api/users/{user_id(live, name)}", {"role": "viewer"}, who="boss")[0] == 200
+
+
+def revoke(live: LiveStudio, name: str) -> None:
+    """In another process, by taking the session's row away: nobody announces it."""
+    with live.parts.db.transaction() as db:
+        db.query(LoginSession).filter_by(user_id=user_id(live, name)).delete()
+
+
+ENDS = [disable, reset, elsewhere, sign_out, lower, revoke]
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_running_download_is_cut(live: LiveStudio, dataset: str, end: Ending) -> None:
+    name = f"taker-{end.__name__.replace('_', '-')}"
+    live.cookie(name, Role.OPERATOR)
+    episode = live.request("GET", f"/api/datasets/{dataset}/episodes", who="boss")[1]["items"][0]["id"]
+    path = f"/api/episodes/{episode}/file"
+    with slow_client(live, name, "GET", path) as mine, slow_client(live, "boss", "GET", path) as others:
+        assert mine.recv(15) == others.recv(15) == b"HTTP/1.1 200 OK"
+        end(live, name)
+        assert len(read_to_the_end(mine)) < BIG
+        others.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
+        others.settimeout(60)
+        left = BIG
+        while left > 0:  # its head is in it, too
+            piece = others.recv(2**20)
+            assert piece, "somebody else's was cut"
+            left -= len(piece)
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_running_upload_is_cut_and_told(live: LiveStudio, dataset: str, end: Ending) -> None:
+    name = f"bringer-{end.__name__.replace('_', '-')}"
+    live.cookie(name, Role.OPERATOR)
+    uploads = live.parts.settings.folder.uploads
+    with slow_client(live, name, "POST", f"/api/datasets/{dataset}/episodes", f"Content-Length: {BIG}") as mine:
+        mine.sendall(bytes(2**20))
+        until(lambda: any(file.stat().st_size >= 2**19 for file in uploads.glob("*.hdf5")))
+        end(live, name)
+        answer = read_to_the_end(mine)
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b"Nothing of it was kept" in answer
+    until(lambda: not list(uploads.glob("*.hdf5")))
+
+
+def test_a_file_that_is_looked_at_is_not_taken_once_access_has_ended(
+    live: LiveStudio, dataset: str, tmp_path: Path, make_episode: Callable[..., Path]
+) -> None:
+    """The whole file has come; its inspection takes seconds, and access ends meanwhile."""
+    live.cookie("late", Role.OPERATOR)
+    folder = live.parts.settings.folder
+    before = len(live.request("GET", f"/api/datasets/{dataset}/episodes", who="boss")[1]["items"])
+    content = make_episode(tmp_path / "b.hdf5", seed=1, steps=3000).read_bytes()
+    length = f"Content-Length: {len(content)}"
+    with slow_client(live, "late", "POST", f"/api/datasets/{dataset}/episodes", length, "Connection: close") as mine:
+        mine.settimeout(60)
+        mine.sendall(content)
+        until(lambda: list((folder.episodes / dataset).glob(".*.tmp")))
+        disable(live, "late")
+        answer = read_to_the_end(mine)
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b"Nothing was kept" in answer
+    assert len(live.request("GET", f"/api/datasets/{dataset}/episodes", who="boss")[1]["items"]) == before
+    until(lambda: not list((folder.episodes / dataset).glob(".*.tmp")))
+
+
+def test_signing_in_anew_beside_an_old_cookie_is_not_cut(live: LiveStudio) -> None:
+    """Public answers stay: the page and the API's description, whatever cookie comes with the request."""
+    live.cookie("gone", Role.VIEWER)
+    disable(live, "gone")
+    with slow_client(live, "gone", "GET", "/api/openapi.json", "Connection: close") as connection:
+        connection.settimeout(60)
+        assert len(read_to_the_end(connection)) > 100_000
