@@ -24,6 +24,7 @@ class DataFolder:
         self.secrets = root / "secrets"
         self.broker = root / "valkey"
         self.sockets = root / "sockets"  # of running processes
+        self.api_lock = self.sockets / "api.lock"  # one process serves a studio, see worker.data_lock
         self.logs = root / "logs"
         self.episodes = root / "episodes"
         self.versions = root / "versions"

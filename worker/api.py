@@ -11,17 +11,24 @@ from backend.gateway.app import Gateway
 from backend.gateway.protocol import GatewayProtocol
 from backend.settings import Settings
 from worker.application import ApplicationProcess
+from worker.data_lock import only_api
 from worker.entrance import entrance
 
 _BACKLOG = 2048
 
 
 def serve(settings: Settings, *, fd: int | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; open sockets and downloads get two seconds.
+    """Serve until SIGTERM or SIGINT; open sockets and downloads get two seconds. One process of a studio does.
 
-    fd: an inherited socket that is bound already, from `studio up`, which prints the address itself.
+    fd: an inherited socket that is bound already, from `studio up`, which prints the address itself. Raises UserError
+    if another process serves this data folder.
     """
     settings.folder.prepare()
+    with only_api(settings.folder):
+        _serve(settings, fd)
+
+
+def _serve(settings: Settings, fd: int | None) -> None:
     application = ApplicationProcess(settings)
     if fd is None:
         ready = f"Studio ready: {entrance(settings, Database(settings.sql_url), settings.port)}"

@@ -76,7 +76,10 @@ def api(
     port: Port = None,
     fd: Annotated[int | None, typer.Option(hidden=True, help="Listen on this inherited socket")] = None,
 ) -> None:
-    """Serve the API and the page. The database must be migrated (`studio migrate`), the broker running."""
+    """Serve the API and the page; one process of a studio does, a second one is refused.
+
+    The database must be migrated (`studio migrate`), the broker running.
+    """
     from worker.api import serve
 
     serve(_settings(data=data, host=host, port=port), fd=fd)

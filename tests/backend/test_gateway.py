@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -73,6 +75,18 @@ def ask(
 
 def rearm(studio: LiveStudio) -> None:
     until(lambda: ask(studio, "POST", f"{URL}/arm")[0] == 200)
+
+
+def test_one_process_serves_a_studio(studio: LiveStudio) -> None:
+    """What bounds strangers is counted in it: a second one, a replica, would double every bound."""
+    environment = os.environ | studio.parts.settings.environment() | {"STUDIO_PORT": "0"}
+    second = subprocess.run(
+        [sys.executable, "-m", "worker.cli", "api"], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert second.returncode == 1
+    assert "another process serves this studio (process " in second.stderr
+    assert "Traceback" not in second.stderr
+    assert ask(studio, "GET", "/api/auth/me")[0] == 200
 
 
 # --- the stop -----------------------------------------------------------------------------------------------------
