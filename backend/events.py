@@ -8,10 +8,10 @@ import json
 from typing import Literal
 
 import redis
-from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from backend.context import Studio
+from backend.db import after_commit
 
 CHANNEL = "studio:events"
 Topic = Literal["job", "run", "dataset", "episode", "checkpoint", "evaluation", "model", "robot"]
@@ -27,4 +27,4 @@ def publish(studio: Studio, topic: Topic, subject: str) -> None:
 
 def publish_after_commit(db: Session, studio: Studio, topic: Topic, subject: str) -> None:
     """When, and only when, the transaction is there for others to read."""
-    event.listen(db, "after_commit", lambda session: publish(studio, topic, subject), once=True)
+    after_commit(db, lambda: publish(studio, topic, subject))

@@ -1,12 +1,12 @@
 """Taking access away takes all of it: sessions, API tokens, links and, at once, open sockets."""
 
-from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from backend.auth import repository
 from backend.auth.models import User
 from backend.auth.schemas import AccessEnded
 from backend.context import Studio
+from backend.db import after_commit
 
 
 def end_access(db: Session, studio: Studio, user: User, *, keep: str | None = None) -> AccessEnded:
@@ -25,4 +25,4 @@ def end_access(db: Session, studio: Studio, user: User, *, keep: str | None = No
 
 def recheck_sockets(db: Session, studio: Studio, user_id: str) -> None:
     """When this transaction is there to be read, whoever holds sockets of that person looks whether they still may."""
-    event.listen(db, "after_commit", lambda _: studio.access_watch.announce(studio.broker, user_id), once=True)
+    after_commit(db, lambda: studio.access_watch.announce(studio.broker, user_id))

@@ -5,7 +5,6 @@ from urllib.parse import quote
 
 from fastapi import Request
 from fastapi.requests import HTTPConnection
-from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 import dexvla
@@ -34,7 +33,7 @@ from backend.auth.schemas import (
 )
 from backend.auth.secrets import new_token, token_hash
 from backend.context import Studio
-from backend.db import utc_now
+from backend.db import after_commit, utc_now
 from backend.errors import ConflictError, NotFoundError
 
 SESSION_LASTS = timedelta(days=30)
@@ -253,6 +252,6 @@ def change_settings(db: Session, studio: Studio, actor: Actor, body: StudioSetti
     url = body.public_url
     row.value = {"url": url}
     db.flush()
-    event.listen(db, "after_commit", lambda _: studio.directory.take_public_url(url), once=True)
+    after_commit(db, lambda: studio.directory.take_public_url(url))
     record(db, actor, "settings.change", None, public_url=row.value["url"])
     return settings(db, studio)

@@ -99,8 +99,8 @@ def delete_dataset(db: Session, me: Actor, studio: Studio, dataset_id: str) -> N
     db.delete(row)
     folder = studio.settings.folder
     gone = [folder.episodes / dataset_id, *(folder.manifest(version.id).parent for version in versions)]
-    remove_after_commit(db, row.name, gone)
     publish_after_commit(db, studio, "dataset", dataset_id)
+    remove_after_commit(db, row.name, gone)
 
 
 def _dataset(db: Session, dataset_id: str, *, lock: bool = False) -> Dataset:

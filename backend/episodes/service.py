@@ -291,6 +291,6 @@ def delete_episode(db: Session, me: Actor, studio: Studio, episode_id: str) -> N
     row.deleted_at = utc_now()
     record(db, me, "episode.delete", row.id, dataset=row.dataset_id, number=row.number)
     path = studio.settings.folder.episode(row.dataset_id, row.id)
-    remove_after_commit(db, f"Episode {row.number}", [path])
     publish_after_commit(db, studio, "dataset", row.dataset_id)
     publish_after_commit(db, studio, "episode", row.id)
+    remove_after_commit(db, f"Episode {row.number}", [path])

@@ -109,8 +109,8 @@ def delete(db: Session, me: Actor, studio: Studio, evaluation_id: str) -> None:
         raise ConflictError(f"The evaluation is {job.state.value}; cancel its job first.")
     row.deleted_at = utc_now()
     record(db, me, "evaluation.delete", row.id, checkpoint_id=row.checkpoint_id)
-    remove_after_commit(db, "The evaluation", [studio.settings.folder.evaluation(row.id)])
     _tell(db, studio, row)
+    remove_after_commit(db, "The evaluation", [studio.settings.folder.evaluation(row.id)])
 
 
 def file(db: Session, studio: Studio, evaluation_id: str, name: str) -> Response:

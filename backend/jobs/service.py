@@ -5,14 +5,13 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel
-from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from backend import events
 from backend.access import Actor
 from backend.audit.service import record
 from backend.context import Studio
-from backend.db import utc_now
+from backend.db import after_commit, utc_now
 from backend.errors import ConflictError, NotFoundError
 from backend.jobs import repository
 from backend.jobs.models import Job, JobKind, JobState
@@ -196,7 +195,7 @@ def _found(db: Session, job_id: str) -> Job:
 
 def _announce(db: Session, studio: Studio, job: Job) -> None:
     job_id, kind = job.id, job.kind
-    event.listen(db, "after_commit", lambda session: wake(studio, job_id, kind), once=True)
+    after_commit(db, lambda: wake(studio, job_id, kind))
     _publish(db, studio, job)
 
 

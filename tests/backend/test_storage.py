@@ -1,23 +1,29 @@
 """A database that lost its newest rows, and files that do not belong to any: noticed, told, kept, adopted or lost."""
 
+import dataclasses
 import json
 import os
 import random
 import shutil
+import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from threading import Event, Thread
 
 import pytest
+import redis
 
+from backend import db as database
 from backend.context import Studio
 from backend.datasets.models import Dataset
 from backend.db import LOG_BYTES, Database, after_commit, new_id
 from backend.episodes.ingest import accept
 from backend.episodes.models import EpisodeRow, EpisodeSource
+from backend.events import publish_after_commit
 from backend.migrate import migrate
 from backend.settings import Settings
 from backend.storage import mark, service
@@ -305,11 +311,42 @@ def test_after_a_commit_all_actions_run_and_the_first_error_is_told(settings: Se
     studio.close()
 
 
+def test_a_broker_that_does_not_answer_holds_up_no_writer(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is told after a commit is told outside the writers' turn."""
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 3600)  # a writer that has to wait does not give up
+    studio = open_studio(settings)
+
+    def change(studio: Studio, name: str) -> None:
+        with studio.db.transaction() as db:
+            db.add(Dataset(name=name))
+            publish_after_commit(db, studio, "dataset", name)
+
+    with ExitStack() as stack:
+        deaf = stack.enter_context(socket.socket(socket.AF_UNIX))
+        deaf.bind(str(tmp_path / "deaf.sock"))
+        deaf.listen()
+        pool = stack.enter_context(ThreadPoolExecutor(2))
+        broker = redis.Redis(unix_socket_path=str(tmp_path / "deaf.sock"))
+        first = pool.submit(change, dataclasses.replace(studio, broker=broker), "first")
+        told = stack.enter_context(deaf.accept()[0])
+        assert told.recv(1), "it speaks to the broker"
+        pool.submit(change, studio, "second").result(30)
+        assert not first.done(), "it waits for the broker still"
+        told.close()
+        deaf.close()
+        first.result(30)
+    with studio.db.transaction(write=False) as db:
+        assert db.query(Dataset).count() == 2
+    studio.close()
+
+
 def test_a_database_elsewhere_needs_no_mark(postgresql_url: str, settings: Settings) -> None:
     elsewhere = Settings(data=settings.data, redis_url=settings.redis_url, database_url=postgresql_url)
-    database = Database(elsewhere.sql_url)
-    migrate(database)
-    database.close()
+    other = Database(elsewhere.sql_url)
+    migrate(other)
+    other.close()
     assert look_around(elsewhere) == []
     assert not settings.folder.mark.exists()
 
