@@ -3,6 +3,7 @@
 Repositories query, services decide, and neither commits: `transaction` (or the request) does, once, at the end.
 """
 
+import sqlite3
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -162,6 +163,7 @@ class Database:
 
         Readers keep what they read from the log, so that with some there at every moment it would grow for ever: a
         large one is begun anew between two of them, for which new writers wait, two seconds at most. 0 for PostgreSQL.
+        Raises SQLAlchemyError, for a full disk say, on which the database's file cannot grow.
         """
         if not self.sqlite:
             return 0
@@ -171,17 +173,20 @@ class Database:
         return size
 
     def _checkpoint(self, how: str, *, seconds: int) -> int:
+        statement = f"PRAGMA wal_checkpoint({how})"
         connection = self.engine.raw_connection()
+        cursor = connection.cursor()
         try:
-            cursor = connection.cursor()
-            cursor.execute(f"PRAGMA busy_timeout={1000 * seconds}")
-            busy, frames, _ = cursor.execute(f"PRAGMA wal_checkpoint({how})").fetchone()
             page: int = cursor.execute("PRAGMA page_size").fetchone()[0]
-            cursor.execute(f"PRAGMA busy_timeout={1000 * _BUSY_SECONDS}")
-            begun_anew = how == "RESTART" and not busy
-            return 0 if begun_anew or frames < 0 else frames * page
+            cursor.execute(f"PRAGMA busy_timeout={1000 * seconds}")
+            busy, frames, _ = cursor.execute(statement).fetchone()
+        except sqlite3.Error as error:  # past SQLAlchemy, which would begin a transaction, in which it is refused
+            raise DatabaseError(statement, None, error) from error
         finally:
+            cursor.execute(f"PRAGMA busy_timeout={1000 * _BUSY_SECONDS}")
             connection.close()
+        begun_anew = how == "RESTART" and not busy
+        return 0 if begun_anew or frames < 0 else frames * page
 
     def close(self) -> None:
         self.engine.dispose()

@@ -24,7 +24,7 @@ def keep_house(studio: Studio) -> None:
 
 
 class Housekeeper:
-    """A thread that keeps house every ten seconds until `stop`, and once more then."""
+    """A thread that keeps house every ten seconds until `stop`."""
 
     def __init__(self, studio: Studio, *, every_seconds: float = _EVERY_SECONDS) -> None:
         self._studio, self._every = studio, every_seconds

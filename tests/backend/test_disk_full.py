@@ -1,11 +1,14 @@
 """A disk that is really full: signing in, deleting and robots go on, what cannot be done is refused in words."""
 
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, event
 from sqlalchemy.exc import DatabaseError
+from structlog.testing import capture_logs
 
 from backend import space
 from backend.context import Studio
@@ -14,9 +17,9 @@ from backend.episodes.models import EpisodeRow, EpisodeSource
 from backend.robots import service as robots
 from backend.robots.host import HostStatus, RobotState
 from backend.settings import Settings
-from backend.storage import mark
-from backend.storage.housekeeper import keep_house
+from backend.storage.housekeeper import Housekeeper, keep_house
 from tests.backend.conftest import PASSWORD, SignIn
+from tests.robot_hosts import until
 from tests.small_disk import fill, small_disk
 from worker import runner
 
@@ -130,6 +133,28 @@ def test_the_end_of_the_reserve_is_told_and_gives_up_the_file(client: SignIn, st
     large.unlink()
 
 
+def test_housekeeping_goes_on_after_a_log_that_found_no_room_in_the_database(client: SignIn, studio: Studio) -> None:
+    client("operator")
+    keep_house(studio)
+    with closing(sqlite3.connect(studio.settings.folder.database)) as reader:  # keeps it all in the log
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM users").fetchone()
+        with studio.db.transaction() as db:
+            db.connection().exec_driver_sql("CREATE TABLE filler (x BLOB)")
+            db.connection().exec_driver_sql("INSERT INTO filler VALUES (randomblob(20000000))")
+        large = fill(studio.settings.data)
+    with pytest.raises(DatabaseError, match=r"full|I/O"):
+        studio.db.checkpoint()  # the database's file has to grow
+    housekeeper = Housekeeper(studio, every_seconds=0.01)
+    with capture_logs() as logs:
+        housekeeper.start()
+        until(lambda: any(entry["event"] == "housekeeping.failed" for entry in logs))
+    studio.space.give_up()
+    large.unlink()
+    until(studio.settings.folder.reserve.exists)  # held again
+    housekeeper.stop()
+
+
 def test_a_full_disk_is_told_where_something_was_to_be_saved(client: SignIn, studio: Studio) -> None:
     operator = client("operator")
     assert operator.post("/api/datasets", json={"name": "before"}).status_code == 201
@@ -197,7 +222,6 @@ def test_files_that_cannot_be_removed_are_told(
         assert "Episode 0 was deleted" in answer.json()["error"]["message"]
         assert str(path) not in answer.text
     assert operator.get(f"/api/episodes/{episode}").status_code == 404
-    mark.renew(studio)
 
 
 def test_a_job_that_cannot_begin_says_why_it_waits(client: SignIn, studio: Studio) -> None:
