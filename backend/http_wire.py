@@ -33,7 +33,6 @@ class Wire(asyncio.Protocol):
         self._lost: BaseException | None = None
         self._begin(bodiless=False)
         self.used = 0
-        self.idle_since = 0.0
 
     def _begin(self, *, bodiless: bool) -> None:
         self._headers: list[Header] = []

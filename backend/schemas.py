@@ -64,7 +64,7 @@ class In(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _few_strangers(cls, value: Any) -> Any:
+    def _few_unknown_fields(cls, value: Any) -> Any:
         """Of very many unknown fields a few are named: each would else be a complaint of its own."""
         if isinstance(value, dict) and len(value) > MAX_UNKNOWN:
             known = cls._names()

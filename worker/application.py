@@ -81,26 +81,34 @@ class ApplicationProcess:
         failures = 0
         while True:
             started = time.monotonic()
-            status = await self._run()
+            try:
+                status: int | str = await self._run()
+            except OSError as error:  # no memory or no file for another process
+                status = f"it cannot be started: {error}"
             failures = 0 if time.monotonic() - started > _STEADY_SECONDS else failures + 1
             pause = min(_LONGEST_PAUSE_SECONDS, 0.25 * 2**failures)
             log.error("the application ended", status=status, again_in_seconds=pause)
             await asyncio.sleep(pause)
 
     async def _run(self) -> int:
-        """Its exit status."""
+        """Its exit status. Raises OSError if it cannot be started."""
         assert self._listening is not None
         told, tells = os.pipe()
         descriptors = (self._listening.fileno(), tells)
         # From the main thread: the kernel ends the child with the thread that started it.
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "worker.cli", "application", "--fd", str(descriptors[0]), "--ready", str(tells)],
-            stdin=subprocess.DEVNULL,
-            pass_fds=descriptors,
-            env=self._environment,
-            preexec_fn=giving_way(_NICE, die_with_parent(signal.SIGTERM)),
-        )
-        os.close(tells)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "worker.cli", "application", "--fd", str(descriptors[0]), "--ready", str(tells)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=descriptors,
+                env=self._environment,
+                preexec_fn=giving_way(_NICE, die_with_parent(signal.SIGTERM)),
+            )
+        except OSError:
+            os.close(told)
+            raise
+        finally:
+            os.close(tells)
         try:
             self.ready = await _one_byte(told)
             if self.ready:

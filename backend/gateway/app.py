@@ -279,5 +279,6 @@ def _length(scope: Scope) -> tuple[int, bool]:
 
 
 def _too_large(length: int | None, most: int) -> str:
-    found = "more than that" if length is None else f"{length} bytes"
-    return f"The request's body has {found}; at most {most} bytes are accepted here. Nothing of it was read."
+    if length is None:
+        return f"The request's body has more than the {most} bytes that are accepted here. Nothing of it was kept."
+    return f"The request's body has {length} bytes; at most {most} are accepted here. Nothing of it was read."

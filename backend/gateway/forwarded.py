@@ -7,7 +7,6 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Header = tuple[bytes, bytes]
 
 _OF_PROXIES = (b"forwarded", b"x-real-ip", b"x-client-ip", b"true-client-ip")
-_UNIX = "unix"
 
 
 class Proxies:

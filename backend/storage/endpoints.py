@@ -24,6 +24,5 @@ def adopt_strays(me: Admin, studio: Parts) -> StorageOut:
 @router.post("/lose")
 def lose_strays(me: Admin, studio: Parts) -> StorageOut:
     """Move everything without a row to lost/, where it is kept for 30 days."""
-    studio.found.note = service.lose(studio, me)
-    studio.found.at = float("-inf")
+    service.lose_found(studio, me, studio.found)
     return service.storage(studio, studio.found)

@@ -129,10 +129,7 @@ def lose(studio: Studio, me: Actor | None, *, fresh_seconds: float = FRESH_SECON
 
 def begin_adopting(studio: Studio, me: Actor, found: Found) -> None:
     """Adopt in the background. Raises ConflictError while that goes on, TooManyError."""
-    with found.lock:
-        if found.busy:
-            raise ConflictError("The files are being adopted already; wait until that is done.")
-        found.busy = True
+    _claim(found)
 
     def run() -> None:
         try:
@@ -151,6 +148,22 @@ def begin_adopting(studio: Studio, me: Actor, found: Found) -> None:
     except ApiError:
         found.busy = False
         raise
+
+
+def lose_found(studio: Studio, me: Actor, found: Found) -> None:
+    """As `lose`, with a note of it. Raises ConflictError while the files are being adopted."""
+    _claim(found)
+    try:
+        found.note = lose(studio, me)
+    finally:
+        found.busy, found.at = False, float("-inf")
+
+
+def _claim(found: Found) -> None:
+    with found.lock:
+        if found.busy:
+            raise ConflictError("The files are being adopted at the moment; wait until that is done.")
+        found.busy = True
 
 
 def _adopt_one(studio: Studio, path: Path, me: Actor | None) -> None:

@@ -21,8 +21,8 @@ from tests.backend.conftest import SignIn
 from tests.backend.labelling_data import Labels
 from tests.backend.odd_values import odd_addresses, odd_bodies
 
-# Signing in is tested by itself: fuzzing it would only meet the brake. A demo recording of 500 episodes is queued here
-# like anything else, but no worker runs.
+# Signing in is tested by itself: fuzzing it would only meet the rate limiter. A demo recording of 500 episodes is
+# queued here like anything else, but no worker runs.
 SKIPPED = {"/api/auth/login", "/api/auth/logout", "/api/auth/setup", "/api/auth/password", "/api/links"}
 
 

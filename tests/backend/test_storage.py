@@ -221,6 +221,12 @@ def test_an_administrator_decides_in_the_page(
     assert answer["strays"] == []
     os.utime(paths[2], (old, old))
     studio.found.at = float("-inf")
+    studio.found.busy = True  # as while files are being adopted: they must not be moved away under it
+    for path in ("adopt", "lose"):
+        refused = admin.post(f"/api/storage/{path}")
+        assert (refused.status_code, "wait until that is done" in refused.json()["error"]["message"]) == (409, True)
+    assert paths[2].exists()
+    studio.found.busy = False
     answer = admin.post("/api/storage/lose").json()
     assert answer["strays"] == []
     assert "1 was moved to lost/" in answer["note"]

@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -291,9 +290,6 @@ class Store:
             with contextlib.suppress(OSError):
                 folder.rmdir()
         return gone
-
-    def free_bytes(self) -> int:
-        return shutil.disk_usage(self.root).free
 
 
 def _ours(root: Path) -> bool:

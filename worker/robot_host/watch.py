@@ -82,8 +82,7 @@ class Watch:
             if self._holder is not holder:
                 return False
             self._holder = None
-            self._heard = float("-inf")
-        self._entered = float("-inf")
+            self._heard = self._entered = float("-inf")
         self.on_change()
         return True
 
