@@ -48,9 +48,12 @@ def test_a_record_that_is_missing_or_torn_counts_as_a_stop(tmp_path: Path) -> No
         assert found.now.stopped, damaged[:20]
         assert "cannot be read" in (found.now.reason or "")
         os.truncate(file, 0)
-    for half_torn in (b"x" * half + content[half:], content[:half] + b"x" * half):
+    torn = {b"x" * half + content[half:]: True, content[:half] + b"x" * half: False}
+    for half_torn, stopped in torn.items():  # the one that is whole counts: that of the stop, then that of the arming
         file.write_bytes(half_torn)
-        StopLatch(file, ran_before=True).close()  # one of the two is whole, or a stop is assumed: never an error
+        found = StopLatch(file, ran_before=True)
+        assert found.now.stopped is stopped
+        found.close()
 
 
 def test_a_torn_newest_record_leaves_the_one_before(tmp_path: Path) -> None:
