@@ -14,6 +14,7 @@ export function NotRecorded() {
   const missing = answers.filter((answer) => answer !== undefined).at(-1) ?? [];
   const said = [...new Set(risk === null ? missing : [risk, ...missing])];
   if (said.length === 0) return null;
+  const words = said.join(" ");
   return (
     <Alert
       color="yellow"
@@ -23,7 +24,7 @@ export function NotRecorded() {
       role="status"
       data-testid="live-not-recorded"
     >
-      <Text size="sm">It was done. {said.join(" ")}</Text>
+      <Text size="sm">{missing.length > 0 ? `It was done. ${words}` : words}</Text>
     </Alert>
   );
 }
