@@ -142,36 +142,56 @@ export function PeopleTab() {
   );
 }
 
-const RESET_COLUMNS: Column<Reset>[] = [
+interface Withdrawing<T> {
+  testId: string;
+  title: (link: T) => string;
+  explanation: string;
+  action: (id: string) => Promise<void>;
+}
+
+/** Of links that somebody made and nobody has used: `first`, by whom and when, and a button that withdraws one. */
+function linkColumns<T extends Invitation | Reset>(first: Column<T>, withdrawing: Withdrawing<T>): Column<T>[] {
+  return [
+    first,
+    { key: "by", header: "Made by", width: 150, cell: (link) => link.created_by_name },
+    { key: "created", header: "Made", width: 140, cell: (link) => <Time value={link.created_at} /> },
+    { key: "expires", header: "Expires", width: 140, cell: (link) => <Time value={link.expires_at} /> },
+    {
+      key: "actions",
+      header: "",
+      width: 110,
+      align: "right",
+      cell: (link) => (
+        <Button
+          size="xs"
+          variant="default"
+          data-testid={withdrawing.testId}
+          aria-label={withdrawing.title(link)}
+          onClick={() =>
+            confirm({
+              title: `${withdrawing.title(link)}?`,
+              children: withdrawing.explanation,
+              confirm: "Withdraw it",
+              action: () => withdrawing.action(link.id),
+            })
+          }
+        >
+          Withdraw
+        </Button>
+      ),
+    },
+  ];
+}
+
+const RESET_COLUMNS = linkColumns<Reset>(
   { key: "user", header: "For", cell: (reset) => reset.user_name },
-  { key: "by", header: "Made by", width: 150, cell: (reset) => reset.created_by_name },
-  { key: "created", header: "Made", width: 140, cell: (reset) => <Time value={reset.created_at} /> },
-  { key: "expires", header: "Expires", width: 140, cell: (reset) => <Time value={reset.expires_at} /> },
   {
-    key: "actions",
-    header: "",
-    width: 110,
-    align: "right",
-    cell: (reset) => (
-      <Button
-        size="xs"
-        variant="default"
-        data-testid="reset-withdraw"
-        aria-label={`Withdraw the link for ${reset.user_name}`}
-        onClick={() =>
-          confirm({
-            title: `Withdraw the link for ${reset.user_name}?`,
-            children: "It stops working; their password stays as it is. You can make another one at any time.",
-            confirm: "Withdraw it",
-            action: () => withdrawReset(reset.id),
-          })
-        }
-      >
-        Withdraw
-      </Button>
-    ),
+    testId: "reset-withdraw",
+    title: (reset) => `Withdraw the link for ${reset.user_name}`,
+    explanation: "It stops working; their password stays as it is. You can make another one at any time.",
+    action: withdrawReset,
   },
-];
+);
 
 /** Links for a new password that nobody has used; nothing where there are none. */
 function Resets() {
@@ -194,35 +214,15 @@ function Resets() {
   );
 }
 
-const INVITATION_COLUMNS: Column<Invitation>[] = [
+const INVITATION_COLUMNS = linkColumns<Invitation>(
   { key: "role", header: "Role", cell: (invitation) => invitation.role },
-  { key: "by", header: "Made by", width: 150, cell: (invitation) => invitation.created_by_name },
-  { key: "created", header: "Made", width: 140, cell: (invitation) => <Time value={invitation.created_at} /> },
-  { key: "expires", header: "Expires", width: 140, cell: (invitation) => <Time value={invitation.expires_at} /> },
   {
-    key: "actions",
-    header: "",
-    width: 110,
-    align: "right",
-    cell: (invitation) => (
-      <Button
-        size="xs"
-        variant="default"
-        data-testid="invitation-withdraw"
-        onClick={() =>
-          confirm({
-            title: "Withdraw the invitation?",
-            children: "Its link stops working. You can make another one at any time.",
-            confirm: "Withdraw it",
-            action: () => withdraw(invitation.id),
-          })
-        }
-      >
-        Withdraw
-      </Button>
-    ),
+    testId: "invitation-withdraw",
+    title: (invitation) => `Withdraw the invitation of a new ${invitation.role}`,
+    explanation: "Its link stops working. You can make another one at any time.",
+    action: withdraw,
   },
-];
+);
 
 function Invitations() {
   const invitations = useInvitations();
