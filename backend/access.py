@@ -29,10 +29,16 @@ class Actor:
 def _session(connection: HTTPConnection) -> Iterator[Session]:
     studio, method = studio_of(connection), connection.scope.get("method", "GET")
     changes = method not in {"GET", "HEAD", "OPTIONS"}
-    if changes and method != "DELETE" and studio.space.freeing_only and not _frees(connection.url.path):
-        raise DiskFullError(f"The disk is {studio.space.told()}. Nothing was changed.")
+    if changes and method != "DELETE" and not _frees(connection.url.path):
+        require_space(studio)
     with studio.db.transaction(write=changes) as session:
         yield session
+
+
+def require_space(studio: Studio) -> None:
+    """Raises DiskFullError on a disk so full that only what frees space is done."""
+    if studio.space.freeing_only:
+        raise DiskFullError(f"The disk is {studio.space.told()}. Nothing was changed.")
 
 
 def _frees(path: str) -> bool:

@@ -1,12 +1,15 @@
-"""Whether a checkpoint's files are those that were saved: sha256 of each against its manifest. Torch-free.
+"""Whether a model's files are those that were saved: sha256 of each against what was written down. Torch-free.
 
-A file is read once a process: what it was stays known for as long as the file system says that it is the same one.
+A checkpoint carries its sums in its manifest, a trainer's state in its own; of a base model the studio keeps them. A
+file is read once a process: what it was stays known for as long as the file system says that it is the same one.
+`python -m dexvla.checksums DIRECTORY` writes a manifest for a checkpoint that has none.
 """
 
 import hashlib
 import json
 import logging
 import os
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -16,9 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from dexvla.errors import CheckpointError
+from dexvla.files import write_json
 
 MANIFEST = "manifest.json"
-_READ = {".json", ".safetensors", ".bin", ".txt", ".jinja", ".model"}  # what a loader may take from a checkpoint
+# What a loader may take from a folder.
+_READ = {".json", ".safetensors", ".bin", ".txt", ".jinja", ".model", ".pt", ".pth", ".ckpt"}
+_COPY_AGAIN = "Restore the checkpoint from a backup, copy it again, or use another one"
 _SETTLED_NS = 100_000_000  # file systems' clocks tick in milliseconds: what changed just now may change unseen
 _KEPT = 4096  # hashes, 100 bytes each
 _THREADS = 4  # hashing runs outside the interpreter's lock
@@ -46,41 +52,88 @@ def file_sha256(path: Path) -> str:
     return digest
 
 
-def check_files(directory: Path, *, verify: bool = True) -> None:
-    """Compare a checkpoint's files with its manifest; without one this is logged. verify False compares sizes alone.
+def sums_of(place: Path) -> dict[str, dict[str, Any]]:
+    """{"sha256": hex, "bytes": int} by name of a file, or of every file of a folder that a loader may read."""
+    files = [place] if place.is_file() else _readable(place)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = pool.map(file_sha256, files)
+        return {
+            file.name: {"sha256": digest, "bytes": file.stat().st_size}
+            for file, digest in zip(files, found, strict=True)
+        }
 
-    Raises CheckpointError with what was found and what was expected for a file that is missing, of another size or
-    content, or there without being listed where a loader would read it.
+
+def check_sums(place: Path, files: Mapping[str, Any], *, said: str, remedy: str) -> None:
+    """Compare a file, or a folder's files, with their sums as `sums_of` gives them.
+
+    said: where they stand, in words; remedy: what to do, a sentence. Raises CheckpointError with what was found and
+    what was expected for a file that is missing, of another size or content, or that a loader would read and that was
+    not there.
+    """
+    places = {name: place if place.is_file() else place / name for name in files}
+    _check_sizes(places, files, said)
+    if place.is_dir():
+        for file in _readable(place):
+            if file.name not in files and file.name != MANIFEST:
+                raise CheckpointError(f"{file}: not listed in {said}, so it was added later; remove it")
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for name, digest in zip(files, pool.map(file_sha256, places.values()), strict=True):
+            check_digest(places[name], digest, files[name]["sha256"], said=said, remedy=remedy)
+
+
+def check_files(directory: Path, *, verify: bool = True) -> None:
+    """Compare a checkpoint's files with its manifest. verify False compares sizes alone, and only logs a missing one.
+
+    Raises CheckpointError as `check_sums` does, and for a checkpoint without a manifest.
     """
     manifest = directory / MANIFEST
     if not manifest.is_file():
-        _log.warning("%s is missing: nothing says whether the checkpoint's other files are whole", manifest)
+        missing = f"{manifest} is missing: nothing says whether the checkpoint's other files are whole"
+        if verify:
+            raise CheckpointError(
+                f"{missing}. Copy the checkpoint again with it; if you know where these files come from and want to use "
+                f"them as they are, write one: python -m dexvla.checksums {directory}"
+            )
+        _log.warning(missing)
         return
     files = _listed(manifest)
-    for name, entry in files.items():
-        file = directory / name
-        if not file.is_file():
-            raise CheckpointError(f"{file}: missing; the manifest lists it")
-        if (size := file.stat().st_size) != entry["bytes"]:
-            raise CheckpointError(f"{file}: {size} bytes, the manifest says {entry['bytes']}: truncated or changed")
-    if not verify:
-        return
-    for file in sorted(directory.iterdir()):
-        if file.name not in files and file.name != MANIFEST and file.suffix in _READ:
-            raise CheckpointError(f"{file}: not listed in the manifest, so it was added later; remove it")
-    with ThreadPoolExecutor(_THREADS) as pool:
-        found = pool.map(file_sha256, [directory / name for name in files])
-        for (name, entry), digest in zip(files.items(), found, strict=True):
-            check_digest(directory / name, digest, entry["sha256"])
+    if verify:
+        check_sums(directory, files, said="the manifest", remedy=_COPY_AGAIN)
+    else:
+        _check_sizes({name: directory / name for name in files}, files, "the manifest")
 
 
-def check_digest(file: Path, found: str, expected: str) -> None:
+def check_digest(
+    file: Path, found: str, expected: str, *, said: str = "the manifest", remedy: str = _COPY_AGAIN
+) -> None:
     """Raises CheckpointError unless they are the same."""
     if found != expected:
         raise CheckpointError(
-            f"{file}: sha256 is {found[:16]}..., the manifest says {str(expected)[:16]}...: the file was changed or "
-            "damaged after it was saved. Restore the checkpoint from a backup, copy it again, or use another one"
+            f"{file}: sha256 is {found[:16]}..., {said} says {str(expected)[:16]}...: the file was changed or "
+            f"damaged after it was saved. {remedy}"
         )
+
+
+def seal(directory: Path) -> None:
+    """Write a manifest for a checkpoint that has none: from now on a change is noticed."""
+    manifest = directory / MANIFEST
+    if manifest.exists():
+        raise CheckpointError(f"{manifest} is there already; a manifest is never written over another")
+    if not (directory / "config.json").is_file():
+        raise CheckpointError(f"{directory}: has no config.json, so it is no checkpoint")
+    write_json(manifest, {"files": sums_of(directory)})
+
+
+def _readable(directory: Path) -> list[Path]:
+    return [path for path in sorted(directory.iterdir()) if path.suffix in _READ and path.is_file()]
+
+
+def _check_sizes(places: Mapping[str, Path], files: Mapping[str, Any], said: str) -> None:
+    for name, file in places.items():
+        if not file.is_file():
+            raise CheckpointError(f"{file}: missing; {said} lists it")
+        if (size := file.stat().st_size) != files[name]["bytes"]:
+            raise CheckpointError(f"{file}: {size} bytes, {said} says {files[name]['bytes']}: truncated or changed")
 
 
 def _listed(manifest: Path) -> Mapping[str, Any]:
@@ -103,3 +156,12 @@ def _identity(descriptor: int) -> tuple[int, ...]:
     """Changes with whatever is written to the file, in this or another process."""
     found = os.fstat(descriptor)
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m dexvla.checksums DIRECTORY")
+    try:
+        seal(Path(sys.argv[1]))
+    except (CheckpointError, OSError) as error:
+        sys.exit(str(error))

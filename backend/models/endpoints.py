@@ -21,8 +21,9 @@ def list_candidates(me: Operator, studio: Parts) -> list[ModelCandidate]:
 
 
 @router.post("", status_code=201)
-def register_model(db: Db, me: Operator, studio: Parts, body: ModelIn) -> ModelOut:
-    return service.register(db, me, studio, body)
+def register_model(me: Operator, studio: Parts, body: ModelIn) -> ModelOut:
+    """Its files are read once, for sums that every training compares them with: seconds for each few gigabytes."""
+    return service.register(me, studio, body)
 
 
 @router.post("/tiny", status_code=202)

@@ -18,7 +18,10 @@ class ModelKind(StrEnum):
 
 
 class RegisteredModel(Identified, Base):
-    """path: absolute, below a model root or the studio's own models folder. info: sizes, architecture."""
+    """path: absolute, below a model root or the studio's own models folder. info: sizes, architecture.
+
+    files: sha256 and bytes by name, as registered; None for one of before sums were kept, until it is used.
+    """
 
     __tablename__ = "registered_models"
 
@@ -27,4 +30,5 @@ class RegisteredModel(Identified, Base):
     path: Mapped[str] = mapped_column(Text)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     info: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    files: Mapped[dict[str, Any] | None]
     created_by: Mapped[str | None] = mapped_column(String(32))

@@ -1,6 +1,7 @@
 """Queries of models."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
@@ -40,3 +41,10 @@ def run_that_needs(db: Session, model_id: str) -> Run | None:
         )
         .limit(1)
     )
+
+
+def keep_sums(db: Session, model_id: str, files: dict[str, Any]) -> None:
+    """Nothing if it has sums, or is gone."""
+    row = db.get(RegisteredModel, model_id, with_for_update=True)
+    if row is not None and row.files is None:
+        row.files = files

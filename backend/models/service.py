@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from backend.access import Actor
+from backend.access import Actor, require_space
 from backend.audit import service as audit
 from backend.context import Studio
 from backend.db import new_id
@@ -19,6 +19,7 @@ from backend.models import repository, roots
 from backend.models.detect import Found, detect
 from backend.models.models import RegisteredModel
 from backend.models.schemas import ModelCandidate, ModelIn, ModelOut, TinyModelIn
+from backend.models.whole import sums
 from backend.removal import remove_after_commit
 
 MADE_HERE = ("tiny",)  # presets of `dexvla init-model`
@@ -49,7 +50,8 @@ def candidates(studio: Studio) -> list[ModelCandidate]:
     ]
 
 
-def register(db: Session, me: Actor, studio: Studio, body: ModelIn) -> ModelOut:
+def register(me: Actor, studio: Studio, body: ModelIn) -> ModelOut:
+    """Reads every file of the model, before the transaction, to keep its sums."""
     found = next(
         (one.found for one in roots.candidates(studio.settings.model_roots) if one.id == body.candidate_id), None
     )
@@ -58,14 +60,23 @@ def register(db: Session, me: Actor, studio: Studio, body: ModelIn) -> ModelOut:
             "There is no such model below the configured roots any more; look again, or ask the administrator to set "
             "STUDIO_MODEL_ROOTS."
         )
+    require_space(studio)
+    with studio.db.transaction(write=False) as db:
+        _refuse_taken(db, found, body.name)  # before minutes of reading
+    files = sums(found.path)
+    with studio.db.transaction() as db:
+        _refuse_taken(db, found, body.name)
+        row = _add(db, new_id(), body.name, found, me.id, files)
+        audit.record(db, me, "model.register", row.id, name=row.name, path=row.path)
+        publish_after_commit(db, studio, "model", row.id)
+        return _out(row)
+
+
+def _refuse_taken(db: Session, found: Found, name: str) -> None:
     same = repository.by_path(db, str(found.path))
     if same is not None:
         raise ConflictError(f"This folder is registered already, as {same.name}.", detail={"id": same.id})
-    _free_name(db, body.name)
-    row = _add(db, new_id(), body.name, found, me.id)
-    audit.record(db, me, "model.register", row.id, name=row.name, path=row.path)
-    publish_after_commit(db, studio, "model", row.id)
-    return _out(row)
+    _free_name(db, name)
 
 
 def make_tiny(db: Session, me: Actor, studio: Studio, body: TinyModelIn) -> JobOut:
@@ -90,9 +101,11 @@ def make_tiny(db: Session, me: Actor, studio: Studio, body: TinyModelIn) -> JobO
 
 
 def add_made(
-    db: Session, studio: Studio, *, model_id: str, name: str, path: Path, created_by: str | None
+    db: Session, studio: Studio, *, model_id: str, name: str, path: Path, files: dict[str, Any], created_by: str | None
 ) -> RegisteredModel:
     """The row of a model that a job has just made at `path`. Raises InvalidError if no model lies there.
+
+    files: its sums (backend.models.whole), made before the transaction.
 
     A name that was taken meanwhile gets a number.
     """
@@ -105,7 +118,7 @@ def add_made(
     unique, number = name, 2
     while repository.by_name(db, unique) is not None:
         unique, number = f"{name} ({number})", number + 1
-    row = _add(db, model_id, unique, found, created_by)
+    row = _add(db, model_id, unique, found, created_by, files)
     publish_after_commit(db, studio, "model", row.id)
     return row
 
@@ -130,7 +143,9 @@ def facts(row: RegisteredModel) -> dict[str, Any]:
     return {"id": row.id, "name": row.name, "kind": row.kind, "path": row.path, "info": row.info}
 
 
-def _add(db: Session, model_id: str, name: str, found: Found, created_by: str | None) -> RegisteredModel:
+def _add(
+    db: Session, model_id: str, name: str, found: Found, created_by: str | None, files: dict[str, Any]
+) -> RegisteredModel:
     row = RegisteredModel(
         id=model_id,
         name=name,
@@ -138,6 +153,7 @@ def _add(db: Session, model_id: str, name: str, found: Found, created_by: str | 
         path=str(found.path),
         size_bytes=found.size_bytes,
         info=found.info,
+        files=files,
         created_by=created_by,
     )
     db.add(row)

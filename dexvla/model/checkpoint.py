@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import Qwen2VLConfig
 
 import dexvla
-from dexvla.checksums import check_files, file_sha256
+from dexvla.checksums import MANIFEST, check_files, file_sha256
 from dexvla.errors import CheckpointError
 from dexvla.files import atomic_directory, write_json
 from dexvla.model import upstream
@@ -116,7 +116,8 @@ def load_policy(
     try:
         config, where = read_json(file), str(file)
     except CheckpointError:
-        check_files(directory)  # says whether it was damaged after it was saved
+        if (directory / MANIFEST).is_file():
+            check_files(directory)  # says whether it was damaged after it was saved
         raise
     kind = config.get("model_type")
     if kind != upstream.MODEL_TYPE and (base is not None or ema):

@@ -13,6 +13,7 @@ from accelerate import init_empty_weights
 from torch import Tensor
 from transformers import Qwen2VLConfig
 
+from dexvla.checksums import seal
 from dexvla.errors import CheckpointError
 from dexvla.files import atomic_directory, write_json
 from dexvla.model import upstream
@@ -147,6 +148,7 @@ def from_scaledp(source: Path, target: Path, *, dtype: torch.dtype | None = None
     with atomic_directory(target) as temporary:
         write_weights(tensors, temporary)
         write_json(temporary / "config.json", {"model_type": EXPERT_TYPE, "format_version": 1, "expert": sizes})
+        seal(temporary)
     reason = "it reads the condition and is made fresh where the expert is taken over"
     return LoadReport(
         source=str(source),

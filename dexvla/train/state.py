@@ -3,6 +3,8 @@
 Safetensors and JSON only: nothing here is a pickle.
 """
 
+import json
+import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,10 +13,13 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from dexvla.checksums import check_sums, sums_of
 from dexvla.errors import CheckpointError
 from dexvla.files import atomic_directory, write_json
 from dexvla.model.weights import save_file
 from dexvla.train.runs import CHECKPOINT_MANIFEST
+
+_log = logging.getLogger(__name__)
 
 
 def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -68,7 +73,7 @@ def save_state(
         save_file(moments, temporary / "optimizer.safetensors")
         if average is not None:
             save_file(average.weights, temporary / "average.safetensors")
-        write_json(temporary / CHECKPOINT_MANIFEST, {"step": step, "format": 1})
+        write_json(temporary / CHECKPOINT_MANIFEST, {"step": step, "format": 2, "files": sums_of(temporary)})
 
 
 def load_state(
@@ -95,7 +100,11 @@ def load_state(
 def read_state(
     folder: Path, *, names: Collection[str], average: bool
 ) -> tuple[dict[str, torch.Tensor], dict[str, dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
-    """(trained weights, moments of each, moving average or nothing) of `folder`; `names` must be those it holds."""
+    """(trained weights, moments of each, moving average or nothing) of `folder`; `names` must be those it holds.
+
+    Every file is compared with its sha256 first. Raises CheckpointError.
+    """
+    _check(folder)
     weights = load_file(folder / "model.safetensors")
     if weights.keys() != set(names):
         odd = sorted(weights.keys() ^ set(names))[0]
@@ -105,3 +114,16 @@ def read_state(
         name, _, entry = key.rpartition("|")
         moments.setdefault(name, {})[entry] = value
     return weights, moments, load_file(folder / "average.safetensors") if average else {}
+
+
+def _check(folder: Path) -> None:
+    """Raises CheckpointError if a file is not what was saved."""
+    manifest = json.loads((folder / CHECKPOINT_MANIFEST).read_bytes())
+    if manifest.get("format") == 1:
+        _log.warning("%s was written before sums were kept: nothing says whether it is as it was saved", folder)
+        return
+    remedy = (
+        "The run cannot go on from it: restore its folder from a backup, or start a new run, of stage 3 from the last "
+        "checkpoint if that is whole"
+    )
+    check_sums(folder, manifest["files"], said=f"its {CHECKPOINT_MANIFEST}", remedy=remedy)

@@ -9,6 +9,7 @@ import torch
 
 from dexvla.act.base import PolicyInput, PolicyInputError
 from dexvla.act.policy import CheckpointPolicy
+from dexvla.checksums import seal
 from dexvla.episodes.images import centre_crop, resize_bilinear
 from dexvla.errors import CheckpointError, UserError
 from dexvla.model import build_inputs, collate, load_policy
@@ -208,19 +209,26 @@ def test_weights_that_diverged_are_named_and_nothing_is_returned(checkpoint):
         broken.infer(observation(reasoning=""))
 
 
+def reseal(directory):
+    (directory / "manifest.json").unlink()
+    seal(directory)
+
+
 def test_a_checkpoint_that_cannot_act_says_why(checkpoint, tmp_path):
     with pytest.raises(CheckpointError, match="no such directory"):
         CheckpointPolicy.load(tmp_path / "nothing")
     without = tmp_path / "without"
     shutil.copytree(checkpoint, without)
-    (without / "manifest.json").unlink()
     (without / "norm_stats.json").unlink()
+    reseal(without)
     with pytest.raises(CheckpointError, match=r"norm_stats\.json is missing"):
         CheckpointPolicy.load(without)
     shutil.copy(checkpoint / "norm_stats.json", without)
-    assert CheckpointPolicy.load(without).metadata.checkpoint_sha256 is None
+    reseal(without)
+    assert CheckpointPolicy.load(without).metadata.checkpoint_sha256 is not None
     config = json.loads((without / "config.json").read_text())
     config["policy"]["cameras"] = []
     (without / "config.json").write_text(json.dumps(config))
+    reseal(without)
     with pytest.raises(CheckpointError, match="does not name its cameras"):
         CheckpointPolicy.load(without)

@@ -15,8 +15,10 @@ from backend.context import Studio
 from backend.jobs.models import Job, JobKind, JobState
 from backend.models import service
 from backend.models.detect import detect
-from backend.models.models import ModelKind
+from backend.models.models import ModelKind, RegisteredModel
+from backend.models.whole import require_whole, sums
 from backend.settings import Settings
+from dexvla.errors import CheckpointError
 from dexvla.model.init_model import init_model
 from tests.backend.training_data import make_version
 
@@ -60,6 +62,36 @@ def test_a_base_model_is_found_registered_and_used(root: Path, client: SignIn) -
     refused = client("operator").post("/api/models", json={"candidate_id": again, "name": "other"})
     assert refused.status_code == 409
     assert client("viewer").get("/api/models").json() == [model]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+@pytest.mark.parametrize("older", [False, True], ids=["registered", "registered before sums were kept"])
+def test_a_flipped_byte_in_a_base_model_is_noticed_before_it_is_used(
+    root: Path, client: SignIn, studio: Studio, name: str, older: bool
+) -> None:
+    model = register(client, ModelKind.BACKBONE, "Qwen2-VL, tiny")
+    with studio.db.transaction() as db:
+        row = db.get_one(RegisteredModel, model["id"])
+        assert row.files is not None
+        assert {"model.safetensors", "config.json", "tokenizer.json"} <= row.files.keys()
+        place, kept = row.path, row.files
+        if older:
+            row.files = None
+    require_whole(studio, place)
+    with studio.db.transaction(write=False) as db:
+        assert db.get_one(RegisteredModel, model["id"]).files == kept
+    file = (Path(place) / name).resolve()
+    content = bytearray(file.read_bytes())
+    content[-2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf"{name}: sha256 is .* its registration says .* register it again"):
+        require_whole(studio, place)
+    content[-2] ^= 1
+    file.write_bytes(content)
+    require_whole(studio, place)
+    (Path(place) / "adapter_config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="adapter_config.json: not listed in its registration"):
+        require_whole(studio, place)
 
 
 def test_experts_and_policies_are_told_apart(root: Path, client: SignIn, studio: Studio, tmp_path: Path) -> None:
@@ -199,7 +231,9 @@ def test_a_tiny_model_is_a_job_and_its_files_go_when_it_is_forgotten(client: Sig
     with studio.db.transaction() as db:
         assert db.get_one(Job, job["id"]).kind == JobKind.INIT_MODEL
         for _ in range(2):  # a second attempt of the job changes nothing
-            service.add_made(db, studio, model_id=job["subject_id"], name="Tiny", path=path, created_by=None)
+            service.add_made(
+                db, studio, model_id=job["subject_id"], name="Tiny", path=path, files=sums(path), created_by=None
+            )
     assert [one["name"] for one in operator.get("/api/models").json()] == ["Tiny"]
     assert operator.delete(f"/api/models/{job['subject_id']}").status_code == 204
     assert not path.exists()

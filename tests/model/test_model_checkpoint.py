@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import torch
 from model_data import EXPERT, make_sample, policy_spec
 from safetensors.torch import load_file, save_file
 
+from dexvla.checksums import seal
 from dexvla.errors import CheckpointError
 from dexvla.model import upstream
 from dexvla.model.checkpoint import (
@@ -125,13 +128,14 @@ def test_shards(policy: DexVLA, written: Path, tmp_path: Path) -> None:
 
 
 def test_a_tied_output_projection_may_be_stored(policy: DexVLA, checkpoint: Path) -> None:
-    (checkpoint / "manifest.json").unlink()
     tensors = load_file(checkpoint / "model.safetensors")
     assert "backbone.lm_head.weight" not in tensors
     embedding = tensors["backbone.model.language_model.embed_tokens.weight"]
     save_file({**tensors, "backbone.lm_head.weight": embedding.clone()}, checkpoint / "model.safetensors")
+    reseal(checkpoint)
     assert same_weights(load_policy(checkpoint), policy)
     save_file({**tensors, "backbone.lm_head.weight": embedding + 1}, checkpoint / "model.safetensors")
+    reseal(checkpoint)
     with pytest.raises(CheckpointError, match=r"lm_head.weight differs from the embedding.*tie_word_embeddings"):
         load_policy(checkpoint)
 
@@ -223,12 +227,19 @@ def test_a_base_model_has_no_expert(base: Path, policy: DexVLA) -> None:
 # --- mistakes -----------------------------------------------------------------------------------------------
 
 
+def reseal(directory: Path) -> None:
+    """A manifest that says what the files are now, or none where there is no checkpoint left."""
+    (directory / "manifest.json").unlink(missing_ok=True)
+    if (directory / "config.json").is_file():
+        seal(directory)
+
+
 def edit(name: str, change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
     def apply(directory: Path) -> None:
         value = json.loads((directory / name).read_text())
         change(value)
         (directory / name).write_text(json.dumps(value))
-        (directory / "manifest.json").unlink(missing_ok=True)
+        reseal(directory)
 
     return apply
 
@@ -243,8 +254,8 @@ def cut(name: str, length: int) -> Callable[[Path], None]:
 
 def without_manifest(damage: Callable[[Path], None]) -> Callable[[Path], None]:
     def apply(directory: Path) -> None:
-        (directory / "manifest.json").unlink()
         damage(directory)
+        reseal(directory)
 
     return apply
 
@@ -255,7 +266,7 @@ def remove(name: str) -> Callable[[Path], None]:
 
 def pickle_instead(directory: Path) -> None:
     (directory / "model.safetensors").rename(directory / "pytorch_model.bin")
-    (directory / "manifest.json").unlink()
+    reseal(directory)
 
 
 def retrained_tokenizer(directory: Path) -> None:
@@ -263,7 +274,7 @@ def retrained_tokenizer(directory: Path) -> None:
     for name in ("tokenizer.json", "tokenizer_config.json"):
         text = (directory / name).read_text()
         (directory / name).write_text(text.replace("<|image_pad|>", "<|picture|>"))
-    (directory / "manifest.json").unlink()
+    reseal(directory)
 
 
 MISTAKES = {
@@ -393,10 +404,21 @@ def test_a_file_that_nobody_listed_is_named(checkpoint: Path) -> None:
         load_policy(checkpoint)
 
 
-def test_without_a_manifest_it_is_told(checkpoint: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_manifest_it_is_refused_until_somebody_vouches_for_it(checkpoint: Path) -> None:
     (checkpoint / "manifest.json").unlink()
+    missing = r"manifest.json is missing: .* python -m dexvla.checksums "
+    with pytest.raises(CheckpointError, match=missing):
+        load_policy(checkpoint)
+    command = [sys.executable, "-m", "dexvla.checksums", str(checkpoint)]
+    subprocess.run(command, check=True, timeout=60)
     load_policy(checkpoint)
-    assert "manifest.json is missing: nothing says whether the checkpoint's other files are whole" in caplog.text
+    again = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (again.returncode, "never written over" in again.stderr) == (1, True)
+    weights = bytearray((checkpoint / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (checkpoint / "model.safetensors").write_bytes(weights)
+    with pytest.raises(CheckpointError, match=r"model.safetensors: sha256 is "):
+        load_policy(checkpoint)
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,25 @@ def test_resuming_gives_the_same_losses_and_weights_as_no_break(make_spec: MakeS
     assert all(torch.equal(resumed[name], straight[name]) for name in straight)
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "average.safetensors"])
+def test_a_flipped_byte_in_the_trainers_state_is_not_trained_from(
+    make_spec: MakeSpec, tmp_path: Path, name: str
+) -> None:
+    spec = make_spec(output_dir=str(tmp_path / "run"), ema_decay=0.8, steps=4)
+    asked: list[int] = []
+    first = train(spec, stop=lambda: asked.append(1) or len(asked) == 2)
+    assert first.step == 2
+    file = tmp_path / "run" / "state" / "step-0000002" / name
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf"step-0000002/{name}: sha256 is .*restore its folder from a backup"):
+        train(spec, resume=True)
+    content[-3] ^= 1
+    file.write_bytes(content)
+    assert train(spec, resume=True).step == 4
+
+
 def test_metrics_after_the_last_checkpoint_are_cut_when_resuming(make_spec: MakeSpec) -> None:
     spec = make_spec(steps=4, save_every=2)
     run = Path(train(spec).run)

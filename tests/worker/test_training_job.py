@@ -1,6 +1,7 @@
 """Training as a job of a real runner: cancelled, stopped with the studio, resumed; its curve is that of one run."""
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ from sqlalchemy import select
 from backend.checkpoints.models import Checkpoint
 from backend.jobs import service as jobs
 from backend.jobs.models import JobState
+from backend.models.models import ModelKind, RegisteredModel
+from backend.models.whole import sums
 from backend.training import service as training
 from backend.training.models import MetricPoint, Run
 from dexvla.train import runs
@@ -91,6 +94,25 @@ def test_what_a_run_starts_from_is_gone(team: Team, base_model: Path, make_episo
     assert job.state is JobState.FAILED
     assert job.cause is not None
     assert job.cause.startswith("/unplugged/qwen2-vl: what the run starts from is gone; put it back there and resume")
+
+
+def test_a_base_model_that_changed_since_it_was_registered_is_not_trained_from(
+    team: Team, base_model: Path, make_episode: Callable[..., Path], tmp_path: Path
+) -> None:
+    model = Path(shutil.copytree(base_model, tmp_path / "model"))
+    run_id, job_id = start(team.studio, stage_2(team.studio, model, make_episode))
+    with team.studio.db.transaction() as db:
+        facts = {"kind": ModelKind.BACKBONE, "path": str(model), "size_bytes": 1, "files": sums(model)}
+        db.add(RegisteredModel(name="base", **facts))
+    weights = bytearray((model / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (model / "model.safetensors").write_bytes(weights)
+    assert team.runner(job_id).wait(30) == 0
+    job = team.job(job_id)
+    assert job.state is JobState.FAILED
+    assert "model.safetensors: sha256 is " in str(job.cause)
+    assert "its registration says" in str(job.cause)
+    assert not (team.settings.folder.run(run_id) / "checkpoints").exists()
 
 
 @pytest.mark.parametrize("broken", ["episode", "model"])

@@ -8,6 +8,7 @@ from typing import Any
 from backend.jobs.payloads import InitModelPayload
 from backend.models import service as models
 from backend.models.models import RegisteredModel
+from backend.models.whole import sums
 from worker.handlers.base import Handler, JobContext, Progress
 
 
@@ -32,9 +33,16 @@ class InitModelHandler(Handler):
 
     def finish(self, job: JobContext) -> dict[str, Any]:
         wanted, target = job.read(InitModelPayload), self._target(job)
+        files = sums(target)
         with job.fenced() as db:
             row = models.add_made(
-                db, job.studio, model_id=wanted.model_id, name=wanted.name, path=target, created_by=job.created_by
+                db,
+                job.studio,
+                model_id=wanted.model_id,
+                name=wanted.name,
+                path=target,
+                files=files,
+                created_by=job.created_by,
             )
             return {"model_id": row.id, "name": row.name, "size_bytes": row.size_bytes}
 

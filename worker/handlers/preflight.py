@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from backend.jobs.payloads import PreflightPayload
+from backend.models.whole import require_whole
 from backend.training.recipe import spec_yaml
 from dexvla.files import atomic_file
 from dexvla.spec import TrainSpec
@@ -20,6 +21,9 @@ class PreflightHandler(Handler):
 
     def command(self, job: JobContext) -> list[str]:
         spec = TrainSpec.model_validate(job.read(PreflightPayload).spec)
+        for place in (spec.init_from, spec.pretrained_expert):
+            if place is not None:
+                require_whole(job.studio, place)
         file = job.folder / "spec.yaml"
         with atomic_file(file) as temporary:
             temporary.write_text(spec_yaml(spec), encoding="utf-8")

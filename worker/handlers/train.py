@@ -13,10 +13,12 @@ from sqlalchemy.orm import Session
 
 import dexvla
 from backend.checkpoints.models import Checkpoint
+from backend.context import Studio
 from backend.events import publish_after_commit
 from backend.jobs.models import Job
 from backend.jobs.payloads import TrainPayload
 from backend.jobs.repository import LostError
+from backend.models.whole import require_whole
 from backend.training.models import Run
 from backend.training.recipe import spec_yaml
 from dexvla.errors import UserError
@@ -71,7 +73,7 @@ class TrainHandler(Handler):
                 "the checkpoint that this run would go on from is gone, or the trainer's state beside it; starting at "
                 "step 0 again would overwrite its curves: copy the run to train anew"
             )
-        self._still_there(spec, resume=resume)
+        self._still_there(job.studio, spec, resume=resume)
         file = run.path / "spec.yaml"
         with atomic_file(file) as temporary:
             temporary.write_text(spec_yaml(spec), encoding="utf-8")
@@ -124,8 +126,8 @@ class TrainHandler(Handler):
         assert self._run is not None
         return max(runs.steps_of(self._run.checkpoints), default=0)
 
-    def _still_there(self, spec: TrainSpec, *, resume: bool) -> None:
-        """A cause that says what to do, instead of the first file that a trainer misses."""
+    def _still_there(self, studio: Studio, spec: TrainSpec, *, resume: bool) -> None:
+        """A cause that says what to do, instead of the first file that a trainer misses, or weights that changed."""
         needed = [] if resume and self._run_step() else [spec.init_from, spec.pretrained_expert]
         for place in needed:
             if place is not None and not Path(place).exists():
@@ -133,6 +135,8 @@ class TrainHandler(Handler):
                     f"{place}: what the run starts from is gone; put it back there and resume the run, or copy the run "
                     "and choose another"
                 )
+            if place is not None:
+                require_whole(studio, place)
 
 
 @contextmanager
