@@ -91,8 +91,8 @@ def check_files(directory: Path, *, verify: bool = True) -> None:
         missing = f"{manifest} is missing: nothing says whether the checkpoint's other files are whole"
         if verify:
             raise CheckpointError(
-                f"{missing}. Copy the checkpoint again with it; if you know where these files come from and want to use "
-                f"them as they are, write one: python -m dexvla.checksums {directory}"
+                f"{missing}. Copy the checkpoint again with it; if you know where these files come from and want them "
+                f"as they are, write one: python -m dexvla.checksums {directory}"
             )
         _log.warning(missing)
         return

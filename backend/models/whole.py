@@ -1,4 +1,4 @@
-"""Whether a registered model's files are still those that were registered, told before anything is trained from them."""
+"""Whether a model's files are still those that were registered, told before anything is trained from them."""
 
 import logging
 from pathlib import Path

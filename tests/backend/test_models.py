@@ -90,7 +90,7 @@ def test_a_flipped_byte_in_a_base_model_is_noticed_before_it_is_used(
     file.write_bytes(content)
     require_whole(studio, place)
     (Path(place) / "adapter_config.json").write_text("{}")
-    with pytest.raises(CheckpointError, match="adapter_config.json: not listed in its registration"):
+    with pytest.raises(CheckpointError, match=r"adapter_config.json: not listed in its registration"):
         require_whole(studio, place)
 
 
