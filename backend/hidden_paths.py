@@ -2,8 +2,8 @@
 
 Errors of the library name files, jobs' messages and logs do, and so do a robot's faults. Rather than trusting each of
 them, whatever leaves the API as text for somebody below admin is gone through once: the data folder becomes
-$STUDIO_DATA, which a command line understands where it is set, a root its name. What is downloaded as a file is left
-as it is.
+$STUDIO_DATA, which a command line understands where it is set, a root its name. Text that is downloaded as a file, too
+(a spec, a report, labels). A file that comes with its sum is left as it is: it is what was saved, byte by byte.
 """
 
 import json
@@ -19,7 +19,7 @@ import backend
 from backend.auth.roles import Role
 from backend.settings import Settings
 
-_TEXT = ("application/json", "text/plain", "application/x-ndjson")
+_TEXT = ("application/json", "application/problem+json", "application/x-ndjson", "application/yaml", "text/")
 _NOT_OURS = {"/", "/usr", "/usr/local"}  # an interpreter's place that says nothing about this machine
 
 
@@ -34,7 +34,11 @@ class HiddenPaths:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await self.app(scope, receive, _Answer(self, scope, send))
+            answer = _Answer(self, scope, send)
+            await self.app(scope, receive, answer)
+            if answer.ranged:  # a name that a range cuts in two would not be found: all of it is sent, as HTTP allows
+                headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
+                await self.app({**scope, "headers": headers}, receive, _Answer(self, scope, send))
         elif scope["type"] == "websocket":
 
             async def say(message: Message) -> None:
@@ -51,16 +55,21 @@ class HiddenPaths:
 
 
 class _Answer:
-    """Sends an answer on: text is held back until it is whole, everything else goes at once."""
+    """Sends an answer on: text is held back until it is whole, everything else goes at once. ranged: it was a part of a
+    text, of which nothing was sent."""
 
     def __init__(self, paths: HiddenPaths, scope: Scope, send: Send) -> None:
         self._paths, self._scope, self._send = paths, scope, send
         self._start: Message | None = None
         self._body: list[bytes] = []
+        self.ranged = False
 
     async def __call__(self, message: Message) -> None:
+        if self.ranged:
+            return
         if message["type"] == "http.response.start" and self._to_go_through(message):
             self._start = message
+            self.ranged = message["status"] == 206
         elif message["type"] == "http.response.body" and self._start is not None:
             self._body.append(message.get("body", b""))
             if not message.get("more_body", False):
@@ -71,8 +80,8 @@ class _Answer:
     def _to_go_through(self, start: Message) -> bool:
         headers = Headers(raw=start["headers"])
         kind = headers.get("content-type", "")
-        whole = "content-disposition" not in headers and "content-encoding" not in headers
-        return whole and kind.startswith(_TEXT) and self._scope["method"] != "HEAD" and not _admin(self._scope)
+        plain = "repr-digest" not in headers and "content-encoding" not in headers
+        return plain and kind.startswith(_TEXT) and self._scope["method"] != "HEAD" and not _admin(self._scope)
 
     async def _finish(self) -> None:
         assert self._start is not None

@@ -181,6 +181,7 @@ class Settings(BaseSettings):
             "STUDIO_DATA": str(self.data),
             "STUDIO_IMPORT_ROOTS": ":".join(map(str, self.import_roots)),
             "STUDIO_MODEL_ROOTS": ":".join(map(str, self.model_roots)),
+            "STUDIO_POLICY_SERVERS": ",".join(self.policy_servers),
             "STUDIO_LEASE_SECONDS": str(self.lease_seconds),
             "STUDIO_PATIENCE_MINUTES": json.dumps(self.patience_minutes),
             "DATABASE_URL": self.database_url,

@@ -5,7 +5,7 @@ from fastapi import APIRouter
 from backend.access import Operator, Parts, Viewer
 from backend.live import demo, service
 from backend.live.messages import InstructionIn, LiveState, RecordIn, SaveIn, SceneIn
-from backend.live.schemas import DemoOut, RolloutAsk
+from backend.live.schemas import DemoOut, PolicyServersOut, RolloutAsk
 
 router = APIRouter(prefix="/api/live", tags=["live"])
 
@@ -14,6 +14,12 @@ router = APIRouter(prefix="/api/live", tags=["live"])
 def get_demo(me: Viewer) -> DemoOut:
     """The demo checkpoint that comes with the studio, and what it was trained to do."""
     return demo.demo()
+
+
+@router.get("/policy-servers")
+def get_policy_servers(me: Operator, studio: Parts) -> PolicyServersOut:
+    """What `url` of a rollout may name; everything else is refused."""
+    return PolicyServersOut(servers=list(studio.settings.policy_servers))
 
 
 @router.post("/{robot}/prepare")

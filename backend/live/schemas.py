@@ -46,3 +46,9 @@ class DemoOut(Out):
     task: str | None = None
     level: str | None = None
     instructions: list[str] = Field(default_factory=list)
+
+
+class PolicyServersOut(Out):
+    """The policy servers that the administrator allows (STUDIO_POLICY_SERVERS), HOST:PORT or HOST:* for any port."""
+
+    servers: list[str]

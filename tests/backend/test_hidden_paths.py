@@ -14,15 +14,18 @@ from fastapi import FastAPI, WebSocket
 from fastapi.testclient import TestClient
 
 from backend.auth.roles import Role
+from backend.checkpoints.models import Checkpoint
 from backend.context import Studio
 from backend.datasets.models import Dataset
 from backend.db import new_id
 from backend.episodes.ingest import accept
 from backend.episodes.models import EpisodeSource
+from backend.evaluations.models import Evaluation
 from backend.folders import DataFolder
 from backend.hidden_paths import HiddenPaths
 from backend.jobs.models import Job, JobKind, JobState
 from backend.settings import Settings
+from tests.backend.training_data import make_version, stage_2, start
 
 SignIn = Callable[[str], TestClient]
 
@@ -85,6 +88,62 @@ def gets(app: FastAPI, ids: dict[str, str]) -> list[str]:
             url = url[: url.index("{")] + "nothing" + url[url.index("}") + 1 :]
         urls.append(url + ("?start=0" if url.endswith("/pack") else ""))
     return urls
+
+
+@pytest.fixture
+def spoken(studio: Studio, ids: dict[str, str], make_episode: Callable[..., Path], base_model: Path) -> dict[str, str]:
+    """More to ask for, with paths of the server in it: a version, a run of it with a spec, an evaluation with a report
+    and details, a checkpoint."""
+    folder = studio.settings.folder
+    version = make_version(studio, make_episode, count=1)
+    run, job = start(studio, stage_2(studio, base_model, make_episode))
+    log = folder.job(job) / "log.txt"
+    log.parent.mkdir(parents=True)
+    log.write_text(f"{folder.root}/runs/{run}/run.json: damaged")
+    with studio.db.transaction() as db:
+        db.get_one(Job, job).cause = f"{folder.root}/runs: damaged"
+        facts = {"stage": 2, "attempt": 1, "sha256": "0" * 64, "size_bytes": 0, "files": [], "archive_sha256": "0" * 64}
+        checkpoint = Checkpoint(run_id=run, step=2, info={"mtime": 0, "archive_size": 0}, **facts)
+        asked = Job(kind=JobKind.EVALUATE, title="Evaluate", payload={}, state=JobState.DONE)
+        db.add_all([checkpoint, asked])
+        db.flush()
+        report = {"success_rate": 0.5, "notes": [f"{folder.root}/runs/{run}"]}
+        evaluation = Evaluation(
+            kind="closed_loop", checkpoint_id=checkpoint.id, settings={}, report=report, job_id=asked.id
+        )
+        db.add(evaluation)
+        db.flush()
+        details = folder.evaluation(evaluation.id) / "details.json"
+        details.parent.mkdir(parents=True)
+        details.write_text(json.dumps({"checkpoint": str(folder.root / "runs" / run)}))
+        return {
+            **ids, "version_id": version, "run_id": run, "checkpoint_id": checkpoint.id, "training": job,
+            "evaluation_id": evaluation.id, "name": "details.json",
+        }  # fmt: skip
+
+
+def test_what_is_downloaded_as_text_names_no_place_either(
+    client: SignIn, studio: Studio, spoken: dict[str, str]
+) -> None:
+    urls = [
+        f"/api/runs/{spoken['run_id']}/spec.yaml",
+        f"/api/evaluations/{spoken['evaluation_id']}/files/details.json",
+        f"/api/jobs/{spoken['training']}/log",
+    ]
+    for url in urls:
+        whole, hidden = client("admin").get(url), client("operator").get(url)
+        assert (whole.status_code, hidden.status_code) == (200, 200), f"{url}: {whole.text[:300]}"
+        assert str(studio.settings.data) in whole.text, f"{url} has no path to hide"
+        assert str(studio.settings.data) not in hidden.text
+        assert "$STUDIO_DATA" in hidden.text
+    place = hidden_place = ""
+    for start_byte in range(0, 200, 7):  # no range brings it out in pieces
+        asked = {"Range": f"bytes={start_byte}-{start_byte + 6}"}
+        answer = client("operator").get(urls[1], headers=asked)
+        place += answer.text if answer.status_code == 206 else ""
+        hidden_place = answer.text
+    assert str(studio.settings.data) not in place + hidden_place
+    assert client("admin").get(urls[1], headers={"Range": "bytes=0-4"}).status_code == 206
 
 
 def test_an_error_names_folders_by_what_they_are(client: SignIn, studio: Studio, ids: dict[str, str]) -> None:

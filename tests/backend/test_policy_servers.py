@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from backend.settings import Settings
+from tests.backend.conftest import SignIn
 
 LISTED = "gpu-1:8001, 10.0.0.7:*,[fe80::1]:8001  Policies.example:443"
 
@@ -46,3 +47,13 @@ def test_an_entry_that_is_no_address_is_refused_at_the_start(listed: str, monkey
     monkeypatch.setenv("STUDIO_POLICY_SERVERS", listed)
     with pytest.raises(ValidationError, match="is no policy server; expected HOST:PORT"):
         Settings()
+
+
+def test_operators_see_which_are_allowed(settings: Settings, client: SignIn) -> None:
+    assert client("operator").get("/api/live/policy-servers").json() == {"servers": ["gpu-1:8001", "10.0.0.7:*"]}
+    assert client("annotator").get("/api/live/policy-servers").status_code == 403
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"policy_servers": ("gpu-1:8001", "10.0.0.7:*")})

@@ -95,7 +95,7 @@ def odd_server() -> Iterator[OddServer]:
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveHost]:
-    settings = Settings(data=tmp_path_factory.mktemp("odd") / "studio")
+    settings = Settings(data=tmp_path_factory.mktemp("odd") / "studio", policy_servers=("127.0.0.1:*",))
     settings.folder.prepare()
     studio = Studio.open(settings)
     migrate(studio.db)

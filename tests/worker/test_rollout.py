@@ -27,7 +27,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    settings = Settings(data=tmp_path_factory.mktemp("rollout") / "studio")
+    settings = Settings(data=tmp_path_factory.mktemp("rollout") / "studio", policy_servers=("127.0.0.1:9",))
     settings.folder.prepare()
     studio = Studio.open(settings)
     migrate(studio.db)
@@ -233,6 +233,8 @@ def test_a_policy_that_dies_or_hangs_is_paused_and_resuming_starts_a_new_one(
     [
         ({"instruction": "go"}, 422, "exactly one of path, url and demo"),
         ({"instruction": "go", "url": "http://x"}, 422, "ws://HOST:PORT"),
+        ({"instruction": "go", "url": "ws://127.0.0.1:10"}, 422, "is not one of STUDIO_POLICY_SERVERS"),
+        ({"instruction": "go", "url": "ws://127.0.0.1:9@localhost:80"}, 422, "is not one of STUDIO_POLICY_SERVERS"),
         ({"instruction": "", "path": "/x"}, 422, "instruction"),
         ({"instruction": "go", "path": "/x", "extra": 1}, 422, "extra"),
         ("no object", 422, "the message"),

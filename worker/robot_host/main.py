@@ -140,6 +140,7 @@ async def _serve(
         stage=stage,
         log_file=studio.settings.folder.logs / f"policy-{name}.log",
         on_change=live.changed,
+        allows=studio.settings.allows_policy_server,
     )
     rollouts.plug_into(live)
     recordings = folder / f"{name}.recordings"

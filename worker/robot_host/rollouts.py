@@ -25,7 +25,11 @@ _NICE = 10  # of a policy's process where the control loop and its pictures must
 
 
 class Rollouts:
-    """At most one rollout acts or waits. stage: of a simulated robot. logs: folder for the policies' logs."""
+    """At most one rollout acts or waits. stage: of a simulated robot. logs: folder for the policies' logs.
+
+    allows: whether a policy server's URL may be connected to. The API asks the same; a host that believed it alone
+    would connect to whatever anybody with the studio's secret told it.
+    """
 
     def __init__(
         self,
@@ -36,9 +40,10 @@ class Rollouts:
         stage: Stage | None,
         log_file: Path,
         on_change: Callable[[], None],
+        allows: Callable[[str], bool],
     ) -> None:
         self._loop, self._cockpit, self._watch, self._stage = loop, cockpit, watch, stage
-        self._on_change = on_change
+        self._on_change, self._allows = on_change, allows
         self._processes = PolicyProcesses(
             log_file=log_file,
             spare=DEMO_FOLDER if stage is not None and (DEMO_FOLDER / "config.json").is_file() else None,
@@ -64,7 +69,7 @@ class Rollouts:
 
     def start(self, asked: RolloutIn, by: str) -> None:
         """Begin; what goes wrong later is told by the live state. Raises BusyError, UserError."""
-        checkpoint = _checkpoint(asked)
+        checkpoint = _checkpoint(asked, self._allows)
         if asked.scene is not None and self._stage is None:
             raise UserError("this robot is no simulator: it has no scene that could be set up")
         if asked.scene is not None and self._stage is not None:
@@ -158,7 +163,7 @@ class Rollouts:
         return acting
 
 
-def _checkpoint(asked: RolloutIn) -> Path | None:
+def _checkpoint(asked: RolloutIn, allows: Callable[[str], bool]) -> Path | None:
     """The checkpoint to serve, None for a server elsewhere. Raises UserError."""
     given = [asked.path is not None, asked.url is not None, asked.demo]
     if sum(given) != 1:
@@ -168,5 +173,10 @@ def _checkpoint(asked: RolloutIn) -> Path | None:
     if asked.url is not None:
         if not asked.url.startswith(("ws://", "wss://")):
             raise UserError(f"policy server {asked.url!r}: expected ws://HOST:PORT or wss://HOST:PORT")
+        if not allows(asked.url):
+            raise UserError(
+                f"policy server {asked.url!r} is not one of STUDIO_POLICY_SERVERS where this robot's host runs; its "
+                "administrator lists those that it may connect to (HOST:PORT)"
+            )
         return None
     return Path(asked.path or "")

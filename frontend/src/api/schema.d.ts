@@ -1414,6 +1414,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/live/policy-servers": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Get Policy Servers
+     * @description What `url` of a rollout may name; everything else is refused.
+     */
+    get: operations["get_policy_servers"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/live/{robot}/discard": {
     parameters: {
       query?: never;
@@ -1647,7 +1667,10 @@ export interface paths {
     /** List Models */
     get: operations["list_models"];
     put?: never;
-    /** Register Model */
+    /**
+     * Register Model
+     * @description Its files are read once, for sums that every training compares them with: seconds for each few gigabytes.
+     */
     post: operations["register_model"];
     delete?: never;
     options?: never;
@@ -4400,6 +4423,14 @@ export interface components {
        * @description Why the newest chunk was refused
        */
       refused?: string | null;
+    };
+    /**
+     * PolicyServersOut
+     * @description The policy servers that the administrator allows (STUDIO_POLICY_SERVERS), HOST:PORT or HOST:* for any port.
+     */
+    PolicyServersOut: {
+      /** Servers */
+      servers: string[];
     };
     /**
      * PreferencesIn
@@ -8704,6 +8735,26 @@ export interface operations {
         };
         content: {
           "application/json": components["schemas"]["DemoOut"];
+        };
+      };
+    };
+  };
+  get_policy_servers: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["PolicyServersOut"];
         };
       };
     };

@@ -8,6 +8,7 @@ import { formatCount } from "@/ui/format";
 import { RoleButton } from "@/ui/RoleButton";
 
 import { useDemo } from "./demo";
+import { usePolicyServers } from "./servers";
 import { useDriver, useNow, useVerb, useWatched } from "./hooks";
 import { demoSuggestions, suggestions } from "./instructions";
 import classes from "./live.module.css";
@@ -27,10 +28,12 @@ export function PolicyPanel({ operator }: Props) {
 
 /** Of the select: not a checkpoint of the studio. */
 const DEMO = "demo";
+const SERVER = "ws://";
 
 function Choice({ operator }: Props) {
   const checkpoints = useCheckpoints();
   const demo = useDemo();
+  const servers = usePolicyServers();
   const scene = useNow((now) => now.scene) ?? null;
   const obstacle = useObstacle();
   const refused = useDriver((view) => view.refused);
@@ -42,6 +45,7 @@ function Choice({ operator }: Props) {
     ...(checkpoints.data ?? [])
       .filter(({ available }) => available)
       .map(({ id, name }) => ({ value: id, label: name })),
+    ...servers.map((server) => ({ value: SERVER + server, label: `Policy server ${server}` })),
   ];
   const id = chosen ?? options.find(({ value }) => value !== DEMO)?.value ?? options[0]?.value ?? null;
   const suggested = id === DEMO && demo ? demoSuggestions(demo, scene) : suggestions(scene);
@@ -49,13 +53,13 @@ function Choice({ operator }: Props) {
   const missing = id === null ? "Choose a checkpoint." : instruction.trim() === "" ? "Say what it is to do." : null;
   const begin = () =>
     void start.start({
-      ...(id === DEMO ? { demo: true } : { checkpoint_id: id ?? "" }),
+      ...(id === DEMO ? { demo: true } : id?.startsWith(SERVER) ? { url: id } : { checkpoint_id: id ?? "" }),
       instruction: instruction.trim(),
     });
   return (
     <Stack gap="xs">
       <Select
-        label="Checkpoint"
+        label={servers.length === 0 ? "Checkpoint" : "Checkpoint or policy server"}
         placeholder={options.length === 0 ? "No checkpoint yet: train one first" : "Choose"}
         data={options}
         value={id}
