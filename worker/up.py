@@ -145,10 +145,12 @@ class _Part:
     started: float = 0.0
     failures: int = 0
     again_at: float = field(default=0.0)
+    begins: int = 0  # where in its log the words of this process begin
 
     def start(self, environment: dict[str, str]) -> None:
         if self.log.exists() and self.log.stat().st_size > _LOG_BYTES:
             os.replace(self.log, self.log.with_suffix(".log.1"))
+        self.begins = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 self.argv,
@@ -167,9 +169,19 @@ class _Part:
         return self.name, self.process.pid, self.log
 
     def tail(self) -> str:
-        """Its last words that are not empty."""
-        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+        """The last line that this process wrote."""
+        with self.log.open("rb") as log:
+            log.seek(self.begins)
+            lines = log.read().decode("utf-8", "replace").strip().splitlines()[-1:]
         return lines[0] if lines else "it said nothing"
+
+    def ending(self, status: int) -> str:
+        """How it ended. What a killed process wrote last, at some time, has nothing to do with its end."""
+        if status == -signal.SIGKILL:
+            return "was killed (SIGKILL; the system does it where memory runs out)"
+        if status < 0:
+            return f"was ended by {signal.Signals(-status).name} ({self.tail()})"
+        return f"ended with status {status} ({self.tail()})"
 
 
 class _Parts:
@@ -203,7 +215,8 @@ class _Parts:
             elif (status := part.process.poll()) is not None:
                 part.failures = 0 if now - part.started > _STEADY_SECONDS else part.failures + 1
                 pause = min(30.0, 0.5 * 2**part.failures)
-                _say(f"{part.name} ended with status {status} ({part.tail()}); starting it again in {pause:.0f} s")
+                when = "now" if pause < 1 else f"in {pause:.0f} s"
+                _say(f"{part.name} {part.ending(status)}; starting it again {when}")
                 part.process, part.again_at = None, now + pause
 
     def named(self, names: Collection[str]) -> list[_Part]:

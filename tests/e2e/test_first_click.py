@@ -81,7 +81,7 @@ def a_stop_is_told_and_undone_by_its_name(person: Person) -> None:
     new_tab(person)
     person.at("watch-demo").click()
     expect(person.at("live-demo-waits")).to_contain_text("stopped by ada")
-    expect(person.at("live-watch-demo")).to_have_text("Re-arm and watch the demo policy")
+    expect(person.at("live-watch-demo")).to_have_text("Re-arm and watch the demo")
     person.look("first-click-stopped")
     person.at("live-watch-demo").click()
     acts(person)

@@ -1,4 +1,5 @@
 import type { Schema } from "@/api/client";
+import { plural } from "@/ui/format";
 
 type Job = Schema<"JobOut">;
 
@@ -65,7 +66,7 @@ export function firstSteps(facts: Facts): Step[] {
       id: "data",
       title: "Create a demo dataset",
       text: dataset
-        ? `${dataset.name}: ${dataset.episodes} episodes.`
+        ? `${dataset.name}: ${plural(dataset.episodes, "episode")}.`
         : "A scripted expert drives the simulated ALOHA; no robot and no download needed.",
       done: dataset !== undefined,
       possible: true,
@@ -87,7 +88,7 @@ export function firstSteps(facts: Facts): Step[] {
       id: "version",
       title: "Publish a version",
       text: version
-        ? `${version.dataset_name} version ${version.number}: ${version.episodes} episodes.`
+        ? `${version.dataset_name} version ${version.number}: ${plural(version.episodes, "episode")}.`
         : "Freezes episodes and labels, so that a training can be repeated exactly.",
       done: version !== undefined,
       possible: labelled !== undefined,
@@ -120,7 +121,7 @@ export function firstSteps(facts: Facts): Step[] {
     {
       id: "stage3",
       title: "Train stage 3",
-      text: "Goes on from the stage 2 checkpoint, on the task that it shall do well.",
+      text: "Goes on from the stage 2 checkpoint, on the task that it is to do well.",
       done: stage3 !== undefined,
       possible: stage2 !== undefined,
       job: currentJob(runOf(3).map(({ job }) => job)),

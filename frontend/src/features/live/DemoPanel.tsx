@@ -29,7 +29,7 @@ export function DemoPanel() {
   const showRecording = () => document.querySelector("[data-testid=live-recording]")?.scrollIntoView();
   const [label, act] =
     word.kind === "stopped"
-      ? (["Re-arm and watch the demo policy", demo.armAndBegin] as const)
+      ? (["Re-arm and watch the demo", demo.armAndBegin] as const)
       : word.kind === "recording"
         ? (["Show the recording", showRecording] as const)
         : ([again ? "Try again" : "Watch the demo policy", demo.begin] as const);

@@ -1,6 +1,7 @@
 import { Alert, Text } from "@mantine/core";
 import { IconNotebookOff } from "@tabler/icons-react";
 import { useMutationState } from "@tanstack/react-query";
+import { useState } from "react";
 
 import { useNow } from "./hooks";
 
@@ -9,9 +10,14 @@ export function NotRecorded() {
   const risk = useNow(({ status }) => status.at_risk) ?? null;
   const answers = useMutationState({
     filters: { status: "success" },
-    select: ({ state }) => (state.data as { not_recorded?: string[] } | undefined)?.not_recorded,
+    select: ({ state }) => ({
+      at: state.submittedAt,
+      missing: (state.data as { not_recorded?: string[] } | undefined)?.not_recorded,
+    }),
   });
-  const missing = answers.filter((answer) => answer !== undefined).at(-1) ?? [];
+  const newest = answers.filter(({ missing }) => missing !== undefined).at(-1);
+  const [read, setRead] = useState(0);
+  const missing = newest && newest.at > read ? (newest.missing ?? []) : [];
   const said = [...new Set(risk === null ? missing : [risk, ...missing])];
   if (said.length === 0) return null;
   const words = said.join(" ");
@@ -22,6 +28,9 @@ export function NotRecorded() {
       py={6}
       icon={<IconNotebookOff size={18} />}
       role="status"
+      withCloseButton={missing.length > 0}
+      closeButtonLabel="Close what could not be written down"
+      onClose={() => setRead(newest?.at ?? 0)}
       data-testid="live-not-recorded"
     >
       <Text size="sm">{missing.length > 0 ? `It was done. ${words}` : words}</Text>

@@ -140,6 +140,7 @@ function Running({ recording }: { recording: Recording }) {
         <RoleButton
           needs="operator"
           size="xs"
+          px={6}
           color="teal.8"
           leftSection={<IconCheck size={14} />}
           loading={save.isPending || recording.saving}
@@ -151,6 +152,7 @@ function Running({ recording }: { recording: Recording }) {
         <RoleButton
           needs="operator"
           size="xs"
+          px={6}
           variant="default"
           leftSection={<IconX size={14} />}
           disabled={save.isPending || recording.saving}
@@ -161,6 +163,7 @@ function Running({ recording }: { recording: Recording }) {
         </RoleButton>
         <Button
           size="xs"
+          px={6}
           variant="subtle"
           color="gray"
           leftSection={<IconTrash size={14} />}

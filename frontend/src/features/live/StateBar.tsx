@@ -66,7 +66,7 @@ export function StateBar({ present }: { present: boolean | undefined }) {
               </Text>
             </Group>
             {why !== null && (
-              <Text size="sm" truncate title={why} data-testid="live-why">
+              <Text size="sm" lineClamp={2} title={why} data-testid="live-why">
                 {why.charAt(0).toUpperCase() + why.slice(1)}
               </Text>
             )}
@@ -106,14 +106,17 @@ function Rates() {
   return (
     <div className={classes.rates}>
       {rates && (
-        <Tooltip label={`Control steps a second. The slowest 1 % of them began ${formatNumber(late ?? 0, 2)} ms late.`}>
+        <Tooltip
+          position="left"
+          label={`Control steps a second. The slowest 1 % of them began ${formatNumber(late ?? 0, 2)} ms late.`}
+        >
           <Text size="sm" c="dimmed" data-testid="live-rate">
             {rates}
           </Text>
         </Tooltip>
       )}
       {echo !== null && (
-        <Tooltip label="From this page to the robot's host and back">
+        <Tooltip position="left" label="From this page to the robot's host and back">
           <Text size="sm" c="dimmed" miw={70} data-testid="live-echo">
             echo {echo.toFixed(0)} ms
           </Text>

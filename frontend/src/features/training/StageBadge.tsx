@@ -8,7 +8,7 @@ export const STAGES: Record<number, { title: string; text: string }> = {
   },
   3: {
     title: "Target task",
-    text: "Goes on from a checkpoint of stage 2 (or 3), on the demonstrations of the task it shall do.",
+    text: "Goes on from a checkpoint of stage 2 (or 3), on the demonstrations of the task it is to do.",
   },
 };
 
