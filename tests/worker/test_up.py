@@ -133,7 +133,8 @@ def test_a_part_that_dies_is_started_again(start: Start, tmp_path: Path) -> None
     os.kill(api, signal.SIGKILL)
     assert studio.process.stdout is not None
     told = studio.process.stdout.readline()
-    assert told.startswith("api was killed (SIGKILL") and "starting it again" in told
+    assert told.startswith("api was killed (SIGKILL")
+    assert "starting it again" in told
     assert "INFO" not in told  # nothing that it said at some time, which is not why
     deadline = time.monotonic() + 120
     while True:

@@ -3,7 +3,7 @@ import createClient, { type Middleware } from "openapi-fetch";
 import { errorFrom, unreachable } from "./error";
 import type { components, paths } from "./schema";
 
-export { ApiError, fieldsOf, messageOf } from "./error";
+export { ApiError, fieldsOf, messageOf, unreachable } from "./error";
 
 /** Answers and requests by the names of the API: `Schema<"RunOut">`. */
 export type Schema<Name extends keyof components["schemas"]> = components["schemas"][Name];

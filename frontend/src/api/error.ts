@@ -23,11 +23,13 @@ export class ApiError extends Error {
   }
 }
 
-/** No answer at all: the server is down, or the network is. */
+/** No answer at all: the server is down, or the network is. The request may have arrived all the same. */
 export function unreachable(): ApiError {
   return new ApiError(0, {
     code: "unreachable",
-    message: "The studio cannot be reached. Nothing was changed; it will be tried again when the connection is back.",
+    message:
+      "The studio cannot be reached. Whether a change that was just sent was made is not known; " +
+      "look before you repeat it.",
     fields: {},
     detail: null,
   });

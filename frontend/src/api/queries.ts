@@ -10,14 +10,18 @@ export const queryClient = new QueryClient({
   queryCache: new QueryCache(),
   mutationCache: new MutationCache(),
   defaultOptions: {
+    // networkMode: what the browser believes about the network is no reason to wait. A studio on this machine, or in a
+    // network without a way out, is there while the browser calls itself offline; and a stop, or any other command, that
+    // is held back without a word and sent when the network comes back would be worse than one that fails.
     queries: {
+      networkMode: "always",
       staleTime: 5_000,
       refetchOnWindowFocus: true,
       // what the server refused stays refused; what did not arrive may arrive
       retry: (failures, error) =>
         failures < 2 && (!(error instanceof ApiError) || error.status === 0 || error.status >= 502),
     },
-    mutations: { retry: false },
+    mutations: { networkMode: "always", retry: false },
   },
 });
 

@@ -1,4 +1,5 @@
 import { Box, Group, Text, Tooltip } from "@mantine/core";
+import { useWindowEvent } from "@mantine/hooks";
 import { useQuery } from "@tanstack/react-query";
 
 import { ApiError, type Schema } from "@/api/client";
@@ -45,8 +46,10 @@ export function connectionState(connection: Connection, health: Schema<"Health">
 
 export function ConnectionState({ narrow }: { narrow: boolean }) {
   const connection = useConnection(events);
-  const { data, error } = useQuery(healthQuery);
-  const lost = error instanceof ApiError && connection !== "live";
+  const { data, error, refetch } = useQuery(healthQuery);
+  useWindowEvent("offline", () => void refetch());
+  // a socket whose other end is gone says "live" until it has been silent for long
+  const lost = error instanceof ApiError && (connection !== "live" || error.status === 0);
   const { color, label, help } = connectionState(connection, data, lost);
   const more = data && !lost ? ` Version ${data.version}, workers: ${data.workers}, robots: ${data.robots}.` : "";
   return (

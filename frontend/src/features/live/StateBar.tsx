@@ -86,7 +86,10 @@ export function StateBar({ present }: { present: boolean | undefined }) {
             </RoleButton>
           )}
         </header>
-        <ErrorNote error={stop.error} title="The stop did not arrive: use the robot's own emergency stop" />
+        <ErrorNote
+          error={key === "stopped" ? null : stop.failureReason}
+          title="The stop did not arrive: use the robot's own emergency stop"
+        />
         <ErrorNote error={arm.error} title="It was not re-armed" />
         <NotRecorded />
       </div>

@@ -80,7 +80,10 @@ export function RobotCard({ robot }: { robot: Robot }) {
           </RoleButton>
         )}
       </Group>
-      <ErrorNote error={stop.error} title="The stop did not arrive: use the robot's own emergency stop" />
+      <ErrorNote
+        error={robot.present && state === "stopped" ? null : stop.failureReason}
+        title="The stop did not arrive: use the robot's own emergency stop"
+      />
       <ErrorNote error={arm.error} />
       {trouble && (
         <Alert color="orange" mb="sm" data-testid="robot-trouble">
