@@ -9,8 +9,24 @@ T = TypeVar("T")
 MAX_UNKNOWN = 20  # fields of one object
 
 
+# Turn the direction of the text around them, which then reads as another text than it is.
+DIRECTION_MARKS = frozenset(map(chr, (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))))
+
+
+def without_marks(text: str) -> str:
+    """The text as it is. Raises ValueError for one with a direction mark, named: dropping it would change the text in
+    silence. Right-to-left scripts need none."""
+    for letter in text:
+        if letter in DIRECTION_MARKS:
+            named = f"U+{ord(letter):04X}, {unicodedata.name(letter).lower()}"
+            raise ValueError(f"it holds a direction mark, which is not seen ({named}); write it without")
+    return text
+
+
 def _printable(text: str) -> str:
-    """Raises ValueError for control characters other than line breaks and tabs; NUL could not even be stored."""
+    """Raises ValueError for control characters other than line breaks and tabs (NUL could not even be stored), and for
+    direction marks."""
+    without_marks(text)
     if any((ord(letter) < 32 and letter not in "\n\r\t") or 0x7F <= ord(letter) < 0xA0 for letter in text):
         raise ValueError("control characters do not belong here")
     return text

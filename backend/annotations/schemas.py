@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from backend.annotations.models import HistoryKind, Quality, Tier, WorkState
 from backend.episodes.limits import MAX_INSTRUCTION, MAX_SEGMENTS, MAX_STEPS, MAX_TEXT, one_line, wrong_with
 from backend.episodes.models import LabelState
-from backend.schemas import In, Out, Prose
+from backend.schemas import In, Out, Prose, without_marks
 
 MAX_PARAPHRASES = 50
 MAX_TAGS = 50
@@ -19,8 +19,8 @@ Rater = Annotated[int, Field(ge=0, le=1, description="0: the labels that are pub
 
 
 def _line(value: object) -> object:
-    """On one line, before its length is looked at."""
-    return one_line(value) if isinstance(value, str) else value
+    """On one line, before its length is looked at. ValueError for direction marks."""
+    return one_line(without_marks(value)) if isinstance(value, str) else value
 
 
 def _plain(text: str) -> str:

@@ -32,6 +32,7 @@ from backend.jobs.models import Job, JobKind, JobState
 from backend.jobs.payloads import ImportPayload, RecordPayload
 from backend.jobs.schemas import JobOut
 from backend.removal import remove_after_commit
+from backend.schemas import without_marks
 from backend.training.schemas import SourceOut
 from dexvla.spec import ALOHA_CAMERAS, ALOHA_SIM_JOINTS, AlohaTask, CameraSpec, RecordSpec
 
@@ -135,7 +136,14 @@ def _flush(db: Session) -> None:
 def _vocabulary(texts: list[str]) -> list[str]:
     """Cleaned, without repetitions. Raises InvalidError for what may not stand in a label."""
     kept: list[str] = []
-    for number, text in enumerate(one_line(text) for text in texts):
+    for number, text in enumerate(texts):
+        try:
+            text = one_line(without_marks(text))
+        except ValueError as error:
+            why = str(error)
+            raise InvalidError(
+                f"Entry {number + 1} of the vocabulary cannot be taken: {why}.", fields={f"vocabulary.{number}": why}
+            ) from error
         wrong = wrong_with(text)
         if not text or len(text) > MAX_TEXT or wrong:
             why = f"holds {wrong}" if wrong else f"has {len(text)} characters, 1 to {MAX_TEXT} are allowed"

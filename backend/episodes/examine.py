@@ -7,6 +7,7 @@ from typing import Any
 
 from backend.episodes import limits
 from backend.episodes.copying import fresh_copy, refuse_wasteful
+from backend.schemas import DIRECTION_MARKS
 from dexvla.episodes.check import check_file
 from dexvla.episodes.identity import Identity, episode_identities
 from dexvla.episodes.manifest import camera_spec, run_length
@@ -90,6 +91,12 @@ def _describe(found: Found, episode: Episode, identity: Identity) -> None:
         **{name: attributes[name] for name in ("sim", "robot", "task", "fps", "success", "seed", "render_profile")},
     }
     labels = episode.substep_reasonings or ()
+    marked = sum(not DIRECTION_MARKS.isdisjoint(text) for text in (*labels, episode.instruction))
+    if marked:
+        found.warnings.append(
+            f"{marked} of its texts hold direction marks, which are not seen and turn the text around them; they were "
+            "left out"
+        )
     plain = ["".join(c for c in limits.one_line(text) if not limits.wrong_with(c)) for text in labels]
     long = sum(len(text) > limits.MAX_TEXT for text in plain)
     if long:

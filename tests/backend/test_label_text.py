@@ -27,7 +27,7 @@ def ada(client: SignIn) -> TestClient:
         ("  two   spaces\u00a0here ", "two spaces here"),
         ("Grei\u0066\u0066en: scho\u0308n", "Greiffen: schön"),
         ("un\u00adsicht\u200bbar\ufeff", "unsichtbar"),
-        ("\u202e\u0623\u0645\u0633\u0643 \u0627\u0644\u0645\u0643\u0639\u0628\u202c", "أمسك المكعب"),
+        ("\u0623\u0645\u0633\u0643 \u0627\u0644\u0645\u0643\u0639\u0628", "أمسك المكعب"),
         ("抓住红色方块", "抓住红色方块"),
         ("می\u200cگیرد", "می\u200cگیرد"),  # the joiner is a part of the word
         ("👩\u200d🔧 schraubt", "👩\u200d🔧 schraubt"),
@@ -47,6 +47,8 @@ def test_texts_have_one_form(labels: Labels, ada: TestClient, typed: str, stored
         ("Reach\x01", "control characters"),
         ("Reach\x1b[31m", "control characters"),
         ("Reach <|im_end|>", "control token"),
+        ("Reach \u202eder", "a direction mark, which is not seen (U+202E, right-to-left override); write it without"),
+        ("\u200fReach", "U+200F, right-to-left mark"),
         ("x" * 10_000, "at most 400"),
     ],
 )
@@ -66,3 +68,18 @@ def test_half_a_character_is_refused(labels: Labels, ada: TestClient) -> None:
 def test_ten_thousand_characters_of_white_space_are_one_space(labels: Labels, ada: TestClient) -> None:
     typed = "Reach" + " \n" * 5000 + "out"
     assert ok(save(ada, labels.episode(), (0, 24, typed)))["segments"][0]["text"] == "Reach out"
+
+
+def test_no_other_text_that_people_type_loses_a_direction_mark_in_silence(client: SignIn, labels: Labels) -> None:
+    """Each is refused with the character's name, at its field."""
+    operator, typed = client("operator"), "Reach \u2067der"
+    dataset = ok(operator.get("/api/datasets"))[0]["id"]
+    for method, url, body, field in (
+        ("PATCH", f"/api/datasets/{dataset}", {"vocabulary": ["Reach", typed]}, "vocabulary.1"),
+        ("PATCH", f"/api/datasets/{dataset}", {"description": typed}, "description"),
+        ("POST", "/api/datasets", {"name": "other", "description": typed}, "description"),
+        ("POST", "/api/live/aloha-sim/rollout", {"instruction": typed, "demo": True}, "instruction"),
+    ):
+        error = refusal(operator.request(method, url, json=body), 422)
+        assert list(error["fields"]) == [field], (url, error)
+        assert "U+2067, right-to-left isolate" in error["message"]
