@@ -6,9 +6,11 @@ did). Entries live in this process's memory: what is not written when the proces
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
@@ -21,6 +23,8 @@ log = logging.getLogger("studio.ledger")
 Write = Callable[[Session], None]
 
 _MOST = 1000  # entries that wait
+_MOST_AFTERWARDS = 100  # of what is done afterwards; older ones are dropped
+_SLOW_SECONDS = 0.05
 _RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.5, 15.0
 _CLOSE_SECONDS = 1.5
 _MOST_WORDS = 200  # characters of an error that are told
@@ -42,6 +46,7 @@ class _Entry:
     write: Write
     then: Callable[[], None] | None
     key: str | None
+    since: float = field(default_factory=time.monotonic)
     written: Written = field(default_factory=Future)
 
     def tell(self, missing: Unwritten | None) -> None:
@@ -50,12 +55,14 @@ class _Entry:
 
 
 class Ledger:
-    """The thread starts with the first entry. Every method may be called from any thread; none waits but `close`."""
+    """The threads start with the first entry. Every method may be called from any thread; none waits but `close`."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
         self._entries: deque[_Entry] = deque()
         self._condition = threading.Condition()
+        self._afterwards: deque[Callable[[], None]] = deque(maxlen=_MOST_AFTERWARDS)
+        self._any_afterwards = threading.Event()
         self._thread: threading.Thread | None = None
         self._failing: Unwritten | None = None
         self._ended = False
@@ -64,12 +71,20 @@ class Ledger:
     def waiting(self) -> int:
         return len(self._entries)
 
+    @property
+    def slow(self) -> bool:
+        """Whether an entry has waited for so long that to wait for one behind it, for a moment, is in vain."""
+        with suppress(IndexError):
+            return time.monotonic() - self._entries[0].since > _SLOW_SECONDS
+        return False
+
     def write(self, write: Write, *, key: str | None = None, then: Callable[[], None] | None = None) -> Written:
         """Write it soon. The future has None once it is written, or why the first try failed; then it is tried again,
         unless it is this entry that the database will not have. While earlier entries fail this one waits behind them,
         and its future says so at once.
 
-        key: an entry of the same key that waits already makes this one pointless. then: done after it is written.
+        key: an entry of the same key that waits already makes this one pointless. then: done after it is written, in
+        another thread, where it holds up no entry; not certain where much of it waits.
         """
         entry = _Entry(write, then, key)
         with self._condition:
@@ -87,6 +102,7 @@ class Ledger:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
                 self._thread.start()
+                threading.Thread(target=self._do_afterwards, name="ledger-then", daemon=True).start()
             self._condition.notify()
         return entry.written
 
@@ -140,11 +156,19 @@ class Ledger:
             self._entries.popleft()
         entry.tell(missing)
         if missing is None and entry.then is not None:
-            try:
-                entry.then()
-            except Exception:
-                log.exception("what follows an entry failed")  # and ends nobody who writes
+            self._afterwards.append(entry.then)
+            self._any_afterwards.set()
         return None
+
+    def _do_afterwards(self) -> None:
+        while True:
+            self._any_afterwards.wait()
+            self._any_afterwards.clear()
+            while self._afterwards:
+                try:
+                    self._afterwards.popleft()()
+                except Exception:
+                    log.exception("what follows an entry failed")  # and ends nobody who writes
 
 
 def _refuses_the_entry(error: SQLAlchemyError) -> bool:

@@ -31,6 +31,8 @@ from typing import Any
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from backend.auth.models import ApiToken, User
 from backend.auth.roles import Role
 from backend.auth.secrets import hash_password, token_hash
@@ -48,7 +50,10 @@ from backend.training.models import Run
 from dexvla.episodes.format import EpisodeAttributes, EpisodeData
 from dexvla.episodes.writer import write_episode
 from dexvla.files import write_json
+from tests.processes import children, frozen
+from tests.servers import postgresql, postmaster
 from worker.broker import broker_command
+from worker.processes import die_with_parent, giving_way
 
 ROOT = Path(__file__).parents[1]
 NAME = "aloha-sim"
@@ -82,7 +87,15 @@ class Bench:
 
     def _start(self, stack: ExitStack, command: list[str]) -> "subprocess.Popen[bytes]":
         environment = os.environ | self.settings.environment()
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=self._log, stderr=self._log)
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,  # as `studio up` does: the kernel may share by session
+            preexec_fn=die_with_parent(),
+        )
         stack.callback(_end, process)
         return process
 
@@ -154,7 +167,13 @@ class Bench:
         """Somebody else, as a process of its own. One that gets other answers than it should is no load."""
         places = [self.dataset, self.checkpoint, str(self.weights)]
         command = [sys.executable, __file__, "--load", kind, str(self.port), *places]
-        process = subprocess.Popen(["nice", "-n", "19", *command], cwd=ROOT, stdout=subprocess.PIPE)
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            preexec_fn=giving_way(19, die_with_parent(), session=True),
+        )
         try:
             assert process.stdout is not None
             process.stdout.readline()  # it has begun
@@ -181,17 +200,6 @@ class Bench:
             yield
         finally:
             _end(process)
-
-    @contextmanager
-    def frozen(self, pids: list[int]) -> Iterator[None]:
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            for pid in pids:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
@@ -335,15 +343,13 @@ def on_sqlite(folder: Path, trials: int, only: set[str]) -> dict[str, Any]:
             with bench.locked():
                 report["sqlite_locked"] = bench.stops(trials)
         if "broker_frozen" in only:
-            with bench.frozen([bench.broker.pid]):
+            with frozen(bench.broker.pid):
                 report["broker_frozen"] = bench.stops(trials)
     return report
 
 
 def on_postgresql(folder: Path, trials: int, only: set[str]) -> dict[str, Any]:
     """Nothing where PostgreSQL is not installed."""
-    from tests.servers import postgresql, postmaster
-
     if shutil.which("initdb") is None and not list(Path("/usr/lib/postgresql").glob("*/bin/initdb")):
         return {}
     report: dict[str, Any] = {}
@@ -354,18 +360,14 @@ def on_postgresql(folder: Path, trials: int, only: set[str]) -> dict[str, Any]:
         report["postgresql_quiet"] = bench.stops(trials)
         server = postmaster(port)
         if "postgresql_frozen" in only:
-            with bench.frozen([server, *_children(server)]):
+            with frozen(server, *children(server)):
                 report["postgresql_frozen"] = bench.stops(trials)
         if "postgresql_killed" in only:
-            for pid in (server, *_children(server)):
+            for pid in (server, *children(server)):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             report["postgresql_killed"] = bench.stops(trials)
     return report
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def judge(report: dict[str, Any]) -> None:
@@ -401,7 +403,6 @@ def main() -> None:
         asyncio.run(load(kind, int(port), *places))
     report: dict[str, Any] = {"cores": os.cpu_count(), "load_before": round(os.getloadavg()[0], 2)}
     only = set(arguments.only)
-    sys.path.insert(0, str(ROOT))
     with tempfile.TemporaryDirectory(prefix="stop-") as temporary:
         for name, measure in (("sqlite", on_sqlite), ("postgresql", on_postgresql)):
             folder = Path(temporary) / name

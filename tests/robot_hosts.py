@@ -35,7 +35,7 @@ def robot_host(settings: Settings, name: str = "aloha-sim") -> Iterator[subproce
     code = (
         f"from backend.settings import Settings; from worker.robot_host.main import run; run(Settings(), name={name!r})"
     )
-    environment = os.environ | {"STUDIO_DATA": str(settings.data), "REDIS_URL": settings.events_url}
+    environment = os.environ | settings.environment() | {"REDIS_URL": settings.events_url}
     if settings.robot_address is not None:
         environment["STUDIO_ROBOT_ADDRESS"] = settings.robot_address
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment)

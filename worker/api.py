@@ -1,6 +1,7 @@
 """The API: the gateway in this process, the application in one that it starts."""
 
 import socket
+import sys
 
 import uvicorn
 
@@ -13,8 +14,10 @@ from backend.settings import Settings
 from worker.application import ApplicationProcess
 from worker.data_lock import only_api
 from worker.entrance import entrance
+from worker.processes import wake_promptly
 
 _BACKLOG = 2048
+_SWITCH_SECONDS = 0.001  # between threads: the default of 5 ms lets a large download hold up what a stop writes down
 
 
 def serve(settings: Settings, *, fd: int | None = None) -> None:
@@ -29,6 +32,8 @@ def serve(settings: Settings, *, fd: int | None = None) -> None:
 
 
 def _serve(settings: Settings, fd: int | None) -> None:
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    wake_promptly()
     application = ApplicationProcess(settings)
     if fd is None:
         ready = f"Studio ready: {entrance(settings, Database(settings.sql_url), settings.port)}"

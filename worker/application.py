@@ -1,7 +1,8 @@
 """The application's process: started, watched and started again by the gateway, and what runs in it.
 
 It listens on a unix socket in a folder that is the studio's alone, so it may believe what the gateway says of whom a
-request comes from. Its share of a busy processor is smaller than the gateway's and the robot hosts'.
+request comes from. Its share of a busy processor, with all that runs in it (password hashing, inspections), is smaller
+than the gateway's and the robot hosts', in whatever way the kernel shares.
 """
 
 import asyncio
@@ -26,6 +27,9 @@ from worker.processes import die_with_parent, giving_way
 log = structlog.get_logger()
 
 _NICE = 10
+# Where the kernel shares by session (autogroup): half of another's. With less, a busy program of somebody else on the
+# machine would leave it next to nothing.
+_SESSION_NICE = 3
 _STOP_SECONDS = 4.0
 _STEADY_SECONDS = 20.0  # one that ran this long starts again without a pause
 _LONGEST_PAUSE_SECONDS = 15.0
@@ -102,7 +106,8 @@ class ApplicationProcess:
                 stdin=subprocess.DEVNULL,
                 pass_fds=descriptors,
                 env=self._environment,
-                preexec_fn=giving_way(_NICE, die_with_parent(signal.SIGTERM)),
+                start_new_session=True,
+                preexec_fn=giving_way(_NICE, die_with_parent(signal.SIGTERM), session=True, session_nice=_SESSION_NICE),
             )
         except OSError:
             os.close(told)

@@ -1,12 +1,17 @@
-"""Child processes that never outlive their parent."""
+"""Child processes that never outlive their parent, and who goes first on a busy processor."""
 
 import contextlib
 import ctypes
 import os
+import platform
 import signal
+import struct
 from collections.abc import Callable
 
 _PR_SET_PDEATHSIG = 1
+_SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}  # number of the system call
+_RESET_ON_FORK = 1
+_PROMPT_NS = 100_000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -25,11 +30,13 @@ def die_with_parent(number: int = signal.SIGTERM) -> Callable[[], None]:
     return prepare
 
 
-def giving_way(nice: int, before: Callable[[], None], *, session: bool = False) -> Callable[[], None]:
+def giving_way(
+    nice: int, before: Callable[[], None], *, session: bool = False, session_nice: int | None = None
+) -> Callable[[], None]:
     """For Popen's preexec_fn: `before`, then a smaller share of a busy processor (`nice`, 1 to 19; 0 the same).
 
     session: the child begins a session of its own. Where the kernel shares by session (autogroup), niceness counts
-    inside of one alone, so the session's is set too.
+    inside of one alone, so the session's is set too: to `session_nice`, by default as `nice`.
     """
 
     def prepare() -> None:
@@ -37,6 +44,22 @@ def giving_way(nice: int, before: Callable[[], None], *, session: bool = False) 
         os.nice(nice)
         if session:
             with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as group:
-                group.write(str(nice))
+                group.write(str(nice if session_nice is None else session_nice))
 
     return prepare
+
+
+def wake_promptly() -> bool:
+    """The calling thread does little at a time and is waited for: on a busy processor let it run as soon as it wakes,
+    instead of after what others have left of their turn (up to 4 ms each). Its share stays the same; threads and
+    processes that it starts are as all others.
+
+    Linux from 6.12 on knows such short turns; False elsewhere, and nothing changes.
+    """
+    number = _SCHED_SETATTR.get(platform.machine())
+    if number is None:
+        return False
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    # size, policy (SCHED_OTHER), flags, nice, priority, runtime (for this policy the turn), deadline, period
+    attributes = struct.pack("=IIQiIQQQ", 48, 0, _RESET_ON_FORK, nice, 0, _PROMPT_NS, 0, 0)
+    return bool(_libc.syscall(number, 0, ctypes.create_string_buffer(attributes), 0) == 0)

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from backend.settings import Settings
 from backend.system.schemas import Health
 from dexvla.episodes.identity import episode_identity
 from dexvla.episodes.reader import open_episode
+from tests.processes import children, frozen, of_studio
 from tests.servers import postgresql, postmaster
 from tests.small_disk import small_disk
 from worker.robot_host.latch import StopLatch
@@ -124,7 +125,7 @@ def _entries(studio: LiveStudio) -> list[str]:
 
 
 def test_while_the_application_does_not_answer_a_stop_works_and_says_who(studio: LiveStudio) -> None:
-    with _frozen(_application(studio)):
+    with frozen(_application(studio)):
         status, answer = ask(studio, "POST", f"{URL}/stop")
         assert (status, answer["status"]["state"], answer["status"]["stopped_by"]) == (200, "stopped", "script")
         status, answer = ask(studio, "POST", f"{URL}/arm")
@@ -150,7 +151,7 @@ def test_a_host_that_does_not_answer_is_not_called_stopped(studio: LiveStudio) -
     settings = studio.parts.settings
     with robot_host(settings, "sleepy") as host:
         until(lambda: _pid(studio, "sleepy") == host.pid, 60)
-        with _frozen(host.pid):
+        with frozen(host.pid):
             status, answer = ask(studio, "POST", "/api/robots/sleepy/stop")
             assert status == 503
             assert "NOT been confirmed" in answer["error"]["message"]
@@ -180,21 +181,19 @@ def test_who_may_stop_and_who_may_re_arm(studio: LiveStudio) -> None:
 
 def _application(studio: LiveStudio) -> int:
     """Process of the application behind the gateway."""
-    children = _children(studio.process.pid)
-    return next(pid for pid in children if b"application" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"))
+    (found,) = children(studio.process.pid, "application")
+    return found
 
 
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-@contextmanager
-def _frozen(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
+def test_the_application_gives_way_to_the_gateway_however_the_kernel_shares(studio: LiveStudio) -> None:
+    """By thread, or by session where it groups them: what computes hashes is no equal of what hears of a stop."""
+    application, gateway = _application(studio), studio.process.pid
+    assert os.getpriority(os.PRIO_PROCESS, application) - os.getpriority(os.PRIO_PROCESS, gateway) == 10
+    assert os.getsid(application) != os.getsid(gateway)
+    groups = [Path(f"/proc/{pid}/autogroup") for pid in (application, gateway)]
+    if all(group.exists() for group in groups):
+        theirs, ours = (int(group.read_text().rpartition(" ")[2]) for group in groups)
+        assert theirs > ours
 
 
 # --- what it hands on -----------------------------------------------------------------------------------------------
@@ -449,11 +448,17 @@ def test_forwarded_addresses_are_believed_from_our_proxies_alone() -> None:
 
 def test_a_gateway_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path / "data")
-    settings.folder.prepare()
     with live_studio(settings) as studio:
-        application = _application(studio)
+        application, sockets = _application(studio), settings.folder.sockets
+        assert of_studio(settings.data) == {studio.process.pid, application}
+        (before,) = sockets.iterdir()
         studio.process.kill()
-        until(lambda: not Path(f"/proc/{application}").exists(), 20)
+        studio.process.wait()
+        until(lambda: not of_studio(settings.data), 20)
+    with live_studio(settings) as studio:
+        (after,) = sockets.iterdir()
+        assert after != before, "the socket of one that was killed is taken away by the next"
+        assert _application(studio) != application
 
 
 def test_it_ends_in_order_and_takes_its_socket_along(tmp_path: Path) -> None:
@@ -474,9 +479,7 @@ def test_while_postgresql_is_frozen_a_stop_works_and_a_page_still_sees_the_robot
     studio, server = postgresql_studio
     assert ask(studio, "POST", f"{URL}/stop")[0] == 200
     rearm(studio)
-    with ExitStack() as frozen:
-        for pid in (server, *_children(server)):  # first the one that would start others
-            frozen.enter_context(_frozen(pid))
+    with frozen(server, *children(server)):  # first the one that would start others
         status, answer = ask(studio, "POST", f"{URL}/stop")
         assert (status, answer["status"]["state"]) == (200, "stopped")
         assert answer["not_recorded"]
@@ -500,7 +503,7 @@ def postgresql_studio(tmp_path: Path) -> Iterator[tuple[LiveStudio, int]]:
     with postgresql(tmp_path) as port:
         settings = Settings(data=tmp_path / "data", database_url=f"postgresql://studio:secret@127.0.0.1:{port}/studio")
         settings.folder.prepare()
-        with broker(settings), live_studio(settings) as studio, _host_on(settings):
+        with broker(settings), live_studio(settings) as studio, robot_host(settings):
             with studio.parts.db.transaction() as db:
                 user = User(name="script", password_hash="x", role=Role.OPERATOR)
                 db.add(user)
@@ -508,17 +511,3 @@ def postgresql_studio(tmp_path: Path) -> Iterator[tuple[LiveStudio, int]]:
                 db.add(ApiToken(user_id=user.id, name="t", token_sha256=token_hash(TOKEN)))
             until(lambda: _robot_state(studio) == "holding", 90)
             yield studio, postmaster(port)
-
-
-@contextmanager
-def _host_on(settings: Settings) -> Iterator[None]:
-    """A robot host on a database of its own choice."""
-    before = os.environ.get("DATABASE_URL")
-    os.environ["DATABASE_URL"] = str(settings.database_url)
-    try:
-        with robot_host(settings):
-            yield
-    finally:
-        del os.environ["DATABASE_URL"]
-        if before is not None:
-            os.environ["DATABASE_URL"] = before

@@ -1,5 +1,7 @@
 """What is written down after the deed: in order, told when it cannot be, and written as soon as it can."""
 
+import threading
+
 import pytest
 from sqlalchemy import Connection, event
 from sqlalchemy.orm import Session
@@ -87,6 +89,34 @@ def test_what_comes_too_late_or_too_much_is_told_as_lost(studio: Studio) -> None
     ledger.close()
     (told,) = not_yet(ledger.write(_ask_for_the_lock), seconds=0)
     assert told == "It could not be written into the audit log (the studio is being stopped)."
+
+
+def test_what_follows_an_entry_holds_up_no_other(studio: Studio) -> None:
+    """A broker that hangs while it is to be told is none of the database's."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        begun.set()
+        go_on.wait()
+
+    first = studio.ledger.write(lambda db: record(db, None, "test.first"), then=hang)
+    assert begun.wait(30)
+    try:
+        assert not_yet(first, seconds=30) == []
+        assert not_yet(studio.ledger.write(lambda db: record(db, None, "test.second")), seconds=30) == []
+    finally:
+        go_on.set()
+
+
+def test_while_an_entry_waits_for_long_it_is_said_so(studio: Studio) -> None:
+    assert not studio.ledger.slow
+    with studio.db.transaction() as db:
+        db.connection()  # the writer's turn: what comes now waits
+        waiting = studio.ledger.write(lambda db: record(db, None, "test.waits"))
+        until(lambda: studio.ledger.slow, 30)
+        assert not waiting.done()
+    assert not_yet(waiting, seconds=30) == []
+    until(lambda: not studio.ledger.slow, 30)
 
 
 def _written(studio: Studio) -> list[str]:

@@ -17,6 +17,7 @@ from backend.context import Studio
 from backend.live.messages import HOLD_MS, Mode
 from backend.migrate import migrate
 from backend.settings import Settings
+from tests.processes import children
 
 # The leg between API and host, as a process that can be killed: pulses every 50 ms.
 PULSES = """
@@ -78,9 +79,7 @@ def begin(host: LiveHost, checkpoint: Path) -> None:
 
 
 def policy_process(host: LiveHost) -> int:
-    tasks = Path(f"/proc/{host.process.pid}/task").iterdir()
-    pids = [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    (found,) = [pid for pid in pids if b"serve" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    (found,) = children(host.process.pid, "serve")
     return found
 
 

@@ -16,6 +16,7 @@ from backend.datasets.models import Dataset
 from backend.live.messages import LiveState, Mode
 from backend.migrate import migrate
 from backend.settings import Settings
+from tests.processes import children
 
 SCENE = {"task": "pick_colour", "seed": 7, "pick": {"level": "spots"}}
 CLICK = {"demo": True, "instruction": "Pick up a cube", "scene": SCENE, "instead": True}
@@ -65,9 +66,7 @@ def acts(host: LiveHost, *, chunks: int = 3) -> list[LiveState]:
 
 
 def demo_processes(host: LiveHost) -> list[int]:
-    tasks = Path(f"/proc/{host.process.pid}/task").iterdir()
-    pids = [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    return [pid for pid in pids if "serve" in Path(f"/proc/{pid}/cmdline").read_text()]
+    return children(host.process.pid, "serve")
 
 
 def dead(process: int) -> bool:

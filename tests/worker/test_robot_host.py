@@ -24,6 +24,7 @@ from backend.robots.repository import by_name
 from backend.robots.schemas import RobotOut
 from backend.settings import Settings
 from dexvla.errors import RobotError, UserError
+from tests.processes import children
 from worker.robot_host.announcer import Announcer
 from worker.robot_host.cameras import CameraHub
 from worker.robot_host.cockpit import Cockpit
@@ -108,19 +109,14 @@ def test_it_ends_in_order(studio: Studio, host: subprocess.Popen[bytes], number:
 
     thread = threading.Thread(target=look)
     thread.start()
-    until(lambda: bool(_children(host.pid)))  # the renderer
-    children = _children(host.pid)
+    until(lambda: bool(children(host.pid)))  # the renderer
+    left = children(host.pid)
     host.send_signal(number)
     assert host.wait(30) == 0  # 0.4 s on a quiet machine
     stop.set()
     thread.join()
     assert listed(studio) is None
-    until(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
-
-
-def _children(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    until(lambda: not any(Path(f"/proc/{child}").exists() for child in left))
 
 
 def test_a_stop_outlives_the_host(studio: Studio) -> None:

@@ -18,6 +18,7 @@ from backend.migrate import migrate
 from backend.settings import Settings
 from dexvla.robots.aloha_sim.pick_colour import draw_scene
 from dexvla.spec import PickColourOptions
+from tests.processes import children
 
 
 @pytest.fixture(scope="module")
@@ -147,13 +148,7 @@ def test_pause_resume_and_end(host: LiveHost, checkpoint: Path, page: Page) -> N
     host.acts_until(lambda state: state.policy is not None and state.policy.chunks > chunks + 1)
     status, answer = host.post("/live/end")
     assert (status, answer["mode"], answer["policy"]) == (200, "idle", None)
-    until(lambda: not children(host, "serve"))
-
-
-def children(host: LiveHost, word: str) -> list[int]:
-    tasks = Path(f"/proc/{host.process.pid}/task").iterdir()
-    pids = [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    return [pid for pid in pids if word in Path(f"/proc/{pid}/cmdline").read_text()]
+    until(lambda: not children(host.process.pid, "serve"))
 
 
 def test_a_stop_holds_at_once_and_rearming_is_not_resuming(host: LiveHost, checkpoint: Path, page: Page) -> None:
@@ -207,7 +202,7 @@ def test_a_policy_that_dies_or_hangs_is_paused_and_resuming_starts_a_new_one(
 ) -> None:
     begin(host, checkpoint)
     host.acts_until(acting)
-    (process,) = children(host, "serve")
+    (process,) = children(host.process.pid, "serve")
     os.kill(process, signal.SIGKILL)
     state = host.live_until(lambda state: state.mode is Mode.PAUSED)[-1]
     assert "SIGKILL" in (state.why or "")
@@ -215,7 +210,7 @@ def test_a_policy_that_dies_or_hangs_is_paused_and_resuming_starts_a_new_one(
     assert not state.policy.ready
     assert host.post("/live/resume")[0] == 200
     host.acts_until(acting)
-    (process,) = children(host, "serve")
+    (process,) = children(host.process.pid, "serve")
     os.kill(process, signal.SIGSTOP)
     states = host.live_until(lambda state: state.mode is Mode.PAUSED, 120)
     assert any("the simulation waits for the policy" in (state.why or "") for state in states), (
@@ -224,7 +219,7 @@ def test_a_policy_that_dies_or_hangs_is_paused_and_resuming_starts_a_new_one(
     assert "no answer within 30 s" in (states[-1].why or ""), [
         state.policy.refused for state in states if state.policy and state.policy.refused
     ][:1]
-    until(lambda: process not in children(host, "serve"))
+    until(lambda: process not in children(host.process.pid, "serve"))
     assert max(state.policy.late_steps for state in states if state.policy) == 0, "it waited: no step was late"
 
 

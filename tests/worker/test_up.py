@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import of_studio
 from tests.small_disk import small_disk
 
 ROOT = Path(__file__).parents[2]
@@ -44,17 +45,9 @@ class Studio:
         assert self.process.stderr is not None
         pytest.fail(f"not ready: {self.process.stderr.read()}")
 
-    def family(self) -> list[int]:
-        """Processes of this studio, itself included, found by its data folder in their environment."""
-        mark = f"STUDIO_DATA={self.data}".encode()
-        found = []
-        for entry in Path("/proc").iterdir():
-            try:
-                if entry.name.isdecimal() and mark in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-        return found
+    def family(self) -> set[int]:
+        """Processes of this studio, itself included."""
+        return of_studio(self.data)
 
     def gone_within(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds

@@ -14,6 +14,7 @@ from backend.robots.host import HostStatus
 log = logging.getLogger("studio.robot")
 
 _EVERY_SECONDS = 2.0
+_BREATH_SECONDS = 0.05  # after a change: whoever made it writes it down first, and what follows at once is told with it
 
 
 class Announcer:
@@ -33,7 +34,7 @@ class Announcer:
         self._signs.start()
 
     def hurry(self) -> None:
-        """Something changed: announce it now."""
+        """Something changed: announce it soon."""
         self._wake.set()
 
     def end(self) -> None:
@@ -51,7 +52,8 @@ class Announcer:
         while not self._ended:
             self._wake.clear()
             self._announce()
-            self._wake.wait(_EVERY_SECONDS)
+            if self._wake.wait(_EVERY_SECONDS):
+                self._over.wait(_BREATH_SECONDS)
         try:
             with self._studio.db.transaction() as db:
                 service.withdraw(db, self._studio, name=self._name, address=self._address)

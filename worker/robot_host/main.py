@@ -23,6 +23,7 @@ from dexvla.errors import UserError
 from dexvla.robots.aloha_sim.teleop import AlohaTeleop
 from dexvla.robots.registry import make_robot
 from dexvla.spec import AlohaTask
+from worker.processes import wake_promptly
 from worker.robot_host.announcer import Announcer
 from worker.robot_host.broker_watch import BrokerWatch
 from worker.robot_host.cameras import CameraHub
@@ -68,6 +69,7 @@ def run(
     if not _NAME.fullmatch(name):
         raise UserError(f"robot name {name!r}: expected letters, digits, _ . - and at most 64 of them")
     sys.setswitchinterval(_SWITCH_SECONDS)
+    wake_promptly()  # this thread, which hears of stops
     host = "127.0.0.1"
     if settings.robot_address is not None:
         host, port = "0.0.0.0", int(settings.robot_address.rpartition(":")[2])
