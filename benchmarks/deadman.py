@@ -1,6 +1,6 @@
 """How soon the robot rests after something that may hide the end of held keys, with real keys on a desktop of its own.
 
-    python benchmarks/deadman.py [--trials N] [--json FILE]
+    python benchmarks/deadman.py [--trials N] [--json FILE] [--only KIND ...]
 
 A whole studio (`studio up`), Chromium with a window under Xvfb and openbox, keys pressed at the X server. N trials
 (default 100) go round over all kinds, in milliseconds from the event, or from the first key repeat that did not come,
@@ -8,9 +8,13 @@ to the last command of the robot that differed from the one before it.
 """
 
 import argparse
+import os
+import signal
 import sys
 import tempfile
+import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,37 +31,57 @@ from tests.e2e.studio import running_studio
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--trials", type=int, default=100)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="write the figures to this file, anew after each trial")
+    parser.add_argument("--only", nargs="+", choices=deadman.KINDS, default=deadman.KINDS, metavar="KIND")
     arguments = parser.parse_args()
     lacks = desktop.missing()
     if lacks is not None:
         raise SystemExit(lacks)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended early, it reports what it has
     results: list[deadman.Result] = []
-    idle = 0
-    with (
-        tempfile.TemporaryDirectory() as name,
-        running_studio(Path(name) / "data") as address,
-        sync_playwright() as playwright,
-        deadman.bench(playwright, address, Path(name), Path(name)) as bench,
-    ):
-        while len(results) < arguments.trials:
-            kind = deadman.KINDS[len(results) % len(deadman.KINDS)]
-            try:
-                results.append(deadman.trial(bench, kind))
-            except TimeoutError as error:  # nothing moved, so nothing was there to end: tried again
-                idle += 1
-                sys.stderr.write(f"{error}\n")
-                if idle > arguments.trials:
-                    raise SystemExit("the robot hardly ever moves; the machine is too busy") from None
-    report(results, idle)
-    if arguments.json:
-        write_json(
-            arguments.json,
-            {"trials": [{"kind": one.kind, "from": one.by, "rest_ms": one.rest_ms} for one in results], "idle": idle},
-        )
+    idle: list[str] = []
+    try:
+        with (
+            tempfile.TemporaryDirectory() as name,
+            running_studio(Path(name) / "data") as address,
+            sync_playwright() as playwright,
+            deadman.bench(playwright, address, Path(name), Path(name)) as bench,
+        ):
+            measure(bench, arguments.only, arguments.trials, results, idle, arguments.json)
+    finally:
+        if results:
+            report(results, idle)
 
 
-def report(results: list[deadman.Result], idle: int) -> None:
+def measure(
+    bench: deadman.Bench,
+    kinds: Sequence[str],
+    trials: int,
+    results: list[deadman.Result],
+    idle: list[str],
+    file: Path | None,
+) -> None:
+    """Each trial is told, and kept, when it is over."""
+    while len(results) < trials:
+        kind = kinds[len(results) % len(kinds)]
+        began = time.monotonic()
+        try:
+            results.append(deadman.trial(bench, kind))
+        except TimeoutError as error:  # nothing moved, so nothing was there to end: tried again
+            idle.append(kind)
+            sys.stderr.write(f"{error}\n")
+            if len(idle) > trials:
+                raise SystemExit("the robot hardly ever moves; the machine is too busy") from None
+            continue
+        took = time.monotonic() - began
+        sys.stdout.write(f"{len(results):>4} {kind:<34} {results[-1].rest_ms:>7.1f} ms   (took {took:.1f} s)\n")
+        sys.stdout.flush()
+        if file is not None:
+            told = [{"kind": one.kind, "from": one.by, "rest_ms": one.rest_ms} for one in results]
+            write_json(file, {"trials": told, "idle": len(idle), "load": round(os.getloadavg()[0], 1)})
+
+
+def report(results: list[deadman.Result], idle: list[str]) -> None:
     times = defaultdict(list)
     for one in results:
         times[one.kind, one.by].append(one.rest_ms)
@@ -68,7 +92,7 @@ def report(results: list[deadman.Result], idle: int) -> None:
     every = [one.rest_ms for one in results]
     late = sum(rest > HOLD_MS for rest in every)
     say(f"all: p50 {np.median(every):.1f}, max {max(every):.1f} ms; {late} of {len(every)} later than {HOLD_MS} ms; ")
-    say(f"{idle} tries more in which the robot did not move beforehand\n")
+    say(f"{len(idle)} tries more in which the robot did not move beforehand\n")
 
 
 if __name__ == "__main__":

@@ -451,12 +451,12 @@ def test_a_gateway_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
     with live_studio(settings) as studio:
         application, sockets = _application(studio), settings.folder.sockets
         assert of_studio(settings.data) == {studio.process.pid, application}
-        (before,) = sockets.iterdir()
+        (before,) = sockets.glob("application-*")
         studio.process.kill()
         studio.process.wait()
         until(lambda: not of_studio(settings.data), 20)
     with live_studio(settings) as studio:
-        (after,) = sockets.iterdir()
+        (after,) = sockets.glob("application-*")
         assert after != before, "the socket of one that was killed is taken away by the next"
         assert _application(studio) != application
 

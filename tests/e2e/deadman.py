@@ -8,6 +8,7 @@ happen; where it tells nothing, from the first key repeat that did not come.
 
 import itertools
 import json
+import math
 import os
 import random
 import signal
@@ -78,6 +79,11 @@ class Robot:
         """When steps began whose command differed from the one before."""
         rows = list(self._rows)
         return [after[0] for before, after in itertools.pairwise(rows) if before[1] != after[1]]
+
+    @property
+    def told_until(self) -> float:
+        """When the newest step began that is known."""
+        return self._rows[-1][0] if self._rows else -math.inf
 
     def moved_within(self, seconds: float) -> bool:
         moves = self.moves()
@@ -445,7 +451,8 @@ def trial(bench: Bench, kind: str) -> Result:
             last = bench.last_repeat()
             assert last is not None
             since, by = last + INTERVAL, "missing repeat"
-        time.sleep(0.3)
+        settled = time.monotonic()
+        bench.wait(lambda: bench.robot is not None and bench.robot.told_until > settled, "the host is not heard")
         moves = bench.robot.moves()
         if not any(since - 0.15 - DELAY < at <= since for at in moves):
             raise TimeoutError(f"{kind}: the robot did not move beforehand")
