@@ -27,9 +27,6 @@ from worker.processes import die_with_parent, giving_way
 log = structlog.get_logger()
 
 _NICE = 10
-# Where the kernel shares by session (autogroup): half of another's. With less, a busy program of somebody else on the
-# machine would leave it next to nothing.
-_SESSION_NICE = 3
 _STOP_SECONDS = 4.0
 _STEADY_SECONDS = 20.0  # one that ran this long starts again without a pause
 _LONGEST_PAUSE_SECONDS = 15.0
@@ -106,8 +103,8 @@ class ApplicationProcess:
                 stdin=subprocess.DEVNULL,
                 pass_fds=descriptors,
                 env=self._environment,
-                start_new_session=True,
-                preexec_fn=giving_way(_NICE, die_with_parent(signal.SIGTERM), session=True, session_nice=_SESSION_NICE),
+                start_new_session=True,  # where the kernel shares by session, its hashing delays no thread of ours
+                preexec_fn=giving_way(_NICE, die_with_parent(signal.SIGTERM)),
             )
         except OSError:
             os.close(told)

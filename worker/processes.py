@@ -30,13 +30,11 @@ def die_with_parent(number: int = signal.SIGTERM) -> Callable[[], None]:
     return prepare
 
 
-def giving_way(
-    nice: int, before: Callable[[], None], *, session: bool = False, session_nice: int | None = None
-) -> Callable[[], None]:
+def giving_way(nice: int, before: Callable[[], None], *, session: bool = False) -> Callable[[], None]:
     """For Popen's preexec_fn: `before`, then a smaller share of a busy processor (`nice`, 1 to 19; 0 the same).
 
     session: the child begins a session of its own. Where the kernel shares by session (autogroup), niceness counts
-    inside of one alone, so the session's is set too: to `session_nice`, by default as `nice`.
+    inside of one alone, so the session's is set too.
     """
 
     def prepare() -> None:
@@ -44,7 +42,7 @@ def giving_way(
         os.nice(nice)
         if session:
             with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as group:
-                group.write(str(nice if session_nice is None else session_nice))
+                group.write(str(nice))
 
     return prepare
 
