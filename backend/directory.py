@@ -192,7 +192,10 @@ class Directory:
             self._wake.wait(_EVERY_SECONDS)
             self._wake.clear()
             if not self._ended:
-                self._refresh()
+                try:
+                    self._refresh()
+                except Exception:  # such as a row that this version cannot read: the copy would never change again
+                    log.exception("who may ask cannot be read; it is taken from the last copy")
 
     def _refresh(self) -> None:
         began = time.monotonic()
