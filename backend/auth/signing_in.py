@@ -4,6 +4,9 @@ Each in three parts: read what is stored, hash beside the event loop with no tra
 transaction that looks again at what the first part read.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from fastapi import Request, Response
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
@@ -15,14 +18,14 @@ from backend.auth.credentials import SESSION_COOKIE, session_cookie
 from backend.auth.ending import end_access, recheck_sockets
 from backend.auth.models import Link, LoginSession, User
 from backend.auth.public_url import public_url
-from backend.auth.rate_limit import TRIES_PER_PAIR, Devices, network_of
+from backend.auth.rate_limit import TRIES_PER_PAIR, Attempt, Devices, network_of
 from backend.auth.roles import Role
 from backend.auth.schemas import AccessEnded, LinkAccept, LinkInfo, LoginIn, Me, PasswordIn, SetupIn, UserOut
 from backend.auth.secrets import forget_setup_token, is_setup_token, new_token, token_hash
 from backend.auth.service import SESSION_LASTS, person, to_actor
 from backend.context import Studio
 from backend.db import after_commit, utc_now
-from backend.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, TooManyError
+from backend.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 
 _DEVICE_SECONDS = 365 * 86_400
 _WRONG = "Name or password is wrong, or the account is switched off. An administrator can help."
@@ -35,17 +38,6 @@ _CHANGED = "The password was changed by somebody else in this moment. Sign in ag
 async def log_in(studio: Studio, request: Request, response: Response, body: LoginIn) -> Me:
     device = studio.devices.device(request.cookies.get(Devices.COOKIE), body.name)
     caller = _address(request)
-    attempt = studio.sign_in_limiter.sign_in(body.name, caller, device)
-    stored = await run_in_threadpool(_stored_hash, studio, body.name)
-    try:
-        fits = await studio.hashing.matches(
-            body.password.get_secret_value(), stored, caller=device or caller, known=device is not None
-        )
-    except TooManyError:
-        studio.sign_in_limiter.forgive(attempt)  # nothing was tried
-        raise
-    if not fits:
-        raise ForbiddenError(_WRONG)
 
     def write() -> Me:
         with studio.db.transaction() as db:
@@ -54,9 +46,26 @@ async def log_in(studio: Studio, request: Request, response: Response, body: Log
                 raise ForbiddenError(_WRONG)
             return _sign_in(db, studio, request, response, user)
 
-    me = await run_in_threadpool(write)
+    with _counted(studio, studio.sign_in_limiter.sign_in(body.name, caller, device)):
+        stored = await run_in_threadpool(_stored_hash, studio, body.name)
+        password = body.password.get_secret_value()
+        if not await studio.hashing.matches(password, stored, caller=device or caller, known=device is not None):
+            raise ForbiddenError(_WRONG)
+        return await run_in_threadpool(write)
+
+
+@contextmanager
+def _counted(studio: Studio, attempt: Attempt) -> Iterator[None]:
+    """Only a wrong password goes on counting as a try: nobody is slowed down for what the studio could not do, because
+    too many ask, or its database is locked or full."""
+    try:
+        yield
+    except (ForbiddenError, InvalidError):
+        raise
+    except Exception:
+        studio.sign_in_limiter.forgive(attempt)
+        raise
     studio.sign_in_limiter.forgive(attempt)
-    return me
 
 
 def log_out(db: Session, studio: Studio, request: Request, response: Response) -> None:
@@ -197,13 +206,12 @@ def _named(db: Session, found: Link, body: LinkAccept) -> None:
 
 
 async def change_password(studio: Studio, request: Request, actor: Actor, body: PasswordIn) -> AccessEnded:
-    attempt = studio.sign_in_limiter.attempt({f"password|{actor.id}": TRIES_PER_PAIR})
-    stored = await run_in_threadpool(_stored_hash, studio, actor.name)
     current, new = body.current.get_secret_value(), body.new.get_secret_value()
-    if not await studio.hashing.matches(current, stored, caller=actor.id, known=True):
-        raise InvalidError("The current password is wrong.", fields={"current": "wrong"})
-    password_hash = await studio.hashing.hash(new, caller=actor.id, known=True)
-    studio.sign_in_limiter.forgive(attempt)
+    with _counted(studio, studio.sign_in_limiter.attempt({f"password|{actor.id}": TRIES_PER_PAIR})):
+        stored = await run_in_threadpool(_stored_hash, studio, actor.name)
+        if not await studio.hashing.matches(current, stored, caller=actor.id, known=True):
+            raise InvalidError("The current password is wrong.", fields={"current": "wrong"})
+        password_hash = await studio.hashing.hash(new, caller=actor.id, known=True)
 
     def write() -> AccessEnded:
         with studio.db.transaction() as db:

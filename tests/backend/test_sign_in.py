@@ -1,6 +1,7 @@
 """Guessing passwords: bounded work, slowed down, and nobody can keep another person out."""
 
 import asyncio
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,8 +10,10 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from backend.auth import hashing as hashing_module
+from backend.auth import signing_in
 from backend.auth.hashing import PasswordHashing
 from backend.auth.models import User
 from backend.auth.rate_limit import (
@@ -82,6 +85,22 @@ def test_those_who_sign_in_are_not_counted(app: FastAPI, client: SignIn) -> None
     shared = {"name": "viewer", "password": PASSWORD}
     for _ in range(TRIES_PER_PAIR + 2):
         assert browser_at(app, "203.0.113.7").post(LOGIN, json=shared).status_code == 200
+
+
+def test_who_cannot_be_let_in_for_a_locked_database_has_guessed_nothing(
+    app: FastAPI, client: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client("viewer")
+    right = {"name": "viewer", "password": PASSWORD}
+    browser = browser_at(app, "203.0.113.7")
+    with monkeypatch.context() as patched:
+        patched.setattr(signing_in, "_sign_in", _locked)
+        assert {browser.post(LOGIN, json=right).status_code for _ in range(TRIES_PER_PAIR + 1)} == {503}
+    assert browser.post(LOGIN, json=right).status_code == 200
+
+
+def _locked(*_: object) -> None:
+    raise OperationalError("BEGIN IMMEDIATE", None, sqlite3.OperationalError("database is locked"))
 
 
 def test_a_device_counts_for_the_name_that_signed_in_on_it(app: FastAPI, client: SignIn, tmp_path: Path) -> None:
