@@ -36,7 +36,7 @@ bench: setup-tests
 	  .venv/bin/python $$script --json build/benchmarks/$$(basename $$script .py).json; done
 
 kill: setup-tests
-	KILLS=30 .venv/bin/python -m pytest --override-ini timeout=7200 tests/kill/test_everything_survives.py
+	KILLS=30 .venv/bin/python -m pytest --log-cli-level info --override-ini timeout=7200 tests/kill/test_everything_survives.py
 
 # 77: cannot be tried on this machine, and has said why
 bare:

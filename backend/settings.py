@@ -89,6 +89,12 @@ class Settings(BaseSettings):
         description="Minutes without a sign of life after which a job is stopped, by its kind, instead of the kind's "
         'own: {"train": 120}',
     )
+    job_nice: int = Field(
+        15,
+        ge=0,
+        le=19,
+        description="How far jobs give way to everything else on a busy machine; 0 on one that is there for jobs alone",
+    )
     page: Path = Field(Path(__file__).parent.parent / "frontend" / "dist", description="The built page")
     log_level: str = "INFO"
 
@@ -183,6 +189,7 @@ class Settings(BaseSettings):
             "STUDIO_MODEL_ROOTS": ":".join(map(str, self.model_roots)),
             "STUDIO_POLICY_SERVERS": ",".join(self.policy_servers),
             "STUDIO_LEASE_SECONDS": str(self.lease_seconds),
+            "STUDIO_JOB_NICE": str(self.job_nice),
             "STUDIO_PATIENCE_MINUTES": json.dumps(self.patience_minutes),
             "DATABASE_URL": self.database_url,
             "REDIS_URL": self.redis_url,

@@ -45,7 +45,6 @@ _STUDIO_STOPS_SECONDS = 3.0
 _STUCK_GRACE_SECONDS = 20.0
 _LAST_WRITE_SECONDS = 20.0  # how long the end of an attempt is tried to be written if the database is away
 _PACE_PARTS = 20
-JOB_NICE = 15  # a robot's control loop, a policy that acts and the pages of people go first
 
 
 class Reason(Enum):
@@ -209,7 +208,7 @@ class _Attempt:
                 env={**environment, **handler.environment(job)},
                 pass_fds=(self._lock,),
                 start_new_session=True,
-                preexec_fn=giving_way(JOB_NICE, ends_with_us, session=True),
+                preexec_fn=giving_way(self._studio.settings.job_nice, ends_with_us, session=True),
             )
         remember(job.folder, process.pid)
         return process

@@ -28,8 +28,8 @@ ROOT = Path(__file__).parents[2]
 class Team:
     """One studio's processes; `end` leaves none."""
 
-    def __init__(self, data: Path, *, lease_seconds: float = 30, database_url: str | None = None) -> None:
-        self.settings = Settings(data=data, lease_seconds=lease_seconds, database_url=database_url)
+    def __init__(self, data: Path, *, lease_seconds: float = 30, **settings: Any) -> None:
+        self.settings = Settings(data=data, lease_seconds=lease_seconds, **settings)
         self.settings.folder.prepare()
         self.studio = Studio.open(self.settings)
         migrate(self.studio.db)
