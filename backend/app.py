@@ -24,7 +24,7 @@ from backend.evaluations.endpoints import router as evaluations
 from backend.headers import SecurityHeaders
 from backend.hidden_paths import HiddenPaths
 from backend.jobs.endpoints import router as jobs
-from backend.jobs.reconciler import Reconciler
+from backend.jobs.reconciler import reconciler
 from backend.labelling.endpoints import router as labelling
 from backend.live.endpoints import router as live
 from backend.live.sockets import router as live_sockets
@@ -40,7 +40,7 @@ from backend.settings import Settings
 from backend.socket import Relay
 from backend.socket import router as socket
 from backend.storage.endpoints import router as storage
-from backend.storage.housekeeper import Housekeeper
+from backend.storage.housekeeper import housekeeper
 from backend.suggestions.endpoints import router as suggestions
 from backend.system.endpoints import router as system
 from backend.training.endpoints import router as training
@@ -88,17 +88,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.state.relay = Relay(settings.events_url)
         app.state.relay.start()
         access = asyncio.create_task(app.state.studio.access_watch.listen(settings.events_url))
-        reconciler, housekeeper = Reconciler(app.state.studio), Housekeeper(app.state.studio)
-        reconciler.start()
-        housekeeper.start()
+        beside = (reconciler(app.state.studio), housekeeper(app.state.studio))
+        for one in beside:
+            one.start()
         renewal = Renewal(app.state.studio)
         renewal.start()
         try:
             yield
         finally:
             await asyncio.to_thread(renewal.stop)
-            await asyncio.to_thread(reconciler.stop)
-            await asyncio.to_thread(housekeeper.stop)
+            for one in beside:
+                await asyncio.to_thread(one.stop)
             await app.state.relay.stop()
             while not access.done():
                 access.cancel()  # again: a connection that is just being made may swallow the first

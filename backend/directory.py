@@ -269,7 +269,7 @@ def _places(db: Session, name: str | None = None) -> dict[str, Place]:
             kind=row.kind,
             address=row.address,
             seen_at=row.seen_at,
-            seen_ago=(now - row.seen_at.astimezone(UTC)).total_seconds(),
+            seen_ago=abs(now - row.seen_at.astimezone(UTC)).total_seconds(),  # to come: from before it was set back
             status=row.status,
         )
         for row in db.execute(query)

@@ -1,4 +1,5 @@
-"""The Celery worker of one queue: `python -m worker.celery_worker QUEUE CONCURRENCY`, started by worker/main.py.
+"""The Celery worker of one queue: `python -m worker.celery_worker QUEUE CONCURRENCY NAME`, started by worker/main.py.
+NAME is that of the whole `studio worker`.
 
 It never imports torch. Each wake-up makes one pool process take job after job of its queue until none waits; every
 job runs in a process of its own (worker/runner.py), so that nothing of it stays behind.
@@ -58,8 +59,8 @@ def take_jobs(queue: JobQueue) -> int:
 class _Beat:
     """Says every few seconds that this worker lives, from when it listens to its queue until it stops."""
 
-    def __init__(self, queue: JobQueue) -> None:
-        self._name, self._queues = f"{gethostname()}:{os.getpid()}", frozenset({queue})
+    def __init__(self, name: str, queue: JobQueue) -> None:
+        self._name, self._queue = name, queue
         self._stopped = threading.Event()
 
     def start(self, **_: Any) -> None:
@@ -72,17 +73,17 @@ class _Beat:
         studio = Studio.open(Settings())
         while not self._stopped.is_set():
             try:
-                beat(studio, self._name, self._queues)
+                beat(studio, self._name, self._queue)
             except redis.RedisError as error:
                 _log.warning("beat.failed", error=str(error))
             self._stopped.wait(_BEAT_SECONDS)
         try:
-            leave(studio, self._name)
+            leave(studio, self._name, self._queue)
         except redis.RedisError:
             return
 
 
-def main(queue: JobQueue, concurrency: int) -> None:
+def main(name: str, queue: JobQueue, concurrency: int) -> None:
     logs.configure()
     settings = Settings()
     app = celery_app(settings.broker_url)
@@ -91,7 +92,7 @@ def main(queue: JobQueue, concurrency: int) -> None:
     def wake(job_id: str) -> None:
         take_jobs(queue)
 
-    beating = _Beat(queue)
+    beating = _Beat(name, queue)
     signals.worker_ready.connect(beating.start)
     signals.worker_shutting_down.connect(beating.stop)
     end_with_us = die_with_parent(signal.SIGKILL)
@@ -112,4 +113,4 @@ def main(queue: JobQueue, concurrency: int) -> None:
 
 
 if __name__ == "__main__":
-    main(JobQueue(sys.argv[1]), int(sys.argv[2]))
+    main(sys.argv[3], JobQueue(sys.argv[1]), int(sys.argv[2]))

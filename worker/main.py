@@ -7,13 +7,15 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from socket import gethostname
 
 from backend import logs
 from backend.context import Studio
-from backend.jobs.reconciler import Reconciler
+from backend.jobs.reconciler import reconciler
 from backend.jobs.workers import JobQueue
 from backend.settings import Settings
 from dexvla.errors import UserError
@@ -29,6 +31,9 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 @dataclass
 class _Part:
+    """worker: what the whole `studio worker` is called."""
+
+    worker: str
     queue: JobQueue
     concurrency: int
     process: subprocess.Popen[bytes] | None = None
@@ -36,7 +41,7 @@ class _Part:
 
     def start(self, environment: Mapping[str, str]) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "worker.celery_worker", self.queue.value, str(self.concurrency)],
+            [sys.executable, "-m", "worker.celery_worker", self.queue.value, str(self.concurrency), self.worker],
             stdin=subprocess.DEVNULL,
             env={**os.environ, **environment},
             preexec_fn=die_with_parent(signal.SIGTERM),
@@ -65,20 +70,21 @@ def run_worker(settings: Settings, *, queues: Sequence[str], concurrency: int | 
         signal.signal(number, lambda *_: stopping.set())
     # runners whose pool process dies become ours, so that we can wait for them
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    parts = [_Part(queue, concurrency or CONCURRENCY[queue]) for queue in wanted]
+    name = f"{gethostname()}-{uuid.uuid4().hex[:8]}"  # containers may share a host's name and have the same process ids
+    parts = [_Part(name, queue, concurrency or CONCURRENCY[queue]) for queue in wanted]
     environment = settings.environment()
     studio = Studio.open(settings)
-    reconciler = Reconciler(studio)
+    reconciling = reconciler(studio)
     for part in parts:
         part.start(environment)
-    reconciler.start()
+    reconciling.start()
     sweeper.start(studio)
     try:
         while not stopping.wait(_TICK_SECONDS):
             _look_after(parts, environment)
     finally:
         _stop(parts)
-        reconciler.stop()
+        reconciling.stop()
         studio.close()
 
 

@@ -2,7 +2,7 @@
 
 What the database says was deleted is removed. What it does not know at all stays where it is and is told (see
 backend.storage): a database that lost its newest rows, or came out of a backup, knows less than the folder. What an
-administrator moved to lost/ is removed a month later. Nothing that was written to within the last hour is touched:
+administrator moved to lost/ is removed a month later. Nothing that was written to within the last day is touched:
 somebody may be at it.
 """
 
@@ -27,7 +27,7 @@ from backend.jobs.models import Job, JobState
 from backend.storage import repository
 from backend.training.models import Run
 
-HOUR_SECONDS = 3600.0
+OLD_SECONDS = 24 * 3600.0  # more than clocks are ever set by
 LOST_SECONDS = 30 * 86400.0
 _log = structlog.get_logger(__name__)
 
@@ -91,8 +91,8 @@ def _deleted_checkpoints(db: Session, studio: Studio) -> Iterator[Path]:
 
 
 def _old(path: Path) -> bool:
-    """Whether nothing in it changed for an hour."""
-    return path.exists() and _age(path) > HOUR_SECONDS
+    """Whether nothing in it changed for a day."""
+    return path.exists() and _age(path) > OLD_SECONDS
 
 
 def _age(path: Path) -> float:

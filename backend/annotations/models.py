@@ -79,6 +79,9 @@ class Document:
 DOCUMENT = ("segments", "instruction", "success", "failure_step", "paraphrases", "quality", "tags")
 
 
+LEASE_SECONDS = 90.0  # pages say every 20 s that they are there
+
+
 class Draft(Document, Base):
     """`edit` counts the saves: a save that names another number than the stored one is refused.
 
@@ -106,6 +109,11 @@ class Draft(Document, Base):
     lease_holder: Mapped[str | None] = mapped_column(String(32))
     lease_token: Mapped[str | None] = mapped_column(String(32))
     lease_until: Mapped[float | None]
+
+    def held(self, now: float) -> bool:
+        """Whether somebody works on it, by the database's clock. A lease that ends later than any can is from before
+        that clock was set back, and says nothing until its page is heard again."""
+        return self.lease_until is not None and now < self.lease_until <= now + LEASE_SECONDS
 
 
 class LabelRevision(Identified, Document, Base):

@@ -11,6 +11,7 @@ from backend.annotations.checks import Custom, check, successors
 from backend.annotations.differences import differences
 from backend.annotations.models import (
     DOCUMENT,
+    LEASE_SECONDS,
     Draft,
     HistoryKind,
     LabelHistory,
@@ -46,7 +47,6 @@ from backend.errors import (
 from backend.events import publish_after_commit
 from backend.labelling.schemas import Labelling
 
-LEASE_SECONDS = 90.0  # pages say every 20 s that they are there
 _KEEP = timedelta(minutes=5)  # between two entries of the history that saving alone makes
 _TELL = timedelta(seconds=10)  # between two events about the same draft: pages ask again for each
 _CLOSED = {WorkState.SUBMITTED, WorkState.APPROVED}
@@ -118,7 +118,7 @@ def save(studio: Studio, me: Actor, episode_id: str, tier: Tier, rater: int, bod
         if here.draft is not None and stored.edit and all(getattr(stored, name) == document[name] for name in DOCUMENT):
             return saved_out(db, here.row, stored)
         _keep_before(db, me, here.row, stored)
-        tell = stored.edit == 0 or stored.updated_by != me.id or utc_now() - stored.updated_at > _TELL
+        tell = stored.edit == 0 or stored.updated_by != me.id or abs(utc_now() - stored.updated_at) > _TELL
         for name, value in document.items():
             setattr(stored, name, value)
         _count(me, stored, here.now)
@@ -202,7 +202,7 @@ def _keep_before(db: Session, me: Actor, row: EpisodeRow, stored: Draft) -> None
     """Put what is about to be overwritten into the history: another person's, or older than a few minutes."""
     now = utc_now()
     another = stored.updated_by is not None and stored.updated_by != me.id
-    if another or stored.kept_at is None or now - stored.kept_at > _KEEP:
+    if another or stored.kept_at is None or abs(now - stored.kept_at) > _KEEP:
         names = repository.names(db, {stored.updated_by})
         keep(db, row, stored, HistoryKind.SAVED, by_id=stored.updated_by, by_name=names.get(stored.updated_by or ""))
 
@@ -247,8 +247,7 @@ def _fits(row: EpisodeRow, body: DraftIn) -> None:
 
 
 def leased(here: Place) -> bool:
-    stored = here.draft
-    return stored is not None and stored.lease_until is not None and stored.lease_until > here.now
+    return here.draft is not None and here.draft.held(here.now)
 
 
 def refuse_leased(db: Session, me: Actor, here: Place, *, token: str | None, yours: DraftIn | None = None) -> None:

@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 from backend.access import Actor
 from backend.annotations import repository
 from backend.annotations.checks import refuse_incomplete
-from backend.annotations.models import Draft, HistoryKind, ReviewNote, Tier, WorkState
+from backend.annotations.models import LEASE_SECONDS, Draft, HistoryKind, ReviewNote, Tier, WorkState
 from backend.annotations.repository import HANDED_IN, Place
 from backend.annotations.schemas import (
     ClaimIn,
@@ -21,7 +21,6 @@ from backend.annotations.schemas import (
     SubmitIn,
 )
 from backend.annotations.service import (
-    LEASE_SECONDS,
     both_sides,
     draft_out,
     keep,

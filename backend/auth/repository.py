@@ -49,8 +49,8 @@ def tokens_of(db: Session, user_id: str) -> list[ApiToken]:
 
 
 def touch_token_of(db: Session, token_sha256: str, now: datetime, *, older_than: datetime) -> None:
-    """Only if its last use was noted before `older_than`."""
-    stale = or_(ApiToken.last_used_at.is_(None), ApiToken.last_used_at < older_than)
+    """Only if its last use was noted before `older_than`, or after `now`: the clock was set back."""
+    stale = or_(ApiToken.last_used_at.is_(None), ApiToken.last_used_at < older_than, ApiToken.last_used_at > now)
     db.execute(update(ApiToken).where(ApiToken.token_sha256 == token_sha256, stale).values(last_used_at=now))
 
 

@@ -73,7 +73,7 @@ def _by_token(studio: Studio, token: str) -> Actor | None:
         found = repository.token_of(db, token_hash(token))
         if found is None:
             return None
-        actor, stale = to_actor(found.user), found.last_used_at is None or now - found.last_used_at > _TOUCH
+        actor, stale = to_actor(found.user), found.last_used_at is None or abs(now - found.last_used_at) > _TOUCH
     if stale:  # written beside: nobody who asks something waits for the database's writer
         token_id = found.id
         studio.ledger.write(lambda db: repository.touch_token(db, token_id, now), key=f"token {token_id}")

@@ -3,12 +3,12 @@
 Idempotent; runs in every API and worker process at once without harm.
 """
 
-import threading
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from backend import events
@@ -17,6 +17,7 @@ from backend.db import utc_now
 from backend.jobs import repository
 from backend.jobs.models import Job, JobState
 from backend.jobs.workers import JobQueue, no_worker_cause, queue_of, waiting_calls, wake, with_no_worker
+from backend.periodic import Periodic
 
 _CALL_AGAIN_SECONDS = 3.0  # a job queued for shorter was probably just announced
 _CALLS = 8  # wake-ups sent at once; each woken worker goes on until nothing is queued
@@ -25,15 +26,43 @@ VANISHED = "the worker that ran it vanished"
 _log = structlog.get_logger(__name__)
 
 
-def reconcile(studio: Studio) -> None:
+class Leases:
+    """Which of the leases that look over are over. A lease is measured by the database's clock, and that may jump: an
+    hour forward, and every lease looks over though its worker renews it; back, and one whose worker is dead ends in an
+    hour. So one that has ended, or ends later than any lease can, counts as over when nobody has renewed it for half a
+    lease of this process's own time: workers renew at each third."""
+
+    def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._half, self._clock = seconds / 2, clock
+        self._seen: dict[str, tuple[tuple[int, float | None], float]] = {}
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether some looked over at the last look."""
+        return bool(self._seen)
+
+    def over(self, jobs: Sequence[Job]) -> set[str]:
+        """Ids of those of `jobs`, all that look over now, that are."""
+        now, seen = self._clock(), self._seen
+        self._seen = {}
+        for job in jobs:
+            lease = (job.attempt, job.lease_until)
+            before, since = seen.get(job.id, (None, now))
+            self._seen[job.id] = (lease, since if before == lease else now)
+        return {job_id for job_id, (_, since) in self._seen.items() if now - since >= self._half}
+
+
+def reconcile(studio: Studio, leases: Leases) -> None:
     """One round. Raises SQLAlchemyError if the database cannot be reached."""
+    lease_seconds = studio.settings.lease_seconds
     with studio.db.transaction(write=False) as db:
-        expired = bool(repository.expired(db))
+        over = leases.over(repository.look_over(db, lease_seconds=lease_seconds))
         queued = repository.queued(db)
-    if expired:
+    if over:
         with studio.db.transaction() as db:
-            for job in repository.expired(db):
-                _take_back(db, studio, job)
+            for job in repository.look_over(db, lease_seconds=lease_seconds):
+                if job.id in over:
+                    _take_back(db, studio, job)
     for queue in JobQueue:
         waiting = [job for job in queued if queue_of(job.kind) is queue]
         if waiting:
@@ -72,7 +101,8 @@ def _explain(studio: Studio, queue: JobQueue, waiting: list[Job]) -> None:
 def _call(studio: Studio, queue: JobQueue, waiting: list[Job]) -> None:
     """Wake workers up again, unless calls lie in the broker that nobody has taken yet."""
     now = utc_now()
-    old = [job for job in waiting if (now - job.created_at).total_seconds() > _CALL_AGAIN_SECONDS]
+    # abs: a job from before the clock was set back has waited, too
+    old = [job for job in waiting if abs(now - job.created_at).total_seconds() > _CALL_AGAIN_SECONDS]
     try:
         if not old or waiting_calls(studio, queue):
             return
@@ -82,26 +112,13 @@ def _call(studio: Studio, queue: JobQueue, waiting: list[Job]) -> None:
         wake(studio, job.id, job.kind)
 
 
-class Reconciler:
-    """A thread that reconciles every third of a lease (ten seconds) until `stop`."""
+def reconciler(studio: Studio) -> Periodic:
+    """A thread that reconciles every third of a lease (ten seconds)."""
+    leases = Leases(studio.settings.lease_seconds)
+    every = studio.settings.lease_seconds / 3
 
-    def __init__(self, studio: Studio) -> None:
-        self._studio = studio
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
+    def work() -> float:
+        reconcile(studio, leases)
+        return every / 4 if leases.in_doubt else every
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Waits for a round that is under way, a few seconds at most."""
-        self._stopped.set()
-        self._thread.join(5)
-
-    def _run(self) -> None:
-        while not self._stopped.is_set():
-            try:
-                reconcile(self._studio)
-            except SQLAlchemyError as error:
-                _log.warning("reconcile.failed", error=" ".join(str(error).split())[:200])
-            self._stopped.wait(self._studio.settings.lease_seconds / 3)
+    return Periodic("reconcile", work, every_seconds=every)

@@ -17,6 +17,7 @@ from backend.jobs.models import Job, JobKind, JobState
 
 BARREN_ATTEMPTS = 3
 _OWNED = (JobState.RUNNING, JobState.CANCELLING)
+_SLACK_SECONDS = 5.0  # between the clocks of two servers of one database
 _WAITING_ORDER = (Job.created_at, Job.id)
 
 
@@ -146,9 +147,10 @@ def _write(db: Session, job_id: str, attempt: int, values: Mapping[str, Any]) ->
         raise LostError(job_id)
 
 
-def expired(db: Session) -> Sequence[Job]:
-    """Jobs whose worker has not been heard of for a lease."""
-    return db.scalars(select(Job).where(Job.state.in_(_OWNED), Job.lease_until < db_seconds())).all()
+def look_over(db: Session, *, lease_seconds: float) -> Sequence[Job]:
+    """Jobs that somebody runs, and whose lease is over by the clock or ends later than any lease can."""
+    no_lease = or_(Job.lease_until < db_seconds(), Job.lease_until > db_seconds() + lease_seconds + _SLACK_SECONDS)
+    return db.scalars(select(Job).where(Job.state.in_(_OWNED), no_lease)).all()
 
 
 def change_if(db: Session, job: Job, *, values: Mapping[str, Any]) -> bool:

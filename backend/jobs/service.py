@@ -104,7 +104,8 @@ def seconds_left(job: Job, now: datetime) -> float | None:
     if job.state is not JobState.RUNNING or job.pace is None or job.total is None or job.progress_at is None:
         return None
     parts = max(0, job.total - job.done)
-    return max(0.0, parts * job.pace - (now - job.progress_at).total_seconds())
+    since = max(0.0, (now - job.progress_at).total_seconds())  # below zero: the clock was set back
+    return max(0.0, parts * job.pace - since)
 
 
 def cancel(db: Session, me: Actor, studio: Studio, job_id: str) -> JobOut:

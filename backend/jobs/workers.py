@@ -3,7 +3,6 @@
 A message is only a wake-up: which job runs is decided by the rows, so lost, doubled or late messages harm nothing.
 """
 
-import json
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -12,11 +11,12 @@ import redis
 from celery import Celery
 from kombu.exceptions import KombuError
 
+from backend.beats import heard
 from backend.context import Studio
 from backend.jobs.models import JobKind
 
 WAKE = "studio.wake"
-WORKER_PREFIX = "studio:worker:"
+_WORKER_KEY = "studio:worker:{}"
 _BEAT_TTL_SECONDS = 15
 _BROKER_AWAY = "the broker cannot be reached; the job starts when it is back"
 _NO_TRAINER = "no training worker is running; the job starts when one is (`studio worker`)"
@@ -44,31 +44,39 @@ def queue_of(kind: JobKind) -> JobQueue:
     return JobQueue.TRAIN if kind is JobKind.TRAIN else JobQueue.LIGHT
 
 
+_QUEUES = frozenset(queue.value for queue in JobQueue)
+
+
 @dataclass(frozen=True, kw_only=True)
 class LiveWorker:
+    """One `studio worker` that somebody started, whatever number of processes it has."""
+
     name: str
     queues: frozenset[JobQueue]
 
 
-def beat(studio: Studio, name: str, queues: frozenset[JobQueue]) -> None:
-    """Say that a worker lives; every few seconds. Raises redis.RedisError."""
-    studio.broker.set(f"{WORKER_PREFIX}{name}", json.dumps(sorted(queues)), ex=_BEAT_TTL_SECONDS)
+def beat(studio: Studio, name: str, queue: JobQueue) -> None:
+    """Say that a worker serves a queue; every few seconds. Raises redis.RedisError."""
+    studio.broker.set(_beat_key(name, queue), b"", ex=_BEAT_TTL_SECONDS)
 
 
-def leave(studio: Studio, name: str) -> None:
-    """Say that it is gone. Raises redis.RedisError."""
-    studio.broker.delete(f"{WORKER_PREFIX}{name}")
+def leave(studio: Studio, name: str, queue: JobQueue) -> None:
+    """Say that it no longer does. Raises redis.RedisError."""
+    studio.broker.delete(_beat_key(name, queue))
 
 
 def live_workers(studio: Studio) -> list[LiveWorker]:
-    """Workers heard of within the last seconds. Raises redis.RedisError."""
-    found = []
-    for key in studio.broker.scan_iter(f"{WORKER_PREFIX}*", count=1000):
-        value = studio.broker.get(key)
-        if isinstance(value, bytes):
-            queues = frozenset(JobQueue(name) for name in json.loads(value))
-            found.append(LiveWorker(name=key.decode().removeprefix(WORKER_PREFIX), queues=queues))
-    return found
+    """Workers heard of within the last seconds, by name. Raises redis.RedisError."""
+    queues: dict[str, set[JobQueue]] = {}
+    for key in heard(studio.broker, _WORKER_KEY.format("*"), seconds=_BEAT_TTL_SECONDS):
+        name, _, queue = key.removeprefix(_WORKER_KEY.format("")).rpartition(":")
+        if queue in _QUEUES:  # an older studio's worker calls itself otherwise
+            queues.setdefault(name, set()).add(JobQueue(queue))
+    return [LiveWorker(name=name, queues=frozenset(served)) for name, served in sorted(queues.items())]
+
+
+def _beat_key(name: str, queue: JobQueue) -> str:
+    return _WORKER_KEY.format(f"{name}:{queue.value}")
 
 
 def no_worker_cause(studio: Studio, queue: JobQueue) -> str | None:

@@ -31,7 +31,7 @@ class Item:
     @property
     def held(self) -> bool:
         """Somebody works on it right now."""
-        return self.draft is not None and self.draft.lease_until is not None and self.draft.lease_until > self.now
+        return self.draft is not None and self.draft.held(self.now)
 
 
 def items(

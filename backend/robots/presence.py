@@ -8,17 +8,19 @@ from contextlib import suppress
 import redis
 from pydantic import ValidationError
 
+from backend.beats import heard, is_fresh
 from backend.context import Studio
 from backend.robots.host import HostStatus
 from backend.robots.stopping import PRESENT
 
 _KEY = "studio:robot:{}"
+_SECONDS = int(PRESENT.total_seconds())
 
 
 def sign(studio: Studio, name: str, status: HostStatus) -> None:
     """Best effort; to be repeated every two seconds."""
     with suppress(redis.RedisError):
-        studio.broker.set(_KEY.format(name), status.model_dump_json(), ex=int(PRESENT.total_seconds()))
+        studio.broker.set(_KEY.format(name), status.model_dump_json(), ex=_SECONDS)
 
 
 def withdraw(studio: Studio, name: str) -> None:
@@ -28,13 +30,16 @@ def withdraw(studio: Studio, name: str) -> None:
 
 def signed(studio: Studio, name: str) -> HostStatus | None:
     """What the host said of itself within the last seconds; None if it was not heard, or the broker is away."""
+    key = _KEY.format(name)
     try:
-        found = studio.broker.get(_KEY.format(name))
-        return None if found is None else HostStatus.model_validate_json(found)
+        found = studio.broker.get(key)
+        if found is None or not is_fresh(studio.broker.pttl(key), seconds=_SECONDS):
+            return None
+        return HostStatus.model_validate_json(found)
     except (redis.RedisError, ValidationError):
         return None
 
 
 def count(studio: Studio) -> int:
     """Hosts that are heard. Raises redis.RedisError."""
-    return sum(1 for _ in studio.broker.scan_iter(_KEY.format("*")))
+    return len(heard(studio.broker, _KEY.format("*"), seconds=_SECONDS))

@@ -1,6 +1,6 @@
 """Queries for robots."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -15,6 +15,17 @@ def all_robots(db: Session) -> list[RobotRow]:
 
 def by_name(db: Session, name: str) -> RobotRow | None:
     return db.get(RobotRow, name)
+
+
+def count_seen(db: Session, *, within: timedelta) -> int:
+    """Robots whose hosts were heard of lately."""
+    now = database_now(db)
+    return sum(was_seen(at, now, within=within) for at in db.scalars(select(RobotRow.seen_at)))
+
+
+def was_seen(at: datetime, now: datetime, *, within: timedelta) -> bool:
+    """A time to come, which a clock that was set back leaves behind, says as little as one long ago."""
+    return abs(now - at) < within
 
 
 def database_now(db: Session) -> datetime:

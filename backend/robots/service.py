@@ -76,7 +76,7 @@ def host_of(studio: Studio, name: str) -> tuple[RobotOut, HostClient]:
 def _out(studio: Studio, row: RobotRow, now: datetime) -> RobotOut:
     """Where the row was not renewed in time, the host's sign in the broker counts."""
     status = HostStatus.model_validate(row.status)
-    if now - row.seen_at < PRESENT:
+    if repository.was_seen(row.seen_at, now, within=PRESENT):
         return RobotOut(name=row.name, kind=row.kind, present=True, seen_at=row.seen_at, status=status)
     heard = presence.signed(studio, row.name)
     return RobotOut(

@@ -4,6 +4,7 @@ What takes long (reading motions, comparing episodes, asking a model) is done ou
 of those who label must not wait for it.
 """
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -44,6 +45,7 @@ from dexvla.episodes.reader import open_episode
 from dexvla.errors import EpisodeError
 
 _TENTHS = 10
+_CLOCKS_APART = timedelta(minutes=1)  # of the machines of a studio
 _LOST = "The studio was stopped while the model was asked. Ask again."
 
 
@@ -193,7 +195,7 @@ def _ask(
     studio: Studio, suggestion_id: str, row: EpisodeRow, cameras: list[str], frames: int, vocabulary: list[str]
 ) -> None:
     """In a thread of its own: whatever happens is written into the proposal."""
-    begun = utc_now()
+    begun = time.monotonic()
     segments: list[dict[str, Any]] = []
     error, sheets = None, 0
     try:
@@ -221,13 +223,16 @@ def _ask(
             if stored is not None:  # the dataset may have been deleted meanwhile
                 stored.state = SuggestionState.FAILED if error else SuggestionState.READY
                 stored.segments, stored.error = segments, error
-                stored.report = {"seconds": round((utc_now() - begun).total_seconds(), 1), "sheets": sheets}
+                stored.report = {"seconds": round(time.monotonic() - begun, 1), "sheets": sheets}
                 publish_after_commit(db, studio, "episode", row.id)
 
 
 def _out(one: Suggestion) -> SuggestionOut:
     shown = SuggestionOut.model_validate(one)
-    if one.state is SuggestionState.RUNNING and one.until is not None and one.until < utc_now():
+    now = utc_now()
+    # one begun in time to come was begun before the clock was set back: nobody can say how long ago
+    late = one.until is not None and not one.created_at - _CLOCKS_APART < now < one.until
+    if one.state is SuggestionState.RUNNING and late:
         shown.state, shown.error = SuggestionState.FAILED, _LOST
     return shown
 

@@ -15,10 +15,11 @@ from backend.db import Database, db_seconds
 from backend.jobs import repository, service
 from backend.jobs.models import Job, JobKind, JobState
 from backend.jobs.payloads import InitModelPayload, TrainPayload
-from backend.jobs.reconciler import reconcile
+from backend.jobs.reconciler import Leases, reconcile
 from backend.jobs.workers import JobQueue, beat, leave, waiting_calls
 
 SignIn = Callable[[Role | str], TestClient]
+AT_ONCE = Leases(0)  # a lease that looks over is over
 
 
 def add(database: Database, **values: Any) -> str:
@@ -154,14 +155,14 @@ def test_a_payload_of_another_kind_is_refused(studio: Studio) -> None:
 def test_a_job_that_nobody_will_start_says_so(studio: Studio) -> None:
     job_id = enqueue(studio)
     assert "no worker is running" in (read(studio.db, job_id).cause or "")
-    beat(studio, "w", frozenset({JobQueue.TRAIN}))
-    reconcile(studio)
+    beat(studio, "w", JobQueue.TRAIN)
+    reconcile(studio, AT_ONCE)
     assert "no worker is running" in (read(studio.db, job_id).cause or ""), "that one does trainings only"
-    beat(studio, "w", frozenset({JobQueue.LIGHT}))
-    reconcile(studio)
+    beat(studio, "w", JobQueue.LIGHT)
+    reconcile(studio, AT_ONCE)
     assert read(studio.db, job_id).cause is None
-    leave(studio, "w")
-    reconcile(studio)
+    leave(studio, "w", JobQueue.LIGHT)
+    reconcile(studio, AT_ONCE)
     assert "no worker is running" in (read(studio.db, job_id).cause or "")
 
 
@@ -169,13 +170,13 @@ def test_an_interrupted_job_without_a_worker_says_both(studio: Studio) -> None:
     job_id = add(studio.db)
     claim(studio.db, job_id)
     let_lease_run_out(studio.db, job_id)
-    reconcile(studio)
-    reconcile(studio)
+    reconcile(studio, AT_ONCE)
+    reconcile(studio, AT_ONCE)
     cause = read(studio.db, job_id).cause or ""
     assert "vanished" in cause
     assert cause.endswith("; no worker is running; the job starts when one is (`studio worker`)")
-    beat(studio, "w", frozenset({JobQueue.LIGHT}))
-    reconcile(studio)
+    beat(studio, "w", JobQueue.LIGHT)
+    reconcile(studio, AT_ONCE)
     assert read(studio.db, job_id).cause == "interrupted: the worker that ran it vanished; it goes on by itself"
 
 
@@ -186,7 +187,7 @@ def test_the_reconciler_calls_again_but_does_not_pile_calls_up(studio: Studio) -
         for job in repository.by_ids(db, ids):
             job.created_at = job.created_at.replace(year=2020)
     for _ in range(4):
-        reconcile(studio)
+        reconcile(studio, AT_ONCE)
     assert waiting_calls(studio, JobQueue.LIGHT) == 3
 
 
@@ -197,11 +198,11 @@ def test_the_reconciler_takes_jobs_back_from_vanished_workers(studio: Studio) ->
     with studio.db.transaction() as db:
         db.execute(update(Job).where(Job.id == stopping).values(state=JobState.CANCELLING))
         db.execute(update(Job).where(Job.id == poison).values(barren=3))
-    reconcile(studio)
+    reconcile(studio, AT_ONCE)
     assert read(studio.db, running).state is JobState.RUNNING, "its lease lasts"
     for job_id in (running, stopping, poison):
         let_lease_run_out(studio.db, job_id)
-    reconcile(studio)
+    reconcile(studio, AT_ONCE)
     states = {job_id: read(studio.db, job_id) for job_id in (running, stopping, poison)}
     assert states[running].state is JobState.QUEUED
     assert "vanished" in (states[running].cause or "")
@@ -302,5 +303,5 @@ def test_a_dead_broker_keeps_nobody_from_queueing(studio: Studio) -> None:
     job_id = enqueue(away)
     assert time.monotonic() - started < 5
     assert "broker cannot be reached" in (read(studio.db, job_id).cause or "")
-    reconcile(away)
+    reconcile(away, AT_ONCE)
     away.close()

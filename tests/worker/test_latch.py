@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,31 @@ def test_a_stop_is_found_again_with_its_name_and_an_arming_too(tmp_path: Path) -
     latch.remember()
     assert latch.at_risk is None
     assert not StopLatch(file, ran_before=True).now.stopped
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_the_newest_record_counts_whatever_the_clock_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    file = tmp_path / "robot.latch"
+    latch = StopLatch(file)
+    latch.stop(by="ada")
+    latch.remember()
+
+    class Moved(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(hours=hours)
+
+    monkeypatch.setattr(module, "datetime", Moved)
+    assert StopLatch(file, ran_before=True).now.stopped_by == "ada"
+    latch.arm()
+    latch.remember()
+    assert not StopLatch(file, ran_before=True).now.stopped
+    latch.stop(by="grace")
+    latch.remember()
+    monkeypatch.setattr(module, "datetime", datetime)
+    assert StopLatch(file, ran_before=True).now.stopped_by == "grace"
 
 
 def test_a_record_that_is_missing_or_torn_counts_as_a_stop(tmp_path: Path) -> None:

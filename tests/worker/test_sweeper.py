@@ -19,7 +19,7 @@ from backend.settings import Settings
 from backend.storage import service
 from backend.training.models import Run
 from tests.backend.training_data import stage_2, start
-from worker.sweeper import HOUR_SECONDS, LOST_SECONDS, sweep
+from worker.sweeper import LOST_SECONDS, OLD_SECONDS, sweep
 
 
 @pytest.fixture
@@ -76,8 +76,8 @@ def test_what_nobody_knows_stays_and_what_was_deleted_is_removed(
         db.get_one(Job, other_job).state = JobState.CANCELLED
         values = {"sha256": "", "size_bytes": 1, "files": [], "archive_sha256": "", "attempt": 1, "stage": 2}
         db.add(Checkpoint(run_id=run_id, step=2, deleted_at=utc_now(), deleted_why="deleted by Ada", **values))
-    assert sweep(studio) == [], "all of it is younger than an hour"
-    let_pass(folder.root, HOUR_SECONDS + 60)
+    assert sweep(studio) == [], "all of it is younger than a day"
+    let_pass(folder.root, OLD_SECONDS + 60)
     swept = set(sweep(studio))
     assert checkpoint.exists(), "its run is not over and may train that step anew"
     assert {deleted, deleted_run.parent, *halves} == swept

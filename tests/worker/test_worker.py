@@ -1,5 +1,7 @@
 """`studio worker`: takes jobs as they are queued, says that it lives, and stops in order."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 from backend.jobs.models import JobKind, JobState
 from backend.jobs.payloads import InitModelPayload
 from backend.jobs.workers import JobQueue, live_workers
+from backend.system.service import health
 from tests.worker.conftest import ROOT, Team
 
 
@@ -21,8 +24,13 @@ def test_jobs_run_as_they_come_and_a_stop_interrupts_them(team: Team) -> None:
     before = team.enqueue(JobKind.INIT_MODEL, model(0))
     assert "no worker is running" in (team.job(before).cause or "")
     worker = team.start_worker("train,light")
-    team.until(lambda: len(live_workers(team.studio)) == 2, "both queues are served")
-    assert {queue for one in live_workers(team.studio) for queue in one.queues} == set(JobQueue)
+    team.until(lambda: [one.queues for one in live_workers(team.studio)] == [set(JobQueue)], "it serves both queues")
+    team.start_worker("light")
+    team.until(lambda: len(live_workers(team.studio)) == 2, "there are two, as people count them")
+    assert health(team.studio).workers == 2
+    (second,) = team.pids("worker.cli worker --queues light")
+    os.kill(second, signal.SIGTERM)
+    team.until(lambda: len(live_workers(team.studio)) == 1, "the second one has left")
     ids = [before, *(team.enqueue(JobKind.INIT_MODEL, model(number)) for number in (1, 2))]
     for job in team.until_over(*ids):
         assert (job.state, job.attempt) == (JobState.DONE, 1), team.log(job.id)

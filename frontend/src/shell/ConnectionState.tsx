@@ -5,6 +5,7 @@ import { useQuery } from "@tanstack/react-query";
 import { ApiError, type Schema } from "@/api/client";
 import { useConnection, type Connection } from "@/api/events";
 import { events, healthQuery } from "@/api/queries";
+import { plural } from "@/ui/format";
 
 interface State {
   color: string;
@@ -51,7 +52,7 @@ export function ConnectionState({ narrow }: { narrow: boolean }) {
   // a socket whose other end is gone says "live" until it has been silent for long
   const lost = error instanceof ApiError && (connection !== "live" || error.status === 0);
   const { color, label, help } = connectionState(connection, data, lost);
-  const more = data && !lost ? ` Version ${data.version}, workers: ${data.workers}, robots: ${data.robots}.` : "";
+  const more = data && !lost ? ` Version ${data.version}; ${plural(data.workers, "worker")} and ${plural(data.robots, "robot")}.` : "";
   return (
     <Tooltip label={help + more} position="right">
       <Group
