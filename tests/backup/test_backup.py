@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from sqlalchemy import text
 from typer.testing import CliRunner
 
-from backend.db import Database
+from backend.db import Database, utc_now
 from backend.folders import DataFolder
 from backend.migrate import known_revisions, migrate
 from backend.settings import Settings
@@ -24,13 +25,14 @@ from tests.backup import first_release as first
 from tests.backup.conftest import Place
 from tests.backup.contents import files_of, rows_of
 from tests.small_disk import small_disk
-from worker.backup import needed
+from worker.backup import make, needed
 from worker.backup.make import backup, verify
 from worker.backup.restore import restore
 from worker.backup.store import Snapshot, Store
 from worker.cli import app
 from worker.data_lock import locked
 
+_OURS = {"studio.backup", "studio.restore"}
 Old = tuple[Settings, first.FirstRelease]
 
 
@@ -41,11 +43,11 @@ def today(settings: Settings) -> None:
 
 
 def without_audit(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """A restore adds an entry of its own, and frees the jobs that ran."""
+    """A backup and a restore add entries of their own, and a restore frees the jobs that ran."""
     kept = dict(rows)
     columns = [name for name, _ in kept["audit"][0]]
     action = columns.index("action")
-    kept["audit"] = [kept["audit"][0], *(row for row in kept["audit"][1:] if row[action] != "studio.restore")]
+    kept["audit"] = [kept["audit"][0], *(row for row in kept["audit"][1:] if row[action] not in _OURS)]
     lease = [name for name, _ in kept["jobs"][0]].index("lease_until")
     kept["jobs"] = [row if index == 0 else [*row[:lease], *row[lease + 1 :]] for index, row in enumerate(kept["jobs"])]
     return kept
@@ -63,7 +65,7 @@ def test_what_was_backed_up_comes_back_on_either_database(old: Old, place: Place
     shutil.move(settings.folder.root, tmp_path / "gone")  # the same folder: no path has to be changed
     new = place("old", target)
     done = restore(new, tmp_path / "backups")
-    assert done.rows == sum(len(rows) - 1 for rows in before.values())
+    assert done.rows == made.rows == sum(len(rows) - 1 for rows in before.values()) - 1, "all but the backup's entry"
     assert without_audit(rows_of(new)) == without_audit(before)
     assert files_of(new) == files
     assert len(files) == 17
@@ -92,6 +94,39 @@ def test_only_what_is_new_is_stored_and_what_is_unchanged_is_not_read(place: Pla
     assert (third.new_files, third.new_bytes) == (1, changed.stat().st_size)
     assert third.read_bytes in {changed.stat().st_size * looks for looks in (1, 2)}
     assert made.snapshot < again.snapshot < third.snapshot
+
+
+def test_a_backup_is_in_the_audit_log_and_counts_where_that_cannot_be_written(old: Old, tmp_path: Path) -> None:
+    settings, _ = old
+    before = backup(settings, tmp_path / "backups")
+    assert before.notes == ["the backup is not in the audit log, which is of an older studio"]
+    today(settings)
+    made = [backup(settings, tmp_path / "backups", keep=1) for _ in range(2)]
+    assert made[1].notes == []
+    header, *rows = rows_of(settings)["audit"]
+    names = [name for name, _ in header]
+    entries = [dict(zip(names, row, strict=True)) for row in rows]
+    ours = [one for one in entries if one["action"] == "studio.backup"]
+    assert sorted(one["subject"] for one in ours) == [one.snapshot[:64] for one in made]
+    assert made[1].new_files == 1, "of the database's tables only the log has changed"
+
+
+def test_the_newest_snapshot_is_the_last_one_also_after_the_clock_was_set_back(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = place("old")
+    first.make(settings)
+    log = settings.folder.job(first.JOB) / "log.txt"
+    begun = utc_now()
+    made = []
+    for hours in (0, -1, -2):
+        monkeypatch.setattr(make, "utc_now", lambda hours=hours: begun + timedelta(hours=hours))
+        log.write_text(f"set by {hours} hours\n")
+        made.append(backup(settings, tmp_path / "backups", keep=2))
+    assert [one.removed for one in made] == [[], [], [made[0].snapshot]]
+    restored = place("new")
+    restore(restored, tmp_path / "backups")
+    assert (restored.folder.job(first.JOB) / "log.txt").read_text() == "set by -2 hours\n"
 
 
 def _age(store: Store) -> None:
@@ -214,7 +249,7 @@ def test_a_studio_that_works_is_not_replaced(old: Old, tmp_path: Path) -> None:
 _HOLD = """
 import sys
 from sqlalchemy import text
-from backend.db import Database
+from backend.db import Database, utc_now
 
 with Database(sys.argv[1]).engine.connect() as connection:
     connection.execute(text("SELECT count(*) FROM users"))

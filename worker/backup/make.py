@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 import dexvla
+from backend.audit.service import record
 from backend.db import Database, utc_now
 from backend.migrate import known_revisions
 from backend.settings import Settings
@@ -89,6 +90,7 @@ def backup(
                 removed = store.prune(keep=keep) if keep is not None else []
             except UserError as error:
                 raise UserError(f"the snapshot {name} was made, but older ones were not removed: {error}") from error
+    unlogged = _write_down(settings, name, snapshot, removed)
     return Made(
         snapshot=name,
         folder=str(target),
@@ -103,7 +105,7 @@ def backup(
         seconds=round(time.monotonic() - started, 3),
         missing=snapshot.missing,
         outside=snapshot.outside,
-        notes=sorted(collector.notes.values()),
+        notes=[*sorted(collector.notes.values()), *unlogged],
         removed=removed,
     )
 
@@ -155,6 +157,31 @@ def _collect(settings: Settings, store: Store, on_bytes: Callable[[int], object]
         raise UserError(f"the database cannot be read, so there is no backup: {said}") from error
     finally:
         database.close()
+
+
+def _write_down(settings: Settings, name: str, snapshot: Snapshot, removed: list[str]) -> list[str]:
+    """Into the audit log. The backup counts without it: returns what to say where that was not possible."""
+    if snapshot.revision != known_revisions()[0]:
+        return ["the backup is not in the audit log, which is of an older studio"]
+    database = Database(settings.sql_url)
+    try:
+        with database.transaction() as db:
+            record(
+                db,
+                None,
+                "studio.backup",
+                name[:64],
+                files=len(snapshot.files),
+                missing=len(snapshot.missing),
+                removed=len(removed),
+                by="command line",
+            )
+    except SQLAlchemyError as error:
+        said = " ".join(str(getattr(error, "orig", None) or error).split())[:200]
+        return [f"the backup is not in the audit log: {said}"]
+    finally:
+        database.close()
+    return []
 
 
 def _newest(store: Store) -> Snapshot | None:

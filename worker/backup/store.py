@@ -19,7 +19,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -240,6 +240,8 @@ class Store:
         self.flush()
         data = (snapshot.model_dump_json(exclude_defaults=True) + "\n").encode()
         moment = datetime.fromisoformat(snapshot.made_at).astimezone(UTC)
+        if names := self.names():  # by name the newest is the last, also when the clock was set back
+            moment = max(moment, _moment(names[-1]) + timedelta(milliseconds=1))
         name = f"{moment:%Y%m%dT%H%M%S}{moment.microsecond // 1000:03d}Z-{hashlib.sha256(data).hexdigest()[:_DIGITS]}"
         with atomic_file(self.snapshots / f"{name}.json") as temporary:
             temporary.touch(mode=0o600)
@@ -299,6 +301,11 @@ def _ours(root: Path) -> bool:
     return all(name in begun or name.startswith(f".{_MARK}.") for name in names) and not any(
         path.is_file() for name in begun - {"lock"} for path in (root / name).rglob("*")
     )
+
+
+def _moment(name: str) -> datetime:
+    """Of a snapshot's name."""
+    return datetime.strptime(name.partition("-")[0][:-1] + "000", "%Y%m%dT%H%M%S%f").replace(tzinfo=UTC)
 
 
 def hash_file(path: Path) -> tuple[str, int]:
