@@ -16,6 +16,7 @@ from dexvla.spec import CameraSpec
 from worker.robot_host.cameras import CameraHub
 from worker.robot_host.cockpit import Cockpit
 from worker.robot_host.latch import StopLatch
+from worker.robot_host.mending import CameraMending
 from worker.robot_host.sources import WAIT, Action, CommandSource, SourceKind, StepListener, StepRecord, Tick, Wait
 from worker.robot_host.telemetry import Row, Telemetry, snapshot
 
@@ -23,7 +24,6 @@ log = logging.getLogger("studio.robot")
 
 SILENT_SECONDS = 0.5  # a loop that has not ticked for so long is a fault
 _RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 5.0, 60.0  # a try costs some processor time; doubled until it succeeds
-_CAMERAS_RETRY_SECONDS = 5.0
 _WINDOW_SECONDS = 2.0
 _PACE_SECONDS = 4.0  # several chunks of a slow policy
 
@@ -71,7 +71,7 @@ class ControlLoop:
         self._step = 0
         self._fault: str | None = None
         self._camera_fault: str | None = None
-        self._cameras_tried = float("-inf")
+        self._mending = CameraMending()
         self._running = False
         self._beat = time.monotonic()
         self._cadence = Cadence(robot.info.control_hz)
@@ -304,11 +304,11 @@ class ControlLoop:
 
     def _mend_cameras(self, now: float) -> None:
         fault = self._robot.camera_fault
-        if fault is not None and now - self._cameras_tried > _CAMERAS_RETRY_SECONDS:
+        told = self._mending.told(fault)
+        if self._mending.is_due(fault, now):
             log.warning("cameras restarted: %s", fault)
-            self._cameras_tried = now
             self._robot.restart_cameras()
-        self._camera_fault = fault
+        self._camera_fault = told
 
 
 class Cadence:
