@@ -19,9 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-from studio_client import CAMERAS, Refused, StudioClient, until  # noqa: E402
+from studio_client import CAMERAS, READY, Refused, StudioClient, family, until  # noqa: E402
 
-READY = "Studio ready: "
 PATIENCE = 3600.0  # for the set-up on a slow line; what is stuck says so itself
 JOB_SECONDS = 1800.0  # a job gives way to everything else on a busy machine
 
@@ -60,7 +59,7 @@ def main(command: list[str]) -> int:
                 tale.say(f"{log.name}: " + "\n    ".join(tail))
             return 1
         finally:
-            for pid in _family(data):
+            for pid in family(data):
                 os.kill(pid, signal.SIGKILL)
             process.kill()
             process.wait()
@@ -127,21 +126,8 @@ def _leave(process: subprocess.Popen[str], listener: threading.Thread, said: lis
     listener.join(60)
     if not any(line.startswith("Stopped") for line in said):
         raise Refused(f"Ctrl-C did not stop it in order; exit status {process.returncode}")
-    until(lambda: not _family(data), "no process is left", seconds=5)
+    until(lambda: not family(data), "no process is left", seconds=5)
     tale.say(f"Ctrl-C: stopped within {time.monotonic() - pressed:.1f} s, nothing is left")
-
-
-def _family(data: Path) -> list[int]:
-    """Processes that were told of this data folder, whoever started them."""
-    mark = f"STUDIO_DATA={data}".encode()
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdecimal() and mark in (entry / "environ").read_bytes().split(b"\0"):
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
 
 
 if __name__ == "__main__":

@@ -1,14 +1,17 @@
-"""A person without a browser, for scripts that try a studio from outside. Needs nothing but Python, pictures aside."""
+"""A person without a browser, for scripts and tests that try a studio from outside. Needs nothing but Python, pictures
+aside."""
 
 import http.client
 import json
 import time
 import urllib.parse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 ROBOT = "aloha-sim"
 CAMERAS = {"cam_high", "cam_left_wrist", "cam_right_wrist"}
+READY = "Studio ready: "  # and the address: what `studio up` prints then
 PASSWORD = "correct horse battery"
 
 
@@ -111,6 +114,19 @@ class StudioClient:
                 sizes[name] = len(jpeg)
                 socket.send(json.dumps({"type": "ack", "camera": name, "number": number}))
         return sizes
+
+
+def family(data: Path) -> list[int]:
+    """Processes that were told of this data folder, whoever started them."""
+    mark = f"STUDIO_DATA={data}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdecimal() and mark in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
 
 
 def until(condition: Callable[[], Any], what: str, *, seconds: float) -> Any:

@@ -32,7 +32,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-from studio_client import CAMERAS, Refused, StudioClient, until  # noqa: E402
+from studio_client import CAMERAS, READY, Refused, StudioClient, until  # noqa: E402
 
 from tests.servers import postgresql, redis_server  # noqa: E402
 
@@ -40,7 +40,6 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 OURS = ("migrate", "backend", "worker", "robot")
 PASSWORD = "p@ss/w#rd %41?:&"
 ENVIRONMENT = {"STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot"}
-READY = "Studio ready: "
 INSIDE = "--inside"  # this program again, in the network of its own
 
 

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from websockets.sync.client import ClientConnection, connect
 from backend.context import Studio
 from backend.errors import UnavailableError
 from backend.live.messages import LiveState, Mode
+from backend.migrate import migrate
 from backend.robots.host import HostStatus, RobotState, host_token
 from backend.robots.relay import HostClient
 from backend.robots.repository import by_name
@@ -44,6 +45,33 @@ def robot_host(settings: Settings, name: str = "aloha-sim") -> Iterator[subproce
     finally:
         process.kill()
         process.wait()
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Studio]:
+    """Its folder and its tables are made."""
+    settings.folder.prepare()
+    studio = Studio.open(settings)
+    migrate(studio.db)
+    yield studio
+    studio.close()
+
+
+@contextmanager
+def live_host(studio: Studio, *, with_broker: bool = True) -> "Iterator[LiveHost]":
+    """`robot_host` of an opened studio, beside a broker of its own, for `LiveHost.post` and the like."""
+    with ExitStack() as stack:
+        if with_broker:
+            stack.enter_context(broker(studio.settings))
+        yield LiveHost(studio, stack.enter_context(robot_host(studio.settings)))
+
+
+@contextmanager
+def watching(host: "LiveHost") -> "Iterator[Page]":
+    """A page that the host has heard."""
+    with Page(host) as page:
+        until(lambda: bool(page.answers))
+        yield page
 
 
 def until(condition: Callable[[], bool], seconds: float = 60.0) -> float:

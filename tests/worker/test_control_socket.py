@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from robot_hosts import LiveHost, robot_host, until
+from robot_hosts import LiveHost, live_host, opened, until
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
-from backend.context import Studio
 from backend.live.messages import Drive, Pulse
-from backend.migrate import migrate
 from backend.settings import Settings
 from worker.robot_host.latch import StopLatch
 from worker.robot_host.watch import Holder, Watch
@@ -114,12 +112,8 @@ def test_the_place_is_one_and_a_sessions_new_connection_takes_it(watch: Watch, p
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveHost]:
     folder = tmp_path_factory.mktemp("control")
     settings = Settings(data=folder / "studio", redis_url=f"unix://{folder}/no-broker.sock")
-    settings.folder.prepare()
-    studio = Studio.open(settings)
-    migrate(studio.db)
-    with robot_host(settings) as process:
-        yield LiveHost(studio, process)
-    studio.close()
+    with opened(settings) as studio, live_host(studio, with_broker=False) as host:
+        yield host
 
 
 def control(host: LiveHost, by: str, session: str) -> ClientConnection:

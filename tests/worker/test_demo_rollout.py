@@ -8,13 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from robot_hosts import LiveHost, Page, broker, robot_host, until
+from robot_hosts import LiveHost, Page, live_host, opened, until, watching
 from websockets.exceptions import ConnectionClosed
 
 from backend.context import Studio
 from backend.datasets.models import Dataset
 from backend.live.messages import LiveState, Mode
-from backend.migrate import migrate
 from backend.settings import Settings
 from tests.processes import children
 
@@ -24,18 +23,14 @@ CLICK = {"demo": True, "instruction": "Pick up a cube", "scene": SCENE, "instead
 
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    settings = Settings(data=tmp_path_factory.mktemp("click") / "studio")
-    settings.folder.prepare()
-    studio = Studio.open(settings)
-    migrate(studio.db)
-    yield studio
-    studio.close()
+    with opened(Settings(data=tmp_path_factory.mktemp("click") / "studio")) as studio:
+        yield studio
 
 
 @pytest.fixture(scope="module")
 def host(studio: Studio) -> Iterator[LiveHost]:
-    with broker(studio.settings), robot_host(studio.settings) as process:
-        yield LiveHost(studio, process)
+    with live_host(studio) as host:
+        yield host
 
 
 @pytest.fixture(autouse=True)
@@ -49,8 +44,7 @@ def at_rest(host: LiveHost) -> Iterator[None]:
 
 @pytest.fixture
 def page(host: LiveHost) -> Iterator[Page]:
-    with Page(host) as page:
-        until(lambda: bool(page.answers))
+    with watching(host) as page:
         yield page
 
 

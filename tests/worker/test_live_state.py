@@ -4,13 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from robot_hosts import LiveHost, robot_host
+from robot_hosts import LiveHost, live_host, opened
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from backend.context import Studio
 from backend.live.messages import Mode
-from backend.migrate import migrate
 from backend.robots.host import RobotState
 from backend.settings import Settings
 
@@ -19,12 +17,8 @@ from backend.settings import Settings
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveHost]:
     folder = tmp_path_factory.mktemp("live")
     settings = Settings(data=folder / "studio", redis_url=f"unix://{folder}/no-broker.sock")
-    settings.folder.prepare()
-    studio = Studio.open(settings)
-    migrate(studio.db)
-    with robot_host(settings) as process:
-        yield LiveHost(studio, process)
-    studio.close()
+    with opened(settings) as studio, live_host(studio, with_broker=False) as host:
+        yield host
 
 
 def test_the_state_comes_at_once_and_ten_times_a_second(host: LiveHost) -> None:

@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from robot_hosts import LiveHost, Page, broker, robot_host, until
+from robot_hosts import LiveHost, Page, live_host, opened, until
 from websockets.asyncio.server import ServerConnection, serve
 
-from backend.context import Studio
 from backend.live.messages import LiveState, Mode
-from backend.migrate import migrate
 from backend.settings import Settings
 from dexvla.act.protocol import decode, encode
 
@@ -96,12 +94,8 @@ def odd_server() -> Iterator[OddServer]:
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveHost]:
     settings = Settings(data=tmp_path_factory.mktemp("odd") / "studio", policy_servers=("127.0.0.1:*",))
-    settings.folder.prepare()
-    studio = Studio.open(settings)
-    migrate(studio.db)
-    with broker(settings), robot_host(settings) as process:
-        yield LiveHost(studio, process)
-    studio.close()
+    with opened(settings) as studio, live_host(studio) as host:
+        yield host
 
 
 @pytest.fixture

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from robot_hosts import BRAKING_STEPS, LiveHost, Page, broker, motion, robot_host, until
+from robot_hosts import BRAKING_STEPS, LiveHost, Page, live_host, motion, opened, until, watching
 from tiny_policies import CAMERAS, tiny_checkpoint
 
 from backend.context import Studio
 from backend.datasets.models import Dataset
 from backend.live.messages import HOLD_MS, LiveState, Mode
-from backend.migrate import migrate
 from backend.settings import Settings
 from dexvla.robots.aloha_sim.pick_colour import draw_scene
 from dexvla.spec import PickColourOptions
@@ -29,17 +28,14 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     settings = Settings(data=tmp_path_factory.mktemp("rollout") / "studio", policy_servers=("127.0.0.1:9",))
-    settings.folder.prepare()
-    studio = Studio.open(settings)
-    migrate(studio.db)
-    yield studio
-    studio.close()
+    with opened(settings) as studio:
+        yield studio
 
 
 @pytest.fixture(scope="module")
 def host(studio: Studio) -> Iterator[LiveHost]:
-    with broker(studio.settings), robot_host(studio.settings) as process:
-        yield LiveHost(studio, process)
+    with live_host(studio) as host:
+        yield host
 
 
 @pytest.fixture(autouse=True)
@@ -51,8 +47,7 @@ def at_rest(host: LiveHost) -> Iterator[None]:
 
 @pytest.fixture
 def page(host: LiveHost) -> Iterator[Page]:
-    with Page(host) as page:
-        until(lambda: bool(page.answers))
+    with watching(host) as page:
         yield page
 
 
