@@ -61,7 +61,7 @@ ROLES = {
     "runner": "worker.runner",
     "trainer": "dexvla.cli train",
     "robot": "worker.cli robot",
-    "broker": "--unixsocket",
+    "broker": "unixsocket",  # as argument, and in the title that it gives itself
 }
 _AFTER_KILL_SECONDS = 300.0
 _log = logging.getLogger(__name__)

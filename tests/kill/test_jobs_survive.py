@@ -51,7 +51,7 @@ def victims(team: Team, kind: str) -> list[int]:
     words = {
         "runner": "worker.runner",
         "command": COMMANDS[0],
-        "broker": "valkey.sock",
+        "broker": "unixsocket",
         "studio worker": "worker.cli worker",
     }
     return team.pids(words[kind])
