@@ -1,6 +1,7 @@
 """`studio verify`: is everything there, and does it belong together? `studio up` looks at the same when it starts."""
 
 import json
+from pathlib import Path
 
 import structlog
 import typer
@@ -34,6 +35,7 @@ def look_around(settings: Settings) -> list[str]:
         strays, missing = service.look(studio, fresh_seconds=0)
         if (told := service.sentence(strays)) is not None:
             lines.append(f"{told}: adopt or move to lost/ (home page of an administrator, or `studio verify`)")
+            lines += _listed(studio, strays)
         if missing:
             lines.append(f"{_gone(missing)} (`studio verify` lists all; a backup has them)")
         if (disk := studio.space.told()) != "ok":
@@ -80,11 +82,10 @@ def verify(settings: Settings, *, adopt: bool, lose: bool, as_json: bool) -> boo
                 typer.echo(line)
             told = service.sentence(strays)
             if told is not None:
-                typer.echo(f"{told}: --adopt takes episodes into the dataset {service.RECOVERED}, --lose moves all to")
-                typer.echo("lost/, where it is kept for 30 days.")
-                for paths in strays.values():
-                    for path in paths[:_SHOWN]:
-                        typer.echo(f"  {path.relative_to(settings.data)}")
+                typer.echo(f"{told}: --{service.ADOPT};")
+                typer.echo("--lose moves all to lost/, where it is kept for 30 days.")
+                for line in _listed(studio, strays):
+                    typer.echo(line)
             for row in missing:
                 typer.echo(f"{row} is gone")
             if told is None and not missing and lost is None:
@@ -92,6 +93,16 @@ def verify(settings: Settings, *, adopt: bool, lose: bool, as_json: bool) -> boo
         return bool(missing or lost or any(strays.values()))
     finally:
         studio.close()
+
+
+def _listed(studio: Studio, strays: dict[str, list[Path]]) -> list[str]:
+    """The first of each kind, with what is in them."""
+    lines = []
+    for kind, paths in strays.items():
+        lines += [f"  {service.listed(studio, kind, path)}" for path in paths[:_SHOWN]]
+        if len(paths) > _SHOWN:
+            lines.append(f"  and {service.plural(len(paths) - _SHOWN, kind)} more")
+    return lines
 
 
 def _gone(missing: list[str]) -> str:

@@ -16,7 +16,10 @@ def get_storage(me: Admin, studio: Parts) -> StorageOut:
 
 @router.post("/adopt", status_code=202)
 def adopt_strays(me: Admin, studio: Parts) -> StorageOut:
-    """Take episode files without a row into the dataset "Recovered", in the background."""
+    """Take episode files without a row into the dataset "Recovered", give versions, runs and checkpoints rows again.
+
+    In the background.
+    """
     service.begin_adopting(studio, me, studio.found)
     return service.storage(studio, studio.found)
 

@@ -15,7 +15,7 @@ from backend.datasets.models import DatasetVersion
 from backend.episodes.models import EpisodeRow
 from backend.evaluations.models import Evaluation
 from backend.folders import DataFolder
-from backend.jobs.models import Job
+from backend.jobs.models import Job, JobState
 from backend.training.models import Run
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -44,8 +44,29 @@ def folders(parent: Path) -> list[Path]:
     return [path for path in parent.glob("*") if path.is_dir() and is_id(path.name)]
 
 
+def checkpoint_folders(run: Path) -> dict[int, Path]:
+    """Finished checkpoints in a run's folder, by step, ascending."""
+    there = [path.parent for path in run.glob("checkpoints/step-*/manifest.json")]
+    steps = {int(path.name[5:]): path for path in there if path.name[5:].isdecimal()}
+    return dict(sorted(steps.items()))
+
+
+def _stray_checkpoints(db: Session, folder: DataFolder) -> list[Path]:
+    """Of runs that are over: what a trainer has just saved gets its row from its job."""
+    over = [state for state in JobState if state.over]
+    query = select(Run.id).join(Job, Job.id == Run.job_id).where(Job.state.in_(over), Run.deleted_at.is_(None))
+    known = set(db.execute(select(Checkpoint.run_id, Checkpoint.step)).tuples())
+    return [
+        path
+        for run_id in db.scalars(query)
+        for step, path in checkpoint_folders(folder.run(run_id)).items()
+        if (run_id, step) not in known
+    ]
+
+
 def strays(studio: Studio) -> dict[str, list[Path]]:
-    """What no row knows, deleted ones included: "episode" and the names of `tables` -> files or folders, sorted."""
+    """What no row knows, deleted ones included: "episode", the names of `tables` and "checkpoint" (of runs that have
+    rows) -> files or folders, sorted."""
     folder = studio.settings.folder
     there = {"episode": episode_files(folder)} | {kind: folders(parent) for kind, (_, parent) in tables(folder).items()}
     found = {}
@@ -54,6 +75,7 @@ def strays(studio: Studio) -> dict[str, list[Path]]:
             model = EpisodeRow if kind == "episode" else tables(folder)[kind][0]
             known = set(db.scalars(select(model.id))) if paths else set()
             found[kind] = sorted(path for path in paths if path.stem not in known)
+        found["checkpoint"] = sorted(_stray_checkpoints(db, folder))
     return found
 
 

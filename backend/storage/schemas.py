@@ -4,12 +4,14 @@ from backend.schemas import Out
 
 
 class StrayOut(Out):
-    """Files of a kind that no row of the database knows."""
+    """Files of a kind that no row of the database knows. names: the first of them, with what is in them. adoptable: of
+    this kind some may get rows again."""
 
     kind: str
     count: int
     size_bytes: int
     names: list[str]
+    adoptable: bool
 
 
 class StorageOut(Out):

@@ -20,10 +20,15 @@ from backend.episodes.models import EpisodeSource
 from backend.errors import ApiError, ConflictError
 from backend.space import Found
 from backend.storage import mark, repository
+from backend.storage.adopting import NotAdoptedError, adopt_checkpoint, adopt_run, adopt_version
+from backend.storage.contents import contents
 from backend.storage.schemas import StorageOut, StrayOut
 
 RECOVERED = "Recovered"
 FRESH_SECONDS = 120.0  # whoever takes an episode in writes the file first, and its row a moment later
+ADOPT = f"adopt takes episodes into the dataset {RECOVERED}, versions, runs and checkpoints under their own names"
+_ADOPTED = {"dataset version": adopt_version, "run": adopt_run, "checkpoint": adopt_checkpoint}
+ADOPTABLE = {"episode", *_ADOPTED}
 _NAMES = 5
 _DATASETS = 20  # of other dimensions each
 _LOOK_SECONDS = 60.0
@@ -49,13 +54,22 @@ def sentence(strays: dict[str, list[Path]]) -> str | None:
     parts = []
     for kind, paths in strays.items():
         if paths:
-            what = f"{kind} {'file' if kind == 'episode' else 'folder'}{'' if len(paths) == 1 else 's'}"
-            parts.append(f"{len(paths)} {what}")
+            parts.append(plural(len(paths), kind))
     if not parts:
         return None
     listed = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
     one = len(parts) == 1 and sum(map(len, strays.values())) == 1
     return f"{listed} {'has' if one else 'have'} no row"
+
+
+def listed(studio: Studio, kind: str, path: Path) -> str:
+    """Where it lies and what is in it, for people."""
+    what = contents(kind, path)
+    return f"{path.relative_to(studio.settings.data)}{f' ({what})' if what else ''}"
+
+
+def plural(count: int, kind: str) -> str:
+    return f"{count} {kind} {'file' if kind == 'episode' else 'folder'}{'' if count == 1 else 's'}"
 
 
 def storage(studio: Studio, found: Found) -> StorageOut:
@@ -72,7 +86,8 @@ def storage(studio: Studio, found: Found) -> StorageOut:
                 kind=kind,
                 count=len(paths),
                 size_bytes=sum(map(_size, paths)),
-                names=[str(path.relative_to(studio.settings.data)) for path in paths[:_NAMES]],
+                names=[listed(studio, kind, path) for path in paths[:_NAMES]],
+                adoptable=kind in ADOPTABLE,
             )
             for kind, paths in found.strays.items()
             if paths
@@ -86,7 +101,8 @@ def storage(studio: Studio, found: Found) -> StorageOut:
 
 
 def adopt(studio: Studio, me: Actor | None, *, fresh_seconds: float = FRESH_SECONDS) -> str:
-    """Take the episode files without rows in, as any upload, into the dataset "Recovered"; returns what became of them.
+    """Take the episode files without rows in, as any upload, into the dataset "Recovered"; then versions, runs and
+    checkpoints under their own names. Returns what became of them.
 
     What is no episode goes to lost/, as does what the dataset has already. Raises ApiError where nothing more can be
     taken in (a full disk).
@@ -106,13 +122,33 @@ def adopt(studio: Studio, me: Actor | None, *, fresh_seconds: float = FRESH_SECO
         else:
             path.unlink(missing_ok=True)
             adopted += 1
-    note = f"{adopted} of {len(strays['episode'])} episode files are in the dataset {RECOVERED}"
+    notes = [f"{adopted} of {len(strays['episode'])} episode files are in the dataset {RECOVERED}"]
     if refused:
-        note += f"; {refused} could not be read and lie in lost/"
+        notes.append(f"{refused} could not be read and lie in lost/")
+    others = _adopt_others(studio, me, strays)
+    note = "; ".join([*(notes if strays["episode"] or not others else []), *others])
     with studio.db.transaction() as db:
         record(db, me, "storage.adopt", None, adopted=adopted, refused=refused)
     mark.settle(studio)
     return f"{note}."
+
+
+def _adopt_others(studio: Studio, me: Actor | None, strays: dict[str, list[Path]]) -> list[str]:
+    """What became of versions, runs and checkpoints, after the episodes that they need; those that cannot be adopted
+    stay as they are."""
+    told = []
+    for kind, adopt_one in _ADOPTED.items():
+        refused: dict[str, str] = {}
+        for path in strays[kind]:
+            try:
+                adopt_one(studio, path, me)
+            except NotAdoptedError as error:
+                _log.warning("storage.not_adopted", kind=kind, path=str(path), why=str(error))
+                refused[path.name] = str(error)
+        if strays[kind]:
+            told.append(f"{len(strays[kind]) - len(refused)} of {plural(len(strays[kind]), kind)}")
+            told += [f"not {kind} {name[:8]}, since {why}" for name, why in list(refused.items())[:_NAMES]]
+    return told
 
 
 def lose(studio: Studio, me: Actor | None, *, fresh_seconds: float = FRESH_SECONDS) -> str:
@@ -207,7 +243,7 @@ def _move_to_lost(studio: Studio, path: Path) -> None:
 
 def _age(path: Path) -> float:
     try:
-        return time.time() - path.stat().st_mtime
+        return abs(time.time() - path.stat().st_mtime)  # to come: from before the clock was set back
     except FileNotFoundError:
         return 0.0
 

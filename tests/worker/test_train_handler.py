@@ -25,6 +25,7 @@ from backend.settings import Settings
 from backend.training import service as training
 from backend.training.models import MetricPoint, Run
 from backend.training.schemas import RunIn
+from backend.training.tail import MetricsTail
 from dexvla.errors import UserError
 from dexvla.spec import TrainSpec
 from dexvla.train import runs
@@ -32,7 +33,6 @@ from tests.backend.training_data import ME, SMALL, make_version, stage_2, start
 from worker.gpus import visible_gpus
 from worker.handlers.base import JobContext, Progress
 from worker.handlers.preflight import PreflightHandler, launch_flags
-from worker.handlers.tail import MetricsTail
 from worker.handlers.train import TrainHandler, launch
 
 

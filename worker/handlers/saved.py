@@ -1,20 +1,15 @@
 """Checkpoints of a run as they are saved and pruned -> rows."""
 
-import json
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from datetime import datetime
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from backend.checkpoints.download import sha256_of, tar_parts
 from backend.checkpoints.models import Checkpoint
+from backend.checkpoints.saved import Found, new_row, read
 from backend.db import utc_now
 from backend.events import publish_after_commit
 from backend.training.assemble import file_name
@@ -22,38 +17,6 @@ from dexvla.train import runs
 from worker.handlers.base import JobContext
 
 Fence = Callable[[], AbstractContextManager[Session]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """A checkpoint's files, and what its archive is. mtime: of the archive's entries, seconds since 1970."""
-
-    manifest: dict[str, Any]
-    manifest_sha256: str
-    files: list[dict[str, Any]]
-    mtime: int
-    size: int
-    sha256: str
-
-
-def read(folder: Path, archive_name: str) -> Found:
-    """Read a whole checkpoint once. Hashes of its files are those of its manifest."""
-    data = (folder / runs.CHECKPOINT_MANIFEST).read_bytes()
-    manifest = json.loads(data)
-    files = [{"name": name, "size": one["bytes"], "sha256": one["sha256"]} for name, one in manifest["files"].items()]
-    digest = sha256(data).hexdigest()
-    own = {"name": runs.CHECKPOINT_MANIFEST, "size": len(data), "sha256": digest}
-    files = [own, *sorted(files, key=lambda file: str(file["name"]))]
-    mtime = int(datetime.fromisoformat(manifest["created"]).timestamp())
-    parts = tar_parts(archive_name, [(one["name"], folder / one["name"], one["size"]) for one in files], mtime=mtime)
-    return Found(
-        manifest=manifest,
-        manifest_sha256=digest,
-        files=files,
-        mtime=mtime,
-        size=sum(part.size for part in parts),
-        sha256=sha256_of(parts),
-    )
 
 
 class _Hash:
@@ -136,29 +99,6 @@ class CheckpointWatcher:
     def _archive_name(self, step: int) -> str:
         return f"{file_name(self._name)}-{runs.step_name(step)}"
 
-    def _row(self, step: int, archive: Found | None, attempt: int) -> Checkpoint | None:
-        if archive is None:  # pruned before anybody could look at it
-            return None
-        manifest = archive.manifest
-        validation = manifest.get("validation") or {}
-        return Checkpoint(
-            run_id=self._run_id,
-            step=step,
-            stage=manifest["stage"],
-            attempt=attempt,
-            sha256=archive.manifest_sha256,
-            size_bytes=sum(file["size"] for file in archive.files),
-            files=archive.files,
-            archive_sha256=archive.sha256,
-            val_loss=validation.get("val_loss"),
-            info={
-                "mtime": archive.mtime,
-                "archive_size": archive.size,
-                "validation": validation,
-                "precision": manifest.get("precision"),
-                "dexvla_version": manifest.get("dexvla_version"),
-                "dataset": manifest.get("dataset"),
-                "episodes": len(manifest.get("episodes", ())),
-                "held_out": len(manifest.get("held_out", ())),
-            },
-        )
+    def _row(self, step: int, found: Found | None, attempt: int) -> Checkpoint | None:
+        """None: it was pruned before anybody could look at it."""
+        return None if found is None else new_row(self._run_id, step, attempt, found)

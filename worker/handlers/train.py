@@ -21,6 +21,7 @@ from backend.jobs.repository import LostError
 from backend.models.whole import require_whole
 from backend.training.models import Run
 from backend.training.recipe import spec_yaml
+from backend.training.tail import MetricsTail
 from dexvla.errors import UserError
 from dexvla.files import atomic_file
 from dexvla.spec import TrainSpec
@@ -28,7 +29,6 @@ from dexvla.train import runs
 from worker.gpus import visible_gpus
 from worker.handlers.base import Handler, JobContext, Progress
 from worker.handlers.saved import CheckpointWatcher, Fence
-from worker.handlers.tail import MetricsTail
 
 ACCELERATE_CONFIG = "STUDIO_ACCELERATE_CONFIG"
 

@@ -1986,7 +1986,9 @@ export interface paths {
     put?: never;
     /**
      * Adopt Strays
-     * @description Take episode files without a row into the dataset "Recovered", in the background.
+     * @description Take episode files without a row into the dataset "Recovered", give versions, runs and checkpoints rows again.
+     *
+     *     In the background.
      */
     post: operations["adopt_strays"];
     delete?: never;
@@ -5344,9 +5346,12 @@ export interface components {
     };
     /**
      * StrayOut
-     * @description Files of a kind that no row of the database knows.
+     * @description Files of a kind that no row of the database knows. names: the first of them, with what is in them. adoptable: of
+     *     this kind some may get rows again.
      */
     StrayOut: {
+      /** Adoptable */
+      adoptable: boolean;
       /** Count */
       count: number;
       /** Kind */

@@ -31,7 +31,7 @@ export function StorageNotice() {
     onError: (error) => notifyError(error, "Nothing was moved"),
   });
   if (!data || !isOdd(data)) return null;
-  const episodes = data.strays.find(({ kind }) => kind === "episode")?.count ?? 0;
+  const adoptable = data.strays.filter((stray) => stray.adoptable).map(({ kind, count }) => plural(count, kind));
   const waits = data.busy || decide.isPending;
   return (
     <Alert color="orange" title="The data folder needs a look" mb="md" data-testid="storage-notice">
@@ -41,8 +41,9 @@ export function StorageNotice() {
         {data.strays.length > 0 && (
           <>
             <Text size="sm">
-              Files without a row, which the database knows nothing of. They stay until you decide: episodes can be
-              adopted into the dataset “Recovered”; lost/ is kept for 30 days.
+              Files without a row, which the database knows nothing of. They stay until you decide: adopting takes
+              episodes into the dataset “Recovered”, versions, runs and checkpoints under their own names; lost/ is kept
+              for 30 days.
             </Text>
             <List size="sm">
               {data.strays.map((stray) => (
@@ -65,7 +66,7 @@ export function StorageNotice() {
           </Text>
         )}
         <Group gap="sm">
-          {episodes > 0 && (
+          {adoptable.length > 0 && (
             <RoleButton
               needs="admin"
               size="compact-sm"
@@ -73,7 +74,7 @@ export function StorageNotice() {
               onClick={() => decide.mutate("adopt")}
               data-testid="storage-adopt"
             >
-              Adopt {plural(episodes, "episode")}
+              Adopt {adoptable.join(", ")}
             </RoleButton>
           )}
           {data.strays.length > 0 && (

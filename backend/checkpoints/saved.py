@@ -1,0 +1,70 @@
+"""A checkpoint as it was saved -> its row."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from backend.checkpoints.download import sha256_of, tar_parts
+from backend.checkpoints.models import Checkpoint
+from dexvla.checksums import MANIFEST
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A checkpoint's files, and what its archive is. mtime: of the archive's entries, seconds since 1970."""
+
+    manifest: dict[str, Any]
+    manifest_sha256: str
+    files: list[dict[str, Any]]
+    mtime: int
+    size: int
+    sha256: str
+
+
+def read(folder: Path, archive_name: str) -> Found:
+    """Read a whole checkpoint once. Hashes of its files are those of its manifest."""
+    data = (folder / MANIFEST).read_bytes()
+    manifest = json.loads(data)
+    files = [{"name": name, "size": one["bytes"], "sha256": one["sha256"]} for name, one in manifest["files"].items()]
+    digest = sha256(data).hexdigest()
+    own = {"name": MANIFEST, "size": len(data), "sha256": digest}
+    files = [own, *sorted(files, key=lambda file: str(file["name"]))]
+    mtime = int(datetime.fromisoformat(manifest["created"]).timestamp())
+    parts = tar_parts(archive_name, [(one["name"], folder / one["name"], one["size"]) for one in files], mtime=mtime)
+    return Found(
+        manifest=manifest,
+        manifest_sha256=digest,
+        files=files,
+        mtime=mtime,
+        size=sum(part.size for part in parts),
+        sha256=sha256_of(parts),
+    )
+
+
+def new_row(run_id: str, step: int, attempt: int, found: Found) -> Checkpoint:
+    manifest = found.manifest
+    validation = manifest.get("validation") or {}
+    return Checkpoint(
+        run_id=run_id,
+        step=step,
+        stage=manifest["stage"],
+        attempt=attempt,
+        sha256=found.manifest_sha256,
+        size_bytes=sum(file["size"] for file in found.files),
+        files=found.files,
+        archive_sha256=found.sha256,
+        val_loss=validation.get("val_loss"),
+        info={
+            "mtime": found.mtime,
+            "archive_size": found.size,
+            "validation": validation,
+            "precision": manifest.get("precision"),
+            "dexvla_version": manifest.get("dexvla_version"),
+            "dataset": manifest.get("dataset"),
+            "episodes": len(manifest.get("episodes", ())),
+            "held_out": len(manifest.get("held_out", ())),
+        },
+    )
