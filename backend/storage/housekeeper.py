@@ -21,11 +21,11 @@ def keep_house(studio: Studio) -> None:
     mark.renew(studio)
 
 
-def housekeeper(studio: Studio) -> Periodic:
+def housekeeper(studio: Studio, *, every_seconds: float = _EVERY_SECONDS) -> Periodic:
     """A thread that keeps house every ten seconds."""
 
     def work() -> float:
         keep_house(studio)
-        return _EVERY_SECONDS
+        return every_seconds
 
-    return Periodic("housekeeping", work, every_seconds=_EVERY_SECONDS)
+    return Periodic("housekeeping", work, every_seconds=every_seconds)

@@ -17,7 +17,7 @@ from backend.episodes.models import EpisodeRow, EpisodeSource
 from backend.robots import service as robots
 from backend.robots.host import HostStatus, RobotState
 from backend.settings import Settings
-from backend.storage.housekeeper import Housekeeper, keep_house
+from backend.storage.housekeeper import housekeeper, keep_house
 from tests.backend.conftest import PASSWORD, SignIn
 from tests.robot_hosts import until
 from tests.small_disk import fill, small_disk
@@ -145,14 +145,14 @@ def test_housekeeping_goes_on_after_a_log_that_found_no_room_in_the_database(cli
         large = fill(studio.settings.data)
     with pytest.raises(DatabaseError, match=r"full|I/O"):
         studio.db.checkpoint()  # the database's file has to grow
-    housekeeper = Housekeeper(studio, every_seconds=0.01)
+    keeping = housekeeper(studio, every_seconds=0.01)
     with capture_logs() as logs:
-        housekeeper.start()
+        keeping.start()
         until(lambda: any(entry["event"] == "housekeeping.failed" for entry in logs))
     studio.space.give_up()
     large.unlink()
     until(studio.settings.folder.reserve.exists)  # held again
-    housekeeper.stop()
+    keeping.stop()
 
 
 def test_a_full_disk_is_told_where_something_was_to_be_saved(client: SignIn, studio: Studio) -> None:
