@@ -35,7 +35,7 @@ export function Cameras() {
 
   if (large === undefined)
     return (
-      <Center className={classes.camera}>
+      <Center className={classes.camera} display="flex">
         <Text c="gray.5">{names === undefined ? "Waiting for the robot" : (fault ?? "This robot has no camera")}</Text>
       </Center>
     );

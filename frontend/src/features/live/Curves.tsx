@@ -33,9 +33,10 @@ export function Curves() {
   };
   return (
     <section className={`${classes.panel ?? ""} ${classes.curves ?? ""}`} aria-label="Actions" data-testid="live-plot">
-      <Group justify="space-between" gap="sm" wrap="nowrap">
-        <Group gap="sm" wrap="nowrap" style={{ minWidth: 0 }}>
-          <Text size="xs" c="dimmed" style={{ whiteSpace: "nowrap" }}>
+      {/* on a phone the legend has a line of its own */}
+      <Group justify="space-between" gap="4px 12px">
+        <Group gap="sm" wrap="nowrap" style={{ flex: "1 1 260px", minWidth: 0 }}>
+          <Text size="xs" c="dimmed" visibleFrom="sm" style={{ whiteSpace: "nowrap" }}>
             Sent —, predicted - -
           </Text>
           <div className={classes.legend}>
