@@ -20,14 +20,23 @@ check: setup-tests
 	.venv/bin/mypy
 	@PATH="$$PWD/.venv/bin:$$PATH" npm --prefix frontend run --silent check
 
-# What computes alone shares the cores; robots, servers and browsers, whose clocks run, have them to themselves.
+# What computes, and whatever only waits for others to be done, shares the cores; robots, and servers and pages that
+# they are driven through, whose clocks run, have them to themselves. What lasts longest begins first.
 CLOCKS := tests/act tests/robots tests/worker tests/kill tests/e2e
+CLOCKLESS := $(addprefix tests/act/test_,checkpoint_policy.py chunks.py limits.py openpi_client.py protocol.py) \
+  $(addprefix tests/robots/test_,against_gym_aloha.py aloha_sim.py experts.py gl.py pick_colour.py record.py replay.py \
+    robot_registry.py) \
+  $(addprefix tests/worker/test_,causes.py evaluate_job.py intake.py runner.py sweeper.py train_handler.py \
+    training_job.py worker.py) \
+  $(addprefix tests/kill/test_,backup_survives.py jobs_survive.py labels_survive.py training_survives.py) \
+  $(addprefix tests/e2e/test_,annotator.py changed_file.py dying_tab.py labelling.py loop.py model_proposals.py review.py)
+CLOCKED := $(filter-out $(CLOCKLESS),$(wildcard $(CLOCKS:%=%/test_*.py)))
 test: check
 	@PATH="$$PWD/.venv/bin:$$PATH" npm --prefix frontend test --silent
 	@failed=0; \
-	  OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile tests/learning tests \
-	    $(CLOCKS:%=--ignore=%) || failed=1; \
-	  .venv/bin/python -m pytest $(CLOCKS) || failed=1; \
+	  OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+	    tests $(CLOCKED:%=--ignore=%) || failed=1; \
+	  .venv/bin/python -m pytest $(CLOCKED) || failed=1; \
 	  exit $$failed
 
 bench: setup-tests

@@ -19,6 +19,17 @@ from dexvla.threads import share_cores
 share_cores()
 
 
+# What lasts minutes begins first where several processes share the tests: none is waited for alone at the end.
+LONGEST = ("learning", "kill", "e2e", "backup", "train", "parity", "worker")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        ranks = {name: rank for rank, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: ranks.get(item.path.parent.name, len(ranks)))
+
+
 @pytest.fixture(autouse=True)
 def umask_is_given_back() -> Iterator[None]:
     """A command that runs in the tests' process makes it private for good."""
