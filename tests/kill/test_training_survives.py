@@ -71,7 +71,7 @@ def test_a_training_survives_its_runner_and_the_studio(
     team.until(lambda: max(steps())[0] > reached + 3, "it goes on", seconds=180)
     assert team.job(job_id).barren == 0
     os.kill(second.pid, signal.SIGTERM)
-    assert second.wait(15) == 0
+    assert second.wait(60) == 0
     job = team.job(job_id)
     assert job.state is JobState.QUEUED
     assert "last checkpoint" in (job.cause or "")

@@ -47,7 +47,7 @@ def test_killed_within_an_evaluation(team: Team, ids: Ids) -> None:
     done = team.job(job_id)
     assert (done.total, done.note[:10]) == (6, "evaluating")
     runner.send_signal(signal.SIGTERM)
-    assert runner.wait(30) == 0
+    assert runner.wait(60) == 0
     assert team.job(job_id).state is JobState.QUEUED
     assert "it goes on with the next episode" in (team.job(job_id).cause or "")
     kept = {name: _written(team, evaluation, name) for name in videos(team, evaluation)}

@@ -43,7 +43,7 @@ def test_a_recording_fills_the_dataset_and_goes_on_after_an_interruption(team: T
     team.until(lambda: episodes(team, dataset_id), "the first episode is there")
     assert team.job(job_id).state is JobState.RUNNING, "it appears while the others are recorded"
     runner.terminate()
-    assert runner.wait(20) == 0
+    assert runner.wait(60) == 0
     job = team.job(job_id)
     assert job.state is JobState.QUEUED
     assert "goes on after the episodes" in (job.cause or "")

@@ -89,7 +89,7 @@ def test_what_a_run_starts_from_is_gone(team: Team, base_model: Path, make_episo
     with team.studio.db.transaction() as db:
         row = db.get_one(Run, run_id)
         row.spec = {**row.spec, "init_from": "/unplugged/qwen2-vl"}
-    assert team.runner(job_id).wait(30) == 0
+    assert team.runner(job_id).wait(60) == 0
     job = team.job(job_id)
     assert job.state is JobState.FAILED
     assert job.cause is not None
@@ -150,7 +150,7 @@ def test_a_trainer_that_is_killed_begins_again_by_itself(
     team.until(lambda: last_step(team, run_id) >= 6, "a checkpoint is behind it")
     for pid in team.pids(TRAINER):
         os.kill(pid, signal.SIGKILL)
-    assert runner.wait(30) == 0
+    assert runner.wait(60) == 0
     assert team.job(job_id).state is JobState.QUEUED
     assert team.runner(job_id).wait(60) == 0
     assert team.job(job_id).state is JobState.DONE
