@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from dexvla.episodes.format import EpisodeAttributes, EpisodeData, LabelSource
 from dexvla.episodes.jpeg import encode_jpeg
@@ -17,6 +18,10 @@ from dexvla.spec import TrainSpec, with_preset
 from dexvla.threads import share_cores
 
 share_cores()
+
+# An example may take its time: a busy machine is slow, not wrong.
+settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 # What lasts minutes begins first where several processes share the tests: none is waited for alone at the end.
