@@ -1,13 +1,13 @@
 """The whole loop as a newcomer walks it, in a real browser: record, label, publish, train twice, evaluate, download."""
 
 import hashlib
-import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect
 
+from tests.archives import unpack
 from tests.e2e.studio import JOB_MS, PASSWORD, Person, running_studio
 
 CLICK_AND_COUNT_DIALOGS = """button => {
@@ -210,8 +210,7 @@ def download(person: Person, checkpoint: dict[str, Any], folder: Path) -> None:
     started.value.save_as(archive)
     detail = person.get(f"/checkpoints/{checkpoint['id']}")
     assert hashlib.sha256(archive.read_bytes()).hexdigest() == detail["archive_sha256"]
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder / "unpacked", filter="data")
+    unpack(archive, folder / "unpacked")
     (unpacked,) = (folder / "unpacked").iterdir()
 
     from dexvla.act.policy import CheckpointPolicy

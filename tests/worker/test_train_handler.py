@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +28,7 @@ from backend.training.tail import MetricsTail
 from dexvla.errors import UserError
 from dexvla.spec import TrainSpec
 from dexvla.train import runs
+from tests.archives import unpack
 from tests.backend.training_data import ME, SMALL, make_version, stage_2, start
 from worker.gpus import visible_gpus
 from worker.handlers.base import JobContext, Progress
@@ -163,8 +163,7 @@ def test_a_run_from_the_form_to_a_checkpoint_that_loads(
     assert sha256(data).hexdigest() == newest.archive_sha256
     assert len(data) == newest.info["archive_size"]
     (tmp_path / "got.tar").write_bytes(data)
-    with tarfile.open(tmp_path / "got.tar") as archive:
-        archive.extractall(tmp_path, filter="data")
+    unpack(tmp_path / "got.tar", tmp_path)
     from dexvla.model import load_policy
 
     assert load_policy(tmp_path / name, verify=True).spec.action_dim == 14
