@@ -1,7 +1,7 @@
 """How large a run becomes, from the headers of weight files: no model is built."""
 
 import math
-import os
+import shutil
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -87,11 +87,10 @@ def disk(spec: TrainSpec, start: Weights, folder: Path) -> Disk:
         trained = 0
     state = trained * (3 * size + 4 * bool(spec.ema_decay))
     kept = min(spec.keep_checkpoints + 1, spec.steps // spec.save_every + 1) + bool(spec.validation_fraction)
-    free = os.statvfs(folder)
     return Disk(
         checkpoints=kept,
         needed=kept * size * (start.total + fresh) + 2 * state,
-        free=free.f_bavail * free.f_frsize,
+        free=shutil.disk_usage(folder).free,
     )
 
 

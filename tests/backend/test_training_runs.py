@@ -378,7 +378,7 @@ def test_notes_say_what_is_odd(
     client: SignIn, studio: Studio, body: dict[str, Any], make_episode: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # a large expert's checkpoints fit nowhere on many a machine, which is another test's subject
-    monkeypatch.setattr("dexvla.train.preflight.shutil.disk_usage", lambda path: SimpleNamespace(free=2**40))
+    monkeypatch.setattr("backend.training.estimate.shutil.disk_usage", lambda path: SimpleNamespace(free=2**40))
     bare = make_version(studio, make_episode, seed=50, labels=None)
     sources = [*body["sources"], {"version_id": bare, "weight": 3}]
     changed = {**body["fields"], "validation_fraction": 0.1, "chunk_size": 40, "expert": "scaledp-l"}
