@@ -176,6 +176,11 @@ class Stopping:
                 "robot moves, use its own emergency stop. The studio goes on trying for a few seconds; the robot's "
                 "state says when it is stopped."
             ) from error
+        except ApiError as error:  # it answers, but not that it is stopped
+            self._write_down(me, "robot.stop", place, confirmed=False)
+            raise HostAwayError(
+                f"{error.message} This stop has NOT been confirmed: if the robot moves, use its own emergency stop."
+            ) from error
         missing = [] if status.at_risk is None else [status.at_risk]
         if me is _UNCHECKED:
             missing.append("Who asked for this stop was not checked: the database does not answer.")
