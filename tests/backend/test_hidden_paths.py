@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 from fastapi import FastAPI, WebSocket
 from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import settings as hypothesis_settings
 
 from backend.auth.roles import Role
 from backend.checkpoints.models import Checkpoint
@@ -21,10 +24,12 @@ from backend.db import new_id
 from backend.episodes.ingest import accept
 from backend.episodes.models import EpisodeSource
 from backend.evaluations.models import Evaluation
+from backend.events import publish
 from backend.folders import DataFolder
 from backend.hidden_paths import HiddenPaths
 from backend.jobs.models import Job, JobKind, JobState
 from backend.settings import Settings
+from tests.backend.test_schema import call, operations
 from tests.backend.training_data import make_version, stage_2, start
 
 SignIn = Callable[[str], TestClient]
@@ -200,6 +205,55 @@ def test_sockets_are_gone_through_too(settings: Settings, role: Role, hidden: bo
         text, data = socket.receive_text(), socket.receive_bytes()
     assert (str(settings.data) not in text) == hidden
     assert data == str(settings.data).encode(), "pictures are not text"
+
+
+def test_no_answer_and_no_event_to_anything_that_is_sent_names_a_place(
+    app: FastAPI, client: SignIn, studio: Studio, spoken: dict[str, str]
+) -> None:
+    """Every operation of the API with values of its own description, ids of things that are there, and a full set of
+    events beside it; as annotator and as operator, in a studio whose episode file is damaged."""
+    studio.settings.folder.episode(spoken["dataset"], spoken["episode"]).write_bytes(b"no HDF5")
+    known = {
+        **spoken, "dataset_id": spoken["dataset"], "episode_id": spoken["episode"], "job_id": spoken["job"],
+    }  # fmt: skip
+    statuses: Counter[int] = Counter()
+    for role in ("annotator", "operator"):
+        with client(role).websocket_connect("ws://127.0.0.1:8000/api/events") as events:
+            assert "hello" in events.receive_text()
+            for operation in operations(app):
+                for address, status, text in said(operation, client(role), known):
+                    statuses[status] += 1
+                    for place in places(studio.settings):
+                        assert place not in text, f"{role}: {operation.method} {address} says {text[:500]}"
+            publish(studio, "job", "the last")
+            while "the last" not in (text := events.receive_text()):
+                assert not any(place in text for place in places(studio.settings)), text
+    assert sum(count for status, count in statuses.items() if 400 <= status < 500) > 100, statuses
+    assert sum(count for status, count in statuses.items() if status < 300) > 20, statuses
+
+
+def said(operation: Any, browser: TestClient, known: dict[str, str]) -> list[tuple[str, int, str]]:
+    """Address, status and text of answers to a few requests."""
+    found: list[tuple[str, int, str]] = []
+
+    @given(case=operation.as_strategy())
+    @hypothesis_settings(
+        max_examples=4,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    def ask(case: Any) -> None:
+        if operation.method.upper() != "DELETE":
+            for name in case.path_parameters or {}:
+                case.path_parameters[name] = known.get(name, case.path_parameters[name])
+        answer = call(browser, case)
+        found.append((case.formatted_path, answer.status_code, answer.text))
+
+    ask()
+    return found
 
 
 def modes(root: Path) -> dict[str, str]:
