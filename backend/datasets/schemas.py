@@ -5,7 +5,7 @@ from datetime import datetime
 from pydantic import Field
 
 from backend.schemas import Id, In, Name, Out, Prose
-from dexvla.spec import TaskChoice
+from dexvla.spec import DemonstrationChoice
 
 
 class DatasetIn(In):
@@ -42,7 +42,7 @@ class DatasetOut(Out):
     cover_episode_id: str | None = Field(description="An episode whose thumbnail stands for the dataset")
 
 
-class DemoIn(In, TaskChoice):
+class DemoIn(In, DemonstrationChoice):
     """Record scripted demonstrations in the simulated ALOHA into a new dataset (or into `dataset_id`)."""
 
     name: Name = Field("Demo: transfer the cube", min_length=1, max_length=128)

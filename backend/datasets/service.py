@@ -186,7 +186,14 @@ def record_demo(db: Session, me: Actor, studio: Studio, body: DemoIn) -> JobOut:
     # What pick_colour is about is small in the published views.
     names = (*ALOHA_CAMERAS, "cam_table") if body.task is AlohaTask.PICK_COLOUR else ALOHA_CAMERAS
     cameras = tuple(CameraSpec(name=name, height=body.height, width=body.width) for name in names)
-    spec = RecordSpec(task=body.task, pick=body.pick, episodes=body.episodes, seed=body.seed, cameras=cameras)
+    spec = RecordSpec(
+        task=body.task,
+        pick=body.pick,
+        recovery=body.recovery,
+        episodes=body.episodes,
+        seed=body.seed,
+        cameras=cameras,
+    )
     if episodes.any_episode(db, row.id) is not None:
         _refuse_other_robot(row, spec)
     job = jobs.enqueue(
@@ -231,7 +238,8 @@ def _demo_text(body: DemoIn) -> str:
     task: str = body.task
     if body.task is AlohaTask.PICK_COLOUR:
         task += f" ({body.pick.level}, {body.pick.split})"
-    return f"Scripted demonstrations of {task} in the simulated ALOHA, seeds from {body.seed}."
+    what = "Scripted demonstrations" + (" with recoveries" if body.recovery is not None else "")
+    return f"{what} of {task} in the simulated ALOHA, seeds from {body.seed}."
 
 
 def import_candidates(studio: Studio) -> list[ImportCandidate]:

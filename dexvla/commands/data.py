@@ -17,8 +17,17 @@ from dexvla.spec import (
     PickLevel,
     PickSplit,
     RecordSpec,
+    RecoveryOptions,
     RenderProfile,
 )
+
+_RECOVERY = RecordSpec.model_fields["recovery"]
+
+
+def _described(name: str) -> str:
+    """Help of an option of --recovery: the specification's own words and default."""
+    field = RecoveryOptions.model_fields[name]
+    return f"With --recovery: {field.description} (default {field.default})"
 
 
 def record(
@@ -36,11 +45,24 @@ def record(
     render: Annotated[RenderProfile, typer.Option(help="Render profile, stored in each episode")] = RenderProfile.FAST,
     jpeg_quality: Annotated[int, typer.Option(help="JPEG quality, 1 .. 100")] = 90,
     keep_failures: Annotated[bool, typer.Option(help="Also keep episodes in which the expert failed")] = False,
+    recovery: Annotated[bool, typer.Option("--recovery", help=f"{_RECOVERY.description}; with these options")] = False,
+    push: Annotated[float | None, typer.Option(help=_described("push"))] = None,
+    miss: Annotated[float | None, typer.Option(help=_described("miss"))] = None,
+    slip: Annotated[float | None, typer.Option(help=_described("slip"))] = None,
+    wide_start: Annotated[float | None, typer.Option(help=_described("wide_start"))] = None,
+    fastest: Annotated[float | None, typer.Option(help=_described("fastest"))] = None,
+    noise: Annotated[float | None, typer.Option(help=_described("noise"))] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Record scripted demonstrations on a simulated robot, one HDF5 file an episode."""
     from dexvla.robots.record import record as run_recording
 
+    given = {"push": push, "miss": miss, "slip": slip, "wide_start": wide_start, "fastest": fastest, "noise": noise}
+    given = {name: value for name, value in given.items() if value is not None}
+    if given and not recovery:
+        raise UserError(
+            f"--{next(iter(given)).replace('_', '-')} is an option of --recovery; add that, or leave it out"
+        )
     spec = RecordSpec(
         robot=robot,
         task=task,
@@ -51,6 +73,7 @@ def record(
         render=render,
         jpeg_quality=jpeg_quality,
         keep_failures=keep_failures,
+        recovery=RecoveryOptions.model_validate(given) if recovery else None,
     )
     with console.bar("recording", total=episodes) as bar:
         result = run_recording(spec, out, on_episode=lambda progress: bar.set(progress.done, progress.note))

@@ -59,12 +59,14 @@ class LabelSource(StrEnum):
 
 
 class StepSource(StrEnum):
-    """Who commanded a step. hold: nobody, the robot kept its last target."""
+    """Who commanded a step. hold: nobody, the robot kept its last target. disturbance: a mishap on purpose, which a
+    recovery follows; nothing to be learnt from (dexvla.episodes.learnable)."""
 
     POLICY = "policy"
     HUMAN = "human"
     SCRIPTED = "scripted"
     HOLD = "hold"
+    DISTURBANCE = "disturbance"
 
 
 @dataclass(frozen=True, kw_only=True)

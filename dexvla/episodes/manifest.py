@@ -17,10 +17,11 @@ from pydantic import ValidationError
 
 from dexvla.episodes.format import control_token_in
 from dexvla.episodes.identity import Identity, episode_identities
+from dexvla.episodes.learnable import learnable
 from dexvla.episodes.reader import Episode, find_episodes, open_episode
 from dexvla.errors import EpisodeError, UserError
 from dexvla.files import write_json
-from dexvla.spec import CameraSpec, DatasetManifest, EpisodeEntry, Segment, TaskEntry, first_error
+from dexvla.spec import CameraSpec, DatasetManifest, EpisodeEntry, Segment, Stretch, TaskEntry, first_error
 from dexvla.spec.data import IDENTITY_VERSION
 
 
@@ -58,7 +59,7 @@ def per_step(segments: Sequence[Segment]) -> list[str]:
     return [segment.text for segment in segments for _ in range(segment.end - segment.start)]
 
 
-_LATER = ("paraphrases", "plan")  # fields that older manifests do not have
+_LATER = ("paraphrases", "plan", "learn")  # fields that older manifests do not have
 
 
 def manifest_hash(manifest: DatasetManifest) -> str:
@@ -254,7 +255,8 @@ def _entry(
             )
         # an older list keeps its word for the episode, by which it was split into training and held out
         alias = identity.former if listed.identity == identity.value else identity.value
-        entry = listed.model_copy(update={"path": os.fspath(path), "cameras": specs, "aliases": (alias,)})
+        known = {"path": os.fspath(path), "cameras": specs, "aliases": (alias,)}
+        entry = listed.model_copy(update={**known, "learn": listed.learn or _learnable(episode, steps)})
     else:
         entry = _new_entry(episode, os.fspath(path), identity, steps, specs)
     texts = (segment.text for segment in (*entry.substeps, *entry.plan))
@@ -262,6 +264,10 @@ def _entry(
         if wrong := control_token_in(text):
             raise EpisodeError(f"{episode.path}: the instruction or a label holds {wrong}")
     return entry
+
+
+def _learnable(episode: Episode, steps: int) -> tuple[Stretch, ...]:
+    return learnable(None if episode.step_source is None else episode.step_source[:steps])
 
 
 def _new_entry(
@@ -285,6 +291,7 @@ def _new_entry(
             instruction=episode.instruction,
             substeps=() if labels is None else run_length(labels[:steps]),
             label_source=episode.label_source,
+            learn=_learnable(episode, steps),
         )
     except ValidationError as error:
         raise EpisodeError(f"{episode.path}: {first_error(error)}") from error

@@ -120,10 +120,13 @@ def _compare(policy: Policy, episode: Episode, entry: EpisodeEntry, stride: int)
         )
     labels = per_step(entry.substeps)
     compared = []
-    for step in range(0, entry.steps, stride):
+    learnt = [(stretch, step) for stretch in entry.stretches for step in range(stretch.start, stretch.end)]
+    for stretch, step in learnt[::stride]:
         images = {name: episode.frame(name, step) for name in names}
         chunk = policy.infer(PolicyInput(images=images, state=episode.qpos[step], instruction=entry.instruction))
-        recorded = action_source(episode.action[: entry.steps], step, sim=entry.sim)[: len(chunk.actions)]
+        recorded = action_source(episode.action[stretch.start : stretch.end], step - stretch.start, sim=entry.sim)[
+            : len(chunk.actions)
+        ]
         compared.append(
             Comparison(
                 step=step,

@@ -14,7 +14,7 @@ from dexvla.episodes.jpeg import encode_jpeg
 from dexvla.episodes.writer import write_episode
 from dexvla.errors import EpisodeError, EpisodeExistsError, RobotError, UserError
 from dexvla.robots.aloha_sim import AlohaSim
-from dexvla.robots.aloha_sim.experts import ExpertStep, ScriptedExpert
+from dexvla.robots.aloha_sim.demonstrations import Demonstration, apply, demonstrate, prepare
 from dexvla.robots.registry import make_robot, task_options
 from dexvla.spec import RecordSpec
 
@@ -80,16 +80,13 @@ def record(spec: RecordSpec, out: Path, *, on_episode: Callable[[RecordProgress]
     try:
         for index in range(spec.episodes):
             seed = spec.seed + index
-            robot.reset(seed, images=False)
-            steps = ScriptedExpert(spec.task, seed).plan(robot)
-            # Physics takes a fiftieth of the time of the pictures, and the same seed gives the same episode: so play it
-            # blind first, and render only what will be kept.
-            success = _succeeds(robot, steps)
+            shown = demonstrate(robot, seed, spec.recovery)
+            success = shown.success
             if not success:
                 failed.append(seed)
             path = None
-            if success or spec.keep_failures:
-                data = _play(robot, seed, steps, spec)
+            if success or (spec.keep_failures and shown.moments):
+                data = _play(robot, seed, shown, spec)
                 number = _write(out, number, data)
                 path = out / f"episode_{number}.hdf5"
                 number += 1
@@ -123,41 +120,37 @@ def _first_number(out: Path) -> int:
     return max(numbers, default=-1) + 1
 
 
-def _succeeds(robot: AlohaSim, steps: Sequence[ExpertStep]) -> bool:
-    for step in steps:
-        robot.act(step.action)
-    return robot.outcome().success
-
-
-def _play(robot: AlohaSim, seed: int, steps: Sequence[ExpertStep], spec: RecordSpec) -> EpisodeData:
-    """Play the plan again with cameras. What is stored of a step was seen before its action."""
+def _play(robot: AlohaSim, seed: int, shown: Demonstration, spec: RecordSpec) -> EpisodeData:
+    """Play it again with cameras. What is stored of a step was seen before its action."""
     names = [camera.name for camera in spec.cameras]
     images: dict[str, list[bytes]] = {name: [] for name in names}
     image_times: dict[str, list[float]] = {name: [] for name in names}
     qpos, qvel, times, sent = [], [], [], []
     reward = 0.0
-    robot.reset(seed, images=False)
-    for step in steps:
+    prepare(robot, seed, shown.before)
+    began = robot.observe(images=False).time
+    for moment in shown.moments:
         seen = robot.observe()
         qpos.append(seen.qpos)
         qvel.append(seen.qvel)
-        times.append(seen.time)
+        times.append(seen.time - began)
         for name in names:
             frame = seen.frames[name]
             images[name].append(encode_jpeg(frame.image, quality=spec.jpeg_quality))
-            image_times[name].append(frame.time)
-        sent.append(robot.act(step.action))
+            image_times[name].append(frame.time - began)
+        sent.append(apply(robot, moment))
         reward = max(reward, robot.outcome().reward)
     outcome = robot.outcome()
     return EpisodeData(
-        action=_rows([step.action for step in steps]),
+        action=_rows([moment.action for moment in shown.moments]),
         action_sent=_rows(sent),
         qpos=_rows(qpos),
         qvel=_rows(qvel),
         images=images,
         instruction=robot.instruction,
-        substep_reasonings=[step.substep for step in steps],
+        substep_reasonings=[moment.substep for moment in shown.moments],
         label_source=LabelSource.SCRIPTED,
+        step_source=None if spec.recovery is None else [moment.source for moment in shown.moments],
         timestamp=np.array(times, np.float64),
         image_timestamp={name: np.array(image_times[name], np.float64) for name in names},
         attributes=EpisodeAttributes(
@@ -165,17 +158,17 @@ def _play(robot: AlohaSim, seed: int, steps: Sequence[ExpertStep], spec: RecordS
             robot=robot.info.name,
             task=spec.task.value,
             fps=robot.info.control_hz,
-            success=outcome.success,
+            success=shown.success,
             held=outcome.held,
             seed=seed,
             render_profile=spec.render.value,
             reward=reward,
         ),
-        extra_attributes=_pick_attributes(robot),
+        extra_attributes=_pick_attributes(robot) | _recovery_attributes(spec, shown),
     )
 
 
-def _pick_attributes(robot: AlohaSim) -> dict[str, str | bool]:
+def _pick_attributes(robot: AlohaSim) -> dict[str, str | float | bool]:
     """What tells episodes of pick_colour apart: options, the named colour and the other one that could be."""
     scene, options = robot.pick, robot.pick_options
     if scene is None:
@@ -186,6 +179,17 @@ def _pick_attributes(robot: AlohaSim) -> dict[str, str | bool]:
         "swapped": options.swapped,
         "named_colour": scene.named,
         "other_colour": scene.other,
+    }
+
+
+def _recovery_attributes(spec: RecordSpec, shown: Demonstration) -> dict[str, str | float | bool]:
+    """What went wrong on purpose, and how far what was executed strays from the actions."""
+    if spec.recovery is None:
+        return {}
+    return {
+        "mishaps": ", ".join(shown.mishaps),
+        "wide_start": bool(shown.before),
+        "execution_noise": spec.recovery.noise,
     }
 
 

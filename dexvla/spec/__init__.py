@@ -7,7 +7,7 @@ All are frozen. Unknown fields are refused, so that a typing mistake is not sile
 from dexvla.spec.base import Spec
 from dexvla.spec.complaints import first_error
 from dexvla.spec.conversion import ConvertSpec, Layout
-from dexvla.spec.data import DatasetManifest, EpisodeEntry, NormStats, Segment, TaskEntry
+from dexvla.spec.data import DatasetManifest, EpisodeEntry, NormStats, Segment, Stretch, TaskEntry
 from dexvla.spec.evaluation import (
     ClosedLoopReport,
     ComparedReasoning,
@@ -44,10 +44,12 @@ from dexvla.spec.robots import (
     FPS_MOST,
     AlohaTask,
     CameraSpec,
+    DemonstrationChoice,
     PickColourOptions,
     PickLevel,
     PickSplit,
     RecordSpec,
+    RecoveryOptions,
     RenderProfile,
     TaskChoice,
 )
@@ -74,6 +76,7 @@ __all__ = [
     "ConvertSpec",
     "DataSource",
     "DatasetManifest",
+    "DemonstrationChoice",
     "DiffusionSpec",
     "EmbodimentSpec",
     "EpisodeEntry",
@@ -98,6 +101,7 @@ __all__ = [
     "PretrainerSpec",
     "Rate",
     "RecordSpec",
+    "RecoveryOptions",
     "RenderProfile",
     "ResNetSpec",
     "SaidReasoning",
@@ -105,6 +109,7 @@ __all__ = [
     "Schedule",
     "Segment",
     "Spec",
+    "Stretch",
     "TaskChoice",
     "TaskEntry",
     "TrainSpec",

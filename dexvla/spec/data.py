@@ -64,6 +64,13 @@ class Segment(Spec):
     text: str
 
 
+class Stretch(Spec):
+    """Steps that belong together: start <= step < end."""
+
+    start: int = Field(ge=0)
+    end: int = Field(gt=0)
+
+
 IDENTITY_VERSION = "v2"  # what identities of today start with, see dexvla.episodes.identity
 
 
@@ -94,6 +101,22 @@ class EpisodeEntry(Spec):
         (), description="A second text over the same steps, for example the high-level plan, run-length coded"
     )
 
+    learn: tuple[Stretch, ...] = Field(
+        (),
+        description="Stretches to learn from, in order; empty: every step. Mishaps on purpose and what a policy did "
+        "before it was corrected lie between them, and no chunk reaches past the end of its stretch",
+    )
+
+    @property
+    def stretches(self) -> tuple[Stretch, ...]:
+        """Those to learn from."""
+        return self.learn or (Stretch(start=0, end=self.steps),)
+
+    @property
+    def samples(self) -> int:
+        """Steps to learn from."""
+        return sum(stretch.end - stretch.start for stretch in self.stretches)
+
     @property
     def content(self) -> str:
         """The identity that covers everything the pixels depend on; an older list's own where no other is known."""
@@ -114,6 +137,14 @@ class EpisodeEntry(Spec):
                 position = segment.end
             if segments and position != self.steps:
                 raise ValueError(f"{self.path}: {name} end at {position}, the episode has {self.steps} steps")
+        position = 0
+        for stretch in self.learn:
+            if not position <= stretch.start < stretch.end <= self.steps:
+                raise ValueError(
+                    f"{self.path}: learn must be rising stretches within {self.steps} steps; "
+                    f"found {stretch.start} to {stretch.end}"
+                )
+            position = stretch.end
         return self
 
 

@@ -87,7 +87,42 @@ class TaskChoice(Spec):
         return self
 
 
-class RecordSpec(TaskChoice):
+class RecoveryOptions(Spec):
+    """What goes wrong in scripted demonstrations, so that they show how to recover, and how they vary.
+
+    Shares are parts of the episodes, 0 .. 1. The steps of a mishap are recorded as such and are not learnt from; what
+    follows is. See docs/decisions/recovery.md.
+    """
+
+    push: float = Field(0.3, ge=0, le=1, description="Share of episodes in which an object is shoved by 1 to 3 cm")
+    miss: float = Field(0.3, ge=0, le=1, description="Share of episodes in which the gripper closes beside its object")
+    slip: float = Field(
+        0.3, ge=0, le=1, description="Share of episodes in which a grip opens while the object is lifted"
+    )
+    wide_start: float = Field(
+        0.3, ge=0, le=1, description="Share of episodes that start with the hands anywhere above the table"
+    )
+    fastest: float = Field(
+        1.5, ge=1, le=2, description="Each episode moves 1 to this many times as fast as the ordinary demonstrations"
+    )
+    noise: float = Field(
+        0.01,
+        ge=0,
+        le=0.05,
+        description="Deviation of the slow noise that is added to the executed arm joints, radians; the recorded "
+        "action is the one without it",
+    )
+
+
+class DemonstrationChoice(TaskChoice):
+    """What the scripted expert is to show."""
+
+    recovery: RecoveryOptions | None = Field(
+        None, description="Demonstrations that teach recovery: mishaps, and how the expert makes them good"
+    )
+
+
+class RecordSpec(DemonstrationChoice):
     """Scripted demonstrations on a simulated robot: seeds seed .. seed + episodes - 1."""
 
     robot: str = Field("aloha_sim", description="Robot driver")

@@ -25,7 +25,7 @@ from dexvla.episodes.manifest import per_step
 from dexvla.episodes.normalise import normalise_actions, normalise_state
 from dexvla.episodes.reader import Episode, load_episode
 from dexvla.model.processing import Processor, answer_text, build_inputs, collate
-from dexvla.spec import ActionSpace, CameraSpec, EpisodeEntry, NormStats, PaddedActions
+from dexvla.spec import ActionSpace, CameraSpec, EpisodeEntry, NormStats, PaddedActions, Stretch
 from dexvla.train.augment import Draw, augment
 
 _OPEN_FILES = 512  # a file that is opened anew costs as much as the rest of a small sample
@@ -55,7 +55,7 @@ class SampleSettings:
 
 
 class EpisodeReader(Dataset[dict[str, Any]], ABC):
-    """Every step of every episode is a sample; `samples[place, index]` makes the one that stands at `place`.
+    """Every step that is to be learnt from is a sample; `samples[place, index]` makes the one that stands at `place`.
 
     `place` seeds augmentation, wording, diffusion noise and time step, so that a resumed run, or one on another number
     of processes, sees the same numbers. A file that cannot be read raises
@@ -77,7 +77,7 @@ class EpisodeReader(Dataset[dict[str, Any]], ABC):
         self._stats = stats
         self.settings = settings
         self._open_files = open_files
-        self._starts = [0, *accumulate(entry.steps for entry in self._entries)]
+        self._starts = [0, *accumulate(entry.samples for entry in self._entries)]
         self._labels = [per_step(entry.substeps) for entry in self._entries]
         self._open: OrderedDict[int, Episode] = OrderedDict()
         self._pictures = pictures
@@ -88,12 +88,23 @@ class EpisodeReader(Dataset[dict[str, Any]], ABC):
 
     def locate(self, index: int) -> tuple[int, int]:
         """Sample index -> (episode, step)."""
+        episode, stretch, place = self._locate(index)
+        return episode, stretch.start + place
+
+    def _locate(self, index: int) -> tuple[int, Stretch, int]:
+        """Sample index -> (episode, stretch, step within it)."""
         episode = bisect_right(self._starts, index) - 1
-        return episode, index - self._starts[episode]
+        place = index - self._starts[episode]
+        for stretch in self._entries[episode].stretches:
+            if place < stretch.end - stretch.start:
+                return episode, stretch, place
+            place -= stretch.end - stretch.start
+        raise IndexError(f"sample {index} of {len(self)}")
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         place, index = key
-        number, step = self.locate(index)
+        number, stretch, place_in = self._locate(index)
+        step = stretch.start + place_in
         entry, settings = self._entries[number], self.settings
         episode = self._episode(number)
         images = self._images(number, step, episode)
@@ -103,7 +114,7 @@ class EpisodeReader(Dataset[dict[str, Any]], ABC):
             images = [centre_crop(image, settings.centre_crop) for image in images]
         reasoning = self._labels[number][step] if settings.use_reasoning and self._labels[number] else None
         sample = self.inputs(images, self._wording(entry, place), reasoning)
-        positions = action_source(episode.action[: entry.steps], step, sim=entry.sim)
+        positions = action_source(episode.action[stretch.start : stretch.end], place_in, sim=entry.sim)
         source = to_space(positions, episode.qpos[step], settings.action_space)
         chunk, is_pad = action_chunk(source, settings.chunk_size, settings.padded_actions)
         sample["actions"] = torch.from_numpy(normalise_actions(chunk, self._stats))

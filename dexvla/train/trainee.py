@@ -62,7 +62,7 @@ class Trainee(ABC):
     @property
     def sizes(self) -> tuple[int, ...]:
         """Samples in each group, in the order of `samples`."""
-        return tuple(sum(entry.steps for entry in episodes) for episodes in self.sources)
+        return tuple(sum(entry.samples for entry in episodes) for episodes in self.sources)
 
     @property
     @abstractmethod

@@ -5,18 +5,26 @@ import subprocess
 import sys
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from dexvla.episodes.check import check_episodes
+from dexvla.episodes.format import StepSource
+from dexvla.episodes.manifest import build_manifest, find_set
 from dexvla.episodes.reader import open_episode
+from dexvla.episodes.statistics import norm_stats
 from dexvla.errors import RobotError, UserError
 from dexvla.robots.aloha_sim import AlohaSim
+from dexvla.robots.aloha_sim.demonstrations import apply, demonstrate, prepare
 from dexvla.robots.aloha_sim.experts import ExpertStep, ScriptedExpert
+from dexvla.robots.aloha_sim.recovery import AGAIN
 from dexvla.robots.record import RecordProgress, record
-from dexvla.spec import AlohaTask, CameraSpec, RecordSpec, RenderProfile
+from dexvla.spec import AlohaTask, CameraSpec, PaddedActions, RecordSpec, RecoveryOptions, RenderProfile
+from dexvla.train.data import EpisodeReader, SampleSettings
 
 TINY = (CameraSpec(name="cam_high", height=48, width=64),)
 
@@ -76,6 +84,72 @@ def test_a_recorded_episode_is_complete_and_replays_to_the_same_states(tmp_path:
             sent = robot.act(episode.action[step])
             assert np.array_equal(sent, episode.action_sent[step])
     robot.disconnect()
+
+
+def test_a_demonstration_with_recoveries_says_what_is_to_be_learnt(tmp_path: Path) -> None:
+    """Actions without the noise that was executed; steps of mishaps are marked, and no chunk reaches into them."""
+    recovery = RecoveryOptions(push=1, miss=1, slip=1, wide_start=1)
+    result = record(spec(task=AlohaTask.PICK_COLOUR, seed=30, recovery=recovery), tmp_path)
+    assert result.kept == (30,)
+    assert check_episodes(list(result.paths)).ok
+    robot = AlohaSim(task=AlohaTask.PICK_COLOUR, cameras=TINY)
+    robot.connect()
+    demonstration = demonstrate(robot, 30, recovery)
+    prepare(robot, 30, demonstration.before)
+    with h5py.File(result.paths[0]) as file:
+        assert file.attrs["mishaps"] == ", ".join(demonstration.mishaps)
+        assert sorted(demonstration.mishaps) == ["miss", "push", "slip"]
+        assert file.attrs["wide_start"]
+        assert file.attrs["execution_noise"] == recovery.noise
+    with open_episode(result.paths[0]) as episode:
+        assert episode.timestamp is not None
+        assert episode.timestamp[0] == 0.0
+        assert episode.action_sent is not None
+        assert 0.001 < np.abs(episode.action_sent - episode.action)[:, 7:13].mean() < 0.01
+        assert AGAIN in (episode.substep_reasonings or ())
+        sources = episode.step_source
+        assert sources is not None
+        for step, moment in enumerate(demonstration.moments):
+            seen = robot.observe(images=step % 50 == 0)
+            assert np.array_equal(seen.qpos, episode.qpos[step])
+            for name, frame in seen.frames.items():
+                assert np.abs(episode.frame(name, step).astype(int) - frame.image).mean() < 6
+            assert np.array_equal(moment.action, episode.action[step])
+            assert np.array_equal(apply(robot, moment), episode.action_sent[step])
+    robot.disconnect()
+
+    manifest, motions = build_manifest(find_set(str(tmp_path)))
+    (entry,) = manifest.episodes
+    assert len(entry.learn) >= 3
+    assert 0 < entry.samples == sum(source is StepSource.SCRIPTED for source in sources) < entry.steps
+    samples = EpisodeReaderOfMotion(
+        entries=manifest.episodes,
+        root=tmp_path,
+        stats=norm_stats(motions),
+        settings=SampleSettings(
+            cameras=(),
+            chunk_size=20,
+            diffusion_steps=10,
+            use_reasoning=True,
+            padded_actions=PaddedActions.REPEAT_LAST,
+            augment=False,
+            seed=0,
+        ),
+    )
+    assert len(samples) == entry.samples
+    for index in range(len(samples)):
+        _, step = samples.locate(index)
+        following = sources[step : step + 20]
+        assert sources[step] is StepSource.SCRIPTED
+        wanted = next((n for n, source in enumerate(following) if source is not StepSource.SCRIPTED), len(following))
+        assert int((~samples[index, index]["is_pad"]).sum()) == wanted
+
+
+class EpisodeReaderOfMotion(EpisodeReader):
+    """Samples without pictures and words."""
+
+    def inputs(self, images: list[NDArray[np.uint8]], instruction: str, reasoning: str | None) -> dict[str, Any]:
+        return {}
 
 
 @pytest.mark.usefixtures("short_expert")
@@ -172,6 +246,7 @@ import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 from pathlib import Path
 from dexvla.errors import UserError
+from dexvla.robots.aloha_sim.demonstrations import apply, demonstrate, prepare
 from dexvla.robots.aloha_sim.experts import ScriptedExpert
 from dexvla.robots.record import record
 from dexvla.spec import CameraSpec, RecordSpec

@@ -14,8 +14,16 @@ from backend.episodes.ingest import AlreadyThereError, accept
 from backend.episodes.models import EpisodeSource
 from backend.jobs.payloads import RecordPayload
 from dexvla.files import write_json
+from dexvla.spec import RecordSpec
 from worker.handlers.base import Handler, JobContext, Progress
 from worker.handlers.task_options import task_options
+
+
+def _recovery_options(spec: RecordSpec) -> list[str]:
+    if spec.recovery is None:
+        return []
+    values = spec.recovery.model_dump().items()
+    return ["--recovery", *(part for name, value in values for part in (f"--{name.replace('_', '-')}", str(value)))]
 
 
 class RecordHandler(Handler):
@@ -46,6 +54,7 @@ class RecordHandler(Handler):
             *("--cameras", ",".join(camera.name for camera in spec.cameras)),
             *("--height", str(height), "--width", str(width)),
             *("--render", spec.render.value, "--jpeg-quality", str(spec.jpeg_quality)),
+            *_recovery_options(spec),
             "--keep-failures" if spec.keep_failures else "--no-keep-failures",
         ]
 

@@ -188,6 +188,23 @@ class AlohaSim:
         self._judge.look(model, data)
         return sent
 
+    def shove(self, body: str, offset: NDArray[np.float64]) -> None:
+        """Move an object, a body with a free joint, by `offset` (2,), metres in x and y, before the coming step.
+
+        A disturbance from outside: no arm does it. Raises RobotError for a body that cannot be moved.
+        """
+        self._connected()
+        mujoco = load_mujoco(rendering=False)
+        model, data = self._model, self._data
+        number = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, body)
+        joint = -1 if number < 0 else int(model.body_jntadr[number])
+        if joint < 0 or model.jnt_type[joint] != mujoco.mjtJoint.mjJNT_FREE:
+            raise RobotError(f"the scene of {self._task} has no object {body!r} that can be shoved")
+        place, speed = int(model.jnt_qposadr[joint]), int(model.jnt_dofadr[joint])
+        data.qpos[place : place + 2] += offset
+        data.qvel[speed : speed + 2] = 0.0
+        mujoco.mj_step1(model, data)  # `act` completes the step that is begun here
+
     def outcome(self) -> TaskOutcome:
         """Reward and `held` of the last step; `success` once any step has had the full reward."""
         self._connected()

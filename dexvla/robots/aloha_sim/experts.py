@@ -24,7 +24,7 @@ _CUBE_REST, _PEG_REST, _SOCKET_REST = 0.02, 0.01, 0.022  # height of the centres
 _TREMOR, _TREMOR_STEPS = 0.002, 10  # deviation of the noise on arm joints, radians; steps over which it is smoothed
 # Phases are this part shorter to longer. Where the substep is to be told from the picture and not from the time, more.
 _TEMPO = {AlohaTask.TRANSFER_CUBE: 0.06, AlohaTask.INSERTION: 0.06, AlohaTask.PICK_COLOUR: 0.2}
-_MISS_LIMIT = 0.003  # metres; a plan that misses its own poses by more is refused
+MISS_LIMIT = 0.003  # metres; a plan that misses its own poses by more is refused
 
 
 class AlohaScene(Protocol):
@@ -53,21 +53,22 @@ class ExpertStep:
 
 @dataclass(frozen=True)
 class Hand:
-    """Where a gripper should be: pinch point, metres; pitch (down) and roll, radians; gripper 0 closed .. 1 open."""
+    """Where a gripper should be: pinch point, metres; pitch (down), roll, yaw, radians; gripper 0 closed .. 1 open."""
 
     position: NDArray[np.float64]
     pitch: float
     roll: float
     gripper: float
+    yaw: float = 0.0
 
     def moved(self, x: float = 0.0, y: float = 0.0, z: float = 0.0, *, gripper: float | None = None) -> "Hand":
         gripper = self.gripper if gripper is None else gripper
-        return Hand(self.position + np.array([x, y, z]), self.pitch, self.roll, gripper)
+        return Hand(self.position + np.array([x, y, z]), self.pitch, self.roll, gripper, self.yaw)
 
     @property
     def pose(self) -> NDArray[np.float64]:
         """(6,) as `BimanualIK.solve` takes it."""
-        return np.array([*self.position, 0.0, self.pitch, self.roll])
+        return np.array([*self.position, self.yaw, self.pitch, self.roll])
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,7 @@ class ScriptedExpert:
             assert phase.free or poses is not None, "a plan starts with a free phase"
             goal_joints = self._reach(ik, goals, forearm_unrolled(goals)) if phase.free else joints
             start_joints = joints
-            for part in _minimum_jerk(phase.steps):
+            for part in minimum_jerk(phase.steps):
                 if phase.free:
                     joints = start_joints + part * (goal_joints - start_joints)
                 else:
@@ -246,12 +247,12 @@ class ScriptedExpert:
     @staticmethod
     def _reach(ik: BimanualIK, hands: Sequence[NDArray[np.float64]], guess: NDArray[np.float64]) -> NDArray[np.float64]:
         joints, missed = ik.solve(hands, guess)
-        if missed > _MISS_LIMIT:
+        if missed > MISS_LIMIT:
             raise RobotError(f"the expert cannot reach {np.round([hand[:3] for hand in hands], 3).tolist()}")
         return joints
 
 
-def _minimum_jerk(steps: int) -> NDArray[np.float64]:
+def minimum_jerk(steps: int) -> NDArray[np.float64]:
     """(steps,) the part of the way done after each step, ending at 1: starts and ends at rest (Flash & Hogan 1985)."""
     t = np.arange(1, steps + 1) / steps
     return np.asarray(10 * t**3 - 15 * t**4 + 6 * t**5)

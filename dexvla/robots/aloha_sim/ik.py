@@ -47,19 +47,21 @@ class BimanualIK:
         self._limits = [mink.ConfigurationLimit(model)]
 
     def solve(
-        self, hands: Sequence[NDArray[np.float64]], guess: NDArray[np.float64]
+        self, hands: Sequence[NDArray[np.float64] | None], guess: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], float]:
         """Joint angles (12,), radians, left arm first, and the distance by which the pinch points are missed, metres.
 
         hands: for left and right (6,): pinch point x, y, z, metres in the world, then yaw, pitch and roll, radians:
-        zero points the gripper level at the other arm, pitch turns it down, roll about its own axis.
+        zero points the gripper level at the other arm, pitch turns it down, roll about its own axis. None leaves an
+        arm as guessed; at least one is given.
         guess: joint angles (12,) to start from; they decide between solutions, see `forearm_unrolled`.
         """
         mink = self._mink
         qpos = self._configuration.q.copy()
         qpos[:6], qpos[8:14] = guess[:6], guess[6:]
         self._configuration.update(q=qpos)
-        for side, hand in zip(SIDES, hands, strict=True):
+        wanted = {side: hand for side, hand in zip(SIDES, hands, strict=True) if hand is not None}
+        for side, hand in wanted.items():
             rotation = (
                 mink.SO3.from_z_radians(_BASE_YAW[side] + hand[3])
                 @ mink.SO3.from_y_radians(hand[4])
@@ -67,7 +69,7 @@ class BimanualIK:
             )
             pinch = mink.SE3.from_rotation_and_translation(rotation, np.asarray(hand[:3], np.float64))
             self._hands[side].set_target(pinch @ self._offset.inverse())
-        tasks = list(self._hands.values())
+        tasks = [self._hands[side] for side in wanted]
         for _ in range(_MAX_ITERATIONS):
             errors = [task.compute_error(self._configuration) for task in tasks]
             if np.abs(errors).max() < _TOLERANCE:
@@ -78,6 +80,23 @@ class BimanualIK:
         missed = max(float(np.linalg.norm(task.compute_error(self._configuration)[:3])) for task in tasks)
         qpos = self._configuration.q
         return np.concatenate([qpos[:6], qpos[8:14]]), missed
+
+    def hand(self, side: str, joints: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(6,) pinch point and angles of one gripper at joint angles (12,), as `solve` takes them."""
+        qpos = self._configuration.q.copy()
+        qpos[:6], qpos[8:14] = joints[:6], joints[6:]
+        self._configuration.update(q=qpos)
+        gripper = self._configuration.get_transform_frame_to_world(f"vx300s_{side}/gripper_link", "body")
+        return pose_of(side, gripper.rotation().as_matrix(), gripper.translation())
+
+
+def pose_of(side: str, rotation: NDArray[np.float64], position: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(6,) pinch point and angles, as `BimanualIK.solve` takes them, of a gripper_link: its rotation, and place, m."""
+    pinch = position + PINCH_OFFSET * rotation[:, 0]
+    yaw = np.arctan2(rotation[1, 0], rotation[0, 0]) - _BASE_YAW[side]
+    pitch = np.arcsin(np.clip(-rotation[2, 0], -1.0, 1.0))
+    roll = np.arctan2(rotation[2, 1], rotation[2, 2])
+    return np.array([*pinch, (yaw + np.pi) % (2 * np.pi) - np.pi, pitch, roll])
 
 
 def forearm_unrolled(hands: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -2828,6 +2828,8 @@ export interface components {
        *     }
        */
       pick: components["schemas"]["PickColourOptions"];
+      /** @description Demonstrations that teach recovery: mishaps, and how the expert makes them good */
+      recovery?: components["schemas"]["RecoveryOptions"] | null;
       /**
        * Seed
        * @default 0
@@ -4612,6 +4614,51 @@ export interface components {
       seconds: number;
       /** Steps */
       steps: number;
+    };
+    /**
+     * RecoveryOptions
+     * @description What goes wrong in scripted demonstrations, so that they show how to recover, and how they vary.
+     *
+     *     Shares are parts of the episodes, 0 .. 1. The steps of a mishap are recorded as such and are not learnt from; what
+     *     follows is. See docs/decisions/recovery.md.
+     */
+    RecoveryOptions: {
+      /**
+       * Fastest
+       * @description Each episode moves 1 to this many times as fast as the ordinary demonstrations
+       * @default 1.5
+       */
+      fastest: number;
+      /**
+       * Miss
+       * @description Share of episodes in which the gripper closes beside its object
+       * @default 0.3
+       */
+      miss: number;
+      /**
+       * Noise
+       * @description Deviation of the slow noise that is added to the executed arm joints, radians; the recorded action is the one without it
+       * @default 0.01
+       */
+      noise: number;
+      /**
+       * Push
+       * @description Share of episodes in which an object is shoved by 1 to 3 cm
+       * @default 0.3
+       */
+      push: number;
+      /**
+       * Slip
+       * @description Share of episodes in which a grip opens while the object is lifted
+       * @default 0.3
+       */
+      slip: number;
+      /**
+       * Wide Start
+       * @description Share of episodes that start with the hands anywhere above the table
+       * @default 0.3
+       */
+      wide_start: number;
     };
     /**
      * ReleaseIn

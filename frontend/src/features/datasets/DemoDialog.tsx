@@ -13,6 +13,7 @@ import { JobProgress } from "@/ui/JobProgress";
 import { isOver } from "@/ui/StateBadge";
 
 import { useRecordDemo, type Dataset } from "./hooks";
+import { RECOVERY, RecoveryFields } from "./RecoveryFields";
 
 interface Props {
   opened: boolean;
@@ -75,17 +76,20 @@ function Form({
       seed: dataset?.episodes ?? 0,
       size,
       labelled: true,
+      recovers: false,
+      recovery: RECOVERY,
     },
     validate: { name: (value) => (value.trim() ? null : "Give it a name") },
   });
 
-  const submit = form.onSubmit(async ({ size, ...values }) => {
+  const submit = form.onSubmit(async ({ size, recovers, recovery, ...values }) => {
     const [height = 240, width = 320] = size.split("x").map(Number);
     try {
       onStarted(
         await record.mutateAsync({
           ...values,
           pick: pickOf(values.task, values.pick),
+          recovery: recovers ? recovery : null,
           dataset_id: dataset?.id ?? null,
           height,
           width,
@@ -154,6 +158,12 @@ function Form({
             {...form.getInputProps("seed")}
           />
         </Group>
+        <RecoveryFields
+          on={form.values.recovers}
+          onSwitch={(on) => form.setFieldValue("recovers", on)}
+          value={form.values.recovery}
+          onChange={(recovery) => form.setFieldValue("recovery", recovery)}
+        />
         <Checkbox
           label="Keep the expert's substeps as proposals"
           description="You review and publish them instead of labelling from nothing."
