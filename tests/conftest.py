@@ -1,6 +1,7 @@
 """Real episode files, base models and run specs that many tests share."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,10 @@ from dexvla.spec import TrainSpec, with_preset
 from dexvla.threads import share_cores
 
 share_cores()
+
+# Started in the background by a shell that ignores Ctrl-C for it, every process of a test would ignore it, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # An example may take its time: a busy machine is slow, not wrong.
 settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
