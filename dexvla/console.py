@@ -194,7 +194,9 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
         if asked[0] and number == signal.SIGINT:
             raise KeyboardInterrupt
         asked[0] = True
-        _err.print("stopping: saving a checkpoint first (Ctrl-C again stops at once)", highlight=False)
+        # not by way of sys.stderr: this may interrupt one of its own writes, and a writer that is entered again raises
+        with suppress(OSError):
+            os.write(2, b"stopping: saving a checkpoint first (Ctrl-C again stops at once)\n")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

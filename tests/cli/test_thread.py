@@ -272,6 +272,24 @@ def test_ctrl_c_saves_a_checkpoint_and_the_run_resumes(tmp_path: Path, demos: Pa
     assert steps == list(range(1, reached + 2))
 
 
+def test_ctrl_c_may_interrupt_a_line_that_is_being_written() -> None:
+    code = (
+        "import sys\nfrom dexvla.console import stop_on_signal\nwith stop_on_signal() as stop:\n"
+        " print('ready', flush=True)\n while not stop():\n  sys.stderr.write('x' * 2**20)\nprint('in order')\n"
+    )
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], env=buffered, stdout=pipe, stderr=pipe) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        assert process.stderr is not None
+        process.stderr.read(1)  # a write has begun, and waits for us: the pipe holds less
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, b"in order\n"), err[-2000:]
+    assert b"stopping: saving a checkpoint first" in err
+
+
 def test_help_is_quick_to_read_and_loads_no_torch() -> None:
     code = "import sys; sys.argv = ['dexvla', 'train', '--help']\nfrom dexvla.cli import main\ntry:\n    main()\n"
     code += "except SystemExit as done:\n    assert done.code == 0\nassert 'torch' not in sys.modules"
