@@ -52,7 +52,10 @@ export function ConnectionState({ narrow }: { narrow: boolean }) {
   // a socket whose other end is gone says "live" until it has been silent for long
   const lost = error instanceof ApiError && (connection !== "live" || error.status === 0);
   const { color, label, help } = connectionState(connection, data, lost);
-  const more = data && !lost ? ` Version ${data.version}; ${plural(data.workers, "worker")} and ${plural(data.robots, "robot")}.` : "";
+  const more =
+    data && !lost
+      ? ` Version ${data.version}; ${plural(data.workers, "worker")} and ${plural(data.robots, "robot")}.`
+      : "";
   return (
     <Tooltip label={help + more} position="right">
       <Group
