@@ -8,6 +8,7 @@ checkpoints and label files still find the episode; manifests that were written 
 import re
 import shutil
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,11 +29,16 @@ from dexvla.errors import EpisodeError
 from dexvla.spec.data import IDENTITY_VERSION
 
 _FORMER = re.compile(r"[0-9a-f]{64}")
+_TELL_SECONDS = 10.0  # between two words of how far it is
+_AGAIN_SECONDS = 60.0  # after the database or the disk failed
 _log = structlog.get_logger(__name__)
 
 
 class Renewal:
-    """A thread that renews until it is done or told to stop; errors are logged, the next start goes on."""
+    """A thread that renews until it is done or told to stop.
+
+    A database or a disk that fails is logged and tried again; what a kill has left is done at the next start.
+    """
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
@@ -47,29 +53,39 @@ class Renewal:
         self._thread.join()
 
     def _run(self) -> None:
-        try:
-            renew(self._studio, stop=self._stop)
-        except (OSError, SQLAlchemyError) as error:
-            _log.warning("episodes.identities_failed", error=" ".join(str(error).split())[:200])
+        while not self._stop.is_set():
+            try:
+                renew(self._studio, stop=self._stop)
+                return
+            except (OSError, SQLAlchemyError) as error:
+                short = " ".join(str(error).split())[:200]
+                _log.warning("episodes.identities_failed", error=short, again_in_seconds=_AGAIN_SECONDS)
+            self._stop.wait(_AGAIN_SECONDS)
 
 
 def renew(studio: Studio, *, stop: threading.Event | None = None) -> int:
     """Returns how many episodes got a new identity; each is in the audit log with both.
 
-    One whose file is gone or damaged keeps its former one and is logged. Raises OSError, SQLAlchemyError.
+    Each is committed by itself, so that a kill loses nothing that was done. One whose file is gone or damaged keeps its
+    former one and is logged. Raises OSError, SQLAlchemyError.
     """
     with studio.db.transaction(write=False) as db:
         query = select(EpisodeRow.id).where(
             EpisodeRow.deleted_at.is_(None), EpisodeRow.identity.not_like(f"{IDENTITY_VERSION}%")
         )
         wanted = list(db.scalars(query))
-    renewed = 0
-    for episode_id in wanted:
+    renewed, told = 0, time.monotonic()
+    if wanted:
+        _log.info("episodes.identities_begin", episodes=len(wanted))
+    for count, episode_id in enumerate(wanted):
         if stop is not None and stop.is_set():
             return renewed
+        if time.monotonic() - told >= _TELL_SECONDS:
+            told = time.monotonic()
+            _log.info("episodes.identities_progress", looked_at=count, episodes=len(wanted))
         renewed += _renew(studio, episode_id)
-    if wanted:
-        removed = forget_former(studio.settings.folder)
+    removed = forget_former(studio.settings.folder)  # also what a start before, which was killed, has left
+    if wanted or removed:
         _log.info("episodes.identities_renewed", episodes=renewed, left=len(wanted) - renewed, caches_removed=removed)
     return renewed
 

@@ -1,7 +1,11 @@
 """Episodes that look different are different episodes, also in a data folder from before their identity said so."""
 
 import io
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +15,8 @@ import pytest
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 from PIL import Image
-from sqlalchemy import select
+from sqlalchemy import select, text
+from structlog.testing import capture_logs
 
 from backend.audit.models import AuditEntry
 from backend.context import Studio
@@ -19,9 +24,13 @@ from backend.datasets.models import Dataset
 from backend.db import new_id
 from backend.episodes.ingest import AlreadyThereError, accept
 from backend.episodes.models import EpisodeRow, EpisodeSource
-from backend.episodes.renew import renew
+from backend.episodes.renew import Renewal, renew
 from backend.training.data import read
+from dexvla.episodes.format import EpisodeData
+from dexvla.episodes.jpeg import encode_jpeg
 from dexvla.episodes.manifest import build_manifest, find_set
+from dexvla.episodes.writer import write_episode
+from tests.robot_hosts import until
 
 SignIn = Callable[[str], TestClient]
 
@@ -83,6 +92,37 @@ def test_the_corrected_file_is_no_duplicate_and_has_its_own_thumbnail(
         take(studio, dataset_id, twins[0])
 
 
+def test_a_red_scene_is_shown_red_and_bgr_pixels_have_pictures_of_their_own(
+    studio: Studio,
+    client: SignIn,
+    dataset_id: str,
+    tmp_path: Path,
+    make_data: Callable[..., EpisodeData],
+) -> None:
+    """True-colour JPEG rows, RGB pixels, and BGR pixels, which no mark tells apart from RGB ones."""
+    data = make_data(cameras=("cam_high",), steps=3)
+    rgb = np.zeros((3, 48, 64, 3), np.uint8)
+    rgb[..., 0] = 255
+    shown, etags, identities = [], set(), set()
+    for name, rows in (("jpeg", [encode_jpeg(one) for one in rgb]), ("rgb", rgb), ("bgr", rgb[..., ::-1].copy())):
+        write_episode(tmp_path / name, EpisodeData(**{**vars(data), "images": {"cam_high": rows}}))
+        url = f"/api/episodes/{take(studio, dataset_id, tmp_path / name)}"
+        identities.add(client("viewer").get(url).json()["identity"])
+        for _ in range(2):  # made, and kept
+            thumbnail = client("viewer").get(f"{url}/thumbnail")
+            frame = client("viewer").get(f"{url}/frames/cam_high/1")
+            pack = client("viewer").get(f"{url}/pack?start=0&count=3")
+            first = pack.content.index(b"\xff\xd8")
+            pictures = [pixels(thumbnail.content), pixels(frame.content), pixels(pack.content[first:])]
+            shown.append([picture.mean((0, 1)) for picture in pictures])
+            etags |= {answer.headers["etag"] for answer in (thumbnail, frame, pack)}
+    assert len(identities) == 3
+    assert len(etags) == 9, "no browser shows one for another"
+    assert len(list(studio.settings.folder.cache.glob("*.jpg"))) == 3
+    red, blue = (255, 0, 0), (0, 0, 255)
+    assert np.allclose(shown, [[red] * 3] * 4 + [[blue] * 3] * 2, atol=5), "blue: as the pixels lie in the file"
+
+
 def test_an_older_data_folder_gets_todays_identities(
     studio: Studio, client: SignIn, dataset_id: str, twins: tuple[Path, Path]
 ) -> None:
@@ -108,6 +148,94 @@ def test_an_older_data_folder_gets_todays_identities(
         assert noted.subject == episode_id
         assert (noted.detail["former"], noted.detail["identity"]) == (former, today[0])
     assert renew(studio) == 0
+
+
+_KILLED = """
+import os, signal, sys
+import backend.tables
+from backend.context import Studio
+from backend.episodes import renew as module
+from backend.settings import Settings
+
+where, times = sys.argv[1], int(sys.argv[2])
+real, calls = getattr(module, where), 0
+
+def killed(*args):
+    global calls
+    calls += 1
+    done = real(*args) if where == "give" else None
+    if calls == times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return done
+
+setattr(module, where, killed)
+module.renew(Studio.open(Settings()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "times", "left"),
+    [("give", 3, 2), ("forget_former", 1, 0)],
+    ids=["within the third episode", "before the caches"],
+)
+def test_a_renewal_that_was_killed_is_gone_on_with(
+    studio: Studio,
+    dataset_id: str,
+    make_episode: Callable[..., Path],
+    tmp_path: Path,
+    where: str,
+    times: int,
+    left: int,
+) -> None:
+    files = [make_episode(tmp_path / f"{seed}.hdf5", seed=seed, cameras=("cam_high",)) for seed in range(4)]
+    ids = [take(studio, dataset_id, path) for path in files]
+    today = [identity(studio, id) for id in ids]
+    former = [as_before(studio, id) for id in ids]
+    stale = studio.settings.folder.cache / f"{former[0]}.jpg"
+    stale.write_bytes(b"another episode's")
+    child = subprocess.run(
+        [sys.executable, "-c", _KILLED, where, str(times)],
+        env=os.environ | studio.settings.environment(),
+        capture_output=True,
+        timeout=120,
+    )
+    assert child.returncode == -signal.SIGKILL, child.stderr.decode()
+    assert stale.exists()
+    assert renew(studio) == left
+    assert [identity(studio, id) for id in ids] == today
+    assert not stale.exists()
+    with studio.db.transaction(write=False) as db:
+        noted = db.scalars(select(AuditEntry.subject).where(AuditEntry.action == "episode.identity")).all()
+    assert sorted(map(str, noted)) == sorted(ids), "each once"
+
+
+def test_a_long_renewal_tells_how_far_it_is(
+    studio: Studio, dataset_id: str, twins: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_before(studio, take(studio, dataset_id, twins[0]))
+    monkeypatch.setattr("backend.episodes.renew._TELL_SECONDS", 0.0)
+    with capture_logs() as said:
+        renew(studio)
+    assert {"event": "episodes.identities_begin", "episodes": 1, "log_level": "info"} in said
+    assert {"event": "episodes.identities_progress", "looked_at": 0, "episodes": 1, "log_level": "info"} in said
+
+
+def test_a_database_that_fails_is_asked_again(
+    studio: Studio, dataset_id: str, twins: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    episode_id = take(studio, dataset_id, twins[0])
+    former = as_before(studio, episode_id)
+    monkeypatch.setattr("backend.episodes.renew._AGAIN_SECONDS", 0.01)
+    with studio.db.transaction() as db:
+        db.execute(text("ALTER TABLE audit RENAME TO audit_away"))
+    with capture_logs() as entries:
+        renewal = Renewal(studio)
+        renewal.start()
+        until(lambda: any(one["event"] == "episodes.identities_failed" for one in entries))
+        with studio.db.transaction() as db:
+            db.execute(text("ALTER TABLE audit_away RENAME TO audit"))
+        until(lambda: identity(studio, episode_id)[1] == former)
+        renewal.stop()
 
 
 def test_an_episode_without_its_file_keeps_its_former_identity(

@@ -12,6 +12,7 @@ import pytest
 from dexvla.episodes.cache import PictureCache
 from dexvla.episodes.format import EpisodeData
 from dexvla.episodes.identity import episode_identities, renewed_identity
+from dexvla.episodes.jpeg import encode_jpeg
 from dexvla.episodes.manifest import build_manifest, find_set, load_manifest, manifest_hash, save_manifest
 from dexvla.episodes.reader import open_episode
 from dexvla.episodes.writer import write_episode
@@ -57,6 +58,35 @@ def test_no_picture_is_shared_by_episodes_that_look_different(twins: tuple[Path,
     plain, marked = (np.asarray(cache.open(entry, CAMERA)) for entry in entries)
     assert (plain[..., ::-1] == marked).all()
     assert np.abs(plain.astype(int) - marked).mean() > 30
+
+
+def of_pure_red(data: EpisodeData) -> dict[str, EpisodeData]:
+    """One scene, as true-colour JPEG rows with their mark, as RGB pixels and as BGR pixels, which carry no mark."""
+    rgb = np.zeros((len(data.action), CAMERA.height, CAMERA.width, 3), np.uint8)
+    rgb[..., 0] = 255
+    stored = {"jpeg": [encode_jpeg(frame) for frame in rgb], "rgb": rgb, "bgr": np.ascontiguousarray(rgb[..., ::-1])}
+    return {name: EpisodeData(**{**vars(data), "images": {"cam_high": rows}}) for name, rows in stored.items()}
+
+
+def test_true_colour_jpeg_of_a_red_scene_is_red_and_bgr_pixels_share_nothing_with_it(
+    tmp_path: Path, make_data: Callable[..., EpisodeData]
+) -> None:
+    """BGR pixels cannot be told from RGB ones; they are another episode, whose pictures are kept apart."""
+    scenes = of_pure_red(make_data(cameras=("cam_high",), steps=3))
+    for name, data in scenes.items():
+        write_episode(tmp_path / f"{name}.hdf5", data)
+    with h5py.File(tmp_path / "jpeg.hdf5") as file:
+        assert file.attrs["jpeg_channels"] == "rgb"
+    entries = [entry_of(tmp_path / f"{name}.hdf5") for name in scenes]
+    assert len({entry.identity for entry in entries} | {alias for entry in entries for alias in entry.aliases}) == 6
+    cache = PictureCache(tmp_path / "cache")
+    cache.prepare(entries, [CAMERA], root=Path("/"))
+    assert len({cache.path(entry, CAMERA) for entry in entries}) == 3
+    jpeg, rgb, bgr = (np.asarray(cache.open(entry, CAMERA)) for entry in entries)
+    assert jpeg[..., 0].min() >= 250
+    assert jpeg[..., 1:].max() <= 5
+    assert (rgb == (255, 0, 0)).all()
+    assert (bgr == (0, 0, 255)).all(), "as they lie in the file"
 
 
 def test_height_and_width_of_plain_pixels_are_part_of_it(tmp_path: Path, make_episode: Callable[..., Path]) -> None:
