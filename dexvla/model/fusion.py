@@ -37,10 +37,13 @@ class FilmFusion(nn.Module):
 
     def forward(self, hidden_blh: Tensor, prompt_bl: Tensor, answer_bl: Tensor) -> Tensor:
         """Condition (b, h) float32. Every sample needs at least one prompt and one answer token."""
+        return self.from_means(masked_mean(hidden_blh, prompt_bl), masked_mean(hidden_blh, answer_bl))
+
+    def from_means(self, mean_bh: Tensor, answer_bh: Tensor) -> Tensor:
+        """The same from the means (b, h), float32, of prompt and answer."""
         dtype = self.film_scale.weight.dtype
-        mean_bh = masked_mean(hidden_blh, prompt_bl)
         prompt_bh = self.prompt_proj(mean_bh.to(dtype))
-        reasoning_bh = self.reasoning_proj(masked_mean(hidden_blh, answer_bl).to(dtype))
+        reasoning_bh = self.reasoning_proj(answer_bh.to(dtype))
         scale_bh, shift_bh = self.film_scale(reasoning_bh), self.film_shift(reasoning_bh)
         return prompt_bh.float() * (1 + scale_bh.float()) + shift_bh.float() + mean_bh
 
@@ -60,7 +63,10 @@ class PooledFusion(nn.Module):
 
     def forward(self, hidden_blh: Tensor, prompt_bl: Tensor, answer_bl: Tensor) -> Tensor:
         """Condition (b, h) float32. Every sample needs at least one prompt token."""
-        mean_bh = masked_mean(hidden_blh, prompt_bl)
+        return self.from_means(masked_mean(hidden_blh, prompt_bl), masked_mean(hidden_blh, answer_bl))
+
+    def from_means(self, mean_bh: Tensor, answer_bh: Tensor) -> Tensor:
+        """The same from the means (b, h), float32; that of the answer does not matter."""
         return self.prompt_proj(mean_bh.to(self.prompt_proj[0].weight.dtype)).float() + mean_bh
 
     def initialise(self, how: Initialisation, generator: torch.Generator) -> None:

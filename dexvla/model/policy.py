@@ -16,7 +16,7 @@ from transformers import Qwen2VLConfig
 
 from dexvla.errors import UserError
 from dexvla.model.backbone import Backbone
-from dexvla.model.fusion import new_fusion, split_by_labels
+from dexvla.model.fusion import TinyVLAFusion, masked_mean, new_fusion, split_by_labels
 from dexvla.model.processing import IGNORE, Processor, answer_text
 from dexvla.model.scaledp import ScaleDP
 from dexvla.model.token_loss import token_loss
@@ -99,8 +99,11 @@ class DexVLA(nn.Module):
 
     # --- training ---------------------------------------------------------------------------------------------
 
-    def forward(self, batch: Mapping[str, Tensor], **options: Any) -> Losses:
-        """`losses`, so that wrappers for several GPUs, which only see `forward`, work."""
+    def forward(self, batch: Mapping[str, Tensor], **options: Any) -> Any:
+        """`losses`, or `action_loss_from_means` of samples that have them, so that wrappers for several GPUs, which
+        only see `forward`, work."""
+        if "means" in batch:
+            return self.action_loss_from_means(batch, **options)
         return self.losses(batch, **options)
 
     def losses(
@@ -147,15 +150,10 @@ class DexVLA(nn.Module):
             shape = (len(actions_bta),)
             timesteps = torch.randint(self.spec.diffusion.train_steps, shape, generator=generator, device=drawn_on)
             timesteps = timesteps.to(actions_bta.device)
-        noise_bnta = noise.float().view(len(noise), -1, *noise.shape[-2:])
-        draws, valid_bt = noise_bnta.shape[1], ~batch["is_pad"].bool()
-        noisy_bnta = self.expert.schedule.add_noise(
-            actions_bta.repeat_interleave(draws, 0), noise_bnta.flatten(0, 1), timesteps.flatten()
-        ).view_as(noise_bnta)
-        steps_bn = timesteps.view(len(noise), -1)
-        noise_pred_bnta = self._predict_noise(noisy_bnta, steps_bn, condition_bh, states_bs, valid_bt.any(1))
-        error_bnta = (noise_pred_bnta - noise_bnta).square() * valid_bt[:, None, :, None]
-        action_loss_sum = error_bnta.sum() / draws
+        noisy_bnta, noise_pred_bnta, error_bnta = self._noise_error(
+            actions_bta, states_bs, condition_bh, noise, timesteps, ~batch["is_pad"].bool()
+        )
+        action_loss_sum = error_bnta.sum() / error_bnta.shape[1]
         action_loss = action_loss_sum / actions_bta.numel()
         return Losses(
             loss=action_loss + self.spec.llm_loss_weight * llm_loss,
@@ -172,6 +170,43 @@ class DexVLA(nn.Module):
             logits=logits_blv,
             hidden_states=all_hidden,
         )
+
+    def means(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """(b, 2, h) float32: the last hidden states' means over prompt and answer, all that the fusion looks at."""
+        mask_bl = batch["attention_mask"].bool()
+        hidden_blh, _, _ = self._read(batch, mask_bl)
+        prompt_bl, answer_bl = split_by_labels(mask_bl, batch["labels"])
+        return torch.stack([masked_mean(hidden_blh, prompt_bl), masked_mean(hidden_blh, answer_bl)], 1)
+
+    def action_loss_from_means(self, batch: Mapping[str, Tensor], *, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """Sum of the action losses, as `losses` has it, of samples whose `means` (b, 2, h) are known; noise and
+        timesteps as there. The backbone is not asked."""
+        assert not isinstance(self.fusion, TinyVLAFusion), "it pools prompt and answer in one"
+        actions_bta, states_bs = self._check_actions(batch["actions"]), self._check_states(batch["states"])
+        condition_bh = self.fusion.from_means(batch["means"][:, 0], batch["means"][:, 1])
+        _, _, error_bnta = self._noise_error(
+            actions_bta.float(), states_bs, condition_bh, noise, timesteps, ~batch["is_pad"].bool()
+        )
+        return error_bnta.sum() / error_bnta.shape[1]
+
+    def _noise_error(
+        self,
+        actions_bta: Tensor,
+        states_bs: Tensor,
+        condition_bh: Tensor,
+        noise: Tensor,
+        timesteps: Tensor,
+        valid_bt: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Noisy actions, predicted noise and its squared error where the chunk is valid, each (b, n, t, a)."""
+        noise_bnta = noise.float().view(len(noise), -1, *noise.shape[-2:])
+        draws = noise_bnta.shape[1]
+        noisy_bnta = self.expert.schedule.add_noise(
+            actions_bta.repeat_interleave(draws, 0), noise_bnta.flatten(0, 1), timesteps.flatten()
+        ).view_as(noise_bnta)
+        steps_bn = timesteps.view(len(noise), -1)
+        predicted_bnta = self._predict_noise(noisy_bnta, steps_bn, condition_bh, states_bs, valid_bt.any(1))
+        return noisy_bnta, predicted_bnta, (predicted_bnta - noise_bnta).square() * valid_bt[:, None, :, None]
 
     def _predict_noise(
         self, noisy_bnta: Tensor, steps_bn: Tensor, condition_bh: Tensor, states_bs: Tensor, acting_b: Tensor

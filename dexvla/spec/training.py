@@ -178,6 +178,11 @@ class TrainSpec(Spec):
         description="Folder in which decoded, resized pictures are kept, made before the first step and shared by "
         "runs; the same pixels, loaded several times faster; three cameras of 240x320 take 0.7 MB a step",
     )
+    kept_conditions: str | None = Field(
+        None,
+        description="With freeze_backbone: folder in which what the backbone makes of each step is kept, made before "
+        "the first step and shared by runs; steps then cost what projections, FiLM and expert cost",
+    )
     device: Literal["auto", "cpu"] = Field("auto", description="auto: a GPU if there is one")
 
     log_every: int = Field(10, ge=1, description="Optimiser steps")
@@ -221,6 +226,11 @@ class TrainSpec(Spec):
                 "insulate_backbone leaves the backbone to the loss on the reasoning: it goes with neither "
                 "freeze_backbone nor llm_loss_weight 0"
             )
+        if self.kept_conditions is not None and (not self.freeze_backbone or self.augment or self.text_data):
+            raise ValueError(
+                "kept_conditions keeps what a backbone makes of a step, which must not change: it needs "
+                "freeze_backbone, augment: false and no text_data"
+            )
         if self.lora is not None and self.freeze_backbone:
             raise ValueError("freeze_backbone leaves nothing for LoRA to adapt; choose one of them")
         return self
@@ -248,5 +258,6 @@ _NOT_IN_STAGE_1 = (
     "noise_draws",
     "freeze_vision",
     "freeze_backbone",
+    "kept_conditions",
     "lora",
 )

@@ -103,8 +103,7 @@ class EpisodeReader(Dataset[dict[str, Any]], ABC):
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         place, index = key
-        number, stretch, place_in = self._locate(index)
-        step = stretch.start + place_in
+        number, step = self.locate(index)
         entry, settings = self._entries[number], self.settings
         episode = self._episode(number)
         images = self._images(number, step, episode)
@@ -114,14 +113,25 @@ class EpisodeReader(Dataset[dict[str, Any]], ABC):
             images = [centre_crop(image, settings.centre_crop) for image in images]
         reasoning = self._labels[number][step] if settings.use_reasoning and self._labels[number] else None
         sample = self.inputs(images, self._wording(entry, place), reasoning)
-        positions = action_source(episode.action[stretch.start : stretch.end], place_in, sim=entry.sim)
-        source = to_space(positions, episode.qpos[step], settings.action_space)
-        chunk, is_pad = action_chunk(source, settings.chunk_size, settings.padded_actions)
-        sample["actions"] = torch.from_numpy(normalise_actions(chunk, self._stats))
-        sample["states"] = torch.from_numpy(normalise_state(episode.qpos[step], self._stats))
-        sample["is_pad"] = torch.from_numpy(is_pad)
-        sample["noise"], sample["timesteps"] = self._draw(place, chunk.shape)
+        sample.update(self.motion(index, place))
         return sample
+
+    def motion(self, index: int, place: int) -> dict[str, torch.Tensor]:
+        """What a sample has apart from pictures and words: actions, states, is_pad, noise and timesteps."""
+        number, stretch, place_in = self._locate(index)
+        entry, settings, episode = self._entries[number], self.settings, self._episode(number)
+        state = episode.qpos[stretch.start + place_in]
+        positions = action_source(episode.action[stretch.start : stretch.end], place_in, sim=entry.sim)
+        source = to_space(positions, state, settings.action_space)
+        chunk, is_pad = action_chunk(source, settings.chunk_size, settings.padded_actions)
+        noise, timesteps = self._draw(place, chunk.shape)
+        return {
+            "actions": torch.from_numpy(normalise_actions(chunk, self._stats)),
+            "states": torch.from_numpy(normalise_state(state, self._stats)),
+            "is_pad": torch.from_numpy(is_pad),
+            "noise": noise,
+            "timesteps": timesteps,
+        }
 
     def _wording(self, entry: EpisodeEntry, place: int) -> str:
         if not (self.settings.paraphrases and entry.paraphrases):

@@ -15,6 +15,7 @@ from dexvla.spec import Precision, TrainSpec
 from dexvla.train.allocator import keep_memory
 from dexvla.train.launch import Launch, zero_settings
 from dexvla.train.optim import make_optimizer
+from dexvla.train.precision import used_precision
 from dexvla.train.state import MovingAverage, OptimizerState, load_state, trained_parameters
 
 _PRECISION = {
@@ -40,7 +41,7 @@ def make_accelerator(spec: TrainSpec) -> Accelerator:
 
         return make_sharded_accelerator(spec)
     accelerator = Accelerator(
-        mixed_precision=mixed_precision(spec),
+        mixed_precision=mixed_precision(spec, device_of(spec)),
         cpu=spec.device == "cpu" or None,
         # a step of stage 1 need not hold a sample of every embodiment
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=spec.stage == 1)],
@@ -63,8 +64,13 @@ def launch_of(accelerator: Accelerator) -> Launch:
     )
 
 
-def mixed_precision(spec: TrainSpec) -> str:
-    return "bf16" if spec.precision is Precision.BF16 else "no"
+def device_of(spec: TrainSpec) -> torch.device:
+    """Where the run will compute, before accelerate is asked."""
+    return torch.device("cuda" if spec.device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def mixed_precision(spec: TrainSpec, device: torch.device) -> str:
+    return "bf16" if used_precision(spec.precision, device) is Precision.BF16 else "no"
 
 
 def make_engine(accelerator: Accelerator, model: nn.Module, spec: TrainSpec) -> "Engine":
@@ -86,7 +92,7 @@ class Engine:
 
     def __init__(self, accelerator: Accelerator, model: nn.Module, spec: TrainSpec) -> None:
         self._accelerator, self._plain, self._spec = accelerator, model, spec
-        self.precision = _PRECISION[spec.precision]
+        self.precision = _PRECISION[used_precision(spec.precision, accelerator.device)]
         self._prepare()
 
     def _prepare(self) -> None:

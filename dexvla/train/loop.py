@@ -46,6 +46,7 @@ _FREE_ON_RESUME = {
     "validation_max_tokens",
     "workers",
     "picture_cache",
+    "kept_conditions",
     "device",
 }
 
@@ -213,7 +214,16 @@ class _Loop:
 
     def _loader(self) -> DataLoader[Any]:
         spec = self.spec
-        samples = self._trainee.samples(self._prepared_pictures())
+        pictures = self._prepared_pictures()
+        started = time.monotonic()
+        if self._accelerator.is_main_process:
+            self._trainee.prepare_conditions(
+                lambda done, total: self._say(
+                    "reading what the backbone sees", (time.monotonic() - started) / done * (total - done), {}
+                )
+            )
+        self._accelerator.wait_for_everyone()
+        samples = self._trainee.samples(pictures)
         order = SampleOrder(
             sizes=self._trainee.sizes,
             weights=self._trainee.weights,

@@ -13,6 +13,7 @@ from dexvla.model import DexVLA
 from dexvla.model.checkpoint import save_policy
 from dexvla.model.processing import IGNORE
 from dexvla.spec import EpisodeEntry, Precision, TrainSpec
+from dexvla.train.conditions import KeptConditions, SamplesFromMeans, check_kept
 from dexvla.train.data import EpisodeSamples, SampleSettings
 from dexvla.train.lora import add_lora, plain_state_dict
 from dexvla.train.prepare import RunData, prepare_policy, save_data
@@ -47,7 +48,7 @@ class PolicyTrainee(Trainee):
         spec = self.model.spec
         return [Part(name="", data=self._data, cameras=spec.cameras, recorded_cameras=spec.recorded_cameras)]
 
-    def samples(self, pictures: PictureCache | None) -> EpisodeSamples | WithTexts:
+    def samples(self, pictures: PictureCache | None) -> EpisodeSamples | WithTexts | SamplesFromMeans:
         episodes = self._samples(
             self.train,
             augment=self.spec.augment,
@@ -55,15 +56,32 @@ class PolicyTrainee(Trainee):
             pictures=pictures,
             noise_draws=self.spec.noise_draws,
         )
+        if self.spec.kept_conditions is not None:
+            return SamplesFromMeans(episodes, self._kept(episodes), self.train)
         return WithTexts(episodes, self._texts) if self._texts else episodes
+
+    def prepare_conditions(self, on_episode: Callable[[int, int], Any]) -> None:
+        """Let the frozen backbone read every step that is trained on, unless the run's folder of them has it."""
+        if self.spec.kept_conditions is not None:
+            self._kept(self._samples(self.train, augment=False)).prepare(self.train, on_episode=on_episode)
+
+    def _kept(self, episodes: EpisodeSamples) -> KeptConditions:
+        assert self.spec.kept_conditions is not None
+        check_kept(self.spec, self.model.spec.fusion, self.train)
+        return KeptConditions(self.spec.kept_conditions, self.model, episodes)
 
     def counts(self, batch: Batch) -> list[float]:
         acting = ~batch["is_pad"].all(dim=1)  # a sample of words alone is nothing but padding
         elements = int(acting.sum()) * batch["actions"][0].numel()
+        if "means" in batch:
+            return [elements, 0]
         return [elements, int((batch["labels"][:, 1:] != IGNORE).sum())]
 
     def sums(self, model: nn.Module, batch: Batch) -> list[Tensor]:
         inputs = {key: value for key, value in batch.items() if key not in ("noise", "timesteps")}
+        if "means" in batch:  # no word is read: the text's loss cannot change
+            action_loss_sum = model(inputs, noise=batch["noise"], timesteps=batch["timesteps"])
+            return [action_loss_sum, action_loss_sum.new_zeros(())]
         losses = model(inputs, noise=batch["noise"], timesteps=batch["timesteps"], keep_logits=False)
         return [losses.action_loss_sum, losses.llm_loss_sum]
 

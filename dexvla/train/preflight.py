@@ -13,8 +13,10 @@ from torch import nn
 
 from dexvla.episodes.normalise import normalise_actions
 from dexvla.spec import ActionKind, TrainSpec
+from dexvla.train.engine import device_of
 from dexvla.train.launch import Launch
 from dexvla.train.memory import device_memory, in_words, main_memory, shortage
+from dexvla.train.precision import precision_note
 from dexvla.train.prepare import RunData
 from dexvla.train.trainee import Part, Trainee
 
@@ -68,6 +70,8 @@ def preflight(trainee: Trainee, launch: Launch) -> Preflight:
         prefix = f"{part.name}: " if part.name else ""
         report.errors += [prefix + text for text in found.errors]
         report.notes += [prefix + text for text in found.notes]
+    if not launch.sharded and (note := precision_note(trainee.spec.precision, device_of(trainee.spec))) is not None:
+        report.notes.append(note)
     _disk(report, trainee.spec, trainee.model)
     report.memory, report.main_memory = device_memory(trainee, launch), main_memory(trainee, launch)
     report.notes += shortage(trainee.spec, launch, report.memory, report.main_memory)

@@ -20,7 +20,7 @@ from torch import nn
 from dexvla.errors import UserError
 from dexvla.spec import Precision, TrainSpec
 from dexvla.train.configs import DEEPSPEED_MISSING, has_deepspeed
-from dexvla.train.engine import Engine, mixed_precision, swapped
+from dexvla.train.engine import Engine, swapped
 from dexvla.train.optim import make_optimizer
 from dexvla.train.state import GatheredState, OptimizerState, read_state, trained_parameters
 
@@ -35,7 +35,9 @@ def make_sharded_accelerator(spec: TrainSpec) -> Accelerator:
     if "LOCAL_RANK" not in os.environ:
         raise UserError("DeepSpeed is asked for outside of `accelerate launch`; start the run with accelerate launch")
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
-    accelerator = Accelerator(mixed_precision=mixed_precision(spec), kwargs_handlers=_on_cpu())
+    accelerator = Accelerator(
+        mixed_precision="bf16" if spec.precision is Precision.BF16 else "no", kwargs_handlers=_on_cpu()
+    )
     if spec.device == "cpu" and accelerator.device.type != "cpu":
         raise UserError(f"device cpu, but DeepSpeed runs on {accelerator.device.type}; leave device out, or DeepSpeed")
     config = accelerator.state.deepspeed_plugin.deepspeed_config

@@ -72,6 +72,9 @@ class Trainee(ABC):
     @abstractmethod
     def parts(self) -> list[Part]: ...
 
+    def prepare_conditions(self, on_episode: Callable[[int, int], Any]) -> None:  # noqa: B027
+        """Keep what a frozen part of the model makes of the samples, if the run asks for it."""
+
     @abstractmethod
     def samples(self, pictures: PictureCache | None) -> Any:
         """The training samples, a SampleSet or what looks like one; their pictures from a prepared cache, if any."""
