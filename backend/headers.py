@@ -41,6 +41,8 @@ def with_headers(send: Send) -> Send:
             headers = MutableHeaders(scope=message)
             for name, value in _HEADERS.items():
                 headers.setdefault(name, value)
+            # Nobody else's proxy or browser keeps what one person was told; a file may be kept and asked about again.
+            headers.setdefault("Cache-Control", "private, no-cache" if "etag" in headers else "no-store")
         await send(message)
 
     return add

@@ -27,7 +27,10 @@ class GatewayProtocol(HttpToolsProtocol):
         self.gateway: Gateway = self.config.app  # type: ignore[assignment]
         self.peer = ""
         self._head_timer: asyncio.TimerHandle | None = None
-        self._head_bytes = 0
+        self._in_head = self._in_message = False
+        self._progress = 0  # pieces of bodies, and ends of messages
+        self._unread_bytes = 0  # since the last of them: heads, sizes of chunks, trailers
+        self._trailers = 0
         self._upgraded = False
         self._discarding: int | None = None
 
@@ -71,27 +74,44 @@ class GatewayProtocol(HttpToolsProtocol):
             if self._discarding > _LINGER_BYTES:
                 self.transport.pause_reading()
             return
-        in_head = self._head_timer is not None
+        awaited, progress = self._head_timer is not None, self._progress
         super().data_received(data)
-        if in_head and self._head_timer is not None:
-            self._head_bytes += len(data)
-            if self._head_bytes > limits.HEAD_BYTES and not self.transport.is_closing():
-                self.transport.write(_TOO_LARGE)
-                self.transport.close()
+        if self._progress != progress:
+            self._unread_bytes = 0
+        elif self._in_message or (awaited and self._head_timer is not None):
+            self._count_unread(len(data))
+
+    def _count_unread(self, count: int) -> None:
+        """What is no body is held, and looked at again with every piece: it costs the square of its size."""
+        self._unread_bytes += count
+        if self._unread_bytes <= limits.HEAD_BYTES or self.transport.is_closing():
+            return
+        if self._in_head or self.cycle is None:
+            self.transport.write(_TOO_LARGE)
+            self.transport.close()
+        else:
+            self.transport.abort()  # an answer may be on its way
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._in_head = self._in_message = True
+        self._trailers = 0
         self.scope["state"]["connection"] = self
         if self._head_timer is None:
             self._await_head()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
-        if len(self.headers) > limits.HEADERS:
+        if self._in_head:
+            super().on_header(name, value)
+        else:
+            self._trailers += 1  # not among the headers, which have been looked at and rewritten
+        if max(len(self.headers), self._trailers) > limits.HEADERS:
             raise ValueError("too many headers")  # answered 400
 
     def on_headers_complete(self) -> None:
+        self._in_head = False
         self._cancel_head()
+        self._refuse_odd_framing()
         self.gateway.register.touch(self.peer, self)
         peer_scheme = self.scheme or "http"
         address, scheme = self.gateway.proxies.origin(self.peer, peer_scheme, self.headers)
@@ -101,8 +121,28 @@ class GatewayProtocol(HttpToolsProtocol):
         self.scope["scheme"] = scheme
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        self._progress += 1
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._in_message = False
+        self._progress += 1
+        super().on_message_complete()
+
+    def _refuse_odd_framing(self) -> None:
+        """Raises ValueError, answered 400. The parser takes any coding that ends in chunked, and a body before a
+        socket, which nobody would read, time or count."""
+        codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if codings and (codings != [b"chunked"] or self.parser.get_http_version() == "1.0"):
+            raise ValueError("a transfer coding other than chunked")
+        if self.parser.should_upgrade() and self._should_upgrade():
+            lengths = [value for name, value in self.headers if name == b"content-length" and value.strip(b"0 ")]
+            if codings or lengths or self.parser.get_method() != b"GET":
+                raise ValueError("a socket is opened by a GET without a body")
+
     def _await_head(self) -> None:
-        self._head_bytes = 0
+        self._unread_bytes = 0
         self._head_timer = self.loop.call_later(limits.HEAD_SECONDS, self._no_head)
 
     def _cancel_head(self) -> None:

@@ -365,10 +365,58 @@ def test_bodies_without_a_length_are_counted(studio: LiveStudio) -> None:
         "POST / HTTP/1.1\nHost: x\nContent-Length: 3\nTransfer-Encoding: chunked",
         "POST / HTTP/1.1\nHost: x\nContent-Length: minus",
         "POST / HTTP/1.1\nHost: x\nContent-Length: 3\nContent-Length: 4",
+        "POST / HTTP/1.1\nHost: x\nTransfer-Encoding: gzip, chunked",
+        "POST / HTTP/1.1\nHost: x\nTransfer-Encoding: identity\nTransfer-Encoding: chunked",
+        "POST / HTTP/1.0\nHost: x\nTransfer-Encoding: chunked",
+        "GET / HTTP/1.1\nHost: x\nX: y\n Transfer-Encoding: chunked",
     ],
 )
 def test_odd_heads_are_refused(studio: LiveStudio, head: str) -> None:
     assert _status_of(_raw(studio, head)) in {400, 431}
+
+
+@pytest.mark.parametrize("path", ["/api/events", "/api/live/aloha-sim/state", "/api/live/aloha-sim/control"])
+@pytest.mark.parametrize(
+    ("method", "body"),
+    [("GET", "Content-Length: 1000000000"), ("GET", "Transfer-Encoding: chunked"), ("POST", "Content-Length: 0")],
+)
+def test_a_socket_is_opened_by_a_get_without_a_body(studio: LiveStudio, path: str, method: str, body: str) -> None:
+    """One that was announced was read for as long as it came, by nobody, and the socket waited for it for ever."""
+    head = (
+        f"{method} {path} HTTP/1.1\nHost: 127.0.0.1:{studio.port}\nUpgrade: websocket\nConnection: Upgrade\n"
+        f"Sec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\n{body}"
+    )
+    assert _status_of(_raw(studio, head)) == 400
+
+
+def test_trailers_are_no_headers(studio: LiveStudio) -> None:
+    """One that named an address came behind ours, and was believed: a guesser from everywhere."""
+    body = b'{"name": "nobody-here", "password": "a guess"}'
+    head = (
+        f"POST /api/auth/login HTTP/1.1\nHost: 127.0.0.1:{studio.port}\nConnection: close\n"
+        "Content-Type: application/json\nTransfer-Encoding: chunked"
+    )
+    found = [
+        _status_of(
+            _raw(studio, head, b"%x\r\n%b\r\n0\r\nX-Forwarded-For: 192.0.2.%d\r\n\r\n" % (len(body), body, number))
+        )
+        for number in range(11)
+    ]
+    assert found == [403] * 10 + [429]
+    assert _status_of(_raw(studio, head, b"2\r\n{}\r\n0\r\nHost: elsewhere\r\n\r\n")) == 422
+
+
+@pytest.mark.parametrize("ending", [b"0\r\nX: ", b"0\r\n" + b"X: y\r\n" * 300, b"2;"], ids=["one", "many", "of a size"])
+def test_what_is_neither_head_nor_body_is_bounded(studio: LiveStudio, ending: bytes) -> None:
+    """A trailer and a chunk's extension: they are kept together, each piece with all before."""
+    head = f"POST /api/auth/login HTTP/1.1\r\nHost: 127.0.0.1:{studio.port}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    most = 64 * 2**20  # buffers of both sides hold a few
+    with socket.create_connection(("127.0.0.1", studio.port), 20) as connection, suppress(ConnectionError):
+        connection.sendall(head.encode() + b"2\r\n{}\r\n" + ending)
+        sent = 0
+        while sent < most:
+            sent += connection.send(b"a" * 65536)
+        pytest.fail("all of it was taken")
 
 
 def test_a_flood_of_idle_connections_leaves_room_for_a_stop(studio: LiveStudio) -> None:

@@ -31,6 +31,24 @@ def test_every_answer_says_what_a_browser_may_do_with_it(anonymous: TestClient, 
     assert "*" not in headers["Content-Security-Policy"]
 
 
+@pytest.mark.parametrize(
+    "path", ["/api/users", "/api/auth/me", "/api/auth/tokens", "/api/invitations", "/api/datasets"]
+)
+def test_what_one_person_is_told_is_kept_by_nobody(client: SignIn, path: str) -> None:
+    """Not by a proxy, which may keep what says nothing, nor by a browser after signing out."""
+    answer = client("admin").get(path)
+    assert answer.status_code == 200
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert client("viewer").get("/api/nothing").headers["Cache-Control"] == "no-store"
+
+
+def test_a_file_that_is_kept_is_asked_about_again(anonymous: TestClient) -> None:
+    icon = anonymous.get("/icon.svg")
+    assert icon.status_code == 200
+    assert icon.headers["ETag"]
+    assert icon.headers["Cache-Control"] == "private, no-cache"
+
+
 def test_refusals_say_so_too(anonymous: TestClient) -> None:
     for answer in (
         anonymous.get("/api/datasets"),
