@@ -45,7 +45,7 @@ class FilmResNet(nn.Module):
         )
         self.stem = stock.embedder
         self.blocks = nn.ModuleList(block for stage in stock.encoder.stages for block in stage.layers)
-        _group_norms(self)
+        group_norms(self)
         channels = [width for width, depth in zip(spec.widths, spec.depths, strict=True) for _ in range(depth)]
         self.films = nn.ModuleList(FiLM(text_dim, width) for width in channels)
         self.recompute = False
@@ -73,11 +73,12 @@ class FilmResNet(nn.Module):
                 nn.init.zeros_(part.scale_shift.bias)
 
 
-def _group_norms(module: nn.Module) -> None:
+def group_norms(module: nn.Module) -> None:
+    """Put a group norm in the place of every batch norm."""
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d):
             channels = child.num_features
             groups = next(count for count in range(max(1, channels // _GROUP), 0, -1) if channels % count == 0)
             setattr(module, name, nn.GroupNorm(groups, channels))
         else:
-            _group_norms(child)
+            group_norms(child)
