@@ -15,6 +15,7 @@ from backend.sockets import Close, close, until_refused, who_opens
 router = APIRouter()
 _RETRY_SECONDS = 2.0
 _QUEUE = 200
+_UNSUPPORTED = 1003  # a close code
 PING_SECONDS = 20.0  # of silence
 
 
@@ -87,6 +88,8 @@ async def events(socket: WebSocket) -> None:
                     task.cancel()
             if refused.done() and not refused.cancelled():
                 await close(socket, refused.result())
+            else:
+                await close(socket, Close(_UNSUPPORTED, "this socket only tells"))  # nothing where the page has gone
     finally:
         relay.close(queue)
 
@@ -104,7 +107,5 @@ async def _tell(socket: WebSocket, queue: "asyncio.Queue[str]") -> None:
 
 
 async def _drain(socket: WebSocket) -> None:
-    """Pages say nothing here; reading notices when they leave."""
-    message: Any = {}
-    while message.get("type") != "websocket.disconnect":
-        message = await socket.receive()
+    """Pages say nothing here; reading notices when they leave, and ends the socket of one that talks."""
+    await socket.receive()

@@ -13,7 +13,8 @@ from fastapi import WebSocket, WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from backend.sockets import Close
+from backend.live.pace import Pace
+from backend.sockets import TOO_MANY, Close
 
 TRY_AGAIN = 1013  # the robot's host is away; a page tries again soon
 TOO_LARGE = 1009
@@ -28,11 +29,11 @@ _REFUSED = 4000
 
 
 async def join(
-    page: WebSocket, *, robot: str, url: str, headers: Mapping[str, str], until: Awaitable[Close]
+    page: WebSocket, *, robot: str, url: str, headers: Mapping[str, str], until: Awaitable[Close], pace: Pace
 ) -> Close | None:
     """Copy until one side ends or `until` is done; how to close the page's socket, None if the page has gone.
 
-    page: accepted. url, headers: of the host's socket.
+    page: accepted. url, headers: of the host's socket. pace: how much the page may say.
     """
     ending = asyncio.ensure_future(until)
     try:
@@ -48,7 +49,7 @@ async def join(
             max_size=_FROM_HOST_BYTES,
             max_queue=_WAITING,
         ) as host:
-            return await _copy(page, host, robot, ending)
+            return await _copy(page, host, robot, ending, pace)
     except InvalidStatus:
         return Close(TRY_AGAIN, f"The robot host of {robot} is of another version or data folder: restart it.")
     except (OSError, TimeoutError, WebSocketException):
@@ -57,10 +58,12 @@ async def join(
         ending.cancel()
 
 
-async def _copy(page: WebSocket, host: ClientConnection, robot: str, ending: "asyncio.Future[Close]") -> Close | None:
+async def _copy(
+    page: WebSocket, host: ClientConnection, robot: str, ending: "asyncio.Future[Close]", pace: Pace
+) -> Close | None:
     """The first of its parts that ends says how."""
     down = asyncio.create_task(_to_page(page, host, robot))
-    up = asyncio.create_task(_to_host(page, host))
+    up = asyncio.create_task(_to_host(page, host, pace))
     # A page that does not read keeps `down` from noticing that the host has gone.
     gone = asyncio.create_task(_host_gone(host, robot, down))
     tasks: set[asyncio.Future[Any]] = {down, up, gone, ending}
@@ -88,7 +91,7 @@ async def _to_page(page: WebSocket, host: ClientConnection, robot: str) -> Close
             return None
 
 
-async def _to_host(page: WebSocket, host: ClientConnection) -> Close | None:
+async def _to_host(page: WebSocket, host: ClientConnection, pace: Pace) -> Close | None:
     while True:
         event = await page.receive()
         if event["type"] == "websocket.disconnect":
@@ -98,6 +101,8 @@ async def _to_host(page: WebSocket, host: ClientConnection) -> Close | None:
             content = event["bytes"]
         if len(content) > _FROM_PAGE_BYTES:
             return Close(TOO_LARGE, f"a message of {len(content)} bytes; at most {_FROM_PAGE_BYTES} are accepted")
+        if not pace.allows(len(content)):
+            return Close(TOO_MANY, "Your pages say more than a robot can hear; close some, then open this one again.")
         with suppress(ConnectionClosed):  # the others tell how
             await host.send(content)
 

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, WebSocket
 from backend.auth.roles import Role
 from backend.context import studio_of
 from backend.db import new_id
+from backend.live.pace import pace_of
 from backend.live.relay import join
 from backend.live.service import BY_HEADER
 from backend.robots.host import host_token
@@ -51,6 +52,7 @@ async def live(
     host = HostClient(name=robot, address=place.address, token=host_token(studio.settings.folder.secrets))
     headers = {**host.headers, BY_HEADER: who.name, SESSION_HEADER: f"{who.id}/{page or new_id()}"}
     async with until_refused(socket, who, kind.needs) as refused:
-        how = await join(socket, robot=robot, url=f"ws://{host.address}/live/{kind}", headers=headers, until=refused)
+        url = f"ws://{host.address}/live/{kind}"
+        how = await join(socket, robot=robot, url=url, headers=headers, until=refused, pace=pace_of(who.id))
     if how is not None:
         await close(socket, how)

@@ -306,6 +306,18 @@ def test_events_pass_and_end_with_the_application(studio: LiveStudio) -> None:
     rearm(studio)
 
 
+def test_the_events_socket_only_tells(studio: LiveStudio) -> None:
+    """One that is talked to was read for as long as anybody talked."""
+    with connect(
+        f"ws://127.0.0.1:{studio.port}/api/events", additional_headers={"Authorization": f"Bearer {TOKEN}"}
+    ) as events:
+        events.send("x")
+        with pytest.raises(ConnectionClosed) as closed:
+            _hear_out(events)
+    assert closed.value.rcvd is not None
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1003, "this socket only tells")
+
+
 def _hear_out(events: ClientConnection) -> None:
     while True:
         events.recv(timeout=30)

@@ -17,7 +17,7 @@ from live_studio import LiveStudio, Viewer, closing, live_studio, next_state
 from PIL import Image
 from robot_hosts import robot_host, until
 from tiny_policies import tiny_checkpoint
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
 from backend.audit.models import AuditEntry
@@ -29,6 +29,7 @@ from backend.checkpoints.names import checkpoint_folder
 from backend.jobs.models import Job, JobKind, JobState
 from backend.live.demo import demo
 from backend.live.messages import LiveState, Mode
+from backend.live.pace import Pace, pace_of
 from backend.robots.host import RobotState
 from backend.settings import Settings
 from backend.training.models import Run
@@ -216,6 +217,36 @@ def test_a_huge_message_ends_the_socket(live: LiveStudio, kind: str) -> None:
         socket.send("\u20ac" * 10_000)
         assert closing(socket)[0] == 1009
     assert live.request("GET", "/api/health")[1]["robots"] == 1
+
+
+def test_a_flood_of_small_messages_ends_its_sockets_and_holds_up_no_stop(live: LiveStudio) -> None:
+    """Three sockets of one person share what they may say; the host was busy with answering them for seconds."""
+    with ExitStack() as opened:
+        sockets = [opened.enter_context(live.socket(kind, "operator")) for kind in ("control", "video", "video")]
+        ack = json.dumps({"type": "ack", "camera": "cam_high", "number": 1})
+        for socket in sockets:
+            with suppress(ConnectionClosed):
+                for _ in range(20_000):
+                    socket.send(ack)
+        assert live.request("POST", "/api/robots/aloha-sim/stop", who="operator")[1]["status"]["state"] == "stopped"
+        assert {closing(socket)[0] for socket in sockets} == {4429}
+    assert live.request("POST", "/api/robots/aloha-sim/arm", who="operator")[0] == 200
+
+
+def test_what_a_page_says_is_weighed() -> None:
+    now = 0.0
+    pace = Pace(lambda: now)
+    assert all(pace.allows(100) for _ in range(3000)), "what has waited comes at once"
+    assert not pace.allows(100)
+    now = 1.0
+    assert [pace.allows(100) for _ in range(1001)] == [True] * 1000 + [False]
+    now = 2.0
+    assert [pace.allows(16_000) for _ in range(32)] == [True] * 31 + [False], "large ones weigh more"
+    now = 1000.0
+    assert sum(pace.allows(0) for _ in range(5000)) == 3000
+    assert pace_of("ada") is not pace_of("bob")
+    mine = pace_of("ada")
+    assert pace_of("ada") is mine, "one for all of a person's sockets"
 
 
 def test_a_stalled_viewer_slows_nobody(live: LiveStudio) -> None:
