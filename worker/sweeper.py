@@ -47,7 +47,9 @@ def start(studio: Studio) -> None:
 def sweep(studio: Studio) -> list[Path]:
     """Returns what was removed or moved away. Raises OSError, SQLAlchemyError."""
     folder, swept = studio.settings.folder, []
-    halves = [*folder.uploads.glob("*"), *folder.episodes.glob("*/.*.tmp")]
+    halves = [*folder.uploads.glob("*")]
+    for level in ("", "*/", "*/*/", "*/*/*/"):  # what was being written when its process was killed
+        halves += folder.root.glob(f"{level}.*.tmp")
     episodes = repository.episode_files(folder)
     named = {kind: repository.folders(parent) for kind, (_, parent) in repository.tables(folder).items()}
     with studio.db.transaction(write=False) as db:

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from backend.errors import field_errors
-from backend.training.form import SWITCHES, fields, flat_spec, preset_values
+from backend.training.form import KEPT, SWITCHES, fields, flat_spec, preset_values
 from backend.training.schemas import RunIn
 from dexvla.errors import UserError
 from dexvla.spec import PRESETS, TrainSpec, with_preset
@@ -24,6 +24,7 @@ class Places:
     pretrained_expert: str | None
     output_dir: str
     picture_cache: str
+    kept_conditions: str
 
 
 @dataclass(kw_only=True)
@@ -102,8 +103,9 @@ def _nested(body: RunIn, errors: dict[str, str], places: Places) -> dict[str, An
 
 
 def _switches(body: RunIn, nested: dict[str, Any], errors: dict[str, str], places: Places) -> None:
-    if body.fields.get("picture_cache"):
-        nested["picture_cache"] = places.picture_cache
+    for name in KEPT:
+        if body.fields.get(name):
+            nested[name] = getattr(places, name)
     usually = bool(preset_values(body.preset, body.stage).get("lora"))
     if "lora" in body.fields:
         # values of a group that is switched off are kept by a form, and count for nothing

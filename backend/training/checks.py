@@ -41,6 +41,7 @@ def look(db: Session, studio: Studio, body: RunIn, *, output_dir: str) -> Looked
         pretrained_expert=None if begin.expert is None else str(begin.expert.path),
         output_dir=output_dir,
         picture_cache=str(studio.settings.folder.cache / "pictures"),
+        kept_conditions=str(studio.settings.folder.cache / "conditions"),
     )
     assembled = assemble(body, places)
     errors = assembled.errors | errors

@@ -1,7 +1,8 @@
 """The form of a run, generated from TrainSpec: every field that a person may choose, with bounds, unit and stages.
 
-What the server fills in itself (data, models, folders) is left out. Two fields are not as in the spec: `lora` is a
-switch, and `lora.*` count only while it is on; `picture_cache` is a switch, the folder is the server's.
+What the server fills in itself (data, models, folders) is left out. Three fields are not as in the spec: `lora` is a
+switch, and `lora.*` count only while it is on; `picture_cache` and `kept_conditions` are switches, the folders are the
+server's.
 """
 
 import re
@@ -13,7 +14,8 @@ from backend.training.schemas import FieldOut, PresetOut, TrainForm
 from dexvla.spec import EXPERT_SIZES, PRESETS, TrainSpec
 
 STAGES = (2, 3)
-SWITCHES = ("lora", "picture_cache")
+KEPT = ("picture_cache", "kept_conditions")  # folders of a spec that the server chooses
+SWITCHES = ("lora", *KEPT)
 _SERVER_OWNED = {"name", "preset", "stage", "data", "init_from", "pretrained_expert", "output_dir", "text_data"}
 _STAGE_1 = {"image_encoder", "text_encoder", "train_text_encoder"}
 # Stage 3 takes these from the checkpoint that it starts from.
@@ -36,7 +38,7 @@ _BASICS = (
     "save_every",
 )
 _GROUPS = {
-    "data": ("cameras", "use_reasoning", "use_paraphrases", "padded_actions", "workers", "picture_cache", "seed"),
+    "data": ("cameras", "use_reasoning", "use_paraphrases", "padded_actions", "workers", *KEPT, "seed"),
     "model": (
         "action_space",
         "fusion",
@@ -88,16 +90,19 @@ _LABELS = {
     "validation_max_tokens": "Longest validated reasoning",
     "workers": "Data loading processes",
     "picture_cache": "Cache of decoded pictures",
+    "kept_conditions": "Cache of the backbone's conditions",
     "log_every": "Log every",
     "save_every": "Save a checkpoint every",
     "keep_checkpoints": "Checkpoints kept",
 }
 _UNIT = re.compile(r"(?:^|, )(optimiser steps|steps|pixels|tokens)(?=$|[;,.])", re.IGNORECASE)
 _STAGE_NOTE = re.compile(r"^Stages? [0-9](?: and [0-9])*: ")
-_PICTURE_CACHE = (
-    "Keep decoded, resized pictures on disk, shared by runs: the same pixels, loaded several times faster; three "
-    "cameras of 240x320 take 0.7 MB a step"
-)
+_KEEP = {
+    "picture_cache": "Keep decoded, resized pictures on disk, shared by runs: the same pixels, loaded several times "
+    "faster; three cameras of 240x320 take 0.7 MB a step",
+    "kept_conditions": "Keep what a frozen backbone makes of each step on disk, shared by runs: a step then costs what "
+    "projections, FiLM and expert cost. Needs a frozen backbone and no augmentation",
+}
 _PRESETS = {
     "tiny": (
         "Tiny",
@@ -196,8 +201,8 @@ def _walk() -> Iterator[FieldOut]:
     for name, property_ in schema["properties"].items():
         if name in _SERVER_OWNED | _STAGE_1:
             continue
-        if name == "picture_cache":
-            yield _field(name, {"type": "boolean", "default": False, "description": _PICTURE_CACHE}, definitions)
+        if name in KEPT:
+            yield _field(name, {"type": "boolean", "default": False, "description": _KEEP[name]}, definitions)
             continue
         kind, optional = _resolved(property_, definitions)
         if kind.get("type") != "object":

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from backend.training.assemble import differences
-from backend.training.form import SWITCHES
+from backend.training.form import KEPT, SWITCHES
 from dexvla.spec import TrainSpec
 
 GPUS = 8
@@ -47,8 +47,7 @@ def _arguments(spec: TrainSpec, output_dir: str) -> list[str]:
         settings["lora"] = None
     elif spec.lora is not None and "lora" in changed:
         settings["lora"] = spec.lora.model_dump(mode="json")
-    if spec.picture_cache is not None:
-        settings["picture_cache"] = spec.picture_cache
+    settings |= {name: folder for name in KEPT if (folder := getattr(spec, name)) is not None}
     for path, (_, value) in changed.items():
         if path not in SWITCHES and not (path.startswith("lora.") and "lora" in changed):
             settings[path] = value

@@ -34,6 +34,7 @@ PLACES = Places(
     pretrained_expert=None,
     output_dir="runs/x",
     picture_cache="/cache/pictures",
+    kept_conditions="/cache/conditions",
 )
 
 
@@ -179,6 +180,11 @@ def test_a_switched_off_group_overrules_the_preset_and_keeps_its_values_out() ->
         ({"fields": {"image_height": None}}, {"image_height", "image_width"}),
         ({"fields": {"output_dir": "/etc"}}, {"output_dir"}),
         ({"fields": {"picture_cache": "/etc"}}, {"picture_cache"}),
+        (
+            {"fields": {"kept_conditions": "/etc", "freeze_backbone": True, "augment": False}},
+            {"kept_conditions"},
+        ),
+        ({"fields": {"kept_conditions": True}}, {"kept_conditions", "freeze_backbone", "augment"}),
         ({"fields": {"no_such": 1}}, {"no_such"}),
         ({"fields": {"freeze_backbone": True, "lora": True}}, {"freeze_backbone", "lora"}),
         ({"preset": None, "fields": {}}, {"expert"}),
@@ -201,6 +207,7 @@ def test_what_is_wrong_stands_at_its_field(given: dict[str, Any], places: set[st
         {"preset": None, "fields": {"expert": "scaledp-l", "cameras": ["null", "true", "a b"]}},
         {"stage": 3, "preset": "dexvla-2b-scaledp-h", "fields": {"ema_decay": 0.9999}},
         {"fields": {"action_space.kind": "delta", "picture_cache": True}},
+        {"fields": {"freeze_backbone": True, "augment": False, "kept_conditions": True}},
     ],
 )
 def test_the_same_run_as_a_file_and_as_a_command_line(given: dict[str, Any], tmp_path: Path) -> None:
@@ -300,9 +307,11 @@ def test_a_good_form_becomes_a_queued_run_with_its_recipe(
         }
     ]
     assert RunIn.model_validate(run["request"]) == RunIn.model_validate(body)
-    file = client("viewer").get(f"/api/runs/{run['id']}/spec.yaml")
+    file = client("admin").get(f"/api/runs/{run['id']}/spec.yaml")
     assert TrainSpec.model_validate(yaml.safe_load(file.text)).model_dump(mode="json") == spec
     assert file.headers["content-disposition"] == 'attachment; filename="Pick-cube.yaml"'
+    told = client("viewer").get(f"/api/runs/{run['id']}/spec.yaml").text
+    assert told == file.text.replace(str(studio.settings.folder.root), "$STUDIO_DATA")
     again = operator.post("/api/runs", json=run["request"])  # a copy: names need not be unique
     assert again.status_code == 201
     assert again.json()["id"] != run["id"]

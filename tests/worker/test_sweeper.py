@@ -66,6 +66,7 @@ def test_what_nobody_knows_stays_and_what_was_deleted_is_removed(
     deleted = folder.episode(dataset_id, deleted_id)
     orphan = file(folder.episode(dataset_id, new_id()))
     halves = [file(orphan.with_name(f".{new_id()}.tmp")), file(folder.uploads / f"{new_id()}.hdf5")]
+    halves += [file(parent / ".run.json.0123abcd.tmp") for parent in (folder.root, folder.robots, folder.run(new_id()))]
     strange = file(orphan.with_name("notes.txt"))
     log = file(folder.job(job_id) / "log.txt")
     deleted_run = file(folder.run(other_run) / "metrics.jsonl")

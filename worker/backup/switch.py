@@ -101,6 +101,8 @@ def finish(settings: Settings) -> None:
         fsync_path(root)
     for left in root.glob(f"{STAGING}*"):
         shutil.rmtree(left)
+    for half in root.glob(f".{settings.folder.restoring.name}.*.tmp"):  # killed before the journal had its name
+        half.unlink()
 
 
 def _switch_names(root: Path, journal: Journal) -> None:
