@@ -23,7 +23,15 @@ export interface Difference {
 }
 
 /** What says where a run lies on the server; the studio's names stand for it. */
-const PLACES = new Set(["name", "output_dir", "data", "init_from", "pretrained_expert", "picture_cache", "kept_conditions"]);
+const PLACES = new Set([
+  "name",
+  "output_dir",
+  "data",
+  "init_from",
+  "pretrained_expert",
+  "picture_cache",
+  "kept_conditions",
+]);
 
 /** Name and share of the data of a run: "Cubes v2 (75 %), Pegs v1 (25 %)". */
 export function dataText(sources: readonly Schema<"SourceOut">[]): string {
