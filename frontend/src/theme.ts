@@ -1,4 +1,5 @@
 import {
+  Alert,
   Badge,
   Button,
   Card,
@@ -61,6 +62,10 @@ export const theme = createTheme({
     sizes: { h1: { fontSize: "1.5rem" }, h2: { fontSize: "1.15rem" }, h3: { fontSize: "1rem" } },
   },
   components: {
+    // an outlined alert's title would be in the outline's colour: yellow on white has a contrast of 2:1
+    Alert: Alert.extend({
+      styles: (_theme, { variant }) => (variant === "outline" ? { title: { color: "var(--mantine-color-text)" } } : {}),
+    }),
     Badge: Badge.extend({
       defaultProps: { variant: "light", radius: "sm", tt: "none" },
       // on its pale ground the colour itself is too pale for small text: yellow has a contrast of 2.6:1

@@ -273,6 +273,7 @@ export function Plot({
                   border: 0,
                   background: "none",
                   padding: "2px 0",
+                  minHeight: 24,
                   cursor: "pointer",
                   color: "inherit",
                   opacity: shown[index] ? 1 : 0.45,

@@ -15,8 +15,8 @@ interface Props {
 export function Section({ title, description, actions, children, flush = false, ...props }: Props) {
   return (
     <Card component="section" aria-label={title} {...props}>
-      <Group justify="space-between" align="flex-start" mb="sm" gap="sm" wrap="nowrap">
-        <div style={{ minWidth: 0 }}>
+      <Group justify="space-between" align="flex-start" mb="sm" gap="sm">
+        <div style={{ flex: description === undefined ? "0 1 auto" : "1 1 14rem", minWidth: 0 }}>
           <Title order={2}>{title}</Title>
           {description !== undefined && (
             <Text c="dimmed" size="sm" component="div">

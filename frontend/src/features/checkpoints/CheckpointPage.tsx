@@ -184,7 +184,7 @@ function Download({ checkpoint }: { checkpoint: CheckpointDetail }) {
           </Text>
           <Text size="xs" c="dimmed" mb={6}>
             Goes on where it broke off when it is run again, and checks what came. Put a{" "}
-            <Anchor component={Link} to="/settings/tokens" size="xs">
+            <Anchor component={Link} to="/settings/tokens" size="xs" underline="always">
               token
             </Anchor>{" "}
             into STUDIO_TOKEN first.

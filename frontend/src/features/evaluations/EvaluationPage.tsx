@@ -47,7 +47,7 @@ function EvaluationView({ evaluation }: { evaluation: EvaluationDetail }) {
         path={[{ label: "Evaluations", to: "/evaluations" }]}
         subtitle={
           <>
-            <Anchor component={Link} to={`/checkpoints/${evaluation.checkpoint_id}`} size="sm">
+            <Anchor component={Link} to={`/checkpoints/${evaluation.checkpoint_id}`} size="sm" underline="always">
               {evaluation.checkpoint_name}
             </Anchor>
             {": "}

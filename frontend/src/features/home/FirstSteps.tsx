@@ -25,8 +25,8 @@ export function FirstSteps({ steps }: { steps: readonly Step[] }) {
   const next = nextStep(steps);
   return (
     <Card component="section" aria-label="First steps" data-testid="first-steps" data-done={done}>
-      <Group justify="space-between" wrap="nowrap">
-        <Box>
+      <Group justify="space-between" gap="xs">
+        <Box style={{ flex: "1 1 14rem", minWidth: 0 }}>
           <Title order={2}>{finished ? "First steps: all done" : "First steps"}</Title>
           <Text size="sm" c="dimmed">
             {finished
@@ -111,7 +111,7 @@ function StepLine({ step, number, next, openDialog }: LineProps) {
             <Text size="sm" fw={600} c={state === "later" ? "dimmed" : undefined}>
               {step.title}
             </Text>
-            <Text size="sm" c="dimmed" lineClamp={2}>
+            <Text size="sm" c="dimmed" lineClamp={4}>
               {step.text}
             </Text>
           </div>

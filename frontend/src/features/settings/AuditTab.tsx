@@ -15,14 +15,18 @@ const COLUMNS: Column<Schema<"AuditOut">>[] = [
   {
     key: "time",
     header: "When",
-    width: 230,
-    cell: (entry) => <span style={{ whiteSpace: "nowrap" }}>{formatTime(new Date(entry.created_at))}</span>,
+    width: 190,
+    cell: (entry) => (
+      <Text size="xs" style={{ whiteSpace: "nowrap" }}>
+        {formatTime(new Date(entry.created_at))}
+      </Text>
+    ),
   },
-  { key: "who", header: "Who", width: 150, cell: (entry) => entry.user_name ?? "-" },
+  { key: "who", header: "Who", width: 100, cell: (entry) => entry.user_name ?? "-" },
   {
     key: "action",
     header: "What",
-    width: 200,
+    width: 130,
     cell: (entry) => (
       <Badge color="gray" tt="none">
         {entry.action}
@@ -32,7 +36,7 @@ const COLUMNS: Column<Schema<"AuditOut">>[] = [
   {
     key: "subject",
     header: "To what",
-    width: 150,
+    width: 120,
     cell: (entry) =>
       entry.subject ? (
         <Tooltip label={entry.subject}>

@@ -154,14 +154,14 @@ function Roots({ title, roots, variable, use }: RootsProps) {
         <List size="sm" spacing={4}>
           {roots.map((root) => (
             <List.Item key={root}>
-              <Code>{root}</Code>
+              <Code style={{ overflowWrap: "anywhere" }}>{root}</Code>
             </List.Item>
           ))}
         </List>
       )}
       <Text size="sm" c="dimmed" mt="sm">
         Paths are the machine administrator&apos;s to decide: start the studio with{" "}
-        <Code>{variable}=/first/folder:/second/folder</Code>.
+        <Code style={{ overflowWrap: "anywhere" }}>{variable}=/first/folder:/second/folder</Code>.
       </Text>
     </Section>
   );

@@ -21,8 +21,8 @@ export function PreflightReport({ report }: { report: Record<string, unknown> })
           </List>
         </Alert>
       ) : (
-        <Group gap={6} c="teal" wrap="nowrap" align="flex-start">
-          <IconCircleCheck size={18} style={{ flexShrink: 0, marginTop: 1 }} />
+        <Group gap={6} wrap="nowrap" align="flex-start">
+          <IconCircleCheck size={18} color="var(--mantine-color-teal-filled)" style={{ flexShrink: 0, marginTop: 1 }} />
           <Text size="sm" fw={500}>
             Data and model load, and the run would start.
           </Text>

@@ -78,7 +78,7 @@ const COLUMNS: Column<Run>[] = [
   {
     key: "stage",
     header: "Stage",
-    width: 140,
+    width: 100,
     sort: (run) => run.stage,
     cell: (run) => (
       <>
@@ -89,8 +89,8 @@ const COLUMNS: Column<Run>[] = [
       </>
     ),
   },
-  { key: "data", header: "Data", width: 200, cell: (run) => <Sources sources={run.sources} /> },
-  { key: "state", header: "State", width: 240, sort: (run) => run.job.state, cell: (run) => <Standing run={run} /> },
+  { key: "data", header: "Data", width: 170, cell: (run) => <Sources sources={run.sources} /> },
+  { key: "state", header: "State", width: 190, sort: (run) => run.job.state, cell: (run) => <Standing run={run} /> },
   {
     key: "loss",
     header: "Loss",
@@ -102,7 +102,7 @@ const COLUMNS: Column<Run>[] = [
   {
     key: "checkpoints",
     header: "Saved",
-    width: 90,
+    width: 76,
     align: "right",
     sort: (run) => run.checkpoints,
     cell: (run) => (

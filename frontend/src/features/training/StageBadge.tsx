@@ -15,7 +15,7 @@ export const STAGES: Record<number, { title: string; text: string }> = {
 export function StageBadge({ stage }: { stage: number }) {
   return (
     <Tooltip label={STAGES[stage]?.text ?? `Stage ${stage}`}>
-      <Badge variant="outline" color="gray" style={{ flexShrink: 0 }}>
+      <Badge variant="default" style={{ flexShrink: 0 }}>
         stage {stage}
       </Badge>
     </Tooltip>
