@@ -2,11 +2,11 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 
-from backend.access import Admin, Db
+from backend.access import Admin, Db, Viewer
 from backend.audit import service
-from backend.audit.schemas import AuditOut
+from backend.audit.schemas import AuditOut, WrittenOut
 from backend.schemas import Page
 
 router = APIRouter(prefix="/api/audit", tags=["audit"])
@@ -21,3 +21,9 @@ def list_entries(
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> Page[AuditOut]:
     return service.entries(db, subject=subject, offset=offset, limit=limit)
+
+
+@router.get("/{entry_id}/written")
+def is_written(db: Db, me: Viewer, entry_id: Annotated[str, Path(pattern="^[0-9a-f]{32}$")]) -> WrittenOut:
+    """For whoever was told that an entry is not in the log yet: whether it is by now, and nothing of what it says."""
+    return WrittenOut(written=service.is_written(db, entry_id))

@@ -14,3 +14,9 @@ class AuditOut(Out):
     action: str
     subject: str | None
     detail: dict[str, Any]
+
+
+class WrittenOut(Out):
+    """written: whether an entry that was to be made after the deed is in the log."""
+
+    written: bool

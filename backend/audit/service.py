@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from backend.access import Actor
 from backend.audit.models import AuditEntry
 from backend.audit.schemas import AuditOut
-from backend.db import utc_now
+from backend.db import new_id, utc_now
 from backend.schemas import Page
 
 
@@ -20,11 +20,16 @@ def record(
     subject: str | None = None,
     *,
     at: datetime | None = None,
+    entry_id: str | None = None,
     **detail: Any,
 ) -> None:
-    """Add an entry in the transaction of the deed. actor None: the studio itself. at: when it was, if not now."""
+    """Add an entry in the transaction of the deed. actor None: the studio itself. at: when it was, if not now.
+
+    entry_id: of an entry that is written later, for whoever asks whether it is (`is_written`).
+    """
     db.add(
         AuditEntry(
+            id=entry_id or new_id(),
             user_id=actor and actor.id,
             user_name=actor and actor.name,
             action=action,
@@ -42,3 +47,7 @@ def entries(db: Session, *, subject: str | None, offset: int, limit: int) -> Pag
     total = db.scalar(select(func.count()).select_from(query.subquery())) or 0
     rows = db.scalars(query.order_by(AuditEntry.created_at.desc(), AuditEntry.id).offset(offset).limit(limit))
     return Page(items=[AuditOut.model_validate(row) for row in rows], total=total)
+
+
+def is_written(db: Session, entry_id: str) -> bool:
+    return db.get(AuditEntry, entry_id) is not None

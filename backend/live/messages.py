@@ -272,3 +272,7 @@ class LiveState(BaseModel):
         default_factory=list,
         description="In the answer to a request of which something could not be written down: what, in sentences",
     )
+    audit_entry: str | None = Field(
+        None,
+        description="Where the last of them is about the audit log: the entry's id, for GET /api/audit/{id}/written",
+    )

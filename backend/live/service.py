@@ -11,7 +11,7 @@ from backend.checkpoints.names import checkpoint_folder, checkpoint_name
 from backend.checkpoints.whole import require_manifest
 from backend.context import Studio
 from backend.datasets import repository as datasets
-from backend.db import utc_now
+from backend.db import new_id, utc_now
 from backend.errors import InvalidError
 from backend.evaluations import fit
 from backend.ledger import not_yet
@@ -95,8 +95,10 @@ def _ask(me: Actor, studio: Studio, robot: str, verb: str, body: BaseModel | Non
     seconds = _SCENE_SECONDS if verb == "scene" else _SECONDS
     state = host.ask("POST", f"/live/{verb}", LiveState, body, headers={BY_HEADER: me.name}, seconds=seconds)
     now = utc_now()
-    written = studio.ledger.write(lambda db: record(db, me, f"live.{verb}", robot, at=now, **detail))
-    return state.model_copy(update={"not_recorded": not_yet(written, seconds=_NOTE_SECONDS)})
+    entry = new_id()
+    written = studio.ledger.write(lambda db: record(db, me, f"live.{verb}", robot, at=now, entry_id=entry, **detail))
+    missing = not_yet(written, seconds=_NOTE_SECONDS)
+    return state.model_copy(update={"not_recorded": missing, "audit_entry": entry if missing else None})
 
 
 def _checkpoint(studio: Studio, robot: str, checkpoint_id: str) -> str:

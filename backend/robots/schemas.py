@@ -20,3 +20,7 @@ class RobotOut(Out):
         default_factory=list,
         description="Of what this request did: what could not be written down, in sentences to be shown",
     )
+    audit_entry: str | None = Field(
+        None,
+        description="Where the last of them is about the audit log: the entry's id, for GET /api/audit/{id}/written",
+    )

@@ -21,7 +21,7 @@ from backend.audit.service import record
 from backend.auth.roles import Role
 from backend.auth.service import note_use
 from backend.context import Studio
-from backend.db import utc_now
+from backend.db import new_id, utc_now
 from backend.directory import AwayError, Place, credential_of, given_by
 from backend.errors import ApiError, ConflictError, ForbiddenError, InvalidError, NotFoundError, NotSignedInError
 from backend.events import publish
@@ -184,9 +184,10 @@ class Stopping:
         missing = [] if status.at_risk is None else [status.at_risk]
         if me is _UNCHECKED:
             missing.append("Who asked for this stop was not checked: the database does not answer.")
-        missing += await _not_yet(self._studio.ledger, self._write_down(me, "robot.stop", place, epoch=status.epoch))
+        entry, written = self._write_down(me, "robot.stop", place, epoch=status.epoch)
+        unwritten = await _not_yet(self._studio.ledger, written)
         note_use(self._studio, connection)
-        return self._out(place, status, missing)
+        return self._out(place, status, missing + unwritten, entry if unwritten else None)
 
     async def arm(self, connection: HTTPConnection, name: str) -> RobotOut:
         """Release the latched stop, once: never said twice, because somebody may have pressed stop in between."""
@@ -206,9 +207,10 @@ class Stopping:
                 f"The robot host of {name} does not answer ({place.address}); the robot is as it was."
             ) from error
         missing = [] if status.at_risk is None else [status.at_risk]
-        missing += await _not_yet(self._studio.ledger, self._write_down(me, "robot.arm", place, epoch=status.epoch))
+        entry, written = self._write_down(me, "robot.arm", place, epoch=status.epoch)
+        unwritten = await _not_yet(self._studio.ledger, written)
         note_use(self._studio, connection)
-        return self._out(place, status, missing)
+        return self._out(place, status, missing + unwritten, entry if unwritten else None)
 
     # --- who asks, and where the robot is -----------------------------------------------------------------------------
 
@@ -289,17 +291,18 @@ class Stopping:
 
     # --- afterwards ---------------------------------------------------------------------------------------------------
 
-    def _write_down(self, me: Actor, action: str, place: Place, **detail: Any) -> Written:
-        now = utc_now()
+    def _write_down(self, me: Actor, action: str, place: Place, **detail: Any) -> tuple[str, Written]:
+        """The entry's id, and when it is in the audit log."""
+        now, entry = utc_now(), new_id()
         actor = None if me is _UNCHECKED else me
         if actor is None:
             detail["by"] = me.name
-        return self._studio.ledger.write(
-            lambda db: record(db, actor, action, place.name, at=now, **detail),
+        return entry, self._studio.ledger.write(
+            lambda db: record(db, actor, action, place.name, at=now, entry_id=entry, **detail),
             then=lambda: publish(self._studio, "robot", place.name),
         )
 
-    def _out(self, place: Place, status: HostStatus, missing: list[str]) -> RobotOut:
+    def _out(self, place: Place, status: HostStatus, missing: list[str], entry: str | None) -> RobotOut:
         ago = self._studio.directory.seconds_ago(place)
         return RobotOut(
             name=place.name,
@@ -308,6 +311,7 @@ class Stopping:
             seen_at=place.seen_at,
             status=status,
             not_recorded=missing,
+            audit_entry=entry,
         )
 
 

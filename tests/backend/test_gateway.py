@@ -111,14 +111,17 @@ def test_a_stop_with_a_token_waits_for_no_lock_of_the_database(studio: LiveStudi
         assert status == 200, answer
         assert answer["status"]["state"] == "stopped"
         assert answer["status"]["stopped_by"] == "script"
-        assert "audit log" in " ".join(answer["not_recorded"])
+        assert "audit log" in answer["not_recorded"][-1]
         assert _entries(studio) == []
+        entry = f"/api/audit/{answer['audit_entry']}/written"
+        assert ask(studio, "GET", entry) == (200, {"written": False})
         status, answer = ask(studio, "POST", f"{URL}/arm")
         assert (status, answer["status"]["state"]) == (200, "holding")
     finally:
         lock.execute("ROLLBACK")
         lock.close()
     until(lambda: _entries(studio) == ["robot.stop", "robot.arm"])
+    assert ask(studio, "GET", entry) == (200, {"written": True})
     until(lambda: ask(studio, "GET", "/api/auth/tokens")[1][0]["last_used_at"] is not None)
 
 

@@ -73,6 +73,7 @@ VIEWER = """
     GET /api/robots/{name}/picture/{camera}
     POST /api/robots/{name}/stop
     GET /api/live/demo
+    GET /api/audit/{entry_id}/written
     GET /api/me/preferences/{page}
     PUT /api/me/preferences/{page}
 """

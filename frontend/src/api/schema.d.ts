@@ -61,6 +61,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/audit/{entry_id}/written": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Is Written
+     * @description For whoever was told that an entry is not in the log yet: whether it is by now, and nothing of what it says.
+     */
+    get: operations["is_written"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/auth/login": {
     parameters: {
       query?: never;
@@ -3949,6 +3969,11 @@ export interface components {
      * @description Everything a live page shows but pictures.
      */
     LiveState: {
+      /**
+       * Audit Entry
+       * @description Where the last of them is about the audit log: the entry's id, for GET /api/audit/{id}/written
+       */
+      audit_entry?: string | null;
       /** @description A scene that is being set up */
       building?: components["schemas"]["Progress"] | null;
       failure?: components["schemas"]["Failure"] | null;
@@ -4843,6 +4868,11 @@ export interface components {
      * @description present: its host was heard of within the last seconds. status: what the host last said.
      */
     RobotOut: {
+      /**
+       * Audit Entry
+       * @description Where the last of them is about the audit log: the entry's id, for GET /api/audit/{id}/written
+       */
+      audit_entry?: string | null;
       /** Kind */
       kind: string;
       /** Name */
@@ -5853,6 +5883,14 @@ export interface components {
      */
     WorkState: "unassigned" | "claimed" | "in_progress" | "submitted" | "approved" | "rejected" | "reopened";
     /**
+     * WrittenOut
+     * @description written: whether an entry that was to be made after the deed is in the log.
+     */
+    WrittenOut: {
+      /** Written */
+      written: boolean;
+    };
+    /**
      * SavedOut
      * @description A draft as it is stored.
      *
@@ -5983,6 +6021,37 @@ export interface operations {
         };
         content: {
           "application/json": components["schemas"]["Page_AuditOut_"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  is_written: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        entry_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["WrittenOut"];
         };
       };
       /** @description Validation Error */

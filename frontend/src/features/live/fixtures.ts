@@ -35,6 +35,7 @@ export function aState(change: Partial<LiveState> = {}, status: Partial<LiveStat
     joint_names: ["left_waist"],
     samples: null,
     not_recorded: [],
+    audit_entry: null,
     ...change,
   };
 }
