@@ -127,6 +127,7 @@ OPERATOR = """
     POST /api/evaluations
     DELETE /api/evaluations/{evaluation_id}
     POST /api/robots/{name}/arm
+    GET /api/live/policy-servers
     POST /api/live/{robot}/prepare
     POST /api/live/{robot}/rollout
     POST /api/live/{robot}/pause
