@@ -1,20 +1,21 @@
 """Record scripted demonstrations: one seed after the other, one episode file each."""
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dexvla.episodes.format import EpisodeAttributes, EpisodeData, LabelSource
+from dexvla.episodes.format import EpisodeAttributes, EpisodeData, LabelSource, StepSource
 from dexvla.episodes.jpeg import encode_jpeg
 from dexvla.episodes.writer import write_episode
 from dexvla.errors import EpisodeError, EpisodeExistsError, RobotError, UserError
 from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.demonstrations import Demonstration, apply, demonstrate, prepare
+from dexvla.robots.base import Observation
 from dexvla.robots.registry import make_robot, task_options
 from dexvla.spec import RecordSpec
 
@@ -71,7 +72,7 @@ def record(spec: RecordSpec, out: Path, *, on_episode: Callable[[RecordProgress]
     )
     if not isinstance(robot, AlohaSim):
         raise RobotError(f"robot {spec.robot!r} has no scripted expert; aloha_sim has")
-    number = _first_number(out)
+    number = first_number(out)
     kept: list[int] = []
     failed: list[int] = []
     paths: list[Path] = []
@@ -87,7 +88,7 @@ def record(spec: RecordSpec, out: Path, *, on_episode: Callable[[RecordProgress]
             path = None
             if success or (spec.keep_failures and shown.moments):
                 data = _play(robot, seed, shown, spec)
-                number = _write(out, number, data)
+                number = write_numbered(out, number, data)
                 path = out / f"episode_{number}.hdf5"
                 number += 1
                 held += bool(data.attributes.held)
@@ -110,7 +111,7 @@ def record(spec: RecordSpec, out: Path, *, on_episode: Callable[[RecordProgress]
     return RecordResult(kept=tuple(kept), failed=tuple(failed), held=held, paths=tuple(paths))
 
 
-def _first_number(out: Path) -> int:
+def first_number(out: Path) -> int:
     """Make the folder and return the first free episode number, before any time goes into an episode."""
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -120,51 +121,91 @@ def _first_number(out: Path) -> int:
     return max(numbers, default=-1) + 1
 
 
+class Taking:
+    """Collects the steps of one episode of a simulated robot that is at its start: `see`, then `did`, step by step."""
+
+    def __init__(self, robot: AlohaSim, *, jpeg_quality: int) -> None:
+        self._robot, self._quality = robot, jpeg_quality
+        names = [camera.name for camera in robot.info.cameras]
+        self._images: dict[str, list[bytes]] = {name: [] for name in names}
+        self._image_times: dict[str, list[float]] = {name: [] for name in names}
+        self._seen: list[Observation] = []
+        self._actions: list[NDArray[np.float32]] = []
+        self._sent: list[NDArray[np.float32]] = []
+        self._substeps: list[str] = []
+        self._sources: list[StepSource] = []
+        self._began = robot.observe(images=False).time
+        self._reward = 0.0
+
+    @property
+    def steps(self) -> int:
+        return len(self._actions)
+
+    @property
+    def sources(self) -> tuple[StepSource, ...]:
+        return tuple(self._sources)
+
+    def see(self) -> Observation:
+        """What the robot sees before the coming action; it is kept."""
+        seen = self._robot.observe()
+        self._seen.append(replace(seen, frames={}))
+        for name, images in self._images.items():
+            images.append(encode_jpeg(seen.frames[name].image, quality=self._quality))
+            self._image_times[name].append(seen.frames[name].time - self._began)
+        return seen
+
+    def did(self, action: NDArray[np.float32], sent: NDArray[np.float32], substep: str, source: StepSource) -> None:
+        """action: what is to be learnt of the step; sent: what was executed, within limits."""
+        self._actions.append(action)
+        self._sent.append(sent)
+        self._substeps.append(substep)
+        self._sources.append(source)
+        self._reward = max(self._reward, self._robot.outcome().reward)
+
+    def episode(
+        self, *, seed: int, success: bool, with_sources: bool, extra: Mapping[str, str | float | bool]
+    ) -> EpisodeData:
+        """All of it, labelled with the substeps."""
+        robot = self._robot
+        return EpisodeData(
+            action=_rows(self._actions),
+            action_sent=_rows(self._sent),
+            qpos=_rows([seen.qpos for seen in self._seen]),
+            qvel=_rows([seen.qvel for seen in self._seen]),
+            images=self._images,
+            instruction=robot.instruction,
+            substep_reasonings=self._substeps,
+            label_source=LabelSource.SCRIPTED,
+            step_source=self._sources if with_sources else None,
+            timestamp=np.array([seen.time - self._began for seen in self._seen], np.float64),
+            image_timestamp={name: np.array(times, np.float64) for name, times in self._image_times.items()},
+            attributes=EpisodeAttributes(
+                sim=robot.info.simulated,
+                robot=robot.info.name,
+                task=robot.task.value,
+                fps=robot.info.control_hz,
+                success=success,
+                held=robot.outcome().held,
+                seed=seed,
+                render_profile=robot.render_profile.value,
+                reward=self._reward,
+            ),
+            extra_attributes={**_pick_attributes(robot), **extra},
+        )
+
+
 def _play(robot: AlohaSim, seed: int, shown: Demonstration, spec: RecordSpec) -> EpisodeData:
     """Play it again with cameras. What is stored of a step was seen before its action."""
-    names = [camera.name for camera in spec.cameras]
-    images: dict[str, list[bytes]] = {name: [] for name in names}
-    image_times: dict[str, list[float]] = {name: [] for name in names}
-    qpos, qvel, times, sent = [], [], [], []
-    reward = 0.0
     prepare(robot, seed, shown.before)
-    began = robot.observe(images=False).time
+    taking = Taking(robot, jpeg_quality=spec.jpeg_quality)
     for moment in shown.moments:
-        seen = robot.observe()
-        qpos.append(seen.qpos)
-        qvel.append(seen.qvel)
-        times.append(seen.time - began)
-        for name in names:
-            frame = seen.frames[name]
-            images[name].append(encode_jpeg(frame.image, quality=spec.jpeg_quality))
-            image_times[name].append(frame.time - began)
-        sent.append(apply(robot, moment))
-        reward = max(reward, robot.outcome().reward)
-    outcome = robot.outcome()
-    return EpisodeData(
-        action=_rows([moment.action for moment in shown.moments]),
-        action_sent=_rows(sent),
-        qpos=_rows(qpos),
-        qvel=_rows(qvel),
-        images=images,
-        instruction=robot.instruction,
-        substep_reasonings=[moment.substep for moment in shown.moments],
-        label_source=LabelSource.SCRIPTED,
-        step_source=None if spec.recovery is None else [moment.source for moment in shown.moments],
-        timestamp=np.array(times, np.float64),
-        image_timestamp={name: np.array(image_times[name], np.float64) for name in names},
-        attributes=EpisodeAttributes(
-            sim=robot.info.simulated,
-            robot=robot.info.name,
-            task=spec.task.value,
-            fps=robot.info.control_hz,
-            success=shown.success,
-            held=outcome.held,
-            seed=seed,
-            render_profile=spec.render.value,
-            reward=reward,
-        ),
-        extra_attributes=_pick_attributes(robot) | _recovery_attributes(spec, shown),
+        taking.see()
+        taking.did(moment.action, apply(robot, moment), moment.substep, moment.source)
+    return taking.episode(
+        seed=seed,
+        success=shown.success,
+        with_sources=spec.recovery is not None,
+        extra=_recovery_attributes(spec, shown),
     )
 
 
@@ -197,14 +238,14 @@ def _rows(arrays: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     return np.stack(arrays).astype(np.float32)
 
 
-def _write(out: Path, number: int, data: EpisodeData) -> int:
+def write_numbered(out: Path, number: int, data: EpisodeData) -> int:
     """Write the episode under `number`, or the next that is free if another recorder took it; returns the number."""
     while True:
         path = out / f"episode_{number}.hdf5"
         try:
             write_episode(path, data)
         except EpisodeExistsError:
-            number = max(number + 1, _first_number(out))
+            number = max(number + 1, first_number(out))
         except EpisodeError:
             raise
         except OSError as error:
