@@ -64,8 +64,9 @@ def list_tokens(db: Db, me: Viewer) -> list[TokenOut]:
 
 
 @router.post("/auth/tokens", status_code=201)
-def create_token(db: Db, me: Viewer, body: TokenIn) -> NewToken:
-    return service.create_token(db, me, body)
+def create_token(request: Request, db: Db, me: Viewer, body: TokenIn) -> NewToken:
+    """For whoever signed in with a password; a token makes no others."""
+    return service.create_token(db, request, me, body)
 
 
 @router.delete("/auth/tokens/{token_id}", status_code=204)

@@ -34,7 +34,7 @@ from backend.auth.schemas import (
 from backend.auth.secrets import new_token, token_hash
 from backend.context import Studio
 from backend.db import after_commit, utc_now
-from backend.errors import ConflictError, NotFoundError
+from backend.errors import ConflictError, ForbiddenError, NotFoundError
 
 SESSION_LASTS = timedelta(days=30)
 _LINK = timedelta(days=7)
@@ -98,7 +98,10 @@ def tokens(db: Session, actor: Actor) -> list[TokenOut]:
     return [TokenOut.model_validate(row) for row in repository.tokens_of(db, actor.id)]
 
 
-def create_token(db: Session, actor: Actor, body: TokenIn) -> NewToken:
+def create_token(db: Session, request: Request, actor: Actor, body: TokenIn) -> NewToken:
+    """Raises ForbiddenError where an API token asks: revoking one that was stolen would leave those it had made."""
+    if api_token(request) is not None:
+        raise ForbiddenError("An API token cannot make another one. Sign in on the page and make it in the settings.")
     token = f"{TOKEN_PREFIX}{new_token()}"
     row = ApiToken(user_id=actor.id, name=body.name, token_sha256=token_hash(token))
     db.add(row)

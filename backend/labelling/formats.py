@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -166,29 +166,25 @@ class _Row(BaseModel):
     tier: str | None = None
 
 
-def _csv_rows(content: str) -> list[_Row]:
+def _csv_rows(content: str) -> Iterator[_Row]:
     reader = csv.DictReader(io.StringIO(content))
-    rows = []
     try:
         missing = {"text"} - set(reader.fieldnames or ())
         if missing:
             raise InvalidError(f"The first line must name the columns; {', '.join(sorted(missing))} is missing.")
         for cells in reader:
-            rows.append(
-                _Row(
-                    line=reader.line_num,
-                    episode=_number(cells, "episode", reader.line_num),
-                    start=_number(cells, "start_step", reader.line_num),
-                    end=_number(cells, "end_step", reader.line_num),
-                    start_seconds=_real(cells, "start_seconds", reader.line_num),
-                    end_seconds=_real(cells, "end_seconds", reader.line_num),
-                    text=cells.get("text") or "",
-                    tier=cells.get("tier") or None,
-                )
+            yield _Row(
+                line=reader.line_num,
+                episode=_number(cells, "episode", reader.line_num),
+                start=_number(cells, "start_step", reader.line_num),
+                end=_number(cells, "end_step", reader.line_num),
+                start_seconds=_real(cells, "start_seconds", reader.line_num),
+                end_seconds=_real(cells, "end_seconds", reader.line_num),
+                text=cells.get("text") or "",
+                tier=cells.get("tier") or None,
             )
     except csv.Error as error:
         raise InvalidError(f"Line {reader.reader.line_num} is no CSV: {error}") from None
-    return rows
 
 
 def _number(cells: dict[str, Any], name: str, line: int) -> int | None:
@@ -213,7 +209,7 @@ def _real(cells: dict[str, Any], name: str, line: int) -> float | None:
     return found
 
 
-def _elan_rows(content: str) -> list[_Row]:
+def _elan_rows(content: str) -> Iterator[_Row]:
     """With a line of column names as ELAN writes it on request, or in our own order without it."""
     lines = [line for line in content.split("\n") if line.strip()]
     names = [name.strip() for name in lines[0].rstrip("\r").split("\t")] if lines else []
@@ -221,21 +217,17 @@ def _elan_rows(content: str) -> list[_Row]:
     if not headed:
         names = list(_ELAN)
     begin, end = _column(names, "Begin Time"), _column(names, "End Time")
-    rows = []
     for number, line in enumerate(lines[1:] if headed else lines, start=2 if headed else 1):
         cells = dict(zip(names, line.rstrip("\r").split("\t"), strict=False))
         text = cells.get("Annotation") or cells.get(names[-1] if headed and "Annotation" not in names else "", "")
-        rows.append(
-            _Row(
-                line=number,
-                episode=_file_number(cells.get("File", "")),
-                start_seconds=_time(cells.get(begin, ""), number),
-                end_seconds=_time(cells.get(end, ""), number),
-                text=text,
-                tier=cells.get("Tier") or None,
-            )
+        yield _Row(
+            line=number,
+            episode=_file_number(cells.get("File", "")),
+            start_seconds=_time(cells.get(begin, ""), number),
+            end_seconds=_time(cells.get(end, ""), number),
+            text=text,
+            tier=cells.get("Tier") or None,
         )
-    return rows
 
 
 def _column(names: list[str], wanted: str) -> str:
@@ -274,7 +266,10 @@ def _from_rows(rows: Iterable[_Row], tier: Tier, known: dict[int, KnownEpisode],
         if number is None or number not in known:
             what = "names no episode" if number is None else f"is about episode {number}, which is not there"
             raise InvalidError(f"Line {row.line} {what}.")
-        found.setdefault(number, []).append(_segment(row, known[number]))
+        segments = found.setdefault(number, [])
+        if len(segments) >= known[number].steps:
+            raise InvalidError(f"Line {row.line}: episode {number} has {known[number].steps} steps and more segments.")
+        segments.append(_segment(row, known[number]))
     return LabelFile(
         tier=tier,
         episodes=[

@@ -130,7 +130,11 @@ def test_tokens_act_for_their_owner(client: SignIn, anonymous: TestClient, studi
     anonymous.headers.pop("Origin")
     assert anonymous.get("/api/auth/me", headers=headers).json()["user"]["name"] == "annotator"
     assert anonymous.get("/api/users", headers=headers).status_code == 403
+    another = anonymous.post("/api/auth/tokens", json={"name": "left behind"}, headers=headers)
+    assert another.status_code == 403, "revoking one that was stolen would leave those it had made"
+    assert "cannot make another" in another.json()["error"]["message"]
     listed = client("annotator").get("/api/auth/tokens").json()
+    assert [one["name"] for one in listed] == ["script"]
     assert listed[0]["last_used_at"] is not None
     assert "token" not in listed[0]
     assert client("viewer").delete(f"/api/auth/tokens/{made['id']}").status_code == 404

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from live_studio import LiveStudio, live_studio
 
-from backend.errors import MAX_FIELD_ERRORS
+from backend.annotations.models import Tier
+from backend.errors import MAX_FIELD_ERRORS, InvalidError
+from backend.labelling.formats import KnownEpisode, read
 from backend.screening import MAX_DEPTH, MAX_PATH, fault_in_json
 from backend.settings import Settings
 from tests.backend.conftest import SignIn
@@ -134,6 +137,24 @@ def test_odd_files_of_labels(client: SignIn, table: str, form: str) -> None:
     if (form, table) in {("csv", "a cell"), ("csv", "the first line")}:
         line = 2 if table == "a cell" else 1
         assert f"Line {line} is no CSV: field larger than field limit" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("form", "row"), [("csv", "{},0,1,a\n"), ("elan", "substep\t\t0\t0.1\t0.1\ta\tepisode_{}\n")], ids=["csv", "elan"]
+)
+def test_more_rows_than_an_episode_has_steps_are_not_kept(form: str, row: str) -> None:
+    """A file of 20 MB took minutes and gigabytes before anything was said: its first fault ends it now."""
+    known = [KnownEpisode(number=0, steps=12, fps=10.0)]
+    head = "episode,start_step,end_step,text\n" if form == "csv" else ""
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidError, match=r"Line 1[34]: episode 0 has 12 steps and more segments"):
+            read(head + row.format(0) * 200_000, form, Tier.SUBSTEP, known, None)
+        with pytest.raises(InvalidError, match=r"Line [12] is about episode 7"):
+            read(head + row.format(7) * 200_000, form, Tier.SUBSTEP, known, None)
+        assert tracemalloc.get_traced_memory()[1] < 60 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

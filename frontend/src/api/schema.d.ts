@@ -185,7 +185,10 @@ export interface paths {
     /** List Tokens */
     get: operations["list_tokens"];
     put?: never;
-    /** Create Token */
+    /**
+     * Create Token
+     * @description For whoever signed in with a password; a token makes no others.
+     */
     post: operations["create_token"];
     delete?: never;
     options?: never;
