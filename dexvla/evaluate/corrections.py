@@ -79,11 +79,13 @@ def correct(
     patience_s: float = 3.0,
     options: RecoveryOptions | None = None,
     jpeg_quality: int = 90,
+    told: Callable[[AlohaSim, str], str] = lambda robot, substep: substep,
 ) -> Correction:
     """Let the policy act from `seed` on, and the scripted expert end what it cannot.
 
     An episode that needed no correction, or that the expert could not save, has no data. options: tempo and noise of
-    the expert; mishaps befall nobody. Raises RobotError if robot and policy do not fit.
+    the expert; mishaps befall nobody. told(robot, substep): what the expert's steps are labelled with, before each of
+    them. Raises RobotError if robot and policy do not fit.
     """
     check_fit(policy, robot)
     meta, watch = policy.metadata, Watch(patience=round(patience_s * robot.info.control_hz))
@@ -112,13 +114,15 @@ def correct(
     outcome = robot.outcome()
     if why is None or outcome.wrong:  # another cube that was lifted is a failure for good, which nothing makes good
         return Correction(seed=seed, success=outcome.success, why=why, data=None)
-    if not _take_over(robot, seed, taking, options or RecoveryOptions()):
+    if not _take_over(robot, seed, taking, options or RecoveryOptions(), told):
         return Correction(seed=seed, success=False, why=why, data=None)
     data = taking.episode(seed=seed, success=True, with_sources=True, extra={"correction": why})
     return Correction(seed=seed, success=True, why=why, data=data)
 
 
-def _take_over(robot: AlohaSim, seed: int, taking: Taking, options: RecoveryOptions) -> bool:
+def _take_over(
+    robot: AlohaSim, seed: int, taking: Taking, options: RecoveryOptions, told: Callable[[AlohaSim, str], str]
+) -> bool:
     """The expert's steps, from a state that has been seen already; whether it did the task."""
     expert = RecoveringExpert(robot.task, seed, options, mishaps=Mishaps())
     limit = taking.steps + LONGEST * robot.max_steps
@@ -129,7 +133,8 @@ def _take_over(robot: AlohaSim, seed: int, taking: Taking, options: RecoveryOpti
             if not first:
                 taking.see()
             first = False
-            taking.did(moment.action, apply(robot, moment), moment.substep, StepSource.SCRIPTED)
+            label = told(robot, moment.substep)
+            taking.did(moment.action, apply(robot, moment), label, StepSource.SCRIPTED)
     except RobotError:  # something lies where no arm reaches it
         return False
     return robot.outcome().success and not first
@@ -142,12 +147,13 @@ def collect_corrections(
     out: Path,
     *,
     execute_steps: int | None = None,
+    told: Callable[[AlohaSim, str], str] = lambda robot, substep: substep,
     on_episode: Callable[[Correction], None] = lambda correction: None,
 ) -> int:
     """Corrections of `seeds` on a connected robot as episode files in `out`; returns how many there are."""
     number, kept = first_number(out), 0
     for seed in seeds:
-        found = correct(policy, robot, seed, execute_steps=execute_steps)
+        found = correct(policy, robot, seed, execute_steps=execute_steps, told=told)
         if found.data is not None:
             number = write_numbered(out, number, found.data) + 1
             kept += 1
