@@ -6,6 +6,7 @@ What a user did wrong is one line on standard error and exit status 1.
 import errno
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -195,6 +196,9 @@ def reset_user(
     typer.echo(reset_link(_settings(data=data, host=host, port=port), name))
 
 
+_SECRET = re.compile(r"(://)[^\s']*@")  # user and password of an address: they would stay in logs
+
+
 def main() -> None:
     """Entry point: errors of the user become one line, everything else keeps its traceback."""
     try:
@@ -206,9 +210,11 @@ def main() -> None:
         _fail(message, 2)
     except ValidationError as error:
         first = error.errors()[0]
+        said = _SECRET.sub(r"\1***@", first["msg"].removeprefix("Value error, "))
         if not first["loc"]:  # of several settings together: it names them, and passwords may be among them
-            _fail(first["msg"].removeprefix("Value error, "), 1)
-        _fail(f"STUDIO_{str(first['loc'][0]).upper()}: {first['msg']}; found {str(first.get('input'))[:80]!r}", 1)
+            _fail(said, 1)
+        found = _SECRET.sub(r"\1***@", str(first.get("input")))[:80]
+        _fail(f"STUDIO_{str(first['loc'][0]).upper()}: {said}; found {found!r}", 1)
     except UserError as error:
         _fail(" ".join(str(error).split()), 1)
     except OSError as error:

@@ -108,3 +108,15 @@ def test_a_server_lets_it_in(tmp_path: Path) -> None:
                 with database.engine.connect() as connection:
                     assert connection.scalar(text("select 1")) == 1
                 database.engine.dispose()
+
+
+@pytest.mark.parametrize("address", ["http://ada:secret@lab", "http://ada:secret@[x", "ftp://ada:secret@lab"])
+def test_a_start_with_a_wrong_address_says_so_without_its_password(tmp_path: Path, address: str) -> None:
+    environment = {**os.environ, "STUDIO_DATA": str(tmp_path / "data"), "STUDIO_PUBLIC_URL": address}
+    command = [sys.executable, "-m", "worker.cli", "migrate"]
+    ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("studio: STUDIO_PUBLIC_URL: ")
+    assert "Value error" not in ended.stderr
+    assert "secret" not in ended.stderr
+    assert not (tmp_path / "data").exists()

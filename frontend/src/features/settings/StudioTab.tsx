@@ -100,7 +100,7 @@ function PublicUrl({ settings }: { settings: Schema<"StudioSettings"> }) {
             Set by <Code>STUDIO_PUBLIC_URL</Code> on the machine; change it there.
           </Text>
         )}
-        <ErrorNote error={change.error} />
+        <ErrorNote error={form.errors.public_url ? null : change.error} />
       </form>
     </Section>
   );

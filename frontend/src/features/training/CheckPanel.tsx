@@ -3,6 +3,7 @@ import { IconAlertTriangle, IconCircleCheck, IconCircleDashed, IconEye, IconPlay
 import { useState } from "react";
 
 import type { Schema } from "@/api/client";
+import { useCan } from "@/api/queries";
 import { useJob } from "@/features/jobs/hooks";
 import { JobActions } from "@/features/jobs/JobActions";
 import { ErrorNote } from "@/ui/ErrorNote";
@@ -126,6 +127,7 @@ function Status({
   wrong: number;
   checking: boolean;
 }) {
+  const may = useCan("operator");
   const [Icon, color, text] =
     wrong > 0
       ? ([IconAlertTriangle, "red", wrong === 1 ? "One thing to mend" : `${wrong} things to mend`] as const)
@@ -133,7 +135,7 @@ function Status({
         ? ([IconCircleDashed, "dimmed", "Still to choose"] as const)
         : ready
           ? ([IconCircleCheck, "teal", "Ready to start"] as const)
-          : ([IconCircleDashed, "dimmed", "Looking at it"] as const);
+          : ([IconCircleDashed, "dimmed", may ? "Looking at it" : "An operator can start it"] as const);
   return (
     <Group gap={8} wrap="nowrap" mih={24} role="status" data-testid="check-status">
       <Text c={color} component="span" lh={0}>
