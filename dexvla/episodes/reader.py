@@ -105,6 +105,19 @@ class Episode:
         return {name: value for name, value in found.items() if value is not None}
 
     @cached_property
+    def recovery_attributes(self) -> dict[str, str | bool | float]:
+        """What an episode with mishaps or a correction says of them beside `attributes`; nothing for others."""
+        found: dict[str, str | bool | float | None] = {
+            "wide_start": self._flag("wide_start"),
+            "execution_noise": self._number("execution_noise"),
+        }
+        for name in ("mishaps", "correction"):
+            found[name] = word = self._word(name)
+            if word is not None and len(word) > _LONGEST_WORD:
+                raise self._wrong(name, word, f"a text of at most {_LONGEST_WORD} characters")
+        return {name: value for name, value in found.items() if value is not None}
+
+    @cached_property
     def instruction(self) -> str:
         """language_raw[0], UTF-8."""
         values = self._strings("language_raw")

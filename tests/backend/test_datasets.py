@@ -227,6 +227,22 @@ def test_a_demo_of_pick_colour_has_its_options_and_the_close_camera(studio: Stud
     assert "options of pick_colour; insertion has none" in refused.text
 
 
+def test_a_demo_with_recoveries_has_their_options(studio: Studio, operator: TestClient) -> None:
+    options = {"push": 0.5, "miss": 0.2, "slip": 0.0, "wide_start": 1.0, "fastest": 1.2, "noise": 0.005}
+    job = operator.post("/api/datasets/demo", json={"recovery": options}).json()
+    with studio.db.transaction(write=False) as db:
+        spec = RecordPayload.model_validate(db.get_one(Job, job["id"]).payload).spec
+    assert spec.recovery is not None
+    assert spec.recovery.model_dump() == options
+    assert "with recoveries" in operator.get(f"/api/datasets/{job['subject_id']}").json()["description"]
+    plain = operator.post("/api/datasets/demo", json={}).json()
+    with studio.db.transaction(write=False) as db:
+        assert RecordPayload.model_validate(db.get_one(Job, plain["id"]).payload).spec.recovery is None
+    refused = operator.post("/api/datasets/demo", json={"recovery": {"push": 2}})
+    assert refused.status_code == 422
+    assert "recovery.push" in refused.text
+
+
 def test_a_version_is_what_a_trainer_reads(studio: Studio, operator: TestClient, fill: Callable[..., Any]) -> None:
     dataset_id, ids = fill(2)
     url = f"/api/datasets/{dataset_id}/versions"

@@ -29,7 +29,7 @@ from backend.episodes.ingest import AlreadyThereError, RefusedError, accept
 from backend.episodes.models import EpisodeRow, EpisodeSource
 from backend.episodes.turns import Turns
 from backend.errors import DiskFullError, InvalidError, TooManyError
-from dexvla.episodes.format import EpisodeData
+from dexvla.episodes.format import EpisodeData, StepSource
 from dexvla.episodes.identity import episode_identity
 from dexvla.episodes.jpeg import encode_jpeg
 from dexvla.episodes.reader import open_episode
@@ -119,6 +119,26 @@ def test_what_was_drawn_for_pick_colour_is_kept(
         file.attrs["level"] = "x" * 1000
     with pytest.raises(RefusedError, match=r"level is .*at most 64 characters"):
         take(studio, dataset_id, tmp_path / "pick_colour.hdf5")
+
+
+def test_what_went_wrong_on_purpose_and_who_commanded_a_step_are_kept(
+    studio: Studio, dataset_id: str, tmp_path: Path, make_data: MakeData
+) -> None:
+    data = make_data()
+    steps = len(data.action)
+    sources = [StepSource.DISTURBANCE, *[StepSource.SCRIPTED] * (steps - 1)]
+    said = {"mishaps": "push, miss", "wide_start": True, "execution_noise": 0.01, "correction": "no progress"}
+    write_episode(tmp_path / "one.hdf5", dataclasses.replace(data, step_source=sources, extra_attributes=said))
+    kept = take(studio, dataset_id, tmp_path / "one.hdf5")
+    path = studio.settings.folder.episode(dataset_id, kept)
+    with h5py.File(path) as file:
+        assert {name: file.attrs[name] for name in said} == said
+    with open_episode(path) as episode:
+        assert list(episode.step_source or ()) == sources
+    with h5py.File(tmp_path / "one.hdf5", "r+") as file:
+        file.attrs["mishaps"] = "x" * 1000
+    with pytest.raises(RefusedError, match=r"mishaps is .*at most 64 characters"):
+        take(studio, dataset_id, tmp_path / "one.hdf5")
 
 
 def hostile_external_link(path: Path) -> None:

@@ -11,7 +11,16 @@ from backend.episodes.models import EpisodeRow
 from backend.jobs.models import JobKind, JobState
 from backend.jobs.payloads import ImportPayload, RecordPayload
 from dexvla.robots.aloha_sim.pick_colour import draw_scene
-from dexvla.spec import ALOHA_CAMERAS, AlohaTask, CameraSpec, PickColourOptions, PickLevel, PickSplit, RecordSpec
+from dexvla.spec import (
+    ALOHA_CAMERAS,
+    AlohaTask,
+    CameraSpec,
+    PickColourOptions,
+    PickLevel,
+    PickSplit,
+    RecordSpec,
+    RecoveryOptions,
+)
 from tests.worker.conftest import Team
 
 SMALL = tuple(CameraSpec(name=name, height=48, width=64) for name in ALOHA_CAMERAS[:1])
@@ -74,6 +83,19 @@ def test_demonstrations_of_pick_colour_are_recorded_with_their_options(team: Tea
     with h5py.File(team.settings.folder.episodes / dataset_id / f"{row.id}.hdf5") as file:
         stored = [file.attrs[name] for name in ("task", "level", "split", "swapped", "named_colour")]
     assert stored == ["pick_colour", "jitter", "held_out", True, scene.named]
+
+
+def test_demonstrations_with_recoveries_are_recorded_with_their_options(team: Team) -> None:
+    dataset_id = new_dataset(team)
+    recovery = RecoveryOptions(push=1, miss=0, slip=0, wide_start=0, fastest=1.25, noise=0.004)
+    spec = RecordSpec(task=AlohaTask.PICK_COLOUR, recovery=recovery, episodes=1, seed=6, cameras=SMALL)
+    payload = RecordPayload(dataset_id=dataset_id, spec=spec)
+    job_id = team.enqueue(JobKind.RECORD, payload, subject_id=dataset_id, total=1)
+    assert team.runner(job_id).wait(60) == 0
+    (row,) = episodes(team, dataset_id)
+    with h5py.File(team.settings.folder.episodes / dataset_id / f"{row.id}.hdf5") as file:
+        assert (file.attrs["mishaps"], file.attrs["wide_start"]) == ("push", False)
+        assert file.attrs["execution_noise"] == recovery.noise
 
 
 def test_an_import_lists_what_it_refused_and_takes_the_rest(team: Team, demos: Path) -> None:
