@@ -25,7 +25,6 @@ from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.tasks import object_poses
 from dexvla.spec import AlohaTask, CameraSpec, PickColourOptions, PickLevel, PickSplit
 
-CAMERAS = places.CAMERAS | {AlohaTask.PICK_COLOUR: CameraSpec(name="cam_table", height=112, width=112)}
 BATCH = 40
 _PLACE = re.compile(r"x (-?\d+) y (-?\d+)")
 Place = tuple[float, float]
@@ -33,31 +32,31 @@ Place = tuple[float, float]
 
 @dataclass(frozen=True)
 class Asked:
-    """A picture, the thing that is asked for, where it lies (metres), and where others of its kind do."""
+    """A picture of each camera, the thing that is asked for, where it lies, metres, and where others like it do."""
 
-    image: NDArray[np.uint8]
+    images: list[NDArray[np.uint8]]
     thing: str
     truth: Place
     others: tuple[Place, ...] = ()
 
 
-def scenes(task: AlohaTask, level: PickLevel, seeds: range) -> Iterator[Asked]:
-    """Start states, each with one thing to ask for, every thing in turn."""
+def scenes(task: AlohaTask, level: PickLevel, seeds: range, cameras: tuple[CameraSpec, ...]) -> Iterator[Asked]:
+    """Start states as the policy's cameras see them, each with one thing to ask for, every thing in turn."""
     options = PickColourOptions(level=level, split=PickSplit.HELD_OUT) if task is AlohaTask.PICK_COLOUR else None
-    camera = CAMERAS[task]
-    robot = AlohaSim(task=task, cameras=(camera,), pick=options)
+    robot = AlohaSim(task=task, cameras=cameras, pick=options)
     robot.connect()
     try:
         for seed in seeds:
-            image = robot.reset(seed).frames[camera.name].image
+            frames = robot.reset(seed).frames
+            images = [frames[camera.name].image for camera in cameras]
             if robot.pick is not None:
                 named, lie = robot.pick.named, robot.pick.places
                 others = tuple(place for colour, place in lie.items() if colour != named)
-                yield Asked(image, f"{named} cube", lie[named], others)
+                yield Asked(images, f"{named} cube", lie[named], others)
             else:
                 number = seed % len(places.OBJECTS[task])
                 x, y = object_poses(task, seed).reshape(-1, 7)[number, :2]
-                yield Asked(image, places.OBJECTS[task][number], (float(x), float(y)))
+                yield Asked(images, places.OBJECTS[task][number], (float(x), float(y)))
     finally:
         robot.disconnect()
 
@@ -68,17 +67,17 @@ def said_place(text: str) -> Place | None:
     return None if match is None else (int(match[1]) / 100, int(match[2]) / 100)
 
 
-def answers(policy: DexVLA, images: list[NDArray[np.uint8]], asked: list[str]) -> list[str]:
-    """What the policy's backbone says to each picture and question."""
+def answers(policy: DexVLA, pictures: list[list[NDArray[np.uint8]]], asked: list[str]) -> list[str]:
+    """What the policy's backbone says to the pictures of all its cameras and each question."""
     said: list[str] = []
-    size = (policy.spec.cameras[0].height, policy.spec.cameras[0].width)
-    for start in range(0, len(images), BATCH):
+    sizes = [(camera.height, camera.width) for camera in policy.spec.cameras]
+    for start in range(0, len(pictures), BATCH):
         samples = [
             {
-                **build_inputs(policy.processor, images=[image], image_sizes=[size], instruction=question),
+                **build_inputs(policy.processor, images=images, image_sizes=sizes, instruction=question),
                 "states": torch.zeros(policy.spec.state_dim),
             }
-            for image, question in zip(images[start : start + BATCH], asked[start : start + BATCH], strict=True)
+            for images, question in zip(pictures[start : start + BATCH], asked[start : start + BATCH], strict=True)
         ]
         prediction = policy.predict(collate(samples, policy.processor), max_new_tokens=16, ddim_steps=1)
         assert prediction.reasoning_text is not None
@@ -96,8 +95,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     policy = load_policy(args.checkpoint)
-    asked = list(scenes(args.task, args.level, range(args.seed, args.seed + args.scenes)))
-    said = answers(policy, [one.image for one in asked], [f"Where is the {one.thing}?" for one in asked])
+    asked = list(scenes(args.task, args.level, range(args.seed, args.seed + args.scenes), policy.spec.cameras))
+    said = answers(policy, [one.images for one in asked], [f"Where is the {one.thing}?" for one in asked])
     distances, wrong = [], 0
     for text, one in zip(said, asked, strict=True):
         place = said_place(text)

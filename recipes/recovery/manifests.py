@@ -23,18 +23,22 @@ from dexvla.episodes.reader import open_episode
 from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.demonstrations import apply, demonstrate, prepare
 from dexvla.robots.aloha_sim.hands import Hands, Thing
+from dexvla.robots.aloha_sim.ik import SIDES
 from dexvla.robots.aloha_sim.recovery import AGAIN
 from dexvla.robots.aloha_sim.recovery_tasks import things
 from dexvla.spec import AlohaTask, CameraSpec, EpisodeEntry, RecoveryOptions
 
 NAMES = {"box": "red cube", "peg": "peg", "socket": "socket"}
 GRIPPERS = {"box": ("left", "right"), "peg": ("right",), "socket": ("left",)}
-ON_THE_TABLE = 0.03  # metres; the centre of a thing that lies is lower
+LIFTED = 0.03  # metres; the centre of a thing that lies is lower
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A step: where each thing lies, "x 12 y 56", None while it is in the air; which gripper holds it."""
+    """A step: where each thing is, "x 12 y 56", None while it is in a hand; which gripper holds it.
+
+    A scene begins with its objects in the air, and the first chunk is asked for then: they have places as they fall.
+    """
 
     places: dict[str, str | None]
     held_by: dict[tuple[str, str], bool]
@@ -47,7 +51,9 @@ def seen(robot: AlohaSim, hands: Hands, all_things: tuple[Thing, ...]) -> Seen:
     for thing in all_things:
         x, y, z = hands.place(thing).position
         name = NAMES[thing.body]
-        places[name] = f"x {round(100 * x)} y {round(100 * y)}" if z < ON_THE_TABLE else None
+        touched = z > LIFTED and any(hands.touches(side, thing) for side in SIDES)
+        in_hand = touched or any(hands.holds(side, thing) for side in SIDES)
+        places[name] = None if in_hand else f"x {round(100 * x)} y {round(100 * y)}"
         held |= {(side, name): hands.holds(side, thing) for side in GRIPPERS[thing.body]}
     return Seen(places, held)
 
@@ -68,7 +74,7 @@ def replayed(robot: AlohaSim, entry: EpisodeEntry, actions: np.ndarray) -> list[
 
 
 def label(text: str, step: Seen) -> str:
-    """With the places of what the hands go to, as far as it lies on the table."""
+    """With the places of what the hands go to, as far as it is in no hand."""
     if not text.startswith(("Reach", "Grasp", AGAIN)):
         return text
     named = [name for name in step.places if name in text] or (list(step.places) if text == AGAIN else [])
@@ -94,9 +100,10 @@ def start_states(task: AlohaTask, cameras: tuple[CameraSpec, ...], seeds: range)
     try:
         for seed in seeds:
             frames = robot.reset(seed).frames
-            for _ in range(25):  # objects start in the air and fall
-                robot.act(robot.observe(images=False).qpos)
-            frames = robot.observe().frames
+            if seed % 2:  # objects start in the air; ask also when they have fallen
+                for _ in range(25):
+                    robot.act(robot.observe(images=False).qpos)
+                frames = robot.observe().frames
             jpegs = [encode_jpeg(frames[camera.name].image, quality=95) for camera in cameras]
             yield jpegs, seen(robot, Hands(robot, things(robot)), things(robot))
     finally:
