@@ -145,6 +145,25 @@ def test_a_demonstration_with_recoveries_says_what_is_to_be_learnt(tmp_path: Pat
         assert int((~samples[index, index]["is_pad"]).sum()) == wanted
 
 
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--miss", "1"), r"--miss is an option of --recovery; add that, or leave it out"),
+        (("--wide-start", "0.5"), r"--wide-start is an option of --recovery"),
+        (("--recovery", "--slip", "2"), r"slip.*less than or equal to 1"),
+    ],
+)
+def test_options_of_recoveries_are_checked_before_anything_is_recorded(
+    tmp_path: Path, options: tuple[str, ...], complaint: str
+) -> None:
+    command = [sys.executable, "-m", "dexvla.cli", "record", "--out", str(tmp_path / "out"), *options]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode != 0
+    assert re.search(complaint, " ".join(run.stderr.split())), run.stderr
+    assert "Traceback" not in run.stderr
+    assert not (tmp_path / "out").exists()
+
+
 class EpisodeReaderOfMotion(EpisodeReader):
     """Samples without pictures and words."""
 
