@@ -66,6 +66,7 @@ function Ready({ saved }: { saved: Saved | null }) {
           needs="operator"
           size="xs"
           color="red.8"
+          c="light-dark(var(--mantine-color-red-8), var(--mantine-color-red-4))"
           variant="outline"
           leftSection={<IconPlayerRecordFilled size={14} />}
           loading={record.isPending}

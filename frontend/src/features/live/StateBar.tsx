@@ -47,14 +47,7 @@ export function StateBar({ present }: { present: boolean | undefined }) {
         >
           <div className={classes.words} aria-live="polite">
             <Group gap="xs" wrap="nowrap">
-              <Text
-                fz={22}
-                fw={650}
-                lh={1.15}
-                data-testid="live-state"
-                data-state={key}
-                style={{ whiteSpace: "nowrap" }}
-              >
+              <Text className={classes.said} fw={650} lh={1.15} data-testid="live-state" data-state={key}>
                 {said}
               </Text>
               <Text size="sm" c="dimmed" truncate>
@@ -66,7 +59,7 @@ export function StateBar({ present }: { present: boolean | undefined }) {
               </Text>
             </Group>
             {why !== null && (
-              <Text size="sm" lineClamp={2} title={why} data-testid="live-why">
+              <Text className={classes.why} size="sm" lineClamp={2} title={why} data-testid="live-why">
                 {why.charAt(0).toUpperCase() + why.slice(1)}
               </Text>
             )}
