@@ -314,7 +314,7 @@ def test_a_released_expert_is_taken_over(
         source = tmp_path / "converted"
         report = run(file, source, from_layout="scaledp")
         assert set(report.left_out) == {name for name in nets if "noise_pred" not in name or "cond_obs" in name}
-        assert {path.name for path in source.iterdir()} == {"config.json", "model.safetensors"}
+        assert {path.name for path in source.iterdir()} == {"config.json", "manifest.json", "model.safetensors"}
     report = load_expert_weights(policy, source)
     for name, tensor in policy.state_dict().items():
         theirs = nets.get(f"policy.noise_pred_net.{name.removeprefix('expert.')}")
