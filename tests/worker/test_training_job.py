@@ -12,7 +12,7 @@ from sqlalchemy import select
 from backend.checkpoints.models import Checkpoint
 from backend.jobs import service as jobs
 from backend.jobs.models import JobState
-from backend.models.models import ModelKind, RegisteredModel
+from backend.models.models import RegisteredModel
 from backend.models.whole import sums
 from backend.training import service as training
 from backend.training.models import MetricPoint, Run
@@ -102,8 +102,9 @@ def test_a_base_model_that_changed_since_it_was_registered_is_not_trained_from(
     model = Path(shutil.copytree(base_model, tmp_path / "model"))
     run_id, job_id = start(team.studio, stage_2(team.studio, model, make_episode))
     with team.studio.db.transaction() as db:
-        facts = {"kind": ModelKind.BACKBONE, "path": str(model), "size_bytes": 1, "files": sums(model)}
-        db.add(RegisteredModel(name="base", **facts))
+        row = db.scalar(select(RegisteredModel).where(RegisteredModel.path == str(model)))
+        assert row is not None
+        row.files = sums(model)
     weights = bytearray((model / "model.safetensors").read_bytes())
     weights[-1] ^= 1
     (model / "model.safetensors").write_bytes(weights)
