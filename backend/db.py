@@ -148,6 +148,7 @@ class Database:
         engine = self.engine.execution_options(studio_turn=turn) if turn else self.engine
         try:
             with Session(engine, expire_on_commit=False) as session, session.begin():
+                event.listen(session, "after_rollback", _forget_after_commit)
                 yield session
         except DatabaseError as error:
             if self._on_full and is_full(error):
@@ -204,6 +205,10 @@ def after_commit(db: Session, action: Callable[[], object]) -> None:
     What it raises reaches whoever asked, after all other actions: it has to say that the change itself was made.
     """
     db.info.setdefault("after_commit", []).append(action)
+
+
+def _forget_after_commit(session: Session) -> None:
+    session.info.pop("after_commit", None)
 
 
 def _run_after_commit(session: Session) -> None:
