@@ -30,13 +30,14 @@ def browser_path() -> str | None:
     pytest.skip("no Chromium on this machine (make test installs it with apt as root)")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
+    """Ends with the module: its event loop counts as running in this process, where other tests begin their own."""
     with sync_playwright() as started:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(playwright: Playwright) -> Iterator[Browser]:
     browser = playwright.chromium.launch(executable_path=browser_path(), headless=True, args=FLAGS)
     yield browser
