@@ -3,15 +3,16 @@
 import time
 from typing import Any
 
-import mujoco
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from dexvla.act.limits import SafetyLimits
 from dexvla.robots.aloha_sim import AlohaSim, scene
+from dexvla.robots.aloha_sim.gl import load_mujoco
 from dexvla.robots.aloha_sim.teleop import GRIPPER_SPEED, MAX_LINEAR, AlohaTeleop, ArmTwist
 
+mujoco = load_mujoco()  # whoever imports it first decides for the whole process how it renders
 STILL = ArmTwist()
 
 
