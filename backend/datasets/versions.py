@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi.responses import FileResponse
@@ -51,6 +52,36 @@ def _outs(db: Session, rows: list[DatasetVersion]) -> list[VersionOut]:
     ]
 
 
+def version_row(
+    db: Session,
+    me: Actor | None,
+    version_id: str,
+    dataset_id: str,
+    manifest: DatasetManifest,
+    chosen: Sequence[EpisodeRow],
+    *,
+    note: str,
+) -> DatasetVersion:
+    """The dataset's next version, with what its row says of the manifest. chosen: in the manifest's order."""
+    return DatasetVersion(
+        id=version_id,
+        dataset_id=dataset_id,
+        number=max((version.number for version in repository.versions(db, dataset_id)), default=0) + 1,
+        manifest_sha256=manifest_hash(manifest),
+        episodes=len(chosen),
+        steps=sum(entry.steps for entry in manifest.episodes),
+        labelled_steps=sum(
+            segment.end - segment.start for entry in manifest.episodes for segment in entry.substeps if segment.text
+        ),
+        cameras=list(manifest.cameras),
+        action_dim=manifest.action_dim,
+        state_dim=manifest.state_dim,
+        note=note,
+        created_by=None if me is None else me.id,
+        episode_ids=[episode.id for episode in chosen],
+    )
+
+
 def create(db: Session, me: Actor, studio: Studio, dataset_id: str, body: VersionIn) -> tuple[VersionOut, bool]:
     """(version, whether it is new): the same episodes and labels as a version that is there give that one."""
     row = db.get(Dataset, dataset_id, with_for_update=True)
@@ -66,24 +97,7 @@ def create(db: Session, me: Actor, studio: Studio, dataset_id: str, body: Versio
         same_files = version.episode_ids == [episode.id for episode in chosen]
         if version.manifest_sha256 == digest or (version.manifest_sha256 == former and same_files):
             return _outs(db, [version])[0], False
-    numbers = [version.number for version in repository.versions(db, dataset_id)]
-    version = DatasetVersion(
-        id=version_id,
-        dataset_id=dataset_id,
-        number=max(numbers, default=0) + 1,
-        manifest_sha256=digest,
-        episodes=len(chosen),
-        steps=sum(entry.steps for entry in manifest.episodes),
-        labelled_steps=sum(
-            segment.end - segment.start for entry in manifest.episodes for segment in entry.substeps if segment.text
-        ),
-        cameras=list(manifest.cameras),
-        action_dim=manifest.action_dim,
-        state_dim=manifest.state_dim,
-        note=body.note,
-        created_by=me.id,
-        episode_ids=[episode.id for episode in chosen],
-    )
+    version = version_row(db, me, version_id, dataset_id, manifest, chosen, note=body.note)
     path = studio.settings.folder.manifest(version_id)
     path.parent.mkdir(parents=True)
     event.listen(db, "after_rollback", lambda session: shutil.rmtree(path.parent, ignore_errors=True), once=True)

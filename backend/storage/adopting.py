@@ -15,7 +15,9 @@ from backend.checkpoints import saved
 from backend.checkpoints.models import Checkpoint
 from backend.checkpoints.names import step_name
 from backend.context import Studio
+from backend.datasets import repository as datasets
 from backend.datasets.models import DatasetVersion
+from backend.datasets.versions import version_row
 from backend.db import utc_now
 from backend.episodes.models import EpisodeRow
 from backend.events import publish_after_commit
@@ -50,30 +52,13 @@ def adopt_version(studio: Studio, folder: Path, me: Actor | None) -> None:
     with studio.db.transaction() as db:
         dataset_id, rows = _episodes(db, manifest)
         digest = manifest_hash(manifest)
-        versions = db.scalars(select(DatasetVersion).where(DatasetVersion.dataset_id == dataset_id)).all()
-        for version in versions:
+        for version in datasets.versions(db, dataset_id):
             if version.manifest_sha256 == digest:
                 raise NotAdoptedError(f"it is version {version.number} of its dataset once more")
         moved = _with_paths(studio.settings.folder, folder, manifest, rows)
         if moved != manifest:
             save_manifest(path, moved)
-        version = DatasetVersion(
-            id=folder.name,
-            dataset_id=dataset_id,
-            number=max((version.number for version in versions), default=0) + 1,
-            manifest_sha256=digest,
-            episodes=len(rows),
-            steps=sum(entry.steps for entry in manifest.episodes),
-            labelled_steps=sum(
-                segment.end - segment.start for entry in manifest.episodes for segment in entry.substeps if segment.text
-            ),
-            cameras=list(manifest.cameras),
-            action_dim=manifest.action_dim,
-            state_dim=manifest.state_dim,
-            note=NOTE,
-            created_by=None if me is None else me.id,
-            episode_ids=[row.id for row in rows],
-        )
+        version = version_row(db, me, folder.name, dataset_id, manifest, rows, note=NOTE)
         db.add(version)
         record(db, me, "dataset.version", version.id, dataset=dataset_id, number=version.number, adopted=True)
         publish_after_commit(db, studio, "dataset", dataset_id)
