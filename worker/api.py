@@ -14,7 +14,7 @@ from backend.settings import Settings
 from worker.application import ApplicationProcess
 from worker.data_lock import only_api
 from worker.entrance import entrance
-from worker.processes import wake_promptly
+from worker.processes import keep_what_is_there, wake_promptly
 
 _BACKLOG = 2048
 _SWITCH_SECONDS = 0.001  # between threads: the default of 5 ms lets a large download hold up what a stop writes down
@@ -63,4 +63,6 @@ def _serve(settings: Settings, fd: int | None) -> None:
         date_header=False,  # the application's is handed on
     )
     sockets = None if fd is None else [socket.socket(fileno=fd)]
+    config.load()  # imports what serves
+    keep_what_is_there()
     uvicorn.Server(config).run(sockets=sockets)

@@ -22,7 +22,7 @@ import uvicorn
 from backend import logs
 from backend.app import create_app
 from backend.settings import Settings
-from worker.processes import die_with_parent, giving_way
+from worker.processes import die_with_parent, giving_way, keep_what_is_there
 
 log = structlog.get_logger()
 
@@ -158,6 +158,8 @@ def serve(settings: Settings, *, fd: int, ready: int) -> None:
         forwarded_allow_ips="*",  # nobody but the gateway reaches this socket
         server_header=False,
     )
+    config.load()  # imports what serves
+    keep_what_is_there()
     _Server(config, ready).run(sockets=[socket.socket(fileno=fd)])
 
 

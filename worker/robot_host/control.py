@@ -67,6 +67,8 @@ class ControlLoop:
         self._cockpit = cockpit
         self.telemetry = Telemetry()
         self.on_change: Callable[[], None] = lambda: None  # called in the loop's thread: must not wait
+        self.on_first_connected: Callable[[], None] = lambda: None  # in the loop's thread, before the first command
+        self._first = True
         self._listeners: tuple[StepListener, ...] = ()
         self._step = 0
         self._fault: str | None = None
@@ -183,6 +185,9 @@ class ControlLoop:
             try:
                 self._robot.connect()
                 self._fault = None
+                if self._first:
+                    self.on_first_connected()
+                    self._first = False
                 self._command()
             except Exception as error:
                 # Whatever it was, the robot is not commanded any more: say so, and do not move when it comes back.

@@ -23,7 +23,7 @@ from dexvla.errors import UserError
 from dexvla.robots.aloha_sim.teleop import AlohaTeleop
 from dexvla.robots.registry import make_robot
 from dexvla.spec import AlohaTask
-from worker.processes import wake_promptly
+from worker.processes import keep_what_is_there, wake_promptly
 from worker.robot_host.announcer import Announcer
 from worker.robot_host.broker_watch import BrokerWatch
 from worker.robot_host.cameras import CameraHub
@@ -118,6 +118,7 @@ async def _serve(
         live.changed()
 
     loop.on_change = changed
+    loop.on_first_connected = keep_what_is_there  # once: scenes that are replaced later are to be freed
     cockpit.on_change = live.changed
     watch = Watch(latch)
     watch.on_change = live.changed
