@@ -9,7 +9,7 @@ import pytest
 import redis
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
 from backend.app import create_app
 from backend.auth.models import User
@@ -107,9 +107,21 @@ def client(app: FastAPI, studio: Studio) -> SignIn:
 
 
 @pytest.fixture(scope="session")
-def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with postgresql(tmp_path_factory.mktemp("postgresql")) as port:
         yield f"postgresql+psycopg://studio:secret@127.0.0.1:{port}/studio"
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: str) -> str:
+    """Of a database without tables, whatever the test before left in it."""
+    engine = create_engine(postgresql_server)
+    with engine.begin() as db:
+        db.execute(text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid != pg_backend_pid()"))
+        db.execute(text("DROP SCHEMA public CASCADE"))
+        db.execute(text("CREATE SCHEMA public"))
+    engine.dispose()
+    return postgresql_server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -121,8 +133,4 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     database = Database(url)
     migrate(database)
     yield database
-    if request.param == "postgresql":
-        with database.transaction() as db:
-            db.execute(text("DROP SCHEMA public CASCADE"))
-            db.execute(text("CREATE SCHEMA public"))
     database.close()
