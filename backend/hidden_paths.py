@@ -3,7 +3,8 @@
 Errors of the library name files, jobs' messages and logs do, and so do a robot's faults. Rather than trusting each of
 them, whatever leaves the API as text for somebody below admin is gone through once: the data folder becomes
 $STUDIO_DATA, which a command line understands where it is set, a root its name. Text that is downloaded as a file, too
-(a spec, a report, labels). A file that comes with its sum is left as it is: it is what was saved, byte by byte.
+(a spec, a report, labels). A file that comes with its sum is left as it is: it is what was saved, byte by byte. So is
+the built page, which knows of no place: its own addresses may be spelt as a root is (/models).
 """
 
 import json
@@ -33,7 +34,7 @@ class HiddenPaths:
         self._pattern = re.compile(rb"(?<![\w.\-])(?:" + alternatives + rb")(?![\w\-])")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        if scope["type"] == "http" and scope["path"].startswith("/api/"):
             answer = _Answer(self, scope, send)
             await self.app(scope, receive, answer)
             if answer.ranged:  # a name that a range cuts in two would not be found: all of it is sent, as HTTP allows

@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 
+from backend.app import create_app
 from backend.auth.roles import Role
 from backend.checkpoints.models import Checkpoint
 from backend.context import Studio
@@ -187,6 +188,21 @@ def test_a_jobs_cause_and_log_too(client: SignIn, studio: Studio, ids: dict[str,
 def test_only_whole_paths_are_meant(said: str, told: str) -> None:
     settings = Settings(data=Path("/data"), import_roots=(Path("/imports"),))
     assert HiddenPaths(FastAPI(), settings=settings).hide(said.encode()).decode() == told
+
+
+def test_the_page_is_served_as_it_was_built(tmp_path: Path, settings: Settings) -> None:
+    """Its addresses may be spelt as a folder of the server is: docker-compose.yml has model roots in /models."""
+    script = b'{to:"/models",at:"/data"}'
+    built = {"index.html": b'<a href="/models">', "icon.svg": b"<svg/>", "assets/index.js": script}
+    for name, content in built.items():
+        (tmp_path / "page" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "page" / name).write_bytes(content)
+    change = {"page": tmp_path / "page", "model_roots": (Path("/models"),)}
+    app = create_app(settings.model_copy(update=change))
+    browser = TestClient(app)  # the page needs nothing that is started
+    for name, content in built.items():
+        assert browser.get(f"/{name}").content == content
+    assert browser.get("/models").content == built["index.html"]
 
 
 @pytest.mark.parametrize(("role", "hidden"), [(Role.ADMIN, False), (Role.OPERATOR, True)])
