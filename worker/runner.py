@@ -161,10 +161,17 @@ class _Attempt:
 
     def _attempt(self) -> _End:
         job, handler = self._job, self._handler
-        command = handler.command(job)
+        prepared = threading.Event()
+        keeper = self._keeper(until=prepared)
+        try:
+            command = handler.command(job)  # may read a whole base model first, which can take longer than a lease
+        finally:
+            prepared.set()
+            keeper.join()  # before the start, which forks: nothing may hold a lock then
+        if self._lost.is_set():
+            raise LostError(job.id)
         process = None if command is None else self._start(command)
-        # after the start, which forks: nothing may hold a lock then
-        threading.Thread(target=self._keep, name="lease", daemon=True).start()
+        self._keeper(until=self._closed)
         status, reason = 0, None
         if process is not None:
             try:
@@ -262,10 +269,15 @@ class _Attempt:
             return _STUDIO_STOPS_SECONDS
         return self._handler.grace if reason is Reason.CANCELLED else _STUCK_GRACE_SECONDS
 
-    def _keep(self) -> None:
+    def _keeper(self, *, until: threading.Event) -> threading.Thread:
+        thread = threading.Thread(target=self._keep, args=(until,), name="lease", daemon=True)
+        thread.start()
+        return thread
+
+    def _keep(self, until: threading.Event) -> None:
         """Renew the lease and see what is asked of the job, beside whatever the handler does."""
         job, lease, renewed = self._job, self._studio.settings.lease_seconds, time.monotonic()
-        while not self._closed.wait(_LOOK_SECONDS):
+        while not until.wait(_LOOK_SECONDS):
             try:
                 if time.monotonic() - renewed > lease / 3:
                     with self._studio.db.transaction() as db:

@@ -37,7 +37,7 @@ class Team:
 
     def start_broker(self) -> subprocess.Popen[bytes]:
         folder = self.settings.folder
-        process = self._start(broker_command(folder.broker, folder.broker_socket))
+        process = self.start(broker_command(folder.broker, folder.broker_socket))
         self.until(self.broker_answers, "the broker answers")
         return process
 
@@ -50,17 +50,17 @@ class Team:
         self, queues: str = "light", *, arguments: Sequence[str] = (), **environment: str
     ) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "worker.cli", "worker", "--queues", queues, *arguments]
-        return self._start(command, **environment)
+        return self.start(command, **environment)
 
     def start_all(self, **environment: str) -> subprocess.Popen[bytes]:
         """`studio up`, with whatever it starts; it ends when this process does."""
         command = [sys.executable, "-m", "worker.cli", "up", "--port", "0"]
-        return self._start(command, preexec=die_with_parent(signal.SIGTERM), **environment)
+        return self.start(command, preexec=die_with_parent(signal.SIGTERM), **environment)
 
     def runner(self, job_id: str, **environment: str) -> subprocess.Popen[bytes]:
-        return self._start([sys.executable, "-m", "worker.runner", job_id], **environment)
+        return self.start([sys.executable, "-m", "worker.runner", job_id], **environment)
 
-    def _start(
+    def start(
         self, command: list[str], *, preexec: Callable[[], None] | None = None, **environment: str
     ) -> subprocess.Popen[bytes]:
         given = {**os.environ, "PYTHONPATH": str(ROOT), **self.settings.environment(), **environment}

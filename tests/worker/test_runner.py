@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 from sqlalchemy import update
 
@@ -13,6 +14,24 @@ from tests.worker.conftest import Team
 
 MODEL = InitModelPayload(model_id="m" * 32, name="Tiny")
 COMMAND = "dexvla.cli init-model"
+
+
+# A runner whose handler reads something large before its command: it is told to go on by a file.
+SLOW_TO_BEGIN = """
+import sys, time
+from worker import runner
+from worker.handlers.init_model import InitModelHandler
+
+class Slow(InitModelHandler):
+    def command(self, job):
+        (job.folder / "begun").touch()
+        while not (job.folder / "go").exists():
+            time.sleep(0.05)
+        return super().command(job)
+
+runner.handler_of = lambda kind: Slow()
+sys.exit(runner.run(runner.Settings(), sys.argv[1]))
+"""
 
 
 def queue(team: Team) -> str:
@@ -118,6 +137,22 @@ def test_a_killed_runner_takes_its_process_with_it_and_the_next_finishes(team: T
     assert team.runner(job_id).wait(60) == 0
     job = team.job(job_id)
     assert (job.state, job.attempt) == (JobState.DONE, 2)
+
+
+def test_the_lease_is_renewed_before_the_command_begins(team: Team) -> None:
+    """Comparing a base model with its sums reads all of it."""
+    job_id = queue(team)
+    runner = team.start([sys.executable, "-c", SLOW_TO_BEGIN, job_id], STUDIO_LEASE_SECONDS="3")
+    folder = team.settings.folder.job(job_id)
+    team.until((folder / "begun").exists, "the handler is asked")
+    first = team.job(job_id).lease_until
+    assert first is not None
+    team.until(lambda: (team.job(job_id).lease_until or 0) > first + 2, "the lease is renewed", seconds=30)
+    assert not team.pids(COMMAND)
+    (folder / "go").touch()
+    assert runner.wait(60) == 0
+    job = team.job(job_id)
+    assert (job.state, job.attempt) == (JobState.DONE, 1), team.log(job_id)
 
 
 def test_a_process_that_gives_no_sign_of_life_is_stopped(team: Team) -> None:
