@@ -1,5 +1,6 @@
 """The baseline that policies are compared with is ACT: its published shape, and it learns what it is shown."""
 
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,10 +9,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from dexvla.act.base import PolicyInput
 from dexvla.episodes.manifest import build_manifest, find_set
 from dexvla.episodes.reader import open_episode
+from dexvla.errors import CheckpointError
 
 FOLDER = Path(__file__).parents[1] / "benchmarks" / "act"
 
@@ -65,16 +68,58 @@ def test_it_learns_demonstrations_by_heart_goes_on_and_acts(
     act: tuple[ModuleType, ModuleType], demos: Path, tmp_path: Path
 ) -> None:
     _, baseline = act
-    first = baseline.train(str(demos), tmp_path / "act", minutes=0.1, side=56, chunk=10, batch=4, rate=5e-4)
-    later = baseline.train(str(demos), tmp_path / "act", minutes=0.4, side=56, chunk=10, batch=4, rate=5e-4)
+    out, settings = tmp_path / "act", {"side": 56, "chunk": 10, "batch": 4}
+    first = baseline.train(str(demos), out, minutes=0.1, rate=5e-4, **settings)
+    later = baseline.train(str(demos), out, minutes=0.4, rate=5e-4, **settings)
     assert later["step"] > first["step"]
     assert later["l1"] < first["l1"]
-    policy = baseline.ActPolicy(tmp_path / "act")
     manifest, _ = build_manifest(find_set(str(demos)))
     with open_episode(manifest.episodes[0].path) as episode:
         images = {name: episode.frame(name, 3) for name in episode.cameras}
         seen = PolicyInput(images=images, state=episode.qpos[3], instruction="unheard")
-        chunk = policy.infer(seen)
-        again = policy.infer(seen)
-        assert chunk.actions.shape == (10, episode.action.shape[1])
-    assert np.array_equal(chunk.actions, again.actions)
+        dimensions = episode.action.shape[1]
+    policy = baseline.ActPolicy(out)
+    chunk = policy.infer(seen)
+    assert chunk.actions.shape == (10, dimensions)
+    assert np.array_equal(chunk.actions, policy.infer(seen).actions)
+
+    # The time is over: one step more, which at the rate 0 changes nothing.
+    last = baseline.train(str(demos), out, minutes=0.4, rate=0.0, **settings)
+    assert last["step"] == later["step"] + 1
+    assert np.array_equal(chunk.actions, baseline.ActPolicy(out).infer(seen).actions)
+    state = out / "state" / f"step-{last['step']:07d}"
+    assert sorted(path.relative_to(out) for path in out.rglob("*") if path.is_file()) == [
+        Path("act.json"),
+        *(state.relative_to(out) / name for name in ("manifest.json", "model.safetensors", "optimizer.safetensors")),
+    ]
+    steps = {float(value) for name, value in load_file(state / "optimizer.safetensors").items() if "|step" in name}
+    assert steps == {float(last["step"])}, "the optimiser began anew"
+
+
+def test_a_training_that_was_killed_goes_on_from_what_it_saved(
+    act: tuple[ModuleType, ModuleType], demos: Path, tmp_path: Path
+) -> None:
+    """Killed between the state and the facts, or within the state: the facts name the step that counts."""
+    _, baseline = act
+    out, settings = tmp_path / "act", {"minutes": 0.0, "side": 56, "chunk": 10, "batch": 4}
+    assert baseline.train(str(demos), out, **settings)["step"] == 1
+    facts = (out / "act.json").read_bytes()
+    shutil.copytree(out / "state", tmp_path / "state")
+    assert baseline.train(str(demos), out, **settings)["step"] == 2
+    shutil.copytree(tmp_path / "state", out / "state", dirs_exist_ok=True)
+    (out / "act.json").write_bytes(facts)
+    (out / "state" / ".step-0000003.0123abcd.tmp").mkdir()
+    assert baseline.train(str(demos), out, **settings)["step"] == 2
+    assert [folder.name for folder in (out / "state").iterdir()] == ["step-0000002"]
+    baseline.ActPolicy(out)
+
+
+def test_a_damaged_policy_is_refused(act: tuple[ModuleType, ModuleType], demos: Path, tmp_path: Path) -> None:
+    _, baseline = act
+    baseline.train(str(demos), tmp_path / "act", minutes=0.0, side=56, chunk=10, batch=4)
+    file = tmp_path / "act" / "state" / "step-0000001" / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: sha256 is"):
+        baseline.ActPolicy(tmp_path / "act")

@@ -5,10 +5,12 @@
 
 DEMOS is a folder of episodes or a manifest; what a manifest leaves out is left out here too. Minutes count as CPU time
 of the process, so that other work on the machine does not shorten the training. ACT reads no words.
+
+OUT/act.json says what the policy is and which step it is at, OUT/state/step-N holds weights and optimiser of that step.
 """
 
 import argparse
-import json
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -27,16 +29,19 @@ from dexvla.episodes.manifest import build_manifest, find_set
 from dexvla.episodes.normalise import normalise_state, unnormalise_actions
 from dexvla.episodes.statistics import norm_stats
 from dexvla.evaluate.closed_loop import evaluate_closed_loop
-from dexvla.files import atomic_file, write_json
+from dexvla.files import write_json
+from dexvla.model.weights import read_json
 from dexvla.robots.base import TaskRobot
 from dexvla.robots.registry import make_robot, task_options
 from dexvla.spec import AlohaTask, CameraSpec, EvalSpec, NormStats, PaddedActions, RenderProfile
 from dexvla.train.allocator import keep_memory
 from dexvla.train.data import EpisodeReader, SampleSettings
 from dexvla.train.precision import fast_bf16
+from dexvla.train.runs import step_name
 from dexvla.train.sampling import MicroBatches, SampleOrder
+from dexvla.train.state import load_state, read_state, save_state, trained_parameters
 
-CHECKPOINT = "act.pt"  # weights, optimiser and facts in one file, so that they belong together
+FACTS, STATES = "act.json", "state"
 
 
 class Samples(EpisodeReader):
@@ -55,12 +60,13 @@ class ActPolicy:
     """A trained ACT as evaluations ask policies."""
 
     def __init__(self, folder: Path) -> None:
-        saved = torch.load(folder / CHECKPOINT, weights_only=True)
-        facts = json.loads(saved["facts"])
+        facts = read_json(folder / FACTS)
         self._stats = NormStats.model_validate(facts["stats"])
         self.metadata = PolicyMetadata.model_validate(facts["metadata"])
         self._model = new_model(ActSizes(**facts["sizes"]), self.metadata)
-        self._model.load_state_dict(saved["model"])
+        state = folder / STATES / step_name(facts["step"])
+        weights, _, _ = read_state(state, names=trained_parameters(self._model).keys(), average=False)
+        self._model.load_state_dict(weights)
         self._model.eval()
 
     def infer(self, observation: PolicyInput, *, on_reasoning: Callable[[str], None] | None = None) -> ActionChunk:
@@ -142,11 +148,11 @@ def train(
     model = new_model(sizes, metadata).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=1e-4, fused=True)
     step, spent = 0, 0.0
-    if (out / CHECKPOINT).is_file():
-        state = torch.load(out / CHECKPOINT, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, spent = state["step"], state["minutes"]
+    if (out / FACTS).is_file():
+        before = read_json(out / FACTS)
+        step, spent = before["step"], before["minutes"]
+        load_state(out / STATES / step_name(step), model=model, optimizer=optimizer, average=None)
+    remove_other_states(out, step)  # of a training that was killed
     order = SampleOrder(sizes=(len(samples),), weights=(1.0,), seed=seed)
     places = MicroBatches(order, batch_size=batch, accumulation=1, process=0, processes=1, first_step=step)
     loader = DataLoader(samples, batch_sampler=places, collate_fn=Samples.collate)  # type: ignore[arg-type]
@@ -170,7 +176,7 @@ def train(
         now = spent + (time.process_time() - began) / 60
         if now >= minutes or now - saved >= save_minutes:
             result = dict(zip(("l1", "kl"), np.mean(losses, axis=0).tolist(), strict=True))
-            save(out, model, {"optimizer": optimizer.state_dict(), "step": step, "minutes": now}, facts | result)
+            save(out, model, optimizer, {**facts, **result, "step": step, "minutes": now})
             saved = now
             print(f"step {step}  {now:.0f} of {minutes:.0f} CPU minutes  l1 {result['l1']:.4f}  kl {result['kl']:.4f}",
                   flush=True)  # fmt: skip
@@ -179,11 +185,19 @@ def train(
     raise AssertionError("the sequence of samples does not end")
 
 
-def save(out: Path, model: Act, state: dict[str, Any], facts: dict[str, Any]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    with atomic_file(out / CHECKPOINT) as temporary:
-        torch.save({"model": model.state_dict(), "facts": json.dumps(facts), **state}, temporary)
-    write_json(out / "act.json", {**facts, "step": state["step"], "minutes": state["minutes"]})
+def save(out: Path, model: Act, optimizer: torch.optim.Optimizer, facts: dict[str, Any]) -> None:
+    """What belongs together is named in the facts, which are written last."""
+    step = facts["step"]
+    save_state(out / STATES / step_name(step), step=step, model=model, optimizer=optimizer, average=None)
+    write_json(out / FACTS, facts)
+    remove_other_states(out, step)
+
+
+def remove_other_states(out: Path, step: int) -> None:
+    """Half-written ones too."""
+    for folder in (out / STATES).glob("*"):
+        if folder.name != step_name(step):
+            shutil.rmtree(folder)
 
 
 def evaluate(folder: Path, *, task: AlohaTask, episodes: int, seed: int, execute_steps: int, out: Path | None) -> None:
