@@ -18,7 +18,7 @@ from dexvla.errors import RobotError
 from dexvla.evaluate.closed_loop import DEFAULT_EXECUTE_STEPS, check_fit
 from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.demonstrations import LONGEST, apply
-from dexvla.robots.aloha_sim.recovery import Mishaps, RecoveringExpert
+from dexvla.robots.aloha_sim.recovery import Mishaps, Moment, RecoveringExpert
 from dexvla.robots.base import TaskOutcome
 from dexvla.robots.record import Taking, first_number, write_numbered
 from dexvla.spec import RecoveryOptions
@@ -26,6 +26,13 @@ from dexvla.spec import RecoveryOptions
 GRIPPERS = (6, 13)
 _EMPTY_STEPS = 15  # closed on nothing for so long
 _OPENED, _SHUT = 0.5, 0.08  # of a gripper's scale, as measured; around a peg it is 0.35
+# Made once a take-over, for a robot as it is then; asked for the label of each of the expert's steps before it is done.
+Labeller = Callable[[AlohaSim], Callable[[Moment], str]]
+
+
+def plain_labels(robot: AlohaSim) -> Callable[[Moment], str]:
+    """The expert's own substeps."""
+    return lambda moment: moment.substep
 
 
 @dataclass
@@ -79,13 +86,13 @@ def correct(
     patience_s: float = 3.0,
     options: RecoveryOptions | None = None,
     jpeg_quality: int = 90,
-    told: Callable[[AlohaSim, str], str] = lambda robot, substep: substep,
+    labeller: Labeller = plain_labels,
 ) -> Correction:
     """Let the policy act from `seed` on, and the scripted expert end what it cannot.
 
     An episode that needed no correction, or that the expert could not save, has no data. options: tempo and noise of
-    the expert; mishaps befall nobody. told(robot, substep): what the expert's steps are labelled with, before each of
-    them. Raises RobotError if robot and policy do not fit.
+    the expert; mishaps befall nobody. labeller: of the expert's steps. Raises RobotError if robot and policy do not
+    fit.
     """
     check_fit(policy, robot)
     meta, watch = policy.metadata, Watch(patience=round(patience_s * robot.info.control_hz))
@@ -114,27 +121,26 @@ def correct(
     outcome = robot.outcome()
     if why is None or outcome.wrong:  # another cube that was lifted is a failure for good, which nothing makes good
         return Correction(seed=seed, success=outcome.success, why=why, data=None)
-    if not _take_over(robot, seed, taking, options or RecoveryOptions(), told):
+    if not _take_over(robot, seed, taking, options or RecoveryOptions(), labeller):
         return Correction(seed=seed, success=False, why=why, data=None)
     data = taking.episode(seed=seed, success=True, with_sources=True, extra={"correction": why})
     return Correction(seed=seed, success=True, why=why, data=data)
 
 
-def _take_over(
-    robot: AlohaSim, seed: int, taking: Taking, options: RecoveryOptions, told: Callable[[AlohaSim, str], str]
-) -> bool:
+def _take_over(robot: AlohaSim, seed: int, taking: Taking, options: RecoveryOptions, labeller: Labeller) -> bool:
     """The expert's steps, from a state that has been seen already; whether it did the task."""
     expert = RecoveringExpert(robot.task, seed, options, mishaps=Mishaps())
     limit = taking.steps + LONGEST * robot.max_steps
     first = True
+    label = labeller(robot)
     try:
         expert.begin(robot)
         while (moment := expert.step()) is not None and taking.steps < limit:
             if not first:
                 taking.see()
             first = False
-            label = told(robot, moment.substep)
-            taking.did(moment.action, apply(robot, moment), label, StepSource.SCRIPTED)
+            text = label(moment)
+            taking.did(moment.action, apply(robot, moment), text, StepSource.SCRIPTED)
     except RobotError:  # something lies where no arm reaches it
         return False
     return robot.outcome().success and not first
@@ -147,13 +153,13 @@ def collect_corrections(
     out: Path,
     *,
     execute_steps: int | None = None,
-    told: Callable[[AlohaSim, str], str] = lambda robot, substep: substep,
+    labeller: Labeller = plain_labels,
     on_episode: Callable[[Correction], None] = lambda correction: None,
 ) -> int:
     """Corrections of `seeds` on a connected robot as episode files in `out`; returns how many there are."""
     number, kept = first_number(out), 0
     for seed in seeds:
-        found = correct(policy, robot, seed, execute_steps=execute_steps, told=told)
+        found = correct(policy, robot, seed, execute_steps=execute_steps, labeller=labeller)
         if found.data is not None:
             number = write_numbered(out, number, found.data) + 1
             kept += 1

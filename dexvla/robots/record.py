@@ -141,10 +141,6 @@ class Taking:
     def steps(self) -> int:
         return len(self._actions)
 
-    @property
-    def sources(self) -> tuple[StepSource, ...]:
-        return tuple(self._sources)
-
     def see(self) -> Observation:
         """What the robot sees before the coming action; it is kept."""
         seen = self._robot.observe()

@@ -8,6 +8,7 @@ in the manifest of the demonstrations. Prints how often the policy needed no cor
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import manifests
@@ -17,15 +18,15 @@ from dexvla.episodes.manifest import build_manifest, find_set, save_manifest
 from dexvla.evaluate.corrections import collect_corrections
 from dexvla.files import write_json
 from dexvla.robots.aloha_sim import AlohaSim
-from dexvla.robots.aloha_sim.hands import Hands
-from dexvla.robots.aloha_sim.recovery_tasks import things
+from dexvla.robots.aloha_sim.recovery import Moment
 from dexvla.spec import AlohaTask
 from dexvla.train.runs import resolve_checkpoint
 
 
-def told(robot: AlohaSim, substep: str) -> str:
-    """The substep with the places of what it goes to."""
-    return manifests.label(substep, manifests.seen(robot, Hands(robot, things(robot)), things(robot)))
+def labeller(robot: AlohaSim) -> Callable[[Moment], str]:
+    """Substeps with the places of what they go to."""
+    observer = manifests.Observer(robot)
+    return lambda moment: manifests.label(moment.substep, observer.before(moment))
 
 
 def main() -> None:
@@ -53,7 +54,7 @@ def main() -> None:
                 range(seed, seed + 1),
                 args.out,
                 execute_steps=args.execute_steps,
-                told=told,
+                labeller=labeller,
                 on_episode=lambda one: tried.update({str(one.seed): one.why or "none"}),
             )
             write_json(file, tried)

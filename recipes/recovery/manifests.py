@@ -24,7 +24,7 @@ from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.demonstrations import apply, demonstrate, prepare
 from dexvla.robots.aloha_sim.hands import Hands, Thing
 from dexvla.robots.aloha_sim.ik import SIDES
-from dexvla.robots.aloha_sim.recovery import AGAIN
+from dexvla.robots.aloha_sim.recovery import AGAIN, Moment
 from dexvla.robots.aloha_sim.recovery_tasks import things
 from dexvla.spec import AlohaTask, CameraSpec, EpisodeEntry, RecoveryOptions
 
@@ -44,7 +44,20 @@ class Seen:
     held_by: dict[tuple[str, str], bool]
 
 
-def seen(robot: AlohaSim, hands: Hands, all_things: tuple[Thing, ...]) -> Seen:
+class Observer:
+    """What is seen from one step to the next: whether a gripper holds a thing shows only over several of them."""
+
+    def __init__(self, robot: AlohaSim) -> None:
+        self._things = things(robot)
+        self._hands = Hands(robot, self._things)
+
+    def before(self, moment: Moment) -> Seen:
+        """To be asked once a step."""
+        self._hands.grippers = moment.action[[6, 13]].astype(np.float64)
+        return seen(self._hands, self._things)
+
+
+def seen(hands: Hands, all_things: tuple[Thing, ...]) -> Seen:
     hands.look()
     places: dict[str, str | None] = {}
     held = {}
@@ -65,10 +78,9 @@ def replayed(robot: AlohaSim, entry: EpisodeEntry, actions: np.ndarray) -> list[
     if not np.array_equal(np.stack([moment.action for moment in shown.moments]), actions):
         raise SystemExit(f"{entry.path}: was recorded with other options, or on another machine; record it anew")
     prepare(robot, entry.seed, shown.before)
-    hands, steps = Hands(robot, things(robot)), []
+    observer, steps = Observer(robot), []
     for moment in shown.moments:
-        hands.grippers = moment.action[[6, 13]].astype(np.float64)
-        steps.append(seen(robot, hands, things(robot)))
+        steps.append(observer.before(moment))
         apply(robot, moment)
     return steps
 
@@ -105,7 +117,7 @@ def start_states(task: AlohaTask, cameras: tuple[CameraSpec, ...], seeds: range)
                     robot.act(robot.observe(images=False).qpos)
                 frames = robot.observe().frames
             jpegs = [encode_jpeg(frames[camera.name].image, quality=95) for camera in cameras]
-            yield jpegs, seen(robot, Hands(robot, things(robot)), things(robot))
+            yield jpegs, seen(Hands(robot, things(robot)), things(robot))
     finally:
         robot.disconnect()
 

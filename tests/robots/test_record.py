@@ -265,7 +265,6 @@ import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 from pathlib import Path
 from dexvla.errors import UserError
-from dexvla.robots.aloha_sim.demonstrations import apply, demonstrate, prepare
 from dexvla.robots.aloha_sim.experts import ScriptedExpert
 from dexvla.robots.record import record
 from dexvla.spec import CameraSpec, RecordSpec

@@ -8,7 +8,7 @@ import pytest
 
 from dexvla.episodes.format import StepSource
 from dexvla.errors import RobotError
-from dexvla.robots.aloha_sim import AlohaSim, tasks
+from dexvla.robots.aloha_sim import AlohaSim, demonstrations, tasks
 from dexvla.robots.aloha_sim.demonstrations import LONGEST, Demonstration, apply, demonstrate, prepare
 from dexvla.robots.aloha_sim.recovery import AGAIN, Mishaps, Moment, RecoveringExpert
 from dexvla.spec import AlohaTask, RecoveryOptions
@@ -127,6 +127,17 @@ def test_tempo_and_starts_vary(blind_robot: AlohaSim) -> None:
         starts.append(blind_robot.observe(images=False).qpos)
         assert demonstration.success
     assert np.abs(np.diff(starts, axis=0)).max(axis=1).min() > 0.1
+
+
+def test_a_wide_start_that_no_arm_reaches_is_an_ordinary_start(
+    blind_robot: AlohaSim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Straight up and out of reach: what the arms cannot do shows on the way, not in its first step."""
+    above = np.array([0.18, 0.5, 1.3, -0.1, 0.0, 0.0, 0.5])
+    monkeypatch.setattr(demonstrations, "_WIDE", np.stack([above, above]))
+    demonstration = shown(blind_robot, 2004, wide_start=1)
+    assert demonstration.before == ()
+    assert demonstration.success
 
 
 def test_the_expert_goes_on_from_the_middle_of_a_demonstration(blind_robot: AlohaSim) -> None:

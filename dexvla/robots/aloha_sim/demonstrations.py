@@ -102,17 +102,15 @@ def _wide_start(robot: AlohaSim, random: np.random.Generator) -> tuple[NDArray[n
     for _ in range(_TRIES):
         try:
             script: Steps = together(*(hands.move(side, _anywhere(side, random), steps=_WIDE_STEPS) for side in arms))
-            next(script)  # solves the way's end
+            next(script)
+            commands = [hands.action(), *(hands.action() for _ in script)]  # the whole way, before the first of it
         except RobotError:
             continue
         break
     else:
         return ()
-    commands = [hands.action()]
-    robot.act(commands[0])
-    for _ in script:
-        commands.append(hands.action())
-        robot.act(commands[-1])
+    for command in commands:
+        robot.act(command)
     for _ in range(_WIDE_SETTLE):
         commands.append(commands[-1])
         robot.act(commands[-1])
