@@ -55,7 +55,7 @@ def _stray_checkpoints(db: Session, folder: DataFolder) -> list[Path]:
     """Of runs that are over: what a trainer has just saved gets its row from its job."""
     over = [state for state in JobState if state.over]
     query = select(Run.id).join(Job, Job.id == Run.job_id).where(Job.state.in_(over), Run.deleted_at.is_(None))
-    known = set(db.execute(select(Checkpoint.run_id, Checkpoint.step)).tuples())
+    known = {(run_id, step) for run_id, step in db.execute(select(Checkpoint.run_id, Checkpoint.step))}
     return [
         path
         for run_id in db.scalars(query)
