@@ -9,41 +9,41 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
 import dexvla
-from backend import errors
-from backend.annotations.endpoints import notes
-from backend.annotations.endpoints import router as annotations
+from backend.accounts.endpoints import router as auth
 from backend.audit.endpoints import router as audit
-from backend.auth.endpoints import router as auth
+from backend.base_models.endpoints import router as models
 from backend.checkpoints.endpoints import router as checkpoints
-from backend.context import Studio
+from backend.core import errors
+from backend.core.settings import Settings
 from backend.datasets.endpoints import router as datasets
 from backend.episodes.endpoints import router as episodes
-from backend.episodes.leftovers import remove_leftovers
 from backend.episodes.renew import Renewal
 from backend.evaluations.endpoints import router as evaluations
-from backend.headers import SecurityHeaders
-from backend.hidden_paths import HiddenPaths
+from backend.intake.leftovers import remove_leftovers
 from backend.jobs.endpoints import router as jobs
 from backend.jobs.reconciler import reconciler
-from backend.labelling.endpoints import router as labelling
+from backend.labels.dataset.endpoints import router as labelling
+from backend.labels.drafts.endpoints import notes
+from backend.labels.drafts.endpoints import router as annotations
+from backend.labels.proposals.endpoints import router as suggestions
 from backend.live.endpoints import router as live
 from backend.live.sockets import router as live_sockets
-from backend.models.endpoints import router as models
-from backend.origin import OriginCheck
-from backend.page import mount_page
 from backend.preferences.endpoints import router as preferences
 from backend.robots.endpoints import router as robots
 from backend.robots.endpoints import stop_router
 from backend.robots.stopping import Stopping
-from backend.screening import Screening
-from backend.settings import Settings
-from backend.socket import Relay
-from backend.socket import router as socket
 from backend.storage.endpoints import router as storage
 from backend.storage.housekeeper import housekeeper
-from backend.suggestions.endpoints import router as suggestions
+from backend.studio.context import Studio
 from backend.system.endpoints import router as system
 from backend.training.endpoints import router as training
+from backend.web.events import Relay
+from backend.web.events import router as socket
+from backend.web.headers import SecurityHeaders
+from backend.web.hidden_paths import HiddenPaths
+from backend.web.origin import OriginCheck
+from backend.web.page import mount_page
+from backend.web.screening import Screening
 
 _THREADS = 120
 MAX_BODY = 2 * 2**20  # bytes of a request; routes that need more or less say so
@@ -73,7 +73,8 @@ ROUTERS: tuple[APIRouter, ...] = (
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """The studio's application; `settings` default to the environment. Tables must be there (see backend.migrate)."""
+    """The studio's application; `settings` default to the environment. Tables must be there (see
+    backend.migrations.migrate)."""
     settings = settings or Settings()
 
     @asynccontextmanager
@@ -110,7 +111,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="DexVLA Studio",
         version=dexvla.__version__,
         openapi_url="/api/openapi.json",
-        docs_url=None,  # /api/docs is of our own build, see backend.page
+        docs_url=None,  # /api/docs is of our own build, see backend.web.page
         redoc_url=None,
         lifespan=lifespan,
         generate_unique_id_function=_operation_id,

@@ -27,20 +27,21 @@ from typing import Any
 
 import numpy as np
 
-from backend.annotations.models import Draft
-from backend.auth.models import LoginSession, User
-from backend.auth.roles import Role
-from backend.auth.secrets import new_token, token_hash
-from backend.auth.service import SESSION_COOKIE
-from backend.context import Studio
-from backend.datasets.models import Dataset
-from backend.db import new_id, utc_now
-from backend.episodes.models import EpisodeRow, EpisodeSource
-from backend.migrate import migrate
-from backend.settings import Settings
+from backend.accounts.service import SESSION_COOKIE
+from backend.core.db import new_id, utc_now
+from backend.core.roles import Role
+from backend.core.settings import Settings
+from backend.identity.secrets import new_token, token_hash
+from backend.migrations.migrate import migrate
+from backend.studio.context import Studio
+from backend.tables.dataset import Dataset
+from backend.tables.draft import Draft
+from backend.tables.episode import EpisodeRow, EpisodeSource
+from backend.tables.login_session import LoginSession
+from backend.tables.user import User
 from dexvla.files import write_json
-from tests.servers import free_port, postgresql
-from worker.broker import broker_command
+from tests.support.servers import free_port, postgresql
+from worker.supervise.broker import broker_command
 
 STEPS = 3000
 EVERY = 2.0  # seconds

@@ -17,14 +17,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from backend.context import Studio
-from backend.datasets.models import Dataset
-from backend.db import new_id
-from backend.episodes.models import EpisodeRow, EpisodeSource
-from backend.jobs.models import Job, JobKind, JobState
-from backend.migrate import migrate
-from backend.settings import Settings
-from backend.training.models import MetricPoint, Run
+from backend.core.db import new_id
+from backend.core.settings import Settings
+from backend.migrations.migrate import migrate
+from backend.studio.context import Studio
+from backend.tables.dataset import Dataset
+from backend.tables.episode import EpisodeRow, EpisodeSource
+from backend.tables.job import Job, JobKind, JobState
+from backend.tables.metric_point import MetricPoint
+from backend.tables.run import Run
 from dexvla.files import write_json
 
 _SETTLED_SECONDS = 2.2  # files that changed more lately are read again by the next backup
@@ -80,8 +81,8 @@ def apart(part: str, data: Path, backups: Path) -> dict[str, Any]:
 
 
 def run_part(part: str, data: Path, backups: Path) -> dict[str, Any]:
-    from worker.backup.make import backup, verify
-    from worker.backup.restore import restore
+    from worker.admin.backup.make import backup, verify
+    from worker.admin.backup.restore import restore
 
     found: dict[str, Any] = {}
     if part == "backup":

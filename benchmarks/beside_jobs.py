@@ -22,9 +22,9 @@ from typing import Any
 
 from live import Host, Page, spread, studio_with_host
 
-from backend.settings import Settings
+from backend.core.settings import Settings
 from dexvla.files import write_json
-from worker.processes import die_with_parent, giving_way
+from worker.core.processes import die_with_parent, giving_way
 
 JOB_NICE: int = Settings.model_fields["job_nice"].default
 WORK = "import torch\na = torch.randn(1500, 1500)\nprint('ready', flush=True)\nwhile True:\n    a @ a"

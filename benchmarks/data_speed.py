@@ -32,19 +32,19 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from dexvla.episodes.cache import PictureCache
+from dexvla.data.augment import Draw
+from dexvla.data.cache import PictureCache
+from dexvla.data.images import resize_bilinear
+from dexvla.data.statistics import norm_stats
 from dexvla.episodes.format import EpisodeAttributes, EpisodeData, LabelSource
-from dexvla.episodes.images import resize_bilinear
 from dexvla.episodes.jpeg import encode_jpeg
 from dexvla.episodes.manifest import build_manifest, find_set
 from dexvla.episodes.reader import load_episode
-from dexvla.episodes.statistics import norm_stats
 from dexvla.episodes.writer import write_episode
 from dexvla.files import write_json
 from dexvla.model.init_model import init_model
 from dexvla.model.processing import ACTION_MARK, END_TOKEN, Processor
 from dexvla.spec import CameraSpec, PaddedActions
-from dexvla.train.augment import Draw
 from dexvla.train.data import EpisodeSamples, SampleSettings
 
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")

@@ -18,18 +18,22 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-from backend.annotations.models import Draft, HistoryKind, LabelHistory, LabelRevision, Tier, WorkState
+from backend.accounts.service import SESSION_COOKIE
 from backend.app import create_app
-from backend.auth.models import LoginSession, User
-from backend.auth.roles import Role
-from backend.auth.secrets import new_token, token_hash
-from backend.auth.service import SESSION_COOKIE
-from backend.context import Studio
-from backend.datasets.models import Dataset
-from backend.db import new_id, utc_now
-from backend.episodes.models import EpisodeRow, EpisodeSource, LabelState
-from backend.migrate import migrate
-from backend.settings import Settings
+from backend.core.db import new_id, utc_now
+from backend.core.roles import Role
+from backend.core.settings import Settings
+from backend.identity.secrets import new_token, token_hash
+from backend.migrations.migrate import migrate
+from backend.studio.context import Studio
+from backend.tables.dataset import Dataset
+from backend.tables.document import Tier
+from backend.tables.draft import Draft, WorkState
+from backend.tables.episode import EpisodeRow, EpisodeSource, LabelState
+from backend.tables.label_history import HistoryKind, LabelHistory
+from backend.tables.label_revision import LabelRevision
+from backend.tables.login_session import LoginSession
+from backend.tables.user import User
 from dexvla.files import write_json
 
 STEPS = 3000

@@ -27,25 +27,25 @@ import numpy as np
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from backend.context import Studio
-from backend.datasets.models import Dataset
-from backend.db import new_id
+from backend.core.db import new_id
+from backend.core.settings import Settings
 from backend.live.messages import HOLD_MS
-from backend.migrate import migrate
+from backend.migrations.migrate import migrate
 from backend.robots.host import host_token
 from backend.robots.repository import by_name
-from backend.settings import Settings
-from dexvla.episodes.finish import finish
+from backend.studio.context import Studio
+from backend.tables.dataset import Dataset
 from dexvla.episodes.format import EpisodeAttributes, StepSource
-from dexvla.episodes.journal import RecordingHead, read_journal
-from dexvla.episodes.recorder import EpisodeRecorder, RecordedStep
 from dexvla.files import write_json
+from dexvla.recording.finish import finish
+from dexvla.recording.journal import RecordingHead, read_journal
+from dexvla.recording.recorder import EpisodeRecorder, RecordedStep
 from dexvla.spec import ALOHA_CAMERAS
-from worker.broker import broker_command
+from worker.supervise.broker import broker_command
 
 NAME = "aloha-sim"
 EVERY = 0.04  # seconds between messages of a page that drives
-HOST = f"from backend.settings import Settings; from worker.robot_host.main import run; run(Settings(), name={NAME!r})"
+HOST = f"from backend.core.settings import Settings; from worker.robot.main import run; run(Settings(), name={NAME!r})"
 
 Spread = dict[str, float]
 

@@ -27,19 +27,19 @@ from typing import Any
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
-from backend.context import Studio
-from backend.db import Database
-from backend.migrate import migrate
+from backend.core.db import Database
+from backend.core.settings import Settings
+from backend.migrations.migrate import migrate
 from backend.robots.repository import by_name
-from backend.settings import Settings
+from backend.studio.context import Studio
 from dexvla.files import write_json
-from worker.broker import broker_command
+from worker.supervise.broker import broker_command
 
 HERE = Path(__file__).parent / "synthetic_video"
 ROOT = Path(__file__).parents[1]
 ROBOT, CAMERAS = "synthetic", ["cam_0", "cam_1", "cam_2", "cam_3"]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-API = "from backend.settings import Settings; from worker.api import serve; serve(Settings())"
+API = "from backend.core.settings import Settings; from worker.supervise.api import serve; serve(Settings())"
 
 
 # --- a studio -----------------------------------------------------------------------------------------------------

@@ -33,27 +33,28 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from backend.auth.models import ApiToken, User
-from backend.auth.roles import Role
-from backend.auth.secrets import hash_password, token_hash
-from backend.checkpoints.models import Checkpoint
 from backend.checkpoints.names import checkpoint_folder
-from backend.context import Studio
-from backend.datasets.models import Dataset
-from backend.jobs.models import Job, JobKind, JobState
-from backend.migrate import migrate
+from backend.core.roles import Role
+from backend.core.settings import Settings
+from backend.identity.secrets import hash_password, token_hash
+from backend.migrations.migrate import migrate
 from backend.robots.host import ArmIn, host_token
 from backend.robots.relay import HostClient
 from backend.robots.repository import by_name
-from backend.settings import Settings
-from backend.training.models import Run
+from backend.studio.context import Studio
+from backend.tables.api_token import ApiToken
+from backend.tables.checkpoint import Checkpoint
+from backend.tables.dataset import Dataset
+from backend.tables.job import Job, JobKind, JobState
+from backend.tables.run import Run
+from backend.tables.user import User
 from dexvla.episodes.format import EpisodeAttributes, EpisodeData
 from dexvla.episodes.writer import write_episode
 from dexvla.files import write_json
-from tests.processes import children, frozen
-from tests.servers import postgresql, postmaster
-from worker.broker import broker_command
-from worker.processes import die_with_parent, giving_way
+from tests.support.processes import children, frozen
+from tests.support.servers import postgresql, postmaster
+from worker.core.processes import die_with_parent, giving_way
+from worker.supervise.broker import broker_command
 
 ROOT = Path(__file__).parents[1]
 NAME = "aloha-sim"

@@ -22,22 +22,22 @@ import redis
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 
-from backend.annotations.models import LabelRevision
 from backend.app import create_app
-from backend.auth.models import User
-from backend.auth.roles import Role
-from backend.auth.secrets import hash_password
-from backend.context import Studio
-from backend.datasets.models import Dataset
-from backend.db import new_id
-from backend.episodes.models import EpisodeRow, EpisodeSource, LabelState
-from backend.migrate import migrate
-from backend.settings import Settings
+from backend.core.db import new_id
+from backend.core.roles import Role
+from backend.core.settings import Settings
+from backend.identity.secrets import hash_password
+from backend.migrations.migrate import migrate
+from backend.studio.context import Studio
+from backend.tables.dataset import Dataset
+from backend.tables.episode import EpisodeRow, EpisodeSource, LabelState
+from backend.tables.label_revision import LabelRevision
+from backend.tables.user import User
 from dexvla.episodes.format import EpisodeAttributes, EpisodeData
 from dexvla.episodes.jpeg import encode_jpeg
 from dexvla.episodes.writer import write_episode
 from dexvla.files import write_json
-from worker.broker import broker_command
+from worker.supervise.broker import broker_command
 
 ORIGIN = "http://127.0.0.1:8000"
 PASSWORD = "only for this studio"

@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dexvla.episodes.alignment import align, usual_parts
 from dexvla.episodes.arms import arms_of
-from dexvla.episodes.boundaries import Boundary, BoundarySettings, BoundarySource, candidates, merged
-from dexvla.episodes.warping import Labelled, features, nearest, transfer
 from dexvla.files import write_json
 from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.experts import ScriptedExpert
 from dexvla.robots.registry import make_robot, task_options
+from dexvla.segmentation.alignment import align, usual_parts
+from dexvla.segmentation.boundaries import Boundary, BoundarySettings, BoundarySource, candidates, merged
+from dexvla.segmentation.warping import Labelled, features, nearest, transfer
 from dexvla.spec import AlohaTask, RecordSpec
 
 FPS = 50.0

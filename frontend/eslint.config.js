@@ -4,6 +4,8 @@ import reactHooks from "eslint-plugin-react-hooks";
 import globals from "globals";
 import tseslint from "typescript-eslint";
 
+import { featureRules } from "./eslint.features.js";
+
 export default tseslint.config(
   { ignores: ["dist", "src/api/schema.d.ts", "postcss.config.cjs"] },
   js.configs.recommended,
@@ -38,4 +40,5 @@ export default tseslint.config(
       "@typescript-eslint/no-non-null-assertion": "off",
     },
   },
+  ...featureRules,
 );

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from alembic import command
 
-from backend.db import Database
-from backend.migrate import alembic_config, migrate
+from backend.core.db import Database
+from backend.migrations.migrate import alembic_config, migrate
 
 if len(sys.argv) != 2:
     sys.exit('usage: new_migration.py "what changes"')

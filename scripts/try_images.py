@@ -34,7 +34,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 from studio_client import CAMERAS, READY, Refused, StudioClient, until  # noqa: E402
 
-from tests.servers import postgresql, redis_server  # noqa: E402
+from tests.support.servers import postgresql, redis_server  # noqa: E402
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 OURS = ("migrate", "backend", "worker", "robot")

@@ -15,9 +15,9 @@ import typer
 from pydantic import ValidationError
 
 import dexvla
-from backend.settings import Settings
+from backend.core.settings import Settings
 from dexvla.errors import UserError
-from worker.backup import commands as backup_commands
+from worker.admin.backup import commands as backup_commands
 
 app = typer.Typer(
     name="studio",
@@ -40,7 +40,7 @@ def _settings(*, finish: bool = False, **given: object) -> Settings:
     """finish: a restore that was interrupted is finished first; otherwise it is refused to work on its data."""
     settings = Settings.model_validate({name: value for name, value in given.items() if value is not None})
     if settings.folder.restoring.exists():
-        from worker.backup.switch import finish_here, refuse_interrupted
+        from worker.admin.backup.switch import finish_here, refuse_interrupted
 
         if finish:
             finish_here(settings)
@@ -65,7 +65,7 @@ def _options(
 @app.command()
 def up(data: Data = None, host: Host = None, port: Port = None) -> None:
     """Start everything on this machine: database, broker, API and page, a worker, the simulated robot."""
-    from worker.up import up as run
+    from worker.supervise.up import up as run
 
     run(_settings(finish=True, data=data, host=host, port=port))
 
@@ -81,7 +81,7 @@ def api(
 
     The database must be migrated (`studio migrate`), the broker running.
     """
-    from worker.api import serve
+    from worker.supervise.api import serve
 
     serve(_settings(data=data, host=host, port=port), fd=fd)
 
@@ -92,7 +92,7 @@ def application(
     ready: Annotated[int, typer.Option(help="A pipe that is told when it answers")],
 ) -> None:
     """What `studio api` starts behind its port."""
-    from worker.application import serve
+    from worker.supervise.application import serve
 
     serve(Settings(), fd=fd, ready=ready)
 
@@ -105,9 +105,9 @@ def migrate(
     """Bring the database to the tables of this version."""
     from sqlalchemy.exc import OperationalError
 
-    from backend.db import Database
-    from backend.migrate import downgrade
-    from backend.migrate import migrate as run
+    from backend.core.db import Database
+    from backend.migrations.migrate import downgrade
+    from backend.migrations.migrate import migrate as run
 
     settings = _settings(finish=True, data=data)
     if settings.database_url is None:
@@ -132,7 +132,7 @@ def worker(
     ] = None,
 ) -> None:
     """Run jobs: recordings, trainings, evaluations. One training at a time; start one a GPU machine."""
-    from worker.main import run_worker
+    from worker.supervise.worker import run_worker
 
     names = tuple(part.strip() for part in queues.split(",") if part.strip())
     run_worker(_settings(data=data), queues=names, concurrency=concurrency)
@@ -145,7 +145,7 @@ def robot(
     port: Annotated[int, typer.Option(help="Port for the API; 0 takes a free one")] = 0,
 ) -> None:
     """Own the simulated ALOHA: control loop, stop, cameras."""
-    from worker.robot_host.main import run
+    from worker.robot.main import run
 
     run(_settings(data=data), name=name, port=port)
 
@@ -160,7 +160,7 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
 ) -> None:
     """Look for files without rows, rows without files, and a damaged database; exit status 1 if there is any."""
-    from worker.verify import verify as run
+    from worker.admin.verify import verify as run
 
     if adopt and lose:
         raise UserError("--adopt or --lose, not both")
@@ -173,7 +173,7 @@ def list_users(
     data: Data = None, as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False
 ) -> None:
     """Who has an account."""
-    from worker.users import all_users
+    from worker.admin.users import all_users
 
     people = all_users(_settings(data=data))
     if as_json:
@@ -191,7 +191,7 @@ def reset_user(
     port: Port = None,
 ) -> None:
     """Print a one-time link with which the person sets a new password; also the way back for a lone administrator."""
-    from worker.users import reset_link
+    from worker.admin.users import reset_link
 
     typer.echo(reset_link(_settings(data=data, host=host, port=port), name))
 

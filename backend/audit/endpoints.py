@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from backend.access import Admin, Db, Viewer
+from backend.access.dependencies import Admin, Db, Viewer
 from backend.audit import service
 from backend.audit.schemas import AuditOut, WrittenOut
-from backend.schemas import Page
+from backend.core.schemas import Page
 
 router = APIRouter(prefix="/api/audit", tags=["audit"])
 

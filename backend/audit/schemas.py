@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from backend.schemas import Out
+from backend.core.schemas import Out
 
 
 class AuditOut(Out):

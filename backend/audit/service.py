@@ -6,11 +6,11 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from backend.access import Actor
-from backend.audit.models import AuditEntry
 from backend.audit.schemas import AuditOut
-from backend.db import new_id, utc_now
-from backend.schemas import Page
+from backend.core.db import new_id, utc_now
+from backend.core.schemas import Page
+from backend.identity.actor import Actor
+from backend.tables.audit_entry import AuditEntry
 
 
 def record(

@@ -15,7 +15,7 @@ from pathlib import Path
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
-from backend.errors import ConflictError
+from backend.core.errors import ConflictError
 
 _CHUNK = 1 << 20
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")

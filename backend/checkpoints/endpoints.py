@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from backend.access import Db, Operator, Parts, Viewer
+from backend.access.dependencies import Db, Operator, Parts, Viewer
 from backend.checkpoints import service
 from backend.checkpoints.schemas import CheckpointDetail, CheckpointOut
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from backend.checkpoints.models import Checkpoint
-from backend.context import Studio
-from backend.training.assemble import file_name
-from backend.training.models import Run
+from backend.core.names import file_name
+from backend.studio.context import Studio
+from backend.tables.checkpoint import Checkpoint
+from backend.tables.run import Run
 
 
 def step_name(step: int) -> str:

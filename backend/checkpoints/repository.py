@@ -5,10 +5,19 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from backend.checkpoints.models import Checkpoint
-from backend.evaluations.models import Evaluation, EvaluationKind
-from backend.jobs.models import Job, JobState
-from backend.training.models import Run
+from backend.tables.checkpoint import Checkpoint
+from backend.tables.evaluation import Evaluation, EvaluationKind
+from backend.tables.job import Job, JobState
+from backend.tables.run import Run
+
+
+def children(db: Session, checkpoint_ids: Sequence[str], *, running: bool = False) -> list[Run]:
+    """Runs that started from one of the checkpoints; with `running` only those that are not over."""
+    query = select(Run).where(Run.parent_id.in_(checkpoint_ids), Run.deleted_at.is_(None))
+    if running:
+        query = query.join(Job, Job.id == Run.job_id).where(Job.state.not_in(_OVER))
+    return list(db.scalars(query))
+
 
 _OVER = [state for state in JobState if state.over]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.checkpoints.download import sha256_of, tar_parts
-from backend.checkpoints.models import Checkpoint
+from backend.tables.checkpoint import Checkpoint
 from dexvla.checksums import MANIFEST
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from pydantic import Field
 
-from backend.schemas import Out
-from backend.training.schemas import SourceOut
+from backend.core.schemas import Out
+from backend.versions.schemas import SourceOut
 
 
 class FileOut(Out):

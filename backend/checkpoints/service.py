@@ -6,25 +6,25 @@ from typing import Any
 from fastapi import Request, Response
 from sqlalchemy.orm import Session
 
-from backend.access import Actor
 from backend.audit import service as audit
 from backend.checkpoints import repository
+from backend.checkpoints import repository as repository_
 from backend.checkpoints.download import Content, Part, respond, tar_parts
-from backend.checkpoints.models import Checkpoint
 from backend.checkpoints.names import checkpoint_folder, checkpoint_name
 from backend.checkpoints.schemas import Ancestor, CheckpointDetail, CheckpointOut, FileOut
 from backend.checkpoints.whole import require_whole
-from backend.context import Studio
-from backend.db import utc_now
-from backend.errors import ConflictError, NotFoundError
-from backend.evaluations.models import Evaluation
-from backend.events import publish_after_commit
-from backend.jobs.models import Job, JobState
-from backend.removal import remove_after_commit
-from backend.training import repository as run_queries
-from backend.training.models import Run
-from backend.training.schemas import SourceOut
-from backend.training.sources import sources_of
+from backend.core.db import utc_now
+from backend.core.errors import ConflictError, NotFoundError
+from backend.core.removal import remove_after_commit
+from backend.identity.actor import Actor
+from backend.studio.context import Studio
+from backend.studio.events import publish_after_commit
+from backend.tables.checkpoint import Checkpoint
+from backend.tables.evaluation import Evaluation
+from backend.tables.job import Job, JobState
+from backend.tables.run import Run
+from backend.versions.schemas import SourceOut
+from backend.versions.sources import sources_of
 
 _DELETED_BY = "deleted by {name}"
 _MAX_ANCESTORS = 100
@@ -62,7 +62,7 @@ def delete(db: Session, me: Actor, studio: Studio, checkpoint_id: str) -> None:
             f"{run.name} is not over ({job.state}) and may go on from {name}; cancel it first, or wait.",
             detail={"job_id": job.id},
         )
-    children = run_queries.children(db, [row.id], running=True)
+    children = repository_.children(db, [row.id], running=True)
     if children:
         raise ConflictError(
             f"{children[0].name} starts from {name} and is not over; cancel it first, or wait.",

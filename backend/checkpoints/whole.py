@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from backend.checkpoints.models import Checkpoint
 from backend.checkpoints.names import checkpoint_folder, checkpoint_name
-from backend.context import Studio
-from backend.errors import ConflictError
-from backend.training.models import Run
+from backend.core.errors import ConflictError
+from backend.studio.context import Studio
+from backend.tables.checkpoint import Checkpoint
+from backend.tables.run import Run
 from dexvla.checksums import MANIFEST, file_sha256
 
 

@@ -3,19 +3,12 @@
 from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse
 
-from backend.access import Db, Operator, Parts, Viewer
-from backend.datasets import service, versions
-from backend.datasets.schemas import (
-    DatasetIn,
-    DatasetOut,
-    DatasetPatch,
-    DemoIn,
-    ImportCandidate,
-    ImportIn,
-    VersionIn,
-    VersionOut,
-)
+from backend.access.dependencies import Db, Operator, Parts, Viewer
+from backend.datasets import service
+from backend.datasets.schemas import DatasetIn, DatasetOut, DatasetPatch, DemoIn, ImportCandidate, ImportIn
 from backend.jobs.schemas import JobOut
+from backend.versions import service as versions
+from backend.versions.schemas import VersionIn, VersionOut
 
 router = APIRouter(prefix="/api", tags=["datasets"])
 

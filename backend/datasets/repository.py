@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session
 
-from backend.auth.models import User
-from backend.datasets.models import Dataset, DatasetVersion
-from backend.episodes.models import EpisodeRow, LabelState
-from backend.evaluations.models import Evaluation
-from backend.training.models import Run
+from backend.tables.dataset import Dataset
+from backend.tables.dataset_version import DatasetVersion
+from backend.tables.episode import EpisodeRow, LabelState
+from backend.tables.evaluation import Evaluation
+from backend.tables.run import Run
+from backend.tables.user import User
 
 
 @dataclass(frozen=True, kw_only=True)

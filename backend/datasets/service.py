@@ -1,17 +1,16 @@
 """Datasets, demo recordings, imports, and the versions that trainings use."""
 
-from typing import Any
-
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from backend.access import Actor
-from backend.annotations.models import BulkChange, Draft, LabelHistory, LabelRevision, ReviewNote
 from backend.audit.service import record
-from backend.context import Studio
+from backend.core.errors import ConflictError, InvalidError, NotFoundError
+from backend.core.limits import MAX_TEXT, one_line, wrong_with
+from backend.core.removal import remove_after_commit
+from backend.core.schemas import without_marks
 from backend.datasets import repository
-from backend.datasets.models import Dataset, DatasetVersion
+from backend.datasets.jobs import ImportPayload, RecordPayload
 from backend.datasets.repository import Counts
 from backend.datasets.roots import Candidate, candidates
 from backend.datasets.schemas import (
@@ -23,17 +22,20 @@ from backend.datasets.schemas import (
     ImportIn,
 )
 from backend.episodes import repository as episodes
-from backend.episodes.limits import MAX_TEXT, one_line, wrong_with
-from backend.episodes.models import EpisodeRow
-from backend.errors import ConflictError, InvalidError, NotFoundError
-from backend.events import publish_after_commit
+from backend.identity.actor import Actor
 from backend.jobs import service as jobs
-from backend.jobs.models import Job, JobKind, JobState
-from backend.jobs.payloads import ImportPayload, RecordPayload
 from backend.jobs.schemas import JobOut
-from backend.removal import remove_after_commit
-from backend.schemas import without_marks
-from backend.training.schemas import SourceOut
+from backend.studio.context import Studio
+from backend.studio.events import publish_after_commit
+from backend.tables.bulk_change import BulkChange
+from backend.tables.dataset import Dataset
+from backend.tables.dataset_version import DatasetVersion
+from backend.tables.draft import Draft
+from backend.tables.episode import EpisodeRow
+from backend.tables.job import Job, JobKind, JobState
+from backend.tables.label_history import LabelHistory
+from backend.tables.label_revision import LabelRevision
+from backend.tables.review_note import ReviewNote
 from dexvla.spec import ALOHA_CAMERAS, ALOHA_SIM_JOINTS, AlohaTask, CameraSpec, RecordSpec
 
 _NAME_LENGTH = 128
@@ -272,21 +274,3 @@ def import_folder(db: Session, me: Actor, studio: Studio, dataset_id: str, body:
 
 
 # --- what other rooms ask ------------------------------------------------------------------------------------------
-
-
-def sources_out(db: Session, sources: list[dict[str, Any]]) -> list[SourceOut]:
-    """What a run trains on, for people: [{"version_id", "weight"}] with names."""
-    found = repository.versions_by_id(db, [source["version_id"] for source in sources])
-    names = repository.names(db, [version.dataset_id for version in found.values()])
-    return [
-        SourceOut(
-            version_id=version.id,
-            dataset_id=version.dataset_id,
-            dataset_name=names[version.dataset_id],
-            number=version.number,
-            manifest_sha256=version.manifest_sha256,
-            weight=source["weight"],
-        )
-        for source in sources
-        if (version := found.get(source["version_id"])) is not None
-    ]

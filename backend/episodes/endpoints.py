@@ -4,15 +4,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from backend.access import Db, Operator, Parts, Viewer
+from backend.access.dependencies import Db, Operator, Parts, Viewer
+from backend.core.limits import MAX_STEPS
+from backend.core.schemas import Page
 from backend.episodes import service
 from backend.episodes.frames import PackQuery
-from backend.episodes.limits import MAX_STEPS
 from backend.episodes.schemas import EpisodeDetail, EpisodeOut, Motion, UploadResult
-from backend.schemas import Page
+from backend.intake.upload import upload
+from backend.labels.drafts.download import download
 
 router = APIRouter(prefix="/api", tags=["episodes"])
-NO_LIMIT = 2**62  # service.upload has one of its own, in words
+NO_LIMIT = 2**62  # upload has one of its own, in words
 Camera = Annotated[str, Path(max_length=64)]
 Step = Annotated[int, Path(ge=-MAX_STEPS, le=MAX_STEPS)]
 
@@ -38,7 +40,7 @@ async def upload_episode(
     me: Operator, studio: Parts, dataset_id: str, request: Request, name: Annotated[str, Query(max_length=256)] = ""
 ) -> UploadResult:
     """The HDF5 file is the body as it is (application/octet-stream); checked in a sandbox before it is accepted."""
-    return await service.upload(studio, me, dataset_id, request, name=name)
+    return await upload(studio, me, dataset_id, request, name=name)
 
 
 @router.get("/episodes/{episode_id}")
@@ -96,4 +98,4 @@ def get_pack(
 @router.get("/episodes/{episode_id}/file", response_class=Response)
 def download_episode(db: Db, me: Viewer, studio: Parts, episode_id: str) -> Response:
     """The HDF5 file with the published labels as substep_reasonings; Range works."""
-    return service.download(db, me, studio, episode_id)
+    return download(db, me, studio, episode_id)

@@ -18,11 +18,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from backend.audit.service import record
-from backend.context import Studio
-from backend.episodes.models import EpisodeRow
-from backend.events import publish_after_commit
-from backend.folders import DataFolder
-from dexvla.episodes.cache import FORMAT
+from backend.core.folders import DataFolder
+from backend.studio.context import Studio
+from backend.studio.events import publish_after_commit
+from backend.tables.episode import EpisodeRow
+from dexvla.data.cache import FORMAT
 from dexvla.episodes.identity import renewed_identity
 from dexvla.episodes.reader import open_episode
 from dexvla.errors import EpisodeError

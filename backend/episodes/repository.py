@@ -5,9 +5,9 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from backend.annotations.models import Draft, Tier
-from backend.annotations.repository import HANDED_IN
-from backend.episodes.models import EpisodeRow
+from backend.tables.document import Tier
+from backend.tables.draft import HANDED_IN, Draft
+from backend.tables.episode import EpisodeRow
 
 
 def _present() -> Select[EpisodeRow]:

@@ -4,8 +4,8 @@ from datetime import datetime
 
 from pydantic import Field
 
-from backend.episodes.models import EpisodeSource, LabelState
-from backend.schemas import Out
+from backend.core.schemas import Out
+from backend.tables.episode import EpisodeSource, LabelState
 
 
 class CameraOut(Out):

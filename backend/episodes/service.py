@@ -1,50 +1,33 @@
 """Lists of episodes, their pictures and motion, upload, download and deletion."""
 
-import asyncio
-import errno
-import shutil
-import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fastapi import Request, Response
-from fastapi.responses import FileResponse
+from fastapi import Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
 
-from backend.access import Actor
-from backend.annotations.models import Tier
-from backend.annotations.revisions import file_with_labels
-from backend.annotations.service import visible
 from backend.audit.service import record
-from backend.auth.roles import Role
-from backend.context import Studio
-from backend.datasets.models import Dataset, DatasetVersion
-from backend.db import new_id, utc_now
-from backend.directory import credential_of
+from backend.core.db import utc_now
+from backend.core.errors import ConflictError, NotFoundError
+from backend.core.removal import remove_after_commit
+from backend.core.schemas import Page
 from backend.episodes import frames, repository
-from backend.episodes.ingest import accept
-from backend.episodes.models import EpisodeRow, EpisodeSource
 from backend.episodes.names import dimension_names, gripper_dimensions
-from backend.episodes.schemas import CameraOut, EpisodeDetail, EpisodeOut, UploadResult
-from backend.episodes.turns import GONE
-from backend.errors import ConflictError, DiskFullError, InvalidError, NotFoundError, NotSignedInError
-from backend.events import publish_after_commit
-from backend.removal import remove_after_commit
-from backend.schemas import Page
+from backend.episodes.schemas import CameraOut, EpisodeDetail, EpisodeOut
+from backend.identity.actor import Actor
+from backend.studio.context import Studio
+from backend.studio.events import publish_after_commit
+from backend.tables.dataset import Dataset
+from backend.tables.dataset_version import DatasetVersion
+from backend.tables.episode import EpisodeRow
 from dexvla.episodes.reader import open_episode
 from dexvla.files import atomic_file
 
 # Motion and pictures of an episode never change, so what shows them may be kept for good.
 _FOREVER = "private, max-age=31536000, immutable"
-_SPARE_BYTES = 64 * 2**20
-_LOOK_SECONDS = 0.2  # between two looks at whether the client is still there
 
 
 def episodes(db: Session, me: Actor, dataset_id: str, *, offset: int, limit: int) -> Page[EpisodeOut]:
@@ -167,115 +150,7 @@ def _constant(row: EpisodeRow, what: str, media_type: str, known: str | None, ma
     return Response(make(), media_type=media_type, headers=headers)
 
 
-def download(db: Session, me: Actor, studio: Studio, episode_id: str) -> Response:
-    """The file, with the newest published labels in it."""
-    row = visible(db, me, episode_id, Tier.SUBSTEP, 0).row
-    file_with_labels(studio, row)
-    dataset = db.get(Dataset, row.dataset_id)
-    assert dataset is not None
-    plain = "".join(letter if letter.isalnum() else "-" for letter in dataset.name).strip("-") or "episode"
-    return FileResponse(file_of(studio, row), media_type="application/x-hdf5", filename=f"{plain}-{row.number}.hdf5")
-
-
 # --- coming and going -------------------------------------------------------------------------------------------
-
-
-async def upload(studio: Studio, me: Actor, dataset_id: str, request: Request, *, name: str) -> UploadResult:
-    """Receive the body as a file, look at it, list it. Whatever goes wrong, the upload is removed."""
-    limit = studio.settings.max_upload_mb * 2**20
-    declared = int(request.headers.get("content-length") or 0)
-    await run_in_threadpool(_room_for, studio, dataset_id, declared, limit)
-    path = studio.settings.folder.uploads / f"{new_id()}.hdf5"
-    try:
-        received = await _receive(request, path, limit)
-        if not received:
-            raise InvalidError("The upload was empty. Send the HDF5 file as the body of the request.")
-        work = partial(_take_in, studio, me, dataset_id, path, name or "the file")
-        return await _while_wanted(studio, request, work)
-    except ClientDisconnect:
-        raise InvalidError(GONE) from None
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise DiskFullError("The disk became full during the upload. Nothing was kept; free some space.") from error
-        raise
-    finally:
-        path.unlink(missing_ok=True)
-
-
-async def _while_wanted(
-    studio: Studio, request: Request, work: Callable[[threading.Event], UploadResult]
-) -> UploadResult:
-    """Run `work` in a thread; the event that it is given is set as soon as nobody waits for the answer any more, or
-    whoever brought the file may bring none any more. Raises NotSignedInError then."""
-    gone, ended = threading.Event(), False
-    began, credential = time.monotonic(), credential_of(request)
-
-    def may() -> bool:
-        if credential is None or studio.directory.taken < began:  # that copy says nothing about now
-            return True
-        actor = studio.directory.known(credential)
-        return actor is not None and actor.role.allows(Role.OPERATOR)
-
-    async def watch() -> None:
-        nonlocal ended
-        while not ended and not await request.is_disconnected():
-            ended = not may()
-            await asyncio.sleep(0 if ended else _LOOK_SECONDS)
-        gone.set()
-
-    watching = asyncio.create_task(watch())
-    try:
-        return await run_in_threadpool(work, gone)
-    except InvalidError as error:
-        if ended and error.message == GONE:
-            raise NotSignedInError("Your access ended while the file was looked at. Nothing was kept.") from None
-        raise
-    finally:
-        gone.set()
-        watching.cancel()
-
-
-def _room_for(studio: Studio, dataset_id: str, declared: int, limit: int) -> None:
-    studio.inspections.check()
-    with studio.db.transaction(write=False) as db:
-        if db.get(Dataset, dataset_id) is None:
-            raise NotFoundError("There is no such dataset; it may have been deleted.")
-    if declared > limit:
-        raise InvalidError(
-            f"The file has {declared / 2**20:.0f} MiB, at most {limit / 2**20:.0f} MiB may be uploaded "
-            "(STUDIO_MAX_UPLOAD_MB); import it from a folder on the server instead."
-        )
-    if shutil.disk_usage(studio.settings.folder.uploads).free < 2 * declared + _SPARE_BYTES:
-        raise DiskFullError(f"There is no room for {declared / 2**20:.0f} MiB. Free some space and try again.")
-
-
-async def _receive(request: Request, path: Path, limit: int) -> int:
-    """Write the body to `path`; returns its length, bytes."""
-    received = 0
-    with path.open("xb") as file:
-        async for chunk in request.stream():
-            received += len(chunk)
-            if received > limit:
-                raise InvalidError(f"The file is larger than {limit / 2**20:.0f} MiB (STUDIO_MAX_UPLOAD_MB).")
-            await run_in_threadpool(file.write, chunk)
-    return received
-
-
-def _take_in(studio: Studio, me: Actor, dataset_id: str, path: Path, name: str, gone: threading.Event) -> UploadResult:
-    with studio.inspections.turn(gone):
-        accepted = accept(
-            studio,
-            dataset_id=dataset_id,
-            file=path,
-            source=EpisodeSource.UPLOADED,
-            original_name=name,
-            created_by=me.id,
-            keep_labels=True,
-            stop=gone,
-        )
-    with studio.db.transaction(write=False) as db:
-        row = find(db, accepted.episode_id)
-        return UploadResult(episode=outs(db, me, [row])[0], warnings=accepted.warnings)
 
 
 def delete_episode(db: Session, me: Actor, studio: Studio, episode_id: str) -> None:

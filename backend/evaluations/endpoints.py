@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
-from backend.access import Db, Operator, Parts, Viewer
+from backend.access.dependencies import Db, Operator, Parts, Viewer
 from backend.evaluations import service
 from backend.evaluations.schemas import EvaluationDetail, EvaluationIn, EvaluationOut
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from backend.errors import InvalidError
+from backend.core.errors import InvalidError
 from dexvla.episodes.manifest import load_manifest
 from dexvla.spec import ALOHA_SIM_CAMERAS, ALOHA_SIM_JOINTS, DatasetManifest, PolicySpec
 

@@ -6,10 +6,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from backend.auth.models import User
-from backend.checkpoints.models import Checkpoint
-from backend.evaluations.models import Evaluation
-from backend.training.models import Run
+from backend.tables.checkpoint import Checkpoint
+from backend.tables.evaluation import Evaluation
+from backend.tables.run import Run
+from backend.tables.user import User
 
 Found = tuple[Evaluation, Checkpoint, Run]
 

@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from backend.evaluations.models import EvaluationKind
+from backend.core.schemas import In, Out
 from backend.jobs.schemas import JobOut
-from backend.schemas import In, Out
+from backend.tables.evaluation import EvaluationKind
 from dexvla.spec import EpisodeOutcome, TaskChoice
 
 

@@ -8,24 +8,25 @@ from fastapi.responses import FileResponse
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from backend.access import Actor
 from backend.audit.service import record
 from backend.checkpoints.names import checkpoint_folder, checkpoint_name
 from backend.checkpoints.whole import require_manifest
-from backend.context import Studio
-from backend.datasets.models import Dataset, DatasetVersion
-from backend.db import new_id, utc_now
+from backend.core.db import new_id, utc_now
+from backend.core.errors import ConflictError, NotFoundError
+from backend.core.removal import remove_after_commit
 from backend.episodes import repository as episodes
-from backend.errors import ConflictError, NotFoundError
 from backend.evaluations import fit, repository
-from backend.evaluations.models import Evaluation, EvaluationKind
+from backend.evaluations.jobs import EvaluatePayload
 from backend.evaluations.schemas import ClosedLoopIn, EvaluationDetail, EvaluationOut, OpenLoopIn
-from backend.events import publish_after_commit
+from backend.identity.actor import Actor
 from backend.jobs import service as jobs
-from backend.jobs.models import Job, JobKind
-from backend.jobs.payloads import EvaluatePayload
 from backend.jobs.schemas import JobOut
-from backend.removal import remove_after_commit
+from backend.studio.context import Studio
+from backend.studio.events import publish_after_commit
+from backend.tables.dataset import Dataset
+from backend.tables.dataset_version import DatasetVersion
+from backend.tables.evaluation import Evaluation, EvaluationKind
+from backend.tables.job import Job, JobKind
 from dexvla.spec import EpisodeOutcome
 
 _MEDIA_TYPES = {".mp4": "video/mp4", ".png": "image/png", ".json": "application/json"}

@@ -11,23 +11,23 @@ from fastapi.requests import HTTPConnection
 from starlette.types import Message, Receive, Scope, Send
 
 import dexvla
-from backend import errors
-from backend.context import Studio
-from backend.directory import AwayError, credential_of
+from backend.core import errors
+from backend.core.settings import Settings
 from backend.gateway import limits, tunnel
 from backend.gateway.forwarded import Proxies, rewritten
 from backend.gateway.protocol import GatewayProtocol
 from backend.gateway.proxy import TooLargeError, TooSlowError, Upstream, answer, answer_error, forward
 from backend.gateway.running import EndedError, Flow, Running, is_private
-from backend.headers import with_headers
-from backend.hidden_paths import HiddenPaths
 from backend.live.sockets import router as live_sockets
-from backend.origin import OriginCheck
 from backend.robots.endpoints import stop_router
 from backend.robots.stopping import Stopping
-from backend.screening import Screening
-from backend.settings import Settings
+from backend.studio.context import Studio
+from backend.studio.directory import AwayError, credential_of
 from backend.system.schemas import Health
+from backend.web.headers import with_headers
+from backend.web.hidden_paths import HiddenPaths
+from backend.web.origin import OriginCheck
+from backend.web.screening import Screening
 
 log = structlog.get_logger()
 

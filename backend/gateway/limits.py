@@ -4,7 +4,7 @@ import resource
 from collections import OrderedDict
 from typing import Protocol
 
-from backend.settings import Settings
+from backend.core.settings import Settings
 
 HEAD_SECONDS = 10.0  # from the first byte of a request, or from connecting, to the end of its headers
 HEAD_BYTES = 64 * 1024

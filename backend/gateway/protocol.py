@@ -4,27 +4,33 @@ uvicorn has a timeout for idle connections and none for one that never says what
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from backend.gateway import limits
-from backend.gateway.forwarded import rewritten
-
-if TYPE_CHECKING:
-    from backend.gateway.app import Gateway
+from backend.gateway.forwarded import Proxies, rewritten
 
 _LINGER_SECONDS = 1.0  # for an answer to arrive although the other side is still sending
 _LINGER_BYTES = 256 * 1024
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
+class Owner(Protocol):
+    """What connections want of the gateway."""
+
+    proxies: Proxies
+    register: limits.Register
+
+    def tunnel(self, client: "GatewayProtocol") -> None: ...
+
+
 class GatewayProtocol(HttpToolsProtocol):
-    """`config.app` is the `Gateway`."""
+    """`config.app` is an `Owner`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.gateway: Gateway = self.config.app  # type: ignore[assignment]
+        self.gateway: Owner = self.config.app  # type: ignore[assignment]
         self.peer = ""
         self._head_timer: asyncio.TimerHandle | None = None
         self._in_head = self._in_message = False

@@ -9,8 +9,8 @@ from contextlib import suppress
 
 from starlette.types import Message, Receive, Scope, Send
 
+from backend.core.http_wire import Header, Wire, WireError, connect_unix
 from backend.gateway import limits
-from backend.http_wire import Header, Wire, WireError, connect_unix
 
 _HOP_BY_HOP = frozenset(
     (

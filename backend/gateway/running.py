@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from backend.auth.roles import Role
-from backend.directory import Directory
+from backend.core.roles import Role
+from backend.studio.directory import Directory
 
 # Answers in several pieces that everybody may have, also with the cookie of a session that is over.
 _PUBLIC = frozenset(("/api/openapi.json", "/api/health"))

@@ -4,11 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from backend.access import Db, Operator, Parts, Viewer
+from backend.access.dependencies import Db, Operator, Parts, Viewer
+from backend.core.schemas import Page
 from backend.jobs import service
-from backend.jobs.models import JobKind
 from backend.jobs.schemas import JobOut, LogChunk
-from backend.schemas import Page
+from backend.tables.job import JobKind
 
 router = APIRouter(prefix="/api/jobs", tags=["jobs"])
 

@@ -11,13 +11,13 @@ import redis
 import structlog
 from sqlalchemy.orm import Session
 
-from backend import events
-from backend.context import Studio
-from backend.db import utc_now
+from backend.core.db import utc_now
+from backend.core.periodic import Periodic
 from backend.jobs import repository
-from backend.jobs.models import Job, JobState
 from backend.jobs.workers import JobQueue, no_worker_cause, queue_of, waiting_calls, wake, with_no_worker
-from backend.periodic import Periodic
+from backend.studio import events
+from backend.studio.context import Studio
+from backend.tables.job import Job, JobState
 
 _CALL_AGAIN_SECONDS = 3.0  # a job queued for shorter was probably just announced
 _CALLS = 8  # wake-ups sent at once; each woken worker goes on until nothing is queued

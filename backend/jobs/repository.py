@@ -11,9 +11,9 @@ from typing import Any
 from sqlalchemy import and_, case, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from backend.auth.models import User
-from backend.db import db_seconds, utc_now
-from backend.jobs.models import Job, JobKind, JobState
+from backend.core.db import db_seconds, utc_now
+from backend.tables.job import Job, JobKind, JobState
+from backend.tables.user import User
 
 BARREN_ATTEMPTS = 3
 _OWNED = (JobState.RUNNING, JobState.CANCELLING)

@@ -5,8 +5,8 @@ from typing import Any
 
 from pydantic import Field
 
-from backend.jobs.models import JobKind, JobState
-from backend.schemas import Out
+from backend.core.schemas import Out
+from backend.tables.job import JobKind, JobState
 
 
 class JobOut(Out):

@@ -7,18 +7,18 @@ from typing import Any
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from backend import events
-from backend.access import Actor
 from backend.audit.service import record
-from backend.context import Studio
-from backend.db import after_commit, utc_now
-from backend.errors import ConflictError, NotFoundError
+from backend.core.db import after_commit, utc_now
+from backend.core.errors import ConflictError, NotFoundError
+from backend.core.schemas import Page
+from backend.identity.actor import Actor
 from backend.jobs import repository
-from backend.jobs.models import Job, JobKind, JobState
-from backend.jobs.payloads import PAYLOADS
+from backend.jobs.kinds import kind_of
 from backend.jobs.schemas import JobOut, LogChunk
 from backend.jobs.workers import JobQueue, no_worker_cause, queue_of, wake
-from backend.schemas import Page
+from backend.studio import events
+from backend.studio.context import Studio
+from backend.tables.job import Job, JobKind, JobState
 
 _UTF8_MORE = 3  # bytes of a UTF-8 character after its first
 
@@ -43,7 +43,7 @@ def enqueue(
         kind=kind,
         title=title[:256],
         subject_id=subject_id,
-        payload=PAYLOADS[kind].model_validate(given).model_dump(mode="json"),
+        payload=kind_of(kind).payload.model_validate(given).model_dump(mode="json"),
         cause=no_worker_cause(studio, queue_of(kind)),
         total=total,
         created_by=me and me.id,
@@ -136,10 +136,9 @@ def resume(db: Session, me: Actor, studio: Studio, job_id: str) -> JobOut:
     Raises NotFoundError, and ConflictError for a job in another state or a training whose checkpoint is gone.
     """
     job = _found(db, job_id)
-    if job.kind is JobKind.TRAIN and job.state.over:
-        from backend.training.resuming import refuse_if_gone  # runs know of jobs, not the other way round
-
-        refuse_if_gone(db, job.id)
+    before_resume = kind_of(job.kind).before_resume
+    if before_resume is not None and job.state.over:
+        before_resume(db, job.id)
     values = {
         "state": JobState.QUEUED,
         "cause": no_worker_cause(studio, queue_of(job.kind)),

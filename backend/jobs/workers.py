@@ -11,9 +11,9 @@ import redis
 from celery import Celery
 from kombu.exceptions import KombuError
 
-from backend.beats import heard
-from backend.context import Studio
-from backend.jobs.models import JobKind
+from backend.core.beats import heard
+from backend.studio.context import Studio
+from backend.tables.job import JobKind
 
 WAKE = "studio.wake"
 _WORKER_KEY = "studio:worker:{}"

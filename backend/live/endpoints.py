@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from backend.access import Operator, Parts, Viewer
+from backend.access.dependencies import Operator, Parts, Viewer
 from backend.live import demo, service
 from backend.live.messages import InstructionIn, LiveState, RecordIn, SaveIn, SceneIn
 from backend.live.schemas import DemoOut, PolicyServersOut, RolloutAsk

@@ -29,8 +29,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from backend.core.schemas import In, Title
 from backend.robots.host import HostStatus
-from backend.schemas import In, Title
 from dexvla.spec import AlohaTask, PickColourOptions, TaskChoice
 
 # number, ms since the scene looked like this when the host sent it (float), length of the camera's name (utf-8);

@@ -13,8 +13,8 @@ from fastapi import WebSocket, WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from backend.access.sockets import TOO_MANY, Close
 from backend.live.pace import Pace
-from backend.sockets import TOO_MANY, Close
 
 TRY_AGAIN = 1013  # the robot's host is away; a page tries again soon
 TOO_LARGE = 1009

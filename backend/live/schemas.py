@@ -4,8 +4,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from backend.core.schemas import In, Out, Title
 from backend.live.messages import RolloutIn, SceneIn
-from backend.schemas import In, Out, Title
 
 PolicyUrl = Annotated[str, Field(max_length=512, pattern=r"^wss?://[^\s/?#@]+(/[^\s?#@]*)?$")]
 

@@ -4,20 +4,20 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from backend.access import Actor
 from backend.audit.service import record
 from backend.checkpoints import repository as checkpoints
 from backend.checkpoints.names import checkpoint_folder, checkpoint_name
 from backend.checkpoints.whole import require_manifest
-from backend.context import Studio
+from backend.core.db import new_id, utc_now
+from backend.core.errors import InvalidError
+from backend.core.ledger import not_yet
 from backend.datasets import repository as datasets
-from backend.db import new_id, utc_now
-from backend.errors import InvalidError
 from backend.evaluations import fit
-from backend.ledger import not_yet
+from backend.identity.actor import Actor
 from backend.live.messages import InstructionIn, LiveState, RecordIn, SaveIn, SceneIn
 from backend.live.schemas import RolloutAsk
 from backend.robots.service import host_of
+from backend.studio.context import Studio
 
 BY_HEADER = "X-Studio-By"
 _SECONDS = 20.0  # an episode is written

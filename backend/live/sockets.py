@@ -8,15 +8,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, WebSocket
 
-from backend.auth.roles import Role
-from backend.context import studio_of
-from backend.db import new_id
+from backend.access.sockets import NOT_THERE, Close, close, until_refused, who_opens
+from backend.core.db import new_id
+from backend.core.roles import Role
 from backend.live.pace import pace_of
 from backend.live.relay import join
 from backend.live.service import BY_HEADER
 from backend.robots.host import host_token
 from backend.robots.relay import HostClient
-from backend.sockets import NOT_THERE, Close, close, until_refused, who_opens
+from backend.studio.context import studio_of
 
 router = APIRouter()
 SESSION_HEADER = "X-Studio-Session"

@@ -1,10 +1,10 @@
-"""Alembic's entry: migrates the database whose connection or URL it is given (see backend.migrate)."""
+"""Alembic's entry: migrates the database whose connection or URL it is given (see backend.migrations.migrate)."""
 
 from alembic import context
 from sqlalchemy import Connection
 
-from backend.db import Database
-from backend.settings import Settings
+from backend.core.db import Database
+from backend.core.settings import Settings
 from backend.tables import Base
 
 

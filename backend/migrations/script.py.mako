@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 from alembic import op
-import backend.db
+import backend.core.db
 ${imports if imports else ""}
 
 revision = ${repr(up_revision)}

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from backend.access import Db, Viewer
+from backend.access.dependencies import Db, Viewer
 from backend.preferences import service
 from backend.preferences.schemas import PreferencesIn, PreferencesOut, PreferencesPage
 

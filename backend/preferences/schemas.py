@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from backend.schemas import In, Out
+from backend.core.schemas import In, Out
 
 MAX_BYTES = 32_768
 

@@ -2,10 +2,10 @@
 
 from sqlalchemy.orm import Session
 
-from backend.access import Actor
-from backend.auth.models import User
-from backend.preferences.models import Preferences
+from backend.identity.actor import Actor
 from backend.preferences.schemas import PreferencesIn, PreferencesOut, PreferencesPage
+from backend.tables.preferences import Preferences
+from backend.tables.user import User
 
 
 def preferences(db: Session, me: Actor, page: PreferencesPage) -> PreferencesOut:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
-from backend.access import Db, Parts, Viewer
+from backend.access.dependencies import Db, Parts, Viewer
 from backend.robots import service
 from backend.robots.schemas import RobotOut
 from backend.robots.stopping import stopping_of

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from backend.auth.secrets import new_token
-from backend.schemas import In
+from backend.core.schemas import In
+from backend.identity.secrets import new_token
 from dexvla.files import atomic_file
 
 

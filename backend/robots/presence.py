@@ -8,10 +8,10 @@ from contextlib import suppress
 import redis
 from pydantic import ValidationError
 
-from backend.beats import heard, is_fresh
-from backend.context import Studio
+from backend.core.beats import heard, is_fresh
 from backend.robots.host import HostStatus
 from backend.robots.stopping import PRESENT
+from backend.studio.context import Studio
 
 _KEY = "studio:robot:{}"
 _SECONDS = int(PRESENT.total_seconds())

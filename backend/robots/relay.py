@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ValidationError
 
-from backend.errors import ApiError, ConflictError, InvalidError, NotFoundError, UnavailableError
+from backend.core.errors import ApiError, ConflictError, InvalidError, NotFoundError, UnavailableError
 from backend.robots.host import HostStatus
 
 _SECONDS = 2.0

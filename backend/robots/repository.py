@@ -1,12 +1,12 @@
 """Queries for robots."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from backend.db import db_seconds
-from backend.robots.models import RobotRow
+from backend.core.db import database_now
+from backend.tables.robot import RobotRow
 
 
 def all_robots(db: Session) -> list[RobotRow]:
@@ -26,8 +26,3 @@ def count_seen(db: Session, *, within: timedelta) -> int:
 def was_seen(at: datetime, now: datetime, *, within: timedelta) -> bool:
     """A time to come, which a clock that was set back leaves behind, says as little as one long ago."""
     return abs(now - at) < within
-
-
-def database_now(db: Session) -> datetime:
-    """The database's clock: hosts and APIs on several machines agree on it."""
-    return datetime.fromtimestamp(db.scalar(select(db_seconds())) or 0.0, UTC)

@@ -4,8 +4,8 @@ from datetime import datetime
 
 from pydantic import Field
 
+from backend.core.schemas import Out
 from backend.robots.host import HostStatus
-from backend.schemas import Out
 
 
 class RobotOut(Out):

@@ -6,22 +6,23 @@ from datetime import datetime
 from fastapi import Response
 from sqlalchemy.orm import Session
 
-from backend.context import Studio
-from backend.errors import NotFoundError, UnavailableError
-from backend.events import publish_after_commit
+from backend.core.db import database_now
+from backend.core.errors import NotFoundError, UnavailableError
 from backend.robots import presence, repository
 from backend.robots.host import HostStatus, host_token
-from backend.robots.models import RobotRow
 from backend.robots.relay import HostClient
 from backend.robots.schemas import RobotOut
 from backend.robots.stopping import PRESENT
+from backend.studio.context import Studio
+from backend.studio.events import publish_after_commit
+from backend.tables.robot import RobotRow
 
 # --- what hosts tell ----------------------------------------------------------------------------------------------
 
 
 def announce(db: Session, studio: Studio, *, name: str, kind: str, address: str, status: HostStatus) -> None:
     """A host says that its robot is there; repeated every two seconds. The newest host of a name is the one."""
-    now = repository.database_now(db)
+    now = database_now(db)
     row = repository.by_name(db, name)
     before = None if row is None else (row.address, row.status.get("state"), row.status.get("epoch"))
     if row is None:
@@ -45,7 +46,7 @@ def withdraw(db: Session, studio: Studio, *, name: str, address: str) -> None:
 
 
 def robots(db: Session, studio: Studio) -> list[RobotOut]:
-    now = repository.database_now(db)
+    now = database_now(db)
     return [_out(studio, row, now) for row in repository.all_robots(db)]
 
 
@@ -68,7 +69,7 @@ def host_of(studio: Studio, name: str) -> tuple[RobotOut, HostClient]:
         row = repository.by_name(db, name)
         if row is None:
             raise NotFoundError(f"There is no robot {name}; its host has ended or was never started.")
-        robot = _out(studio, row, repository.database_now(db))
+        robot = _out(studio, row, database_now(db))
         address = row.address
     return robot, HostClient(name=name, address=address, token=host_token(studio.settings.folder.secrets))
 

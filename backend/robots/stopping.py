@@ -1,8 +1,8 @@
 """Stop and re-arming: the host hears first, nothing that could wait comes before it, and the answer says what is so.
 
-Who asks is taken from a copy in memory (backend.directory). Only somebody whom the copy does not know is looked for in
-the database, for a moment; if it is away a stop with something that looks like a sign-in of ours is carried out all the
-same, because to hold is the safe side. Audit log and event are written afterwards (backend.ledger).
+Who asks is taken from a copy in memory (backend.studio.directory). Only somebody whom the copy does not know is looked
+for in the database, for a moment; if it is away a stop with something that looks like a sign-in of ours is carried out
+all the same, because to hold is the safe side. Audit log and event are written afterwards (backend.core.ledger).
 """
 
 import asyncio
@@ -16,20 +16,20 @@ from typing import Any
 from fastapi.requests import HTTPConnection
 from pydantic import ValidationError
 
-from backend.access import Actor
+from backend.access.identify import note_use
 from backend.audit.service import record
-from backend.auth.roles import Role
-from backend.auth.service import note_use
-from backend.context import Studio
-from backend.db import new_id, utc_now
-from backend.directory import AwayError, Place, credential_of, given_by
-from backend.errors import ApiError, ConflictError, ForbiddenError, InvalidError, NotFoundError, NotSignedInError
-from backend.events import publish
-from backend.http_wire import Wire, connect
-from backend.ledger import Ledger, Written, not_yet
+from backend.core.db import new_id, utc_now
+from backend.core.errors import ApiError, ConflictError, ForbiddenError, InvalidError, NotFoundError, NotSignedInError
+from backend.core.http_wire import Wire, connect
+from backend.core.ledger import Ledger, Written, not_yet
+from backend.core.roles import Role
+from backend.identity.actor import Actor
 from backend.robots.host import ArmIn, HostStatus, StopIn, host_token
 from backend.robots.relay import HostAwayError
 from backend.robots.schemas import RobotOut
+from backend.studio.context import Studio
+from backend.studio.directory import AwayError, Place, credential_of, given_by
+from backend.studio.events import publish
 
 ANSWER_SECONDS = 0.22  # from the request to an answer, whatever it is
 _LOOK_SECONDS = 0.1  # for somebody, or a robot, that the copy in memory does not know

@@ -9,26 +9,26 @@ from pydantic import ValidationError
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from backend.access import Actor
 from backend.audit.service import record
+from backend.base_models import repository as models
+from backend.base_models.service import facts
 from backend.checkpoints import saved
-from backend.checkpoints.models import Checkpoint
 from backend.checkpoints.names import step_name
-from backend.context import Studio
+from backend.core.db import utc_now
+from backend.core.folders import DataFolder
 from backend.datasets import repository as datasets
-from backend.datasets.models import DatasetVersion
-from backend.datasets.versions import version_row
-from backend.db import utc_now
-from backend.episodes.models import EpisodeRow
-from backend.events import publish_after_commit
-from backend.folders import DataFolder
-from backend.jobs.models import Job, JobKind, JobState
-from backend.jobs.payloads import TrainPayload
-from backend.models import repository as models
-from backend.models.service import facts
+from backend.identity.actor import Actor
 from backend.storage.repository import checkpoint_folders
-from backend.training.models import Run
+from backend.studio.context import Studio
+from backend.studio.events import publish_after_commit
+from backend.tables.checkpoint import Checkpoint
+from backend.tables.dataset_version import DatasetVersion
+from backend.tables.episode import EpisodeRow
+from backend.tables.job import Job, JobKind, JobState
+from backend.tables.run import Run
+from backend.training.jobs import TrainPayload
 from backend.training.tail import MetricsTail
+from backend.versions.service import version_row
 from dexvla.checksums import file_sha256
 from dexvla.episodes.manifest import load_manifest, manifest_hash, save_manifest
 from dexvla.errors import UserError

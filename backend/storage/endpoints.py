@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from backend.access import Admin, Parts
+from backend.access.dependencies import Admin, Parts
 from backend.storage import service
 from backend.storage.schemas import StorageOut
 

@@ -2,10 +2,10 @@
 
 import structlog
 
-from backend import space
-from backend.context import Studio
-from backend.periodic import Periodic
+from backend.core import space
+from backend.core.periodic import Periodic
 from backend.storage import mark
+from backend.studio.context import Studio
 
 _EVERY_SECONDS = 10.0
 _LARGE_LOG_BYTES = 256 * 2**20

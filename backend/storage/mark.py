@@ -16,8 +16,8 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from backend.context import Studio
-from backend.db import utc_now
+from backend.core.db import utc_now
+from backend.studio.context import Studio
 from dexvla.errors import UserError
 from dexvla.files import write_json
 

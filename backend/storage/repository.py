@@ -8,21 +8,21 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from backend.checkpoints.models import Checkpoint
 from backend.checkpoints.names import step_name
-from backend.context import Studio
-from backend.datasets.models import DatasetVersion
-from backend.episodes.models import EpisodeRow
-from backend.evaluations.models import Evaluation
-from backend.folders import DataFolder
-from backend.jobs.models import Job, JobState
-from backend.training.models import Run
+from backend.core.folders import DataFolder
+from backend.studio.context import Studio
+from backend.tables.checkpoint import Checkpoint
+from backend.tables.dataset_version import DatasetVersion
+from backend.tables.episode import EpisodeRow
+from backend.tables.evaluation import Evaluation
+from backend.tables.job import Job, JobState
+from backend.tables.run import Run
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
 def is_id(name: str) -> bool:
-    """Whether the server gave it: see backend.db.new_id."""
+    """Whether the server gave it: see backend.core.db.new_id."""
     return _ID.fullmatch(name) is not None
 
 

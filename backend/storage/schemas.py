@@ -1,6 +1,6 @@
 """The disk, and files and rows that do not belong together."""
 
-from backend.schemas import Out
+from backend.core.schemas import Out
 
 
 class StrayOut(Out):

@@ -11,18 +11,18 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from backend.access import Actor
 from backend.audit.service import record
-from backend.context import Studio
-from backend.datasets.models import Dataset
-from backend.episodes.ingest import AlreadyThereError, MisfitError, RefusedError, accept
-from backend.episodes.models import EpisodeSource
-from backend.errors import ApiError, ConflictError
-from backend.space import Found
+from backend.core.errors import ApiError, ConflictError
+from backend.core.space import Found
+from backend.identity.actor import Actor
+from backend.intake.accept import AlreadyThereError, MisfitError, RefusedError, accept
 from backend.storage import mark, repository
 from backend.storage.adopting import NotAdoptedError, adopt_checkpoint, adopt_run, adopt_version
 from backend.storage.contents import contents
 from backend.storage.schemas import StorageOut, StrayOut
+from backend.studio.context import Studio
+from backend.tables.dataset import Dataset
+from backend.tables.episode import EpisodeSource
 
 RECOVERED = "Recovered"
 FRESH_SECONDS = 120.0  # whoever takes an episode in writes the file first, and its row a moment later

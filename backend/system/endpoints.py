@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from backend.access import Parts
+from backend.access.dependencies import Parts
 from backend.system import service
 from backend.system.schemas import Health
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from backend.schemas import Out
+from backend.core.schemas import Out
 
 
 class Health(Out):

@@ -4,10 +4,10 @@ import redis
 from sqlalchemy.exc import SQLAlchemyError
 
 import dexvla
-from backend.context import Studio
 from backend.jobs.workers import live_workers
 from backend.robots import presence, repository
 from backend.robots.stopping import PRESENT
+from backend.studio.context import Studio
 from backend.system.schemas import Health
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from backend.errors import field_errors
+from backend.core.errors import field_errors
+from backend.core.names import file_name
 from backend.training.form import KEPT, SWITCHES, fields, flat_spec, preset_values
 from backend.training.schemas import RunIn
 from dexvla.errors import UserError
@@ -33,11 +34,6 @@ class Assembled:
 
     spec: TrainSpec | None = None
     errors: dict[str, str] = field(default_factory=dict)
-
-
-def file_name(name: str) -> str:
-    """The name of a run as a folder or a spec may have it: letters, digits, dot, underscore, hyphen."""
-    return re.sub(r"[^A-Za-z0-9._\-]+", "-", name)
 
 
 def assemble(body: RunIn, places: Places) -> Assembled:

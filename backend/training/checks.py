@@ -4,13 +4,14 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.orm import Session
 
-from backend.context import Studio
-from backend.models.detect import Found
-from backend.training import data as versions
+from backend.base_models.detect import Found
+from backend.core.names import file_name
+from backend.studio.context import Studio
 from backend.training import estimate, start
-from backend.training.assemble import Places, assemble, file_name
-from backend.training.data import Data
+from backend.training.assemble import Places, assemble
 from backend.training.schemas import RunIn, SourceIn
+from backend.versions import contents as versions
+from backend.versions.contents import Data
 from dexvla.spec import EXPERT_SIZES, ScaleDPSpec, TrainSpec
 
 _HUGE_STEPS = 50_000  # of data, for the preset tiny

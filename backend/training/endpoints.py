@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from backend.access import Db, Operator, Parts, Viewer
+from backend.access.dependencies import Db, Operator, Parts, Viewer
 from backend.jobs.schemas import JobOut
 from backend.training import service
 from backend.training.schemas import MetricsOut, RunCheck, RunDetail, RunIn, RunOut, TrainForm

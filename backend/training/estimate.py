@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from backend.models.detect import tensor_shapes, weight_files
+from backend.base_models.detect import tensor_shapes, weight_files
 from dexvla.spec import EXPERT_SIZES, Precision, ScaleDPSpec, TrainSpec, UNetSpec
 
 _GIB = 2**30

@@ -6,10 +6,11 @@ from typing import Any
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from backend.auth.models import User
-from backend.checkpoints.models import Checkpoint
-from backend.jobs.models import Job, JobState
-from backend.training.models import MetricPoint, Run
+from backend.tables.checkpoint import Checkpoint
+from backend.tables.job import JobState
+from backend.tables.metric_point import MetricPoint
+from backend.tables.run import Run
+from backend.tables.user import User
 
 _OVER = [state for state in JobState if state.over]
 
@@ -62,14 +63,6 @@ def checkpoints(db: Session, run_id: str) -> list[Checkpoint]:
             .order_by(Checkpoint.step)
         )
     )
-
-
-def children(db: Session, checkpoint_ids: Sequence[str], *, running: bool = False) -> list[Run]:
-    """Runs that started from one of the checkpoints; with `running` only those that are not over."""
-    query = select(Run).where(Run.parent_id.in_(checkpoint_ids), Run.deleted_at.is_(None))
-    if running:
-        query = query.join(Job, Job.id == Run.job_id).where(Job.state.not_in(_OVER))
-    return list(db.scalars(query))
 
 
 def remove_points(db: Session, run_id: str) -> None:

@@ -3,10 +3,10 @@
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from backend.checkpoints.models import Checkpoint
 from backend.checkpoints.names import checkpoint_name
-from backend.errors import ConflictError
-from backend.training.models import Run
+from backend.core.errors import ConflictError
+from backend.tables.checkpoint import Checkpoint
+from backend.tables.run import Run
 
 
 def refuse_if_gone(db: Session, job_id: str) -> None:

@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from backend.core.schemas import In, Out
 from backend.jobs.schemas import JobOut
-from backend.schemas import In, Out
+from backend.versions.schemas import SourceOut
 
 
 class FieldOut(Out):
@@ -90,15 +91,6 @@ class RunCheck(Out):
     command: str | None
     command_many_gpus: str | None
     spec_yaml: str | None
-
-
-class SourceOut(Out):
-    version_id: str
-    dataset_id: str
-    dataset_name: str
-    number: int
-    manifest_sha256: str
-    weight: float
 
 
 class RunOut(Out):

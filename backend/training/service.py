@@ -6,28 +6,31 @@ from typing import Any
 from fastapi import Response
 from sqlalchemy.orm import Session
 
-from backend.access import Actor
 from backend.audit import service as audit
 from backend.checkpoints import repository as checkpoint_queries
-from backend.checkpoints.models import Checkpoint
+from backend.checkpoints import repository as repository_
 from backend.checkpoints.names import checkpoint_name
-from backend.context import Studio
-from backend.db import new_id, utc_now
-from backend.errors import ConflictError, InvalidError, NotFoundError
-from backend.events import publish_after_commit
+from backend.core.db import new_id, utc_now
+from backend.core.errors import ConflictError, InvalidError, NotFoundError
+from backend.core.names import file_name
+from backend.core.removal import remove_after_commit
+from backend.identity.actor import Actor
 from backend.jobs import service as jobs
-from backend.jobs.models import Job, JobKind, JobState
-from backend.jobs.payloads import PreflightPayload, TrainPayload
 from backend.jobs.schemas import JobOut
-from backend.removal import remove_after_commit
+from backend.studio.context import Studio
+from backend.studio.events import publish_after_commit
+from backend.tables.checkpoint import Checkpoint
+from backend.tables.job import Job, JobKind, JobState
+from backend.tables.metric_point import MetricPoint
+from backend.tables.run import Run
 from backend.training import checks, repository
 from backend.training import form as the_form
-from backend.training.assemble import differences, file_name
+from backend.training.assemble import differences
 from backend.training.curves import curves
-from backend.training.models import MetricPoint, Run
+from backend.training.jobs import PreflightPayload, TrainPayload
 from backend.training.recipe import command, command_many_gpus, spec_yaml
 from backend.training.schemas import MetricsOut, RunCheck, RunDetail, RunIn, RunOut, TrainForm
-from backend.training.sources import sources_of
+from backend.versions.sources import sources_of
 from dexvla.spec import TrainSpec
 
 _LATEST = 3  # logged points: training and validation may be logged at different steps
@@ -140,7 +143,7 @@ def delete(db: Session, me: Actor, studio: Studio, run_id: str) -> None:
     if not JobState(job.state).over:
         raise ConflictError(f"{row.name} is not over ({job.state}); cancel it first.", detail={"job_id": job.id})
     own = [one.id for one in repository.checkpoints(db, run_id)]
-    children = repository.children(db, own)
+    children = repository_.children(db, own)
     if children:
         raise ConflictError(
             f"{children[0].name} started from a checkpoint of {row.name}; delete that run first.",

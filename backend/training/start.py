@@ -8,15 +8,15 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from backend.checkpoints.models import Checkpoint
+from backend.base_models.detect import EXPERT_TYPE, POLICY_TYPE, PRETRAINER_TYPE, Found, detect
+from backend.base_models.service import facts
 from backend.checkpoints.names import checkpoint_folder, checkpoint_name
 from backend.checkpoints.whole import require_manifest
-from backend.context import Studio
-from backend.errors import ConflictError
-from backend.models.detect import EXPERT_TYPE, POLICY_TYPE, PRETRAINER_TYPE, Found, detect
-from backend.models.models import ModelKind, RegisteredModel
-from backend.models.service import facts
-from backend.training.models import Run
+from backend.core.errors import ConflictError
+from backend.studio.context import Studio
+from backend.tables.base_model import ModelKind, RegisteredModel
+from backend.tables.checkpoint import Checkpoint
+from backend.tables.run import Run
 from backend.training.schemas import RunIn
 from dexvla.spec import EXPERT_SIZES, PolicySpec, PretrainerSpec, ScaleDPSpec, TrainSpec
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from backend.training.models import MetricPoint
+from backend.tables.metric_point import MetricPoint
 
 
 class MetricsTail:

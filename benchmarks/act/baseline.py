@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from dexvla.act.base import ActionChunk, PolicyInput, PolicyMetadata, check_input
-from dexvla.episodes.images import resize_bilinear
+from dexvla.data.images import resize_bilinear
+from dexvla.data.normalise import normalise_state, unnormalise_actions
+from dexvla.data.statistics import norm_stats
 from dexvla.episodes.manifest import build_manifest, find_set
-from dexvla.episodes.normalise import normalise_state, unnormalise_actions
-from dexvla.episodes.statistics import norm_stats
 from dexvla.evaluate.closed_loop import evaluate_closed_loop
 from dexvla.files import write_json
 from dexvla.model.weights import read_json

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.settings import Settings
+from backend.core.settings import Settings
 from dexvla.robots.aloha_sim.live import LiveAlohaSim
 from dexvla.robots.base import Frame, Observation, RobotInfo
 from dexvla.spec import CameraSpec
-from worker.robot_host import main
+from worker.robot import main
 
 HEIGHT, WIDTH, RATE = 480, 640, 30.0
 CAMERAS = tuple(CameraSpec(name=f"cam_{number}", height=HEIGHT, width=WIDTH) for number in range(4))

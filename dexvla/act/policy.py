@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from dexvla.act.base import ActionChunk, Policy, PolicyInput, PolicyInputError, PolicyMetadata, check_input, check_seed
-from dexvla.episodes.action_space import from_space
-from dexvla.episodes.normalise import normalise_state, unnormalise_actions
+from dexvla.data.action_space import from_space
+from dexvla.data.normalise import normalise_state, unnormalise_actions
 from dexvla.errors import CheckpointError, UserError
 from dexvla.model import DexVLA, load_policy
 from dexvla.model.processing import Processor, build_inputs, collate

@@ -109,7 +109,7 @@ def stats(
     json_file: JsonFile = None,
 ) -> None:
     """Normalisation statistics of a set of episodes."""
-    from dexvla.episodes.statistics import norm_stats
+    from dexvla.data.statistics import norm_stats
 
     manifest, motions = build_manifest(find_set(source))
     result = norm_stats(motions)

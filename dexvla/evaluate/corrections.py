@@ -18,7 +18,8 @@ from dexvla.errors import RobotError
 from dexvla.evaluate.closed_loop import DEFAULT_EXECUTE_STEPS, check_fit
 from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.demonstrations import LONGEST, apply
-from dexvla.robots.aloha_sim.recovery import Mishaps, Moment, RecoveringExpert
+from dexvla.robots.aloha_sim.recovering_expert import RecoveringExpert
+from dexvla.robots.aloha_sim.recovery import Mishaps, Moment
 from dexvla.robots.base import TaskOutcome
 from dexvla.robots.record import Taking, first_number, write_numbered
 from dexvla.spec import RecoveryOptions

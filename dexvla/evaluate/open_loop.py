@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dexvla.act.base import Policy, PolicyInput
-from dexvla.episodes.chunks import action_source
+from dexvla.data.chunks import action_source
 from dexvla.episodes.manifest import per_step
 from dexvla.episodes.reader import Episode, open_episode
 from dexvla.errors import EpisodeError, UserError

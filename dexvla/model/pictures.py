@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dexvla.episodes.images import compiled, cut_patches
+from dexvla.data.images import compiled, cut_patches
 from dexvla.errors import UserError
 
 _ROWS = 128  # patches normalised at once on a CPU: they stay in its cache

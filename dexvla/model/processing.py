@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from dexvla.episodes.images import centre_crop, resize_bilinear
+from dexvla.data.images import centre_crop, resize_bilinear
 from dexvla.errors import CheckpointError, UserError
 from dexvla.model.pictures import Patches
 

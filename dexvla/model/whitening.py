@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dexvla.episodes.images import resize_bilinear
+from dexvla.data.images import resize_bilinear
 from dexvla.episodes.manifest import find_set
 from dexvla.episodes.reader import open_episode
 from dexvla.errors import UserError

@@ -17,16 +17,16 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from dexvla.episodes.action_space import to_space
-from dexvla.episodes.cache import PictureCache
-from dexvla.episodes.chunks import action_chunk, action_source
-from dexvla.episodes.images import centre_crop, resize_bilinear
+from dexvla.data.action_space import to_space
+from dexvla.data.augment import Draw, augment
+from dexvla.data.cache import PictureCache
+from dexvla.data.chunks import action_chunk, action_source
+from dexvla.data.images import centre_crop, resize_bilinear
+from dexvla.data.normalise import normalise_actions, normalise_state
 from dexvla.episodes.manifest import per_step
-from dexvla.episodes.normalise import normalise_actions, normalise_state
 from dexvla.episodes.reader import Episode, load_episode
 from dexvla.model.processing import Processor, answer_text, build_inputs, collate
 from dexvla.spec import ActionSpace, CameraSpec, EpisodeEntry, NormStats, PaddedActions, Stretch
-from dexvla.train.augment import Draw, augment
 
 _OPEN_FILES = 512  # a file that is opened anew costs as much as the rest of a small sample
 _POSITIONS = ActionSpace()

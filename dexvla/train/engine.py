@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
-from accelerate.state import AcceleratorState
+from accelerate import Accelerator
 from torch import nn
 
 from dexvla.spec import Precision, TrainSpec
-from dexvla.train.allocator import keep_memory
 from dexvla.train.launch import Launch, zero_settings
 from dexvla.train.optim import make_optimizer
 from dexvla.train.precision import used_precision
@@ -28,27 +26,6 @@ _PRECISION = {
 def under_deepspeed() -> bool:
     """Whether `accelerate launch` started this process with a DeepSpeed configuration."""
     return os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
-
-
-def make_accelerator(spec: TrainSpec) -> Accelerator:
-    """As the environment says that `accelerate launch` sets; alone it is one process.
-
-    Raises UserError for a DeepSpeed configuration that the run cannot use.
-    """
-    AcceleratorState._reset_state()  # it outlives a run, and refuses a second one of another precision
-    if under_deepspeed():
-        from dexvla.train.sharded import make_sharded_accelerator
-
-        return make_sharded_accelerator(spec)
-    accelerator = Accelerator(
-        mixed_precision=mixed_precision(spec, device_of(spec)),
-        cpu=spec.device == "cpu" or None,
-        # a step of stage 1 need not hold a sample of every embodiment
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=spec.stage == 1)],
-    )
-    if accelerator.device.type == "cpu":
-        keep_memory()
-    return accelerator
 
 
 def launch_of(accelerator: Accelerator) -> Launch:
@@ -71,14 +48,6 @@ def device_of(spec: TrainSpec) -> torch.device:
 
 def mixed_precision(spec: TrainSpec, device: torch.device) -> str:
     return "bf16" if used_precision(spec.precision, device) is Precision.BF16 else "no"
-
-
-def make_engine(accelerator: Accelerator, model: nn.Module, spec: TrainSpec) -> "Engine":
-    if under_deepspeed():
-        from dexvla.train.sharded import ShardedEngine
-
-        return ShardedEngine(accelerator, model, spec)
-    return Engine(accelerator, model, spec)
 
 
 class Engine:

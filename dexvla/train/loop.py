@@ -19,12 +19,13 @@ from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
 import dexvla
-from dexvla.episodes.cache import PictureCache
+from dexvla.data.cache import PictureCache
 from dexvla.episodes.manifest import manifest_hash
 from dexvla.errors import UserError
 from dexvla.files import write_json
 from dexvla.spec import TrainSpec
-from dexvla.train.engine import launch_of, make_accelerator, make_engine
+from dexvla.train.engine import launch_of
+from dexvla.train.engines import make_accelerator, make_engine
 from dexvla.train.launch import Launch
 from dexvla.train.lineage import before, spec_sources
 from dexvla.train.optim import learning_rate

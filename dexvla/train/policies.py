@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dexvla.episodes.cache import PictureCache
+from dexvla.data.cache import PictureCache
 from dexvla.model import DexVLA
 from dexvla.model.checkpoint import save_policy
 from dexvla.model.processing import IGNORE

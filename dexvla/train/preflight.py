@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from dexvla.episodes.normalise import normalise_actions
+from dexvla.data.normalise import normalise_actions
 from dexvla.spec import ActionKind, TrainSpec
 from dexvla.train.engine import device_of
 from dexvla.train.launch import Launch

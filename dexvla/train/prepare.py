@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dexvla.episodes.action_space import check_action_space, with_action_space
+from dexvla.data.action_space import check_action_space, with_action_space
+from dexvla.data.statistics import norm_stats
 from dexvla.episodes.manifest import EpisodeSet, build_manifest, find_set, load_manifest, save_manifest, with_content
 from dexvla.episodes.reader import open_episode
-from dexvla.episodes.statistics import norm_stats
 from dexvla.errors import CheckpointError, UserError
 from dexvla.files import write_json
 from dexvla.model import DexVLA, load_policy

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dexvla.episodes.cache import PictureCache
+from dexvla.data.cache import PictureCache
 from dexvla.model.pretrainer import Pretrainer, present_embodiments
 from dexvla.model.pretrainer_files import new_pretrainer, save_pretrainer
 from dexvla.model.text_encoder import TextTokenizer, pad_texts, text_for

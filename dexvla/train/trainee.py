@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from dexvla.episodes.cache import PictureCache
+from dexvla.data.cache import PictureCache
 from dexvla.spec import CameraSpec, EpisodeEntry, TrainSpec
 from dexvla.train.prepare import RunData
 from dexvla.train.runs import Run

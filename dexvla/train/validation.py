@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dexvla.episodes.action_space import from_space
-from dexvla.episodes.normalise import unnormalise_actions
+from dexvla.data.action_space import from_space
+from dexvla.data.normalise import unnormalise_actions
 from dexvla.model import DexVLA
 from dexvla.model.processing import IGNORE, collate
 from dexvla.spec import ActionSpace, NormStats

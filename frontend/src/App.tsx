@@ -32,10 +32,10 @@ export const router = createBrowserRouter([
         children: [
           feature("", () => import("./features/home")),
           feature("datasets", () => import("./features/datasets")),
-          feature("datasets/:id/labels", () => import("./features/labelling")),
-          feature("episodes", () => import("./features/annotate")),
+          feature("datasets/:id/labels", () => import("./features/labels")),
+          feature("episodes", () => import("./features/labels/editor")),
           feature("training", () => import("./features/training")),
-          feature("models", () => import("./features/models")),
+          feature("models", () => import("./features/base_models")),
           feature("checkpoints", () => import("./features/checkpoints")),
           feature("evaluations", () => import("./features/evaluations")),
           feature("robots", () => import("./features/robots")),

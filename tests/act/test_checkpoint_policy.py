@@ -10,7 +10,7 @@ import torch
 from dexvla.act.base import PolicyInput, PolicyInputError
 from dexvla.act.policy import CheckpointPolicy
 from dexvla.checksums import seal
-from dexvla.episodes.images import centre_crop, resize_bilinear
+from dexvla.data.images import centre_crop, resize_bilinear
 from dexvla.errors import CheckpointError, UserError
 from dexvla.model import build_inputs, collate, load_policy
 from dexvla.spec import PolicySpec

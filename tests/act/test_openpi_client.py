@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from environments import environment
 
 from dexvla.act.base import PolicyInput
 from dexvla.act.policy import CheckpointPolicy
+from tests.support.environments import environment
 
 PACKAGES = ("openpi-client==0.1.2", "typing_extensions>=4.5")
 

@@ -12,15 +12,15 @@ from fastapi.testclient import TestClient
 from sqlalchemy import create_engine, text
 
 from backend.app import create_app
-from backend.auth.models import User
-from backend.auth.roles import Role
-from backend.auth.secrets import hash_password
-from backend.context import Studio
-from backend.db import Database
-from backend.migrate import migrate
-from backend.settings import Settings
-from tests.servers import postgresql
-from worker.broker import broker_command
+from backend.core.db import Database
+from backend.core.roles import Role
+from backend.core.settings import Settings
+from backend.identity.secrets import hash_password
+from backend.migrations.migrate import migrate
+from backend.studio.context import Studio
+from backend.tables.user import User
+from tests.support.servers import postgresql
+from worker.supervise.broker import broker_command
 
 PASSWORD = "correct horse battery"
 _HASH = hash_password(PASSWORD)

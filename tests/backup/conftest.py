@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from backend.db import Database
-from backend.settings import Settings
+from backend.core.db import Database
+from backend.core.settings import Settings
 from tests.backup import first_release
 from tests.backup.first_release import FirstRelease
-from tests.servers import postgresql
+from tests.support.servers import postgresql
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from backend.db import Database
-from backend.settings import Settings
-from worker.backup.needed import left_out
-from worker.backup.tables import read_rows, table_names, write_table
+from backend.core.db import Database
+from backend.core.settings import Settings
+from worker.admin.backup.needed import left_out
+from worker.admin.backup.tables import read_rows, table_names, write_table
 
 # made again or of no use elsewhere
 _NOT_KEPT = ("cache/", "logs/", "valkey/", "uploads/", "studio.", "restore.json", ".restoring-", "before-restore-")

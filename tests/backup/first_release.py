@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from backend.auth.secrets import hash_password
-from backend.db import Database
-from backend.folders import DataFolder
-from backend.migrate import migrate
-from backend.settings import Settings
+from backend.core.db import Database
+from backend.core.folders import DataFolder
+from backend.core.settings import Settings
+from backend.identity.secrets import hash_password
+from backend.migrations.migrate import migrate
 from dexvla.episodes.identity import episode_identity
 from dexvla.episodes.manifest import EpisodeSet, build_manifest, manifest_hash, save_manifest
 from dexvla.episodes.reader import open_episode

@@ -16,21 +16,21 @@ import pytest
 from sqlalchemy import text
 from typer.testing import CliRunner
 
-from backend.db import Database, utc_now
-from backend.folders import DataFolder
-from backend.migrate import known_revisions, migrate
-from backend.settings import Settings
+from backend.core.db import Database, utc_now
+from backend.core.folders import DataFolder
+from backend.core.settings import Settings
+from backend.migrations.migrate import known_revisions, migrate
 from dexvla.errors import UserError
 from tests.backup import first_release as first
 from tests.backup.conftest import Place
 from tests.backup.contents import files_of, rows_of
-from tests.small_disk import small_disk
-from worker.backup import make, needed
-from worker.backup.make import backup, verify
-from worker.backup.restore import restore
-from worker.backup.store import Snapshot, Store
+from tests.support.small_disk import small_disk
+from worker.admin.backup import make, needed
+from worker.admin.backup.make import backup, verify
+from worker.admin.backup.restore import restore
+from worker.admin.backup.store import Snapshot, Store
 from worker.cli import app
-from worker.data_lock import locked
+from worker.core.data_lock import locked
 
 _OURS = {"studio.backup", "studio.restore"}
 Old = tuple[Settings, first.FirstRelease]
@@ -249,7 +249,7 @@ def test_a_studio_that_works_is_not_replaced(old: Old, tmp_path: Path) -> None:
 _HOLD = """
 import sys
 from sqlalchemy import text
-from backend.db import Database, utc_now
+from backend.core.db import Database, utc_now
 
 with Database(sys.argv[1]).engine.connect() as connection:
     connection.execute(text("SELECT count(*) FROM users"))

@@ -11,18 +11,19 @@ from sqlalchemy import Boolean, Connection, DateTime, Float, Integer, MetaData, 
 from sqlalchemy.types import JSON
 from typer.testing import CliRunner
 
-from backend.annotations.models import Draft, Tier, WorkState
 from backend.app import create_app
-from backend.db import Database, utc_now
-from backend.episodes.models import EpisodeRow
-from backend.migrate import alembic_config, downgrade, known_revisions, migrate, revision_of
-from backend.settings import Settings
+from backend.core.db import Database, utc_now
+from backend.core.settings import Settings
+from backend.migrations.migrate import alembic_config, downgrade, known_revisions, migrate, revision_of
+from backend.tables.document import Tier
+from backend.tables.draft import Draft, WorkState
+from backend.tables.episode import EpisodeRow
 from dexvla.errors import UserError
 from tests.backup import first_release as first
 from tests.backup.conftest import Place
 from tests.backup.contents import rows_of
-from worker.backup.make import backup
-from worker.backup.restore import restore
+from worker.admin.backup.make import backup
+from worker.admin.backup.restore import restore
 from worker.cli import app
 
 Old = tuple[Settings, first.FirstRelease]

@@ -9,32 +9,34 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from backend.access import Actor
-from backend.annotations import revisions
-from backend.annotations import service as annotations
-from backend.annotations.models import LabelRevision, Tier
-from backend.annotations.schemas import DraftIn, PublishIn
-from backend.auth.models import User
-from backend.auth.roles import Role
-from backend.context import Studio
-from backend.datasets import versions
-from backend.datasets.models import Dataset, DatasetVersion
-from backend.datasets.schemas import VersionIn
-from backend.db import new_id
+from backend.core.db import new_id
+from backend.core.errors import ApiError
+from backend.core.roles import Role
+from backend.core.settings import Settings
 from backend.episodes import service as episodes
-from backend.episodes.ingest import accept
-from backend.episodes.models import EpisodeRow, EpisodeSource
-from backend.errors import ApiError
-from backend.migrate import migrate
-from backend.settings import Settings
+from backend.identity.actor import Actor
+from backend.intake.accept import accept
+from backend.labels.drafts import revisions
+from backend.labels.drafts import service as annotations
+from backend.labels.drafts.schemas import DraftIn, PublishIn
+from backend.migrations.migrate import migrate
+from backend.studio.context import Studio
+from backend.tables.dataset import Dataset
+from backend.tables.dataset_version import DatasetVersion
+from backend.tables.document import Tier
+from backend.tables.episode import EpisodeRow, EpisodeSource
+from backend.tables.label_revision import LabelRevision
+from backend.tables.user import User
+from backend.versions import service as versions
+from backend.versions.schemas import VersionIn
 from dexvla.episodes.identity import episode_identity
 from dexvla.episodes.manifest import load_manifest, manifest_hash
 from dexvla.episodes.reader import open_episode
-from tests.backend.labelling_data import STEPS, Labels, MakeData
 from tests.backup.conftest import Place
 from tests.backup.contents import files_of, rows_of
-from worker.backup.make import backup, verify
-from worker.backup.restore import restore
+from tests.support.labelling_data import STEPS, Labels, MakeData
+from worker.admin.backup.make import backup, verify
+from worker.admin.backup.restore import restore
 
 BACKUPS = 5
 ME = Actor(id="1" * 32, name="ada", role=Role.ADMIN)

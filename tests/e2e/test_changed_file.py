@@ -4,8 +4,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, expect
 
-from tests.barcodes import write_barcode_episode
 from tests.e2e.studio import Person, running_studio
+from tests.support.barcodes import write_barcode_episode
 
 STEPS = 600
 SIZE = (64, 136)

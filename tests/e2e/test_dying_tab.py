@@ -6,8 +6,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Error, expect
 
-from tests.barcodes import write_barcode_episode
 from tests.e2e.studio import Person, running_studio
+from tests.support.barcodes import write_barcode_episode
 
 KILLS = 20
 STEPS = 600

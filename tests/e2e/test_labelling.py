@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.barcodes import write_barcode_episode
 from tests.e2e.axe import axe
 from tests.e2e.studio import Person, running_studio
+from tests.support.barcodes import write_barcode_episode
 
 TEXTS = ["Reach for the cube", "Grasp the cube", "Lift the cube"]
 STEPS = 60

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.e2e.studio import Person, running_studio
-from tests.robot_hosts import until
+from tests.support.robot_hosts import until
 
 
 @pytest.mark.timeout(600)

@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dexvla.episodes.arms import arms_of
-from dexvla.episodes.boundaries import BoundarySettings, candidates, debounced, merged, smoothed
 from dexvla.episodes.check import check_file
 from dexvla.episodes.contact_sheet import contact_sheets
 from dexvla.episodes.jpeg import MAX_PIXELS, decode_jpeg, decode_reduced, encode_jpeg, jpeg_size
 from dexvla.episodes.reader import open_episode, read_positions
 from dexvla.errors import EpisodeError
+from dexvla.segmentation.boundaries import BoundarySettings, candidates, debounced, merged, smoothed
 
 MIB = 2**20
 

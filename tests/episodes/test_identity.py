@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from dexvla.episodes.cache import PictureCache
+from dexvla.data.cache import PictureCache
 from dexvla.episodes.format import EpisodeData
 from dexvla.episodes.identity import episode_identities, renewed_identity
 from dexvla.episodes.jpeg import encode_jpeg

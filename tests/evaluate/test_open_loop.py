@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from dexvla.act.base import ActionChunk, PolicyInput, PolicyMetadata
-from dexvla.episodes.chunks import action_source
+from dexvla.data.chunks import action_source
+from dexvla.data.statistics import norm_stats
 from dexvla.episodes.manifest import build_manifest, find_set
 from dexvla.episodes.reader import load_episode
-from dexvla.episodes.statistics import norm_stats
 from dexvla.errors import EpisodeError
 from dexvla.evaluate.open_loop import evaluate_open_loop
 from dexvla.spec import CameraSpec, OpenLoopDetails

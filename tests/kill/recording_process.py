@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from dexvla.episodes.format import EpisodeAttributes, StepSource
-from dexvla.episodes.journal import RecordingHead
-from dexvla.episodes.recorder import EpisodeRecorder, RecordedStep
+from dexvla.recording.journal import RecordingHead
+from dexvla.recording.recorder import EpisodeRecorder, RecordedStep
 
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
 

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from backend.db import Database
-from backend.settings import Settings
+from backend.core.db import Database
+from backend.core.settings import Settings
 from tests.backup import first_release as first
 from tests.backup.conftest import Place, dialect, new_database, place, server_url
 from tests.backup.contents import files_of, rows_of
 from tests.backup.killed import killed, moments, seed, took
-from worker.backup.make import backup, verify
-from worker.backup.restore import restore
-from worker.backup.store import Store
-from worker.backup.switch import ASIDE, finish_here
+from worker.admin.backup.make import backup, verify
+from worker.admin.backup.restore import restore
+from worker.admin.backup.store import Store
+from worker.admin.backup.switch import ASIDE, finish_here
 
 __all__ = ["dialect", "new_database", "place", "server_url"]
 

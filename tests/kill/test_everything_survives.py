@@ -24,27 +24,27 @@ import pytest
 from sqlalchemy import func, select
 from websockets.exceptions import WebSocketException
 
-from backend.access import Actor
-from backend.auth.roles import Role
-from backend.checkpoints.models import Checkpoint
-from backend.datasets.models import Dataset
-from backend.episodes.models import EpisodeRow
-from backend.jobs.models import Job, JobKind, JobState
-from backend.jobs.payloads import RecordPayload
+from backend.core.roles import Role
+from backend.datasets.jobs import RecordPayload
+from backend.identity.actor import Actor
 from backend.live.messages import LiveState, Mode
-from backend.models.models import ModelKind, RegisteredModel
 from backend.robots.host import RobotState
 from backend.storage import service as storage
+from backend.tables.base_model import ModelKind, RegisteredModel
+from backend.tables.checkpoint import Checkpoint
+from backend.tables.dataset import Dataset
+from backend.tables.episode import EpisodeRow
+from backend.tables.job import Job, JobKind, JobState
+from backend.tables.metric_point import MetricPoint
 from backend.training import service as training
-from backend.training.models import MetricPoint
 from backend.training.schemas import RunIn
 from dexvla.episodes.reader import open_episode
 from dexvla.spec import RecordSpec
-from tests.backend.training_data import make_version
 from tests.kill.test_jobs_survive import CAMERAS, kill
-from tests.robot_hosts import LiveHost, Page
-from tests.servers import postgresql
-from tests.tiny_policies import tiny_checkpoint
+from tests.support.robot_hosts import LiveHost, Page
+from tests.support.servers import postgresql
+from tests.support.tiny_policies import tiny_checkpoint
+from tests.support.training_data import make_version
 from tests.worker.conftest import Team
 
 ME = Actor(id="0" * 32, name="Ada", role=Role.OPERATOR)
@@ -57,8 +57,8 @@ ROLES = {
     "api": "worker.cli api",
     "application": "worker.cli application",
     "worker": "worker.cli worker",
-    "celery": "worker.celery_worker",
-    "runner": "worker.runner",
+    "celery": "worker.jobs.celery_worker",
+    "runner": "worker.jobs.runner",
     "trainer": "dexvla.cli train",
     "robot": "worker.cli robot",
     "broker": "unixsocket",  # as argument, and in the title that it gives itself

@@ -16,11 +16,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from backend.datasets.models import Dataset
-from backend.episodes.models import EpisodeRow
-from backend.jobs.models import JobKind, JobState
-from backend.jobs.payloads import InitModelPayload, RecordPayload
-from backend.models.models import RegisteredModel
+from backend.base_models.jobs import InitModelPayload
+from backend.datasets.jobs import RecordPayload
+from backend.tables.base_model import RegisteredModel
+from backend.tables.dataset import Dataset
+from backend.tables.episode import EpisodeRow
+from backend.tables.job import JobKind, JobState
 from dexvla.spec import ALOHA_CAMERAS, CameraSpec, RecordSpec
 from tests.worker.conftest import Team
 
@@ -45,11 +46,11 @@ def kill(process: int) -> None:
 
 def victims(team: Team, kind: str) -> list[int]:
     if kind in {"pool", "celery"}:
-        celery = team.pids("worker.celery_worker")
+        celery = team.pids("worker.jobs.celery_worker")
         parents = {pid: parent(pid) for pid in celery}
         return [pid for pid in celery if (parents[pid] in celery) == (kind == "pool")]
     words = {
-        "runner": "worker.runner",
+        "runner": "worker.jobs.runner",
         "command": COMMANDS[0],
         "broker": "unixsocket",
         "studio worker": "worker.cli worker",

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from backend.context import Studio
-from backend.migrate import migrate
-from backend.settings import Settings
-from tests.backend.labelling_data import STEPS, Labels, MakeData
-from tests.live_studio import LiveStudio, live_studio
-from tests.robot_hosts import broker
+from backend.core.settings import Settings
+from backend.migrations.migrate import migrate
+from backend.studio.context import Studio
+from tests.support.labelling_data import STEPS, Labels, MakeData
+from tests.support.live_studio import LiveStudio, live_studio
+from tests.support.robot_hosts import broker
 
 KILLS = 20
 _SECONDS = (0.0, 0.5)  # after the first save that a server acknowledged

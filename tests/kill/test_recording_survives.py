@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from dexvla.episodes.check import check_file
-from dexvla.episodes.finish import finish
-from dexvla.episodes.journal import read_journal
 from dexvla.episodes.reader import open_episode
+from dexvla.recording.finish import finish
+from dexvla.recording.journal import read_journal
 
 KILLS = 20
 PROCESS = Path(__file__).parent / "recording_process.py"

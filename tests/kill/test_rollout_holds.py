@@ -10,14 +10,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from robot_hosts import BRAKING_STEPS, LiveHost, Page, broker, motion, robot_host, until
-from tiny_policies import tiny_checkpoint
 
-from backend.context import Studio
+from backend.core.settings import Settings
 from backend.live.messages import HOLD_MS, Mode
-from backend.migrate import migrate
-from backend.settings import Settings
-from tests.processes import children
+from backend.migrations.migrate import migrate
+from backend.studio.context import Studio
+from tests.support.processes import children
+from tests.support.robot_hosts import BRAKING_STEPS, LiveHost, Page, broker, motion, robot_host, until
+from tests.support.tiny_policies import tiny_checkpoint
 
 # The leg between API and host, as a process that can be killed: pulses every 50 ms.
 PULSES = """

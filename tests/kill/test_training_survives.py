@@ -7,15 +7,15 @@ from pathlib import Path
 
 from sqlalchemy import select, update
 
-from backend.access import Actor
-from backend.auth.roles import Role
-from backend.db import db_seconds
-from backend.jobs.models import Job, JobState
-from backend.models.models import ModelKind, RegisteredModel
+from backend.core.db import db_seconds
+from backend.core.roles import Role
+from backend.identity.actor import Actor
+from backend.tables.base_model import ModelKind, RegisteredModel
+from backend.tables.job import Job, JobState
+from backend.tables.metric_point import MetricPoint
 from backend.training import service as training
-from backend.training.models import MetricPoint
 from backend.training.schemas import RunIn
-from tests.backend.training_data import make_version
+from tests.support.training_data import make_version
 from tests.worker.conftest import Team, team
 
 __all__ = ["team"]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dexvla.act.base import PolicyInput
 from dexvla.act.policy import CheckpointPolicy
-from dexvla.episodes.chunks import action_source
+from dexvla.data.chunks import action_source
 from dexvla.episodes.manifest import build_manifest, find_set, save_manifest
 from dexvla.episodes.reader import open_episode
 from dexvla.model.init_model import init_model

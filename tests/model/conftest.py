@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from model_data import policy_spec
 
 from dexvla.model.checkpoint import new_policy
 from dexvla.model.init_model import init_model
 from dexvla.model.policy import DexVLA
 from dexvla.spec import Fusion, Initialisation, NormStats
+from tests.support.model_data import policy_spec
 
 
 @pytest.fixture(scope="session", autouse=True)

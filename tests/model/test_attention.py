@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from model_data import make_sample, policy_spec
 from torch.nn import functional as F
 
 from dexvla.model.attention import COMPOSED, composed
@@ -12,6 +11,7 @@ from dexvla.model.checkpoint import new_policy
 from dexvla.model.policy import DexVLA
 from dexvla.model.processing import collate
 from dexvla.spec import Initialisation
+from tests.support.model_data import make_sample, policy_spec
 
 
 @pytest.mark.parametrize("masked", [False, True])

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from model_data import EXPERT, make_sample, policy_spec
 from safetensors.torch import load_file, save_file
 
 from dexvla.checksums import seal
@@ -28,6 +27,7 @@ from dexvla.model.pretrained import load_expert_weights
 from dexvla.model.processing import collate
 from dexvla.model.weights import read_weights, write_weights
 from dexvla.spec import Fusion
+from tests.support.model_data import EXPERT, make_sample, policy_spec
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from model_data import EXPERT, make_sample, policy_spec
 from pydantic import ValidationError
 from torch import Tensor, nn
 
@@ -17,6 +16,7 @@ from dexvla.model.processing import collate
 from dexvla.model.scaledp import ScaleDP
 from dexvla.model.unet import UNet
 from dexvla.spec import Fusion, Initialisation, TrainSpec, UNetSpec, with_preset
+from tests.support.model_data import EXPERT, make_sample, policy_spec
 
 UNET = UNetSpec(down_dims=(8, 16), n_groups=4, diffusion_step_embed_dim=16)
 DRAWN = {"noise": torch.randn(2, 6, 10, generator=torch.Generator().manual_seed(5)), "timesteps": torch.tensor([2, 60])}

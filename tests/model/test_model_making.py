@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from model_data import file_bytes, make_sample, policy_spec
 
 from dexvla.errors import UserError
 from dexvla.model.checkpoint import new_policy
 from dexvla.model.init_model import init_model
 from dexvla.model.processing import collate
 from dexvla.spec import SCALEDP_SIZES, Fusion, Initialisation
+from tests.support.model_data import file_bytes, make_sample, policy_spec
 
 
 def test_the_same_seed_gives_the_same_files(base: Path, tmp_path: Path) -> None:

@@ -4,12 +4,12 @@ import copy
 
 import pytest
 import torch
-from model_data import make_sample
 from torch import Tensor
 
 from dexvla.errors import UserError
 from dexvla.model.policy import DexVLA, Prediction
 from dexvla.model.processing import collate
+from tests.support.model_data import make_sample
 
 INSTRUCTIONS = ["Fold the shirt.", "Put the cup in the sink, then go back to the start and wait there.", "Stop."]
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from model_data import CAMERAS, make_sample
 
 from dexvla.errors import CheckpointError, UserError
 from dexvla.model.policy import DexVLA
 from dexvla.model.processing import CHAT_TEMPLATE, Processor, answer_text, build_inputs, collate
+from tests.support.model_data import CAMERAS, make_sample
 
 
 @pytest.fixture(scope="module")

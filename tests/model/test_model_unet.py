@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from model_data import make_sample, policy_spec
 from pydantic import ValidationError
 from torch import Tensor
 
-from dexvla.episodes.normalise import unnormalise_actions
+from dexvla.data.normalise import unnormalise_actions
 from dexvla.errors import CheckpointError
 from dexvla.model import load_expert_weights
 from dexvla.model.checkpoint import load_policy, new_policy, save_policy
@@ -17,6 +16,7 @@ from dexvla.model.policy import DexVLA
 from dexvla.model.processing import collate
 from dexvla.model.unet import UNet
 from dexvla.spec import EXPERT_SIZES, Initialisation, NormStats, PolicySpec, UNetSpec
+from tests.support.model_data import make_sample, policy_spec
 
 SMALL = UNetSpec(down_dims=(8, 16, 24), n_groups=4, diffusion_step_embed_dim=16)
 

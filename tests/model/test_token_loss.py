@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from model_data import make_sample
 from torch.nn import functional as F
 
 from dexvla.model.policy import DexVLA
 from dexvla.model.processing import collate
 from dexvla.model.token_loss import token_loss
+from tests.support.model_data import make_sample
 
 
 def inputs(count: int = 37, width: int = 16, words: int = 101) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from parity_data import find_parity
 from safetensors.torch import load_file
 from torch import Tensor
 
 from dexvla.model.checkpoint import load_policy
 from dexvla.model.policy import DexVLA
+from tests.support.parity_data import find_parity
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from parity_data import BATCH, find_parity
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from dexvla.episodes.chunks import action_chunk, action_source
-from dexvla.episodes.normalise import normalise_actions, normalise_state
+from dexvla.data.chunks import action_chunk, action_source
+from dexvla.data.normalise import normalise_actions, normalise_state
+from dexvla.data.statistics import norm_stats
 from dexvla.episodes.reader import Episode, load_episode
-from dexvla.episodes.statistics import norm_stats
 from dexvla.model.processing import Processor, answer_text, build_inputs, collate
 from dexvla.spec import PaddedActions
+from tests.support.parity_data import BATCH, find_parity
 
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
 SIZES = ((48, 64), (56, 84), (56, 84))

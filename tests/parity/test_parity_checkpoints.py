@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from parity_data import assert_close
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from dexvla.model.checkpoint import load_policy, read_spec
 from dexvla.model.policy import DexVLA
 from dexvla.model.processing import Processor, build_inputs, collate
 from dexvla.model.upstream import from_upstream_name
+from tests.support.parity_data import assert_close
 
 RANK, ALPHA = 4, 8
 Make = Callable[..., Path]

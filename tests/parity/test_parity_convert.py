@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from parity_data import QWEN2_VL_2B
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -33,6 +32,7 @@ from dexvla.spec import (
     PolicySpec,
     ScaleDPSpec,
 )
+from tests.support.parity_data import QWEN2_VL_2B
 
 CAMERAS = (CameraSpec(name="cam_high", height=56, width=84),)
 SMALL = ScaleDPSpec(depth=2, width=48, heads=4, combine_width=64)

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dexvla.episodes.images import resize_bilinear
+from dexvla.data.images import resize_bilinear
+from dexvla.data.statistics import norm_stats
 from dexvla.episodes.manifest import EpisodeSet, build_manifest
 from dexvla.episodes.reader import open_episode
-from dexvla.episodes.statistics import norm_stats
 from dexvla.model.processing import Processor
 from dexvla.spec import ActionKind, ActionSpace, CameraSpec, PaddedActions
 from dexvla.train.data import EpisodeSamples, SampleSettings

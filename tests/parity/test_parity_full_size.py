@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from accelerate import init_empty_weights
-from parity_data import QWEN2_VL_2B
 
 from dexvla.model.checkpoint import parameter_count
 from dexvla.model.policy import DexVLA
 from dexvla.model.upstream import backbone_config, from_upstream_name, to_upstream_name
 from dexvla.spec import EXPERT_SIZES, PolicySpec
+from tests.support.parity_data import QWEN2_VL_2B
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from parity_data import load_beside_tiny
 from safetensors.torch import load_file, save_file
 
 from dexvla.model import load_policy
 from dexvla.model.upstream import read_config
 from dexvla.spec import Fusion, ScaleDPSpec, UNetSpec
+from tests.support.parity_data import load_beside_tiny
 
 
 def config_of(parity: Path, name: str) -> dict[str, Any]:

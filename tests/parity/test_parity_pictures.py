@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from dexvla.episodes import images
-from dexvla.episodes.images import centre_crop, resize_bilinear
+from dexvla.data import images
+from dexvla.data.images import centre_crop, resize_bilinear
 from dexvla.model import pictures as pictures_module
 from dexvla.model.processing import Processor, build_inputs
 

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from parity_data import BATCH
 from torch import Tensor
 
 from dexvla.model.policy import DexVLA
 from dexvla.model.upstream import from_upstream_name
+from tests.support.parity_data import BATCH
 
 
 def test_gradients(tiny: DexVLA, parity: Path, inputs: dict[str, Tensor]) -> None:

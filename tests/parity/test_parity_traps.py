@@ -14,14 +14,13 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from parity_data import BATCH, ROOT
 from torch import Tensor
 
-from dexvla.episodes.chunks import action_chunk
+from dexvla.data.chunks import action_chunk
+from dexvla.data.normalise import normalise_actions
+from dexvla.data.statistics import norm_stats
 from dexvla.episodes.manifest import build_manifest, find_set
-from dexvla.episodes.normalise import normalise_actions
 from dexvla.episodes.reader import load_episode
-from dexvla.episodes.statistics import norm_stats
 from dexvla.errors import UserError
 from dexvla.model.checkpoint import load_policy, new_policy
 from dexvla.model.policy import DexVLA
@@ -31,6 +30,7 @@ from dexvla.train.data import EpisodeSamples, SampleSettings
 from dexvla.train.loop import train
 from dexvla.train.lora import add_lora
 from dexvla.train.prepare import prepare_data
+from tests.support.parity_data import BATCH, ROOT
 
 SMALL = ScaleDPSpec(depth=1, width=32, heads=2, combine_width=32)
 

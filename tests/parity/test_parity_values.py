@@ -9,7 +9,6 @@ from functools import cache
 
 import pytest
 import torch
-from parity_data import BATCH, assert_close, find_parity, load_beside_tiny
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
@@ -20,6 +19,7 @@ from dexvla.model.policy import DexVLA, Prediction
 from dexvla.model.scaledp import timestep_table
 from dexvla.model.unet import sinusoid_table
 from dexvla.spec import Fusion
+from tests.support.parity_data import BATCH, assert_close, find_parity, load_beside_tiny
 
 SETS = ("tiny", "tiny_tinyvla", "tiny_unet")
 END = 560  # <|im_end|> of the tiny tokenizer

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from dexvla.data.statistics import norm_stats
 from dexvla.episodes.check import check_episodes
 from dexvla.episodes.format import StepSource
 from dexvla.episodes.manifest import build_manifest, find_set
 from dexvla.episodes.reader import open_episode
-from dexvla.episodes.statistics import norm_stats
 from dexvla.errors import RobotError, UserError
 from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.demonstrations import apply, demonstrate, prepare

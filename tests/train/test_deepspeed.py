@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from environments import ROOT, environment
 from safetensors.torch import load_file
 
 import dexvla.train.sharded
@@ -21,6 +20,7 @@ from dexvla.train import configs
 from dexvla.train.configs import AccelerateConfig, accelerate_config
 from dexvla.train.loop import train
 from dexvla.train.runs import read_metrics
+from tests.support.environments import ROOT, environment
 
 PACKAGES = (
     "deepspeed==0.19.8",

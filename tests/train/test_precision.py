@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dexvla.spec import Precision, TrainSpec
-from dexvla.train.engine import make_accelerator
+from dexvla.train.engines import make_accelerator
 from dexvla.train.loop import plan
 from dexvla.train.precision import fast_bf16, precision_note, used_precision
 

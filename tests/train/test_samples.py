@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from dexvla.episodes import images
-from dexvla.episodes.cache import PictureCache
-from dexvla.episodes.images import centre_crop
+from dexvla.data import augment as augmentation
+from dexvla.data import images
+from dexvla.data.augment import Draw, augment
+from dexvla.data.cache import PictureCache
+from dexvla.data.images import centre_crop
+from dexvla.data.statistics import norm_stats
 from dexvla.episodes.manifest import build_manifest, find_set
-from dexvla.episodes.statistics import norm_stats
 from dexvla.errors import UserError
 from dexvla.model.processing import Processor
 from dexvla.spec import CameraSpec, PaddedActions, TrainSpec
-from dexvla.train import augment as augmentation
-from dexvla.train.augment import Draw, augment
 from dexvla.train.data import EpisodeSamples, SampleSettings
 from dexvla.train.loop import train
 from dexvla.train.runs import read_metrics

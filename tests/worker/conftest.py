@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 import redis
 
-from backend.context import Studio
+from backend.core.settings import Settings
 from backend.jobs import repository, service
-from backend.jobs.models import Job, JobKind, JobState
-from backend.jobs.payloads import Payload
-from backend.migrate import migrate
-from backend.settings import Settings
-from worker.broker import broker_command
-from worker.processes import die_with_parent
+from backend.jobs.kinds import Payload
+from backend.migrations.migrate import migrate
+from backend.studio.context import Studio
+from backend.tables.job import Job, JobKind, JobState
+from worker.core.processes import die_with_parent
+from worker.supervise.broker import broker_command
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,7 +58,7 @@ class Team:
         return self.start(command, preexec=die_with_parent(signal.SIGTERM), **environment)
 
     def runner(self, job_id: str, **environment: str) -> subprocess.Popen[bytes]:
-        return self.start([sys.executable, "-m", "worker.runner", job_id], **environment)
+        return self.start([sys.executable, "-m", "worker.jobs.runner", job_id], **environment)
 
     def start(
         self, command: list[str], *, preexec: Callable[[], None] | None = None, **environment: str

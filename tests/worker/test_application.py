@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from backend.db import Database
-from backend.migrate import migrate
-from backend.settings import Settings
-from worker.application import ApplicationProcess
+from backend.core.db import Database
+from backend.core.settings import Settings
+from backend.migrations.migrate import migrate
+from worker.supervise.application import ApplicationProcess
 
 
 def test_one_that_cannot_be_started_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,7 +24,7 @@ def test_one_that_cannot_be_started_is_tried_again(tmp_path: Path, monkeypatch: 
         application, ready = ApplicationProcess(settings), asyncio.Event()
         application.on_ready = ready.set
         with monkeypatch.context() as patched, capture_logs() as logs:
-            patched.setattr("worker.application.sys.executable", str(tmp_path / "none"))
+            patched.setattr("worker.supervise.application.sys.executable", str(tmp_path / "none"))
             await application.start()
             async with asyncio.timeout(60):
                 while not logs:

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from dexvla.errors import UserError
-from worker import broker
+from worker.supervise import broker
 
 Start = Callable[[Path], redis.Redis]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.causes import explain
-from worker.orphans import end_orphan, remember, try_lock
+from worker.jobs.causes import explain
+from worker.jobs.orphans import end_orphan, remember, try_lock
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_the_process_of_a_dead_runner_is_given_time_and_then_ended(tmp_path: Pat
     runner = f"""
 import subprocess, sys
 from pathlib import Path
-from worker.orphans import remember, try_lock
+from worker.jobs.orphans import remember, try_lock
 lock = try_lock(Path({str(tmp_path)!r}))
 child = subprocess.Popen([sys.executable, "-c", {child!r}], pass_fds=(lock,), start_new_session=True)
 remember(Path({str(tmp_path)!r}), child.pid)

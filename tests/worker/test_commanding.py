@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from moody_robot import Moody
-from robot_hosts import until
 
 from backend.live.messages import Mode
 from backend.robots.host import RobotState
-from worker.robot_host.cameras import CameraHub
-from worker.robot_host.cockpit import BusyError, Cockpit
-from worker.robot_host.control import ControlLoop
-from worker.robot_host.latch import StopLatch
-from worker.robot_host.sources import Action, SourceKind, StepRecord, Tick
+from tests.support.moody_robot import Moody
+from tests.support.robot_hosts import until
+from worker.robot.cameras import CameraHub
+from worker.robot.cockpit import BusyError, Cockpit
+from worker.robot.control import ControlLoop
+from worker.robot.latch import StopLatch
+from worker.robot.sources import Action, SourceKind, StepRecord, Tick
 
 
 class Scripted:

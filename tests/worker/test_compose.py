@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.servers import free_port, postgresql, redis_server
+from tests.support.servers import free_port, postgresql, redis_server
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from robot_hosts import LiveHost, live_host, opened, until
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
+from backend.core.settings import Settings
 from backend.live.messages import Drive, Pulse
-from backend.settings import Settings
-from worker.robot_host.latch import StopLatch
-from worker.robot_host.watch import Holder, Watch
+from tests.support.robot_hosts import LiveHost, live_host, opened, until
+from worker.robot.latch import StopLatch
+from worker.robot.watch import Holder, Watch
 
 # --- the rules, without a socket ----------------------------------------------------------------------------------
 

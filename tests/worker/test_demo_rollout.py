@@ -8,14 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from robot_hosts import LiveHost, Page, live_host, opened, until, watching
 from websockets.exceptions import ConnectionClosed
 
-from backend.context import Studio
-from backend.datasets.models import Dataset
+from backend.core.settings import Settings
 from backend.live.messages import LiveState, Mode
-from backend.settings import Settings
-from tests.processes import children
+from backend.studio.context import Studio
+from backend.tables.dataset import Dataset
+from tests.support.processes import children
+from tests.support.robot_hosts import LiveHost, Page, live_host, opened, until, watching
 
 SCENE = {"task": "pick_colour", "seed": 7, "pick": {"level": "spots"}}
 CLICK = {"demo": True, "instruction": "Pick up a cube", "scene": SCENE, "instead": True}

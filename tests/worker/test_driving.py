@@ -8,19 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from robot_hosts import until
 
 from backend.live.messages import EVIDENCE_MS, HOLD_MS, RECLUTCH_MS, ArmDrive, Drive, Mode, Refusal
 from dexvla.errors import RobotError
 from dexvla.robots.aloha_sim.live import LiveAlohaSim
 from dexvla.robots.aloha_sim.teleop import AlohaTeleop
-from worker.robot_host.cameras import CameraHub
-from worker.robot_host.cockpit import Cockpit
-from worker.robot_host.control import ControlLoop
-from worker.robot_host.driving import SLOW_SECONDS, Driving
-from worker.robot_host.latch import StopLatch
-from worker.robot_host.sources import SourceKind, Tick
-from worker.robot_host.telemetry import Row
+from tests.support.robot_hosts import until
+from worker.robot.cameras import CameraHub
+from worker.robot.cockpit import Cockpit
+from worker.robot.control import ControlLoop
+from worker.robot.driving import SLOW_SECONDS, Driving
+from worker.robot.latch import StopLatch
+from worker.robot.sources import SourceKind, Tick
+from worker.robot.telemetry import Row
 
 UP = ArmDrive(linear=(0.0, 0.0, 0.2))
 DOWN = ArmDrive(linear=(0.0, 0.0, -0.2))
@@ -141,7 +141,7 @@ def test_the_arm_moves_while_the_deadman_is_held_and_rests_when_it_is_let_go(rig
 def test_a_page_that_falls_silent_stands_still_in_time_and_goes_on_by_itself(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.robot_host.driving._RECLUTCH_SECONDS", 60.0)  # no gap of a busy machine is a long one
+    monkeypatch.setattr("worker.robot.driving._RECLUTCH_SECONDS", 60.0)  # no gap of a busy machine is a long one
     rig.page.hold_until(lambda: rig.moving() and len(rig.page.used) >= 10)
     rig.page.send()
     silent = time.monotonic()

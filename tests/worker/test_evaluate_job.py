@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from backend.access import Actor
-from backend.auth.roles import Role
+from backend.core.roles import Role
 from backend.evaluations import service
-from backend.evaluations.models import Evaluation
 from backend.evaluations.schemas import ClosedLoopIn
-from backend.jobs.models import JobState
-from tests.evaluation_data import Ids, add_checkpoint
+from backend.identity.actor import Actor
+from backend.tables.evaluation import Evaluation
+from backend.tables.job import JobState
+from tests.support.evaluation_data import Ids, add_checkpoint
 from tests.worker.conftest import Team
 
 ADA = Actor(id="a" * 32, name="ada", role=Role.OPERATOR)

@@ -6,10 +6,10 @@ from pathlib import Path
 import h5py
 from sqlalchemy import select
 
-from backend.datasets.models import Dataset
-from backend.episodes.models import EpisodeRow
-from backend.jobs.models import JobKind, JobState
-from backend.jobs.payloads import ImportPayload, RecordPayload
+from backend.datasets.jobs import ImportPayload, RecordPayload
+from backend.tables.dataset import Dataset
+from backend.tables.episode import EpisodeRow
+from backend.tables.job import JobKind, JobState
 from dexvla.robots.aloha_sim.pick_colour import draw_scene
 from dexvla.spec import (
     ALOHA_CAMERAS,

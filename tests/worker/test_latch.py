@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.small_disk import small_disk
-from worker.robot_host import latch as module
-from worker.robot_host.latch import StopLatch
+from tests.support.small_disk import small_disk
+from worker.robot import latch as module
+from worker.robot.latch import StopLatch
 
 ROOT = Path(__file__).parents[2]
 
@@ -114,7 +114,7 @@ def test_a_machine_that_went_down_without_a_word_leaves_a_stop(tmp_path: Path, m
 PROCESS = """
 import sys
 from pathlib import Path
-from worker.robot_host.latch import StopLatch
+from worker.robot.latch import StopLatch
 latch = StopLatch(Path(sys.argv[1]), ran_before=True)
 latch.arm()
 latch.remember()

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from robot_hosts import LiveHost, live_host, opened
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from backend.core.settings import Settings
 from backend.live.messages import Mode
 from backend.robots.host import RobotState
-from backend.settings import Settings
+from tests.support.robot_hosts import LiveHost, live_host, opened
 
 
 @pytest.fixture(scope="module")

@@ -12,21 +12,22 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from backend.annotations.models import Draft
-from backend.audit.models import AuditEntry
-from backend.auth.models import LoginSession, User
-from backend.auth.roles import Role
-from backend.auth.secrets import hash_password
-from backend.datasets.models import Dataset
-from backend.episodes.models import EpisodeRow
-from backend.jobs.models import JobKind, JobState
-from backend.jobs.payloads import RecordPayload
+from backend.core.roles import Role
+from backend.datasets.jobs import RecordPayload
+from backend.identity.secrets import hash_password
 from backend.robots.host import RobotState
+from backend.tables.audit_entry import AuditEntry
+from backend.tables.dataset import Dataset
+from backend.tables.draft import Draft
+from backend.tables.episode import EpisodeRow
+from backend.tables.job import JobKind, JobState
+from backend.tables.login_session import LoginSession
+from backend.tables.user import User
 from dexvla.episodes.format import EpisodeData
 from dexvla.spec import ALOHA_CAMERAS, CameraSpec, RecordSpec
-from tests.backend.labelling_data import Labels
-from tests.live_studio import LiveStudio
-from tests.robot_hosts import LiveHost
+from tests.support.labelling_data import Labels
+from tests.support.live_studio import LiveStudio
+from tests.support.robot_hosts import LiveHost
 from tests.worker.conftest import Team
 
 AT_LEAST_SECONDS = 20.0  # more than the fifteen that a writer waits

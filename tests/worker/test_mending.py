@@ -1,6 +1,6 @@
 """Cameras that fail again and again are started at growing intervals, and people are told what they can do."""
 
-from worker.robot_host.mending import CameraMending
+from worker.robot.mending import CameraMending
 
 
 def starts_of(mending: CameraMending, *, seconds: range, fault: str | None = "dark") -> list[int]:

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from robot_hosts import LiveHost, Page, live_host, opened, until
 from websockets.asyncio.server import ServerConnection, serve
 
+from backend.core.settings import Settings
 from backend.live.messages import LiveState, Mode
-from backend.settings import Settings
 from dexvla.act.protocol import decode, encode
+from tests.support.robot_hosts import LiveHost, Page, live_host, opened, until
 
 METADATA = {
     "cameras": [{"name": "cam_high", "height": 48, "width": 64}],

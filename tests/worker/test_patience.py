@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.worker.test_up import READY
-from worker.patience import Patience, effort
+from worker.supervise.patience import Patience, effort
 
 ROOT = Path(__file__).parents[2]
 BUSY = "import time\nuntil = time.monotonic() + {seconds}\nwhile time.monotonic() < until: pass\n"
@@ -79,7 +79,7 @@ def start_with(worker: list[str], data: Path, still: float) -> subprocess.Popen[
     """`studio up` with another program in the worker's place."""
     program = (
         "import sys\n"
-        "from backend.settings import Settings\n"
+        "from backend.core.settings import Settings\n"
         "from dexvla.errors import UserError\n"
         "from worker import up\n"
         "whole = up._studio\n"

@@ -15,24 +15,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-from robot_hosts import LiveHost, robot_host, until
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
-from backend.auth.models import User
-from backend.context import Studio
-from backend.datasets.models import Dataset
-from backend.db import new_id
-from backend.episodes.models import EpisodeRow, EpisodeSource
+from backend.core.db import new_id
+from backend.core.settings import Settings
 from backend.live.messages import LiveState
-from backend.migrate import migrate
-from backend.settings import Settings
+from backend.migrations.migrate import migrate
+from backend.studio.context import Studio
+from backend.tables.dataset import Dataset
+from backend.tables.episode import EpisodeRow, EpisodeSource
+from backend.tables.user import User
 from dexvla.episodes.format import StepSource
 from dexvla.episodes.reader import Episode, open_episode
 from dexvla.robots.base import Frame
 from dexvla.spec import CameraSpec
-from worker.broker import broker_command
-from worker.robot_host.cameras import CameraHub
+from tests.support.robot_hosts import LiveHost, robot_host, until
+from worker.robot.cameras import CameraHub
+from worker.supervise.broker import broker_command
 
 
 class Desk:

@@ -11,26 +11,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-from moody_robot import Moody
-from robot_hosts import cpu_seconds, robot_host, until
 
-from backend.context import Studio
-from backend.errors import UnavailableError
-from backend.migrate import migrate
+from backend.core.errors import UnavailableError
+from backend.core.settings import Settings
+from backend.migrations.migrate import migrate
 from backend.robots import service
 from backend.robots.host import ArmIn, HostStatus, RobotState, StopIn, host_token
 from backend.robots.relay import HostClient
 from backend.robots.repository import by_name
 from backend.robots.schemas import RobotOut
-from backend.settings import Settings
+from backend.studio.context import Studio
 from dexvla.errors import RobotError, UserError
-from tests.processes import children
-from worker.robot_host.announcer import Announcer
-from worker.robot_host.cameras import CameraHub
-from worker.robot_host.cockpit import Cockpit
-from worker.robot_host.control import ControlLoop
-from worker.robot_host.latch import StopLatch
-from worker.robot_host.main import run
+from tests.support.moody_robot import Moody
+from tests.support.processes import children
+from tests.support.robot_hosts import cpu_seconds, robot_host, until
+from worker.robot.announcer import Announcer
+from worker.robot.cameras import CameraHub
+from worker.robot.cockpit import Cockpit
+from worker.robot.control import ControlLoop
+from worker.robot.latch import StopLatch
+from worker.robot.main import run
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def answers(client: HostClient) -> bool:
 
 
 def test_the_announcer_outlives_a_database_that_is_away(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.robot_host.announcer._EVERY_SECONDS", 0.1)
+    monkeypatch.setattr("worker.robot.announcer._EVERY_SECONDS", 0.1)
     studio = Studio.open(settings)  # no tables yet
     states = iter([RobotState.HOLDING] * 3)
     asked: list[RobotState] = []
@@ -251,7 +251,7 @@ def test_what_is_not_the_studio_is_refused(studio: Studio, host: subprocess.Pope
 
 @pytest.fixture
 def moody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Moody, ControlLoop, StopLatch, CameraHub]]:
-    monkeypatch.setattr("worker.robot_host.control._RETRY_SECONDS", 0.2)
+    monkeypatch.setattr("worker.robot.control._RETRY_SECONDS", 0.2)
     robot = Moody()
     latch = StopLatch(tmp_path / "robot.latch")
     hub = CameraHub(robot.info.cameras)

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from robot_hosts import BRAKING_STEPS, LiveHost, Page, live_host, motion, opened, until, watching
-from tiny_policies import CAMERAS, tiny_checkpoint
 
-from backend.context import Studio
-from backend.datasets.models import Dataset
+from backend.core.settings import Settings
 from backend.live.messages import HOLD_MS, LiveState, Mode
-from backend.settings import Settings
+from backend.studio.context import Studio
+from backend.tables.dataset import Dataset
 from dexvla.robots.aloha_sim.pick_colour import draw_scene
 from dexvla.spec import PickColourOptions
-from tests.processes import children
+from tests.support.processes import children
+from tests.support.robot_hosts import BRAKING_STEPS, LiveHost, Page, live_host, motion, opened, until, watching
+from tests.support.tiny_policies import CAMERAS, tiny_checkpoint
 
 
 @pytest.fixture(scope="module")

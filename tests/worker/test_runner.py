@@ -6,10 +6,10 @@ import sys
 
 from sqlalchemy import update
 
-from backend.db import db_seconds
-from backend.jobs.models import Job, JobKind, JobState
-from backend.jobs.payloads import InitModelPayload
-from backend.models.models import RegisteredModel
+from backend.base_models.jobs import InitModelPayload
+from backend.core.db import db_seconds
+from backend.tables.base_model import RegisteredModel
+from backend.tables.job import Job, JobKind, JobState
 from tests.worker.conftest import Team
 
 MODEL = InitModelPayload(model_id="m" * 32, name="Tiny")
@@ -20,7 +20,7 @@ COMMAND = "dexvla.cli init-model"
 SLOW_TO_BEGIN = """
 import sys, time
 from worker import runner
-from worker.handlers.init_model import InitModelHandler
+from worker.jobs.handlers.init_model import InitModelHandler
 
 class Slow(InitModelHandler):
     def command(self, job):

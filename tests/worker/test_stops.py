@@ -13,25 +13,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live_studio import LiveStudio, live_studio
-from robot_hosts import broker, robot_host, until
 from sqlalchemy import select
 from websockets.sync.client import connect
 
-from backend.audit.models import AuditEntry
-from backend.auth.models import ApiToken, User
-from backend.auth.roles import Role
-from backend.auth.secrets import token_hash
-from backend.datasets.models import Dataset
-from backend.db import utc_now
-from backend.robots.models import RobotRow
-from backend.settings import Settings
+from backend.core.db import utc_now
+from backend.core.roles import Role
+from backend.core.settings import Settings
+from backend.identity.secrets import token_hash
 from backend.system.schemas import Health
-from tests.processes import children, frozen
-from tests.scripted_studio import TOKEN, URL, application_pid, ask, entries, rearm, robot_state, scripted_studio
-from tests.servers import postgresql, postmaster
-from tests.small_disk import small_disk
-from worker.robot_host.latch import StopLatch
+from backend.tables.api_token import ApiToken
+from backend.tables.audit_entry import AuditEntry
+from backend.tables.dataset import Dataset
+from backend.tables.robot import RobotRow
+from backend.tables.user import User
+from tests.support.live_studio import LiveStudio, live_studio
+from tests.support.processes import children, frozen
+from tests.support.robot_hosts import broker, robot_host, until
+from tests.support.scripted_studio import TOKEN, URL, application_pid, ask, entries, rearm, robot_state, scripted_studio
+from tests.support.servers import postgresql, postmaster
+from tests.support.small_disk import small_disk
+from worker.robot.latch import StopLatch
 
 
 @pytest.fixture(scope="module")

@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from backend.checkpoints.models import Checkpoint
-from backend.context import Studio
-from backend.datasets.models import DatasetVersion
-from backend.db import new_id, utc_now
-from backend.episodes.ingest import accept
-from backend.episodes.models import EpisodeRow, EpisodeSource
-from backend.jobs.models import Job, JobState
-from backend.migrate import migrate
-from backend.settings import Settings
+from backend.core.db import new_id, utc_now
+from backend.core.settings import Settings
+from backend.intake.accept import accept
+from backend.migrations.migrate import migrate
 from backend.storage import service
-from backend.training.models import Run
-from tests.backend.training_data import stage_2, start
-from worker.sweeper import LOST_SECONDS, OLD_SECONDS, sweep
+from backend.studio.context import Studio
+from backend.tables.checkpoint import Checkpoint
+from backend.tables.dataset_version import DatasetVersion
+from backend.tables.episode import EpisodeRow, EpisodeSource
+from backend.tables.job import Job, JobState
+from backend.tables.run import Run
+from tests.support.training_data import stage_2, start
+from worker.admin.sweeper import LOST_SECONDS, OLD_SECONDS, sweep
 
 
 @pytest.fixture

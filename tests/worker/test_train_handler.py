@@ -14,26 +14,27 @@ import pytest
 from sqlalchemy import select
 
 from backend.checkpoints import service as checkpoints
-from backend.checkpoints.models import Checkpoint
-from backend.context import Studio
+from backend.core.settings import Settings
 from backend.jobs import repository
-from backend.jobs.models import Job, JobState
 from backend.jobs.repository import LostError
-from backend.migrate import migrate
-from backend.settings import Settings
+from backend.migrations.migrate import migrate
+from backend.studio.context import Studio
+from backend.tables.checkpoint import Checkpoint
+from backend.tables.job import Job, JobState
+from backend.tables.metric_point import MetricPoint
+from backend.tables.run import Run
 from backend.training import service as training
-from backend.training.models import MetricPoint, Run
 from backend.training.schemas import RunIn
 from backend.training.tail import MetricsTail
 from dexvla.errors import UserError
 from dexvla.spec import TrainSpec
 from dexvla.train import runs
-from tests.archives import unpack
-from tests.backend.training_data import ME, SMALL, make_version, stage_2, start
-from worker.gpus import visible_gpus
-from worker.handlers.base import JobContext, Progress
-from worker.handlers.preflight import PreflightHandler, launch_flags
-from worker.handlers.train import TrainHandler, launch
+from tests.support.archives import unpack
+from tests.support.training_data import ME, SMALL, make_version, stage_2, start
+from worker.core.gpus import visible_gpus
+from worker.jobs.handlers.base import JobContext, Progress
+from worker.jobs.handlers.preflight import PreflightHandler, launch_flags
+from worker.jobs.handlers.train import TrainHandler, launch
 
 
 @pytest.fixture
@@ -338,7 +339,7 @@ def test_as_many_processes_as_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setenv("STUDIO_GPUS", "3")
     assert visible_gpus() == 3
     assert launch(["train", "s.yaml"], processes=1) == [sys.executable, "-m", "dexvla.cli", "train", "s.yaml"]
-    assert launch(["train", "s.yaml"], processes=3)[1:] == ["-m", "worker.launch", "3", "train", "s.yaml"]
+    assert launch(["train", "s.yaml"], processes=3)[1:] == ["-m", "worker.jobs.launch", "3", "train", "s.yaml"]
     monkeypatch.setenv("STUDIO_ACCELERATE_CONFIG", "zero2.yaml")
     assert launch(["train", "s.yaml"], processes=3)[1:6] == [
         "-m",

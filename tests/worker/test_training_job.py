@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from backend.checkpoints.models import Checkpoint
+from backend.base_models.whole import sums
 from backend.jobs import service as jobs
-from backend.jobs.models import JobState
-from backend.models.models import RegisteredModel
-from backend.models.whole import sums
+from backend.tables.base_model import RegisteredModel
+from backend.tables.checkpoint import Checkpoint
+from backend.tables.job import JobState
+from backend.tables.metric_point import MetricPoint
+from backend.tables.run import Run
 from backend.training import service as training
-from backend.training.models import MetricPoint, Run
 from dexvla.train import runs
-from tests.backend.training_data import ME, stage_2, start
+from tests.support.training_data import ME, stage_2, start
 from tests.worker.conftest import Team
 
 TRAINER = "dexvla.cli train"

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import of_studio
-from tests.small_disk import small_disk
+from tests.support.processes import of_studio
+from tests.support.small_disk import small_disk
 
 ROOT = Path(__file__).parents[2]
 READY = "Studio ready: "

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live_studio import Picture, Viewer
-from robot_hosts import LiveHost, broker, robot_host, until
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from backend.context import Studio
-from backend.migrate import migrate
-from backend.settings import Settings
+from backend.core.settings import Settings
+from backend.migrations.migrate import migrate
+from backend.studio.context import Studio
+from tests.support.live_studio import Picture, Viewer
+from tests.support.robot_hosts import LiveHost, broker, robot_host, until
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +95,8 @@ def test_a_watch_replaces_the_one_before(host: LiveHost) -> None:
 def test_connections_are_not_delayed_by_nagle(tmp_path: Path) -> None:
     import socket
 
-    from worker.robot_host.main import _listen as host_listens
-    from worker.up import _listen as studio_listens
+    from worker.robot.main import _listen as host_listens
+    from worker.supervise.up import _listen as studio_listens
 
     listeners = [studio_listens(Settings(data=tmp_path, port=0))]
     with host_listens("127.0.0.1", 0) as listening:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from backend.jobs.models import JobKind, JobState
-from backend.jobs.payloads import InitModelPayload
+from backend.base_models.jobs import InitModelPayload
 from backend.jobs.workers import JobQueue, live_workers
 from backend.system.service import health
+from backend.tables.job import JobKind, JobState
 from tests.worker.conftest import ROOT, Team
 
 
@@ -88,4 +88,4 @@ def test_the_concurrency_is_that_of_each_queue(team: Team) -> None:
     team.until(lambda: live_workers(team.studio), "the worker is there")
     for number in range(3):
         team.enqueue(JobKind.INIT_MODEL, model(number))
-    team.until(lambda: len(team.pids("worker.runner")) == 3, "three jobs at once")
+    team.until(lambda: len(team.pids("worker.jobs.runner")) == 3, "three jobs at once")

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-import backend.db
+import backend.core.db
 from backend.migrations.losses import refuse_loss
 
 revision = "0001"
@@ -22,7 +22,7 @@ def upgrade() -> None:
         sa.Column("subject", sa.String(length=64), nullable=True),
         sa.Column("detail", sa.JSON(), nullable=False),
         sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("created_at", backend.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("created_at", backend.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
     )
     with op.batch_alter_table("audit", schema=None) as batch_op:
@@ -42,7 +42,7 @@ def upgrade() -> None:
         sa.Column("vocabulary", sa.JSON(), nullable=False),
         sa.Column("next_number", sa.Integer(), nullable=False),
         sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("created_at", backend.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("created_at", backend.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_datasets")),
         sa.UniqueConstraint("name", name=op.f("uq_datasets_name")),
     )
@@ -65,11 +65,11 @@ def upgrade() -> None:
         sa.Column("note", sa.Text(), nullable=False),
         sa.Column("result", sa.JSON(), nullable=True),
         sa.Column("created_by", sa.String(length=32), nullable=True),
-        sa.Column("started_at", backend.db.UtcDateTime(timezone=True), nullable=True),
-        sa.Column("progress_at", backend.db.UtcDateTime(timezone=True), nullable=True),
-        sa.Column("finished_at", backend.db.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("started_at", backend.core.db.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("progress_at", backend.core.db.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("finished_at", backend.core.db.UtcDateTime(timezone=True), nullable=True),
         sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("created_at", backend.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("created_at", backend.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.CheckConstraint(
             "state NOT IN ('running', 'cancelling') OR lease_until IS NOT NULL",
             name=op.f("ck_jobs_running_jobs_have_a_lease"),
@@ -90,7 +90,7 @@ def upgrade() -> None:
         sa.Column("info", sa.JSON(), nullable=False),
         sa.Column("created_by", sa.String(length=32), nullable=True),
         sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("created_at", backend.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("created_at", backend.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_registered_models")),
         sa.UniqueConstraint("name", name=op.f("uq_registered_models_name")),
     )
@@ -99,7 +99,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=64), nullable=False),
         sa.Column("kind", sa.String(length=64), nullable=False),
         sa.Column("address", sa.String(length=128), nullable=False),
-        sa.Column("seen_at", backend.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("seen_at", backend.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.Column("status", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_robots")),
     )
@@ -116,7 +116,7 @@ def upgrade() -> None:
         sa.Column("role", sa.String(length=16), nullable=False),
         sa.Column("disabled", sa.Boolean(), nullable=False),
         sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("created_at", backend.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("created_at", backend.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
         sa.UniqueConstraint("name", name=op.f("uq_users_name")),
     )
@@ -125,9 +125,9 @@ def upgrade() -> None:
         sa.Column("user_id", sa.String(length=32), nullable=False),
         sa.Column("name", sa.String(length=64), nullable=False),
         sa.Column("token_sha256", sa.String(length=64), nullable=False),
-        sa.Column("last_used_at", backend.db.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("last_used_at", backend.core.db.UtcDateTime(timezone=True), nullable=True),
         sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("created_at", backend.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("created_at", backend.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["user_id"], ["users.id"], name=op.f("fk_api_tokens_user_id_users"), ondelete="CASCADE"
         ),
@@ -152,7 +152,7 @@ def upgrade() -> None:
         sa.Column("created_by", sa.String(length=32), nullable=True),
         sa.Column("episode_ids", sa.JSON(), nullable=False),
         sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("created_at", backend.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("created_at", backend.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["dataset_id"], ["datasets.id"], name=op.f("fk_dataset_versions_dataset_id_datasets")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dataset_versions")),
         sa.UniqueConstraint("dataset_id", "number", name=op.f("uq_dataset_versions_dataset_id")),
@@ -179,12 +179,12 @@ def upgrade() -> None:
         sa.Column("source", sa.String(length=16), nullable=False),
         sa.Column("original_name", sa.String(length=256), nullable=True),
         sa.Column("created_by", sa.String(length=32), nullable=True),
-        sa.Column("deleted_at", backend.db.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("deleted_at", backend.core.db.UtcDateTime(timezone=True), nullable=True),
         sa.Column("instruction", sa.Text(), nullable=False),
         sa.Column("success", sa.Boolean(), nullable=True),
         sa.Column("label_state", sa.String(length=16), nullable=False),
         sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("created_at", backend.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("created_at", backend.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["dataset_id"], ["datasets.id"], name=op.f("fk_episodes_dataset_id_datasets")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_episodes")),
         sa.UniqueConstraint("dataset_id", "number", name=op.f("uq_episodes_dataset_id")),
@@ -199,10 +199,10 @@ def upgrade() -> None:
         sa.Column("role", sa.String(length=16), nullable=True),
         sa.Column("user_id", sa.String(length=32), nullable=True),
         sa.Column("created_by", sa.String(length=32), nullable=False),
-        sa.Column("expires_at", backend.db.UtcDateTime(timezone=True), nullable=False),
-        sa.Column("used_at", backend.db.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("expires_at", backend.core.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("used_at", backend.core.db.UtcDateTime(timezone=True), nullable=True),
         sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("created_at", backend.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("created_at", backend.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["created_by"], ["users.id"], name=op.f("fk_links_created_by_users"), ondelete="CASCADE"
         ),
@@ -214,8 +214,8 @@ def upgrade() -> None:
         "login_sessions",
         sa.Column("token_sha256", sa.String(length=64), nullable=False),
         sa.Column("user_id", sa.String(length=32), nullable=False),
-        sa.Column("created_at", backend.db.UtcDateTime(timezone=True), nullable=False),
-        sa.Column("expires_at", backend.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("created_at", backend.core.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", backend.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["user_id"], ["users.id"], name=op.f("fk_login_sessions_user_id_users"), ondelete="CASCADE"
         ),
@@ -239,9 +239,9 @@ def upgrade() -> None:
         sa.Column("git", sa.String(length=64), nullable=True),
         sa.Column("job_id", sa.String(length=32), nullable=False),
         sa.Column("created_by", sa.String(length=32), nullable=True),
-        sa.Column("deleted_at", backend.db.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("deleted_at", backend.core.db.UtcDateTime(timezone=True), nullable=True),
         sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("created_at", backend.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("created_at", backend.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_runs_job_id_jobs")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_runs")),
         sa.UniqueConstraint("job_id", name=op.f("uq_runs_job_id")),
@@ -258,10 +258,10 @@ def upgrade() -> None:
         sa.Column("archive_sha256", sa.String(length=64), nullable=False),
         sa.Column("val_loss", sa.Double(), nullable=True),
         sa.Column("info", sa.JSON(), nullable=False),
-        sa.Column("deleted_at", backend.db.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("deleted_at", backend.core.db.UtcDateTime(timezone=True), nullable=True),
         sa.Column("deleted_why", sa.String(length=64), nullable=True),
         sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("created_at", backend.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("created_at", backend.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_checkpoints_run_id_runs")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_checkpoints")),
         sa.UniqueConstraint("run_id", "step", "attempt", name=op.f("uq_checkpoints_run_id")),
@@ -277,7 +277,7 @@ def upgrade() -> None:
         sa.Column("segments", sa.JSON(), nullable=False),
         sa.Column("instruction", sa.Text(), nullable=False),
         sa.Column("success", sa.Boolean(), nullable=True),
-        sa.Column("updated_at", backend.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", backend.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.Column("updated_by", sa.String(length=32), nullable=True),
         sa.ForeignKeyConstraint(["episode_id"], ["episodes.id"], name=op.f("fk_drafts_episode_id_episodes")),
         sa.PrimaryKeyConstraint("episode_id", name=op.f("pk_drafts")),
@@ -293,7 +293,7 @@ def upgrade() -> None:
         sa.Column("published_by", sa.String(length=32), nullable=True),
         sa.Column("published_by_name", sa.String(length=64), nullable=True),
         sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("created_at", backend.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("created_at", backend.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["episode_id"], ["episodes.id"], name=op.f("fk_label_revisions_episode_id_episodes")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_label_revisions")),
         sa.UniqueConstraint("episode_id", "number", name=op.f("uq_label_revisions_episode_id")),
@@ -319,9 +319,9 @@ def upgrade() -> None:
         sa.Column("report", sa.JSON(), nullable=True),
         sa.Column("job_id", sa.String(length=32), nullable=False),
         sa.Column("created_by", sa.String(length=32), nullable=True),
-        sa.Column("deleted_at", backend.db.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("deleted_at", backend.core.db.UtcDateTime(timezone=True), nullable=True),
         sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("created_at", backend.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("created_at", backend.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["checkpoint_id"], ["checkpoints.id"], name=op.f("fk_evaluations_checkpoint_id_checkpoints")
         ),

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-import backend.db
+import backend.core.db
 from backend.migrations.losses import filled, refuse_loss
 
 revision = "0003"
@@ -21,10 +21,10 @@ def upgrade() -> None:
         sa.Column("episodes", sa.JSON(), nullable=False),
         sa.Column("by_id", sa.String(length=32), nullable=True),
         sa.Column("by_name", sa.String(length=64), nullable=True),
-        sa.Column("undone_at", backend.db.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("undone_at", backend.core.db.UtcDateTime(timezone=True), nullable=True),
         sa.Column("undone_by_name", sa.String(length=64), nullable=True),
         sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("created_at", backend.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("created_at", backend.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["dataset_id"], ["datasets.id"], name=op.f("fk_bulk_changes_dataset_id_datasets")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_bulk_changes")),
     )
@@ -44,7 +44,7 @@ def upgrade() -> None:
         sa.Column("about_id", sa.String(length=32), nullable=True),
         sa.Column("comment", sa.Text(), nullable=False),
         sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("created_at", backend.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("created_at", backend.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.Column("segments", sa.JSON(), nullable=False),
         sa.Column("instruction", sa.Text(), nullable=False),
         sa.Column("success", sa.Boolean(), nullable=True),
@@ -71,10 +71,10 @@ def upgrade() -> None:
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("author_id", sa.String(length=32), nullable=True),
         sa.Column("author_name", sa.String(length=64), nullable=True),
-        sa.Column("resolved_at", backend.db.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("resolved_at", backend.core.db.UtcDateTime(timezone=True), nullable=True),
         sa.Column("resolved_by_name", sa.String(length=64), nullable=True),
         sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("created_at", backend.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("created_at", backend.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["episode_id"], ["episodes.id"], name=op.f("fk_review_notes_episode_id_episodes")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_review_notes")),
     )
@@ -92,11 +92,11 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("rater", sa.Integer(), autoincrement=False, nullable=False, server_default="0"))
         batch_op.add_column(sa.Column("state", sa.String(length=16), nullable=False, server_default="unassigned"))
         batch_op.add_column(sa.Column("assignee_id", sa.String(length=32), nullable=True))
-        batch_op.add_column(sa.Column("assigned_at", backend.db.UtcDateTime(timezone=True), nullable=True))
+        batch_op.add_column(sa.Column("assigned_at", backend.core.db.UtcDateTime(timezone=True), nullable=True))
         batch_op.add_column(sa.Column("contributors", sa.JSON(), nullable=False, server_default="[]"))
         batch_op.add_column(sa.Column("submitted_by", sa.String(length=32), nullable=True))
-        batch_op.add_column(sa.Column("submitted_at", backend.db.UtcDateTime(timezone=True), nullable=True))
-        batch_op.add_column(sa.Column("kept_at", backend.db.UtcDateTime(timezone=True), nullable=True))
+        batch_op.add_column(sa.Column("submitted_at", backend.core.db.UtcDateTime(timezone=True), nullable=True))
+        batch_op.add_column(sa.Column("kept_at", backend.core.db.UtcDateTime(timezone=True), nullable=True))
         batch_op.add_column(sa.Column("lease_holder", sa.String(length=32), nullable=True))
         batch_op.add_column(sa.Column("lease_token", sa.String(length=32), nullable=True))
         batch_op.add_column(sa.Column("lease_until", sa.Double(), nullable=True))

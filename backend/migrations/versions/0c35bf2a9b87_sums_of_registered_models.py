@@ -1,6 +1,6 @@
 """sums of registered models
 
-Models that were registered before have none until they are used again (backend.models.whole).
+Models that were registered before have none until they are used again (backend.base_models.whole).
 """
 
 import sqlalchemy as sa

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-import backend.db
+import backend.core.db
 from backend.migrations.losses import refuse_loss
 
 revision = "0d9289377767"
@@ -19,7 +19,7 @@ def upgrade() -> None:
         sa.Column("user_id", sa.String(length=32), nullable=False),
         sa.Column("page", sa.String(length=32), nullable=False),
         sa.Column("value", sa.JSON(), nullable=False),
-        sa.Column("updated_at", backend.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", backend.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["user_id"], ["users.id"], name=op.f("fk_preferences_user_id_users"), ondelete="CASCADE"
         ),

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-import backend.db
+import backend.core.db
 from backend.migrations.losses import refuse_loss
 
 revision = "a738c19172c2"
@@ -28,7 +28,7 @@ def upgrade() -> None:
         sa.Column("text", sa.Text(), nullable=True),
         sa.Column("by_id", sa.String(length=32), nullable=True),
         sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("created_at", backend.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("created_at", backend.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["dataset_id"], ["datasets.id"], name=op.f("fk_suggestion_verdicts_dataset_id_datasets"), ondelete="CASCADE"
         ),
@@ -50,11 +50,11 @@ def upgrade() -> None:
         sa.Column("settings", sa.JSON(), nullable=False),
         sa.Column("report", sa.JSON(), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
-        sa.Column("until", backend.db.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("until", backend.core.db.UtcDateTime(timezone=True), nullable=True),
         sa.Column("asked_by", sa.String(length=32), nullable=True),
         sa.Column("asked_by_name", sa.String(length=64), nullable=True),
         sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("created_at", backend.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("created_at", backend.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["episode_id"], ["episodes.id"], name=op.f("fk_suggestions_episode_id_episodes"), ondelete="CASCADE"
         ),

@@ -1,4 +1,4 @@
-/** What the API answers when something is wrong, see backend/errors.py. */
+/** What the API answers when something is wrong, see backend/core/errors.py. */
 export interface ErrorBody {
   code: string;
   message: string;

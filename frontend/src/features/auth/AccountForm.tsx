@@ -5,7 +5,7 @@ import { useEffect } from "react";
 import { fieldsOf } from "@/api/client";
 import { ErrorNote } from "@/ui/ErrorNote";
 
-import { checkName, checkPassword, PASSWORD_MIN } from "./fields";
+import { checkName, checkPassword, PASSWORD_MIN } from "./core/fields";
 
 interface Values {
   name: string;

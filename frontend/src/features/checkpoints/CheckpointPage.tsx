@@ -2,9 +2,9 @@ import { Alert, Anchor, Button, Code, Grid, Group, Stack, Table, Text } from "@m
 import { IconChecklist, IconDownload, IconInfoCircle, IconTrash, IconTrendingDown } from "@tabler/icons-react";
 import { Link, useNavigate, useParams } from "react-router";
 
-import { useEvaluations } from "@/features/evaluations/hooks";
-import { EvaluationsTable } from "@/features/evaluations/EvaluationsTable";
-import { StageBadge } from "@/features/training/StageBadge";
+import { useEvaluations } from "@/features/evaluations/core/hooks";
+import { EvaluationsTable } from "@/features/evaluations/core/EvaluationsTable";
+import { StageBadge } from "@/features/training/core/StageBadge";
 import { ConfirmButton } from "@/ui/ConfirmButton";
 import { Copyable } from "@/ui/Copyable";
 import { Facts } from "@/ui/Facts";
@@ -15,7 +15,7 @@ import { RoleButton } from "@/ui/RoleButton";
 import { Section } from "@/ui/Section";
 import { Time } from "@/ui/Time";
 
-import { archiveUrl, deleteCheckpoint, fileUrl, useCheckpoint, type CheckpointDetail } from "./hooks";
+import { archiveUrl, deleteCheckpoint, fileUrl, useCheckpoint, type CheckpointDetail } from "./core/hooks";
 import { Lineage } from "./Lineage";
 import { curlCommand } from "./lineage";
 

@@ -2,8 +2,8 @@ import { Anchor, Badge, Card, Group, Select, Switch, Text, TextInput, Tooltip } 
 import { IconPackage, IconSearch } from "@tabler/icons-react";
 import { Link, useNavigate, useSearchParams } from "react-router";
 
-import { Sources } from "@/features/training/Sources";
-import { StageBadge } from "@/features/training/StageBadge";
+import { Sources } from "@/features/training/core/Sources";
+import { StageBadge } from "@/features/training/core/StageBadge";
 import { DataTable, type Column } from "@/ui/DataTable";
 import { EmptyState } from "@/ui/EmptyState";
 import { formatBytes, formatCount, formatNumber, formatPercent, plural } from "@/ui/format";
@@ -11,8 +11,8 @@ import { Loaded } from "@/ui/Loaded";
 import { PageHeader } from "@/ui/PageHeader";
 import { Time } from "@/ui/Time";
 
-import { CheckpointActions } from "./CheckpointActions";
-import { useCheckpoints, type Checkpoint } from "./hooks";
+import { CheckpointActions } from "./core/CheckpointActions";
+import { useCheckpoints, type Checkpoint } from "./core/hooks";
 
 const COLUMNS: Column<Checkpoint>[] = [
   {

@@ -3,11 +3,11 @@ import { IconArrowRight } from "@tabler/icons-react";
 import { Fragment, type ReactNode } from "react";
 import { Link } from "react-router";
 
-import type { Evaluation } from "@/features/evaluations/hooks";
-import { Sources } from "@/features/training/Sources";
+import type { Evaluation } from "@/features/evaluations/core/hooks";
+import { Sources } from "@/features/training/core/Sources";
 import { formatCount, formatPercent, plural } from "@/ui/format";
 
-import { useCheckpointsById, type CheckpointDetail } from "./hooks";
+import { useCheckpointsById, type CheckpointDetail } from "./core/hooks";
 import { chain, type Link as ChainLink } from "./lineage";
 import classes from "./Lineage.module.css";
 

@@ -5,8 +5,8 @@ import { Link, useNavigate, useParams, useSearchParams } from "react-router";
 
 import { ApiError } from "@/api/client";
 import { useCan } from "@/api/queries";
-import { EpisodesTab } from "@/features/episodes/EpisodesTab";
-import { useJobs } from "@/features/jobs/hooks";
+import { EpisodesTab } from "./EpisodesTab";
+import { useJobs } from "@/features/jobs/core/hooks";
 import { confirm } from "@/ui/confirm";
 import { EmptyState } from "@/ui/EmptyState";
 import { formatBytes, formatCount, formatSeconds, plural } from "@/ui/format";
@@ -17,9 +17,9 @@ import { RoleButton } from "@/ui/RoleButton";
 
 import classes from "./datasets.module.css";
 import { BackToDatasets } from "./DatasetsPage";
-import { DemoDialog } from "./DemoDialog";
+import { DemoDialog } from "./core/DemoDialog";
 import { labelledText } from "./facts";
-import { useDataset, useDeleteDataset, type Dataset } from "./hooks";
+import { useDataset, useDeleteDataset, type Dataset } from "./core/hooks";
 import { ImportTab } from "./ImportTab";
 import { NewDatasetDialog } from "./NewDatasetDialog";
 import { PublishVersionDialog } from "./PublishVersionDialog";

@@ -3,7 +3,7 @@ import { useDisclosure } from "@mantine/hooks";
 import { IconDatabase } from "@tabler/icons-react";
 import { Link, useSearchParams } from "react-router";
 
-import { Thumbnail } from "@/features/episodes/Thumbnail";
+import { Thumbnail } from "@/features/episodes/core/Thumbnail";
 import { EmptyState } from "@/ui/EmptyState";
 import { formatBytes, plural } from "@/ui/format";
 import { Loaded } from "@/ui/Loaded";
@@ -11,9 +11,9 @@ import { PageHeader } from "@/ui/PageHeader";
 import { RoleButton } from "@/ui/RoleButton";
 
 import classes from "./datasets.module.css";
-import { DemoDialog } from "./DemoDialog";
+import { DemoDialog } from "./core/DemoDialog";
 import { labelledShare, labelledText, lengthText } from "./facts";
-import { useDatasets, type Dataset } from "./hooks";
+import { useDatasets, type Dataset } from "./core/hooks";
 import { NewDatasetDialog } from "./NewDatasetDialog";
 
 export function DatasetsPage() {

@@ -18,7 +18,7 @@ import { Link } from "react-router";
 
 import type { Schema } from "@/api/client";
 import { queryClient, useCan } from "@/api/queries";
-import { useJobs } from "@/features/jobs/hooks";
+import { useJobs } from "@/features/jobs/core/hooks";
 import { ErrorNote } from "@/ui/ErrorNote";
 import { formatBytes, plural } from "@/ui/format";
 import { JobProgress } from "@/ui/JobProgress";
@@ -27,7 +27,7 @@ import { Section } from "@/ui/Section";
 import { isOver } from "@/ui/StateBadge";
 
 import classes from "./datasets.module.css";
-import { useImportCandidates, useImportFolder, type Dataset } from "./hooks";
+import { useImportCandidates, useImportFolder, type Dataset } from "./core/hooks";
 import { refusedFiles } from "./refused";
 import { sendTo, Uploads, type UploadItem } from "./upload";
 

@@ -5,7 +5,7 @@ import { useNavigate } from "react-router";
 import { fieldsOf } from "@/api/client";
 import { ErrorNote } from "@/ui/ErrorNote";
 
-import { useChangeDataset, useCreateDataset, type Dataset } from "./hooks";
+import { useChangeDataset, useCreateDataset, type Dataset } from "./core/hooks";
 
 interface Props {
   opened: boolean;

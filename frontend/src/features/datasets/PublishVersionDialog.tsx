@@ -5,7 +5,7 @@ import { Link } from "react-router";
 import { ErrorNote } from "@/ui/ErrorNote";
 import { plural } from "@/ui/format";
 
-import { useCreateVersion, type Dataset, type Version } from "./hooks";
+import { useCreateVersion, type Dataset, type Version } from "./core/hooks";
 
 interface Props {
   opened: boolean;

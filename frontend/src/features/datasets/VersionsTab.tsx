@@ -10,7 +10,7 @@ import { Loaded } from "@/ui/Loaded";
 import { RoleButton } from "@/ui/RoleButton";
 import { Time } from "@/ui/Time";
 
-import { useVersions, type Dataset, type Version } from "./hooks";
+import { useVersions, type Dataset, type Version } from "./core/hooks";
 
 export function VersionsTab({ dataset, onPublish }: { dataset: Dataset; onPublish: () => void }) {
   const query = useVersions(dataset.id);

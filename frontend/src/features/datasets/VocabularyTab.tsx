@@ -2,14 +2,14 @@ import { ActionIcon, Card, Group, Kbd, Stack, Text, TextInput, Tooltip } from "@
 import { IconArrowDown, IconArrowUp, IconTrash } from "@tabler/icons-react";
 import { useState } from "react";
 
-import { LabelDot } from "@/features/annotate/LabelDot";
-import { tidy } from "@/features/annotate/timeline";
+import { LabelDot } from "@/features/labels/core/LabelDot";
+import { tidy } from "@/features/labels/core/timeline";
 import { useCan } from "@/api/queries";
 import { ErrorNote } from "@/ui/ErrorNote";
 import { RoleButton } from "@/ui/RoleButton";
 
 import classes from "./datasets.module.css";
-import { useChangeDataset, type Dataset } from "./hooks";
+import { useChangeDataset, type Dataset } from "./core/hooks";
 
 /** The texts that annotators choose from, in the order of their digits. Every change is saved at once. */
 export function VocabularyTab({ dataset }: { dataset: Dataset }) {

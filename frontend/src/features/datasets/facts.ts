@@ -1,6 +1,6 @@
 import { formatCount, formatSeconds, plural } from "@/ui/format";
 
-import type { Dataset } from "./hooks";
+import type { Dataset } from "./core/hooks";
 
 /** "400 steps, 8.0 s"; without the time where the rate is unknown. */
 export function lengthText(steps: number, fps: number | null): string {

@@ -1,3 +1,4 @@
+import { Verdict } from "@/features/evaluations/Verdict";
 import { Anchor, Badge, Box, Card, Grid, Group, ScrollArea, SimpleGrid, Stack, Text, Tooltip } from "@mantine/core";
 import type { ReactNode } from "react";
 import { useSearchParams } from "react-router";
@@ -8,28 +9,14 @@ import { Section } from "@/ui/Section";
 import { isOver } from "@/ui/StateBadge";
 
 import { EpisodePlayer } from "./EpisodePlayer";
-import type { EvaluationDetail } from "./hooks";
-import { Interval } from "./Interval";
-import { mean, wilson, wrongShare, type ClosedLoopReport, type Outcome, type Share } from "./report";
+import type { EvaluationDetail } from "./core/hooks";
+import { Interval } from "./core/Interval";
+import { mean, wilson, wrongShare, type ClosedLoopReport, type Outcome, type Share } from "./core/report";
 
 interface Props {
   evaluation: EvaluationDetail;
   /** null while it runs: what is done so far is shown */
   report: ClosedLoopReport | null;
-}
-
-export function Verdict({ success, wrong }: Pick<Outcome, "success" | "wrong">) {
-  return (
-    <Badge
-      color={success ? "teal" : wrong ? "red" : "gray"}
-      data-testid="outcome"
-      data-success={success}
-      data-wrong={wrong === true}
-      title={!success && wrong ? "Another object than the named one was lifted" : undefined}
-    >
-      {success ? "success" : wrong ? "wrong" : "failure"}
-    </Badge>
-  );
 }
 
 const COLUMNS: Column<Outcome>[] = [

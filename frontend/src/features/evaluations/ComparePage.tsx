@@ -9,12 +9,13 @@ import { formatNumber, formatPercent, plural } from "@/ui/format";
 import { PageHeader } from "@/ui/PageHeader";
 import { Section } from "@/ui/Section";
 
-import { Figure, Verdict, WrongObject } from "./ClosedLoop";
+import { Figure, WrongObject } from "./ClosedLoop";
+import { Verdict } from "./Verdict";
 import { EpisodePlayer } from "./EpisodePlayer";
-import { what } from "./EvaluationsTable";
-import { useEvaluation, type EvaluationDetail } from "./hooks";
-import { Interval } from "./Interval";
-import { closedLoop, openLoop, paired, wrongShare } from "./report";
+import { what } from "./core/EvaluationsTable";
+import { useEvaluation, type EvaluationDetail } from "./core/hooks";
+import { Interval } from "./core/Interval";
+import { closedLoop, openLoop, paired, wrongShare } from "./core/report";
 
 /** Two evaluations side by side: figures, then the same seeds next to each other. */
 export function ComparePage() {

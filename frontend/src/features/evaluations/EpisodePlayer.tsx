@@ -4,10 +4,10 @@ import { useEffect, useRef, useState } from "react";
 import { formatCount } from "@/ui/format";
 import { Section } from "@/ui/Section";
 
-import { Verdict } from "./ClosedLoop";
+import { Verdict } from "./Verdict";
 import classes from "./EpisodePlayer.module.css";
-import { fileUrl, type EvaluationDetail } from "./hooks";
-import { saidAt, stepAt, timeAt, transcript, type Outcome } from "./report";
+import { fileUrl, type EvaluationDetail } from "./core/hooks";
+import { saidAt, stepAt, timeAt, transcript, type Outcome } from "./core/report";
 
 interface Props {
   evaluation: EvaluationDetail;

@@ -2,9 +2,9 @@ import { Alert, Anchor, Card, Stack, Text } from "@mantine/core";
 import { IconAlertTriangle, IconCopy, IconTrash } from "@tabler/icons-react";
 import { Link, useNavigate, useParams } from "react-router";
 
-import { JobActions } from "@/features/jobs/JobActions";
-import { JobLog } from "@/features/jobs/JobLog";
-import { useVersions } from "@/features/training/hooks";
+import { JobActions } from "@/features/jobs/core/JobActions";
+import { JobLog } from "@/features/jobs/core/JobLog";
+import { useVersions } from "@/features/datasets/core/versions";
 import { ConfirmButton } from "@/ui/ConfirmButton";
 import { JobProgress } from "@/ui/JobProgress";
 import { Loaded } from "@/ui/Loaded";
@@ -15,11 +15,11 @@ import { isOver } from "@/ui/StateBadge";
 import { Time } from "@/ui/Time";
 
 import { ClosedLoop } from "./ClosedLoop";
-import { what } from "./EvaluationsTable";
+import { what } from "./core/EvaluationsTable";
 import type { Again } from "./form";
-import { deleteEvaluation, useEvaluation, type EvaluationDetail } from "./hooks";
+import { deleteEvaluation, useEvaluation, type EvaluationDetail } from "./core/hooks";
 import { OpenLoop } from "./OpenLoop";
-import { closedLoop, listed, openLoop } from "./report";
+import { closedLoop, listed, openLoop } from "./core/report";
 
 export function EvaluationPage() {
   const { id = "" } = useParams();

@@ -10,8 +10,8 @@ import { PageHeader } from "@/ui/PageHeader";
 import { RoleButton } from "@/ui/RoleButton";
 import { isOver } from "@/ui/StateBadge";
 
-import { EvaluationsTable } from "./EvaluationsTable";
-import { useEvaluations, type Evaluation } from "./hooks";
+import { EvaluationsTable } from "./core/EvaluationsTable";
+import { useEvaluations, type Evaluation } from "./core/hooks";
 
 export function EvaluationsPage() {
   const [search, setSearch] = useSearchParams();

@@ -19,9 +19,9 @@ import { useState } from "react";
 import { Link, useLocation, useNavigate, useSearchParams } from "react-router";
 
 import { fieldsOf } from "@/api/client";
-import { useCheckpoints, type Checkpoint } from "@/features/checkpoints/hooks";
-import classes from "@/features/training/Choices.module.css";
-import { useVersions, type Version } from "@/features/training/hooks";
+import { useCheckpoints, type Checkpoint } from "@/features/checkpoints/core/hooks";
+import classes from "@/features/training/core/Choices.module.css";
+import { useVersions, type Version } from "@/features/datasets/core/versions";
 import { ErrorNote } from "@/ui/ErrorNote";
 import { formatBytes, formatCount, plural } from "@/ui/format";
 import { Loaded } from "@/ui/Loaded";
@@ -30,10 +30,10 @@ import { RoleButton } from "@/ui/RoleButton";
 import { Section } from "@/ui/Section";
 
 import { asBefore, request, type Again, type Kind, type Values } from "./form";
-import { useStartEvaluation } from "./hooks";
-import { PickFields } from "./PickFields";
-import { seedsText } from "./report";
-import { TASKS } from "./tasks";
+import { useStartEvaluation } from "./core/hooks";
+import { PickFields } from "@/features/robots/core/PickFields";
+import { seedsText } from "./core/report";
+import { TASKS } from "@/features/robots/core/tasks";
 
 const KINDS = {
   closed_loop: {

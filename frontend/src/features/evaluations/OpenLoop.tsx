@@ -21,8 +21,16 @@ import { Plot } from "@/ui/Plot";
 import { Section } from "@/ui/Section";
 
 import { Figure } from "./ClosedLoop";
-import { useDetails, type EvaluationDetail } from "./hooks";
-import { agrees, apart, column, mean, type OpenLoopDetails, type OpenLoopEpisode, type OpenLoopReport } from "./report";
+import { useDetails, type EvaluationDetail } from "./core/hooks";
+import {
+  agrees,
+  apart,
+  column,
+  mean,
+  type OpenLoopDetails,
+  type OpenLoopEpisode,
+  type OpenLoopReport,
+} from "./core/report";
 
 interface Props {
   evaluation: EvaluationDetail;

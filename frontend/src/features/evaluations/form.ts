@@ -1,5 +1,5 @@
-import type { EvaluationIn } from "./hooks";
-import { pickOf, PLAIN_PICK, TASKS, type PickOptions, type Task } from "./tasks";
+import type { EvaluationIn } from "./core/hooks";
+import { pickOf, PLAIN_PICK, TASKS, type PickOptions, type Task } from "@/features/robots/core/tasks";
 
 export type Kind = EvaluationIn["kind"];
 

@@ -3,9 +3,9 @@ import { IconCheck, IconChevronDown, IconChevronUp } from "@tabler/icons-react";
 import { useState } from "react";
 import { Link } from "react-router";
 
-import { DemoDialog } from "@/features/datasets/DemoDialog";
-import { JobActions } from "@/features/jobs/JobActions";
-import { TinyModelDialog } from "@/features/models/TinyModelDialog";
+import { DemoDialog } from "@/features/datasets/core/DemoDialog";
+import { JobActions } from "@/features/jobs/core/JobActions";
+import { TinyModelDialog } from "@/features/base_models/core/TinyModelDialog";
 import { JobProgress } from "@/ui/JobProgress";
 import { RoleButton } from "@/ui/RoleButton";
 

@@ -2,11 +2,11 @@ import { Anchor, Badge, Card, Grid, Group, SimpleGrid, Stack, Text } from "@mant
 import { Link } from "react-router";
 
 import type { Schema } from "@/api/client";
-import { WatchDemoLink } from "@/features/live/WatchDemoLink";
-import { useJobs } from "@/features/jobs/hooks";
-import { JobActions } from "@/features/jobs/JobActions";
-import { useRobots } from "@/features/robots/hooks";
-import { lookOf } from "@/features/robots/status";
+import { WatchDemoLink } from "@/features/live/core/WatchDemoLink";
+import { useJobs } from "@/features/jobs/core/hooks";
+import { JobActions } from "@/features/jobs/core/JobActions";
+import { useRobots } from "@/features/robots/core/hooks";
+import { lookOf } from "@/features/robots/core/status";
 import { ErrorNote } from "@/ui/ErrorNote";
 import { formatBytes, formatCount, formatNumber, plural } from "@/ui/format";
 import { JobProgress } from "@/ui/JobProgress";

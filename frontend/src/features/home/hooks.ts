@@ -1,8 +1,8 @@
 import { queryOptions, useQueries } from "@tanstack/react-query";
 
 import { api, ok } from "@/api/client";
-import { jobsQuery } from "@/features/jobs/hooks";
-import { modelsQuery } from "@/features/models/hooks";
+import { jobsQuery } from "@/features/jobs/core/hooks";
+import { modelsQuery } from "@/features/base_models/core/hooks";
 
 import type { Facts } from "./steps";
 

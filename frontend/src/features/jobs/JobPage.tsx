@@ -11,9 +11,9 @@ import { Section } from "@/ui/Section";
 import { isOver } from "@/ui/StateBadge";
 import { Duration, Time } from "@/ui/Time";
 
-import { useJob } from "./hooks";
-import { JobActions } from "./JobActions";
-import { JobLog } from "./JobLog";
+import { useJob } from "./core/hooks";
+import { JobActions } from "./core/JobActions";
+import { JobLog } from "./core/JobLog";
 import { subjectOf } from "./subject";
 
 export function JobPage() {

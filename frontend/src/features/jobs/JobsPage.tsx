@@ -11,8 +11,8 @@ import { Loaded } from "@/ui/Loaded";
 import { PageHeader } from "@/ui/PageHeader";
 import { Duration, Time } from "@/ui/Time";
 
-import { useJobs, type Job, type JobKind } from "./hooks";
-import { JobActions } from "./JobActions";
+import { useJobs, type Job, type JobKind } from "./core/hooks";
+import { JobActions } from "./core/JobActions";
 
 const PAGE = 50;
 

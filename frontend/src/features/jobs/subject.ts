@@ -1,4 +1,4 @@
-import type { Job } from "./hooks";
+import type { Job } from "./core/hooks";
 
 /** The page of what a job works on: its label and address, or null where there is none. */
 export function subjectOf(job: Pick<Job, "kind" | "subject_id">): { label: string; to: string } | null {

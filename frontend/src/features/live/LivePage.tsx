@@ -1,7 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 
 import { useCan } from "@/api/queries";
-import { robotsQuery } from "@/features/robots/hooks";
+import { robotsQuery } from "@/features/robots/core/hooks";
 import { ErrorNote } from "@/ui/ErrorNote";
 
 import { Cameras } from "./Cameras";

@@ -2,7 +2,7 @@ import { Alert, Autocomplete, Button, Group, Select, Stack, Text } from "@mantin
 import { IconPlayerPause, IconPlayerPlay, IconPlayerStop, IconRefresh } from "@tabler/icons-react";
 import { useState } from "react";
 
-import { useCheckpoints } from "@/features/checkpoints/hooks";
+import { useCheckpoints } from "@/features/checkpoints/core/hooks";
 import { ErrorNote } from "@/ui/ErrorNote";
 import { formatCount } from "@/ui/format";
 import { RoleButton } from "@/ui/RoleButton";

@@ -4,7 +4,7 @@ import { useState } from "react";
 import { Link } from "react-router";
 
 import { useCan } from "@/api/queries";
-import { useCreateDataset, useDatasets } from "@/features/datasets/hooks";
+import { useCreateDataset, useDatasets } from "@/features/datasets/core/hooks";
 import { ErrorNote } from "@/ui/ErrorNote";
 import { formatCount, formatSeconds, plural } from "@/ui/format";
 import { RoleButton } from "@/ui/RoleButton";

@@ -3,7 +3,7 @@ import { IconRefresh } from "@tabler/icons-react";
 import { useState } from "react";
 
 import { useCan } from "@/api/queries";
-import { LEVELS, pickOf, pickText, PLAIN_PICK, SPLITS, TASKS, type PickOptions } from "@/features/evaluations/tasks";
+import { LEVELS, pickOf, pickText, PLAIN_PICK, SPLITS, TASKS, type PickOptions } from "@/features/robots/core/tasks";
 import { ErrorNote } from "@/ui/ErrorNote";
 import { formatNumber } from "@/ui/format";
 import { RoleButton } from "@/ui/RoleButton";

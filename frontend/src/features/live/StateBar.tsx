@@ -5,7 +5,7 @@ import type { CSSProperties } from "react";
 import { Link } from "react-router";
 
 import { useMe } from "@/api/queries";
-import { useArm, useStop } from "@/features/robots/hooks";
+import { useArm, useStop } from "@/features/robots/core/hooks";
 import { ErrorNote } from "@/ui/ErrorNote";
 import { formatNumber } from "@/ui/format";
 import { RoleButton } from "@/ui/RoleButton";

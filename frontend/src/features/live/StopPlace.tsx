@@ -1,7 +1,7 @@
 import { Text } from "@mantine/core";
 import { useEffect, useRef } from "react";
 
-import { StopButton } from "@/features/robots/StopButton";
+import { StopButton } from "@/features/robots/core/StopButton";
 
 import classes from "./live.module.css";
 

@@ -4,8 +4,8 @@ import { useLocation, useNavigate } from "react-router";
 
 import { api, ok } from "@/api/client";
 import { useCan } from "@/api/queries";
-import type { PickOptions } from "@/features/evaluations/tasks";
-import { useArm } from "@/features/robots/hooks";
+import type { PickOptions } from "@/features/robots/core/tasks";
+import { useArm } from "@/features/robots/core/hooks";
 
 import { demoWord, type DemoWord } from "./demoWords";
 import { useLive, useLiveRobot, useNow, useWatched } from "./hooks";

@@ -2,7 +2,7 @@ import { useMutation } from "@tanstack/react-query";
 import { createContext, use, useEffect, useState, useSyncExternalStore } from "react";
 
 import { fetchOk } from "@/api/client";
-import type { PickOptions } from "@/features/evaluations/tasks";
+import type { PickOptions } from "@/features/robots/core/tasks";
 
 import type { DriverView } from "./driver";
 import type { Live } from "./live";

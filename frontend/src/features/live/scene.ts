@@ -1,7 +1,7 @@
 /** Another scene of a simulated robot, also under a policy that acts. */
 import { useState } from "react";
 
-import type { PickOptions } from "@/features/evaluations/tasks";
+import type { PickOptions } from "@/features/robots/core/tasks";
 
 import { useNow, useVerb, useWatched, type Verbs } from "./hooks";
 import type { Scene } from "./messages";

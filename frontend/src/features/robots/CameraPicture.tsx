@@ -1,7 +1,7 @@
 import { AspectRatio, Box, Center, Text } from "@mantine/core";
 import { useRef } from "react";
 
-import { useInSight, usePicture } from "./hooks";
+import { useInSight, usePicture } from "./core/hooks";
 
 interface Props {
   robot: string;

@@ -8,10 +8,10 @@ import { RoleButton } from "@/ui/RoleButton";
 import { Time } from "@/ui/Time";
 
 import { CameraPicture } from "./CameraPicture";
-import { useArm, useStop, type Robot } from "./hooks";
+import { useArm, useStop, type Robot } from "./core/hooks";
 import classes from "./robots.module.css";
-import { lookOf, troubleOf } from "./status";
-import { StopButton } from "./StopButton";
+import { lookOf, troubleOf } from "./core/status";
+import { StopButton } from "./core/StopButton";
 
 /** One robot: what it sees, how it is, and the stop that anybody may press. */
 export function RobotCard({ robot }: { robot: Robot }) {

@@ -5,7 +5,7 @@ import { EmptyState } from "@/ui/EmptyState";
 import { Loaded } from "@/ui/Loaded";
 import { PageHeader } from "@/ui/PageHeader";
 
-import { useRobots } from "./hooks";
+import { useRobots } from "./core/hooks";
 import { RobotCard } from "./RobotCard";
 
 export function RobotsPage() {

@@ -3,7 +3,7 @@ import { isNotEmpty, useForm } from "@mantine/form";
 
 import { fieldsOf } from "@/api/client";
 import { useMe } from "@/api/queries";
-import { checkPassword, PASSWORD_MIN } from "@/features/auth/fields";
+import { checkPassword, PASSWORD_MIN } from "@/features/auth/core/fields";
 import { notifyDone } from "@/ui/confirm";
 import { ErrorNote } from "@/ui/ErrorNote";
 import { Facts } from "@/ui/Facts";

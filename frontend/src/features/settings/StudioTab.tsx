@@ -3,7 +3,7 @@ import { useForm } from "@mantine/form";
 import { useQuery } from "@tanstack/react-query";
 
 import { fieldsOf, type Schema } from "@/api/client";
-import { visionQuery } from "@/features/annotate/suggestApi";
+import { visionQuery } from "@/features/labels/core/vision";
 import { notifyDone } from "@/ui/confirm";
 import { ErrorNote } from "@/ui/ErrorNote";
 import { Facts } from "@/ui/Facts";

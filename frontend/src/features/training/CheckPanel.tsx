@@ -4,8 +4,8 @@ import { useState } from "react";
 
 import type { Schema } from "@/api/client";
 import { useCan } from "@/api/queries";
-import { useJob } from "@/features/jobs/hooks";
-import { JobActions } from "@/features/jobs/JobActions";
+import { useJob } from "@/features/jobs/core/hooks";
+import { JobActions } from "@/features/jobs/core/JobActions";
 import { ErrorNote } from "@/ui/ErrorNote";
 import { JobProgress } from "@/ui/JobProgress";
 import { RoleButton } from "@/ui/RoleButton";

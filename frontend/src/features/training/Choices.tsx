@@ -3,9 +3,9 @@ import { useState } from "react";
 
 import { Section } from "@/ui/Section";
 
-import classes from "./Choices.module.css";
+import classes from "./core/Choices.module.css";
 import type { Stage, TrainForm } from "./form";
-import { STAGES } from "./StageBadge";
+import { STAGES } from "./core/StageBadge";
 import type { DraftForm } from "./useDraft";
 
 interface Option {

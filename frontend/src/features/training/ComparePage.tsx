@@ -13,7 +13,7 @@ import { StateBadge } from "@/ui/StateBadge";
 import { differencesOf, distinct } from "./compare";
 import { aboveZero, chartsOf, labelOf, overlaid, smooth, type Curves } from "./curves";
 import { useCurvesOf, useRunDetails, type RunDetail } from "./hooks";
-import { StageBadge } from "./StageBadge";
+import { StageBadge } from "./core/StageBadge";
 
 /** Runs side by side: their curves over each other, and only what their specs differ in. */
 export function ComparePage() {

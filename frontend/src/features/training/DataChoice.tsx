@@ -6,8 +6,8 @@ import { formatCount, formatPercent, plural } from "@/ui/format";
 import { RoleButton } from "@/ui/RoleButton";
 import { Section } from "@/ui/Section";
 
-import { shares } from "./form";
-import type { Version } from "./hooks";
+import { shares } from "./core/shares";
+import type { Version } from "@/features/datasets/core/versions";
 import type { DraftForm } from "./useDraft";
 
 interface Props {

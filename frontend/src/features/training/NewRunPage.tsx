@@ -5,8 +5,8 @@ import { useNavigate, useSearchParams } from "react-router";
 
 import { fieldsOf } from "@/api/client";
 import { useCan } from "@/api/queries";
-import { useCheckpoints, type Checkpoint } from "@/features/checkpoints/hooks";
-import { useModels, type Model } from "@/features/models/hooks";
+import { useCheckpoints, type Checkpoint } from "@/features/checkpoints/core/hooks";
+import { useModels, type Model } from "@/features/base_models/core/hooks";
 import { ErrorNote } from "@/ui/ErrorNote";
 import { Loaded } from "@/ui/Loaded";
 import { PageHeader } from "@/ui/PageHeader";
@@ -18,7 +18,8 @@ import { DataChoice } from "./DataChoice";
 import { Fields } from "./Fields";
 import { parse } from "./fieldText";
 import { EMPTY_DRAFT, fromRequest, missing, suggestName, toRequest, type Draft, type TrainForm } from "./form";
-import { useRun, useRunCheck, useStartRun, useTrainForm, useVersions, type Version } from "./hooks";
+import { useRun, useRunCheck, useStartRun, useTrainForm } from "./hooks";
+import { useVersions, type Version } from "@/features/datasets/core/versions";
 import { StartChoice } from "./StartChoice";
 import { useDraft } from "./useDraft";
 

@@ -2,8 +2,8 @@ import { Anchor, Badge, Group, Table, Text, Tooltip } from "@mantine/core";
 import { IconPackage } from "@tabler/icons-react";
 import { Link } from "react-router";
 
-import { CheckpointActions } from "@/features/checkpoints/CheckpointActions";
-import { useCheckpoints, type Checkpoint } from "@/features/checkpoints/hooks";
+import { CheckpointActions } from "@/features/checkpoints/core/CheckpointActions";
+import { useCheckpoints, type Checkpoint } from "@/features/checkpoints/core/hooks";
 import { EmptyState } from "@/ui/EmptyState";
 import { formatBytes, formatCount, formatNumber, formatPercent } from "@/ui/format";
 import { Loaded } from "@/ui/Loaded";

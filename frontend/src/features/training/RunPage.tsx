@@ -3,9 +3,9 @@ import { IconAlertTriangle, IconCopy, IconTrash } from "@tabler/icons-react";
 import { Link, useNavigate, useParams, useSearchParams } from "react-router";
 
 import { ApiError } from "@/api/client";
-import { useCheckpoints } from "@/features/checkpoints/hooks";
-import { JobActions } from "@/features/jobs/JobActions";
-import { JobLog } from "@/features/jobs/JobLog";
+import { useCheckpoints } from "@/features/checkpoints/core/hooks";
+import { JobActions } from "@/features/jobs/core/JobActions";
+import { JobLog } from "@/features/jobs/core/JobLog";
 import { ConfirmButton } from "@/ui/ConfirmButton";
 import { Copyable } from "@/ui/Copyable";
 import { Facts } from "@/ui/Facts";
@@ -25,8 +25,8 @@ import { deleteRun, useRun, type RunDetail } from "./hooks";
 import { PreflightReport } from "./PreflightReport";
 import { RunCheckpoints } from "./RunCheckpoints";
 import { RunData, RunSpec } from "./RunTabs";
-import { Sources } from "./Sources";
-import { StageBadge } from "./StageBadge";
+import { Sources } from "./core/Sources";
+import { StageBadge } from "./core/StageBadge";
 
 const TABS = ["overview", "spec", "data", "log"] as const;
 

@@ -10,8 +10,9 @@ import { Section } from "@/ui/Section";
 import { flat } from "./compare";
 import { Differences } from "./Differences";
 import { toReading } from "./fieldText";
-import { shares } from "./form";
-import { useTrainForm, useVersions, type RunDetail } from "./hooks";
+import { shares } from "./core/shares";
+import { useTrainForm, type RunDetail } from "./hooks";
+import { useVersions } from "@/features/datasets/core/versions";
 import { Recipe } from "./Recipe";
 
 /** Differences from the preset first, then the whole spec, and the same as command and file. */

@@ -15,7 +15,7 @@ import { useState } from "react";
 import { Link, useNavigate, useSearchParams } from "react-router";
 
 import { useWorkers } from "@/api/queries";
-import { useCancelJob, useResumeJob } from "@/features/jobs/hooks";
+import { useCancelJob, useResumeJob } from "@/features/jobs/core/hooks";
 import { confirm } from "@/ui/confirm";
 import { DataTable, type Column } from "@/ui/DataTable";
 import { EmptyState } from "@/ui/EmptyState";
@@ -30,8 +30,8 @@ import { Time } from "@/ui/Time";
 
 import { useRuns, type Run } from "./hooks";
 import { activeFirst, cancellable, filtered, resumable, type Show } from "./runsLogic";
-import { Sources } from "./Sources";
-import { StageBadge } from "./StageBadge";
+import { Sources } from "./core/Sources";
+import { StageBadge } from "./core/StageBadge";
 
 const MOST_COMPARED = 8;
 

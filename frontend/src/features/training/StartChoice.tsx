@@ -3,10 +3,10 @@ import { IconInfoCircle } from "@tabler/icons-react";
 import { useEffect, useEffectEvent, useState } from "react";
 import { Link } from "react-router";
 
-import type { Checkpoint } from "@/features/checkpoints/hooks";
-import { useJob } from "@/features/jobs/hooks";
-import type { Model } from "@/features/models/hooks";
-import { TinyModelDialog } from "@/features/models/TinyModelDialog";
+import type { Checkpoint } from "@/features/checkpoints/core/hooks";
+import { useJob } from "@/features/jobs/core/hooks";
+import type { Model } from "@/features/base_models/core/hooks";
+import { TinyModelDialog } from "@/features/base_models/core/TinyModelDialog";
 import { formatBytes, formatNumber } from "@/ui/format";
 import { JobProgress } from "@/ui/JobProgress";
 import { RoleButton } from "@/ui/RoleButton";

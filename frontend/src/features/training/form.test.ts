@@ -12,7 +12,6 @@ import {
   matches,
   missing,
   reset,
-  shares,
   suggestName,
   toRequest,
   valueOf,
@@ -21,6 +20,7 @@ import {
   type Field,
   type TrainForm,
 } from "./form";
+import { shares } from "./core/shares";
 
 function field(path: string, more: Partial<Field> = {}): Field {
   return {

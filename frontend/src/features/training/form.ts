@@ -151,12 +151,6 @@ export function missing(draft: Draft, name: string): Record<string, string> {
   return errors;
 }
 
-/** Share of the samples that each source gives, 0 .. 1. Sources of 0 steps give none. */
-export function shares(weights: readonly number[]): number[] {
-  const total = weights.reduce((sum, weight) => sum + weight, 0);
-  return weights.map((weight) => (total > 0 ? weight / total : 0));
-}
-
 const GROUPS = ["basics", "data", "model", "optimisation", "memory", "validation", "saving"];
 
 /** Fields by group, groups in the order of the form, those the form does not know last. */

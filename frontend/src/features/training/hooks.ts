@@ -16,7 +16,6 @@ import type { RunIn } from "./form";
 
 export type Run = Schema<"RunOut">;
 export type RunDetail = Schema<"RunDetail">;
-export type Version = Schema<"VersionOut">;
 
 export function useRuns() {
   return useQuery({
@@ -79,10 +78,6 @@ export function useTrainForm() {
     queryFn: () => ok(api.GET("/api/training/form")),
     staleTime: Infinity,
   });
-}
-
-export function useVersions() {
-  return useQuery({ queryKey: ["version", "list"], queryFn: () => ok(api.GET("/api/versions")) });
 }
 
 /** What the server says of a form, asked again whenever it changed; the last answer stays until the next is there. */

@@ -1,0 +1,211 @@
+"""How a studio is set up: environment variables (STUDIO_*), read once."""
+
+import json
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, Field, IPvAnyNetwork, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from backend.core.address import public_address
+from backend.core.database_url import plain_database_url
+from backend.core.folders import DataFolder
+
+_SERVER = re.compile(r"(?:[a-z0-9](?:[a-z0-9.\-]*[a-z0-9])?|\[[0-9a-f:.]+\]):(?:[0-9]{1,5}|\*)")
+
+
+class Settings(BaseSettings):
+    """Everything that the machine's administrator decides; nothing here comes from a browser."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="STUDIO_",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,  # passwords stand in some of it
+    )
+
+    data: Path = Field(Path("data"), description="Folder of everything the studio stores")
+    host: str = Field("127.0.0.1", description="Address that the studio listens on")
+    port: int = Field(8000, ge=0, le=65535)
+    public_url: str | None = Field(
+        None,
+        description="Address that browsers use, behind a proxy: scheme, host, perhaps a port; goes before the one "
+        "set in the page",
+    )
+    trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = Field(
+        (),
+        description="Addresses or networks of the proxies in front of the studio, separated by commas; what others say "
+        "in X-Forwarded-For and X-Forwarded-Proto is not believed",
+    )
+    database_url: str | None = Field(
+        None,
+        validation_alias=AliasChoices("database_url", "DATABASE_URL"),
+        description="postgresql://USER@HOST/NAME; default: SQLite in the data folder",
+    )
+    database_password: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("database_password", "DATABASE_PASSWORD"),
+        description="The password for DATABASE_URL where that has none; as it is, nothing in it needs encoding",
+    )
+    redis_url: str | None = Field(
+        None,
+        validation_alias=AliasChoices("redis_url", "REDIS_URL"),
+        description="redis://...; default: a private Valkey in the data folder",
+    )
+    import_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (), description="Folders below which episodes may be imported, separated by :"
+    )
+    model_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (), description="Folders below which base models and pretrained experts are looked for, separated by :"
+    )
+    robot_address: str | None = Field(
+        None,
+        pattern=r"^[^\s/]+:[0-9]{1,5}$",
+        description="HOST:PORT by which the API reaches a robot host in another container or on another machine; the "
+        "host then listens on all its addresses. Default: loopback alone",
+    )
+    policy_servers: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Policy servers that an operator may let act, HOST:PORT or HOST:* for any port, separated by "
+        "commas. Default: none, since the robot host would connect to whatever it is told",
+    )
+    vision_url: str | None = Field(
+        None,
+        description="OpenAI-compatible endpoint of a vision-language model that proposes substeps; usually ends in /v1",
+    )
+    vision_model: str | None = Field(None, description="Its model's name")
+    vision_key: SecretStr | None = Field(None, description="Its key; sent to it and to nobody else")
+    vision_seconds: float = Field(120.0, gt=0, le=600, description="How long it may take to answer")
+    max_upload_mb: int = Field(4096, ge=1, description="Largest episode file that may be uploaded, MiB")
+    lease_seconds: float = Field(
+        30.0, ge=3, le=3600, description="A worker that was not heard of for so long has lost its job to the next one"
+    )
+    patience_minutes: dict[str, float] = Field(
+        {},
+        description="Minutes without a sign of life after which a job is stopped, by its kind, instead of the kind's "
+        'own: {"train": 120}',
+    )
+    job_nice: int = Field(
+        15,
+        ge=0,
+        le=19,
+        description="How far jobs give way to everything else on a busy machine; 0 on one that is there for jobs alone",
+    )
+    page: Path = Field(Path(__file__).parents[2] / "frontend" / "dist", description="The built page")
+    log_level: str = "INFO"
+
+    @field_validator("import_roots", "model_roots", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part for part in value.split(":") if part) if isinstance(value, str) else value
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return tuple(part for part in value.replace(",", " ").split()) if isinstance(value, str) else value
+
+    @field_validator("public_url")
+    @classmethod
+    def _origin(cls, value: str | None) -> str | None:
+        """Empty is not set, as Compose files have it."""
+        return None if not value else public_address(value)
+
+    @field_validator("policy_servers", mode="before")
+    @classmethod
+    def _servers(cls, value: object) -> object:
+        """Raises ValueError for an entry that is no HOST:PORT."""
+        found = (
+            re.split(r"[,\s]+", value) if isinstance(value, str) else list(value) if isinstance(value, tuple) else value
+        )
+        if not isinstance(found, list):
+            return value
+        servers = tuple(str(one).lower() for one in found if one)
+        wrong = [one for one in servers if not _SERVER.fullmatch(one)]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is no policy server; expected HOST:PORT or HOST:*, [ADDRESS]:PORT for IPv6")
+        return servers
+
+    def allows_policy_server(self, url: str) -> bool:
+        """Whether `url` (ws:// or wss://) is one of `policy_servers`. False for what is no address."""
+        try:
+            parts = urlsplit(url)
+            port = parts.port or (443 if parts.scheme == "wss" else 80)
+        except ValueError:
+            return False
+        host = parts.hostname or ""
+        host = f"[{host}]" if ":" in host else host
+        return f"{host}:{port}" in self.policy_servers or f"{host}:*" in self.policy_servers
+
+    @field_validator("vision_url")
+    @classmethod
+    def _endpoint(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        parts = urlsplit(value)
+        if (
+            parts.scheme not in {"http", "https"}
+            or not parts.hostname
+            or parts.query
+            or parts.username
+            or parts.fragment
+        ):
+            raise ValueError("expected http(s)://HOST/PATH; a key belongs into STUDIO_VISION_KEY, not into the address")
+        return value.rstrip("/")
+
+    @field_validator("vision_model", "vision_key", "database_url", "database_password", "redis_url")
+    @classmethod
+    def _given(cls, value: str | SecretStr | None) -> str | SecretStr | None:
+        """Empty is not set, as Compose files have it."""
+        return value or None
+
+    @model_validator(mode="after")
+    def _absolute(self) -> Self:
+        object.__setattr__(self, "data", self.data.absolute())
+        return self
+
+    @model_validator(mode="after")
+    def _plain_database_url(self) -> Self:
+        if self.database_url is not None:
+            secret = None if self.database_password is None else self.database_password.get_secret_value()
+            try:
+                object.__setattr__(self, "database_url", plain_database_url(self.database_url, secret))
+            except ValueError as error:
+                raise ValueError(f"DATABASE_URL: {error}") from None
+        return self
+
+    @cached_property
+    def folder(self) -> DataFolder:
+        return DataFolder(self.data)
+
+    def environment(self) -> dict[str, str]:
+        """What a process of the same studio needs in its environment to read the same settings."""
+        given = {
+            "STUDIO_DATA": str(self.data),
+            "STUDIO_IMPORT_ROOTS": ":".join(map(str, self.import_roots)),
+            "STUDIO_MODEL_ROOTS": ":".join(map(str, self.model_roots)),
+            "STUDIO_POLICY_SERVERS": ",".join(self.policy_servers),
+            "STUDIO_LEASE_SECONDS": str(self.lease_seconds),
+            "STUDIO_JOB_NICE": str(self.job_nice),
+            "STUDIO_PATIENCE_MINUTES": json.dumps(self.patience_minutes),
+            "DATABASE_URL": self.database_url,
+            "REDIS_URL": self.redis_url,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def sql_url(self) -> str:
+        """SQLAlchemy's URL."""
+        return self.database_url or f"sqlite:///{self.folder.database}"
+
+    @property
+    def broker_url(self) -> str:
+        return self.redis_url or f"redis+socket://{self.folder.broker_socket}"
+
+    @property
+    def events_url(self) -> str:
+        """The broker as redis-py names it."""
+        return self.redis_url or f"unix://{self.folder.broker_socket}"

@@ -1,0 +1,273 @@
+"""Take an episode file in: inspected in a sandbox, copied fresh, then listed. Used by uploads and by workers."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+import backend
+from backend.audit.service import record
+from backend.core.db import new_id, utc_now
+from backend.core.errors import ConflictError, DiskFullError, InvalidError, NotFoundError
+from backend.core.turns import GONE
+from backend.episodes import renew, repository
+from backend.intake.inspect import READY
+from backend.labels.core.brought import brought
+from backend.labels.core.start import proposed
+from backend.studio.context import Studio
+from backend.studio.events import publish_after_commit
+from backend.tables.dataset import Dataset
+from backend.tables.draft import Draft, WorkState
+from backend.tables.episode import EpisodeRow, EpisodeSource, LabelState
+from backend.tables.user import User
+from dexvla.errors import EpisodeError
+from dexvla.files import fsync_path
+
+_SECONDS = 900
+_CPU_SECONDS = 600
+_LOOK_SECONDS = 0.2  # between two looks at whether the client is still there
+_SPARE_BYTES = 64 * 2**20
+_NAME_LENGTH = 256
+# of our environment: nothing else, which may hold passwords of the database and the broker
+_ENVIRONMENT = {"PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "LANG", "LC_ALL", "TMPDIR"}
+
+
+class RefusedError(InvalidError):
+    """The file is no episode that can be used; `errors` are all complaints."""
+
+    def __init__(self, name: str, errors: list[str]) -> None:
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        super().__init__(f"{name} was not accepted: {errors[0]}{more}", detail={"name": name, "errors": errors})
+        self.errors = errors
+
+
+class MisfitError(RefusedError):
+    """A usable episode, of another kind than the dataset's others."""
+
+
+class AlreadyThereError(ConflictError):
+    """The same motion and pictures are in the dataset already, as `episode_id`."""
+
+    def __init__(self, name: str, row: EpisodeRow) -> None:
+        super().__init__(f"{name} is in this dataset already, as episode {row.number}.", detail={"episode_id": row.id})
+        self.episode_id = row.id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """What became of an accepted file."""
+
+    episode_id: str
+    warnings: list[str]
+
+
+def accept(
+    studio: Studio,
+    *,
+    dataset_id: str,
+    file: Path,
+    source: EpisodeSource,
+    original_name: str | None = None,
+    created_by: str | None = None,
+    keep_labels: bool = True,
+    stop: threading.Event | None = None,
+) -> Accepted:
+    """Check `file`, copy it to its place and list it in the dataset; `file` itself stays as it is.
+
+    stop: once it is set nobody waits for the answer: the inspection is ended and InvalidError raised. Raises
+    RefusedError for a file that is no usable episode or does not fit the dataset's others, AlreadyThereError,
+    DiskFullError, NotFoundError for the dataset. On any error nothing stays behind.
+    """
+    name = _plain(original_name) or file.name
+    episode_id = new_id()
+    final = studio.settings.folder.episode(dataset_id, episode_id)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    size = file.stat().st_size
+    if shutil.disk_usage(final.parent).free < size + _SPARE_BYTES:
+        raise DiskFullError(f"There is no room for {name} ({size / 2**20:.0f} MiB). Free some space and try again.")
+    temporary = final.with_name(f".{episode_id}.tmp")
+    try:
+        found = _inspect(file, temporary, name, keep_labels=keep_labels, stop=stop or threading.Event())
+        fsync_path(temporary)
+        os.replace(temporary, final)
+        fsync_path(final.parent)
+        with studio.db.transaction() as db:
+            row = _row(episode_id, dataset_id, found["facts"], size=final.stat().st_size, source=source)
+            row.original_name = None if original_name is None else name
+            row.created_by = created_by
+            _list(db, studio, row, name, found["segments"], label_source=found["label_source"])
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        final.unlink(missing_ok=True)
+        raise
+    return Accepted(episode_id=episode_id, warnings=found["warnings"])
+
+
+def _plain(name: str | None) -> str:
+    """A name as people gave it, fit to be stored and shown."""
+    return "".join(letter for letter in name or "" if letter.isprintable())[:_NAME_LENGTH].strip()
+
+
+def _inspect(file: Path, target: Path, name: str, *, keep_labels: bool, stop: threading.Event) -> dict[str, Any]:
+    """Run backend.intake.inspect on the file. Raises RefusedError, DiskFullError, InvalidError for a `stop`."""
+    target.touch()  # the child may write this file, and open no other
+    room = str(2 * file.stat().st_size + _SPARE_BYTES)
+    arguments = [str(file.absolute()), str(target), room, str(_CPU_SECONDS), "yes" if keep_labels else "no"]
+    environment = {key: value for key, value in os.environ.items() if key in _ENVIRONMENT}
+    with subprocess.Popen(
+        [sys.executable, "-m", "backend.intake.inspect", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**environment, "HDF5_PLUGIN_PATH": "", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        cwd=Path(backend.__file__).parent.parent,
+        stdin=subprocess.DEVNULL,
+    ) as child:
+        try:
+            answer, complaints = _await(child, name, stop)
+        except BaseException:
+            child.kill()
+            raise
+    said = complaints.decode(errors="replace")
+    assert READY in said, f"the inspection does not start: {said}"
+    if child.returncode:
+        raise RefusedError(name, [_last_words(child.returncode, said)])
+    found: dict[str, Any] = json.loads(answer)
+    if found["errors"]:
+        raise RefusedError(name, found["errors"])
+    return found
+
+
+def _await(child: subprocess.Popen[bytes], name: str, stop: threading.Event) -> tuple[bytes, bytes]:
+    """What it says on its two outputs. Raises RefusedError when it takes too long, InvalidError for a `stop`."""
+    deadline = time.monotonic() + _SECONDS
+    while True:
+        try:
+            return child.communicate(timeout=_LOOK_SECONDS)
+        except subprocess.TimeoutExpired:
+            if stop.is_set():
+                raise InvalidError(GONE) from None
+            if time.monotonic() > deadline:
+                raise RefusedError(name, [f"looking at it took more than {_SECONDS} s"]) from None
+
+
+def _last_words(status: int, stderr: str) -> str:
+    """What ended the child. Raises DiskFullError."""
+    if "No space left" in stderr or "Disk quota exceeded" in stderr:
+        raise DiskFullError("The disk became full while the file was copied. Nothing was kept; free some space.")
+    if "File too large" in stderr:
+        return "unpacked it is more than twice as large as the file; store its pictures as plain JPEG rows"
+    if "MemoryError" in stderr or "Cannot allocate memory" in stderr or "memory allocation failed" in stderr:
+        return "it asks for more memory than a file may; it is damaged, or made to do harm"
+    if status in (-signal.SIGXCPU, -signal.SIGKILL):
+        return f"looking at it takes more than {_CPU_SECONDS} s of computing; it is damaged, or made to do harm"
+    last = (stderr.strip().splitlines()[-1:] or [f"exit status {status}"])[0]
+    kind = last.partition(":")[0]
+    if kind.isidentifier() and kind not in {"OSError", "EpisodeError"}:  # our reader's words about itself help nobody
+        last = f"its parts are not what their names say, {kind}"
+    return f"reading it failed ({last[:200]}); it is damaged, re-export it"
+
+
+def _row(episode_id: str, dataset_id: str, facts: dict[str, Any], *, size: int, source: EpisodeSource) -> EpisodeRow:
+    return EpisodeRow(
+        id=episode_id,
+        dataset_id=dataset_id,
+        size_bytes=size,
+        source=source,
+        label_state=LabelState.UNLABELLED,
+        **facts,
+    )
+
+
+def _list(
+    db: Session, studio: Studio, row: EpisodeRow, name: str, segments: list[list[Any]], *, label_source: str | None
+) -> None:
+    """segments: proposals as (start, end, text). Raises NotFoundError, AlreadyThereError, RefusedError."""
+    dataset = db.get(Dataset, row.dataset_id, with_for_update=True)
+    if dataset is None:
+        raise NotFoundError("The dataset is gone; it was deleted meanwhile.")
+    twin = repository.by_identity(db, dataset.id, row.identity, row.former_identity)
+    if twin is not None and twin.identity != row.identity:  # not renewed yet: are its pictures read in the same way?
+        with suppress(EpisodeError):  # its file is gone or damaged: then its motion decides
+            renew.give(db, twin, renew.identity_of(studio.settings.folder, dataset.id, twin.id, twin.identity))
+            twin = twin if twin.identity == row.identity else None
+    if twin is not None:
+        raise AlreadyThereError(name, twin)
+    if repository.any_episode(db, dataset.id) is None:
+        _take_over(dataset, row)
+    _refuse_misfit(dataset, row, name)
+    if dataset.fps is None:  # the first episodes did not say
+        dataset.fps = row.fps
+    row.number = dataset.next_number
+    dataset.next_number += 1
+    db.add(row)
+    db.flush()
+    if segments:
+        db.add(
+            Draft(
+                episode_id=row.id,
+                edit=0,
+                state=WorkState.UNASSIGNED,
+                segments=[segment.model_dump(mode="json") for segment in proposed(segments, label_source)],
+                instruction=row.instruction,
+                success=row.success,
+                updated_at=utc_now(),
+                updated_by=None,
+            )
+        )
+        db.add(brought(row.id, segments, label_source))
+    person = None if row.created_by is None else db.get(User, row.created_by)
+    record(
+        db,
+        None if person is None else _actor(person),
+        f"episode.{row.source}",
+        row.id,
+        dataset=dataset.id,
+        name=name,
+        identity=row.identity,
+    )
+    publish_after_commit(db, studio, "dataset", dataset.id)
+    publish_after_commit(db, studio, "episode", row.id)
+
+
+def _actor(user: User) -> Any:
+    from backend.core.roles import Role
+    from backend.identity.actor import Actor
+
+    return Actor(id=user.id, name=user.name, role=Role(user.role))
+
+
+def _take_over(dataset: Dataset, row: EpisodeRow) -> None:
+    """The first episode says what the dataset's episodes are like."""
+    dataset.action_dim, dataset.state_dim, dataset.fps = row.action_dim, row.state_dim, row.fps
+    dataset.cameras = [camera["name"] for camera in row.cameras]
+    dataset.render_profile = row.render_profile
+
+
+def _refuse_misfit(dataset: Dataset, row: EpisodeRow, name: str) -> None:
+    """Episodes of a dataset agree in dimensions, cameras, rate and render profile, or nothing can train on it."""
+    cameras = [camera["name"] for camera in row.cameras]
+    facts: list[tuple[str, object, object]] = [
+        ("action dimensions", row.action_dim, dataset.action_dim),
+        ("state dimensions", row.state_dim, dataset.state_dim),
+        ("the cameras", ", ".join(cameras), ", ".join(dataset.cameras)),
+        ("the render profile", row.render_profile, dataset.render_profile),
+    ]
+    if row.fps is not None and dataset.fps is not None:
+        facts.append(("steps a second", row.fps, dataset.fps))
+    wrong = [
+        f"it has {what} {found}, the dataset's episodes have {expected}; put it into a dataset of its own"
+        for what, found, expected in facts
+        if found != expected
+    ]
+    if wrong:
+        raise MisfitError(name, wrong)

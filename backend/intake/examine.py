@@ -1,0 +1,112 @@
+"""What a foreign file is, and its fresh copy: the part of the inspection that knows episodes."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from backend.core import limits
+from backend.core.schemas import DIRECTION_MARKS
+from backend.intake.copying import fresh_copy, refuse_wasteful
+from dexvla.episodes.check import check_file
+from dexvla.episodes.identity import Identity, episode_identities
+from dexvla.episodes.manifest import camera_spec, run_length
+from dexvla.episodes.reader import Episode, open_episode
+from dexvla.errors import EpisodeError
+
+_EVERY_FRAME_STEPS = 4000  # of longer episodes about 25 pictures a camera are decoded
+
+
+@dataclass(kw_only=True)
+class Found:
+    """errors: why the file is refused; without any, facts are the columns of its row.
+
+    segments: (start, end, text) of its labels, as proposals; empty without labels.
+    """
+
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    segments: list[tuple[int, int, str]] = field(default_factory=list)
+    label_source: str | None = None
+
+
+def examine(source: Path, target: Path, *, keep_labels: bool) -> Found:
+    """Check `source` and, if it is fine, write its fresh copy to `target`. Raises OSError for a full disk."""
+    found = Found()
+    try:
+        refuse_wasteful(source)
+        with open_episode(source) as episode:
+            found.errors = list(_too_large(episode))
+            if found.errors:
+                return found
+            steps = episode.steps
+        report = check_file(source, every_frame=steps <= _EVERY_FRAME_STEPS)
+        found.errors, found.warnings = report.errors, report.warnings
+        if not report.ok:
+            return found
+        with open_episode(source) as episode:
+            identity = episode_identities(episode)
+        fresh_copy(source, target, keep_labels=keep_labels)
+        with open_episode(target) as copy:
+            assert episode_identities(copy) == identity, "the copy is another episode"
+            _describe(found, copy, identity)
+    except EpisodeError as error:
+        found.errors = [str(error).removeprefix(f"{source}: ").replace(str(source), "the file")]
+    return found
+
+
+def _too_large(episode: Episode) -> Iterator[str]:
+    """What goes beyond backend.core.limits, before anything is decoded."""
+    numbers = [
+        ("steps", episode.steps, limits.MAX_STEPS),
+        ("action dimensions", episode.action.shape[1], limits.MAX_DIMENSIONS),
+        ("state dimensions", episode.qpos.shape[1], limits.MAX_DIMENSIONS),
+        ("cameras", len(episode.cameras), limits.MAX_CAMERAS),
+        ("characters in its instruction", len(episode.instruction), limits.MAX_INSTRUCTION),
+        *(("characters in a camera's name", len(camera), limits.MAX_CAMERA_NAME) for camera in episode.cameras),
+        *(
+            (f"characters in its attribute {name}", len(getattr(episode.attributes, name) or ""), most)
+            for name, most in limits.MAX_WORD.items()
+        ),
+    ]
+    yield from (f"it has {found} {what}, at most {most} are taken" for what, found, most in numbers if found > most)
+    if abs(episode.attributes.seed or 0) > limits.MAX_SEED:
+        yield f"attribute seed is {episode.attributes.seed}, expected a number of 64 bits"
+    texts = {"its instruction": limits.one_line(episode.instruction)}
+    texts |= {f"its attribute {name}": getattr(episode.attributes, name) or "" for name in limits.MAX_WORD}
+    yield from (f"{what} holds {wrong}" for what, text in texts.items() if (wrong := limits.wrong_with(text)))
+
+
+def _describe(found: Found, episode: Episode, identity: Identity) -> None:
+    attributes = asdict(episode.attributes)
+    found.facts = {
+        "identity": identity.value,
+        "former_identity": identity.former,
+        "steps": episode.steps,
+        "action_dim": episode.action.shape[1],
+        "state_dim": episode.qpos.shape[1],
+        "cameras": [camera_spec(episode, name).model_dump() for name in episode.cameras],
+        "instruction": limits.one_line(episode.instruction),
+        **{name: attributes[name] for name in ("sim", "robot", "task", "fps", "success", "seed", "render_profile")},
+    }
+    labels = episode.substep_reasonings or ()
+    marked = sum(not DIRECTION_MARKS.isdisjoint(text) for text in (*labels, episode.instruction))
+    if marked:
+        found.warnings.append(
+            f"{marked} of its texts hold direction marks, which are not seen and turn the text around them; they were "
+            "left out"
+        )
+    plain = ["".join(c for c in limits.one_line(text) if not limits.wrong_with(c)) for text in labels]
+    long = sum(len(text) > limits.MAX_TEXT for text in plain)
+    if long:
+        found.warnings.append(f"{long} substep reasonings are longer than {limits.MAX_TEXT} characters; proposed cut")
+    segments = run_length([text[: limits.MAX_TEXT].strip() for text in plain])
+    if len(segments) > limits.MAX_SEGMENTS:
+        found.warnings.append(
+            f"its labels change {len(segments)} times, at most {limits.MAX_SEGMENTS} substeps can be edited; they are "
+            "not proposed"
+        )
+    elif any(segment.text for segment in segments):
+        found.segments = [(segment.start, segment.end, segment.text) for segment in segments]
+        found.label_source = episode.label_source

@@ -1,0 +1,45 @@
+"""Look at a file that came from outside, in a process that can do little harm (see backend.intake.confine).
+
+python -m backend.intake.inspect SOURCE TARGET FILE_BYTES CPU_SECONDS KEEP_LABELS
+
+TARGET must exist; it becomes the fresh copy. What was found is printed as one line of JSON. Exit status 0 also when the
+file is refused (`errors` says why); any other status is a file that broke the reader, or a full disk.
+"""
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from backend.intake import confine
+
+_MEMORY_BYTES = 4 * 2**30
+_NICE = 10  # below requests, robots and jobs
+READY = "ready to look at the file\n"  # what goes wrong before it is our defect, after it the file's
+_COMPLAINTS, _COMPLAINT_LENGTH = 50, 500
+
+
+def main(source: str, target: str, file_bytes: str, cpu_seconds: str, keep_labels: str) -> None:
+    confine.die_with_parent()
+    os.nice(_NICE)
+    confine.leave_network()
+    from backend.intake import examine  # only now: it brings threads along
+
+    confine.keep_only(readable=Path(source), writable=Path(target))
+    confine.limit(memory_bytes=_MEMORY_BYTES, cpu_seconds=int(cpu_seconds), file_bytes=int(file_bytes))
+    sys.stderr.write(READY)
+    found = examine.examine(Path(source), Path(target), keep_labels=keep_labels == "yes")
+    sys.stdout.write(json.dumps(_bounded(asdict(found))))
+
+
+def _bounded(found: dict[str, Any]) -> dict[str, Any]:
+    """Names and values of the file stand in the complaints, and may be of any length."""
+    for kind in ("errors", "warnings"):
+        found[kind] = [text[:_COMPLAINT_LENGTH] for text in found[kind][:_COMPLAINTS]]
+    return found
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

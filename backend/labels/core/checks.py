@@ -1,0 +1,211 @@
+"""What stops labels from being handed in or published, and what is worth a second look."""
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from itertools import pairwise
+from typing import NamedTuple, Protocol
+
+from backend.core.errors import InvalidError
+from backend.core.limits import wrong_with
+from backend.labels.core.findings import CheckOut, FindingCode, FindingOut
+from backend.labels.core.segments import Provenance, SegmentOut
+from backend.labels.core.settings import Labelling
+
+_ALIKE = 0.8  # difflib's ratio from which two texts are taken for spellings of one: a letter of five differs
+_SEEN = 5  # times that a text must have been followed by others before a new successor is unusual
+_MOST = 5  # places that a message names
+_SPELLINGS = 20_000  # texts in memory
+
+
+_wrong = lru_cache(_SPELLINGS)(wrong_with)  # the same texts come again and again
+
+
+class Labelled(Protocol):
+    """A segment: SegmentOut, or something lighter."""
+
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def provenance(self) -> str: ...
+
+
+class _Found(NamedTuple):
+    code: FindingCode
+    one: Labelled
+    message: str
+    suggestion: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Custom:
+    """What is usual in a dataset. successors: how often text follows text in published labels."""
+
+    labelling: Labelling
+    vocabulary: Sequence[str] = ()
+    successors: Mapping[str, Counter[str]] = field(default_factory=dict)
+    fps: float | None = None
+
+    @cached_property
+    def known(self) -> dict[str, None]:
+        """The vocabulary, in its order."""
+        return dict.fromkeys(self.vocabulary)
+
+    @cached_property
+    def spellings(self) -> tuple[str, ...]:
+        return tuple(self.vocabulary)
+
+    @cached_property
+    def order(self) -> dict[str, int]:
+        """Places in the template."""
+        return {text: place for place, text in enumerate(self.labelling.template)}
+
+
+def successors(sequences: Iterable[Sequence[str]]) -> dict[str, Counter[str]]:
+    """Of each text, the texts that follow it and how often."""
+    found: dict[str, Counter[str]] = {}
+    for texts in sequences:
+        for text, following in pairwise(texts):
+            found.setdefault(text, Counter())[following] += 1
+    return found
+
+
+def blocking(segments: Sequence[SegmentOut], steps: int) -> list[FindingOut]:
+    """By place. Empty: the labels are complete."""
+    return [_out(found) for found in _blocking(segments, steps)]
+
+
+def _blocking(segments: Sequence[Labelled], steps: int) -> list[_Found]:
+    found: list[_Found] = []
+    end = segments[-1].end if segments else 0
+    if end != steps:
+        found.append(_Found(FindingCode.LENGTH, segments[-1], f"the labels end at step {end}, not at {steps}"))
+    for one in segments:
+        if not one.text.strip():
+            found.append(_Found(FindingCode.BLANK, one, "it has no text"))
+        elif wrong := _wrong(one.text):
+            found.append(_Found(FindingCode.CHARACTERS, one, f"its text holds {wrong}"))
+        elif one.provenance == Provenance.PROPOSED:
+            found.append(_Found(FindingCode.UNREVIEWED, one, "nobody has looked at this proposal yet"))
+    return found
+
+
+def refuse_incomplete(segments: Sequence[SegmentOut], steps: int) -> None:
+    """Raise InvalidError that names every kind of defect and the first places of each."""
+    found = blocking(segments, steps)
+    if not found:
+        return
+    advice = {
+        FindingCode.LENGTH: ("are not as long as the episode", "Reload the page."),
+        FindingCode.BLANK: ("have no text", "Label them, or merge them with a neighbour."),
+        FindingCode.CHARACTERS: ("hold what no label may hold", "Type them again."),
+        FindingCode.UNREVIEWED: ("are proposals that nobody has looked at", "Accept, edit or reject them."),
+    }
+    parts = []
+    for code, (what, todo) in advice.items():
+        places = [f"steps {one.start} to {one.end - 1}" for one in found if one.code is code]
+        if places:
+            more = f" and {len(places) - _MOST} more" if len(places) > _MOST else ""
+            parts.append(f"{len(places)} of {len(segments)} substeps {what}: {', '.join(places[:_MOST])}{more}. {todo}")
+    raise InvalidError(
+        " ".join(parts),
+        detail={
+            "findings": [one.model_dump(mode="json") for one in found],
+            "blank": [[one.start, one.end] for one in found if one.code is FindingCode.BLANK],
+        },
+    )
+
+
+def warnings(segments: Sequence[SegmentOut], custom: Custom) -> list[FindingOut]:
+    """By place."""
+    return [_out(found) for found in _warnings(segments, custom)]
+
+
+def _warnings(segments: Sequence[Labelled], custom: Custom) -> list[_Found]:
+    found: list[_Found] = []
+    previous: Labelled | None = None
+    for one in segments:
+        found += _length(one, custom)
+        if one.text:
+            found += _spelling(one, custom)
+            if previous is not None and previous.text:
+                found += _order(previous, one, custom)
+            if one.provenance in {Provenance.SCRIPTED, Provenance.IMPORTED}:
+                found.append(_Found(FindingCode.NOT_LOOKED_AT, one, "it is as the file brought it"))
+        previous = one
+    return found
+
+
+def check(segments: Sequence[SegmentOut], steps: int, custom: Custom) -> CheckOut:
+    return CheckOut(blocking=blocking(segments, steps), warnings=warnings(segments, custom))
+
+
+def codes(segments: Sequence[Labelled], steps: int, custom: Custom) -> list[tuple[int, FindingCode]]:
+    """(start, what was found there) of everything that `check` finds, for those who look at many episodes."""
+    found = [*_blocking(segments, steps), *_warnings(segments, custom)]
+    return [(each.one.start, each.code) for each in found]
+
+
+def _length(one: Labelled, custom: Custom) -> list[_Found]:
+    if not custom.fps:
+        return []
+    seconds, settings = (one.end - one.start) / custom.fps, custom.labelling
+    if seconds < settings.short_seconds:
+        return [_Found(FindingCode.SHORT, one, f"{seconds:.2f} s is less than {settings.short_seconds:g} s")]
+    if seconds > settings.long_seconds:
+        return [_Found(FindingCode.LONG, one, f"{seconds:.1f} s is more than {settings.long_seconds:g} s")]
+    return []
+
+
+def _spelling(one: Labelled, custom: Custom) -> list[_Found]:
+    if not custom.vocabulary or one.text in custom.known:
+        return []
+    meant = _meant(one.text, custom.spellings)
+    if meant is not None:
+        message = f"it is spelled almost like {meant!r} of the vocabulary"
+        return [_Found(FindingCode.NEAR_DUPLICATE, one, message, meant)]
+    return [_Found(FindingCode.OUT_OF_VOCABULARY, one, "the vocabulary does not have it")]
+
+
+@lru_cache(_SPELLINGS)  # to compare a text with all entries takes longer than everything else
+def _meant(text: str, vocabulary: tuple[str, ...]) -> str | None:
+    """The entry that is spelled almost like this."""
+    plain = {entry.casefold(): entry for entry in vocabulary}
+    alike = difflib.get_close_matches(text.casefold(), plain, n=1, cutoff=_ALIKE)
+    return plain[alike[0]] if alike else None
+
+
+def _order(previous: Labelled, one: Labelled, custom: Custom) -> list[_Found]:
+    if previous.text == one.text:
+        return [_Found(FindingCode.SAME_NEIGHBOUR, one, "it says the same as the one before; merge them")]
+    order = custom.order
+    if previous.text in order and one.text in order:
+        if order[one.text] < order[previous.text]:
+            message = f"in the dataset's template it comes before {previous.text!r}"
+            return [_Found(FindingCode.UNUSUAL_ORDER, one, message)]
+        return []
+    followers = custom.successors.get(previous.text)
+    if followers is not None and followers.total() >= _SEEN and one.text not in followers:
+        message = f"it never follows {previous.text!r} in the {followers.total()} published places"
+        return [_Found(FindingCode.UNUSUAL_ORDER, one, message)]
+    return []
+
+
+def _out(found: _Found) -> FindingOut:
+    code, one, message, suggestion = found
+    stops = code in {FindingCode.LENGTH, FindingCode.BLANK, FindingCode.CHARACTERS, FindingCode.UNREVIEWED}
+    return FindingOut(
+        code=code,
+        blocking=stops,
+        start=one.start,
+        end=one.end,
+        text=one.text,
+        message=message,
+        suggestion=suggestion,
+    )

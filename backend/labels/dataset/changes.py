@@ -1,0 +1,345 @@
+"""Deeds over many episodes, each as one transaction that can be undone: renaming an entry, and what all share.
+
+Nothing is changed silently: every draft goes through its history, and published labels get new revisions. The files
+follow when somebody asks for them (see file_with_labels).
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from backend.audit.service import record
+from backend.core.db import utc_now
+from backend.core.errors import ConflictError, InvalidError, NotFoundError
+from backend.identity.actor import Actor
+from backend.labels.core.settings import Labelling
+from backend.labels.dataset import repository
+from backend.labels.dataset.repository import Item
+from backend.labels.dataset.schemas import ChangeOut, ChangeResult, RenamedEpisode, RenameIn, RenamePreview, SkippedOut
+from backend.labels.dataset.service import dataset_row, set_texts, texts_of
+from backend.labels.drafts import repository as annotations
+from backend.labels.drafts.publication import Publication, plain_segments
+from backend.labels.drafts.revisions import add_revision, document_of
+from backend.labels.drafts.service import blank, keep
+from backend.studio.context import Studio
+from backend.studio.events import publish_after_commit
+from backend.tables.bulk_change import BulkChange, ChangeKind
+from backend.tables.dataset import Dataset
+from backend.tables.document import DOCUMENT, Tier
+from backend.tables.draft import Draft
+from backend.tables.episode import EpisodeRow, LabelState
+from backend.tables.label_history import HistoryKind, LabelHistory
+from backend.tables.label_revision import LabelRevision
+
+_HELD = "somebody works on it right now; do it again when they are done"
+
+
+# --- renaming -------------------------------------------------------------------------------------------------
+
+
+def preview_rename(db: Session, dataset_id: str, body: RenameIn) -> RenamePreview:
+    row = dataset_row(db, dataset_id)
+    drafts, published = _affected(db, dataset_id, body)
+    return _preview(db, row, body, drafts, published)
+
+
+def _affected(
+    db: Session, dataset_id: str, body: RenameIn, *, lock: bool = False
+) -> tuple[list[Item], dict[str, LabelRevision]]:
+    """Drafts of all raters, and newest revisions by episode, that have the old text."""
+    drafts = repository.all_drafts(db, dataset_id, body.tier, lock=lock)
+    published = annotations.last_revisions(db, dataset_id, body.tier)
+    return (
+        [item for item in drafts if item.draft is not None and _count(item.draft.segments, body.old)],
+        {key: revision for key, revision in published.items() if _count(revision.segments, body.old)},
+    )
+
+
+def _count(segments: Sequence[Any], text: str) -> int:
+    return sum(segment["text"] == text for segment in segments)
+
+
+def _preview(
+    db: Session, row: Dataset, body: RenameIn, drafts: list[Item], published: dict[str, LabelRevision]
+) -> RenamePreview:
+    rows = {item.row.id: item for item in repository.items(db, row.id, body.tier)}
+    names = annotations.names(db, {item.draft.lease_holder for item in drafts if item.draft is not None and item.held})
+    found: dict[str, RenamedEpisode] = {}
+    for item in drafts:
+        assert item.draft is not None
+        one = found.setdefault(item.row.id, _renamed(item.row))
+        one.draft += _count(item.draft.segments, body.old)
+        if item.held:
+            one.held_by = names.get(item.draft.lease_holder or "", "somebody")
+    for episode_id, revision in published.items():
+        if episode_id in rows:
+            found.setdefault(episode_id, _renamed(rows[episode_id].row)).published = _count(revision.segments, body.old)
+    episodes = sorted(found.values(), key=lambda one: one.number)
+    known = texts_of(row, body.tier)
+    in_use = any(_count(item.draft.segments, body.new) for item in rows.values() if item.draft is not None)
+    state = [(item.row.id, item.draft.rater, item.draft.edit) for item in drafts if item.draft is not None] + [
+        (key, revision.number, -1) for key, revision in published.items()
+    ]
+    return RenamePreview(
+        tier=body.tier,
+        old=body.old,
+        new=body.new,
+        episodes=episodes,
+        segments=sum(one.draft for one in episodes),
+        merges=body.new in known or in_use,
+        in_template=body.old in Labelling.model_validate(row.labelling).template,
+        fingerprint=hashlib.sha256(repr(sorted(state)).encode()).hexdigest()[:32],
+    )
+
+
+def _renamed(row: EpisodeRow) -> RenamedEpisode:
+    return RenamedEpisode(episode_id=row.id, number=row.number, draft=0, published=0, held_by=None)
+
+
+def rename(db: Session, me: Actor, studio: Studio, dataset_id: str, body: RenameIn) -> ChangeResult:
+    """Everywhere but where somebody works right now; those are skipped and named."""
+    row = dataset_row(db, dataset_id, lock=True)
+    drafts, published = _affected(db, dataset_id, body, lock=True)
+    preview = _preview(db, row, body, drafts, published)
+    known = texts_of(row, body.tier)
+    if not preview.episodes and body.old not in known and not preview.in_template:
+        raise InvalidError(f"Nothing in this dataset says {body.old!r}.", fields={"old": "not in use"})
+    if body.expected is not None and body.expected != preview.fingerprint:
+        raise ConflictError(
+            "Labels changed since this was looked at. Look again at what would be renamed.",
+            detail=preview.model_dump(mode="json"),
+        )
+    held = {one.episode_id for one in preview.episodes if one.held_by is not None}
+    entries: dict[tuple[str, int], dict[str, Any]] = {}
+    for item in drafts:
+        if item.row.id not in held:
+            assert item.draft is not None
+            segments = _with_new_text(item.draft.segments, body)
+            entries[item.row.id, item.draft.rater] = change_draft(db, me, item, segments, HistoryKind.RENAMED)
+    rows = {item.row.id: item for item in repository.items(db, dataset_id, body.tier)}
+    for episode_id, revision in published.items():
+        if episode_id in held or episode_id not in rows:
+            continue
+        item = rows[episode_id]
+        document = {**document_of(revision), "segments": _with_new_text(revision.segments, body)}
+        newer = _republish(db, me, item, revision, document)
+        entry = entries.setdefault((episode_id, 0), _entry(item, None))
+        entry |= {"revision": newer.id, "revision_before": revision.id}
+    before = {"texts": known, "guideline": row.guideline.get(body.tier.value, {}), "labelling": row.labelling}
+    _rename_entry(row, body)
+    parameters = {
+        "tier": body.tier.value,
+        "old": body.old,
+        "new": body.new,
+        "before": before,
+        "vocabulary_edit": row.vocabulary_edit,
+    }
+    change = store_change(db, me, studio, row, ChangeKind.RENAME, parameters, list(entries.values()))
+    skipped = [
+        SkippedOut(episode_id=one.episode_id, number=one.number, reason=_HELD)
+        for one in preview.episodes
+        if one.episode_id in held
+    ]
+    episodes = {episode_id for episode_id, _ in entries}
+    return ChangeResult(change=change, changed=len(episodes), skipped=skipped)
+
+
+def _with_new_text(segments: Sequence[Any], body: RenameIn) -> list[dict[str, Any]]:
+    return [
+        {**segment, "text": body.new} if segment["text"] == body.old else segment
+        for segment in plain_segments(segments)
+    ]
+
+
+def _rename_entry(row: Dataset, body: RenameIn) -> None:
+    """In the vocabulary, its guideline and the template; an entry that is there already keeps its own guideline."""
+    texts = list(dict.fromkeys(body.new if text == body.old else text for text in texts_of(row, body.tier)))
+    details = dict(row.guideline.get(body.tier.value, {}))
+    if body.old in details:
+        details.setdefault(body.new, details.pop(body.old))
+        details.pop(body.old, None)
+    set_texts(row, body.tier, texts, details)
+    template = row.labelling.get("template", [])
+    if body.tier is Tier.SUBSTEP and body.old in template:
+        row.labelling = {**row.labelling, "template": [body.new if text == body.old else text for text in template]}
+
+
+# --- what all of them do --------------------------------------------------------------------------------------
+
+
+def _entry(item: Item, before: LabelHistory | None) -> dict[str, Any]:
+    stored = item.draft
+    return {
+        "episode_id": item.row.id,
+        "rater": stored.rater if stored else 0,
+        "edit": stored.edit if stored else 0,
+        "before": before.id if before else None,
+        "revision": None,
+        "revision_before": None,
+    }
+
+
+def change_draft(
+    db: Session,
+    me: Actor,
+    item: Item,
+    segments: list[dict[str, Any]],
+    kind: HistoryKind,
+    *,
+    tier: Tier = Tier.SUBSTEP,
+    document: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Give a draft other segments, as one more edit of it; the history keeps what it was. Returns what undo needs."""
+    stored = item.draft
+    if stored is None:
+        stored = blank(item.row, tier, 0)
+        db.add(stored)
+        db.flush()
+    before = keep(db, item.row, stored, kind, by_id=me.id, by_name=me.name)
+    stored.segments = segments
+    for name, value in (document or {}).items():
+        setattr(stored, name, value)
+    stored.edit += 1
+    stored.updated_at, stored.updated_by = utc_now(), me.id
+    db.flush()
+    return _entry(Item(row=item.row, draft=stored, dataset=item.dataset, now=item.now), before)
+
+
+def _republish(
+    db: Session,
+    me: Actor,
+    item: Item,
+    revision: LabelRevision,
+    document: dict[str, Any],
+    *,
+    restores: int | None = None,
+) -> LabelRevision:
+    """One more revision with this content; a draft that is ahead of what is published stays ahead."""
+    state = item.row.label_state
+    edit = item.draft.edit if item.draft is not None and state == LabelState.PUBLISHED else revision.edit
+    wanted = Publication(row=item.row, tier=revision.tier, edit=edit, document=document, restores=restores)
+    newer = add_revision(db, me, wanted)
+    item.row.label_state = LabelState(state)
+    return newer
+
+
+def store_change(
+    db: Session,
+    me: Actor,
+    studio: Studio,
+    row: Dataset,
+    kind: ChangeKind,
+    parameters: dict[str, Any],
+    entries: list[dict[str, Any]],
+) -> ChangeOut:
+    change = BulkChange(
+        dataset_id=row.id, kind=kind, parameters=parameters, episodes=entries, by_id=me.id, by_name=me.name
+    )
+    db.add(change)
+    said = {name: value for name, value in parameters.items() if name not in {"before", "vocabulary_edit"}}
+    record(db, me, f"dataset.{kind.value}", row.id, episodes=len(entries), **said)
+    db.flush()
+    publish_after_commit(db, studio, "dataset", row.id)
+    publish_after_commit(db, studio, "episode", row.id)
+    return _out(change)
+
+
+def changes(db: Session, dataset_id: str) -> list[ChangeOut]:
+    """Newest first."""
+    dataset_row(db, dataset_id)
+    return [_out(change) for change in repository.changes(db, dataset_id)]
+
+
+def _out(change: BulkChange) -> ChangeOut:
+    said = {name: value for name, value in change.parameters.items() if name not in {"before", "vocabulary_edit"}}
+    return ChangeOut(
+        id=change.id,
+        kind=change.kind,
+        created_at=change.created_at,
+        by_name=change.by_name,
+        parameters=said,
+        episodes=len({entry["episode_id"] for entry in change.episodes}),
+        undone_at=change.undone_at,
+        undone_by_name=change.undone_by_name,
+    )
+
+
+# --- undo -----------------------------------------------------------------------------------------------------
+
+
+def undo(db: Session, me: Actor, studio: Studio, dataset_id: str, change_id: str) -> ChangeResult:
+    """Back to what was before, as new edits and new revisions. What somebody changed since stays and is named."""
+    row = dataset_row(db, dataset_id, lock=True)
+    change = db.get(BulkChange, change_id)
+    if change is None or change.dataset_id != dataset_id:
+        raise NotFoundError("This dataset has no such change.")
+    if change.undone_at is not None:
+        raise ConflictError(f"{change.undone_by_name or 'Somebody'} has undone this already.")
+    tier = Tier(change.parameters["tier"])
+    items = {(item.row.id, 0): item for item in repository.items(db, dataset_id, tier, lock=True)}
+    items |= {(item.row.id, 1): item for item in repository.items(db, dataset_id, tier, 1)}
+    published = annotations.last_revisions(db, dataset_id, tier)
+    if change.kind is ChangeKind.RENAME:  # first: a publication adds texts that the vocabulary does not have
+        _restore_entry(row, change, tier)
+    undone: set[str] = set()
+    skipped: list[SkippedOut] = []
+    for entry in change.episodes:
+        item = items.get((entry["episode_id"], entry["rater"]))
+        if item is None:
+            continue  # the episode was deleted
+        reason = _undo_one(db, me, item, entry, published.get(item.row.id))
+        if reason is None:
+            undone.add(item.row.id)
+        else:
+            skipped.append(SkippedOut(episode_id=item.row.id, number=item.row.number, reason=reason))
+    change.undone_at, change.undone_by_name = utc_now(), me.name
+    record(db, me, "dataset.undo", dataset_id, change=change.id, kind=change.kind.value, episodes=len(undone))
+    db.flush()
+    publish_after_commit(db, studio, "dataset", dataset_id)
+    publish_after_commit(db, studio, "episode", dataset_id)
+    return ChangeResult(change=_out(change), changed=len(undone), skipped=skipped)
+
+
+def _undo_one(db: Session, me: Actor, item: Item, entry: dict[str, Any], last: LabelRevision | None) -> str | None:
+    """Why it cannot be undone, or None."""
+    stored: Draft | None = item.draft
+    if item.held:
+        return "somebody works on it right now"
+    if entry["before"] is not None and (stored is None or stored.edit != entry["edit"]):
+        return "it was edited since"
+    if entry["revision"] is not None and (last is None or last.id != entry["revision"]):
+        return "it was published again since"
+    if entry["before"] is not None:
+        before = db.get(LabelHistory, entry["before"])
+        assert before is not None
+        document = {name: getattr(before, name) for name in DOCUMENT}
+        change_draft(db, me, item, document.pop("segments"), HistoryKind.UNDONE, document=document)
+    if entry["revision"] is not None:
+        assert last is not None
+        older = db.get(LabelRevision, entry["revision_before"])
+        assert older is not None
+        _republish(db, me, item, last, document_of(older), restores=older.number)
+    return None
+
+
+def _restore_entry(row: Dataset, change: BulkChange, tier: Tier) -> None:
+    """The vocabulary as it was, or, if somebody changed it since, with the old text put back in."""
+    before, old, new = change.parameters["before"], change.parameters["old"], change.parameters["new"]
+    if row.vocabulary_edit == change.parameters["vocabulary_edit"]:
+        set_texts(row, tier, before["texts"], before["guideline"])
+    else:
+        texts = texts_of(row, tier)
+        if new not in before["texts"]:
+            texts = [old if text == new else text for text in texts]
+        elif old not in texts:
+            texts.append(old)
+        set_texts(row, tier, texts, {**row.guideline.get(tier.value, {}), **before["guideline"]})
+    template = before["labelling"].get("template", [])
+    if (
+        tier is Tier.SUBSTEP
+        and old in template
+        and row.labelling.get("template") == [new if text == old else text for text in template]
+    ):
+        row.labelling = {**row.labelling, "template": template}

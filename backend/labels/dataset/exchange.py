@@ -1,0 +1,173 @@
+"""Labels alone, out of a dataset and into it."""
+
+from typing import Any
+
+from fastapi import Response
+from sqlalchemy.orm import Session
+
+from backend.core.errors import InvalidError, NotFoundError
+from backend.identity.actor import Actor
+from backend.labels.core.segments import Provenance
+from backend.labels.core.settings import Labelling
+from backend.labels.dataset import repository
+from backend.labels.dataset.changes import change_draft, store_change
+from backend.labels.dataset.formats import MEDIA, SUFFIX, KnownEpisode, LabelFile, LabelledEpisode, read, write
+from backend.labels.dataset.repository import Item
+from backend.labels.dataset.schemas import ChangeResult, ImportLabelsIn, SkippedOut
+from backend.labels.dataset.service import dataset_row
+from backend.labels.drafts import repository as annotations
+from backend.labels.drafts.repository import blind_for
+from backend.labels.drafts.service import visible
+from backend.studio.context import Studio
+from backend.tables.bulk_change import ChangeKind
+from backend.tables.dataset import Dataset
+from backend.tables.document import DOCUMENT, Tier
+from backend.tables.draft import HANDED_IN, Draft, WorkState
+from backend.tables.episode import LabelState
+from backend.tables.label_history import HistoryKind
+from backend.tables.label_revision import LabelRevision
+
+# --- out ------------------------------------------------------------------------------------------------------
+
+
+def export_dataset(db: Session, me: Actor, dataset_id: str, tier: Tier, form: str, *, drafts: bool) -> Response:
+    """Published labels, or the drafts as they are now; what blind labelling hides from this person is left out."""
+    dataset = dataset_row(db, dataset_id)
+    hidden = blind_for(db, dataset_id, me.id)
+    published = {} if drafts else annotations.last_revisions(db, dataset_id, tier)
+    found = []
+    for item in repository.items(db, dataset_id, tier):
+        source = item.draft if drafts else published.get(item.row.id)
+        if source is not None and (item.row.id, tier) not in hidden:
+            found.append((item, source))
+    return _file(db, dataset, tier, form, found, dataset.name)
+
+
+def export_episode(db: Session, me: Actor, episode_id: str, tier: Tier, form: str, *, drafts: bool) -> Response:
+    here = visible(db, me, episode_id, tier, 0)
+    dataset = dataset_row(db, here.row.dataset_id)
+    source = here.draft if drafts else annotations.last_revision(db, episode_id, tier)
+    if source is None:
+        raise NotFoundError("This episode has no such labels yet.")
+    item = Item(row=here.row, draft=here.draft, dataset=dataset, now=here.now)
+    return _file(db, dataset, tier, form, [(item, source)], f"{dataset.name}-{here.row.number}")
+
+
+def _file(
+    db: Session, dataset: Dataset, tier: Tier, form: str, found: list[tuple[Item, Draft | LabelRevision]], name: str
+) -> Response:
+    names = annotations.names(db, {_person(source) for _, source in found})
+    labels = LabelFile(
+        dataset=dataset.name,
+        tier=tier,
+        episodes=[
+            LabelledEpisode.model_validate(
+                {
+                    **{key: getattr(source, key) for key in DOCUMENT},
+                    "number": item.row.number,
+                    "identity": item.row.identity,
+                    "steps": item.row.steps,
+                    "fps": item.row.fps or dataset.fps,
+                    "annotator": names.get(_person(source) or ""),
+                }
+            )
+            for item, source in found
+        ],
+    )
+    plain = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name).strip("-") or "labels"
+    disposition = f'attachment; filename="{plain}-{tier.value}.{SUFFIX[form]}"'
+    return Response(write(labels, form), media_type=MEDIA[form], headers={"Content-Disposition": disposition})
+
+
+def _person(source: Draft | LabelRevision) -> str | None:
+    return source.published_by if isinstance(source, LabelRevision) else source.updated_by
+
+
+# --- in -------------------------------------------------------------------------------------------------------
+
+
+def import_labels(db: Session, me: Actor, studio: Studio, dataset_id: str, body: ImportLabelsIn) -> ChangeResult:
+    """As drafts, in one transaction that can be undone. What does not fit an episode is left out and named."""
+    dataset = dataset_row(db, dataset_id, lock=True)
+    items = {item.row.number: item for item in repository.items(db, dataset_id, body.tier, lock=True)}
+    known = [
+        KnownEpisode(number=number, steps=item.row.steps, fps=item.row.fps or dataset.fps)
+        for number, item in items.items()
+    ]
+    labels = read(body.content, body.format, body.tier, known, body.episode)
+    if labels.tier is not body.tier:
+        raise InvalidError(f"The file holds the tier {labels.tier.value}, not {body.tier.value}.")
+    hidden = blind_for(db, dataset_id, me.id)
+    wanted: list[tuple[Item, LabelledEpisode]] = []
+    skipped: list[SkippedOut] = []
+    misfits = 0
+    for episode in labels.episodes:
+        item = items.get(episode.number)
+        if item is None:
+            raise InvalidError(f"The dataset has no episode {episode.number}.")
+        misfit = _misfit(item, episode)
+        reason = misfit or _not_importable(dataset, item, overwrite=body.overwrite)
+        misfits += misfit is not None
+        if (item.row.id, body.tier) in hidden:
+            reason = "you label it blind"
+        if reason is None:
+            wanted.append((item, episode))
+        else:
+            skipped.append(SkippedOut(episode_id=item.row.id, number=item.row.number, reason=reason))
+    if skipped and misfits == len(labels.episodes):
+        raise InvalidError(f"Nothing of the file fits. Episode {skipped[0].number}: {skipped[0].reason}.")
+    if body.preview or not wanted:
+        return ChangeResult(change=None, changed=len(wanted), skipped=skipped)
+    entries = [_take(db, me, item, episode, body.tier) for item, episode in wanted]
+    parameters = {"tier": body.tier.value, "format": body.format}
+    change = store_change(db, me, studio, dataset, ChangeKind.IMPORT, parameters, entries)
+    return ChangeResult(change=change, changed=len(wanted), skipped=skipped)
+
+
+def _misfit(item: Item, episode: LabelledEpisode) -> str | None:
+    """Why these labels cannot be the episode's."""
+    if episode.identity not in (None, item.row.identity, item.row.former_identity):
+        return "the file's is another one, its motion or pictures differ"
+    position = 0
+    for one in episode.segments:
+        if one.start != position or one.end <= one.start:
+            return (
+                f"a segment is on steps {one.start} to {one.end - 1}, expected it to start at {position}: labels have "
+                "neither gaps nor overlaps"
+            )
+        position = one.end
+    if position != item.row.steps:
+        return f"the file's labels end at {position}, not at {item.row.steps}"
+    if episode.failure_step is not None and episode.failure_step >= item.row.steps:
+        return f"it has no step {episode.failure_step} at which it could fail"
+    return None
+
+
+def _not_importable(dataset: Dataset, item: Item, *, overwrite: bool) -> str | None:
+    if item.held:
+        return "somebody works on it right now"
+    if item.draft is None:
+        return None
+    if item.draft.state in HANDED_IN and Labelling.model_validate(dataset.labelling).review:
+        return f"it is {item.draft.state.value}; reopen it first"
+    if item.draft.edit and not overwrite and any(one["text"] for one in item.draft.segments):
+        return "somebody labelled it already"
+    return None
+
+
+def _take(db: Session, me: Actor, item: Item, episode: LabelledEpisode, tier: Tier) -> dict[str, Any]:
+    segments = [{**one.model_dump(mode="json"), "provenance": Provenance.IMPORTED.value} for one in episode.segments]
+    given = episode.model_fields_set & {"instruction", "paraphrases", "success", "failure_step", "quality", "tags"}
+    document = {name: getattr(episode, name) for name in given if getattr(episode, name) is not None}
+    if document.get("success"):
+        document["failure_step"] = None
+    entry = change_draft(db, me, item, segments, HistoryKind.IMPORTED, tier=tier, document=document)
+    stored = db.get_one(Draft, (item.row.id, tier, 0))
+    stored.contributors = list(dict.fromkeys([*stored.contributors, me.id]))
+    if stored.state in {WorkState.UNASSIGNED, WorkState.CLAIMED}:
+        stored.state = WorkState.IN_PROGRESS
+    elif stored.state in {*HANDED_IN, WorkState.REJECTED}:
+        stored.state = WorkState.REOPENED
+    if tier is Tier.SUBSTEP:
+        item.row.label_state = LabelState.DRAFT
+    return entry

@@ -1,0 +1,119 @@
+"""Find segments by text, length, annotator, provenance, state or warning."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from backend.core.limits import one_line
+from backend.core.schemas import Page
+from backend.identity.actor import Actor
+from backend.labels.core.checks import Custom, codes
+from backend.labels.core.findings import FindingCode
+from backend.labels.core.segments import Provenance
+from backend.labels.dataset import board
+from backend.labels.dataset.board import Labels, Part
+from backend.labels.dataset.schemas import SegmentFound
+from backend.labels.dataset.service import dataset_row
+from backend.labels.drafts import repository as annotations
+from backend.labels.drafts.repository import blind_for
+from backend.tables.document import Tier
+from backend.tables.draft import HANDED_IN, WorkState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is looked for; None: whatever. text: a part of it, any case. min_steps, max_steps: both included."""
+
+    text: str | None = None
+    exact: bool = False
+    min_steps: int | None = None
+    max_steps: int | None = None
+    annotator: str | None = None
+    provenance: Provenance | None = None
+    state: WorkState | None = None
+    warning: FindingCode | None = None
+
+
+def find(
+    db: Session, me: Actor, dataset_id: str, tier: Tier, wanted: Wanted, *, offset: int, limit: int
+) -> Page[SegmentFound]:
+    """By episode number and step. What blind labelling hides from this person is left out."""
+    dataset = dataset_row(db, dataset_id)
+    usual = board.custom(db, dataset, tier)
+    hidden = blind_for(db, dataset_id, me.id)
+    found: list[SegmentFound] = []
+    total = 0
+    for labels in board.labels(db, dataset_id, tier, rater=None):
+        about = labels.about
+        if about.rater == 0 and (about.episode_id, tier) in hidden:
+            continue
+        if about.rater and about.state not in HANDED_IN and about.assignee_id != me.id:
+            continue
+        hits = _hits(labels, usual, wanted)
+        shown = hits[max(0, offset - total) : max(0, offset + limit - total)]
+        if shown:
+            found += _outs(labels, tier, usual, shown)
+        total += len(hits)
+    names = annotations.names(db, {one.annotator_id for one in found})
+    return Page(
+        items=[one.model_copy(update={"annotator_name": names.get(one.annotator_id or "")}) for one in found],
+        total=total,
+    )
+
+
+def _hits(labels: Labels, usual: Custom, wanted: Wanted) -> list[tuple[int, Part]]:
+    """(index, segment) of those that fit."""
+    about = labels.about
+    if (wanted.state is not None and about.state is not wanted.state) or (
+        wanted.annotator is not None and _person(labels) != wanted.annotator
+    ):
+        return []
+    needle = None if wanted.text is None else one_line(wanted.text).casefold()
+    hits = [(index, one) for index, one in enumerate(labels.parts) if _fits(one, wanted, needle)]
+    if not hits or wanted.warning is None:
+        return hits
+    there = {start for start, code in codes(labels.parts, about.steps, usual) if code is wanted.warning}
+    return [(index, one) for index, one in hits if one.start in there]
+
+
+def _person(labels: Labels) -> str | None:
+    return labels.about.updated_by or labels.about.assignee_id
+
+
+def _outs(labels: Labels, tier: Tier, usual: Custom, hits: list[tuple[int, Part]]) -> Iterator[SegmentFound]:
+    about = labels.about
+    found: dict[int, list[FindingCode]] = {}
+    for start, code in codes(labels.parts, about.steps, usual):
+        found.setdefault(start, []).append(code)
+    fps = about.fps or usual.fps
+    for index, one in hits:
+        yield SegmentFound(
+            episode_id=about.episode_id,
+            number=about.number,
+            tier=tier,
+            rater=about.rater or 0,
+            state=about.state,
+            label_state=about.label_state,
+            index=index,
+            start=one.start,
+            end=one.end,
+            seconds=(one.end - one.start) / fps if fps else None,
+            text=one.text,
+            provenance=Provenance(one.provenance),
+            source=one.source,
+            confidence=one.confidence,
+            annotator_id=_person(labels),
+            annotator_name=None,
+            warnings=found.get(one.start, []),
+        )
+
+
+def _fits(one: Part, wanted: Wanted, needle: str | None) -> bool:
+    steps = one.end - one.start
+    return (
+        (needle is None or (one.text.casefold() == needle if wanted.exact else needle in one.text.casefold()))
+        and (wanted.min_steps is None or steps >= wanted.min_steps)
+        and (wanted.max_steps is None or steps <= wanted.max_steps)
+        and (wanted.provenance is None or one.provenance == wanted.provenance)
+    )

@@ -1,0 +1,273 @@
+"""Who works on a draft, and what others say about it: claims with a lease, handing in, review, reopening."""
+
+from sqlalchemy.orm import Session
+
+from backend.audit.service import record
+from backend.core.db import new_id, utc_now
+from backend.core.errors import ForbiddenError, InvalidError, LeasedError, NotFoundError, WrongStateError
+from backend.core.roles import Role
+from backend.identity.actor import Actor
+from backend.labels.core.checks import refuse_incomplete
+from backend.labels.core.settings import Labelling
+from backend.labels.drafts import repository
+from backend.labels.drafts.repository import Place
+from backend.labels.drafts.schemas import (
+    ClaimIn,
+    DraftOut,
+    HeartbeatIn,
+    HeartbeatOut,
+    NoteIn,
+    NoteOut,
+    NotePatch,
+    ReleaseIn,
+    ReopenIn,
+    ReviewIn,
+    SubmitIn,
+)
+from backend.labels.drafts.service import (
+    both_sides,
+    draft_out,
+    keep,
+    leased,
+    may_review,
+    refuse_leased,
+    refuse_stale,
+    segments_of,
+    stored_draft,
+    visible,
+)
+from backend.studio.context import Studio
+from backend.studio.events import publish_after_commit
+from backend.tables.document import Tier
+from backend.tables.draft import HANDED_IN, LEASE_SECONDS, Draft, WorkState
+from backend.tables.label_history import HistoryKind
+from backend.tables.review_note import ReviewNote
+
+# --- claims ---------------------------------------------------------------------------------------------------
+
+
+def claim(studio: Studio, me: Actor, episode_id: str, body: ClaimIn) -> DraftOut:
+    """Begin to work on it: for LEASE_SECONDS from the last sign of life nobody else can save.
+
+    Raises LeasedError while somebody else does, or while it is given to somebody else, unless body.take_over.
+    """
+    with studio.db.transaction() as db:
+        here = visible(db, me, episode_id, body.tier, body.rater, lock=True)
+        _refuse_taken(db, me, here, body)
+        stored = stored_draft(db, here)
+        if stored.rater > 0 and stored.assignee_id != me.id:
+            raise ForbiddenError("These blind labels are another person's.")
+        before = stored.assignee_id if stored.assignee_id != me.id else None
+        if leased(here) and stored.lease_holder != me.id:
+            before = stored.lease_holder
+        if before is not None:
+            keep(db, here.row, stored, HistoryKind.TAKEN_OVER, by_id=me.id, by_name=me.name, about_id=before)
+            record(db, me, "episode.take_over", episode_id, from_user=before, tier=body.tier.value)
+        if stored.assignee_id != me.id and stored.state not in HANDED_IN:
+            stored.assignee_id, stored.assigned_at = me.id, utc_now()
+        if stored.state is WorkState.UNASSIGNED:
+            stored.state = WorkState.CLAIMED
+        same_page = stored.lease_holder == me.id and body.token is not None and body.token == stored.lease_token
+        stored.lease_holder, stored.lease_until = me.id, here.now + LEASE_SECONDS
+        stored.lease_token = stored.lease_token if same_page else new_id()
+        db.flush()
+        publish_after_commit(db, studio, "episode", episode_id)
+        now = _again(db, me, here)
+        return draft_out(db, me, now, token=stored.lease_token)
+
+
+def _refuse_taken(db: Session, me: Actor, here: Place, body: ClaimIn) -> None:
+    """Unless it is taken over: then the one who had it is told at their next save or sign of life."""
+    if body.take_over:
+        return
+    stored = here.draft
+    if leased(here) and body.token is None and stored is not None and stored.lease_holder == me.id:
+        raise LeasedError(
+            "You are working on these labels in another window. Go on there, or take over here.",
+            detail=both_sides(db, me, here, None),
+        )
+    refuse_leased(db, me, here, token=body.token)
+    given = stored is not None and stored.assignee_id not in {None, me.id}
+    if stored is not None and given and stored.state not in HANDED_IN:
+        who = repository.names(db, {stored.assignee_id}).get(stored.assignee_id or "", "somebody else")
+        raise LeasedError(
+            f"These labels are given to {who}. Take over if you want.", detail=both_sides(db, me, here, None)
+        )
+
+
+def heartbeat(studio: Studio, me: Actor, episode_id: str, body: HeartbeatIn) -> HeartbeatOut:
+    """I am still here. Raises LeasedError if somebody took over; a lease that ran out and nobody took is mine again."""
+    with studio.db.transaction() as db:
+        here = visible(db, me, episode_id, body.tier, body.rater, lock=True)
+        refuse_leased(db, me, here, token=body.token)
+        stored = here.draft
+        if stored is None or stored.lease_holder != me.id or stored.lease_token != body.token:
+            raise LeasedError(
+                "Somebody else worked on these labels meanwhile. Claim them again.",
+                detail=both_sides(db, me, here, None),
+            )
+        stored.lease_until = here.now + LEASE_SECONDS
+        return HeartbeatOut(seconds_left=LEASE_SECONDS, edit=stored.edit, state=stored.state)
+
+
+def release(studio: Studio, me: Actor, episode_id: str, body: ReleaseIn) -> DraftOut:
+    """Stop working on it. A page that was taken over from changes nothing."""
+    with studio.db.transaction() as db:
+        here = visible(db, me, episode_id, body.tier, body.rater, lock=True)
+        stored = here.draft
+        if stored is not None and stored.lease_holder == me.id and body.token in {None, stored.lease_token}:
+            stored.lease_holder = stored.lease_token = stored.lease_until = None
+        if body.give_back and stored is not None and stored.assignee_id == me.id and stored.state not in HANDED_IN:
+            if stored.rater > 0:
+                raise ForbiddenError("Blind labels cannot be given back; an operator can assign them to somebody else.")
+            stored.assignee_id = stored.assigned_at = None
+            if stored.state is WorkState.CLAIMED:
+                stored.state = WorkState.UNASSIGNED
+        db.flush()
+        publish_after_commit(db, studio, "episode", episode_id)
+        return draft_out(db, me, _again(db, me, here))
+
+
+def _again(db: Session, me: Actor, here: Place) -> Place:
+    found = repository.place(db, here.row.id, here.tier, here.rater, me=me.id)
+    assert found is not None
+    return found
+
+
+# --- handing in and review ------------------------------------------------------------------------------------
+
+
+def submit(db: Session, me: Actor, studio: Studio, episode_id: str, body: SubmitIn) -> DraftOut:
+    """Raises InvalidError for labels that are not complete, ConflictError if the draft is another by now."""
+    here = visible(db, me, episode_id, body.tier, body.rater, lock=True)
+    refuse_leased(db, me, here, token=None)
+    refuse_stale(db, me, here, body.edit)
+    if here.draft is not None and here.draft.state in HANDED_IN:
+        raise WrongStateError(
+            f"These labels are {here.draft.state.value} already.", detail=both_sides(db, me, here, None)
+        )
+    refuse_incomplete(segments_of(here), here.row.steps)
+    stored = stored_draft(db, here)
+    hand_in(db, me, here, stored)
+    db.flush()
+    publish_after_commit(db, studio, "episode", episode_id)
+    return draft_out(db, me, _again(db, me, here))
+
+
+def hand_in(db: Session, me: Actor, here: Place, stored: Draft) -> None:
+    stored.state, stored.submitted_by, stored.submitted_at = WorkState.SUBMITTED, me.id, utc_now()
+    if stored.assignee_id is None:
+        stored.assignee_id, stored.assigned_at = me.id, utc_now()
+    stored.lease_holder = stored.lease_token = stored.lease_until = None
+    keep(db, here.row, stored, HistoryKind.SUBMITTED, by_id=me.id, by_name=me.name)
+
+
+def review(db: Session, me: Actor, studio: Studio, episode_id: str, body: ReviewIn) -> DraftOut:
+    """Approve, or reject with reasons. Nobody reviews what they handed in or what their saves are in."""
+    here = visible(db, me, episode_id, body.tier, body.rater, lock=True)
+    refuse_stale(db, me, here, body.edit)
+    stored = here.draft
+    if stored is None or stored.state is not WorkState.SUBMITTED or stored.rater > 0:
+        state = WorkState.UNASSIGNED if stored is None else stored.state
+        message = f"Only labels that are handed in are reviewed; these are {state.value.replace('_', ' ')}."
+        raise WrongStateError(message, detail=both_sides(db, me, here, None))
+    if not may_review(me, here):
+        role = Labelling.model_validate(here.labelling).reviewer_role
+        if not me.role.allows(role):
+            raise ForbiddenError(f"Labels of this dataset are reviewed by people with the role {role.value}.")
+        raise ForbiddenError("Nobody reviews their own labels; ask somebody else.")
+    for note in body.notes:
+        _add_note(db, me, here, stored.edit, note.start, note.end, note.text)
+    stored.state = WorkState.APPROVED if body.approve else WorkState.REJECTED
+    kind = HistoryKind.APPROVED if body.approve else HistoryKind.REJECTED
+    keep(
+        db,
+        here.row,
+        stored,
+        kind,
+        by_id=me.id,
+        by_name=me.name,
+        about_id=stored.submitted_by,
+        comment=body.comment.strip(),
+    )
+    record(db, me, f"episode.{kind.value}", episode_id, edit=stored.edit, tier=body.tier.value)
+    db.flush()
+    publish_after_commit(db, studio, "episode", episode_id)
+    return draft_out(db, me, _again(db, me, here))
+
+
+def reopen(db: Session, me: Actor, studio: Studio, episode_id: str, body: ReopenIn) -> DraftOut:
+    """Work on it goes on. Who handed it in takes it back themselves; approved labels need an operator."""
+    here = visible(db, me, episode_id, body.tier, body.rater, lock=True)
+    stored = here.draft
+    if stored is None or stored.state not in {*HANDED_IN, WorkState.REJECTED}:
+        raise WrongStateError("These labels are being worked on; there is nothing to reopen.")
+    if stored.rater > 0:
+        raise WrongStateError("Blind labels stay as they were handed in.")
+    own = stored.state is not WorkState.APPROVED and me.id in {stored.submitted_by, stored.assignee_id}
+    if not own and not me.role.allows(Role.OPERATOR):
+        raise ForbiddenError("Only who handed them in, or an operator, can reopen these labels.")
+    if stored.state is WorkState.APPROVED:
+        stored.contributors = []
+    stored.state = WorkState.REOPENED
+    comment = body.comment.strip()
+    keep(db, here.row, stored, HistoryKind.REOPENED, by_id=me.id, by_name=me.name, comment=comment)
+    db.flush()
+    publish_after_commit(db, studio, "episode", episode_id)
+    return draft_out(db, me, _again(db, me, here))
+
+
+# --- notes ----------------------------------------------------------------------------------------------------
+
+
+def add_note(db: Session, me: Actor, studio: Studio, episode_id: str, body: NoteIn) -> NoteOut:
+    here = visible(db, me, episode_id, body.tier, body.rater, lock=True)
+    note = _add_note(db, me, here, body.edit, body.start, body.end, body.text)
+    db.flush()
+    publish_after_commit(db, studio, "episode", episode_id)
+    return NoteOut.model_validate(note)
+
+
+def _add_note(db: Session, me: Actor, here: Place, edit: int, start: int, end: int, text: str) -> ReviewNote:
+    if not start < end <= here.row.steps:
+        raise InvalidError(f"The note is about steps {start} to {end - 1}, the episode has 0 to {here.row.steps - 1}.")
+    if not text.strip():
+        raise InvalidError("The note is empty.", fields={"text": "it is empty"})
+    note = ReviewNote(
+        episode_id=here.row.id,
+        tier=here.tier,
+        rater=here.rater,
+        edit=edit,
+        start=start,
+        end=end,
+        text=text.strip(),
+        author_id=me.id,
+        author_name=me.name,
+    )
+    db.add(note)
+    return note
+
+
+def change_note(db: Session, me: Actor, studio: Studio, note_id: str, body: NotePatch) -> NoteOut:
+    note = _note(db, me, note_id)
+    note.resolved_at = utc_now() if body.resolved else None
+    note.resolved_by_name = me.name if body.resolved else None
+    db.flush()
+    publish_after_commit(db, studio, "episode", note.episode_id)
+    return NoteOut.model_validate(note)
+
+
+def delete_note(db: Session, me: Actor, studio: Studio, note_id: str) -> None:
+    note = _note(db, me, note_id)
+    if note.author_id != me.id and not me.role.allows(Role.OPERATOR):
+        raise ForbiddenError("Only who wrote the note, or an operator, can delete it; mark it as resolved instead.")
+    db.delete(note)
+    publish_after_commit(db, studio, "episode", note.episode_id)
+
+
+def _note(db: Session, me: Actor, note_id: str) -> ReviewNote:
+    note = db.get(ReviewNote, note_id)
+    if note is None:
+        raise NotFoundError("There is no such note; it may have been deleted.")
+    visible(db, me, note.episode_id, Tier(note.tier), note.rater, lock=True)
+    return note

@@ -1,0 +1,39 @@
+"""What people made of proposals."""
+
+from enum import StrEnum
+
+from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from backend.core.db import Base, EnumText, Identified
+from backend.tables.proposal import SuggestionSource
+
+
+class Verdict(StrEnum):
+    """edited: taken with another text or another boundary."""
+
+    ACCEPTED = "accepted"
+    EDITED = "edited"
+    REJECTED = "rejected"
+
+
+class SuggestionVerdict(Identified, Base):
+    """What somebody made of one proposed boundary (end None) or substep. Only ever added to.
+
+    tenth: of the confidence, 0 .. 9, for counting; None where there was none.
+    """
+
+    __tablename__ = "suggestion_verdicts"
+    __table_args__ = (Index("ix_suggestion_verdicts_dataset_id_source", "dataset_id", "source"),)
+
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"))
+    episode_id: Mapped[str] = mapped_column(ForeignKey("episodes.id", ondelete="CASCADE"), index=True)
+    suggestion_id: Mapped[str | None] = mapped_column(String(32))
+    source: Mapped[SuggestionSource] = mapped_column(EnumText(SuggestionSource))
+    verdict: Mapped[Verdict] = mapped_column(EnumText(Verdict))
+    confidence: Mapped[float | None]
+    tenth: Mapped[int | None]
+    start: Mapped[int]
+    end: Mapped[int | None]
+    text: Mapped[str | None] = mapped_column(Text)
+    by_id: Mapped[str | None] = mapped_column(String(32))

@@ -1,0 +1,208 @@
+import { ActionIcon, Anchor, Group, Menu, Pagination, Stack, Text, Tooltip } from "@mantine/core";
+import { IconDots, IconDownload, IconMovie, IconTrash } from "@tabler/icons-react";
+import { Link, useNavigate, useSearchParams } from "react-router";
+
+import { useCan } from "@/api/queries";
+import { confirm } from "@/ui/confirm";
+import { DataTable, type Column } from "@/ui/DataTable";
+import { EmptyState } from "@/ui/EmptyState";
+import { formatBytes, formatCount, formatSeconds, plural } from "@/ui/format";
+import { Loaded } from "@/ui/Loaded";
+import { Time } from "@/ui/Time";
+
+import classes from "@/features/episodes/core/episodes.module.css";
+import { useDeleteEpisode, useEpisodes, type EpisodeRow } from "@/features/episodes/core/hooks";
+import { LabelBadge, Outcome } from "@/features/episodes/core/LabelBadge";
+import { Thumbnail } from "@/features/episodes/core/Thumbnail";
+
+const PER_PAGE = 50;
+
+const SOURCES: Record<EpisodeRow["source"], string> = {
+  recorded: "recorded",
+  uploaded: "uploaded",
+  imported: "imported",
+  live: "recorded live",
+};
+
+/** The episodes of a dataset. `empty`: what to do when there are none. */
+export function EpisodesTab({ datasetId, empty }: { datasetId: string; empty: React.ReactNode }) {
+  const [search, setSearch] = useSearchParams();
+  const page = Math.max(1, Number(search.get("page")) || 1);
+  const query = useEpisodes(datasetId, (page - 1) * PER_PAGE, PER_PAGE);
+  const navigate = useNavigate();
+
+  const turn = (to: number) =>
+    setSearch((old) => {
+      old.set("page", String(to));
+      return old;
+    });
+  return (
+    <Loaded query={query} lines={6}>
+      {({ items, total }) =>
+        total === 0 ? (
+          <EmptyState icon={IconMovie} title="No episodes yet" action={empty}>
+            Record demonstrations in the simulator, upload HDF5 files, or import a folder from the server.
+          </EmptyState>
+        ) : (
+          <Stack>
+            <DataTable
+              label="Episodes"
+              rows={items}
+              columns={COLUMNS}
+              rowKey={({ id }) => id}
+              rowTestId="episode-row"
+              onRowClick={({ id }) => void navigate(`/episodes/${id}`)}
+              minWidth={860}
+            />
+            {total > PER_PAGE && (
+              <Group justify="space-between">
+                <Text size="sm" c="dimmed">
+                  {plural(total, "episode")}
+                </Text>
+                <Pagination total={Math.ceil(total / PER_PAGE)} value={page} onChange={turn} size="sm" />
+              </Group>
+            )}
+          </Stack>
+        )
+      }
+    </Loaded>
+  );
+}
+
+const COLUMNS: Column<EpisodeRow>[] = [
+  {
+    key: "number",
+    header: "Episode",
+    width: 190,
+    sort: ({ number }) => number,
+    cell: ({ id, number }) => (
+      <Group gap="sm" wrap="nowrap">
+        <div className={classes.small}>
+          <Thumbnail episodeId={id} width={80} />
+        </div>
+        <Anchor component={Link} to={`/episodes/${id}`} fw={600} data-testid="episode-link">
+          {number}
+        </Anchor>
+      </Group>
+    ),
+  },
+  {
+    key: "length",
+    header: "Length",
+    align: "right",
+    sort: ({ steps }) => steps,
+    cell: ({ steps, seconds }) => (
+      <>
+        <Text size="sm">{formatCount(steps)} steps</Text>
+        <Text size="xs" c="dimmed">
+          {seconds === null ? "rate unknown" : formatSeconds(seconds)}
+        </Text>
+      </>
+    ),
+  },
+  {
+    key: "success",
+    header: "Outcome",
+    sort: ({ success }) => (success === null ? null : Number(success)),
+    cell: ({ success }) => <Outcome success={success} />,
+  },
+  {
+    key: "labels",
+    header: "Labels",
+    sort: ({ label_state }) => label_state,
+    cell: ({ label_state, segments }) => (
+      <Group gap={8} wrap="nowrap">
+        <LabelBadge state={label_state} />
+        <Text size="xs" c="dimmed" style={{ whiteSpace: "nowrap" }}>
+          {segments > 0 && plural(segments, label_state === "unlabelled" ? "proposal" : "substep")}
+        </Text>
+      </Group>
+    ),
+  },
+  {
+    key: "instruction",
+    header: "Instruction",
+    sort: ({ instruction }) => instruction,
+    cell: ({ instruction }) => (
+      <Text size="sm" lineClamp={2}>
+        {instruction}
+      </Text>
+    ),
+  },
+  {
+    key: "source",
+    header: "Source",
+    sort: ({ source }) => source,
+    cell: ({ source, created_at, seed, robot }) => (
+      <Tooltip
+        label={[robot, seed === null ? null : `seed ${seed}`].filter(Boolean).join(", ") || "nothing more known"}
+      >
+        <div>
+          <Text size="sm">{SOURCES[source]}</Text>
+          <Text size="xs" c="dimmed" component="div">
+            <Time value={created_at} />
+          </Text>
+        </div>
+      </Tooltip>
+    ),
+  },
+  {
+    key: "size",
+    header: "Size",
+    align: "right",
+    sort: ({ size_bytes }) => size_bytes,
+    cell: ({ size_bytes }) => (
+      <Text size="sm" style={{ whiteSpace: "nowrap" }}>
+        {formatBytes(size_bytes)}
+      </Text>
+    ),
+  },
+  { key: "menu", header: "", width: 48, cell: (episode) => <EpisodeMenu episode={episode} /> },
+];
+
+function EpisodeMenu({ episode }: { episode: EpisodeRow }) {
+  const remove = useDeleteEpisode();
+  const may = useCan("operator");
+  return (
+    <Menu position="bottom-end">
+      <Menu.Target>
+        <ActionIcon
+          variant="subtle"
+          color="gray"
+          aria-label={`More for episode ${episode.number}`}
+          data-testid="episode-menu"
+        >
+          <IconDots size={18} />
+        </ActionIcon>
+      </Menu.Target>
+      <Menu.Dropdown>
+        <Menu.Item
+          component="a"
+          href={`/api/episodes/${episode.id}/file`}
+          download
+          leftSection={<IconDownload size={16} />}
+          data-testid="episode-download"
+        >
+          Download HDF5
+        </Menu.Item>
+        <Menu.Item
+          color="red"
+          disabled={!may}
+          leftSection={<IconTrash size={16} />}
+          data-testid="episode-delete"
+          onClick={() =>
+            confirm({
+              title: `Delete episode ${episode.number}?`,
+              children:
+                "Its file and its labels are removed for good. An episode that a dataset version lists cannot be deleted.",
+              confirm: "Delete it",
+              action: () => remove.mutateAsync(episode.id),
+            })
+          }
+        >
+          Delete{may ? "" : " (needs the role operator)"}
+        </Menu.Item>
+      </Menu.Dropdown>
+    </Menu>
+  );
+}

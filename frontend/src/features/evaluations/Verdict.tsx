@@ -1,0 +1,17 @@
+import { Badge } from "@mantine/core";
+
+import type { Outcome } from "./core/report";
+
+export function Verdict({ success, wrong }: Pick<Outcome, "success" | "wrong">) {
+  return (
+    <Badge
+      color={success ? "teal" : wrong ? "red" : "gray"}
+      data-testid="outcome"
+      data-success={success}
+      data-wrong={wrong === true}
+      title={!success && wrong ? "Another object than the named one was lifted" : undefined}
+    >
+      {success ? "success" : wrong ? "wrong" : "failure"}
+    </Badge>
+  );
+}

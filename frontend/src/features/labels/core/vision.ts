@@ -1,0 +1,10 @@
+import { queryOptions } from "@tanstack/react-query";
+
+import { api, ok } from "@/api/client";
+
+/** Whether a vision-language model is set up, and where pictures would go. */
+export const visionQuery = queryOptions({
+  queryKey: ["suggestion-sources"],
+  queryFn: async () => (await ok(api.GET("/api/suggestions/sources"))).vision,
+  staleTime: 300_000,
+});

@@ -1,0 +1,305 @@
+"""Jobs: one owner at a time on both databases; queue, cancel, resume and log over the API."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import text, update
+
+from backend.base_models.jobs import InitModelPayload
+from backend.core.db import Database, db_seconds
+from backend.core.roles import Role
+from backend.jobs import repository, service
+from backend.jobs.reconciler import Leases, reconcile
+from backend.jobs.workers import JobQueue, beat, leave, waiting_calls
+from backend.studio.context import Studio
+from backend.tables.job import Job, JobKind, JobState
+from backend.training.jobs import TrainPayload
+
+SignIn = Callable[[Role | str], TestClient]
+AT_ONCE = Leases(0)  # a lease that looks over is over
+
+
+def add(database: Database, **values: Any) -> str:
+    given = {"kind": JobKind.INIT_MODEL, "title": "a job", "payload": {}, **values}
+    with database.transaction() as db:
+        job = Job(**given)
+        db.add(job)
+    return job.id
+
+
+def read(database: Database, job_id: str) -> Job:
+    with database.transaction(write=False) as db:
+        job = db.get(Job, job_id)
+        assert job is not None
+        return job
+
+
+def claim(database: Database, job_id: str, owner: str = "here") -> Job | None:
+    with database.transaction() as db:
+        return repository.claim(db, job_id, owner=owner, lease_seconds=30)
+
+
+def let_lease_run_out(database: Database, job_id: str) -> None:
+    with database.transaction() as db:
+        db.execute(update(Job).where(Job.id == job_id).values(lease_until=db_seconds() - 1))
+
+
+def test_of_many_claims_at_once_one_wins(database: Database) -> None:
+    job_id = add(database)
+    won: list[Job] = []
+    start = threading.Barrier(8)
+
+    def run(number: int) -> None:
+        start.wait()
+        job = claim(database, job_id, f"worker-{number}")
+        if job is not None:
+            won.append(job)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    stored = read(database, job_id)
+    assert (stored.state, stored.attempt, stored.owner) == (JobState.RUNNING, 1, won[0].owner)
+
+
+def test_a_lease_that_is_over_can_be_claimed_and_fences_the_old_owner(database: Database) -> None:
+    job_id = add(database)
+    first = claim(database, job_id, "slow")
+    assert first is not None
+    assert claim(database, job_id, "fast") is None, "the lease still lasts"
+    let_lease_run_out(database, job_id)
+    second = claim(database, job_id, "fast")
+    assert second is not None
+    assert second.attempt == 2
+    for write in (
+        lambda db: repository.renew(db, job_id, first.attempt, lease_seconds=30),
+        lambda db: repository.state(db, job_id, first.attempt),
+        lambda db: repository.assert_owned(db, job_id, first.attempt),
+        lambda db: repository.progress(db, job_id, first.attempt, done=9, total=9, note="", pace=None),
+        lambda db: repository.close(db, job_id, first.attempt, state=JobState.DONE),
+    ):
+        with pytest.raises(repository.LostError), database.transaction() as db:
+            write(db)
+    stored = read(database, job_id)
+    assert (stored.state, stored.owner, stored.done) == (JobState.RUNNING, "fast", 0)
+
+
+def test_progress_makes_an_attempt_fruitful_only_where_none_was_before(database: Database) -> None:
+    job_id = add(database)
+
+    def advance(attempt: int, done: int) -> int:
+        with database.transaction() as db:
+            repository.progress(db, job_id, attempt, done=done, total=10, note="", pace=1.0)
+        return read(database, job_id).barren
+
+    claim(database, job_id)
+    assert read(database, job_id).barren == 1
+    assert advance(1, 4) == 0
+    let_lease_run_out(database, job_id)
+    claim(database, job_id)
+    assert advance(2, 2) == 1, "the first attempt came further"
+    assert advance(2, 4) == 1
+    assert advance(2, 5) == 0
+    stored = read(database, job_id)
+    assert (stored.done, stored.best) == (5, 5)
+
+
+def test_a_running_job_without_a_lease_cannot_be_stored(database: Database) -> None:
+    job_id = add(database)
+    with pytest.raises(Exception, match="running_jobs_have_a_lease"), database.transaction() as db:
+        db.execute(text("UPDATE jobs SET state = 'running' WHERE id = :id"), {"id": job_id})
+
+
+def test_jobs_are_taken_in_the_order_in_which_they_were_queued(database: Database) -> None:
+    first, train, second = add(database), add(database, kind=JobKind.TRAIN), add(database)
+    with database.transaction(write=False) as db:
+        assert repository.next_waiting(db, JobQueue.LIGHT.kinds) == first
+        assert repository.next_waiting(db, JobQueue.LIGHT.kinds, skip=[first]) == second
+        assert repository.next_waiting(db, JobQueue.TRAIN.kinds) == train
+        assert {out.id: out.queue_position for out in service.jobs_out(db, [first, second, train]).values()} == {
+            first: 1,
+            second: 2,
+            train: 1,
+        }
+
+
+def enqueue(studio: Studio, kind: JobKind = JobKind.INIT_MODEL) -> str:
+    payload = TrainPayload(run_id="r") if kind is JobKind.TRAIN else InitModelPayload(model_id="m", name="tiny")
+    with studio.db.transaction() as db:
+        return service.enqueue(db, studio, None, kind=kind, title="a job", payload=payload).id
+
+
+def test_a_worker_is_woken_up_once_the_job_is_there_and_only_then(studio: Studio) -> None:
+    with studio.db.transaction() as db:
+        payload = InitModelPayload(model_id="m", name="tiny")
+        service.enqueue(db, studio, None, kind=JobKind.INIT_MODEL, title="undone", payload=payload)
+        db.rollback()
+    assert waiting_calls(studio, JobQueue.LIGHT) == 0
+    enqueue(studio)
+    assert waiting_calls(studio, JobQueue.LIGHT) == 1
+    enqueue(studio, JobKind.TRAIN)
+    assert waiting_calls(studio, JobQueue.TRAIN) == 1
+
+
+def test_a_payload_of_another_kind_is_refused(studio: Studio) -> None:
+    with pytest.raises(ValueError, match="run_id"), studio.db.transaction() as db:
+        service.enqueue(db, studio, None, kind=JobKind.TRAIN, title="x", payload={"model_id": "m"})
+
+
+def test_a_job_that_nobody_will_start_says_so(studio: Studio) -> None:
+    job_id = enqueue(studio)
+    assert "no worker is running" in (read(studio.db, job_id).cause or "")
+    beat(studio, "w", JobQueue.TRAIN)
+    reconcile(studio, AT_ONCE)
+    assert "no worker is running" in (read(studio.db, job_id).cause or ""), "that one does trainings only"
+    beat(studio, "w", JobQueue.LIGHT)
+    reconcile(studio, AT_ONCE)
+    assert read(studio.db, job_id).cause is None
+    leave(studio, "w", JobQueue.LIGHT)
+    reconcile(studio, AT_ONCE)
+    assert "no worker is running" in (read(studio.db, job_id).cause or "")
+
+
+def test_an_interrupted_job_without_a_worker_says_both(studio: Studio) -> None:
+    job_id = add(studio.db)
+    claim(studio.db, job_id)
+    let_lease_run_out(studio.db, job_id)
+    reconcile(studio, AT_ONCE)
+    reconcile(studio, AT_ONCE)
+    cause = read(studio.db, job_id).cause or ""
+    assert "vanished" in cause
+    assert cause.endswith("; no worker is running; the job starts when one is (`studio worker`)")
+    beat(studio, "w", JobQueue.LIGHT)
+    reconcile(studio, AT_ONCE)
+    assert read(studio.db, job_id).cause == "interrupted: the worker that ran it vanished; it goes on by itself"
+
+
+def test_the_reconciler_calls_again_but_does_not_pile_calls_up(studio: Studio) -> None:
+    ids = [enqueue(studio) for _ in range(3)]
+    studio.broker.flushdb()
+    with studio.db.transaction() as db:
+        for job in repository.by_ids(db, ids):
+            job.created_at = job.created_at.replace(year=2020)
+    for _ in range(4):
+        reconcile(studio, AT_ONCE)
+    assert waiting_calls(studio, JobQueue.LIGHT) == 3
+
+
+def test_the_reconciler_takes_jobs_back_from_vanished_workers(studio: Studio) -> None:
+    running, stopping, poison = (add(studio.db) for _ in range(3))
+    for job_id in (running, stopping, poison):
+        claim(studio.db, job_id)
+    with studio.db.transaction() as db:
+        db.execute(update(Job).where(Job.id == stopping).values(state=JobState.CANCELLING))
+        db.execute(update(Job).where(Job.id == poison).values(barren=3))
+    reconcile(studio, AT_ONCE)
+    assert read(studio.db, running).state is JobState.RUNNING, "its lease lasts"
+    for job_id in (running, stopping, poison):
+        let_lease_run_out(studio.db, job_id)
+    reconcile(studio, AT_ONCE)
+    states = {job_id: read(studio.db, job_id) for job_id in (running, stopping, poison)}
+    assert states[running].state is JobState.QUEUED
+    assert "vanished" in (states[running].cause or "")
+    assert states[stopping].state is JobState.CANCELLED
+    assert states[poison].state is JobState.FAILED
+    assert states[poison].finished_at is not None
+    assert all(job.lease_until is None and job.owner is None for job in states.values())
+
+
+def test_cancel_and_resume_over_the_api(studio: Studio, client: SignIn) -> None:
+    operator = client("operator")
+    job_id = enqueue(studio)
+    assert client("viewer").post(f"/api/jobs/{job_id}/cancel").status_code == 403
+    answer = operator.post(f"/api/jobs/{job_id}/cancel")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["state"] == "cancelled"
+    assert answer.json()["cause"] == "cancelled by operator"
+    assert operator.post(f"/api/jobs/{job_id}/cancel").status_code == 409
+    answer = operator.post(f"/api/jobs/{job_id}/resume")
+    assert (answer.json()["state"], answer.json()["queue_position"]) == ("queued", 1)
+    assert operator.post(f"/api/jobs/{job_id}/resume").status_code == 409
+    claim(studio.db, job_id)
+    answer = operator.post(f"/api/jobs/{job_id}/cancel")
+    assert (answer.status_code, answer.json()["state"]) == (200, "cancelling")
+    assert operator.post(f"/api/jobs/{job_id}/cancel").status_code == 200, "asking twice is fine"
+    with studio.db.transaction() as db:
+        assert repository.state(db, job_id, 1) is JobState.CANCELLING
+    verbs = [entry["action"] for entry in client("admin").get(f"/api/audit?subject={job_id}").json()["items"]]
+    assert sorted(verbs) == ["job.cancel", "job.cancel", "job.enqueue", "job.resume"]
+
+
+def test_resuming_forgets_barren_attempts(studio: Studio, client: SignIn) -> None:
+    job_id = add(studio.db, state=JobState.FAILED, barren=3, cause="it broke")
+    assert claim(studio.db, job_id) is None
+    client("operator").post(f"/api/jobs/{job_id}/resume")
+    assert claim(studio.db, job_id) is not None
+
+
+def test_the_list_filters_and_counts(studio: Studio, client: SignIn) -> None:
+    train = enqueue(studio, JobKind.TRAIN)
+    other = enqueue(studio)
+    over = add(studio.db, state=JobState.DONE, subject_id="s" * 32)
+    viewer = client("viewer")
+
+    def ids(query: str) -> list[str]:
+        page = viewer.get(f"/api/jobs?{query}").json()
+        return [item["id"] for item in page["items"]]
+
+    assert ids("") == [over, other, train], "newest first"
+    assert ids("kind=train") == [train]
+    assert ids("active=true") == [other, train]
+    assert ids(f"subject_id={'s' * 32}") == [over]
+    assert viewer.get("/api/jobs?limit=1").json()["total"] == 3
+    assert viewer.get("/api/jobs/unknown").status_code == 404
+
+
+def test_time_left_follows_the_pace(studio: Studio) -> None:
+    job_id = add(studio.db)
+    claim(studio.db, job_id)
+    with studio.db.transaction() as db:
+        assert service.job(db, job_id).seconds_left is None
+        repository.progress(db, job_id, 1, done=4, total=10, note="", pace=5.0)
+        db.expire_all()
+        left = service.job(db, job_id).seconds_left
+    assert left is not None
+    assert 28 < left <= 30
+
+
+def test_the_log_is_read_in_parts_between_characters(studio: Studio, client: SignIn) -> None:
+    job_id = add(studio.db)
+    viewer = client("viewer")
+    empty = viewer.get(f"/api/jobs/{job_id}/log").json()
+    assert empty == {"text": "", "offset": 0, "next_offset": 0, "size": 0}
+    content = "step 1 ... fünf\nstep 2 ... 漢字 🤖\n" * 40
+    log = studio.settings.folder.job(job_id) / "log.txt"
+    log.parent.mkdir(parents=True)
+    log.write_text(content, encoding="utf-8")
+    offset, parts = 0, []
+    while offset < len(content.encode()):
+        chunk = viewer.get(f"/api/jobs/{job_id}/log?offset={offset}&limit=7").json()
+        assert chunk["next_offset"] > offset
+        parts.append(chunk["text"])
+        offset = chunk["next_offset"]
+    assert "".join(parts) == content
+    tail = viewer.get(f"/api/jobs/{job_id}/log?offset=-5").json()
+    assert content.endswith(tail["text"])
+    assert "\ufffd" not in tail["text"]
+    assert tail["next_offset"] == tail["size"]
+    past = viewer.get(f"/api/jobs/{job_id}/log?offset=999999").json()
+    assert (past["text"], past["offset"]) == ("", past["size"])
+
+
+def test_a_dead_broker_keeps_nobody_from_queueing(studio: Studio) -> None:
+    """The row is there; the reconciler calls when the broker is back."""
+    gone = studio.settings.model_copy(update={"redis_url": "redis://127.0.0.1:1"})
+    away = Studio.open(gone)
+    job_id = enqueue(away)
+    assert "broker cannot be reached" in (read(studio.db, job_id).cause or "")
+    reconcile(away, AT_ONCE)
+    away.close()

@@ -1,0 +1,245 @@
+"""The least role of every operation of the API, written down: a forgotten or a changed check fails here."""
+
+from typing import Any
+
+from fastapi.testclient import TestClient
+
+from backend.core.roles import Role
+from tests.backend.conftest import SignIn
+
+PUBLIC = """
+    GET /api/health
+    GET /api/auth/me
+    POST /api/auth/setup
+    POST /api/auth/login
+    POST /api/auth/logout
+    GET /api/links
+    POST /api/links
+"""
+VIEWER = """
+    POST /api/auth/password
+    GET /api/auth/tokens
+    POST /api/auth/tokens
+    DELETE /api/auth/tokens/{token_id}
+    GET /api/datasets
+    GET /api/datasets/{dataset_id}
+    GET /api/datasets/{dataset_id}/episodes
+    GET /api/datasets/{dataset_id}/suggestion-statistics
+    GET /api/datasets/{dataset_id}/versions
+    GET /api/versions
+    GET /api/versions/{version_id}/manifest
+    GET /api/episodes/{episode_id}
+    GET /api/episodes/{episode_id}/annotation
+    GET /api/episodes/{episode_id}/candidates
+    GET /api/episodes/{episode_id}/annotation/check
+    GET /api/episodes/{episode_id}/annotation/diff
+    GET /api/episodes/{episode_id}/annotation/history
+    GET /api/episodes/{episode_id}/annotation/history/{entry_id}
+    GET /api/episodes/{episode_id}/labels
+    GET /api/datasets/{dataset_id}/agreement
+    GET /api/datasets/{dataset_id}/changes
+    GET /api/datasets/{dataset_id}/coverage
+    GET /api/datasets/{dataset_id}/labelling
+    GET /api/datasets/{dataset_id}/labels
+    GET /api/datasets/{dataset_id}/segments
+    GET /api/datasets/{dataset_id}/vocabulary
+    GET /api/work
+    GET /api/episodes/{episode_id}/file
+    GET /api/episodes/{episode_id}/frames/{camera}/{step}
+    GET /api/episodes/{episode_id}/motion
+    GET /api/episodes/{episode_id}/pack
+    GET /api/episodes/{episode_id}/revisions
+    GET /api/episodes/{episode_id}/suggestions
+    GET /api/episodes/{episode_id}/thumbnail
+    GET /api/episodes/{episode_id}/tracks
+    GET /api/suggestions/sources
+    GET /api/jobs
+    GET /api/jobs/{job_id}
+    GET /api/jobs/{job_id}/log
+    GET /api/models
+    GET /api/training/form
+    GET /api/runs
+    GET /api/runs/{run_id}
+    GET /api/runs/{run_id}/metrics
+    GET /api/runs/{run_id}/spec.yaml
+    GET /api/checkpoints
+    GET /api/checkpoints/{checkpoint_id}
+    GET /api/checkpoints/{checkpoint_id}/archive
+    GET /api/checkpoints/{checkpoint_id}/files/{name}
+    GET /api/evaluations
+    GET /api/evaluations/{evaluation_id}
+    GET /api/evaluations/{evaluation_id}/files/{name}
+    GET /api/robots
+    GET /api/robots/{name}/picture/{camera}
+    POST /api/robots/{name}/stop
+    GET /api/live/demo
+    GET /api/audit/{entry_id}/written
+    GET /api/me/preferences/{page}
+    PUT /api/me/preferences/{page}
+"""
+ANNOTATOR = """
+    PUT /api/episodes/{episode_id}/annotation
+    POST /api/episodes/{episode_id}/annotation/claim
+    POST /api/episodes/{episode_id}/annotation/heartbeat
+    POST /api/episodes/{episode_id}/annotation/notes
+    POST /api/episodes/{episode_id}/annotation/release
+    POST /api/episodes/{episode_id}/annotation/reopen
+    POST /api/episodes/{episode_id}/annotation/review
+    POST /api/episodes/{episode_id}/annotation/submit
+    PATCH /api/notes/{note_id}
+    DELETE /api/notes/{note_id}
+    POST /api/datasets/{dataset_id}/work/next
+    POST /api/episodes/{episode_id}/publish
+    POST /api/episodes/{episode_id}/suggestions
+    POST /api/episodes/{episode_id}/suggestions/verdicts
+"""
+OPERATOR = """
+    POST /api/datasets
+    POST /api/datasets/demo
+    PATCH /api/datasets/{dataset_id}
+    DELETE /api/datasets/{dataset_id}
+    POST /api/datasets/{dataset_id}/episodes
+    POST /api/datasets/{dataset_id}/import
+    POST /api/datasets/{dataset_id}/versions
+    DELETE /api/episodes/{episode_id}
+    POST /api/episodes/{episode_id}/rollback
+    PATCH /api/datasets/{dataset_id}/labelling
+    PUT /api/datasets/{dataset_id}/vocabulary
+    POST /api/datasets/{dataset_id}/vocabulary/rename
+    POST /api/datasets/{dataset_id}/vocabulary/rename/preview
+    POST /api/datasets/{dataset_id}/template
+    POST /api/datasets/{dataset_id}/changes/{change_id}/undo
+    POST /api/datasets/{dataset_id}/work/assign
+    POST /api/datasets/{dataset_id}/labels
+    GET /api/annotators
+    GET /api/import/candidates
+    POST /api/jobs/{job_id}/cancel
+    POST /api/jobs/{job_id}/resume
+    GET /api/models/candidates
+    POST /api/models
+    POST /api/models/tiny
+    DELETE /api/models/{model_id}
+    POST /api/training/check
+    POST /api/training/preflight
+    POST /api/runs
+    DELETE /api/runs/{run_id}
+    DELETE /api/checkpoints/{checkpoint_id}
+    POST /api/evaluations
+    DELETE /api/evaluations/{evaluation_id}
+    POST /api/robots/{name}/arm
+    GET /api/live/policy-servers
+    POST /api/live/{robot}/prepare
+    POST /api/live/{robot}/rollout
+    POST /api/live/{robot}/pause
+    POST /api/live/{robot}/resume
+    POST /api/live/{robot}/end
+    POST /api/live/{robot}/instruction
+    POST /api/live/{robot}/scene
+    POST /api/live/{robot}/record
+    POST /api/live/{robot}/mark
+    POST /api/live/{robot}/save
+    POST /api/live/{robot}/discard
+"""
+ADMIN = """
+    GET /api/annotators/figures
+    GET /api/audit
+    GET /api/users
+    PATCH /api/users/{user_id}
+    POST /api/users/{user_id}/reset
+    GET /api/invitations
+    GET /api/resets
+    DELETE /api/resets/{reset_id}
+    POST /api/invitations
+    DELETE /api/invitations/{invitation_id}
+    GET /api/settings
+    PATCH /api/settings
+    GET /api/storage
+    POST /api/storage/adopt
+    POST /api/storage/lose
+"""
+TABLE = {
+    line.strip(): role
+    for lines, role in (
+        (PUBLIC, None),
+        (VIEWER, Role.VIEWER),
+        (ANNOTATOR, Role.ANNOTATOR),
+        (OPERATOR, Role.OPERATOR),
+        (ADMIN, Role.ADMIN),
+    )
+    for line in lines.strip().splitlines()
+}
+CHANGING = {"post", "put", "patch"}
+
+
+def _operations(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {
+        f"{method.upper()} {path}": operation
+        for path, operations in schema["paths"].items()
+        for method, operation in operations.items()
+    }
+
+
+def _call(browser: TestClient, schema: dict[str, Any], name: str, operation: dict[str, Any]) -> int:
+    """Call an operation with a body and parameters of the right form, of things that do not exist."""
+    method, path = name.split()
+    query: dict[str, Any] = {}
+    for parameter in operation.get("parameters", ()):
+        value = _example(schema, parameter["schema"])
+        if parameter["in"] == "path":
+            path = path.replace(f"{{{parameter['name']}}}", str(value))
+        elif parameter["in"] == "query" and parameter.get("required"):
+            query[parameter["name"]] = value
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    body = None if content is None else _example(schema, content["schema"])
+    return browser.request(method, path, params=query, json=body).status_code
+
+
+def _example(schema: dict[str, Any], of: dict[str, Any]) -> Any:
+    """A small value of a JSON schema as FastAPI writes them."""
+    if "$ref" in of:
+        return _example(schema, schema["components"]["schemas"][of["$ref"].rpartition("/")[2]])
+    if "const" in of or "enum" in of:
+        return of.get("const", of.get("enum", [None])[0])
+    for choice in ("anyOf", "oneOf"):
+        if choice in of:
+            return _example(schema, of[choice][0])
+    match of.get("type"):
+        case "object":
+            return {name: _example(schema, of["properties"][name]) for name in of.get("required", ())}
+        case "array":
+            return [_example(schema, of["items"]) for _ in range(of.get("minItems", 0))]
+        case "integer" | "number":
+            return of.get("minimum", 1)
+        case "boolean":
+            return False
+        case _:
+            return "x" * of.get("minLength", 1)
+
+
+def test_the_table_names_every_operation(anonymous: TestClient) -> None:
+    assert set(_operations(anonymous.get("/api/openapi.json").json())) == set(TABLE)
+
+
+def test_every_operation_asks_for_its_role(anonymous: TestClient, client: SignIn) -> None:
+    """Too low a role is refused; the least role gets further (mostly to 404: nothing of what is named exists)."""
+    client(Role.ADMIN)
+    schema = anonymous.get("/api/openapi.json").json()
+    wrong = []
+    for name, operation in _operations(schema).items():
+        needed = TABLE[name]
+        if needed is None:
+            continue
+        callers: list[tuple[Role | None, TestClient]] = [(None, anonymous), *((role, client(role)) for role in Role)]
+        for role, browser in callers:
+            if name == "POST /api/auth/password" and role is not None:
+                continue  # its own refusal of a wrong password is a 403 too
+            status = _call(browser, schema, name, operation)
+            if role is None:
+                right = status == 401
+            elif not role.allows(needed):
+                right = status == 403
+            else:
+                right = status not in {401, 403, 500}
+            if not right:
+                wrong.append(f"{name} as {role or 'a stranger'}: {status}")
+    assert not wrong, "\n".join(wrong)

@@ -1,0 +1,202 @@
+"""The live page's side of a host: its whole state as one message, the state socket, and the verbs over HTTP.
+
+See backend.live.messages. Rollouts, the recorder and the simulator's scene add their verbs with `verb`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from backend.live.messages import Failure, LiveState, PolicyOut, Progress, SceneOut
+from dexvla.errors import UserError
+from worker.robot import guard
+from worker.robot.cockpit import BusyError, Cockpit
+from worker.robot.control import ControlLoop
+from worker.robot.guard import Guard
+from worker.robot.sources import Recorder
+from worker.robot.telemetry import rounded, samples
+
+log = logging.getLogger("studio.robot")
+
+_EVERY_SECONDS = 0.09  # at least ten times a second
+_LEAST_SECONDS = 0.02  # between two messages, however often something changes
+_HISTORY_STEPS = 100  # what a page that has just come is told of the past
+UNSUPPORTED = 1003
+
+B = TypeVar("B", bound=BaseModel)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predicted:
+    """number: 1, 2, ... over all rollouts. step: of the first action. actions: (T, A)."""
+
+    number: int
+    step: int
+    actions: NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What a page knows: telemetry up to `step`, predicted chunks up to `chunk`."""
+
+    step: int = -1
+    chunk: int = 0
+
+
+class Predictions(Protocol):
+    """What the live state shows of a policy."""
+
+    @property
+    def policy(self) -> PolicyOut | None: ...
+
+    @property
+    def failure(self) -> Failure | None: ...
+
+    def chunk(self) -> Predicted | None:
+        """The newest predicted chunk."""
+        ...
+
+
+@dataclass
+class _Verb:
+    model: type[BaseModel] | None
+    carry_out: Callable[[Any, str], None]
+
+
+class LiveRoutes:
+    """One for a host. `scene`, `building`, `holder`, `recorder` and `predictions` are set by who brings them."""
+
+    def __init__(self, *, guarded: Guard, loop: ControlLoop, cockpit: Cockpit) -> None:
+        self._loop, self._cockpit = loop, cockpit
+        self.recorder: Recorder | None = None
+        self.predictions: Predictions | None = None
+        self.scene: Callable[[], SceneOut | None] = lambda: None
+        self.building: Callable[[], Progress | None] = lambda: None
+        self.holder: Callable[[], str | None] = lambda: None
+        self._verbs: dict[str, _Verb] = {}
+        self._events: asyncio.AbstractEventLoop | None = None
+        self._waiting: set[asyncio.Event] = set()
+        self.routes: list[BaseRoute] = [
+            WebSocketRoute("/live/state", guarded.socket(self._state)),
+            Route("/live/{verb}", guarded.http(self._carry_out), methods=["POST"]),
+        ]
+        self.verb("pause", None, lambda _, by: cockpit.pause(f"paused by {by}"))
+
+    def attach(self, events: asyncio.AbstractEventLoop) -> None:
+        """Send on this event loop what `changed` tells."""
+        self._events = events
+
+    def changed(self) -> None:
+        """From any thread: tell every page now. Waits for nothing."""
+        if self._events is not None and not self._events.is_closed():
+            with suppress(RuntimeError):  # it is closed at this moment
+                self._events.call_soon_threadsafe(self._wake)
+
+    def verb(self, name: str, model: type[B] | None, carry_out: Callable[[B, str], None]) -> None:
+        """POST /live/NAME: carry_out(body, by) in a thread, where it may wait a little. It raises BusyError (409) or
+        UserError (422) with what to do."""
+        self._verbs[name] = _Verb(model, carry_out)
+
+    def state(self, told: Told) -> tuple[LiveState, Told]:
+        """Everything, with the telemetry that was not told yet; and what is told then."""
+        command, recorder, predictions = self._cockpit.now, self.recorder, self.predictions
+        rows = self._loop.telemetry.since(told.step)
+        new = samples(rows)
+        if new is not None:
+            told = Told(step=rows[-1].step, chunk=told.chunk)
+            chunk = None if predictions is None else predictions.chunk()
+            if chunk is not None and chunk.number > told.chunk:
+                new.chunk_step, new.chunk_steps = chunk.step, len(chunk.actions)
+                new.chunk = thinned(chunk.actions)
+                told = Told(step=told.step, chunk=chunk.number)
+        state = LiveState(
+            status=self._loop.status(),
+            mode=command.mode,
+            why=command.why if command.source is None else command.source.why,
+            holder=self.holder(),
+            policy=None if predictions is None else predictions.policy,
+            failure=None if predictions is None else predictions.failure,
+            building=self.building(),
+            real_time=self._loop.real_time,
+            recording=None if recorder is None else recorder.recording,
+            saved=None if recorder is None else recorder.saved,
+            scene=self.scene(),
+            joint_names=list(self._loop.info.joint_names),
+            samples=new,
+        )
+        return state, told
+
+    # --- the state socket -----------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        for event in self._waiting:
+            event.set()
+
+    async def _state(self, socket: WebSocket) -> None:
+        await socket.accept()
+        changed = asyncio.Event()
+        self._waiting.add(changed)
+        sending = asyncio.create_task(self._send_states(socket, changed))
+        try:
+            # Also what notices that the page has gone.
+            await socket.receive()
+            with suppress(RuntimeError, WebSocketDisconnect):  # it was the page that closed
+                await socket.close(UNSUPPORTED, "this socket only tells; commands go to /live/control")
+        finally:
+            sending.cancel()
+            self._waiting.discard(changed)
+
+    async def _send_states(self, socket: WebSocket, changed: asyncio.Event) -> None:
+        newest = self._loop.telemetry.newest
+        told = Told() if newest is None else Told(step=newest.step - _HISTORY_STEPS)
+        with suppress(WebSocketDisconnect, RuntimeError):
+            while True:
+                changed.clear()
+                state, told = self.state(told)
+                await socket.send_text(state.model_dump_json())
+                await asyncio.sleep(_LEAST_SECONDS)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(changed.wait(), _EVERY_SECONDS - _LEAST_SECONDS)
+
+    # --- verbs ----------------------------------------------------------------------------------------------------
+
+    async def _carry_out(self, request: Request) -> Response:
+        verb = self._verbs.get(request.path_params["verb"])
+        if verb is None:
+            return guard.error(404, f"no verb {request.path_params['verb']}; there are {', '.join(self._verbs)}")
+        by = request.headers.get("x-studio-by", "").strip() or "unknown"
+        try:
+            content = await guard.body(request)
+            asked = None if verb.model is None else verb.model.model_validate_json(content)
+            await run_in_threadpool(verb.carry_out, asked, by)
+        except guard.TooLargeError:
+            return guard.error(413, f"the body has more than {guard.MAX_BODY} bytes")
+        except ValidationError as error:
+            return guard.error(422, guard.plainly(error))
+        except BusyError as error:
+            return guard.error(409, str(error))
+        except UserError as error:
+            return guard.error(422, str(error))
+        self.changed()
+        newest = self._loop.telemetry.newest
+        state, _ = self.state(Told() if newest is None else Told(step=newest.step))
+        return Response(state.model_dump_json(), media_type="application/json")
+
+
+def thinned(chunk: NDArray[np.floating[Any]], most: int = 50) -> list[list[float]]:
+    """(T, A) -> at most `most` rows, evenly spaced, the first and the last among them."""
+    steps = len(chunk)
+    rows = [round(i * (steps - 1) / (most - 1)) for i in range(most)] if steps > most else list(range(steps))
+    return rounded(chunk[rows])

@@ -1,0 +1,274 @@
+"""A robot host from start to end: `run` owns one robot until SIGINT or SIGTERM."""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import uvicorn
+
+from backend.core.settings import Settings
+from backend.live.messages import SceneIn
+from backend.robots.host import HostStatus, host_token
+from backend.studio.context import Studio
+from dexvla.errors import UserError
+from dexvla.robots.aloha_sim.teleop import AlohaTeleop
+from dexvla.robots.registry import make_robot
+from dexvla.spec import AlohaTask
+from worker.core.processes import keep_what_is_there, wake_promptly
+from worker.robot.announcer import Announcer
+from worker.robot.broker_watch import BrokerWatch
+from worker.robot.cameras import CameraHub
+from worker.robot.cockpit import Cockpit
+from worker.robot.control import ControlLoop, pictures_of
+from worker.robot.control_socket import ControlSocket
+from worker.robot.driving import Driving
+from worker.robot.guard import Guard
+from worker.robot.keeper import Keeper
+from worker.robot.latch import StopLatch
+from worker.robot.live import LiveRoutes
+from worker.robot.recording import Recording, Surroundings
+from worker.robot.rollouts import Rollouts
+from worker.robot.server import HostServer
+from worker.robot.stage import Stage, StageRobot
+from worker.robot.video import VideoSocket
+from worker.robot.watch import Watch
+
+log = logging.getLogger("studio.robot")
+
+_KIND = "aloha_sim_live"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}")
+_END_SECONDS = 0.8  # for each of the parts that end
+_PORT_DIGITS = 5
+_MAX_SOCKET_BYTES = 16_384  # what a page sends is small
+_KEEP_ALIVE_SECONDS = 600  # the gateway keeps its connection, so that no stop has to wait for one
+_SWITCH_SECONDS = 0.001  # between threads: the default of 5 ms would delay the control loop by as much
+
+
+def run(
+    settings: Settings,
+    *,
+    name: str = "aloha-sim",
+    port: int = 0,
+    task: AlohaTask = AlohaTask.TRANSFER_CUBE,
+) -> None:
+    """Own the simulated ALOHA as robot `name` until SIGINT or SIGTERM; the tables must be there.
+
+    port: of the host's own server on loopback, 0 takes the one that the last host of this robot had, else a free one;
+    settings.robot_address overrides both. Only the API talks to it, with a secret from the data folder, so both must
+    share that folder. Raises UserError for a name that is taken or a port that is in use.
+    """
+    if not _NAME.fullmatch(name):
+        raise UserError(f"robot name {name!r}: expected letters, digits, _ . - and at most 64 of them")
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    wake_promptly()  # this thread, which hears of stops
+    host = "127.0.0.1"
+    if settings.robot_address is not None:
+        host, port = "0.0.0.0", int(settings.robot_address.rpartition(":")[2])
+    folder = settings.folder.robots
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = folder / f"{name}.lock"
+    ran_before = lock.exists()
+    with _only_one(lock, name) as claimed, _listen(host, port, before=_port_before(claimed)) as listening:
+        _remember_port(claimed, listening.getsockname()[1])
+        address = settings.robot_address or f"{host}:{listening.getsockname()[1]}"
+        studio = Studio.open(settings)
+        try:
+            latch = StopLatch(folder / f"{name}.latch", ran_before=ran_before)
+            asyncio.run(
+                _serve(studio, name=name, address=address, listening=listening, task=task, folder=folder, latch=latch)
+            )
+            latch.close()
+        finally:
+            studio.close()
+
+
+async def _serve(
+    studio: Studio,
+    *,
+    name: str,
+    address: str,
+    listening: socket.socket,
+    task: AlohaTask,
+    folder: Path,
+    latch: StopLatch,
+) -> None:
+    robot = cast(StageRobot, make_robot(_KIND, task=task, overview=True))
+    hub = CameraHub(pictures_of(robot))
+    cockpit = Cockpit(latch)
+    loop = ControlLoop(robot, latch=latch, cockpit=cockpit, hub=hub, task=str(task))
+
+    def status() -> HostStatus:
+        return loop.status().model_copy(update={"pid": os.getpid()})
+
+    announcer = Announcer(studio, name=name, kind=_KIND, address=address, status=status)
+    guarded = Guard(host_token(studio.settings.folder.secrets))
+    live = LiveRoutes(guarded=guarded, loop=loop, cockpit=cockpit)
+
+    def changed() -> None:
+        announcer.hurry()
+        live.changed()
+
+    loop.on_change = changed
+    loop.on_first_connected = keep_what_is_there  # once: scenes that are replaced later are to be freed
+    cockpit.on_change = live.changed
+    watch = Watch(latch)
+    watch.on_change = live.changed
+    live.holder = lambda: None if watch.holder is None else watch.holder.by
+    control = ControlSocket(guarded=guarded, watch=watch)
+    control.sink = Driving(cockpit, prepare=lambda: AlohaTeleop(control_hz=robot.info.control_hz))
+    broker = BrokerWatch(studio.settings.events_url, cockpit=cockpit)
+    stage = Stage(
+        robot,
+        make=lambda **options: cast(StageRobot, make_robot(_KIND, overview=True, **options)),
+        loop=loop,
+        cockpit=cockpit,
+        task=task,
+    )
+    live.scene = stage.scene
+    live.building = lambda: stage.building
+    live.verb("scene", SceneIn, lambda scene, by: stage.show(scene))
+    rollouts = Rollouts(
+        loop=loop,
+        cockpit=cockpit,
+        watch=watch,
+        stage=stage,
+        log_file=studio.settings.folder.logs / f"policy-{name}.log",
+        on_change=live.changed,
+        allows=studio.settings.allows_policy_server,
+    )
+    rollouts.plug_into(live)
+    recordings = folder / f"{name}.recordings"
+    keeper = Keeper(studio, recordings, on_change=live.changed)
+
+    def surroundings() -> Surroundings:
+        scene = stage.scene()
+        return Surroundings(
+            info=loop.info,
+            render_profile=stage.render_profile,
+            task=None if scene is None else str(scene.task),
+            seed=None if scene is None else scene.seed,
+        )
+
+    recording = Recording(
+        folder=recordings,
+        keeper=keeper,
+        surroundings=surroundings,
+        encode=hub.encoded,
+        attended=lambda: watch.holder is not None,
+        latch=latch,
+    )
+    recording.plug_into(live)
+    live.recorder = recording
+    stage.recorded = lambda: recording.recording is not None
+    loop.listen(recording)
+    video = VideoSocket(guarded=guarded, hub=hub)
+    routes = [*control.routes, *video.routes, *live.routes]
+    host = HostServer(guarded=guarded, loop=loop, latch=latch, hub=hub, routes=routes, on_change=changed)
+    events = asyncio.get_running_loop()
+    host.attach(events)
+    video.attach(events)
+    live.attach(events)
+    config = uvicorn.Config(
+        host.app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        ws_max_size=_MAX_SOCKET_BYTES,
+        ws_per_message_deflate=False,
+    )
+    server = _Server(config)
+
+    def leave() -> None:
+        server.should_exit = True
+        announcer.end()
+        rollouts.end_all()
+        loop.end()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        events.add_signal_handler(number, leave)
+    loop.start()
+    keeper.start()
+    announcer.start()
+    broker.start()
+    log.info("robot host %s at %s", name, address)
+    try:
+        await server.serve(sockets=[listening])
+    finally:
+        broker.end()
+        rollouts.close(_END_SECONDS)
+        announcer.close(_END_SECONDS)
+        recording.close()
+        keeper.close(_END_SECONDS)
+        hub.close()
+        if not loop.close(_END_SECONDS):
+            # The renderer's process ends by itself when ours does: its standard input is closed then.
+            log.warning("the robot did not end in time")
+            latch.close()
+            os._exit(0)
+
+
+class _Server(uvicorn.Server):
+    """Signals are ours: uvicorn would raise them again after it ended, before the robot was freed."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.contextmanager
+def _only_one(path: Path, name: str) -> Iterator[BinaryIO]:
+    """The lock's file, which also keeps the host's port."""
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b", buffering=0) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"robot {name} has a host already; give this one another name, or end that one") from None
+        yield file
+
+
+# A host that is started again while the database is locked, full or away cannot announce a new address. On the port of
+# the one before, a stop finds it all the same.
+
+
+def _port_before(claimed: BinaryIO) -> int:
+    """0 where none is known."""
+    said = os.pread(claimed.fileno(), _PORT_DIGITS, 0).strip()
+    return int(said) if said.isdigit() else 0
+
+
+def _remember_port(claimed: BinaryIO, port: int) -> None:
+    """Written over the one before, so that a full disk has room for it."""
+    try:
+        os.pwrite(claimed.fileno(), str(port).encode().rjust(_PORT_DIGITS), 0)
+    except OSError as error:
+        log.warning("the port cannot be kept for the next start (%s)", error.strerror)
+
+
+@contextlib.contextmanager
+def _listen(host: str, port: int, *, before: int = 0) -> Iterator[socket.socket]:
+    """port: 0 takes `before`, or a free one where that is 0 or another program's by now."""
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it
+        try:
+            try:
+                listening.bind((host, port or before))
+            except (OSError, OverflowError):
+                if port or not before:
+                    raise
+                listening.bind((host, 0))
+        except (OSError, OverflowError) as error:
+            raise UserError(f"{host}:{port}: cannot be listened on: {error}") from error
+        yield listening

@@ -1,0 +1,205 @@
+"""A policy in the control loop: gives the rollout's actions while a page watches, hands fresh pictures to who asks it.
+
+Where the rollout waits (a simulated robot's), the robot's time stands still until the policy has answered.
+
+Two threads meet here under one lock that nobody holds for longer than a few array operations: the control loop
+(`action`), and the one that talks to the policy (`next_question`, `answer`).
+"""
+
+import threading
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from backend.live.messages import HOLD_MS, RECLUTCH_MS
+from dexvla.act.base import ActionChunk, PolicyInput
+from dexvla.act.rollout import Question, Rollout, Said
+from worker.robot.cockpit import Cockpit
+from worker.robot.sources import WAIT, Action, SourceKind, Tick, Wait
+from worker.robot.telemetry import Telemetry
+from worker.robot.watch import Watch
+
+_HOLD_SECONDS, _PAUSE_SECONDS = HOLD_MS / 1000, RECLUTCH_MS / 1000
+_OLD_SECONDS = 0.5  # a policy is not shown older pictures
+_OLD_WAITING_SECONDS = 0.1  # nor these where time waits for newer ones
+_TOLD_SECONDS = 2.0  # for so long it is nothing to speak of that time stands still
+BLIND_SECONDS = 30.0  # without pictures for so long, the cameras are given up
+LOADING = "the policy is being loaded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A question, what the policy is shown, and when that was measured (time.monotonic())."""
+
+    question: Question
+    shown: PolicyInput
+    time: float
+
+
+class PolicySource:
+    """Until `begin` it only waits. `control_hz`: steps a second."""
+
+    kind = SourceKind.POLICY
+
+    def __init__(self, *, telemetry: Telemetry, watch: Watch, cockpit: Cockpit, control_hz: float) -> None:
+        self._telemetry, self._watch, self._cockpit, self._control_hz = telemetry, watch, cockpit, control_hz
+        self._turn = threading.Condition()
+        self._rollout: Rollout | None = None
+        self._cameras: tuple[str, ...] = ()
+        self._tick: Tick | None = None  # the newest that the policy may be asked about
+        self._next_step = 0
+        self._since: float | None = None  # it commands since
+        self._flushed = False
+        self._still: float | None = None  # time stands still since
+        self._why: str | None = LOADING
+
+    # --- for the control loop -------------------------------------------------------------------------------------
+
+    @property
+    def cameras(self) -> frozenset[str]:
+        return frozenset(self._cameras)
+
+    @property
+    def why(self) -> str | None:
+        return self._why
+
+    def action(self, tick: Tick) -> Action | Wait | None:
+        with self._turn:
+            action, pause = self._decide(tick)
+        if pause is not None:
+            self._cockpit.pause(pause, source=self)
+        return action
+
+    def on_stop(self) -> None:
+        with self._turn:
+            self._forget()
+            self._since = None
+
+    def on_refused(self, reason: str) -> None:
+        self._why = f"the policy's action was refused: {reason}"
+
+    def _decide(self, tick: Tick) -> tuple[Action | Wait | None, str | None]:
+        """An action or WAIT, and why to pause."""
+        rollout = self._rollout
+        if rollout is None:
+            self._why = LOADING
+            return None, None
+        if self._since is None:
+            self._since = tick.time
+        silence = self._watch.silence(tick.time)
+        if silence > _HOLD_SECONDS:
+            # What was planned belongs to steps in which the robot will not have moved.
+            if not self._flushed:
+                self._forget()
+            self._flushed = True
+            self._why = "the page that watches over the policy is not heard"
+            pause = min(silence, tick.time - self._since) > _PAUSE_SECONDS
+            return None, f"{self._why}; an operator has to resume it" if pause else None
+        self._flushed = False
+        still = rollout.stands_still(tick.step)
+        self._next_step = tick.step + (not still)
+        self._tick = tick
+        if rollout.wants(tick.step):
+            self._turn.notify()
+        if still:
+            return self._stand_still(rollout, tick)
+        self._still = None
+        action = rollout.action(tick.step)
+        self._why = None if action is not None else rollout.why(tick.step)
+        return action, f"the policy's answers cannot be used: {rollout.refused}" if rollout.broken else None
+
+    def _stand_still(self, rollout: Rollout, tick: Tick) -> tuple[Wait | None, str | None]:
+        self._still = tick.time if self._still is None else self._still
+        waited = tick.time - self._still
+        self._why = None if waited < _TOLD_SECONDS else rollout.why_still(waited)
+        if rollout.asked or waited < BLIND_SECONDS:
+            return WAIT, None
+        return None, f"there were no new pictures for {BLIND_SECONDS:.0f} s to show the policy"
+
+    def _forget(self) -> None:
+        if self._rollout is not None:
+            self._rollout.flush()
+        self._tick = self._still = None
+
+    # --- for who talks to the policy ------------------------------------------------------------------------------
+
+    def begin(self, rollout: Rollout, cameras: tuple[str, ...]) -> None:
+        """From here on it acts. cameras: in the policy's order."""
+        with self._turn:
+            self._rollout, self._cameras = rollout, cameras
+
+    def end(self) -> None:
+        """It only waits again."""
+        with self._turn:
+            self._forget()
+            self._rollout, self._since = None, None
+            self._turn.notify_all()
+
+    def next_question(self, seconds: float) -> Asked | None:
+        """Wait until the policy should be asked; None if it should not within `seconds`."""
+        deadline = time.monotonic() + seconds
+        with self._turn:
+            while True:
+                asked = self._question()
+                left = deadline - time.monotonic()
+                if asked is not None or left <= 0:
+                    return asked
+                self._turn.wait(left)
+
+    def hear(self, question: Question, text: str) -> None:
+        with self._turn:
+            if self._rollout is not None:
+                self._rollout.hear(question, text)
+
+    def answer(self, asked: Asked, chunk: ActionChunk) -> None:
+        with self._turn:
+            if self._rollout is not None:
+                latency = time.monotonic() - asked.time
+                self._rollout.answer(asked.question, chunk, step=self._next_step, latency_s=latency)
+
+    def fail(self, question: Question, reason: str) -> None:
+        with self._turn:
+            if self._rollout is not None:
+                self._rollout.fail(question, reason)
+
+    def instruct(self, instruction: str) -> None:
+        with self._turn:
+            if self._rollout is not None:
+                self._rollout.instruct(instruction)
+
+    @property
+    def rollout(self) -> Rollout | None:
+        """To read single values of."""
+        return self._rollout
+
+    @property
+    def said(self) -> Said | None:
+        return None if self._rollout is None else self._rollout.said
+
+    def _question(self) -> Asked | None:
+        tick, rollout = self._tick, self._rollout
+        if tick is None or rollout is None or not rollout.wants(tick.step):
+            return None
+        self._tick = None  # each step is asked about once
+        frames = tick.observation.frames
+        if any(name not in frames for name in self._cameras):
+            return None
+        age = tick.observation.time - min(frames[name].time for name in self._cameras)
+        if age > self._oldest(rollout):
+            return None
+        pictures_step = tick.step - max(0, round(age * self._control_hz))
+        row = self._telemetry.at(pictures_step)
+        shown = PolicyInput(
+            images={name: frames[name].image for name in self._cameras},
+            state=np.asarray(tick.observation.qpos if row is None else row.state),
+            instruction=rollout.instruction,
+        )
+        question = rollout.ask(step=tick.step, pictures_step=pictures_step)
+        return Asked(question=question, shown=shown, time=tick.time - max(0.0, age))
+
+    def _oldest(self, rollout: Rollout) -> float:
+        """Most that pictures may lie back, seconds of the robot's time: where it waits, little beside a chunk."""
+        if not rollout.waits:
+            return _OLD_SECONDS
+        return min(_OLD_WAITING_SECONDS, rollout.chunk_size / 4 / self._control_hz)

@@ -1,0 +1,182 @@
+"""Rollouts: a checkpoint in a process of its own, or a policy server elsewhere, that commands the robot.
+
+What takes long, each does in a thread of its own (worker.robot.acting). See docs/decisions/live.md.
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from backend.live.messages import Failure, InstructionIn, Mode, PolicyOut, RolloutIn
+from dexvla.act.chunks import StampedChunk
+from dexvla.demo import DEMO_FOLDER, demo_checkpoint
+from dexvla.errors import UserError
+from worker.robot.acting import Acting
+from worker.robot.cockpit import BusyError, Cockpit
+from worker.robot.control import ControlLoop
+from worker.robot.live import LiveRoutes, Predicted
+from worker.robot.policy_process import PolicyProcesses
+from worker.robot.stage import Stage
+from worker.robot.watch import Watch
+
+log = logging.getLogger("studio.robot")
+
+_NICE = 10  # of a policy's process where the control loop and its pictures must not wait
+
+
+class Rollouts:
+    """At most one rollout acts or waits. stage: of a simulated robot. logs: folder for the policies' logs.
+
+    allows: whether a policy server's URL may be connected to. The API asks the same; a host that believed it alone
+    would connect to whatever anybody with the studio's secret told it.
+    """
+
+    def __init__(
+        self,
+        *,
+        loop: ControlLoop,
+        cockpit: Cockpit,
+        watch: Watch,
+        stage: Stage | None,
+        log_file: Path,
+        on_change: Callable[[], None],
+        allows: Callable[[str], bool],
+    ) -> None:
+        self._loop, self._cockpit, self._watch, self._stage = loop, cockpit, watch, stage
+        self._on_change, self._allows = on_change, allows
+        self._processes = PolicyProcesses(
+            log_file=log_file,
+            spare=DEMO_FOLDER if stage is not None and (DEMO_FOLDER / "config.json").is_file() else None,
+            nice=0 if loop.info.simulated else _NICE,
+        )
+        self._now: Acting | None = None
+        self._failure: Failure | None = None
+        self._chunk: StampedChunk | None = None  # the last that was told, and how many were
+        self._chunks = 0
+
+    def plug_into(self, live: LiveRoutes) -> None:
+        live.predictions = self
+        live.verb("prepare", None, lambda _, by: self.prepare())
+        live.verb("rollout", RolloutIn, self.start)
+        live.verb("instruction", InstructionIn, self.instruct)
+        live.verb("resume", None, lambda _, by: self.resume(by))
+        live.verb("end", None, lambda _, by: self.end(by))
+
+    def prepare(self) -> None:
+        """The demo may be asked for soon: load it, unless something is going on that this could slow down."""
+        if self._cockpit.now.mode is Mode.IDLE:  # a policy that is paused has a process of its own
+            self._processes.prepare()
+
+    def start(self, asked: RolloutIn, by: str) -> None:
+        """Begin; what goes wrong later is told by the live state. Raises BusyError, UserError."""
+        checkpoint = _checkpoint(asked, self._allows)
+        if asked.scene is not None and self._stage is None:
+            raise UserError("this robot is no simulator: it has no scene that could be set up")
+        if asked.scene is not None and self._stage is not None:
+            self._stage.refuse_recorded()
+        before = self._now
+        if asked.instead:
+            self._make_way(by)
+        acting = Acting(
+            asked,
+            checkpoint=checkpoint,
+            loop=self._loop,
+            cockpit=self._cockpit,
+            watch=self._watch,
+            stage=self._stage,
+            processes=self._processes,
+            before=before,
+            on_change=self._on_change,
+            on_failure=self._fail,
+        )
+        self._cockpit.begin_policy(acting.source)
+        log.info("rollout of %s begun by %s", asked.url or asked.path or "the demo", by)
+        self._now, self._failure = acting, None
+        acting.start()
+
+    def _make_way(self, by: str) -> None:
+        """End the policy that is there, if one is; who begins another one has the robot, or it could not act."""
+        before = self._current()
+        if before is not None and self._cockpit.now.mode is not Mode.DRIVE:  # beginning says who is in the way
+            before.end()
+            self._cockpit.end_policy(f"{by} began another one", source=before.source)
+
+    def _fail(self, failure: Failure) -> None:
+        self._failure = failure
+
+    def instruct(self, asked: InstructionIn, by: str) -> None:
+        self._acting().instruct(asked.instruction)
+
+    def resume(self, by: str) -> None:
+        self._cockpit.resume()
+        log.info("rollout resumed by %s", by)
+        acting = self._current()
+        if acting is not None:
+            acting.resumed.set()
+
+    def end(self, by: str) -> None:
+        acting = self._acting()
+        acting.end()
+        self._cockpit.end_policy(f"ended by {by}", source=acting.source)
+
+    def end_all(self) -> None:
+        """The host ends: begin to end what acts. Waits for nothing."""
+        if self._now is not None:
+            self._now.end()
+
+    def close(self, seconds: float) -> None:
+        """End whatever acts, and its process; what does not end in time the kernel ends with ours."""
+        self.end_all()
+        if self._now is not None and self._now.is_alive():
+            self._now.join(seconds)
+        self._processes.close(seconds)
+
+    # --- for the live state ---------------------------------------------------------------------------------------
+
+    @property
+    def policy(self) -> PolicyOut | None:
+        acting = self._current()
+        return None if acting is None else acting.told()
+
+    @property
+    def failure(self) -> Failure | None:
+        return self._failure
+
+    def chunk(self) -> Predicted | None:
+        acting = self._current()
+        rollout = None if acting is None else acting.source.rollout
+        newest = None if rollout is None else rollout.newest
+        if newest is None:
+            return None
+        if newest is not self._chunk:
+            self._chunk, self._chunks = newest, self._chunks + 1
+        return Predicted(number=self._chunks, step=newest.step, actions=newest.actions)
+
+    def _current(self) -> Acting | None:
+        acting = self._now
+        return acting if acting is not None and self._cockpit.now.policy is acting.source else None
+
+    def _acting(self) -> Acting:
+        acting = self._current()
+        if acting is None:
+            raise BusyError("no policy acts; start a rollout")
+        return acting
+
+
+def _checkpoint(asked: RolloutIn, allows: Callable[[str], bool]) -> Path | None:
+    """The checkpoint to serve, None for a server elsewhere. Raises UserError."""
+    given = [asked.path is not None, asked.url is not None, asked.demo]
+    if sum(given) != 1:
+        raise UserError("a rollout needs exactly one of path, url and demo")
+    if asked.demo:
+        return demo_checkpoint()
+    if asked.url is not None:
+        if not asked.url.startswith(("ws://", "wss://")):
+            raise UserError(f"policy server {asked.url!r}: expected ws://HOST:PORT or wss://HOST:PORT")
+        if not allows(asked.url):
+            raise UserError(
+                f"policy server {asked.url!r} is not one of STUDIO_POLICY_SERVERS where this robot's host runs; its "
+                "administrator lists those that it may connect to (HOST:PORT)"
+            )
+        return None
+    return Path(asked.path or "")

@@ -1,0 +1,224 @@
+"""The scene of a simulated robot: which task and seed it shows, and through which cameras.
+
+Whoever calls waits for the second or two that a new scene takes to build; the control loop does not: it commands the
+old one until the new one is ready, and changes over between two steps.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from backend.live.messages import Mode, Progress, SceneIn, SceneOut
+from dexvla.act.base import PolicyMetadata
+from dexvla.act.rollout import cameras_for
+from dexvla.errors import RobotError, UserError
+from dexvla.robots.base import Observation, TaskOutcome
+from dexvla.spec import AlohaTask, CameraSpec, PickColourOptions, RenderProfile
+from worker.robot.cockpit import BusyError, Cockpit
+from worker.robot.control import ControlLoop, LiveRobot
+from worker.robot.sources import CommandSource
+
+log = logging.getLogger("studio.robot")
+
+_TYPICAL_SECONDS = 3.0  # to build a scene
+
+
+class StageRobot(LiveRobot, Protocol):
+    """A simulator in real time."""
+
+    @property
+    def instruction(self) -> str: ...
+
+    @property
+    def render_profile(self) -> RenderProfile: ...
+
+    def reset(self, seed: int, *, wait: bool = True) -> Observation: ...
+
+    def adopt(self, other: Any) -> None: ...
+
+    def outcome(self) -> TaskOutcome: ...
+
+
+class Stage:
+    """make(task=, cameras=, render=, pick=) gives a robot that is not connected yet; pick is None for other tasks.
+
+    robot: the one that `loop` commands, with `cameras` and seed 0. Its methods may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        robot: StageRobot,
+        *,
+        make: Callable[..., StageRobot],
+        loop: ControlLoop,
+        cockpit: Cockpit,
+        task: AlohaTask,
+    ) -> None:
+        self._robot, self._make, self._loop, self._cockpit = robot, make, loop, cockpit
+        self._scene = SceneIn(task=task, seed=0)
+        self._shown = robot.info.cameras
+        self._building = threading.Lock()
+        self._progress: tuple[float, int, str | None] | None = None  # begun, attempt, trouble of the one before
+        self.recorded: Callable[[], bool] = lambda: False  # then the scene and its cameras stay as they are
+
+    @property
+    def render_profile(self) -> RenderProfile:
+        return self._robot.render_profile
+
+    def scene(self) -> SceneOut | None:
+        """None before the simulator runs."""
+        robot, scene = self._robot, self._scene
+        try:
+            outcome = robot.outcome()
+            instruction = robot.instruction
+        except RobotError:
+            return None
+        return SceneOut(
+            task=scene.task,
+            pick=_pick(scene),
+            seed=scene.seed,
+            instruction=instruction,
+            reward=outcome.reward,
+            success=outcome.success,
+            wrong=outcome.wrong,
+        )
+
+    @property
+    def building(self) -> Progress | None:
+        """A scene that is being built."""
+        progress = self._progress
+        if progress is None:
+            return None
+        begun, attempt, trouble = progress
+        return Progress(
+            phase="Setting up the scene",
+            seconds=round(time.monotonic() - begun, 1),
+            typical=_TYPICAL_SECONDS,
+            attempt=attempt,
+            trouble=trouble,
+        )
+
+    def show(self, scene: SceneIn) -> None:
+        """Reset to this task and seed. Raises BusyError while something commands the robot."""
+        with self._building:
+            self._refuse_busy()
+            self._show(scene, self._robot.info.cameras, self._robot.render_profile, self._refuse_busy)
+
+    def set_up(self, scene: SceneIn, metadata: PolicyMetadata | None, *, source: CommandSource) -> None:
+        """As `show` and `fit` at once, for a policy that commands the robot and waits for its scene.
+
+        metadata: None gives the scene the cameras that are there. Raises BusyError where `source` has been put aside.
+        """
+
+        def refuse_others() -> None:
+            if self._cockpit.now.source is not source:
+                raise BusyError("the policy was paused or ended before its scene was ready")
+
+        with self._building:
+            refuse_others()
+            cameras, render = self._robot.info.cameras, self._robot.render_profile
+            if metadata is not None and not self._fits(metadata):
+                cameras, render = self._needed(metadata)
+            self._show(scene, cameras, render, refuse_others)
+
+    def _show(
+        self, scene: SceneIn, cameras: tuple[CameraSpec, ...], render: RenderProfile, refuse: Callable[[], None]
+    ) -> None:
+        """refuse: raises BusyError where something is in the way by now."""
+
+        def begin_anew() -> None:
+            refuse()
+            self._loop.begin_anew()
+
+        def reset() -> None:
+            begin_anew()
+            self._robot.reset(scene.seed, wait=False)
+
+        self.refuse_recorded()
+        here = (self._scene.task, self._scene.pick, self._robot.info.cameras, self._robot.render_profile)
+        if (scene.task, scene.pick, cameras, render) == here:
+            self._loop.between(reset)
+        else:
+            self._change_over(self._built(scene, cameras, render), begin_anew)
+        self._scene = scene
+        log.info("scene %s %s seed %d", scene.task, _pick(scene) or "", scene.seed)
+
+    def fit(self, metadata: PolicyMetadata) -> None:
+        """Give the scene the cameras, sizes and pictures that a policy was trained with, beside those of the page; the
+        scene goes on as it is. Nothing happens where they are there. Raises RobotError for a camera it cannot have."""
+        with self._building:
+            if self._fits(metadata):
+                return
+            cameras, render = self._needed(metadata)
+            self.refuse_recorded()
+            log.info("the scene gets the cameras %s", ", ".join(camera.name for camera in cameras))
+            robot = self._built(self._scene, cameras, render)
+            self._change_over(robot, lambda: robot.adopt(self._robot))
+
+    def _needed(self, metadata: PolicyMetadata) -> tuple[tuple[CameraSpec, ...], RenderProfile]:
+        """The policy's cameras beside those of the page, and how they are rendered."""
+        render = RenderProfile(metadata.render_profile or self._robot.render_profile)
+        return cameras_for(metadata, self._shown), render
+
+    def _fits(self, metadata: PolicyMetadata) -> bool:
+        cameras, render = self._needed(metadata)
+        here = {(camera.name, camera.height, camera.width) for camera in self._robot.info.cameras}
+        wanted = {(camera.name, camera.height, camera.width) for camera in cameras}
+        return wanted <= here and render is self._robot.render_profile
+
+    def _refuse_busy(self) -> None:
+        if self._cockpit.now.mode in (Mode.POLICY, Mode.DRIVE):
+            raise BusyError("something commands the robot; pause it or let go before the scene is changed")
+
+    def refuse_recorded(self) -> None:
+        """Raise BusyError while the scene and its cameras have to stay as they are."""
+        if self.recorded():
+            raise BusyError("a recording is running; save or discard it before the scene or its cameras change")
+
+    def _built(self, scene: SceneIn, cameras: tuple[CameraSpec, ...], render: RenderProfile) -> StageRobot:
+        """Raises RobotError when it failed twice."""
+        begun = time.monotonic()
+        self._progress = begun, 1, None
+        try:
+            try:
+                return self._build(scene, cameras, render)
+            except RobotError as error:
+                log.warning("the scene is built a second time: %s", error)
+                self._progress = begun, 2, str(error)
+                return self._build(scene, cameras, render)
+        finally:
+            self._progress = None
+
+    def _build(self, scene: SceneIn, cameras: tuple[CameraSpec, ...], render: RenderProfile) -> StageRobot:
+        robot = self._make(task=scene.task, cameras=cameras, render=render, pick=_pick(scene))
+        try:
+            robot.connect()
+            robot.reset(scene.seed)
+        except BaseException:
+            robot.disconnect()
+            raise
+        return robot
+
+    def _change_over(self, robot: StageRobot, last: Callable[[], None]) -> None:
+        """last: what is done in the control loop's thread before the new robot is commanded."""
+
+        def job() -> LiveRobot:
+            last()
+            before = self._loop.swap(robot, task=str(getattr(robot, "task", "")) or None)
+            self._robot = robot
+            return before
+
+        unused: LiveRobot = robot
+        try:
+            unused = self._loop.between(job)
+        except (UserError, OSError):
+            log.warning("the scene was not changed")
+            raise
+        finally:
+            unused.disconnect()
+
+
+def _pick(scene: SceneIn) -> PickColourOptions | None:
+    return scene.pick if scene.task is AlohaTask.PICK_COLOUR else None

@@ -1,0 +1,173 @@
+"""The application's process: started, watched and started again by the gateway, and what runs in it.
+
+It listens on a unix socket in a folder that is the studio's alone, so it may believe what the gateway says of whom a
+request comes from. Its share of a busy processor, with all that runs in it (password hashing, inspections), is smaller
+than the gateway's and the robot hosts', in whatever way the kernel shares.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+import uvicorn
+
+from backend.app import create_app
+from backend.core import logs
+from backend.core.settings import Settings
+from worker.core.processes import die_with_parent, giving_way, keep_what_is_there
+
+log = structlog.get_logger()
+
+_NICE = 10
+_STOP_SECONDS = 4.0
+_STEADY_SECONDS = 20.0  # one that ran this long starts again without a pause
+_LONGEST_PAUSE_SECONDS = 15.0
+_BACKLOG = 1024
+
+
+class ApplicationProcess:
+    """Belongs to the gateway's event loop. `start` does not wait until it is ready."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._folder = settings.folder.sockets
+        self._environment = {**os.environ, **settings.environment(), "STUDIO_HOST": settings.host}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._keeping: asyncio.Task[None] | None = None
+        self._listening: socket.socket | None = None
+        self.ready = False
+        self.on_end: Callable[[], None] = lambda: None
+        self.on_ready: Callable[[], None] = lambda: None
+        # Through a descriptor of the folder, whose path may be too long for a socket's name.
+        self._descriptor = os.open(self._folder, os.O_PATH | os.O_DIRECTORY)
+        self._name = f"application-{os.getpid()}.sock"
+        self.socket = f"/proc/self/fd/{self._descriptor}/{self._name}"
+
+    async def start(self) -> None:
+        _remove_old(self._folder)
+        self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listening.bind(self.socket)
+        os.chmod(self.socket, 0o600)
+        self._listening.listen(_BACKLOG)
+        self._keeping = asyncio.create_task(self._keep())
+
+    async def stop(self) -> None:
+        if self._keeping is not None:
+            self._keeping.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._keeping
+        self.ready = False
+        if self._process is not None:
+            self._process.terminate()
+            await asyncio.to_thread(self._end, self._process)
+        if self._listening is not None:
+            self._listening.close()
+            (self._folder / self._name).unlink(missing_ok=True)
+
+    def _end(self, process: "subprocess.Popen[bytes]") -> None:
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    async def _keep(self) -> None:
+        failures = 0
+        while True:
+            started = time.monotonic()
+            try:
+                status: int | str = await self._run()
+            except OSError as error:  # no memory or no file for another process
+                status = f"it cannot be started: {error}"
+            failures = 0 if time.monotonic() - started > _STEADY_SECONDS else failures + 1
+            pause = min(_LONGEST_PAUSE_SECONDS, 0.25 * 2**failures)
+            log.error("the application ended", status=status, again_in_seconds=pause)
+            await asyncio.sleep(pause)
+
+    async def _run(self) -> int:
+        """Its exit status. Raises OSError if it cannot be started."""
+        assert self._listening is not None
+        told, tells = os.pipe()
+        descriptors = (self._listening.fileno(), tells)
+        # From the main thread: the kernel ends the child with the thread that started it.
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "worker.cli", "application", "--fd", str(descriptors[0]), "--ready", str(tells)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=descriptors,
+                env=self._environment,
+                start_new_session=True,  # where the kernel shares by session, its hashing delays no thread of ours
+                preexec_fn=giving_way(_NICE, die_with_parent(signal.SIGTERM)),
+            )
+        except OSError:
+            os.close(told)
+            raise
+        finally:
+            os.close(tells)
+        try:
+            self.ready = await _one_byte(told)
+            if self.ready:
+                self.on_ready()
+                await _one_byte(told)  # its end closes the pipe
+        finally:
+            self.ready = False
+            self.on_end()
+            os.close(told)
+        return await asyncio.to_thread(self._process.wait)
+
+
+async def _one_byte(descriptor: int) -> bool:
+    """Wait for a byte of a pipe; False for its end."""
+    loop = asyncio.get_running_loop()
+    readable = loop.create_future()
+    loop.add_reader(descriptor, lambda: readable.done() or readable.set_result(None))
+    try:
+        await readable
+    finally:
+        loop.remove_reader(descriptor)
+    return bool(os.read(descriptor, 1))
+
+
+def _remove_old(folder: Path) -> None:
+    """Sockets that killed gateways left."""
+    for file in folder.glob("application-*.sock"):
+        pid = file.name.removeprefix("application-").removesuffix(".sock")
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+            file.unlink(missing_ok=True)
+
+
+def serve(settings: Settings, *, fd: int, ready: int) -> None:
+    """The application itself, on the inherited unix socket `fd`; says through the pipe `ready` that it answers."""
+    logs.configure()
+    config = uvicorn.Config(
+        create_app(settings),
+        log_level=settings.log_level.lower(),
+        access_log=False,
+        timeout_graceful_shutdown=2,
+        timeout_keep_alive=3600,  # the gateway keeps its connections
+        ws_max_size=2**20,
+        ws_per_message_deflate=False,
+        proxy_headers=True,
+        forwarded_allow_ips="*",  # nobody but the gateway reaches this socket
+        server_header=False,
+    )
+    config.load()  # imports what serves
+    keep_what_is_there()
+    _Server(config, ready).run(sockets=[socket.socket(fileno=fd)])
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, ready: int) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        os.write(self._ready, b"1")
