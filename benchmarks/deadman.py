@@ -22,8 +22,8 @@ from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from backend.live.messages import HOLD_MS
 from dexvla.files import write_json
+from dexvla.live.messages import HOLD_MS
 from tests.e2e import deadman, desktop
 from tests.e2e.studio import running_studio
 

@@ -29,14 +29,14 @@ from websockets.sync.client import ClientConnection, connect
 
 from backend.core.db import new_id
 from backend.core.settings import Settings
-from backend.live.messages import HOLD_MS
 from backend.migrations.migrate import migrate
-from backend.robots.host import host_token
 from backend.robots.repository import by_name
+from backend.robots.token import host_token
 from backend.studio.context import Studio
 from backend.tables.dataset import Dataset
 from dexvla.episodes.format import EpisodeAttributes, StepSource
 from dexvla.files import write_json
+from dexvla.live.messages import HOLD_MS
 from dexvla.recording.finish import finish
 from dexvla.recording.journal import RecordingHead, read_journal
 from dexvla.recording.recorder import EpisodeRecorder, RecordedStep

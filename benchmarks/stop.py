@@ -38,9 +38,9 @@ from backend.core.roles import Role
 from backend.core.settings import Settings
 from backend.identity.secrets import hash_password, token_hash
 from backend.migrations.migrate import migrate
-from backend.robots.host import ArmIn, host_token
 from backend.robots.relay import HostClient
 from backend.robots.repository import by_name
+from backend.robots.token import host_token
 from backend.studio.context import Studio
 from backend.tables.api_token import ApiToken
 from backend.tables.checkpoint import Checkpoint
@@ -51,6 +51,7 @@ from backend.tables.user import User
 from dexvla.episodes.format import EpisodeAttributes, EpisodeData
 from dexvla.episodes.writer import write_episode
 from dexvla.files import write_json
+from dexvla.live.status import ArmIn
 from tests.support.processes import children, frozen
 from tests.support.servers import postgresql, postmaster
 from worker.core.processes import die_with_parent, giving_way

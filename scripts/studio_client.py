@@ -86,7 +86,7 @@ class StudioClient:
         from websockets.exceptions import ConnectionClosed
         from websockets.sync.client import connect
 
-        from backend.live.messages import FRAME_HEADER
+        from dexvla.live.messages import FRAME_HEADER
 
         url = f"ws://{self._host}:{self._port}/api/live/{ROBOT}/video"
         numbers: dict[str, list[int]] = {name: [] for name in CAMERAS}

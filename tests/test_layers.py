@@ -49,7 +49,7 @@ LIBRARY = [
     ["dexvla/robots/aloha_sim"],
     ["dexvla/robots/base.py"],
     ["dexvla/data", "dexvla/recording", "dexvla/segmentation"],
-    ["dexvla/episodes"],
+    ["dexvla/episodes", "dexvla/live"],
     ["dexvla/spec", "dexvla/checksums.py", "dexvla/files.py", "dexvla/demo.py", "dexvla/threads.py"],
     ["dexvla/errors.py"],
     ["dexvla/__init__.py"],

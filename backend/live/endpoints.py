@@ -4,8 +4,8 @@ from fastapi import APIRouter
 
 from backend.access.dependencies import Operator, Parts, Viewer
 from backend.live import demo, service
-from backend.live.messages import InstructionIn, LiveState, RecordIn, SaveIn, SceneIn
 from backend.live.schemas import DemoOut, PolicyServersOut, RolloutAsk
+from dexvla.live.messages import InstructionIn, LiveState, RecordIn, SaveIn, SceneIn
 
 router = APIRouter(prefix="/api/live", tags=["live"])
 

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from backend.core.schemas import In, Out, Title
-from backend.live.messages import RolloutIn, SceneIn
+from dexvla.live.messages import RolloutIn, SceneIn
 
 PolicyUrl = Annotated[str, Field(max_length=512, pattern=r"^wss?://[^\s/?#@]+(/[^\s?#@]*)?$")]
 

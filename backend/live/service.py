@@ -14,10 +14,10 @@ from backend.core.ledger import not_yet
 from backend.datasets import repository as datasets
 from backend.evaluations import fit
 from backend.identity.actor import Actor
-from backend.live.messages import InstructionIn, LiveState, RecordIn, SaveIn, SceneIn
 from backend.live.schemas import RolloutAsk
 from backend.robots.service import host_of
 from backend.studio.context import Studio
+from dexvla.live.messages import InstructionIn, LiveState, RecordIn, SaveIn, SceneIn
 
 BY_HEADER = "X-Studio-By"
 _SECONDS = 20.0  # an episode is written

@@ -1,4 +1,4 @@
-"""/api/live/{robot}/{state,video,control}: who may open them, and for how long. See backend.live.messages.
+"""/api/live/{robot}/{state,video,control}: who may open them, and for how long. See dexvla.live.messages.
 
 A socket that is refused is accepted first and closed then: a browser tells its page nothing of a handshake that failed.
 """
@@ -14,8 +14,8 @@ from backend.core.roles import Role
 from backend.live.pace import pace_of
 from backend.live.relay import join
 from backend.live.service import BY_HEADER
-from backend.robots.host import host_token
 from backend.robots.relay import HostClient
+from backend.robots.token import host_token
 from backend.studio.context import studio_of
 
 router = APIRouter()

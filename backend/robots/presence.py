@@ -9,9 +9,9 @@ import redis
 from pydantic import ValidationError
 
 from backend.core.beats import heard, is_fresh
-from backend.robots.host import HostStatus
 from backend.robots.stopping import PRESENT
 from backend.studio.context import Studio
+from dexvla.live.status import HostStatus
 
 _KEY = "studio:robot:{}"
 _SECONDS = int(PRESENT.total_seconds())

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ValidationError
 
 from backend.core.errors import ApiError, ConflictError, InvalidError, NotFoundError, UnavailableError
-from backend.robots.host import HostStatus
+from dexvla.live.status import HostStatus
 
 _SECONDS = 2.0
 _MAX_ANSWER = 32 * 2**20

@@ -5,7 +5,7 @@ from datetime import datetime
 from pydantic import Field
 
 from backend.core.schemas import Out
-from backend.robots.host import HostStatus
+from dexvla.live.status import HostStatus
 
 
 class RobotOut(Out):

@@ -9,13 +9,14 @@ from sqlalchemy.orm import Session
 from backend.core.db import database_now
 from backend.core.errors import NotFoundError, UnavailableError
 from backend.robots import presence, repository
-from backend.robots.host import HostStatus, host_token
 from backend.robots.relay import HostClient
 from backend.robots.schemas import RobotOut
 from backend.robots.stopping import PRESENT
+from backend.robots.token import host_token
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
 from backend.tables.robot import RobotRow
+from dexvla.live.status import HostStatus
 
 # --- what hosts tell ----------------------------------------------------------------------------------------------
 

@@ -24,12 +24,13 @@ from backend.core.http_wire import Wire, connect
 from backend.core.ledger import Ledger, Written, not_yet
 from backend.core.roles import Role
 from backend.identity.actor import Actor
-from backend.robots.host import ArmIn, HostStatus, StopIn, host_token
 from backend.robots.relay import HostAwayError
 from backend.robots.schemas import RobotOut
+from backend.robots.token import host_token
 from backend.studio.context import Studio
 from backend.studio.directory import AwayError, Place, credential_of, given_by
 from backend.studio.events import publish
+from dexvla.live.status import ArmIn, HostStatus, StopIn
 
 ANSWER_SECONDS = 0.22  # from the request to an answer, whatever it is
 _LOOK_SECONDS = 0.1  # for somebody, or a robot, that the copy in memory does not know

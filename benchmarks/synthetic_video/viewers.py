@@ -14,7 +14,7 @@ import time
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from backend.live.messages import FRAME_HEADER
+from dexvla.live.messages import FRAME_HEADER
 
 
 async def view(socket: ClientConnection, cameras: list[str], *, silent: bool, counts: list[int], place: int) -> None:

@@ -27,8 +27,6 @@ from websockets.exceptions import WebSocketException
 from backend.core.roles import Role
 from backend.datasets.jobs import RecordPayload
 from backend.identity.actor import Actor
-from backend.live.messages import LiveState, Mode
-from backend.robots.host import RobotState
 from backend.storage import service as storage
 from backend.tables.base_model import ModelKind, RegisteredModel
 from backend.tables.checkpoint import Checkpoint
@@ -39,6 +37,8 @@ from backend.tables.metric_point import MetricPoint
 from backend.training import service as training
 from backend.training.schemas import RunIn
 from dexvla.episodes.reader import open_episode
+from dexvla.live.messages import LiveState, Mode
+from dexvla.live.status import RobotState
 from dexvla.spec import RecordSpec
 from tests.kill.test_jobs_survive import CAMERAS, kill
 from tests.support.robot_hosts import LiveHost, Page

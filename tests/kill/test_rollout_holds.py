@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from backend.core.settings import Settings
-from backend.live.messages import HOLD_MS, Mode
 from backend.migrations.migrate import migrate
 from backend.studio.context import Studio
+from dexvla.live.messages import HOLD_MS, Mode
 from tests.support.processes import children
 from tests.support.robot_hosts import BRAKING_STEPS, LiveHost, Page, broker, motion, robot_host, until
 from tests.support.tiny_policies import tiny_checkpoint

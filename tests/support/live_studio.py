@@ -19,10 +19,10 @@ from websockets.sync.client import ClientConnection, connect
 from backend.core.roles import Role
 from backend.core.settings import Settings
 from backend.identity.secrets import hash_password
-from backend.live.messages import FRAME_HEADER, LiveState
 from backend.migrations.migrate import migrate
 from backend.studio.context import Studio
 from backend.tables.user import User
+from dexvla.live.messages import FRAME_HEADER, LiveState
 
 ROOT = Path(__file__).parents[2]
 _PASSWORD = "correct horse battery"

@@ -18,12 +18,13 @@ from websockets.sync.client import ClientConnection, connect
 
 from backend.core.errors import UnavailableError
 from backend.core.settings import Settings
-from backend.live.messages import LiveState, Mode
 from backend.migrations.migrate import migrate
-from backend.robots.host import HostStatus, RobotState, host_token
 from backend.robots.relay import HostClient
 from backend.robots.repository import by_name
+from backend.robots.token import host_token
 from backend.studio.context import Studio
+from dexvla.live.messages import LiveState, Mode
+from dexvla.live.status import HostStatus, RobotState
 from worker.supervise.broker import broker_command
 
 ROOT = Path(__file__).parents[2]

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend.live.messages import Mode
-from backend.robots.host import RobotState
+from dexvla.live.messages import Mode
+from dexvla.live.status import RobotState
 from tests.support.moody_robot import Moody
 from tests.support.robot_hosts import until
 from worker.robot.cameras import CameraHub

@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
 from backend.core.settings import Settings
-from backend.live.messages import Drive, Pulse
+from dexvla.live.messages import Drive, Pulse
 from tests.support.robot_hosts import LiveHost, live_host, opened, until
 from worker.robot.latch import StopLatch
 from worker.robot.watch import Holder, Watch

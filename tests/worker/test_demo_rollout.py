@@ -11,9 +11,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from backend.core.settings import Settings
-from backend.live.messages import LiveState, Mode
 from backend.studio.context import Studio
 from backend.tables.dataset import Dataset
+from dexvla.live.messages import LiveState, Mode
 from tests.support.processes import children
 from tests.support.robot_hosts import LiveHost, Page, live_host, opened, until, watching
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from backend.live.messages import EVIDENCE_MS, HOLD_MS, RECLUTCH_MS, ArmDrive, Drive, Mode, Refusal
 from dexvla.errors import RobotError
+from dexvla.live.messages import EVIDENCE_MS, HOLD_MS, RECLUTCH_MS, ArmDrive, Drive, Mode, Refusal
 from dexvla.robots.aloha_sim.live import LiveAlohaSim
 from dexvla.robots.aloha_sim.teleop import AlohaTeleop
 from tests.support.robot_hosts import until

@@ -8,8 +8,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from backend.core.settings import Settings
-from backend.live.messages import Mode
-from backend.robots.host import RobotState
+from dexvla.live.messages import Mode
+from dexvla.live.status import RobotState
 from tests.support.robot_hosts import LiveHost, live_host, opened
 
 

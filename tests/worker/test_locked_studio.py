@@ -15,7 +15,6 @@ from sqlalchemy import func, select
 from backend.core.roles import Role
 from backend.datasets.jobs import RecordPayload
 from backend.identity.secrets import hash_password
-from backend.robots.host import RobotState
 from backend.tables.audit_entry import AuditEntry
 from backend.tables.dataset import Dataset
 from backend.tables.draft import Draft
@@ -24,6 +23,7 @@ from backend.tables.job import JobKind, JobState
 from backend.tables.login_session import LoginSession
 from backend.tables.user import User
 from dexvla.episodes.format import EpisodeData
+from dexvla.live.status import RobotState
 from dexvla.spec import ALOHA_CAMERAS, CameraSpec, RecordSpec
 from tests.support.labelling_data import Labels
 from tests.support.live_studio import LiveStudio

@@ -12,8 +12,8 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from backend.core.settings import Settings
-from backend.live.messages import LiveState, Mode
 from dexvla.act.protocol import decode, encode
+from dexvla.live.messages import LiveState, Mode
 from tests.support.robot_hosts import LiveHost, Page, live_host, opened, until
 
 METADATA = {

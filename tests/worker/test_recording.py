@@ -20,7 +20,6 @@ from websockets.sync.client import ClientConnection
 
 from backend.core.db import new_id
 from backend.core.settings import Settings
-from backend.live.messages import LiveState
 from backend.migrations.migrate import migrate
 from backend.studio.context import Studio
 from backend.tables.dataset import Dataset
@@ -28,6 +27,7 @@ from backend.tables.episode import EpisodeRow, EpisodeSource
 from backend.tables.user import User
 from dexvla.episodes.format import StepSource
 from dexvla.episodes.reader import Episode, open_episode
+from dexvla.live.messages import LiveState
 from dexvla.robots.base import Frame
 from dexvla.spec import CameraSpec
 from tests.support.robot_hosts import LiveHost, robot_host, until

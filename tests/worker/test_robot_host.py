@@ -16,12 +16,13 @@ from backend.core.errors import UnavailableError
 from backend.core.settings import Settings
 from backend.migrations.migrate import migrate
 from backend.robots import service
-from backend.robots.host import ArmIn, HostStatus, RobotState, StopIn, host_token
 from backend.robots.relay import HostClient
 from backend.robots.repository import by_name
 from backend.robots.schemas import RobotOut
+from backend.robots.token import host_token
 from backend.studio.context import Studio
 from dexvla.errors import RobotError, UserError
+from dexvla.live.status import ArmIn, HostStatus, RobotState, StopIn
 from tests.support.moody_robot import Moody
 from tests.support.processes import children
 from tests.support.robot_hosts import cpu_seconds, robot_host, until

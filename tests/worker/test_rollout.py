@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from backend.core.settings import Settings
-from backend.live.messages import HOLD_MS, LiveState, Mode
 from backend.studio.context import Studio
 from backend.tables.dataset import Dataset
+from dexvla.live.messages import HOLD_MS, LiveState, Mode
 from dexvla.robots.aloha_sim.pick_colour import draw_scene
 from dexvla.spec import PickColourOptions
 from tests.support.processes import children

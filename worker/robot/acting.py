@@ -9,11 +9,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from backend.live.messages import Failure, PolicyOut, Progress, Reasoning, RolloutIn
 from dexvla.act.base import PolicyMetadata
 from dexvla.act.client import PolicyAwayError, PolicyServerError, RemotePolicy
 from dexvla.act.rollout import Question, Rollout, misfits
 from dexvla.errors import RobotError, UserError
+from dexvla.live.messages import Failure, PolicyOut, Progress, Reasoning, RolloutIn
 from dexvla.spec import PolicySpec
 from worker.robot.cockpit import Cockpit
 from worker.robot.control import ControlLoop

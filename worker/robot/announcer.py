@@ -8,8 +8,8 @@ from collections.abc import Callable
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.robots import presence, service
-from backend.robots.host import HostStatus
 from backend.studio.context import Studio
+from dexvla.live.status import HostStatus
 
 log = logging.getLogger("studio.robot")
 

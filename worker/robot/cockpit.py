@@ -4,8 +4,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from backend.live.messages import Mode
 from dexvla.errors import UserError
+from dexvla.live.messages import Mode
 from worker.robot.latch import StopLatch
 from worker.robot.sources import CommandSource
 

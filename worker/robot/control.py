@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from typing import Protocol, TypeVar
 
-from backend.robots.host import HostCamera, HostStatus, RobotState
 from dexvla.act.limits import ActionRefused, LimitedAction, SafetyLimits
 from dexvla.errors import RobotError
+from dexvla.live.status import HostCamera, HostStatus, RobotState
 from dexvla.robots.base import Observation, Robot, RobotInfo
 from dexvla.spec import CameraSpec
 from worker.robot.cameras import CameraHub

@@ -1,5 +1,5 @@
 """GET /live/control: one page at a time sends `Drive` and `Pulse`; what they do is decided in `watch` and by the
-driving source. See backend.live.messages."""
+driving source. See dexvla.live.messages."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from backend.live.messages import Drive, Echo, Pulse, Refusal
+from dexvla.live.messages import Drive, Echo, Pulse, Refusal
 from worker.robot.guard import Guard, plainly
 from worker.robot.sources import DriveSink
 from worker.robot.watch import Holder, Watch

@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from backend.live.messages import EVIDENCE_MS, RECLUTCH_MS, ArmDrive, Drive, Refusal
 from dexvla.errors import UserError
+from dexvla.live.messages import EVIDENCE_MS, RECLUTCH_MS, ArmDrive, Drive, Refusal
 from dexvla.robots.aloha_sim.teleop import ArmTwist
 from worker.robot.cockpit import BusyError, Cockpit
 from worker.robot.sources import Action, SourceKind, Tick

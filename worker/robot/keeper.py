@@ -20,12 +20,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from backend.core.errors import ApiError, InvalidError, NotFoundError
 from backend.episodes import repository
 from backend.intake.accept import AlreadyThereError, accept
-from backend.live.messages import SavedOut
 from backend.studio.context import Studio
 from backend.tables.dataset import Dataset
 from backend.tables.episode import EpisodeSource
 from backend.tables.user import User
 from dexvla.errors import EpisodeError, UserError
+from dexvla.live.messages import SavedOut
 from dexvla.recording.journal import RecordingHead, read_head
 from dexvla.recording.recorder import EpisodeRecorder
 from dexvla.robots.base import RobotInfo

@@ -1,6 +1,6 @@
 """The live page's side of a host: its whole state as one message, the state socket, and the verbs over HTTP.
 
-See backend.live.messages. Rollouts, the recorder and the simulator's scene add their verbs with `verb`.
+See dexvla.live.messages. Rollouts, the recorder and the simulator's scene add their verbs with `verb`.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from backend.live.messages import Failure, LiveState, PolicyOut, Progress, SceneOut
 from dexvla.errors import UserError
+from dexvla.live.messages import Failure, LiveState, PolicyOut, Progress, SceneOut
 from worker.robot import guard
 from worker.robot.cockpit import BusyError, Cockpit
 from worker.robot.control import ControlLoop

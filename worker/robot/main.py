@@ -16,10 +16,11 @@ from typing import BinaryIO, cast
 import uvicorn
 
 from backend.core.settings import Settings
-from backend.live.messages import SceneIn
-from backend.robots.host import HostStatus, host_token
+from backend.robots.token import host_token
 from backend.studio.context import Studio
 from dexvla.errors import UserError
+from dexvla.live.messages import SceneIn
+from dexvla.live.status import HostStatus
 from dexvla.robots.aloha_sim.teleop import AlohaTeleop
 from dexvla.robots.registry import make_robot
 from dexvla.spec import AlohaTask

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from backend.live.messages import HOLD_MS, RECLUTCH_MS
 from dexvla.act.base import ActionChunk, PolicyInput
 from dexvla.act.rollout import Question, Rollout, Said
+from dexvla.live.messages import HOLD_MS, RECLUTCH_MS
 from worker.robot.cockpit import Cockpit
 from worker.robot.sources import WAIT, Action, SourceKind, Tick, Wait
 from worker.robot.telemetry import Telemetry

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from backend.core.db import new_id
-from backend.live.messages import RecordIn, RecordingOut, SavedOut, SaveIn
 from dexvla.episodes.format import EpisodeAttributes, StepSource
 from dexvla.errors import UserError
+from dexvla.live.messages import RecordIn, RecordingOut, SavedOut, SaveIn
 from dexvla.recording.journal import RecordingHead
 from dexvla.recording.recorder import EpisodeRecorder, RecordedStep
 from dexvla.robots.base import RobotInfo

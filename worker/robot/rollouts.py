@@ -7,10 +7,10 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from backend.live.messages import Failure, InstructionIn, Mode, PolicyOut, RolloutIn
 from dexvla.act.chunks import StampedChunk
 from dexvla.demo import DEMO_FOLDER, demo_checkpoint
 from dexvla.errors import UserError
+from dexvla.live.messages import Failure, InstructionIn, Mode, PolicyOut, RolloutIn
 from worker.robot.acting import Acting
 from worker.robot.cockpit import BusyError, Cockpit
 from worker.robot.control import ControlLoop

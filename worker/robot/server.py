@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from backend.robots.host import ArmIn, HostStatus, StopIn
+from dexvla.live.status import ArmIn, HostStatus, StopIn
 from worker.robot import guard
 from worker.robot.cameras import CameraHub, Jpeg
 from worker.robot.control import ControlLoop
@@ -27,7 +27,7 @@ _RECORD_SECONDS = 0.05  # how long a stop's answer waits for its record
 
 
 class HostServer:
-    """Routes of backend.robots.host, and `routes` of the live page. on_change: called after a stop or a re-arming."""
+    """Routes of dexvla.live.status, and `routes` of the live page. on_change: called after a stop or a re-arming."""
 
     def __init__(
         self,

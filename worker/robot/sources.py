@@ -28,7 +28,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.live.messages import Drive, RecordingOut, Refusal, SavedOut
+from dexvla.live.messages import Drive, RecordingOut, Refusal, SavedOut
 from dexvla.robots.base import Observation
 
 Action = NDArray[np.float32]

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from backend.live.messages import Mode, Progress, SceneIn, SceneOut
 from dexvla.act.base import PolicyMetadata
 from dexvla.act.rollout import cameras_for
 from dexvla.errors import RobotError, UserError
+from dexvla.live.messages import Mode, Progress, SceneIn, SceneOut
 from dexvla.robots.base import Observation, TaskOutcome
 from dexvla.spec import AlohaTask, CameraSpec, PickColourOptions, RenderProfile
 from worker.robot.cockpit import BusyError, Cockpit

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.live.messages import Samples
+from dexvla.live.messages import Samples
 
 _STEPS = 1000
 

@@ -1,4 +1,4 @@
-"""GET /live/video: pictures to whoever watches. See backend.live.messages.
+"""GET /live/video: pictures to whoever watches. See dexvla.live.messages.
 
 Each viewer has two credits a camera and is sent the newest picture whenever it has one left; older ones are never kept
 for it. A viewer that acknowledges nothing is sent nothing and, after a while, keeps no camera going either.
@@ -14,7 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from backend.live.messages import CREDITS, FRAME_HEADER, Ack, Watch
+from dexvla.live.messages import CREDITS, FRAME_HEADER, Ack, Watch
 from worker.robot.cameras import ASKED_SECONDS, CameraHub, Jpeg
 from worker.robot.guard import Guard, plainly
 

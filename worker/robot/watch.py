@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
-from backend.live.messages import HOLD_MS, Drive, Pulse, Refusal
+from dexvla.live.messages import HOLD_MS, Drive, Pulse, Refusal
 from worker.robot.latch import StopLatch
 
 STALE_SECONDS = HOLD_MS / 1000

@@ -16,10 +16,10 @@ from backend.jobs.reconciler import Leases, reconcile
 from backend.jobs.workers import JobQueue, beat, live_workers, waiting_calls
 from backend.robots import presence
 from backend.robots import service as robots
-from backend.robots.host import HostStatus, RobotState
 from backend.studio.context import Studio
 from backend.tables.job import Job, JobKind, JobState
 from backend.tables.proposal import Suggestion, SuggestionSource, SuggestionState
+from dexvla.live.status import HostStatus, RobotState
 from tests.backend.conftest import PASSWORD, SignIn
 from tests.support.labelling_data import Labels, MakeData, ok, refusal, save
 

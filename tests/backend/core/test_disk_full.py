@@ -14,10 +14,10 @@ from backend.core import space
 from backend.core.settings import Settings
 from backend.intake.accept import accept
 from backend.robots import service as robots
-from backend.robots.host import HostStatus, RobotState
 from backend.storage.housekeeper import housekeeper, keep_house
 from backend.studio.context import Studio
 from backend.tables.episode import EpisodeRow, EpisodeSource
+from dexvla.live.status import HostStatus, RobotState
 from tests.backend.conftest import PASSWORD, SignIn
 from tests.support.robot_hosts import until
 from tests.support.small_disk import fill, small_disk

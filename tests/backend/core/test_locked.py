@@ -14,9 +14,9 @@ from fastapi.testclient import TestClient
 from backend.core import db as database
 from backend.core.roles import Role
 from backend.robots import presence
-from backend.robots.host import HostStatus, RobotState
 from backend.studio.context import Studio
 from backend.tables.robot import RobotRow
+from dexvla.live.status import HostStatus, RobotState
 from tests.backend.conftest import SignIn
 from tests.backend.web.test_roles import _example, _operations
 from tests.support.small_disk import fill, small_disk

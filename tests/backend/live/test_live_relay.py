@@ -22,15 +22,15 @@ from backend.checkpoints.names import checkpoint_folder
 from backend.core.roles import Role
 from backend.core.settings import Settings
 from backend.live.demo import demo
-from backend.live.messages import LiveState, Mode
 from backend.live.pace import Pace, pace_of
-from backend.robots.host import RobotState
 from backend.tables.audit_entry import AuditEntry
 from backend.tables.checkpoint import Checkpoint
 from backend.tables.job import Job, JobKind, JobState
 from backend.tables.login_session import LoginSession
 from backend.tables.run import Run
 from backend.tables.user import User
+from dexvla.live.messages import LiveState, Mode
+from dexvla.live.status import RobotState
 from tests.support.live_studio import LiveStudio, Viewer, closing, live_studio, next_state
 from tests.support.robot_hosts import robot_host, until
 from tests.support.tiny_policies import tiny_checkpoint

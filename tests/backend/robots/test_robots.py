@@ -16,9 +16,9 @@ from PIL import Image
 
 from backend.core.settings import Settings
 from backend.robots import service
-from backend.robots.host import HostStatus, RobotState
 from backend.studio.context import Studio
 from backend.tables.audit_entry import AuditEntry
+from dexvla.live.status import HostStatus, RobotState
 from tests.support.robot_hosts import robot_host, until
 
 SignIn = Callable[[str], TestClient]
@@ -106,8 +106,8 @@ def test_a_stop_is_not_delayed_by_a_locked_database(
 
 
 def _address(studio: Studio) -> tuple[str, str]:
-    from backend.robots.host import host_token
     from backend.robots.repository import by_name
+    from backend.robots.token import host_token
 
     with studio.db.transaction(write=False) as db:
         row = by_name(db, "aloha-sim")

@@ -1,4 +1,4 @@
-/** What page and robot host say to each other: backend/live/messages.py. Control messages are not in the API's schema. */
+/** What page and robot host say to each other: dexvla/live/messages.py. Control messages are not in the API's schema. */
 import type { Schema } from "@/api/client";
 
 export type Task = Schema<"AlohaTask">;

@@ -15,7 +15,7 @@ export interface Frame {
   jpeg: Uint8Array<ArrayBuffer>;
 }
 
-/** As backend.live.messages.FRAME_HEADER: number, age in ms, length of the name; little endian. */
+/** As dexvla.live.messages.FRAME_HEADER: number, age in ms, length of the name; little endian. */
 const HEADER_BYTES = 4 + 4 + 2;
 
 /** Throws RangeError if the bytes are no frame. */

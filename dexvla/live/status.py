@@ -1,4 +1,6 @@
-"""What a robot host and the API say to each other, and the secret they share. See docs/decisions/robot-host.md.
+"""What a robot host says of its robot, and what asks it to stop or to be armed again.
+
+See docs/decisions/robot-host.md.
 
 GET /state -> HostStatus; POST /stop (StopIn) -> HostStatus; POST /arm (ArmIn) -> HostStatus;
 GET /picture/{camera} -> JPEG. Every request carries `Authorization: Bearer TOKEN`; an error is {"error": "..."}.
@@ -6,13 +8,10 @@ GET /picture/{camera} -> JPEG. Every request carries `Authorization: Bearer TOKE
 
 from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from backend.core.schemas import In
-from backend.identity.secrets import new_token
-from dexvla.files import atomic_file
+from dexvla.spec.inputs import In
 
 
 class RobotState(StrEnum):
@@ -66,18 +65,3 @@ class StopIn(In):
 
 class ArmIn(In):
     by: str = Field(max_length=128)
-
-
-def host_token(secrets_folder: Path) -> str:
-    """The secret between API and robot hosts, made on first use, readable by the studio's user alone."""
-    file = secrets_folder / "robot-host"
-    while True:
-        try:
-            return file.read_text(encoding="ascii").strip()
-        except FileNotFoundError:
-            try:
-                with atomic_file(file, overwrite=False) as temporary:
-                    temporary.touch(mode=0o600)
-                    temporary.write_text(new_token(), encoding="ascii")
-            except FileExistsError:  # the other side was faster
-                continue

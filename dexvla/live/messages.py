@@ -18,7 +18,7 @@ Everything else is HTTP, page - API: POST /api/live/{robot}/{verb}, API - host: 
 resume, end (no body), instruction (`InstructionIn`), scene (`SceneIn`), record (`RecordIn`), mark (no body), save
 (`SaveIn`), discard (no body). Errors are {"error": "..."}: 409 where something or somebody is in the way, 422 for what
 makes no sense. A rollout is answered at once; how it loads comes as `PolicyOut.loading`, what goes wrong meanwhile as
-`LiveState.failure`. Stop and arm stay where they are (backend.robots.host): a stop must not depend on anything of this
+`LiveState.failure`. Stop and arm stay where they are (dexvla.live.status): a stop must not depend on anything of this
 page. The API adds `by`, the person's name, in the header X-Studio-By, and on the control socket also X-Studio-Session,
 which tells two pages of one person apart.
 """
@@ -29,9 +29,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from backend.core.schemas import In, Title
-from backend.robots.host import HostStatus
+from dexvla.live.status import HostStatus
 from dexvla.spec import AlohaTask, PickColourOptions, TaskChoice
+from dexvla.spec.inputs import In, Title
 
 # number, ms since the scene looked like this when the host sent it (float), length of the camera's name (utf-8);
 # the name and the JPEG follow. Little endian.
