@@ -85,7 +85,6 @@ def serve(
             max_new_tokens=max_new_tokens,
             inference_steps=inference_steps,
         )
-        gc.collect()
         gc.freeze()  # it stays: no request waits 0.1 s and more while all of it is gone through for garbage
         return policy
 
