@@ -35,9 +35,9 @@ from playwright.sync_api import Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.e2e.conftest import FLAGS, browser_path
-from tests.e2e.studio import PASSWORD, running_studio, upload
 from tests.support.barcodes import READ_BARCODE, write_barcode_episode
+from tests.support.browser import FLAGS, browser_path
+from tests.support.browser_studio import PASSWORD, running_studio, upload
 
 LABELS = [f"{verb} the cube" for verb in ("Reach for", "Grasp", "Lift", "Carry", "Hand over", "Turn", "Place", "Leave")]
 SEGMENTS = 12

@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from dexvla.files import write_json
 from dexvla.live.messages import HOLD_MS
-from tests.e2e import deadman, desktop
-from tests.e2e.studio import running_studio
+from tests.support import deadman, desktop
+from tests.support.browser_studio import running_studio
 
 
 def main() -> None:

@@ -26,8 +26,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from dexvla.files import write_json
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.e2e.conftest import FLAGS, browser_path
-from tests.e2e.studio import PASSWORD, running_studio
+from tests.support.browser import FLAGS, browser_path
+from tests.support.browser_studio import PASSWORD, running_studio
 
 GIVEN_UP_SECONDS = 240
 SPIN = "while True: pass"

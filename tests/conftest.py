@@ -4,19 +4,20 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from dexvla.episodes.format import EpisodeAttributes, EpisodeData, LabelSource
-from dexvla.episodes.jpeg import encode_jpeg
+from dexvla.episodes.format import EpisodeData
 from dexvla.episodes.writer import write_episode
 from dexvla.spec import TrainSpec, with_preset
 from dexvla.threads import share_cores
+from tests.support.episode_data import episode_data
+from tests.support.parts import PARTS, belongs, marks_of
 
 share_cores()
 
@@ -30,11 +31,44 @@ settings.load_profile("patient")
 
 
 # What lasts minutes begins first where several processes share the tests: none is waited for alone at the end.
-LONGEST = ("learning", "kill", "e2e", "backup", "train", "parity", "worker")
+LONGEST = ("learning", "kill", "e2e", "backup", "train", "parity", "jobs")
+LEFT_OUT = pytest.StashKey[Counter[str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--part", choices=sorted(PARTS), help="only this part of the tests (docs/decisions/tests.md)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[LEFT_OUT] = Counter()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files of other parts are not imported: half of them would load torch."""
+    part = config.getoption("part")
+    if part is None or not collection_path.name.startswith("test_") or collection_path.suffix != ".py":
+        return None
+    marks = marks_of(collection_path)
+    if belongs(marks, part):
+        return None
+    for mark in marks & PARTS[part][0]:
+        config.stash[LEFT_OUT][mark] += 1
+    return True
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    for mark in marks_of(item.path) - {one.name for one in item.iter_markers()}:
+        item.add_marker(mark)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if (part := config.getoption("part")) is not None:  # a test may have a mark that its file has not
+        kept = [item for item in items if belongs(frozenset(one.name for one in item.iter_markers()), part)]
+        if out := [item for item in items if item not in kept]:
+            config.hook.pytest_deselected(items=out)
+            items[:] = kept
     if hasattr(config, "workerinput"):
         ranks = {name: rank for rank, name in enumerate(LONGEST)}
         items.sort(key=lambda item: ranks.get(item.path.parent.name, len(ranks)))
@@ -46,51 +80,6 @@ def umask_is_given_back() -> Iterator[None]:
     before = os.umask(0o022)
     yield
     os.umask(before)
-
-
-CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
-
-
-def episode_data(
-    *,
-    seed: int = 0,
-    steps: int = 24,
-    action_dim: int = 14,
-    state_dim: int = 14,
-    cameras: Sequence[str] = CAMERAS,
-    size: tuple[int, int] = (48, 64),
-    jpeg: bool = True,
-    labels: Sequence[str] | None = ("Reach for the cube", "Lift the cube"),
-    instruction: str = "Transfer the red cube.",
-    attributes: Mapping[str, Any] | None = None,
-    joint_positions: bool = False,
-) -> EpisodeData:
-    """A smooth random motion with pictures that change from step to step; `labels` share the steps evenly."""
-    rng = np.random.default_rng(seed)
-    qpos = np.cumsum(rng.normal(0, 0.05, (steps, state_dim)), axis=0).astype(np.float32)
-    columns = np.arange(action_dim) % state_dim
-    scene = rng.integers(0, 256, (size[0] // 8 + 1, size[1] // 8 + 1, 3), np.uint8).repeat(8, 0).repeat(8, 1)
-    scene = scene[: size[0], : size[1]]
-    pictures = {
-        name: np.stack([np.roll(scene, step * 2 + number * 7, axis=1) for step in range(steps)])
-        for number, name in enumerate(cameras)
-    }
-    images: dict[str, Any] = dict(pictures)
-    if jpeg:
-        images = {name: [encode_jpeg(frame) for frame in frames] for name, frames in pictures.items()}
-    texts = None if labels is None else [labels[step * len(labels) // steps] for step in range(steps)]
-    return EpisodeData(
-        action=(qpos[:, columns] + 0.01).astype(np.float32),
-        qpos=qpos,
-        qvel=np.gradient(qpos, axis=0).astype(np.float32) * 50,
-        images=images,
-        instruction=instruction,
-        attributes=EpisodeAttributes(**{"sim": True, "fps": 50.0, **(attributes or {})}),
-        substep_reasonings=texts,
-        label_source=None if texts is None else LabelSource.SCRIPTED,
-        joint_positions=qpos.copy() if joint_positions else None,
-        timestamp=np.arange(steps) / 50,
-    )
 
 
 @pytest.fixture(scope="session")

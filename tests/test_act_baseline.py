@@ -15,8 +15,9 @@ from dexvla.act.base import PolicyInput
 from dexvla.episodes.manifest import build_manifest, find_set
 from dexvla.episodes.reader import open_episode
 from dexvla.errors import CheckpointError
+from tests.support.paths import ROOT
 
-FOLDER = Path(__file__).parents[1] / "benchmarks" / "act"
+FOLDER = ROOT / "benchmarks" / "act"
 
 
 @pytest.fixture

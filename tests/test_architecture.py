@@ -1,9 +1,9 @@
 """docs/architecture.md names files and folders: each is there."""
 
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from tests.support.paths import ROOT
+
 TOP = ("dexvla/", "backend/", "worker/", "frontend/", "tests/", "docs/", "benchmarks/", "recipes/")
 
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+from tests.support.paths import ROOT
 
 
 def run(script: str, target: Path, *options: str) -> dict[str, Any]:

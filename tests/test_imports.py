@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.support.paths import ROOT
+
 HEAVY = ("torch", "transformers", "peft", "accelerate", "mujoco", "av", "mink", "matplotlib", "websockets", "scipy")
 
 

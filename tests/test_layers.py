@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.support.paths import ROOT
 
 # From the top down. A room is a folder or a file; the longest name that fits counts. Endpoints translate between pages
 # and services of any room, so they lie above all of them.

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -11,8 +10,9 @@ import pytest
 from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.demonstrations import apply, demonstrate, prepare
 from dexvla.spec import AlohaTask, EpisodeEntry, RecoveryOptions
+from tests.support.paths import ROOT
 
-FOLDER = Path(__file__).parents[1] / "recipes" / "recovery"
+FOLDER = ROOT / "recipes" / "recovery"
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 from dexvla.act.chunks import ChunkExecutor, ChunkRefused, ExecutionMode, RefusalReason, StampedChunk
 from dexvla.errors import UserError
 
+pytestmark = pytest.mark.clockless
+
 SIZE = 8
 
 

@@ -6,6 +6,8 @@ from hypothesis.extra import numpy as hnp
 
 from dexvla.act.limits import ActionRefused, SafetyLimits
 
+pytestmark = pytest.mark.clockless
+
 LOW, HIGH = np.float32([-1, -2, 0]), np.float32([1, 2, 1])
 
 

@@ -12,6 +12,8 @@ from dexvla.act.base import PolicyInput
 from dexvla.act.policy import CheckpointPolicy
 from tests.support.environments import environment
 
+pytestmark = pytest.mark.clockless
+
 PACKAGES = ("openpi-client==0.1.2", "typing_extensions>=4.5")
 
 # Runs in that environment: a client as openpi's ALOHA example writes it, results as JSON on the last line.

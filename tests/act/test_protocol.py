@@ -13,6 +13,8 @@ from dexvla.act.base import PolicyInput, PolicyInputError, PolicyMetadata
 from dexvla.act.protocol import ProtocolError, decode, encode, encode_observation, parse_observation
 from dexvla.spec import CameraSpec
 
+pytestmark = pytest.mark.clockless
+
 METADATA = PolicyMetadata(
     cameras=(CameraSpec(name="cam_high", height=24, width=32), CameraSpec(name="cam_left_wrist", height=24, width=32)),
     action_dim=14,

@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,17 +15,12 @@ from backend.app import create_app
 from backend.core.db import Database
 from backend.core.roles import Role
 from backend.core.settings import Settings
-from backend.identity.secrets import hash_password
 from backend.migrations.migrate import migrate
 from backend.studio.context import Studio
 from backend.tables.user import User
+from tests.support.people import PASSWORD, PASSWORD_HASH, SignIn
 from tests.support.servers import postgresql
 from worker.supervise.broker import broker_command
-
-PASSWORD = "correct horse battery"
-_HASH = hash_password(PASSWORD)
-
-SignIn = Callable[[Role | str], TestClient]
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +91,7 @@ def client(app: FastAPI, studio: Studio) -> SignIn:
         if role not in signed_in:
             name = str(role)
             with studio.db.transaction() as db:
-                db.add(User(name=name, password_hash=_HASH, role=Role(role)))
+                db.add(User(name=name, password_hash=PASSWORD_HASH, role=Role(role)))
             browser = TestClient(app, base_url="http://127.0.0.1:8000", headers={"Origin": "http://127.0.0.1:8000"})
             answer = browser.post("/api/auth/login", json={"name": name, "password": PASSWORD})
             assert answer.status_code == 200, answer.text

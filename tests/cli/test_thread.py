@@ -12,8 +12,6 @@ import h5py
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
 
 def dexvla(*arguments: str | Path, cwd: Path, timeout: float = 400) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "dexvla.cli", *map(str, arguments)]

@@ -1,7 +1,6 @@
 """Statistics, normalisation and chunks, against the reference's numbers (see tests/parity for where they come from)."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +11,8 @@ from dexvla.data.statistics import norm_stats
 from dexvla.episodes.reader import load_episode
 from dexvla.errors import UserError
 from dexvla.spec import NormStats, PaddedActions
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "parity" / "episode"
 DATA = SHARED if SHARED.is_dir() else ROOT / "tests" / "data" / "parity" / "episode"
 SETS = {

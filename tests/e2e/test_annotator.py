@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.e2e.axe import axe
-from tests.e2e.studio import Person, running_studio
+from tests.support.axe import axe
 from tests.support.barcodes import READ_BARCODE, write_barcode_episode
+from tests.support.browser_studio import Person, running_studio
+
+pytestmark = pytest.mark.clockless
 
 VERBS = ("Reach", "Grasp", "Lift", "Carry", "Turn", "Place", "Drop", "Push", "Pull", "Wipe", "Leave")
 TEXTS = [f"{verb} the cube" for verb in VERBS]

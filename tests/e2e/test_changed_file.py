@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.e2e.studio import Person, running_studio
 from tests.support.barcodes import write_barcode_episode
+from tests.support.browser_studio import Person, running_studio
+
+pytestmark = pytest.mark.clockless
 
 STEPS = 600
 SIZE = (64, 136)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Playwright
 
-from tests.e2e import deadman, desktop
-from tests.e2e.studio import running_studio
+from tests.support import deadman, desktop
+from tests.support.browser_studio import running_studio
 
 TRIALS = 2
 AGAIN = 3  # a busy machine may keep the robot from moving before the event; then there is nothing to end

@@ -4,10 +4,13 @@ import random
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, Error, expect
 
-from tests.e2e.studio import Person, running_studio
 from tests.support.barcodes import write_barcode_episode
+from tests.support.browser_studio import Person, running_studio
+
+pytestmark = pytest.mark.clockless
 
 KILLS = 20
 STEPS = 600

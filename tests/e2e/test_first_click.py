@@ -5,7 +5,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, expect
 
-from tests.e2e.studio import JOB_MS, Person, running_studio
+from tests.support.browser_studio import JOB_MS, Person, running_studio
 
 SOME_CHUNKS = re.compile(r"^([5-9]|[1-9][\d,]+)$")
 # The page's policy forbids eval, which Playwright's own waiting needs.

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.e2e.axe import axe
-from tests.e2e.studio import Person, running_studio
+from tests.support.axe import axe
 from tests.support.barcodes import write_barcode_episode
+from tests.support.browser_studio import Person, running_studio
+
+pytestmark = pytest.mark.clockless
 
 TEXTS = ["Reach for the cube", "Grasp the cube", "Lift the cube"]
 STEPS = 60

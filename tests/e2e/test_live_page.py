@@ -21,9 +21,9 @@ from dexvla.robots.aloha_sim.pick_colour import draw_scene
 from dexvla.robots.aloha_sim.scene import START_POSE, joint_positions
 from dexvla.robots.aloha_sim.teleop import AlohaTeleop
 from dexvla.spec import PickColourOptions
-from tests.e2e.conftest import FLAGS, browser_path
-from tests.e2e.desktop import Desktop
-from tests.e2e.studio import JOB_MS, Person, running_studio, train_tiny
+from tests.support.browser import FLAGS, browser_path
+from tests.support.browser_studio import JOB_MS, Person, running_studio, train_tiny
+from tests.support.desktop import Desktop
 
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
 RIGHT_GRIPPER = 13

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.e2e.studio import JOB_MS, PASSWORD, Person, running_studio
 from tests.support.archives import unpack
+from tests.support.browser_studio import JOB_MS, PASSWORD, Person, running_studio
+
+pytestmark = pytest.mark.clockless
 
 CLICK_AND_COUNT_DIALOGS = """button => {
   button.click();

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.e2e.studio import Person, running_studio
 from tests.support.barcodes import write_barcode_episode
+from tests.support.browser_studio import Person, running_studio
 from tests.support.vision_server import pictures, said, vision_server
+
+pytestmark = pytest.mark.clockless
 
 TEXTS = ["Reach for the cube", "Grasp the cube"]
 SUBSTEPS = [{"start": 0, "text": TEXTS[0], "confidence": 0.9}, {"start": 70, "text": TEXTS[1], "confidence": 0.4}]

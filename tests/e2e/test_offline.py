@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.e2e.studio import Person, running_studio
+from tests.support.browser_studio import Person, running_studio
 from tests.support.robot_hosts import until
 
 

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, expect
 
 from dexvla.robots.aloha_sim.pick_colour import draw_scene
 from dexvla.spec import PickColourOptions
-from tests.e2e.studio import JOB_MS, Person, running_studio, train_tiny
+from tests.support.browser_studio import JOB_MS, Person, running_studio, train_tiny
 
 HELD_OUT = PickColourOptions(level="jitter", split="held_out")
 OTHER_CUBE = HELD_OUT.model_copy(update={"swapped": True})

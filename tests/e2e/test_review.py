@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.e2e.axe import axe
-from tests.e2e.studio import PASSWORD, Person, running_studio
+from tests.support.axe import axe
 from tests.support.barcodes import write_barcode_episode
+from tests.support.browser_studio import PASSWORD, Person, running_studio
+
+pytestmark = pytest.mark.clockless
 
 STEPS = 150
 TEXTS = ["Reach for the cube", "Grasp the cube"]

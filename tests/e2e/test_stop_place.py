@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, FloatRect, expect
 
-from tests.e2e.studio import PASSWORD, Person, running_studio
+from tests.support.browser_studio import PASSWORD, Person, running_studio
 
 SIZES = {
     "window": (1280, 800),

@@ -13,14 +13,16 @@ from sqlalchemy import text
 
 from backend.core.db import Database
 from backend.core.settings import Settings
-from tests.backup import first_release as first
-from tests.backup.conftest import Place, dialect, new_database, place, server_url
-from tests.backup.contents import files_of, rows_of
-from tests.backup.killed import killed, moments, seed, took
+from tests.support import first_release as first
+from tests.support.killed import killed, moments, seed, took
+from tests.support.places import Place, dialect, new_database, place, server_url
+from tests.support.studio_contents import files_of, rows_of
 from worker.admin.backup.make import backup, verify
 from worker.admin.backup.restore import restore
 from worker.admin.backup.store import Store
 from worker.admin.backup.switch import ASIDE, finish_here
+
+pytestmark = pytest.mark.clockless
 
 __all__ = ["dialect", "new_database", "place", "server_url"]
 

@@ -40,12 +40,13 @@ from dexvla.episodes.reader import open_episode
 from dexvla.live.messages import LiveState, Mode
 from dexvla.live.status import RobotState
 from dexvla.spec import RecordSpec
-from tests.kill.test_jobs_survive import CAMERAS, kill
+from tests.support.processes import kill
+from tests.support.recordings import SMALL_CAMERAS
 from tests.support.robot_hosts import LiveHost, Page
 from tests.support.servers import postgresql
+from tests.support.team import Team
 from tests.support.tiny_policies import tiny_checkpoint
 from tests.support.training_data import make_version
-from tests.worker.conftest import Team
 
 ME = Actor(id="0" * 32, name="Ada", role=Role.OPERATOR)
 KILLS = int(os.environ.get("KILLS", "4"))
@@ -233,7 +234,7 @@ def _told(killed: list[Kill]) -> str:
 
 
 def _record(team: Team, dataset: str, *, seed: int) -> str:
-    payload = RecordPayload(dataset_id=dataset, spec=RecordSpec(episodes=RECORDED, seed=seed, cameras=CAMERAS))
+    payload = RecordPayload(dataset_id=dataset, spec=RecordSpec(episodes=RECORDED, seed=seed, cameras=SMALL_CAMERAS))
     return team.enqueue(JobKind.RECORD, payload)
 
 

@@ -5,7 +5,6 @@ KILL_SEED=n repeats the moments of a run that failed.
 
 import os
 import random
-import signal
 import threading
 import time
 from collections import Counter
@@ -22,10 +21,13 @@ from backend.tables.base_model import RegisteredModel
 from backend.tables.dataset import Dataset
 from backend.tables.episode import EpisodeRow
 from backend.tables.job import JobKind, JobState
-from dexvla.spec import ALOHA_CAMERAS, CameraSpec, RecordSpec
-from tests.worker.conftest import Team
+from dexvla.spec import RecordSpec
+from tests.support.processes import kill
+from tests.support.recordings import SMALL_CAMERAS
+from tests.support.team import Team
 
-CAMERAS = (CameraSpec(name=ALOHA_CAMERAS[0], height=48, width=64),)
+pytestmark = pytest.mark.clockless
+
 COMMANDS = ("dexvla.cli record", "dexvla.cli init-model")
 # Runners twice: a third attempt of the same job without progress would rightly fail it.
 VICTIMS = ("runner", "runner", "pool", "celery", "command", "broker", "studio worker")
@@ -37,11 +39,6 @@ def team(tmp_path: Path) -> Iterator[Team]:
     team = Team(tmp_path / "studio", lease_seconds=6)
     yield team
     team.end()
-
-
-def kill(process: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(process, signal.SIGKILL)
 
 
 def victims(team: Team, kind: str) -> list[int]:
@@ -100,7 +97,7 @@ def test_jobs_survive_kills_at_random_moments(team: Team) -> None:
     ids = [
         team.enqueue(
             JobKind.RECORD,
-            RecordPayload(dataset_id=dataset.id, spec=RecordSpec(episodes=3, seed=10 * number, cameras=CAMERAS)),
+            RecordPayload(dataset_id=dataset.id, spec=RecordSpec(episodes=3, seed=10 * number, cameras=SMALL_CAMERAS)),
         )
         for number, dataset in enumerate(datasets)
     ]

@@ -22,6 +22,8 @@ from tests.support.labelling_data import STEPS, Labels, MakeData
 from tests.support.live_studio import LiveStudio, live_studio
 from tests.support.robot_hosts import broker
 
+pytestmark = pytest.mark.clockless
+
 KILLS = 20
 _SECONDS = (0.0, 0.5)  # after the first save that a server acknowledged
 

@@ -16,9 +16,11 @@ from dexvla.episodes.check import check_file
 from dexvla.episodes.reader import open_episode
 from dexvla.recording.finish import finish
 from dexvla.recording.journal import read_journal
+from tests.support.paths import ROOT
 
 KILLS = 20
-PROCESS = Path(__file__).parent / "recording_process.py"
+
+PROCESS = ROOT / "tests" / "support" / "recording_process.py"
 
 
 def test_a_killed_recording_loses_half_a_second_at_most(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from sqlalchemy import select, update
 
 from backend.core.db import db_seconds
@@ -15,8 +16,10 @@ from backend.tables.job import Job, JobState
 from backend.tables.metric_point import MetricPoint
 from backend.training import service as training
 from backend.training.schemas import RunIn
+from tests.support.team import Team, team
 from tests.support.training_data import make_version
-from tests.worker.conftest import Team, team
+
+pytestmark = pytest.mark.clockless
 
 __all__ = ["team"]
 

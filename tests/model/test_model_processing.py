@@ -10,6 +10,7 @@ from dexvla.errors import CheckpointError, UserError
 from dexvla.model.policy import DexVLA
 from dexvla.model.processing import CHAT_TEMPLATE, Processor, answer_text, build_inputs, collate
 from tests.support.model_data import CAMERAS, make_sample
+from tests.support.paths import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def test_the_published_template_gives_the_same_prompt(processor: Processor, base
     """The template of the reference's data has the longer form that Qwen2-VL is published with."""
     import json
 
-    folder = Path(__file__).resolve().parents[1] / "data" / "parity" / "tiny" / "processor"
+    folder = ROOT / "tests" / "data" / "parity" / "tiny" / "processor"
     published = json.loads((folder / "chat_template.json").read_text())["chat_template"]
     assert published != CHAT_TEMPLATE
     other = Processor.from_pretrained(base)

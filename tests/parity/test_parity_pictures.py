@@ -12,8 +12,9 @@ from dexvla.data import images
 from dexvla.data.images import centre_crop, resize_bilinear
 from dexvla.model import pictures as pictures_module
 from dexvla.model.processing import Processor, build_inputs
+from tests.support.paths import ROOT
 
-OPENCV = np.load(Path(__file__).resolve().parents[1] / "data" / "resize_opencv.npz")
+OPENCV = np.load(ROOT / "tests" / "data" / "resize_opencv.npz")
 
 
 @pytest.fixture(scope="module")

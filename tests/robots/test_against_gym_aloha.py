@@ -13,6 +13,8 @@ from dexvla.robots.aloha_sim import AlohaSim, gl, tasks
 from dexvla.robots.aloha_sim.experts import ScriptedExpert
 from dexvla.spec import AlohaTask
 
+pytestmark = pytest.mark.clockless
+
 gl.load_mujoco()  # before gym_aloha, which would otherwise choose the OpenGL
 env_module = pytest.importorskip("gym_aloha.env")
 sim_module = pytest.importorskip("gym_aloha.tasks.sim")

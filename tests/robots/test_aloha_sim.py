@@ -15,6 +15,8 @@ from dexvla.robots.aloha_sim.tasks import object_poses
 from dexvla.robots.base import TaskRobot
 from dexvla.spec import ALOHA_SIM_CAMERAS, ALOHA_SIM_JOINTS, AlohaTask, CameraSpec, RenderProfile
 
+pytestmark = pytest.mark.clockless
+
 SMALL = tuple(CameraSpec(name=name, height=120, width=160) for name in ("cam_high", "cam_left_wrist"))
 
 

@@ -32,7 +32,10 @@ TELLS = {
     "libglvnd0": "libEGL.so.1 cannot be loaded (",
 }
 
-pytestmark = pytest.mark.skipif(gl.osmesa_works(), reason="OSMesa renders wherever EGL is missing")
+pytestmark = [
+    pytest.mark.clockless,
+    pytest.mark.skipif(gl.osmesa_works(), reason="OSMesa renders wherever EGL is missing"),
+]
 
 
 def lacking(part: str, folder: Path) -> dict[str, str]:

@@ -16,6 +16,8 @@ from dexvla.robots.base import TaskOutcome
 from dexvla.robots.record import record
 from dexvla.spec import AlohaTask, CameraSpec, EvalSpec, PickColourOptions, PickLevel, PickSplit, RecordSpec
 
+pytestmark = pytest.mark.clockless
+
 PICK = AlohaTask.PICK_COLOUR
 TABLE = (CameraSpec(name="cam_table", height=112, width=112),)
 SEEDS = range(200)

@@ -26,6 +26,8 @@ from dexvla.robots.record import RecordProgress, record
 from dexvla.spec import AlohaTask, CameraSpec, PaddedActions, RecordSpec, RecoveryOptions, RenderProfile
 from dexvla.train.data import EpisodeReader, SampleSettings
 
+pytestmark = pytest.mark.clockless
+
 TINY = (CameraSpec(name="cam_high", height=48, width=64),)
 
 

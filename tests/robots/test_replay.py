@@ -10,6 +10,8 @@ from dexvla.robots.base import Robot
 from dexvla.robots.registry import make_robot
 from dexvla.robots.replay import ReplayRobot
 
+pytestmark = pytest.mark.clockless
+
 STEPS, STATE, ACTION = 5, 7, 6
 
 

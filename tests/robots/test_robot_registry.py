@@ -10,6 +10,8 @@ from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.base import Robot, TaskRobot
 from dexvla.spec import AlohaTask
 
+pytestmark = pytest.mark.clockless
+
 
 def test_the_simulated_robot_is_made_by_name() -> None:
     robot = registry.make_robot("aloha_sim", task=AlohaTask.INSERTION, cameras=())

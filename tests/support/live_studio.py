@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 from websockets.exceptions import ConnectionClosed
@@ -23,8 +22,8 @@ from backend.migrations.migrate import migrate
 from backend.studio.context import Studio
 from backend.tables.user import User
 from dexvla.live.messages import FRAME_HEADER, LiveState
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 _PASSWORD = "correct horse battery"
 _HASH = hash_password(_PASSWORD)
 

@@ -10,8 +10,8 @@ from dexvla.model.checkpoint import build_policy
 from dexvla.model.policy import DexVLA
 from dexvla.model.upstream import from_upstream_name, read_config
 from dexvla.model.weights import read_weights
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 BATCH = (
     "input_ids",
     "attention_mask",

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+READY = "Studio ready: "  # what `studio up` prints before its address
+
 
 def children(pid: int, word: str = "") -> list[int]:
     """Of all threads of `pid`; those with `word` in their command line."""
@@ -36,3 +38,8 @@ def frozen(*pids: int) -> Iterator[None]:
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
+
+
+def kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

@@ -25,9 +25,9 @@ from backend.robots.token import host_token
 from backend.studio.context import Studio
 from dexvla.live.messages import LiveState, Mode
 from dexvla.live.status import HostStatus, RobotState
+from tests.support.paths import ROOT
 from worker.supervise.broker import broker_command
 
-ROOT = Path(__file__).parents[2]
 BRAKING_STEPS = 4  # control steps at most from full speed to rest
 
 

@@ -31,7 +31,7 @@ SMALL = {
 
 
 def make_version(studio: Studio, make_episode: Callable[..., Path], *, count: int = 2, **options: Any) -> str:
-    """A dataset of `count` episodes (options of tests.conftest.episode_data), frozen into a version; returns its id."""
+    """A dataset of `count` episodes (options of tests.support.episode_data), frozen into a version; returns its id."""
     dataset_id, version_id = new_id(), new_id()
     folder = studio.settings.folder
     start = options.pop("seed", 0)

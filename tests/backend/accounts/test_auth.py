@@ -12,7 +12,7 @@ from backend.studio.context import Studio
 from backend.tables.audit_entry import AuditEntry
 from backend.tables.login_session import LoginSession
 from backend.tables.user import User
-from tests.backend.conftest import PASSWORD, SignIn
+from tests.support.people import PASSWORD, SignIn
 
 
 def test_the_setup_link_makes_one_administrator(anonymous: TestClient, studio: Studio) -> None:

@@ -1,6 +1,6 @@
 """What a page keeps for a person: theirs alone, small, on SQLite and PostgreSQL alike."""
 
-from tests.backend.conftest import SignIn
+from tests.support.people import SignIn
 
 PATH = "/api/me/preferences/annotator"
 

@@ -27,7 +27,7 @@ from backend.identity.rate_limit import (
 )
 from backend.studio.context import Studio
 from backend.tables.user import User
-from tests.backend.conftest import PASSWORD, SignIn
+from tests.support.people import PASSWORD, SignIn
 
 LOGIN = "/api/auth/login"
 

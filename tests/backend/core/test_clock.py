@@ -20,8 +20,8 @@ from backend.studio.context import Studio
 from backend.tables.job import Job, JobKind, JobState
 from backend.tables.proposal import Suggestion, SuggestionSource, SuggestionState
 from dexvla.live.status import HostStatus, RobotState
-from tests.backend.conftest import PASSWORD, SignIn
 from tests.support.labelling_data import Labels, MakeData, ok, refusal, save
+from tests.support.people import PASSWORD, SignIn
 
 HOUR = 3600.0
 LEASE = 30.0

@@ -14,9 +14,9 @@ from sqlalchemy import make_url, text
 from backend.core.database_url import plain_database_url
 from backend.core.db import Database
 from backend.core.settings import Settings
+from tests.support.paths import ROOT
 from tests.support.servers import postgresql
 
-ROOT = Path(__file__).parents[3]
 HARD = "p@ss/w#rd %41?:&+\u00e9"
 
 

@@ -18,7 +18,7 @@ from backend.storage.housekeeper import housekeeper, keep_house
 from backend.studio.context import Studio
 from backend.tables.episode import EpisodeRow, EpisodeSource
 from dexvla.live.status import HostStatus, RobotState
-from tests.backend.conftest import PASSWORD, SignIn
+from tests.support.people import PASSWORD, SignIn
 from tests.support.robot_hosts import until
 from tests.support.small_disk import fill, small_disk
 from worker.jobs import runner

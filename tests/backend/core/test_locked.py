@@ -17,8 +17,8 @@ from backend.robots import presence
 from backend.studio.context import Studio
 from backend.tables.robot import RobotRow
 from dexvla.live.status import HostStatus, RobotState
-from tests.backend.conftest import SignIn
-from tests.backend.web.test_roles import _example, _operations
+from tests.support.api_examples import example, operations
+from tests.support.people import SignIn
 from tests.support.small_disk import fill, small_disk
 
 
@@ -42,23 +42,23 @@ def answers(browser: TestClient) -> dict[str, tuple[int, str]]:
 
     def call(name: str) -> tuple[int, str]:
         method, path = name.split()
-        operation = _operations(schema)[name]
+        operation = operations(schema)[name]
         query = {}
         for parameter in operation.get("parameters", ()):
-            value = _example(schema, parameter["schema"])
+            value = example(schema, parameter["schema"])
             if parameter["in"] == "path":
                 path = path.replace(f"{{{parameter['name']}}}", str(value))
             elif parameter["in"] == "query" and parameter.get("required"):
                 query[parameter["name"]] = value
         content = operation.get("requestBody", {}).get("content", {}).get("application/json")
-        body = None if content is None else _example(schema, content["schema"])
+        body = None if content is None else example(schema, content["schema"])
         answer = browser.request(method, path, params=query, json=body)
         try:
             return answer.status_code, answer.json()["error"]["message"]
         except (ValueError, KeyError, TypeError, json.JSONDecodeError):
             return answer.status_code, ""
 
-    names = sorted(_operations(schema), key=lambda name: "logout" in name)
+    names = sorted(operations(schema), key=lambda name: "logout" in name)
     with ThreadPoolExecutor(8) as pool:
         found = dict(zip(names[:-1], pool.map(call, names[:-1]), strict=True))
     return found | {names[-1]: call(names[-1])}

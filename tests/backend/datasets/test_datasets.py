@@ -23,7 +23,7 @@ from backend.tables.run import Run
 from dexvla.episodes.format import EpisodeData
 from dexvla.episodes.manifest import build_manifest, find_set, load_manifest, manifest_hash
 from dexvla.episodes.writer import write_episode
-from tests.backend.conftest import SignIn
+from tests.support.people import SignIn
 
 MakeData = Callable[..., EpisodeData]
 LABELS = [(0, 12, "Reach for the cube"), (12, 24, "Lift the cube")]

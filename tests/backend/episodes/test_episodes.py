@@ -20,7 +20,7 @@ from backend.studio.context import Studio
 from dexvla.episodes.format import EpisodeData
 from dexvla.episodes.reader import open_episode
 from dexvla.episodes.writer import write_episode
-from tests.backend.conftest import SignIn
+from tests.support.people import SignIn
 
 MakeData = Callable[..., EpisodeData]
 

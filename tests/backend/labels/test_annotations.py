@@ -15,7 +15,7 @@ from dexvla.episodes.format import EpisodeData
 from dexvla.episodes.identity import episode_identity
 from dexvla.episodes.reader import open_episode
 from dexvla.episodes.writer import write_episode
-from tests.backend.conftest import SignIn
+from tests.support.people import SignIn
 from tests.support.small_disk import small_disk
 
 MakeData = Callable[..., EpisodeData]

@@ -10,8 +10,8 @@ from fastapi.testclient import TestClient
 
 from backend.studio.context import Studio
 from dexvla.episodes.reader import open_episode
-from tests.backend.conftest import SignIn
 from tests.support.labelling_data import Labels, MakeData, ok, refusal, save
+from tests.support.people import SignIn
 
 
 @pytest.fixture

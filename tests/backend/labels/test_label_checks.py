@@ -8,8 +8,8 @@ from backend.labels.core.findings import FindingCode
 from backend.labels.core.segments import Provenance, SegmentOut
 from backend.labels.core.settings import Labelling
 from backend.studio.context import Studio
-from tests.backend.conftest import SignIn
 from tests.support.labelling_data import Labels, MakeData, ok, refusal, save
+from tests.support.people import SignIn
 
 
 def segments(*parts: tuple[int, str], provenance: Provenance = Provenance.HUMAN) -> list[SegmentOut]:

@@ -10,8 +10,8 @@ from sqlalchemy import update
 from backend.studio.context import Studio
 from backend.tables.document import Tier
 from backend.tables.draft import Draft
-from tests.backend.conftest import SignIn
 from tests.support.labelling_data import Labels, MakeData, ok, refusal, save
+from tests.support.people import SignIn
 
 DONE = ((0, 10, "Reach"), (10, 24, "Lift"))
 

@@ -7,8 +7,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from backend.studio.context import Studio
-from tests.backend.conftest import SignIn
 from tests.support.labelling_data import Labels, MakeData, ok, refusal, save
+from tests.support.people import SignIn
 
 
 @pytest.fixture

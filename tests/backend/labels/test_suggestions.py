@@ -18,7 +18,7 @@ from backend.tables.label_history import LabelHistory
 from backend.tables.proposal import Suggestion
 from backend.tables.proposal_verdict import SuggestionVerdict
 from dexvla.episodes.format import EpisodeData
-from tests.backend.conftest import SignIn
+from tests.support.people import SignIn
 from tests.support.suggestion_data import TEXTS, demonstration, take
 
 MakeData = Callable[..., EpisodeData]

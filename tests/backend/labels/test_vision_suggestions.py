@@ -19,7 +19,7 @@ from backend.studio.context import Studio
 from backend.tables.dataset import Dataset
 from backend.tables.proposal import Suggestion, SuggestionSource, SuggestionState
 from dexvla.episodes.format import EpisodeData
-from tests.backend.conftest import SignIn
+from tests.support.people import SignIn
 from tests.support.suggestion_data import TEXTS, demonstration, take
 from tests.support.vision_server import VisionServer, pictures, said, vision_server
 

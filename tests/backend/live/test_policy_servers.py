@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from backend.core.settings import Settings
-from tests.backend.conftest import SignIn
+from tests.support.people import SignIn
 
 LISTED = "gpu-1:8001, 10.0.0.7:*,[fe80::1]:8001  Policies.example:443"
 

@@ -27,7 +27,7 @@ from backend.training.schemas import RunIn
 from backend.versions import service as versions
 from backend.versions.schemas import VersionIn
 from dexvla.spec import TrainSpec
-from tests.backend.conftest import SignIn
+from tests.support.people import SignIn
 from tests.support.training_data import ME, SMALL, start
 from worker.admin.verify import look_around
 

@@ -29,7 +29,7 @@ from backend.studio.events import publish_after_commit
 from backend.tables.dataset import Dataset
 from backend.tables.episode import EpisodeRow, EpisodeSource
 from dexvla.errors import UserError
-from tests.backend.conftest import SignIn
+from tests.support.people import SignIn
 from worker import cli
 from worker.admin.verify import look_around
 

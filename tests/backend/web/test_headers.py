@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute
 
 from backend.identity.secrets import setup_token
 from backend.studio.context import Studio
-from tests.backend.conftest import PASSWORD, SignIn
+from tests.support.people import PASSWORD, SignIn
 
 PAGES = ["/", "/datasets", "/api/docs"]
 

@@ -30,7 +30,7 @@ from backend.tables.episode import EpisodeSource
 from backend.tables.evaluation import Evaluation
 from backend.tables.job import Job, JobKind, JobState
 from backend.web.hidden_paths import HiddenPaths
-from tests.backend.web.test_schema import call, operations
+from tests.support.fuzzing import call, operations
 from tests.support.training_data import make_version, stage_2, start
 
 SignIn = Callable[[str], TestClient]

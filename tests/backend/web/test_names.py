@@ -6,7 +6,7 @@ from pydantic import TypeAdapter, ValidationError
 from backend.core.address import public_address
 from backend.core.schemas import Name
 from backend.core.settings import Settings
-from tests.backend.conftest import SignIn
+from tests.support.people import SignIn
 
 NAME: TypeAdapter[str] = TypeAdapter(Name)
 

@@ -16,8 +16,8 @@ from backend.core.settings import Settings
 from backend.labels.dataset.formats import KnownEpisode, read
 from backend.tables.document import Tier
 from backend.web.screening import MAX_DEPTH, MAX_PATH, fault_in_json
-from tests.backend.conftest import SignIn
 from tests.support.live_studio import LiveStudio, live_studio
+from tests.support.people import SignIn
 
 PREFERENCES = "/api/me/preferences/annotator"
 JSON = {"Content-Type": "application/json"}

@@ -5,7 +5,8 @@ from typing import Any
 from fastapi.testclient import TestClient
 
 from backend.core.roles import Role
-from tests.backend.conftest import SignIn
+from tests.support.api_examples import example, operations
+from tests.support.people import SignIn
 
 PUBLIC = """
     GET /api/health
@@ -171,53 +172,23 @@ TABLE = {
 CHANGING = {"post", "put", "patch"}
 
 
-def _operations(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {
-        f"{method.upper()} {path}": operation
-        for path, operations in schema["paths"].items()
-        for method, operation in operations.items()
-    }
-
-
 def _call(browser: TestClient, schema: dict[str, Any], name: str, operation: dict[str, Any]) -> int:
     """Call an operation with a body and parameters of the right form, of things that do not exist."""
     method, path = name.split()
     query: dict[str, Any] = {}
     for parameter in operation.get("parameters", ()):
-        value = _example(schema, parameter["schema"])
+        value = example(schema, parameter["schema"])
         if parameter["in"] == "path":
             path = path.replace(f"{{{parameter['name']}}}", str(value))
         elif parameter["in"] == "query" and parameter.get("required"):
             query[parameter["name"]] = value
     content = operation.get("requestBody", {}).get("content", {}).get("application/json")
-    body = None if content is None else _example(schema, content["schema"])
+    body = None if content is None else example(schema, content["schema"])
     return browser.request(method, path, params=query, json=body).status_code
 
 
-def _example(schema: dict[str, Any], of: dict[str, Any]) -> Any:
-    """A small value of a JSON schema as FastAPI writes them."""
-    if "$ref" in of:
-        return _example(schema, schema["components"]["schemas"][of["$ref"].rpartition("/")[2]])
-    if "const" in of or "enum" in of:
-        return of.get("const", of.get("enum", [None])[0])
-    for choice in ("anyOf", "oneOf"):
-        if choice in of:
-            return _example(schema, of[choice][0])
-    match of.get("type"):
-        case "object":
-            return {name: _example(schema, of["properties"][name]) for name in of.get("required", ())}
-        case "array":
-            return [_example(schema, of["items"]) for _ in range(of.get("minItems", 0))]
-        case "integer" | "number":
-            return of.get("minimum", 1)
-        case "boolean":
-            return False
-        case _:
-            return "x" * of.get("minLength", 1)
-
-
 def test_the_table_names_every_operation(anonymous: TestClient) -> None:
-    assert set(_operations(anonymous.get("/api/openapi.json").json())) == set(TABLE)
+    assert set(operations(anonymous.get("/api/openapi.json").json())) == set(TABLE)
 
 
 def test_every_operation_asks_for_its_role(anonymous: TestClient, client: SignIn) -> None:
@@ -225,7 +196,7 @@ def test_every_operation_asks_for_its_role(anonymous: TestClient, client: SignIn
     client(Role.ADMIN)
     schema = anonymous.get("/api/openapi.json").json()
     wrong = []
-    for name, operation in _operations(schema).items():
+    for name, operation in operations(schema).items():
         needed = TABLE[name]
         if needed is None:
             continue

@@ -5,10 +5,8 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-import schemathesis
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from httpx import Response
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -17,29 +15,13 @@ from schemathesis.specs.openapi.checks import response_schema_conformance
 from backend.core.settings import Settings
 from backend.studio.context import Studio
 from dexvla.episodes.format import EpisodeData
-from tests.backend.conftest import SignIn
+from tests.support.fuzzing import call, operations
 from tests.support.labelling_data import Labels
 from tests.support.odd_values import odd_addresses, odd_bodies
-
-# Signing in is tested by itself: fuzzing it would only meet the rate limiter. A demo recording of 500 episodes is
-# queued here like anything else, but no worker runs.
-SKIPPED = {"/api/auth/login", "/api/auth/logout", "/api/auth/setup", "/api/auth/password", "/api/links"}
-
+from tests.support.people import SignIn
 
 # Pairs of anything are valid JSON schema that schemathesis cannot compile.
 TUPLES = {"/api/training/check", "/api/runs", "/api/runs/{run_id}"}
-
-
-def operations(app: FastAPI) -> list[Any]:
-    schema = schemathesis.openapi.from_dict(app.openapi())
-    found = [result.ok() for result in schema.get_all_operations()]
-    return [operation for operation in found if operation.path not in SKIPPED]
-
-
-def call(browser: TestClient, case: Any) -> Response:
-    sent = case.as_transport_kwargs(base_url="http://127.0.0.1:8000")
-    body = sent.pop("data", None)
-    return browser.request(**sent, content=body) if body is not None else browser.request(**sent)
 
 
 def fuzz(operation: Any, browser: TestClient, kept: str) -> None:

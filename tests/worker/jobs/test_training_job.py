@@ -18,8 +18,8 @@ from backend.tables.metric_point import MetricPoint
 from backend.tables.run import Run
 from backend.training import service as training
 from dexvla.train import runs
+from tests.support.team import Team
 from tests.support.training_data import ME, stage_2, start
-from tests.worker.conftest import Team
 
 TRAINER = "dexvla.cli train"
 LONG = {"steps": 400, "save_every": 8, "keep_checkpoints": 1}

@@ -21,10 +21,10 @@ from backend.core.folders import DataFolder
 from backend.core.settings import Settings
 from backend.migrations.migrate import known_revisions, migrate
 from dexvla.errors import UserError
-from tests.backup import first_release as first
-from tests.backup.conftest import Place
-from tests.backup.contents import files_of, rows_of
+from tests.support import first_release as first
+from tests.support.places import Place
 from tests.support.small_disk import small_disk
+from tests.support.studio_contents import files_of, rows_of
 from worker.admin.backup import make, needed
 from worker.admin.backup.make import backup, verify
 from worker.admin.backup.restore import restore

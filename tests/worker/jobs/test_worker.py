@@ -12,7 +12,8 @@ from backend.base_models.jobs import InitModelPayload
 from backend.jobs.workers import JobQueue, live_workers
 from backend.system.service import health
 from backend.tables.job import JobKind, JobState
-from tests.worker.conftest import ROOT, Team
+from tests.support.paths import ROOT
+from tests.support.team import Team
 
 
 def model(number: int) -> InitModelPayload:

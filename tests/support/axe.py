@@ -4,7 +4,7 @@ import json
 
 from playwright.sync_api import Page
 
-from tests.e2e.studio import ROOT
+from tests.support.paths import ROOT
 
 _SCRIPT = ROOT / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 _TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]

@@ -13,8 +13,9 @@ from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-ROOT = Path(__file__).parents[2]
-READY = "Studio ready: "
+from tests.support.paths import ROOT
+from tests.support.processes import READY
+
 PASSWORD = "correct horse battery"
 JOB_MS = 300_000
 

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.paths import ROOT
 from tests.support.servers import free_port, postgresql, redis_server
 
-ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 PASSWORD = "p@ss/w#rd %41?:&"  # everything that means something in an address
 OURS = ("migrate", "backend", "worker", "robot")

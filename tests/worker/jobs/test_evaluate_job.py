@@ -13,7 +13,7 @@ from backend.identity.actor import Actor
 from backend.tables.evaluation import Evaluation
 from backend.tables.job import JobState
 from tests.support.evaluation_data import Ids, add_checkpoint
-from tests.worker.conftest import Team
+from tests.support.team import Team
 
 ADA = Actor(id="a" * 32, name="ada", role=Role.OPERATOR)
 

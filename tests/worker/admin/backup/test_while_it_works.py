@@ -32,9 +32,9 @@ from backend.versions.schemas import VersionIn
 from dexvla.episodes.identity import episode_identity
 from dexvla.episodes.manifest import load_manifest, manifest_hash
 from dexvla.episodes.reader import open_episode
-from tests.backup.conftest import Place
-from tests.backup.contents import files_of, rows_of
 from tests.support.labelling_data import STEPS, Labels, MakeData
+from tests.support.places import Place
+from tests.support.studio_contents import files_of, rows_of
 from worker.admin.backup.make import backup, verify
 from worker.admin.backup.restore import restore
 

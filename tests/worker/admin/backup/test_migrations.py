@@ -19,9 +19,9 @@ from backend.tables.document import Tier
 from backend.tables.draft import Draft, WorkState
 from backend.tables.episode import EpisodeRow
 from dexvla.errors import UserError
-from tests.backup import first_release as first
-from tests.backup.conftest import Place
-from tests.backup.contents import rows_of
+from tests.support import first_release as first
+from tests.support.places import Place
+from tests.support.studio_contents import rows_of
 from worker.admin.backup.make import backup
 from worker.admin.backup.restore import restore
 from worker.cli import app

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.worker.test_up import READY
+from tests.support.paths import ROOT
+from tests.support.processes import READY
 from worker.supervise.patience import Patience, effort
 
-ROOT = Path(__file__).parents[2]
 BUSY = "import time\nuntil = time.monotonic() + {seconds}\nwhile time.monotonic() < until: pass\n"
 
 Run = Callable[[str], subprocess.Popen[bytes]]

@@ -28,7 +28,7 @@ from dexvla.spec import ALOHA_CAMERAS, CameraSpec, RecordSpec
 from tests.support.labelling_data import Labels
 from tests.support.live_studio import LiveStudio
 from tests.support.robot_hosts import LiveHost
-from tests.worker.conftest import Team
+from tests.support.team import Team
 
 AT_LEAST_SECONDS = 20.0  # more than the fifteen that a writer waits
 PASSWORD = "correct horse battery"

@@ -17,7 +17,7 @@ from dexvla.episodes.identity import episode_identity
 from dexvla.episodes.manifest import EpisodeSet, build_manifest, manifest_hash, save_manifest
 from dexvla.episodes.reader import open_episode
 from dexvla.episodes.writer import write_episode
-from tests.conftest import CAMERAS, episode_data
+from tests.support.episode_data import CAMERAS, episode_data
 
 FIRST = "0001"
 PASSWORD = "correct horse battery"

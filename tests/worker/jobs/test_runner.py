@@ -10,7 +10,7 @@ from backend.base_models.jobs import InitModelPayload
 from backend.core.db import db_seconds
 from backend.tables.base_model import RegisteredModel
 from backend.tables.job import Job, JobKind, JobState
-from tests.worker.conftest import Team
+from tests.support.team import Team
 
 MODEL = InitModelPayload(model_id="m" * 32, name="Tiny")
 COMMAND = "dexvla.cli init-model"

@@ -24,9 +24,9 @@ from playwright.sync_api import Browser, Error, Playwright, expect
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.e2e.conftest import window
-from tests.e2e.desktop import Desktop, desktop
-from tests.e2e.studio import Person
+from tests.support.browser import window
+from tests.support.browser_studio import Person
+from tests.support.desktop import Desktop, desktop
 
 DELAY, INTERVAL = 0.660, 0.040  # X's key repeat as it is installed
 SETTLED = 0.6  # seconds without movement after which none comes any more

@@ -21,7 +21,7 @@ from dexvla.spec import (
     RecordSpec,
     RecoveryOptions,
 )
-from tests.worker.conftest import Team
+from tests.support.team import Team
 
 SMALL = tuple(CameraSpec(name=name, height=48, width=64) for name in ALOHA_CAMERAS[:1])
 

@@ -8,8 +8,8 @@ from sqlalchemy import text
 
 from backend.core.db import Database
 from backend.core.settings import Settings
-from tests.backup import first_release
-from tests.backup.first_release import FirstRelease
+from tests.support import first_release
+from tests.support.first_release import FirstRelease
 from tests.support.servers import postgresql
 
 

@@ -14,11 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import of_studio
+from tests.support.paths import ROOT
+from tests.support.processes import READY, of_studio
 from tests.support.small_disk import small_disk
-
-ROOT = Path(__file__).parents[2]
-READY = "Studio ready: "
 
 
 class Studio:

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
 from tests.support.small_disk import small_disk
 from worker.robot import latch as module
 from worker.robot.latch import StopLatch
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_a_stop_is_found_again_with_its_name_and_an_arming_too(tmp_path: Path) -> None:

@@ -1,0 +1,45 @@
+"""The parts that the tests are run in, and the marks of a file: known before it is imported, so that a run loads what
+it needs and nothing else."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+from tests.support.paths import ROOT
+
+# A file has the marks of its folder, the deepest one here. Where clocks are the rule, one without says `clockless`
+# itself: `pytestmark = pytest.mark.clockless`. Marks that a folder does not give stand in the file, too.
+FOLDERS = {
+    "act": {"clocked"},
+    "robots": {"clocked"},
+    "worker/robot": {"clocked"},
+    "worker/supervise": {"clocked"},
+    "kill": {"clocked", "kill"},
+    "e2e": {"clocked", "browser"},
+    "learning": {"slow"},
+}
+# part: the marks that keep a file out of it, and those of which it needs one
+PARTS: dict[str, tuple[set[str], set[str]]] = {
+    "shared": ({"clocked"}, set()),
+    "clocked": (set(), {"clocked"}),
+    "fast": ({"clocked", "browser", "kill", "slow", "download"}, set()),
+}
+_OWN = re.compile(r"^pytestmark = .*?(?=\n\n|\Z)", re.MULTILINE | re.DOTALL)
+_MARK = re.compile(r"pytest\.mark\.(\w+)")
+
+
+@cache
+def marks_of(file: Path) -> frozenset[str]:
+    """Of every test in it."""
+    try:
+        folder = file.parent.relative_to(ROOT / "tests")
+    except ValueError:
+        return frozenset()
+    given = next((FOLDERS[str(one)] for one in (folder, *folder.parents) if str(one) in FOLDERS), set())
+    own = {mark for line in _OWN.findall(file.read_text(encoding="utf-8")) for mark in _MARK.findall(line)}
+    return frozenset(given | own) - ({"clocked"} if "clockless" in own else set())
+
+
+def belongs(marks: frozenset[str], part: str) -> bool:
+    without, one_of = PARTS[part]
+    return not marks & without and (not one_of or bool(marks & one_of))
