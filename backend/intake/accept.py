@@ -263,7 +263,7 @@ def _refuse_misfit(dataset: Dataset, row: EpisodeRow, name: str) -> None:
         ("the render profile", row.render_profile, dataset.render_profile),
     ]
     if row.fps is not None and dataset.fps is not None:
-        facts.append(("steps a second", row.fps, dataset.fps))
+        facts.append(("rate in Hz", row.fps, dataset.fps))
     wrong = [
         f"it has {what} {found}, the dataset's episodes have {expected}; put it into a dataset of its own"
         for what, found, expected in facts

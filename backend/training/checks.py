@@ -154,7 +154,7 @@ def _checkpoint_fits(spec: TrainSpec, model: Found, data: Data, errors: dict[str
             f"this data has {data.render_profile or 'none (real)'}"
         )
     if trained.fps is not None and data.fps is not None and trained.fps != data.fps:
-        notes.append(f"the checkpoint was trained at {trained.fps:g} steps a second, this data has {data.fps:g}")
+        notes.append(f"the checkpoint was trained at {trained.fps:g} Hz, this data has {data.fps:g}")
 
 
 def _amounts(spec: TrainSpec, data: list[Data], errors: dict[str, str], notes: list[str]) -> None:
@@ -179,7 +179,7 @@ def _amounts(spec: TrainSpec, data: list[Data], errors: dict[str, str], notes: l
                 f"holds out all {len(version.episodes)} episodes of {version.name}; nothing is left to train on"
             )
         if version.fps and data[0].fps and version.fps != data[0].fps:
-            notes.append(f"{version.name} has {version.fps:g} steps a second, {data[0].name} {data[0].fps:g}")
+            notes.append(f"{version.name} has {version.fps:g} Hz, {data[0].name} {data[0].fps:g}")
     if spec.validation_fraction and not held:
         episodes = sum(len(version.episodes) for version in data)
         notes.append(

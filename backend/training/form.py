@@ -87,7 +87,7 @@ _LABELS = {
     "ema_decay": "Moving average (EMA) decay",
     "validation_fraction": "Held-out episodes",
     "validation_samples": "Held-out steps looked at",
-    "validation_max_tokens": "Longest validated reasoning",
+    "validation_max_tokens": "Longest reasoning in validation",
     "workers": "Data loading processes",
     "picture_cache": "Cache of decoded pictures",
     "kept_conditions": "Cache of the backbone's conditions",
@@ -110,7 +110,7 @@ _PRESETS = {
     ),
     "small": (
         "Small",
-        "About an hour on two CPU cores: one camera at 112 x 112, four noises a sample, with a small base model whose "
+        "About an hour on two CPU cores: one camera at 112 x 112, four noise samples per training sample, with a small base model whose "
         "patch embedding was made from pictures (dexvla init-model --preset small --whiten).",
     ),
     "dexvla-2b-scaledp-h": (

@@ -55,7 +55,7 @@ class SafetyLimits:
         limited = max_velocity is not None or max_acceleration is not None
         if limited and (control_hz is None or not control_hz > 0 or not np.isfinite(control_hz)):
             raise ValueError(
-                f"a velocity or acceleration limit needs the steps a second, found control_hz={control_hz}"
+                f"a velocity or acceleration limit needs the control rate in Hz, found control_hz={control_hz}"
             )
         # Both per step: entries a step, and entries a step more or less than the step before.
         self._max_change = self._per_step(max_velocity, control_hz or 1.0, "velocity")

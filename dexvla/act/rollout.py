@@ -235,7 +235,7 @@ def misfits(metadata: PolicyMetadata, info: RobotInfo, *, render_profile: str | 
         if has != wants:
             reasons.append(f"it has {wants} {what}, the robot {has}")
     if metadata.fps is not None and not math.isclose(metadata.fps, info.control_hz, rel_tol=0.01):
-        reasons.append(f"it was trained at {metadata.fps:g} steps a second, the robot runs at {info.control_hz:g}")
+        reasons.append(f"it was trained at {metadata.fps:g} Hz, the robot runs at {info.control_hz:g}")
     reasons += _camera_misfits(metadata, info)
     if render_profile is not None and metadata.render_profile not in (None, render_profile):
         reasons.append(

@@ -318,7 +318,7 @@ def _check_like_first(
         ("action dimension", episode.action.shape[1], motion[0].shape[1]),
         ("state dimension", episode.qpos.shape[1], motion[1].shape[1]),
         ("render profile", entry.render_profile, first.render_profile),
-        ("rate in steps a second", entry.fps, first.fps),
+        ("rate in Hz", entry.fps, first.fps),
     ]
     for name, found, expected in pairs:
         unknown = name.startswith("rate") and None in (found, expected)

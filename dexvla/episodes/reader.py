@@ -78,7 +78,7 @@ class Episode:
         fps = self._number("fps")
         if fps is not None and not FPS_LEAST <= fps <= FPS_MOST:
             raise EpisodeError(
-                f"{self.path}: attribute fps is {fps:g}, expected {FPS_LEAST:g} to {FPS_MOST:g} steps a second"
+                f"{self.path}: attribute fps is {fps:g}, expected {FPS_LEAST:g} to {FPS_MOST:g} Hz"
             )
         return EpisodeAttributes(
             sim=self.sim,

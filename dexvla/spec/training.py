@@ -53,13 +53,13 @@ class OptimSpec(Spec):
 
     learning_rate: float = Field(2e-5, gt=0, description="Highest rate, reached after the warm-up")
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
-        (0.9, 0.95), description="How slowly AdamW's means of gradient and squared gradient forget"
+        (0.9, 0.95), description="Decay rates of AdamW's running means of the gradient and of its square"
     )
     eps: float = Field(1e-8, gt=0, description="Added to AdamW's denominator")
     weight_decay: float = Field(0.0, ge=0, description="Decoupled, times the learning rate")
     schedule: Schedule = Field(Schedule.CONSTANT, description="After the warm-up: constant, or a cosine down to 0")
     warmup_ratio: float = Field(0.01, ge=0, le=1, description="Part of the steps in which the rate rises from 0")
-    max_grad_norm: float = Field(1.0, gt=0, description="Longer gradients are scaled down to this norm")
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradient clipping: the largest norm")
     llm_learning_rate: float | None = Field(None, gt=0, description="For the language model; default: learning_rate")
     vision_learning_rate: float | None = Field(None, gt=0, description="For the vision tower; default: learning_rate")
 

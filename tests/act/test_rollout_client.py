@@ -179,7 +179,7 @@ def test_what_does_not_fit_is_told_reason_by_reason() -> None:
         "it was trained on the robot arm, this is leg",
         "it has 2 action values, the robot 3",
         "it has 2 state values, the robot 3",
-        "it was trained at 50 steps a second, the robot runs at 30",
+        "it was trained at 50 Hz, the robot runs at 30",
         "the robot has no camera cam_table (it has cam_high)",
         "its training pictures were rendered with the profile fast, these are full",
     ]

@@ -117,7 +117,7 @@ def test_a_task_entry_names_folders_cameras_and_length(tmp_path: Path, make_epis
         ({"state_dim": 7, "action_dim": 14}, "state dimension 7, but"),
         ({"cameras": ("cam_high",)}, "cameras cam_high; expected cam_high, cam_left_wrist"),
         ({"attributes": {"render_profile": "full"}}, "render profile full, but"),
-        ({"attributes": {"fps": 30.0}}, "rate in steps a second 30.0, but"),
+        ({"attributes": {"fps": 30.0}}, "rate in Hz 30.0, but"),
     ],
 )
 def test_episodes_that_differ_are_refused_with_both_sides(

@@ -78,7 +78,7 @@ def _substep_motion(steps: int, substeps: Sequence[int], rng: np.random.Generato
 def write_barcode_episode(
     path: Path, *, steps: int, size: tuple[int, int] = (480, 640), seed: int = 0, substeps: Sequence[int] = ()
 ) -> None:
-    """An unlabelled episode of `steps` (below 2 ** BITS) with three cameras at 50 steps a second.
+    """An unlabelled episode of `steps` (below 2 ** BITS) with three cameras at 50 Hz.
 
     substeps: first steps of all but the first; the motion then has these, as a real one does. Else it has none.
     """

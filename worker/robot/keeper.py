@@ -122,7 +122,7 @@ class Keeper:
             ("state dimensions", len(info.joint_names), dataset.state_dim),
             ("cameras", ", ".join(cameras), ", ".join(dataset.cameras)),
             ("render profile", render_profile, dataset.render_profile),
-            ("steps a second", info.control_hz, dataset.fps or info.control_hz),
+            ("rate in Hz", info.control_hz, dataset.fps or info.control_hz),
         ]
         for what, found, expected in facts:
             if found != expected:

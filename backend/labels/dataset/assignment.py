@@ -122,7 +122,7 @@ def assign(db: Session, me: Actor, studio: Studio, dataset_id: str, body: Assign
 
 def _not_assignable(item: Item, other: Draft | None, user_id: str | None) -> str | None:
     if item.held and item.draft is not None and item.draft.lease_holder != user_id:
-        return "somebody works on it right now"
+        return "somebody is editing it"
     if item.draft is not None and item.draft.state in HANDED_IN:
         return f"it is {item.draft.state.value}"
     if user_id is None or other is None:

@@ -33,7 +33,7 @@ from backend.tables.episode import EpisodeRow, LabelState
 from backend.tables.label_history import HistoryKind, LabelHistory
 from backend.tables.label_revision import LabelRevision
 
-_HELD = "somebody works on it right now; do it again when they are done"
+_HELD = "somebody is editing it; try again when they have finished"
 
 
 # --- renaming -------------------------------------------------------------------------------------------------
@@ -306,7 +306,7 @@ def _undo_one(db: Session, me: Actor, item: Item, entry: dict[str, Any], last: L
     """Why it cannot be undone, or None."""
     stored: Draft | None = item.draft
     if item.held:
-        return "somebody works on it right now"
+        return "somebody is editing it"
     if entry["before"] is not None and (stored is None or stored.edit != entry["edit"]):
         return "it was edited since"
     if entry["revision"] is not None and (last is None or last.id != entry["revision"]):

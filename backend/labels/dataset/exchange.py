@@ -145,7 +145,7 @@ def _misfit(item: Item, episode: LabelledEpisode) -> str | None:
 
 def _not_importable(dataset: Dataset, item: Item, *, overwrite: bool) -> str | None:
     if item.held:
-        return "somebody works on it right now"
+        return "somebody is editing it"
     if item.draft is None:
         return None
     if item.draft.state in HANDED_IN and Labelling.model_validate(dataset.labelling).review:

@@ -114,7 +114,7 @@ def _elan(labels: LabelFile) -> str:
     for episode in labels.episodes:
         if episode.fps is None:
             raise InvalidError(
-                f"Episode {episode.number} does not say its steps a second, and ELAN's text knows seconds alone; take "
+                f"Episode {episode.number} does not say its rate in Hz, and ELAN's text knows seconds alone; take "
                 "CSV or JSON."
             )
         for one in episode.segments:

@@ -85,7 +85,7 @@ def _skipped(item: Item, reason: str) -> SkippedOut:
 
 def _not_proposable(item: Item, texts: int, tier: Tier) -> str | None:
     if item.held:
-        return "somebody works on it right now"
+        return "somebody is editing it"
     if item.row.steps < texts:
         return f"it has {item.row.steps} steps, fewer than the template's {texts} texts"
     if tier is Tier.SUBSTEP and item.row.label_state == LabelState.PUBLISHED:

@@ -27,7 +27,7 @@ export function connectionState(connection: Connection, health: Schema<"Health">
       health.broker === "ok" ? "" : `broker: ${health.broker}`,
       health.disk === "ok" ? "" : `disk: ${health.disk}`,
     ].filter(Boolean);
-    return { color: "red", label: "Degraded", help: wrong.join("; ") || "A part of the studio is not well." };
+    return { color: "red", label: "Degraded", help: wrong.join("; ") || "Part of the studio is not working." };
   }
   if (health?.workers === 0)
     return {

@@ -7,7 +7,7 @@ type JobState = Schema<"JobState">;
 const STATES: Record<JobState, { color: string; label: string; help: string }> = {
   queued: { color: "gray", label: "queued", help: "Waits for a free worker." },
   running: { color: "studio", label: "running", help: "A worker is doing it." },
-  cancelling: { color: "orange", label: "cancelling", help: "Was asked to stop and is putting its things away." },
+  cancelling: { color: "orange", label: "cancelling", help: "Asked to stop; cleaning up." },
   done: { color: "teal", label: "done", help: "Finished." },
   failed: { color: "red", label: "failed", help: "Stopped by an error." },
   cancelled: { color: "gray", label: "cancelled", help: "Was stopped by a person; it can be resumed." },

@@ -308,7 +308,7 @@ def test_the_same_episode_comes_in_once(studio: Studio, dataset_id: str, good: P
     [
         ({"action_dim": 7}, "action dimensions 7, the dataset's episodes have 14"),
         ({"cameras": ("cam_high",)}, "the cameras cam_high, the dataset's episodes have cam_high, cam_left_wrist"),
-        ({"attributes": {"fps": 30.0}}, "steps a second 30.0, the dataset's episodes have 50.0"),
+        ({"attributes": {"fps": 30.0}}, "Hz 30.0, the dataset's episodes have 50.0"),
         ({"attributes": {"render_profile": "full"}}, "render profile full"),
     ],
 )
@@ -532,7 +532,7 @@ def test_a_rate_that_is_told_later_holds_from_then_on(
         write_episode(tmp_path / f"{number}.hdf5", make_data(seed=number, attributes={"fps": fps}))
         take(studio, dataset_id, tmp_path / f"{number}.hdf5")
     write_episode(tmp_path / "2.hdf5", make_data(seed=2, attributes={"fps": 50.0}))
-    with pytest.raises(RefusedError, match=r"steps a second 50.0, the dataset's episodes have 30.0"):
+    with pytest.raises(RefusedError, match=r"Hz 50.0, the dataset's episodes have 30.0"):
         take(studio, dataset_id, tmp_path / "2.hdf5")
 
 

@@ -255,7 +255,7 @@ def test_a_checkpoint_of_another_robot_is_refused_with_every_reason(host: LiveHo
         "trained on the robot my_arm",
         "7 action values, the robot 14",
         "6 state values",
-        "30 steps a second",
+        "30 Hz",
     ):
         assert reason in (state.why or "")
 

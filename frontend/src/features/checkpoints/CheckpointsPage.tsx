@@ -172,7 +172,7 @@ export function CheckpointsPage() {
                   data={[...runs].map(([value, label]) => ({ value, label }))}
                 />
                 <Switch
-                  label="Deleted ones too"
+                  label="Include deleted"
                   checked={deleted}
                   onChange={(event) => change("deleted", event.currentTarget.checked ? "yes" : null)}
                   data-testid="checkpoints-deleted"

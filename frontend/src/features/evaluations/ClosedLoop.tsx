@@ -201,7 +201,7 @@ export function WrongObject({ share: { rate, interval } }: { share: Share }) {
   const [low, high] = interval;
   return (
     <Figure label="Wrong object">
-      <Tooltip label={`Another one than the named was lifted; ${between(interval)}`}>
+      <Tooltip label={`An object other than the one named was lifted; ${between(interval)}`}>
         <span data-testid="wrong-rate">
           {formatPercent(rate)}
           <Text

@@ -115,7 +115,7 @@ function Actions({ evaluation }: { evaluation: EvaluationDetail }) {
           })
         }
       >
-        Another one
+        Run again
       </RoleButton>
       <ConfirmButton
         needs="operator"

@@ -49,7 +49,7 @@ export function FirstSteps({ steps }: { steps: readonly Step[] }) {
             onClick={() => setOpen(!shown)}
             data-testid="first-steps-toggle"
           >
-            {shown ? "Fold" : "Show"}
+            {shown ? "Hide" : "Show"}
           </Button>
         </Group>
       </Group>

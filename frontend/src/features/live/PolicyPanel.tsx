@@ -128,8 +128,8 @@ function Acting({ policy, operator }: Props & { policy: Policy }) {
         disabled={!operator}
         note={
           typed !== null && typed.trim() !== policy.instruction
-            ? "Enter tells it to the policy"
-            : "Change it while it acts; Enter tells it"
+            ? "Press Enter to send it to the policy"
+            : "Change it at any time; press Enter to send it"
         }
       />
       <Group grow gap="xs">

@@ -11,11 +11,12 @@ export function ReasoningPanel() {
   const reasoning = useNow(({ policy }) => policy?.reasoning ?? null);
   const policy = useNow(({ policy }) => policy !== null);
   const said = useLive(({ said }) => said);
+  const first = said[0]?.step ?? reasoning?.step ?? 0; // a robot host counts from its own start
   return (
     <section className={`${classes.panel ?? ""} ${classes.reasoning ?? ""}`} aria-label="Reasoning">
       <Group justify="space-between" wrap="nowrap" gap="sm">
         <Text size="xs" c="dimmed">
-          {reasoning ? `Reasoning at step ${formatCount(reasoning.step)}` : "Reasoning"}
+          {reasoning ? `Reasoning at step ${formatCount(reasoning.step - first)}` : "Reasoning"}
         </Text>
         {said.length > 0 && (
           <Popover position="top-end" width={420} shadow="md">
@@ -35,7 +36,7 @@ export function ReasoningPanel() {
                 {[...said].reverse().map(({ step, text }) => (
                   <Group key={`${step} ${text}`} wrap="nowrap" align="baseline" gap="sm" data-testid="live-said">
                     <Text size="xs" c="dimmed" miw={60} ta="right" style={{ fontVariantNumeric: "tabular-nums" }}>
-                      {formatCount(step)}
+                      {formatCount(step - first)}
                     </Text>
                     <Text size="sm">{text}</Text>
                   </Group>

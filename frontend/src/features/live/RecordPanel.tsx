@@ -148,7 +148,7 @@ function Running({ recording }: { recording: Recording }) {
           onClick={() => save.mutate({ success: true })}
           data-testid="live-save-success"
         >
-          Success
+          Save as success
         </RoleButton>
         <RoleButton
           needs="operator"
@@ -160,22 +160,22 @@ function Running({ recording }: { recording: Recording }) {
           onClick={() => save.mutate({ success: false })}
           data-testid="live-save-failure"
         >
-          Failure
+          Save as failure
         </RoleButton>
-        <Button
-          size="xs"
-          px={6}
-          variant="subtle"
-          color="gray"
-          leftSection={<IconTrash size={14} />}
-          disabled={save.isPending || recording.saving}
-          loading={discard.isPending}
-          onClick={() => discard.mutate(null)}
-          data-testid="live-discard"
-        >
-          Discard
-        </Button>
       </Group>
+      <Button
+        size="xs"
+        px={6}
+        variant="subtle"
+        color="gray"
+        leftSection={<IconTrash size={14} />}
+        disabled={save.isPending || recording.saving}
+        loading={discard.isPending}
+        onClick={() => discard.mutate(null)}
+        data-testid="live-discard"
+      >
+        Discard
+      </Button>
       <ErrorNote error={save.error ?? discard.error} />
     </Stack>
   );

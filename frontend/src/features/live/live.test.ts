@@ -67,8 +67,8 @@ test("the state in a word", () => {
   expect(word({})).toBe("Holding");
   expect(word({}, { state: "stopped", stopped_by: "ada" })).toBe("Stopped by you");
   expect(word({ mode: "policy" }, { state: "stopped", stopped_by: "bob" })).toBe("Stopped by bob");
-  expect(word({ mode: "policy", policy: policy(null) })).toBe("Policy acts");
-  expect(word({ mode: "policy", policy: { ...policy(null), ready: false, loading } })).toBe("Policy loads");
+  expect(word({ mode: "policy", policy: policy(null) })).toBe("Policy running");
+  expect(word({ mode: "policy", policy: { ...policy(null), ready: false, loading } })).toBe("Loading policy");
   expect(word({ mode: "paused", policy: policy(null), why: "paused by ada" })).toBe("Paused");
   expect(word({ mode: "drive", holder: "ada" }, {}, true)).toBe("You drive");
   expect(word({ mode: "drive", holder: "ada" })).toBe("You drive, on another page");

@@ -54,8 +54,8 @@ export function stateWord({ connection, trouble, now }: Live, me: string, drivin
       return { key: "holding", word: "Holding", color: "teal", why };
     case "policy":
       return policy?.loading
-        ? { key: "loading", word: "Policy loads", color: "studio", why: progressWord(policy.loading) }
-        : { key: "policy", word: "Policy acts", color: "violet", why };
+        ? { key: "loading", word: "Loading policy", color: "studio", why: progressWord(policy.loading) }
+        : { key: "policy", word: "Policy running", color: "violet", why };
     case "paused":
       return { key: "paused", word: "Paused", color: "yellow", why };
     case "drive":

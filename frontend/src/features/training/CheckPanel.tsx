@@ -39,7 +39,7 @@ export function CheckPanel(props: Props) {
     missing.length > 0
       ? missing.join(" ")
       : wrong.length > 0
-        ? "Mend what is marked first."
+        ? "Fix the marked fields first."
         : checking || !check
           ? "It is being checked."
           : null;
@@ -98,7 +98,7 @@ export function CheckPanel(props: Props) {
       {check && (
         <Card>
           <Group justify="space-between" mb="xs">
-            <Title order={3}>Other than the preset</Title>
+            <Title order={3}>Changes from the preset</Title>
             <Badge color="gray">{Object.keys(check.differences).length}</Badge>
           </Group>
           <Differences differences={check.differences} form={form} preset={body.preset ?? null} />
@@ -191,7 +191,7 @@ function LookFirst({ body, because }: { body: RunIn; because: string | null }) {
       </RoleButton>
       {asked === null && (
         <Text size="xs" c="dimmed">
-          Loads data and model on a worker and tells memory, disk and labels. Nothing is trained.
+          Loads data and model on a worker and reports memory, disk and labels. Nothing is trained.
         </Text>
       )}
       <ErrorNote error={preflight.error} />

@@ -16,7 +16,7 @@ export function Differences({ differences, form, preset }: Props) {
   if (rows.length === 0)
     return (
       <Text size="sm" c="dimmed">
-        Nothing: everything is as {preset === null ? "the defaults say" : `the preset ${preset} says`}.
+        None: all settings are {preset === null ? "the defaults" : `those of the preset ${preset}`}.
       </Text>
     );
   return (

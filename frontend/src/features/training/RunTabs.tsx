@@ -27,7 +27,7 @@ export function RunSpec({ run }: { run: RunDetail }) {
     <Grid gap="md" data-testid="run-spec">
       <Grid.Col span={{ base: 12, lg: 6 }}>
         <Stack gap="md">
-          <Section title={run.preset === null ? "Other than the defaults" : `Other than the preset ${run.preset}`}>
+          <Section title={run.preset === null ? "Changes from the defaults" : `Changes from the preset ${run.preset}`}>
             <Differences differences={run.differences} form={form} preset={run.preset} />
           </Section>
           <Section

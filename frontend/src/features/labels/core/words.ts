@@ -15,7 +15,7 @@ export const FINDINGS: Record<FindingCode, { label: string; help: string }> = {
   same_neighbour: { label: "Same as before", help: "Says the same as the substep before it." },
   out_of_vocabulary: { label: "Not in the vocabulary", help: "The vocabulary does not have this text." },
   near_duplicate: { label: "Spelling", help: "Spelled almost like an entry of the vocabulary." },
-  unusual_order: { label: "Unusual order", help: "Comes where it does not come in other episodes." },
+  unusual_order: { label: "Unusual order", help: "Occurs at a point where it does not occur in other episodes." },
   not_looked_at: { label: "As imported", help: "As a file or a script brought it; nobody has looked at it." },
 };
 

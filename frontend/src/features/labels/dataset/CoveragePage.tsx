@@ -81,7 +81,7 @@ function Tier({ tier, only }: { tier: Coverage["tiers"][number]; only: boolean }
   }));
   return (
     <Section
-      title={only ? "How far it is" : tier.tier === "plan" ? "Plan" : "Substeps"}
+      title={only ? "Progress" : tier.tier === "plan" ? "Plan" : "Substeps"}
       data-testid={`coverage-${tier.tier}`}
     >
       <SimpleGrid cols={{ base: 1, md: 2 }} spacing="xl">

@@ -16,7 +16,7 @@ const PAGES = [
   { path: "people", label: "People" },
   { path: "guideline", label: "Guideline" },
   { path: "find", label: "Find" },
-  { path: "batch", label: "Change many" },
+  { path: "batch", label: "Bulk edit" },
   { path: "exchange", label: "Files" },
   { path: "settings", label: "Settings" },
 ] as const;

@@ -18,7 +18,7 @@ import { useLabelledDataset } from "@/features/labels/core/dataset";
 const SPANS = [
   { value: "7", label: "7 days" },
   { value: "30", label: "30 days" },
-  { value: "all", label: "Since ever" },
+  { value: "all", label: "All time" },
 ];
 
 /** What each person did, for administrators; how far two people agree, for everybody. */

@@ -25,7 +25,7 @@ export function CandidateLane({ view }: { view: View }) {
   if (candidates.length === 0) return null;
   return (
     <div className={classes.lane} data-testid="candidates">
-      <span className={classes.laneName}>ends?</span>
+      <span className={classes.laneName}>boundaries</span>
       <div className={classes.candidates}>
         {candidates
           .filter(({ step }) => step >= view.from && step <= view.to)

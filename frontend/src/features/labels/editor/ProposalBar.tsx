@@ -31,7 +31,7 @@ export function ProposalBar() {
       </Text>
       {button("accept", "Accept")}
       {button("reject", "Reject")}
-      {button("accept-all", `Accept all from ${Math.round(100 * preferences.acceptAbove)} % on`)}
+      {button("accept-all", `Accept all at ${Math.round(100 * preferences.acceptAbove)} % or above`)}
     </Group>
   );
 }

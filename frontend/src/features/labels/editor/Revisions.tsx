@@ -27,7 +27,7 @@ export function Revisions({ published }: { published: Revision | null }) {
           onClick={() => setOpened(!opened)}
           data-testid="revisions-open"
         >
-          {published === null ? "No revision" : `Revision ${published.number}`}
+          {published === null ? "Not published" : `Revision ${published.number}`}
         </Button>
       </Popover.Target>
       <Popover.Dropdown p="xs">{opened && <List onDone={() => setOpened(false)} />}</Popover.Dropdown>

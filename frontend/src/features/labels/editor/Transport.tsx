@@ -56,7 +56,7 @@ export function Transport({ settings, stepNumber }: { settings: ReactNode; stepN
       </Tooltip>
       {settings}
       <Text component="div" className={classes.now} data-testid="now" data-step={step} aria-live="off">
-        step {stepNumber} of {formatCount(episode.steps)}
+        step {stepNumber} of {formatCount(episode.steps - 1)}
         <Text span c="dimmed" inherit ml={8}>
           {secondsText(step / fps)}
         </Text>

@@ -62,7 +62,7 @@ export function ReviewPage() {
             }
           >
             {total === 0 ? (
-              <EmptyState icon={IconChecks} title="Nobody waits for you">
+              <EmptyState icon={IconChecks} title="Nothing to review">
                 Labels that others hand in appear here. Nobody reviews their own.
               </EmptyState>
             ) : (
