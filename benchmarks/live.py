@@ -45,7 +45,10 @@ from worker.supervise.broker import broker_command
 
 NAME = "aloha-sim"
 EVERY = 0.04  # seconds between messages of a page that drives
-HOST = f"from backend.core.settings import Settings; from worker.robot.main import run; run(Settings(), name={NAME!r})"
+HOST = (
+    "from backend.core.settings import Settings; from worker.supervise.robot_host import run; "
+    f"run(Settings(), name={NAME!r})"
+)
 
 Spread = dict[str, float]
 
@@ -63,7 +66,7 @@ class Host:
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
         self._headers = {
-            "Authorization": f"Bearer {host_token(studio.settings.folder.secrets)}",
+            "Authorization": f"Bearer {host_token(studio.settings.folder.secrets, NAME)}",
             "X-Studio-By": "bench",
         }
         self.address = self._wait(self._announced)

@@ -129,7 +129,7 @@ class Bench:
             row = by_name(db, NAME)
             if row is None:
                 raise OSError("not announced yet")
-            return HostClient(name=NAME, address=row.address, token=host_token(self.settings.folder.secrets))
+            return HostClient(name=NAME, address=row.address, token=host_token(self.settings.folder.secrets, NAME))
 
     def ask(self, method: str, path: str) -> tuple[int, dict[str, Any]]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)

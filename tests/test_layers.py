@@ -20,6 +20,7 @@ BACKEND = [
     ["backend/labels/dataset"],
     ["backend/labels/proposals"],
     ["backend/labels/drafts"],
+    ["backend/robot_hosts"],
     ["backend/datasets", "backend/robots"],
     ["backend/intake"],
     ["backend/episodes", "backend/base_models"],
@@ -33,7 +34,8 @@ BACKEND = [
 ]
 WORKER = [
     ["worker/cli.py"],
-    ["worker/supervise", "worker/robot"],
+    ["worker/supervise"],
+    ["worker/robot"],
     ["worker/jobs", "worker/admin/backup"],
     ["worker/jobs/handlers", "worker/admin"],
     ["worker/core"],

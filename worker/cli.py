@@ -145,7 +145,7 @@ def robot(
     port: Annotated[int, typer.Option(help="Port for the API; 0 takes a free one")] = 0,
 ) -> None:
     """Own the simulated ALOHA: control loop, stop, cameras."""
-    from worker.robot.main import run
+    from worker.supervise.robot_host import run
 
     run(_settings(data=data), name=name, port=port)
 

@@ -1,7 +1,6 @@
 """How a studio is set up: environment variables (STUDIO_*), read once."""
 
 import json
-import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Self
@@ -13,8 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from backend.core.address import public_address
 from backend.core.database_url import plain_database_url
 from backend.core.folders import DataFolder
-
-_SERVER = re.compile(r"(?:[a-z0-9](?:[a-z0-9.\-]*[a-z0-9])?|\[[0-9a-f:.]+\]):(?:[0-9]{1,5}|\*)")
+from dexvla.live import policy_servers
 
 
 class Settings(BaseSettings):
@@ -118,27 +116,11 @@ class Settings(BaseSettings):
     @classmethod
     def _servers(cls, value: object) -> object:
         """Raises ValueError for an entry that is no HOST:PORT."""
-        found = (
-            re.split(r"[,\s]+", value) if isinstance(value, str) else list(value) if isinstance(value, tuple) else value
-        )
-        if not isinstance(found, list):
-            return value
-        servers = tuple(str(one).lower() for one in found if one)
-        wrong = [one for one in servers if not _SERVER.fullmatch(one)]
-        if wrong:
-            raise ValueError(f"{wrong[0]!r} is no policy server; expected HOST:PORT or HOST:*, [ADDRESS]:PORT for IPv6")
-        return servers
+        return policy_servers.listed(value) if isinstance(value, (str, list, tuple)) else value
 
     def allows_policy_server(self, url: str) -> bool:
         """Whether `url` (ws:// or wss://) is one of `policy_servers`. False for what is no address."""
-        try:
-            parts = urlsplit(url)
-            port = parts.port or (443 if parts.scheme == "wss" else 80)
-        except ValueError:
-            return False
-        host = parts.hostname or ""
-        host = f"[{host}]" if ":" in host else host
-        return f"{host}:{port}" in self.policy_servers or f"{host}:*" in self.policy_servers
+        return policy_servers.allows(self.policy_servers, url)
 
     @field_validator("vision_url")
     @classmethod

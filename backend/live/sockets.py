@@ -49,7 +49,7 @@ async def live(
     if place is None:
         await close(socket, Close(NOT_THERE, f"There is no robot {robot}; its host has ended or was never started."))
         return
-    host = HostClient(name=robot, address=place.address, token=host_token(studio.settings.folder.secrets))
+    host = HostClient(name=robot, address=place.address, token=host_token(studio.settings.folder.secrets, robot))
     headers = {**host.headers, BY_HEADER: who.name, SESSION_HEADER: f"{who.id}/{page or new_id()}"}
     async with until_refused(socket, who, kind.needs) as refused:
         url = f"ws://{host.address}/live/{kind}"

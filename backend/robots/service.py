@@ -72,7 +72,7 @@ def host_of(studio: Studio, name: str) -> tuple[RobotOut, HostClient]:
             raise NotFoundError(f"There is no robot {name}; its host has ended or was never started.")
         robot = _out(studio, row, database_now(db))
         address = row.address
-    return robot, HostClient(name=name, address=address, token=host_token(studio.settings.folder.secrets))
+    return robot, HostClient(name=name, address=address, token=host_token(studio.settings.folder.secrets, name))
 
 
 def _out(studio: Studio, row: RobotRow, now: datetime) -> RobotOut:

@@ -26,7 +26,7 @@ from backend.core.roles import Role
 from backend.identity.actor import Actor
 from backend.robots.relay import HostAwayError
 from backend.robots.schemas import RobotOut
-from backend.robots.token import host_token
+from backend.robots.token import hosts_secret, token_under
 from backend.studio.context import Studio
 from backend.studio.directory import AwayError, Place, credential_of, given_by
 from backend.studio.events import publish
@@ -152,11 +152,11 @@ class Stopping:
     def __init__(self, studio: Studio, *, keep: bool = False) -> None:
         self._studio = studio
         self._line = HostLine(keep=keep)
-        self._token: str | None = None
+        self._secret: str | None = None
 
     def start(self) -> None:
         """Reads the secret of the hosts, so that no stop has to."""
-        self._token = host_token(self._studio.settings.folder.secrets)
+        self._secret = hosts_secret(self._studio.settings.folder.secrets)
 
     def close(self) -> None:
         self._line.close()
@@ -196,7 +196,7 @@ class Stopping:
         place = await self._place(name, seconds=_ARM_SECONDS)
         body = ArmIn(by=me.name).model_dump_json().encode()
         try:
-            asked = self._line.ask(place.address, "/arm", self._secret, body, fresh=True)
+            asked = self._line.ask(place.address, "/arm", self._token(place), body, fresh=True)
             status = _status(name, *await asyncio.wait_for(asked, _ARM_SECONDS))
         except TimeoutError as error:
             raise HostAwayError(
@@ -270,12 +270,11 @@ class Stopping:
             raise NotFoundError(f"There is no robot {name}; its host has ended or was never started.")
         return place
 
-    @property
-    def _secret(self) -> str:
-        if self._token is None:
+    def _token(self, place: Place) -> str:
+        if self._secret is None:
             self.start()
-        assert self._token is not None
-        return self._token
+        assert self._secret is not None
+        return token_under(self._secret, place.name)
 
     async def _tell(self, place: Place, path: str, body: bytes, *, seconds: float) -> HostStatus:
         """Raises OSError where no answer came. A host that was started again is somewhere else than the copy says."""
@@ -287,7 +286,9 @@ class Stopping:
                 return None
             return None if newest is None else newest.address
 
-        answer = await self._line.insist(place.address, path, self._secret, body, seconds=seconds, elsewhere=elsewhere)
+        answer = await self._line.insist(
+            place.address, path, self._token(place), body, seconds=seconds, elsewhere=elsewhere
+        )
         return _status(place.name, *answer)
 
     # --- afterwards ---------------------------------------------------------------------------------------------------

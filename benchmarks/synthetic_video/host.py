@@ -21,6 +21,7 @@ from dexvla.robots.aloha_sim.live import LiveAlohaSim
 from dexvla.robots.base import Frame, Observation, RobotInfo
 from dexvla.spec import CameraSpec
 from worker.robot import main
+from worker.supervise.robot_host import run
 
 HEIGHT, WIDTH, RATE = 480, 640, 30.0
 CAMERAS = tuple(CameraSpec(name=f"cam_{number}", height=HEIGHT, width=WIDTH) for number in range(4))
@@ -97,4 +98,4 @@ class SyntheticCameras(LiveAlohaSim):
 
 if __name__ == "__main__":
     main.make_robot = lambda kind, **options: SyntheticCameras()
-    main.run(Settings(), name=sys.argv[1])
+    run(Settings(), name=sys.argv[1])

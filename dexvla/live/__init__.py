@@ -1,1 +1,1 @@
-"""What page, API and robot host say to each other: messages, status. Pydantic alone."""
+"""What page, API and robot host say to each other: messages, status, version. Pydantic alone."""

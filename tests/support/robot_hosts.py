@@ -35,7 +35,8 @@ BRAKING_STEPS = 4  # control steps at most from full speed to rest
 def robot_host(settings: Settings, name: str = "aloha-sim") -> Iterator[subprocess.Popen[bytes]]:
     """A host of the simulated ALOHA on the studio of `settings`; killed at the end if it still runs."""
     code = (
-        f"from backend.core.settings import Settings; from worker.robot.main import run; run(Settings(), name={name!r})"
+        "from backend.core.settings import Settings; from worker.supervise.robot_host import run; "
+        f"run(Settings(), name={name!r})"
     )
     environment = os.environ | settings.environment() | {"REDIS_URL": settings.events_url}
     if settings.robot_address is not None:
@@ -122,7 +123,7 @@ class LiveHost:
 
     @property
     def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {host_token(self._studio.settings.folder.secrets)}"}
+        return {"Authorization": f"Bearer {host_token(self._studio.settings.folder.secrets, self._name)}"}
 
     def url(self, path: str) -> str:
         return f"ws://{self._address()}{path}"

@@ -1,15 +1,12 @@
-"""Tells the studio every two seconds that the robot is there. A database that is away is no reason to stop holding."""
+"""Tells the studio every two seconds that the robot is there. A studio that is away is no reason to stop holding."""
 
 import logging
 import threading
 import time
 from collections.abc import Callable
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from backend.robots import presence, service
-from backend.studio.context import Studio
 from dexvla.live.status import HostStatus
+from worker.robot.store import AwayError, Store
 
 log = logging.getLogger("studio.robot")
 
@@ -18,10 +15,20 @@ _BREATH_SECONDS = 0.05  # after a change: whoever made it writes it down first, 
 
 
 class Announcer:
-    """A thread of its own with a session of its own; waits for locks there, never in the control loop."""
+    """Threads of its own; waits for the studio there, never in the control loop. on_token: told with which token the
+    studio asks this host."""
 
-    def __init__(self, studio: Studio, *, name: str, kind: str, address: str, status: Callable[[], HostStatus]) -> None:
-        self._studio, self._name, self._kind, self._address, self._status = studio, name, kind, address, status
+    def __init__(
+        self,
+        store: Store,
+        *,
+        kind: str,
+        address: str,
+        status: Callable[[], HostStatus],
+        on_token: Callable[[str], None],
+    ) -> None:
+        self._store, self._kind, self._address, self._status = store, kind, address, status
+        self._on_token = on_token
         self._wake = threading.Event()
         self._ended = False
         self._away_since: float | None = None
@@ -44,7 +51,7 @@ class Announcer:
         self._wake.set()
 
     def close(self, seconds: float) -> None:
-        """End; if the database is not there within `seconds` the row grows old by itself."""
+        """End; if the studio does not answer within `seconds` it notices by itself."""
         self.end()
         self._thread.join(seconds)
 
@@ -55,30 +62,26 @@ class Announcer:
             if self._wake.wait(_EVERY_SECONDS):
                 self._over.wait(_BREATH_SECONDS)
         try:
-            with self._studio.db.transaction() as db:
-                service.withdraw(db, self._studio, name=self._name, address=self._address)
-        except SQLAlchemyError as error:
-            log.warning("the robot could not be taken off the list: %s", error)
+            self._store.withdraw(address=self._address)
+        except AwayError as error:
+            log.warning("the robot could not be taken off the list: %s", error.__cause__ or error)
 
     def _sign(self) -> None:
-        """In the broker, too: the row may wait for the database's lock for longer than a robot counts as there."""
+        """Beside, too: an announcement may wait for a database's lock for longer than a robot counts as there."""
         while not self._over.is_set():
-            presence.sign(self._studio, self._name, self._status())
+            self._store.sign(self._status())
             self._over.wait(_EVERY_SECONDS)
-        presence.withdraw(self._studio, self._name)
+        self._store.unsign()
 
     def _announce(self) -> None:
-        status = self._status()
         try:
-            with self._studio.db.transaction() as db:
-                service.announce(
-                    db, self._studio, name=self._name, kind=self._kind, address=self._address, status=status
-                )
-        except SQLAlchemyError as error:
+            token = self._store.announce(kind=self._kind, address=self._address, status=self._status())
+        except AwayError as error:
             if self._away_since is None:
-                log.warning("the database is away, the robot holds on: %s", error)
+                log.warning("the studio cannot be told of the robot, which holds on: %s", error.__cause__ or error)
                 self._away_since = time.monotonic()
             return
+        self._on_token(token)
         if self._away_since is not None:
-            log.warning("the database is back after %.0f s", time.monotonic() - self._away_since)
+            log.warning("the studio takes announcements again, after %.0f s", time.monotonic() - self._away_since)
             self._away_since = None

@@ -1,4 +1,4 @@
-"""Who may talk to a host: whoever knows the secret that API and hosts read from the studio's folder."""
+"""Who may talk to a host: whoever knows the token that the studio has for it."""
 
 import hmac
 from collections.abc import Awaitable, Callable
@@ -21,11 +21,18 @@ class TooLargeError(Exception):
 class Guard:
     """Wraps endpoints: `Authorization: Bearer TOKEN`, or 401 (a socket's handshake: 403)."""
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str | None) -> None:
+        """token: None lets nobody in until `expect`."""
+        self._expected: bytes | None = None
+        if token is not None:
+            self.expect(token)
+
+    def expect(self, token: str) -> None:
         self._expected = f"Bearer {token}".encode()
 
     def _knows(self, connection: HTTPConnection) -> bool:
-        return hmac.compare_digest(connection.headers.get("authorization", "").encode(), self._expected)
+        given = connection.headers.get("authorization", "").encode()
+        return self._expected is not None and hmac.compare_digest(given, self._expected)
 
     def http(self, endpoint: Endpoint) -> Endpoint:
         async def guarded(request: Request) -> Response:

@@ -1,6 +1,6 @@
 """From a recording that ended to an episode of its dataset, in a thread of its own; nothing is lost on the way.
 
-A journal stays until its episode is listed. What cannot be listed now (the database is away, the disk is full) is tried
+A journal stays until its episode is listed. What cannot be listed now (the studio is away, a disk is full) is tried
 again; what is refused for good is moved to `refused` and named. Journals that a killed host left are recovered.
 """
 
@@ -14,22 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
-
-from backend.core.errors import ApiError, InvalidError, NotFoundError
-from backend.episodes import repository
-from backend.intake.accept import AlreadyThereError, accept
-from backend.studio.context import Studio
-from backend.tables.dataset import Dataset
-from backend.tables.episode import EpisodeSource
-from backend.tables.user import User
 from dexvla.errors import EpisodeError, UserError
 from dexvla.live.messages import SavedOut
 from dexvla.recording.journal import RecordingHead, read_head
 from dexvla.recording.recorder import EpisodeRecorder
 from dexvla.robots.base import RobotInfo
 from worker.robot.finisher import Finisher
+from worker.robot.store import AwayError, FinishedRecording, RefusedError, Store
 
 log = logging.getLogger("studio.robot")
 
@@ -62,8 +53,8 @@ class _Task:
 class Keeper:
     """`on_change` is called whenever `saving` or `saved` changed, and must not wait."""
 
-    def __init__(self, studio: Studio, folder: Path, *, on_change: Callable[[], None]) -> None:
-        self._studio, self._folder, self._on_change = studio, folder, on_change
+    def __init__(self, store: Store, folder: Path, *, on_change: Callable[[], None]) -> None:
+        self._store, self._folder, self._on_change = store, folder, on_change
         self._finisher = Finisher()
         self._tasks: queue.Queue[_Task | None] = queue.Queue()
         self._later: list[tuple[float, _Task]] = []
@@ -103,18 +94,16 @@ class Keeper:
         self._tasks.put(task)
 
     def refuse_misfit(self, dataset_id: str, info: RobotInfo, *, render_profile: str | None) -> None:
-        """Raise UserError if the dataset is not there, or its episodes are unlike this robot's. Without a database
-        nothing is known, and nothing is refused before the end."""
+        """Raise UserError if the dataset is not there, or its episodes are unlike this robot's. While the studio
+        is away nothing is known, and nothing is refused before the end."""
         try:
-            with self._studio.db.transaction(write=False) as db:
-                dataset = db.get(Dataset, dataset_id)
-                filled = repository.any_episode(db, dataset_id) is not None
-        except SQLAlchemyError:
-            log.warning("the database is away; whether the recording fits its dataset is seen when it is saved")
+            dataset = self._store.dataset(dataset_id)
+        except AwayError as error:
+            log.warning("whether the recording fits its dataset is seen when it is saved: %s", error.__cause__ or error)
             return
         if dataset is None:
             raise UserError("that dataset is not there; choose another one")
-        if not filled:
+        if not dataset.filled:
             return
         cameras = sorted(camera.name for camera in info.cameras)
         facts: list[tuple[str, object, object]] = [
@@ -165,14 +154,14 @@ class Keeper:
             task.journal.unlink(missing_ok=True)
         except EpisodeError as error:
             self._tell(task, f"{error} The recording is kept on the robot's machine: {self._set_aside(task.journal)}")
-        except (InvalidError, NotFoundError) as error:
+        except RefusedError as error:
             place = self._set_aside(task.episode)
             task.journal.unlink(missing_ok=True)
             self._tell(task, f"{error} The file is kept on the robot's machine: {place}")
         except Exception as error:  # whatever it is, the recording stays where it is
-            if not isinstance(error, (OSError, SQLAlchemyError, ApiError)):
+            if not isinstance(error, (OSError, AwayError)):
                 log.exception("a recording could not be kept")
-            why = "the database is away" if isinstance(error, SQLAlchemyError) else str(error).partition("\n")[0]
+            why = str(error).partition("\n")[0]
             self._tell(task, f"not in the dataset yet ({why}); the recording is kept and tried again")
             self._later.append((time.monotonic() + task.pause, task))
             task.pause = min(2 * task.pause, _LONGEST_RETRY_SECONDS)
@@ -196,19 +185,14 @@ class Keeper:
     def _list(self, task: _Task) -> str:
         """Id of the episode in its dataset."""
         assert task.head is not None
-        with self._studio.db.transaction(write=False) as db:
-            user_id = db.scalar(select(User.id).where(User.name == str(task.head.notes["by"])))
-        try:
-            accepted = accept(
-                self._studio,
-                dataset_id=task.dataset_id,
+        return self._store.hand_in(
+            FinishedRecording(
+                id=task.journal.stem,
                 file=task.episode,
-                source=EpisodeSource.LIVE,
-                created_by=user_id,
+                dataset_id=task.dataset_id,
+                by=str(task.head.notes["by"]),
             )
-        except AlreadyThereError as error:  # listed by a host that was killed before it could forget the recording
-            return error.episode_id
-        return accepted.episode_id
+        )
 
     def _set_aside(self, file: Path) -> Path:
         place = self._folder / "refused" / file.name

@@ -15,10 +15,8 @@ from typing import BinaryIO, cast
 
 import uvicorn
 
-from backend.core.settings import Settings
-from backend.robots.token import host_token
-from backend.studio.context import Studio
 from dexvla.errors import UserError
+from dexvla.live import policy_servers
 from dexvla.live.messages import SceneIn
 from dexvla.live.status import HostStatus
 from dexvla.robots.aloha_sim.teleop import AlohaTeleop
@@ -26,7 +24,6 @@ from dexvla.robots.registry import make_robot
 from dexvla.spec import AlohaTask
 from worker.core.processes import keep_what_is_there, wake_promptly
 from worker.robot.announcer import Announcer
-from worker.robot.broker_watch import BrokerWatch
 from worker.robot.cameras import CameraHub
 from worker.robot.cockpit import Cockpit
 from worker.robot.control import ControlLoop, pictures_of
@@ -39,7 +36,10 @@ from worker.robot.live import LiveRoutes
 from worker.robot.recording import Recording, Surroundings
 from worker.robot.rollouts import Rollouts
 from worker.robot.server import HostServer
+from worker.robot.settings import HostSettings
 from worker.robot.stage import Stage, StageRobot
+from worker.robot.store import Store
+from worker.robot.studio_monitor import StudioMonitor
 from worker.robot.video import VideoSocket
 from worker.robot.watch import Watch
 
@@ -55,51 +55,46 @@ _SWITCH_SECONDS = 0.001  # between threads: the default of 5 ms would delay the 
 
 
 def run(
-    settings: Settings,
+    settings: HostSettings,
+    store: Store,
     *,
     name: str = "aloha-sim",
     port: int = 0,
     task: AlohaTask = AlohaTask.TRANSFER_CUBE,
 ) -> None:
-    """Own the simulated ALOHA as robot `name` until SIGINT or SIGTERM; the tables must be there.
+    """Own the simulated ALOHA as robot `name` until SIGINT or SIGTERM. store: the studio, closed by whoever made it.
 
-    port: of the host's own server on loopback, 0 takes the one that the last host of this robot had, else a free one;
-    settings.robot_address overrides both. Only the API talks to it, with a secret from the data folder, so both must
-    share that folder. Raises UserError for a name that is taken or a port that is in use.
+    port: of the host's own server, 0 takes the one that the last host of this robot had, else a free one;
+    settings.address overrides both. Only the API talks to it, with a token that it knows. Raises UserError for a name
+    that is taken or a port that is in use.
     """
     if not _NAME.fullmatch(name):
         raise UserError(f"robot name {name!r}: expected letters, digits, _ . - and at most 64 of them")
     sys.setswitchinterval(_SWITCH_SECONDS)
     wake_promptly()  # this thread, which hears of stops
-    host = "127.0.0.1"
-    if settings.robot_address is not None:
-        host, port = "0.0.0.0", int(settings.robot_address.rpartition(":")[2])
-    folder = settings.folder.robots
+    host = settings.listen
+    if settings.address is not None:
+        host, port = "0.0.0.0", int(settings.address.rpartition(":")[2])
+    folder = settings.folder
     folder.mkdir(parents=True, exist_ok=True)
     lock = folder / f"{name}.lock"
     ran_before = lock.exists()
     with _only_one(lock, name) as claimed, _listen(host, port, before=_port_before(claimed)) as listening:
         _remember_port(claimed, listening.getsockname()[1])
-        address = settings.robot_address or f"{host}:{listening.getsockname()[1]}"
-        studio = Studio.open(settings)
-        try:
-            latch = StopLatch(folder / f"{name}.latch", ran_before=ran_before)
-            asyncio.run(
-                _serve(studio, name=name, address=address, listening=listening, task=task, folder=folder, latch=latch)
-            )
-            latch.close()
-        finally:
-            studio.close()
+        address = settings.address or f"{host}:{listening.getsockname()[1]}"
+        latch = StopLatch(folder / f"{name}.latch", ran_before=ran_before)
+        asyncio.run(_serve(settings, store, name=name, address=address, listening=listening, task=task, latch=latch))
+        latch.close()
 
 
 async def _serve(
-    studio: Studio,
+    settings: HostSettings,
+    store: Store,
     *,
     name: str,
     address: str,
     listening: socket.socket,
     task: AlohaTask,
-    folder: Path,
     latch: StopLatch,
 ) -> None:
     robot = cast(StageRobot, make_robot(_KIND, task=task, overview=True))
@@ -110,8 +105,8 @@ async def _serve(
     def status() -> HostStatus:
         return loop.status().model_copy(update={"pid": os.getpid()})
 
-    announcer = Announcer(studio, name=name, kind=_KIND, address=address, status=status)
-    guarded = Guard(host_token(studio.settings.folder.secrets))
+    guarded = Guard(settings.token)
+    announcer = Announcer(store, kind=_KIND, address=address, status=status, on_token=guarded.expect)
     live = LiveRoutes(guarded=guarded, loop=loop, cockpit=cockpit)
 
     def changed() -> None:
@@ -126,7 +121,7 @@ async def _serve(
     live.holder = lambda: None if watch.holder is None else watch.holder.by
     control = ControlSocket(guarded=guarded, watch=watch)
     control.sink = Driving(cockpit, prepare=lambda: AlohaTeleop(control_hz=robot.info.control_hz))
-    broker = BrokerWatch(studio.settings.events_url, cockpit=cockpit)
+    monitor = StudioMonitor(store.trouble, cockpit=cockpit)
     stage = Stage(
         robot,
         make=lambda **options: cast(StageRobot, make_robot(_KIND, overview=True, **options)),
@@ -142,13 +137,13 @@ async def _serve(
         cockpit=cockpit,
         watch=watch,
         stage=stage,
-        log_file=studio.settings.folder.logs / f"policy-{name}.log",
+        log_file=settings.logs / f"policy-{name}.log",
         on_change=live.changed,
-        allows=studio.settings.allows_policy_server,
+        allows=lambda url: policy_servers.allows(settings.policy_servers, url),
     )
     rollouts.plug_into(live)
-    recordings = folder / f"{name}.recordings"
-    keeper = Keeper(studio, recordings, on_change=live.changed)
+    recordings = settings.folder / f"{name}.recordings"
+    keeper = Keeper(store, recordings, on_change=live.changed)
 
     def surroundings() -> Surroundings:
         scene = stage.scene()
@@ -202,12 +197,12 @@ async def _serve(
     loop.start()
     keeper.start()
     announcer.start()
-    broker.start()
+    monitor.start()
     log.info("robot host %s at %s", name, address)
     try:
         await server.serve(sockets=[listening])
     finally:
-        broker.end()
+        monitor.end()
         rollouts.close(_END_SECONDS)
         announcer.close(_END_SECONDS)
         recording.close()

@@ -1,11 +1,12 @@
 """Record what the robot does: verbs record, mark, save and discard. See docs/decisions/live.md.
 
-The control loop hands over every step; from then on nothing needs the API, the database or a page. Saved recordings go
+The control loop hands over every step; from then on nothing needs the studio or a page. Saved recordings go
 through `worker.robot.keeper` into their dataset.
 """
 
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from backend.core.db import new_id
 from dexvla.episodes.format import EpisodeAttributes, StepSource
 from dexvla.errors import UserError
 from dexvla.live.messages import RecordIn, RecordingOut, SavedOut, SaveIn
@@ -109,7 +109,7 @@ class Recording:
             )
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
-                path = self._folder / f"{new_id()}{JOURNAL}"
+                path = self._folder / f"{uuid.uuid4().hex}{JOURNAL}"
                 recorder = EpisodeRecorder(path, head, encode=lambda camera, _, image: self._encode(camera, image))
             except OSError as error:
                 raise UserError(f"nothing can be recorded: {error.strerror or error}; free some space") from error

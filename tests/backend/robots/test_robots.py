@@ -112,7 +112,7 @@ def _address(studio: Studio) -> tuple[str, str]:
     with studio.db.transaction(write=False) as db:
         row = by_name(db, "aloha-sim")
         assert row is not None
-        return row.address, host_token(studio.settings.folder.secrets)
+        return row.address, host_token(studio.settings.folder.secrets, row.name)
 
 
 def _state(address: str, token: str) -> str:

@@ -31,7 +31,7 @@ from worker.robot.cameras import CameraHub
 from worker.robot.cockpit import Cockpit
 from worker.robot.control import ControlLoop
 from worker.robot.latch import StopLatch
-from worker.robot.main import run
+from worker.supervise.robot_host import StudioStore, run
 
 
 @pytest.fixture
@@ -66,7 +66,9 @@ def reach(studio: Studio) -> HostClient:
     with studio.db.transaction(write=False) as db:
         row = by_name(db, "aloha-sim")
         assert row is not None
-        return HostClient(name=row.name, address=row.address, token=host_token(studio.settings.folder.secrets))
+        return HostClient(
+            name=row.name, address=row.address, token=host_token(studio.settings.folder.secrets, row.name)
+        )
 
 
 def test_an_unwatched_robot_costs_little_and_keeps_its_rate(
@@ -191,7 +193,8 @@ def test_the_announcer_outlives_a_database_that_is_away(settings: Settings, monk
         asked.append(next(states, RobotState.STOPPED))
         return HostStatus(state=asked[-1])
 
-    announcer = Announcer(studio, name="arm", kind="test", address="127.0.0.1:1", status=status)
+    store, tokens = StudioStore(settings, name="arm"), list[str]()
+    announcer = Announcer(store, kind="test", address="127.0.0.1:1", status=status, on_token=tokens.append)
     announcer.start()
     until(lambda: len(asked) > 4)
     migrate(studio.db)
@@ -199,6 +202,8 @@ def test_the_announcer_outlives_a_database_that_is_away(settings: Settings, monk
     assert listed(studio).status.state is RobotState.STOPPED
     announcer.close(5)
     assert listed(studio) is None
+    assert set(tokens) == {host_token(settings.folder.secrets, "arm")}
+    store.close()
     studio.close()
 
 

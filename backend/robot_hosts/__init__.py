@@ -1,0 +1,1 @@
+"""What robot hosts ask of the studio: see dexvla.live.hosting."""
