@@ -110,8 +110,8 @@ _PRESETS = {
     ),
     "small": (
         "Small",
-        "About an hour on two CPU cores: one camera at 112 x 112, four noise samples per training sample, with a small base model whose "
-        "patch embedding was made from pictures (dexvla init-model --preset small --whiten).",
+        "About an hour on two CPU cores: one camera at 112 x 112, four noise samples per training sample, with a small "
+        "base model whose patch embedding was made from pictures (dexvla init-model --preset small --whiten).",
     ),
     "dexvla-2b-scaledp-h": (
         "DexVLA 2B, ScaleDP-H",

@@ -77,9 +77,7 @@ class Episode:
         """The known attributes of the file; what is absent is None."""
         fps = self._number("fps")
         if fps is not None and not FPS_LEAST <= fps <= FPS_MOST:
-            raise EpisodeError(
-                f"{self.path}: attribute fps is {fps:g}, expected {FPS_LEAST:g} to {FPS_MOST:g} Hz"
-            )
+            raise EpisodeError(f"{self.path}: attribute fps is {fps:g}, expected {FPS_LEAST:g} to {FPS_MOST:g} Hz")
         return EpisodeAttributes(
             sim=self.sim,
             robot=self._word("robot"),
