@@ -29,6 +29,7 @@ from backend.labels.proposals.endpoints import router as suggestions
 from backend.live.endpoints import router as live
 from backend.live.sockets import router as live_sockets
 from backend.preferences.endpoints import router as preferences
+from backend.robot_hosts.endpoints import router as robot_hosts
 from backend.robots.endpoints import router as robots
 from backend.robots.endpoints import stop_router
 from backend.robots.stopping import Stopping
@@ -64,6 +65,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     evaluations,
     robots,
     stop_router,
+    robot_hosts,
     live,
     storage,
     system,

@@ -9,15 +9,17 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
 
 import dexvla
-from backend.core.settings import Settings
 from dexvla.errors import UserError
 from worker.admin.backup import commands as backup_commands
+
+if TYPE_CHECKING:  # a robot's machine has no studio
+    from backend.core.settings import Settings
 
 app = typer.Typer(
     name="studio",
@@ -36,8 +38,10 @@ Host = Annotated[str | None, typer.Option(help="Address to listen on; default ST
 Port = Annotated[int | None, typer.Option(help="Port; default STUDIO_PORT, or 8000; 0 takes a free one")]
 
 
-def _settings(*, finish: bool = False, **given: object) -> Settings:
+def _settings(*, finish: bool = False, **given: object) -> "Settings":
     """finish: a restore that was interrupted is finished first; otherwise it is refused to work on its data."""
+    from backend.core.settings import Settings
+
     settings = Settings.model_validate({name: value for name, value in given.items() if value is not None})
     if settings.folder.restoring.exists():
         from worker.admin.backup.switch import finish_here, refuse_interrupted
@@ -92,6 +96,7 @@ def application(
     ready: Annotated[int, typer.Option(help="A pipe that is told when it answers")],
 ) -> None:
     """What `studio api` starts behind its port."""
+    from backend.core.settings import Settings
     from worker.supervise.application import serve
 
     serve(Settings(), fd=fd, ready=ready)
@@ -143,11 +148,53 @@ def robot(
     data: Data = None,
     name: Annotated[str, typer.Option(help="Name of the robot, as the page shows it")] = "aloha-sim",
     port: Annotated[int, typer.Option(help="Port for the API; 0 takes a free one")] = 0,
+    studio: Annotated[
+        str | None,
+        typer.Option(metavar="URL", envvar="STUDIO_URL", help="The studio's address, from another machine"),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(envvar="STUDIO_ROBOT_KEY", help="With --studio: what `studio robot-key NAME` printed there"),
+    ] = None,
 ) -> None:
     """Own the simulated ALOHA: control loop, stop, cameras."""
+    if studio:
+        from worker.robot import elsewhere
+
+        if not key:
+            raise UserError(f"--studio needs --key, or STUDIO_ROBOT_KEY: what `studio robot-key {name}` prints there")
+        elsewhere.run(
+            studio=studio,
+            key=key,
+            data=data or Path(os.environ.get("STUDIO_DATA") or "data"),
+            name=name,
+            port=port,
+            address=os.environ.get("STUDIO_ROBOT_ADDRESS") or None,
+            servers=os.environ.get("STUDIO_POLICY_SERVERS", ""),
+        )
+        return
     from worker.supervise.robot_host import run
 
     run(_settings(data=data), name=name, port=port)
+
+
+@app.command("robot-key")
+def robot_key(
+    name: Annotated[str, typer.Argument(help="Name of the robot")],
+    data: Data = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Its key opens nothing any more")] = False,
+) -> None:
+    """Print a new key for a robot's host on another machine (`studio robot --studio URL --key KEY`).
+
+    The key that the robot had before opens nothing any more.
+    """
+    from worker.admin.robot_keys import new_key, remove_key
+
+    settings = _settings(data=data)
+    if remove:
+        remove_key(settings, name)
+    else:
+        typer.echo(new_key(settings, name))
 
 
 @app.command()
@@ -217,6 +264,10 @@ def main() -> None:
         _fail(f"STUDIO_{str(first['loc'][0]).upper()}: {said}; found {found!r}", 1)
     except UserError as error:
         _fail(" ".join(str(error).split()), 1)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in {"backend", "dexvla", "worker"}:
+            raise
+        _fail(f"{error.name} is not installed: a robot's machine needs pip install '.[robot]', a studio '.[studio]'", 1)
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise

@@ -1,6 +1,7 @@
 """What the gateway answers itself, what it refuses, and what it hands on."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Protocol
@@ -19,6 +20,7 @@ from backend.gateway.protocol import GatewayProtocol
 from backend.gateway.proxy import TooLargeError, TooSlowError, Upstream, answer, answer_error, forward
 from backend.gateway.running import EndedError, Flow, Running, is_private
 from backend.live.sockets import router as live_sockets
+from backend.robot_hosts import keys
 from backend.robots.endpoints import stop_router
 from backend.robots.stopping import Stopping
 from backend.studio.context import Studio
@@ -32,6 +34,7 @@ from backend.web.screening import Screening
 log = structlog.get_logger()
 
 _LOOK_SECONDS = 1.0
+_ROBOT_HOST = re.compile(r"/api/robot-hosts/([^/]+)/")
 _RETRY_SECONDS = 2  # told to whoever asks while the application is away
 
 
@@ -170,7 +173,12 @@ class Gateway:
             self._running.judge(flow)
 
     async def _signed_in(self, scope: Scope) -> bool:
-        credential, directory = credential_of(HTTPConnection(scope)), self._own.state.studio.directory
+        connection, directory = HTTPConnection(scope), self._own.state.studio.directory
+        found = _ROBOT_HOST.match(scope["path"])
+        if found is not None:  # a robot host on another machine has a key of its own
+            given = connection.headers.get("authorization", "")
+            return await asyncio.to_thread(keys.opens, self.settings.folder.secrets, found[1], given)
+        credential = credential_of(connection)
         if credential is None:
             return False
         if directory.known(credential) is not None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
@@ -27,9 +28,9 @@ from backend.tables.dataset import Dataset
 from backend.tables.episode import EpisodeSource
 
 _SPARE_BYTES = 64 * 2**20
-
-
 _LOOK_SECONDS = 0.2  # between two looks at whether the client is still there
+
+T = TypeVar("T")
 
 
 async def upload(studio: Studio, me: Actor, dataset_id: str, request: Request, *, name: str) -> UploadResult:
@@ -43,7 +44,7 @@ async def upload(studio: Studio, me: Actor, dataset_id: str, request: Request, *
         if not received:
             raise InvalidError("The upload was empty. Send the HDF5 file as the body of the request.")
         work = partial(_take_in, studio, me, dataset_id, path, name or "the file")
-        return await _while_wanted(studio, request, work)
+        return await while_wanted(studio, request, work)
     except ClientDisconnect:
         raise InvalidError(GONE) from None
     except OSError as error:
@@ -54,9 +55,7 @@ async def upload(studio: Studio, me: Actor, dataset_id: str, request: Request, *
         path.unlink(missing_ok=True)
 
 
-async def _while_wanted(
-    studio: Studio, request: Request, work: Callable[[threading.Event], UploadResult]
-) -> UploadResult:
+async def while_wanted(studio: Studio, request: Request, work: Callable[[threading.Event], T]) -> T:
     """Run `work` in a thread; the event that it is given is set as soon as nobody waits for the answer any more, or
     whoever brought the file may bring none any more. Raises NotSignedInError then."""
     gone, ended = threading.Event(), False

@@ -104,6 +104,12 @@ def _ask(me: Actor, studio: Studio, robot: str, verb: str, body: BaseModel | Non
 def _checkpoint(studio: Studio, robot: str, checkpoint_id: str) -> str:
     """Path of the checkpoint, after checking that it fits the robot."""
     found_robot, _ = host_of(studio, robot)
+    if found_robot.status.elsewhere:
+        raise fit.wrong(
+            "checkpoint_id",
+            f"The host of {robot} is on another machine and has no checkpoints of this studio. Serve this one there "
+            "(dexvla serve) and choose the policy server instead.",
+        )
     with studio.db.transaction(write=False) as db:
         found = checkpoints.checkpoint(db, checkpoint_id)
         if found is None:

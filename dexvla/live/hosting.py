@@ -3,8 +3,8 @@
 Below /api/robot-hosts/{name}, every request with `Authorization: Bearer KEY`, the key that an administrator made for
 this robot; errors are the API's ({"error": {"code", "message", ...}}).
 
-PUT    ""                        `Announcement` -> `Welcome`     every two seconds: the robot is there
-DELETE "?address=HOST:PORT"      -> 204                          the host ends
+PUT    /announcement             `Announcement` -> `Welcome`     every two seconds: the robot is there
+DELETE /announcement?address=... -> 204                          the host ends
 PUT    /sign                     `HostStatus` -> 204             a second sign of life, which needs no database
 GET    /studio                   -> 204, 503                     whether the studio is whole
 GET    /datasets/{id}            -> `DatasetFacts`, 404          before something is recorded
@@ -24,6 +24,7 @@ from dexvla.spec.inputs import In
 
 PIECE_BYTES = 2**20
 KEY_PREFIX = "dvh_"
+ROBOT_NAME = r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}"
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 

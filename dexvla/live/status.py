@@ -55,6 +55,7 @@ class HostStatus(BaseModel):
     late_ms: float = Field(0.0, description="How late the slowest 1 % of those steps began, ms")
     task: str | None = None
     simulated: bool = True
+    elsewhere: bool = Field(False, description="Its host is on a machine that has none of the studio's files")
     pid: int | None = None
 
 

@@ -12,21 +12,22 @@ from backend.tables.link import Link
 from dexvla.errors import UserError
 
 
-def _database(settings: Settings) -> Database:
+def database_of(settings: Settings) -> Database:
+    """Raises UserError where no studio's data is."""
     if settings.database_url is None and not settings.folder.database.is_file():
         raise UserError(f"{settings.data}: no studio's data is there; name its folder with --data or STUDIO_DATA")
     return Database(settings.sql_url)
 
 
 def all_users(settings: Settings) -> list[UserOut]:
-    with _database(settings).transaction(write=False) as db:
+    with database_of(settings).transaction(write=False) as db:
         return [UserOut.model_validate(user) for user in repository.users(db)]
 
 
 def reset_link(settings: Settings, name: str) -> str:
     """A link that sets a new password once, within an hour. Raises UserError for an unknown name."""
     token = new_token()
-    with _database(settings).transaction() as db:
+    with database_of(settings).transaction() as db:
         user = repository.user_by_name(db, name)
         if user is None:
             known = ", ".join(person.name for person in repository.users(db)) or "nobody"

@@ -17,6 +17,7 @@ import uvicorn
 
 from dexvla.errors import UserError
 from dexvla.live import policy_servers
+from dexvla.live.hosting import ROBOT_NAME
 from dexvla.live.messages import SceneIn
 from dexvla.live.status import HostStatus
 from dexvla.robots.aloha_sim.teleop import AlohaTeleop
@@ -46,7 +47,6 @@ from worker.robot.watch import Watch
 log = logging.getLogger("studio.robot")
 
 _KIND = "aloha_sim_live"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}")
 _END_SECONDS = 0.8  # for each of the parts that end
 _PORT_DIGITS = 5
 _MAX_SOCKET_BYTES = 16_384  # what a page sends is small
@@ -68,7 +68,7 @@ def run(
     settings.address overrides both. Only the API talks to it, with a token that it knows. Raises UserError for a name
     that is taken or a port that is in use.
     """
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(ROBOT_NAME, name):
         raise UserError(f"robot name {name!r}: expected letters, digits, _ . - and at most 64 of them")
     sys.setswitchinterval(_SWITCH_SECONDS)
     wake_promptly()  # this thread, which hears of stops
@@ -103,7 +103,7 @@ async def _serve(
     loop = ControlLoop(robot, latch=latch, cockpit=cockpit, hub=hub, task=str(task))
 
     def status() -> HostStatus:
-        return loop.status().model_copy(update={"pid": os.getpid()})
+        return loop.status().model_copy(update={"pid": os.getpid(), "elsewhere": settings.elsewhere})
 
     guarded = Guard(settings.token)
     announcer = Announcer(store, kind=_KIND, address=address, status=status, on_token=guarded.expect)

@@ -10,7 +10,8 @@ class HostSettings:
 
     token: what the studio shows when it asks this host; None: known after the first announcement. listen: the address
     that the host's server listens on. address: HOST:PORT by which the studio reaches it, if that is another; the host
-    then listens on all addresses. policy_servers: as `dexvla.live.policy_servers.allows` wants them.
+    then listens on all addresses. policy_servers: as `dexvla.live.policy_servers.allows` wants them. elsewhere: on a
+    machine that has none of the studio's files.
     """
 
     folder: Path
@@ -19,3 +20,4 @@ class HostSettings:
     listen: str = "127.0.0.1"
     address: str | None = None
     policy_servers: tuple[str, ...] = ()
+    elsewhere: bool = False

@@ -3620,6 +3620,12 @@ export interface components {
        */
       control_hz?: number | null;
       /**
+       * Elsewhere
+       * @description Its host is on a machine that has none of the studio's files
+       * @default false
+       */
+      elsewhere: boolean;
+      /**
        * Epoch
        * @default 0
        */
@@ -4001,7 +4007,7 @@ export interface components {
       real_time?: number | null;
       recording?: components["schemas"]["RecordingOut"] | null;
       samples?: components["schemas"]["Samples"] | null;
-      saved?: components["schemas"]["backend__live__messages__SavedOut"] | null;
+      saved?: components["schemas"]["dexvla__live__messages__SavedOut"] | null;
       scene?: components["schemas"]["SceneOut"] | null;
       status: components["schemas"]["HostStatus"];
       /**
@@ -5899,7 +5905,7 @@ export interface components {
      *
      *     edit 0: nothing was saved yet, the segments are what the file brought (proposals) or one empty segment.
      */
-    backend__annotations__schemas__SavedOut: {
+    backend__labels__drafts__schemas__SavedOut: {
       /** Edit */
       edit: number;
       /** Episode Id */
@@ -5933,7 +5939,7 @@ export interface components {
      * SavedOut
      * @description The last recording that was saved. error: why it could not be added to the dataset; the file is kept.
      */
-    backend__live__messages__SavedOut: {
+    dexvla__live__messages__SavedOut: {
       /** Dataset Id */
       dataset_id: string;
       /** Episode Id */
@@ -7485,7 +7491,7 @@ export interface operations {
           [name: string]: unknown;
         };
         content: {
-          "application/json": components["schemas"]["backend__annotations__schemas__SavedOut"];
+          "application/json": components["schemas"]["backend__labels__drafts__schemas__SavedOut"];
         };
       };
       /** @description Validation Error */

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 from pydantic import BaseModel
 
-from backend.core.settings import Settings
 from dexvla.errors import UserError
 from dexvla.files import write_json
 
@@ -31,6 +30,7 @@ def backup(
     json_file: Json = None,
 ) -> None:
     """Back up database and files while the studio works; what DIR has already is not copied again."""
+    from backend.core.settings import Settings
     from worker.admin.backup.make import backup as run
 
     if sum((prune_only, verify, show)) > 1:
@@ -78,6 +78,7 @@ def restore(
     json_file: Json = None,
 ) -> None:
     """Restore a backup into an empty or new data folder; the studio must be stopped."""
+    from backend.core.settings import Settings
     from worker.admin.backup.restore import restore as run
 
     settings = Settings() if to is None else Settings(data=to)

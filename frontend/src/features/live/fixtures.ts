@@ -19,6 +19,7 @@ export function aState(change: Partial<LiveState> = {}, status: Partial<LiveStat
       late_ms: 0,
       task: "transfer_cube",
       simulated: true,
+      elsewhere: false,
       pid: 1,
       ...status,
     },

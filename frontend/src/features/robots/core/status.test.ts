@@ -11,6 +11,7 @@ const status: Robot["status"] = {
   tick_hz: 50,
   late_ms: 1,
   simulated: true,
+  elsewhere: false,
 };
 
 test("a robot that is away is never shown as ready", () => {
