@@ -539,7 +539,7 @@ def test_a_rate_that_is_told_later_holds_from_then_on(
 CONFINED = """
 import os, socket, sys
 from pathlib import Path
-from backend.episodes import confine
+from backend.intake import confine
 confine.die_with_parent()
 alone = confine.leave_network()
 kept = confine.keep_only(readable=Path(sys.argv[1]), writable=Path(sys.argv[2]))
