@@ -19,7 +19,7 @@ COMMAND = "dexvla.cli init-model"
 # A runner whose handler reads something large before its command: it is told to go on by a file.
 SLOW_TO_BEGIN = """
 import sys, time
-from worker import runner
+from worker.jobs import runner
 from worker.jobs.handlers.init_model import InitModelHandler
 
 class Slow(InitModelHandler):
