@@ -14,6 +14,7 @@ setup:
 
 setup-tests:
 	@bash scripts/setup.sh --tests
+	@.venv/bin/python -m tests.support.environments
 
 check: setup-tests
 	.venv/bin/ruff format --check .

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from dexvla.episodes.writer import write_episode
 from dexvla.spec import TrainSpec, with_preset
 from dexvla.threads import share_cores
 from tests.support.episode_data import episode_data
-from tests.support.parts import PARTS, belongs, marks_of
+from tests.support.parts import PARTS, belongs, left_out, marks_of
+from tests.support.paths import ROOT
 
 share_cores()
 
@@ -32,28 +32,28 @@ settings.load_profile("patient")
 
 # What lasts minutes begins first where several processes share the tests: none is waited for alone at the end.
 LONGEST = ("learning", "kill", "e2e", "backup", "train", "parity", "jobs")
-LEFT_OUT = pytest.StashKey[Counter[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--part", choices=sorted(PARTS), help="only this part of the tests (docs/decisions/tests.md)")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[LEFT_OUT] = Counter()
-
-
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Files of other parts are not imported: half of them would load torch."""
+    """Files of other parts are not imported, nor is the conftest.py of their folder: half of them would load torch."""
     part = config.getoption("part")
-    if part is None or not collection_path.name.startswith("test_") or collection_path.suffix != ".py":
+    if part is None or collection_path == config.rootpath:
         return None
-    marks = marks_of(collection_path)
-    if belongs(marks, part):
-        return None
-    for mark in marks & PARTS[part][0]:
-        config.stash[LEFT_OUT][mark] += 1
-    return True
+    files = sorted(collection_path.rglob("test_*.py")) if collection_path.is_dir() else [collection_path]
+    ours = [file for file in files if file.name.startswith("test_") and file.suffix == ".py"]
+    return True if ours and not any(belongs(marks_of(file), part) for file in ours) else None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """A fast run says what it did not run. Processes that share the tests out do not collect here: looked at anew."""
+    if config.getoption("part") == "fast":
+        files = {file: marks_of(file) for file in (ROOT / "tests").rglob("test_*.py")}
+        out = {file: marks for file, marks in files.items() if not belongs(marks, "fast")}
+        terminalreporter.write_line(left_out(out), yellow=True)
 
 
 @pytest.hookimpl(tryfirst=True)

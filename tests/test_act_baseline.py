@@ -17,6 +17,8 @@ from dexvla.episodes.reader import open_episode
 from dexvla.errors import CheckpointError
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 FOLDER = ROOT / "benchmarks" / "act"
 
 

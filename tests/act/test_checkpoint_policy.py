@@ -15,7 +15,7 @@ from dexvla.errors import CheckpointError, UserError
 from dexvla.model import build_inputs, collate, load_policy
 from dexvla.spec import PolicySpec
 
-pytestmark = pytest.mark.clockless
+pytestmark = [pytest.mark.clockless, pytest.mark.slow]
 
 STATE = np.float32([0.1, 1.2, 2.3, 3.0])
 

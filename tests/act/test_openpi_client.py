@@ -1,5 +1,5 @@
 """The real openpi client (PyPI openpi-client 0.1.2) against our server. It needs numpy < 2, so it has an environment
-of its own, `.venv-openpi` in the repository's root, made on first use."""
+of its own, `.venv-openpi` in the repository's root."""
 
 import json
 import subprocess
@@ -10,11 +10,9 @@ import pytest
 
 from dexvla.act.base import PolicyInput
 from dexvla.act.policy import CheckpointPolicy
-from tests.support.environments import environment
+from tests.support.environments import OPENPI, PipFailed
 
-pytestmark = pytest.mark.clockless
-
-PACKAGES = ("openpi-client==0.1.2", "typing_extensions>=4.5")
+pytestmark = [pytest.mark.clockless, pytest.mark.download]
 
 # Runs in that environment: a client as openpi's ALOHA example writes it, results as JSON on the last line.
 CLIENT = """
@@ -57,7 +55,10 @@ print(json.dumps({
 @pytest.fixture(scope="module")
 def openpi_python() -> Path:
     """The interpreter of the client's environment; skips only where pip cannot install it."""
-    return environment("openpi", PACKAGES)
+    try:
+        return OPENPI.python()
+    except PipFailed as error:
+        pytest.skip(f"pip cannot install openpi's client: {error}")
 
 
 def test_the_real_openpi_client_works_unmodified(openpi_python, checkpoint, run_server):

@@ -15,6 +15,8 @@ from dexvla.errors import CheckpointError, UserError
 from dexvla.spec import ActionKind, ActionSpace, TrainSpec
 from dexvla.train.prepare import prepare_data
 
+pytestmark = pytest.mark.slow
+
 DELTA = ActionSpace(kind=ActionKind.DELTA, absolute=(2,))
 
 

@@ -16,6 +16,8 @@ from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.base import TaskOutcome
 from dexvla.spec import AlohaTask, PickColourOptions, PickLevel
 
+pytestmark = pytest.mark.slow
+
 FULL = np.full(14, 0.35, np.float32)
 
 

@@ -12,7 +12,7 @@ from dexvla.robots.aloha_sim.experts import ExpertStep, ScriptedExpert
 from dexvla.robots.base import TaskOutcome
 from dexvla.spec import AlohaTask
 
-pytestmark = pytest.mark.clockless
+pytestmark = [pytest.mark.slow, pytest.mark.clockless]
 
 SEEDS = 50
 WANTED_SUCCESS = {AlohaTask.TRANSFER_CUBE: 0.98, AlohaTask.INSERTION: 0.95}

@@ -26,7 +26,7 @@ from dexvla.robots.record import RecordProgress, record
 from dexvla.spec import AlohaTask, CameraSpec, PaddedActions, RecordSpec, RecoveryOptions, RenderProfile
 from dexvla.train.data import EpisodeReader, SampleSettings
 
-pytestmark = pytest.mark.clockless
+pytestmark = [pytest.mark.slow, pytest.mark.clockless]
 
 TINY = (CameraSpec(name="cam_high", height=48, width=64),)
 

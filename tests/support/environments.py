@@ -1,45 +1,111 @@
-"""Python environments beside .venv for packages that it cannot or need not hold, made on first use and kept."""
+"""Python environments beside .venv for packages that it cannot or need not hold.
+
+`make setup-tests` makes them (`python -m tests.support.environments`), a test that needs one and finds none does. What
+pip fetched and built is kept per content in the user's cache, so that no other checkout, and no second run, needs the
+network.
+"""
 
 import fcntl
+import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-
-import pytest
 
 from tests.support.paths import ROOT
 
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dexvla-studio" / "wheels"
 
-def environment(
-    name: str, packages: tuple[str, ...], *, on_top: bool = False, options: Mapping[str, str] | None = None
-) -> Path:
-    """The interpreter of `.venv-NAME` with `packages`; skips the test only where pip cannot install them.
 
-    on_top: the environment also sees what this Python has, and `packages` bring no dependencies of their own.
+class PipFailed(Exception):
+    """pip could not fetch or build a package; the last line of what it said."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """
+    name: its folder is `.venv-NAME`.
+    on_top: it also sees what this Python has, and `packages` bring no dependencies of their own.
     options: environment variables while pip builds.
     """
-    folder = ROOT / f".venv-{name}"
-    python, stamp = folder / "bin" / "python", folder / ".packages"
-    base = sysconfig.get_path("purelib")
-    wanted = "\n".join((*packages, base, sys.version) if on_top else packages)
-    (ROOT / "build").mkdir(exist_ok=True)
-    with (ROOT / "build" / f"venv-{name}.lock").open("w") as lock:  # several test processes may come here at once
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not stamp.is_file() or stamp.read_text() != wanted:
-            make = [sys.executable, "-m", "venv", "--clear", *(["--without-pip"] if on_top else []), folder]
-            subprocess.run(make, check=True, timeout=120)
-            install = [sys.executable if on_top else python, "-m", "pip", "install", "--quiet"]
-            install += ["--disable-pip-version-check", *packages]
-            if on_top:
+
+    name: str
+    packages: tuple[str, ...]
+    on_top: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def python(self, root: Path = ROOT, cache: Path = CACHE) -> Path:
+        """Its interpreter; PipFailed where there is neither a network nor what an earlier run kept."""
+        folder, base = root / f".venv-{self.name}", sysconfig.get_path("purelib")
+        python, stamp = folder / "bin" / "python", folder / ".packages"
+        wanted = "\n".join((*self.packages, base, sys.version) if self.on_top else (*self.packages, sys.version))
+        (root / "build").mkdir(exist_ok=True)
+        with (root / "build" / f"venv-{self.name}.lock").open("w") as lock:  # several processes may come here at once
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not stamp.is_file() or stamp.read_text() != wanted:
+                wheels = self._wheels(cache)
+                make = [sys.executable, "-m", "venv", "--clear", "--without-pip", folder]
+                subprocess.run(make, check=True, timeout=120)
                 site = folder / Path(base).relative_to(sys.prefix)
-                (site / "base.pth").write_text(f"{base}\n")
-                install += ["--no-deps", "--no-build-isolation", "--target", site]
-            surroundings = {**os.environ, **(options or {})}
-            done = subprocess.run(install, capture_output=True, text=True, timeout=400, check=False, env=surroundings)
-            if done.returncode:
-                pytest.skip(f"pip cannot install {packages[0]}: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
-            stamp.write_text(wanted)
-    return python
+                if self.on_top:
+                    (site / "base.pth").write_text(f"{base}\n")
+                _pip("install", "--no-index", "--no-deps", "--target", site, *wheels.glob("*.whl"))
+                stamp.write_text(wanted)
+        return python
+
+    def _wheels(self, cache: Path) -> Path:
+        """The folder with all that is installed; fetched and built if there is none."""
+        content = "\n".join((*self.packages, repr(sorted(self.options.items())), sys.version, sysconfig.get_platform()))
+        kept = cache / f"{self.name}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+        if not kept.is_dir():
+            cache.mkdir(parents=True, exist_ok=True)
+            new = Path(tempfile.mkdtemp(dir=cache, prefix=f"{kept.name}."))
+            try:
+                alone = ["--no-deps", "--no-build-isolation"] if self.on_top else []
+                _pip("wheel", "--wheel-dir", new, *alone, *self.packages, options=self.options)
+                if not kept.is_dir():  # nobody was quicker
+                    new.rename(kept)
+            finally:
+                shutil.rmtree(new, ignore_errors=True)
+        return kept
+
+
+def _pip(*arguments: str | Path, options: Mapping[str, str] | None = None) -> None:
+    command: Sequence[str | Path] = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
+    surroundings = {**os.environ, **(options or {})}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False, env=surroundings)
+    if done.returncode:
+        raise PipFailed((done.stderr.strip().splitlines() or ["?"])[-1])
+
+
+OPENPI = Environment(name="openpi", packages=("openpi-client==0.1.2", "typing_extensions>=4.5"))  # needs numpy < 2
+DEEPSPEED = Environment(
+    name="deepspeed",
+    packages=(
+        "deepspeed==0.19.8",
+        "einops==0.8.2",
+        "hjson==3.1.0",
+        "ninja==1.13.2",
+        "nvidia-ml-py==13.615.71",
+        "py-cpuinfo==9.0.0",
+    ),
+    on_top=True,
+    options={"DS_BUILD_OPS": "0"},
+)
+
+
+def main() -> None:
+    for environment in (OPENPI, DEEPSPEED):
+        try:
+            environment.python()
+        except PipFailed as error:
+            sys.stderr.write(f"setup: pip cannot install {environment.packages[0]}, its tests are skipped: {error}\n")
+
+
+if __name__ == "__main__":
+    main()

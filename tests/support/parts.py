@@ -2,6 +2,7 @@
 it needs and nothing else."""
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from tests.support.paths import ROOT
 
 # A file has the marks of its folder, the deepest one here. Where clocks are the rule, one without says `clockless`
 # itself: `pytestmark = pytest.mark.clockless`. Marks that a folder does not give stand in the file, too.
+# slow: minutes of a processor in all. In other folders, files that take more than ten seconds of one say it themselves.
 FOLDERS = {
     "act": {"clocked"},
     "robots": {"clocked"},
@@ -16,7 +18,13 @@ FOLDERS = {
     "worker/supervise": {"clocked"},
     "kill": {"clocked", "kill"},
     "e2e": {"clocked", "browser"},
+    "worker/jobs": {"slow"},
+    "worker/admin/backup": {"slow"},
+    "cli": {"slow"},
     "learning": {"slow"},
+    "model": {"slow"},
+    "parity": {"slow"},
+    "train": {"slow"},
 }
 # part: the marks that keep a file out of it, and those of which it needs one
 PARTS: dict[str, tuple[set[str], set[str]]] = {
@@ -41,5 +49,20 @@ def marks_of(file: Path) -> frozenset[str]:
 
 
 def belongs(marks: frozenset[str], part: str) -> bool:
+    """Whether a test with these marks is run in it."""
     without, one_of = PARTS[part]
     return not marks & without and (not one_of or bool(marks & one_of))
+
+
+def left_out(files: Mapping[Path, frozenset[str]]) -> str:
+    """One line for the end of a fast run, from the files that were not run and their marks."""
+    words = {
+        "clocked": "with a clock of their own",
+        "browser": "in a browser",
+        "kill": "with kills",
+        "slow": "that take long",
+        "download": "that need downloaded packages",
+    }
+    counts = {mark: sum(mark in marks for marks in files.values()) for mark in words}
+    said = ", ".join(f"{count} {words[mark]}" for mark, count in counts.items() if count)
+    return f"{len(files)} files are left out ({said}; some are several of these); make test runs everything"

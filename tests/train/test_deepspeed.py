@@ -20,16 +20,11 @@ from dexvla.train import configs
 from dexvla.train.configs import AccelerateConfig, accelerate_config
 from dexvla.train.loop import train
 from dexvla.train.runs import read_metrics
-from tests.support.environments import ROOT, environment
+from tests.support.environments import DEEPSPEED, PipFailed
+from tests.support.paths import ROOT
 
-PACKAGES = (
-    "deepspeed==0.19.8",
-    "einops==0.8.2",
-    "hjson==3.1.0",
-    "ninja==1.13.2",
-    "nvidia-ml-py==13.615.71",
-    "py-cpuinfo==9.0.0",
-)
+pytestmark = [pytest.mark.download, pytest.mark.slow]
+
 MakeSpec = Callable[..., TrainSpec]
 STEADY = {"learning_rate": 5e-4, "schedule": "constant", "warmup_ratio": 0.0}  # the same rate whatever `steps` is
 
@@ -37,7 +32,10 @@ STEADY = {"learning_rate": 5e-4, "schedule": "constant", "warmup_ratio": 0.0}  #
 @pytest.fixture(scope="session")
 def deepspeed_python() -> Path:
     """An interpreter with DeepSpeed beside everything else; skips only where pip cannot install it."""
-    return environment("deepspeed", PACKAGES, on_top=True, options={"DS_BUILD_OPS": "0"})
+    try:
+        return DEEPSPEED.python()
+    except PipFailed as error:
+        pytest.skip(f"pip cannot install DeepSpeed: {error}")
 
 
 @pytest.fixture

@@ -29,6 +29,8 @@ from backend.studio.context import Studio
 from backend.tables.user import User
 from tests.support.people import PASSWORD, SignIn
 
+pytestmark = pytest.mark.slow
+
 LOGIN = "/api/auth/login"
 
 

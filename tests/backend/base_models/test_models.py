@@ -19,7 +19,6 @@ from backend.studio.context import Studio
 from backend.tables.base_model import ModelKind, RegisteredModel
 from backend.tables.job import Job, JobKind, JobState
 from dexvla.errors import CheckpointError
-from dexvla.model.init_model import init_model
 from tests.support.training_data import make_version
 
 SignIn = Callable[[str], TestClient]
@@ -227,6 +226,8 @@ def test_a_tiny_model_is_a_job_and_its_files_go_when_it_is_forgotten(client: Sig
     assert (job["kind"], job["state"]) == ("init_model", "queued")
     assert operator.post("/api/models/tiny", json={"name": "Tiny"}).status_code == 409  # it is being made
     path = studio.settings.folder.models / job["subject_id"]
+    from dexvla.model.init_model import init_model  # loads torch
+
     init_model(path, preset="tiny", seed=3)
     with studio.db.transaction() as db:
         assert db.get_one(Job, job["id"]).kind == JobKind.INIT_MODEL

@@ -20,6 +20,8 @@ from tests.support.labelling_data import Labels
 from tests.support.odd_values import odd_addresses, odd_bodies
 from tests.support.people import SignIn
 
+pytestmark = pytest.mark.slow
+
 # Pairs of anything are valid JSON schema that schemathesis cannot compile.
 TUPLES = {"/api/training/check", "/api/runs", "/api/runs/{run_id}"}
 
