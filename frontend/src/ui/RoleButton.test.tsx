@@ -1,28 +1,9 @@
-import { MantineProvider } from "@mantine/core";
-import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
-import { render, screen } from "@testing-library/react";
+import { screen } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
-import type { ReactNode } from "react";
 import { expect, test, vi } from "vitest";
 
-import { meQuery, type Role } from "@/api/queries";
-
-import { theme } from "@/theme";
-
 import { RoleButton } from "./RoleButton";
-
-function show(role: Role, button: ReactNode) {
-  const client = new QueryClient();
-  const user = { id: "u", name: "ada", role, disabled: false, created_at: "2026-01-01T00:00:00Z" };
-  client.setQueryData(meQuery.queryKey, { user, setup_required: false });
-  render(
-    <QueryClientProvider client={client}>
-      <MantineProvider theme={theme} env="test">
-        {button}
-      </MantineProvider>
-    </QueryClientProvider>,
-  );
-}
+import { show } from "./testing";
 
 const button = (onClick: () => void, because?: string) => (
   <RoleButton needs="operator" onClick={onClick} because={because}>
@@ -32,14 +13,14 @@ const button = (onClick: () => void, because?: string) => (
 
 test("who has the role, or a higher one, may press it", async () => {
   const pressed = vi.fn();
-  show("admin", button(pressed));
+  show(button(pressed), { role: "admin" });
   await userEvent.click(screen.getByRole("button", { name: "Train" }));
   expect(pressed).toHaveBeenCalledOnce();
 });
 
 test("others are told which role it takes, and pressing it does nothing", async () => {
   const pressed = vi.fn();
-  show("annotator", button(pressed));
+  show(button(pressed), { role: "annotator" });
   const shown = screen.getByRole("button", { name: "Train" });
   await userEvent.click(shown);
   expect(pressed).not.toHaveBeenCalled();
@@ -50,7 +31,7 @@ test("others are told which role it takes, and pressing it does nothing", async 
 
 test("a reason that is not the role is said too", async () => {
   const pressed = vi.fn();
-  show("operator", button(pressed, "It is away."));
+  show(button(pressed, "It is away."), { role: "operator" });
   await userEvent.hover(screen.getByRole("button", { name: "Train" }));
   expect((await screen.findByRole("tooltip")).textContent).toBe("It is away.");
 });
