@@ -1,5 +1,7 @@
 import { useSyncExternalStore } from "react";
 
+import { ReconnectingSocket, type Connect } from "./socket";
+
 /** What an event may be about; also the first part of every query key. */
 export const TOPICS = ["job", "run", "dataset", "episode", "checkpoint", "evaluation", "model", "robot"] as const;
 export type Topic = (typeof TOPICS)[number];
@@ -13,7 +15,7 @@ export interface EventsOptions {
   changed: (topics: ReadonlySet<Topic>) => void;
   /** the session is over */
   signedOut: () => void;
-  connect?: (url: string) => WebSocket;
+  connect?: Connect;
 }
 
 const FIRST_RETRY_MS = 1_000;
@@ -22,6 +24,7 @@ const POLL_MS = 5_000;
 const GATHER_MS = 150;
 /** The server pings every 20 s: a socket that is silent for longer than two of them is dead. */
 const SILENCE_MS = 45_000;
+const SIGNED_OUT = 4401;
 
 /** Milliseconds before try number `failures`: 1, 2, 4 ... 30 s, by up to a fifth less so that pages don't come at once. */
 export function retryDelay(failures: number, random: number = Math.random()): number {
@@ -47,25 +50,28 @@ export function topicOf(text: string): Topic | null {
  */
 export class Events {
   connection: Connection = "connecting";
-  private socket: WebSocket | null = null;
-  private failures = 0;
+  private readonly socket: ReconnectingSocket;
   private stopped = true;
   private wasLive = false;
   private pending = new Set<Topic>();
   private gather: ReturnType<typeof setTimeout> | undefined;
-  private retry: ReturnType<typeof setTimeout> | undefined;
   private poll: ReturnType<typeof setInterval> | undefined;
-  private silence: ReturnType<typeof setTimeout> | undefined;
   private readonly listeners = new Set<() => void>();
 
-  constructor(private readonly options: EventsOptions) {}
+  constructor(private readonly options: EventsOptions) {
+    this.socket = new ReconnectingSocket(
+      options.url,
+      { text: (text) => this.heard(text), closed: (code) => this.lost(code) },
+      { connect: options.connect, pause: (failures) => retryDelay(failures), silence: SILENCE_MS },
+    );
+  }
 
   start(): void {
     if (!this.stopped) return;
     this.stopped = false;
     window.addEventListener("online", this.now);
     document.addEventListener("visibilitychange", this.now);
-    this.open();
+    this.socket.start();
   }
 
   stop(): void {
@@ -73,14 +79,9 @@ export class Events {
     window.removeEventListener("online", this.now);
     document.removeEventListener("visibilitychange", this.now);
     clearTimeout(this.gather);
-    clearTimeout(this.retry);
-    clearTimeout(this.silence);
     clearInterval(this.poll);
     this.gather = this.poll = undefined;
-    const socket = this.socket;
-    this.socket = null;
-    socket?.close();
-    this.failures = 0;
+    this.socket.stop();
     this.wasLive = false;
     this.set("connecting");
   }
@@ -94,33 +95,16 @@ export class Events {
 
   /** The page came back to the front, or the network did: don't wait for the next try. */
   private readonly now = (): void => {
-    if (this.stopped || this.socket !== null || document.visibilityState === "hidden") return;
-    clearTimeout(this.retry);
-    this.open();
+    if (document.visibilityState !== "hidden") this.socket.now();
   };
 
-  private open(): void {
-    const connect = this.options.connect ?? ((url: string) => new WebSocket(url));
-    const socket = connect(this.options.url);
-    this.socket = socket;
-    this.heard(socket);
-    socket.onmessage = (message: MessageEvent) => {
-      if (this.socket !== socket) return;
-      this.heard(socket);
-      if (this.connection !== "live") this.live();
-      const topic = topicOf(String(message.data));
-      if (topic) this.note([topic]);
-    };
-    socket.onclose = (event: CloseEvent) => {
-      if (this.socket !== socket) return;
-      this.socket = null;
-      if (event.code === 4401) this.options.signedOut();
-      this.lost();
-    };
+  private heard(text: string): void {
+    if (this.connection !== "live") this.live();
+    const topic = topicOf(text);
+    if (topic) this.note([topic]);
   }
 
   private live(): void {
-    this.failures = 0;
     clearInterval(this.poll);
     this.poll = undefined;
     this.set("live");
@@ -128,27 +112,14 @@ export class Events {
     this.wasLive = true;
   }
 
-  private lost(): void {
-    clearTimeout(this.silence);
+  private lost(code: number): void {
+    if (code === SIGNED_OUT) this.options.signedOut(); // who may stop us for good
     if (this.stopped) return;
-    this.failures += 1;
     this.wasLive = true;
     this.set("polling");
     this.poll ??= setInterval(() => {
       if (document.visibilityState !== "hidden") this.note(TOPICS);
     }, POLL_MS);
-    clearTimeout(this.retry);
-    this.retry = setTimeout(() => this.open(), retryDelay(this.failures));
-  }
-
-  private heard(socket: WebSocket): void {
-    clearTimeout(this.silence);
-    this.silence = setTimeout(() => {
-      if (this.socket !== socket) return;
-      this.socket = null;
-      socket.close();
-      this.lost();
-    }, SILENCE_MS);
   }
 
   private note(topics: Iterable<Topic>): void {
