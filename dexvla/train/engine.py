@@ -14,7 +14,7 @@ from dexvla.spec import Precision, TrainSpec
 from dexvla.train.launch import Launch, zero_settings
 from dexvla.train.optim import make_optimizer
 from dexvla.train.precision import used_precision
-from dexvla.train.state import MovingAverage, OptimizerState, load_state, trained_parameters
+from dexvla.train.state import MovingAverage, OptimizerState, WholeAverage, load_state, trained_parameters
 
 _PRECISION = {
     Precision.FLOAT32: "float32 weights and compute",
@@ -58,6 +58,7 @@ class Engine:
     """
 
     model: nn.Module
+    average: WholeAverage | None
 
     def __init__(self, accelerator: Accelerator, model: nn.Module, spec: TrainSpec) -> None:
         self._accelerator, self._plain, self._spec = accelerator, model, spec

@@ -232,7 +232,7 @@ class _Loop:
         )
         return DataLoader(
             samples,
-            batch_sampler=MicroBatches(  # type: ignore[arg-type]
+            batch_sampler=MicroBatches(
                 order,
                 batch_size=spec.batch_size,
                 accumulation=spec.grad_accumulation,

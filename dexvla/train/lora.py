@@ -22,6 +22,7 @@ class LowRankUpsample(nn.Module):
     def __init__(self, base_layer: nn.ConvTranspose1d, lora: LoraSpec) -> None:
         super().__init__()
         like: dict[str, Any] = {"device": base_layer.weight.device, "dtype": base_layer.weight.dtype, "bias": False}
+        assert not isinstance(base_layer.padding, str)  # a transposed convolution has numbers
         (kernel,), (stride,), (padding,) = base_layer.kernel_size, base_layer.stride, base_layer.padding
         self.base_layer = base_layer
         self.lora_A = nn.ConvTranspose1d(base_layer.in_channels, lora.rank, kernel, stride, padding, **like)
@@ -31,7 +32,8 @@ class LowRankUpsample(nn.Module):
         nn.init.zeros_(self.lora_B.weight)
 
     def forward(self, x_bcp: Tensor) -> Tensor:
-        return self.base_layer(x_bcp) + self.lora_B(self.lora_A(self.lora_dropout(x_bcp))) * self._scaling
+        sum_bcp: Tensor = self.base_layer(x_bcp) + self.lora_B(self.lora_A(self.lora_dropout(x_bcp))) * self._scaling
+        return sum_bcp
 
     def get_base_layer(self) -> nn.ConvTranspose1d:
         return self.base_layer
@@ -63,7 +65,7 @@ def add_lora(policy: DexVLA, lora: LoraSpec) -> list[str]:
     outside = {name for name, parameter in policy.named_parameters() if not name.startswith(frozen)}
     if lora.quantise:
         _quantise(policy, [name for name, module in layers.items() if _in_whole_blocks(module)])
-        policy.is_loaded_in_4bit = True  # peft asks the model, not the layer
+        policy.is_loaded_in_4bit = True  # type: ignore[assignment] # peft asks the model, not the layer
     by_peft = [name for name, module in layers.items() if not isinstance(module, nn.ConvTranspose1d)]
     config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=by_peft)
     inject_adapter_in_model(config, policy)
@@ -106,14 +108,15 @@ def _in_whole_blocks(module: nn.Module) -> bool:
 def _quantise(policy: DexVLA, names: list[str]) -> None:
     """Replace these Linear layers by 4-bit ones of the same weights, in place."""
     try:
-        import bitsandbytes as bnb
+        import bitsandbytes.nn
     except ImportError as error:
         raise UserError("lora.quantise needs bitsandbytes: pip install bitsandbytes, or leave quantise out") from error
+    layers: Any = bitsandbytes.nn  # has types for half of itself
     for name in names:
         parent, _, child = name.rpartition(".")
         linear = policy.get_submodule(name)
         assert isinstance(linear, nn.Linear)
-        quantised = bnb.nn.LinearNF4(
+        quantised = layers.LinearNF4(
             linear.in_features, linear.out_features, bias=linear.bias is not None, compute_dtype=linear.weight.dtype
         )
         quantised.load_state_dict(linear.state_dict())

@@ -121,7 +121,8 @@ class PolicyTrainee(Trainee):
         With gradient checkpointing one vector of the width per block, and one block in full.
         """
         spec, config = self.spec, self.model.backbone.config
-        text, vision = config.text_config, config.vision_config
+        text: Any = config.text_config  # a configuration of Qwen2-VL, as vision_config
+        vision: Any = config.vision_config
         pixels = sum(camera.height * camera.width for camera in self.model.spec.cameras)
         patches = pixels / vision.patch_size**2
         tokens = patches / vision.spatial_merge_size**2 + 100

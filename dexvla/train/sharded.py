@@ -94,6 +94,8 @@ def _on_cpu() -> list[KwargsHandler]:
 class ShardedEngine(Engine):
     """Several processes (or one), each with all weights but only its part of the optimiser."""
 
+    model: Any  # DeepSpeed's engine around the module
+
     def _prepare(self) -> None:
         accelerator, spec, model = self._accelerator, self._spec, self._plain
         self._parameters = trained_parameters(model)
@@ -111,7 +113,8 @@ class ShardedEngine(Engine):
         if rounded:
             self._set_masters(exact)
             self.precision = "bfloat16 weights and compute, float32 master weights split over the processes (ZeRO-2)"
-        self.average = ShardedAverage(self._masters, spec.ema_decay) if spec.ema_decay is not None else None
+        self._shared = ShardedAverage(self._masters, spec.ema_decay) if spec.ema_decay is not None else None
+        self.average = self._shared
 
     @property
     def _masters(self) -> list[torch.Tensor]:
@@ -122,9 +125,9 @@ class ShardedEngine(Engine):
         from deepspeed.utils import safe_set_full_optimizer_state
 
         weights, moments, average = read_state(folder, names=self._parameters.keys(), average=self.average is not None)
-        if self.average is not None:
+        if self._shared is not None:
             self._set_masters(average)
-            self.average.take(self._masters)
+            self._shared.take(self._masters)
         self._set_masters(weights)
         self._zero.update_lp_params()
         steps = [float(entries["step"]) for entries in moments.values() if "step" in entries]
@@ -192,7 +195,7 @@ class ShardedEngine(Engine):
     @contextmanager
     def _average_at_hand(self) -> Iterator[None]:
         """The moving average gathered on the first process for the length of the block."""
-        average = self.average
+        average = self._shared
         if average is None or average.gathered:
             yield
             return

@@ -30,7 +30,7 @@ class OptimizerState(Protocol):
     """What a trainer's state is made from: an optimiser, or what stands for one that is split over processes."""
 
     @property
-    def state(self) -> Mapping[nn.Parameter, Mapping[str, Any]]: ...
+    def state(self) -> Mapping[Any, Mapping[str, Any]]: ...  # by parameter
 
 
 class GatheredState:
@@ -42,6 +42,8 @@ class GatheredState:
 
 class WholeAverage(Protocol):
     weights: dict[str, torch.Tensor]
+
+    def update(self, model: nn.Module) -> None: ...
 
 
 class MovingAverage:
@@ -77,7 +79,7 @@ def save_state(
 
 
 def load_state(
-    folder: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer, average: MovingAverage | None
+    folder: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer, average: WholeAverage | None
 ) -> None:
     """Put the state of `folder` back, in place. Raises CheckpointError if it belongs to another model."""
     parameters = trained_parameters(model)

@@ -5,7 +5,7 @@ Samples, noise and denoising seeds are the same at every validation, so that the
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,13 +16,22 @@ from dexvla.data.normalise import unnormalise_actions
 from dexvla.model import DexVLA
 from dexvla.model.processing import IGNORE, collate
 from dexvla.spec import ActionSpace, NormStats
-from dexvla.train.trainee import SampleSet
 
 HORIZONS = (1, 10, 50)
 NOISE_SEED = 20_250_205
 
 
-def validation_places(samples: SampleSet, count: int) -> list[tuple[int, int]]:
+class HeldOut(Protocol):
+    """Samples by (place, index)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, at: tuple[int, int]) -> dict[str, Any]: ...
+
+    def collate(self, samples: list[dict[str, Any]]) -> dict[str, Tensor]: ...
+
+
+def validation_places(samples: HeldOut, count: int) -> list[tuple[int, int]]:
     """(place, index) of at most `count` samples, spread evenly over all held-out steps."""
     indices = np.unique(np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int))
     return [(place, int(index)) for place, index in enumerate(indices)]
@@ -31,7 +40,7 @@ def validation_places(samples: SampleSet, count: int) -> list[tuple[int, int]]:
 @torch.no_grad()
 def validate(
     policy: DexVLA,
-    samples: SampleSet,
+    samples: HeldOut,
     places: Sequence[tuple[int, int]],
     *,
     batch_size: int,
