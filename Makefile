@@ -1,10 +1,11 @@
 # make up      set up what is missing and start the studio (STUDIO_DATA, STUDIO_HOST, STUDIO_PORT)
 # make test    set up and test everything         make check   format, lint, types
 # make setup   only the set-up (idempotent)       make bench   the benchmarks, results in build/benchmarks
-# make test-fast  the tests without clock, browser, kills and long trainings
+# make test-fast  the tests without clock, browser, kills and much computing, in two minutes
+# make coverage   those, and the share of each file that they ran
 # make kill    30 random kills of a whole studio, on SQLite and on PostgreSQL
 # make bare    the first minute on a bare Debian        make images  docker-compose.yml's services, each in its image
-.PHONY: up setup setup-tests check test test-fast bench kill bare images
+.PHONY: up setup setup-tests check test test-fast coverage bench kill bare images
 
 up: setup
 	@exec .venv/bin/studio up
@@ -36,6 +37,10 @@ test: check
 # While one works: under two minutes on two cores. It says what it leaves out.
 test-fast: setup-tests
 	@$(SHARED) --part fast
+
+# the fast part again, and how much of each file it ran
+coverage: setup-tests
+	@$(SHARED) --part fast --cov --cov-report=term --no-cov-on-fail
 
 bench: setup-tests
 	@mkdir -p build/benchmarks

@@ -21,6 +21,8 @@ from backend.tables.job import Job, JobKind, JobState
 from dexvla.errors import CheckpointError
 from tests.support.training_data import make_version
 
+pytestmark = pytest.mark.slow
+
 SignIn = Callable[[str], TestClient]
 
 

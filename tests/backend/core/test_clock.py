@@ -23,6 +23,8 @@ from dexvla.live.status import HostStatus, RobotState
 from tests.support.labelling_data import Labels, MakeData, ok, refusal, save
 from tests.support.people import PASSWORD, SignIn
 
+pytestmark = pytest.mark.slow
+
 HOUR = 3600.0
 LEASE = 30.0
 

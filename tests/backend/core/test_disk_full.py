@@ -23,6 +23,8 @@ from tests.support.robot_hosts import until
 from tests.support.small_disk import fill, small_disk
 from worker.jobs import runner
 
+pytestmark = pytest.mark.slow
+
 DISK_KIB = 160 * 1024
 
 

@@ -32,6 +32,8 @@ from dexvla.episodes.manifest import build_manifest, find_set
 from dexvla.episodes.writer import write_episode
 from tests.support.robot_hosts import until
 
+pytestmark = pytest.mark.slow
+
 SignIn = Callable[[str], TestClient]
 
 

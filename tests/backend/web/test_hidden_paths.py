@@ -33,6 +33,8 @@ from backend.web.hidden_paths import HiddenPaths
 from tests.support.fuzzing import call, operations
 from tests.support.training_data import make_version, stage_2, start
 
+pytestmark = pytest.mark.slow
+
 SignIn = Callable[[str], TestClient]
 
 

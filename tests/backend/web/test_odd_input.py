@@ -19,6 +19,8 @@ from backend.web.screening import MAX_DEPTH, MAX_PATH, fault_in_json
 from tests.support.live_studio import LiveStudio, live_studio
 from tests.support.people import SignIn
 
+pytestmark = pytest.mark.slow
+
 PREFERENCES = "/api/me/preferences/annotator"
 JSON = {"Content-Type": "application/json"}
 
