@@ -27,10 +27,10 @@ from typing import Any
 
 import numpy as np
 
-from backend.accounts.service import SESSION_COOKIE
 from backend.core.db import new_id, utc_now
 from backend.core.roles import Role
 from backend.core.settings import Settings
+from backend.identity.credentials import SESSION_COOKIE
 from backend.identity.secrets import new_token, token_hash
 from backend.migrations.migrate import migrate
 from backend.studio.context import Studio

@@ -18,11 +18,11 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-from backend.accounts.service import SESSION_COOKIE
 from backend.app import create_app
 from backend.core.db import new_id, utc_now
 from backend.core.roles import Role
 from backend.core.settings import Settings
+from backend.identity.credentials import SESSION_COOKIE
 from backend.identity.secrets import new_token, token_hash
 from backend.migrations.migrate import migrate
 from backend.studio.context import Studio

@@ -1,27 +1,59 @@
 """All tables, imported for their effect on Base.metadata."""
 
 from backend.core.db import Base
-from backend.tables import audit_entry as audit
-from backend.tables import base_model as registered_models
-from backend.tables import checkpoint as checkpoints
-from backend.tables import evaluation as evaluations
-from backend.tables import job as jobs
-from backend.tables import preferences
-from backend.tables import robot as robots
+from backend.tables import (
+    api_token,
+    audit_entry,
+    base_model,
+    bulk_change,
+    checkpoint,
+    dataset,
+    dataset_version,
+    document,
+    draft,
+    episode,
+    evaluation,
+    job,
+    label_history,
+    label_revision,
+    link,
+    login_session,
+    metric_point,
+    preferences,
+    proposal,
+    proposal_verdict,
+    review_note,
+    robot,
+    run,
+    setting,
+    user,
+)
 
 __all__ = [
     "Base",
-    "annotations",
-    "audit",
-    "auth",
-    "checkpoints",
-    "datasets",
-    "episodes",
-    "evaluations",
-    "jobs",
+    "api_token",
+    "audit_entry",
+    "base_model",
+    "bulk_change",
+    "checkpoint",
+    "dataset",
+    "dataset_version",
+    "document",
+    "draft",
+    "episode",
+    "evaluation",
+    "job",
+    "label_history",
+    "label_revision",
+    "link",
+    "login_session",
+    "metric_point",
     "preferences",
-    "registered_models",
-    "robots",
-    "suggestions",
-    "training",
+    "proposal",
+    "proposal_verdict",
+    "review_note",
+    "robot",
+    "run",
+    "setting",
+    "user",
 ]
