@@ -96,3 +96,12 @@ def test_what_a_backup_takes_is_measured(tmp_path: Path) -> None:
     assert parts["verify"]["damaged"] == {}
     assert parts["restore"]["files"] == 4
     assert all(part["peak_mib"] > 20 for part in parts.values())
+
+
+def test_publishing_is_measured_beside_sizes_of_files(tmp_path: Path) -> None:
+    found = run("publication.py", tmp_path / "pub.json", "--turns=2", "--steps=100", "--megabytes", "1", "3")
+    small, large = found["sizes"]
+    assert large["file_mib"] > small["file_mib"] + 1
+    for one in found["sizes"]:
+        assert one["publish_ms"]["worst"] >= one["publish_ms"]["median"] > 0
+        assert one["sent_bytes"] > one["file_mib"] * 2**20, "the file, and its labels"

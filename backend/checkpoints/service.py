@@ -9,11 +9,12 @@ from sqlalchemy.orm import Session
 from backend.audit import service as audit
 from backend.checkpoints import repository
 from backend.checkpoints import repository as repository_
-from backend.checkpoints.download import Content, Part, respond, tar_parts
+from backend.checkpoints.archive import tar_parts
 from backend.checkpoints.names import checkpoint_folder, checkpoint_name
 from backend.checkpoints.schemas import Ancestor, CheckpointDetail, CheckpointOut, FileOut
 from backend.checkpoints.whole import require_whole
 from backend.core.db import utc_now
+from backend.core.downloads import Content, Part, respond
 from backend.core.errors import ConflictError, NotFoundError
 from backend.core.removal import remove_after_commit
 from backend.identity.actor import Actor
@@ -89,7 +90,9 @@ def file(db: Session, studio: Studio, request: Request, checkpoint_id: str, name
     require_whole(studio, row, run, [entry])
     part = Part(size=entry["size"], file=checkpoint_folder(studio, row) / entry["name"])
     kind = "application/json" if name.endswith(".json") else "application/octet-stream"
-    return respond(request, Content(name=entry["name"], parts=(part,), sha256=entry["sha256"], media_type=kind))
+    sha256 = entry["sha256"]
+    content = Content(name=entry["name"], parts=(part,), tag=sha256, sha256=sha256, media_type=kind)
+    return respond(request, content)
 
 
 def archive(db: Session, studio: Studio, request: Request, checkpoint_id: str) -> Response:
@@ -100,6 +103,7 @@ def archive(db: Session, studio: Studio, request: Request, checkpoint_id: str) -
     content = Content(
         name=f"{name}.tar",
         parts=archive_parts(studio, row, name),
+        tag=row.archive_sha256,
         sha256=row.archive_sha256,
         media_type="application/x-tar",
     )

@@ -96,6 +96,7 @@ def get_pack(
 
 
 @router.get("/episodes/{episode_id}/file", response_class=Response)
-def download_episode(db: Db, me: Viewer, studio: Parts, episode_id: str) -> Response:
-    """The HDF5 file with the published labels as substep_reasonings; Range works."""
-    return download(db, me, studio, episode_id)
+def download_episode(db: Db, me: Viewer, studio: Parts, request: Request, episode_id: str) -> Response:
+    """The HDF5 file with the newest published labels as substep_reasonings, language_raw and success; Range and
+    If-Range work."""
+    return download(db, me, studio, request, episode_id)

@@ -23,7 +23,9 @@ from backend.studio.events import publish_after_commit
 from backend.tables.dataset import Dataset
 from backend.tables.dataset_version import DatasetVersion
 from backend.tables.episode import EpisodeRow
+from dexvla.episodes.identity import episode_identities
 from dexvla.episodes.reader import open_episode
+from dexvla.errors import EpisodeError
 from dexvla.files import atomic_file
 
 # Motion and pictures of an episode never change, so what shows them may be kept for good.
@@ -92,6 +94,23 @@ def file_of(studio: Studio, row: EpisodeRow) -> Path:
     path = studio.settings.folder.episode(row.dataset_id, row.id)
     if not path.is_file():
         raise NotFoundError(f"The file of episode {row.number} is gone; restore it from a backup.")
+    return path
+
+
+def own_file(studio: Studio, row: EpisodeRow) -> Path:
+    """The file, which never changes after the intake. Where its size is another than then, it is read and hashed: a
+    studio that was killed while it wrote labels into files may have left one.
+
+    Raises NotFoundError if it is gone, EpisodeError if it holds another episode.
+    """
+    path = file_of(studio, row)
+    if path.stat().st_size != row.size_bytes:
+        with open_episode(path) as opened:
+            if not episode_identities(opened).is_called(row.identity):
+                raise EpisodeError(
+                    f"episode {row.number}: its file holds another motion or other pictures than when it was taken in; "
+                    "restore it from a backup"
+                )
     return path
 
 

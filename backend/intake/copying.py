@@ -1,12 +1,9 @@
-"""Episode files from known parts only: a fresh copy of a foreign file, and a copy with new labels.
+"""Episode files from known parts only: a fresh copy of a foreign file.
 
 Pictures are copied as stored (none is decoded), so the identity, a hash of motion and pictures, stays.
 """
 
 import dataclasses
-import os
-import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +13,10 @@ import numpy as np
 from dexvla.episodes import bounds
 from dexvla.episodes.format import IMAGE_TIMES, IMAGES, JPEG_CHANNELS, LabelSource
 from dexvla.episodes.reader import Episode, open_episode
-from dexvla.episodes.writer import write_marks, write_step_source
+from dexvla.episodes.writer import write_marks, write_step_source, write_texts
 from dexvla.errors import EpisodeError
 
 _MAX_CHUNK = 2**26  # bytes that HDF5 unpacks to give one value out of a chunk
-_LABEL_ROOM = 2**20  # bytes of bookkeeping beside the texts themselves
-_BYTES_A_TEXT = 64  # HDF5's own, for a text of variable length
 
 
 def refuse_wasteful(path: Path) -> None:
@@ -71,7 +66,7 @@ def fresh_copy(source: Path, target: Path, *, keep_labels: bool) -> None:
             if episode.rgb_jpeg:
                 new.attrs[JPEG_CHANNELS] = "rgb"
         labels = episode.substep_reasonings if keep_labels else None
-        _write_texts(new, episode.instruction, labels, _label_source(episode.label_source))
+        write_texts(new, episode.instruction, labels, _label_source(episode.label_source))
 
 
 def _copy_pictures(episode: Episode, old: h5py.Dataset, new: h5py.File, camera: str) -> list[int]:
@@ -95,42 +90,6 @@ def _copy_pictures(episode: Episode, old: h5py.Dataset, new: h5py.File, camera: 
 def _length(episode: Episode, camera: str, step: int) -> int:
     """Bytes of a JPEG row without its padding, as its identity counts them."""
     return len(episode.stored_frame(camera, step).tobytes().rstrip(b"\0"))
-
-
-def labelled_copy(
-    source: Path,
-    target: Path,
-    *,
-    instruction: str,
-    success: bool | None,
-    labels: Sequence[str],
-    source_of_labels: LabelSource,
-) -> None:
-    """Write `target` as `source` with another instruction, outcome and substep reasonings (one a step).
-
-    Raises OSError for a full disk before HDF5 is at work: in the middle of it, HDF5 could end the whole process.
-    """
-    shutil.copyfile(source, target)
-    with target.open("r+b") as plain:
-        texts = sum(len(label.encode()) + _BYTES_A_TEXT for label in (instruction, *labels))
-        os.posix_fallocate(plain.fileno(), 0, target.stat().st_size + texts + _LABEL_ROOM)
-    with h5py.File(target, "r+") as file:  # closing it cuts off what was not needed
-        for name in ("language_raw", "substep_reasonings", "reasoning"):
-            if name in file:
-                del file[name]
-        if success is not None:
-            file.attrs["success"] = success
-        elif "success" in file.attrs:
-            del file.attrs["success"]
-        _write_texts(file, instruction, labels, source_of_labels)
-
-
-def _write_texts(file: h5py.File, instruction: str, labels: Sequence[str] | None, source: LabelSource) -> None:
-    text = h5py.string_dtype("utf-8")
-    file.create_dataset("language_raw", data=np.array([instruction], dtype=object), dtype=text)
-    if labels is not None:
-        dataset = file.create_dataset("substep_reasonings", data=np.array(list(labels), dtype=object), dtype=text)
-        dataset.attrs["label_source"] = source.value
 
 
 def _label_source(word: str | None) -> LabelSource:

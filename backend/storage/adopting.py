@@ -18,11 +18,17 @@ from backend.core.db import utc_now
 from backend.core.folders import DataFolder
 from backend.datasets import repository as datasets
 from backend.identity.actor import Actor
+from backend.labels.core.brought import brought
+from backend.labels.core.start import proposed
+from backend.labels.drafts import repository as labels
+from backend.labels.drafts.service import blank
 from backend.storage.repository import checkpoint_folders
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
 from backend.tables.checkpoint import Checkpoint
 from backend.tables.dataset_version import DatasetVersion
+from backend.tables.document import Tier
+from backend.tables.draft import Draft
 from backend.tables.episode import EpisodeRow
 from backend.tables.job import Job, JobKind, JobState
 from backend.tables.run import Run
@@ -60,6 +66,8 @@ def adopt_version(studio: Studio, folder: Path, me: Actor | None) -> None:
             save_manifest(path, moved)
         version = version_row(db, me, folder.name, dataset_id, manifest, rows, note=NOTE)
         db.add(version)
+        for row, entry in zip(rows, manifest.episodes, strict=True):
+            _propose(db, row, entry)
         record(db, me, "dataset.version", version.id, dataset=dataset_id, number=version.number, adopted=True)
         publish_after_commit(db, studio, "dataset", dataset_id)
 
@@ -101,6 +109,25 @@ def _with_paths(data: DataFolder, folder: Path, manifest: DatasetManifest, rows:
         for entry, row in zip(manifest.episodes, rows, strict=True)
     ]
     return manifest.model_copy(update={"episodes": tuple(entries)})
+
+
+def _propose(db: Session, row: EpisodeRow, entry: EpisodeEntry) -> None:
+    """Labels that were published and lost with their rows: the manifest still has them. They become the draft, for
+    somebody to look at, where nobody has labelled the episode since."""
+    draft = db.get(Draft, (row.id, Tier.SUBSTEP, 0))
+    if not entry.substeps or (draft is not None and draft.edit) or labels.last_revision(db, row.id) is not None:
+        return
+    if draft is None:
+        draft = blank(row, Tier.SUBSTEP, 0)
+        db.add(draft)
+    parts = [(one.start, one.end, one.text) for one in entry.substeps]
+    segments = [one.model_dump(mode="json") for one in proposed(parts, entry.label_source)]
+    if segments != draft.segments:  # the file brought others, or none
+        draft.segments = segments
+        db.add(brought(row.id, parts, entry.label_source))
+    draft.paraphrases = list(entry.paraphrases)
+    draft.instruction = row.instruction = entry.instruction
+    draft.success = row.success = entry.success
 
 
 def adopt_run(studio: Studio, folder: Path, me: Actor | None) -> None:

@@ -28,7 +28,7 @@ class LabelState(StrEnum):
 
 
 class EpisodeRow(Identified, Base):
-    """The file lies at DataFolder.episode(dataset_id, id). cameras: [{"name", "height", "width"}]."""
+    """The file lies at DataFolder.episode(dataset_id, id) and never changes. cameras: [{"name", "height", "width"}]."""
 
     __tablename__ = "episodes"
     __table_args__ = (UniqueConstraint("dataset_id", "number"),)
@@ -60,5 +60,5 @@ class EpisodeRow(Identified, Base):
     failure_step: Mapped[int | None]
     quality: Mapped[str | None] = mapped_column(String(16))
     tags: Mapped[list[Any]] = mapped_column(default=list)
-    # the published labels are newer than those in the file: written into it when it is asked for
-    file_behind: Mapped[bool] = mapped_column(default=False)
+    # of the labels that an older studio wrote into the file; 0: of an unknown one. None: the file is as it was taken in
+    file_revision: Mapped[int | None]

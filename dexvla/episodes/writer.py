@@ -10,7 +10,16 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dexvla.episodes.format import IMAGE_TIMES, IMAGES, JPEG_CHANNELS, MARKS, STEP_SOURCE, EpisodeData, StepSource
+from dexvla.episodes.format import (
+    IMAGE_TIMES,
+    IMAGES,
+    JPEG_CHANNELS,
+    MARKS,
+    STEP_SOURCE,
+    EpisodeData,
+    LabelSource,
+    StepSource,
+)
 from dexvla.errors import EpisodeError, EpisodeExistsError
 from dexvla.files import atomic_file
 
@@ -91,7 +100,6 @@ def validate(data: EpisodeData) -> int:
 
 
 def _write(file: h5py.File, data: EpisodeData) -> None:
-    text = h5py.string_dtype("utf-8")
     for name, value in dataclasses.asdict(data.attributes).items():
         if value is not None:
             file.attrs[name] = value
@@ -104,13 +112,7 @@ def _write(file: h5py.File, data: EpisodeData) -> None:
         file.create_dataset("observations/joint_positions", data=np.asarray(data.joint_positions, np.float32))
     if data.action_sent is not None:
         file.create_dataset("action_sent", data=np.asarray(data.action_sent, np.float32))
-    file.create_dataset("language_raw", data=np.array([data.instruction], dtype=object), dtype=text)
-    if data.substep_reasonings is not None:
-        labels = file.create_dataset(
-            "substep_reasonings", data=np.array(list(data.substep_reasonings), dtype=object), dtype=text
-        )
-        if data.label_source is not None:
-            labels.attrs["label_source"] = data.label_source.value
+    write_texts(file, data.instruction, data.substep_reasonings, data.label_source)
     if data.timestamp is not None:
         file.create_dataset("timestamp", data=np.asarray(data.timestamp, np.float64))
     if data.host_timestamp is not None:
@@ -141,6 +143,16 @@ def _write_images(file: h5py.File, images: Mapping[str, Sequence[bytes] | NDArra
     if lengths:
         file.attrs[JPEG_CHANNELS] = "rgb"
         file.create_dataset("compress_len", data=np.asarray(lengths, np.float32))
+
+
+def write_texts(file: h5py.File, instruction: str, substeps: Sequence[str] | None, source: LabelSource | None) -> None:
+    """The instruction and, where there are any, substep reasonings (one a step) with where they come from."""
+    text = h5py.string_dtype("utf-8")
+    file.create_dataset("language_raw", data=np.array([instruction], dtype=object), dtype=text)
+    if substeps is not None:
+        labels = file.create_dataset("substep_reasonings", data=np.array(list(substeps), dtype=object), dtype=text)
+        if source is not None:
+            labels.attrs["label_source"] = source.value
 
 
 def write_step_source(file: h5py.File, sources: Sequence[StepSource]) -> None:

@@ -1,7 +1,6 @@
 """Deeds over many episodes, each as one transaction that can be undone: renaming an entry, and what all share.
 
-Nothing is changed silently: every draft goes through its history, and published labels get new revisions. The files
-follow when somebody asks for them (see file_with_labels).
+Nothing is changed silently: every draft goes through its history, and published labels get new revisions.
 """
 
 import hashlib

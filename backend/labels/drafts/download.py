@@ -1,23 +1,62 @@
 """An episode's file with its labels, on its way out."""
 
-from fastapi import Response
-from fastapi.responses import FileResponse
+import hashlib
+from pathlib import Path
+
+from fastapi import Request, Response
 from sqlalchemy.orm import Session
 
-from backend.episodes.service import file_of
+from backend.core.downloads import Content, Part, respond
+from backend.episodes.service import own_file
 from backend.identity.actor import Actor
-from backend.labels.drafts.revisions import file_with_labels
+from backend.labels.core.segments import SegmentOut
+from backend.labels.core.start import label_source
+from backend.labels.drafts import repository
 from backend.labels.drafts.service import visible
 from backend.studio.context import Studio
 from backend.tables.dataset import Dataset
 from backend.tables.document import Tier
+from backend.tables.label_revision import LabelRevision
+from dexvla.episodes.labelled import EpisodeLabels, with_labels
+from dexvla.spec import Segment
 
 
-def download(db: Session, me: Actor, studio: Studio, episode_id: str) -> Response:
-    """The file, with the newest published labels in it."""
+def download(db: Session, me: Actor, studio: Studio, request: Request, episode_id: str) -> Response:
+    """The file with the newest published labels in it, made while it is sent; without any, as it was taken in.
+
+    Raises NotFoundError for a file that is gone, EpisodeError for one that is damaged or another episode's.
+    """
     row = visible(db, me, episode_id, Tier.SUBSTEP, 0).row
-    file_with_labels(studio, row)
+    path, revision = own_file(studio, row), repository.last_revision(db, row.id)
     dataset = db.get(Dataset, row.dataset_id)
     assert dataset is not None
     plain = "".join(letter if letter.isalnum() else "-" for letter in dataset.name).strip("-") or "episode"
-    return FileResponse(file_of(studio, row), media_type="application/x-hdf5", filename=f"{plain}-{row.number}.hdf5")
+    parts = (Part(size=path.stat().st_size, file=path),) if revision is None else _labelled(path, revision)
+    content = Content(
+        name=f"{plain}-{row.number}.hdf5", parts=parts, tag=_tag(path, parts), media_type="application/x-hdf5"
+    )
+    return respond(request, content)
+
+
+def _labelled(path: Path, revision: LabelRevision) -> tuple[Part, ...]:
+    segments = [SegmentOut.model_validate(one) for one in revision.segments]
+    labels = EpisodeLabels(
+        instruction=revision.instruction,
+        success=revision.success,
+        substeps=tuple(Segment(start=one.start, end=one.end, text=one.text) for one in segments),
+        source=label_source(segments),
+    )
+    return tuple(
+        Part(size=one.size, file=path, offset=one.offset) if one.data is None else Part(size=one.size, data=one.data)
+        for one in with_labels(path, labels)
+    )
+
+
+def _tag(path: Path, parts: tuple[Part, ...]) -> str:
+    """Another one for other bytes: whoever resumes a download goes on with the same labels or begins anew."""
+    state = path.stat()
+    digest = hashlib.sha256(f"{state.st_size}:{state.st_mtime_ns}".encode())
+    for part in parts:
+        digest.update(f";{part.offset}:{part.size}:".encode())
+        digest.update(part.data)
+    return digest.hexdigest()

@@ -129,16 +129,16 @@ def diff_states(
 
 
 @router.post("/publish", status_code=201)
-def publish(me: Annotator, studio: Parts, episode_id: str, body: PublishIn) -> DraftOut:
-    """Make a label revision and write substep_reasonings into the episode file. 422 "not_looked_at" for substeps that
-    a script or a file brought, unless `looked_at` says that this person looked; error.detail.segments: which."""
-    return revisions.publish(studio, me, episode_id, body)
+def publish(db: Db, me: Annotator, studio: Parts, episode_id: str, body: PublishIn) -> DraftOut:
+    """Make a label revision; downloads and dataset versions carry the newest. 422 "not_looked_at" for substeps that a
+    script or a file brought, unless `looked_at` says that this person looked; error.detail.segments: which."""
+    return revisions.publish(db, me, studio, episode_id, body)
 
 
 @router.post("/rollback", status_code=201)
-def roll_back(me: Operator, studio: Parts, episode_id: str, body: RollbackIn) -> DraftOut:
+def roll_back(db: Db, me: Operator, studio: Parts, episode_id: str, body: RollbackIn) -> DraftOut:
     """Publish an older revision's labels again, as a new revision."""
-    return revisions.roll_back(studio, me, episode_id, body)
+    return revisions.roll_back(db, me, studio, episode_id, body)
 
 
 @router.get("/revisions")

@@ -2,17 +2,14 @@
 
 import dataclasses
 from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-import structlog
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from backend.audit.service import record
-from backend.core.db import after_commit, utc_now
+from backend.core.db import utc_now
 from backend.core.errors import InvalidError, NotFoundError, WrongStateError
+from backend.episodes.service import own_file
 from backend.identity.actor import Actor
 from backend.labels.core.checks import refuse_incomplete
 from backend.labels.core.differences import differences
@@ -20,7 +17,7 @@ from backend.labels.core.looked import not_looked_at, refuse_not_looked_at
 from backend.labels.core.segments import SegmentOut
 from backend.labels.core.settings import MAX_ENTRIES, Labelling
 from backend.labels.drafts import repository
-from backend.labels.drafts.publication import Publication, labelled_file, plain_segments, put_in_place
+from backend.labels.drafts.publication import Publication, plain_segments
 from backend.labels.drafts.repository import Place
 from backend.labels.drafts.schemas import (
     DiffOut,
@@ -48,36 +45,42 @@ from backend.studio.events import publish_after_commit
 from backend.tables.dataset import Dataset
 from backend.tables.document import DOCUMENT, Tier
 from backend.tables.draft import HANDED_IN, WorkState
-from backend.tables.episode import EpisodeRow, LabelState
+from backend.tables.episode import LabelState
 from backend.tables.label_history import HistoryKind, LabelHistory
 from backend.tables.label_revision import LabelRevision
-
-_log = structlog.get_logger(__name__)
 
 # --- publishing -----------------------------------------------------------------------------------------------
 
 
-def publish(studio: Studio, me: Actor, episode_id: str, body: PublishIn) -> DraftOut:
-    """Make the draft a revision and write it into the episode's file. The same labels again change nothing.
+def publish(db: Session, me: Actor, studio: Studio, episode_id: str, body: PublishIn) -> DraftOut:
+    """Make the draft a revision. The same labels again change nothing. The episode's file stays as it is; where it is
+    gone or holds another episode, NotFoundError or EpisodeError say so before anybody trusts the labels."""
+    wanted = _publishable(db, me, episode_id, body)
+    row, tier = wanted.row, wanted.tier
+    here = visible(db, me, row.id, tier, 0)
+    if wanted.unchanged:  # only the state is set right
+        if tier is Tier.SUBSTEP and row.label_state != LabelState.PUBLISHED:
+            row.label_state = LabelState.PUBLISHED
+            publish_after_commit(db, studio, "episode", row.id)
+        db.flush()
+        return draft_out(db, me, here)
+    own_file(studio, row)
+    add_revision(db, me, wanted)
+    stored = stored_draft(db, here)
+    if stored.state not in HANDED_IN:
+        hand_in(db, me, here, stored)
+    keep(db, row, stored, HistoryKind.PUBLISHED, by_id=me.id, by_name=me.name, about_id=stored.submitted_by)
+    publish_after_commit(db, studio, "episode", row.id)
+    publish_after_commit(db, studio, "dataset", row.dataset_id)
+    db.flush()
+    return draft_out(db, me, visible(db, me, row.id, tier, 0))
 
-    The file is written before the transaction, so that nobody waits for a large copy, and put in its place after it,
-    so that it never says what the database does not: who saved or published meanwhile wins, and this publication is
-    refused with ConflictError. A second tier is no part of the file.
-    """
-    with studio.db.transaction(write=False) as db:
-        wanted = _publishable(db, me, episode_id, body)
-    if wanted.unchanged or body.tier is not Tier.SUBSTEP:
-        with studio.db.transaction() as db:
-            return _publish(db, me, studio, _publishable(db, me, episode_id, body, lock=True), None)
-    with labelled_file(studio, wanted) as file, studio.db.transaction() as db:
-        return _publish(db, me, studio, _publishable(db, me, episode_id, body, lock=True), file)
 
-
-def _publishable(db: Session, me: Actor, episode_id: str, body: PublishIn, *, lock: bool = False) -> Publication:
+def _publishable(db: Session, me: Actor, episode_id: str, body: PublishIn) -> Publication:
     """What is to be published. Raises ConflictError if the draft is another than `body` names, InvalidError for
     segments without text, NotLookedAtError for a script's or a file's unless `body` says that somebody looked (or
     somebody else approved them), WrongStateError if somebody else has to approve it first."""
-    here = visible(db, me, episode_id, body.tier, 0, lock=lock)
+    here = visible(db, me, episode_id, body.tier, 0, lock=True)
     refuse_stale(db, me, here, body.edit)
     wanted = _publication(db, here, body.edit)
     reviewed = here.draft is not None and here.draft.state is WorkState.APPROVED
@@ -119,31 +122,8 @@ def document_of(row: Any) -> dict[str, Any]:
     return {name: getattr(row, name) for name in DOCUMENT}
 
 
-def _publish(db: Session, me: Actor, studio: Studio, wanted: Publication, file: Path | None) -> DraftOut:
-    """file: with the labels; None where none is needed. Of what is published already, only the state is set right."""
-    row, tier = wanted.row, wanted.tier
-    here = visible(db, me, row.id, tier, 0)
-    if wanted.unchanged:
-        if tier is Tier.SUBSTEP and row.label_state != LabelState.PUBLISHED:
-            row.label_state = LabelState.PUBLISHED
-            publish_after_commit(db, studio, "episode", row.id)
-        db.flush()
-        return draft_out(db, me, here)
-    revision = add_revision(db, me, wanted)
-    stored = stored_draft(db, here)
-    if stored.state not in HANDED_IN:
-        hand_in(db, me, here, stored)
-    keep(db, row, stored, HistoryKind.PUBLISHED, by_id=me.id, by_name=me.name, about_id=stored.submitted_by)
-    publish_after_commit(db, studio, "episode", row.id)
-    publish_after_commit(db, studio, "dataset", row.dataset_id)
-    if file is not None:
-        after_commit(db, partial(_bring_up, studio, row.id, revision.id, file))
-    db.flush()
-    return draft_out(db, me, visible(db, me, row.id, tier, 0))
-
-
 def add_revision(db: Session, me: Actor, wanted: Publication) -> LabelRevision:
-    """The revision, and what the episode's row and the vocabulary say because of it. The file stays as it is."""
+    """The revision, and what the episode's row and the vocabulary say because of it."""
     row = wanted.row
     last = repository.last_revision(db, row.id, wanted.tier)
     revision = LabelRevision(
@@ -160,7 +140,7 @@ def add_revision(db: Session, me: Actor, wanted: Publication) -> LabelRevision:
     if wanted.tier is Tier.SUBSTEP:
         for name in ("instruction", "success", "failure_step", "quality", "tags"):
             setattr(row, name, wanted.document[name])
-        row.label_state, row.file_behind = LabelState.PUBLISHED, True
+        row.label_state = LabelState.PUBLISHED
     _grow_vocabulary(db, row.dataset_id, wanted.tier, wanted.segments)
     record(
         db,
@@ -191,87 +171,33 @@ def _grow_vocabulary(db: Session, dataset_id: str, tier: Tier, segments: list[Se
         dataset.vocabulary_edit += 1
 
 
-def roll_back(studio: Studio, me: Actor, episode_id: str, body: RollbackIn) -> DraftOut:
+def roll_back(db: Session, me: Actor, studio: Studio, episode_id: str, body: RollbackIn) -> DraftOut:
     """Publish an older revision's labels again, as a new revision; the draft becomes them too (its history keeps what
     it was)."""
-    with studio.db.transaction(write=False) as db:
-        wanted = _restored(db, me, episode_id, body)
-    if wanted.tier is not Tier.SUBSTEP:
-        with studio.db.transaction() as db:
-            return _roll_back(db, me, studio, body, None)
-    with labelled_file(studio, wanted) as file, studio.db.transaction() as db:
-        return _roll_back(db, me, studio, body, file)
-
-
-def _restored(db: Session, me: Actor, episode_id: str, body: RollbackIn, *, lock: bool = False) -> Publication:
     revision = db.get(LabelRevision, body.revision_id)
     if revision is None or revision.episode_id != episode_id:
         raise NotFoundError("This episode has no such revision.")
-    here = visible(db, me, episode_id, revision.tier, 0, lock=lock)
+    here = visible(db, me, episode_id, revision.tier, 0, lock=True)
     refuse_leased(db, me, here, token=None)
     refuse_stale(db, me, here, body.edit)
     last = repository.last_revision(db, episode_id, revision.tier)
     if last is not None and last.id == revision.id:
         raise InvalidError(f"Revision {revision.number} is the newest already; there is nothing to go back from.")
-    document = {**document_of(revision), "segments": plain_segments(revision.segments)}
-    return Publication(
-        row=here.row, tier=revision.tier, edit=body.edit + 1, document=document, restores=revision.number
-    )
-
-
-def _roll_back(db: Session, me: Actor, studio: Studio, body: RollbackIn, file: Path | None) -> DraftOut:
-    revision = db.get(LabelRevision, body.revision_id)
-    assert revision is not None
-    wanted = _restored(db, me, revision.episode_id, body, lock=True)
-    here = visible(db, me, wanted.row.id, wanted.tier, 0)
+    row, document = here.row, {**document_of(revision), "segments": plain_segments(revision.segments)}
+    own_file(studio, row)
     stored = stored_draft(db, here)
-    keep(db, wanted.row, stored, HistoryKind.ROLLED_BACK, by_id=me.id, by_name=me.name)
-    for name, value in wanted.document.items():
+    keep(db, row, stored, HistoryKind.ROLLED_BACK, by_id=me.id, by_name=me.name)
+    for name, value in document.items():
         setattr(stored, name, value)
-    stored.edit, stored.updated_at, stored.updated_by = wanted.edit, utc_now(), me.id
+    stored.edit, stored.updated_at, stored.updated_by = body.edit + 1, utc_now(), me.id
     stored.state, stored.contributors = WorkState.SUBMITTED, [me.id]
     stored.submitted_by, stored.submitted_at = me.id, utc_now()
-    revision = add_revision(db, me, wanted)
-    row = wanted.row
+    wanted = Publication(row=row, tier=revision.tier, edit=stored.edit, document=document, restores=revision.number)
+    add_revision(db, me, wanted)
     publish_after_commit(db, studio, "episode", row.id)
     publish_after_commit(db, studio, "dataset", row.dataset_id)
-    if file is not None:
-        after_commit(db, partial(_bring_up, studio, row.id, revision.id, file))
     db.flush()
-    return draft_out(db, me, visible(db, me, row.id, wanted.tier, 0))
-
-
-def file_with_labels(studio: Studio, row: EpisodeRow) -> None:
-    """Write the newest revision into the episode's file if it is behind: after a deed over many episodes."""
-    if not row.file_behind:
-        return
-    with studio.db.transaction(write=False) as db:
-        last = repository.last_revision(db, row.id)
-    if last is None:
-        return
-    wanted = Publication(row=row, tier=Tier.SUBSTEP, edit=last.edit, document=document_of(last))
-    with labelled_file(studio, wanted) as file:
-        _write_file(studio, row.id, last.id, file)
-
-
-def _bring_up(studio: Studio, episode_id: str, revision_id: str, file: Path) -> None:
-    """What is published stays published where this fails: the file then follows when it is asked for."""
-    try:
-        _write_file(studio, episode_id, revision_id, file)
-    except (OSError, SQLAlchemyError) as error:
-        _log.warning("publication.file_behind", episode=episode_id, error=" ".join(str(error).split())[:200])
-
-
-def _write_file(studio: Studio, episode_id: str, revision_id: str, file: Path) -> None:
-    """Put `file`, which carries the labels of that revision, in the place of the episode's."""
-    with studio.db.transaction() as db:
-        here = repository.place(db, episode_id, Tier.SUBSTEP, 0, lock=True)
-        newest = repository.last_revision(db, episode_id)
-        if here is None or newest is None or newest.id != revision_id:
-            return  # somebody published meanwhile, and writes the file themselves or leaves it behind again
-        here.row.size_bytes, here.row.file_behind = file.stat().st_size, False
-        db.flush()
-        put_in_place(studio, here.row, file)
+    return draft_out(db, me, visible(db, me, row.id, revision.tier, 0))
 
 
 # --- history --------------------------------------------------------------------------------------------------

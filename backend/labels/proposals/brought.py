@@ -23,7 +23,7 @@ _BROUGHT = {LabelSource.SCRIPTED.value, LabelSource.IMPORTED.value}
 def found_again(db: Session, studio: Studio, row: EpisodeRow) -> Suggestion | None:
     """What the file of an episode brought that was taken in before such proposals were kept; not stored.
 
-    From the labels as nobody had edited them, or from the file as long as no publication has rewritten it.
+    From the labels as nobody had edited them, or from the file unless an older studio wrote published labels into it.
     """
     for kind in (Draft, LabelHistory, LabelRevision):
         query = select(kind.segments).where(kind.episode_id == row.id, kind.tier == Tier.SUBSTEP, kind.edit == 0)
@@ -34,7 +34,7 @@ def found_again(db: Session, studio: Studio, row: EpisodeRow) -> Suggestion | No
             if sources <= _BROUGHT:
                 parts = [(one["start"], one["end"], one["text"]) for one in segments]
                 return brought(row.id, parts, sources.pop() if len(sources) == 1 else None)
-    if db.scalar(select(LabelRevision.id).where(LabelRevision.episode_id == row.id).limit(1)) is not None:
+    if row.file_revision is not None:
         return None
     return _of_file(studio, row)
 

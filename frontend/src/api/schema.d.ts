@@ -946,7 +946,8 @@ export interface paths {
     };
     /**
      * Download Episode
-     * @description The HDF5 file with the published labels as substep_reasonings; Range works.
+     * @description The HDF5 file with the newest published labels as substep_reasonings, language_raw and success; Range and
+     *     If-Range work.
      */
     get: operations["download_episode"];
     put?: never;
@@ -1046,8 +1047,8 @@ export interface paths {
     put?: never;
     /**
      * Publish
-     * @description Make a label revision and write substep_reasonings into the episode file. 422 "not_looked_at" for substeps that
-     *     a script or a file brought, unless `looked_at` says that this person looked; error.detail.segments: which.
+     * @description Make a label revision; downloads and dataset versions carry the newest. 422 "not_looked_at" for substeps that a
+     *     script or a file brought, unless `looked_at` says that this person looked; error.detail.segments: which.
      */
     post: operations["publish"];
     delete?: never;

@@ -1,6 +1,7 @@
 """Who may work on labels and what becomes of them: claims and leases, hand-in, review, reopening, history."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy import update
 from backend.studio.context import Studio
 from backend.tables.document import Tier
 from backend.tables.draft import Draft
+from dexvla.episodes.reader import open_episode
 from tests.support.labelling_data import Labels, MakeData, ok, refusal, save
 from tests.support.people import SignIn
 
@@ -202,9 +204,7 @@ def test_any_two_states_can_be_compared(labels: Labels, ada: TestClient, bob: Te
     assert ada.get(f"{url}/annotation/diff", params={"left": "0" * 32}).status_code == 404
 
 
-def test_going_back_to_an_older_revision(labels: Labels, ada: TestClient, bob: TestClient, studio: Studio) -> None:
-    from dexvla.episodes.reader import open_episode
-
+def test_going_back_to_an_older_revision(labels: Labels, ada: TestClient, bob: TestClient, tmp_path: Path) -> None:
     url = labels.episode()
     for number, text in enumerate(("Right", "Wrong")):
         save(ada, url, (0, 24, text))
@@ -216,7 +216,8 @@ def test_going_back_to_an_older_revision(labels: Labels, ada: TestClient, bob: T
     assert (done["published"]["number"], done["published"]["restores"], done["edit"]) == (3, 1, 3)
     assert done["segments"][0]["text"] == "Right"
     assert [one["number"] for one in ok(ada.get(f"{url}/revisions"))] == [3, 2, 1]
-    with open_episode(studio.settings.folder.episode(labels.dataset_id, labels.ids[0])) as episode:
+    (tmp_path / "sent.hdf5").write_bytes(ada.get(f"{url}/file").content)
+    with open_episode(tmp_path / "sent.hdf5") as episode:
         assert episode.substep_reasonings == ("Right",) * 24
     stale = {"revision_id": newest["id"], "edit": 2}
     assert bob.post(f"{url}/rollback", json=stale).status_code == 409

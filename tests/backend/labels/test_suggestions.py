@@ -14,6 +14,7 @@ from backend.core.db import new_id
 from backend.studio.context import Studio
 from backend.tables.dataset import Dataset
 from backend.tables.draft import Draft
+from backend.tables.episode import EpisodeRow
 from backend.tables.label_history import LabelHistory
 from backend.tables.proposal import Suggestion
 from backend.tables.proposal_verdict import SuggestionVerdict
@@ -194,7 +195,7 @@ def test_what_a_file_brought_stays_a_proposal_after_others_are_published(
 def test_what_an_older_episodes_file_brought_is_found_again(
     annotator: TestClient, studio: Studio, dataset_id: str, tmp_path: Path, make_data: MakeData, left: str
 ) -> None:
-    """As if it had been taken in before proposals were kept. What was published into the file since is none."""
+    """As if it had been taken in before proposals were kept. What an older studio published into the file is none."""
     data, truth = demonstration(make_data, 1, texts=TEXTS)
     episode_id = take(studio, dataset_id, tmp_path, data, "a")
     url = f"/api/episodes/{episode_id}"
@@ -209,6 +210,7 @@ def test_what_an_older_episodes_file_brought_is_found_again(
         db.execute(delete(Suggestion))
         if left == "nothing":
             db.execute(delete(LabelHistory))
+            db.get_one(EpisodeRow, episode_id).file_revision = 1
     sure = annotator.get(f"{url}/candidates").json()["boundaries"]
     assert any(part["source"] == "scripted" for one in sure for part in one["parts"]) == (left != "nothing")
     found = annotator.get(f"{url}/suggestions").json()

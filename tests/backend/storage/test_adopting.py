@@ -19,14 +19,19 @@ from backend.tables.base_model import ModelKind, RegisteredModel
 from backend.tables.checkpoint import Checkpoint
 from backend.tables.dataset import Dataset
 from backend.tables.dataset_version import DatasetVersion
+from backend.tables.draft import Draft
 from backend.tables.episode import EpisodeRow, EpisodeSource
 from backend.tables.job import Job, JobState
+from backend.tables.label_history import LabelHistory
+from backend.tables.label_revision import LabelRevision
 from backend.tables.metric_point import MetricPoint
+from backend.tables.proposal import Suggestion
 from backend.tables.run import Run
 from backend.training.schemas import RunIn
 from backend.versions import service as versions
 from backend.versions.schemas import VersionIn
 from dexvla.spec import TrainSpec
+from tests.support.labelling_data import ok, save
 from tests.support.people import SignIn
 from tests.support.training_data import ME, SMALL, start
 from worker.admin.verify import look_around
@@ -157,6 +162,48 @@ def test_a_version_of_adopted_episodes_follows_them(trained: Trained) -> None:
     listed = [trained.folder.manifest(trained.version_id).parent / entry["path"] for entry in manifest["episodes"]]
     assert [path.resolve() for path in listed] == [path.resolve() for path in paths]
     assert all(path.is_file() for path in paths)
+
+
+def test_published_labels_come_back_from_the_manifest(trained: Trained, client: SignIn) -> None:
+    """Files keep what their intake brought: what people published is in rows, and in the versions that embed it."""
+    ada = client("annotator")
+    with trained.studio.db.transaction(write=False) as db:
+        first, second = (row.id for row in db.query(EpisodeRow).order_by(EpisodeRow.number))
+    for episode, text in ((first, "Fetch it"), (second, "Fetch the other")):
+        said = ok(save(ada, f"/api/episodes/{episode}", (0, 24, text), success=False, instruction="Fetch"))
+        assert ada.post(f"/api/episodes/{episode}/publish", json={"edit": said["edit"]}).status_code == 201
+    with trained.studio.db.transaction() as db:
+        newer = versions.create(db, ME, trained.studio, trained.dataset_id, VersionIn())[0].id
+    rows = (Checkpoint, Run, Job, DatasetVersion, EpisodeRow, Dataset, Draft, LabelHistory, LabelRevision, Suggestion)
+    trained.forget(*rows)
+    shutil.rmtree(trained.folder.manifest(trained.version_id).parent)
+    assert "1 of 1 dataset version folder" in trained.adopt()
+    with trained.studio.db.transaction(write=False) as db:
+        ids = db.get_one(DatasetVersion, newer).episode_ids
+    for episode, text in zip(ids, ("Fetch it", "Fetch the other"), strict=True):
+        draft = ok(ada.get(f"/api/episodes/{episode}/annotation"))
+        assert (draft["edit"], draft["published"], draft["instruction"], draft["success"]) == (0, None, "Fetch", False)
+        assert [(one["text"], one["provenance"]) for one in draft["segments"]] == [(text, "human")]
+        found = ok(ada.get(f"/api/episodes/{episode}/suggestions"))
+        assert sorted(one["source"] for one in found) == ["imported", "scripted"], "the manifest's and the file's"
+
+
+def test_labels_that_somebody_made_since_stay(trained: Trained, client: SignIn) -> None:
+    ada = client("annotator")
+    with trained.studio.db.transaction(write=False) as db:
+        first, second = (row.id for row in db.query(EpisodeRow).order_by(EpisodeRow.number))
+    for text in ("Before", "Since"):
+        said = ok(save(ada, f"/api/episodes/{first}", (0, 24, text)))
+        assert ada.post(f"/api/episodes/{first}/publish", json={"edit": said["edit"]}).status_code == 201
+        if text == "Before":
+            with trained.studio.db.transaction() as db:
+                versions.create(db, ME, trained.studio, trained.dataset_id, VersionIn(include_unlabelled=True))
+    before = ok(ada.get(f"/api/episodes/{second}/annotation"))
+    trained.forget(DatasetVersion)
+    assert "2 of 2 dataset version folder" in trained.adopt()
+    draft = ok(ada.get(f"/api/episodes/{first}/annotation"))
+    assert [one["text"] for one in (*draft["segments"], *draft["published"]["segments"])] == ["Since", "Since"]
+    assert ok(ada.get(f"/api/episodes/{second}/annotation")) == before
 
 
 def test_a_version_whose_episodes_are_not_here_stays_and_says_so(trained: Trained) -> None:

@@ -109,7 +109,8 @@ class Busy:
         segments = [{"start": 0, "end": cut, "text": f"Text {number}"}, {"start": cut, "end": STEPS, "text": "Lift"}]
         wanted = DraftIn.model_validate({"edit": edit, "segments": segments})
         saved = annotations.save(self.studio, ME, episode, Tier.SUBSTEP, 0, wanted)
-        revisions.publish(self.studio, ME, episode, PublishIn(edit=saved.edit, looked_at=True))
+        with self.studio.db.transaction() as db:
+            revisions.publish(db, ME, self.studio, episode, PublishIn(edit=saved.edit, looked_at=True))
 
     def _delete(self, number: int) -> None:
         uploaded = self._present(self.uploads)
