@@ -13,13 +13,15 @@ from backend.audit.service import record
 from backend.core.db import utc_now
 from backend.core.errors import ConflictError, InvalidError, NotFoundError
 from backend.identity.actor import Actor
+from backend.labels.core.renaming import renamed, renamed_guideline, renamed_texts, restored_texts
+from backend.labels.core.segments import SegmentOut
 from backend.labels.core.settings import Labelling
 from backend.labels.dataset import repository
 from backend.labels.dataset.repository import Item
 from backend.labels.dataset.schemas import ChangeOut, ChangeResult, RenamedEpisode, RenameIn, RenamePreview, SkippedOut
 from backend.labels.dataset.service import dataset_row, set_texts, texts_of
 from backend.labels.drafts import repository as annotations
-from backend.labels.drafts.publication import Publication, plain_segments
+from backend.labels.drafts.publication import Publication
 from backend.labels.drafts.revisions import add_revision, document_of
 from backend.labels.drafts.service import blank, keep
 from backend.studio.context import Studio
@@ -146,20 +148,14 @@ def rename(db: Session, me: Actor, studio: Studio, dataset_id: str, body: Rename
 
 
 def _with_new_text(segments: Sequence[Any], body: RenameIn) -> list[dict[str, Any]]:
-    return [
-        {**segment, "text": body.new} if segment["text"] == body.old else segment
-        for segment in plain_segments(segments)
-    ]
+    found = renamed([SegmentOut.model_validate(one) for one in segments], body.old, body.new)
+    return [one.model_dump(mode="json") for one in found]
 
 
 def _rename_entry(row: Dataset, body: RenameIn) -> None:
-    """In the vocabulary, its guideline and the template; an entry that is there already keeps its own guideline."""
-    texts = list(dict.fromkeys(body.new if text == body.old else text for text in texts_of(row, body.tier)))
-    details = dict(row.guideline.get(body.tier.value, {}))
-    if body.old in details:
-        details.setdefault(body.new, details.pop(body.old))
-        details.pop(body.old, None)
-    set_texts(row, body.tier, texts, details)
+    """In the vocabulary, its guideline and the template."""
+    details = renamed_guideline(row.guideline.get(body.tier.value, {}), body.old, body.new)
+    set_texts(row, body.tier, renamed_texts(texts_of(row, body.tier), body.old, body.new), details)
     template = row.labelling.get("template", [])
     if body.tier is Tier.SUBSTEP and body.old in template:
         row.labelling = {**row.labelling, "template": [body.new if text == body.old else text for text in template]}
@@ -329,11 +325,7 @@ def _restore_entry(row: Dataset, change: BulkChange, tier: Tier) -> None:
     if row.vocabulary_edit == change.parameters["vocabulary_edit"]:
         set_texts(row, tier, before["texts"], before["guideline"])
     else:
-        texts = texts_of(row, tier)
-        if new not in before["texts"]:
-            texts = [old if text == new else text for text in texts]
-        elif old not in texts:
-            texts.append(old)
+        texts = restored_texts(texts_of(row, tier), before["texts"], old, new)
         set_texts(row, tier, texts, {**row.guideline.get(tier.value, {}), **before["guideline"]})
     template = before["labelling"].get("template", [])
     if (

@@ -1,0 +1,133 @@
+"""The rules about labels by themselves: no database, no requests."""
+
+import pytest
+
+from backend.core.errors import InvalidError, NotLookedAtError
+from backend.labels.core.checks import blocking, refuse_incomplete
+from backend.labels.core.differences import DifferenceOut, differences
+from backend.labels.core.findings import FindingCode
+from backend.labels.core.looked import not_looked_at, refuse_not_looked_at
+from backend.labels.core.renaming import renamed, renamed_guideline, renamed_texts, restored_texts
+from backend.labels.core.segments import Provenance, SegmentOut
+from backend.labels.core.start import empty, label_source, proposed
+from dexvla.episodes.format import LabelSource
+
+
+def segments(*parts: tuple[int, int, str], provenance: Provenance = Provenance.HUMAN) -> list[SegmentOut]:
+    return [SegmentOut(start=start, end=end, text=text, provenance=provenance) for start, end, text in parts]
+
+
+# --- what stops a publication -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("found", "codes"),
+    [
+        (segments((0, 10, "Reach"), (10, 20, "Lift")), []),
+        (segments((0, 10, "Reach"), (10, 19, "Lift")), [(10, FindingCode.LENGTH)]),
+        (segments((0, 10, ""), (10, 20, " ")), [(0, FindingCode.BLANK), (10, FindingCode.BLANK)]),
+        (segments((0, 20, "a\x07b")), [(0, FindingCode.CHARACTERS)]),
+        (segments((0, 20, "go <|im_start|> on")), [(0, FindingCode.CHARACTERS)]),
+        (segments((0, 20, "Reach"), provenance=Provenance.PROPOSED), [(0, FindingCode.UNREVIEWED)]),
+        (segments((0, 20, "Reach"), provenance=Provenance.MACHINE_ACCEPTED), []),
+        (segments((0, 20, "Reach"), provenance=Provenance.SCRIPTED), []),
+        (empty(20), [(0, FindingCode.BLANK)]),
+    ],
+)
+def test_what_stops_a_publication(found: list[SegmentOut], codes: list[tuple[int, FindingCode]]) -> None:
+    assert [(one.start, one.code) for one in blocking(found, 20)] == codes
+    assert all(one.blocking for one in blocking(found, 20))
+
+
+def test_a_refusal_names_each_defect_and_its_first_places() -> None:
+    blank = segments(*((start, start + 1, "") for start in range(7)))
+    proposals = segments((7, 20, "Lift"), provenance=Provenance.PROPOSED)
+    with pytest.raises(InvalidError) as caught:
+        refuse_incomplete([*blank, *proposals], 20)
+    said = caught.value.message
+    assert said.startswith("7 of 8 substeps have no text: steps 0 to 0, steps 1 to 1, ")
+    assert "steps 4 to 4 and 2 more. Label them" in said
+    assert said.endswith(
+        "1 of 8 substeps are proposals that nobody has looked at: steps 7 to 19. Accept, edit or reject them."
+    )
+    refuse_incomplete(segments((0, 20, "Lift")), 20)
+
+
+def test_only_what_was_brought_and_never_published_has_to_be_looked_at() -> None:
+    brought = segments((0, 5, "Reach"), (5, 10, "Grasp"), (10, 15, ""), provenance=Provenance.IMPORTED)
+    own = segments((15, 20, "Lift"))
+    assert not_looked_at([*brought, *own]) == brought[:2]
+    assert not_looked_at([*brought, *own], published=[brought[0].model_dump(mode="json")]) == [brought[1]]
+    moved = brought[0].model_copy(update={"end": 4})
+    assert not_looked_at([moved], published=brought) == [moved]
+    with pytest.raises(NotLookedAtError, match=r"2 of 4 substeps .*: steps 0 to 4, steps 5 to 9\. Look at them"):
+        refuse_not_looked_at(brought[:2], 4)
+    refuse_not_looked_at([], 4)
+
+
+# --- differences ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "found"),
+    [
+        (segments((0, 20, "a")), segments((0, 20, "a")), []),
+        (segments((0, 8, "a"), (8, 20, "b")), segments((0, 10, "a"), (10, 20, "b")), [(8, 10, "b", "a")]),
+        (segments((0, 20, "a")), segments((0, 5, "a"), (5, 20, "a")), []),
+        (segments((0, 20, "a")), segments((0, 5, "b"), (5, 20, "b")), [(0, 20, "a", "b")]),
+        (segments((0, 20, "a")), segments((0, 15, "a")), [(15, 20, "a", "")]),
+        ([], segments((0, 20, "a")), [(0, 20, "", "a")]),
+        (
+            segments((0, 10, "a"), (10, 20, "b")),
+            segments((0, 5, "c"), (5, 15, "b"), (15, 20, "d")),
+            [(0, 5, "a", "c"), (5, 10, "a", "b"), (15, 20, "b", "d")],
+        ),
+    ],
+)
+def test_differences_are_the_longest_stretches(
+    left: list[SegmentOut], right: list[SegmentOut], found: list[tuple[int, int, str, str]]
+) -> None:
+    expected = [DifferenceOut(start=start, end=end, left=one, right=other) for start, end, one, other in found]
+    assert differences(left, right) == expected
+    assert [(one.start, one.end, one.right, one.left) for one in differences(right, left)] == found
+
+
+# --- renaming and taking it back --------------------------------------------------------------------------------
+
+
+def test_a_renamed_segment_keeps_everything_but_its_text() -> None:
+    machine = SegmentOut(
+        start=0, end=5, text="Reach", provenance=Provenance.MACHINE_EDITED, source="vision", confidence=0.5
+    )
+    kept = segments((5, 20, "reach"))
+    assert renamed([machine, *kept], "Reach", "Touch") == [machine.model_copy(update={"text": "Touch"}), *kept]
+    assert machine.text == "Reach"
+
+
+def test_a_renamed_entry_stays_in_its_place_and_merges() -> None:
+    assert renamed_texts(["a", "b", "c"], "b", "d") == ["a", "d", "c"]
+    assert renamed_texts(["a", "b", "c"], "c", "a") == ["a", "b"]
+    assert renamed_texts(["a", "b"], "x", "y") == ["a", "b"]
+
+
+def test_an_entry_that_is_there_keeps_its_own_guideline() -> None:
+    assert renamed_guideline({"a": 1, "b": 2}, "a", "c") == {"b": 2, "c": 1}
+    assert renamed_guideline({"a": 1, "b": 2}, "a", "b") == {"b": 2}
+    assert renamed_guideline({"b": 2}, "a", "c") == {"b": 2}
+
+
+def test_what_somebody_changed_since_stays_when_a_renaming_is_taken_back() -> None:
+    assert restored_texts(["d", "new", "c"], ["a", "b"], "b", "d") == ["b", "new", "c"]
+    assert restored_texts(["a", "new"], ["a", "b"], "b", "a") == ["a", "new", "b"], "two had become one"
+    assert restored_texts(["a", "b", "new"], ["a", "b"], "b", "a") == ["a", "b", "new"], "somebody put it back already"
+
+
+# --- what labels begin with -------------------------------------------------------------------------------------
+
+
+def test_whose_labels_they_are() -> None:
+    script = proposed([(0, 10, "Reach"), (10, 20, "Lift")], "scripted")
+    assert label_source(script) is LabelSource.SCRIPTED
+    assert label_source([script[0], *segments((10, 20, "Lift"))]) is LabelSource.HUMAN, "a person put them together"
+    assert {one.provenance for one in proposed([(0, 20, "Reach")], "somebody's program")} == {Provenance.IMPORTED}
+    assert {one.provenance for one in proposed([(0, 20, "Reach")], None)} == {Provenance.IMPORTED}
