@@ -1,11 +1,10 @@
-import "uplot/dist/uPlot.min.css";
-
-import { Box, Group, Text, useComputedColorScheme, useMantineTheme } from "@mantine/core";
+import { Box, Group, Text } from "@mantine/core";
 import { useElementSize } from "@mantine/hooks";
 import { useEffect, useEffectEvent, useRef, useState } from "react";
 import uPlot from "uplot";
 
 import { formatCount, formatNumber } from "./format";
+import { usePlot, usePlotColors } from "./usePlot";
 
 export interface Series {
   label: string;
@@ -64,12 +63,6 @@ const LOGARITHMIC = 3 as uPlot.Scale.Distr;
 const WHOLE = Array.from({ length: 10 }, (_, power) => [1, 2, 5].map((each) => each * 10 ** power)).flat();
 const NO_MARKS: readonly Mark[] = [];
 
-/** Colours that are told apart on light and dark, also with the common colour-blindnesses (after Okabe and Ito). */
-export const PLOT_COLORS = {
-  light: ["#0072b2", "#c65102", "#00825f", "#a8478a", "#8a6d00", "#3b8fc4", "#6f4fb3", "#b3243b", "#4d7a00", "#5b6570"],
-  dark: ["#5ab4ec", "#f0975a", "#3fcfa0", "#e39acb", "#e6c74c", "#9bd0f2", "#b39cf0", "#f28b97", "#a9d15c", "#b4bac2"],
-} as const;
-
 /**
  * Curves over a common x: follows the colour scheme and its own width; hover shows the values below.
  * Give `x` and each `values` a new array when they change (never push to the old ones).
@@ -94,14 +87,10 @@ export function Plot({
   ...props
 }: Props) {
   const { ref, width } = useElementSize();
-  const host = useRef<HTMLDivElement>(null);
-  const plot = useRef<uPlot | null>(null);
-  const scheme = useComputedColorScheme("light");
-  const theme = useMantineTheme();
+  const { scheme, palette, grid, text } = usePlotColors();
   const [hovered, setHovered] = useState<number | null>(null);
   const [toggled, setToggled] = useState<ReadonlySet<string>>(new Set());
 
-  const palette = PLOT_COLORS[scheme];
   const colors = series.map(({ color }, index) => color ?? palette[index % palette.length] ?? palette[0]);
   const shown = series.map((each) => toggled.has(each.label) === (each.hidden === true));
   // what uPlot cannot change in place; data, size and visibility it can
@@ -119,13 +108,14 @@ export function Plot({
   ]);
   const ready = width > 0;
 
-  const pick = useEffectEvent((at: number) => onPick?.(at));
+  const picking = useRef(onPick);
+  useEffect(() => {
+    picking.current = onPick;
+  });
   const cursorAt = useRef<number | null>(null);
   const marked = useRef<readonly Mark[]>(NO_MARKS);
 
-  const build = useEffectEvent((element: HTMLDivElement): uPlot => {
-    const grid = scheme === "dark" ? theme.colors.dark[5] : theme.colors.gray[2];
-    const text = scheme === "dark" ? theme.colors.dark[1] : theme.colors.gray[7];
+  const build = (element: HTMLDivElement): uPlot => {
     const mark = scheme === "dark" ? "#f2f4f6" : "#20262c";
     const axis: uPlot.Axis = {
       stroke: text,
@@ -204,7 +194,7 @@ export function Plot({
             (self) => {
               self.over.addEventListener("click", (event) => {
                 if (self.select.width > 2) return;
-                pick(self.posToVal(event.offsetX, "x"));
+                picking.current?.(self.posToVal(event.offsetX, "x"));
               });
             },
           ],
@@ -213,28 +203,15 @@ export function Plot({
       [x as number[], ...series.map(({ values }) => values as (number | null)[])],
       element,
     );
-  });
+  };
 
-  useEffect(() => {
-    const element = host.current;
-    if (!element || !ready) return;
-    const made = build(element);
-    plot.current = made;
-    return () => {
-      plot.current = null;
-      made.destroy();
-    };
-  }, [shape, ready]);
+  const { host, plot } = usePlot({ width, height, ready, shape, build });
 
   const update = useEffectEvent(() => {
     plot.current?.setData([x as number[], ...series.map(({ values }) => values as (number | null)[])]);
   });
   const dataKey = useDataKey(x, series);
   useEffect(() => update(), [dataKey]);
-
-  useEffect(() => {
-    if (width > 0) plot.current?.setSize({ width, height });
-  }, [width, height]);
 
   const marksKey = JSON.stringify(marks);
   const place = useEffectEvent(() => {
@@ -247,7 +224,7 @@ export function Plot({
   const visibility = shown.map(Number).join(" ");
   useEffect(() => {
     visibility.split(" ").forEach((each, index) => plot.current?.setSeries(index + 1, { show: each === "1" }));
-  }, [visibility]);
+  }, [plot, visibility]);
 
   const at = hovered ?? (x.length > 0 ? x.length - 1 : null);
   return (

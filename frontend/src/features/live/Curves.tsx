@@ -1,12 +1,10 @@
-import "uplot/dist/uPlot.min.css";
-
-import { Group, SegmentedControl, Text, useComputedColorScheme, useMantineTheme } from "@mantine/core";
+import { Group, SegmentedControl, Text } from "@mantine/core";
 import { useElementSize, useMergedRef } from "@mantine/hooks";
 import { useEffect, useEffectEvent, useRef, useState } from "react";
 import uPlot from "uplot";
 
 import { formatNumber } from "@/ui/format";
-import { PLOT_COLORS } from "@/ui/Plot";
+import { usePlot, usePlotColors } from "@/ui/usePlot";
 
 import { useLiveRobot, useNow } from "./hooks";
 import classes from "./live.module.css";
@@ -24,8 +22,7 @@ export function Curves() {
   // Tasks of one arm are done with the right one.
   const group = groups.find(({ label }) => label === (chosen ?? "right")) ?? groups[0];
   const joints = group?.joints ?? [];
-  const scheme = useComputedColorScheme("light");
-  const palette = PLOT_COLORS[scheme];
+  const { palette } = usePlotColors();
   const toggle = (name: string) => {
     const next = new Set(hidden);
     if (!next.delete(name)) next.add(name);
@@ -76,24 +73,17 @@ function shortName(name: string, group: string): string {
 function Plot({ joints, all }: { joints: readonly number[]; all: readonly number[] }) {
   const { telemetry } = useLiveRobot();
   const { ref: sized, width, height } = useElementSize();
-  const host = useRef<HTMLDivElement>(null);
-  const hostRef = useMergedRef(sized, host);
-  const plot = useRef<uPlot | null>(null);
   const drawn = useRef(-1);
-  const scheme = useComputedColorScheme("light");
-  const theme = useMantineTheme();
+  const { scheme, palette, grid, text: stroke } = usePlotColors();
   const ready = width > 60 && height > 30;
 
-  const data = useEffectEvent((): uPlot.AlignedData => {
+  const data = (): uPlot.AlignedData => {
     const { seconds, sent, predicted } = telemetry.curves(joints);
     return [seconds, ...sent, ...predicted];
-  });
+  };
 
-  const build = useEffectEvent((element: HTMLDivElement): uPlot => {
-    const palette = PLOT_COLORS[scheme];
+  const build = (element: HTMLDivElement): uPlot => {
     const color = (joint: number) => palette[all.indexOf(joint) % palette.length];
-    const grid = scheme === "dark" ? theme.colors.dark[5] : theme.colors.gray[2];
-    const stroke = scheme === "dark" ? theme.colors.dark[1] : theme.colors.gray[7];
     const axis: uPlot.Axis = {
       stroke,
       font: "10px system-ui, sans-serif",
@@ -133,23 +123,11 @@ function Plot({ joints, all }: { joints: readonly number[]; all: readonly number
       data(),
       element,
     );
-  });
+  };
 
   const shape = JSON.stringify([joints, all, scheme]);
-  useEffect(() => {
-    const element = host.current;
-    if (!element || !ready) return;
-    const made = build(element);
-    plot.current = made;
-    return () => {
-      plot.current = null;
-      made.destroy();
-    };
-  }, [shape, ready]);
-
-  useEffect(() => {
-    plot.current?.setSize({ width, height });
-  }, [width, height]);
+  const { host, plot } = usePlot({ width, height, ready, shape, build });
+  const hostRef = useMergedRef(sized, host);
 
   const follow = useEffectEvent(() => {
     if (document.visibilityState !== "visible" || telemetry.version === drawn.current) return;

@@ -1,20 +1,10 @@
-import {
-  Box,
-  Card,
-  Center,
-  Group,
-  SimpleGrid,
-  Slider,
-  Switch,
-  Text,
-  Title,
-  useComputedColorScheme,
-} from "@mantine/core";
+import { Box, Card, Center, Group, SimpleGrid, Slider, Switch, Text, Title } from "@mantine/core";
 import { useLocalStorage } from "@mantine/hooks";
 import { useMemo } from "react";
 
 import { ErrorNote } from "@/ui/ErrorNote";
-import { Plot, PLOT_COLORS, type Mark, type Series } from "@/ui/Plot";
+import { Plot, type Mark, type Series } from "@/ui/Plot";
+import { usePlotColors } from "@/ui/usePlot";
 import { isOver } from "@/ui/StateBadge";
 
 import { aboveZero, attemptMarks, chartsOf, smooth, type Chart, type Curves } from "./curves";
@@ -107,7 +97,7 @@ function CurvesPlot({ chart, curves, view, marks, height, run }: PlotProps) {
   const logarithmic = view.logarithmic && chart.loss;
   // the learning rate is no measurement: there is nothing to smooth
   const smoothed = chart.key === "learning_rate" ? 0 : smoothing;
-  const palette = PLOT_COLORS[useComputedColorScheme("light")];
+  const { palette } = usePlotColors();
   const series = useMemo(() => {
     // held out and trained on are one colour, told apart by their line
     const bases = [...new Set(chart.lines.map(({ name }) => baseOf(chart, name)))];

@@ -1,12 +1,9 @@
-import "uplot/dist/uPlot.min.css";
-
-import { useComputedColorScheme, useMantineTheme } from "@mantine/core";
 import { useElementSize, useMergedRef } from "@mantine/hooks";
-import { useEffect, useEffectEvent, useRef } from "react";
+import { useEffect, useRef } from "react";
 import uPlot from "uplot";
 
 import { formatNumber } from "@/ui/format";
-import { PLOT_COLORS } from "@/ui/Plot";
+import { usePlot, usePlotColors } from "@/ui/usePlot";
 
 import classes from "./annotate.module.css";
 import { useAnnotator } from "./context";
@@ -32,25 +29,18 @@ export function MotionPlot({ label, curves, view, share }: Props) {
   const { episode, playback } = useAnnotator();
   const { player } = playback;
   const { ref: sized, width, height } = useElementSize();
-  const host = useRef<HTMLDivElement>(null);
-  const hostRef = useMergedRef(sized, host);
   const readout = useRef<HTMLDivElement>(null);
-  const plot = useRef<uPlot | null>(null);
-  const scheme = useComputedColorScheme("light");
-  const theme = useMantineTheme();
+  const { scheme, palette, grid, text } = usePlotColors();
   const shownView = useRef(view);
   const ready = width > GUTTER && height > 30;
 
-  const seek = useEffectEvent((self: uPlot, event: PointerEvent, scrubbing: boolean) => {
+  const seek = (self: uPlot, event: PointerEvent, scrubbing: boolean) => {
     const left = event.clientX - self.over.getBoundingClientRect().left;
     player.pause();
     player.seek(Math.floor(self.posToVal(left, "x")), scrubbing);
-  });
+  };
 
-  const build = useEffectEvent((element: HTMLDivElement): uPlot => {
-    const palette = PLOT_COLORS[scheme];
-    const grid = scheme === "dark" ? theme.colors.dark[5] : theme.colors.gray[2];
-    const text = scheme === "dark" ? theme.colors.dark[1] : theme.colors.gray[7];
+  const build = (element: HTMLDivElement): uPlot => {
     let focused: number | null = null;
     const tell = (self: uPlot) => {
       if (!readout.current) return;
@@ -121,28 +111,16 @@ export function MotionPlot({ label, curves, view, share }: Props) {
       ],
       element,
     );
-  });
+  };
+
+  const shape = JSON.stringify([curves.map(({ dimension, kind }) => [dimension, kind]), scheme, episode.id]);
+  const { host, plot } = usePlot({ width, height, ready, shape, build });
+  const hostRef = useMergedRef(sized, host);
 
   useEffect(() => {
     shownView.current = view;
     plot.current?.setScale("x", { min: view.from, max: view.to });
-  }, [view]);
-
-  const shape = JSON.stringify([curves.map(({ dimension, kind }) => [dimension, kind]), scheme, episode.id]);
-  useEffect(() => {
-    const element = host.current;
-    if (!element || !ready) return;
-    const made = build(element);
-    plot.current = made;
-    return () => {
-      plot.current = null;
-      made.destroy();
-    };
-  }, [shape, ready]);
-
-  useEffect(() => {
-    plot.current?.setSize({ width, height });
-  }, [width, height]);
+  }, [plot, view]);
 
   return (
     <div
