@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -23,13 +22,12 @@ from backend.app import create_app
 from backend.core import logs
 from backend.core.settings import Settings
 from worker.core.processes import die_with_parent, giving_way, keep_what_is_there
+from worker.supervise.restart import Restarts
 
 log = structlog.get_logger()
 
 _NICE = 10
 _STOP_SECONDS = 4.0
-_STEADY_SECONDS = 20.0  # one that ran this long starts again without a pause
-_LONGEST_PAUSE_SECONDS = 15.0
 _BACKLOG = 1024
 
 
@@ -79,15 +77,14 @@ class ApplicationProcess:
             process.wait()
 
     async def _keep(self) -> None:
-        failures = 0
+        restarts = Restarts(first=0.25, longest=15.0)
         while True:
-            started = time.monotonic()
+            restarts.begin()
             try:
                 status: int | str = await self._run()
             except OSError as error:  # no memory or no file for another process
                 status = f"it cannot be started: {error}"
-            failures = 0 if time.monotonic() - started > _STEADY_SECONDS else failures + 1
-            pause = min(_LONGEST_PAUSE_SECONDS, 0.25 * 2**failures)
+            pause = restarts.pause()
             log.error("the application ended", status=status, again_in_seconds=pause)
             await asyncio.sleep(pause)
 

@@ -7,7 +7,6 @@ it dies without saying so.
 """
 
 import errno
-import json
 import os
 import signal
 import socket
@@ -15,12 +14,12 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import redis
 from sqlalchemy.exc import DatabaseError
 
@@ -37,13 +36,13 @@ from worker.core.processes import die_with_parent
 from worker.supervise.broker import broker_command, move_aside
 from worker.supervise.entrance import address, entrance
 from worker.supervise.patience import Patience
+from worker.supervise.restart import Restarts
 
 _STILL_SECONDS = 60.0  # a part that is waited for and has done nothing for so long has no chance
 _LONGEST_START_SECONDS = 1800.0  # however busy
 _STOP_SECONDS = 7.0  # for API, worker and robot host; the broker gets what is left of ten
 _BROKER_STOP_SECONDS = 2.0
 _TICK_SECONDS = 0.2
-_STEADY_SECONDS = 20.0  # a part that lived this long starts again without a pause
 _LOG_BYTES = 20 * 2**20
 
 
@@ -142,8 +141,7 @@ class _Part:
     log: Path
     fds: tuple[int, ...] = ()
     process: subprocess.Popen[bytes] | None = None
-    started: float = 0.0
-    failures: int = 0
+    restarts: Restarts = field(default_factory=lambda: Restarts(first=0.5, longest=30.0))
     again_at: float = field(default=0.0)
     begins: int = 0  # where in its log the words of this process begin
 
@@ -162,7 +160,7 @@ class _Part:
                 start_new_session=True,
                 preexec_fn=die_with_parent(signal.SIGTERM),
             )
-        self.started = time.monotonic()
+        self.restarts.begin()
 
     def watched(self) -> tuple[str, int, Path]:
         assert self.process is not None
@@ -213,8 +211,7 @@ class _Parts:
                 if now >= part.again_at:
                     part.start(self._environment())
             elif (status := part.process.poll()) is not None:
-                part.failures = 0 if now - part.started > _STEADY_SECONDS else part.failures + 1
-                pause = min(30.0, 0.5 * 2**part.failures)
+                pause = part.restarts.pause()
                 when = "now" if pause < 1 else f"in {pause:.0f} s"
                 _say(f"{part.name} {part.ending(status)}; starting it again {when}")
                 part.process, part.again_at = None, now + pause
@@ -285,27 +282,27 @@ def _await_broker(settings: Settings, part: _Part | None, signals: _Signals) -> 
 def _await_ready(settings: Settings, base: str, parts: _Parts, signals: _Signals) -> bool:
     """Until API, worker and robot answer, for as long as they get on. Raises UserError if one dies or hangs."""
     patience = Patience(_STILL_SECONDS, _LONGEST_START_SECONDS)
-    while not signals.stop:
-        if (dead := parts.dead()) is not None:
-            raise UserError(f"{dead.name} did not start: {dead.tail()} (see {dead.log})")
-        waited = _not_ready(base)
-        if not waited:
-            return True
-        if (lost := patience.lost(part.watched() for part in parts.named(waited))) is not None:
-            raise UserError(f"the studio does not start: {lost}; see {settings.folder.logs}")
-        if (news := patience.news(waited)) is not None:
-            _say(news)
-        time.sleep(0.1)
+    with httpx.Client(timeout=2, trust_env=False) as client:  # straight to it, whatever proxy is set
+        while not signals.stop:
+            if (dead := parts.dead()) is not None:
+                raise UserError(f"{dead.name} did not start: {dead.tail()} (see {dead.log})")
+            waited = _not_ready(client, base)
+            if not waited:
+                return True
+            if (lost := patience.lost(part.watched() for part in parts.named(waited))) is not None:
+                raise UserError(f"the studio does not start: {lost}; see {settings.folder.logs}")
+            if (news := patience.news(waited)) is not None:
+                _say(news)
+            time.sleep(0.1)
     return False
 
 
-def _not_ready(base: str) -> list[str]:
+def _not_ready(client: httpx.Client, base: str) -> list[str]:
     """Names of the parts that have not said yet that they are there."""
     wanted = base.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
     try:
-        with urllib.request.urlopen(f"{wanted}/api/health", timeout=2) as answer:
-            health = json.load(answer)
-    except (OSError, ValueError):
+        health = client.get(f"{wanted}/api/health").raise_for_status().json()
+    except (httpx.HTTPError, ValueError):
         return ["api"]
     if not health["database"] == health["broker"] == "ok":  # a disk that runs full keeps no studio from starting
         return ["api"]

@@ -23,6 +23,8 @@ from tests.support.evaluation_data import Ids, add_checkpoint
 from worker.jobs.handlers.base import JobContext
 from worker.jobs.handlers.evaluate import EvaluateHandler
 
+pytestmark = pytest.mark.slow
+
 SignIn = Callable[[str], TestClient]
 URL = "/api/evaluations"
 

@@ -81,7 +81,7 @@ def start_with(worker: list[str], data: Path, still: float) -> subprocess.Popen[
         "import sys\n"
         "from backend.core.settings import Settings\n"
         "from dexvla.errors import UserError\n"
-        "from worker import up\n"
+        "from worker.supervise import up\n"
         "whole = up._studio\n"
         f"up._STILL_SECONDS = {still}\n"
         f"up._studio = lambda command: {worker!r} if command == 'worker' else whole(command)\n"
