@@ -1,7 +1,7 @@
 # make up      set up what is missing and start the studio (STUDIO_DATA, STUDIO_HOST, STUDIO_PORT)
 # make test    set up and test everything         make check   format, lint, types
 # make setup   only the set-up (idempotent)       make bench   the benchmarks, results in build/benchmarks
-# make test-fast  the tests without clock, browser, kills and much computing, in two minutes
+# make test-fast  the tests without clock, browser, kills and much computing
 # make coverage   those, and the share of each file that they ran
 # make kill    30 random kills of a whole studio, on SQLite and on PostgreSQL
 # make bare    the first minute on a bare Debian        make images  docker-compose.yml's services, each in its image
@@ -34,7 +34,7 @@ test: check
 	  .venv/bin/python -m pytest --part clocked || failed=1; \
 	  exit $$failed
 
-# While one works: under two minutes on two cores. It says what it leaves out.
+# While one works; the aim is under two minutes on two quiet cores. It says what it leaves out.
 test-fast: setup-tests
 	@$(SHARED) --part fast
 
