@@ -76,6 +76,13 @@ def _place_query(lock: bool) -> Select[Any]:
     return query.with_for_update(of=EpisodeRow) if lock else query
 
 
+def lock_dataset(db: Session, episode_id: str) -> None:
+    """For what changes an episode and then its dataset: whoever changes both locks the dataset first, or two of them
+    wait for each other."""
+    whose = select(EpisodeRow.dataset_id).where(EpisodeRow.id == episode_id).scalar_subquery()
+    db.execute(select(Dataset.id).where(Dataset.id == whose).with_for_update())
+
+
 def place(
     db: Session, episode_id: str, tier: Tier, rater: int, *, me: str | None = None, lock: bool = False
 ) -> Place | None:

@@ -80,6 +80,7 @@ def _publishable(db: Session, me: Actor, episode_id: str, body: PublishIn) -> Pu
     """What is to be published. Raises ConflictError if the draft is another than `body` names, InvalidError for
     segments without text, NotLookedAtError for a script's or a file's unless `body` says that somebody looked (or
     somebody else approved them), WrongStateError if somebody else has to approve it first."""
+    repository.lock_dataset(db, episode_id)
     here = visible(db, me, episode_id, body.tier, 0, lock=True)
     refuse_stale(db, me, here, body.edit)
     wanted = _publication(db, here, body.edit)
@@ -177,6 +178,7 @@ def roll_back(db: Session, me: Actor, studio: Studio, episode_id: str, body: Rol
     revision = db.get(LabelRevision, body.revision_id)
     if revision is None or revision.episode_id != episode_id:
         raise NotFoundError("This episode has no such revision.")
+    repository.lock_dataset(db, episode_id)
     here = visible(db, me, episode_id, revision.tier, 0, lock=True)
     refuse_leased(db, me, here, token=None)
     refuse_stale(db, me, here, body.edit)
