@@ -29,10 +29,7 @@ check: setup-tests
 SHARED := OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 test: check
 	@PATH="$$PWD/.venv/bin:$$PATH" npm --prefix frontend test --silent
-	@failed=0; \
-	  $(SHARED) --part shared || failed=1; \
-	  .venv/bin/python -m pytest --part clocked || failed=1; \
-	  exit $$failed
+	@scripts/test.sh
 
 # While one works; the aim is under two minutes on two quiet cores. It says what it leaves out.
 test-fast: setup-tests

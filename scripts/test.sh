@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# All tests of Python: what shares the cores, then what has a clock and the cores to itself (docs/decisions/tests.md).
+# Up to five that failed are run once more, alone: what fails then has failed, and what passes is named.
+set -uo pipefail
+failures=.pytest_cache/v/cache/lastfailed
+rm -f "$failures"
+status=0
+OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+  --part shared || status=1
+.venv/bin/python -m pytest --part clocked || status=1
+[ "$status" = 0 ] && exit 0
+
+names=$(.venv/bin/python -c 'import json, sys; print("\n".join(json.load(open(sys.argv[1]))))' "$failures" 2>/dev/null)
+count=$(grep -c . <<<"$names")
+if [ "$count" = 0 ] || [ "$count" -gt 5 ]; then
+  echo "test: failed"
+  exit 1
+fi
+echo "test: once more, alone: ${names//$'\n'/, }"
+.venv/bin/python -m pytest --last-failed --last-failed-no-failures none || exit 1
+echo "test: FAILED ONCE AND PASSED ALONE, look at them: ${names//$'\n'/, }"
