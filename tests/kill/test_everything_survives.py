@@ -76,7 +76,7 @@ def team(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Team]:
             port = stack.enter_context(postgresql(tmp_path))
             url = f"postgresql+psycopg://studio:secret@127.0.0.1:{port}/studio"
         # Jobs do not give way: beside whatever else the machine does the test would wait for them for most of an hour.
-        team = Team(tmp_path / "studio", lease_seconds=6, database_url=url, job_nice=0)
+        team = Team(tmp_path / "studio", lease_seconds=6, database_url=url)
         stack.callback(team.end)
         yield team
 

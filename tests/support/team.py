@@ -25,10 +25,13 @@ from worker.supervise.broker import broker_command
 
 
 class Team:
-    """One studio's processes; `end` leaves none."""
+    """One studio's processes; `end` leaves none.
 
-    def __init__(self, data: Path, *, lease_seconds: float = 30, **settings: Any) -> None:
-        self.settings = Settings(data=data, lease_seconds=lease_seconds, **settings)
+    job_nice: 0, unless a test is about giving way: beside other tests a training would get no processor for minutes.
+    """
+
+    def __init__(self, data: Path, *, lease_seconds: float = 30, job_nice: int = 0, **settings: Any) -> None:
+        self.settings = Settings(data=data, lease_seconds=lease_seconds, job_nice=job_nice, **settings)
         self.settings.folder.prepare()
         self.studio = Studio.open(self.settings)
         migrate(self.studio.db)

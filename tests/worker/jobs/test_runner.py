@@ -56,7 +56,7 @@ def test_a_base_model_is_made_and_registered(team: Team) -> None:
 
 
 def test_a_job_gives_way_to_robots_and_people(team: Team) -> None:
-    runner = team.runner(queue(team))
+    runner = team.runner(queue(team), STUDIO_JOB_NICE="15")
     (command,) = team.until(lambda: team.pids(COMMAND), "the command runs")
     assert os.getpriority(os.PRIO_PROCESS, command) == os.getpriority(os.PRIO_PROCESS, 0) + 15
     assert runner.wait(60) == 0

@@ -38,7 +38,7 @@ CAMERAS = (CameraSpec(name=ALOHA_CAMERAS[0], height=48, width=64),)
 
 @pytest.fixture
 def team(tmp_path: Path) -> Iterator[Team]:
-    team = Team(tmp_path / "studio", job_nice=0)
+    team = Team(tmp_path / "studio")
     yield team
     team.end()
 

@@ -100,7 +100,7 @@ function Camera({ name, enlarge }: { name: string; enlarge?: () => void }) {
         </span>
       )}
       <span className={classes.caption}>
-        {name === OVERVIEW ? "Overview" : name}
+        {name === OVERVIEW ? "Overview" : enlarge ? name.replace(/^cam_/, "") : name}
         {typeof stats?.age === "number" && (
           <span>
             {enlarge ? "" : " · "}

@@ -284,7 +284,7 @@ function InstructionField({ value, suggested, onChange, onEnter, disabled, note 
       rightSection={
         onEnter && (
           <Button size="compact-xs" variant="subtle" onClick={() => onEnter(value)} data-testid="live-tell">
-            Tell
+            Send
           </Button>
         )
       }

@@ -104,7 +104,7 @@ function Rates() {
       {rates && (
         <Tooltip
           position="left"
-          label={`Control rate in Hz. The slowest 1 % of them began ${formatNumber(late ?? 0, 2)} ms late.`}
+          label={`Control rate. The slowest 1 % of steps began ${formatNumber(late ?? 0, 2)} ms late.`}
         >
           <Text size="sm" c="dimmed" data-testid="live-rate">
             {rates}
