@@ -27,6 +27,14 @@ def try_lock(folder: Path) -> int | None:
     return descriptor
 
 
+def lock_of_ended(folder: Path, *, seconds: float = 5.0) -> int | None:
+    """As `try_lock`, for after `end_orphan`: what was killed takes a moment to be gone."""
+    deadline = time.monotonic() + seconds
+    while (lock := try_lock(folder)) is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return lock
+
+
 def remember(folder: Path, child: int) -> None:
     """Write down who runs the attempt, for `end_orphan`."""
     own = os.getpid()
@@ -42,17 +50,17 @@ def remember(folder: Path, child: int) -> None:
     )
 
 
-def end_orphan(folder: Path, *, grace: float) -> None:
+def end_orphan(folder: Path, *, grace: float) -> bool:
     """End the process of an attempt whose runner is dead: SIGTERM, `grace` seconds, SIGKILL to its group.
 
-    Does nothing for one on another machine, or whose runner lives.
+    Returns whether its runner is dead. Does nothing for one on another machine, or whose runner lives.
     """
     try:
         found = json.loads((folder / "process.json").read_bytes())
     except (FileNotFoundError, ValueError):
-        return
+        return False
     if found["host"] != socket.gethostname() or _started(found["runner"]) == found["runner_started"]:
-        return
+        return False
     child, started = found["child"], found["child_started"]
     if _started(child) == started and grace:
         with suppress(ProcessLookupError):
@@ -63,6 +71,7 @@ def end_orphan(folder: Path, *, grace: float) -> None:
     with suppress(ProcessLookupError, PermissionError):
         if _started(child) in {started, None}:  # None: the leader is gone, but its group may still hold the lock
             os.killpg(child, signal.SIGKILL)
+    return True
 
 
 def _started(process: int) -> str | None:

@@ -36,7 +36,7 @@ from worker.core.processes import die_with_parent, giving_way
 from worker.jobs.causes import DISK_FULL, Failure, explain
 from worker.jobs.handlers import handler_of
 from worker.jobs.handlers.base import Handler, JobContext, Progress
-from worker.jobs.orphans import end_orphan, remember, try_lock
+from worker.jobs.orphans import end_orphan, lock_of_ended, remember, try_lock
 
 NOT_TO_BE_HAD = 75
 _TICK_SECONDS = 0.1
@@ -77,9 +77,8 @@ def run(settings: Settings, job_id: str) -> int:
         except OSError as error:
             _say_why_it_waits(studio, job_id, error)
             return NOT_TO_BE_HAD
-        if lock is None:
-            end_orphan(folder, grace=handler.grace if handler.ends_in_order else 0)
-            lock = try_lock(folder)
+        if lock is None and end_orphan(folder, grace=handler.grace if handler.ends_in_order else 0):
+            lock = lock_of_ended(folder)
         if lock is None:
             return NOT_TO_BE_HAD
         with studio.db.transaction() as db:
