@@ -52,7 +52,7 @@ def test_what_sleeps_is_lost(run: Run, tmp_path: Path) -> None:
 
 def test_what_computes_is_waited_for(run: Run, tmp_path: Path) -> None:
     """Also where it is a descendant that does."""
-    program = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BUSY.format(seconds=600)!r}])"
+    program = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BUSY.format(seconds=30)!r}])"
     assert lost(Patience(2.0, 600), run(program), tmp_path / "log", 10) is None
 
 
