@@ -26,11 +26,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from playwright.sync_api import Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -205,24 +206,12 @@ def single_steps(studio: Studio, steps: int, count: int) -> dict[str, Any]:
 
 def cpu_seconds() -> dict[str, float]:
     """Of our own processes so far: those of the browser, and those of the studio."""
-    parents, spent = {}, {}
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            command = (entry / "cmdline").read_bytes()
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue  # it has just ended
-        parents[int(entry.name)] = int(fields[1])
-        spent[int(entry.name)] = (b"chrom" in command, (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"))
     total = {"browser": 0.0, "studio": 0.0}
-    for process, (browser, seconds) in spent.items():
-        ancestor = process
-        while ancestor in parents and ancestor != os.getpid():
-            ancestor = parents[ancestor]
-        if ancestor == os.getpid() and process != os.getpid():
-            total["browser" if browser else "studio"] += seconds
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it has just ended
+            used = process.cpu_times()
+            browser = any("chrom" in argument for argument in process.cmdline())
+            total["browser" if browser else "studio"] += used.user + used.system
     return total
 
 

@@ -27,6 +27,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+import psutil
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -180,31 +181,24 @@ class Service:
 
     def owners(self) -> set[int]:
         """User ids of the processes that run its command."""
-        words = [word.encode() for word in self._definition["command"][1:]]
-        found = set()
-        for pid in self._pids(words):
-            found.add(Path(f"/proc/{pid}").stat().st_uid)
-        return found
+        return {process.uids().real for process in self._processes()}
 
-    def _pids(self, words: list[bytes]) -> list[int]:
-        """Processes of Python whose arguments end so, the first one first."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdecimal():
-                try:
-                    arguments = (entry / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
-                except OSError:
-                    continue
-                if b"python" in arguments[0] and arguments[-len(words) :] == words:
-                    found.append(int(entry.name))
-        return sorted(found)
+    def _processes(self) -> list[psutil.Process]:
+        """Those of Python whose arguments end so, the first one first."""
+        words, found = self._definition["command"][1:], []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                arguments = process.cmdline()
+                if arguments and "python" in arguments[0] and arguments[-len(words) :] == words:
+                    found.append(process)
+        return sorted(found, key=lambda process: process.pid)
 
     def stop(self) -> None:
         """As Compose does, with SIGTERM for the service's first process; it must end in order."""
         assert self.process is not None
         self.must_run()
-        for pid in self._pids([word.encode() for word in self._definition["command"][1:]])[:1]:
-            os.kill(pid, signal.SIGTERM)
+        for process in self._processes()[:1]:
+            process.terminate()
         status = self.process.wait(60)
         self._listener.join(10)
         # uvicorn ends in order and then by the signal that it was asked with, which buildah tells in words alone
@@ -213,10 +207,10 @@ class Service:
 
     def remove(self) -> None:
         """Whatever becomes of it. Its processes are the service's user's, and this namespace holds nobody else's."""
-        for entry in Path("/proc").iterdir():
-            with suppress(OSError):
-                if entry.name.isdecimal() and entry.stat().st_uid == 1000:
-                    os.kill(int(entry.name), signal.SIGKILL)
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.uids().real == 1000:
+                    process.kill()
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()

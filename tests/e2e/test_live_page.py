@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, Locator, Playwright, TimeoutError, expect
@@ -110,11 +111,7 @@ def test_a_killed_browser_leaves_a_robot_that_holds(
 
 def kill_process(mark: str) -> None:
     """SIGKILL for the process that was started with this argument."""
-    pids = [
-        int(file.parent.name)
-        for file in Path("/proc").glob("[0-9]*/cmdline")
-        if mark.encode() in file.read_bytes().split(b"\0")
-    ]
+    pids = [one.pid for one in psutil.process_iter(["cmdline"]) if mark in (one.info["cmdline"] or [])]
     assert pids, "no such process"
     for pid in pids:
         os.kill(pid, signal.SIGKILL)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from sqlalchemy import func, select
 
@@ -57,9 +58,9 @@ def victims(team: Team, kind: str) -> list[int]:
 
 def parent(process: int) -> int:
     """0 for one that is gone, or dead and not yet reaped."""
-    with suppress(OSError), open(f"/proc/{process}/stat", encoding="ascii") as file:
-        state, number = file.read().rpartition(")")[2].split()[:2]
-        return 0 if state == "Z" else int(number)
+    with suppress(psutil.NoSuchProcess):
+        found = psutil.Process(process)
+        return 0 if found.status() == psutil.STATUS_ZOMBIE else int(found.ppid())
     return 0
 
 

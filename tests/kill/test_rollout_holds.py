@@ -15,7 +15,7 @@ from backend.core.settings import Settings
 from backend.migrations.migrate import migrate
 from backend.studio.context import Studio
 from dexvla.live.messages import HOLD_MS, Mode
-from tests.support.processes import children
+from tests.support.processes import alive, children
 from tests.support.robot_hosts import BRAKING_STEPS, LiveHost, Page, broker, motion, robot_host, until
 from tests.support.tiny_policies import tiny_checkpoint
 
@@ -153,10 +153,4 @@ def test_the_host_is_killed_and_leaves_no_policy_behind(host: LiveHost, checkpoi
         policy = policy_process(host)
     host.process.kill()
     host.process.wait()
-    until(lambda: gone(policy))
-
-
-def gone(pid: int) -> bool:
-    with suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    return True
+    until(lambda: not alive(policy))

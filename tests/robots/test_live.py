@@ -20,6 +20,7 @@ from dexvla.robots.aloha_sim.live_memory import RendererConfig, SharedScene, mak
 from dexvla.robots.base import Frame, Observation, TaskRobot
 from dexvla.robots.registry import make_robot
 from dexvla.spec import ALOHA_CAMERAS, AlohaTask, CameraSpec, RenderProfile
+from tests.support.processes import alive, cpu_seconds
 
 SMALL = tuple(CameraSpec(name=name, height=48, width=64) for name in ALOHA_CAMERAS)
 
@@ -39,21 +40,6 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
             return True
         time.sleep(0.01)
     return False
-
-
-def alive(pid: int) -> bool:
-    """False also for a process that has ended and not been waited for."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def cpu_seconds(pid: int) -> float:
-    with open(f"/proc/{pid}/stat") as file:
-        fields = file.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def drive(robot: LiveAlohaSim, steps: int) -> list[Observation]:

@@ -6,24 +6,46 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
+
 READY = "Studio ready: "  # what `studio up` prints before its address
 
 
 def children(pid: int, word: str = "") -> list[int]:
-    """Of all threads of `pid`; those with `word` in their command line."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    pids = [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    return [child for child in pids if word.encode() in Path(f"/proc/{child}/cmdline").read_bytes()]
+    """Those of `pid`; given a `word`, those with it in their command line, which ended ones no longer have."""
+    found = []
+    with suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(pid).children():
+            with suppress(psutil.Error):
+                if not word or any(word in argument for argument in child.cmdline()):
+                    found.append(child.pid)
+    return found
+
+
+def alive(pid: int) -> bool:
+    """False also for a process that has ended and that nobody has waited for."""
+    with suppress(psutil.NoSuchProcess):
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time of a process and its descendants that still run, s."""
+    process, total = psutil.Process(pid), 0.0
+    for one in (process, *process.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            used = one.cpu_times()
+            total += used.user + used.system
+    return total
 
 
 def of_studio(data: Path) -> set[int]:
     """Processes with this data folder in their environment, ended ones that nobody has waited for left out."""
-    mark = f"STUDIO_DATA={data}".encode()
     found = set()
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError):
-            if entry.name.isdecimal() and mark in (entry / "environ").read_bytes().split(b"\0"):
-                found.add(int(entry.name))
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("STUDIO_DATA") == str(data):
+                found.add(process.pid)
     return found
 
 

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import redis
@@ -83,16 +82,6 @@ def until(condition: Callable[[], bool], seconds: float = 60.0) -> float:
         assert time.monotonic() - started < seconds, f"not within {seconds:.0f} s"
         time.sleep(0.02)
     return time.monotonic() - started
-
-
-def cpu_seconds(pid: int) -> float:
-    """Processor time of a process and its children that still run, s."""
-    total = 0.0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            total += cpu_seconds(int(child))
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return total + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def motion(states: list[LiveState], after: float) -> list[bool]:

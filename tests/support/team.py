@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import redis
 
@@ -108,17 +109,13 @@ class Team:
     def family(self) -> dict[int, str]:
         """Processes of this studio with their command lines, found by its data folder in their environment; the broker,
         which writes its title over its environment, by the socket in that title."""
-        mark = f"STUDIO_DATA={self.settings.data}".encode()
-        socket = str(self.settings.folder.broker_socket).encode()
+        data, socket = str(self.settings.data), str(self.settings.folder.broker_socket)
         found = {}
-        for entry in Path("/proc").iterdir():
-            with suppress(OSError):
-                if not entry.name.isdecimal():
-                    continue
-                command = (entry / "cmdline").read_bytes()
-                ours = mark in (entry / "environ").read_bytes().split(b"\0") or socket in command
-                if ours and (entry / "stat").read_text().rpartition(")")[2].split()[0] != "Z":
-                    found[int(entry.name)] = command.replace(b"\0", b" ").decode()
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):  # gone, or ended and not waited for
+                command = " ".join(process.cmdline())
+                if process.environ().get("STUDIO_DATA") == data or socket in command:
+                    found[process.pid] = command
         return found
 
     def pids(self, words: str) -> list[int]:

@@ -15,6 +15,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from dexvla.errors import UserError
 from worker.core.processes import die_with_parent, giving_way
 
@@ -212,10 +214,6 @@ class PolicyProcesses:
             spare.end()
 
 
-def _free_bytes() -> float:
-    """Memory that can be had without swapping; infinite where the system does not say."""
-    with contextlib.suppress(OSError), open("/proc/meminfo", encoding="ascii") as lines:
-        for line in lines:
-            if line.startswith("MemAvailable:"):
-                return float(line.split()[1]) * 1024
-    return float("inf")
+def _free_bytes() -> int:
+    """Memory that can be had without swapping."""
+    return int(psutil.virtual_memory().available)

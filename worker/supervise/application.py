@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import structlog
 import uvicorn
 
@@ -136,7 +137,7 @@ def _remove_old(folder: Path) -> None:
     """Sockets that killed gateways left."""
     for file in folder.glob("application-*.sock"):
         pid = file.name.removeprefix("application-").removesuffix(".sock")
-        if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
             file.unlink(missing_ok=True)
 
 

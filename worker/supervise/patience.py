@@ -2,18 +2,17 @@
 part that hangs is told by doing nothing at all.
 """
 
-import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_TICKS = os.sysconf("SC_CLK_TCK")
+import psutil
+
 _IDLE_SHARE = 0.01  # of a processor: what a part that only waits may use
 _LOOK_SECONDS = 1.0
 _TELL_SECONDS = 10.0
-_PROC = Path("/proc")
 
 
 @dataclass(frozen=True)
@@ -26,34 +25,21 @@ class Effort:
 
 
 def effort(pid: int, log: Path) -> Effort:
-    """Nothing for what has ended. disk: bytes read and written and pages fetched, whatever of them the kernel tells."""
+    """Nothing for what has ended. disk: bytes read and written, where the kernel tells them."""
     cpu, disk = 0.0, 0
-    for one in _tree(pid):
-        with suppress(OSError, ValueError, IndexError):
-            fields = (_PROC / str(one) / "stat").read_text().rpartition(")")[2].split()
-            cpu += (int(fields[11]) + int(fields[12])) / _TICKS
-            disk += int(fields[9])  # major page faults
-        with suppress(OSError, ValueError):
-            told = dict(line.split(": ") for line in (_PROC / str(one) / "io").read_text().splitlines())
-            disk += int(told["read_bytes"]) + int(told["write_bytes"])
+    with suppress(psutil.NoSuchProcess):
+        root = psutil.Process(pid)
+        for one in (root, *root.children(recursive=True)):
+            with suppress(psutil.Error):
+                used = one.cpu_times()
+                cpu += used.user + used.system
+            with suppress(psutil.Error, AttributeError, NotImplementedError):
+                moved = one.io_counters()
+                disk += moved.read_bytes + moved.write_bytes
     size = 0
     with suppress(OSError):
         size = log.stat().st_size
     return Effort(cpu, disk, size)
-
-
-def _tree(pid: int) -> Iterator[int]:
-    children: dict[int, list[int]] = {}
-    for entry in _PROC.iterdir():
-        if entry.name.isdecimal():
-            with suppress(OSError, ValueError, IndexError):
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                children.setdefault(parent, []).append(int(entry.name))
-    waiting = [pid]
-    while waiting:
-        one = waiting.pop()
-        yield one
-        waiting += children.get(one, [])
 
 
 @dataclass

@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from socket import gethostname
 
+import psutil
+
 from backend.core import logs
 from backend.core.settings import Settings
 from backend.jobs.reconciler import reconciler
@@ -126,8 +128,4 @@ def _stop(parts: Sequence[_Part]) -> None:
 
 
 def _children() -> list[int]:
-    found = []
-    for task in os.listdir("/proc/self/task"):
-        with suppress(OSError), open(f"/proc/self/task/{task}/children", encoding="ascii") as file:
-            found += [int(child) for child in file.read().split()]
-    return found
+    return [child.pid for child in psutil.Process().children()]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
@@ -332,5 +333,5 @@ def test_it_ends_in_order_and_takes_its_socket_along(tmp_path: Path) -> None:
         assert list(settings.folder.sockets.glob("application-*"))
         studio.process.terminate()
         assert studio.process.wait(20) in {0, -signal.SIGTERM}
-        assert not Path(f"/proc/{application}").exists()
+        assert not psutil.pid_exists(application)
         assert not list(settings.folder.sockets.glob("application-*"))

@@ -36,6 +36,7 @@ from dexvla.episodes.jpeg import encode_jpeg
 from dexvla.episodes.reader import open_episode
 from dexvla.episodes.writer import write_episode
 from dexvla.errors import EpisodeError
+from tests.support.processes import children
 from tests.support.small_disk import small_disk
 
 MakeData = Callable[..., EpisodeData]
@@ -381,20 +382,16 @@ def endless(tmp_path: Path) -> Path:
     return tmp_path / "endless.hdf5"
 
 
-def children() -> set[int]:
-    return {int(pid) for task in Path("/proc/self/task").glob("*/children") for pid in task.read_text().split()}
-
-
 def test_an_inspection_ends_when_nobody_waits_for_it(studio: Studio, dataset_id: str, endless: Path) -> None:
-    before, stop = children(), threading.Event()
+    before, stop = set(children(os.getpid())), threading.Event()
     with ThreadPoolExecutor(1) as pool:
         taken = pool.submit(take, studio, dataset_id, endless, stop=stop)
-        (child,) = wait_for(lambda: children() - before)
+        (child,) = wait_for(lambda: set(children(os.getpid())) - before)
         wait_for(lambda: os.getpriority(os.PRIO_PROCESS, child) >= 10)  # it gives way to everybody
         stop.set()
         with pytest.raises(InvalidError, match="The upload broke off; nothing was kept"):
             taken.result(timeout=60)
-    assert child not in children()
+    assert child not in children(os.getpid())
     assert stored_files(studio) == []
 
 

@@ -14,6 +14,7 @@ from backend.intake.accept import accept
 from backend.tables.dataset import Dataset
 from backend.tables.episode import EpisodeRow, EpisodeSource
 from tests.support.live_studio import LiveStudio, live_studio
+from tests.support.processes import children
 
 READ = (
     "",
@@ -39,7 +40,7 @@ def live(tmp_path_factory: pytest.TempPathFactory, broker_url: str) -> Iterator[
 def peak_mib(live: LiveStudio) -> dict[int, float]:
     """Most memory that each process of the API ever had, by pid."""
     own = live.process.pid
-    pids = [own, *map(int, Path(f"/proc/{own}/task/{own}/children").read_text().split())]
+    pids = [own, *children(own)]
     found = [(pid, re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())) for pid in pids]
     return {pid: int(high[1]) / 1024 for pid, high in found if high is not None}
 

@@ -5,7 +5,6 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -14,7 +13,7 @@ from backend.core.settings import Settings
 from backend.studio.context import Studio
 from backend.tables.dataset import Dataset
 from dexvla.live.messages import LiveState, Mode
-from tests.support.processes import children
+from tests.support.processes import alive, children
 from tests.support.robot_hosts import LiveHost, Page, live_host, opened, until, watching
 
 SCENE = {"task": "pick_colour", "seed": 7, "pick": {"level": "spots"}}
@@ -63,18 +62,10 @@ def demo_processes(host: LiveHost) -> list[int]:
     return children(host.process.pid, "serve")
 
 
-def dead(process: int) -> bool:
-    """It has ended altogether: its parent can know."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
-
-
 def kill_those_that_wait(host: LiveHost) -> None:
     for process in demo_processes(host):
         os.kill(process, signal.SIGKILL)
-        until(lambda process=process: dead(process))  # type: ignore[misc]
+        until(lambda process=process: not alive(process))  # type: ignore[misc]
     assert not demo_processes(host)
 
 

@@ -27,6 +27,7 @@ from dexvla.live.status import HostStatus, RobotState
 from dexvla.live.version import PROTOCOL
 from tests.support.bare import NOT_THERE
 from tests.support.live_studio import LiveStudio, live_studio
+from tests.support.processes import children
 from tests.support.robot_hosts import broker, until
 from worker.admin.robot_keys import new_key, remove_key
 from worker.robot.http_store import HttpStore
@@ -302,21 +303,13 @@ def test_the_application_is_killed_in_the_middle(studio: LiveStudio, store: Http
     def kill(request: httpx.Request) -> None:
         if request.method == "PATCH" and int(request.url.params["offset"]) >= PIECE_BYTES and not killed.is_set():
             killed.set()
-            [application] = _children(studio.process.pid)
+            [application] = children(studio.process.pid, "application")
             os.kill(application, signal.SIGKILL)
 
     store._http.event_hooks["request"].append(kill)
     episode = _insist(store, finished(recording, target))
     assert killed.is_set()
     assert [row["id"] for row in episodes(studio, target)] == [episode]
-
-
-def _children(pid: int) -> list[int]:
-    from tests.support.processes import children
-
-    return [
-        child for child in children(pid) if b"application" in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
-    ]
 
 
 # --- keys -------------------------------------------------------------------------------------------------------------

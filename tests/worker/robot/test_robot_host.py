@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from backend.core.errors import UnavailableError
@@ -24,8 +25,8 @@ from backend.studio.context import Studio
 from dexvla.errors import RobotError, UserError
 from dexvla.live.status import ArmIn, HostStatus, RobotState, StopIn
 from tests.support.moody_robot import Moody
-from tests.support.processes import children
-from tests.support.robot_hosts import cpu_seconds, robot_host, until
+from tests.support.processes import children, cpu_seconds
+from tests.support.robot_hosts import robot_host, until
 from worker.robot.announcer import Announcer
 from worker.robot.cameras import CameraHub
 from worker.robot.cockpit import Cockpit
@@ -119,7 +120,7 @@ def test_it_ends_in_order(studio: Studio, host: subprocess.Popen[bytes], number:
     stop.set()
     thread.join()
     assert listed(studio) is None
-    until(lambda: not any(Path(f"/proc/{child}").exists() for child in left))
+    until(lambda: not any(psutil.pid_exists(child) for child in left))
 
 
 def test_a_stop_outlives_the_host(studio: Studio) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support.paths import ROOT
@@ -120,7 +121,7 @@ def test_killed_without_a_word_it_takes_every_process_along(start: Start, tmp_pa
 def test_a_part_that_dies_is_started_again(start: Start, tmp_path: Path) -> None:
     studio = start(tmp_path / "data")
     address = studio.ready()
-    api = next(pid for pid in studio.family() if b"\0api\0" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    api = next(pid for pid in studio.family() if "api" in psutil.Process(pid).cmdline())
     os.kill(api, signal.SIGKILL)
     assert studio.process.stdout is not None
     told = studio.process.stdout.readline()
@@ -135,7 +136,7 @@ def test_a_part_that_dies_is_started_again(start: Start, tmp_path: Path) -> None
         except OSError:
             assert time.monotonic() < deadline
             time.sleep(0.2)
-    assert not Path(f"/proc/{api}").exists()
+    assert not psutil.pid_exists(api)
 
 
 def test_a_port_in_use_is_one_line(start: Start, tmp_path: Path) -> None:
