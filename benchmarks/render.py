@@ -20,7 +20,8 @@ from dexvla.files import write_json
 from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.experts import ScriptedExpert
 from dexvla.robots.aloha_sim.live import LiveAlohaSim
-from dexvla.spec import ALOHA_CAMERAS, AlohaTask, CameraSpec, RenderProfile
+from dexvla.robots.aloha_sim.options import AlohaTask
+from dexvla.spec import ALOHA_CAMERAS, CameraSpec, RenderProfile
 
 SIZES = ((120, 160), (240, 320), (480, 640))
 

@@ -22,11 +22,12 @@ from dexvla.episodes.arms import arms_of
 from dexvla.files import write_json
 from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.experts import ScriptedExpert
-from dexvla.robots.registry import make_robot, task_options
+from dexvla.robots.aloha_sim.options import AlohaTask
+from dexvla.robots.registry import make_task_robot
 from dexvla.segmentation.alignment import align, usual_parts
 from dexvla.segmentation.boundaries import Boundary, BoundarySettings, BoundarySource, candidates, merged
 from dexvla.segmentation.warping import Labelled, features, nearest, transfer
-from dexvla.spec import AlohaTask, RecordSpec
+from dexvla.spec import RecordSpec
 
 FPS = 50.0
 FIRST_SEED = 5000
@@ -59,7 +60,7 @@ def per_step(starts: Sequence[int], texts: Sequence[str], steps: int) -> NDArray
 
 def demonstrations(task: AlohaTask, episodes: int) -> list[Demonstration]:
     spec = RecordSpec(task=task)
-    robot = make_robot(spec.robot, task=task, cameras=(), render=spec.render, **task_options(task, spec.pick))
+    robot, _ = make_task_robot(spec.robot, spec, cameras=(), render=spec.render)
     assert isinstance(robot, AlohaSim)
     robot.connect()
     try:

@@ -1,7 +1,7 @@
 """What the command line shows: progress bars, tables, JSON files. Progress goes to stderr, results to stdout.
 
-With the environment variable DEXVLA_PROGRESS=FILE all progress is also appended to FILE, one JSON object a line:
-{"what": "recording", "done": 2, "total": 5, "note": "episode_1.hdf5"}. That is how another program follows a command.
+With the environment variable DEXVLA_PROGRESS=FILE all progress is also appended to FILE (dexvla.progress). That is how
+another program follows a command.
 """
 
 import json
@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from dexvla import progress
 from dexvla.errors import UserError
 from dexvla.files import write_json as write_json_file
 from dexvla.spec import ClosedLoopReport, DatasetManifest, NormStats, OpenLoopReport
@@ -77,12 +78,9 @@ def _first_process() -> bool:
 
 
 def follow(what: str, done: int, total: int, note: str = "") -> None:
-    """Append a line to the file that DEXVLA_PROGRESS names, if it does. A full disk is nothing to stop the work for."""
-    path = os.environ.get("DEXVLA_PROGRESS")
-    if path and _first_process():
-        line = json.dumps({"what": what, "done": done, "total": total, "note": note}, ensure_ascii=False) + "\n"
-        with suppress(OSError), open(path, "ab", buffering=0) as file:
-            file.write(line.encode())
+    """Tell whoever follows the command; of several processes only the first one does."""
+    if _first_process():
+        progress.tell(progress.ProgressLine(what=what, done=done, total=total, note=note))
 
 
 class Bar:

@@ -19,8 +19,9 @@ from dexvla.episodes.jpeg import encode_jpeg
 from dexvla.episodes.manifest import build_manifest, find_set, save_manifest
 from dexvla.episodes.reader import open_episode
 from dexvla.robots.aloha_sim import AlohaSim
+from dexvla.robots.aloha_sim.options import AlohaTask
 from dexvla.robots.aloha_sim.tasks import object_poses
-from dexvla.spec import AlohaTask, CameraSpec, DatasetManifest
+from dexvla.spec import CameraSpec, DatasetManifest
 
 # The one from which all objects are seen.
 CAMERAS = {

@@ -22,8 +22,9 @@ from dexvla.evaluate.intervals import rate
 from dexvla.model import DexVLA, load_policy
 from dexvla.model.processing import build_inputs, collate
 from dexvla.robots.aloha_sim import AlohaSim
+from dexvla.robots.aloha_sim.options import AlohaTask, PickColourOptions, PickLevel, PickSplit
 from dexvla.robots.aloha_sim.tasks import object_poses
-from dexvla.spec import AlohaTask, CameraSpec, PickColourOptions, PickLevel, PickSplit
+from dexvla.spec import CameraSpec
 
 BATCH = 40
 _PLACE = re.compile(r"x (-?\d+) y (-?\d+)")

@@ -52,7 +52,14 @@ LIBRARY = [
     ["dexvla/robots/base.py"],
     ["dexvla/data", "dexvla/recording", "dexvla/segmentation"],
     ["dexvla/episodes", "dexvla/live"],
-    ["dexvla/spec", "dexvla/checksums.py", "dexvla/files.py", "dexvla/demo.py", "dexvla/threads.py"],
+    [
+        "dexvla/spec",
+        "dexvla/checksums.py",
+        "dexvla/files.py",
+        "dexvla/demo.py",
+        "dexvla/threads.py",
+        "dexvla/progress.py",
+    ],
     ["dexvla/errors.py"],
     ["dexvla/__init__.py"],
 ]

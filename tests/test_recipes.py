@@ -9,7 +9,8 @@ import pytest
 
 from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.demonstrations import apply, demonstrate, prepare
-from dexvla.spec import AlohaTask, EpisodeEntry, RecoveryOptions
+from dexvla.robots.aloha_sim.options import AlohaTask
+from dexvla.spec import EpisodeEntry, RecoveryOptions
 from tests.support.paths import ROOT
 
 FOLDER = ROOT / "recipes" / "recovery"

@@ -146,7 +146,14 @@ def worker(
 @app.command()
 def robot(
     data: Data = None,
-    name: Annotated[str, typer.Option(help="Name of the robot, as the page shows it")] = "aloha-sim",
+    robot: Annotated[str, typer.Option(help="Robot, by the name under which it is registered")] = "aloha_sim_live",
+    options: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="YAML or JSON file with what the robot is made with")
+    ] = None,
+    task: Annotated[str, typer.Option(help="A simulated robot's first scene; default: its first task")] = "",
+    name: Annotated[
+        str | None, typer.Option(help="Name of the robot, as the page shows it; default: as it is registered")
+    ] = None,
     port: Annotated[int, typer.Option(help="Port for the API; 0 takes a free one")] = 0,
     studio: Annotated[
         str | None,
@@ -157,25 +164,32 @@ def robot(
         typer.Option(envvar="STUDIO_ROBOT_KEY", help="With --studio: what `studio robot-key NAME` printed there"),
     ] = None,
 ) -> None:
-    """Own the simulated ALOHA: control loop, stop, cameras."""
+    """Own a robot: control loop, stop, cameras. Without --robot the simulated ALOHA."""
+    from dexvla.robots.registry import options_file
+    from worker.robot.plugged import DEFAULT_ROBOT
+
+    shown, given = name or ("aloha-sim" if robot == DEFAULT_ROBOT else robot), options_file(options)
     if studio:
         from worker.robot import elsewhere
 
         if not key:
-            raise UserError(f"--studio needs --key, or STUDIO_ROBOT_KEY: what `studio robot-key {name}` prints there")
+            raise UserError(f"--studio needs --key, or STUDIO_ROBOT_KEY: what `studio robot-key {shown}` prints there")
         elsewhere.run(
             studio=studio,
             key=key,
             data=data or Path(os.environ.get("STUDIO_DATA") or "data"),
-            name=name,
+            name=shown,
             port=port,
+            robot=robot,
+            options=given,
+            task=task,
             address=os.environ.get("STUDIO_ROBOT_ADDRESS") or None,
             servers=os.environ.get("STUDIO_POLICY_SERVERS", ""),
         )
         return
     from worker.supervise.robot_host import run
 
-    run(_settings(data=data), name=name, port=port)
+    run(_settings(data=data), name=shown, port=port, robot=robot, options=given, task=task)
 
 
 @app.command("robot-key")

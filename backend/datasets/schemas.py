@@ -43,8 +43,9 @@ class DatasetOut(Out):
 
 
 class DemoIn(In, DemonstrationChoice):
-    """Record scripted demonstrations in the simulated ALOHA into a new dataset (or into `dataset_id`)."""
+    """Record scripted demonstrations of a simulated robot into a new dataset (or into `dataset_id`)."""
 
+    robot: str = Field("aloha_sim", max_length=64, description="As `GET /api/robots/kinds` names it")
     name: Name = Field("Demo: transfer the cube", min_length=1, max_length=128)
     dataset_id: str | None = None
     episodes: int = Field(5, ge=1, le=500)

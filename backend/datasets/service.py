@@ -25,6 +25,7 @@ from backend.episodes import repository as episodes
 from backend.identity.actor import Actor
 from backend.jobs import service as jobs
 from backend.jobs.schemas import JobOut
+from backend.robots.kinds import checked, demonstration_cameras, info_of, name_of
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
 from backend.tables.bulk_change import BulkChange
@@ -36,7 +37,7 @@ from backend.tables.job import Job, JobKind, JobState
 from backend.tables.label_history import LabelHistory
 from backend.tables.label_revision import LabelRevision
 from backend.tables.review_note import ReviewNote
-from dexvla.spec import ALOHA_CAMERAS, ALOHA_SIM_JOINTS, AlohaTask, CameraSpec, RecordSpec
+from dexvla.spec import CameraSpec, RecordSpec
 
 _NAME_LENGTH = 128
 
@@ -181,16 +182,17 @@ def _out(row: Dataset, counts: Counts, versions: int) -> DatasetOut:
 
 def record_demo(db: Session, me: Actor, studio: Studio, body: DemoIn) -> JobOut:
     """Into a new dataset, whose name gets a number if it is taken, or into the one that is named by id."""
+    body = checked(body.robot, body, recovers=body.recovery is not None)
     if body.dataset_id is not None:
         row = _dataset(db, body.dataset_id)
     else:
         row = _add(db, me, _next_name(db, body.name), _demo_text(body))
-    # What pick_colour is about is small in the published views.
-    names = (*ALOHA_CAMERAS, "cam_table") if body.task is AlohaTask.PICK_COLOUR else ALOHA_CAMERAS
+    names = demonstration_cameras(body.robot, body.task)
     cameras = tuple(CameraSpec(name=name, height=body.height, width=body.width) for name in names)
     spec = RecordSpec(
+        robot=body.robot,
         task=body.task,
-        pick=body.pick,
+        options=body.options,
         recovery=body.recovery,
         episodes=body.episodes,
         seed=body.seed,
@@ -214,17 +216,18 @@ def record_demo(db: Session, me: Actor, studio: Studio, body: DemoIn) -> JobOut:
 
 def _refuse_other_robot(row: Dataset, spec: RecordSpec) -> None:
     """Now, rather than after every recorded episode was refused."""
+    info = info_of(spec.robot, spec, spec.cameras)
     facts = [
-        ("action dimensions", ALOHA_SIM_JOINTS, row.action_dim),
-        ("state dimensions", ALOHA_SIM_JOINTS, row.state_dim),
+        ("action dimensions", len(info.action_names), row.action_dim),
+        ("state dimensions", len(info.joint_names), row.state_dim),
         ("the cameras", ", ".join(sorted(camera.name for camera in spec.cameras)), ", ".join(row.cameras)),
         ("the render profile", spec.render.value, row.render_profile),
     ]
     wrong = [f"{what} {found}, its episodes have {expected}" for what, found, expected in facts if found != expected]
     if wrong:
         raise InvalidError(
-            f"The simulated ALOHA's episodes do not fit into {row.name!r}: they have {'; '.join(wrong)}. Record into a "
-            "new dataset.",
+            f"{name_of(spec.robot)}'s episodes do not fit into {row.name!r}: they have {'; '.join(wrong)}. Record into "
+            "a new dataset.",
             fields={"dataset_id": "its episodes are of another robot"},
         )
 
@@ -237,11 +240,13 @@ def _next_name(db: Session, wanted: str) -> str:
 
 
 def _demo_text(body: DemoIn) -> str:
-    task: str = body.task
-    if body.task is AlohaTask.PICK_COLOUR:
-        task += f" ({body.pick.level}, {body.pick.split})"
+    task = body.task
+    words = [str(value) for value in body.options.values() if not isinstance(value, bool) and value is not None]
+    if words:
+        task += f" ({', '.join(words)})"
+    robot = name_of(body.robot)[:1].lower() + name_of(body.robot)[1:]
     what = "Scripted demonstrations" + (" with recoveries" if body.recovery is not None else "")
-    return f"{what} of {task} in the simulated ALOHA, seeds from {body.seed}."
+    return f"{what} of {task} in {robot}, seeds from {body.seed}."
 
 
 def import_candidates(studio: Studio) -> list[ImportCandidate]:

@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from backend.core.errors import InvalidError
+from backend.robots.kinds import can_have, info_of, name_of
 from dexvla.episodes.manifest import load_manifest
-from dexvla.spec import ALOHA_SIM_CAMERAS, ALOHA_SIM_JOINTS, DatasetManifest, PolicySpec
+from dexvla.spec import DatasetManifest, PolicySpec, TaskChoice
 
 _MODEL_TYPE = "dexvla"
 
@@ -32,21 +33,22 @@ def policy_of(folder: Path) -> PolicySpec:
         raise wrong("checkpoint_id", message) from error
 
 
-def fits_simulator(policy: PolicySpec) -> None:
-    """Raise InvalidError unless the simulated ALOHA has the policy's dimensions and cameras."""
-    found = (policy.action_dim, policy.state_dim)
-    if found != (ALOHA_SIM_JOINTS, ALOHA_SIM_JOINTS):
+def fits_simulator(policy: PolicySpec, robot: str, choice: TaskChoice) -> None:
+    """Raise InvalidError unless the simulated robot has the policy's dimensions and cameras."""
+    name, instead = name_of(robot), "replay recorded episodes instead (open loop)"
+    info = info_of(robot, choice, ())
+    has, wants = (len(info.action_names), len(info.joint_names)), (policy.action_dim, policy.state_dim)
+    if has != wants:
         raise wrong(
             "checkpoint_id",
-            f"The simulated ALOHA has {ALOHA_SIM_JOINTS} actions and {ALOHA_SIM_JOINTS} state values, the checkpoint "
-            f"was trained with {found[0]} and {found[1]}; replay recorded episodes instead (open loop).",
+            f"{name} has {has[0]} actions and {has[1]} state values, the checkpoint was trained with {wants[0]} and "
+            f"{wants[1]}; {instead}.",
         )
-    missing = [camera.name for camera in policy.cameras if camera.name not in ALOHA_SIM_CAMERAS]
+    missing = [camera.name for camera in policy.cameras if not can_have(robot, choice, camera)]
     if missing:
         raise wrong(
             "checkpoint_id",
-            f"The simulated ALOHA has no camera {', '.join(missing)}, which the checkpoint was trained with; replay "
-            "recorded episodes instead (open loop).",
+            f"{name} has no camera {', '.join(missing)}, which the checkpoint was trained with; {instead}.",
         )
 
 

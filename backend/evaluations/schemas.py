@@ -16,6 +16,7 @@ class ClosedLoopIn(In, TaskChoice):
 
     kind: Literal["closed_loop"] = "closed_loop"
     checkpoint_id: str
+    robot: str = Field("aloha_sim", max_length=64, description="As `GET /api/robots/kinds` names it")
     episodes: int = Field(10, ge=1, le=1000)
     seed: int = Field(1000, ge=0, le=2**31 - 1)
     max_steps: int | None = Field(None, ge=1, le=20_000)

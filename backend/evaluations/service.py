@@ -21,6 +21,7 @@ from backend.evaluations.schemas import ClosedLoopIn, EvaluationDetail, Evaluati
 from backend.identity.actor import Actor
 from backend.jobs import service as jobs
 from backend.jobs.schemas import JobOut
+from backend.robots.kinds import checked
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
 from backend.tables.dataset import Dataset
@@ -65,9 +66,10 @@ def start(db: Session, me: Actor, studio: Studio, body: ClosedLoopIn | OpenLoopI
     policy = fit.policy_of(folder)
     version_id = None
     if isinstance(body, ClosedLoopIn):
-        fit.fits_simulator(policy)
+        body = checked(body.robot, body)
+        fit.fits_simulator(policy, body.robot, body)
         total = body.episodes
-        title = f"{name}: {total} episode{'s' if total > 1 else ''} of {body.task.value}"
+        title = f"{name}: {total} episode{'s' if total > 1 else ''} of {body.task}"
     else:
         version, dataset = _version(db, body.version_id)
         version_id = version.id

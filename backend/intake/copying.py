@@ -56,7 +56,7 @@ def fresh_copy(source: Path, target: Path, *, keep_labels: bool) -> None:
         if episode.marks is not None:
             write_marks(new, episode.marks)
         lengths = [_copy_pictures(episode, old[f"{IMAGES}/{camera}"], new, camera) for camera in episode.cameras]
-        facts = dataclasses.asdict(episode.attributes) | episode.pick_attributes | episode.recovery_attributes
+        facts = dataclasses.asdict(episode.attributes) | episode.scene_attributes | episode.recovery_attributes
         for name, value in facts.items():
             if value is not None:
                 new.attrs[name] = value

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 import dexvla
 from backend.live.schemas import DemoOut
+from dexvla.spec import OptionValue
 
 log = logging.getLogger("studio.live")
 
@@ -20,7 +21,8 @@ DEMO_FOLDER = Path(dexvla.__file__).parent / "assets" / "demo"  # as dexvla.demo
 
 class _Demo(BaseModel):
     task: str = Field(max_length=64)
-    level: str | None = Field(None, max_length=64)
+    options: dict[str, OptionValue] = Field({}, max_length=16)
+    level: str | None = Field(None, max_length=64)  # of pick_colour, in checkpoints without `options`
     instructions: list[str] = Field([], max_length=64)
 
 
@@ -36,4 +38,5 @@ def demo(folder: Path = DEMO_FOLDER) -> DemoOut:
     except (OSError, ValueError, ValidationError) as error:
         log.warning("the demo checkpoint does not say what it was trained to do: %s", error)
         return DemoOut(available=True)
-    return DemoOut(available=True, task=said.task, level=said.level, instructions=said.instructions)
+    options = said.options or ({} if said.level is None else {"level": said.level})
+    return DemoOut(available=True, task=said.task, options=options, instructions=said.instructions)

@@ -5,9 +5,15 @@ from fastapi import APIRouter
 from backend.access.dependencies import Operator, Parts, Viewer
 from backend.live import demo, service
 from backend.live.schemas import DemoOut, PolicyServersOut, RolloutAsk
-from dexvla.live.messages import InstructionIn, LiveState, RecordIn, SaveIn, SceneIn
+from dexvla.live.messages import InstructionIn, LiveState, RecordIn, SaveIn, SceneIn, TasksOut
 
 router = APIRouter(prefix="/api/live", tags=["live"])
+
+
+@router.get("/{robot}/tasks")
+def get_tasks(me: Viewer, studio: Parts, robot: str) -> TasksOut:
+    """Tasks that a simulated robot can set up, with the fields of their options; none of another robot."""
+    return service.tasks(studio, robot)
 
 
 @router.get("/demo")

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from backend.core.schemas import In, Out, Title
 from dexvla.live.messages import RolloutIn, SceneIn
+from dexvla.spec import OptionValue
 
 PolicyUrl = Annotated[str, Field(max_length=512, pattern=r"^wss?://[^\s/?#@]+(/[^\s?#@]*)?$")]
 
@@ -37,14 +38,14 @@ class RolloutAsk(In):
 
 
 class DemoOut(Out):
-    """The demo checkpoint: is it there, and what it was trained to do. task: an `AlohaTask`; level: of its scenes.
+    """The demo checkpoint: is it there, and what it was trained to do. task, options: of its scenes.
 
     instructions: to choose from, the first is the default; all empty where the checkpoint does not say.
     """
 
     available: bool
     task: str | None = None
-    level: str | None = None
+    options: dict[str, OptionValue] = Field(default_factory=dict)
     instructions: list[str] = Field(default_factory=list)
 
 

@@ -15,15 +15,16 @@ from backend.datasets import repository as datasets
 from backend.evaluations import fit
 from backend.identity.actor import Actor
 from backend.live.schemas import RolloutAsk
+from backend.robots.kinds import kinds
 from backend.robots.service import host_of
 from backend.studio.context import Studio
-from dexvla.live.messages import InstructionIn, LiveState, RecordIn, SaveIn, SceneIn
+from dexvla.live.messages import InstructionIn, LiveState, RecordIn, SaveIn, SceneIn, TasksOut
+from dexvla.spec import TaskChoice
 
 BY_HEADER = "X-Studio-By"
 _SECONDS = 20.0  # an episode is written
 _SCENE_SECONDS = 180.0  # a busy machine builds a scene; the host gives it up earlier, and tells how far it is meanwhile
 _NOTE_SECONDS = 1.0  # how long the audit log may take to be in the answer
-_SIMULATED = "aloha_sim"  # kinds of robots that begin like this
 
 
 def rollout(me: Actor, studio: Studio, robot: str, body: RolloutAsk) -> LiveState:
@@ -89,6 +90,12 @@ def discard(me: Actor, studio: Studio, robot: str) -> LiveState:
     return _ask(me, studio, robot, "discard")
 
 
+def tasks(studio: Studio, robot: str) -> TasksOut:
+    """What the robot can set up, as its host says: its plug-in need not be installed here."""
+    _, host = host_of(studio, robot)
+    return host.ask("GET", "/live/tasks", TasksOut, seconds=_SECONDS)
+
+
 def _ask(me: Actor, studio: Studio, robot: str, verb: str, body: BaseModel | None = None, **detail: Any) -> LiveState:
     """The host is asked first; what it did is then written down beside, and is the answer whatever becomes of that."""
     _, host = host_of(studio, robot)
@@ -121,9 +128,10 @@ def _checkpoint(studio: Studio, robot: str, checkpoint_id: str) -> str:
         folder = checkpoint_folder(studio, row)
         require_manifest(studio, row, run)
     policy = fit.policy_of(folder)
-    if found_robot.kind.startswith(_SIMULATED):
+    kind = found_robot.kind.removesuffix("_live")
+    if any(known.name == kind for known in kinds()):  # a robot of another machine's plug-in is asked by its host alone
         try:
-            fit.fits_simulator(policy)
+            fit.fits_simulator(policy, kind, TaskChoice())
         except InvalidError as error:
             # Another robot may fit it; that recorded episodes can be replayed is no help here.
             message = error.message.split("; replay")[0] + "."

@@ -6,7 +6,8 @@ from fastapi import APIRouter, Path, Request, Response
 
 from backend.access.dependencies import Db, Parts, Viewer
 from backend.robots import service
-from backend.robots.schemas import RobotOut
+from backend.robots.kinds import kinds
+from backend.robots.schemas import RobotKindOut, RobotOut
 from backend.robots.stopping import stopping_of
 
 router = APIRouter(prefix="/api/robots", tags=["robots"])
@@ -16,6 +17,12 @@ stop_router = APIRouter(prefix="/api/robots", tags=["robots"])  # what the gatew
 @router.get("")
 def list_robots(db: Db, studio: Parts, me: Viewer) -> list[RobotOut]:
     return service.robots(db, studio)
+
+
+@router.get("/kinds")
+def list_kinds(me: Viewer) -> list[RobotKindOut]:
+    """Robots that set up tasks, for demonstrations and evaluations; also of plug-ins. The first is the default."""
+    return list(kinds())
 
 
 @stop_router.post("/{name}/stop")

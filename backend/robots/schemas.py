@@ -6,6 +6,19 @@ from pydantic import Field
 
 from backend.core.schemas import Out
 from dexvla.live.status import HostStatus
+from dexvla.spec.fields import TaskDescription
+
+
+class RobotKindOut(Out):
+    """A robot that sets up tasks, as it is registered in this installation. title: for people.
+
+    recovers: whether its demonstrations can show recoveries.
+    """
+
+    name: str
+    title: str
+    recovers: bool
+    tasks: list[TaskDescription]
 
 
 class RobotOut(Out):

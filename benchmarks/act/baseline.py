@@ -31,9 +31,9 @@ from dexvla.episodes.manifest import build_manifest, find_set
 from dexvla.evaluate.closed_loop import evaluate_closed_loop
 from dexvla.files import write_json
 from dexvla.model.weights import read_json
-from dexvla.robots.base import TaskRobot
-from dexvla.robots.registry import make_robot, task_options
-from dexvla.spec import AlohaTask, CameraSpec, EvalSpec, NormStats, PaddedActions, RenderProfile
+from dexvla.robots.aloha_sim.options import AlohaTask
+from dexvla.robots.registry import make_task_robot
+from dexvla.spec import CameraSpec, EvalSpec, NormStats, PaddedActions, RenderProfile
 from dexvla.train.allocator import keep_memory
 from dexvla.train.data import EpisodeReader, SampleSettings
 from dexvla.train.precision import fast_bf16
@@ -212,14 +212,8 @@ def evaluate(folder: Path, *, task: AlohaTask, episodes: int, seed: int, execute
         render=RenderProfile(policy.metadata.render_profile or RenderProfile.FAST),
         video=False,
     )
-    robot = make_robot(
-        spec.robot,
-        task=spec.task,
-        cameras=policy.metadata.recorded_cameras,
-        render=spec.render,
-        **task_options(spec.task, spec.pick),
-    )
-    assert isinstance(robot, TaskRobot)
+    cameras, render = policy.metadata.recorded_cameras, spec.render or RenderProfile.FAST
+    robot, _ = make_task_robot(spec.robot, spec, cameras=cameras, render=render)
     robot.connect()
     try:
         report = evaluate_closed_loop(spec, policy=policy, robot=robot)

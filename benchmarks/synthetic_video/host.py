@@ -20,7 +20,7 @@ from backend.core.settings import Settings
 from dexvla.robots.aloha_sim.live import LiveAlohaSim
 from dexvla.robots.base import Frame, Observation, RobotInfo
 from dexvla.spec import CameraSpec
-from worker.robot import main
+from worker.robot.plugged import PluggedRobot
 from worker.supervise.robot_host import run
 
 HEIGHT, WIDTH, RATE = 480, 640, 30.0
@@ -97,5 +97,5 @@ class SyntheticCameras(LiveAlohaSim):
 
 
 if __name__ == "__main__":
-    main.make_robot = lambda kind, **options: SyntheticCameras()
+    PluggedRobot.make = lambda self, **changes: SyntheticCameras()
     run(Settings(), name=sys.argv[1])

@@ -1,84 +1,60 @@
 """`dexvla record`, `check` and `stats`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from dexvla import console
-from dexvla.commands.options import JsonFile, Level, Split, Swapped, comma_separated
+from dexvla.commands import flags
+from dexvla.commands.options import JsonFile, comma_separated
 from dexvla.episodes.manifest import build_manifest, find_set
 from dexvla.errors import UserError
-from dexvla.spec import (
-    ALOHA_CAMERAS,
-    AlohaTask,
-    CameraSpec,
-    PickColourOptions,
-    PickLevel,
-    PickSplit,
-    RecordSpec,
-    RecoveryOptions,
-    RenderProfile,
-)
+from dexvla.spec import ALOHA_CAMERAS, CameraSpec, RecordSpec, RecoveryOptions
 
 _RECOVERY = RecordSpec.model_fields["recovery"]
 
 
-def _described(name: str) -> str:
-    """Help of an option of --recovery: the specification's own words and default."""
-    field = RecoveryOptions.model_fields[name]
-    return f"With --recovery: {field.description} (default {field.default})"
-
-
+@flags.ready
+@flags.flags_of(RecoveryOptions, before="With --recovery: ")
+@flags.flags_of(RecordSpec, tasks=True)
 def record(
     out: Annotated[Path, typer.Option(help="Folder for episode_N.hdf5; existing episodes are kept")],
-    robot: Annotated[str, typer.Option(help="Robot driver")] = "aloha_sim",
-    task: Annotated[AlohaTask, typer.Option(help="Task of the simulated robot")] = AlohaTask.TRANSFER_CUBE,
-    episodes: Annotated[int, typer.Option(help="Number of seeds to run")] = 5,
-    level: Level = PickLevel.SPOTS,
-    split: Split = PickSplit.ANY,
-    swapped: Swapped = False,
-    seed: Annotated[int, typer.Option(help="First seed: seeds SEED .. SEED + EPISODES - 1 are run")] = 0,
-    cameras: Annotated[str, typer.Option(help="Cameras, comma separated")] = ",".join(ALOHA_CAMERAS),
-    height: Annotated[int, typer.Option(help="Rows of a picture, pixels")] = 480,
-    width: Annotated[int, typer.Option(help="Columns of a picture, pixels")] = 640,
-    render: Annotated[RenderProfile, typer.Option(help="Render profile, stored in each episode")] = RenderProfile.FAST,
-    jpeg_quality: Annotated[int, typer.Option(help="JPEG quality, 1 .. 100")] = 90,
-    keep_failures: Annotated[bool, typer.Option(help="Also keep episodes in which the expert failed")] = False,
+    spec_file: flags.SpecFile = None,
+    robot_options: flags.RobotOptions = None,
+    option: flags.TaskOptions = None,
+    cameras: Annotated[str | None, typer.Option(help=f"Comma separated (default {','.join(ALOHA_CAMERAS)})")] = None,
+    height: Annotated[int | None, typer.Option(help="Rows of an image, pixels (default 480)")] = None,
+    width: Annotated[int | None, typer.Option(help="Columns of an image, pixels (default 640)")] = None,
     recovery: Annotated[bool, typer.Option("--recovery", help=f"{_RECOVERY.description}; with these options")] = False,
-    push: Annotated[float | None, typer.Option(help=_described("push"))] = None,
-    miss: Annotated[float | None, typer.Option(help=_described("miss"))] = None,
-    slip: Annotated[float | None, typer.Option(help=_described("slip"))] = None,
-    wide_start: Annotated[float | None, typer.Option(help=_described("wide_start"))] = None,
-    fastest: Annotated[float | None, typer.Option(help=_described("fastest"))] = None,
-    noise: Annotated[float | None, typer.Option(help=_described("noise"))] = None,
     json_file: JsonFile = None,
+    **given: Any,
 ) -> None:
     """Record scripted demonstrations on a simulated robot, one HDF5 file an episode."""
     from dexvla.robots.record import record as run_recording
+    from dexvla.robots.registry import options_file
 
-    given = {"push": push, "miss": miss, "slip": slip, "wide_start": wide_start, "fastest": fastest, "noise": noise}
-    given = {name: value for name, value in given.items() if value is not None}
-    if given and not recovery:
+    fields = flags.spec_file(spec_file)
+    mishaps = flags.part_of(given, RecoveryOptions.model_fields)
+    if mishaps and not recovery:
         raise UserError(
-            f"--{next(iter(given)).replace('_', '-')} is an option of --recovery; add that, or leave it out"
+            f"--{next(iter(mishaps)).replace('_', '-')} is an option of --recovery; add that, or leave it out"
         )
-    spec = RecordSpec(
-        robot=robot,
-        task=task,
-        pick=PickColourOptions(level=level, split=split, swapped=swapped),
-        episodes=episodes,
-        seed=seed,
-        cameras=tuple(CameraSpec(name=name, height=height, width=width) for name in comma_separated(cameras)),
-        render=render,
-        jpeg_quality=jpeg_quality,
-        keep_failures=keep_failures,
-        recovery=RecoveryOptions.model_validate(given) if recovery else None,
-    )
-    with console.bar("recording", total=episodes) as bar:
+    if recovery:
+        fields["recovery"] = {**(fields.get("recovery") or {}), **mishaps}
+    fields |= flags.part_of(given, RecordSpec.model_fields)
+    if cameras is not None or height is not None or width is not None:
+        size = {name: value for name, value in (("height", height), ("width", width)) if value is not None}
+        names = ALOHA_CAMERAS if cameras is None else comma_separated(cameras)
+        fields["cameras"] = [CameraSpec.model_validate({"name": name, **size}) for name in names]
+    if robot_options is not None:
+        fields["robot_options"] = options_file(robot_options)
+    spec = RecordSpec.model_validate(fields)
+    spec = spec.model_copy(update={"options": flags.task_options(spec.options, given, option)})
+    with console.bar("recording", total=spec.episodes) as bar:
         result = run_recording(spec, out, on_episode=lambda progress: bar.set(progress.done, progress.note))
-    console.say(f"{len(result.kept)} of {episodes} episodes kept in {out}, {len(result.failed)} failed")
-    if result.failed and not keep_failures:
+    console.say(f"{len(result.kept)} of {spec.episodes} episodes kept in {out}, {len(result.failed)} failed")
+    if result.failed and not spec.keep_failures:
         console.say(f"dropped seeds: {', '.join(map(str, result.failed))}")
     console.write_json(json_file, result.to_json())
 

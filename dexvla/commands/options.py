@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from dexvla import console
-from dexvla.spec import PickLevel, PickSplit
 
 
 def _json_target(path: Path | None) -> Path | None:
@@ -33,13 +32,3 @@ JsonFile = Annotated[
     typer.Option("--json", callback=_json_target, help="Write the result as JSON to this file; - for stdout"),
 ]
 Device = Annotated[str, typer.Option(help="auto (a GPU if there is one), cpu or cuda:NUMBER")]
-Level = Annotated[
-    PickLevel,
-    typer.Option(
-        help="pick_colour: where the cubes lie: two spots, within 3 cm of them, or anywhere with a third cube"
-    ),
-]
-Swapped = Annotated[bool, typer.Option("--swapped", help="pick_colour: name the other cube of the same scenes")]
-Split = Annotated[
-    PickSplit, typer.Option(help="pick_colour: places and phrasings kept for training, those held out, or any place")
-]

@@ -1,35 +1,28 @@
 """`dexvla eval` and `dexvla serve`."""
 
+import json
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from dexvla import console
-from dexvla.commands.options import Device, JsonFile, Level, Split, Swapped, writable_folder
+from dexvla.commands import flags
+from dexvla.commands.options import Device, JsonFile, writable_folder
 from dexvla.episodes.manifest import find_set
 from dexvla.errors import UserError
-from dexvla.spec import AlohaTask, EpisodeOutcome, EvalSpec, PickColourOptions, PickLevel, PickSplit, RenderProfile
+from dexvla.progress import READING
+from dexvla.spec import EpisodeOutcome, EvalSpec, PolicySpec, RenderProfile
 
 
+@flags.ready
+@flags.flags_of(EvalSpec, leave_out={"checkpoint", "video"}, tasks=True)
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint directory, run's folder (its newest), or: demo")],
-    robot: Annotated[str, typer.Option(help="Robot that sets up and judges its task")] = "aloha_sim",
-    task: Annotated[AlohaTask, typer.Option(help="Task of the simulated robot")] = AlohaTask.TRANSFER_CUBE,
-    level: Level = PickLevel.SPOTS,
-    split: Split = PickSplit.ANY,
-    swapped: Swapped = False,
-    episodes: Annotated[int, typer.Option(help="Number of seeds")] = 10,
-    seed: Annotated[int, typer.Option(help="First seed; take seeds that no demonstration used")] = 1000,
-    max_steps: Annotated[int | None, typer.Option(help="Longest roll-out, steps")] = None,
-    execute_steps: Annotated[
-        int | None, typer.Option(help="Actions of a chunk executed before asking again; default 16")
-    ] = None,
-    inference_steps: Annotated[int | None, typer.Option(help="DDIM steps")] = None,
-    max_new_tokens: Annotated[int, typer.Option(help="Longest reasoning, tokens")] = 64,
-    instruction: Annotated[str | None, typer.Option(help="Instead of the task's own")] = None,
-    render: Annotated[RenderProfile | None, typer.Option(help="Default: as the training pictures")] = None,
+    spec_file: flags.SpecFile = None,
+    robot_options: flags.RobotOptions = None,
+    option: flags.TaskOptions = None,
     videos: Annotated[
         Path | None, typer.Option(callback=writable_folder, help="Folder for an mp4 of every episode")
     ] = None,
@@ -37,7 +30,7 @@ def evaluate(
     held_out: Annotated[bool, typer.Option(help="Open loop: only episodes that were not trained on")] = False,
     stride: Annotated[int, typer.Option(help="Open loop: steps between predictions")] = 16,
     plots: Annotated[
-        Path | None, typer.Option(callback=writable_folder, help="Open loop: folder for a picture of every episode")
+        Path | None, typer.Option(callback=writable_folder, help="Open loop: folder for a plot of every episode")
     ] = None,
     details: Annotated[
         Path | None,
@@ -50,14 +43,15 @@ def evaluate(
     resume: Annotated[
         bool, typer.Option(help="Closed loop: go on where an evaluation into the same --details was interrupted")
     ] = False,
-    device: Device = "auto",
     json_file: JsonFile = None,
+    **given: Any,
 ) -> None:
     """Evaluate closed loop in the simulator, or open loop on recorded episodes (--data)."""
     from dexvla.train.runs import resolve_checkpoint
 
     path = resolve_checkpoint(checkpoint)  # before torch is loaded: a wrong path is told at once
     from dexvla.evaluate.run import closed_loop, open_loop
+    from dexvla.robots.registry import chosen, options_file
 
     if data is None and (held_out or plots is not None):
         raise UserError("--held-out and --plots belong to open loop; name the episodes with --data")
@@ -68,7 +62,7 @@ def evaluate(
     if data is not None:
         source = find_set(data)
         with ExitStack() as bars:
-            bar = bars.enter_context(console.bar("reading", total=len(source.paths)))
+            bar = bars.enter_context(console.bar(READING, total=len(source.paths)))
 
             def start_replay(episodes: int) -> None:
                 nonlocal bar
@@ -82,9 +76,9 @@ def evaluate(
                 stride=stride,
                 plots=plots,
                 details=details,
-                device=device,
-                max_new_tokens=max_new_tokens,
-                inference_steps=inference_steps,
+                device=given["device"] or EvalSpec.model_fields["device"].default,
+                max_new_tokens=given["max_new_tokens"] or EvalSpec.model_fields["max_new_tokens"].default,
+                inference_steps=given["inference_steps"],
                 on_read=lambda done, total: bar.set(done),
                 on_start=start_replay,
                 on_episode=lambda episode: bar.advance(Path(episode.path).name),
@@ -92,29 +86,20 @@ def evaluate(
         console.open_loop_table(open_report)
         console.write_json(json_file, open_report.model_dump(mode="json"))
         return
-    spec = EvalSpec(
-        checkpoint=str(path),
-        robot=robot,
-        task=task,
-        pick=PickColourOptions(level=level, split=split, swapped=swapped),
-        episodes=episodes,
-        seed=seed,
-        max_steps=max_steps,
-        execute_steps=execute_steps,
-        inference_steps=inference_steps,
-        max_new_tokens=max_new_tokens,
-        instruction=instruction,
-        render=render,
-        video=videos is not None,
-        device=device,
-    )
+    fields = flags.spec_file(spec_file) | flags.part_of(given, EvalSpec.model_fields)
+    fields |= {"checkpoint": str(path), "video": videos is not None}
+    if robot_options is not None:
+        fields["robot_options"] = options_file(robot_options)
+    spec = EvalSpec.model_validate(fields)
+    spec = spec.model_copy(update={"options": flags.task_options(spec.options, given, option)})
+    spec = chosen(spec.robot, spec)
     done: list[str] = []
 
     def episode_done(outcome: EpisodeOutcome) -> None:
         done.append(f"seed {outcome.seed}: {'success' if outcome.success else 'failure'}")
         bar.set(len(done), done[-1])
 
-    with console.bar("evaluating", total=episodes) as bar:
+    with console.bar("evaluating", total=spec.episodes) as bar:
         report = closed_loop(
             spec,
             videos=videos,
@@ -137,6 +122,10 @@ def serve(
     max_new_tokens: Annotated[int, typer.Option(help="Longest reasoning, tokens")] = 64,
     inference_steps: Annotated[int | None, typer.Option(help="DDIM steps")] = None,
     default_prompt: Annotated[str | None, typer.Option(help="Instruction for clients that send none")] = None,
+    robot: Annotated[
+        str | None, typer.Option(help="Robot that will ask: refuse a checkpoint that does not fit it, before it loads")
+    ] = None,
+    robot_options: flags.RobotOptions = None,
     device: Device = "auto",
 ) -> None:
     """Serve a policy over openpi's websocket protocol until Ctrl-C."""
@@ -145,6 +134,8 @@ def serve(
     from dexvla.train.runs import resolve_checkpoint
 
     path = resolve_checkpoint(checkpoint)
+    if robot is not None:
+        _check_fit(path, robot, robot_options)
     from dexvla.act.server import serve as run_server
 
     api_key = None
@@ -163,4 +154,25 @@ def serve(
         default_prompt=default_prompt,
         on_listening=lambda address: console.say(f"loading {path.name}"),
         on_ready=lambda address: console.say(f"serving on {address}"),
+    )
+
+
+def _check_fit(checkpoint: Path, robot: str, robot_options: Path | None) -> None:
+    """Raise RobotError unless the robot has the dimensions and cameras of the checkpoint. Nothing is connected."""
+    from dexvla.evaluate.closed_loop import fits
+    from dexvla.robots.registry import make_robot, make_task_robot, options_file, read_options, robot_kind
+    from dexvla.spec import TaskChoice
+
+    policy = PolicySpec.model_validate(json.loads((checkpoint / "config.json").read_bytes())["policy"])
+    kind, options = robot_kind(robot), options_file(robot_options)
+    if kind.tasks is None:
+        info = make_robot(robot, **read_options(robot, kind.make, options)).info
+    else:  # a simulator has whichever cameras it is asked for, if its scene has them
+        cameras, render = policy.cameras, RenderProfile.FAST
+        info = make_task_robot(robot, TaskChoice(), cameras=cameras, render=render, options=options)[0].info
+    fits(
+        info,
+        action_dim=policy.action_dim,
+        state_dim=policy.state_dim,
+        cameras=tuple(camera.name for camera in policy.cameras),
     )

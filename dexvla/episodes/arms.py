@@ -29,3 +29,11 @@ def arms_of(robot: str | None, state_dim: int) -> tuple[Arm, ...]:
         Arm(name=name, joints=tuple(range(first, first + _ARM - 1)), gripper=first + _ARM - 1)
         for name, first in (("left", 0), ("right", _ARM))
     )
+
+
+def dimension_names(robot: str | None, dimensions: int) -> list[str]:
+    """Of a state or an action: ALOHA's joints by name, others by number."""
+    if is_aloha(robot, dimensions):
+        joints = ("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate", "gripper")
+        return [f"{side}_{joint}" for side in ("left", "right") for joint in joints]
+    return [f"dimension {number}" for number in range(dimensions)]

@@ -36,6 +36,7 @@ IMAGE_TIMES = "image_timestamp"
 STEP_SOURCE = "step_source"
 MARKS = "marks"
 JPEG_CHANNELS = "jpeg_channels"
+SCENE_ATTRIBUTES = "scene_attributes"  # names of the attributes that a task has of its own, comma separated
 
 # <|im_start|>, <|vision_end|>, <|image_pad|> and their like: the tokenizer turns such text into the tokens by which
 # the model tells turns and pictures apart, so no instruction or label may hold it.

@@ -5,6 +5,7 @@ Motion is read at once (it is small), frames one at a time on demand.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -22,18 +23,24 @@ from dexvla.episodes.format import (
     IMAGES,
     JPEG_CHANNELS,
     MARKS,
+    SCENE_ATTRIBUTES,
     STEP_SOURCE,
     EpisodeAttributes,
     StepSource,
 )
 from dexvla.episodes.jpeg import MAX_PIXELS, decode_jpeg, jpeg_size
 from dexvla.errors import EpisodeError
-from dexvla.spec import FPS_LEAST, FPS_MOST, AlohaTask
+from dexvla.spec import FPS_LEAST, FPS_MOST
 
 # Filters that h5py itself brings. Others would load a plug-in from outside, so they are refused.
 _FILTERS = {"gzip", "lzf", "szip", None}
 _EXACT_FLOAT32 = 2**24  # up to here every whole number is one of float32
 _LONGEST_WORD = 64  # characters, where an attribute is one of a few words
+_MOST_SCENE_ATTRIBUTES = 16
+_NAME = re.compile(r"[A-Za-z]\w{0,63}")
+_KNOWN = frozenset(EpisodeAttributes.__dataclass_fields__)
+# Of pick_colour in files that do not list theirs: the first task that had some.
+_PICK_ATTRIBUTES = ("swapped", "level", "split", "named_colour", "other_colour")
 # What h5py raises for data that it cannot read or has no NumPy type for.
 _H5PY_ERRORS = (OSError, RuntimeError, KeyError, TypeError, ValueError)
 
@@ -91,16 +98,32 @@ class Episode:
         )
 
     @cached_property
-    def pick_attributes(self) -> dict[str, str | bool]:
-        """What an episode of pick_colour says of its scene beside `attributes`; nothing for other tasks."""
-        if self.attributes.task != AlohaTask.PICK_COLOUR:
-            return {}
-        found: dict[str, str | bool | None] = {"swapped": self._flag("swapped")}
-        for name in ("level", "split", "named_colour", "other_colour"):
-            found[name] = word = self._word(name)
-            if word is not None and len(word) > _LONGEST_WORD:
-                raise self._wrong(name, word, f"a word of at most {_LONGEST_WORD} characters")
-        return {name: value for name, value in found.items() if value is not None}
+    def scene_attributes(self) -> dict[str, str | bool | float]:
+        """What an episode says of its scene beside `attributes`, by the names that it gives; often nothing."""
+        listed = self._word(SCENE_ATTRIBUTES)
+        names: tuple[str, ...]
+        if listed is None:
+            names = _PICK_ATTRIBUTES if self.attributes.task == "pick_colour" else ()
+        else:
+            names = tuple(name.strip() for name in listed.split(",") if name.strip())
+        found: dict[str, str | bool | float] = {}
+        for name in names:
+            if not _NAME.fullmatch(name) or name in _KNOWN or len(found) == _MOST_SCENE_ATTRIBUTES:
+                raise self._wrong(SCENE_ATTRIBUTES, listed, f"at most {_MOST_SCENE_ATTRIBUTES} names of attributes")
+            value = self._attribute(name)
+            if value is None:
+                continue
+            if name == "swapped" or isinstance(value, (bool, np.bool_)):
+                flag = self._flag(name)
+                found[name] = bool(flag)
+            elif isinstance(value, (int, float, np.integer, np.floating)) and listed is not None:
+                found[name] = float(self._number(name) or 0.0)
+            else:
+                word = self._word(name) or ""
+                if len(word) > _LONGEST_WORD:
+                    raise self._wrong(name, word, f"a word of at most {_LONGEST_WORD} characters")
+                found[name] = word
+        return found
 
     @cached_property
     def recovery_attributes(self) -> dict[str, str | bool | float]:

@@ -1,7 +1,7 @@
 """Closed loop: the policy acts on a robot that sets up its task by seed and judges it."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType
@@ -12,7 +12,7 @@ from dexvla.act.chunks import ChunkExecutor, StampedChunk
 from dexvla.errors import RobotError
 from dexvla.evaluate.intervals import rate
 from dexvla.evaluate.video import VideoWriter
-from dexvla.robots.base import TaskRobot
+from dexvla.robots.base import RobotInfo, TaskRobot
 from dexvla.spec import ClosedLoopReport, EpisodeOutcome, EvalSpec, SaidReasoning
 
 # Success and held, or the wrong object taken, for half a second: the rest of the episode would not change the verdict.
@@ -70,15 +70,17 @@ def evaluate_closed_loop(
 
 def check_fit(policy: Policy, robot: TaskRobot) -> None:
     """Raise RobotError unless the robot has the policy's dimensions and cameras."""
-    meta, info = policy.metadata, robot.info
-    pairs = [
-        ("actions", len(info.action_names), meta.action_dim),
-        ("state values", len(info.joint_names), meta.state_dim),
-    ]
+    meta = policy.metadata
+    fits(robot.info, action_dim=meta.action_dim, state_dim=meta.state_dim, cameras=meta.camera_names)
+
+
+def fits(info: RobotInfo, *, action_dim: int, state_dim: int, cameras: Sequence[str]) -> None:
+    """Raise RobotError unless a robot has these dimensions and cameras."""
+    pairs = [("actions", len(info.action_names), action_dim), ("state values", len(info.joint_names), state_dim)]
     for what, has, wants in pairs:
         if has != wants:
             raise RobotError(f"{info.name} has {has} {what}, the checkpoint was trained with {wants}")
-    missing = [name for name in meta.camera_names if name not in {camera.name for camera in info.cameras}]
+    missing = [name for name in cameras if name not in {camera.name for camera in info.cameras}]
     if missing:
         raise RobotError(f"{info.name} has no camera {', '.join(missing)}, which the checkpoint was trained with")
 

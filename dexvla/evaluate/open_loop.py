@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from dexvla.act.base import Policy, PolicyInput
 from dexvla.data.chunks import action_source
+from dexvla.episodes.arms import dimension_names, is_aloha
 from dexvla.episodes.manifest import per_step
 from dexvla.episodes.reader import Episode, open_episode
 from dexvla.errors import EpisodeError, UserError
 from dexvla.files import atomic_file
-from dexvla.robots.aloha_sim.scene import JOINT_NAMES
 from dexvla.spec import (
     ComparedReasoning,
     DatasetManifest,
@@ -163,8 +163,8 @@ def _match(compared: Sequence[Comparison]) -> float | None:
 
 def _names(policy: Policy) -> tuple[str, ...]:
     meta = policy.metadata
-    if meta.robot == "aloha_sim" and meta.action_dim == len(JOINT_NAMES):
-        return JOINT_NAMES
+    if meta.robot is not None and is_aloha(meta.robot, meta.action_dim):
+        return tuple(dimension_names(meta.robot, meta.action_dim))
     return tuple(f"action {number}" for number in range(meta.action_dim))
 
 

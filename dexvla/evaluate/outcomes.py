@@ -27,7 +27,7 @@ class OutcomeLog:
     ) -> None:
         self._file = folder / OUTCOMES
         settings = {"spec": spec.model_dump(mode="json"), "checkpoint_sha256": checkpoint_sha256}
-        same = resume and _json(folder / SETTINGS) == settings
+        same = resume and _settings(folder / SETTINGS) == settings
         outcomes = read_outcomes(self._file) if same else []
         self.finished = {
             outcome.seed: outcome
@@ -64,8 +64,10 @@ def _line(outcome: EpisodeOutcome) -> str:
     return json.dumps(outcome.model_dump(mode="json"), ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _json(path: Path) -> object:
+def _settings(path: Path) -> object:
+    """As they would be written today, also where an earlier version wrote them."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {**found, "spec": EvalSpec.model_validate(found["spec"]).model_dump(mode="json")}
+    except (OSError, ValueError, KeyError, TypeError):
         return None

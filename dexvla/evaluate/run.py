@@ -6,13 +6,12 @@ from typing import Any
 
 from dexvla.act.policy import CheckpointPolicy
 from dexvla.episodes.manifest import EpisodeSet, build_manifest
-from dexvla.errors import CheckpointError, RobotError, UserError
+from dexvla.errors import CheckpointError, UserError
 from dexvla.evaluate.closed_loop import DEFAULT_EXECUTE_STEPS, evaluate_closed_loop
 from dexvla.evaluate.open_loop import evaluate_open_loop
 from dexvla.evaluate.outcomes import OutcomeLog
 from dexvla.model.checkpoint import read_manifest
-from dexvla.robots.base import TaskRobot
-from dexvla.robots.registry import make_robot, task_options
+from dexvla.robots.registry import chosen, make_task_robot
 from dexvla.spec import (
     ClosedLoopReport,
     EpisodeOutcome,
@@ -39,6 +38,7 @@ def closed_loop(
     details: folder for episodes.jsonl, to which each `EpisodeOutcome` is appended as soon as it is known; with
     `resume`, episodes that an interrupted evaluation of the same settings left there are not run again.
     """
+    spec = chosen(spec.robot, spec)  # before the checkpoint is loaded: a wrong option is told at once
     policy = CheckpointPolicy.load(
         spec.checkpoint,
         device=spec.device,
@@ -52,15 +52,13 @@ def closed_loop(
             "execute_steps": spec.execute_steps or min(DEFAULT_EXECUTE_STEPS, meta.chunk_size),
         }
     )
-    robot = make_robot(
+    robot, _ = make_task_robot(
         spec.robot,
-        task=spec.task,
+        spec,
         cameras=meta.recorded_cameras or meta.cameras,
-        render=spec.render,
-        **task_options(spec.task, spec.pick),
+        render=spec.render or RenderProfile.FAST,
+        options=spec.robot_options,
     )
-    if not isinstance(robot, TaskRobot):
-        raise RobotError(f"{spec.robot} cannot set up and judge a task; evaluate open loop with --data")
     log = None
     if details is not None:
         log = OutcomeLog(details, spec, checkpoint_sha256=meta.checkpoint_sha256, resume=resume, videos=videos)

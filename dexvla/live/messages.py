@@ -30,7 +30,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from dexvla.live.status import HostStatus
-from dexvla.spec import AlohaTask, PickColourOptions, TaskChoice
+from dexvla.spec import OptionValue, TaskChoice
+from dexvla.spec.fields import TaskDescription
 from dexvla.spec.inputs import In, Title
 
 # number, ms since the scene looked like this when the host sent it (float), length of the camera's name (utf-8);
@@ -228,13 +229,19 @@ class SavedOut(BaseModel):
 class SceneOut(BaseModel):
     """What a simulator knows: which scene it shows, and how the task stands."""
 
-    task: AlohaTask
-    pick: PickColourOptions | None = Field(description="None where the task is not pick_colour")
+    task: str
+    options: dict[str, OptionValue] = Field(description="Of the task, all of them; empty where it has none")
     seed: int
     instruction: str
     reward: float
     success: bool
     wrong: bool | None = Field(None, description="Another object than the named one was lifted")
+
+
+class TasksOut(BaseModel):
+    """GET /live/tasks: what a simulated robot can set up, empty for another one. It does not change while it runs."""
+
+    tasks: list[TaskDescription]
 
 
 class Samples(BaseModel):

@@ -1,14 +1,16 @@
 """What a robot is to the rest of the project: names and sizes that are known before it is connected, then
 `connect`, `observe`, `act`, `disconnect`. A driver touches hardware or a simulator and nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dexvla.spec import CameraSpec
+from dexvla.episodes.format import StepSource
+from dexvla.spec import CameraSpec, RecoveryOptions, RenderProfile
+from dexvla.spec.base import Spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,16 +102,35 @@ class TaskOutcome:
 
 @runtime_checkable
 class TaskRobot(Robot, Protocol):
-    """A robot that can set up a task by seed and judge it: a simulator."""
+    """A robot that can set up a task by seed and judge it: a simulator.
+
+    Made with the keyword arguments `cameras` (tuple of CameraSpec), `render` (RenderProfile) and those of its
+    `TaskSet.arguments`.
+    """
 
     @property
-    def instruction(self) -> str: ...
+    def task(self) -> str:
+        """Name of the task that it sets up."""
+        ...
+
+    @property
+    def render_profile(self) -> RenderProfile: ...
+
+    @property
+    def instruction(self) -> str:
+        """Of the scene since the last reset."""
+        ...
 
     @property
     def max_steps(self) -> int: ...
 
     @property
     def max_reward(self) -> float: ...
+
+    @property
+    def scene_attributes(self) -> Mapping[str, str | float | bool]:
+        """What tells this scene from others of its task: stored as attributes of the episode. Often nothing."""
+        ...
 
     def reset(self, seed: int) -> Observation:
         """Put the scene into the start state that belongs to `seed`, the same every time."""
@@ -118,3 +139,182 @@ class TaskRobot(Robot, Protocol):
     def outcome(self) -> TaskOutcome:
         """The outcome up to and including the last `act`."""
         ...
+
+
+# --- driven live ------------------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class LiveRobot(Robot, Protocol):
+    """A robot in real time, whose cameras work beside the control loop: `observe` gives the newest frames and never
+    waits for one. A plain Robot is driven live by way of `dexvla.robots.live.AsLive`."""
+
+    @property
+    def views(self) -> tuple[CameraSpec, ...]:
+        """Images for people alone: watched as cameras are, never recorded."""
+        ...
+
+    @property
+    def camera_fault(self) -> str | None:
+        """What is wrong with the cameras, None while all is well. Never waits."""
+        ...
+
+    def watch(self, cameras: Collection[str]) -> None:
+        """Only these cameras and views are of interest until further notice; at first all are. Never waits."""
+        ...
+
+    def restart_cameras(self) -> None:
+        """After a camera fault: begin again and return at once. Raises RobotError where that cannot be."""
+        ...
+
+
+@runtime_checkable
+class LiveTaskRobot(LiveRobot, TaskRobot, Protocol):
+    """A simulator in real time: its scene can be changed while a page is watching."""
+
+    def reset(self, seed: int, *, wait: bool = True) -> Observation:
+        """As TaskRobot.reset. Without `wait` it returns at once, frames of the new scene follow."""
+        ...
+
+    def adopt(self, other: Any) -> None:
+        """Go on where `other` is, a connected robot of the same task that was made with other cameras."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmTwist:
+    """What one gripper is asked to do. linear (3,): m/s; angular (3,): rad/s; gripper: -1 closes, 1 opens.
+
+    linear is in the robot's frame; angular about the gripper's own axes (x roll, y pitch, z yaw).
+    """
+
+    linear: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    angular: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    gripper: float = 0.0
+
+
+@runtime_checkable
+class Teleop(Protocol):
+    """Turns velocities of both grippers into joint targets. Used in the control loop's thread alone.
+
+    What it gives is limited once more by the host (position, velocity, acceleration of RobotInfo) before it is sent.
+    """
+
+    @property
+    def why(self) -> str | None:
+        """Why the robot does not do what is asked, for the person who drives; None while it does."""
+        ...
+
+    def release(self) -> None:
+        """Nobody drives. The next step begins where the robot is."""
+        ...
+
+    def step(
+        self, left: ArmTwist, right: ArmTwist, *, last_sent: NDArray[np.float32], measured: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """The coming command, (A,), of one control step. last_sent (A,); measured (S,) qpos. A robot with one arm is
+        driven by `right`, and by `left` where `right` is at rest."""
+        ...
+
+
+# --- tasks ------------------------------------------------------------------------------------------------------------
+
+
+class NoOptions(Spec):
+    """Of a task that has none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One task of a robot. name: in specs, messages and episode files; title: for people.
+
+    options: a frozen pydantic model; titles, descriptions, defaults and labels on its fields become forms and flags.
+    dataset: proposed name of a dataset of its demonstrations. cameras: beside the robot's own, those that its
+    demonstrations need. instructions: examples to choose from, where the seed decides.
+    """
+
+    name: str
+    title: str
+    options: type[Spec] = NoOptions
+    dataset: str | None = None
+    cameras: tuple[str, ...] = ()
+    instructions: tuple[str, ...] = ()
+
+
+class DemonstratedStep(Protocol):
+    """action: (A,) what is to be learnt of the step; substep: what the expert is doing."""
+
+    @property
+    def action(self) -> NDArray[np.float32]: ...
+
+    @property
+    def substep(self) -> str: ...
+
+    @property
+    def source(self) -> StepSource: ...
+
+
+class Demonstration(Protocol):
+    """What an expert did in one scene, found without cameras, to be played again with them.
+
+    success: of the task. with_sources: steps differ in who commanded them, and it is to be stored. attributes: of the
+    episode, beside the scene's.
+    """
+
+    @property
+    def steps(self) -> Sequence[DemonstratedStep]: ...
+
+    @property
+    def success(self) -> bool: ...
+
+    @property
+    def with_sources(self) -> bool: ...
+
+    @property
+    def attributes(self) -> Mapping[str, str | float | bool]: ...
+
+    def prepare(self, robot: TaskRobot) -> None:
+        """Bring the robot into the state in which the first step is taken."""
+        ...
+
+    def apply(self, robot: TaskRobot, number: int) -> NDArray[np.float32]:
+        """Let step `number` happen; returns what was sent after limits, (A,)."""
+        ...
+
+
+class TaskSet(Protocol):
+    """The tasks of a robot. Adding one to a robot touches nothing else."""
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """At least one; the first is the default."""
+        ...
+
+    @property
+    def recovers(self) -> bool:
+        """Whether demonstrations can show recoveries (RecoveryOptions)."""
+        ...
+
+    def arguments(self, task: str, options: Any) -> dict[str, Any]:
+        """Keyword arguments of the robot's factory that set up this task. options: of the task's own class."""
+        ...
+
+    def demonstrate(self, robot: TaskRobot, seed: int, recovery: RecoveryOptions | None) -> Demonstration:
+        """Let the scripted expert do the task from `seed`. Raises RobotError for a task without an expert."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobotKind:
+    """What the entry point of a robot leads to, where a callable that makes a Robot is not enough.
+
+    make: keyword options -> Robot. live: the same for a LiveRobot, where `make` gives none. tasks: of a simulator.
+    teleop: makes what turns a hand's velocities into commands of this robot; may take a second, raises RobotError
+    with what is missing. None: nobody drives it by hand. title: for people, within a sentence ("simulated ALOHA").
+    """
+
+    make: Callable[..., Robot]
+    live: Callable[..., LiveRobot] | None = None
+    tasks: TaskSet | None = None
+    teleop: Callable[[RobotInfo], Teleop] | None = None
+    title: str | None = None

@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dexvla.episodes.format import EpisodeAttributes, EpisodeData, LabelSource, StepSource
+from dexvla.episodes.format import SCENE_ATTRIBUTES, EpisodeAttributes, EpisodeData, LabelSource, StepSource
 from dexvla.episodes.jpeg import encode_jpeg
 from dexvla.episodes.writer import write_episode
 from dexvla.errors import EpisodeError, EpisodeExistsError, RobotError, UserError
-from dexvla.robots.aloha_sim import AlohaSim
-from dexvla.robots.aloha_sim.demonstrations import Demonstration, apply, demonstrate, prepare
-from dexvla.robots.base import Observation
-from dexvla.robots.registry import make_robot, task_options
+from dexvla.robots.base import Demonstration, Observation, TaskRobot
+from dexvla.robots.registry import chosen, make_task_robot
 from dexvla.spec import RecordSpec
 
 _EPISODE = re.compile(r"episode_(\d+)\.hdf5")
@@ -43,7 +41,7 @@ class RecordProgress:
 @dataclass(frozen=True, kw_only=True)
 class RecordResult:
     """kept: seeds of the written files, in the order of `paths`. failed: seeds without success, kept or not.
-    held: how many of the kept end with the object held (see `dexvla.robots.aloha_sim.tasks`)."""
+    held: how many of the kept end with the object held (see the task's own rule)."""
 
     kept: tuple[int, ...]
     failed: tuple[int, ...]
@@ -67,11 +65,12 @@ def record(spec: RecordSpec, out: Path, *, on_episode: Callable[[RecordProgress]
     spec.keep_failures. Raises RobotError for a robot without an expert or that cannot start, and UserError if `out`
     cannot be written, without leaving half a file.
     """
-    robot = make_robot(
-        spec.robot, task=spec.task, cameras=spec.cameras, render=spec.render, **task_options(spec.task, spec.pick)
+    spec = chosen(spec.robot, spec)
+    robot, tasks = make_task_robot(
+        spec.robot, spec, cameras=spec.cameras, render=spec.render, options=spec.robot_options
     )
-    if not isinstance(robot, AlohaSim):
-        raise RobotError(f"robot {spec.robot!r} has no scripted expert; aloha_sim has")
+    if spec.recovery is not None and not tasks.recovers:
+        raise RobotError(f"the expert of robot {spec.robot!r} shows no recoveries; leave `recovery` out")
     number = first_number(out)
     kept: list[int] = []
     failed: list[int] = []
@@ -81,12 +80,12 @@ def record(spec: RecordSpec, out: Path, *, on_episode: Callable[[RecordProgress]
     try:
         for index in range(spec.episodes):
             seed = spec.seed + index
-            shown = demonstrate(robot, seed, spec.recovery)
+            shown = tasks.demonstrate(robot, seed, spec.recovery)
             success = shown.success
             if not success:
                 failed.append(seed)
             path = None
-            if success or (spec.keep_failures and shown.moments):
+            if success or (spec.keep_failures and len(shown.steps)):
                 data = _play(robot, seed, shown, spec)
                 number = write_numbered(out, number, data)
                 path = out / f"episode_{number}.hdf5"
@@ -124,7 +123,7 @@ def first_number(out: Path) -> int:
 class Taking:
     """Collects the steps of one episode of a simulated robot that is at its start: `see`, then `did`, step by step."""
 
-    def __init__(self, robot: AlohaSim, *, jpeg_quality: int) -> None:
+    def __init__(self, robot: TaskRobot, *, jpeg_quality: int) -> None:
         self._robot, self._quality = robot, jpeg_quality
         names = [camera.name for camera in robot.info.cameras]
         self._images: dict[str, list[bytes]] = {name: [] for name in names}
@@ -178,7 +177,7 @@ class Taking:
             attributes=EpisodeAttributes(
                 sim=robot.info.simulated,
                 robot=robot.info.name,
-                task=robot.task.value,
+                task=str(robot.task),
                 fps=robot.info.control_hz,
                 success=success,
                 held=robot.outcome().held,
@@ -186,48 +185,25 @@ class Taking:
                 render_profile=robot.render_profile.value,
                 reward=self._reward,
             ),
-            extra_attributes={**_pick_attributes(robot), **extra},
+            extra_attributes={**_scene(robot.scene_attributes), **extra},
         )
 
 
-def _play(robot: AlohaSim, seed: int, shown: Demonstration, spec: RecordSpec) -> EpisodeData:
+def _play(robot: TaskRobot, seed: int, shown: Demonstration, spec: RecordSpec) -> EpisodeData:
     """Play it again with cameras. What is stored of a step was seen before its action."""
-    prepare(robot, seed, shown.before)
+    shown.prepare(robot)
     taking = Taking(robot, jpeg_quality=spec.jpeg_quality)
-    for moment in shown.moments:
+    for number, step in enumerate(shown.steps):
         taking.see()
-        taking.did(moment.action, apply(robot, moment), moment.substep, moment.source)
+        taking.did(step.action, shown.apply(robot, number), step.substep, step.source)
     return taking.episode(
-        seed=seed,
-        success=shown.success,
-        with_sources=spec.recovery is not None,
-        extra=_recovery_attributes(spec, shown),
+        seed=seed, success=shown.success, with_sources=shown.with_sources, extra=dict(shown.attributes)
     )
 
 
-def _pick_attributes(robot: AlohaSim) -> dict[str, str | float | bool]:
-    """What tells episodes of pick_colour apart: options, the named colour and the other one that could be."""
-    scene, options = robot.pick, robot.pick_options
-    if scene is None:
-        return {}
-    return {
-        "level": options.level.value,
-        "split": options.split.value,
-        "swapped": options.swapped,
-        "named_colour": scene.named,
-        "other_colour": scene.other,
-    }
-
-
-def _recovery_attributes(spec: RecordSpec, shown: Demonstration) -> dict[str, str | float | bool]:
-    """What went wrong on purpose, and how far what was executed strays from the actions."""
-    if spec.recovery is None:
-        return {}
-    return {
-        "mishaps": ", ".join(shown.mishaps),
-        "wide_start": bool(shown.before),
-        "execution_noise": spec.recovery.noise,
-    }
+def _scene(attributes: Mapping[str, str | float | bool]) -> dict[str, str | float | bool]:
+    """With their names beside them, so that a reader knows which they are without knowing the task."""
+    return {**attributes, SCENE_ATTRIBUTES: ", ".join(attributes)} if attributes else {}
 
 
 def _rows(arrays: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

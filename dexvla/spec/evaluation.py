@@ -5,15 +5,14 @@ from typing import Literal
 from pydantic import Field
 
 from dexvla.spec.base import Spec
-from dexvla.spec.robots import RenderProfile, TaskChoice
+from dexvla.spec.robots import RenderProfile, RobotChoice, TaskChoice
 
 
-class EvalSpec(TaskChoice):
+class EvalSpec(TaskChoice, RobotChoice):
     """Closed-loop episodes of a checkpoint on a robot that can judge its task: seeds seed .. seed + episodes - 1."""
 
     checkpoint: str
-    robot: str = "aloha_sim"
-    episodes: int = Field(10, ge=1, le=10_000)
+    episodes: int = Field(10, ge=1, le=10_000, description="Number of seeds")
     seed: int = Field(1000, ge=0, description="First seed; use seeds that no demonstration used")
     max_steps: int | None = Field(None, ge=1, description="Steps of a roll-out; default: the task's")
     execute_steps: int | None = Field(

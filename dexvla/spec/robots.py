@@ -1,9 +1,10 @@
 """Cameras, simulated tasks and recordings."""
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Self
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, JsonValue, model_validator
 
 from dexvla.spec.base import Spec
 
@@ -25,41 +26,6 @@ class RenderProfile(StrEnum):
     FULL = "full"
 
 
-class AlohaTask(StrEnum):
-    TRANSFER_CUBE = "transfer_cube"
-    INSERTION = "insertion"
-    PICK_COLOUR = "pick_colour"
-
-
-class PickLevel(StrEnum):
-    """Where the cubes of pick_colour lie.
-
-    spots: two, on two fixed spots; jitter: each within three centimetres of its spot; anywhere: two anywhere in the
-    right arm's reach, and a third that is never named.
-    """
-
-    SPOTS = "spots"
-    JITTER = "jitter"
-    ANYWHERE = "anywhere"
-
-
-class PickSplit(StrEnum):
-    """Which places and phrasings pick_colour draws from: those kept for training, those held out, or any place with
-    the phrasings of training. On two fixed spots there is no place to hold out."""
-
-    ANY = "any"
-    TRAINING = "training"
-    HELD_OUT = "held_out"
-
-
-class PickColourOptions(Spec):
-    """What is drawn for an episode of pick_colour; other tasks have no such options."""
-
-    level: PickLevel = Field(PickLevel.SPOTS, description="Where the cubes lie")
-    split: PickSplit = Field(PickSplit.ANY, description="Places and phrasings of training, held out, or any place")
-    swapped: bool = Field(False, description="Name the other cube of the same scene")
-
-
 ALOHA_CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
 # What the simulated robot has, known without loading it: entries of its state and action, and every camera.
 ALOHA_SIM_JOINTS = 14
@@ -74,17 +40,38 @@ ALOHA_SIM_CAMERAS = (
 )
 
 
+# What a task's option may be: one value, so that forms, command lines and messages can all carry it.
+OptionValue = bool | int | float | Annotated[str, Field(max_length=400)] | None
+Options = Annotated[dict[Annotated[str, Field(max_length=64)], OptionValue], Field(max_length=64)]
+_PICK = {"level": "spots", "split": "any", "swapped": False}
+
+
 class TaskChoice(Spec):
-    """A task of the simulated robot with its options: what recordings and evaluations have in common."""
+    """A task of a robot with its options: what recordings, evaluations and scenes have in common.
 
-    task: AlohaTask = Field(AlohaTask.TRANSFER_CUBE, description="Task of the simulated robot")
-    pick: PickColourOptions = Field(PickColourOptions(), description="Options of pick_colour")
+    Which tasks there are and what their options may be is the robot's own affair: its `TaskSet`
+    (dexvla.robots.base) checks them, see `dexvla.robots.registry.chosen`.
+    """
 
-    @model_validator(mode="after")
-    def _options_belong_to_the_task(self) -> Self:
-        if self.task is not AlohaTask.PICK_COLOUR and self.pick != PickColourOptions():
-            raise ValueError(f"level, split and swapped are options of pick_colour; {self.task} has none")
-        return self
+    task: str = Field(
+        "", max_length=64, pattern=r"^[A-Za-z0-9_\-]*$", description="Task of the robot; empty: its first one"
+    )
+    options: Options = Field(default_factory=dict, description="Options of the task, by name")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _options_of_older_files(cls, data: Any) -> Any:
+        """Files and rows that were written while one task alone had options call these `pick`, also for others."""
+        if not isinstance(data, Mapping) or "pick" not in data:
+            return data
+        fields = {name: value for name, value in data.items() if name != "pick"}
+        pick = data["pick"].model_dump(mode="json") if isinstance(data["pick"], BaseModel) else data["pick"]
+        if pick is not None and not isinstance(pick, Mapping):
+            raise ValueError(f"pick: expected the options of pick_colour by name, found {pick!r}")
+        given = _PICK | dict(pick or {})
+        if fields.get("task") == "pick_colour" or given != _PICK:
+            fields.setdefault("options", given)
+        return fields
 
 
 class RecoveryOptions(Spec):
@@ -122,10 +109,18 @@ class DemonstrationChoice(TaskChoice):
     )
 
 
-class RecordSpec(DemonstrationChoice):
+class RobotChoice(Spec):
+    """Which robot, by the name under which it is registered, and what it is made with."""
+
+    robot: str = Field("aloha_sim", max_length=64, description="Robot, by the name under which it is registered")
+    robot_options: dict[str, JsonValue] = Field(
+        default_factory=dict, description="What the robot is made with beside task, cameras and render profile"
+    )
+
+
+class RecordSpec(DemonstrationChoice, RobotChoice):
     """Scripted demonstrations on a simulated robot: seeds seed .. seed + episodes - 1."""
 
-    robot: str = Field("aloha_sim", description="Robot driver")
     episodes: int = Field(5, ge=1, le=100_000, description="Number of seeds to run")
     seed: int = Field(0, ge=0, description="First seed; episode i uses seed + i")
     cameras: tuple[CameraSpec, ...] = Field(

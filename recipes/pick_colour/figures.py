@@ -30,8 +30,8 @@ from dexvla.episodes.reader import open_episode
 from dexvla.evaluate.intervals import rate
 from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.gl import load_mujoco
+from dexvla.robots.aloha_sim.options import AlohaTask, PickColourOptions, PickLevel, PickSplit
 from dexvla.robots.aloha_sim.scene import controls
-from dexvla.spec import AlohaTask, PickColourOptions, PickLevel, PickSplit
 from dexvla.train.runs import resolve_checkpoint
 
 AROUND = 10  # steps on either side of a boundary that are not counted

@@ -19,8 +19,9 @@ import numpy as np
 from questions import place_words
 
 from dexvla.episodes.manifest import build_manifest, find_set, save_manifest
+from dexvla.robots.aloha_sim.options import PickColourOptions, PickLevel, PickSplit
 from dexvla.robots.aloha_sim.pick_colour import draw_scene
-from dexvla.spec import DatasetManifest, EpisodeEntry, PickColourOptions, PickLevel, PickSplit
+from dexvla.spec import DatasetManifest, EpisodeEntry
 
 ON_THE_WAY = ("Reach", "Lower")  # phases in which the place of the cube matters
 VAGUE = ("Pick up a cube", "Lift one of the cubes", "Take a cube from the table", "Grab one of the cubes")

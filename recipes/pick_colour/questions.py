@@ -18,8 +18,9 @@ from dexvla.episodes.jpeg import encode_jpeg
 from dexvla.episodes.manifest import find_set
 from dexvla.episodes.reader import open_episode
 from dexvla.robots.aloha_sim import AlohaSim
+from dexvla.robots.aloha_sim.options import AlohaTask, PickColourOptions, PickLevel, PickSplit
 from dexvla.robots.aloha_sim.pick_colour import COLOURS, draw_scene
-from dexvla.spec import AlohaTask, CameraSpec, PickColourOptions, PickLevel, PickSplit
+from dexvla.spec import CameraSpec
 
 CAMERA = CameraSpec(name="cam_table", height=112, width=112)
 WHERE = (

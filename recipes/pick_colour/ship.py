@@ -15,8 +15,8 @@ from pathlib import Path
 from dexvla.demo import DEMO_FOLDER
 from dexvla.errors import UserError
 from dexvla.files import atomic_directory, write_json
+from dexvla.robots.aloha_sim.options import AlohaTask, PickLevel
 from dexvla.robots.aloha_sim.pick_colour import COLOURS
-from dexvla.spec import AlohaTask, PickLevel
 from dexvla.train.runs import resolve_checkpoint
 
 MOST_BYTES = 15_000_000

@@ -11,8 +11,9 @@ import shutil
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
+from dexvla.robots.aloha_sim.options import AlohaTask, PickColourOptions, PickLevel, PickSplit
 from dexvla.robots.record import record
-from dexvla.spec import AlohaTask, CameraSpec, PickColourOptions, PickLevel, PickSplit, RecordSpec, RecoveryOptions
+from dexvla.spec import CameraSpec, RecordSpec, RecoveryOptions
 
 PIECE = 25
 

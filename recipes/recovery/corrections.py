@@ -18,8 +18,8 @@ from dexvla.episodes.manifest import build_manifest, find_set, save_manifest
 from dexvla.evaluate.corrections import collect_corrections
 from dexvla.files import write_json
 from dexvla.robots.aloha_sim import AlohaSim
+from dexvla.robots.aloha_sim.options import AlohaTask
 from dexvla.robots.aloha_sim.recovery import Moment
-from dexvla.spec import AlohaTask
 from dexvla.train.runs import resolve_checkpoint
 
 

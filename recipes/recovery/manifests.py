@@ -24,9 +24,10 @@ from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.demonstrations import apply, demonstrate, prepare
 from dexvla.robots.aloha_sim.hands import Hands, Thing
 from dexvla.robots.aloha_sim.ik import SIDES
+from dexvla.robots.aloha_sim.options import AlohaTask
 from dexvla.robots.aloha_sim.recovery import AGAIN, Moment
 from dexvla.robots.aloha_sim.recovery_tasks import things
-from dexvla.spec import AlohaTask, CameraSpec, EpisodeEntry, RecoveryOptions
+from dexvla.spec import CameraSpec, EpisodeEntry, RecoveryOptions
 
 NAMES = {"box": "red cube", "peg": "peg", "socket": "socket"}
 GRIPPERS = {"box": ("left", "right"), "peg": ("right",), "socket": ("left",)}

@@ -18,10 +18,10 @@ from playwright.sync_api import Browser, Locator, Playwright, TimeoutError, expe
 from dexvla.demo import demo_checkpoint
 from dexvla.episodes.reader import open_episode
 from dexvla.errors import CheckpointError
+from dexvla.robots.aloha_sim.options import PickColourOptions
 from dexvla.robots.aloha_sim.pick_colour import draw_scene
 from dexvla.robots.aloha_sim.scene import START_POSE, joint_positions
 from dexvla.robots.aloha_sim.teleop import AlohaTeleop
-from dexvla.spec import PickColourOptions
 from tests.support.browser import FLAGS, browser_path
 from tests.support.browser_studio import JOB_MS, Person, running_studio, train_tiny
 from tests.support.desktop import Desktop
@@ -350,7 +350,7 @@ def next_scene(person: Person) -> None:
     acts_until(
         person, lambda: person.at("live-state").get_attribute("data-state") == "policy", "the policy does not go on"
     )
-    pick = PickColourOptions(level=person.get("/live/demo")["level"])
+    pick = PickColourOptions.model_validate(person.get("/live/demo")["options"])
     expect(person.at("live-instruction")).to_have_value(draw_scene(seed + 1, pick).instruction)
     expect(person.at("live-outcome")).to_have_text("Not done yet.")
 

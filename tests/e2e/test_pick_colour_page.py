@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
+from dexvla.robots.aloha_sim.options import PickColourOptions
 from dexvla.robots.aloha_sim.pick_colour import draw_scene
-from dexvla.spec import PickColourOptions
 from tests.support.browser_studio import JOB_MS, Person, running_studio, train_tiny
 
 HELD_OUT = PickColourOptions(level="jitter", split="held_out")
@@ -39,7 +39,7 @@ def record(person: Person) -> str:
     """One demonstration; returns the dataset's id."""
     person.go("/")
     person.at("first-steps").get_by_role("button", name="Create a demo dataset").click()
-    choose(person, "demo", "Pick up the cube that")
+    choose(person, "demo", "Pick the named cube")
     person.choose("demo-size", "160 x 120")
     person.fill("demo-episodes", 1)
     person.fill("demo-seed", 3)
@@ -81,7 +81,7 @@ def start(person: Person, pick: PickColourOptions) -> str:
     person.at("evaluation-start").click()
     person.page.wait_for_url(lambda url: "/evaluations/" in url and "new" not in url)
     found = person.evaluation_is_done()
-    assert (found["settings"]["task"], found["settings"]["pick"]) == ("pick_colour", pick.model_dump(mode="json"))
+    assert (found["settings"]["task"], found["settings"]["options"]) == ("pick_colour", pick.model_dump(mode="json"))
     expect(person.at("wrong-interval")).to_have_text(SHARE)
     person.look("pick-evaluation")
     found_id: str = found["id"]

@@ -15,7 +15,8 @@ from dexvla.evaluate.intervals import rate
 from dexvla.evaluate.outcomes import OUTCOMES, OutcomeLog, read_outcomes
 from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.experts import ScriptedExpert
-from dexvla.spec import AlohaTask, CameraSpec, ClosedLoopReport, EpisodeOutcome, EvalSpec, PickColourOptions, PickLevel
+from dexvla.robots.aloha_sim.options import AlohaTask, PickColourOptions, PickLevel
+from dexvla.spec import CameraSpec, ClosedLoopReport, EpisodeOutcome, EvalSpec
 
 CAMERA = CameraSpec(name="cam_high", height=48, width=64)
 

@@ -13,8 +13,8 @@ from dexvla.episodes.manifest import build_manifest, find_set
 from dexvla.episodes.reader import open_episode
 from dexvla.evaluate.corrections import Correction, Watch, collect_corrections
 from dexvla.robots.aloha_sim import AlohaSim
+from dexvla.robots.aloha_sim.options import AlohaTask, PickColourOptions, PickLevel
 from dexvla.robots.base import TaskOutcome
-from dexvla.spec import AlohaTask, PickColourOptions, PickLevel
 
 pytestmark = pytest.mark.slow
 

@@ -18,9 +18,10 @@ from dexvla.episodes.manifest import build_manifest, find_set, save_manifest
 from dexvla.episodes.reader import open_episode
 from dexvla.model.init_model import init_model
 from dexvla.model.whitening import PictureSource
+from dexvla.robots.aloha_sim.options import AlohaTask, PickColourOptions
 from dexvla.robots.aloha_sim.pick_colour import draw_scene
 from dexvla.robots.record import record
-from dexvla.spec import AlohaTask, CameraSpec, NormStats, PickColourOptions, RecordSpec, TrainSpec
+from dexvla.spec import CameraSpec, NormStats, RecordSpec, TrainSpec
 from dexvla.train.loop import train
 from dexvla.train.runs import resolve_checkpoint
 

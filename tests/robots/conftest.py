@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 
 from dexvla.robots.aloha_sim import AlohaSim
-from dexvla.spec import AlohaTask
+from dexvla.robots.aloha_sim.options import AlohaTask
 
 
 @pytest.fixture(params=[AlohaTask.TRANSFER_CUBE, AlohaTask.INSERTION])

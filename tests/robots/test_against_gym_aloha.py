@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dexvla.robots.aloha_sim import AlohaSim, gl, tasks
 from dexvla.robots.aloha_sim.experts import ScriptedExpert
-from dexvla.spec import AlohaTask
+from dexvla.robots.aloha_sim.options import AlohaTask
 
 pytestmark = pytest.mark.clockless
 
@@ -120,7 +120,8 @@ def test_full_profile_gives_gym_alohas_pixels() -> None:
 import os
 import numpy as np
 from dexvla.robots.aloha_sim import AlohaSim, gl
-from dexvla.spec import AlohaTask, CameraSpec, RenderProfile
+from dexvla.robots.aloha_sim.options import AlohaTask
+from dexvla.spec import (CameraSpec, RenderProfile)
 gl.load_mujoco()
 from gym_aloha.env import AlohaEnv
 env = AlohaEnv("insertion")

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from dexvla.errors import RobotError
 from dexvla.robots.aloha_sim import AlohaSim, gl, scene
+from dexvla.robots.aloha_sim.options import AlohaTask
 from dexvla.robots.aloha_sim.tasks import object_poses
 from dexvla.robots.base import TaskRobot
-from dexvla.spec import ALOHA_SIM_CAMERAS, ALOHA_SIM_JOINTS, AlohaTask, CameraSpec, RenderProfile
+from dexvla.spec import ALOHA_SIM_CAMERAS, ALOHA_SIM_JOINTS, CameraSpec, RenderProfile
 
 pytestmark = pytest.mark.clockless
 

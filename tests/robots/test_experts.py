@@ -9,8 +9,8 @@ import pytest
 from dexvla.errors import RobotError
 from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.experts import ExpertStep, ScriptedExpert
+from dexvla.robots.aloha_sim.options import AlohaTask
 from dexvla.robots.base import TaskOutcome
-from dexvla.spec import AlohaTask
 
 pytestmark = [pytest.mark.slow, pytest.mark.clockless]
 

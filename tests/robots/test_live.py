@@ -17,9 +17,10 @@ from dexvla.robots.aloha_sim import AlohaSim, live
 from dexvla.robots.aloha_sim.experts import ScriptedExpert
 from dexvla.robots.aloha_sim.live import LiveAlohaSim
 from dexvla.robots.aloha_sim.live_memory import RendererConfig, SharedScene, make_memory
+from dexvla.robots.aloha_sim.options import AlohaTask
 from dexvla.robots.base import Frame, Observation, TaskRobot
 from dexvla.robots.registry import make_robot
-from dexvla.spec import ALOHA_CAMERAS, AlohaTask, CameraSpec, RenderProfile
+from dexvla.spec import ALOHA_CAMERAS, CameraSpec, RenderProfile
 from tests.support.processes import alive, cpu_seconds
 
 SMALL = tuple(CameraSpec(name=name, height=48, width=64) for name in ALOHA_CAMERAS)

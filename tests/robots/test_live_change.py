@@ -9,7 +9,8 @@ import pytest
 from dexvla.errors import RobotError
 from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.live import LiveAlohaSim
-from dexvla.spec import ALOHA_CAMERAS, AlohaTask, CameraSpec
+from dexvla.robots.aloha_sim.options import AlohaTask
+from dexvla.spec import ALOHA_CAMERAS, CameraSpec
 
 SMALL = (CameraSpec(name=ALOHA_CAMERAS[0], height=48, width=64),)
 OTHER = (CameraSpec(name="cam_angle", height=56, width=56),)

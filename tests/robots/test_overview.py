@@ -9,8 +9,9 @@ import pytest
 from dexvla.errors import RobotError
 from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.live import LiveAlohaSim
+from dexvla.robots.aloha_sim.options import AlohaTask
 from dexvla.robots.aloha_sim.scene import OVERVIEW, check_cameras
-from dexvla.spec import AlohaTask, CameraSpec
+from dexvla.spec import CameraSpec
 
 TABLE = CameraSpec(name="cam_table", height=112, width=112)
 

@@ -11,10 +11,12 @@ from dexvla.errors import RobotError
 from dexvla.robots.aloha_sim import AlohaSim, pick_colour
 from dexvla.robots.aloha_sim.experts import ExpertStep, ScriptedExpert
 from dexvla.robots.aloha_sim.live import LiveAlohaSim
+from dexvla.robots.aloha_sim.options import AlohaTask, PickColourOptions, PickLevel, PickSplit
 from dexvla.robots.aloha_sim.pick_colour import PickScene, draw_scene, in_held_out_cell
 from dexvla.robots.base import TaskOutcome
 from dexvla.robots.record import record
-from dexvla.spec import AlohaTask, CameraSpec, EvalSpec, PickColourOptions, PickLevel, PickSplit, RecordSpec
+from dexvla.robots.registry import chosen
+from dexvla.spec import CameraSpec, EvalSpec, RecordSpec
 
 pytestmark = pytest.mark.clockless
 
@@ -131,11 +133,30 @@ def test_a_seed_out_of_range_is_refused_here_too(robot: AlohaSim, seed: int) -> 
 
 def test_options_for_a_task_that_has_none_are_refused() -> None:
     jitter = PickColourOptions(level=PickLevel.JITTER)
-    with pytest.raises(ValueError, match="options of pick_colour; insertion has none"):
-        RecordSpec(task=AlohaTask.INSERTION, pick=jitter)
-    with pytest.raises(ValueError, match="transfer_cube has none"):
-        EvalSpec(checkpoint="x", pick=PickColourOptions(swapped=True))
-    assert RecordSpec(task=PICK, pick=jitter).pick.level is PickLevel.JITTER
+    options = jitter.model_dump(mode="json")
+    with pytest.raises(RobotError, match="options of pick_colour; insertion has none"):
+        chosen("aloha_sim", RecordSpec(task=AlohaTask.INSERTION, options=options))
+    with pytest.raises(RobotError, match="swapped is an option of pick_colour; transfer_cube has none"):
+        chosen("aloha_sim", EvalSpec(checkpoint="x", options={"swapped": True}))
+    with pytest.raises(RobotError, match=r"pick_colour: level.*'moon'"):
+        chosen("aloha_sim", RecordSpec(task=PICK, options={"level": "moon"}))
+    with pytest.raises(RobotError, match="no task 'juggle'; it has transfer_cube, insertion, pick_colour"):
+        chosen("aloha_sim", RecordSpec(task="juggle"))
+    assert chosen("aloha_sim", RecordSpec(task=PICK, options={"level": "jitter"})).options == options
+
+
+def test_specs_of_earlier_versions_are_read() -> None:
+    """Their one task with options had a field of its own, which was written for the other tasks, too."""
+    plain, jitter = (PickColourOptions(level=level).model_dump(mode="json") for level in ("spots", "jitter"))
+    old = {"robot": "aloha_sim", "task": "pick_colour", "pick": jitter, "recovery": None, "episodes": 3, "seed": 5}
+    assert RecordSpec.model_validate(old) == RecordSpec(task=PICK, options=jitter, episodes=3, seed=5)
+    assert EvalSpec.model_validate({"checkpoint": "x", "task": "insertion", "pick": plain}).options == {}
+    assert chosen("aloha_sim", RecordSpec.model_validate({"task": "transfer_cube", "pick": plain})).options == {}
+    strange = RecordSpec.model_validate({"task": "insertion", "pick": jitter})
+    with pytest.raises(RobotError, match="insertion has none"):
+        chosen("aloha_sim", strange)
+    with pytest.raises(ValueError, match="pick: expected the options of pick_colour by name, found 3"):
+        RecordSpec.model_validate({"task": "pick_colour", "pick": 3})
 
 
 @LEVELS

@@ -21,9 +21,10 @@ from dexvla.errors import RobotError, UserError
 from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.demonstrations import apply, demonstrate, prepare
 from dexvla.robots.aloha_sim.experts import ExpertStep, ScriptedExpert
+from dexvla.robots.aloha_sim.options import AlohaTask
 from dexvla.robots.aloha_sim.recovery import AGAIN
 from dexvla.robots.record import RecordProgress, record
-from dexvla.spec import AlohaTask, CameraSpec, PaddedActions, RecordSpec, RecoveryOptions, RenderProfile
+from dexvla.spec import CameraSpec, PaddedActions, RecordSpec, RecoveryOptions, RenderProfile
 from dexvla.train.data import EpisodeReader, SampleSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.clockless]

@@ -10,9 +10,10 @@ from dexvla.episodes.format import StepSource
 from dexvla.errors import RobotError
 from dexvla.robots.aloha_sim import AlohaSim, demonstrations, tasks
 from dexvla.robots.aloha_sim.demonstrations import LONGEST, Demonstration, apply, demonstrate, prepare
+from dexvla.robots.aloha_sim.options import AlohaTask
 from dexvla.robots.aloha_sim.recovering_expert import RecoveringExpert
 from dexvla.robots.aloha_sim.recovery import AGAIN, Mishaps, Moment
-from dexvla.spec import AlohaTask, RecoveryOptions
+from dexvla.spec import RecoveryOptions
 
 NOTHING = RecoveryOptions(push=0, miss=0, slip=0, wide_start=0, noise=0)
 ARMS = [i for i in range(14) if i % 7 != 6]

@@ -7,8 +7,8 @@ import pytest
 from dexvla.errors import RobotError
 from dexvla.robots import registry
 from dexvla.robots.aloha_sim import AlohaSim
+from dexvla.robots.aloha_sim.options import AlohaTask
 from dexvla.robots.base import Robot, TaskRobot
-from dexvla.spec import AlohaTask
 
 pytestmark = pytest.mark.clockless
 

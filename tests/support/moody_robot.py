@@ -27,6 +27,7 @@ class Moody:
         self.sent: list[NDArray[np.float32]] = []
         self.connections, self.restarts = 0, 0
         self.camera_fault: str | None = None
+        self.views: tuple[CameraSpec, ...] = ()
         self.watched: Collection[str] = ()
 
     def connect(self) -> None:

@@ -4,14 +4,14 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from dexvla.act.limits import ActionRefused, LimitedAction, SafetyLimits
 from dexvla.errors import RobotError
 from dexvla.live.status import HostCamera, HostStatus, RobotState
-from dexvla.robots.base import Observation, Robot, RobotInfo
+from dexvla.robots.base import LiveRobot, Observation, RobotInfo
 from dexvla.spec import CameraSpec
 from worker.robot.cameras import CameraHub
 from worker.robot.cockpit import Cockpit
@@ -30,26 +30,9 @@ _PACE_SECONDS = 4.0  # several chunks of a slow policy
 T = TypeVar("T")
 
 
-class LiveRobot(Robot, Protocol):
-    """A robot in real time whose cameras work beside the control loop."""
-
-    @property
-    def camera_fault(self) -> str | None: ...
-
-    def watch(self, cameras: Collection[str]) -> None: ...
-
-    def restart_cameras(self) -> None: ...
-
-
-def views_of(robot: LiveRobot) -> tuple[CameraSpec, ...]:
-    """Pictures that it gives to people alone, where it has some."""
-    views: tuple[CameraSpec, ...] = getattr(robot, "views", ())
-    return views
-
-
 def pictures_of(robot: LiveRobot) -> tuple[CameraSpec, ...]:
     """A robot's cameras, and its views."""
-    return (*robot.info.cameras, *views_of(robot))
+    return (*robot.info.cameras, *robot.views)
 
 
 class ControlLoop:
@@ -128,7 +111,7 @@ class ControlLoop:
             reason=reason,
             at_risk=self._latch.at_risk,
             cameras=self._shown(info.cameras),
-            views=self._shown(views_of(self._robot)),
+            views=self._shown(self._robot.views),
             camera_fault=self._camera_fault,
             control_hz=info.control_hz,
             tick_hz=self._cadence.hz if self._running else 0.0,

@@ -13,11 +13,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 from dexvla.errors import UserError
 from dexvla.live.messages import EVIDENCE_MS, RECLUTCH_MS, ArmDrive, Drive, Refusal
-from dexvla.robots.aloha_sim.teleop import ArmTwist
+from dexvla.robots.base import ArmTwist, Teleop
 from worker.robot.cockpit import BusyError, Cockpit
 from worker.robot.sources import Action, SourceKind, Tick
 
@@ -26,17 +25,6 @@ log = logging.getLogger("studio.robot")
 SLOW_SECONDS = 0.09  # one message lost and the next 40 ms late; leaves two control steps and the braking until HOLD_MS
 _RECLUTCH_SECONDS = RECLUTCH_MS / 1000
 _EVIDENCE_SECONDS = EVIDENCE_MS / 1000
-
-
-class Teleop(Protocol):
-    """Turns velocities of both grippers into joint targets. Used in the control loop's thread alone."""
-
-    @property
-    def why(self) -> str | None: ...
-
-    def release(self) -> None: ...
-
-    def step(self, left: ArmTwist, right: ArmTwist, *, last_sent: Action, measured: Action) -> Action: ...
 
 
 class _Command:

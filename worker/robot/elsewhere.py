@@ -1,14 +1,17 @@
 """`studio robot --studio URL --key KEY`: a robot host on a machine that has nothing of the studio but its address."""
 
 import socket
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 from urllib.parse import urlsplit
 
 from dexvla.errors import UserError
 from dexvla.live import policy_servers
-from dexvla.spec import AlohaTask
 from worker.robot import main
 from worker.robot.http_store import HttpStore
+from worker.robot.plugged import DEFAULT_ROBOT
 from worker.robot.settings import HostSettings
 
 
@@ -21,7 +24,9 @@ def run(
     port: int = 0,
     address: str | None = None,
     servers: str = "",
-    task: AlohaTask = AlohaTask.TRANSFER_CUBE,
+    robot: str = DEFAULT_ROBOT,
+    options: Mapping[str, Any] = MappingProxyType({}),
+    task: str = "",
 ) -> None:
     """As `worker.robot.main.run`, beside a studio at `studio` that knows `key`.
 
@@ -47,7 +52,7 @@ def run(
             policy_servers=allowed,
             elsewhere=True,
         )
-        main.run(settings, store, name=name, port=port, task=task)
+        main.run(settings, store, name=name, port=port, robot=robot, options=options, task=task)
     finally:
         store.close()
 

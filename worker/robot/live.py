@@ -20,7 +20,8 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from dexvla.errors import UserError
-from dexvla.live.messages import Failure, LiveState, PolicyOut, Progress, SceneOut
+from dexvla.live.messages import Failure, LiveState, PolicyOut, Progress, SceneOut, TasksOut
+from dexvla.spec.fields import TaskDescription
 from worker.robot import guard
 from worker.robot.cockpit import BusyError, Cockpit
 from worker.robot.control import ControlLoop
@@ -85,11 +86,13 @@ class LiveRoutes:
         self.scene: Callable[[], SceneOut | None] = lambda: None
         self.building: Callable[[], Progress | None] = lambda: None
         self.holder: Callable[[], str | None] = lambda: None
+        self.tasks: tuple[TaskDescription, ...] = ()  # that the robot can set up
         self._verbs: dict[str, _Verb] = {}
         self._events: asyncio.AbstractEventLoop | None = None
         self._waiting: set[asyncio.Event] = set()
         self.routes: list[BaseRoute] = [
             WebSocketRoute("/live/state", guarded.socket(self._state)),
+            Route("/live/tasks", guarded.http(self._tell_tasks), methods=["GET"]),
             Route("/live/{verb}", guarded.http(self._carry_out), methods=["POST"]),
         ]
         self.verb("pause", None, lambda _, by: cockpit.pause(f"paused by {by}"))
@@ -170,7 +173,11 @@ class LiveRoutes:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(changed.wait(), _EVERY_SECONDS - _LEAST_SECONDS)
 
-    # --- verbs ----------------------------------------------------------------------------------------------------
+    # --- tasks and verbs ---------------------------------------------------------------------------------------------
+
+    async def _tell_tasks(self, request: Request) -> Response:
+        tasks = TasksOut(tasks=list(self.tasks))
+        return Response(tasks.model_dump_json(), media_type="application/json")
 
     async def _carry_out(self, request: Request) -> Response:
         verb = self._verbs.get(request.path_params["verb"])

@@ -9,9 +9,10 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO, cast
+from types import MappingProxyType
+from typing import Any, BinaryIO
 
 import uvicorn
 
@@ -20,9 +21,6 @@ from dexvla.live import policy_servers
 from dexvla.live.hosting import ROBOT_NAME
 from dexvla.live.messages import SceneIn
 from dexvla.live.status import HostStatus
-from dexvla.robots.aloha_sim.teleop import AlohaTeleop
-from dexvla.robots.registry import make_robot
-from dexvla.spec import AlohaTask
 from worker.core.processes import keep_what_is_there, wake_promptly
 from worker.robot.announcer import Announcer
 from worker.robot.cameras import CameraHub
@@ -34,11 +32,11 @@ from worker.robot.guard import Guard
 from worker.robot.keeper import Keeper
 from worker.robot.latch import StopLatch
 from worker.robot.live import LiveRoutes
+from worker.robot.plugged import DEFAULT_ROBOT, PluggedRobot
 from worker.robot.recording import Recording, Surroundings
 from worker.robot.rollouts import Rollouts
 from worker.robot.server import HostServer
 from worker.robot.settings import HostSettings
-from worker.robot.stage import Stage, StageRobot
 from worker.robot.store import Store
 from worker.robot.studio_monitor import StudioMonitor
 from worker.robot.video import VideoSocket
@@ -46,7 +44,6 @@ from worker.robot.watch import Watch
 
 log = logging.getLogger("studio.robot")
 
-_KIND = "aloha_sim_live"
 _END_SECONDS = 0.8  # for each of the parts that end
 _PORT_DIGITS = 5
 _MAX_SOCKET_BYTES = 16_384  # what a page sends is small
@@ -60,16 +57,21 @@ def run(
     *,
     name: str = "aloha-sim",
     port: int = 0,
-    task: AlohaTask = AlohaTask.TRANSFER_CUBE,
+    robot: str = DEFAULT_ROBOT,
+    options: Mapping[str, Any] = MappingProxyType({}),
+    task: str = "",
 ) -> None:
-    """Own the simulated ALOHA as robot `name` until SIGINT or SIGTERM. store: the studio, closed by whoever made it.
+    """Own a robot until SIGINT or SIGTERM. store: the studio, closed by whoever made it.
+
+    name: as pages show it. robot, options, task: see `PluggedRobot`.
 
     port: of the host's own server, 0 takes the one that the last host of this robot had, else a free one;
     settings.address overrides both. Only the API talks to it, with a token that it knows. Raises UserError for a name
-    that is taken or a port that is in use.
+    that is taken, a port that is in use, or a robot that there is not.
     """
     if not re.fullmatch(ROBOT_NAME, name):
         raise UserError(f"robot name {name!r}: expected letters, digits, _ . - and at most 64 of them")
+    plugged = PluggedRobot(robot, options=options, task=task)
     sys.setswitchinterval(_SWITCH_SECONDS)
     wake_promptly()  # this thread, which hears of stops
     host = settings.listen
@@ -83,7 +85,9 @@ def run(
         _remember_port(claimed, listening.getsockname()[1])
         address = settings.address or f"{host}:{listening.getsockname()[1]}"
         latch = StopLatch(folder / f"{name}.latch", ran_before=ran_before)
-        asyncio.run(_serve(settings, store, name=name, address=address, listening=listening, task=task, latch=latch))
+        asyncio.run(
+            _serve(settings, store, name=name, address=address, listening=listening, plugged=plugged, latch=latch)
+        )
         latch.close()
 
 
@@ -94,19 +98,19 @@ async def _serve(
     name: str,
     address: str,
     listening: socket.socket,
-    task: AlohaTask,
+    plugged: PluggedRobot,
     latch: StopLatch,
 ) -> None:
-    robot = cast(StageRobot, make_robot(_KIND, task=task, overview=True))
+    robot = plugged.first()
     hub = CameraHub(pictures_of(robot))
     cockpit = Cockpit(latch)
-    loop = ControlLoop(robot, latch=latch, cockpit=cockpit, hub=hub, task=str(task))
+    loop = ControlLoop(robot, latch=latch, cockpit=cockpit, hub=hub, task=plugged.task)
 
     def status() -> HostStatus:
         return loop.status().model_copy(update={"pid": os.getpid(), "elsewhere": settings.elsewhere})
 
     guarded = Guard(settings.token)
-    announcer = Announcer(store, kind=_KIND, address=address, status=status, on_token=guarded.expect)
+    announcer = Announcer(store, kind=plugged.name, address=address, status=status, on_token=guarded.expect)
     live = LiveRoutes(guarded=guarded, loop=loop, cockpit=cockpit)
 
     def changed() -> None:
@@ -120,18 +124,14 @@ async def _serve(
     watch.on_change = live.changed
     live.holder = lambda: None if watch.holder is None else watch.holder.by
     control = ControlSocket(guarded=guarded, watch=watch)
-    control.sink = Driving(cockpit, prepare=lambda: AlohaTeleop(control_hz=robot.info.control_hz))
+    control.sink = Driving(cockpit, prepare=lambda: plugged.teleop(robot.info))
     monitor = StudioMonitor(store.trouble, cockpit=cockpit)
-    stage = Stage(
-        robot,
-        make=lambda **options: cast(StageRobot, make_robot(_KIND, overview=True, **options)),
-        loop=loop,
-        cockpit=cockpit,
-        task=task,
-    )
-    live.scene = stage.scene
-    live.building = lambda: stage.building
-    live.verb("scene", SceneIn, lambda scene, by: stage.show(scene))
+    live.tasks = plugged.tasks
+    stage = plugged.stage(robot, loop=loop, cockpit=cockpit)
+    if stage is not None:
+        live.scene = stage.scene
+        live.building = lambda: stage.building
+        live.verb("scene", SceneIn, lambda scene, by: stage.show(scene))
     rollouts = Rollouts(
         loop=loop,
         cockpit=cockpit,
@@ -146,10 +146,10 @@ async def _serve(
     keeper = Keeper(store, recordings, on_change=live.changed)
 
     def surroundings() -> Surroundings:
-        scene = stage.scene()
+        scene = None if stage is None else stage.scene()
         return Surroundings(
             info=loop.info,
-            render_profile=stage.render_profile,
+            render_profile=None if stage is None else stage.render_profile,
             task=None if scene is None else str(scene.task),
             seed=None if scene is None else scene.seed,
         )
@@ -164,7 +164,8 @@ async def _serve(
     )
     recording.plug_into(live)
     live.recorder = recording
-    stage.recorded = lambda: recording.recording is not None
+    if stage is not None:
+        stage.recorded = lambda: recording.recording is not None
     loop.listen(recording)
     video = VideoSocket(guarded=guarded, hub=hub)
     routes = [*control.routes, *video.routes, *live.routes]

@@ -73,6 +73,7 @@ class Rollouts:
         if asked.scene is not None and self._stage is None:
             raise UserError("this robot is no simulator: it has no scene that could be set up")
         if asked.scene is not None and self._stage is not None:
+            self._stage.check(asked.scene)
             self._stage.refuse_recorded()
         before = self._now
         if asked.instead:

@@ -8,16 +8,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
 
 from dexvla.act.base import PolicyMetadata
 from dexvla.act.rollout import cameras_for
 from dexvla.errors import RobotError, UserError
 from dexvla.live.messages import Mode, Progress, SceneIn, SceneOut
-from dexvla.robots.base import Observation, TaskOutcome
-from dexvla.spec import AlohaTask, CameraSpec, PickColourOptions, RenderProfile
+from dexvla.robots.base import LiveRobot, LiveTaskRobot
+from dexvla.robots.registry import arguments, chosen
+from dexvla.spec import CameraSpec, RenderProfile
 from worker.robot.cockpit import BusyError, Cockpit
-from worker.robot.control import ControlLoop, LiveRobot
+from worker.robot.control import ControlLoop
 from worker.robot.sources import CommandSource
 
 log = logging.getLogger("studio.robot")
@@ -25,39 +25,25 @@ log = logging.getLogger("studio.robot")
 _TYPICAL_SECONDS = 3.0  # to build a scene
 
 
-class StageRobot(LiveRobot, Protocol):
-    """A simulator in real time."""
-
-    @property
-    def instruction(self) -> str: ...
-
-    @property
-    def render_profile(self) -> RenderProfile: ...
-
-    def reset(self, seed: int, *, wait: bool = True) -> Observation: ...
-
-    def adopt(self, other: Any) -> None: ...
-
-    def outcome(self) -> TaskOutcome: ...
-
-
 class Stage:
-    """make(task=, cameras=, render=, pick=) gives a robot that is not connected yet; pick is None for other tasks.
+    """kind: the robot's registered name, whose tasks there are. make: gives a robot that is not connected yet, from the
+    arguments of a task, `cameras` and `render`.
 
-    robot: the one that `loop` commands, with `cameras` and seed 0. Its methods may be called from any thread.
+    robot: the one that `loop` commands, showing seed 0 of `scene`. Its methods may be called from any thread.
     """
 
     def __init__(
         self,
-        robot: StageRobot,
+        robot: LiveTaskRobot,
         *,
-        make: Callable[..., StageRobot],
+        kind: str,
+        make: Callable[..., LiveTaskRobot],
         loop: ControlLoop,
         cockpit: Cockpit,
-        task: AlohaTask,
+        scene: SceneIn,
     ) -> None:
         self._robot, self._make, self._loop, self._cockpit = robot, make, loop, cockpit
-        self._scene = SceneIn(task=task, seed=0)
+        self._kind, self._scene = kind, chosen(kind, scene)
         self._shown = robot.info.cameras
         self._building = threading.Lock()
         self._progress: tuple[float, int, str | None] | None = None  # begun, attempt, trouble of the one before
@@ -77,7 +63,7 @@ class Stage:
             return None
         return SceneOut(
             task=scene.task,
-            pick=_pick(scene),
+            options=scene.options,
             seed=scene.seed,
             instruction=instruction,
             reward=outcome.reward,
@@ -100,8 +86,14 @@ class Stage:
             trouble=trouble,
         )
 
+    def check(self, scene: SceneIn) -> None:
+        """Raise RobotError for a task or an option that the robot does not have."""
+        chosen(self._kind, scene)
+
     def show(self, scene: SceneIn) -> None:
-        """Reset to this task and seed. Raises BusyError while something commands the robot."""
+        """Reset to this task and seed. Raises BusyError while something commands the robot, RobotError for a task or an
+        option that the robot does not have."""
+        scene = chosen(self._kind, scene)
         with self._building:
             self._refuse_busy()
             self._show(scene, self._robot.info.cameras, self._robot.render_profile, self._refuse_busy)
@@ -109,8 +101,10 @@ class Stage:
     def set_up(self, scene: SceneIn, metadata: PolicyMetadata | None, *, source: CommandSource) -> None:
         """As `show` and `fit` at once, for a policy that commands the robot and waits for its scene.
 
-        metadata: None gives the scene the cameras that are there. Raises BusyError where `source` has been put aside.
+        metadata: None gives the scene the cameras that are there. Raises BusyError where `source` has been put aside,
+        RobotError as `show`.
         """
+        scene = chosen(self._kind, scene)
 
         def refuse_others() -> None:
             if self._cockpit.now.source is not source:
@@ -137,13 +131,13 @@ class Stage:
             self._robot.reset(scene.seed, wait=False)
 
         self.refuse_recorded()
-        here = (self._scene.task, self._scene.pick, self._robot.info.cameras, self._robot.render_profile)
-        if (scene.task, scene.pick, cameras, render) == here:
+        here = (self._scene.task, self._scene.options, self._robot.info.cameras, self._robot.render_profile)
+        if (scene.task, scene.options, cameras, render) == here:
             self._loop.between(reset)
         else:
             self._change_over(self._built(scene, cameras, render), begin_anew)
         self._scene = scene
-        log.info("scene %s %s seed %d", scene.task, _pick(scene) or "", scene.seed)
+        log.info("scene %s %s seed %d", scene.task, scene.options or "", scene.seed)
 
     def fit(self, metadata: PolicyMetadata) -> None:
         """Give the scene the cameras, sizes and pictures that a policy was trained with, beside those of the page; the
@@ -177,7 +171,7 @@ class Stage:
         if self.recorded():
             raise BusyError("a recording is running; save or discard it before the scene or its cameras change")
 
-    def _built(self, scene: SceneIn, cameras: tuple[CameraSpec, ...], render: RenderProfile) -> StageRobot:
+    def _built(self, scene: SceneIn, cameras: tuple[CameraSpec, ...], render: RenderProfile) -> LiveTaskRobot:
         """Raises RobotError when it failed twice."""
         begun = time.monotonic()
         self._progress = begun, 1, None
@@ -191,8 +185,8 @@ class Stage:
         finally:
             self._progress = None
 
-    def _build(self, scene: SceneIn, cameras: tuple[CameraSpec, ...], render: RenderProfile) -> StageRobot:
-        robot = self._make(task=scene.task, cameras=cameras, render=render, pick=_pick(scene))
+    def _build(self, scene: SceneIn, cameras: tuple[CameraSpec, ...], render: RenderProfile) -> LiveTaskRobot:
+        robot = self._make(**arguments(self._kind, scene), cameras=cameras, render=render)
         try:
             robot.connect()
             robot.reset(scene.seed)
@@ -201,12 +195,12 @@ class Stage:
             raise
         return robot
 
-    def _change_over(self, robot: StageRobot, last: Callable[[], None]) -> None:
+    def _change_over(self, robot: LiveTaskRobot, last: Callable[[], None]) -> None:
         """last: what is done in the control loop's thread before the new robot is commanded."""
 
         def job() -> LiveRobot:
             last()
-            before = self._loop.swap(robot, task=str(getattr(robot, "task", "")) or None)
+            before = self._loop.swap(robot, task=str(robot.task))
             self._robot = robot
             return before
 
@@ -218,7 +212,3 @@ class Stage:
             raise
         finally:
             unused.disconnect()
-
-
-def _pick(scene: SceneIn) -> PickColourOptions | None:
-    return scene.pick if scene.task is AlohaTask.PICK_COLOUR else None

@@ -1,5 +1,9 @@
 """`studio robot` on the studio's own machine: a robot host whose store is the database and the broker themselves."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 import redis
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -11,8 +15,8 @@ from backend.robots.token import host_token
 from backend.studio.context import Studio
 from dexvla.live.hosting import DatasetFacts
 from dexvla.live.status import HostStatus
-from dexvla.spec import AlohaTask
 from worker.robot import main
+from worker.robot.plugged import DEFAULT_ROBOT
 from worker.robot.settings import HostSettings
 from worker.robot.store import AwayError, FinishedRecording, RefusedError
 
@@ -24,7 +28,9 @@ def run(
     *,
     name: str = "aloha-sim",
     port: int = 0,
-    task: AlohaTask = AlohaTask.TRANSFER_CUBE,
+    robot: str = DEFAULT_ROBOT,
+    options: Mapping[str, Any] = MappingProxyType({}),
+    task: str = "",
 ) -> None:
     """As `worker.robot.main.run`; the tables must be there. settings.robot_address: HOST:PORT of a host in another
     container, which shares the data folder."""
@@ -37,7 +43,7 @@ def run(
         policy_servers=settings.policy_servers,
     )
     try:
-        main.run(host, store, name=name, port=port, task=task)
+        main.run(host, store, name=name, port=port, robot=robot, options=options, task=task)
     finally:
         store.close()
 

@@ -17,9 +17,10 @@ from dexvla.robots.aloha_sim.driver import AlohaSim
 from dexvla.robots.aloha_sim.experts import Hand, ScriptedExpert
 from dexvla.robots.aloha_sim.hands import Hands, Steps, together
 from dexvla.robots.aloha_sim.ik import SIDES
+from dexvla.robots.aloha_sim.options import AlohaTask
 from dexvla.robots.aloha_sim.recovering_expert import RecoveringExpert
 from dexvla.robots.aloha_sim.recovery import Moment
-from dexvla.spec import AlohaTask, RecoveryOptions
+from dexvla.spec import RecoveryOptions
 
 LONGEST = 2  # times the task's own limit: a demonstration with mishaps is longer
 _WIDE_STEPS, _WIDE_SETTLE = 60, 25

@@ -1,5 +1,6 @@
 """The simulated ALOHA as a `TaskRobot`: 14 joints in, 14 joints and pictures out, 50 steps a simulated second."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,10 @@ from numpy.typing import NDArray
 from dexvla.errors import RobotError
 from dexvla.robots.aloha_sim import pick_colour, scene, tasks
 from dexvla.robots.aloha_sim.gl import load_mujoco
+from dexvla.robots.aloha_sim.options import AlohaTask, PickColourOptions
 from dexvla.robots.aloha_sim.render import SceneRenderer
 from dexvla.robots.base import Frame, Observation, RobotInfo, TaskOutcome
-from dexvla.spec import ALOHA_CAMERAS, AlohaTask, CameraSpec, PickColourOptions, RenderProfile
+from dexvla.spec import ALOHA_CAMERAS, CameraSpec, RenderProfile
 
 DEFAULT_CAMERAS = tuple(CameraSpec(name=name) for name in ALOHA_CAMERAS)
 
@@ -86,6 +88,20 @@ class AlohaSim:
     @property
     def pick_options(self) -> PickColourOptions:
         return self._pick_options
+
+    @property
+    def scene_attributes(self) -> Mapping[str, str | float | bool]:
+        """What tells episodes of pick_colour apart: options, the named colour and the other one that could be."""
+        scene, options = self._pick, self._pick_options
+        if scene is None:
+            return {}
+        return {
+            "level": options.level.value,
+            "split": options.split.value,
+            "swapped": options.swapped,
+            "named_colour": scene.named,
+            "other_colour": scene.other,
+        }
 
     @property
     def max_steps(self) -> int:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from dexvla.errors import RobotError
 from dexvla.robots.aloha_sim import pick_colour, tasks
 from dexvla.robots.aloha_sim.ik import BimanualIK, forearm_unrolled
+from dexvla.robots.aloha_sim.options import AlohaTask
 from dexvla.robots.aloha_sim.scene import START_POSE, normalise_gripper
-from dexvla.spec import AlohaTask
 
 OPEN, CLOSED = 1.0, 0.0
 _CUBE_REST, _PEG_REST, _SOCKET_REST = 0.02, 0.01, 0.022  # height of the centres when they lie on the table, metres

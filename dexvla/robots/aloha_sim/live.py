@@ -10,7 +10,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ from dexvla.robots.aloha_sim.driver import DEFAULT_CAMERAS, AlohaSim, robot_info
 from dexvla.robots.aloha_sim.gl import load_mujoco
 from dexvla.robots.aloha_sim.live_memory import RendererConfig, SharedScene, make_memory
 from dexvla.robots.aloha_sim.live_renderer import READY
+from dexvla.robots.aloha_sim.options import AlohaTask, PickColourOptions
 from dexvla.robots.aloha_sim.pick_colour import PickScene
 from dexvla.robots.base import Frame, Observation, RobotInfo, TaskOutcome
-from dexvla.spec import AlohaTask, CameraSpec, PickColourOptions, RenderProfile
+from dexvla.spec import CameraSpec, RenderProfile
 
 _START_SECONDS = 120.0  # to load MuJoCo and compile the scene on a busy machine; whether it died is seen at once
 _FIRST_PICTURE_SECONDS = 60.0
@@ -101,6 +102,11 @@ class LiveAlohaSim:
     @property
     def instruction(self) -> str:
         return self._sim.instruction
+
+    @property
+    def scene_attributes(self) -> Mapping[str, str | float | bool]:
+        """As `AlohaSim.scene_attributes`."""
+        return self._sim.scene_attributes
 
     @property
     def max_steps(self) -> int:

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from dexvla.robots.aloha_sim.options import AlohaTask
 from dexvla.robots.aloha_sim.scene import OVERVIEW
-from dexvla.spec import AlohaTask, CameraSpec, RenderProfile
+from dexvla.spec import CameraSpec, RenderProfile
 from dexvla.spec.base import Spec
 
 SLOTS = 3

@@ -19,8 +19,9 @@ from dexvla.errors import RobotError
 from dexvla.robots.aloha_sim import scene
 from dexvla.robots.aloha_sim.gl import load_mujoco
 from dexvla.robots.aloha_sim.live_memory import RendererConfig, SharedScene
+from dexvla.robots.aloha_sim.options import AlohaTask
 from dexvla.robots.aloha_sim.render import SceneRenderer
-from dexvla.spec import AlohaTask, RenderProfile
+from dexvla.spec import RenderProfile
 
 READY = "ready"
 PATIENCE = 3.0  # seconds within which a sign of life is promised; a picture takes some hundredths

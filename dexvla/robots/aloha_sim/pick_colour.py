@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dexvla.robots.aloha_sim.gl import load_mujoco
-from dexvla.spec import PickColourOptions, PickLevel, PickSplit
+from dexvla.robots.aloha_sim.options import PickColourOptions, PickLevel, PickSplit
 
 COLOURS = ("red", "green", "blue", "yellow")
 _RGBA = {

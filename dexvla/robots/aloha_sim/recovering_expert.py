@@ -8,10 +8,11 @@ from dexvla.errors import RobotError
 from dexvla.robots.aloha_sim.driver import AlohaSim
 from dexvla.robots.aloha_sim.hands import Hands, Steps
 from dexvla.robots.aloha_sim.ik import SIDES
+from dexvla.robots.aloha_sim.options import AlohaTask
 from dexvla.robots.aloha_sim.recovery import Course, Mishaps, Moment
 from dexvla.robots.aloha_sim.recovery_tasks import SCRIPTS, things
 from dexvla.robots.aloha_sim.scene import START_POSE, normalise_gripper
-from dexvla.spec import AlohaTask, RecoveryOptions
+from dexvla.spec import RecoveryOptions
 
 _NOISE_STEPS = 10.0  # over which the noise forgets
 _NEAR_NOISE = 0.25  # share of the noise where a hand works on an object

@@ -10,8 +10,8 @@ from dexvla.robots.aloha_sim.driver import AlohaSim
 from dexvla.robots.aloha_sim.experts import CLOSED, OPEN, Hand
 from dexvla.robots.aloha_sim.hands import Steps, Thing, together, until
 from dexvla.robots.aloha_sim.ik import SIDES
+from dexvla.robots.aloha_sim.options import AlohaTask
 from dexvla.robots.aloha_sim.recovery import AGAIN, Course
-from dexvla.spec import AlohaTask
 
 _CUBE = Thing("box", ("red_box",), np.pi / 2)
 _PEG = Thing("peg", ("red_peg",), np.pi)

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from dexvla.errors import RobotError
 from dexvla.robots.aloha_sim import pick_colour
 from dexvla.robots.aloha_sim.gl import load_mujoco
-from dexvla.spec import AlohaTask, CameraSpec, RenderProfile
+from dexvla.robots.aloha_sim.options import AlohaTask
+from dexvla.spec import CameraSpec, RenderProfile
 
 CONTROL_HZ = 50.0
 PHYSICS_STEPS = 10  # of 0.002 s in a control step

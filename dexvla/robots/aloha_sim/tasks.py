@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from dexvla.errors import RobotError
 from dexvla.robots.aloha_sim import pick_colour
+from dexvla.robots.aloha_sim.options import AlohaTask
 from dexvla.robots.base import TaskOutcome
-from dexvla.spec import AlohaTask
 
 MAX_REWARD = 4.0
 # Of ACT's demonstrations; gym-aloha stops at 300, which is too short for a careful insertion.

@@ -15,7 +15,8 @@ from dexvla.errors import RobotError
 from dexvla.robots.aloha_sim import scene
 from dexvla.robots.aloha_sim.gl import load_mujoco
 from dexvla.robots.aloha_sim.ik import PINCH_OFFSET, SIDES
-from dexvla.spec import AlohaTask
+from dexvla.robots.aloha_sim.options import AlohaTask
+from dexvla.robots.base import ArmTwist
 
 MAX_LINEAR = 0.3  # m/s; whatever is asked for, the vector is shortened to this
 MAX_ANGULAR = 1.5  # rad/s
@@ -39,18 +40,6 @@ _HAND = ("6_wrist", "7_gripper", "9_gripper_bar")
 _FINGERS = ("10_left_gripper_finger", "10_right_gripper_finger")
 _ARM = slice(0, 6)
 _GRIPPER = 6
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArmTwist:
-    """What one gripper is asked to do. linear (3,): m/s; angular (3,): rad/s; gripper: -1 closes, 1 opens.
-
-    Frames: see the top of this module.
-    """
-
-    linear: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    angular: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    gripper: float = 0.0
 
 
 @dataclass

@@ -1663,6 +1663,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/live/{robot}/tasks": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Get Tasks
+     * @description Tasks that a simulated robot can set up, with the fields of their options; none of another robot.
+     */
+    get: operations["get_tasks"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/me/preferences/{page}": {
     parameters: {
       query?: never;
@@ -1823,6 +1843,26 @@ export interface paths {
     };
     /** List Robots */
     get: operations["list_robots"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/robots/kinds": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * List Kinds
+     * @description Robots that set up tasks, for demonstrations and evaluations; also of plug-ins. The first is the default.
+     */
+    get: operations["list_kinds"];
     put?: never;
     post?: never;
     delete?: never;
@@ -2297,11 +2337,6 @@ export interface components {
       number: number;
     };
     /**
-     * AlohaTask
-     * @enum {string}
-     */
-    AlohaTask: "transfer_cube" | "insertion" | "pick_colour";
-    /**
      * Ancestor
      * @description What a checkpoint came from, nearest first: a checkpoint of another run, or a registered model.
      */
@@ -2633,6 +2668,16 @@ export interface components {
       val_loss: number | null;
     };
     /**
+     * Choice
+     * @description One of an enumeration's values. label: for people.
+     */
+    Choice: {
+      /** Label */
+      label: string;
+      /** Value */
+      value: string;
+    };
+    /**
      * ClaimIn
      * @description take_over: although somebody else works on it or was given it. token: of a claim that this page has already.
      */
@@ -2679,24 +2724,29 @@ export interface components {
       /** Max Steps */
       max_steps?: number | null;
       /**
-       * @description Options of pick_colour
-       * @default {
-       *       "level": "spots",
-       *       "split": "any",
-       *       "swapped": false
-       *     }
+       * Options
+       * @description Options of the task, by name
        */
-      pick: components["schemas"]["PickColourOptions"];
+      options?: {
+        [key: string]: boolean | number | string | null;
+      };
+      /**
+       * Robot
+       * @description As `GET /api/robots/kinds` names it
+       * @default aloha_sim
+       */
+      robot: string;
       /**
        * Seed
        * @default 1000
        */
       seed: number;
       /**
-       * @description Task of the simulated robot
-       * @default transfer_cube
+       * Task
+       * @description Task of the robot; empty: its first one
+       * @default
        */
-      task: components["schemas"]["AlohaTask"];
+      task: string;
     };
     /** CoverageOut */
     CoverageOut: {
@@ -2816,7 +2866,7 @@ export interface components {
     };
     /**
      * DemoIn
-     * @description Record scripted demonstrations in the simulated ALOHA into a new dataset (or into `dataset_id`).
+     * @description Record scripted demonstrations of a simulated robot into a new dataset (or into `dataset_id`).
      */
     DemoIn: {
       /** Dataset Id */
@@ -2844,26 +2894,31 @@ export interface components {
        */
       name: string;
       /**
-       * @description Options of pick_colour
-       * @default {
-       *       "level": "spots",
-       *       "split": "any",
-       *       "swapped": false
-       *     }
+       * Options
+       * @description Options of the task, by name
        */
-      pick: components["schemas"]["PickColourOptions"];
+      options?: {
+        [key: string]: boolean | number | string | null;
+      };
       /** @description Demonstrations that teach recovery: mishaps, and how the expert makes them good */
       recovery?: components["schemas"]["RecoveryOptions"] | null;
+      /**
+       * Robot
+       * @description As `GET /api/robots/kinds` names it
+       * @default aloha_sim
+       */
+      robot: string;
       /**
        * Seed
        * @default 0
        */
       seed: number;
       /**
-       * @description Task of the simulated robot
-       * @default transfer_cube
+       * Task
+       * @description Task of the robot; empty: its first one
+       * @default
        */
-      task: components["schemas"]["AlohaTask"];
+      task: string;
       /**
        * Width
        * @description Columns of a picture, pixels
@@ -2873,7 +2928,7 @@ export interface components {
     };
     /**
      * DemoOut
-     * @description The demo checkpoint: is it there, and what it was trained to do. task: an `AlohaTask`; level: of its scenes.
+     * @description The demo checkpoint: is it there, and what it was trained to do. task, options: of its scenes.
      *
      *     instructions: to choose from, the first is the default; all empty where the checkpoint does not say.
      */
@@ -2882,8 +2937,10 @@ export interface components {
       available: boolean;
       /** Instructions */
       instructions?: string[];
-      /** Level */
-      level?: string | null;
+      /** Options */
+      options?: {
+        [key: string]: boolean | number | string | null;
+      };
       /** Task */
       task?: string | null;
     };
@@ -3447,6 +3504,58 @@ export interface components {
       suggestion?: string | null;
       /** Text */
       text: string;
+    };
+    /**
+     * FormField
+     * @description kind: a flag is true or false, a choice one of `choices`. default: None where there is none.
+     *
+     *     low, high: ends of a number's range, units of the value. demonstrations: the default where demonstrations are
+     *     recorded; in_demonstrations: whether it is asked for there.
+     */
+    FormField: {
+      /**
+       * Choices
+       * @default []
+       */
+      choices: components["schemas"]["Choice"][];
+      /** Default */
+      default: boolean | number | string | null;
+      /** Demonstrations */
+      demonstrations?: boolean | number | string | null;
+      /** Group */
+      group?: string | null;
+      /** Help */
+      help: string;
+      /** High */
+      high?: number | null;
+      /**
+       * In Demonstrations
+       * @default true
+       */
+      in_demonstrations: boolean;
+      /**
+       * Kind
+       * @enum {string}
+       */
+      kind: "flag" | "choice" | "whole" | "number" | "text";
+      /** Label */
+      label: string;
+      /** Low */
+      low?: number | null;
+      /** Name */
+      name: string;
+      /**
+       * Optional
+       * @description May be left empty
+       */
+      optional: boolean;
+      /**
+       * Said
+       * @description How a line of text says that a flag is set
+       */
+      said?: string | null;
+      /** Unit */
+      unit?: string | null;
     };
     /** HTTPValidationError */
     HTTPValidationError: {
@@ -4388,44 +4497,6 @@ export interface components {
       role: components["schemas"]["Role"];
     };
     /**
-     * PickColourOptions
-     * @description What is drawn for an episode of pick_colour; other tasks have no such options.
-     */
-    PickColourOptions: {
-      /**
-       * @description Where the cubes lie
-       * @default spots
-       */
-      level: components["schemas"]["PickLevel"];
-      /**
-       * @description Places and phrasings of training, held out, or any place
-       * @default any
-       */
-      split: components["schemas"]["PickSplit"];
-      /**
-       * Swapped
-       * @description Name the other cube of the same scene
-       * @default false
-       */
-      swapped: boolean;
-    };
-    /**
-     * PickLevel
-     * @description Where the cubes of pick_colour lie.
-     *
-     *     spots: two, on two fixed spots; jitter: each within three centimetres of its spot; anywhere: two anywhere in the
-     *     right arm's reach, and a third that is never named.
-     * @enum {string}
-     */
-    PickLevel: "spots" | "jitter" | "anywhere";
-    /**
-     * PickSplit
-     * @description Which places and phrasings pick_colour draws from: those kept for training, those held out, or any place with
-     *     the phrasings of training. On two fixed spots there is no place to hold out.
-     * @enum {string}
-     */
-    PickSplit: "any" | "training" | "held_out";
-    /**
      * PolicyOut
      * @description The policy that acts or waits. latency_ms: from observation to chunk in hand, of the last chunk.
      */
@@ -4874,6 +4945,22 @@ export interface components {
       tier: components["schemas"]["Tier"];
     };
     /**
+     * RobotKindOut
+     * @description A robot that sets up tasks, as it is registered in this installation. title: for people.
+     *
+     *     recovers: whether its demonstrations can show recoveries.
+     */
+    RobotKindOut: {
+      /** Name */
+      name: string;
+      /** Recovers */
+      recovers: boolean;
+      /** Tasks */
+      tasks: components["schemas"]["TaskDescription"][];
+      /** Title */
+      title: string;
+    };
+    /**
      * RobotOut
      * @description present: its host was heard of within the last seconds. status: what the host last said.
      */
@@ -5195,21 +5282,20 @@ export interface components {
      */
     SceneIn: {
       /**
-       * @description Options of pick_colour
-       * @default {
-       *       "level": "spots",
-       *       "split": "any",
-       *       "swapped": false
-       *     }
+       * Options
+       * @description Options of the task, by name
        */
-      pick: components["schemas"]["PickColourOptions"];
+      options?: {
+        [key: string]: boolean | number | string | null;
+      };
       /** Seed */
       seed: number;
       /**
-       * @description Task of the simulated robot
-       * @default transfer_cube
+       * Task
+       * @description Task of the robot; empty: its first one
+       * @default
        */
-      task: components["schemas"]["AlohaTask"];
+      task: string;
     };
     /**
      * SceneOut
@@ -5218,15 +5304,21 @@ export interface components {
     SceneOut: {
       /** Instruction */
       instruction: string;
-      /** @description None where the task is not pick_colour */
-      pick: components["schemas"]["PickColourOptions"] | null;
+      /**
+       * Options
+       * @description Of the task, all of them; empty where it has none
+       */
+      options: {
+        [key: string]: boolean | number | string | null;
+      };
       /** Reward */
       reward: number;
       /** Seed */
       seed: number;
       /** Success */
       success: boolean;
-      task: components["schemas"]["AlohaTask"];
+      /** Task */
+      task: string;
       /**
        * Wrong
        * @description Another object than the named one was lifted
@@ -5528,6 +5620,39 @@ export interface components {
      * @enum {string}
      */
     SuggestionState: "running" | "ready" | "failed";
+    /**
+     * TaskDescription
+     * @description A robot's task as pages show it. fields: of its options. instructions: examples to choose from.
+     */
+    TaskDescription: {
+      /**
+       * Dataset
+       * @description Proposed name of a dataset of its demonstrations
+       */
+      dataset?: string | null;
+      /**
+       * Fields
+       * @default []
+       */
+      fields: components["schemas"]["FormField"][];
+      /**
+       * Instructions
+       * @default []
+       */
+      instructions: string[];
+      /** Name */
+      name: string;
+      /** Title */
+      title: string;
+    };
+    /**
+     * TasksOut
+     * @description GET /live/tasks: what a simulated robot can set up, empty for another one. It does not change while it runs.
+     */
+    TasksOut: {
+      /** Tasks */
+      tasks: components["schemas"]["TaskDescription"][];
+    };
     /**
      * TemplateIn
      * @description Put a sequence of substeps onto the boundary candidates. sequence: default, the dataset's template; without one,
@@ -9251,6 +9376,37 @@ export interface operations {
       };
     };
   };
+  get_tasks: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        robot: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["TasksOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
   get_preferences: {
     parameters: {
       query?: never;
@@ -9581,6 +9737,26 @@ export interface operations {
         };
         content: {
           "application/json": components["schemas"]["RobotOut"][];
+        };
+      };
+    };
+  };
+  list_kinds: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["RobotKindOut"][];
         };
       };
     };

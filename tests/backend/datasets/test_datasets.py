@@ -214,14 +214,14 @@ def test_a_demo_recording_is_a_job(operator: TestClient) -> None:
 
 def test_a_demo_of_pick_colour_has_its_options_and_the_close_camera(studio: Studio, operator: TestClient) -> None:
     options = {"level": "jitter", "split": "training", "swapped": False}
-    asked = {"task": "pick_colour", "pick": options, "name": "Demo: pick a colour"}
+    asked = {"task": "pick_colour", "options": {"level": "jitter", "split": "training"}, "name": "Demo: pick a colour"}
     job = operator.post("/api/datasets/demo", json=asked).json()
     with studio.db.transaction(write=False) as db:
         spec = RecordPayload.model_validate(db.get_one(Job, job["id"]).payload).spec
-    assert (spec.task.value, spec.pick.model_dump(mode="json")) == ("pick_colour", options)
+    assert (spec.task, spec.options) == ("pick_colour", options)
     assert "cam_table" in [camera.name for camera in spec.cameras]
     assert "(jitter, training)" in operator.get(f"/api/datasets/{job['subject_id']}").json()["description"]
-    refused = operator.post("/api/datasets/demo", json={"task": "insertion", "pick": options})
+    refused = operator.post("/api/datasets/demo", json={"task": "insertion", "options": options})
     assert refused.status_code == 422
     assert "options of pick_colour; insertion has none" in refused.text
 

@@ -90,13 +90,13 @@ def test_pick_colour_is_evaluated_with_its_options_and_counts_wrong_cubes(
 ) -> None:
     operator = client("operator")
     options = {"level": "anywhere", "split": "held_out", "swapped": True}
-    started = operator.post(URL, json=closed(ids, task="pick_colour", pick=options, episodes=1, max_steps=8))
+    started = operator.post(URL, json=closed(ids, task="pick_colour", options=options, episodes=1, max_steps=8))
     assert started.status_code == 201, started.text
     Attempt(studio, started.json()).run()
     report = operator.get(f"{URL}/{started.json()['id']}").json()["report"]
-    assert (report["settings"]["task"], report["settings"]["pick"]) == ("pick_colour", options)
+    assert (report["settings"]["task"], report["settings"]["options"]) == ("pick_colour", options)
     assert (report["wrong"]["successes"], report["wrong"]["trials"]) == (0, 1)
-    refused = operator.post(URL, json=closed(ids, task="insertion", pick=options))
+    refused = operator.post(URL, json=closed(ids, task="insertion", options=options))
     assert refused.status_code == 422
     assert "options of pick_colour; insertion has none" in refused.text
 

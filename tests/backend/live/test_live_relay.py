@@ -499,9 +499,10 @@ def test_the_demo_says_what_it_was_trained_to_do(live: LiveStudio, tmp_path: Pat
     assert live.request("GET", "/api/live/demo", who="viewer")[0] == 200
     assert demo(tmp_path).available is False
     (tmp_path / "config.json").write_text("{}")
-    assert demo(tmp_path).model_dump() == {"available": True, "task": None, "level": None, "instructions": []}
+    assert demo(tmp_path).model_dump() == {"available": True, "task": None, "options": {}, "instructions": []}
     said = {"task": "pick_colour", "level": "spots", "instructions": ["Pick up the red cube", "Pick up the blue cube"]}
     (tmp_path / "manifest.json").write_text(json.dumps({"run": "x", "demo": said}))
-    assert demo(tmp_path).model_dump() == {"available": True, **said}
+    level = said.pop("level")
+    assert demo(tmp_path).model_dump() == {"available": True, "options": {"level": level}, **said}
     (tmp_path / "manifest.json").write_text('{"demo": {"task": 3}}')
     assert demo(tmp_path).task is None

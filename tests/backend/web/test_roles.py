@@ -74,6 +74,8 @@ VIEWER = """
     GET /api/robots/{name}/picture/{camera}
     POST /api/robots/{name}/stop
     GET /api/live/demo
+    GET /api/live/{robot}/tasks
+    GET /api/robots/kinds
     GET /api/audit/{entry_id}/written
     GET /api/me/preferences/{page}
     PUT /api/me/preferences/{page}

@@ -10,17 +10,9 @@ from backend.datasets.jobs import ImportPayload, RecordPayload
 from backend.tables.dataset import Dataset
 from backend.tables.episode import EpisodeRow
 from backend.tables.job import JobKind, JobState
+from dexvla.robots.aloha_sim.options import AlohaTask, PickColourOptions, PickLevel, PickSplit
 from dexvla.robots.aloha_sim.pick_colour import draw_scene
-from dexvla.spec import (
-    ALOHA_CAMERAS,
-    AlohaTask,
-    CameraSpec,
-    PickColourOptions,
-    PickLevel,
-    PickSplit,
-    RecordSpec,
-    RecoveryOptions,
-)
+from dexvla.spec import ALOHA_CAMERAS, CameraSpec, RecordSpec, RecoveryOptions
 from tests.support.team import Team
 
 SMALL = tuple(CameraSpec(name=name, height=48, width=64) for name in ALOHA_CAMERAS[:1])

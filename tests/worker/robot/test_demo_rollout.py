@@ -16,7 +16,7 @@ from dexvla.live.messages import LiveState, Mode
 from tests.support.processes import alive, children
 from tests.support.robot_hosts import LiveHost, Page, live_host, opened, until, watching
 
-SCENE = {"task": "pick_colour", "seed": 7, "pick": {"level": "spots"}}
+SCENE = {"task": "pick_colour", "seed": 7, "options": {"level": "spots"}}
 CLICK = {"demo": True, "instruction": "Pick up a cube", "scene": SCENE, "instead": True}
 
 

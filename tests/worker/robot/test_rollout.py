@@ -13,8 +13,8 @@ from backend.core.settings import Settings
 from backend.studio.context import Studio
 from backend.tables.dataset import Dataset
 from dexvla.live.messages import HOLD_MS, LiveState, Mode
+from dexvla.robots.aloha_sim.options import PickColourOptions
 from dexvla.robots.aloha_sim.pick_colour import draw_scene
-from dexvla.spec import PickColourOptions
 from tests.support.processes import children
 from tests.support.robot_hosts import BRAKING_STEPS, LiveHost, Page, live_host, motion, opened, until, watching
 from tests.support.tiny_policies import CAMERAS, tiny_checkpoint
@@ -285,21 +285,21 @@ def test_the_scene_is_reset_by_task_and_seed_and_not_while_a_policy_acts(
     assert answer["scene"]["success"] is False
     assert "peg" in answer["scene"]["instruction"]
     assert answer["status"]["task"] == "insertion"
-    assert answer["scene"]["pick"] is None
+    assert answer["scene"]["options"] == {}
     pick = {"level": "jitter", "split": "held_out", "swapped": False}
-    status, answer = host.post("/live/scene", {"task": "pick_colour", "seed": 2, "pick": pick})
-    assert (status, answer["scene"]["pick"], answer["scene"]["wrong"]) == (200, pick, False)
+    status, answer = host.post("/live/scene", {"task": "pick_colour", "seed": 2, "options": pick})
+    assert (status, answer["scene"]["options"], answer["scene"]["wrong"]) == (200, pick, False)
     assert answer["scene"]["instruction"] == draw_scene(2, PickColourOptions.model_validate(pick)).instruction
-    scenes = [host.post("/live/scene", {"task": "pick_colour", "seed": s, "pick": pick})[1] for s in range(3, 9)]
+    scenes = [host.post("/live/scene", {"task": "pick_colour", "seed": s, "options": pick})[1] for s in range(3, 9)]
     words = {answer["scene"]["instruction"] for answer in scenes}
     assert len(words) > 1, "another seed names another cube"
     pick["swapped"] = True
-    other = host.post("/live/scene", {"task": "pick_colour", "seed": 8, "pick": pick})[1]["scene"]["instruction"]
+    other = host.post("/live/scene", {"task": "pick_colour", "seed": 8, "options": pick})[1]["scene"]["instruction"]
     assert other == draw_scene(8, PickColourOptions.model_validate(pick)).instruction
     assert other != scenes[-1]["scene"]["instruction"], "swapped names the other cube"
-    plain = host.post("/live/scene", {"task": "pick_colour", "seed": 2})[1]["scene"]["pick"]
+    plain = host.post("/live/scene", {"task": "pick_colour", "seed": 2})[1]["scene"]["options"]
     assert plain == {"level": "spots", "split": "any", "swapped": False}
-    for bad in ({"task": "pick_colour", "pick": {"level": "moon"}}, {"task": "insertion", "pick": pick}):
+    for bad in ({"task": "pick_colour", "options": {"level": "moon"}}, {"task": "insertion", "options": pick}):
         assert host.post("/live/scene", {"seed": 1, **bad})[0] == 422
     assert host.post("/live/scene", {"task": "insertion", "seed": -1})[0] == 422
     assert host.post("/live/scene", {"task": "juggling", "seed": 1})[0] == 422

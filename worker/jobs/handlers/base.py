@@ -4,7 +4,6 @@ The runner (worker/jobs/runner.py) owns the process; a handler says what to run 
 rows and results. Handlers run in the runner, which never loads torch: whatever needs it belongs into the command.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from backend.jobs.kinds import Payload
 from backend.studio import events
 from backend.studio.context import Studio
 from backend.tables.job import JobKind
+from dexvla.progress import ProgressLine, last_told
 
 P = TypeVar("P", bound=Payload)
 
@@ -76,21 +76,12 @@ class JobContext:
         events.publish(self.studio, topic, subject)
 
     def reported(self) -> Progress | None:
-        """The last line that the command wrote to DEXVLA_PROGRESS in this attempt."""
-        try:
-            with self.progress_file.open("rb") as file:
-                file.seek(max(0, self.progress_file.stat().st_size - 8192))
-                lines = file.read().splitlines()
-        except FileNotFoundError:
-            return None
-        for line in reversed(lines):
-            try:
-                found = json.loads(line)
-            except ValueError:  # half a line: it is being written
-                continue
-            note = ", ".join(filter(None, (found["what"], found["note"])))
-            return Progress(done=found["done"], total=found["total"], note=note)
-        return None
+        """The last line that the command told in this attempt, as a job shows it."""
+        line = self.told()
+        return None if line is None else Progress(done=line.done, total=line.total, note=line.text)
+
+    def told(self) -> ProgressLine | None:
+        return last_told(self.progress_file)
 
 
 class Handler(Protocol):

@@ -14,9 +14,10 @@ from backend.evaluations.schemas import ClosedLoopIn, EvaluationIn, OpenLoopIn
 from backend.studio.events import publish_after_commit
 from backend.tables.checkpoint import Checkpoint
 from backend.tables.evaluation import Evaluation
-from dexvla.spec import ClosedLoopReport, OpenLoopReport
+from dexvla.files import write_json
+from dexvla.progress import READING
+from dexvla.spec import ClosedLoopReport, EvalSpec, OpenLoopReport
 from worker.jobs.handlers.base import Handler, JobContext, Progress
-from worker.jobs.handlers.task_options import task_options
 
 _REPORT = "report.json"
 _Asked: TypeAdapter[ClosedLoopIn | OpenLoopIn] = TypeAdapter(EvaluationIn)
@@ -46,28 +47,24 @@ class EvaluateHandler(Handler):
         if checkpoint.deleted_at is not None or not source.is_dir():
             raise InvalidError("The checkpoint's files were deleted before the evaluation began.")
         command = [sys.executable, "-m", "dexvla.cli", "eval", str(source), "--json", str(folder / _REPORT)]
-        command += ["--details", str(folder), *_option("inference-steps", asked.inference_steps)]
+        command += ["--details", str(folder)]
         if isinstance(asked, OpenLoopIn):
+            command += _option("inference-steps", asked.inference_steps)
             manifest = job.studio.settings.folder.manifest(asked.version_id)
             command += ["--data", str(manifest), "--stride", str(asked.stride), "--plots", str(folder)]
             return [*command, *(["--held-out"] if asked.held_out else [])]
-        return [
-            *command,
-            *task_options(asked),
-            *("--episodes", str(asked.episodes), "--seed", str(asked.seed)),
-            *_option("max-steps", asked.max_steps),
-            *_option("execute-steps", asked.execute_steps),
-            *_option("instruction", asked.instruction),
-            *("--videos", str(folder), "--resume"),
-        ]
+        # what is asked for and the studio's own words (kind, checkpoint_id) apart, this is a specification
+        fields = {name: value for name, value in asked.model_dump(mode="json").items() if name in EvalSpec.model_fields}
+        write_json(job.folder / "spec.json", fields)
+        return [*command, "--spec", str(job.folder / "spec.json"), "--videos", str(folder), "--resume"]
 
     def poll(self, job: JobContext) -> Progress | None:
         """Counts episodes; what is only being read does not count."""
-        progress = job.reported()
-        if progress is None:
+        line, progress = job.told(), job.reported()
+        if line is None or progress is None:
             return None
-        if progress.note.startswith("reading"):
-            return Progress(done=0, total=progress.total, note=f"reading episode {progress.done}")
+        if line.what == READING:
+            return Progress(done=0, total=line.total, note=f"reading episode {line.done}")
         if job.memory.get("done") != progress.done:
             job.memory["done"] = progress.done
             job.publish("evaluation", job.read(EvaluatePayload).evaluation_id)

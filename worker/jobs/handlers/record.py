@@ -14,16 +14,7 @@ from backend.datasets.jobs import RecordPayload
 from backend.intake.accept import AlreadyThereError, accept
 from backend.tables.episode import EpisodeSource
 from dexvla.files import write_json
-from dexvla.spec import RecordSpec
 from worker.jobs.handlers.base import Handler, JobContext, Progress
-from worker.jobs.handlers.task_options import task_options
-
-
-def _recovery_options(spec: RecordSpec) -> list[str]:
-    if spec.recovery is None:
-        return []
-    values = spec.recovery.model_dump().items()
-    return ["--recovery", *(part for name, value in values for part in (f"--{name.replace('_', '-')}", str(value)))]
 
 
 class RecordHandler(Handler):
@@ -44,19 +35,9 @@ class RecordHandler(Handler):
         staging.mkdir(exist_ok=True)
         for half in staging.glob(".*.tmp"):  # of a recorder that was killed
             half.unlink()
-        sizes = {(camera.height, camera.width) for camera in spec.cameras}
-        assert len(sizes) == 1, "the command line knows one size for all cameras"
-        ((height, width),) = sizes
-        return [
-            *(sys.executable, "-m", "dexvla.cli", "record", "--out", str(staging)),
-            *("--robot", spec.robot, *task_options(spec)),
-            *("--seed", str(self._first), "--episodes", str(left)),
-            *("--cameras", ",".join(camera.name for camera in spec.cameras)),
-            *("--height", str(height), "--width", str(width)),
-            *("--render", spec.render.value, "--jpeg-quality", str(spec.jpeg_quality)),
-            *_recovery_options(spec),
-            "--keep-failures" if spec.keep_failures else "--no-keep-failures",
-        ]
+        file = job.folder / "spec.json"
+        write_json(file, spec.model_copy(update={"seed": self._first, "episodes": left}).model_dump(mode="json"))
+        return [sys.executable, "-m", "dexvla.cli", "record", "--spec", str(file), "--out", str(staging)]
 
     def poll(self, job: JobContext) -> Progress | None:
         """Episodes that are done go into the dataset; then how many seeds were played."""

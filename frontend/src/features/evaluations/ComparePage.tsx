@@ -13,6 +13,7 @@ import { Figure, WrongObject } from "./ClosedLoop";
 import { Verdict } from "./Verdict";
 import { EpisodePlayer } from "./EpisodePlayer";
 import { what } from "./core/EvaluationsTable";
+import { useKinds } from "@/features/robots/core/tasks";
 import { useEvaluation, type EvaluationDetail } from "./core/hooks";
 import { Interval } from "./core/Interval";
 import { closedLoop, openLoop, paired, wrongShare } from "./core/report";
@@ -43,6 +44,7 @@ export function ComparePage() {
 }
 
 function Both({ one, two }: { one: EvaluationDetail; two: EvaluationDetail }) {
+  const kinds = useKinds();
   return (
     <Stack gap="md">
       <SimpleGrid cols={{ base: 1, md: 2 }} data-testid="evaluations-compared">
@@ -52,7 +54,7 @@ function Both({ one, two }: { one: EvaluationDetail; two: EvaluationDetail }) {
               {evaluation.checkpoint_name}
             </Anchor>
             <Text size="xs" c="dimmed">
-              {what(evaluation)}
+              {what(evaluation, kinds)}
             </Text>
             <Summary evaluation={evaluation} />
           </Card>

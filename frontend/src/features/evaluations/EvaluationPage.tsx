@@ -17,6 +17,7 @@ import { Time } from "@/ui/Time";
 import { ClosedLoop } from "./ClosedLoop";
 import { what } from "./core/EvaluationsTable";
 import type { Again } from "./form";
+import { useKinds } from "@/features/robots/core/tasks";
 import { deleteEvaluation, useEvaluation, type EvaluationDetail } from "./core/hooks";
 import { OpenLoop } from "./OpenLoop";
 import { closedLoop, listed, openLoop } from "./core/report";
@@ -35,6 +36,7 @@ function EvaluationView({ evaluation }: { evaluation: EvaluationDetail }) {
   const { job } = evaluation;
   const live = !isOver(job.state);
   const versions = useVersions().data ?? [];
+  const kinds = useKinds();
   const version = versions.find(({ id }) => id === evaluation.version_id);
   const closed = closedLoop(evaluation.report);
   const open = openLoop(evaluation.report);
@@ -51,7 +53,7 @@ function EvaluationView({ evaluation }: { evaluation: EvaluationDetail }) {
               {evaluation.checkpoint_name}
             </Anchor>
             {": "}
-            {what(evaluation, version && `${version.dataset_name} v${version.number}`)}, started{" "}
+            {what(evaluation, kinds, version && `${version.dataset_name} v${version.number}`)}, started{" "}
             <Time value={evaluation.created_at} />
             {evaluation.created_by_name && ` by ${evaluation.created_by_name}`}
           </>

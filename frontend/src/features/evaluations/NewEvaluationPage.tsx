@@ -14,6 +14,7 @@ import {
   Textarea,
 } from "@mantine/core";
 import { useForm } from "@mantine/form";
+import { useQuery } from "@tanstack/react-query";
 import { IconInfoCircle, IconPlayerPlay } from "@tabler/icons-react";
 import { useState } from "react";
 import { Link, useLocation, useNavigate, useSearchParams } from "react-router";
@@ -29,11 +30,11 @@ import { PageHeader } from "@/ui/PageHeader";
 import { RoleButton } from "@/ui/RoleButton";
 import { Section } from "@/ui/Section";
 
-import { asBefore, request, type Again, type Kind, type Values } from "./form";
+import { asBefore, request, tasksOf, type Again, type Kind, type Values } from "./form";
 import { useStartEvaluation } from "./core/hooks";
-import { PickFields } from "@/features/robots/core/PickFields";
+import { OptionFields } from "@/features/robots/core/OptionFields";
 import { seedsText } from "./core/report";
-import { TASKS } from "@/features/robots/core/tasks";
+import { fieldsAsked, kindsQuery, optionsOf, taskOf, type RobotKind } from "@/features/robots/core/tasks";
 
 const KINDS = {
   closed_loop: {
@@ -52,6 +53,7 @@ export function NewEvaluationPage() {
   const [search] = useSearchParams();
   const checkpoints = useCheckpoints();
   const versions = useVersions();
+  const kinds = useQuery(kindsQuery);
   return (
     <>
       <PageHeader
@@ -72,12 +74,17 @@ export function NewEvaluationPage() {
           ) : (
             <Loaded query={versions}>
               {(there) => (
-                <Form
-                  checkpoints={found}
-                  versions={there}
-                  chosen={search.get("checkpoint")}
-                  kind={search.get("kind") === "open_loop" ? "open_loop" : "closed_loop"}
-                />
+                <Loaded query={kinds}>
+                  {(robots) => (
+                    <Form
+                      checkpoints={found}
+                      versions={there}
+                      kinds={robots}
+                      chosen={search.get("checkpoint")}
+                      kind={search.get("kind") === "open_loop" ? "open_loop" : "closed_loop"}
+                    />
+                  )}
+                </Loaded>
               )}
             </Loaded>
           )
@@ -90,11 +97,12 @@ export function NewEvaluationPage() {
 interface FormProps {
   checkpoints: readonly Checkpoint[];
   versions: readonly Version[];
+  kinds: readonly RobotKind[];
   chosen: string | null;
   kind: Kind;
 }
 
-function Form({ checkpoints, versions, chosen, kind }: FormProps) {
+function Form({ checkpoints, versions, kinds, chosen, kind }: FormProps) {
   const navigate = useNavigate();
   const { state } = useLocation() as { state: Again | null };
   const start = useStartEvaluation();
@@ -104,7 +112,7 @@ function Form({ checkpoints, versions, chosen, kind }: FormProps) {
     initialValues: {
       kind,
       checkpoint_id: first?.id ?? null,
-      ...asBefore(state?.settings ?? null),
+      ...asBefore(state?.settings ?? null, kinds),
       version_id:
         versions.find(({ id }) => id === state?.version_id)?.id ??
         versions.find(({ id }) => first?.sources.some(({ version_id }) => version_id === id))?.id ??
@@ -121,12 +129,14 @@ function Form({ checkpoints, versions, chosen, kind }: FormProps) {
   });
   const { values } = form;
   const closed = values.kind === "closed_loop";
+  const tasks = tasksOf(kinds, values.robot);
+  const task = taskOf(tasks, values.task);
   const fields = fieldsOf(start.error);
   const known = Object.keys(fields).some((field) => field in values);
   return (
     <form
       onSubmit={form.onSubmit((sent) =>
-        start.mutate(request(sent), {
+        start.mutate(request(sent, kinds), {
           onSuccess: (made) => void navigate(`/evaluations/${made.id}`),
           onError: (error) => form.setErrors(fieldsOf(error)),
         }),
@@ -178,7 +188,7 @@ function Form({ checkpoints, versions, chosen, kind }: FormProps) {
               <Select
                 label="Task"
                 allowDeselect={false}
-                data={Object.entries(TASKS).map(([value, label]) => ({ value, label }))}
+                data={tasks.map(({ name, title }) => ({ value: name, label: title }))}
                 data-testid="evaluation-task"
                 {...form.getInputProps("task")}
               />
@@ -197,13 +207,28 @@ function Form({ checkpoints, versions, chosen, kind }: FormProps) {
               />
             )}
           </SimpleGrid>
-          {closed && values.task === "pick_colour" && (
+          {closed && kinds.length > 1 && (
+            <Select
+              mt="md"
+              label="Robot"
+              allowDeselect={false}
+              data={kinds.map(({ name, title }) => ({ value: name, label: title }))}
+              data-testid="evaluation-robot"
+              {...form.getInputProps("robot")}
+              onChange={(robot: string | null) => {
+                form.setFieldValue("robot", robot ?? values.robot);
+                form.setFieldValue("task", tasksOf(kinds, robot ?? "")[0]?.name ?? "");
+              }}
+            />
+          )}
+          {closed && task && task.fields.length > 0 && (
             <Stack mt="md" gap="md">
-              <PickFields
-                value={values.pick}
-                onChange={(pick) => form.setFieldValue("pick", pick)}
+              <OptionFields
+                fields={fieldsAsked(task)}
+                value={optionsOf(task, values.options)}
+                onChange={(options) => form.setFieldValue("options", options)}
                 name="evaluation"
-                swappable
+                error={form.errors.options}
               />
             </Stack>
           )}

@@ -1,5 +1,5 @@
 import type { EvaluationIn } from "./core/hooks";
-import { pickOf, PLAIN_PICK, TASKS, type PickOptions, type Task } from "@/features/robots/core/tasks";
+import { askedOptions, optionsOf, taskOf, type Options, type RobotKind } from "@/features/robots/core/tasks";
 
 export type Kind = EvaluationIn["kind"];
 
@@ -7,8 +7,9 @@ export type Kind = EvaluationIn["kind"];
 export interface Values {
   kind: Kind;
   checkpoint_id: string | null;
-  task: Task;
-  pick: PickOptions;
+  robot: string;
+  task: string;
+  options: Options;
   episodes: number | string;
   seed: number | string;
   max_steps: number | string;
@@ -29,8 +30,9 @@ export interface Again {
 type Settings = Omit<Values, "kind" | "checkpoint_id" | "version_id">;
 
 const PLAIN: Settings = {
-  task: "transfer_cube",
-  pick: PLAIN_PICK,
+  robot: "aloha_sim",
+  task: "",
+  options: {},
   episodes: 10,
   seed: 1000,
   max_steps: "",
@@ -42,14 +44,20 @@ const PLAIN: Settings = {
 };
 
 /** The form as an evaluation was asked for, so that another one differs in one thing; `before`: its settings. */
-export function asBefore(before: Readonly<Record<string, unknown>> | null): Settings {
-  if (before === null) return PLAIN;
+export function asBefore(before: Readonly<Record<string, unknown>> | null, kinds: readonly RobotKind[]): Settings {
+  const first = kinds[0];
+  const plain = { ...PLAIN, robot: first?.name ?? PLAIN.robot, task: first?.tasks[0]?.name ?? "" };
+  if (before === null) return plain;
   const kept = Object.entries(before).filter(([name, value]) => name in PLAIN && value !== null);
-  const settings = { ...PLAIN, ...(Object.fromEntries(kept) as Partial<Settings>) };
-  return settings.task in TASKS ? settings : PLAIN;
+  const settings = { ...plain, ...(Object.fromEntries(kept) as Partial<Settings>), options: askedOptions(before) };
+  return taskOf(tasksOf(kinds, settings.robot), settings.task) ? settings : plain;
 }
 
-export function request(values: Values): EvaluationIn {
+export function tasksOf(kinds: readonly RobotKind[], robot: string): RobotKind["tasks"] {
+  return kinds.find(({ name }) => name === robot)?.tasks ?? [];
+}
+
+export function request(values: Values, kinds: readonly RobotKind[]): EvaluationIn {
   const both = { checkpoint_id: values.checkpoint_id ?? "", inference_steps: number(values.inference_steps) };
   if (values.kind === "open_loop")
     return {
@@ -62,8 +70,9 @@ export function request(values: Values): EvaluationIn {
   return {
     kind: "closed_loop",
     ...both,
+    robot: values.robot,
     task: values.task,
-    pick: pickOf(values.task, values.pick),
+    options: optionsOf(taskOf(tasksOf(kinds, values.robot), values.task), values.options),
     episodes: number(values.episodes) ?? 10,
     seed: number(values.seed) ?? 1000,
     max_steps: number(values.max_steps),

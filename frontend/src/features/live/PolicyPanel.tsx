@@ -3,13 +3,14 @@ import { IconPlayerPause, IconPlayerPlay, IconPlayerStop, IconRefresh } from "@t
 import { useState } from "react";
 
 import { useCheckpoints } from "@/features/checkpoints/core/hooks";
+import { useTasksOf } from "@/features/robots/core/tasks";
 import { ErrorNote } from "@/ui/ErrorNote";
 import { formatCount } from "@/ui/format";
 import { RoleButton } from "@/ui/RoleButton";
 
 import { useDemo } from "./demo";
 import { usePolicyServers } from "./servers";
-import { useDriver, useNow, useVerb, useWatched } from "./hooks";
+import { useDriver, useLiveRobot, useNow, useVerb, useWatched } from "./hooks";
 import { demoSuggestions, suggestions } from "./instructions";
 import classes from "./live.module.css";
 import type { Policy, Scene } from "./messages";
@@ -35,6 +36,7 @@ function Choice({ operator }: Props) {
   const demo = useDemo();
   const servers = usePolicyServers();
   const scene = useNow((now) => now.scene) ?? null;
+  const tasks = useTasksOf(useLiveRobot().name);
   const obstacle = useObstacle();
   const refused = useDriver((view) => view.refused);
   const start = useWatched("rollout");
@@ -48,7 +50,7 @@ function Choice({ operator }: Props) {
     ...servers.map((server) => ({ value: SERVER + server, label: `Policy server ${server}` })),
   ];
   const id = chosen ?? options.find(({ value }) => value !== DEMO)?.value ?? options[0]?.value ?? null;
-  const suggested = id === DEMO && demo ? demoSuggestions(demo, scene) : suggestions(scene);
+  const suggested = id === DEMO && demo ? demoSuggestions(demo, scene) : suggestions(scene, tasks);
   const instruction = typed ?? suggested[0] ?? "";
   const missing = id === null ? "Choose a checkpoint." : instruction.trim() === "" ? "Say what it is to do." : null;
   const begin = () =>
@@ -102,6 +104,7 @@ function Acting({ policy, operator }: Props & { policy: Policy }) {
   const mode = useNow((now) => now.mode);
   const obstacle = useObstacle();
   const scene = useNow((now) => now.scene) ?? null;
+  const tasks = useTasksOf(useLiveRobot().name);
   const demo = useDemo();
   const name = usePolicyName(policy);
   const watching = useDriver((view) => view.watching);
@@ -122,7 +125,7 @@ function Acting({ policy, operator }: Props & { policy: Policy }) {
       </Text>
       <InstructionField
         value={typed ?? policy.instruction}
-        suggested={policy.name === DEMO && demo ? demoSuggestions(demo, scene) : suggestions(scene)}
+        suggested={policy.name === DEMO && demo ? demoSuggestions(demo, scene) : suggestions(scene, tasks)}
         onChange={setTyped}
         onEnter={tell}
         disabled={!operator}

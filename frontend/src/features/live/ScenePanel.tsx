@@ -1,16 +1,24 @@
-import { Badge, Group, NumberInput, Select, Switch, Text, Tooltip } from "@mantine/core";
+import { Badge, Group, NumberInput, Select, Switch, Text, TextInput, Tooltip } from "@mantine/core";
 import { IconRefresh } from "@tabler/icons-react";
 import { useState } from "react";
 
 import { useCan } from "@/api/queries";
-import { LEVELS, pickOf, pickText, PLAIN_PICK, SPLITS, TASKS, type PickOptions } from "@/features/robots/core/tasks";
+import {
+  optionsOf,
+  optionsText,
+  taskOf,
+  useTasksOf,
+  type Field,
+  type Options,
+  type Value,
+} from "@/features/robots/core/tasks";
 import { ErrorNote } from "@/ui/ErrorNote";
 import { formatNumber } from "@/ui/format";
 import { RoleButton } from "@/ui/RoleButton";
 
-import { useNow } from "./hooks";
+import { useLiveRobot, useNow } from "./hooks";
 import classes from "./live.module.css";
-import type { Scene, Task } from "./messages";
+import type { Scene } from "./messages";
 import { nextScene, useNewScene } from "./scene";
 
 /** A simulator's scene: what it shows, how the task stands, and another one. */
@@ -23,16 +31,18 @@ function Shown({ scene }: { scene: Scene }) {
   const operator = useCan("operator");
   const fresh = useNewScene();
   const [task, setTask] = useState<string | null>(null);
-  const [changed, setChanged] = useState<Partial<PickOptions>>({});
+  const [changed, setChanged] = useState<Options>({});
+  const tasks = useTasksOf(useLiveRobot().name);
   const [seed, setSeed] = useState<number | string>("");
   const wanted = task ?? scene.task;
-  const pick = { ...PLAIN_PICK, ...scene.pick, ...changed };
-  const options = pickText(scene.task, scene.pick);
+  const wantedTask = taskOf(tasks, wanted);
+  const options = optionsOf(wantedTask, { ...(wanted === scene.task ? scene.options : {}), ...changed });
+  const shown = optionsText(taskOf(tasks, scene.task), scene.options);
   // the task is in the field below, unless another one is being chosen there
   const now = [
-    ...(wanted === scene.task ? [] : [TASKS[scene.task] ?? scene.task]),
+    ...(wanted === scene.task ? [] : [taskOf(tasks, scene.task)?.title ?? scene.task]),
     `seed ${scene.seed}`,
-    ...(options ? [options] : []),
+    ...(shown ? [shown] : []),
   ].join(", ");
   const next = typeof seed === "number" ? seed : nextScene(scene).seed;
   return (
@@ -62,11 +72,7 @@ function Shown({ scene }: { scene: Scene }) {
             leftSection={<IconRefresh size={14} />}
             loading={fresh.pending}
             because={fresh.obstacle}
-            onClick={() =>
-              void fresh
-                .begin({ task: wanted as Task, seed: next, pick: pickOf(wanted, pick) })
-                .then((done) => done && setSeed(""))
-            }
+            onClick={() => void fresh.begin({ task: wanted, seed: next, options }).then((done) => done && setSeed(""))}
             data-testid="live-new-scene"
           >
             New scene
@@ -78,7 +84,7 @@ function Shown({ scene }: { scene: Scene }) {
           size="xs"
           style={{ flex: "1 1 0" }}
           aria-label="Task"
-          data={Object.entries(TASKS).map(([value, label]) => ({ value, label }))}
+          data={tasks.map(({ name, title }) => ({ value: name, label: title }))}
           value={wanted}
           onChange={setTask}
           allowDeselect={false}
@@ -106,56 +112,82 @@ function Shown({ scene }: { scene: Scene }) {
           data-testid="live-seed"
         />
       </Group>
-      {wanted === "pick_colour" && <Options value={pick} onChange={setChanged} disabled={!operator} />}
+      {wantedTask && wantedTask.fields.length > 0 && (
+        <SceneOptions fields={wantedTask.fields} value={options} onChange={setChanged} disabled={!operator} />
+      )}
       <ErrorNote error={fresh.error} />
     </section>
   );
 }
 
-/** Options of pick_colour, in one line and in the words of the commands: there is no room for sentences. */
-function Options({
+/** Options of a task, in one line and in the words of the commands: there is no room for sentences. */
+function SceneOptions({
+  fields,
   value,
   onChange,
   disabled,
 }: {
-  value: PickOptions;
-  onChange: (value: PickOptions) => void;
+  fields: readonly Field[];
+  value: Options;
+  onChange: (value: Options) => void;
   disabled: boolean;
 }) {
+  const set = (field: Field) => (chosen: Value) => onChange({ ...value, [field.name]: chosen });
   return (
     <Group gap="xs" wrap="nowrap" mt={6}>
-      <Select
-        size="xs"
-        style={{ flex: "1 1 0" }}
-        aria-label="Cubes"
-        data={Object.keys(LEVELS)}
-        value={value.level}
-        onChange={(level) => level && onChange({ ...value, level: level as PickOptions["level"] })}
-        allowDeselect={false}
-        disabled={disabled}
-        data-testid="live-level"
-      />
-      <Select
-        size="xs"
-        style={{ flex: "1 1 0" }}
-        aria-label="Places and phrasings"
-        data={Object.keys(SPLITS).map((value) => ({ value, label: value.replace("_", " ") }))}
-        value={value.split}
-        onChange={(split) => split && onChange({ ...value, split: split as PickOptions["split"] })}
-        allowDeselect={false}
-        disabled={disabled}
-        data-testid="live-split"
-      />
-      <Tooltip label="The same scene with the other cube meant">
-        <Switch
-          size="xs"
-          label="Other cube"
-          checked={value.swapped}
-          onChange={(event) => onChange({ ...value, swapped: event.currentTarget.checked })}
-          disabled={disabled}
-          data-testid="live-swapped"
-        />
-      </Tooltip>
+      {fields.map((field) => {
+        const shown = { size: "xs", disabled, "data-testid": `live-${field.name}` } as const;
+        const now = value[field.name];
+        if (field.kind === "flag")
+          return (
+            <Tooltip key={field.name} label={field.help}>
+              <Switch
+                {...shown}
+                label={field.label}
+                checked={now === true}
+                onChange={(event) => set(field)(event.currentTarget.checked)}
+              />
+            </Tooltip>
+          );
+        if (field.kind === "choice")
+          return (
+            <Select
+              key={field.name}
+              {...shown}
+              style={{ flex: "1 1 0" }}
+              aria-label={field.label}
+              data={field.choices.map(({ value }) => ({ value, label: value.replaceAll("_", " ") }))}
+              value={String(now ?? "")}
+              onChange={(chosen) => chosen !== null && set(field)(chosen)}
+              allowDeselect={false}
+            />
+          );
+        if (field.kind === "text")
+          return (
+            <TextInput
+              key={field.name}
+              {...shown}
+              style={{ flex: "1 1 0" }}
+              aria-label={field.label}
+              value={String(now ?? "")}
+              onChange={(event) => set(field)(event.currentTarget.value)}
+            />
+          );
+        return (
+          <NumberInput
+            key={field.name}
+            {...shown}
+            style={{ flex: "1 1 0" }}
+            aria-label={field.unit ? `${field.label}, ${field.unit}` : field.label}
+            min={field.low ?? undefined}
+            max={field.high ?? undefined}
+            allowDecimal={field.kind === "number"}
+            value={typeof now === "number" ? now : ""}
+            onChange={(chosen) => set(field)(typeof chosen === "number" ? chosen : null)}
+            hideControls
+          />
+        );
+      })}
     </Group>
   );
 }

@@ -4,12 +4,11 @@ import { useLocation, useNavigate } from "react-router";
 
 import { api, ok } from "@/api/client";
 import { useCan } from "@/api/queries";
-import type { PickOptions } from "@/features/robots/core/tasks";
+import { useTasksOf } from "@/features/robots/core/tasks";
 import { useArm } from "@/features/robots/core/hooks";
 
 import { demoWord, type DemoWord } from "./demoWords";
 import { useLive, useLiveRobot, useNow, useWatched } from "./hooks";
-import type { Task } from "./messages";
 
 const demoQuery = queryOptions({
   queryKey: ["live", "demo"],
@@ -21,7 +20,7 @@ const demoQuery = queryOptions({
 export function useDemo() {
   const { data } = useQuery(demoQuery);
   return data?.available
-    ? { task: data.task ?? null, level: data.level ?? null, instructions: data.instructions ?? [] }
+    ? { task: data.task ?? null, options: data.options ?? {}, instructions: data.instructions ?? [] }
     : null;
 }
 
@@ -48,12 +47,13 @@ export function useWatchDemo() {
   const robot = useLiveRobot();
   const arm = useArm();
   const rollout = useWatched("rollout");
+  const tasks = useTasksOf(robot.name);
   const begin = async () => {
     if (!demo) return;
     const scene = demo.task !== null && {
-      task: demo.task as Task,
+      task: demo.task,
       seed: Math.floor(Math.random() * SEEDS),
-      ...(demo.level !== null && { pick: { level: demo.level as PickOptions["level"] } }),
+      options: demo.options,
     };
     await rollout.start({
       demo: true,
@@ -64,7 +64,10 @@ export function useWatchDemo() {
   };
   return {
     /** there is one, and this robot can show it */
-    offered: useNow(({ status }) => status.simulated) === true && demo !== null,
+    offered:
+      useNow(({ status }) => status.simulated) === true &&
+      demo !== null &&
+      (demo.task === null || tasks.some(({ name }) => name === demo.task)),
     begin: () => void begin(), // what goes wrong is told by `error` and by the driver
     armAndBegin: () => arm.mutate(robot.name, { onSuccess: () => void begin() }),
     pending: rollout.isPending || arm.isPending,

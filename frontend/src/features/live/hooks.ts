@@ -2,11 +2,11 @@ import { useMutation } from "@tanstack/react-query";
 import { createContext, use, useEffect, useState, useSyncExternalStore } from "react";
 
 import { fetchOk } from "@/api/client";
-import type { PickOptions } from "@/features/robots/core/tasks";
+import type { Options } from "@/features/robots/core/tasks";
 
 import type { DriverView } from "./driver";
 import type { Live } from "./live";
-import type { LiveState, Status, Task } from "./messages";
+import type { LiveState, Status } from "./messages";
 import { LiveRobot } from "./robot";
 
 const Context = createContext<LiveRobot | null>(null);
@@ -58,7 +58,7 @@ export interface Verbs {
   resume: null;
   end: null;
   instruction: { instruction: string };
-  scene: { task: Task; seed: number; pick?: Partial<PickOptions> };
+  scene: { task: string; seed: number; options?: Options };
   record: { dataset_id: string; instruction: string };
   save: { success: boolean | null };
   discard: null;

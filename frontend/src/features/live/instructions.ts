@@ -1,11 +1,7 @@
 /** What one may ask of a task's policy. */
-import type { Scene } from "./messages";
+import { taskOf, type Task } from "@/features/robots/core/tasks";
 
-const SUGGESTIONS: Record<string, readonly string[]> = {
-  transfer_cube: ["Transfer the red cube to the left arm."],
-  insertion: ["Insert the red peg into the blue socket."],
-  pick_colour: ["red", "green", "blue", "yellow"].map((colour) => `Pick up the ${colour} cube`),
-};
+import type { Scene } from "./messages";
 
 /** The demo policy's: in a scene of its own task what that scene asks for, which another colour may not be in. */
 export function demoSuggestions(
@@ -17,7 +13,7 @@ export function demoSuggestions(
 }
 
 /** The scene's own instruction first, then others that its task knows. */
-export function suggestions(scene: Pick<Scene, "task" | "instruction"> | null): string[] {
+export function suggestions(scene: Pick<Scene, "task" | "instruction"> | null, tasks: readonly Task[]): string[] {
   if (scene === null) return [];
-  return [...new Set([scene.instruction, ...(SUGGESTIONS[scene.task] ?? [])])];
+  return [...new Set([scene.instruction, ...(taskOf(tasks, scene.task)?.instructions ?? [])])];
 }

@@ -1,7 +1,6 @@
 /** What page and robot host say to each other: dexvla/live/messages.py. Control messages are not in the API's schema. */
 import type { Schema } from "@/api/client";
 
-export type Task = Schema<"AlohaTask">;
 /** As the server writes answers: what has a default is there too. */
 type Whole<T> = T extends (infer Each)[]
   ? Whole<Each>[]

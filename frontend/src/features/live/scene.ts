@@ -1,8 +1,6 @@
 /** Another scene of a simulated robot, also under a policy that acts. */
 import { useState } from "react";
 
-import type { PickOptions } from "@/features/robots/core/tasks";
-
 import { useNow, useVerb, useWatched, type Verbs } from "./hooks";
 import type { Scene } from "./messages";
 
@@ -10,8 +8,7 @@ const SEEDS = 2 ** 32;
 
 /** The same task with the next seed. */
 export function nextScene(scene: Scene): Verbs["scene"] {
-  const pick: PickOptions | null = scene.pick;
-  return { task: scene.task, seed: (scene.seed + 1) % SEEDS, ...(pick && { pick }) };
+  return { task: scene.task, seed: (scene.seed + 1) % SEEDS, options: scene.options };
 }
 
 /**

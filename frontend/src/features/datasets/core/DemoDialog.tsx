@@ -1,11 +1,20 @@
 import { Button, Checkbox, Group, Loader, Modal, NumberInput, Select, Stack, Text, TextInput } from "@mantine/core";
 import { useForm } from "@mantine/form";
+import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { Link } from "react-router";
 
 import { fieldsOf, type Schema } from "@/api/client";
-import { PickFields } from "@/features/robots/core/PickFields";
-import { pickOf, TRAINING_PICK, type Task } from "@/features/robots/core/tasks";
+import { OptionFields } from "@/features/robots/core/OptionFields";
+import {
+  fieldsAsked,
+  kindsQuery,
+  optionsOf,
+  taskOf,
+  type Options,
+  type RobotKind,
+  type Task,
+} from "@/features/robots/core/tasks";
 import { useEpisode, type Episode } from "@/features/episodes/core/hooks";
 import { useJob } from "@/features/jobs/core/hooks";
 import { ErrorNote } from "@/ui/ErrorNote";
@@ -22,11 +31,7 @@ interface Props {
   dataset?: Dataset;
 }
 
-const TASKS: { value: Task; label: string; name: string }[] = [
-  { value: "transfer_cube", label: "Transfer the cube from arm to arm", name: "Demo: transfer the cube" },
-  { value: "insertion", label: "Put the peg into the socket", name: "Demo: insertion" },
-  { value: "pick_colour", label: "Pick up the cube that the instruction names", name: "Demo: pick a colour" },
-];
+const NOTHING_CHOSEN: Options = {};
 
 const SIZES = [
   { value: "120x160", label: "160 x 120 (fastest)" },
@@ -52,9 +57,11 @@ function Content({ onClose, dataset }: Omit<Props, "opened">) {
   const [job, setJob] = useState<Schema<"JobOut"> | null>(null);
   // further recordings look like those that are there
   const cover = useEpisode(dataset?.cover_episode_id);
+  const kinds = useQuery(kindsQuery);
   if (job) return <Recording first={job} onClose={onClose} />;
+  if (kinds.data === undefined) return kinds.error ? <ErrorNote error={kinds.error} /> : <Loader m="xl" />;
   if (dataset?.cover_episode_id && cover.data === undefined && cover.error === null) return <Loader m="xl" />;
-  return <Form onStarted={setJob} onClose={onClose} dataset={dataset} like={cover.data} />;
+  return <Form onStarted={setJob} onClose={onClose} dataset={dataset} like={cover.data} kinds={kinds.data} />;
 }
 
 function Form({
@@ -62,15 +69,22 @@ function Form({
   onClose,
   dataset,
   like,
-}: Omit<Props, "opened"> & { onStarted: (job: Schema<"JobOut">) => void; like: Episode | undefined }) {
+  kinds,
+}: Omit<Props, "opened"> & {
+  onStarted: (job: Schema<"JobOut">) => void;
+  like: Episode | undefined;
+  kinds: readonly RobotKind[];
+}) {
   const record = useRecordDemo();
   const camera = like?.cameras[0];
+  const first = kinds.find(({ name }) => name === like?.robot) ?? kinds[0];
   const size = camera ? `${camera.height}x${camera.width}` : "240x320";
   const form = useForm({
     initialValues: {
-      name: dataset?.name ?? "Demo: transfer the cube",
-      task: TASKS.find(({ value }) => value === like?.task)?.value ?? "transfer_cube",
-      pick: TRAINING_PICK,
+      name: dataset?.name ?? nameOf(first?.tasks[0]),
+      robot: first?.name ?? "aloha_sim",
+      task: (first?.tasks.find(({ name }) => name === like?.task) ?? first?.tasks[0])?.name ?? "",
+      options: NOTHING_CHOSEN,
       episodes: 5,
       // further recordings begin with other scenes than the first one
       seed: dataset?.episodes ?? 0,
@@ -82,14 +96,16 @@ function Form({
     validate: { name: (value) => (value.trim() ? null : "Give it a name") },
   });
 
+  const robot = kinds.find(({ name }) => name === form.values.robot);
+  const task = taskOf(robot?.tasks ?? [], form.values.task);
   const submit = form.onSubmit(async ({ size, recovers, recovery, ...values }) => {
     const [height = 240, width = 320] = size.split("x").map(Number);
     try {
       onStarted(
         await record.mutateAsync({
           ...values,
-          pick: pickOf(values.task, values.pick),
-          recovery: recovers ? recovery : null,
+          options: optionsOf(task, values.options, true),
+          recovery: recovers && robot?.recovers ? recovery : null,
           dataset_id: dataset?.id ?? null,
           height,
           width,
@@ -100,18 +116,27 @@ function Form({
     }
   });
 
+  const choose = (wanted: Task) => {
+    const proposed = kinds.flatMap(({ tasks }) => tasks.map(nameOf));
+    if (!dataset && proposed.includes(form.values.name)) form.setFieldValue("name", nameOf(wanted));
+    form.setFieldValue("task", wanted.name);
+  };
+  const changeRobot = (value: string | null) => {
+    const wanted = kinds.find(({ name }) => name === value);
+    if (!wanted?.tasks[0]) return;
+    form.setFieldValue("robot", wanted.name);
+    choose(wanted.tasks[0]);
+  };
   const changeTask = (value: string | null) => {
-    const task = TASKS.find((each) => each.value === value);
-    if (!task) return;
-    if (TASKS.some((each) => each.name === form.values.name)) form.setFieldValue("name", task.name);
-    form.setFieldValue("task", task.value);
+    const wanted = robot?.tasks.find(({ name }) => name === value);
+    if (wanted) choose(wanted);
   };
   return (
     <form onSubmit={submit} data-testid="demo-form">
       <Stack>
         <Text size="sm" c="dimmed">
-          A scripted expert does the task in the simulated ALOHA, each time with the objects elsewhere. Takes a few
-          seconds an episode; nothing else is needed.
+          A scripted expert does the task with the {robot?.title ?? "simulated robot"}, each time with the objects
+          elsewhere. Takes a few seconds an episode; nothing else is needed.
         </Text>
         {!dataset && (
           <TextInput
@@ -122,17 +147,31 @@ function Form({
             {...form.getInputProps("name")}
           />
         )}
+        {kinds.length > 1 && (
+          <Select
+            label="Robot"
+            data={kinds.map(({ name, title }) => ({ value: name, label: title }))}
+            allowDeselect={false}
+            data-testid="demo-robot"
+            {...form.getInputProps("robot")}
+            onChange={changeRobot}
+          />
+        )}
         <Select
           label="Task"
-          data={TASKS}
+          data={(robot?.tasks ?? []).map(({ name, title }) => ({ value: name, label: title }))}
           allowDeselect={false}
           data-testid="demo-task"
           {...form.getInputProps("task")}
           onChange={changeTask}
         />
-        {form.values.task === "pick_colour" && (
-          <PickFields value={form.values.pick} onChange={(pick) => form.setFieldValue("pick", pick)} name="demo" />
-        )}
+        <OptionFields
+          fields={fieldsAsked(task, true)}
+          value={optionsOf(task, form.values.options, true)}
+          onChange={(options) => form.setFieldValue("options", options)}
+          name="demo"
+          error={form.errors.options}
+        />
         <Group grow align="flex-start">
           <NumberInput
             label="Episodes"
@@ -158,12 +197,14 @@ function Form({
             {...form.getInputProps("seed")}
           />
         </Group>
-        <RecoveryFields
-          on={form.values.recovers}
-          onSwitch={(on) => form.setFieldValue("recovers", on)}
-          value={form.values.recovery}
-          onChange={(recovery) => form.setFieldValue("recovery", recovery)}
-        />
+        {robot?.recovers && (
+          <RecoveryFields
+            on={form.values.recovers}
+            onSwitch={(on) => form.setFieldValue("recovers", on)}
+            value={form.values.recovery}
+            onChange={(recovery) => form.setFieldValue("recovery", recovery)}
+          />
+        )}
         <Checkbox
           label="Keep the expert's substeps as proposals"
           description="You review and publish them instead of labelling from nothing."
@@ -182,6 +223,11 @@ function Form({
       </Stack>
     </form>
   );
+}
+
+/** Proposed for a dataset of a task's demonstrations. */
+function nameOf(task: Task | undefined): string {
+  return task?.dataset ?? `Demo: ${task?.title.toLowerCase() ?? "demonstrations"}`;
 }
 
 function Recording({ first, onClose }: { first: Schema<"JobOut">; onClose: () => void }) {

@@ -10,15 +10,16 @@ import { Time } from "@/ui/Time";
 
 import type { Evaluation } from "./hooks";
 import { Interval } from "./Interval";
-import { pickText, TASKS } from "@/features/robots/core/tasks";
+import { askedOptions, optionsText, useKinds, type RobotKind } from "@/features/robots/core/tasks";
 
 /** What was asked, in one line. */
-export function what(evaluation: Evaluation, version?: string): string {
+export function what(evaluation: Evaluation, kinds: readonly RobotKind[], version?: string): string {
   const { settings } = evaluation;
   if (evaluation.kind === "closed_loop") {
-    const task = typeof settings.task === "string" ? (TASKS[settings.task] ?? settings.task) : "";
-    const options = pickText(settings.task, settings.pick);
-    return `${task}${options && ` (${options})`}, ${plural(Number(settings.episodes ?? 0), "episode")}`;
+    const name = typeof settings.task === "string" ? settings.task : "";
+    const task = kinds.flatMap(({ tasks }) => tasks).find((each) => each.name === name);
+    const options = optionsText(task, askedOptions(settings));
+    return `${task?.title ?? name}${options && ` (${options})`}, ${plural(Number(settings.episodes ?? 0), "episode")}`;
   }
   return `${version ?? "a dataset version"}${settings.held_out === true ? ", held-out episodes" : ""}`;
 }
@@ -33,6 +34,7 @@ interface Props {
 export function EvaluationsTable({ evaluations, of, select }: Props) {
   const navigate = useNavigate();
   const versions = useVersions().data ?? [];
+  const kinds = useKinds();
   const columns: Column<Evaluation>[] = [
     ...(select ? [select] : []),
     {
@@ -52,7 +54,7 @@ export function EvaluationsTable({ evaluations, of, select }: Props) {
               {evaluation.kind === "closed_loop" ? "Closed loop" : "Open loop"}
             </Anchor>
             <Text size="xs" c="dimmed">
-              {what(evaluation, version && `${version.dataset_name} v${version.number}`)}
+              {what(evaluation, kinds, version && `${version.dataset_name} v${version.number}`)}
             </Text>
           </>
         );

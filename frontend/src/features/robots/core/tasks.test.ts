@@ -1,17 +1,55 @@
 import { expect, test } from "vitest";
 
-import { pickOf, pickText, PLAIN_PICK } from "./tasks";
+import { askedOptions, fieldsAsked, optionsOf, optionsText, type Field, type Task } from "./tasks";
 
-const JITTER = { level: "jitter", split: "held_out", swapped: true } as const;
+const PLAIN = { help: "", optional: false, low: null, high: null, unit: null, group: null, said: null, choices: [] };
+const field = (change: Partial<Field> & Pick<Field, "name" | "label" | "kind" | "default">): Field => ({
+  ...PLAIN,
+  demonstrations: change.default,
+  in_demonstrations: true,
+  ...change,
+});
+const PICK: Task = {
+  name: "pick_colour",
+  title: "Pick the named cube",
+  dataset: null,
+  instructions: [],
+  fields: [
+    field({ name: "level", label: "Cubes", kind: "choice", default: "spots" }),
+    field({ name: "split", label: "Places", kind: "choice", default: "any", demonstrations: "training" }),
+    field({
+      name: "swapped",
+      label: "Name the other cube",
+      kind: "flag",
+      default: false,
+      demonstrations: null,
+      in_demonstrations: false,
+      said: "the other cube named",
+    }),
+  ],
+};
+const JITTER = { level: "jitter", split: "held_out", swapped: true };
 
 test("options are sent with the task that has them and with no other", () => {
-  expect(pickOf("pick_colour", JITTER)).toEqual(JITTER);
-  expect(pickOf("insertion", JITTER)).toEqual(PLAIN_PICK);
+  expect(optionsOf(PICK, JITTER)).toEqual(JITTER);
+  expect(optionsOf({ ...PICK, fields: [] }, JITTER)).toEqual({});
 });
 
-test("what was asked of pick_colour in words", () => {
-  expect(pickText("pick_colour", JITTER)).toBe("jitter, held out, the other cube named");
-  expect(pickText("pick_colour", PLAIN_PICK)).toBe("spots");
-  expect(pickText("insertion", JITTER)).toBe("");
-  expect(pickText("pick_colour", undefined)).toBe("");
+test("demonstrations have defaults of their own and ask for less", () => {
+  expect(optionsOf(PICK, {}, true)).toEqual({ level: "spots", split: "training", swapped: false });
+  expect(fieldsAsked(PICK, true).map(({ name }) => name)).toEqual(["level", "split"]);
+});
+
+test("what was asked of a task in words", () => {
+  expect(optionsText(PICK, JITTER)).toBe("jitter, held out, the other cube named");
+  expect(optionsText(PICK, {})).toBe("spots");
+  expect(optionsText(undefined, JITTER)).toBe("");
+  const push = field({ name: "distance", label: "Distance", kind: "number", default: 0.1, unit: "m" });
+  expect(optionsText({ ...PICK, fields: [push] }, { distance: 0.3 })).toBe("distance 0.3 m");
+});
+
+test("options of an evaluation that an earlier version stored", () => {
+  expect(askedOptions({ task: "pick_colour", pick: JITTER })).toEqual(JITTER);
+  expect(askedOptions({ task: "insertion", pick: { level: "spots" } })).toEqual({});
+  expect(askedOptions({ task: "pick_colour", options: { level: "spots" } })).toEqual({ level: "spots" });
 });

@@ -1,49 +1,76 @@
-import type { Schema } from "@/api/client";
+/** Tasks of simulated robots and their options, as the robots themselves describe them. */
+import { queryOptions, useQuery } from "@tanstack/react-query";
 
-export type Task = Schema<"AlohaTask">;
-export type PickOptions = Schema<"PickColourOptions">;
+import { api, ok, type Schema } from "@/api/client";
 
-/** Tasks of the simulated robot, for people. */
-export const TASKS: Record<string, string> = {
-  transfer_cube: "Transfer the cube",
-  insertion: "Insert the peg",
-  pick_colour: "Pick the named cube",
-} satisfies Record<Task, string>;
+export type RobotKind = Schema<"RobotKindOut">;
+export type Task = Schema<"TaskDescription">;
+export type Field = Schema<"FormField">;
+export type Value = boolean | number | string | null;
+export type Options = Readonly<Record<string, Value>>;
 
-/** Where the cubes of pick_colour lie. */
-export const LEVELS: Record<PickOptions["level"], string> = {
-  spots: "Two cubes, two spots",
-  jitter: "Two cubes, within 3 cm of their spots",
-  anywhere: "Three cubes, anywhere",
-};
+export const kindsQuery = queryOptions({
+  queryKey: ["robot", "kinds"],
+  queryFn: () => ok(api.GET("/api/robots/kinds")),
+  staleTime: Infinity, // comes with the installation
+});
 
-/** Which places and phrasings pick_colour draws from. */
-export const SPLITS: Record<PickOptions["split"], string> = {
-  any: "Any place",
-  training: "Those for training",
-  held_out: "Those held out",
-};
-
-/** What demonstrations are recorded with at first, so that an evaluation can ask for what none of them showed. */
-export const TRAINING_PICK: PickOptions = { level: "spots", split: "training", swapped: false };
-
-/** What the server takes for granted, and the only thing that it takes for the other tasks. */
-export const PLAIN_PICK: PickOptions = { level: "spots", split: "any", swapped: false };
-
-/** Options of a task as they are sent. */
-export function pickOf(task: string, pick: PickOptions): PickOptions {
-  return task === "pick_colour" ? pick : PLAIN_PICK;
+/** Robots that demonstrations and evaluations may choose from; empty until they are known. */
+export function useKinds(): readonly RobotKind[] {
+  return useQuery(kindsQuery).data ?? [];
 }
 
-/** "jitter, held out, the other cube named" for what differs from the plain task; empty for other tasks. */
-export function pickText(task: unknown, pick: unknown): string {
-  if (task !== "pick_colour" || typeof pick !== "object" || pick === null) return "";
-  const { level, split, swapped } = pick as Partial<PickOptions>;
-  return [
-    level,
-    split === "held_out" ? "held out" : split === "training" ? "of training" : undefined,
-    swapped ? "the other cube named" : undefined,
-  ]
-    .filter(Boolean)
+/** What a robot that is there can set up, as its host says. */
+export function useTasksOf(robot: string): readonly Task[] {
+  const { data } = useQuery({
+    queryKey: ["robot", "tasks", robot],
+    queryFn: () => ok(api.GET("/api/live/{robot}/tasks", { params: { path: { robot } } })),
+    staleTime: 60_000,
+    refetchInterval: ({ state }) => (state.data === undefined ? 2_000 : false), // its host may be away now
+  });
+  return data?.tasks ?? [];
+}
+
+/** The task by name, the first one without a name. */
+export function taskOf(tasks: readonly Task[], name: string): Task | undefined {
+  return tasks.find((task) => task.name === name) ?? (name === "" ? tasks[0] : undefined);
+}
+
+/** The fields that are asked for; demonstrations ask for fewer. */
+export function fieldsAsked(task: Task | undefined, demonstrations = false): readonly Field[] {
+  return (task?.fields ?? []).filter((field) => !demonstrations || field.in_demonstrations);
+}
+
+/** The options that a task has, as they are chosen and as they are by default where they are not. */
+export function optionsOf(task: Task | undefined, chosen: Options, demonstrations = false): Options {
+  return Object.fromEntries(
+    (task?.fields ?? []).map((field) => {
+      const plain = demonstrations ? (field.demonstrations ?? field.default) : field.default;
+      return [field.name, chosen[field.name] ?? plain ?? null];
+    }),
+  );
+}
+
+/** What was asked of a task: its options, and those of the one task that had some in earlier versions. */
+export function askedOptions(settings: Readonly<Record<string, unknown>>): Options {
+  const found = settings.options ?? (settings.task === "pick_colour" ? settings.pick : undefined);
+  return typeof found === "object" && found !== null ? (found as Options) : {};
+}
+
+/** "jitter, held out, the other cube named": the first choice, and whatever differs from the plain task. */
+export function optionsText(task: Task | undefined, options: Options): string {
+  return (task?.fields ?? [])
+    .flatMap((field, index) => {
+      const value = options[field.name] ?? field.default;
+      if (field.kind === "flag") return value === true ? [field.said ?? field.label.toLowerCase()] : [];
+      if (value === null || (value === field.default && index > 0)) return [];
+      if (field.kind === "choice") return [String(value).replaceAll("_", " ")];
+      return [`${field.label.toLowerCase()} ${String(value)}${field.unit ? ` ${field.unit}` : ""}`];
+    })
     .join(", ");
+}
+
+/** "Pick the named cube", or the bare name of a task that no robot here has. */
+export function taskTitle(kinds: readonly RobotKind[], name: string): string {
+  return kinds.flatMap(({ tasks }) => tasks).find((task) => task.name === name)?.title ?? name;
 }
