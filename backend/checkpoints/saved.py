@@ -14,9 +14,13 @@ from dexvla.checksums import MANIFEST
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A checkpoint's files, and what its archive is. mtime: of the archive's entries, seconds since 1970."""
+    """A checkpoint's files, and what its archive is. mtime: of the archive's entries, seconds since 1970.
+
+    robot: that its policy was trained for; None where its data did not tell.
+    """
 
     manifest: dict[str, Any]
+    robot: str | None
     manifest_sha256: str
     files: list[dict[str, Any]]
     mtime: int
@@ -36,12 +40,19 @@ def read(folder: Path, archive_name: str) -> Found:
     parts = tar_parts(archive_name, [(one["name"], folder / one["name"], one["size"]) for one in files], mtime=mtime)
     return Found(
         manifest=manifest,
+        robot=_robot(folder),
         manifest_sha256=digest,
         files=files,
         mtime=mtime,
         size=sum(part.size for part in parts),
         sha256=sha256_of(parts),
     )
+
+
+def _robot(folder: Path) -> str | None:
+    config = json.loads((folder / "config.json").read_bytes())
+    found = (config.get("policy") or {}).get("robot")
+    return found if isinstance(found, str) else None
 
 
 def new_row(run_id: str, step: int, attempt: int, found: Found) -> Checkpoint:
@@ -59,6 +70,7 @@ def new_row(run_id: str, step: int, attempt: int, found: Found) -> Checkpoint:
         val_loss=validation.get("val_loss"),
         info={
             "mtime": found.mtime,
+            "robot": found.robot,
             "archive_size": found.size,
             "validation": validation,
             "precision": manifest.get("precision"),

@@ -24,6 +24,7 @@ class CheckpointOut(Out):
     name: str = Field(description="Run and step, for people: pick-cube-step-0000200")
     stage: int
     step: int
+    robot: str | None = Field(description="That its policy was trained for; None where the data did not tell")
     attempt: int
     sha256: str
     size_bytes: int

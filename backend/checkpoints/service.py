@@ -137,6 +137,7 @@ def _facts(row: Checkpoint, run: Run, sources: list[SourceOut], evaluated: Seque
         "name": checkpoint_name(run, row),
         "stage": row.stage,
         "step": row.step,
+        "robot": row.info.get("robot"),
         "attempt": row.attempt,
         "sha256": row.sha256,
         "size_bytes": row.size_bytes,

@@ -176,8 +176,9 @@ class LiveTaskRobot(LiveRobot, TaskRobot, Protocol):
         """As TaskRobot.reset. Without `wait` it returns at once, frames of the new scene follow."""
         ...
 
-    def adopt(self, other: Any) -> None:
-        """Go on where `other` is, a connected robot of the same task that was made with other cameras."""
+    def adopt(self, other: Any) -> bool:
+        """Go on where `other` is, a connected robot of the same task that was made with other cameras. False from a
+        robot that cannot: it stands as its own reset left it, and the scene begins anew."""
         ...
 
 

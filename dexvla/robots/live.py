@@ -89,10 +89,9 @@ class AsLiveTask(AsLive):
     def outcome(self) -> TaskOutcome:
         return self._task_robot.outcome()
 
-    def adopt(self, other: Any) -> None:
-        raise RobotError(
-            f"{self.info.name} cannot get other cameras while its scene goes on; begin a new scene with the policy"
-        )
+    def adopt(self, other: Any) -> bool:
+        """What a plain robot is made of is not known here: its scene begins anew."""
+        return False
 
 
 def as_live(robot: Robot) -> LiveRobot:

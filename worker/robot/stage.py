@@ -141,7 +141,8 @@ class Stage:
 
     def fit(self, metadata: PolicyMetadata) -> None:
         """Give the scene the cameras, sizes and pictures that a policy was trained with, beside those of the page; the
-        scene goes on as it is. Nothing happens where they are there. Raises RobotError for a camera it cannot have."""
+        scene goes on as it is, or begins anew on a robot that cannot do this. Nothing happens where they are there.
+        Raises RobotError for a camera it cannot have."""
         with self._building:
             if self._fits(metadata):
                 return
@@ -149,7 +150,12 @@ class Stage:
             self.refuse_recorded()
             log.info("the scene gets the cameras %s", ", ".join(camera.name for camera in cameras))
             robot = self._built(self._scene, cameras, render)
-            self._change_over(robot, lambda: robot.adopt(self._robot))
+
+            def go_on() -> None:
+                if not robot.adopt(self._robot):
+                    self._loop.begin_anew()
+
+            self._change_over(robot, go_on)
 
     def _needed(self, metadata: PolicyMetadata) -> tuple[tuple[CameraSpec, ...], RenderProfile]:
         """The policy's cameras beside those of the page, and how they are rendered."""

@@ -161,11 +161,12 @@ class LiveAlohaSim:
             self._wait_for_pictures(_FIRST_PICTURE_SECONDS)
         return self.observe()
 
-    def adopt(self, other: "LiveAlohaSim") -> None:
+    def adopt(self, other: "LiveAlohaSim") -> bool:
         """As `AlohaSim.adopt`; costs no time. Pictures of the scene as it is now follow."""
         self._sim.adopt(other._sim)
         self._episode += 1
         self._publish()
+        return True
 
     def observe(self, *, images: bool = True) -> Observation:
         """The present state and the newest pictures; never waits. A camera without one of this episode is absent."""

@@ -2603,6 +2603,11 @@ export interface components {
        * @description Run and step, for people: pick-cube-step-0000200
        */
       name: string;
+      /**
+       * Robot
+       * @description That its policy was trained for; None where the data did not tell
+       */
+      robot: string | null;
       /** Run Id */
       run_id: string;
       /** Run Name */
@@ -2650,6 +2655,11 @@ export interface components {
        * @description Run and step, for people: pick-cube-step-0000200
        */
       name: string;
+      /**
+       * Robot
+       * @description That its policy was trained for; None where the data did not tell
+       */
+      robot: string | null;
       /** Run Id */
       run_id: string;
       /** Run Name */

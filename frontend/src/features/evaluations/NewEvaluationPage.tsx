@@ -30,7 +30,7 @@ import { PageHeader } from "@/ui/PageHeader";
 import { RoleButton } from "@/ui/RoleButton";
 import { Section } from "@/ui/Section";
 
-import { asBefore, request, tasksOf, type Again, type Kind, type Values } from "./form";
+import { asBefore, request, robotFor, tasksOf, type Again, type Kind, type Values } from "./form";
 import { useStartEvaluation } from "./core/hooks";
 import { OptionFields } from "@/features/robots/core/OptionFields";
 import { seedsText } from "./core/report";
@@ -112,7 +112,7 @@ function Form({ checkpoints, versions, kinds, chosen, kind }: FormProps) {
     initialValues: {
       kind,
       checkpoint_id: first?.id ?? null,
-      ...asBefore(state?.settings ?? null, kinds),
+      ...asBefore(state?.settings ?? null, kinds, first?.robot ?? null),
       version_id:
         versions.find(({ id }) => id === state?.version_id)?.id ??
         versions.find(({ id }) => first?.sources.some(({ version_id }) => version_id === id))?.id ??
@@ -183,6 +183,12 @@ function Form({ checkpoints, versions, kinds, chosen, kind }: FormProps) {
               }))}
               data-testid="evaluation-checkpoint"
               {...form.getInputProps("checkpoint_id")}
+              onChange={(id: string | null) => {
+                const trainedFor = checkpoints.find((each) => each.id === id)?.robot ?? null;
+                form.setFieldValue("checkpoint_id", id);
+                if (trainedFor !== null && trainedFor !== values.robot && tasksOf(kinds, trainedFor).length > 0)
+                  form.setValues(robotFor(kinds, trainedFor));
+              }}
             />
             {closed ? (
               <Select

@@ -43,14 +43,26 @@ const PLAIN: Settings = {
   stride: 16,
 };
 
-/** The form as an evaluation was asked for, so that another one differs in one thing; `before`: its settings. */
-export function asBefore(before: Readonly<Record<string, unknown>> | null, kinds: readonly RobotKind[]): Settings {
-  const first = kinds[0];
-  const plain = { ...PLAIN, robot: first?.name ?? PLAIN.robot, task: first?.tasks[0]?.name ?? "" };
+/**
+ * The form as an evaluation was asked for, so that another one differs in one thing; `before`: its settings. Without
+ * one, with the robot that the checkpoint was trained for.
+ */
+export function asBefore(
+  before: Readonly<Record<string, unknown>> | null,
+  kinds: readonly RobotKind[],
+  trainedFor: string | null,
+): Settings {
+  const plain = { ...PLAIN, ...robotFor(kinds, trainedFor) };
   if (before === null) return plain;
   const kept = Object.entries(before).filter(([name, value]) => name in PLAIN && value !== null);
   const settings = { ...plain, ...(Object.fromEntries(kept) as Partial<Settings>), options: askedOptions(before) };
   return taskOf(tasksOf(kinds, settings.robot), settings.task) ? settings : plain;
+}
+
+/** The robot that a checkpoint was trained for and its first task; the first robot where it is none that has tasks. */
+export function robotFor(kinds: readonly RobotKind[], trainedFor: string | null): Pick<Settings, "robot" | "task"> {
+  const kind = kinds.find(({ name }) => name === trainedFor) ?? kinds[0];
+  return { robot: kind?.name ?? PLAIN.robot, task: kind?.tasks[0]?.name ?? "" };
 }
 
 export function tasksOf(kinds: readonly RobotKind[], robot: string): RobotKind["tasks"] {
