@@ -4,7 +4,7 @@ import { useEffect, useEffectEvent, useRef, useState } from "react";
 import uPlot from "uplot";
 
 import { formatCount, formatNumber } from "./format";
-import { usePlot, usePlotColors } from "./usePlot";
+import { roomAround, usePlot, usePlotColors } from "./usePlot";
 
 export interface Series {
   label: string;
@@ -133,7 +133,7 @@ export function Plot({
         scales: {
           x: { time: false },
           y: {
-            ...(logarithmic && { distr: LOGARITHMIC }),
+            ...(logarithmic ? { distr: LOGARITHMIC } : { range: (_, low, high) => roomAround(low, high) }),
             ...(yRange && { range: yRange }),
           },
         },

@@ -2,7 +2,7 @@ import "uplot/dist/uPlot.min.css";
 
 import { useComputedColorScheme, useMantineTheme } from "@mantine/core";
 import { useEffect, useEffectEvent, useRef, type RefObject } from "react";
-import type uPlot from "uplot";
+import uPlot from "uplot";
 
 /** Colours that are told apart on light and dark, also with the common colour-blindnesses (after Okabe and Ito). */
 export const PLOT_COLORS = {
@@ -59,4 +59,15 @@ export function usePlot({ width, height, ready, shape, build }: Options): {
   }, [width, height]);
 
   return { host, plot };
+}
+
+/**
+ * Of a linear y axis: a constant gets a tenth of itself above and below, where uPlot's own rule shows 0 to 100.
+ * null: nothing to show yet, which uPlot's types leave out.
+ */
+export function roomAround(low: number | null, high: number | null): uPlot.Range.MinMax {
+  if (low === null || high === null) return [low, high];
+  if (high - low > Math.abs(high) * 1e-6) return uPlot.rangeNum(low, high, 0.1, true);
+  const room = Math.max(Math.abs(high) / 10, 0.1);
+  return [low - room, high + room];
 }

@@ -4,7 +4,7 @@ import { useEffect, useEffectEvent, useRef, useState } from "react";
 import uPlot from "uplot";
 
 import { formatNumber } from "@/ui/format";
-import { usePlot, usePlotColors } from "@/ui/usePlot";
+import { roomAround, usePlot, usePlotColors } from "@/ui/usePlot";
 
 import { useLiveRobot, useNow } from "./hooks";
 import classes from "./live.module.css";
@@ -98,7 +98,10 @@ function Plot({ joints, all }: { joints: readonly number[]; all: readonly number
         padding: [6, 8, 0, 0],
         legend: { show: false },
         cursor: { show: false },
-        scales: { x: { time: false, range: (_, __, max) => [-PAST_SECONDS, Math.max(1, max)] } },
+        scales: {
+          x: { time: false, range: (_, __, max) => [-PAST_SECONDS, Math.max(1, max)] },
+          y: { range: (_, low, high) => roomAround(low, high) },
+        },
         axes: [
           {
             ...axis,
