@@ -11,6 +11,7 @@ import typer
 from pydantic import ValidationError
 
 import dexvla
+from dexvla import progress
 from dexvla.commands import data, models, policies, training
 from dexvla.errors import UserError
 from dexvla.spec import first_error
@@ -48,7 +49,8 @@ app.command()(models.convert)
 
 
 def main() -> None:
-    """Entry point: errors of the user become one line, everything else keeps its traceback."""
+    """Entry point: errors of the user become one line, everything else keeps its traceback. Whoever follows the command
+    (dexvla.progress) is told either."""
     share_cores()
     try:
         status = app(standalone_mode=False)
@@ -56,22 +58,28 @@ def main() -> None:
         message = " ".join(getattr(error, "format_message", error.__str__)().split())
         if not message:  # bare `dexvla`: the help was printed
             sys.exit(2)
-        _fail(message, 2)
+        _fail(message, 2, error)
     except ValidationError as error:
-        _fail(first_error(error), 1)
+        _fail(first_error(error), 1, error)
     except UserError as error:
-        _fail(" ".join(str(error).split()), 1)
+        _fail(" ".join(str(error).split()), 1, error)
     except (typer.Abort, KeyboardInterrupt):
         _fail("stopped", 130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe went away: nothing to tell it
         sys.exit(141)
     except OSError as error:
-        _fail(f"{error.filename or 'files'}: {error.strerror or error}", 1)
+        _fail(f"{error.filename or 'files'}: {error.strerror or error}", 1, error)
+    except Exception as error:
+        progress.tell_failure(error)
+        raise
     sys.exit(status or 0)
 
 
-def _fail(message: str, status: int) -> None:
+def _fail(message: str, status: int, error: Exception | None = None) -> None:
+    """error: what went wrong; None for somebody who stopped the command."""
+    if error is not None:
+        progress.tell_failure(error, message)
     print(f"dexvla: {message}", file=sys.stderr)  # noqa: T201
     sys.exit(status)
 

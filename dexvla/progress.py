@@ -1,16 +1,26 @@
-"""How far a command is, for another program: lines of JSON in the file that DEXVLA_PROGRESS names."""
+"""How far a command is and why it failed, for another program: lines of JSON in the file that DEXVLA_PROGRESS names."""
 
+import errno
 import os
+import sys
+import traceback
+from collections.abc import Iterator
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from dexvla.spec.base import Spec
 
 VARIABLE = "DEXVLA_PROGRESS"
 READING = "reading"  # what a command does before it does what it is for; does not count as progress of that
-_TAIL_BYTES = 8192
+_TAIL_BYTES = 32_768
+_MAX_MESSAGE = 2000
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+# What other people's code says where it hands no number on: safetensors, DataLoader's workers; torch's allocators.
+_FULL_WORDS = ("No space left on device", "Disk quota exceeded")
+_MEMORY_WORDS = ("out of memory", "can't allocate memory")
 
 
 class ProgressLine(Spec):
@@ -26,7 +36,26 @@ class ProgressLine(Spec):
         return ", ".join(filter(None, (self.what, self.note)))
 
 
-def tell(line: ProgressLine) -> None:
+class Cause(StrEnum):
+    """refused: what was asked for cannot be done, and would not be a second time. defect: nobody foresaw it."""
+
+    REFUSED = "refused"
+    DISK_FULL = "disk_full"
+    MEMORY = "memory"
+    DEFECT = "defect"
+
+
+class FailureLine(Spec):
+    """{"failed": "refused", "message": "data/x: no such folder"}: the last that a command says."""
+
+    failed: Cause
+    message: str
+
+
+_Line: TypeAdapter[ProgressLine | FailureLine] = TypeAdapter(ProgressLine | FailureLine)
+
+
+def tell(line: ProgressLine | FailureLine) -> None:
     """Append the line, if somebody follows. A full disk is nothing to stop the work for."""
     path = os.environ.get(VARIABLE)
     if path:
@@ -34,15 +63,59 @@ def tell(line: ProgressLine) -> None:
             file.write(line.model_dump_json().encode() + b"\n")
 
 
+def tell_failure(error: BaseException, message: str | None = None) -> None:
+    """message: what people are told of it; None for an error that nobody foresaw."""
+    chain = list(_chain(error))
+    if any(map(_says_full, chain)):
+        failed = Cause.DISK_FULL
+    elif message is not None:
+        failed = Cause.REFUSED
+    else:
+        failed = Cause.MEMORY if any(map(_says_no_memory, chain)) else Cause.DEFECT
+    if message is None:
+        message = " ".join("".join(traceback.format_exception_only(error)).split())
+    tell(FailureLine(failed=failed, message=message[:_MAX_MESSAGE]))
+
+
 def last_told(path: Path) -> ProgressLine | None:
-    """The last whole line in the file; None where nothing was told yet."""
+    """The last progress in the file; None where none was told yet."""
+    return next((line for line in reversed(_lines(path)) if isinstance(line, ProgressLine)), None)
+
+
+def failure_told(path: Path) -> FailureLine | None:
+    """Why the command failed. Of several processes the first that failed counts: the others failed because of it."""
+    return next((line for line in _lines(path) if isinstance(line, FailureLine)), None)
+
+
+def _lines(path: Path) -> list[ProgressLine | FailureLine]:
+    """The last whole lines in the file."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-            lines = file.read().splitlines()
+            texts = file.read().splitlines()
     except FileNotFoundError:
-        return None
-    for line in reversed(lines):
-        with suppress(ValidationError):  # half a line: it is being written
-            return ProgressLine.model_validate_json(line)
-    return None
+        return []
+    lines = []
+    for text in texts:
+        with suppress(ValidationError):  # half a line: it is being written, or the tail begins in it
+            lines.append(_Line.validate_json(text))
+    return lines
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and those that it came from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _says_full(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _FULL
+    return any(word in str(error) for word in _FULL_WORDS)
+
+
+def _says_no_memory(error: BaseException) -> bool:
+    if isinstance(error, (MemoryError, getattr(sys.modules.get("torch"), "OutOfMemoryError", MemoryError))):
+        return True
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in _MEMORY_WORDS)

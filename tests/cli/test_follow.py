@@ -1,11 +1,15 @@
 """DEXVLA_PROGRESS: another program follows a command."""
 
+import errno
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
-from dexvla import console
+from dexvla import cli, console, progress
+from dexvla.errors import UserError
+from dexvla.progress import Cause, FailureLine, ProgressLine, failure_told, last_told
 from dexvla.train.loop import Progress
 
 
@@ -52,3 +56,78 @@ def test_a_progress_file_that_cannot_be_written_stops_nothing(tmp_path: Path, mo
     monkeypatch.setenv("DEXVLA_PROGRESS", str(tmp_path / "missing" / "progress.jsonl"))
     with console.bar("checking", total=1) as bar:
         bar.advance()
+
+
+def caused(error: Exception, by: Exception) -> Exception:
+    error.__cause__ = by
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "failed", "message"),
+    [
+        (UserError("data/x:\nno such folder"), Cause.REFUSED, "data/x: no such folder"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "x"), Cause.REFUSED, "x: No such file"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "x"), Cause.DISK_FULL, "x: Disk quota exceeded"),
+        (caused(UserError("cannot write x"), OSError(errno.ENOSPC, "full")), Cause.DISK_FULL, "cannot write x"),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), Cause.DISK_FULL, "I/O error"),
+        (MemoryError("2 GiB"), Cause.MEMORY, "MemoryError: 2 GiB"),
+        (caused(RuntimeError("step 3 failed"), MemoryError()), Cause.MEMORY, "step 3 failed"),
+        (RuntimeError("CUDA error: out of memory"), Cause.MEMORY, "CUDA error"),
+        (KeyError("x"), Cause.DEFECT, "KeyError: 'x'"),
+    ],
+)
+def test_a_command_tells_why_it_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, failed: Cause, message: str
+) -> None:
+    file = tmp_path / "progress.jsonl"
+    monkeypatch.setenv("DEXVLA_PROGRESS", str(file))
+    before = ProgressLine(what="training", done=1, total=2)
+    progress.tell(before)
+
+    def fail(**given: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises((SystemExit, type(error))):
+        cli.main()
+    told = failure_told(file)
+    assert told is not None
+    assert told.failed is failed
+    assert message in told.message
+    assert last_told(file) == before, "it got so far"
+
+
+def test_a_command_that_somebody_stops_has_not_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "progress.jsonl"
+    monkeypatch.setenv("DEXVLA_PROGRESS", str(file))
+
+    def stop(**given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "app", stop)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 130
+    assert failure_told(file) is None
+
+
+def test_flags_that_cannot_be_read_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "progress.jsonl"
+    monkeypatch.setenv("DEXVLA_PROGRESS", str(file))
+    monkeypatch.setattr(sys, "argv", ["dexvla", "check", "--no-such-flag"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    told = failure_told(file)
+    assert told is not None
+    assert told.failed is Cause.REFUSED
+    assert "--no-such-flag" in told.message
+
+
+def test_of_several_processes_the_first_that_failed_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "progress.jsonl"
+    monkeypatch.setenv("DEXVLA_PROGRESS", str(file))
+    first = FailureLine(failed=Cause.MEMORY, message="Tried to allocate 2 GiB")
+    progress.tell(first)
+    progress.tell(FailureLine(failed=Cause.DEFECT, message="Connection closed by peer"))
+    assert failure_told(file) == first

@@ -1,12 +1,14 @@
-"""Why a command failed, in words for people: from its exit status and the last lines that it said."""
+"""Why a command failed, in words for people: from what it told (dexvla.progress), else from how its process ended."""
 
 import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from dexvla.progress import Cause, FailureLine
+
 _TAIL_BYTES = 20_000
+_MOST = 500  # characters of an error that nobody foresaw
 DISK_FULL = "the disk is full; free some space and resume the job"
-_MARK = "dexvla: "  # how our commands begin the one line that says what a user did wrong
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,26 +19,42 @@ class Failure:
     final: bool
 
 
-def explain(status: int, log: Path, *, start: int) -> Failure:
-    """status: as subprocess gives it, negative for a signal; start: where the attempt's lines begin in the log."""
-    with log.open("rb") as file:
-        file.seek(max(start, log.stat().st_size - _TAIL_BYTES))
-        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-    text = "\n".join(lines[-60:])
-    told = next((line.removeprefix(_MARK) for line in reversed(lines) if line.startswith(_MARK)), None)
-    if "No space left on device" in text or "Disk quota exceeded" in text:
-        return Failure(cause=f"{DISK_FULL} ({told})" if told else DISK_FULL, final=True)
+def explain(status: int, told: FailureLine | None, log: Path, *, start: int) -> Failure:
+    """status: as subprocess gives it, negative for a signal; start: where the attempt's lines begin in the log.
+
+    The log counts only for a process that could tell nothing: killed from outside, crashed in foreign code, or one of
+    other people's launchers.
+    """
     if told is not None:
-        return Failure(cause=told, final=True)
+        return _of(told, status)
     if status == -signal.SIGKILL:
         return Failure(
             cause="the system killed the process, most likely because the machine ran out of memory; "
             "take a smaller batch size or model, or stop other programs",
             final=False,
         )
-    last = lines[-1] if lines else "it said nothing"
-    if "out of memory" in text.lower() or "MemoryError" in text:
-        return Failure(cause=f"out of memory; take a smaller batch size or model ({last[:300]})", final=False)
+    last = _last_line(log, start)
     if status < 0:
         return Failure(cause=f"the process crashed ({signal.Signals(-status).name}): {last[:300]}", final=False)
-    return Failure(cause=f"the process ended with status {status}: {last[:500]}", final=False)
+    return Failure(cause=f"the process ended with status {status}: {last[:_MOST]}", final=False)
+
+
+def _of(told: FailureLine, status: int) -> Failure:
+    match told.failed:
+        case Cause.REFUSED:
+            return Failure(cause=told.message, final=True)
+        case Cause.DISK_FULL:
+            return Failure(cause=f"{DISK_FULL} ({told.message[:_MOST]})", final=True)
+        case Cause.MEMORY:
+            cause = f"out of memory; take a smaller batch size or model ({told.message[:300]})"
+            return Failure(cause=cause, final=False)
+        case Cause.DEFECT:
+            cause = f"the process ended with status {status}: {told.message[:_MOST]}"
+            return Failure(cause=cause, final=False)
+
+
+def _last_line(log: Path, start: int) -> str:
+    with log.open("rb") as file:
+        file.seek(max(start, log.stat().st_size - _TAIL_BYTES))
+        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing"

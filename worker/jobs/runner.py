@@ -23,7 +23,7 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from backend.core.db import utc_now
+from backend.core.db import database_now
 from backend.core.errors import ApiError
 from backend.core.settings import Settings
 from backend.jobs import repository
@@ -32,6 +32,7 @@ from backend.studio import events
 from backend.studio.context import Studio
 from backend.tables.job import Job, JobState
 from dexvla.errors import UserError
+from dexvla.progress import VARIABLE, failure_told
 from worker.core.processes import die_with_parent, giving_way
 from worker.jobs.causes import DISK_FULL, Failure, explain
 from worker.jobs.handlers import handler_of
@@ -196,14 +197,15 @@ class _Attempt:
         if status in {130, -signal.SIGTERM, -signal.SIGINT}:
             cause = f"interrupted: somebody ended its process; {handler.resumes}"
             return _End(state=JobState.QUEUED, cause=cause, counts=False)
-        if self._studio.space.full:  # what it said found no room in its log
+        told = failure_told(job.progress_file)
+        if told is None and self._studio.space.full:  # what it said found no room
             return self._failed(Failure(cause=DISK_FULL, final=True))
-        return self._failed(explain(status, job.log, start=self._log_start))
+        return self._failed(explain(status, told, job.log, start=self._log_start))
 
     def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
         job, handler = self._job, self._handler
         job.progress_file.unlink(missing_ok=True)
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "DEXVLA_PROGRESS": str(job.progress_file)}
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", VARIABLE: str(job.progress_file)}
         ends_with_us = die_with_parent(signal.SIGTERM if handler.ends_in_order else signal.SIGKILL)
         with job.log.open("ab") as output:
             process = subprocess.Popen(
@@ -362,7 +364,7 @@ class _Attempt:
                 cause=cause,
                 result=end.result,
                 barren=barren,
-                finished_at=utc_now() if state.over else None,
+                finished_at=database_now(db) if state.over else None,
             )
         if state is JobState.FAILED and end.state is JobState.QUEUED:
             with self._errors_to_log():

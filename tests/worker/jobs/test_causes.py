@@ -8,30 +8,47 @@ from pathlib import Path
 
 import pytest
 
+from dexvla.progress import Cause, FailureLine
 from worker.jobs.causes import explain
 from worker.jobs.orphans import end_orphan, remember, try_lock
 
 
 @pytest.mark.parametrize(
-    ("status", "said", "told", "final"),
+    ("failed", "message", "told", "final"),
     [
-        (1, "reading\ndexvla: data/x: no such folder\n", "data/x: no such folder", True),
-        (1, "Traceback\nOSError: [Errno 28] No space left on device\n", "the disk is full", True),
-        (1, "dexvla: cannot write a.hdf5: No space left on device\n", "the disk is full", True),
-        (1, "Traceback ...\ntorch.OutOfMemoryError: CUDA out of memory. Tried ...\n", "smaller batch size", False),
-        (-signal.SIGKILL, "step 3\n", "ran out of memory", False),
-        (-signal.SIGSEGV, "step 3\n", "SIGSEGV", False),
-        (1, "Traceback ...\nKeyError: 'x'\n", "status 1: KeyError: 'x'", False),
-        (3, "", "it said nothing", False),
+        (Cause.REFUSED, "data/x: no such folder", "data/x: no such folder", True),
+        (Cause.DISK_FULL, "cannot write a.hdf5", "the disk is full; free some space and resume the job (cannot", True),
+        (Cause.MEMORY, "OutOfMemoryError: Tried to allocate 2 GiB", "smaller batch size", False),
+        (Cause.DEFECT, "KeyError: 'x'", "status 1: KeyError: 'x'", False),
     ],
 )
-def test_the_cause_of_a_failure(tmp_path: Path, status: int, said: str, told: str, final: bool) -> None:
+def test_the_cause_of_a_failure_that_a_command_told(
+    tmp_path: Path, failed: Cause, message: str, told: str, final: bool
+) -> None:
     log = tmp_path / "log.txt"
-    before = "--- attempt 1\ndexvla: something else, long ago\n"
-    log.write_text(before + said)
-    failure = explain(status, log, start=len(before))
+    log.write_text("dexvla: No space left on device, out of memory\n")  # for people alone
+    failure = explain(1, FailureLine(failed=failed, message=message), log, start=0)
     assert told in failure.cause
     assert failure.final is final
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "told"),
+    [
+        (-signal.SIGKILL, "step 3\n", "ran out of memory"),
+        (-signal.SIGSEGV, "step 3\n", "SIGSEGV): step 3"),
+        (1, "usage: launch CONFIG\n", "status 1: usage: launch CONFIG"),
+        (1, "dexvla: No space left on device\n", "status 1: dexvla: No space left on device"),
+        (3, "", "it said nothing"),
+    ],
+)
+def test_the_cause_of_a_failure_of_which_nothing_was_told(tmp_path: Path, status: int, said: str, told: str) -> None:
+    log = tmp_path / "log.txt"
+    before = "--- attempt 1\nsomething else, long ago\n"
+    log.write_text(before + said)
+    failure = explain(status, None, log, start=len(before))
+    assert told in failure.cause
+    assert not failure.final
 
 
 def test_the_process_of_a_dead_runner_is_given_time_and_then_ended(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from backend.jobs import repository
 from backend.jobs.kinds import payload_of
 from backend.studio.context import Studio
 from backend.tables.episode import EpisodeSource
-from dexvla import console
+from dexvla import console, progress
 from dexvla.errors import UserError
 
 OUTCOMES = "imported.jsonl"
@@ -97,7 +97,12 @@ def main() -> None:
     try:
         import_folder(Settings(), sys.argv[1])
     except (UserError, OSError) as error:
-        sys.exit(f"dexvla: {' '.join(str(error).split())}")
+        message = " ".join(str(error).split())
+        progress.tell_failure(error, message)
+        sys.exit(f"dexvla: {message}")
+    except Exception as error:
+        progress.tell_failure(error)
+        raise
 
 
 if __name__ == "__main__":
