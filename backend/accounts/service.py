@@ -24,7 +24,7 @@ from backend.accounts.schemas import (
     UserPatch,
 )
 from backend.audit.service import record
-from backend.core.db import after_commit, utc_now
+from backend.core.db import after_commit, database_now
 from backend.core.errors import ConflictError, ForbiddenError, NotFoundError
 from backend.core.roles import Role
 from backend.identity import repository
@@ -133,7 +133,7 @@ def invite(db: Session, studio: Studio, request: Request, actor: Actor, body: In
 
 def _new_link(db: Session, studio: Studio, request: Request, actor: Actor, link: Link) -> LinkOut:
     token = new_token()
-    link.token_sha256, link.created_by, link.expires_at = token_hash(token), actor.id, utc_now() + _LINK
+    link.token_sha256, link.created_by, link.expires_at = token_hash(token), actor.id, database_now(db) + _LINK
     db.add(link)
     db.flush()
     url = f"{link_base(studio, request)}/link?token={quote(token)}"
@@ -141,7 +141,7 @@ def _new_link(db: Session, studio: Studio, request: Request, actor: Actor, link:
 
 
 def invitations(db: Session) -> list[InvitationOut]:
-    rows = repository.open_invitations(db, utc_now())
+    rows = repository.open_invitations(db, database_now(db))
     return [
         InvitationOut(
             id=row.id, role=row.role, created_at=row.created_at, expires_at=row.expires_at, created_by_name=name
@@ -169,7 +169,7 @@ def resets(db: Session) -> list[ResetOut]:
             expires_at=row.expires_at,
             created_by_name=name,
         )
-        for row, user, name in repository.open_resets(db, utc_now())
+        for row, user, name in repository.open_resets(db, database_now(db))
     ]
 
 

@@ -16,7 +16,7 @@ from backend.accounts.ending import end_access, recheck_sockets
 from backend.accounts.schemas import AccessEnded, LinkAccept, LinkInfo, LoginIn, Me, PasswordIn, SetupIn, UserOut
 from backend.accounts.service import SESSION_LASTS, person
 from backend.audit.service import record
-from backend.core.db import after_commit, utc_now
+from backend.core.db import after_commit, database_now, utc_now
 from backend.core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from backend.core.roles import Role
 from backend.identity import repository
@@ -186,7 +186,7 @@ async def accept(studio: Studio, request: Request, response: Response, body: Lin
 
 
 def _open_link(db: Session, token: str) -> Link:
-    found = repository.open_link(db, token_hash(token), utc_now())
+    found = repository.open_link(db, token_hash(token), database_now(db))
     if found is None:
         raise NotFoundError(
             "This link was used or withdrawn, is too old, or a newer one took its place. Ask an administrator for a "

@@ -11,7 +11,7 @@ import redis
 import structlog
 from sqlalchemy.orm import Session
 
-from backend.core.db import utc_now
+from backend.core.db import database_now
 from backend.core.periodic import Periodic
 from backend.jobs import repository
 from backend.jobs.workers import JobQueue, no_worker_cause, queue_of, waiting_calls, wake, with_no_worker
@@ -19,7 +19,6 @@ from backend.studio import events
 from backend.studio.context import Studio
 from backend.tables.job import Job, JobState
 
-_CALL_AGAIN_SECONDS = 3.0  # a job queued for shorter was probably just announced
 _CALLS = 8  # wake-ups sent at once; each woken worker goes on until nothing is queued
 VANISHED = "the worker that ran it vanished"
 
@@ -74,10 +73,10 @@ def _take_back(db: Session, studio: Studio, job: Job) -> None:
     """Of an attempt whose lease is over: queue the job again, or end it."""
     ended: dict[str, Any] = {"lease_until": None, "owner": None}
     if job.state is JobState.CANCELLING:
-        values = {**ended, "state": JobState.CANCELLED, "finished_at": utc_now()}
+        values = {**ended, "state": JobState.CANCELLED, "finished_at": database_now(db)}
     elif job.barren >= repository.BARREN_ATTEMPTS:
         cause = f"{VANISHED}, {job.barren} times in a row without progress; see its log, and the memory of the machine"
-        values = {**ended, "state": JobState.FAILED, "cause": cause, "finished_at": utc_now()}
+        values = {**ended, "state": JobState.FAILED, "cause": cause, "finished_at": database_now(db)}
     else:
         values = {**ended, "state": JobState.QUEUED, "cause": f"interrupted: {VANISHED}; it goes on by itself"}
     if repository.change_if(db, job, values=values):
@@ -99,16 +98,13 @@ def _explain(studio: Studio, queue: JobQueue, waiting: list[Job]) -> None:
 
 
 def _call(studio: Studio, queue: JobQueue, waiting: list[Job]) -> None:
-    """Wake workers up again, unless calls lie in the broker that nobody has taken yet."""
-    now = utc_now()
-    # abs: a job from before the clock was set back has waited, too
-    old = [job for job in waiting if abs(now - job.created_at).total_seconds() > _CALL_AGAIN_SECONDS]
+    """Wake workers up again, unless calls lie in the broker that nobody has taken yet. One too many harms nobody."""
     try:
-        if not old or waiting_calls(studio, queue):
+        if waiting_calls(studio, queue):
             return
     except redis.RedisError:
         return
-    for job in old[:_CALLS]:
+    for job in waiting[:_CALLS]:
         wake(studio, job.id, job.kind)
 
 

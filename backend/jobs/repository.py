@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import and_, case, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from backend.core.db import db_seconds, utc_now
+from backend.core.db import database_now, db_seconds
 from backend.tables.job import Job, JobKind, JobState
 from backend.tables.user import User
 
@@ -67,6 +67,7 @@ def next_waiting(db: Session, kinds: Collection[JobKind], *, skip: Collection[st
 
 def claim(db: Session, job_id: str, *, owner: str, lease_seconds: float = 30.0) -> Job | None:
     """Take a queued job, or a running one whose lease is over. None if somebody else has it, or it is over."""
+    now = database_now(db)
     free = or_(Job.state == JobState.QUEUED, and_(Job.state == JobState.RUNNING, Job.lease_until < db_seconds()))
     statement = (
         update(Job)
@@ -80,8 +81,8 @@ def claim(db: Session, job_id: str, *, owner: str, lease_seconds: float = 30.0) 
             cause=None,
             pace=None,
             result=None,
-            started_at=utc_now(),
-            progress_at=utc_now(),
+            started_at=now,
+            progress_at=now,
             finished_at=None,
         )
         .returning(Job.id)
@@ -127,7 +128,7 @@ def progress(
             "pace": pace,
             "best": case((further, done), else_=Job.best),
             "barren": case((further, 0), else_=Job.barren),
-            "progress_at": utc_now(),
+            "progress_at": database_now(db),
         },
     )
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from backend.audit.service import record
-from backend.core.db import after_commit, utc_now
+from backend.core.db import after_commit, database_now
 from backend.core.errors import ConflictError, NotFoundError
 from backend.core.schemas import Page
 from backend.identity.actor import Actor
@@ -78,11 +78,12 @@ def job_out(db: Session, job: Job) -> JobOut:
 def _outs(db: Session, rows: Sequence[Job]) -> list[JobOut]:
     names = repository.user_names(db, {row.created_by for row in rows if row.created_by})
     positions = _positions(db) if any(row.state is JobState.QUEUED for row in rows) else {}
+    now = database_now(db)
     outs = []
     for row in rows:
         out = JobOut.model_validate(row)
         out.queue_position = positions.get(row.id)
-        out.seconds_left = seconds_left(row, utc_now())
+        out.seconds_left = seconds_left(row, now)
         out.created_by_name = names.get(row.created_by or "")
         outs.append(out)
     return outs
@@ -100,7 +101,7 @@ def _positions(db: Session) -> dict[str, int]:
 
 
 def seconds_left(job: Job, now: datetime) -> float | None:
-    """From the pace of the last parts; None before there is one. Not below zero when a part takes longer than usual."""
+    """By the pace of the last parts; None before there is one. Not below zero when a part takes longer than usual."""
     if job.state is not JobState.RUNNING or job.pace is None or job.total is None or job.progress_at is None:
         return None
     parts = max(0, job.total - job.done)
@@ -118,7 +119,7 @@ def cancel(db: Session, me: Actor, studio: Studio, job_id: str) -> JobOut:
     changed = False
     while not changed and job.state in {JobState.QUEUED, JobState.RUNNING}:  # a worker may take or end it meanwhile
         if job.state is JobState.QUEUED:
-            values = {"state": JobState.CANCELLED, "cause": cause, "finished_at": utc_now()}
+            values = {"state": JobState.CANCELLED, "cause": cause, "finished_at": database_now(db)}
         else:
             values = {"state": JobState.CANCELLING, "cause": cause}
         changed = repository.change_if(db, job, values=values)

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from backend.accounts.schemas import UserOut
 from backend.audit.service import record
-from backend.core.db import Database, utc_now
+from backend.core.db import Database, database_now
 from backend.core.settings import Settings
 from backend.identity import repository
 from backend.identity.secrets import new_token, token_hash
@@ -35,7 +35,7 @@ def reset_link(settings: Settings, name: str) -> str:
         if user.disabled:
             raise UserError(f"the account {user.name!r} is disabled; an administrator enables it in the page first")
         repository.end_resets(db, user.id)  # a newer link voids those before it
-        expires = utc_now() + timedelta(hours=1)
+        expires = database_now(db) + timedelta(hours=1)
         db.add(Link(token_sha256=token_hash(token), user_id=user.id, created_by=user.id, expires_at=expires))
         record(db, None, "user.reset", user.id, name=user.name, by="command line")
     base = settings.public_url or f"http://{settings.host}:{settings.port}"

@@ -1,7 +1,9 @@
-"""The machine's clock is set an hour forward or back while the studio works: what lasts for a time lasts as long."""
+"""The machine's clock is set an hour forward or back while the studio works, or is an hour off that of the database's
+machine: what lasts for a time lasts as long."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
@@ -22,6 +24,7 @@ from backend.tables.proposal import Suggestion, SuggestionSource, SuggestionStat
 from dexvla.live.status import HostStatus, RobotState
 from tests.support.labelling_data import Labels, MakeData, ok, refusal, save
 from tests.support.people import PASSWORD, SignIn
+from worker.admin.users import reset_link
 
 pytestmark = pytest.mark.slow
 
@@ -31,10 +34,11 @@ LEASE = 30.0
 
 class Clock:
     """The wall clock of the process and of its SQLite, and a monotonic clock, both of which stand still but for what
-    the test does to them. `set` changes the wall clock alone, as somebody who sets it does."""
+    the test does to them. `set` changes the wall clock alone, as somebody who sets it does. off: how far the process's
+    own wall clock is from the database's, as on a machine of its own."""
 
     def __init__(self) -> None:
-        self.wall, self.monotonic = time.time(), 1000.0
+        self.wall, self.monotonic, self.off = time.time(), 1000.0, 0.0
 
     def set(self, seconds: float) -> None:
         self.wall += seconds
@@ -52,7 +56,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     class Moved(datetime):
         @classmethod
         def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
-            return datetime.fromtimestamp(clock.wall, tz)
+            return datetime.fromtimestamp(clock.wall + clock.off, tz)
 
     def connect(connection: Any, record: Any) -> None:
         connected(connection, record)
@@ -71,6 +75,19 @@ def jump(request: pytest.FixtureRequest) -> float:
 @pytest.fixture
 def set_clock(clock: Clock, jump: float) -> Callable[[], None]:
     return lambda: clock.set(jump)
+
+
+@pytest.fixture
+def elsewhere(clock: Clock, jump: float) -> Callable[[], AbstractContextManager[None]]:
+    """What is done within it is done by a machine whose clock is an hour off the database's."""
+
+    @contextmanager
+    def there() -> Iterator[None]:
+        clock.off = jump
+        yield
+        clock.off = 0.0
+
+    return there
 
 
 # --- jobs ---------------------------------------------------------------------------------------------------------
@@ -285,3 +302,101 @@ def test_an_api_tokens_last_use_is_noted_after_the_clock_was_set_back(
     assert first is not None
     clock.set(-HOUR)
     assert used() == first - timedelta(hours=1)
+
+
+# --- a machine whose clock is off that of the database ----------------------------------------------------------------
+
+Elsewhere = Callable[[], AbstractContextManager[None]]
+
+
+def test_the_lease_of_a_job_is_the_databases(studio: Studio, clock: Clock, elsewhere: Elsewhere) -> None:
+    with elsewhere():
+        job_id = running(studio)
+    leases = Leases(LEASE, clock=lambda: clock.monotonic)
+    for _ in range(int(LEASE)):
+        reconcile(studio, leases)
+        with studio.db.transaction() as db:
+            assert repository.claim(db, job_id, owner="another", lease_seconds=LEASE) is None, "its lease lasts"
+        clock.wait(1)
+    clock.wait(1)
+    with elsewhere(), studio.db.transaction() as db:
+        assert repository.claim(db, job_id, owner="another", lease_seconds=LEASE) is not None
+
+
+def test_a_job_that_waits_is_called_for_by_any_machine(studio: Studio, elsewhere: Elsewhere) -> None:
+    with studio.db.transaction() as db:
+        payload = InitModelPayload(model_id="m", name="tiny")
+        service.enqueue(db, studio, None, kind=JobKind.INIT_MODEL, title="a job", payload=payload)
+    studio.broker.flushdb()
+    with elsewhere():
+        reconcile(studio, Leases(LEASE))
+    assert waiting_calls(studio, JobQueue.LIGHT) == 1
+
+
+def test_the_time_that_is_left_is_told_by_the_databases_clock(
+    studio: Studio, clock: Clock, elsewhere: Elsewhere
+) -> None:
+    with elsewhere():
+        job_id = running(studio)
+        with studio.db.transaction() as db:
+            repository.progress(db, job_id, 1, done=10, total=20, note="", pace=2.0)
+    clock.wait(5)
+    with studio.db.transaction(write=False) as db:
+        out = service.job(db, job_id)
+    assert out.seconds_left == pytest.approx(15, abs=0.1)
+    assert out.started_at is not None
+    assert out.started_at.timestamp() == pytest.approx(clock.wall - 5, abs=0.1)
+
+
+def test_a_robot_on_a_machine_with_another_clock_is_there_for_six_seconds(
+    client: SignIn, studio: Studio, clock: Clock, elsewhere: Elsewhere
+) -> None:
+    viewer = client(Role.VIEWER)
+    with elsewhere(), studio.db.transaction() as db:
+        status = HostStatus(state=RobotState.HOLDING, epoch=1)
+        robots.announce(db, studio, name="arm", kind="x", address="127.0.0.1:1", status=status)
+
+    def present() -> bool:
+        (robot,) = viewer.get("/api/robots").json()
+        return bool(robot["present"])
+
+    assert present()
+    with elsewhere():
+        assert present(), "whoever looks"
+    clock.wait(7)
+    assert not present()
+    with elsewhere():
+        assert not present()
+
+
+def test_who_labels_keeps_the_episode_for_as_long_as_the_databases_clock_says(
+    client: SignIn, studio: Studio, make_data: MakeData, clock: Clock, elsewhere: Elsewhere
+) -> None:
+    episode = Labels(studio, make_data).episode()
+    ada, bob = client("annotator"), client("operator")
+    with elsewhere():
+        ok(ada.post(f"{episode}/annotation/claim", json={}))
+    clock.wait(80)
+    assert refusal(save(bob, episode, (0, 24, "Mine")), 409)["code"] == "leased"
+    clock.wait(20)
+    with elsewhere():
+        assert ok(save(bob, episode, (0, 24, "Mine")))["edit"] == 1
+
+
+def test_a_link_from_the_command_line_of_another_machine_lasts_an_hour(
+    client: SignIn, anonymous: TestClient, studio: Studio, clock: Clock, elsewhere: Elsewhere
+) -> None:
+    client(Role.VIEWER)
+
+    def use(url: str) -> int:
+        body = {"token": url.partition("token=")[2], "password": "another horse battery"}
+        return anonymous.post("/api/links", json=body).status_code
+
+    with elsewhere():
+        early = reset_link(studio.settings, "viewer")
+    clock.wait(HOUR - 60)
+    assert use(early) == 201
+    with elsewhere():
+        late = reset_link(studio.settings, "viewer")
+    clock.wait(HOUR + 60)
+    assert use(late) == 404

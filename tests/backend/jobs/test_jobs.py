@@ -181,11 +181,9 @@ def test_an_interrupted_job_without_a_worker_says_both(studio: Studio) -> None:
 
 
 def test_the_reconciler_calls_again_but_does_not_pile_calls_up(studio: Studio) -> None:
-    ids = [enqueue(studio) for _ in range(3)]
+    for _ in range(3):
+        enqueue(studio)
     studio.broker.flushdb()
-    with studio.db.transaction() as db:
-        for job in repository.by_ids(db, ids):
-            job.created_at = job.created_at.replace(year=2020)
     for _ in range(4):
         reconcile(studio, AT_ONCE)
     assert waiting_calls(studio, JobQueue.LIGHT) == 3
