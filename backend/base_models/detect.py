@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from backend.tables.base_model import ModelKind
+from dexvla.spec import BACKBONE_TYPE, EXPERT_TYPE, POLICY_TYPE, PRETRAINER_TYPE, UPSTREAM_TYPE
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-BACKBONE_TYPE, POLICY_TYPE, UPSTREAM_TYPE = "qwen2_vl", "dexvla", "qwen2_vla"
-PRETRAINER_TYPE, EXPERT_TYPE = "dexvla_pretrainer", "dexvla_expert"
 _TORCH_FILES = {".ckpt", ".pt", ".pth"}
 _MAX_JSON = 16 * 2**20
 _MAX_HEADER = 100 * 2**20  # the format's own limit

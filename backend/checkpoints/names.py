@@ -6,11 +6,7 @@ from backend.core.names import file_name
 from backend.studio.context import Studio
 from backend.tables.checkpoint import Checkpoint
 from backend.tables.run import Run
-
-
-def step_name(step: int) -> str:
-    """As dexvla.train.runs names the folder."""
-    return f"step-{step:07d}"
+from dexvla.spec import step_name
 
 
 def checkpoint_folder(studio: Studio, row: Checkpoint) -> Path:

@@ -10,9 +10,7 @@ from pydantic import ValidationError
 from backend.core.errors import InvalidError
 from backend.robots.kinds import can_have, info_of, name_of
 from dexvla.episodes.manifest import load_manifest
-from dexvla.spec import DatasetManifest, PolicySpec, TaskChoice
-
-_MODEL_TYPE = "dexvla"
+from dexvla.spec import POLICY_TYPE, DatasetManifest, PolicySpec, TaskChoice, seen_episodes
 
 
 def wrong(field: str, message: str) -> InvalidError:
@@ -24,7 +22,7 @@ def policy_of(folder: Path) -> PolicySpec:
     config = _read(folder / "config.json")
     if config is None:
         raise wrong("checkpoint_id", "The checkpoint's files are gone or damaged; choose another checkpoint.")
-    if config.get("model_type") != _MODEL_TYPE:
+    if config.get("model_type") != POLICY_TYPE:
         raise wrong("checkpoint_id", "This checkpoint is an expert without a backbone, which cannot act.")
     try:
         return PolicySpec.model_validate(config.get("policy"))
@@ -82,11 +80,10 @@ def fits_version(
 
 
 def _held_out(manifest: DatasetManifest, checkpoint: Path, names: Mapping[str, tuple[str, ...]]) -> int:
-    lineage = _read(checkpoint / "manifest.json") or {}
-    if "episodes" not in lineage:
+    seen = seen_episodes(_read(checkpoint / "manifest.json") or {})
+    if seen is None:
         message = "The checkpoint does not say what it was trained on; choose all episodes."
         raise wrong("held_out", message)
-    seen = {*lineage["episodes"], *lineage.get("earlier_episodes", [])}
     known = [(entry.identity, *entry.aliases, *names.get(Path(entry.path).stem, ())) for entry in manifest.episodes]
     left = sum(seen.isdisjoint(entry) for entry in known)
     if not left:

@@ -10,13 +10,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field, ValidationError
 
-import dexvla
 from backend.live.schemas import DemoOut
+from dexvla.demo import DEMO_FOLDER
 from dexvla.spec import OptionValue
 
 log = logging.getLogger("studio.live")
-
-DEMO_FOLDER = Path(dexvla.__file__).parent / "assets" / "demo"  # as dexvla.demo has it, which loads what we may not
 
 
 class _Demo(BaseModel):

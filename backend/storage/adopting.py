@@ -13,7 +13,6 @@ from backend.audit.service import record
 from backend.base_models import repository as models
 from backend.base_models.service import facts
 from backend.checkpoints import saved
-from backend.checkpoints.names import step_name
 from backend.core.db import utc_now
 from backend.core.folders import DataFolder
 from backend.datasets import repository as datasets
@@ -38,7 +37,7 @@ from backend.versions.service import version_row
 from dexvla.checksums import file_sha256
 from dexvla.episodes.manifest import load_manifest, manifest_hash, save_manifest
 from dexvla.errors import UserError
-from dexvla.spec import DatasetManifest, EpisodeEntry, TrainSpec, first_error
+from dexvla.spec import DatasetManifest, EpisodeEntry, TrainSpec, first_error, step_name, step_of
 
 NOTE = "Found without a row and adopted."
 _LOG_BYTES = 2**20
@@ -186,7 +185,8 @@ def adopt_run(studio: Studio, folder: Path, me: Actor | None) -> None:
 
 def adopt_checkpoint(studio: Studio, folder: Path, me: Actor | None) -> None:
     """Of a run that is here. Raises NotAdoptedError."""
-    run_id, step = folder.parents[1].name, int(folder.name.removeprefix("step-"))
+    run_id, step = folder.parents[1].name, step_of(folder.name)
+    assert step is not None, f"{folder} is no checkpoint's"
     with studio.db.transaction(write=False) as db:
         name = str(db.get_one(Run, run_id).spec.get("name", run_id))
     found = _whole(folder, name, step)
@@ -246,8 +246,8 @@ def _parent(db: Session, init_from: str | None) -> str | None:
     if init_from is None:
         return None
     place = Path(init_from)
-    if place.parent.name != "checkpoints" or not place.name.removeprefix("step-").isdecimal():
+    step = step_of(place.name)
+    if place.parent.name != "checkpoints" or step is None:
         return None
-    step = int(place.name.removeprefix("step-"))
     query = select(Checkpoint.id).where(Checkpoint.run_id == place.parents[1].name, Checkpoint.step == step)
     return db.scalar(query.order_by(Checkpoint.attempt.desc()).limit(1))

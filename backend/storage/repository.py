@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from backend.checkpoints.names import step_name
 from backend.core.folders import DataFolder
 from backend.studio.context import Studio
 from backend.tables.checkpoint import Checkpoint
@@ -17,6 +16,7 @@ from backend.tables.episode import EpisodeRow
 from backend.tables.evaluation import Evaluation
 from backend.tables.job import Job, JobState
 from backend.tables.run import Run
+from dexvla.spec import step_name, step_of
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -47,7 +47,7 @@ def folders(parent: Path) -> list[Path]:
 def checkpoint_folders(run: Path) -> dict[int, Path]:
     """Finished checkpoints in a run's folder, by step, ascending."""
     there = [path.parent for path in run.glob("checkpoints/step-*/manifest.json")]
-    steps = {int(path.name[5:]): path for path in there if path.name[5:].isdecimal()}
+    steps = {step: path for path in there if (step := step_of(path.name)) is not None}
     return dict(sorted(steps.items()))
 
 

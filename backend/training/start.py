@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from backend.base_models.detect import EXPERT_TYPE, POLICY_TYPE, PRETRAINER_TYPE, Found, detect
+from backend.base_models.detect import Found, detect
 from backend.base_models.service import facts
 from backend.checkpoints.names import checkpoint_folder, checkpoint_name
 from backend.checkpoints.whole import require_manifest
@@ -18,7 +18,17 @@ from backend.tables.base_model import ModelKind, RegisteredModel
 from backend.tables.checkpoint import Checkpoint
 from backend.tables.run import Run
 from backend.training.schemas import RunIn
-from dexvla.spec import EXPERT_SIZES, PolicySpec, PretrainerSpec, ScaleDPSpec, TrainSpec
+from dexvla.spec import (
+    EXPERT_SIZES,
+    EXPERT_TYPE,
+    POLICY_TYPE,
+    PRETRAINER_TYPE,
+    PolicySpec,
+    PretrainerSpec,
+    ScaleDPSpec,
+    TrainSpec,
+    default_chunk,
+)
 
 _GONE = "its files are gone from {path}; put them back there, or register the model again and choose that"
 
@@ -135,7 +145,7 @@ def expert_errors(spec: TrainSpec, expert: Found) -> dict[str, str]:
     trained = trained_policy(expert)
     if trained is not None and trained.expert != wanted:
         return {"expert": f"the expert in that policy has other sizes than {spec.expert}: {_sizes(trained.expert)}"}
-    if trained is not None and trained.chunk_size != _chunk(spec):
+    if trained is not None and trained.chunk_size != (spec.chunk_size or default_chunk(spec.expert)):
         return {"chunk_size": f"the pretrained expert was trained with chunks of {trained.chunk_size} steps"}
     return {}
 
@@ -148,17 +158,12 @@ def _stage_1_errors(spec: TrainSpec, wanted: ScaleDPSpec, found: PretrainerSpec)
     )
     if not same:
         errors["expert"] = f"the pretrained expert has other sizes than {spec.expert}: {_sizes(found.expert)}"
-    if found.chunk_size != _chunk(spec):
+    if found.chunk_size != (spec.chunk_size or default_chunk(spec.expert)):
         errors["chunk_size"] = f"the pretrained expert was trained with chunks of {found.chunk_size} steps"
     names = [one.name for one in found.embodiments]
     if spec.pretrained_embodiment is not None and spec.pretrained_embodiment not in names:
         errors["pretrained_embodiment"] = f"the pretrained expert knows {', '.join(names)}"
     return errors
-
-
-def _chunk(spec: TrainSpec) -> int:
-    """The library's defaults, see dexvla.train.prepare."""
-    return spec.chunk_size or (50 if isinstance(EXPERT_SIZES[spec.expert or "tiny"], ScaleDPSpec) else 16)
 
 
 def _sizes(size: Any) -> str:

@@ -33,11 +33,10 @@ from dexvla.files import write_json
 from dexvla.model.weights import read_json
 from dexvla.robots.aloha_sim.options import AlohaTask
 from dexvla.robots.registry import make_task_robot
-from dexvla.spec import CameraSpec, EvalSpec, NormStats, PaddedActions, RenderProfile
+from dexvla.spec import CameraSpec, EvalSpec, NormStats, PaddedActions, RenderProfile, step_name
 from dexvla.train.allocator import keep_memory
 from dexvla.train.data import EpisodeReader, SampleSettings
 from dexvla.train.precision import fast_bf16
-from dexvla.train.runs import step_name
 from dexvla.train.sampling import MicroBatches, SampleOrder
 from dexvla.train.state import load_state, read_state, save_state, trained_parameters
 

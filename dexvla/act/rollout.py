@@ -20,7 +20,7 @@ from dexvla.act.chunks import ChunkExecutor, ChunkRefused, StampedChunk
 from dexvla.robots.base import RobotInfo
 from dexvla.spec import CameraSpec
 
-DEFAULT_EXECUTE_STEPS = 16  # as in closed-loop evaluation
+DEFAULT_EXECUTE_STEPS = 16  # the reference executes 16 of 50 actions before it asks again
 _SPARE_STEPS = 2  # asked so much sooner than the last latency calls for
 AHEAD_STEPS = 6  # that a robot which waits goes on with while it asks: a quick policy's motion does not stutter
 _PATIENCE = 5  # answers in a row that were refused before the rollout counts as broken

@@ -7,7 +7,7 @@ import typer
 
 from dexvla import console
 from dexvla.commands.options import comma_separated
-from dexvla.spec import EXPERT_SIZES, CameraSpec, ConvertSpec, Fusion, Initialisation, Layout
+from dexvla.spec import DEFAULT_CHUNK, EXPERT_SIZES, CameraSpec, ConvertSpec, Fusion, Initialisation, Layout
 
 
 def init_model(
@@ -54,7 +54,7 @@ def convert(
     ] = None,
     action_dim: Annotated[int | None, typer.Option(help="Values of an action, for --expert")] = None,
     state_dim: Annotated[int | None, typer.Option(help="Values of a state, for --expert")] = None,
-    chunk_size: Annotated[int, typer.Option(help="Actions in a chunk, for --expert")] = 50,
+    chunk_size: Annotated[int, typer.Option(help="Actions in a chunk, for --expert")] = DEFAULT_CHUNK,
     fusion: Annotated[Fusion, typer.Option(help="For --expert")] = Fusion.FILM,
     initialisation: Annotated[Initialisation, typer.Option(help="For --expert")] = Initialisation.ZERO,
     pretrained_expert: Annotated[

@@ -9,6 +9,7 @@ from typing import Any
 
 from dexvla.act.base import Policy, PolicyInput
 from dexvla.act.chunks import ChunkExecutor, StampedChunk
+from dexvla.act.rollout import DEFAULT_EXECUTE_STEPS
 from dexvla.errors import RobotError
 from dexvla.evaluate.intervals import rate
 from dexvla.evaluate.video import VideoWriter
@@ -18,7 +19,6 @@ from dexvla.spec import ClosedLoopReport, EpisodeOutcome, EvalSpec, SaidReasonin
 # Success and held, or the wrong object taken, for half a second: the rest of the episode would not change the verdict.
 _SETTLED_STEPS = 25
 _VIDEO_EVERY = 2
-DEFAULT_EXECUTE_STEPS = 16  # the reference executes 16 of 50 actions before it asks again
 
 
 def evaluate_closed_loop(

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from dexvla.act.base import Policy, PolicyInput
 from dexvla.act.chunks import ChunkExecutor, StampedChunk
+from dexvla.act.rollout import DEFAULT_EXECUTE_STEPS
 from dexvla.episodes.format import EpisodeData, StepSource
 from dexvla.errors import RobotError
-from dexvla.evaluate.closed_loop import DEFAULT_EXECUTE_STEPS, check_fit
+from dexvla.evaluate.closed_loop import check_fit
 from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.demonstrations import LONGEST, apply
 from dexvla.robots.aloha_sim.recovering_expert import RecoveringExpert

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from dexvla.act.policy import CheckpointPolicy
+from dexvla.act.rollout import DEFAULT_EXECUTE_STEPS
 from dexvla.episodes.manifest import EpisodeSet, build_manifest
 from dexvla.errors import CheckpointError, UserError
-from dexvla.evaluate.closed_loop import DEFAULT_EXECUTE_STEPS, evaluate_closed_loop
+from dexvla.evaluate.closed_loop import evaluate_closed_loop
 from dexvla.evaluate.open_loop import evaluate_open_loop
 from dexvla.evaluate.outcomes import OutcomeLog
 from dexvla.model.checkpoint import read_manifest
@@ -20,8 +21,9 @@ from dexvla.spec import (
     OpenLoopEpisode,
     OpenLoopReport,
     RenderProfile,
+    seen_episodes,
+    seen_seeds,
 )
-from dexvla.train.lineage import seen_episodes, seen_seeds
 
 
 def closed_loop(

@@ -34,12 +34,19 @@ from dexvla.model.weights import (
     read_weights,
     write_weights,
 )
-from dexvla.spec import Initialisation, NormStats, PolicySpec, Spec, first_error
+from dexvla.spec import (
+    BACKBONE_TYPE,
+    POLICY_TYPE,
+    PRETRAINER_TYPE,
+    UPSTREAM_TYPE,
+    Initialisation,
+    NormStats,
+    PolicySpec,
+    Spec,
+    first_error,
+)
 
-MODEL_TYPE = "dexvla"
 FORMAT_VERSION = 1
-BASE_TYPE = "qwen2_vl"
-PRETRAINER_TYPE = "dexvla_pretrainer"
 
 _S = TypeVar("_S", bound=Spec)
 
@@ -74,7 +81,7 @@ def save_policy(
         plain = DexVLA(policy.spec, policy.backbone.config)
     check_fit({name: t.shape for name, t in tensors.items()}, expected_shapes(plain, tied=tied), str(directory))
     config = {
-        "model_type": MODEL_TYPE,
+        "model_type": POLICY_TYPE,
         "format_version": FORMAT_VERSION,
         "policy": policy.spec.model_dump(mode="json"),
         "backbone": _stored(policy.backbone.config.to_dict()),
@@ -120,15 +127,15 @@ def load_policy(
             check_files(directory)  # says whether it was damaged after it was saved
         raise
     kind = config.get("model_type")
-    if kind != upstream.MODEL_TYPE and (base is not None or ema):
+    if kind != UPSTREAM_TYPE and (base is not None or ema):
         raise CheckpointError(f"{where}: model_type is {kind!r}; base and ema are for the reference's checkpoints")
-    if kind == MODEL_TYPE:
+    if kind == POLICY_TYPE:
         check_files(directory, verify=verify)
         spec, backbone = _own_config(config, where)
         tensors = read_weights(directory, dtype=dtype, device=device)
         norm_stats = _norm_stats(directory / "norm_stats.json")
         processor = Processor.from_pretrained(directory) if (directory / "tokenizer_config.json").is_file() else None
-    elif kind == upstream.MODEL_TYPE:
+    elif kind == UPSTREAM_TYPE:
         read = read_checkpoint(
             directory, base=None if base is None else Path(base), ema=ema, dtype=dtype, device=device
         )
@@ -136,13 +143,13 @@ def load_policy(
         norm_stats, processor = read.norm_stats, read.processor
     elif kind == PRETRAINER_TYPE:
         raise CheckpointError(_CANNOT_ACT.format(directory))
-    elif kind == BASE_TYPE:
+    elif kind == BACKBONE_TYPE:
         raise CheckpointError(
             f"{directory}: a base model (model_type {kind!r}) where a checkpoint is expected; "
             "start stage 2 from it to get a checkpoint"
         )
     else:
-        raise CheckpointError(f"{where}: model_type is {kind!r}, expected {MODEL_TYPE!r} or {upstream.MODEL_TYPE!r}")
+        raise CheckpointError(f"{where}: model_type is {kind!r}, expected {POLICY_TYPE!r} or {UPSTREAM_TYPE!r}")
     if norm_stats is not None and (norm_stats.action_dim, norm_stats.state_dim) != (spec.action_dim, spec.state_dim):
         raise CheckpointError(
             f"{directory / 'norm_stats.json'}: for {norm_stats.action_dim} action and {norm_stats.state_dim} state "
@@ -204,13 +211,13 @@ def new_policy(
             f"{directory}: a stage-1 checkpoint where a base model is expected; start from plain Qwen2-VL weights and "
             "name it as pretrained_expert"
         )
-    if kind in (MODEL_TYPE, upstream.MODEL_TYPE):
+    if kind in (POLICY_TYPE, UPSTREAM_TYPE):
         raise CheckpointError(
             f"{directory}: a checkpoint (model_type {kind!r}) where a base model is expected; "
             "stage 2 starts from plain Qwen2-VL weights, stage 3 from a checkpoint"
         )
-    if kind != BASE_TYPE:
-        raise CheckpointError(f"{where}: model_type is {kind!r}, expected {BASE_TYPE!r}")
+    if kind != BACKBONE_TYPE:
+        raise CheckpointError(f"{where}: model_type is {kind!r}, expected {BACKBONE_TYPE!r}")
     backbone = upstream.backbone_config(config, where)
     processor = Processor.from_pretrained(directory)
     tensors = read_weights(directory, rename=upstream.from_base_name, dtype=dtype, device=device)
@@ -237,7 +244,7 @@ def read_spec(path: str | Path) -> PolicySpec:
     directory = model_directory(path)
     file = config_file(directory)
     config = read_json(file)
-    reader = upstream.read_config if config.get("model_type") == upstream.MODEL_TYPE else _own_config
+    reader = upstream.read_config if config.get("model_type") == UPSTREAM_TYPE else _own_config
     return reader(config, str(file))[0]
 
 
@@ -259,8 +266,8 @@ def _own_config(config: dict[str, Any], where: str) -> tuple[PolicySpec, Qwen2VL
     kind, version = config.get("model_type"), config.get("format_version")
     if kind == PRETRAINER_TYPE:
         raise CheckpointError(_CANNOT_ACT.format(where))
-    if kind != MODEL_TYPE:
-        raise CheckpointError(f"{where}: model_type is {kind!r}, expected {MODEL_TYPE!r}")
+    if kind != POLICY_TYPE:
+        raise CheckpointError(f"{where}: model_type is {kind!r}, expected {POLICY_TYPE!r}")
     if version != FORMAT_VERSION:
         raise CheckpointError(f"{where}: format_version is {version!r}, this version reads {FORMAT_VERSION}")
     unknown = sorted(set(config) - _CONFIG_FIELDS)

@@ -18,23 +18,24 @@ from dexvla.errors import CheckpointError
 from dexvla.files import atomic_directory, write_json
 from dexvla.model import upstream
 from dexvla.model.backbone import Backbone
-from dexvla.model.checkpoint import (
-    BASE_TYPE,
-    MODEL_TYPE,
-    build_policy,
-    load_policy,
-    model_directory,
-    new_policy,
-    save_policy,
-)
+from dexvla.model.checkpoint import build_policy, load_policy, model_directory, new_policy, save_policy
 from dexvla.model.policy import DexVLA
-from dexvla.model.pretrained import EXPERT_TYPE, expert_sizes, load_expert_weights, read_scaledp
+from dexvla.model.pretrained import expert_sizes, load_expert_weights, read_scaledp
 from dexvla.model.processing import Processor
 from dexvla.model.report import LoadReport, per_part
 from dexvla.model.upstream_export import write_checkpoint
 from dexvla.model.upstream_files import read_checkpoint, read_plain
 from dexvla.model.weights import check_fit, drop_tied_copy, expected_shapes, read_json, write_weights
-from dexvla.spec import EXPERT_SIZES, CameraSpec, ConvertSpec, Layout, PolicySpec
+from dexvla.spec import (
+    BACKBONE_TYPE,
+    EXPERT_SIZES,
+    EXPERT_TYPE,
+    POLICY_TYPE,
+    CameraSpec,
+    ConvertSpec,
+    Layout,
+    PolicySpec,
+)
 
 ORIGINAL = "upstream_config"  # entry of our manifest: the config.json that a checkpoint was converted from
 _FRESH_IN_STAGE_2 = "a base model has none; stage 2 makes it"
@@ -86,8 +87,8 @@ def to_upstream(source: Path, target: Path, *, dtype: torch.dtype | None = None)
     """One of our checkpoints in the reference's layout."""
     source = model_directory(source)
     kind = read_json(source / "config.json").get("model_type")
-    if kind != MODEL_TYPE:
-        raise CheckpointError(f"{source / 'config.json'}: model_type is {kind!r}, expected {MODEL_TYPE!r}")
+    if kind != POLICY_TYPE:
+        raise CheckpointError(f"{source / 'config.json'}: model_type is {kind!r}, expected {POLICY_TYPE!r}")
     policy = load_policy(source, dtype=dtype)
     manifest = source / "manifest.json"
     original = read_json(manifest).get(ORIGINAL) if manifest.is_file() else None
@@ -107,8 +108,8 @@ def from_qwen2_vl(source: Path, target: Path, *, dtype: torch.dtype | None = Non
     source = model_directory(source)
     file = source / "config.json"
     config = read_json(file)
-    if config.get("model_type") != BASE_TYPE:
-        raise CheckpointError(f"{file}: model_type is {config.get('model_type')!r}, expected {BASE_TYPE!r}")
+    if config.get("model_type") != BACKBONE_TYPE:
+        raise CheckpointError(f"{file}: model_type is {config.get('model_type')!r}, expected {BACKBONE_TYPE!r}")
     backbone = upstream.backbone_config(config, str(source / "config.json"))
     processor = Processor.from_pretrained(source)
     tensors: dict[str, Tensor] = {}

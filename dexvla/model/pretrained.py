@@ -13,16 +13,14 @@ from torch import Tensor
 
 from dexvla.checksums import check_files
 from dexvla.errors import CheckpointError
-from dexvla.model import upstream
-from dexvla.model.checkpoint import BASE_TYPE, MODEL_TYPE, model_directory
+from dexvla.model.checkpoint import model_directory
 from dexvla.model.policy import DexVLA
 from dexvla.model.report import LoadReport
 from dexvla.model.torch_files import TorchFile
 from dexvla.model.upstream_files import config_file, read_checkpoint
 from dexvla.model.weights import check_fit, likely_cause, read_json, read_weights
-from dexvla.spec import SCALEDP_SIZES
+from dexvla.spec import BACKBONE_TYPE, EXPERT_TYPE, POLICY_TYPE, SCALEDP_SIZES, UPSTREAM_TYPE
 
-EXPERT_TYPE = "dexvla_expert"
 _POOLED_NORM = "expert.norm_after_pool."  # a ScaleDP expert has it with TinyVLA's pooling alone
 _FRESH = ("expert.cond_obs_emb.", "expert.combine.", _POOLED_NORM)
 _WHY_FRESH = "it reads the condition, which comes from another encoder in stage 1"
@@ -43,19 +41,19 @@ def load_expert_weights(policy: DexVLA, path: str | Path) -> LoadReport:
     directory = model_directory(path)
     file = config_file(directory)
     kind = read_json(file).get("model_type")
-    if kind in (EXPERT_TYPE, MODEL_TYPE):
+    if kind in (EXPERT_TYPE, POLICY_TYPE):
         check_files(directory)
     if kind == EXPERT_TYPE:
         return _take(policy, read_weights(directory), str(directory), "scaledp", {})
-    if kind == BASE_TYPE:
+    if kind == BACKBONE_TYPE:
         raise CheckpointError(f"{directory}: a base model has no expert; name a checkpoint or a ScaleDP file")
-    if kind == MODEL_TYPE:
+    if kind == POLICY_TYPE:
         found = read_weights(directory, rename=lambda name: name if name.startswith("expert.") else None)
-    elif kind == upstream.MODEL_TYPE:
+    elif kind == UPSTREAM_TYPE:
         tensors = read_checkpoint(directory).tensors
         found = {name: tensor for name, tensor in tensors.items() if name.startswith("expert.")}
     else:
-        raise CheckpointError(f"{file}: model_type is {kind!r}, expected {MODEL_TYPE!r} or {upstream.MODEL_TYPE!r}")
+        raise CheckpointError(f"{file}: model_type is {kind!r}, expected {POLICY_TYPE!r} or {UPSTREAM_TYPE!r}")
     expected = _expert_of(policy)
     fresh = {n: "only the policy pools as TinyVLA" for n in expected if n.startswith(_POOLED_NORM) and n not in found}
     left_out = {n: "only the file pools as TinyVLA" for n in found if n.startswith(_POOLED_NORM) and n not in expected}

@@ -17,18 +17,22 @@ import dexvla
 from dexvla.checksums import check_files, file_sha256
 from dexvla.errors import CheckpointError
 from dexvla.files import atomic_directory, write_json
-from dexvla.model.checkpoint import (
-    FORMAT_VERSION,
-    PRETRAINER_TYPE,
-    model_directory,
-    validated,
-)
+from dexvla.model.checkpoint import FORMAT_VERSION, model_directory, validated
 from dexvla.model.policy import DexVLA
 from dexvla.model.pretrainer import Pretrainer
 from dexvla.model.report import LoadReport
 from dexvla.model.text_encoder import TextTokenizer, read_text_encoder, small_text_encoder, text_config
 from dexvla.model.weights import check_fit, expected_shapes, likely_cause, read_json, read_weights, write_weights
-from dexvla.spec import ActionKind, ActionSpace, EmbodimentSpec, Initialisation, NormStats, PretrainerSpec, ScaleDPSpec
+from dexvla.spec import (
+    PRETRAINER_TYPE,
+    ActionKind,
+    ActionSpace,
+    EmbodimentSpec,
+    Initialisation,
+    NormStats,
+    PretrainerSpec,
+    ScaleDPSpec,
+)
 
 _CONFIG_FIELDS = {"model_type", "format_version", "pretrainer", "text_encoder"}
 

@@ -24,7 +24,6 @@ from dexvla.spec import (
     first_error,
 )
 
-MODEL_TYPE = "qwen2_vla"
 OWN_FIELD = "dexvla_policy"  # our spec, in exported configurations that the reference's fields cannot express
 
 # Upstream prefix -> ours. The first that fits counts.

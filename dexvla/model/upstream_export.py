@@ -18,7 +18,7 @@ from dexvla.model.pickled import write_dataset_stats
 from dexvla.model.policy import DexVLA
 from dexvla.model.processing import Processor
 from dexvla.model.weights import write_weights
-from dexvla.spec import AUGMENTED_CROP, Fusion, PolicySpec
+from dexvla.spec import AUGMENTED_CROP, UPSTREAM_TYPE, Fusion, PolicySpec
 
 _TEXT_FIELDS = (
     "attention_dropout",
@@ -170,7 +170,7 @@ def _backbone_fields(backbone: Qwen2VLConfig) -> dict[str, Any]:
     fields |= {name: whole[name] for name in _TOKEN_FIELDS if whole.get(name) is not None}
     fields |= {
         "architectures": ["Qwen2VLForConditionalGenerationForVLA"],
-        "model_type": upstream.MODEL_TYPE,
+        "model_type": UPSTREAM_TYPE,
         "rope_theta": theta,
         "rope_scaling": {**rotary, "type": rotary.get("type", "default")},
         "use_sliding_window": text["use_sliding_window"],
@@ -178,7 +178,7 @@ def _backbone_fields(backbone: Qwen2VLConfig) -> dict[str, Any]:
         "vision_config": {
             **{name: vision[name] for name in _VISION_FIELDS if name in vision},
             "in_chans": vision["in_channels"],
-            "model_type": upstream.MODEL_TYPE,
+            "model_type": UPSTREAM_TYPE,
         },
     }
     return fields

@@ -20,7 +20,7 @@ from dexvla.model.processing import Processor
 from dexvla.model.report import LoadReport, per_part
 from dexvla.model.torch_files import read_torch_tensors
 from dexvla.model.weights import INDEX_FILE, WEIGHTS_FILE, read_json, read_weights
-from dexvla.spec import NormStats, PolicySpec
+from dexvla.spec import BACKBONE_TYPE, UPSTREAM_TYPE, NormStats, PolicySpec
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
@@ -68,8 +68,8 @@ def read_checkpoint(
     """
     file = config_file(directory)
     config = read_json(file)
-    if config.get("model_type") != upstream.MODEL_TYPE:
-        raise CheckpointError(f"{file}: model_type is {config.get('model_type')!r}, expected {upstream.MODEL_TYPE!r}")
+    if config.get("model_type") != UPSTREAM_TYPE:
+        raise CheckpointError(f"{file}: model_type is {config.get('model_type')!r}, expected {UPSTREAM_TYPE!r}")
     spec, backbone = upstream.read_config(config, str(file))
     notes = [] if file.parent == directory else [f"config.json is that of {file.parent}"]
     if unread := upstream.unread_fields(config):
@@ -234,8 +234,8 @@ def _read_base(directory: Path) -> dict[str, Tensor]:
     kind = read_json(directory / "config.json").get("model_type")
     if kind == "dexvla":
         return read_weights(directory, rename=upstream.to_upstream_name)
-    if kind not in ("qwen2_vl", upstream.MODEL_TYPE):
-        raise CheckpointError(f"{directory / 'config.json'}: model_type is {kind!r}, expected 'qwen2_vl'")
+    if kind not in (BACKBONE_TYPE, UPSTREAM_TYPE):
+        raise CheckpointError(f"{directory / 'config.json'}: model_type is {kind!r}, expected {BACKBONE_TYPE!r}")
 
     def rename(name: str) -> str | None:
         ours = upstream.from_base_name(name) if kind == "qwen2_vl" else upstream.from_upstream_name(name)

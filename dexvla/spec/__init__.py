@@ -5,6 +5,17 @@ All are frozen. Unknown fields are refused, so that a typing mistake is not sile
 """
 
 from dexvla.spec.base import Spec
+from dexvla.spec.checkpoints import (
+    BACKBONE_TYPE,
+    EXPERT_TYPE,
+    POLICY_TYPE,
+    PRETRAINER_TYPE,
+    UPSTREAM_TYPE,
+    seen_episodes,
+    seen_seeds,
+    step_name,
+    step_of,
+)
 from dexvla.spec.complaints import first_error
 from dexvla.spec.conversion import ConvertSpec, Layout
 from dexvla.spec.data import DatasetManifest, EpisodeEntry, NormStats, Segment, Stretch, TaskEntry
@@ -21,6 +32,7 @@ from dexvla.spec.evaluation import (
 )
 from dexvla.spec.policy import (
     AUGMENTED_CROP,
+    DEFAULT_CHUNK,
     EXPERT_SIZES,
     SCALEDP_SIZES,
     UNET_SIZES,
@@ -33,6 +45,7 @@ from dexvla.spec.policy import (
     PolicySpec,
     ScaleDPSpec,
     UNetSpec,
+    default_chunk,
 )
 from dexvla.spec.presets import PRESETS, with_preset
 from dexvla.spec.pretraining import RESNET_SIZES, EmbodimentSpec, PretrainerSpec, ResNetSpec
@@ -58,13 +71,19 @@ __all__ = [
     "ALOHA_SIM_CAMERAS",
     "ALOHA_SIM_JOINTS",
     "AUGMENTED_CROP",
+    "BACKBONE_TYPE",
+    "DEFAULT_CHUNK",
     "EXPERT_SIZES",
+    "EXPERT_TYPE",
     "FPS_LEAST",
     "FPS_MOST",
+    "POLICY_TYPE",
     "PRESETS",
+    "PRETRAINER_TYPE",
     "RESNET_SIZES",
     "SCALEDP_SIZES",
     "UNET_SIZES",
+    "UPSTREAM_TYPE",
     "ActionKind",
     "ActionSpace",
     "CameraSpec",
@@ -110,6 +129,11 @@ __all__ = [
     "TaskEntry",
     "TrainSpec",
     "UNetSpec",
+    "default_chunk",
     "first_error",
+    "seen_episodes",
+    "seen_seeds",
+    "step_name",
+    "step_of",
     "with_preset",
 ]

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from dexvla.spec.base import Spec
-from dexvla.spec.policy import EXPERT_SIZES, Fusion, Initialisation
+from dexvla.spec.policy import DEFAULT_CHUNK, EXPERT_SIZES, Fusion, Initialisation
 from dexvla.spec.robots import CameraSpec
 
 
@@ -33,7 +33,7 @@ class ConvertSpec(Spec):
     expert: str | None = Field(None, description="Put a fresh expert of this size on a Qwen2-VL model")
     action_dim: int | None = Field(None, ge=1, description="Values of an action, for a fresh expert")
     state_dim: int | None = Field(None, ge=1, description="Values of a state, for a fresh expert")
-    chunk_size: int = Field(50, ge=1, le=1000, description="Actions in a chunk, for a fresh expert, steps")
+    chunk_size: int = Field(DEFAULT_CHUNK, ge=1, le=1000, description="Actions in a chunk, for a fresh expert, steps")
     fusion: Fusion = Field(Fusion.FILM, description="For a fresh expert")
     initialisation: Initialisation = Field(Initialisation.ZERO, description="For a fresh expert")
     pretrained_expert: str | None = Field(None, description="ScaleDP file or checkpoint to take the expert from")

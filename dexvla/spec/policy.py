@@ -113,6 +113,15 @@ UNET_SIZES = {
 }
 EXPERT_SIZES: dict[str, ScaleDPSpec | UNetSpec] = {**SCALEDP_SIZES, **UNET_SIZES}
 
+DEFAULT_CHUNK = 50
+_DEFAULT_UNET_CHUNK = 16
+
+
+def default_chunk(expert: str | None) -> int:
+    """Actions of a chunk where a run does not say, by the name of its expert's size."""
+    return _DEFAULT_UNET_CHUNK if expert in UNET_SIZES else DEFAULT_CHUNK
+
+
 AUGMENTED_CROP = 0.95  # part of each side that augmentation's random crop keeps, here and in the reference
 
 
@@ -129,7 +138,7 @@ class PolicySpec(Spec):
     expert: ExpertSpec
     action_dim: int = Field(ge=1, le=10_000)
     state_dim: int = Field(ge=1, le=10_000)
-    chunk_size: int = Field(50, ge=1, le=1000, description="Actions in a predicted chunk, steps")
+    chunk_size: int = Field(DEFAULT_CHUNK, ge=1, le=1000, description="Actions in a predicted chunk, steps")
     action_space: ActionSpace = ActionSpace()
     fusion: Fusion = Fusion.FILM
     diffusion: DiffusionSpec = DiffusionSpec()

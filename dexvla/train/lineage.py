@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dexvla.errors import CheckpointError
-from dexvla.spec import TrainSpec
+from dexvla.spec import TrainSpec, seen_episodes, seen_seeds
 from dexvla.train.runs import CHECKPOINT_MANIFEST, resolve_checkpoint
 
 
@@ -37,15 +37,3 @@ def read_lineage(checkpoint: Path) -> dict[str, Any]:
     """The manifest of a checkpoint; empty where there is none, as in files of other programs."""
     path = checkpoint / CHECKPOINT_MANIFEST
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def seen_episodes(manifest: dict[str, Any]) -> set[str] | None:
-    """Identities of all episodes that went into a checkpoint; None if it does not say."""
-    if "episodes" not in manifest:
-        return None
-    return {*manifest["episodes"], *manifest.get("earlier_episodes", [])}
-
-
-def seen_seeds(manifest: dict[str, Any]) -> set[tuple[str, int]]:
-    """(task, seed) of all simulated scenes that went into a checkpoint."""
-    return {(task, seed) for task, seed in [*manifest.get("seeds", []), *manifest.get("earlier_seeds", [])]}

@@ -23,14 +23,14 @@ from dexvla.data.cache import PictureCache
 from dexvla.episodes.manifest import manifest_hash
 from dexvla.errors import UserError
 from dexvla.files import write_json
-from dexvla.spec import TrainSpec
+from dexvla.spec import TrainSpec, step_name
 from dexvla.train.engine import launch_of
 from dexvla.train.engines import make_accelerator, make_engine
 from dexvla.train.launch import Launch
 from dexvla.train.lineage import before, spec_sources
 from dexvla.train.optim import learning_rate
 from dexvla.train.preflight import Preflight, preflight
-from dexvla.train.runs import MetricsLog, Run, step_name
+from dexvla.train.runs import MetricsLog, Run
 from dexvla.train.sampling import MicroBatches, SampleOrder
 from dexvla.train.sharded import check_sharded
 from dexvla.train.stages import kept_data, new_trainee, read_data

@@ -34,13 +34,11 @@ from dexvla.spec import (
     PolicySpec,
     Precision,
     TrainSpec,
-    UNetSpec,
+    default_chunk,
 )
 from dexvla.train.runs import Run, resolve_checkpoint
 
 Motion = tuple[NDArray[np.float32], NDArray[np.float32], bool]  # action (T, A), qpos (T, S), sim
-DEFAULT_CHUNK = 50
-DEFAULT_UNET_CHUNK = 16
 DEFAULT_IMAGE = (240, 320)
 
 
@@ -110,17 +108,13 @@ def _statistics(spec: TrainSpec, manifest: DatasetManifest, motions: list[Motion
     """Of the actions as the policy will predict them, and how that is."""
     stats = norm_stats((action, qpos) for action, qpos, _ in motions)
     if spec.stage < 3:
-        space, chunk = spec.action_space or ActionSpace(), spec.chunk_size or _default_chunk(spec)
+        space, chunk = spec.action_space or ActionSpace(), spec.chunk_size or default_chunk(spec.expert)
     else:
         assert spec.init_from is not None
         trained = read_spec(resolve_checkpoint(spec.init_from))
         space, chunk = trained.action_space, trained.chunk_size
     check_action_space(space, action_dim=manifest.action_dim, state_dim=manifest.state_dim)
     return with_action_space(stats, motions, space=space, chunk_size=chunk), space
-
-
-def _default_chunk(spec: TrainSpec) -> int:
-    return DEFAULT_UNET_CHUNK if isinstance(EXPERT_SIZES.get(spec.expert or ""), UNetSpec) else DEFAULT_CHUNK
 
 
 def _by_weight(episodes: EpisodeSet, manifest: DatasetManifest) -> list[tuple[float, tuple[EpisodeEntry, ...]]]:
@@ -207,7 +201,7 @@ def prepare_policy(spec: TrainSpec, data: RunData) -> tuple[DexVLA, dict[str, An
             expert=expert,
             action_dim=data.manifest.action_dim,
             state_dim=data.manifest.state_dim,
-            chunk_size=spec.chunk_size or _default_chunk(spec),
+            chunk_size=spec.chunk_size or default_chunk(spec.expert),
             action_space=spec.action_space or ActionSpace(),
             fusion=spec.fusion or Fusion.FILM,
             cameras=tuple(CameraSpec(name=name, height=height, width=width) for name in data.manifest.cameras),

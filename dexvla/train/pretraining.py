@@ -18,6 +18,7 @@ from dexvla.model.pretrainer_files import new_pretrainer, save_pretrainer
 from dexvla.model.text_encoder import TextTokenizer, pad_texts, text_for
 from dexvla.spec import (
     AUGMENTED_CROP,
+    DEFAULT_CHUNK,
     RESNET_SIZES,
     SCALEDP_SIZES,
     EmbodimentSpec,
@@ -29,7 +30,6 @@ from dexvla.spec import (
 )
 from dexvla.train.data import EpisodeReader, SampleSettings
 from dexvla.train.embodiments import EmbodimentData, embodiment_spec, save_embodiments
-from dexvla.train.prepare import DEFAULT_CHUNK
 from dexvla.train.runs import Run
 from dexvla.train.trainee import Batch, Part, SampleSet, Term, Trainee
 from dexvla.train.validation import NOISE_SEED, Totals, validation_places

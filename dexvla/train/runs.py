@@ -24,23 +24,17 @@ from typing import Any
 from dexvla.demo import demo_checkpoint
 from dexvla.errors import CheckpointError, UserError
 from dexvla.files import atomic_file
+from dexvla.spec import step_name, step_of
 
 CHECKPOINT_MANIFEST = "manifest.json"
-
-
-def step_name(step: int) -> str:
-    return f"step-{step:07d}"
 
 
 def steps_of(folder: Path) -> list[int]:
     """Steps of the finished step-N folders below `folder`, ascending."""
     if not folder.is_dir():
         return []
-    return sorted(
-        int(entry.name.removeprefix("step-"))
-        for entry in folder.iterdir()
-        if entry.name.startswith("step-") and entry.name[5:].isdecimal() and (entry / CHECKPOINT_MANIFEST).is_file()
-    )
+    finished = [entry.name for entry in folder.iterdir() if (entry / CHECKPOINT_MANIFEST).is_file()]
+    return sorted(step for name in finished if (step := step_of(name)) is not None)
 
 
 def resolve_checkpoint(path: str | os.PathLike[str]) -> Path:

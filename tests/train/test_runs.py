@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from dexvla.train.runs import CHECKPOINT_MANIFEST, Run, step_name, steps_of
+from dexvla.spec import step_name
+from dexvla.train.runs import CHECKPOINT_MANIFEST, Run, steps_of
 
 
 def save(folder: Path, step: int) -> None:

@@ -19,9 +19,8 @@ from dexvla.errors import CheckpointError, UserError
 from dexvla.evaluate.run import open_loop
 from dexvla.model import load_policy
 from dexvla.model.checkpoint import read_manifest
-from dexvla.spec import TrainSpec
+from dexvla.spec import TrainSpec, seen_episodes, seen_seeds
 from dexvla.train.data import EpisodeSamples
-from dexvla.train.lineage import seen_episodes, seen_seeds
 from dexvla.train.loop import train
 from dexvla.train.optim import learning_rate, make_optimizer
 from dexvla.train.runs import read_metrics, resolve_checkpoint

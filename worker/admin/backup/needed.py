@@ -11,6 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from dexvla.spec import step_name
+
 # Every top folder and file of the data folder: what a backup takes of it, or why it takes nothing.
 TAKEN = {
     "studio.db": "as tables",
@@ -99,7 +101,7 @@ def _checkpoints(connection: Connection, found: Needed) -> None:
     )
     for run, step, files, name in _rows(connection, query):
         for file in json.loads(files) if isinstance(files, str) else files:
-            path = f"runs/{run}/checkpoints/step-{step:07d}/{file['name']}"
+            path = f"runs/{run}/checkpoints/{step_name(step)}/{file['name']}"
             found.files[path] = (file["sha256"], f"checkpoint of {name} at step {step}")
 
 

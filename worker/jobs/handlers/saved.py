@@ -13,6 +13,7 @@ from backend.core.db import utc_now
 from backend.core.names import file_name
 from backend.studio.events import publish_after_commit
 from backend.tables.checkpoint import Checkpoint
+from dexvla.spec import step_name
 from dexvla.train import runs
 from worker.jobs.handlers.base import JobContext
 
@@ -68,7 +69,7 @@ class CheckpointWatcher:
                 self._known = {row.step for row in self._rows(db)}
         there = set(runs.steps_of(self._run.checkpoints))
         for step in sorted(there - self._known - set(self._hashing)):
-            self._hashing[step] = _Hash(self._run.checkpoints / runs.step_name(step), self._archive_name(step))
+            self._hashing[step] = _Hash(self._run.checkpoints / step_name(step), self._archive_name(step))
         ready = [step for step, one in self._hashing.items() if one.ready(wait=wait)]
         gone = self._known - there
         if not ready and not gone:
@@ -97,7 +98,7 @@ class CheckpointWatcher:
         )
 
     def _archive_name(self, step: int) -> str:
-        return f"{file_name(self._name)}-{runs.step_name(step)}"
+        return f"{file_name(self._name)}-{step_name(step)}"
 
     def _row(self, step: int, found: Found | None, attempt: int) -> Checkpoint | None:
         """None: it was pruned before anybody could look at it."""
