@@ -64,13 +64,6 @@ class Motion(Out):
     qpos: list[list[float]]
 
 
-class FileProblem(Out):
-    """A file that was not accepted, and why."""
-
-    name: str
-    errors: list[str]
-
-
 class UploadResult(Out):
     episode: EpisodeOut
     warnings: list[str]

@@ -5,7 +5,6 @@ files, and manifest.json with the sha256 of each and whatever lineage the writer
 place and renamed, so it is there whole or not at all.
 """
 
-import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -246,11 +245,6 @@ def read_spec(path: str | Path) -> PolicySpec:
     config = read_json(file)
     reader = upstream.read_config if config.get("model_type") == UPSTREAM_TYPE else _own_config
     return reader(config, str(file))[0]
-
-
-def parameter_count(policy: DexVLA) -> int:
-    """Number of parameters, a tied output projection counted once."""
-    return sum(math.prod(parameter.shape) for parameter in policy.parameters())
 
 
 def model_directory(path: str | Path) -> Path:

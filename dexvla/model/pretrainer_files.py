@@ -92,10 +92,6 @@ def is_pretrainer(path: str | Path) -> bool:
     return config.is_file() and read_json(config).get("model_type") == PRETRAINER_TYPE
 
 
-def read_pretrainer_spec(path: str | Path) -> PretrainerSpec:
-    return _config(model_directory(path))[0]
-
-
 def load_pretrainer(path: str | Path, *, verify: bool = True) -> Pretrainer:
     """Read a stage-1 checkpoint, in evaluation mode.
 

@@ -86,10 +86,6 @@ class AlohaSim:
         return self._pick
 
     @property
-    def pick_options(self) -> PickColourOptions:
-        return self._pick_options
-
-    @property
     def scene_attributes(self) -> Mapping[str, str | float | bool]:
         """What tells episodes of pick_colour apart: options, the named colour and the other one that could be."""
         scene, options = self._pick, self._pick_options

@@ -48,11 +48,6 @@ def egl_lacks() -> str | None:
     return None
 
 
-def egl_works() -> bool:
-    """True if EGL has all that MuJoCo will ask for."""
-    return egl_lacks() is None
-
-
 def _device_opens(egl: ctypes.CDLL) -> bool:
     egl.eglGetProcAddress.restype = ctypes.c_void_p
     egl.eglGetProcAddress.argtypes = [ctypes.c_char_p]

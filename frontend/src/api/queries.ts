@@ -58,7 +58,7 @@ export type Role = Schema<"Role">;
 const ROLES: readonly Role[] = ["viewer", "annotator", "operator", "admin"];
 
 /** Whether `role` may do what needs `needed`. */
-export function allows(role: Role | undefined, needed: Role): boolean {
+function allows(role: Role | undefined, needed: Role): boolean {
   return role !== undefined && ROLES.indexOf(role) >= ROLES.indexOf(needed);
 }
 

@@ -14,7 +14,7 @@ interface State {
 }
 
 /** One line on how things are between this page and the studio, worst first. */
-export function connectionState(connection: Connection, health: Schema<"Health"> | undefined, lost: boolean): State {
+function connectionState(connection: Connection, health: Schema<"Health"> | undefined, lost: boolean): State {
   if (lost)
     return {
       color: "red",

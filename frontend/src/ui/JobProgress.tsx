@@ -108,7 +108,7 @@ export function JobProgress({
 }
 
 /** Why a job failed, where nobody can miss it. */
-export function JobCause({ job, link = true }: { job: Schema<"JobOut">; link?: boolean }) {
+function JobCause({ job, link = true }: { job: Schema<"JobOut">; link?: boolean }) {
   return (
     <Alert
       color="red"

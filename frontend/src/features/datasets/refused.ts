@@ -1,4 +1,4 @@
-/** A file that was not accepted, and why (FileProblem of the API). */
+/** A file that was not accepted, and why. */
 export interface FileProblem {
   name: string;
   errors: string[];

@@ -11,7 +11,6 @@ type Whole<T> = T extends (infer Each)[]
 export type LiveState = Whole<Schema<"LiveState">>;
 /** Everything the page shows but pictures and curves. */
 export type Status = Omit<LiveState, "type" | "samples" | "not_recorded" | "audit_entry">;
-export type Mode = LiveState["mode"];
 export type Policy = NonNullable<LiveState["policy"]>;
 export type Reasoning = NonNullable<Policy["reasoning"]>;
 export type Recording = NonNullable<LiveState["recording"]>;

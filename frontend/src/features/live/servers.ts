@@ -16,6 +16,6 @@ export function usePolicyServers(): string[] {
 }
 
 /** Without those of any port, which are no address. */
-export function chooseable(servers: string[]): string[] {
+function chooseable(servers: string[]): string[] {
   return servers.filter((server) => !server.endsWith(":*"));
 }

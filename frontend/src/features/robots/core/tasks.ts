@@ -69,8 +69,3 @@ export function optionsText(task: Task | undefined, options: Options): string {
     })
     .join(", ");
 }
-
-/** "Pick the named cube", or the bare name of a task that no robot here has. */
-export function taskTitle(kinds: readonly RobotKind[], name: string): string {
-  return kinds.flatMap(({ tasks }) => tasks).find((task) => task.name === name)?.title ?? name;
-}
