@@ -1,12 +1,14 @@
-"""The API's side of the conversation with a robot host: short requests with short timeouts, in the caller's thread."""
+"""The API's side of the conversation with a robot host: short requests with short timeouts, in the caller's thread.
 
-import http.client
+Stop and re-arming have a wire of their own (backend.robots.stopping)."""
+
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import quote
 
+import httpx
 from pydantic import BaseModel, ValidationError
 
 from backend.core.errors import ApiError, ConflictError, InvalidError, NotFoundError, UnavailableError
@@ -17,6 +19,9 @@ _MAX_ANSWER = 32 * 2**20
 _ERRORS: dict[int, type[ApiError]] = {404: NotFoundError, 409: ConflictError, 422: InvalidError}
 
 M = TypeVar("M", bound=BaseModel)
+
+# A connection for each request, straight to the host whatever proxy is set; hosts speak plain HTTP, so no certificates.
+_http = httpx.Client(trust_env=False, verify=False, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 class HostAwayError(UnavailableError):
@@ -74,25 +79,29 @@ class HostClient:
         headers: Mapping[str, str] | None = None,
         seconds: float = _SECONDS,
     ) -> bytes:
-        connection = http.client.HTTPConnection(self.address, timeout=_SECONDS)
+        own = {**self.headers, "Content-Type": "application/json", **(headers or {})}
+        asked = _http.stream(
+            method,
+            f"http://{self.address}{path}",
+            content=None if request is None else request.model_dump_json(),
+            headers=own,
+            timeout=httpx.Timeout(seconds, connect=_SECONDS),
+        )
+        content = bytearray()
         try:
-            connection.connect()
-            connection.sock.settimeout(seconds)
-            body = None if request is None else request.model_dump_json()
-            own = {**self.headers, "Content-Type": "application/json"}
-            connection.request(method, path, body=body, headers={**own, **(headers or {})})
-            answer = connection.getresponse()
-            content = answer.read(_MAX_ANSWER)
-        except (OSError, http.client.HTTPException) as error:
+            with asked as answer:
+                for piece in answer.iter_bytes():
+                    content += piece
+                    if len(content) > _MAX_ANSWER:
+                        raise httpx.DecodingError("longer than any answer of a host")
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise HostAwayError(f"The robot host of {self.name} does not answer ({self.address}).") from error
-        finally:
-            connection.close()
-        if answer.status != 200:
-            raise _ERRORS.get(answer.status, UnavailableError)(f"{self.name}: {_reason(content)}")
-        return content
+        if answer.status_code != 200:
+            raise _ERRORS.get(answer.status_code, UnavailableError)(f"{self.name}: {_reason(content)}")
+        return bytes(content)
 
 
-def _reason(content: bytes) -> str:
+def _reason(content: bytes | bytearray) -> str:
     try:
         return str(json.loads(content)["error"])
     except (ValueError, KeyError, TypeError):
