@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -32,18 +31,16 @@ from backend.storage.mark import refuse_damaged
 from dexvla.errors import UserError
 from worker.admin.verify import look_around, make_room
 from worker.core.data_lock import locked
-from worker.core.processes import die_with_parent
 from worker.supervise.broker import broker_command, move_aside
 from worker.supervise.entrance import address, entrance
+from worker.supervise.parts import Part, look_after
 from worker.supervise.patience import Patience
-from worker.supervise.restart import Restarts
 
 _STILL_SECONDS = 60.0  # a part that is waited for and has done nothing for so long has no chance
 _LONGEST_START_SECONDS = 1800.0  # however busy
 _STOP_SECONDS = 7.0  # for API, worker and robot host; the broker gets what is left of ten
 _BROKER_STOP_SECONDS = 2.0
 _TICK_SECONDS = 0.2
-_LOG_BYTES = 20 * 2**20
 
 
 def up(settings: Settings) -> None:
@@ -132,69 +129,19 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-@dataclass
-class _Part:
-    """A child process that should be running."""
-
-    name: str
-    argv: list[str]
-    log: Path
-    fds: tuple[int, ...] = ()
-    process: subprocess.Popen[bytes] | None = None
-    restarts: Restarts = field(default_factory=lambda: Restarts(first=0.5, longest=30.0))
-    again_at: float = field(default=0.0)
-    begins: int = 0  # where in its log the words of this process begin
-
-    def start(self, environment: dict[str, str]) -> None:
-        if self.log.exists() and self.log.stat().st_size > _LOG_BYTES:
-            os.replace(self.log, self.log.with_suffix(".log.1"))
-        self.begins = self.log.stat().st_size if self.log.exists() else 0
-        with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
-                self.argv,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                pass_fds=self.fds,
-                env=environment,
-                start_new_session=True,
-                preexec_fn=die_with_parent(signal.SIGTERM),
-            )
-        self.restarts.begin()
-
-    def watched(self) -> tuple[str, int, Path]:
-        assert self.process is not None
-        return self.name, self.process.pid, self.log
-
-    def tail(self) -> str:
-        """The last line that this process wrote."""
-        with self.log.open("rb") as log:
-            log.seek(self.begins)
-            lines = log.read().decode("utf-8", "replace").strip().splitlines()[-1:]
-        return lines[0] if lines else "it said nothing"
-
-    def ending(self, status: int) -> str:
-        """How it ended. What a killed process wrote last, at some time, has nothing to do with its end."""
-        if status == -signal.SIGKILL:
-            return "was killed (SIGKILL; the system does it where memory runs out)"
-        if status < 0:
-            return f"was ended by {signal.Signals(-status).name} ({self.tail()})"
-        return f"ended with status {status} ({self.tail()})"
-
-
 class _Parts:
     """The children. Leaving the context stops them all and leaves none."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._folder = settings, settings.folder
-        self._parts: list[_Part] = []
-        self.broker: _Part | None = None
+        self._parts: list[Part] = []
+        self.broker: Part | None = None
 
     def __enter__(self) -> "_Parts":
         return self
 
-    def start(self, name: str, argv: list[str], *, fds: tuple[int, ...] = ()) -> _Part:
-        part = _Part(name, argv, self._folder.logs / f"{name}.log", fds)
+    def start(self, name: str, argv: list[str], *, fds: tuple[int, ...] = ()) -> Part:
+        part = Part(name, argv, self._folder.logs / f"{name}.log", fds)
         part.start(self._environment())
         self._parts.append(part)
         return part
@@ -204,22 +151,12 @@ class _Parts:
         return {**os.environ, **given, "PYTHONUNBUFFERED": "1"}
 
     def look_after(self) -> None:
-        """Start again what died; longer pauses for what keeps dying."""
-        now = time.monotonic()
-        for part in self._parts:
-            if part.process is None:
-                if now >= part.again_at:
-                    part.start(self._environment())
-            elif (status := part.process.poll()) is not None:
-                pause = part.restarts.pause()
-                when = "now" if pause < 1 else f"in {pause:.0f} s"
-                _say(f"{part.name} {part.ending(status)}; starting it again {when}")
-                part.process, part.again_at = None, now + pause
+        look_after(self._parts, self._environment(), _say)
 
-    def named(self, names: Collection[str]) -> list[_Part]:
+    def named(self, names: Collection[str]) -> list[Part]:
         return [part for part in self._parts if part.name in names and part.process is not None]
 
-    def dead(self) -> _Part | None:
+    def dead(self) -> Part | None:
         return next(
             (part for part in self._parts if part.process is not None and part.process.poll() is not None), None
         )
@@ -231,7 +168,14 @@ class _Parts:
             _stop([self.broker], _BROKER_STOP_SECONDS)
 
 
-def _stop(parts: list[_Part], seconds: float) -> None:
+def _watched(part: Part) -> tuple[str, int, Path]:
+    """For `Patience`."""
+    assert part.process is not None
+    assert part.log is not None
+    return part.name, part.process.pid, part.log
+
+
+def _stop(parts: list[Part], seconds: float) -> None:
     """SIGTERM to each, SIGKILL to the whole group of what is left after `seconds`."""
     running = [part.process for part in parts if part.process is not None]
     for process in running:
@@ -259,7 +203,7 @@ def _open_database(settings: Settings) -> Database:
     return database
 
 
-def _await_broker(settings: Settings, part: _Part | None, signals: _Signals) -> None:
+def _await_broker(settings: Settings, part: Part | None, signals: _Signals) -> None:
     """part: the private broker, None for a server of its own."""
     patience = Patience(_STILL_SECONDS, _LONGEST_START_SECONDS)
     with redis.Redis.from_url(settings.events_url) as client:
@@ -271,7 +215,7 @@ def _await_broker(settings: Settings, part: _Part | None, signals: _Signals) -> 
                 if part is None:
                     raise UserError(f"the broker at REDIS_URL cannot be reached: {error}") from error
                 assert part.process is not None
-                if part.process.poll() is not None or (lost := patience.lost([part.watched()])) is not None:
+                if part.process.poll() is not None or (lost := patience.lost([_watched(part)])) is not None:
                     why = part.tail() if part.process.poll() is not None else lost
                     raise UserError(f"the broker did not start: {why} (see {part.log})") from None
                 if (news := patience.news(["broker"])) is not None:
@@ -289,7 +233,7 @@ def _await_ready(settings: Settings, base: str, parts: _Parts, signals: _Signals
             waited = _not_ready(client, base)
             if not waited:
                 return True
-            if (lost := patience.lost(part.watched() for part in parts.named(waited))) is not None:
+            if (lost := patience.lost(_watched(part) for part in parts.named(waited))) is not None:
                 raise UserError(f"the studio does not start: {lost}; see {settings.folder.logs}")
             if (news := patience.news(waited)) is not None:
                 _say(news)
