@@ -19,7 +19,6 @@ from backend.datasets.endpoints import router as datasets
 from backend.episodes.endpoints import router as episodes
 from backend.episodes.renew import Renewal
 from backend.evaluations.endpoints import router as evaluations
-from backend.intake.leftovers import remove_leftovers
 from backend.jobs.endpoints import router as jobs
 from backend.jobs.reconciler import reconciler
 from backend.labels.dataset.endpoints import router as labelling
@@ -84,7 +83,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.state.studio = Studio.open(settings)
         # a request that waits for the database's writer holds a thread; the one that it waits for needs one, too
         to_thread.current_default_thread_limiter().total_tokens = _THREADS
-        await asyncio.to_thread(remove_leftovers, settings.folder)
         await asyncio.to_thread(app.state.studio.directory.start)
         app.state.stopping = Stopping(app.state.studio)
         app.state.stopping.start()

@@ -83,7 +83,6 @@ def log_out(db: Session, studio: Studio, request: Request, response: Response) -
 
 def _sign_in(db: Session, studio: Studio, request: Request, response: Response, user: User) -> Me:
     token, now = new_token(), utc_now()
-    repository.end_expired_sessions(db, now)
     db.add(
         LoginSession(token_sha256=token_hash(token), user_id=user.id, created_at=now, expires_at=now + SESSION_LASTS)
     )

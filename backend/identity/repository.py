@@ -89,8 +89,11 @@ def _deleted(db: Session, query: Delete) -> int:
     return result.rowcount
 
 
-def end_expired_sessions(db: Session, now: datetime) -> None:
-    db.execute(delete(LoginSession).where(LoginSession.expires_at <= now))
+def forget_sessions(db: Session, *, ended_before: datetime) -> int:
+    """Returns how many rows went."""
+    result = db.execute(delete(LoginSession).where(LoginSession.expires_at <= ended_before))
+    assert isinstance(result, CursorResult)
+    return result.rowcount
 
 
 def open_link(db: Session, token_sha256: str, now: datetime) -> Link | None:

@@ -1,25 +1,28 @@
-"""Clears away what a kill at a bad moment left in the data folder; once at every start of a worker.
+"""The one that clears away: what a kill at a bad moment left in the data folder (half uploads and copies too), and
+sessions that ended. At every start of a worker, and every hour from then on.
 
 What the database says was deleted is removed. What it does not know at all stays where it is and is told (see
 backend.storage): a database that lost its newest rows, or came out of a backup, knows less than the folder. What an
 administrator moved to lost/ is removed a month later. Nothing that was written to within the last day is touched:
-somebody may be at it.
+somebody may be at it. What else is done regularly stands in docs/decisions/studio.md.
 """
 
 import os
 import shutil
-import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import structlog
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from backend.checkpoints.names import checkpoint_folder
+from backend.core.db import database_now
+from backend.core.periodic import Periodic
+from backend.identity.repository import forget_sessions
 from backend.storage import repository
 from backend.studio.context import Studio
 from backend.tables.checkpoint import Checkpoint
@@ -29,23 +32,29 @@ from backend.tables.run import Run
 
 OLD_SECONDS = 24 * 3600.0  # more than clocks are ever set by
 LOST_SECONDS = 30 * 86400.0
+_EVERY_SECONDS = 3600.0
 _log = structlog.get_logger(__name__)
 
 
-def start(studio: Studio) -> None:
-    """Sweep in a thread that ends with the process; errors are logged, the next start tries again."""
+def sweeper(studio: Studio) -> Periodic:
+    """A thread that ends with the process: nobody need wait for a round, which may take long on a large folder."""
 
-    def run() -> None:
-        try:
-            sweep(studio)
-        except (OSError, SQLAlchemyError) as error:
-            _log.warning("sweep.failed", error=" ".join(str(error).split())[:200])
+    def work() -> float:
+        sweep(studio)
+        forget_old_sessions(studio)
+        return _EVERY_SECONDS
 
-    threading.Thread(target=run, name="sweeper", daemon=True).start()
+    return Periodic("sweep", work, every_seconds=_EVERY_SECONDS)
+
+
+def forget_old_sessions(studio: Studio) -> int:
+    """Those that ended a day ago, whatever the clocks of the machines; returns how many. Raises SQLAlchemyError."""
+    with studio.db.transaction() as db:
+        return forget_sessions(db, ended_before=database_now(db) - timedelta(seconds=OLD_SECONDS))
 
 
 def sweep(studio: Studio) -> list[Path]:
-    """Returns what was removed or moved away. Raises OSError, SQLAlchemyError."""
+    """Returns what was removed. Raises OSError, SQLAlchemyError."""
     folder, swept = studio.settings.folder, []
     halves = [*folder.uploads.glob("*")]
     for level in ("", "*/", "*/*/", "*/*/*/"):  # what was being written when its process was killed
@@ -59,14 +68,15 @@ def sweep(studio: Studio) -> list[Path]:
             deleted = _deleted(db, model)
             gone += [path for path in named[kind] if path.name in deleted]
         gone += _deleted_checkpoints(db, studio)
-    for path in filter(_old, [*halves, *gone]):
-        _remove(path)
-        swept.append(path)
-    for path in [path for path in folder.lost.glob("*") if _age(path) > LOST_SECONDS]:
-        _remove(path)
-        swept.append(path)
-    for path in swept:
+    ended = [path for path in folder.lost.glob("*") if _age(path) > LOST_SECONDS]
+    for path in (*filter(_old, [*halves, *gone]), *ended):
+        try:
+            _remove(path)
+        except OSError as error:  # one that may not be removed keeps no other
+            _log.warning("sweep.left", path=str(path), error=error.strerror)
+            continue
         _log.warning("sweep.swept", path=str(path))
+        swept.append(path)
     return swept
 
 

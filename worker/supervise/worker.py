@@ -1,4 +1,4 @@
-"""`studio worker`: a Celery worker a queue, watched; and the reconciler."""
+"""`studio worker`: a Celery worker a queue, watched; the reconciler and the sweeper."""
 
 import ctypes
 import os
@@ -20,7 +20,7 @@ from backend.jobs.reconciler import reconciler
 from backend.jobs.workers import JobQueue
 from backend.studio.context import Studio
 from dexvla.errors import UserError
-from worker.admin import sweeper
+from worker.admin.sweeper import sweeper
 from worker.supervise.parts import Part, look_after
 
 CONCURRENCY: Mapping[JobQueue, int] = {JobQueue.TRAIN: 1, JobQueue.LIGHT: 2}
@@ -60,7 +60,7 @@ def run_worker(settings: Settings, *, queues: Sequence[str], concurrency: int | 
     for part in parts:
         part.start(environment)
     reconciling.start()
-    sweeper.start(studio)
+    sweeper(studio).start()
     try:
         while not stopping.wait(_TICK_SECONDS):
             _reap(parts)

@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import json
-import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +14,6 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image, ImageOps
 
-from backend.intake.leftovers import remove_leftovers
-from backend.studio.context import Studio
 from dexvla.episodes.format import EpisodeData
 from dexvla.episodes.reader import open_episode
 from dexvla.episodes.writer import write_episode
@@ -188,16 +185,3 @@ def test_pictures_are_not_turned_by_what_their_camera_says(
     write_episode(tmp_path / "e.hdf5", dataclasses.replace(data, images={"cam_high": turned}))
     picture = client("viewer").get(f"/api/episodes/{put(tmp_path / 'e.hdf5')}/frames/cam_high/3").content
     assert ImageOps.exif_transpose(Image.open(io.BytesIO(picture))).size == (64, 48)
-
-
-def test_leftovers_of_killed_processes_go_after_a_day(studio: Studio) -> None:
-    folder = studio.settings.folder
-    (folder.episodes / "d").mkdir()
-    left = [folder.uploads / "a.hdf5", folder.episodes / "d" / ".b.tmp"]
-    kept = [folder.episodes / "d" / "c.hdf5", folder.uploads / "new.hdf5"]
-    for path in (*left, *kept):
-        path.write_bytes(b"x")
-    for path in (*left, kept[0]):
-        os.utime(path, (0, 0))
-    assert remove_leftovers(folder) == 2
-    assert [path.exists() for path in (*left, *kept)] == [False, False, True, True]

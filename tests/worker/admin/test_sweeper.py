@@ -3,11 +3,14 @@
 import os
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from backend.core.db import new_id, utc_now
+from backend.core.roles import Role
 from backend.core.settings import Settings
 from backend.intake.accept import accept
 from backend.migrations.migrate import migrate
@@ -17,9 +20,12 @@ from backend.tables.checkpoint import Checkpoint
 from backend.tables.dataset_version import DatasetVersion
 from backend.tables.episode import EpisodeRow, EpisodeSource
 from backend.tables.job import Job, JobState
+from backend.tables.login_session import LoginSession
 from backend.tables.run import Run
+from backend.tables.user import User
 from tests.support.training_data import stage_2, start
-from worker.admin.sweeper import LOST_SECONDS, OLD_SECONDS, sweep
+from worker.admin import sweeper as sweeping
+from worker.admin.sweeper import LOST_SECONDS, OLD_SECONDS, forget_old_sessions, sweep
 
 
 @pytest.fixture
@@ -94,3 +100,49 @@ def test_what_nobody_knows_stays_and_what_was_deleted_is_removed(
     let_pass(folder.lost, LOST_SECONDS + 60)
     sweep(studio)
     assert list(folder.lost.iterdir()) == []
+
+
+def test_leftovers_of_killed_processes_go_after_a_day(studio: Studio) -> None:
+    folder = studio.settings.folder
+    left = [file(folder.uploads / "a.hdf5"), file(folder.episodes / "d" / ".b.tmp")]
+    kept = [file(folder.episodes / "d" / "c.hdf5"), file(folder.uploads / "new.hdf5")]
+    for path in (*left, kept[0]):
+        os.utime(path, (0, 0))
+    assert set(sweep(studio)) == set(left)
+    assert [path.exists() for path in (*left, *kept)] == [False, False, True, True]
+
+
+def test_sessions_that_ended_are_forgotten_a_day_later(studio: Studio) -> None:
+    with studio.db.transaction() as db:
+        user = User(name="ada", role=Role.VIEWER, password_hash="")
+        db.add(user)
+        db.flush()
+        for name, hours in (("lasts", 1), ("ended", -23), ("long ago", -25)):
+            ends = utc_now() + timedelta(hours=hours)
+            db.add(LoginSession(token_sha256=name, user_id=user.id, created_at=utc_now(), expires_at=ends))
+    assert forget_old_sessions(studio) == 1
+    with studio.db.transaction(write=False) as db:
+        assert set(db.scalars(select(LoginSession.token_sha256))) == {"lasts", "ended"}
+
+
+def gone(path: Path) -> None:
+    deadline = time.monotonic() + 60
+    while path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_the_sweeper_comes_again(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker runs for months."""
+    monkeypatch.setattr(sweeping, "_EVERY_SECONDS", 0.01)
+    one = file(studio.settings.folder.uploads / "one.hdf5")
+    os.utime(one, (0, 0))
+    at_work = sweeping.sweeper(studio)
+    at_work.start()
+    try:
+        gone(one)
+        another = file(studio.settings.folder.uploads / "another.hdf5")
+        os.utime(another, (0, 0))
+        gone(another)
+    finally:
+        at_work.stop()
