@@ -23,3 +23,7 @@ class CheckpointError(UserError):
 
 class RobotError(UserError):
     """A robot that is unknown, cannot start, or was asked for something it does not have."""
+
+
+class OptionsError(RobotError):
+    """Options that a robot or its task does not have, or values that they may not take."""

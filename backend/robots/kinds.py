@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from backend.core.errors import InvalidError
 from backend.robots.schemas import RobotKindOut
-from dexvla.errors import RobotError
+from dexvla.errors import OptionsError, RobotError
 from dexvla.robots.base import RobotInfo
 from dexvla.robots.registry import chosen, make_robot, make_task_robot, robot_kind, robots, task_descriptions
 from dexvla.spec import CameraSpec, RenderProfile, TaskChoice
@@ -55,7 +55,7 @@ def checked(kind: str, choice: C, *, recovers: bool = False) -> C:
             )
         return found
     except RobotError as error:
-        field = "options" if str(error).startswith("options of ") or "option" in str(error) else "task"
+        field = "options" if isinstance(error, OptionsError) else "task"
         raise InvalidError(f"{str(error)[:1].upper()}{str(error)[1:]}.", fields={field: str(error)}) from error
 
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, get_type_hints
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic.errors import PydanticSchemaGenerationError
 
-from dexvla.errors import RobotError, UserError
+from dexvla.errors import OptionsError, RobotError, UserError
 from dexvla.robots.base import LiveRobot, Robot, RobotKind, Task, TaskRobot, TaskSet
 from dexvla.robots.live import as_live
 from dexvla.spec import CameraSpec, RenderProfile, TaskChoice, first_error
@@ -122,12 +122,12 @@ def task_of(name: str, choice: TaskChoice) -> tuple[Task, Spec]:
         owners = ", ".join(each.name for each in tasks if set(unknown) <= set(each.options.model_fields))
         if owners:
             are = "is an option" if len(unknown) == 1 else "are options"
-            raise RobotError(f"{asked} {are} of {owners}; {task.name} has {there}")
-        raise RobotError(f"{task.name} has no option {asked}; it has {there}")
+            raise OptionsError(f"{asked} {are} of {owners}; {task.name} has {there}")
+        raise OptionsError(f"{task.name} has no option {asked}; it has {there}")
     try:
         return task, task.options.model_validate(choice.options)
     except ValidationError as error:
-        raise RobotError(f"options of {task.name}: {first_error(error)}") from error
+        raise OptionsError(f"options of {task.name}: {first_error(error)}") from error
 
 
 def chosen(name: str, choice: C) -> C:
@@ -188,7 +188,7 @@ def read_options(name: str, make: Callable[..., Any], options: Mapping[str, Any]
         read = model.model_validate(dict(options))
     except ValidationError as error:
         there = ", ".join(model.model_fields) or "none"
-        raise RobotError(f"options of robot {name!r}: {first_error(error)}; it takes: {there}") from error
+        raise OptionsError(f"options of robot {name!r}: {first_error(error)}; it takes: {there}") from error
     return {option: getattr(read, option) for option in model.model_fields if option in read.model_fields_set}
 
 
