@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from dexvla.errors import CheckpointError
+from dexvla.spec import DEMO_FOLDER
 
-DEMO_FOLDER = Path(__file__).parent / "assets" / "demo"
+__all__ = ["DEMO_FOLDER", "demo_checkpoint"]
 
 
 def demo_checkpoint() -> Path:

@@ -11,8 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, Field, ValidationError
 
 from backend.live.schemas import DemoOut
-from dexvla.demo import DEMO_FOLDER
-from dexvla.spec import OptionValue
+from dexvla.spec import DEMO_FOLDER, OptionValue
 
 log = logging.getLogger("studio.live")
 

@@ -7,6 +7,7 @@ All are frozen. Unknown fields are refused, so that a typing mistake is not sile
 from dexvla.spec.base import Spec
 from dexvla.spec.checkpoints import (
     BACKBONE_TYPE,
+    DEMO_FOLDER,
     EXPERT_TYPE,
     POLICY_TYPE,
     PRETRAINER_TYPE,
@@ -73,6 +74,7 @@ __all__ = [
     "AUGMENTED_CROP",
     "BACKBONE_TYPE",
     "DEFAULT_CHUNK",
+    "DEMO_FOLDER",
     "EXPERT_SIZES",
     "EXPERT_TYPE",
     "FPS_LEAST",

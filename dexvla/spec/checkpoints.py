@@ -1,5 +1,6 @@
 """What stands in folders of models and runs, for whoever writes them and for whoever only lists them."""
 
+from pathlib import Path
 from typing import Any
 
 # `model_type` in config.json: ours first, then Qwen2-VL's own and the reference's
@@ -8,6 +9,8 @@ PRETRAINER_TYPE = "dexvla_pretrainer"
 EXPERT_TYPE = "dexvla_expert"
 BACKBONE_TYPE = "qwen2_vl"
 UPSTREAM_TYPE = "qwen2_vla"
+
+DEMO_FOLDER = Path(__file__).parents[1] / "assets" / "demo"  # the checkpoint that comes with the project
 
 _STEP = "step-"
 
