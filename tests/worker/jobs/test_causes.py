@@ -61,11 +61,12 @@ from worker.jobs.orphans import remember, try_lock
 lock = try_lock(Path({str(tmp_path)!r}))
 child = subprocess.Popen([sys.executable, "-c", {child!r}], pass_fds=(lock,), start_new_session=True)
 remember(Path({str(tmp_path)!r}), child.pid)
+print(2, flush=True)
 sys.stdin.read()
 """
     with subprocess.Popen([sys.executable, "-c", runner], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        process.stdout.readline()
+        assert {process.stdout.readline(), process.stdout.readline()} == {b"1\n", b"2\n"}  # child and runner are ready
         assert try_lock(tmp_path) is None
         end_orphan(tmp_path, grace=0.2)
         assert try_lock(tmp_path) is None, "its runner lives: hands off"
