@@ -15,12 +15,12 @@ from dexvla.act.rollout import Question, Rollout, misfits
 from dexvla.errors import RobotError, UserError
 from dexvla.live.messages import Failure, PolicyOut, Progress, Reasoning, RolloutIn
 from dexvla.spec import PolicySpec
-from worker.robot.cockpit import Cockpit
+from worker.robot.arbiter import Arbiter
 from worker.robot.control import ControlLoop
+from worker.robot.heartbeat import Heartbeat
 from worker.robot.policy_process import STARTING, PolicyProcess, PolicyProcessError, PolicyProcesses
 from worker.robot.policy_source import PolicySource
 from worker.robot.stage import Stage
-from worker.robot.watch import Watch
 
 log = logging.getLogger("studio.robot")
 
@@ -60,8 +60,8 @@ class Acting(threading.Thread):
         *,
         checkpoint: Path | None,
         loop: ControlLoop,
-        cockpit: Cockpit,
-        watch: Watch,
+        arbiter: Arbiter,
+        heartbeat: Heartbeat,
         stage: Stage | None,
         processes: PolicyProcesses,
         before: "Acting | None",
@@ -70,7 +70,7 @@ class Acting(threading.Thread):
     ) -> None:
         super().__init__(name="rollout", daemon=True)
         self._asked, self.checkpoint, self._instruction = asked, checkpoint, asked.instruction
-        self._loop, self._cockpit, self._stage = loop, cockpit, stage
+        self._loop, self._arbiter, self._stage = loop, arbiter, stage
         self._processes, self._before = processes, before
         self._on_change, self._on_failure = on_change, on_failure
         self._process: PolicyProcess | None = None
@@ -82,7 +82,7 @@ class Acting(threading.Thread):
         self._ended = threading.Event()
         self.resumed = threading.Event()
         self.source = PolicySource(
-            telemetry=loop.telemetry, watch=watch, cockpit=cockpit, control_hz=loop.info.control_hz
+            telemetry=loop.telemetry, heartbeat=heartbeat, arbiter=arbiter, control_hz=loop.info.control_hz
         )
 
     def instruct(self, instruction: str) -> None:
@@ -112,7 +112,7 @@ class Acting(threading.Thread):
 
     def _loading(self, rollout: Rollout | None) -> Progress | None:
         process, stage = self._process, self._stage
-        if (rollout is not None and rollout.chunks > 0) or self._cockpit.now.source is not self.source:
+        if (rollout is not None and rollout.chunks > 0) or self._arbiter.now.source is not self.source:
             return None
         if rollout is not None:
             phase = "First chunk" if rollout.asked else "First pictures"
@@ -142,7 +142,7 @@ class Acting(threading.Thread):
                     self._give_up(error)
         except Exception as error:
             log.exception("the rollout failed")
-            self._cockpit.end_policy(f"the rollout failed ({error or type(error).__name__})", source=self.source)
+            self._arbiter.end_policy(f"the rollout failed ({error or type(error).__name__})", source=self.source)
         finally:
             self.source.end()
             if self._process is not None:
@@ -169,11 +169,11 @@ class Acting(threading.Thread):
             reason = f"{reason} (it was tried twice)"
         if self._metadata is None:
             self._on_failure(Failure(demo=self._asked.demo, reason=reason))
-            self._cockpit.end_policy(reason, source=self.source)
+            self._arbiter.end_policy(reason, source=self.source)
             self._ended.set()
             return
         self.resumed.clear()
-        self._cockpit.pause(reason, source=self.source)
+        self._arbiter.pause(reason, source=self.source)
         self._on_change()
         self.resumed.wait()
         self._attempt, self._trouble, self._begun = 1, None, time.monotonic()

@@ -13,8 +13,8 @@ from dexvla.errors import RobotError
 from dexvla.live.status import HostCamera, HostStatus, RobotState
 from dexvla.robots.base import LiveRobot, Observation, RobotInfo
 from dexvla.spec import CameraSpec
+from worker.robot.arbiter import Arbiter
 from worker.robot.cameras import CameraHub
-from worker.robot.cockpit import Cockpit
 from worker.robot.latch import StopLatch
 from worker.robot.mending import CameraMending
 from worker.robot.sources import WAIT, Action, CommandSource, SourceKind, StepListener, StepRecord, Tick, Wait
@@ -36,7 +36,7 @@ def pictures_of(robot: LiveRobot) -> tuple[CameraSpec, ...]:
 
 
 class ControlLoop:
-    """Sends one command at every step: what the cockpit's source asks for, within the limits, or holds the position.
+    """Sends one command at every step: what the arbiter's source asks for, within the limits, or holds the position.
 
     Nothing that others do (asking for pictures, a database that is away) delays it. Holding means to decelerate and
     then to send the last target again, which for a position-controlled robot is to stay; stopped means the same and
@@ -44,10 +44,10 @@ class ControlLoop:
     """
 
     def __init__(
-        self, robot: LiveRobot, *, latch: StopLatch, cockpit: Cockpit, hub: CameraHub, task: str | None
+        self, robot: LiveRobot, *, latch: StopLatch, arbiter: Arbiter, hub: CameraHub, task: str | None
     ) -> None:
         self._robot, self._latch, self._hub, self._task = robot, latch, hub, task
-        self._cockpit = cockpit
+        self._arbiter = arbiter
         self.telemetry = Telemetry()
         self.on_change: Callable[[], None] = lambda: None  # called in the loop's thread: must not wait
         self.on_first_connected: Callable[[], None] = lambda: None  # in the loop's thread, before the first command
@@ -209,7 +209,7 @@ class ControlLoop:
             self._cadence.count(now, late=now - due)
             # Steps that were missed are not made up for in a burst.
             due = due + period if now - due < period else now + period
-            source = self._cockpit.commanding()
+            source = self._arbiter.commanding()
             wanted = self._wanted(source)
             if wanted != watched:
                 robot.watch(wanted)
@@ -273,7 +273,7 @@ class ControlLoop:
                 source.on_refused(str(error))
             except Exception as error:  # a source must not take the loop with it, whatever is wrong with it
                 log.exception("what commands the robot failed")
-                self._cockpit.fail(source, f"what commanded the robot failed ({error or type(error).__name__})")
+                self._arbiter.fail(source, f"what commanded the robot failed ({error or type(error).__name__})")
         return None, limits.brake(last_sent=last, before=before)
 
     def _stand_still(self, seen: Observation, now: float) -> None:

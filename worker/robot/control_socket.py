@@ -1,4 +1,4 @@
-"""GET /live/control: one page at a time sends `Drive` and `Pulse`; what they do is decided in `watch` and by the
+"""GET /live/control: one page at a time sends `Drive` and `Pulse`; what they do is decided in `heartbeat` and by the
 driving source. See dexvla.live.messages."""
 
 import asyncio
@@ -11,9 +11,10 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from dexvla.live.messages import Drive, Echo, Pulse, Refusal
-from worker.robot.guard import Guard, plainly
+from worker.robot.bearer import BearerAuth
+from worker.robot.heartbeat import Heartbeat, Holder
 from worker.robot.sources import DriveSink
-from worker.robot.watch import Holder, Watch
+from worker.robot.wire import plainly
 
 _MESSAGE: TypeAdapter[Drive | Pulse] = TypeAdapter(Annotated[Drive | Pulse, Field(discriminator="type")])
 _ANSWERS = 64  # that wait to be sent; a page that reads none of them is told no more
@@ -24,17 +25,17 @@ _NAME = 128
 class ControlSocket:
     """`sink` is set by who drives; without one, `Drive` messages are refused."""
 
-    def __init__(self, *, guarded: Guard, watch: Watch) -> None:
-        self._watch = watch
+    def __init__(self, *, auth: BearerAuth, heartbeat: Heartbeat) -> None:
+        self._heartbeat = heartbeat
         self.sink: DriveSink | None = None
-        self.routes: list[BaseRoute] = [WebSocketRoute("/live/control", guarded.socket(self._serve))]
+        self.routes: list[BaseRoute] = [WebSocketRoute("/live/control", auth.socket(self._serve))]
 
     async def _serve(self, socket: WebSocket) -> None:
         await socket.accept()
         by = socket.headers.get("x-studio-by", "")[:_NAME].strip() or "unknown"
         session = socket.headers.get("x-studio-session", "")[:_NAME] or by
         holder = Holder(by=by, session=session)
-        other = self._watch.enter(holder)
+        other = self._heartbeat.enter(holder)
         if other is not None:
             refusal = Refusal(seq=None, code="held_by_other", message=f"{other} has the controls; ask them to let go")
             with suppress(WebSocketDisconnect, RuntimeError):
@@ -49,13 +50,13 @@ class ControlSocket:
                 if event["type"] != "websocket.receive":
                     return
                 self._take(holder, event.get("text") or event.get("bytes") or b"", answers)
-                if self._watch.holder is not holder:
+                if self._heartbeat.holder is not holder:
                     with suppress(WebSocketDisconnect, RuntimeError):
                         await socket.close(HELD, "another page has taken over")
                     return
         finally:
             sending.cancel()
-            if self._watch.leave(holder) and self.sink is not None:
+            if self._heartbeat.leave(holder) and self.sink is not None:
                 self.sink.let_go()
 
     def _take(self, holder: Holder, content: str | bytes, answers: "asyncio.Queue[Echo | Refusal]") -> None:
@@ -65,7 +66,7 @@ class ControlSocket:
         except ValidationError as error:
             _put(answers, Refusal(seq=None, code="malformed", message=plainly(error)))
             return
-        refusal = self._watch.accept(holder, message, received=received)
+        refusal = self._heartbeat.accept(holder, message, received=received)
         if refusal is None and isinstance(message, Drive):
             refusal = self._drive(message, received, answers)
         elif refusal is None:

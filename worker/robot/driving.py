@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dexvla.errors import UserError
 from dexvla.live.messages import EVIDENCE_MS, RECLUTCH_MS, ArmDrive, Drive, Refusal
 from dexvla.robots.base import ArmTwist, Teleop
-from worker.robot.cockpit import BusyError, Cockpit
+from worker.robot.arbiter import Arbiter, BusyError
 from worker.robot.sources import Action, SourceKind, Tick
 
 log = logging.getLogger("studio.robot")
@@ -54,8 +54,8 @@ class Driving:
     kind = SourceKind.HUMAN
     cameras: frozenset[str] = frozenset()
 
-    def __init__(self, cockpit: Cockpit, *, prepare: Callable[[], Teleop]) -> None:
-        self._cockpit = cockpit
+    def __init__(self, arbiter: Arbiter, *, prepare: Callable[[], Teleop]) -> None:
+        self._arbiter = arbiter
         self._newest: _Command | None = None
         self._reclutch: str | None = None  # why the dead-man has to be let go first
         self._proven = float("-inf")  # when the hand was known to be there
@@ -73,7 +73,7 @@ class Driving:
 
     def take(self, drive: Drive, *, received: float, answer: Callable[[float | None], None]) -> Refusal | None:
         if not drive.deadman:
-            self._cockpit.release_drive(self)
+            self._arbiter.release_drive(self)
             self._drop(None)
             answer(None)
             return None
@@ -87,12 +87,12 @@ class Driving:
             return Refusal(seq=drive.seq, code="reclutch", message=message)
         if not self._is_proven(drive, received):
             why = f"no sign for {EVIDENCE_MS} ms that the keys are still held"
-            self._cockpit.release_drive(self, f"{why}; the robot holds")
+            self._arbiter.release_drive(self, f"{why}; the robot holds")
             self._drop(why)
             message = f"{why}; let go of the dead-man and press it again"
             return Refusal(seq=drive.seq, code="reclutch", message=message)
         try:
-            self._cockpit.engage_drive(self)
+            self._arbiter.engage_drive(self)
         except BusyError as error:
             # What is in the way may end while the key is still held: not a moment at which to start.
             self._drop("the robot was not free")
@@ -104,7 +104,7 @@ class Driving:
 
     def let_go(self) -> None:
         held = self._newest is not None
-        self._cockpit.release_drive(self, "the page that drove has gone" if held else None)
+        self._arbiter.release_drive(self, "the page that drove has gone" if held else None)
         self._drop("the page that drove was gone" if held else None)
 
     # --- from the control loop ------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ class Driving:
         """After long silence, noticed by the control loop or by the message that ends it."""
         if self._newest is silent:
             why = f"no command came for {RECLUTCH_MS} ms"
-            self._cockpit.release_drive(self, f"{why}; the robot holds")
+            self._arbiter.release_drive(self, f"{why}; the robot holds")
             self._drop(why)
 
     def _drop(self, reclutch: str | None) -> None:

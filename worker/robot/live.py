@@ -22,10 +22,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from dexvla.errors import UserError
 from dexvla.live.messages import Failure, LiveState, PolicyOut, Progress, SceneOut, TasksOut
 from dexvla.spec.fields import TaskDescription
-from worker.robot import guard
-from worker.robot.cockpit import BusyError, Cockpit
+from worker.robot import wire
+from worker.robot.arbiter import Arbiter, BusyError
+from worker.robot.bearer import BearerAuth
 from worker.robot.control import ControlLoop
-from worker.robot.guard import Guard
 from worker.robot.sources import Recorder
 from worker.robot.telemetry import rounded, samples
 
@@ -79,8 +79,8 @@ class _Verb:
 class LiveRoutes:
     """One for a host. `scene`, `building`, `holder`, `recorder` and `predictions` are set by who brings them."""
 
-    def __init__(self, *, guarded: Guard, loop: ControlLoop, cockpit: Cockpit) -> None:
-        self._loop, self._cockpit = loop, cockpit
+    def __init__(self, *, auth: BearerAuth, loop: ControlLoop, arbiter: Arbiter) -> None:
+        self._loop, self._arbiter = loop, arbiter
         self.recorder: Recorder | None = None
         self.predictions: Predictions | None = None
         self.scene: Callable[[], SceneOut | None] = lambda: None
@@ -91,11 +91,11 @@ class LiveRoutes:
         self._events: asyncio.AbstractEventLoop | None = None
         self._waiting: set[asyncio.Event] = set()
         self.routes: list[BaseRoute] = [
-            WebSocketRoute("/live/state", guarded.socket(self._state)),
-            Route("/live/tasks", guarded.http(self._tell_tasks), methods=["GET"]),
-            Route("/live/{verb}", guarded.http(self._carry_out), methods=["POST"]),
+            WebSocketRoute("/live/state", auth.socket(self._state)),
+            Route("/live/tasks", auth.http(self._tell_tasks), methods=["GET"]),
+            Route("/live/{verb}", auth.http(self._carry_out), methods=["POST"]),
         ]
-        self.verb("pause", None, lambda _, by: cockpit.pause(f"paused by {by}"))
+        self.verb("pause", None, lambda _, by: arbiter.pause(f"paused by {by}"))
 
     def attach(self, events: asyncio.AbstractEventLoop) -> None:
         """Send on this event loop what `changed` tells."""
@@ -114,7 +114,7 @@ class LiveRoutes:
 
     def state(self, told: Told) -> tuple[LiveState, Told]:
         """Everything, with the telemetry that was not told yet; and what is told then."""
-        command, recorder, predictions = self._cockpit.now, self.recorder, self.predictions
+        command, recorder, predictions = self._arbiter.now, self.recorder, self.predictions
         rows = self._loop.telemetry.since(told.step)
         new = samples(rows)
         if new is not None:
@@ -182,20 +182,20 @@ class LiveRoutes:
     async def _carry_out(self, request: Request) -> Response:
         verb = self._verbs.get(request.path_params["verb"])
         if verb is None:
-            return guard.error(404, f"no verb {request.path_params['verb']}; there are {', '.join(self._verbs)}")
+            return wire.error(404, f"no verb {request.path_params['verb']}; there are {', '.join(self._verbs)}")
         by = request.headers.get("x-studio-by", "").strip() or "unknown"
         try:
-            content = await guard.body(request)
+            content = await wire.body(request)
             asked = None if verb.model is None else verb.model.model_validate_json(content)
             await run_in_threadpool(verb.carry_out, asked, by)
-        except guard.TooLargeError:
-            return guard.error(413, f"the body has more than {guard.MAX_BODY} bytes")
+        except wire.TooLargeError:
+            return wire.error(413, f"the body has more than {wire.MAX_BODY} bytes")
         except ValidationError as error:
-            return guard.error(422, guard.plainly(error))
+            return wire.error(422, wire.plainly(error))
         except BusyError as error:
-            return guard.error(409, str(error))
+            return wire.error(409, str(error))
         except UserError as error:
-            return guard.error(422, str(error))
+            return wire.error(422, str(error))
         self.changed()
         newest = self._loop.telemetry.newest
         state, _ = self.state(Told() if newest is None else Told(step=newest.step))

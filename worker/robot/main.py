@@ -23,12 +23,13 @@ from dexvla.live.messages import SceneIn
 from dexvla.live.status import HostStatus
 from worker.core.processes import keep_what_is_there, wake_promptly
 from worker.robot.announcer import Announcer
+from worker.robot.arbiter import Arbiter
+from worker.robot.bearer import BearerAuth
 from worker.robot.cameras import CameraHub
-from worker.robot.cockpit import Cockpit
 from worker.robot.control import ControlLoop, pictures_of
 from worker.robot.control_socket import ControlSocket
 from worker.robot.driving import Driving
-from worker.robot.guard import Guard
+from worker.robot.heartbeat import Heartbeat
 from worker.robot.keeper import Keeper
 from worker.robot.latch import StopLatch
 from worker.robot.live import LiveRoutes
@@ -40,7 +41,6 @@ from worker.robot.settings import HostSettings
 from worker.robot.store import Store
 from worker.robot.studio_monitor import StudioMonitor
 from worker.robot.video import VideoSocket
-from worker.robot.watch import Watch
 
 log = logging.getLogger("studio.robot")
 
@@ -103,15 +103,15 @@ async def _serve(
 ) -> None:
     robot = plugged.first()
     hub = CameraHub(pictures_of(robot))
-    cockpit = Cockpit(latch)
-    loop = ControlLoop(robot, latch=latch, cockpit=cockpit, hub=hub, task=plugged.task)
+    arbiter = Arbiter(latch)
+    loop = ControlLoop(robot, latch=latch, arbiter=arbiter, hub=hub, task=plugged.task)
 
     def status() -> HostStatus:
         return loop.status().model_copy(update={"pid": os.getpid(), "elsewhere": settings.elsewhere})
 
-    guarded = Guard(settings.token)
-    announcer = Announcer(store, kind=plugged.name, address=address, status=status, on_token=guarded.expect)
-    live = LiveRoutes(guarded=guarded, loop=loop, cockpit=cockpit)
+    auth = BearerAuth(settings.token)
+    announcer = Announcer(store, kind=plugged.name, address=address, status=status, on_token=auth.expect)
+    live = LiveRoutes(auth=auth, loop=loop, arbiter=arbiter)
 
     def changed() -> None:
         announcer.hurry()
@@ -119,23 +119,23 @@ async def _serve(
 
     loop.on_change = changed
     loop.on_first_connected = keep_what_is_there  # once: scenes that are replaced later are to be freed
-    cockpit.on_change = live.changed
-    watch = Watch(latch)
-    watch.on_change = live.changed
-    live.holder = lambda: None if watch.holder is None else watch.holder.by
-    control = ControlSocket(guarded=guarded, watch=watch)
-    control.sink = Driving(cockpit, prepare=lambda: plugged.teleop(robot.info))
-    monitor = StudioMonitor(store.trouble, cockpit=cockpit)
+    arbiter.on_change = live.changed
+    heartbeat = Heartbeat(latch)
+    heartbeat.on_change = live.changed
+    live.holder = lambda: None if heartbeat.holder is None else heartbeat.holder.by
+    control = ControlSocket(auth=auth, heartbeat=heartbeat)
+    control.sink = Driving(arbiter, prepare=lambda: plugged.teleop(robot.info))
+    monitor = StudioMonitor(store.trouble, arbiter=arbiter)
     live.tasks = plugged.tasks
-    stage = plugged.stage(robot, loop=loop, cockpit=cockpit)
+    stage = plugged.stage(robot, loop=loop, arbiter=arbiter)
     if stage is not None:
         live.scene = stage.scene
         live.building = lambda: stage.building
         live.verb("scene", SceneIn, lambda scene, by: stage.show(scene))
     rollouts = Rollouts(
         loop=loop,
-        cockpit=cockpit,
-        watch=watch,
+        arbiter=arbiter,
+        heartbeat=heartbeat,
         stage=stage,
         log_file=settings.logs / f"policy-{name}.log",
         on_change=live.changed,
@@ -159,7 +159,7 @@ async def _serve(
         keeper=keeper,
         surroundings=surroundings,
         encode=hub.encoded,
-        attended=lambda: watch.holder is not None,
+        attended=lambda: heartbeat.holder is not None,
         latch=latch,
     )
     recording.plug_into(live)
@@ -167,9 +167,9 @@ async def _serve(
     if stage is not None:
         stage.recorded = lambda: recording.recording is not None
     loop.listen(recording)
-    video = VideoSocket(guarded=guarded, hub=hub)
+    video = VideoSocket(auth=auth, hub=hub)
     routes = [*control.routes, *video.routes, *live.routes]
-    host = HostServer(guarded=guarded, loop=loop, latch=latch, hub=hub, routes=routes, on_change=changed)
+    host = HostServer(auth=auth, loop=loop, latch=latch, hub=hub, routes=routes, on_change=changed)
     events = asyncio.get_running_loop()
     host.attach(events)
     video.attach(events)

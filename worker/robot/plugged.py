@@ -11,7 +11,7 @@ from dexvla.robots.base import LiveRobot, LiveTaskRobot, RobotInfo, Teleop
 from dexvla.robots.live import is_live_task_robot
 from dexvla.robots.registry import arguments, chosen, make_live, read_options, robot_kind, task_descriptions
 from dexvla.spec.fields import TaskDescription
-from worker.robot.cockpit import Cockpit
+from worker.robot.arbiter import Arbiter
 from worker.robot.control import ControlLoop
 from worker.robot.stage import Stage
 
@@ -58,11 +58,11 @@ class PluggedRobot:
     def make(self, **changes: Any) -> LiveRobot:
         return make_live(self.name, **{**self._options, **changes})
 
-    def stage(self, robot: LiveRobot, *, loop: ControlLoop, cockpit: Cockpit) -> Stage | None:
+    def stage(self, robot: LiveRobot, *, loop: ControlLoop, arbiter: Arbiter) -> Stage | None:
         """What changes the robot's scene; None where it sets up no tasks."""
         if self.scene is None or not is_live_task_robot(robot):
             return None
-        return Stage(robot, kind=self.name, make=self._make_staged, loop=loop, cockpit=cockpit, scene=self.scene)
+        return Stage(robot, kind=self.name, make=self._make_staged, loop=loop, arbiter=arbiter, scene=self.scene)
 
     def _make_staged(self, **changes: Any) -> LiveTaskRobot:
         robot = self.make(**changes)

@@ -15,10 +15,10 @@ import numpy as np
 from dexvla.act.base import ActionChunk, PolicyInput
 from dexvla.act.rollout import Question, Rollout, Said
 from dexvla.live.messages import HOLD_MS, RECLUTCH_MS
-from worker.robot.cockpit import Cockpit
+from worker.robot.arbiter import Arbiter
+from worker.robot.heartbeat import Heartbeat
 from worker.robot.sources import WAIT, Action, SourceKind, Tick, Wait
 from worker.robot.telemetry import Telemetry
-from worker.robot.watch import Watch
 
 _HOLD_SECONDS, _PAUSE_SECONDS = HOLD_MS / 1000, RECLUTCH_MS / 1000
 _OLD_SECONDS = 0.5  # a policy is not shown older pictures
@@ -42,8 +42,8 @@ class PolicySource:
 
     kind = SourceKind.POLICY
 
-    def __init__(self, *, telemetry: Telemetry, watch: Watch, cockpit: Cockpit, control_hz: float) -> None:
-        self._telemetry, self._watch, self._cockpit, self._control_hz = telemetry, watch, cockpit, control_hz
+    def __init__(self, *, telemetry: Telemetry, heartbeat: Heartbeat, arbiter: Arbiter, control_hz: float) -> None:
+        self._telemetry, self._heartbeat, self._arbiter, self._control_hz = telemetry, heartbeat, arbiter, control_hz
         self._turn = threading.Condition()
         self._rollout: Rollout | None = None
         self._cameras: tuple[str, ...] = ()
@@ -68,7 +68,7 @@ class PolicySource:
         with self._turn:
             action, pause = self._decide(tick)
         if pause is not None:
-            self._cockpit.pause(pause, source=self)
+            self._arbiter.pause(pause, source=self)
         return action
 
     def on_stop(self) -> None:
@@ -87,7 +87,7 @@ class PolicySource:
             return None, None
         if self._since is None:
             self._since = tick.time
-        silence = self._watch.silence(tick.time)
+        silence = self._heartbeat.silence(tick.time)
         if silence > _HOLD_SECONDS:
             # What was planned belongs to steps in which the robot will not have moved.
             if not self._flushed:

@@ -22,7 +22,7 @@ from dexvla.live.messages import RecordIn, RecordingOut, SavedOut, SaveIn
 from dexvla.recording.journal import RecordingHead
 from dexvla.recording.recorder import EpisodeRecorder, RecordedStep
 from dexvla.robots.base import RobotInfo
-from worker.robot.cockpit import BusyError
+from worker.robot.arbiter import BusyError
 from worker.robot.keeper import JOURNAL, Keeper
 from worker.robot.latch import StopLatch
 from worker.robot.sources import StepRecord

@@ -12,12 +12,12 @@ from dexvla.demo import DEMO_FOLDER, demo_checkpoint
 from dexvla.errors import UserError
 from dexvla.live.messages import Failure, InstructionIn, Mode, PolicyOut, RolloutIn
 from worker.robot.acting import Acting
-from worker.robot.cockpit import BusyError, Cockpit
+from worker.robot.arbiter import Arbiter, BusyError
 from worker.robot.control import ControlLoop
+from worker.robot.heartbeat import Heartbeat
 from worker.robot.live import LiveRoutes, Predicted
 from worker.robot.policy_process import PolicyProcesses
 from worker.robot.stage import Stage
-from worker.robot.watch import Watch
 
 log = logging.getLogger("studio.robot")
 
@@ -35,14 +35,14 @@ class Rollouts:
         self,
         *,
         loop: ControlLoop,
-        cockpit: Cockpit,
-        watch: Watch,
+        arbiter: Arbiter,
+        heartbeat: Heartbeat,
         stage: Stage | None,
         log_file: Path,
         on_change: Callable[[], None],
         allows: Callable[[str], bool],
     ) -> None:
-        self._loop, self._cockpit, self._watch, self._stage = loop, cockpit, watch, stage
+        self._loop, self._arbiter, self._heartbeat, self._stage = loop, arbiter, heartbeat, stage
         self._on_change, self._allows = on_change, allows
         self._processes = PolicyProcesses(
             log_file=log_file,
@@ -64,7 +64,7 @@ class Rollouts:
 
     def prepare(self) -> None:
         """The demo may be asked for soon: load it, unless something is going on that this could slow down."""
-        if self._cockpit.now.mode is Mode.IDLE:  # a policy that is paused has a process of its own
+        if self._arbiter.now.mode is Mode.IDLE:  # a policy that is paused has a process of its own
             self._processes.prepare()
 
     def start(self, asked: RolloutIn, by: str) -> None:
@@ -82,15 +82,15 @@ class Rollouts:
             asked,
             checkpoint=checkpoint,
             loop=self._loop,
-            cockpit=self._cockpit,
-            watch=self._watch,
+            arbiter=self._arbiter,
+            heartbeat=self._heartbeat,
             stage=self._stage,
             processes=self._processes,
             before=before,
             on_change=self._on_change,
             on_failure=self._fail,
         )
-        self._cockpit.begin_policy(acting.source)
+        self._arbiter.begin_policy(acting.source)
         log.info("rollout of %s begun by %s", asked.url or asked.path or "the demo", by)
         self._now, self._failure = acting, None
         acting.start()
@@ -98,9 +98,9 @@ class Rollouts:
     def _make_way(self, by: str) -> None:
         """End the policy that is there, if one is; who begins another one has the robot, or it could not act."""
         before = self._current()
-        if before is not None and self._cockpit.now.mode is not Mode.DRIVE:  # beginning says who is in the way
+        if before is not None and self._arbiter.now.mode is not Mode.DRIVE:  # beginning says who is in the way
             before.end()
-            self._cockpit.end_policy(f"{by} began another one", source=before.source)
+            self._arbiter.end_policy(f"{by} began another one", source=before.source)
 
     def _fail(self, failure: Failure) -> None:
         self._failure = failure
@@ -109,7 +109,7 @@ class Rollouts:
         self._acting().instruct(asked.instruction)
 
     def resume(self, by: str) -> None:
-        self._cockpit.resume()
+        self._arbiter.resume()
         log.info("rollout resumed by %s", by)
         acting = self._current()
         if acting is not None:
@@ -118,7 +118,7 @@ class Rollouts:
     def end(self, by: str) -> None:
         acting = self._acting()
         acting.end()
-        self._cockpit.end_policy(f"ended by {by}", source=acting.source)
+        self._arbiter.end_policy(f"ended by {by}", source=acting.source)
 
     def end_all(self) -> None:
         """The host ends: begin to end what acts. Waits for nothing."""
@@ -155,7 +155,7 @@ class Rollouts:
 
     def _current(self) -> Acting | None:
         acting = self._now
-        return acting if acting is not None and self._cockpit.now.policy is acting.source else None
+        return acting if acting is not None and self._arbiter.now.policy is acting.source else None
 
     def _acting(self) -> Acting:
         acting = self._current()

@@ -13,10 +13,10 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from dexvla.live.status import ArmIn, HostStatus, StopIn
-from worker.robot import guard
+from worker.robot import wire
+from worker.robot.bearer import BearerAuth
 from worker.robot.cameras import CameraHub, Jpeg
 from worker.robot.control import ControlLoop
-from worker.robot.guard import Guard
 from worker.robot.latch import StopLatch
 
 log = logging.getLogger("studio.robot")
@@ -32,7 +32,7 @@ class HostServer:
     def __init__(
         self,
         *,
-        guarded: Guard,
+        auth: BearerAuth,
         loop: ControlLoop,
         latch: StopLatch,
         hub: CameraHub,
@@ -46,10 +46,10 @@ class HostServer:
         self._syncer = ThreadPoolExecutor(1, thread_name_prefix="latch-sync")
         self.app = Starlette(
             routes=[
-                Route("/state", guarded.http(self._state)),
-                Route("/stop", guarded.http(self._stop), methods=["POST"]),
-                Route("/arm", guarded.http(self._arm), methods=["POST"]),
-                Route("/picture/{camera}", guarded.http(self._picture)),
+                Route("/state", auth.http(self._state)),
+                Route("/stop", auth.http(self._stop), methods=["POST"]),
+                Route("/arm", auth.http(self._arm), methods=["POST"]),
+                Route("/picture/{camera}", auth.http(self._picture)),
                 *routes,
             ]
         )
@@ -73,8 +73,8 @@ class HostServer:
 
     async def _stop(self, request: Request) -> Response:
         try:
-            asked = StopIn.model_validate_json(await guard.body(request))
-        except (ValidationError, guard.TooLargeError):
+            asked = StopIn.model_validate_json(await wire.body(request))
+        except (ValidationError, wire.TooLargeError):
             asked = StopIn(by="unknown")  # a stop is a stop, whoever it came from
         self._latch.stop(by=asked.by or "unknown", reason=asked.reason)
         log.warning("stopped by %s", asked.by)
@@ -82,9 +82,9 @@ class HostServer:
 
     async def _arm(self, request: Request) -> Response:
         try:
-            asked = ArmIn.model_validate_json(await guard.body(request))
-        except (ValidationError, guard.TooLargeError) as error:
-            return guard.error(422, f"to re-arm, say who asks: {error}")
+            asked = ArmIn.model_validate_json(await wire.body(request))
+        except (ValidationError, wire.TooLargeError) as error:
+            return wire.error(422, f"to re-arm, say who asks: {error}")
         self._latch.arm()
         log.warning("re-armed by %s", asked.by)
         return await self._changed()
@@ -108,11 +108,11 @@ class HostServer:
     async def _picture(self, request: Request) -> Response:
         name = request.path_params["camera"]
         if name not in self._hub.names:
-            return guard.error(404, f"no camera {name}; there are {', '.join(self._hub.names) or 'none'}")
+            return wire.error(404, f"no camera {name}; there are {', '.join(self._hub.names) or 'none'}")
         picture = await self._fresh(name)
         if picture is None:
             fault = self._loop.status().camera_fault
-            return guard.error(503, f"{name} gives no picture{f': {fault}' if fault else ''}; try again")
+            return wire.error(503, f"{name} gives no picture{f': {fault}' if fault else ''}; try again")
         headers = {
             "X-Picture-Number": str(picture.number),
             "X-Age-Ms": f"{1000 * (time.monotonic() - picture.taken):.1f}",

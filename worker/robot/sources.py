@@ -3,7 +3,7 @@
 One control step, in the loop's thread:
 
 1. the latched stop: while it is latched nobody is asked; a stop or a re-arming (a new epoch) first calls `on_stop` of
-   every source that is engaged, and ends driving and pauses a policy (worker.robot.cockpit);
+   every source that is engaged, and ends driving and pauses a policy (worker.robot.arbiter);
 2. `CommandSource.action(tick)` of the one source that commands now. None: the robot decelerates and holds; `WAIT`: a
    simulated robot's time stands still, this step is not taken and comes again (a real robot decelerates and holds);
 3. `SafetyLimits`: position, then velocity and acceleration against the last commands sent. A non-finite value or a
@@ -15,7 +15,7 @@ Whatever is called here must not wait: no lock that somebody holds for long, no 
 raises ends its part (the robot holds, the listener is dropped), never the loop.
 
 To drive: a `DriveSink` gets the `Drive` messages of the control socket in the event loop's thread; it engages itself as
-a source with `Cockpit.engage_drive` and lets go with `Cockpit.release_drive`. It is set as `ControlSocket.sink`
+a source with `Arbiter.engage_drive` and lets go with `Arbiter.release_drive`. It is set as `ControlSocket.sink`
 (worker.robot.control_socket), a recorder as `LiveRoutes.recorder` (worker.robot.live) and with
 `ControlLoop.listen`; main.py puts the parts together.
 """

@@ -16,7 +16,7 @@ from dexvla.live.messages import Mode, Progress, SceneIn, SceneOut
 from dexvla.robots.base import LiveRobot, LiveTaskRobot
 from dexvla.robots.registry import arguments, chosen
 from dexvla.spec import CameraSpec, RenderProfile
-from worker.robot.cockpit import BusyError, Cockpit
+from worker.robot.arbiter import Arbiter, BusyError
 from worker.robot.control import ControlLoop
 from worker.robot.sources import CommandSource
 
@@ -39,10 +39,10 @@ class Stage:
         kind: str,
         make: Callable[..., LiveTaskRobot],
         loop: ControlLoop,
-        cockpit: Cockpit,
+        arbiter: Arbiter,
         scene: SceneIn,
     ) -> None:
-        self._robot, self._make, self._loop, self._cockpit = robot, make, loop, cockpit
+        self._robot, self._make, self._loop, self._arbiter = robot, make, loop, arbiter
         self._kind, self._scene = kind, chosen(kind, scene)
         self._shown = robot.info.cameras
         self._building = threading.Lock()
@@ -107,7 +107,7 @@ class Stage:
         scene = chosen(self._kind, scene)
 
         def refuse_others() -> None:
-            if self._cockpit.now.source is not source:
+            if self._arbiter.now.source is not source:
                 raise BusyError("the policy was paused or ended before its scene was ready")
 
         with self._building:
@@ -169,7 +169,7 @@ class Stage:
         return wanted <= here and render is self._robot.render_profile
 
     def _refuse_busy(self) -> None:
-        if self._cockpit.now.mode in (Mode.POLICY, Mode.DRIVE):
+        if self._arbiter.now.mode in (Mode.POLICY, Mode.DRIVE):
             raise BusyError("something commands the robot; pause it or let go before the scene is changed")
 
     def refuse_recorded(self) -> None:

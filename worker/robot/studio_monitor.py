@@ -4,21 +4,21 @@ import threading
 import time
 from collections.abc import Callable
 
-from worker.robot.cockpit import Cockpit
+from worker.robot.arbiter import Arbiter
 
 AWAY_SECONDS = 1.0
 _EVERY_SECONDS = 0.2
 
 
 class StudioMonitor:
-    """A thread of its own; the control loop only sees what the cockpit forbids.
+    """A thread of its own; the control loop only sees what the arbiter forbids.
 
     trouble: as of `worker.robot.store.Store`; it takes half a second at the most.
     """
 
-    def __init__(self, trouble: Callable[[], str | None], *, cockpit: Cockpit) -> None:
+    def __init__(self, trouble: Callable[[], str | None], *, arbiter: Arbiter) -> None:
         self._trouble = trouble
-        self._cockpit = cockpit
+        self._arbiter = arbiter
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="studio-monitor", daemon=True)
 
@@ -37,9 +37,9 @@ class StudioMonitor:
             if trouble is None:
                 answered = time.monotonic()
                 for reason in forbidden:
-                    self._cockpit.allow(reason)
+                    self._arbiter.allow(reason)
                 forbidden.clear()
             elif time.monotonic() - answered > AWAY_SECONDS - _EVERY_SECONDS:
                 forbidden.add(trouble)
-                self._cockpit.forbid(trouble)
+                self._arbiter.forbid(trouble)
             self._ended.wait(_EVERY_SECONDS)

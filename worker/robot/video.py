@@ -15,8 +15,9 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from dexvla.live.messages import CREDITS, FRAME_HEADER, Ack, Watch
+from worker.robot.bearer import BearerAuth
 from worker.robot.cameras import ASKED_SECONDS, CameraHub, Jpeg
-from worker.robot.guard import Guard, plainly
+from worker.robot.wire import plainly
 
 _MESSAGE: TypeAdapter[Watch | Ack] = TypeAdapter(Annotated[Watch | Ack, Field(discriminator="type")])
 MALFORMED = 4400
@@ -26,10 +27,10 @@ _REASON_BYTES = 123  # of a close frame
 
 
 class VideoSocket:
-    def __init__(self, *, guarded: Guard, hub: CameraHub) -> None:
+    def __init__(self, *, auth: BearerAuth, hub: CameraHub) -> None:
         self._hub = hub
         self._viewers: set[_Viewer] = set()
-        self.routes: list[BaseRoute] = [WebSocketRoute("/live/video", guarded.socket(self._serve))]
+        self.routes: list[BaseRoute] = [WebSocketRoute("/live/video", auth.socket(self._serve))]
 
     def attach(self, events: asyncio.AbstractEventLoop) -> None:
         """Hear of new pictures on this event loop."""

@@ -12,8 +12,8 @@ from dexvla.live.messages import Mode
 from dexvla.live.status import RobotState
 from tests.support.moody_robot import Moody
 from tests.support.robot_hosts import until
+from worker.robot.arbiter import Arbiter, BusyError
 from worker.robot.cameras import CameraHub
-from worker.robot.cockpit import BusyError, Cockpit
 from worker.robot.control import ControlLoop
 from worker.robot.latch import StopLatch
 from worker.robot.sources import Action, SourceKind, StepRecord, Tick
@@ -60,9 +60,9 @@ class Rig:
     def __init__(self, folder: Path) -> None:
         self.robot = Moody()
         self.latch = StopLatch(folder / "stop.json")
-        self.cockpit = Cockpit(self.latch)
+        self.arbiter = Arbiter(self.latch)
         self.hub = CameraHub(self.robot.info.cameras)
-        self.loop = ControlLoop(self.robot, latch=self.latch, cockpit=self.cockpit, hub=self.hub, task=None)
+        self.loop = ControlLoop(self.robot, latch=self.latch, arbiter=self.arbiter, hub=self.hub, task=None)
         self.loop.start()
         until(lambda: self.loop.status().state is RobotState.HOLDING)
 
@@ -80,9 +80,9 @@ def two(value: float) -> Action:
 
 
 def test_a_source_moves_the_robot_within_its_limits(rig: Rig) -> None:
-    rig.cockpit.begin_policy(Scripted(two(5.0)))  # far outside -1 .. 1
+    rig.arbiter.begin_policy(Scripted(two(5.0)))  # far outside -1 .. 1
     until(lambda: rig.loop.telemetry.newest.action[0] == 1.0)
-    assert rig.cockpit.now.mode is Mode.POLICY
+    assert rig.arbiter.now.mode is Mode.POLICY
     sent = np.array([row.action[0] for row in rig.loop.telemetry.since(-1)])
     steps = np.diff(sent)
     limit = rig.robot.info.max_velocity[0] / rig.robot.info.control_hz
@@ -94,7 +94,7 @@ def test_a_source_moves_the_robot_within_its_limits(rig: Rig) -> None:
 
 def test_nothing_asked_for_decelerates_and_holds(rig: Rig) -> None:
     source = Scripted(two(-1.0))
-    rig.cockpit.begin_policy(source)
+    rig.arbiter.begin_policy(source)
     until(lambda: rig.loop.telemetry.newest.action[0] < 0.2)
     source.wanted = None
     until(lambda: (np.diff([row.action[0] for row in rig.loop.telemetry.since(-1)[-20:]]) == 0).all())
@@ -107,7 +107,7 @@ def test_nothing_asked_for_decelerates_and_holds(rig: Rig) -> None:
 
 def test_a_stop_beats_the_source_and_a_rearmed_robot_waits_for_somebody(rig: Rig) -> None:
     source = Scripted(two(1.0))
-    rig.cockpit.begin_policy(source)
+    rig.arbiter.begin_policy(source)
     until(lambda: len(source.ticks) > 3)
     rig.latch.stop(by="ada")
     until(lambda: source.stops > 0)
@@ -115,30 +115,30 @@ def test_a_stop_beats_the_source_and_a_rearmed_robot_waits_for_somebody(rig: Rig
     held = rig.loop.telemetry.newest.step
     until(lambda: rig.loop.telemetry.newest.step > held + 20)
     assert len(source.ticks) == asked, "it is not even asked"
-    assert (rig.cockpit.now.mode, rig.cockpit.now.why) == (Mode.PAUSED, "stopped by ada")
+    assert (rig.arbiter.now.mode, rig.arbiter.now.why) == (Mode.PAUSED, "stopped by ada")
     with pytest.raises(BusyError, match="re-arm"):
-        rig.cockpit.resume()
+        rig.arbiter.resume()
     rig.latch.arm()
     held = rig.loop.telemetry.newest.step
     until(lambda: rig.loop.telemetry.newest.step > held + 10)
     assert len(source.ticks) == asked, "re-armed is not resumed"
-    rig.cockpit.resume()
+    rig.arbiter.resume()
     until(lambda: len(source.ticks) > asked)
 
 
 def test_a_stop_between_two_steps_is_not_missed(rig: Rig) -> None:
     source = Scripted(two(1.0))
-    rig.cockpit.begin_policy(source)
+    rig.arbiter.begin_policy(source)
     until(lambda: len(source.ticks) > 3)
     rig.latch.stop(by="ada")
     rig.latch.arm()
-    until(lambda: rig.cockpit.now.mode is Mode.PAUSED)
+    until(lambda: rig.arbiter.now.mode is Mode.PAUSED)
     assert source.stops > 0
 
 
 def test_numbers_that_are_none_are_not_sent(rig: Rig) -> None:
     source = Scripted(np.array([np.nan, 0], np.float32))
-    rig.cockpit.begin_policy(source)
+    rig.arbiter.begin_policy(source)
     until(lambda: len(source.refusals) > 3)
     assert "non-finite values at 0" in source.refusals[0]
     source.wanted = np.zeros(3, np.float32)
@@ -150,42 +150,42 @@ def test_numbers_that_are_none_are_not_sent(rig: Rig) -> None:
 def test_a_source_that_breaks_is_paused_and_the_loop_goes_on(rig: Rig) -> None:
     source = Scripted(two(1.0))
     source.raises = RuntimeError("out of ideas")
-    rig.cockpit.begin_policy(source)
-    until(lambda: rig.cockpit.now.mode is Mode.PAUSED)
-    assert "out of ideas" in (rig.cockpit.now.why or "")
+    rig.arbiter.begin_policy(source)
+    until(lambda: rig.arbiter.now.mode is Mode.PAUSED)
+    assert "out of ideas" in (rig.arbiter.now.why or "")
     assert rig.loop.status().state is RobotState.HOLDING
     driver = Scripted(two(0.0))
     driver.raises = ValueError("bent")
-    rig.cockpit.engage_drive(driver)
-    until(lambda: rig.cockpit.now.mode is Mode.PAUSED, 2)
+    rig.arbiter.engage_drive(driver)
+    until(lambda: rig.arbiter.now.mode is Mode.PAUSED, 2)
 
 
 def test_a_person_may_drive_while_a_policy_is_paused_and_not_while_it_acts(rig: Rig) -> None:
     policy, driver, other = Scripted(None), Scripted(two(0.2)), Scripted(None)
-    rig.cockpit.begin_policy(policy)
+    rig.arbiter.begin_policy(policy)
     with pytest.raises(BusyError, match="pause it"):
-        rig.cockpit.engage_drive(driver)
-    rig.cockpit.pause("paused by ada")
-    rig.cockpit.engage_drive(driver)
+        rig.arbiter.engage_drive(driver)
+    rig.arbiter.pause("paused by ada")
+    rig.arbiter.engage_drive(driver)
     with pytest.raises(BusyError, match="somebody else drives"):
-        rig.cockpit.engage_drive(other)
+        rig.arbiter.engage_drive(other)
     with pytest.raises(BusyError, match="let go"):
-        rig.cockpit.resume()
+        rig.arbiter.resume()
     until(lambda: abs(rig.loop.telemetry.newest.action[0] - 0.2) < 1e-6)
-    rig.cockpit.release_drive(other)
-    assert rig.cockpit.now.mode is Mode.DRIVE, "another one's release changes nothing"
-    rig.cockpit.release_drive(driver)
-    assert rig.cockpit.now.mode is Mode.PAUSED
-    rig.cockpit.end_policy("ended by ada")
-    assert (rig.cockpit.now.mode, rig.cockpit.now.why) == (Mode.IDLE, "ended by ada")
+    rig.arbiter.release_drive(other)
+    assert rig.arbiter.now.mode is Mode.DRIVE, "another one's release changes nothing"
+    rig.arbiter.release_drive(driver)
+    assert rig.arbiter.now.mode is Mode.PAUSED
+    rig.arbiter.end_policy("ended by ada")
+    assert (rig.arbiter.now.mode, rig.arbiter.now.why) == (Mode.IDLE, "ended by ada")
 
 
 def test_cameras_of_source_and_listeners_are_watched(rig: Rig) -> None:
     assert rig.robot.watched == ()
     source = Scripted(None, frozenset({"eye"}))
-    rig.cockpit.begin_policy(source)
+    rig.arbiter.begin_policy(source)
     until(lambda: bool(source.ticks) and "eye" in source.ticks[-1].observation.frames)
-    rig.cockpit.end_policy()
+    rig.arbiter.end_policy()
     until(lambda: rig.robot.watched == ())
     listener = Listener(frozenset({"eye"}))
     rig.loop.listen(listener)
@@ -196,10 +196,10 @@ def test_a_listener_hears_of_every_step_who_commanded_it(rig: Rig) -> None:
     listener, broken = Listener(), Listener()
     rig.loop.listen(listener)
     rig.loop.listen(broken)
-    rig.cockpit.begin_policy(Scripted(two(3.0)))
+    rig.arbiter.begin_policy(Scripted(two(3.0)))
     until(lambda: any(record.source is SourceKind.SCRIPTED for record in listener.records))
     broken.raises = True
-    rig.cockpit.end_policy()
+    rig.arbiter.end_policy()
     until(lambda: listener.records[-1].source is SourceKind.HOLD)
     steps = [record.step for record in listener.records]
     assert steps == list(range(steps[0], steps[0] + len(steps))), "none left out"
@@ -216,9 +216,9 @@ def test_a_listener_hears_of_every_step_who_commanded_it(rig: Rig) -> None:
 def test_pausing_from_many_threads_changes_once(rig: Rig) -> None:
     source = Scripted(None)
     changes = []
-    rig.cockpit.begin_policy(source)
-    rig.cockpit.on_change = lambda: changes.append(time.monotonic())
-    threads = [threading.Thread(target=rig.cockpit.pause, args=("because",)) for _ in range(8)]
+    rig.arbiter.begin_policy(source)
+    rig.arbiter.on_change = lambda: changes.append(time.monotonic())
+    threads = [threading.Thread(target=rig.arbiter.pause, args=("because",)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -13,8 +13,8 @@ from websockets.sync.client import ClientConnection
 from backend.core.settings import Settings
 from dexvla.live.messages import Drive, Pulse
 from tests.support.robot_hosts import LiveHost, live_host, opened, until
+from worker.robot.heartbeat import Heartbeat, Holder
 from worker.robot.latch import StopLatch
-from worker.robot.watch import Holder, Watch
 
 # --- the rules, without a socket ----------------------------------------------------------------------------------
 
@@ -24,54 +24,54 @@ def pulse(seq: int, sent_ms: float, *, epoch: int = 0) -> Pulse:
 
 
 @pytest.fixture
-def watch(tmp_path: Path) -> Watch:
-    return Watch(StopLatch(tmp_path / "stop.json"))
+def heartbeat(tmp_path: Path) -> Heartbeat:
+    return Heartbeat(StopLatch(tmp_path / "stop.json"))
 
 
 @pytest.fixture
-def page(watch: Watch) -> Holder:
+def page(heartbeat: Heartbeat) -> Holder:
     page = Holder(by="ada", session="one")
-    assert watch.enter(page) is None
+    assert heartbeat.enter(page) is None
     return page
 
 
-def test_messages_in_order_are_signs_of_life(watch: Watch, page: Holder) -> None:
-    assert watch.silence(100.0) == float("inf")
+def test_messages_in_order_are_signs_of_life(heartbeat: Heartbeat, page: Holder) -> None:
+    assert heartbeat.silence(100.0) == float("inf")
     for step in range(5):
-        assert watch.accept(page, pulse(step + 1, 1000 + 50 * step), received=200 + 0.05 * step) is None
-    assert watch.silence(200.3) == pytest.approx(0.1)
+        assert heartbeat.accept(page, pulse(step + 1, 1000 + 50 * step), received=200 + 0.05 * step) is None
+    assert heartbeat.silence(200.3) == pytest.approx(0.1)
 
 
-def test_old_numbers_and_times_that_run_backwards_do_not_count(watch: Watch, page: Holder) -> None:
-    assert watch.accept(page, pulse(5, 1000), received=10.0) is None
+def test_old_numbers_and_times_that_run_backwards_do_not_count(heartbeat: Heartbeat, page: Holder) -> None:
+    assert heartbeat.accept(page, pulse(5, 1000), received=10.0) is None
     for again in (pulse(5, 1050), pulse(4, 1050), pulse(6, 900)):
-        refusal = watch.accept(page, again, received=11.0)
+        refusal = heartbeat.accept(page, again, received=11.0)
         assert refusal is not None
         assert refusal.code == "out_of_order"
-    assert watch.silence(11.0) == 1.0
+    assert heartbeat.silence(11.0) == 1.0
 
 
-def test_what_was_long_under_way_is_stale_even_in_order(watch: Watch, page: Holder) -> None:
+def test_what_was_long_under_way_is_stale_even_in_order(heartbeat: Heartbeat, page: Holder) -> None:
     for step in range(10):
-        assert watch.accept(page, pulse(step + 1, 50.0 * step), received=10 + 0.05 * step) is None
+        assert heartbeat.accept(page, pulse(step + 1, 50.0 * step), received=10 + 0.05 * step) is None
     # the network stalls for a second, then everything arrives at once
     codes = []
     for step in range(10, 30):
-        refusal = watch.accept(page, pulse(step + 1, 50.0 * step), received=11.5)
+        refusal = heartbeat.accept(page, pulse(step + 1, 50.0 * step), received=11.5)
         codes.append(None if refusal is None else refusal.code)
     assert codes[0] == "stale"
     assert codes[-1] is None, "the newest is fresh"
     assert codes == sorted(codes, key=lambda code: code is None)
 
 
-def test_clocks_that_drift_or_sleep_do_not_lock_a_page_out(watch: Watch, page: Holder) -> None:
+def test_clocks_that_drift_or_sleep_do_not_lock_a_page_out(heartbeat: Heartbeat, page: Holder) -> None:
     refusals = 0
     for step in range(20 * 60 * 60):  # an hour at 20 Hz; the page's clock loses 100 millionths
-        refusals += watch.accept(page, pulse(step + 1, 50.0 * step * (1 - 1e-4)), received=0.05 * step) is not None
+        refusals += heartbeat.accept(page, pulse(step + 1, 50.0 * step * (1 - 1e-4)), received=0.05 * step) is not None
     assert refusals == 0
     slept, start = 90.0, 0.05 * 20 * 60 * 60
     late = [
-        watch.accept(page, pulse(100_000 + step, 50.0 * (72_000 + step)), received=start + slept + 0.05 * step)
+        heartbeat.accept(page, pulse(100_000 + step, 50.0 * (72_000 + step)), received=start + slept + 0.05 * step)
         for step in range(300)
     ]
     assert late[-1] is None
@@ -79,30 +79,30 @@ def test_clocks_that_drift_or_sleep_do_not_lock_a_page_out(watch: Watch, page: H
 
 def test_an_epoch_of_before_the_stop_does_not_count(tmp_path: Path) -> None:
     latch = StopLatch(tmp_path / "stop.json")
-    watch, page = Watch(latch), Holder(by="ada", session="one")
-    watch.enter(page)
-    assert watch.accept(page, pulse(1, 0), received=1.0) is None
+    heartbeat, page = Heartbeat(latch), Holder(by="ada", session="one")
+    heartbeat.enter(page)
+    assert heartbeat.accept(page, pulse(1, 0), received=1.0) is None
     latch.stop(by="grace")
-    refusal = watch.accept(page, pulse(2, 50), received=1.05)
+    refusal = heartbeat.accept(page, pulse(2, 50), received=1.05)
     assert refusal is not None
     assert refusal.code == "epoch"
     drive = Drive(seq=3, sent=100, epoch=1, deadman=True)
-    refusal = watch.accept(page, drive, received=1.1)
+    refusal = heartbeat.accept(page, drive, received=1.1)
     assert refusal is not None
     assert (refusal.code, "grace" in refusal.message) == ("stopped", True)
-    assert watch.accept(page, pulse(4, 150, epoch=1), received=1.15) is None
+    assert heartbeat.accept(page, pulse(4, 150, epoch=1), received=1.15) is None
 
 
-def test_the_place_is_one_and_a_sessions_new_connection_takes_it(watch: Watch, page: Holder) -> None:
-    assert watch.enter(Holder(by="grace", session="two")) == "ada"
+def test_the_place_is_one_and_a_sessions_new_connection_takes_it(heartbeat: Heartbeat, page: Holder) -> None:
+    assert heartbeat.enter(Holder(by="grace", session="two")) == "ada"
     again = Holder(by="ada", session="one")
-    assert watch.enter(again) is None
-    assert not watch.leave(page), "the old connection's end frees nothing"
-    refusal = watch.accept(page, pulse(1, 0), received=1.0)
+    assert heartbeat.enter(again) is None
+    assert not heartbeat.leave(page), "the old connection's end frees nothing"
+    refusal = heartbeat.accept(page, pulse(1, 0), received=1.0)
     assert refusal is not None
     assert refusal.code == "held_by_other"
-    assert watch.leave(again)
-    assert watch.enter(Holder(by="grace", session="two")) is None
+    assert heartbeat.leave(again)
+    assert heartbeat.enter(Holder(by="grace", session="two")) is None
 
 
 # --- the socket of a real host ------------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from dexvla.live.messages import EVIDENCE_MS, HOLD_MS, RECLUTCH_MS, ArmDrive, Dr
 from dexvla.robots.aloha_sim.live import LiveAlohaSim
 from dexvla.robots.aloha_sim.teleop import AlohaTeleop
 from tests.support.robot_hosts import until
+from worker.robot.arbiter import Arbiter
 from worker.robot.cameras import CameraHub
-from worker.robot.cockpit import Cockpit
 from worker.robot.control import ControlLoop
 from worker.robot.driving import SLOW_SECONDS, Driving
 from worker.robot.latch import StopLatch
@@ -85,14 +85,14 @@ class Page:
 class Rig:
     def __init__(self, folder: Path) -> None:
         self.latch = StopLatch(folder / "stop.json")
-        self.cockpit = Cockpit(self.latch)
+        self.arbiter = Arbiter(self.latch)
         self.hub = CameraHub(())
         robot = LiveAlohaSim(cameras=())
-        self.loop = ControlLoop(robot, latch=self.latch, cockpit=self.cockpit, hub=self.hub, task=None)
-        self.driving = Driving(self.cockpit, prepare=AlohaTeleop)
+        self.loop = ControlLoop(robot, latch=self.latch, arbiter=self.arbiter, hub=self.hub, task=None)
+        self.driving = Driving(self.arbiter, prepare=AlohaTeleop)
         self.page = Page(self.driving)
         self.loop.start()
-        until(lambda: self.page.send(ArmDrive()) is None and self.cockpit.now.mode is Mode.DRIVE)
+        until(lambda: self.page.send(ArmDrive()) is None and self.arbiter.now.mode is Mode.DRIVE)
         self.page.send(deadman=False)
         self.page.echoes.clear()
 
@@ -126,13 +126,13 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 
 def test_the_arm_moves_while_the_deadman_is_held_and_rests_when_it_is_let_go(rig: Rig) -> None:
     rig.page.hold_until(lambda: rig.moving() and len(rig.page.used) >= 10)
-    assert rig.cockpit.now.mode is Mode.DRIVE
+    assert rig.arbiter.now.mode is Mode.DRIVE
     begun = np.array([row.time for row in rig.rows(1000)])
     for received, used in rig.page.used:
         assert ((received < begun) & (begun <= used)).sum() <= 1, "used by the step after it"
     rig.page.send(deadman=False)
     assert rig.page.echoes[-1] is None
-    assert rig.cockpit.now.mode is Mode.IDLE
+    assert rig.arbiter.now.mode is Mode.IDLE
     until(rig.resting)
     assert rig.page.send() is None, "and it goes on when it is pressed again"
     rig.page.hold_until(rig.moving)
@@ -150,7 +150,7 @@ def test_a_page_that_falls_silent_stands_still_in_time_and_goes_on_by_itself(
     moving = [(before.action != after.action).any() for before, after in itertools.pairwise(late)]
     # 90 ms and three steps of 20 ms make 150 ms; in steps, because a busy machine makes them longer.
     assert not any(moving[round((HOLD_MS / 1000 - SLOW_SECONDS) * rig.loop.info.control_hz) :])
-    assert rig.cockpit.now.mode is Mode.DRIVE
+    assert rig.arbiter.now.mode is Mode.DRIVE
     assert rig.driving.why == "the page that drives is silent"
     held = rig.loop.telemetry.newest.action
     assert rig.page.hold(0.08, ArmDrive()) is None, "a short gap needs no new press"
@@ -161,8 +161,8 @@ def test_a_page_that_falls_silent_stands_still_in_time_and_goes_on_by_itself(
 
 def test_after_a_long_silence_the_deadman_has_to_be_pressed_again(rig: Rig) -> None:
     rig.page.hold_until(rig.moving)
-    until(lambda: rig.cockpit.now.mode is Mode.IDLE)
-    assert f"{RECLUTCH_MS} ms" in (rig.cockpit.now.why or "")
+    until(lambda: rig.arbiter.now.mode is Mode.IDLE)
+    assert f"{RECLUTCH_MS} ms" in (rig.arbiter.now.why or "")
     until(rig.resting)
     refusal = rig.page.hold(0.3)
     assert refusal is not None
@@ -176,7 +176,7 @@ def test_after_a_long_silence_the_deadman_has_to_be_pressed_again(rig: Rig) -> N
 
 def test_the_message_that_ends_a_long_silence_does_not_move_the_robot(rig: Rig) -> None:
     """Even if the control loop did not notice the silence, as when it hung itself."""
-    rig.page.hold_until(lambda: rig.cockpit.now.mode is Mode.DRIVE)
+    rig.page.hold_until(lambda: rig.arbiter.now.mode is Mode.DRIVE)
     late = Drive(seq=1000, sent=0.0, epoch=0, deadman=True, left=UP)
     soon = time.monotonic() + RECLUTCH_MS / 1000 + 0.1
     refusal = rig.driving.take(late, received=soon, answer=rig.page.echoes.append)
@@ -192,8 +192,8 @@ def test_a_page_that_believes_in_a_key_for_too_long_is_not_believed(rig: Rig) ->
     assert refusal is not None
     assert refusal.code == "reclutch"
     assert "still held" in refusal.message
-    assert (rig.cockpit.now.mode, rig.driving.why) == (Mode.IDLE, None)
-    assert "still held" in (rig.cockpit.now.why or "")
+    assert (rig.arbiter.now.mode, rig.driving.why) == (Mode.IDLE, None)
+    assert "still held" in (rig.arbiter.now.why or "")
     until(rig.resting)
     refusal = rig.page.send()
     assert refusal is not None, "a sign that comes late does not bring it back"
@@ -239,8 +239,8 @@ def test_a_message_of_old_and_one_of_now() -> None:
 def test_after_a_stop_a_held_key_moves_nothing(rig: Rig) -> None:
     rig.page.hold_until(rig.moving)
     rig.latch.stop(by="grace")
-    until(lambda: rig.cockpit.now.mode is Mode.IDLE)
-    assert rig.cockpit.now.why == "stopped by grace"
+    until(lambda: rig.arbiter.now.mode is Mode.IDLE)
+    assert rig.arbiter.now.why == "stopped by grace"
     rig.latch.arm()
     refusal = rig.page.hold(0.2)
     assert refusal is not None
@@ -250,9 +250,9 @@ def test_after_a_stop_a_held_key_moves_nothing(rig: Rig) -> None:
 
 
 def test_a_socket_that_closes_holds_and_its_page_has_to_press_again(rig: Rig) -> None:
-    rig.page.hold_until(lambda: rig.cockpit.now.mode is Mode.DRIVE)
+    rig.page.hold_until(lambda: rig.arbiter.now.mode is Mode.DRIVE)
     rig.driving.let_go()
-    assert (rig.cockpit.now.mode, rig.cockpit.now.why) == (Mode.IDLE, "the page that drove has gone")
+    assert (rig.arbiter.now.mode, rig.arbiter.now.why) == (Mode.IDLE, "the page that drove has gone")
     refusal = rig.page.send()
     assert refusal is not None
     assert refusal.code == "reclutch"
@@ -262,19 +262,19 @@ def test_a_socket_that_closes_holds_and_its_page_has_to_press_again(rig: Rig) ->
 
 
 def test_an_acting_policy_is_not_pushed_aside_and_a_key_held_meanwhile_does_not_start_later(rig: Rig) -> None:
-    rig.cockpit.begin_policy(Patient())
+    rig.arbiter.begin_policy(Patient())
     refusal = rig.page.send()
     assert refusal is not None
     assert refusal.code == "busy"
     assert "pause" in refusal.message
-    rig.cockpit.pause("paused by ada")
+    rig.arbiter.pause("paused by ada")
     refusal = rig.page.send()
     assert refusal is not None
     assert refusal.code == "reclutch"
     rig.page.send(deadman=False)
     assert rig.page.send() is None
     rig.page.send(deadman=False)
-    assert rig.cockpit.now.mode is Mode.PAUSED
+    assert rig.arbiter.now.mode is Mode.PAUSED
 
 
 def test_every_message_is_echoed_once(rig: Rig) -> None:
@@ -302,7 +302,7 @@ def test_without_kinematics_it_says_what_is_missing(tmp_path: Path) -> None:
     def missing() -> AlohaTeleop:
         raise RobotError("driving the arms needs mink; install the `robot` extra")
 
-    driving = Driving(Cockpit(StopLatch(tmp_path / "stop.json")), prepare=missing)
+    driving = Driving(Arbiter(StopLatch(tmp_path / "stop.json")), prepare=missing)
     page = Page(driving)
     until(lambda: "mink" in page.send().message)
     assert page.send().code == "busy"

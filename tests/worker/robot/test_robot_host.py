@@ -28,8 +28,8 @@ from tests.support.moody_robot import Moody
 from tests.support.processes import children, cpu_seconds
 from tests.support.robot_hosts import robot_host, until
 from worker.robot.announcer import Announcer
+from worker.robot.arbiter import Arbiter
 from worker.robot.cameras import CameraHub
-from worker.robot.cockpit import Cockpit
 from worker.robot.control import ControlLoop
 from worker.robot.latch import StopLatch
 from worker.supervise.robot_host import StudioStore, run
@@ -262,7 +262,7 @@ def moody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Moo
     robot = Moody()
     latch = StopLatch(tmp_path / "robot.latch")
     hub = CameraHub(robot.info.cameras)
-    loop = ControlLoop(robot, latch=latch, cockpit=Cockpit(latch), hub=hub, task=None)
+    loop = ControlLoop(robot, latch=latch, arbiter=Arbiter(latch), hub=hub, task=None)
     loop.start()
     until(lambda: loop.status().state is RobotState.HOLDING)
     yield robot, loop, latch, hub

@@ -33,7 +33,7 @@ class Command:
         return policy if self.source is None or self.source is self.policy else (self.source, *policy)
 
 
-class Cockpit:
+class Arbiter:
     """Every method may be called from every thread; none waits for more than another one's few instructions.
 
     A person who drives goes before a paused policy, which stays paused meanwhile; an acting policy has to be paused

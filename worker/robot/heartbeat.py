@@ -1,4 +1,4 @@
-"""Who holds the control socket, and which of their messages count: sequence, age, epoch. Pure logic, no socket.
+"""The controlling page's heartbeat: which of its messages count, by sequence, age and epoch. Pure logic, no socket.
 
 A page's clock and ours start at different moments. The difference between sending and receiving is smallest for the
 message that was fastest; what took longer than that by `STALE_SECONDS` is stale. The smallest of the last seconds is
@@ -30,7 +30,7 @@ class Holder:
         self._clock: deque[tuple[float, float]] = deque()  # received, received - sent; seconds
 
     def check(self, message: Drive | Pulse, *, received: float) -> tuple[Code, str] | None:
-        """Why it does not count, None if it does. received: time.monotonic()."""
+        """Return the reason a message is ignored, with its code, or None. received: time.monotonic()."""
         sent = message.sent / 1000
         if message.seq <= self._seq or sent < self._sent:
             return "out_of_order", f"number {message.seq} after {self._seq}: numbers and times only grow"
@@ -47,8 +47,11 @@ class Holder:
         return None
 
 
-class Watch:
-    """The one place at the control socket. Threads may ask `silence`; the rest belongs to the event loop's thread."""
+class Heartbeat:
+    """The controlling page's signs of life; one page at a time holds the control socket.
+
+    Threads may ask `silence`; the rest belongs to the event loop's thread.
+    """
 
     def __init__(self, latch: StopLatch) -> None:
         self._latch = latch

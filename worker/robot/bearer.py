@@ -1,24 +1,19 @@
-"""Who may talk to a host: whoever knows the token that the studio has for it."""
+"""Bearer authentication: a host talks to whoever knows the token that the studio has for it."""
 
 import hmac
 from collections.abc import Awaitable, Callable
 
-from pydantic import ValidationError
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.websockets import WebSocket
 
-MAX_BODY = 16_384
+from worker.robot import wire
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 SocketEndpoint = Callable[[WebSocket], Awaitable[None]]
 
 
-class TooLargeError(Exception):
-    """A body of more than MAX_BODY bytes."""
-
-
-class Guard:
+class BearerAuth:
     """Wraps endpoints: `Authorization: Bearer TOKEN`, or 401 (a socket's handshake: 403)."""
 
     def __init__(self, token: str | None) -> None:
@@ -35,38 +30,18 @@ class Guard:
         return self._expected is not None and hmac.compare_digest(given, self._expected)
 
     def http(self, endpoint: Endpoint) -> Endpoint:
-        async def guarded(request: Request) -> Response:
+        async def checked(request: Request) -> Response:
             if not self._knows(request):
-                return error(401, "the studio's secret is missing or wrong")
+                return wire.error(401, "the studio's secret is missing or wrong")
             return await endpoint(request)
 
-        return guarded
+        return checked
 
     def socket(self, endpoint: SocketEndpoint) -> SocketEndpoint:
-        async def guarded(socket: WebSocket) -> None:
+        async def checked(socket: WebSocket) -> None:
             if not self._knows(socket):
                 await socket.close()  # before it is accepted: the handshake is answered 403
                 return
             await endpoint(socket)
 
-        return guarded
-
-
-async def body(request: Request) -> bytes:
-    """Raises TooLargeError."""
-    content = b""
-    async for part in request.stream():
-        content += part
-        if len(content) > MAX_BODY:
-            raise TooLargeError
-    return content
-
-
-def error(status: int, message: str) -> Response:
-    return JSONResponse({"error": message}, status_code=status)
-
-
-def plainly(error: ValidationError) -> str:
-    """What is wrong with a message, in one line, without repeating it."""
-    parts = [f"{'.'.join(map(str, one['loc'])) or 'the message'}: {one['msg']}" for one in error.errors()[:5]]
-    return "; ".join(parts)
+        return checked
