@@ -2,7 +2,7 @@
 
 A real robot's steps go on while the policy thinks. A simulated one's can wait (`waits`): then no step elapses that the
 policy has not answered for. Pure logic: no clock, no I/O, no thread; the caller counts control steps and measures
-seconds. A question belongs to the step at which its pictures were taken.
+seconds. A request belongs to the step at which its frames were taken.
 
 T: actions in a chunk; A: entries of an action.
 """
@@ -27,17 +27,20 @@ _PATIENCE = 5  # answers in a row that were refused before the rollout counts as
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
-    """step: at which the pictures were taken. asked_at: the step at which it was asked. epoch: the executor's."""
+class Request:
+    """What the policy is asked. step: at which the frames were taken. sent_at: the step at which it was asked.
+
+    epoch: the executor's.
+    """
 
     step: int
-    asked_at: int
+    sent_at: int
     epoch: int
     instruction: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
+class StepReasoning:
     """A reasoning and the step that it belongs to. done: false while it is still being written."""
 
     step: int
@@ -53,7 +56,7 @@ class Rollout:
 
     waits: the robot's time can stand still, as a simulator's can. The next chunk is then asked for up to `AHEAD_STEPS`
     before `execute_steps` are over, and `stands_still` says which steps must not be taken before it has come: no action
-    is played later in its chunk than it would be if the policy took no time, plus the age of its pictures.
+    is played later in its chunk than it would be if the policy took no time, plus the age of its frames.
     """
 
     def __init__(
@@ -75,7 +78,7 @@ class Rollout:
         self._due: int | None = None  # the step since which a chunk is due; only where it waits
         self._control_hz = control_hz
         self._instruction = instruction
-        self._open: Question | None = None
+        self._open: Request | None = None
         self._urgent = False
         self._answered = False  # in this epoch
         self._refusals = 0
@@ -83,7 +86,7 @@ class Rollout:
         self.chunks = 0
         self.latency_s: float | None = None
         self.refused: str | None = None
-        self.said: Said | None = None
+        self.reasoning: StepReasoning | None = None
         self.newest: StampedChunk | None = None  # the last chunk that was taken
 
     @property
@@ -91,8 +94,8 @@ class Rollout:
         return self._instruction
 
     @property
-    def asked(self) -> bool:
-        """The policy has a question that it has not answered."""
+    def pending(self) -> bool:
+        """The policy has a request that it has not answered."""
         return self._open is not None
 
     @property
@@ -107,7 +110,7 @@ class Rollout:
             self._urgent = True
 
     def flush(self) -> None:
-        """Forget all chunks and questions: the robot was stopped, paused or moved by somebody else."""
+        """Forget all chunks and requests: the robot was stopped, paused or moved by somebody else."""
         self._executor.flush()
         self._open = None
         self._due = None
@@ -135,28 +138,26 @@ class Rollout:
             self._due = step
         return step - self._due >= self._ahead or self._executor.remaining(step) == 0
 
-    def ask(self, *, step: int, pictures_step: int) -> Question:
+    def ask(self, *, step: int, frames_step: int) -> Request:
         """Note that it is asked now."""
         self._urgent = False
-        self._open = Question(
-            step=pictures_step, asked_at=step, epoch=self._executor.epoch, instruction=self._instruction
-        )
+        self._open = Request(step=frames_step, sent_at=step, epoch=self._executor.epoch, instruction=self._instruction)
         return self._open
 
-    def hear(self, question: Question, text: str) -> None:
+    def on_token(self, request: Request, text: str) -> None:
         """The reasoning so far of an answer that is being written."""
-        if self._concerns(question):
-            self.said = Said(step=question.step, text=text, done=False)
+        if self._concerns(request):
+            self.reasoning = StepReasoning(step=request.step, text=text, done=False)
 
-    def answer(self, question: Question, chunk: ActionChunk, *, step: int, latency_s: float) -> bool:
+    def answer(self, request: Request, chunk: ActionChunk, *, step: int, latency_s: float) -> bool:
         """Take a chunk at `step`, the next one to be executed; False if it was refused (`refused` says why) or
         answers what nobody asks any more. latency_s: from taking the observation to having the chunk, seconds."""
-        if not self._concerns(question):
+        if not self._concerns(request):
             return False
         self._open = None
-        if question.instruction != self._instruction:
+        if request.instruction != self._instruction:
             return False
-        stamped = StampedChunk(actions=chunk.actions, step=question.step, epoch=question.epoch)
+        stamped = StampedChunk(actions=chunk.actions, step=request.step, epoch=request.epoch)
         try:
             self._executor.add(stamped, step=step)
         except ChunkRefused as error:
@@ -165,15 +166,15 @@ class Rollout:
         self._due = None
         self.latency_s = latency_s
         self.newest = stamped
-        self.said = Said(step=question.step, text=chunk.reasoning, done=True)
+        self.reasoning = StepReasoning(step=request.step, text=chunk.reasoning, done=True)
         self.refused, self._refusals = None, 0
         self._answered = True
         self.chunks += 1
         return True
 
-    def fail(self, question: Question, reason: str) -> None:
+    def fail(self, request: Request, reason: str) -> None:
         """No chunk came of it, or none that could be used."""
-        if self._concerns(question):
+        if self._concerns(request):
             self._open = None
             self._refuse(reason)
 
@@ -190,23 +191,23 @@ class Rollout:
         if self.refused is not None:
             return f"the policy's answer was refused: {self.refused}"
         if self._open is None:
-            return "waiting for pictures to show the policy"
-        waited = (step - self._open.asked_at) / self._control_hz
+            return "waiting for frames to show the policy"
+        waited = (step - self._open.sent_at) / self._control_hz
         return f"the policy is late: no answer for {waited:.1f} s" if self._answered else "the policy is thinking"
 
     def why_still(self, seconds: float) -> str:
         """Why the robot's time has stood still for `seconds`, for people."""
         if self.refused is not None:
             return f"the policy's answer was refused: {self.refused}"
-        what = "the policy" if self._open is not None else "new pictures"
+        what = "the policy" if self._open is not None else "new frames"
         return f"the simulation waits for {what}, for {seconds:.0f} s now"
 
     @property
     def _latency_steps(self) -> int:
         return 0 if self.latency_s is None else math.ceil(self.latency_s * self._control_hz)
 
-    def _concerns(self, question: Question) -> bool:
-        return self._open is question
+    def _concerns(self, request: Request) -> bool:
+        return self._open is request
 
     def _refuse(self, reason: str) -> None:
         self.refused = reason

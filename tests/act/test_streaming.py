@@ -47,13 +47,13 @@ class Talker:
 def test_text_arrives_while_the_answer_is_written(paced, run_server, make_observation):
     talker, heard, arrived = Talker(paced), [], threading.Semaphore(0)
 
-    def hear(text: str) -> None:
+    def on_token(text: str) -> None:
         heard.append(text)
         arrived.release()
 
     def ask() -> None:
         with RemotePolicy(running.url) as policy:
-            answers.append(policy.infer(make_observation(5), on_reasoning=hear))
+            answers.append(policy.infer(make_observation(5), on_reasoning=on_token))
 
     answers: list[ActionChunk] = []
     with run_server(lambda: talker) as running:

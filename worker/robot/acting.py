@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from dexvla.act.base import PolicyMetadata
 from dexvla.act.client import PolicyAwayError, PolicyServerError, RemotePolicy
-from dexvla.act.rollout import Question, Rollout, misfits
+from dexvla.act.rollout import Request, Rollout, misfits
 from dexvla.errors import RobotError, UserError
 from dexvla.live.messages import Failure, PolicyOut, Progress, Reasoning, RolloutIn
 from dexvla.spec import PolicySpec
@@ -56,7 +56,7 @@ class Acting(threading.Thread):
 
     def __init__(
         self,
-        asked: RolloutIn,
+        request: RolloutIn,
         *,
         checkpoint: Path | None,
         loop: ControlLoop,
@@ -69,13 +69,13 @@ class Acting(threading.Thread):
         on_failure: Callable[[Failure], None],
     ) -> None:
         super().__init__(name="rollout", daemon=True)
-        self._asked, self.checkpoint, self._instruction = asked, checkpoint, asked.instruction
+        self._request, self.checkpoint, self._instruction = request, checkpoint, request.instruction
         self._loop, self._arbiter, self._stage = loop, arbiter, stage
         self._processes, self._before = processes, before
         self._on_change, self._on_failure = on_change, on_failure
         self._process: PolicyProcess | None = None
         self._metadata: PolicyMetadata | None = None
-        self._scene = asked.scene  # until it is set up
+        self._scene = request.scene  # until it is set up
         self._begun = time.monotonic()  # this try
         self._attempt = 1
         self._trouble: str | None = None  # why the first attempt failed
@@ -94,14 +94,16 @@ class Acting(threading.Thread):
         self._ended.set()
         self.resumed.set()
 
-    def told(self) -> PolicyOut:
-        rollout, said, metadata = self.source.rollout, self.source.said, self._metadata
-        name = metadata.checkpoint if metadata is not None else str(self._asked.url or self.checkpoint)
+    def state(self) -> PolicyOut:
+        rollout, reasoning, metadata = self.source.rollout, self.source.reasoning, self._metadata
+        name = metadata.checkpoint if metadata is not None else str(self._request.url or self.checkpoint)
         return PolicyOut(
-            name="demo" if self._asked.demo else name,
-            checkpoint_id=self._asked.checkpoint_id,
+            name="demo" if self._request.demo else name,
+            checkpoint_id=self._request.checkpoint_id,
             instruction=self._instruction,
-            reasoning=None if said is None else Reasoning(step=said.step, text=said.text, done=said.done),
+            reasoning=None
+            if reasoning is None
+            else Reasoning(step=reasoning.step, text=reasoning.text, done=reasoning.done),
             latency_ms=None if rollout is None or rollout.latency_s is None else round(1000 * rollout.latency_s, 1),
             chunks=0 if rollout is None else rollout.chunks,
             late_steps=0 if rollout is None else rollout.late_steps,
@@ -115,13 +117,13 @@ class Acting(threading.Thread):
         if (rollout is not None and rollout.chunks > 0) or self._arbiter.now.source is not self.source:
             return None
         if rollout is not None:
-            phase = "First chunk" if rollout.asked else "First pictures"
+            phase = "First chunk" if rollout.pending else "First frames"
         elif stage is not None and stage.building is not None:
             phase = stage.building.phase
         else:
             unborn = "Connecting to the policy server" if self.checkpoint is None else STARTING
             phase = unborn if process is None else process.phase
-        parts = ["first", *["scene"] * (self._asked.scene is not None), *["process"] * (self.checkpoint is not None)]
+        parts = ["first", *["scene"] * (self._request.scene is not None), *["process"] * (self.checkpoint is not None)]
         return Progress(
             phase=phase,
             seconds=round(time.monotonic() - self._begun, 1),
@@ -168,7 +170,7 @@ class Acting(threading.Thread):
         if self._attempt > 1:
             reason = f"{reason} (it was tried twice)"
         if self._metadata is None:
-            self._on_failure(Failure(demo=self._asked.demo, reason=reason))
+            self._on_failure(Failure(demo=self._request.demo, reason=reason))
             self._arbiter.end_policy(reason, source=self.source)
             self._ended.set()
             return
@@ -179,7 +181,7 @@ class Acting(threading.Thread):
         self._attempt, self._trouble, self._begun = 1, None, time.monotonic()
 
     def _act(self) -> None:
-        """Connect and answer questions until the end, or until the policy is away (PolicyAwayError)."""
+        """Connect and answer requests until the end, or until the policy is away (PolicyAwayError)."""
         rollout: Rollout | None = None
         if self.checkpoint is not None and (self._process is None or not self._process.alive):
             self._process = self._processes.take(self.checkpoint)  # it loads while the scene is built
@@ -201,9 +203,9 @@ class Acting(threading.Thread):
 
     def _connected(self) -> RemotePolicy:
         if self.checkpoint is None:
-            assert self._asked.url is not None
+            assert self._request.url is not None
             return RemotePolicy(
-                self._asked.url,
+                self._request.url,
                 connect_timeout=_CONNECT_SECONDS,
                 ready_timeout=_READY_SECONDS,
                 infer_timeout=self._answer_seconds,
@@ -232,7 +234,7 @@ class Acting(threading.Thread):
             metadata,
             instruction=self._instruction,
             control_hz=self._loop.info.control_hz,
-            execute_steps=self._asked.execute_steps,
+            execute_steps=self._request.execute_steps,
             waits=self._loop.info.simulated,
         )
         self._metadata = metadata
@@ -245,23 +247,23 @@ class Acting(threading.Thread):
         while not self._ended.is_set():
             if self._process is not None and not self._process.alive:
                 raise self._away("")
-            asked = self.source.next_question(_LOOK_SECONDS)
-            if asked is None:
+            due = self.source.next_request(_LOOK_SECONDS)
+            if due is None:
                 continue
 
-            def hear(text: str, question: Question = asked.question) -> None:
-                self.source.hear(question, text)
+            def on_token(text: str, request: Request = due.request) -> None:
+                self.source.on_token(request, text)
                 self._on_change()
 
             try:
-                chunk = policy.infer(asked.shown, on_reasoning=hear)
+                chunk = policy.infer(due.shown, on_reasoning=on_token)
             except PolicyAwayError as error:
                 raise self._away(str(error)) from error
             except PolicyServerError as error:
-                self.source.fail(asked.question, str(error))
+                self.source.fail(due.request, str(error))
                 self._on_change()
                 return
-            self.source.answer(asked, chunk)
+            self.source.answer(due, chunk)
             self._on_change()
 
     def _away(self, reason: str) -> PolicyAwayError:

@@ -292,11 +292,11 @@ class ControlLoop:
 
     def _mend_cameras(self, now: float) -> None:
         fault = self._robot.camera_fault
-        told = self._mending.told(fault)
+        described = self._mending.described(fault)
         if self._mending.is_due(fault, now):
             log.warning("cameras restarted: %s", fault)
             self._robot.restart_cameras()
-        self._camera_fault = told
+        self._camera_fault = described
 
 
 class Cadence:

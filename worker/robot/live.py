@@ -49,8 +49,8 @@ class Predicted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """What a page knows: telemetry up to `step`, predicted chunks up to `chunk`."""
+class Cursor:
+    """What a page knows by now: telemetry up to `step`, predicted chunks up to `chunk`."""
 
     step: int = -1
     chunk: int = 0
@@ -92,7 +92,7 @@ class LiveRoutes:
         self._waiting: set[asyncio.Event] = set()
         self.routes: list[BaseRoute] = [
             WebSocketRoute("/live/state", auth.socket(self._state)),
-            Route("/live/tasks", auth.http(self._tell_tasks), methods=["GET"]),
+            Route("/live/tasks", auth.http(self._get_tasks), methods=["GET"]),
             Route("/live/{verb}", auth.http(self._carry_out), methods=["POST"]),
         ]
         self.verb("pause", None, lambda _, by: arbiter.pause(f"paused by {by}"))
@@ -112,18 +112,18 @@ class LiveRoutes:
         UserError (422) with what to do."""
         self._verbs[name] = _Verb(model, carry_out)
 
-    def state(self, told: Told) -> tuple[LiveState, Told]:
-        """Everything, with the telemetry that was not told yet; and what is told then."""
+    def state(self, cursor: Cursor) -> tuple[LiveState, Cursor]:
+        """Everything, with the telemetry that the page does not have yet; and what it knows then."""
         command, recorder, predictions = self._arbiter.now, self.recorder, self.predictions
-        rows = self._loop.telemetry.since(told.step)
+        rows = self._loop.telemetry.since(cursor.step)
         new = samples(rows)
         if new is not None:
-            told = Told(step=rows[-1].step, chunk=told.chunk)
+            cursor = Cursor(step=rows[-1].step, chunk=cursor.chunk)
             chunk = None if predictions is None else predictions.chunk()
-            if chunk is not None and chunk.number > told.chunk:
+            if chunk is not None and chunk.number > cursor.chunk:
                 new.chunk_step, new.chunk_steps = chunk.step, len(chunk.actions)
                 new.chunk = thinned(chunk.actions)
-                told = Told(step=told.step, chunk=chunk.number)
+                cursor = Cursor(step=cursor.step, chunk=chunk.number)
         state = LiveState(
             status=self._loop.status(),
             mode=command.mode,
@@ -139,7 +139,7 @@ class LiveRoutes:
             joint_names=list(self._loop.info.joint_names),
             samples=new,
         )
-        return state, told
+        return state, cursor
 
     # --- the state socket -----------------------------------------------------------------------------------------
 
@@ -163,11 +163,11 @@ class LiveRoutes:
 
     async def _send_states(self, socket: WebSocket, changed: asyncio.Event) -> None:
         newest = self._loop.telemetry.newest
-        told = Told() if newest is None else Told(step=newest.step - _HISTORY_STEPS)
+        cursor = Cursor() if newest is None else Cursor(step=newest.step - _HISTORY_STEPS)
         with suppress(WebSocketDisconnect, RuntimeError):
             while True:
                 changed.clear()
-                state, told = self.state(told)
+                state, cursor = self.state(cursor)
                 await socket.send_text(state.model_dump_json())
                 await asyncio.sleep(_LEAST_SECONDS)
                 with suppress(TimeoutError):
@@ -175,7 +175,7 @@ class LiveRoutes:
 
     # --- tasks and verbs ---------------------------------------------------------------------------------------------
 
-    async def _tell_tasks(self, request: Request) -> Response:
+    async def _get_tasks(self, request: Request) -> Response:
         tasks = TasksOut(tasks=list(self.tasks))
         return Response(tasks.model_dump_json(), media_type="application/json")
 
@@ -186,8 +186,8 @@ class LiveRoutes:
         by = request.headers.get("x-studio-by", "").strip() or "unknown"
         try:
             content = await wire.body(request)
-            asked = None if verb.model is None else verb.model.model_validate_json(content)
-            await run_in_threadpool(verb.carry_out, asked, by)
+            message = None if verb.model is None else verb.model.model_validate_json(content)
+            await run_in_threadpool(verb.carry_out, message, by)
         except wire.TooLargeError:
             return wire.error(413, f"the body has more than {wire.MAX_BODY} bytes")
         except ValidationError as error:
@@ -198,7 +198,7 @@ class LiveRoutes:
             return wire.error(422, str(error))
         self.changed()
         newest = self._loop.telemetry.newest
-        state, _ = self.state(Told() if newest is None else Told(step=newest.step))
+        state, _ = self.state(Cursor() if newest is None else Cursor(step=newest.step))
         return Response(state.model_dump_json(), media_type="application/json")
 
 

@@ -23,7 +23,7 @@ class CameraMending:
         self._starts, self._last = self._starts + 1, now
         return True
 
-    def told(self, fault: str | None) -> str | None:
+    def described(self, fault: str | None) -> str | None:
         """`fault` for people: with what they can do, once a new start has not helped."""
         if fault is None or self._starts < 2:
             return fault

@@ -1,9 +1,9 @@
-"""A policy in the control loop: gives the rollout's actions while a page watches, hands fresh pictures to who asks it.
+"""A policy in the control loop: gives the rollout's actions while a page watches, hands fresh frames to who asks it.
 
 Where the rollout waits (a simulated robot's), the robot's time stands still until the policy has answered.
 
 Two threads meet here under one lock that nobody holds for longer than a few array operations: the control loop
-(`action`), and the one that talks to the policy (`next_question`, `answer`).
+(`action`), and the one that talks to the policy (`next_request`, `answer`).
 """
 
 import threading
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dexvla.act.base import ActionChunk, PolicyInput
-from dexvla.act.rollout import Question, Rollout, Said
+from dexvla.act.rollout import Request, Rollout, StepReasoning
 from dexvla.live.messages import HOLD_MS, RECLUTCH_MS
 from worker.robot.arbiter import Arbiter
 from worker.robot.heartbeat import Heartbeat
@@ -21,18 +21,18 @@ from worker.robot.sources import WAIT, Action, SourceKind, Tick, Wait
 from worker.robot.telemetry import Telemetry
 
 _HOLD_SECONDS, _PAUSE_SECONDS = HOLD_MS / 1000, RECLUTCH_MS / 1000
-_OLD_SECONDS = 0.5  # a policy is not shown older pictures
+_OLD_SECONDS = 0.5  # a policy is not shown older frames
 _OLD_WAITING_SECONDS = 0.1  # nor these where time waits for newer ones
 _TOLD_SECONDS = 2.0  # for so long it is nothing to speak of that time stands still
-BLIND_SECONDS = 30.0  # without pictures for so long, the cameras are given up
+BLIND_SECONDS = 30.0  # without frames for so long, the cameras are given up
 LOADING = "the policy is being loaded"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """A question, what the policy is shown, and when that was measured (time.monotonic())."""
+class PolicyRequest:
+    """A request, what the policy is shown, and when that was measured (time.monotonic())."""
 
-    question: Question
+    request: Request
     shown: PolicyInput
     time: float
 
@@ -113,9 +113,9 @@ class PolicySource:
         self._still = tick.time if self._still is None else self._still
         waited = tick.time - self._still
         self._why = None if waited < _TOLD_SECONDS else rollout.why_still(waited)
-        if rollout.asked or waited < BLIND_SECONDS:
+        if rollout.pending or waited < BLIND_SECONDS:
             return WAIT, None
-        return None, f"there were no new pictures for {BLIND_SECONDS:.0f} s to show the policy"
+        return None, f"there were no new frames for {BLIND_SECONDS:.0f} s to show the policy"
 
     def _forget(self) -> None:
         if self._rollout is not None:
@@ -136,32 +136,32 @@ class PolicySource:
             self._rollout, self._since = None, None
             self._turn.notify_all()
 
-    def next_question(self, seconds: float) -> Asked | None:
+    def next_request(self, seconds: float) -> PolicyRequest | None:
         """Wait until the policy should be asked; None if it should not within `seconds`."""
         deadline = time.monotonic() + seconds
         with self._turn:
             while True:
-                asked = self._question()
+                due = self._next()
                 left = deadline - time.monotonic()
-                if asked is not None or left <= 0:
-                    return asked
+                if due is not None or left <= 0:
+                    return due
                 self._turn.wait(left)
 
-    def hear(self, question: Question, text: str) -> None:
+    def on_token(self, request: Request, text: str) -> None:
         with self._turn:
             if self._rollout is not None:
-                self._rollout.hear(question, text)
+                self._rollout.on_token(request, text)
 
-    def answer(self, asked: Asked, chunk: ActionChunk) -> None:
+    def answer(self, sent: PolicyRequest, chunk: ActionChunk) -> None:
         with self._turn:
             if self._rollout is not None:
-                latency = time.monotonic() - asked.time
-                self._rollout.answer(asked.question, chunk, step=self._next_step, latency_s=latency)
+                latency = time.monotonic() - sent.time
+                self._rollout.answer(sent.request, chunk, step=self._next_step, latency_s=latency)
 
-    def fail(self, question: Question, reason: str) -> None:
+    def fail(self, request: Request, reason: str) -> None:
         with self._turn:
             if self._rollout is not None:
-                self._rollout.fail(question, reason)
+                self._rollout.fail(request, reason)
 
     def instruct(self, instruction: str) -> None:
         with self._turn:
@@ -174,10 +174,10 @@ class PolicySource:
         return self._rollout
 
     @property
-    def said(self) -> Said | None:
-        return None if self._rollout is None else self._rollout.said
+    def reasoning(self) -> StepReasoning | None:
+        return None if self._rollout is None else self._rollout.reasoning
 
-    def _question(self) -> Asked | None:
+    def _next(self) -> PolicyRequest | None:
         tick, rollout = self._tick, self._rollout
         if tick is None or rollout is None or not rollout.wants(tick.step):
             return None
@@ -188,18 +188,18 @@ class PolicySource:
         age = tick.observation.time - min(frames[name].time for name in self._cameras)
         if age > self._oldest(rollout):
             return None
-        pictures_step = tick.step - max(0, round(age * self._control_hz))
-        row = self._telemetry.at(pictures_step)
+        frames_step = tick.step - max(0, round(age * self._control_hz))
+        row = self._telemetry.at(frames_step)
         shown = PolicyInput(
             images={name: frames[name].image for name in self._cameras},
             state=np.asarray(tick.observation.qpos if row is None else row.state),
             instruction=rollout.instruction,
         )
-        question = rollout.ask(step=tick.step, pictures_step=pictures_step)
-        return Asked(question=question, shown=shown, time=tick.time - max(0.0, age))
+        request = rollout.ask(step=tick.step, frames_step=frames_step)
+        return PolicyRequest(request=request, shown=shown, time=tick.time - max(0.0, age))
 
     def _oldest(self, rollout: Rollout) -> float:
-        """Most that pictures may lie back, seconds of the robot's time: where it waits, little beside a chunk."""
+        """Most that frames may lie back, seconds of the robot's time: where it waits, little beside a chunk."""
         if not rollout.waits:
             return _OLD_SECONDS
         return min(_OLD_WAITING_SECONDS, rollout.chunk_size / 4 / self._control_hz)

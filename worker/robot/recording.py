@@ -81,7 +81,7 @@ class Recording:
 
     # --- verbs ----------------------------------------------------------------------------------------------------
 
-    def record(self, asked: RecordIn, by: str) -> None:
+    def record(self, request: RecordIn, by: str) -> None:
         """Raises BusyError while something is recorded, UserError for a dataset that is not there or does not fit."""
         with self._lock:
             if self._active is not None:
@@ -91,9 +91,9 @@ class Recording:
                 raise BusyError(f"the robot was stopped by {stop.stopped_by}; re-arm it before you record")
             around = self._surroundings()
             info = around.info
-            self._keeper.refuse_misfit(asked.dataset_id, info, render_profile=around.render_profile)
+            self._keeper.refuse_misfit(request.dataset_id, info, render_profile=around.render_profile)
             head = RecordingHead(
-                instruction=asked.instruction,
+                instruction=request.instruction,
                 attributes=EpisodeAttributes(
                     sim=info.simulated,
                     robot=info.name,
@@ -105,7 +105,7 @@ class Recording:
                 cameras=tuple(camera.name for camera in info.cameras),
                 state_dim=len(info.joint_names),
                 action_dim=len(info.action_names),
-                notes={"dataset_id": asked.dataset_id, "by": by},
+                notes={"dataset_id": request.dataset_id, "by": by},
             )
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
@@ -126,9 +126,9 @@ class Recording:
             raise BusyError("nothing is being recorded")
         recorder.mark()
 
-    def save(self, asked: SaveIn, by: str) -> None:
+    def save(self, request: SaveIn, by: str) -> None:
         recorder = self._take()
-        self._keeper.save(recorder, success=asked.success)
+        self._keeper.save(recorder, success=request.success)
 
     def discard(self) -> None:
         self._take().discard()

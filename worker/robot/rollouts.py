@@ -63,23 +63,23 @@ class Rollouts:
         live.verb("end", None, lambda _, by: self.end(by))
 
     def prepare(self) -> None:
-        """The demo may be asked for soon: load it, unless something is going on that this could slow down."""
+        """The demo may be request for soon: load it, unless something is going on that this could slow down."""
         if self._arbiter.now.mode is Mode.IDLE:  # a policy that is paused has a process of its own
             self._processes.prepare()
 
-    def start(self, asked: RolloutIn, by: str) -> None:
+    def start(self, request: RolloutIn, by: str) -> None:
         """Begin; what goes wrong later is told by the live state. Raises BusyError, UserError."""
-        checkpoint = _checkpoint(asked, self._allows)
-        if asked.scene is not None and self._stage is None:
+        checkpoint = _checkpoint(request, self._allows)
+        if request.scene is not None and self._stage is None:
             raise UserError("this robot is no simulator: it has no scene that could be set up")
-        if asked.scene is not None and self._stage is not None:
-            self._stage.check(asked.scene)
+        if request.scene is not None and self._stage is not None:
+            self._stage.check(request.scene)
             self._stage.refuse_recorded()
         before = self._now
-        if asked.instead:
+        if request.instead:
             self._make_way(by)
         acting = Acting(
-            asked,
+            request,
             checkpoint=checkpoint,
             loop=self._loop,
             arbiter=self._arbiter,
@@ -91,7 +91,7 @@ class Rollouts:
             on_failure=self._fail,
         )
         self._arbiter.begin_policy(acting.source)
-        log.info("rollout of %s begun by %s", asked.url or asked.path or "the demo", by)
+        log.info("rollout of %s begun by %s", request.url or request.path or "the demo", by)
         self._now, self._failure = acting, None
         acting.start()
 
@@ -105,8 +105,8 @@ class Rollouts:
     def _fail(self, failure: Failure) -> None:
         self._failure = failure
 
-    def instruct(self, asked: InstructionIn, by: str) -> None:
-        self._acting().instruct(asked.instruction)
+    def instruct(self, request: InstructionIn, by: str) -> None:
+        self._acting().instruct(request.instruction)
 
     def resume(self, by: str) -> None:
         self._arbiter.resume()
@@ -137,7 +137,7 @@ class Rollouts:
     @property
     def policy(self) -> PolicyOut | None:
         acting = self._current()
-        return None if acting is None else acting.told()
+        return None if acting is None else acting.state()
 
     @property
     def failure(self) -> Failure | None:
@@ -164,20 +164,20 @@ class Rollouts:
         return acting
 
 
-def _checkpoint(asked: RolloutIn, allows: Callable[[str], bool]) -> Path | None:
+def _checkpoint(request: RolloutIn, allows: Callable[[str], bool]) -> Path | None:
     """The checkpoint to serve, None for a server elsewhere. Raises UserError."""
-    given = [asked.path is not None, asked.url is not None, asked.demo]
+    given = [request.path is not None, request.url is not None, request.demo]
     if sum(given) != 1:
         raise UserError("a rollout needs exactly one of path, url and demo")
-    if asked.demo:
+    if request.demo:
         return demo_checkpoint()
-    if asked.url is not None:
-        if not asked.url.startswith(("ws://", "wss://")):
-            raise UserError(f"policy server {asked.url!r}: expected ws://HOST:PORT or wss://HOST:PORT")
-        if not allows(asked.url):
+    if request.url is not None:
+        if not request.url.startswith(("ws://", "wss://")):
+            raise UserError(f"policy server {request.url!r}: expected ws://HOST:PORT or wss://HOST:PORT")
+        if not allows(request.url):
             raise UserError(
-                f"policy server {asked.url!r} is not one of STUDIO_POLICY_SERVERS where this robot's host runs; its "
+                f"policy server {request.url!r} is not one of STUDIO_POLICY_SERVERS where this robot's host runs; its "
                 "administrator lists those that it may connect to (HOST:PORT)"
             )
         return None
-    return Path(asked.path or "")
+    return Path(request.path or "")

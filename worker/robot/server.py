@@ -73,20 +73,20 @@ class HostServer:
 
     async def _stop(self, request: Request) -> Response:
         try:
-            asked = StopIn.model_validate_json(await wire.body(request))
+            stop = StopIn.model_validate_json(await wire.body(request))
         except (ValidationError, wire.TooLargeError):
-            asked = StopIn(by="unknown")  # a stop is a stop, whoever it came from
-        self._latch.stop(by=asked.by or "unknown", reason=asked.reason)
-        log.warning("stopped by %s", asked.by)
+            stop = StopIn(by="unknown")  # a stop is a stop, whoever it came from
+        self._latch.stop(by=stop.by or "unknown", reason=stop.reason)
+        log.warning("stopped by %s", stop.by)
         return await self._changed()
 
     async def _arm(self, request: Request) -> Response:
         try:
-            asked = ArmIn.model_validate_json(await wire.body(request))
+            arm = ArmIn.model_validate_json(await wire.body(request))
         except (ValidationError, wire.TooLargeError) as error:
             return wire.error(422, f"to re-arm, say who asks: {error}")
         self._latch.arm()
-        log.warning("re-armed by %s", asked.by)
+        log.warning("re-armed by %s", arm.by)
         return await self._changed()
 
     async def _changed(self) -> Response:

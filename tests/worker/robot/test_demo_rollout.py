@@ -74,7 +74,7 @@ def test_the_scene_stands_the_demo_acts_and_no_chunk_is_lost(host: LiveHost, pag
     states = acts(host, chunks=6)
     phases = [state.policy.loading.phase for state in states if state.policy and state.policy.loading]
     scene, process = {"Setting up the scene"}, {"Starting the policy's process", "Loading the policy's weights"}
-    assert scene < set(phases) <= scene | process | {"First pictures", "First chunk"}
+    assert scene < set(phases) <= scene | process | {"First frames", "First chunk"}
     assert phases[-1] == "First chunk"
     seconds = [state.policy.loading.seconds for state in states if state.policy and state.policy.loading]
     assert seconds == sorted(seconds)

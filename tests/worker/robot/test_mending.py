@@ -14,15 +14,15 @@ def test_the_first_new_start_is_at_once_and_the_pauses_grow_to_a_minute() -> Non
 
 def test_what_to_do_is_said_once_a_new_start_has_not_helped() -> None:
     mending = CameraMending()
-    assert mending.told(None) is None
-    assert mending.told("dark") == "dark"
+    assert mending.described(None) is None
+    assert mending.described("dark") == "dark"
     assert starts_of(mending, seconds=range(5)) == [0]
-    assert mending.told("dark") == "dark", "it may have helped"
+    assert mending.described("dark") == "dark", "it may have helped"
     assert starts_of(mending, seconds=range(5, 10)) == [5]
-    told = mending.told("dark") or ""
-    assert told.startswith("dark. They were started again 2 times")
-    assert "start the robot host again" in told
-    assert mending.told(None) is None
+    described = mending.described("dark") or ""
+    assert described.startswith("dark. They were started again 2 times")
+    assert "start the robot host again" in described
+    assert mending.described(None) is None
 
 
 def test_cameras_that_went_on_for_a_minute_are_mended() -> None:
@@ -31,5 +31,5 @@ def test_cameras_that_went_on_for_a_minute_are_mended() -> None:
     assert starts_of(mending, seconds=range(10, 40), fault=None) == []
     assert starts_of(mending, seconds=range(40, 60)) == [40], "not for long enough"
     assert starts_of(mending, seconds=range(60, 130), fault=None) == []
-    assert mending.told("dark") == "dark"
+    assert mending.described("dark") == "dark"
     assert starts_of(mending, seconds=range(130, 140)) == [130, 135]

@@ -20,7 +20,7 @@ function policy(reasoning: Reasoning | null, chunks = 1): Policy {
   };
 }
 
-const loading = { phase: "First pictures", seconds: 6.2, typical: 9, attempt: 1, trouble: null };
+const loading = { phase: "First frames", seconds: 6.2, typical: 9, attempt: 1, trouble: null };
 
 const says = (step: number, text: string, done: boolean, chunks = 1) =>
   aState({ mode: "policy", policy: policy({ step, text, done }, chunks) });
