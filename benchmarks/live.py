@@ -329,7 +329,7 @@ def record(journal: Path) -> None:
         state_dim=14, action_dim=14,
     )  # fmt: skip
     x = np.linspace(0, 255, 640 * 480 * 3, dtype=np.float32).reshape(480, 640, 3)
-    pictures = [np.roll(x, 31 * shift, axis=1).astype(np.uint8) for shift in range(8)]
+    images = [np.roll(x, 31 * shift, axis=1).astype(np.uint8) for shift in range(8)]
     recorder = EpisodeRecorder(journal, head)
     begin = time.monotonic()
     for step in itertools.count():
@@ -339,7 +339,7 @@ def record(journal: Path) -> None:
             RecordedStep(
                 time=0.02 * step, host_time=time.time(), source=StepSource.SCRIPTED, qpos=joints, qvel=joints,
                 action=joints, action_sent=joints,
-                pictures={name: (shown / 15, pictures[shown % 8]) for name in ALOHA_CAMERAS},
+                frames={name: (shown / 15, images[shown % 8]) for name in ALOHA_CAMERAS},
             )
         )  # fmt: skip
         sys.stdout.write(f"{time.monotonic() - begin:.4f}\n")

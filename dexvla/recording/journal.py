@@ -3,14 +3,14 @@
     magic, then records: kind (1 byte), length and CRC-32 of the payload (uint32 each, little endian), payload
 
     H   JSON of `RecordingHead`, first and once
-    P   a picture: camera (uint16), time on the robot's clock (float64), JPEG bytes; pictures count from 1 per camera
-    S   a step: `_STEP`, qpos, qvel, action, action_sent (float32), then the number of each camera's picture (uint32)
+    P   a frame: camera (uint16), time on the robot's clock (float64), JPEG bytes; frames count from 1 per camera
+    S   a step: `_STEP`, qpos, qvel, action, action_sent (float32), then the number of each camera's frame (uint32)
     M   JSON {"step": t}: who drives says that a substep begins with the step that follows, the t-th (from 0)
     E   JSON {"success": true | false | null}: somebody ended it on purpose
 
-A step and all that belongs to it is one record and comes after its pictures, so no reading is ever ragged. Every record
+A step and all that belongs to it is one record and comes after its frames, so no reading is ever ragged. Every record
 goes to the system in one write, in order: what the process had written survives its death, and the first record that is
-cut off or whose checksum is wrong is where the recording ends. A picture is stored once, however many steps show it.
+cut off or whose checksum is wrong is where the recording ends. A frame is stored once, however many steps show it.
 """
 
 import json
@@ -30,7 +30,7 @@ from dexvla.errors import EpisodeError
 
 _MAGIC = b"dexvla recording 1\n"
 _RECORD = struct.Struct("<cII")
-_PICTURE = struct.Struct("<Hd")
+_FRAME = struct.Struct("<Hd")
 _STEP = struct.Struct("<ddB")  # time on the robot's clock, seconds since 1970, source
 _HEAD_BYTES = 2**16
 _SOURCES = tuple(StepSource)
@@ -50,7 +50,7 @@ class RecordingHead:
 
 @dataclass(frozen=True, kw_only=True)
 class JournalStep:
-    """One control step. time: robot's clock, s; host_time: seconds since 1970; pictures: number of each camera's."""
+    """One control step. time: robot's clock, s; host_time: seconds since 1970; frames: each camera's number."""
 
     time: float
     host_time: float
@@ -59,7 +59,7 @@ class JournalStep:
     qvel: NDArray[np.float32]
     action: NDArray[np.float32]
     action_sent: NDArray[np.float32]
-    pictures: tuple[int, ...]
+    frames: tuple[int, ...]
 
 
 @dataclass(kw_only=True)
@@ -68,7 +68,7 @@ class Journal:
 
     head: RecordingHead
     steps: list[JournalStep]
-    pictures: dict[str, list[tuple[float, bytes]]]
+    frames: dict[str, list[tuple[float, bytes]]]
     marks: list[int] = field(default_factory=list)
     ended: bool = False
     success: bool | None = None
@@ -79,8 +79,7 @@ class Journal:
             raise EpisodeError("the recording holds no complete step")
         names = self.head.cameras
         shown = {
-            name: [self.pictures[name][step.pictures[index] - 1] for step in self.steps]
-            for index, name in enumerate(names)
+            name: [self.frames[name][step.frames[index] - 1] for step in self.steps] for index, name in enumerate(names)
         }
         attributes = asdict(self.head.attributes) | {"success": self.success}
         return EpisodeData(
@@ -88,8 +87,8 @@ class Journal:
             action_sent=np.stack([step.action_sent for step in self.steps]),
             qpos=np.stack([step.qpos for step in self.steps]),
             qvel=np.stack([step.qvel for step in self.steps]),
-            images={name: [data for _, data in pictures] for name, pictures in shown.items()},
-            image_timestamp={name: np.array([time for time, _ in pictures]) for name, pictures in shown.items()},
+            images={name: [data for _, data in frames] for name, frames in shown.items()},
+            image_timestamp={name: np.array([time for time, _ in frames]) for name, frames in shown.items()},
             timestamp=np.array([step.time for step in self.steps]),
             host_timestamp=np.array([step.host_time for step in self.steps]),
             step_source=[step.source for step in self.steps],
@@ -113,14 +112,14 @@ class JournalWriter:
             path.unlink(missing_ok=True)
             raise
 
-    def picture(self, camera: str, time: float, jpeg: bytes) -> None:
-        self._write(_record(b"P", _PICTURE.pack(self._cameras[camera], time) + jpeg))
+    def frame(self, camera: str, time: float, jpeg: bytes) -> None:
+        self._write(_record(b"P", _FRAME.pack(self._cameras[camera], time) + jpeg))
 
     def step(self, step: JournalStep) -> None:
         arrays = (step.qpos, step.qvel, step.action, step.action_sent)
         payload = _STEP.pack(step.time, step.host_time, _SOURCES.index(step.source))
         payload += b"".join(np.asarray(array, "<f4").tobytes() for array in arrays)
-        self._write(_record(b"S", payload + np.array(step.pictures, "<u4").tobytes()))
+        self._write(_record(b"S", payload + np.array(step.frames, "<u4").tobytes()))
 
     def mark(self, step: int) -> None:
         self._write(_record(b"M", json.dumps({"step": step}).encode()))
@@ -153,11 +152,11 @@ def read_journal(path: Path) -> Journal:
     records = _records(path.read_bytes(), path)
     head = _first(records, path)
     try:
-        journal = Journal(head=head, steps=[], pictures={name: [] for name in head.cameras})
+        journal = Journal(head=head, steps=[], frames={name: [] for name in head.cameras})
         for kind, payload in records:
             if kind == b"P":
-                camera, time = _PICTURE.unpack_from(payload)
-                journal.pictures[head.cameras[camera]].append((time, payload[_PICTURE.size :]))
+                camera, time = _FRAME.unpack_from(payload)
+                journal.frames[head.cameras[camera]].append((time, payload[_FRAME.size :]))
             elif kind == b"S":
                 journal.steps.append(_step(head, payload))
             elif kind == b"M":
@@ -205,7 +204,7 @@ def _step(head: RecordingHead, payload: bytes) -> JournalStep:
     sizes = (head.state_dim, head.state_dim, head.action_dim, head.action_dim)
     values = np.frombuffer(payload, "<f4", sum(sizes), _STEP.size).astype(np.float32)
     qpos, qvel, action, sent = np.split(values, np.cumsum(sizes)[:-1])
-    pictures = np.frombuffer(payload, "<u4", len(head.cameras), _STEP.size + 4 * sum(sizes))
+    frames = np.frombuffer(payload, "<u4", len(head.cameras), _STEP.size + 4 * sum(sizes))
     return JournalStep(
         time=time,
         host_time=host_time,
@@ -214,5 +213,5 @@ def _step(head: RecordingHead, payload: bytes) -> JournalStep:
         qvel=qvel,
         action=action,
         action_sent=sent,
-        pictures=tuple(map(int, pictures)),
+        frames=tuple(map(int, frames)),
     )

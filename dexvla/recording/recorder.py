@@ -1,7 +1,7 @@
 """Record an episode beside a control loop: `add` copies references and returns; a thread encodes and writes.
 
 What is recorded is on its way to the disk within `_DRAIN_SECONDS`, in a journal (dexvla.recording.journal) that a crash
-does not spoil. A picture that many steps show is encoded and stored once.
+does not spoil. A frame that many steps show is encoded and stored once.
 """
 
 import threading
@@ -22,7 +22,7 @@ Encode = Callable[[str, float, NDArray[np.uint8]], bytes]
 
 _DRAIN_SECONDS = 0.05  # what a process loses that is killed, at the most, while the machine keeps up
 _SYNC_SECONDS = 0.5  # what a power cut costs
-_WAITING_PICTURES = 60  # of all cameras, before new ones are dropped: 55 MB at 480x640
+_WAITING_FRAMES = 60  # of all cameras, before new ones are dropped: 55 MB at 480x640
 _WAITING_STEPS = 3000  # a minute at 50 Hz: the disk is gone
 
 
@@ -30,7 +30,7 @@ _WAITING_STEPS = 3000  # a minute at 50 Hz: the disk is gone
 class RecordedStep:
     """One control step as the loop hands it over. Shapes and units: dexvla.episodes.format.
 
-    time: robot's clock, s. host_time: seconds since 1970. action: what was asked for, before limits. pictures: the
+    time: robot's clock, s. host_time: seconds since 1970. action: what was asked for, before limits. frames: the
     newest of each camera as (time on the robot's clock, (H, W, 3) uint8 RGB); the arrays must not change later.
     """
 
@@ -41,12 +41,12 @@ class RecordedStep:
     qvel: NDArray[np.float32]
     action: NDArray[np.float32]
     action_sent: NDArray[np.float32]
-    pictures: Mapping[str, tuple[float, NDArray[np.uint8]]]
+    frames: Mapping[str, tuple[float, NDArray[np.uint8]]]
 
 
 @dataclass
 class _Camera:
-    """seen: time of the newest picture that a step brought. number: of the newest that was written."""
+    """seen: time of the newest frame that a step brought. number: of the newest that was written."""
 
     seen: float | None = None
     number: int = 0
@@ -61,22 +61,22 @@ class _Waiting:
 class EpisodeRecorder:
     """Records to `path`, a journal. Raises OSError if it cannot be made.
 
-    encode: (camera, time, picture) -> JPEG, called in the recorder's thread; for a place that encodes pictures anyway
+    encode: (camera, time, frame) -> JPEG, called in the recorder's thread; for a place that encodes frames anyway
     and has this one already. `add` may come from any one thread and never waits; the rest is for another one.
     """
 
     def __init__(self, path: Path, head: RecordingHead, *, encode: Encode | None = None) -> None:
         self.path, self.head = path, head
-        self.dropped = dict.fromkeys(head.cameras, 0)  # pictures that came while too many waited
+        self.dropped = dict.fromkeys(head.cameras, 0)  # frames that came while too many waited
         self.steps = 0  # taken by `add`
         self.marks = 0
         self.ended: str | None = None  # why no step is taken any more
         self.failed: OSError | None = None  # what the disk said, after which nothing is written any more
-        self._encode = encode or (lambda camera, time, picture: encode_jpeg(picture))
+        self._encode = encode or (lambda camera, time, frame: encode_jpeg(frame))
         self._cameras = {name: _Camera() for name in head.cameras}
         self._waiting: deque[_Waiting] = deque()
         self._marked: deque[int] = deque()
-        self._brought, self._written = 0, 0  # pictures; each counted by one thread, so that no lock is needed
+        self._brought, self._written = 0, 0  # frames; each counted by one thread, so that no lock is needed
         self._stop = threading.Event()
         self._journal = JournalWriter(path, head)
         self._thread = threading.Thread(target=self._run, name="recorder")
@@ -90,8 +90,8 @@ class EpisodeRecorder:
         return 0.0 if self._began is None or self._last is None else self._last - self._began
 
     def add(self, step: RecordedStep) -> None:
-        """Take a step. Steps before every camera has had a picture are left out; none is after `ended` is set."""
-        if self.ended is not None or any(name not in step.pictures for name in self.head.cameras):
+        """Take a step. Steps before every camera has had a frame are left out; none is after `ended` is set."""
+        if self.ended is not None or any(name not in step.frames for name in self.head.cameras):
             return
         if self._last is not None and step.time <= self._last:
             self.ended = "the robot's clock began anew: the scene was reset, or the robot was connected again"
@@ -101,15 +101,15 @@ class EpisodeRecorder:
             return
         fresh: dict[str, tuple[float, NDArray[np.uint8]]] = {}
         for name, camera in self._cameras.items():
-            picture = step.pictures[name]
-            if picture[0] == camera.seen:
+            frame = step.frames[name]
+            if frame[0] == camera.seen:
                 continue
             # The first is always kept: without it there would be no step.
-            if self._brought + len(fresh) - self._written < _WAITING_PICTURES or camera.seen is None:
-                fresh[name] = picture
+            if self._brought + len(fresh) - self._written < _WAITING_FRAMES or camera.seen is None:
+                fresh[name] = frame
             else:
                 self.dropped[name] += 1
-            camera.seen = picture[0]
+            camera.seen = frame[0]
         self._brought += len(fresh)
         self._waiting.append(_Waiting(step, fresh))
         self._began = step.time if self._began is None else self._began
@@ -174,9 +174,9 @@ class EpisodeRecorder:
 
     def _write(self, waiting: _Waiting) -> None:
         step = waiting.step
-        for name, (taken, picture) in waiting.fresh.items():
+        for name, (taken, frame) in waiting.fresh.items():
             self._written += 1
-            self._journal.picture(name, taken, self._encode(name, taken, picture))
+            self._journal.frame(name, taken, self._encode(name, taken, frame))
             self._cameras[name].number += 1
         self._journal.step(
             JournalStep(
@@ -187,6 +187,6 @@ class EpisodeRecorder:
                 qvel=step.qvel,
                 action=step.action,
                 action_sent=step.action_sent,
-                pictures=tuple(self._cameras[name].number for name in self.head.cameras),
+                frames=tuple(self._cameras[name].number for name in self.head.cameras),
             )
         )

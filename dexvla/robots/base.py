@@ -15,7 +15,7 @@ from dexvla.spec.base import Spec
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """One camera picture.
+    """One camera's image at one time.
 
     image: (H, W, 3) uint8 RGB. time: seconds on the robot's clock at which the scene looked like this.
     """
@@ -30,7 +30,7 @@ class Observation:
 
     qpos: (S,) float32; revolute joints in radians, normalised grippers 0 closed .. 1 open.
     qvel: (S,) float32, the same per second. time: seconds on the robot's clock (simulated time in a simulator).
-    frames: newest picture of each camera, by camera name; each carries a time of its own.
+    frames: newest frame of each camera, by camera name; each carries a time of its own.
     """
 
     time: float

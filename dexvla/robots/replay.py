@@ -78,7 +78,7 @@ class ReplayRobot:
             self._actions = []
 
     def observe(self, *, images: bool = True) -> Observation:
-        """The recorded state and pictures of the present step; after the end those of the last one."""
+        """The recorded state and frames of the present step; after the end those of the last one."""
         episode = self._connected()
         rounds, step = divmod(len(self._actions), self._steps)
         if self.finished:

@@ -46,7 +46,7 @@ def step(index: int, *, side: int = 32, source: StepSource = StepSource.HUMAN, s
         qvel=np.full(3, -index, np.float32),
         action=np.full(2, index + 0.5, np.float32),
         action_sent=np.full(2, index + 0.25, np.float32),
-        pictures={name: (taken, PICTURES[side][shown % 8]) for name in CAMERAS},
+        frames={name: (taken, PICTURES[side][shown % 8]) for name in CAMERAS},
     )
 
 
@@ -103,7 +103,7 @@ def test_a_picture_that_many_steps_show_is_encoded_and_stored_once(tmp_path: Pat
     recorder.finish(success=None)
     assert len(encoded) == len(set(encoded)) == 2 * 30
     journal = read_journal(tmp_path / "a.partial")
-    assert len(journal.pictures["high"]) == 30
+    assert len(journal.frames["high"]) == 30
     assert len(journal.steps) == 90
 
 
@@ -111,7 +111,7 @@ def test_it_begins_when_every_camera_has_a_picture(tmp_path: Path) -> None:
     recorder = EpisodeRecorder(tmp_path / "a.partial", HEAD)
     for index in range(6):
         early = step(index)
-        recorder.add(RecordedStep(**vars(early) | {"pictures": {"high": early.pictures["high"]}}))
+        recorder.add(RecordedStep(**vars(early) | {"frames": {"high": early.frames["high"]}}))
     assert recorder.steps == 0
     recorder.add(step(6))
     recorder.finish(success=False)
@@ -178,7 +178,7 @@ def test_an_encoder_that_hangs_costs_pictures_which_are_counted_and_no_step(tmp_
     assert len(journal.steps) == 600
     for name in CAMERAS:
         assert recorder.dropped[name] > 100
-        assert recorder.dropped[name] + len(journal.pictures[name]) == 200, "each is there or counted"
+        assert recorder.dropped[name] + len(journal.frames[name]) == 200, "each is there or counted"
     assert longest < 0.05, "it never waits"
     assert finish(tmp_path / "a.partial", tmp_path / "a.hdf5") == 600
     with open_episode(tmp_path / "a.hdf5") as episode:

@@ -248,7 +248,7 @@ def test_neither_states_nor_pictures_are_ever_torn() -> None:
     descriptor = make_memory(SharedScene.size(config))
     writer, reader = SharedScene(config, descriptor), SharedScene(config, descriptor)
     os.close(descriptor)
-    assert reader.read_picture("cam_high") is None
+    assert reader.read_frame("cam_high") is None
     stop = threading.Event()
 
     def write() -> None:
@@ -256,7 +256,7 @@ def test_neither_states_nor_pictures_are_ever_torn() -> None:
         while not stop.is_set():
             number += 1
             writer.write_state(np.full(2000, float(number)), float(number), number)
-            writer.write_picture("cam_high", np.full((240, 320, 3), number % 256, np.uint8), float(number), number)
+            writer.write_frame("cam_high", np.full((240, 320, 3), number % 256, np.uint8), float(number), number)
 
     thread = threading.Thread(target=write)
     thread.start()
@@ -271,7 +271,7 @@ def test_neither_states_nor_pictures_are_ever_torn() -> None:
                 assert (state.qpos == state.time).all()
                 assert state.episode == state.time
                 states.append(state.version)
-            picture = reader.read_picture("cam_high")
+            picture = reader.read_frame("cam_high")
             if picture is not None:
                 assert (picture.image == picture.number % 256).all()
                 assert picture.time == picture.episode == picture.number

@@ -17,7 +17,7 @@ def main(journal: Path, cameras: tuple[str, ...] = CAMERAS, height: int = 480, w
     attributes = EpisodeAttributes(sim=True, robot="aloha_sim", fps=50.0)
     head = RecordingHead(instruction="Go.", attributes=attributes, cameras=cameras, state_dim=14, action_dim=14)
     x = np.linspace(0, 255, width * height * 3, dtype=np.float32).reshape(height, width, 3)
-    pictures = [np.roll(x, 31 * shift, axis=1).astype(np.uint8) for shift in range(8)]
+    images = [np.roll(x, 31 * shift, axis=1).astype(np.uint8) for shift in range(8)]
     recorder = EpisodeRecorder(journal, head)
     begin = due = time.monotonic()
     step = 0
@@ -35,7 +35,7 @@ def main(journal: Path, cameras: tuple[str, ...] = CAMERAS, height: int = 480, w
                 qvel=qpos,
                 action=qpos,
                 action_sent=qpos,
-                pictures={name: (0.06 * (step // 3), pictures[step // 3 % 8]) for name in cameras},
+                frames={name: (0.06 * (step // 3), images[step // 3 % 8]) for name in cameras},
             )
         )
         sys.stdout.write(f"{step} {time.monotonic() - begin:.4f}\n")

@@ -30,7 +30,7 @@ _PACE_SECONDS = 4.0  # several chunks of a slow policy
 T = TypeVar("T")
 
 
-def pictures_of(robot: LiveRobot) -> tuple[CameraSpec, ...]:
+def all_cameras(robot: LiveRobot) -> tuple[CameraSpec, ...]:
     """A robot's cameras, and its views."""
     return (*robot.info.cameras, *robot.views)
 
@@ -38,7 +38,7 @@ def pictures_of(robot: LiveRobot) -> tuple[CameraSpec, ...]:
 class ControlLoop:
     """Sends one command at every step: what the arbiter's source asks for, within the limits, or holds the position.
 
-    Nothing that others do (asking for pictures, a database that is away) delays it. Holding means to decelerate and
+    Nothing that others do (asking for frames, a database that is away) delays it. Holding means to decelerate and
     then to send the last target again, which for a position-controlled robot is to stay; stopped means the same and
     that nobody is asked. A robot that fails is stopped (latched) and tried again every few seconds.
     """
@@ -156,7 +156,7 @@ class ControlLoop:
     def swap(self, robot: LiveRobot, *, task: str | None) -> LiveRobot:
         """From a job: command this connected robot from now on. Returns the one before, to be disconnected."""
         before, self._robot, self._task = self._robot, robot, task
-        self._hub.change(pictures_of(robot))
+        self._hub.change(all_cameras(robot))
         return before
 
     def _run(self) -> None:
@@ -210,11 +210,11 @@ class ControlLoop:
             # Steps that were missed are not made up for in a burst.
             due = due + period if now - due < period else now + period
             source = self._arbiter.commanding()
-            wanted = self._wanted(source)
-            if wanted != watched:
-                robot.watch(wanted)
-                watched = wanted
-            seen = robot.observe(images=bool(wanted))
+            needed = self._needed(source)
+            if needed != watched:
+                robot.watch(needed)
+                watched = needed
+            seen = robot.observe(images=bool(needed))
             self._pace.count(now, seen.time)
             asked = self._ask(source, limits, seen, now, last=last, before=before)
             if isinstance(asked, Wait):
@@ -243,10 +243,10 @@ class ControlLoop:
             self._mend_cameras(now)
             self._step += 1
 
-    def _wanted(self, source: CommandSource | None) -> frozenset[str]:
+    def _needed(self, source: CommandSource | None) -> frozenset[str]:
         """Cameras that somebody looks through, acts by or records."""
-        wanted = self._hub.wanted().union(*(listener.cameras for listener in self._listeners))
-        return wanted if source is None else wanted | source.cameras
+        needed = self._hub.viewed().union(*(listener.cameras for listener in self._listeners))
+        return needed if source is None else needed | source.cameras
 
     def _ask(
         self,

@@ -178,7 +178,7 @@ class Keeper:
             task.head = read_head(task.journal)
             task.steps = self._finisher.finish(task.journal, task.episode)
         if not task.steps:
-            self._tell(task, "nothing was recorded: there was no step with a new picture of every camera")
+            self._tell(task, "nothing was recorded: there was no step with a new frame of every camera")
             task.journal.unlink(missing_ok=True)
         return bool(task.steps)
 

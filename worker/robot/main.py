@@ -26,7 +26,7 @@ from worker.robot.announcer import Announcer
 from worker.robot.arbiter import Arbiter
 from worker.robot.bearer import BearerAuth
 from worker.robot.cameras import CameraHub
-from worker.robot.control import ControlLoop, pictures_of
+from worker.robot.control import ControlLoop, all_cameras
 from worker.robot.control_socket import ControlSocket
 from worker.robot.driving import Driving
 from worker.robot.heartbeat import Heartbeat
@@ -102,7 +102,7 @@ async def _serve(
     latch: StopLatch,
 ) -> None:
     robot = plugged.first()
-    hub = CameraHub(pictures_of(robot))
+    hub = CameraHub(all_cameras(robot))
     arbiter = Arbiter(latch)
     loop = ControlLoop(robot, latch=latch, arbiter=arbiter, hub=hub, task=plugged.task)
 

@@ -43,7 +43,7 @@ class PolicyProcessError(UserError):
 class PolicyProcess:
     """Made by `PolicyProcesses`: the kernel kills it when the thread that started it ends.
 
-    nice: above 0 on a robot that cannot wait for its policy, whose control loop and pictures then go first.
+    nice: above 0 on a robot that cannot wait for its policy, whose control loop and frames then go first.
     """
 
     def __init__(self, checkpoint: Path, *, log_file: Path, nice: int = 0) -> None:

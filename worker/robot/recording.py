@@ -28,7 +28,7 @@ from worker.robot.latch import StopLatch
 from worker.robot.sources import StepRecord
 
 MAX_SECONDS = 600.0  # of one recording; one that somebody forgot must not fill the disk
-_FRESH_SECONDS = 0.5  # the oldest picture with which a recording begins
+_FRESH_SECONDS = 0.5  # the oldest frame with which a recording begins
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -197,7 +197,7 @@ class Recording:
         self._heed_stop(recorder)
         seen = record.observation
         if not self._begun:
-            # A camera at rest has an old picture first.
+            # A camera at rest has an old frame first.
             oldest = seen.time - _FRESH_SECONDS
             frames = [seen.frames.get(name) for name in recorder.head.cameras]
             if any(frame is None or frame.time < oldest for frame in frames):
@@ -215,6 +215,6 @@ class Recording:
                 qvel=seen.qvel,
                 action=action if np.isfinite(action).all() else record.sent,
                 action_sent=record.sent,
-                pictures={name: (frame.time, frame.image) for name, frame in seen.frames.items()},
+                frames={name: (frame.time, frame.image) for name, frame in seen.frames.items()},
             )
         )

@@ -21,7 +21,7 @@ from worker.robot.stage import Stage
 
 log = logging.getLogger("studio.robot")
 
-_NICE = 10  # of a policy's process where the control loop and its pictures must not wait
+_NICE = 10  # of a policy's process where the control loop and its frames must not wait
 
 
 class Rollouts:

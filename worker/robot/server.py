@@ -15,14 +15,14 @@ from starlette.routing import BaseRoute, Route
 from dexvla.live.status import ArmIn, HostStatus, StopIn
 from worker.robot import wire
 from worker.robot.bearer import BearerAuth
-from worker.robot.cameras import CameraHub, Jpeg
+from worker.robot.cameras import CameraHub, EncodedFrame
 from worker.robot.control import ControlLoop
 from worker.robot.latch import StopLatch
 
 log = logging.getLogger("studio.robot")
 
-FRESH_SECONDS = 0.25  # a picture that is younger is handed out as it is
-_PICTURE_SECONDS = 1.5
+FRESH_SECONDS = 0.25  # a frame that is younger is handed out as it is
+_FRAME_SECONDS = 1.5
 _RECORD_SECONDS = 0.05  # how long a stop's answer waits for its record
 
 
@@ -40,7 +40,7 @@ class HostServer:
         on_change: Callable[[], None],
     ) -> None:
         self._loop, self._latch, self._hub, self._on_change = loop, latch, hub, on_change
-        self._pictures: dict[str, asyncio.Event] = {}
+        self._frames: dict[str, asyncio.Event] = {}
         # Of their own: a disk that hangs holds up neither of the other's work nor what uses the common threads.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="latch")
         self._syncer = ThreadPoolExecutor(1, thread_name_prefix="latch-sync")
@@ -49,13 +49,13 @@ class HostServer:
                 Route("/state", auth.http(self._state)),
                 Route("/stop", auth.http(self._stop), methods=["POST"]),
                 Route("/arm", auth.http(self._arm), methods=["POST"]),
-                Route("/picture/{camera}", auth.http(self._picture)),
+                Route("/picture/{camera}", auth.http(self._frame)),
                 *routes,
             ]
         )
 
     def attach(self, events: asyncio.AbstractEventLoop) -> None:
-        """Hear of new pictures on this event loop."""
+        """Hear of new frames on this event loop."""
 
         def tell(name: str) -> None:
             if not events.is_closed():
@@ -64,7 +64,7 @@ class HostServer:
         self._hub.listen(tell)
 
     def _wake(self, name: str) -> None:
-        event = self._pictures.pop(name, None)
+        event = self._frames.pop(name, None)
         if event is not None:
             event.set()
 
@@ -105,26 +105,26 @@ class HostServer:
             )
         return _status(status)
 
-    async def _picture(self, request: Request) -> Response:
+    async def _frame(self, request: Request) -> Response:
         name = request.path_params["camera"]
         if name not in self._hub.names:
             return wire.error(404, f"no camera {name}; there are {', '.join(self._hub.names) or 'none'}")
-        picture = await self._fresh(name)
-        if picture is None:
+        frame = await self._fresh(name)
+        if frame is None:
             fault = self._loop.status().camera_fault
-            return wire.error(503, f"{name} gives no picture{f': {fault}' if fault else ''}; try again")
+            return wire.error(503, f"{name} gives no frame{f': {fault}' if fault else ''}; try again")
         headers = {
-            "X-Picture-Number": str(picture.number),
-            "X-Age-Ms": f"{1000 * (time.monotonic() - picture.taken):.1f}",
+            "X-Picture-Number": str(frame.number),
+            "X-Age-Ms": f"{1000 * (time.monotonic() - frame.taken):.1f}",
         }
-        return Response(picture.data, media_type="image/jpeg", headers=headers)
+        return Response(frame.data, media_type="image/jpeg", headers=headers)
 
-    async def _fresh(self, name: str) -> Jpeg | None:
-        self._hub.ask(name)
+    async def _fresh(self, name: str) -> EncodedFrame | None:
+        self._hub.show_interest(name)
         oldest = time.monotonic() - FRESH_SECONDS
-        deadline = time.monotonic() + _PICTURE_SECONDS
+        deadline = time.monotonic() + _FRAME_SECONDS
         while True:
-            event = self._pictures.setdefault(name, asyncio.Event())
+            event = self._frames.setdefault(name, asyncio.Event())
             newest = self._hub.newest(name)
             if newest is not None and newest.taken >= oldest:
                 return newest

@@ -54,7 +54,7 @@ class SourceKind(StrEnum):
 class Tick:
     """One control step, before its command. step: 0, 1, ... since the host began. time: time.monotonic(), s.
 
-    observation: measured now; its frames are the newest pictures of the cameras that somebody asked for, each with its
+    observation: measured now; its frames are the newest of the cameras that somebody asked for, each with its
     own time on the robot's clock (`observation.time` is now on that clock). last_sent: (A,) the command before.
     """
 
@@ -72,7 +72,7 @@ class CommandSource(Protocol):
 
     @property
     def cameras(self) -> frozenset[str]:
-        """Cameras whose pictures it needs in `tick.observation.frames`."""
+        """Cameras whose frames it needs in `tick.observation.frames`."""
         ...
 
     @property
@@ -115,7 +115,7 @@ class StepListener(Protocol):
 
     @property
     def cameras(self) -> frozenset[str]:
-        """Cameras whose pictures it needs in the observations; empty while it doesn't record."""
+        """Cameras whose frames it needs in the observations; empty while it doesn't record."""
         ...
 
     def on_step(self, record: StepRecord) -> None: ...

@@ -140,7 +140,7 @@ class Stage:
         log.info("scene %s %s seed %d", scene.task, scene.options or "", scene.seed)
 
     def fit(self, metadata: PolicyMetadata) -> None:
-        """Give the scene the cameras, sizes and pictures that a policy was trained with, beside those of the page; the
+        """Give the scene the cameras, sizes and rendering that a policy was trained with, beside those of the page; the
         scene goes on as it is, or begins anew on a robot that cannot do this. Nothing happens where they are there.
         Raises RobotError for a camera it cannot have."""
         with self._building:

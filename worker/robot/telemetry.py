@@ -1,4 +1,4 @@
-"""What the robot did in the last seconds, for the page's curves and for the state that belongs to a picture."""
+"""What the robot did in the last seconds, for the page's curves and for the state that belongs to a frame."""
 
 from collections import deque
 from typing import Any, NamedTuple

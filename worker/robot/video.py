@@ -1,6 +1,6 @@
-"""GET /live/video: pictures to whoever watches. See dexvla.live.messages.
+"""GET /live/video: frames to whoever watches. See dexvla.live.messages.
 
-Each viewer has two credits a camera and is sent the newest picture whenever it has one left; older ones are never kept
+Each viewer has two credits a camera and is sent the newest frame whenever it has one left; older ones are never kept
 for it. A viewer that acknowledges nothing is sent nothing and, after a while, keeps no camera going either.
 """
 
@@ -16,13 +16,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from dexvla.live.messages import CREDITS, FRAME_HEADER, Ack, Watch
 from worker.robot.bearer import BearerAuth
-from worker.robot.cameras import ASKED_SECONDS, CameraHub, Jpeg
+from worker.robot.cameras import INTEREST_SECONDS, CameraHub, EncodedFrame
 from worker.robot.wire import plainly
 
 _MESSAGE: TypeAdapter[Watch | Ack] = TypeAdapter(Annotated[Watch | Ack, Field(discriminator="type")])
 MALFORMED = 4400
-_ASK_SECONDS = ASKED_SECONDS / 4
-_OLD_SECONDS = 1.0  # a picture from before a camera rested is nothing to begin with
+_RENEW_SECONDS = INTEREST_SECONDS / 4
+_OLD_SECONDS = 1.0  # a frame from before a camera rested is nothing to begin with
 _REASON_BYTES = 123  # of a close frame
 
 
@@ -33,7 +33,7 @@ class VideoSocket:
         self.routes: list[BaseRoute] = [WebSocketRoute("/live/video", auth.socket(self._serve))]
 
     def attach(self, events: asyncio.AbstractEventLoop) -> None:
-        """Hear of new pictures on this event loop."""
+        """Hear of new frames on this event loop."""
 
         def tell(name: str) -> None:
             with suppress(RuntimeError):  # it is closed: the host ends
@@ -88,11 +88,11 @@ class _Viewer:
     def watch(self, names: list[str]) -> None:
         """These cameras and no others. What is under way of those that stay still counts."""
         self._cameras = {name: self._cameras.get(name) or _Camera() for name in names}
-        self.ask()
+        self.show_interest()
         self._woken.set()
 
     def acknowledge(self, ack: Ack) -> None:
-        """A picture that arrived, and with it those before it. A number that was never sent says nothing."""
+        """A frame that arrived, and with it those before it. A number that was never sent says nothing."""
         camera = self._cameras.get(ack.camera)
         if camera is None or ack.number > camera.sent:
             return
@@ -100,23 +100,23 @@ class _Viewer:
             camera.way.popleft()
         self._woken.set()
         if ack.camera in self._hub.names:
-            self._hub.ask(ack.camera)
+            self._hub.show_interest(ack.camera)
 
     def tell(self, name: str) -> None:
-        """There is a new picture."""
+        """There is a new frame."""
         if name in self._cameras:
             self._woken.set()
 
-    def ask(self) -> None:
-        """Keep cameras going that this viewer would be sent pictures of."""
+    def show_interest(self) -> None:
+        """Keep cameras going that this viewer would be sent frames of."""
         for name, camera in self._cameras.items():
             if len(camera.way) < CREDITS and name in self._hub.names:
-                self._hub.ask(name)
+                self._hub.show_interest(name)
 
-    def next(self) -> tuple[str, Jpeg] | None:
-        """The newest picture of a camera, the oldest of several; counted as sent."""
+    def next(self) -> tuple[str, EncodedFrame] | None:
+        """The newest frame of a camera, the oldest of several; counted as sent."""
         oldest = time.monotonic() - _OLD_SECONDS
-        found: list[tuple[float, str, Jpeg]] = []
+        found: list[tuple[float, str, EncodedFrame]] = []
         for name, camera in self._cameras.items():
             newest = self._hub.newest(name)
             if newest is None or newest.number == camera.sent or len(camera.way) >= CREDITS or newest.taken < oldest:
@@ -124,11 +124,11 @@ class _Viewer:
             found.append((newest.taken, name, newest))
         if not found:
             return None
-        _, name, picture = min(found, key=lambda one: one[0])
+        _, name, frame = min(found, key=lambda one: one[0])
         camera = self._cameras[name]
-        camera.sent = picture.number
-        camera.way.append(picture.number)
-        return name, picture
+        camera.sent = frame.number
+        camera.way.append(frame.number)
+        return name, frame
 
     async def wait(self, seconds: float) -> None:
         """Until there may be something to send."""
@@ -138,19 +138,19 @@ class _Viewer:
 
 
 async def _send(socket: WebSocket, viewer: _Viewer) -> None:
-    asked = 0.0
+    shown = 0.0
     with suppress(WebSocketDisconnect, RuntimeError):
         while True:
-            await viewer.wait(_ASK_SECONDS)
+            await viewer.wait(_RENEW_SECONDS)
             while (found := viewer.next()) is not None:
                 await socket.send_bytes(packed(*found, now=time.monotonic()))
-            if time.monotonic() - asked > _ASK_SECONDS:
-                asked = time.monotonic()
-                viewer.ask()
+            if time.monotonic() - shown > _RENEW_SECONDS:
+                shown = time.monotonic()
+                viewer.show_interest()
 
 
-def packed(name: str, picture: Jpeg, *, now: float) -> bytes:
+def packed(name: str, frame: EncodedFrame, *, now: float) -> bytes:
     """`FRAME_HEADER`, name, JPEG. now: time.monotonic()."""
     encoded = name.encode()
-    age = max(0.0, 1000 * (now - picture.taken))
-    return FRAME_HEADER.pack(picture.number, age, len(encoded)) + encoded + picture.data
+    age = max(0.0, 1000 * (now - frame.taken))
+    return FRAME_HEADER.pack(frame.number, age, len(encoded)) + encoded + frame.data

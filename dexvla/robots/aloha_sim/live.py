@@ -1,7 +1,7 @@
 """The simulated ALOHA in real time: physics steps in the caller's control loop, cameras render in another process.
 
-Software rendering of three cameras takes longer than a control step, so a loop that waits for pictures cannot keep
-50 Hz. Here `act` costs the physics alone and `observe` takes the newest pictures there are, each with its own time.
+Software rendering of three cameras takes longer than a control step, so a loop that waits for frames cannot keep
+50 Hz. Here `act` costs the physics alone and `observe` takes the newest frames there are, each with its own time.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ from dexvla.robots.base import Frame, Observation, RobotInfo, TaskOutcome
 from dexvla.spec import CameraSpec, RenderProfile
 
 _START_SECONDS = 120.0  # to load MuJoCo and compile the scene on a busy machine; whether it died is seen at once
-_FIRST_PICTURE_SECONDS = 60.0
+_FIRST_FRAME_SECONDS = 60.0
 _STARVED_SECONDS = 60.0  # overdue for so long, a renderer that waits for a processor counts as hanging, too
 _STOP_SECONDS = 3.0
 
@@ -37,10 +37,10 @@ _STOP_SECONDS = 3.0
 class LiveAlohaSim:
     """`AlohaSim` with a renderer of its own. The caller paces it: one `act` every 1 / control_hz seconds.
 
-    overview: also give `scene.OVERVIEW`, a picture for people that is no camera of the robot: it is in `views` and,
-    while it is watched, in observations. frame_rate: most pictures a second of each camera; a slow machine gives fewer.
-    Pictures are shared between observations and therefore read-only. If the renderer dies or hangs, `camera_fault` says
-    so, observations carry the last pictures with their old times, and physics goes on; `restart_cameras` starts a new
+    overview: also give `scene.OVERVIEW`, a view for people that is no camera of the robot: it is in `views` and,
+    while it is watched, in observations. frame_rate: most frames a second of each camera; a slow machine gives fewer.
+    Frames are shared between observations and therefore read-only. If the renderer dies or hangs, `camera_fault` says
+    so, observations carry the last frames with their old times, and physics goes on; `restart_cameras` starts a new
     one.
     """
 
@@ -65,7 +65,7 @@ class LiveAlohaSim:
         self._descriptor: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._said = b""
-        self._frames: dict[str, tuple[int, int, Frame]] = {}  # camera -> picture's number, its episode, picture
+        self._frames: dict[str, tuple[int, int, Frame]] = {}  # camera -> frame's number, its episode, frame
 
     @property
     def info(self) -> RobotInfo:
@@ -73,7 +73,7 @@ class LiveAlohaSim:
 
     @property
     def views(self) -> tuple[CameraSpec, ...]:
-        """Pictures for people alone: they may be watched as cameras are, and are in no recording."""
+        """Frames for people alone: they may be watched as cameras are, and are in no recording."""
         return self._views
 
     @property
@@ -119,9 +119,9 @@ class LiveAlohaSim:
     # --- the robot ------------------------------------------------------------------------------------------------
 
     def connect(self) -> None:
-        """Build the scene, start the renderer and wait for a first picture of every camera. Twice does nothing.
+        """Build the scene, start the renderer and wait for a first frame of every camera. Twice does nothing.
 
-        Raises RobotError with what is missing, or if there are no pictures within some seconds.
+        Raises RobotError with what is missing, or if there are no frames within some seconds.
         """
         if self._shared is not None:
             return
@@ -142,7 +142,7 @@ class LiveAlohaSim:
             self.watch(self.camera_names)
             if self._info.cameras:
                 self._start_renderer()
-                self._wait_for_pictures(_START_SECONDS)
+                self._wait_for_frames(_START_SECONDS)
         except BaseException:
             self.disconnect()
             raise
@@ -158,18 +158,18 @@ class LiveAlohaSim:
         self._episode += 1
         self._publish()
         if self._info.cameras and wait:
-            self._wait_for_pictures(_FIRST_PICTURE_SECONDS)
+            self._wait_for_frames(_FIRST_FRAME_SECONDS)
         return self.observe()
 
     def adopt(self, other: "LiveAlohaSim") -> bool:
-        """As `AlohaSim.adopt`; costs no time. Pictures of the scene as it is now follow."""
+        """As `AlohaSim.adopt`; costs no time. Frames of the scene as it is now follow."""
         self._sim.adopt(other._sim)
         self._episode += 1
         self._publish()
         return True
 
     def observe(self, *, images: bool = True) -> Observation:
-        """The present state and the newest pictures; never waits. A camera without one of this episode is absent."""
+        """The present state and the newest frames; never waits. A camera without one of this episode is absent."""
         seen = self._sim.observe(images=False)
         if not images:
             return seen
@@ -203,17 +203,17 @@ class LiveAlohaSim:
         return tuple(camera.name for camera in self._info.cameras)
 
     @property
-    def _pictures(self) -> tuple[CameraSpec, ...]:
+    def _rendered(self) -> tuple[CameraSpec, ...]:
         return (*self._info.cameras, *self._views)
 
     def watch(self, cameras: Collection[str]) -> None:
         """Render these cameras and no others until further notice; at first all are. Costs nothing, never waits.
 
-        A camera that is not watched keeps its last picture, with its old time; one that is watched again has a new
+        A camera that is not watched keeps its last frame, with its old time; one that is watched again has a new
         one within some hundredths of a second.
         """
         shared = self._memory()
-        for camera in self._pictures:
+        for camera in self._rendered:
             shared.want(camera.name, camera.name in cameras)
 
     @property
@@ -237,7 +237,7 @@ class LiveAlohaSim:
         return f"the cameras' process does not answer, {overdue:.1f} s overdue"
 
     def restart_cameras(self) -> None:
-        """Start a new renderer and return at once; the first pictures come after a second or two."""
+        """Start a new renderer and return at once; the first frames come after a second or two."""
         if not self._info.cameras:
             raise RobotError("this robot was made without cameras")
         self._memory()
@@ -254,16 +254,16 @@ class LiveAlohaSim:
         self._memory().write_state(data.qpos, float(data.time), self._episode)
 
     def _collect(self) -> None:
-        """Copy every picture that is newer than the one we have."""
+        """Copy every frame that is newer than the one we have."""
         shared = self._memory()
-        for camera in self._pictures:
+        for camera in self._rendered:
             known = self._frames.get(camera.name)
-            if known is not None and known[0] == shared.picture_number(camera.name):
+            if known is not None and known[0] == shared.frame_number(camera.name):
                 continue
-            picture = shared.read_picture(camera.name)
-            if picture is not None:
-                frame = Frame(image=picture.image, time=picture.time)
-                self._frames[camera.name] = (picture.number, picture.episode, frame)
+            newest = shared.read_frame(camera.name)
+            if newest is not None:
+                frame = Frame(image=newest.image, time=newest.time)
+                self._frames[camera.name] = (newest.number, newest.episode, frame)
 
     def _start_renderer(self) -> None:
         assert self._config is not None
@@ -302,7 +302,7 @@ class LiveAlohaSim:
         line = self._said.split(b"\n")[0].decode("utf-8", "replace").strip()
         return "" if line == READY else line
 
-    def _wait_for_pictures(self, seconds: float) -> None:
+    def _wait_for_frames(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while True:
             self._collect()
@@ -312,7 +312,7 @@ class LiveAlohaSim:
                 return
             fault = self.camera_fault
             if fault is None and time.monotonic() > deadline:
-                fault = f"no picture of {', '.join(missing)} within {seconds:.0f} s"
+                fault = f"no frame of {', '.join(missing)} within {seconds:.0f} s"
             if fault is not None:
                 raise RobotError(fault)
             time.sleep(0.002)

@@ -1,7 +1,7 @@
-"""What the control loop and the renderer of the live robot share: the scene's state one way, pictures the other way.
+"""What the control loop and the renderer of the live robot share: the scene's state one way, frames the other way.
 
 Neither side ever waits for the other. The state is guarded by a version that is odd while it is written; each camera
-has three slots in turn and the number of its newest complete picture. The memory has no name and goes with its last
+has three slots in turn and the number of its newest complete frame. The memory has no name and goes with its last
 user, however that one ends.
 """
 
@@ -34,11 +34,11 @@ class RendererConfig(Spec):
     render: RenderProfile
     cameras: tuple[CameraSpec, ...]
     overview: bool = Field(False, description="Also render `scene.OVERVIEW`, for people, while somebody looks")
-    frame_rate: float = Field(gt=0, le=1000, description="Most pictures a second of each camera")
+    frame_rate: float = Field(gt=0, le=1000, description="Most frames a second of each camera")
     state_size: int = Field(ge=1, description="Length of MuJoCo's qpos")
 
     @property
-    def pictures(self) -> tuple[CameraSpec, ...]:
+    def rendered(self) -> tuple[CameraSpec, ...]:
         """Every camera that is rendered."""
         return (*self.cameras, OVERVIEW) if self.overview else self.cameras
 
@@ -54,8 +54,8 @@ class SceneState:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture out of the shared memory. number: 1, 2, ... of its camera. image: (H, W, 3) uint8, read-only."""
+class SharedFrame:
+    """A frame out of the shared memory. number: 1, 2, ... of its camera. image: (H, W, 3) uint8, read-only."""
 
     number: int
     time: float
@@ -75,7 +75,7 @@ def make_memory(size: int) -> int:
 
 
 class SharedScene:
-    """The shared memory, mapped. One process writes the state, one writes pictures."""
+    """The shared memory, mapped. One process writes the state, one writes frames."""
 
     def __init__(self, config: RendererConfig, descriptor: int) -> None:
         self._map = mmap.mmap(descriptor, self.size(config))
@@ -89,7 +89,7 @@ class SharedScene:
         self._episodes: dict[str, NDArray[np.int64]] = {}
         self._taken: dict[str, NDArray[np.float64]] = {}
         self._pixels: dict[str, NDArray[np.uint8]] = {}
-        for camera in config.pictures:
+        for camera in config.rendered:
             shape = (SLOTS, camera.height, camera.width, 3)
             self._wanted[camera.name] = self._take(np.int64, 1)
             self._newest[camera.name] = self._take(np.int64, 1)
@@ -101,7 +101,7 @@ class SharedScene:
     @staticmethod
     def size(config: RendererConfig) -> int:
         """Bytes, generously."""
-        pixels = sum(SLOTS * camera.height * camera.width * 3 + 8 * _ALIGN for camera in config.pictures)
+        pixels = sum(SLOTS * camera.height * camera.width * 3 + 8 * _ALIGN for camera in config.rendered)
         return pixels + config.state_size * 8 + 8 * _ALIGN
 
     def _take(self, dtype: type, count: int) -> NDArray[Any]:
@@ -144,9 +144,9 @@ class SharedScene:
     def wanted(self, camera: str) -> bool:
         return bool(self._wanted[camera][0])
 
-    # --- pictures: written by the renderer ------------------------------------------------------------------------
+    # --- frames: written by the renderer ------------------------------------------------------------------------
 
-    def write_picture(self, camera: str, image: NDArray[np.uint8], time: float, episode: int) -> None:
+    def write_frame(self, camera: str, image: NDArray[np.uint8], time: float, episode: int) -> None:
         number = int(self._newest[camera][0]) + 1
         slot = number % SLOTS
         self._pixels[camera][slot] = image
@@ -155,25 +155,25 @@ class SharedScene:
         self._fence()
         self._newest[camera][0] = number
 
-    def picture_number(self, camera: str) -> int:
-        """Number of the newest picture, 0 before the first."""
+    def frame_number(self, camera: str) -> int:
+        """Number of the newest frame, 0 before the first."""
         return int(self._newest[camera][0])
 
-    def read_picture(self, camera: str) -> Picture | None:
-        """A copy of the newest picture; None before the first."""
+    def read_frame(self, camera: str) -> SharedFrame | None:
+        """A copy of the newest frame; None before the first."""
         for _ in range(_READ_TRIES):
-            number = self.picture_number(camera)
+            number = self.frame_number(camera)
             if number == 0:
                 return None
             self._fence()
             slot = number % SLOTS
             image = self._pixels[camera][slot].copy()
             image.flags.writeable = False
-            picture = Picture(number, float(self._taken[camera][slot]), int(self._episodes[camera][slot]), image)
+            frame = SharedFrame(number, float(self._taken[camera][slot]), int(self._episodes[camera][slot]), image)
             self._fence()
-            # The slot is written again for picture number + SLOTS, so not before the one before that is complete.
-            if self.picture_number(camera) < number + SLOTS - 1:
-                return picture
+            # The slot is written again for frame number + SLOTS, so not before the one before that is complete.
+            if self.frame_number(camera) < number + SLOTS - 1:
+                return frame
         return None
 
     # --- signs of life of the renderer ----------------------------------------------------------------------------

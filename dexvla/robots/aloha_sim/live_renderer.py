@@ -24,11 +24,11 @@ from dexvla.robots.aloha_sim.render import SceneRenderer
 from dexvla.spec import RenderProfile
 
 READY = "ready"
-PATIENCE = 3.0  # seconds within which a sign of life is promised; a picture takes some hundredths
+PATIENCE = 3.0  # seconds within which a sign of life is promised; a frame takes some hundredths
 _LOOK_SECONDS = 0.03  # between looks at which cameras are wanted, while some are not
-_OVERVIEW_SECONDS = 1 / 8  # between two pictures for people, each as costly as five others
+_OVERVIEW_SECONDS = 1 / 8  # between two frames for people, each as costly as five others
 _BUILD_SECONDS = 30.0  # to compile the scene a second time
-_NICE = 5  # pictures give way to the control loop
+_NICE = 5  # frames give way to the control loop
 
 
 def main(arguments: list[str]) -> int:
@@ -44,17 +44,17 @@ def main(arguments: list[str]) -> int:
         sys.stdout.write(f"{error}\n")
         return 1
     data = mujoco.MjData(model)
-    os.nice(_NICE)  # not before: somebody waits for the first picture
+    os.nice(_NICE)  # not before: somebody waits for the first frame
     sys.stdout.write(f"{READY}\n")
     sys.stdout.flush()
 
-    names = [camera.name for camera in config.pictures]
+    names = [camera.name for camera in config.rendered]
     periods = dict.fromkeys(names, 1.0 / config.frame_rate)
     periods[scene.OVERVIEW.name] = max(_OVERVIEW_SECONDS, 1.0 / config.frame_rate)
     overview: _Overview | None = None  # made when somebody looks
     now = time.monotonic()
     due = {name: now + periods[name] * index / len(names) for index, name in enumerate(names)}
-    rendered = dict.fromkeys(names, -1)  # version of the state that a camera's newest picture shows
+    rendered = dict.fromkeys(names, -1)  # version of the state that a camera's newest frame shows
     while True:
         shared.promise_life(PATIENCE)
         wanted = [name for name in names if shared.wanted(name)]
@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> int:
             break
         if name is None or time.monotonic() < due[name]:
             continue
-        # A picture that came late moves the next one, instead of a burst to catch up.
+        # A frame that came late moves the next one, instead of a burst to catch up.
         due[name] = max(due[name] + periods[name], time.monotonic())
         state = shared.read_state()
         if state is None or state.version == rendered[name]:
@@ -81,7 +81,7 @@ def main(arguments: list[str]) -> int:
             mujoco.mj_kinematics(model, data)
             mujoco.mj_camlight(model, data)
             image = renderer.render(data, name)
-        shared.write_picture(name, image, state.time, state.episode)
+        shared.write_frame(name, image, state.time, state.episode)
         rendered[name] = state.version
     renderer.close()
     if overview is not None:
@@ -90,7 +90,7 @@ def main(arguments: list[str]) -> int:
 
 
 class _Overview:
-    """The scene as people like to look at it: a model, and a picture's maker, of its own."""
+    """The scene as people like to look at it: a model and a renderer of its own."""
 
     def __init__(self, task: AlohaTask) -> None:
         self._mujoco = load_mujoco()

@@ -183,7 +183,7 @@ def test_a_person_drives_records_and_finds_the_episode_in_the_dataset(desk: Desk
 def test_who_looks_and_who_records_share_one_encoding() -> None:
     hub = CameraHub([CameraSpec(name="eye", height=48, width=64)])
     image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
-    hub.ask("eye")
+    hub.show_interest("eye")
     hub.bring({"eye": Frame(image=image, time=1.0)}, robot_time=1.0)
     until(lambda: hub.newest("eye") is not None, 5)
     assert hub.encoded("eye", image) is hub.newest("eye").data

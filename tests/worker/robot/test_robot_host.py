@@ -315,7 +315,7 @@ def test_cameras_work_only_while_somebody_asks_and_are_mended(
 ) -> None:
     robot, loop, _, hub = moody
     assert robot.watched == ()
-    hub.ask("eye")
+    hub.show_interest("eye")
     until(lambda: hub.newest("eye") is not None)
     assert robot.watched == ("eye",)
     until(lambda: hub.fps("eye") > 20)
