@@ -33,7 +33,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dexvla.data.augment import Draw
-from dexvla.data.cache import PictureCache
+from dexvla.data.cache import ImageCache
 from dexvla.data.images import resize_bilinear
 from dexvla.data.statistics import norm_stats
 from dexvla.episodes.format import EpisodeAttributes, EpisodeData, LabelSource
@@ -170,7 +170,7 @@ def ours(samples: EpisodeSamples, processor: Processor) -> Callable[[tuple[int, 
 
     def make(key: tuple[int, int]) -> Any:
         sample = samples[key]
-        sample["pixel_values"] = processor.pictures.normalise(sample["pixel_values"])
+        sample["pixel_values"] = processor.image_patches.normalise(sample["pixel_values"])
         return sample
 
     return make
@@ -188,8 +188,8 @@ def difference(path: Path, processor: Processor, plain: PlainSamples, samples: E
         side_by_side.append(np.abs(theirs[0].permute(1, 2, 0).numpy().astype(int) - ours_small).max())
     fitted = [np.asarray(Image.fromarray(image).resize((308, 252), Image.Resampling.BICUBIC)) for image in resized]
     level = 1 / 255 / min(processor.image_processor.image_std)
-    pillow = processor.pictures.normalise(processor.pictures.cut(fitted)[0])
-    torchs = processor.pictures.normalise(processor.pictures.cut(resized)[0])
+    pillow = processor.image_patches.normalise(processor.image_patches.cut(fitted)[0])
+    torchs = processor.image_patches.normalise(processor.image_patches.cut(resized)[0])
     theirs = processor.image_processor(images=[Image.fromarray(image) for image in fitted], return_tensors="pt")
     return {
         "resize_grey_levels": float(max(side_by_side)),
@@ -198,7 +198,7 @@ def difference(path: Path, processor: Processor, plain: PlainSamples, samples: E
         "pixel_values_from_the_same_picture": float((pillow - theirs["pixel_values"]).abs().max()),
         "whole_sample_grey_levels": round(
             float(
-                (plain[0, step]["pixel_values"] - processor.pictures.normalise(samples[0, step]["pixel_values"]))
+                (plain[0, step]["pixel_values"] - processor.image_patches.normalise(samples[0, step]["pixel_values"]))
                 .abs()
                 .max()
             )
@@ -226,7 +226,7 @@ def main() -> None:
             path = write(folder, jpeg=jpeg)
             manifest, motions = build_manifest(find_set(str(path.parent)))
             stats = norm_stats(motions)
-            cache = PictureCache(folder / "cache")
+            cache = ImageCache(folder / "cache")
             cache.prepare(manifest.episodes, cameras, root=Path("/"))
             for augment in (False, True):
                 settings = SampleSettings(
@@ -245,7 +245,7 @@ def main() -> None:
                     "processor": processor,
                     "settings": settings,
                 }
-                direct, cached = EpisodeSamples(**common), EpisodeSamples(**common, pictures=cache)
+                direct, cached = EpisodeSamples(**common), EpisodeSamples(**common, image_cache=cache)
                 low, high = np.float32(stats.action_min), np.float32(stats.action_max)
                 plain = PlainSamples(path, processor, low, high, augment=augment)
                 ways = {

@@ -119,7 +119,7 @@ def parts(trainer: Trainer, *, bf16: bool) -> dict[str, float]:
     timed("making samples", lambda: [make_sample(policy, rng) for _ in range(len(batch["actions"]))])
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         assert policy.processor is not None
-        pixels = policy.processor.pictures.normalise(batch["pixel_values"])
+        pixels = policy.processor.image_patches.normalise(batch["pixel_values"])
         timed("vision tower and embeddings, forward alone",
               lambda: policy.backbone.embed(batch["input_ids"], pixels, batch["image_grid_thw"]))  # fmt: skip
         timed("vision tower and language model, forward alone", lambda: policy.means(batch))

@@ -104,18 +104,18 @@ class Act(nn.Module):
         self.register_buffer("places_of_style", sine_places(chunk_size + 2, width), persistent=False)
 
     def losses(
-        self, pictures_bcyx3: Tensor, states_bs: Tensor, actions_bta: Tensor, is_pad_bt: Tensor
+        self, images_bcyx3: Tensor, states_bs: Tensor, actions_bta: Tensor, is_pad_bt: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Mean L1 error over what is no padding, and the mean KL divergence. Pictures are bytes."""
         latent_bz, kl = self._encode(states_bs, actions_bta, is_pad_bt)
-        predicted = self._decode(pictures_bcyx3, states_bs, latent_bz)
+        predicted = self._decode(images_bcyx3, states_bs, latent_bz)
         valid = ~is_pad_bt[..., None].expand_as(actions_bta)
         return ((predicted - actions_bta).abs() * valid).sum() / valid.sum().clamp(min=1), kl
 
     @torch.no_grad()
-    def predict(self, pictures_bcyx3: Tensor, states_bs: Tensor) -> Tensor:
+    def predict(self, images_bcyx3: Tensor, states_bs: Tensor) -> Tensor:
         """(b, t, a), the latent at its mean, zero."""
-        return self._decode(pictures_bcyx3, states_bs, states_bs.new_zeros(len(states_bs), self.sizes.latent))
+        return self._decode(images_bcyx3, states_bs, states_bs.new_zeros(len(states_bs), self.sizes.latent))
 
     def _encode(self, states_bs: Tensor, actions_bta: Tensor, is_pad_bt: Tensor) -> tuple[Tensor, Tensor]:
         batch = len(states_bs)
@@ -129,9 +129,9 @@ class Act(nn.Module):
         kl = -0.5 * (1 + log_variance_bz - mean_bz.square() - log_variance_bz.exp()).sum(-1).mean()
         return latent_bz, kl
 
-    def _decode(self, pictures_bcyx3: Tensor, states_bs: Tensor, latent_bz: Tensor) -> Tensor:
-        batch, cameras = pictures_bcyx3.shape[:2]
-        pixels = pictures_bcyx3.flatten(0, 1).permute(0, 3, 1, 2).float() / 127.5 - 1
+    def _decode(self, images_bcyx3: Tensor, states_bs: Tensor, latent_bz: Tensor) -> Tensor:
+        batch, cameras = images_bcyx3.shape[:2]
+        pixels = images_bcyx3.flatten(0, 1).permute(0, 3, 1, 2).float() / 127.5 - 1
         maps = self.of_picture(self.resnet(pixels).last_hidden_state)
         grid = grid_places(*maps.shape[-2:], self.sizes.width).to(maps.device)
         features = maps.flatten(2).transpose(1, 2).reshape(batch, -1, self.sizes.width)

@@ -1,6 +1,6 @@
 """What a policy is to those who act with it, in this process or behind a wire. Torch-free.
 
-H, W: rows and columns of a picture; S: entries of the state; T: actions in a chunk; A: entries of an action.
+H, W: rows and columns of an image; S: entries of the state; T: actions in a chunk; A: entries of an action.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,17 +23,17 @@ class PolicyMetadata(Spec):
     """What a policy expects and gives, as its checkpoint tells it."""
 
     cameras: tuple[CameraSpec, ...] = Field(
-        min_length=1, description="Cameras in the order of the prompt, with the size that pictures are resized to"
+        min_length=1, description="Cameras in the order of the prompt, with the size that images are resized to"
     )
     recorded_cameras: tuple[CameraSpec, ...] = Field(
-        (), description="The same cameras with the size of the training pictures before they were resized"
+        (), description="The same cameras with the size of the training images before they were resized"
     )
     action_dim: int = Field(ge=1)
     state_dim: int = Field(ge=1)
     chunk_size: int = Field(ge=1, description="Actions in a chunk, steps")
     fps: float | None = Field(None, gt=0, description="Steps a second of the training data")
     robot: str | None = Field(None, description="Robot that the training data came from")
-    render_profile: str | None = Field(None, description="Render profile of the training pictures, if simulated")
+    render_profile: str | None = Field(None, description="Render profile of the training images, if simulated")
     checkpoint: str = Field(description="Name of the checkpoint")
     checkpoint_sha256: str | None = Field(None, description="sha256 over the checkpoint's files")
 

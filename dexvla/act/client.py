@@ -90,7 +90,7 @@ class RemotePolicy:
         if len(data) > MAX_MESSAGE_BYTES:
             raise ProtocolError(
                 f"observation has {len(data) / 2**20:.0f} MiB, the server takes {MAX_MESSAGE_BYTES // 2**20}; "
-                "send smaller pictures"
+                "send smaller images"
             )
         deadline = time.monotonic() + self._infer_timeout
         reply = self._exchange(data, self._infer_timeout)

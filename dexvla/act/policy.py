@@ -1,6 +1,6 @@
 """A checkpoint as a policy: physical units in, physical units out.
 
-H, W: rows and columns of a picture; S: entries of the state; T: actions in a chunk; A: entries of an action.
+H, W: rows and columns of an image; S: entries of the state; T: actions in a chunk; A: entries of an action.
 """
 
 import hashlib
@@ -102,7 +102,7 @@ class CheckpointPolicy:
         self._generator.manual_seed(check_seed(seed))
 
     def warm_up(self) -> None:
-        """One inference on grey pictures, so that the first real one is not slower than the others."""
+        """One inference on grey images, so that the first real one is not slower than the others."""
         cameras = self._metadata.recorded_cameras or self._metadata.cameras
         images = {camera.name: np.full((camera.height, camera.width, 3), 127, np.uint8) for camera in cameras}
         state = np.asarray(self._stats.qpos_mean, dtype=np.float32)
@@ -218,7 +218,7 @@ def _requirements(model: DexVLA, checkpoint: str) -> tuple[NormStats, Processor]
             f"values, the policy has {spec.action_dim} and {spec.state_dim}"
         )
     if model.processor is None:
-        raise CheckpointError(f"{checkpoint}: the tokenizer and picture settings are missing")
+        raise CheckpointError(f"{checkpoint}: the tokenizer and image settings are missing")
     return stats, model.processor
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from dexvla.act.base import PolicyInput, PolicyMetadata, check_input, check_seed
 from dexvla.errors import UserError
 
-# openpi sets no limit. This one holds forty 1080p pictures and keeps a client from filling the memory.
+# openpi sets no limit. This one holds forty 1080p images and keeps a client from filling the memory.
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 
 REFUSED_KINDS = "VOc"
@@ -128,7 +128,7 @@ class Request:
 
 
 def encode_observation(observation: PolicyInput, *, seed: int | None = None, stream_reasoning: bool = False) -> bytes:
-    """An observation in our own form: pictures (H, W, 3), state, prompt, and the parts that are set."""
+    """An observation in our own form: images (H, W, 3), state, prompt, and the parts that are set."""
     message: dict[str, Any] = {
         "images": dict(observation.images),
         "state": observation.state,
@@ -146,7 +146,7 @@ def encode_observation(observation: PolicyInput, *, seed: int | None = None, str
 def parse_observation(message: Any, metadata: PolicyMetadata, *, default_prompt: str | None = None) -> Request:
     """What a client sent, as the policy takes it.
 
-    Understood: `images` {camera: picture} or flat `images/CAMERA`, a picture being (H, W, 3) or (3, H, W) uint8 RGB;
+    Understood: `images` {camera: image} or flat `images/CAMERA`, an image being (H, W, 3) or (3, H, W) uint8 RGB;
     `state` (S,); `prompt` (default_prompt where it is missing); ours only: `reasoning` (text), `seed` (starts a
     roll-out), `stream_reasoning` (true: tell the reasoning as it grows). Raises ProtocolError or PolicyInputError with
     what was found and what was expected.
@@ -182,10 +182,10 @@ def parse_observation(message: Any, metadata: PolicyMetadata, *, default_prompt:
 
 
 def _images(rest: dict[Any, Any]) -> dict[str, NDArray[np.uint8]]:
-    """Takes the pictures out of `rest`."""
+    """Takes the images out of `rest`."""
     nested = rest.pop("images", {})
     if not isinstance(nested, dict):
-        raise ProtocolError(f"images is a {type(nested).__name__}, expected a map from camera to picture")
+        raise ProtocolError(f"images is a {type(nested).__name__}, expected a map from camera to image")
     found = dict(nested)
     for key in [key for key in rest if isinstance(key, str) and key.startswith("images/")]:
         name = key.removeprefix("images/")
@@ -200,7 +200,7 @@ def rows_first(image: Any, name: str) -> Any:
     if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[0] != 3:
         return image
     if image.shape[2] == 3:
-        raise ProtocolError(f"picture of {name} is {image.shape}: three rows or three channels first? Send more rows")
+        raise ProtocolError(f"image of {name} is {image.shape}: three rows or three channels first? Send more rows")
     return np.ascontiguousarray(image.transpose(1, 2, 0))
 
 

@@ -215,7 +215,7 @@ class Rollout:
 
 
 def cameras_for(metadata: PolicyMetadata, others: Sequence[CameraSpec]) -> tuple[CameraSpec, ...]:
-    """The policy's cameras in the size of its training pictures, then those of `others` that are not among them."""
+    """The policy's cameras in the size of its training images, then those of `others` that are not among them."""
     own = metadata.recorded_cameras or metadata.cameras
     names = {camera.name for camera in own}
     return (*own, *(camera for camera in others if camera.name not in names))
@@ -224,7 +224,7 @@ def cameras_for(metadata: PolicyMetadata, others: Sequence[CameraSpec]) -> tuple
 def misfits(metadata: PolicyMetadata, info: RobotInfo, *, render_profile: str | None = None) -> list[str]:
     """Why the policy must not act on this robot, in words for people; empty if it may.
 
-    render_profile: of a simulated robot's pictures.
+    render_profile: of a simulated robot's images.
     """
     reasons = []
     if metadata.robot is not None and metadata.robot != info.name:
@@ -240,8 +240,7 @@ def misfits(metadata: PolicyMetadata, info: RobotInfo, *, render_profile: str | 
     reasons += _camera_misfits(metadata, info)
     if render_profile is not None and metadata.render_profile not in (None, render_profile):
         reasons.append(
-            f"its training pictures were rendered with the profile {metadata.render_profile}, "
-            f"these are {render_profile}"
+            f"its training images were rendered with the profile {metadata.render_profile}, these are {render_profile}"
         )
     return reasons
 

@@ -64,7 +64,7 @@ def check(
     quick: Annotated[bool, typer.Option(help="Decode about 25 frames a camera instead of all")] = False,
     json_file: JsonFile = None,
 ) -> None:
-    """Look episode files through: structure, lengths, dtypes, NaN, labels, pictures. Exit status 1 on any error."""
+    """Look episode files through: structure, lengths, dtypes, NaN, labels, images. Exit status 1 on any error."""
     from dexvla.episodes.check import check_episodes
 
     files = [file for path in paths for file in find_set(path).paths]

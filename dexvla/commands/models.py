@@ -17,24 +17,24 @@ def init_model(
     whiten: Annotated[
         str | None,
         typer.Option(
-            help="Make the patch embedding from pictures of these episodes: folder, manifest or tasks.yaml#task"
+            help="Make the patch embedding from images of these episodes: folder, manifest or tasks.yaml#task"
         ),
     ] = None,
-    images: Annotated[int, typer.Option(help="Number of pictures, for --whiten")] = 300,
-    image_height: Annotated[int, typer.Option(help="Rows of the pictures as trained on, pixels, for --whiten")] = 240,
-    image_width: Annotated[int, typer.Option(help="Columns of the pictures as trained on, for --whiten")] = 320,
+    images: Annotated[int, typer.Option(help="Number of images, for --whiten")] = 300,
+    image_height: Annotated[int, typer.Option(help="Rows of the images as trained on, pixels, for --whiten")] = 240,
+    image_width: Annotated[int, typer.Option(help="Columns of the images as trained on, for --whiten")] = 320,
     cameras: Annotated[str, typer.Option(help="Cameras, comma separated, for --whiten; default: all")] = "",
 ) -> None:
     """Make a small local base model with tokenizer and processor, in the layout of Qwen2-VL-2B-Instruct."""
     from dexvla.model.init_model import init_model as make
-    from dexvla.model.whitening import PictureSource
+    from dexvla.model.whitening import ImageSource
 
-    pictures = None
+    source = None
     if whiten is not None:
-        pictures = PictureSource(
+        source = ImageSource(
             data=whiten, height=image_height, width=image_width, images=images, cameras=comma_separated(cameras)
         )
-    make(directory, preset=preset, seed=seed, whiten_with=pictures)
+    make(directory, preset=preset, seed=seed, whiten_with=source)
     console.say(f"base model {preset} written to {directory}")
 
 
@@ -47,8 +47,8 @@ def convert(
     base: Annotated[Path | None, typer.Option(help="Base model of an upstream LoRA checkpoint")] = None,
     ema: Annotated[bool, typer.Option(help="Take upstream's moving average, not the last weights")] = False,
     cameras: Annotated[str, typer.Option(help="Cameras of an upstream checkpoint, comma separated, in order")] = "",
-    height: Annotated[int, typer.Option(help="Rows of the pictures it was trained with, pixels")] = 240,
-    width: Annotated[int, typer.Option(help="Columns of the pictures it was trained with, pixels")] = 320,
+    height: Annotated[int, typer.Option(help="Rows of the images it was trained with, pixels")] = 240,
+    width: Annotated[int, typer.Option(help="Columns of the images it was trained with, pixels")] = 320,
     expert: Annotated[
         str | None, typer.Option(help=f"Fresh expert on a Qwen2-VL model: {', '.join(EXPERT_SIZES)}")
     ] = None,

@@ -1,4 +1,4 @@
-"""Picture augmentation of DexVLA: random crop to 95 % and back, rotation within 5 degrees, colour jitter.
+"""Image augmentation of DexVLA: random crop to 95 % and back, rotation within 5 degrees, colour jitter.
 
 All cameras of a sample get the same draw. The steps and their formulas are those of the reference (torchvision on
 bytes), within a grey level or two, in a tenth of the time:
@@ -6,7 +6,7 @@ bytes), within a grey level or two, in a tenth of the time:
 - the crop is resized back bilinearly with antialiasing, all cameras of a size at once;
 - the rotation takes the nearest pixel, corners become black;
 - brightness, contrast and saturation come in random order, each clipped to 0..255 and cut off to whole numbers.
-  Contrast blends with the mean of the picture's grey version, saturation with the grey version itself. Brightness and
+  Contrast blends with the mean of the image's grey version, saturation with the grey version itself. Brightness and
   contrast are tables of 256 values, saturation is a matrix.
 """
 
@@ -62,7 +62,7 @@ class Draw:
 
 
 def augment(images: Sequence[Pixels], draw: Draw) -> list[Pixels]:
-    """(H, W, 3) uint8 pictures of one sample -> the same sizes, all changed by the same draw."""
+    """(H, W, 3) uint8 images of one sample -> the same sizes, all changed by the same draw."""
     changed: list[Pixels] = [np.empty(0, np.uint8)] * len(images)
     kind = _Compiled if _compiled_like_pillow() else _ByPillow
     for shape in {image.shape for image in images}:
@@ -73,7 +73,7 @@ def augment(images: Sequence[Pixels], draw: Draw) -> list[Pixels]:
 
 
 def _crop(images: Pixels, draw: Draw) -> Pixels:
-    """(pictures, H, W, 3) -> the same shape: a random 95 % of each side, enlarged to the whole."""
+    """(images, H, W, 3) -> the same shape: a random 95 % of each side, enlarged to the whole."""
     height, width = images.shape[1:3]
     rows, columns = int(height * AUGMENTED_CROP), int(width * AUGMENTED_CROP)
     top, left = (
@@ -84,30 +84,30 @@ def _crop(images: Pixels, draw: Draw) -> Pixels:
     return whole.permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def _jitter(picture: "_Picture", draw: Draw) -> Pixels:
+def _jitter(image: "_Jittered", draw: Draw) -> Pixels:
     brightness, contrast, saturation = draw.factors
-    table = _LEVELS  # what brightness and contrast have made of each level and the picture does not show yet
+    table = _LEVELS  # what brightness and contrast have made of each level and the image does not show yet
     for index in draw.order:
         if index == 0:
             table = _cut_off(table * brightness)
         elif index == 1:
-            sums, pixels = picture.sums(table)
+            sums, pixels = image.sums(table)
             # the mean of the grey version: its values are cut off, which costs half a level on average
             grey = float(GREY @ sums) / pixels - 0.5
             table = _cut_off(table * contrast + (1 - contrast) * grey)
         else:
             mixed = saturation * np.eye(3) + (1 - saturation) * GREY
             # both ways round, so half a level less is cutting off
-            picture, table = picture.mixed(table, np.c_[mixed, np.full(3, -0.5)]), _LEVELS
-    return picture.shown(table)
+            image, table = image.mixed(table, np.c_[mixed, np.full(3, -0.5)]), _LEVELS
+    return image.shown(table)
 
 
 def _cut_off(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.trunc(np.clip(values, 0, 255))
 
 
-class _Picture(Protocol):
-    """What jitter needs of a picture. Tables say what becomes of each of the 256 levels; they hold whole numbers."""
+class _Jittered(Protocol):
+    """What jitter needs of an image. Tables say what becomes of each of the 256 levels; they hold whole numbers."""
 
     @classmethod
     def turned(cls, image: Pixels, degrees: float) -> Self:
@@ -118,7 +118,7 @@ class _Picture(Protocol):
         """(3,) sums of each colour after the table, and the number of pixels."""
         ...
 
-    def mixed(self, table: NDArray[np.float64], matrix: NDArray[np.float64]) -> "_Picture":
+    def mixed(self, table: NDArray[np.float64], matrix: NDArray[np.float64]) -> "_Jittered":
         """The table, then a (3, 4) matrix over the colours of each pixel and 1, rounded and clipped."""
         ...
 
@@ -126,15 +126,15 @@ class _Picture(Protocol):
 
 
 class _ByPillow:
-    def __init__(self, picture: Image.Image) -> None:
-        self._picture = picture
+    def __init__(self, image: Image.Image) -> None:
+        self._image = image
 
     @classmethod
     def turned(cls, image: Pixels, degrees: float) -> Self:
         return cls(Image.fromarray(image).rotate(degrees, Image.Resampling.NEAREST))
 
     def sums(self, table: NDArray[np.float64]) -> tuple[NDArray[Any], int]:
-        histogram = np.asarray(self._picture.histogram()).reshape(3, 256)
+        histogram = np.asarray(self._image.histogram()).reshape(3, 256)
         return histogram @ table, int(histogram[0].sum())
 
     def mixed(self, table: NDArray[np.float64], matrix: NDArray[np.float64]) -> "_ByPillow":
@@ -144,7 +144,7 @@ class _ByPillow:
         return np.asarray(self._looked_up(table))
 
     def _looked_up(self, table: NDArray[np.float64]) -> Image.Image:
-        return self._picture if table is _LEVELS else self._picture.point(np.tile(table.astype(np.uint8), 3).tolist())
+        return self._image if table is _LEVELS else self._image.point(np.tile(table.astype(np.uint8), 3).tolist())
 
 
 class _Compiled:

@@ -1,4 +1,4 @@
-"""Pictures of episodes, decoded and resized once: a folder of plain arrays beside the episodes.
+"""Images of episodes, decoded and resized once: a folder of plain arrays beside the episodes.
 
 A file's name is the hash of everything that its pixels depend on: the episode's identity (which covers the colours'
 order and the stored size), the camera, the size, the number of steps. Another episode, or one that changed, has other
@@ -26,8 +26,8 @@ from dexvla.spec.data import IDENTITY_VERSION
 FORMAT = 2  # to be raised whenever the pixels of the same episode would come out differently
 
 
-class PictureCache:
-    """A folder of resized pictures. `prepare` fills it, `open` reads it; many processes may share it."""
+class ImageCache:
+    """A folder of resized images. `prepare` fills it, `open` reads it; many processes may share it."""
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
@@ -35,7 +35,7 @@ class PictureCache:
     def path(self, entry: EpisodeEntry, camera: CameraSpec) -> Path:
         """Raises ValueError for an entry that knows no identity of today, see dexvla.episodes.manifest."""
         if not entry.content.startswith(IDENTITY_VERSION):
-            raise ValueError(f"{entry.path}: {entry.identity} does not say how its pictures are read")
+            raise ValueError(f"{entry.path}: {entry.identity} does not say how its images are read")
         key = f"{FORMAT}|{entry.content}|{entry.steps}|{camera.name}|{camera.height}x{camera.width}"
         name = hashlib.sha256(key.encode()).hexdigest()
         return self.folder / f"format-{FORMAT}" / name[:2] / f"{name}.npy"
@@ -50,7 +50,7 @@ class PictureCache:
     ) -> None:
         """Write what is missing; entries' paths count from `root`.
 
-        Raises UserError if the disk has too little room for it, EpisodeError for a picture that cannot be read or an
+        Raises UserError if the disk has too little room for it, EpisodeError for an image that cannot be read or an
         episode that is no longer the one that `entries` lists.
         """
         missing = [
@@ -72,17 +72,16 @@ class PictureCache:
         path = self.path(entry, camera)
         expected = (entry.steps, camera.height, camera.width, 3)
         try:
-            pictures: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
+            images: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
             raise UserError(
-                f"{path}: prepared pictures are missing or damaged ({error}); delete the file and resume, "
-                "it is made anew"
+                f"{path}: prepared images are missing or damaged ({error}); delete the file and resume, it is made anew"
             ) from error
-        if pictures.shape != expected or pictures.dtype != np.uint8:
+        if images.shape != expected or images.dtype != np.uint8:
             raise UserError(
-                f"{path}: holds {pictures.dtype} {pictures.shape}, expected uint8 {expected}; delete it and resume"
+                f"{path}: holds {images.dtype} {images.shape}, expected uint8 {expected}; delete it and resume"
             )
-        return pictures
+        return images
 
     def _write(self, entry: EpisodeEntry, camera: CameraSpec, source: Path) -> None:
         with open_episode(source) as episode:
@@ -98,16 +97,16 @@ class PictureCache:
                 }
                 np.lib.format.write_array_header_1_0(file, header)
                 for step in range(entry.steps):
-                    picture = resize_bilinear(episode.frame(camera.name, step), camera.height, camera.width)
-                    file.write(np.ascontiguousarray(picture).data)
+                    image = resize_bilinear(episode.frame(camera.name, step), camera.height, camera.width)
+                    file.write(np.ascontiguousarray(image).data)
 
     def _check_room(self, needed: int) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.folder).free
         if needed > free:
             raise UserError(
-                f"{self.folder}: the prepared pictures take {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; "
-                "choose another folder, smaller pictures, or train without picture_cache"
+                f"{self.folder}: the prepared images take {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; "
+                "choose another folder, smaller images, or train without picture_cache"
             )
 
 

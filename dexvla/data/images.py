@@ -1,4 +1,4 @@
-"""Resizing pictures the way OpenCV's bilinear and Pillow's bicubic resize do, and torch's crop, to the bit.
+"""Resizing images the way OpenCV's bilinear and Pillow's bicubic resize do, and torch's crop, to the bit.
 
 DexVLA's training data went through `cv2.resize` (bilinear); a policy sees the same pixels only if ours agree with it.
 """
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Picture = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 
 _BITS = 11  # OpenCV keeps interpolation weights as integers of 11 fractional bits
 
@@ -22,10 +22,10 @@ def resize_bilinear(image: NDArray[np.uint8], height: int, width: int) -> NDArra
     """(H, W, C) uint8 -> (height, width, C) uint8, bilinear, pixel centres at half-integers, no antialiasing.
 
     The arithmetic is that of OpenCV (11-bit weights, two passes; exact halving is a rounded 2x2 mean), so the result
-    is the same as `cv2.resize(image, (width, height))`. Returns the picture itself where the size is right already.
+    is the same as `cv2.resize(image, (width, height))`. Returns the image itself where the size is right already.
     """
     if image.dtype != np.uint8 or image.ndim != 3:
-        raise ValueError(f"expected a (H, W, C) uint8 picture, found {image.dtype} of shape {image.shape}")
+        raise ValueError(f"expected a (H, W, C) uint8 image, found {image.dtype} of shape {image.shape}")
     rows, columns = image.shape[:2]
     if (rows, columns) == (height, width):
         return image
@@ -43,7 +43,7 @@ def resize_bilinear(image: NDArray[np.uint8], height: int, width: int) -> NDArra
     return np.asarray((mixed + 2) >> 2, dtype=np.uint8)
 
 
-def resize_bicubic(image: Picture, height: int, width: int) -> Picture:
+def resize_bicubic(image: Pixels, height: int, width: int) -> Pixels:
     """(H, W, 3) uint8 -> (height, width, 3) uint8 as Pillow's bicubic resize makes it, antialiased where it shrinks."""
     if image.shape[:2] == (height, width):
         return image
@@ -53,8 +53,8 @@ def resize_bicubic(image: Picture, height: int, width: int) -> Picture:
     return _bicubic_planes(loops, image, height, width).transpose(0, 2, 1)
 
 
-def _bicubic_planes(loops: ModuleType, image: Picture, height: int, width: int) -> Picture:
-    """(H, W, 3) -> (height, 3, width). Columns first, as sums of the rows of the transposed picture, because those are
+def _bicubic_planes(loops: ModuleType, image: Pixels, height: int, width: int) -> Pixels:
+    """(H, W, 3) -> (height, 3, width). Columns first, as sums of the rows of the transposed image, because those are
     the fast direction."""
     if image.shape[1] != width:
         columns = loops.planes_by_column(fixed(image))
@@ -65,7 +65,7 @@ def _bicubic_planes(loops: ModuleType, image: Picture, height: int, width: int) 
     if len(planes) != height:
         rows = fixed(planes.reshape(len(planes), -1))
         planes = loops.weighted_rows(rows, *_bicubic(len(planes), height)).reshape(height, 3, width)
-    return cast(Picture, planes)
+    return cast(Pixels, planes)
 
 
 @lru_cache(maxsize=64)
@@ -79,17 +79,17 @@ def _like_pillow(rows: int, columns: int, height: int, width: int) -> bool:
     return np.array_equal(_bicubic_planes(loops, noise, height, width).transpose(0, 2, 1), theirs)
 
 
-def centre_crop(image: Picture, part: float) -> Picture:
+def centre_crop(image: Pixels, part: float) -> Pixels:
     """(H, W, 3) uint8 -> the same shape: the middle `part` (0..1) of each side, enlarged to the whole.
 
     The arithmetic is that of the reference's evaluation (torchvision: bilinear in float32, then cut off to whole
     numbers), and so is the box: int(side * (1 - part) / 2) up to int(side * (1 + part) / 2), at least one pixel.
-    Returns the picture itself where that is all of it.
+    Returns the image itself where that is all of it.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"expected a (H, W, 3) uint8 picture, found {image.dtype} of shape {image.shape}")
+        raise ValueError(f"expected a (H, W, 3) uint8 image, found {image.dtype} of shape {image.shape}")
     if not 0 < part <= 1:
-        raise ValueError(f"the part of a picture that a crop keeps is {part}, expected more than 0 and at most 1")
+        raise ValueError(f"the part of an image that a crop keeps is {part}, expected more than 0 and at most 1")
     height, width = image.shape[:2]
     top, bottom = _middle(height, part)
     left, right = _middle(width, part)
@@ -99,7 +99,7 @@ def centre_crop(image: Picture, part: float) -> Picture:
     columns, rows = _enlarging(right - left, width), _enlarging(bottom - top, height)
     loops = compiled()
     if loops is not None:
-        return cast(Picture, loops.enlarge(fixed(middle), *columns, *rows))
+        return cast(Pixels, loops.enlarge(fixed(middle), *columns, *rows))
     turned = _mixed_rows(middle.transpose(1, 0, 2), *columns)  # rows are the fast direction
     return _mixed_rows(turned.transpose(1, 0, 2), *rows).astype(np.uint8)
 
@@ -124,7 +124,7 @@ def _mixed_rows(
     return mixed.astype(np.float32).reshape(len(first), *image.shape[1:])
 
 
-def cut_patches(image: Picture, size: tuple[int, int], side: int, merge: int, patches: Picture) -> None:
+def cut_patches(image: Pixels, size: tuple[int, int], side: int, merge: int, patches: Pixels) -> None:
     """(H, W, 3), resized to (height, width) by `resize_bicubic` -> patches (n, 3 * side * side), in place.
 
     merge x merge neighbours stand one after the other.
@@ -153,7 +153,7 @@ def compiled() -> ModuleType | None:
     return kernels
 
 
-def fixed(image: Picture) -> Picture:
+def fixed(image: Pixels) -> Pixels:
     """The same pixels as a plain, contiguous, read-only array."""
     fixed = np.ascontiguousarray(image).view()
     fixed.flags.writeable = False
@@ -214,7 +214,7 @@ def _halve(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if image.shape[2] == 3:
         loops = compiled()
         if loops is not None:
-            return cast(Picture, loops.halve(fixed(image)))
+            return cast(Pixels, loops.halve(fixed(image)))
         # Pillow's box reduction is the same rounded mean, in half of numpy's time
         return np.asarray(Image.fromarray(image).reduce(2))
     pairs = image[0::2].astype(np.uint16)

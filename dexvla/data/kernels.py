@@ -167,7 +167,7 @@ def turn(image: Any, ax: int, ay: int, a: int, bx: int, by: int, b: int) -> Any:
     turned = np.empty((height, width, 3), np.uint8)
     for y in range(height):
         out = turned[y].reshape(-1)
-        low, high = 0, width  # a line meets a picture in one piece
+        low, high = 0, width  # a line meets an image in one piece
         while low < width and not (0 <= (a + low * ax) >> 16 < width and 0 <= (b + low * bx) >> 16 < height):
             low += 1
         while high > low:

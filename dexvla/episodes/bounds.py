@@ -64,7 +64,7 @@ def walk(path: Path, file: h5py.File, visit: Callable[[str, h5py.Dataset], Any] 
 
 
 def check_chunks(path: Path, name: str, dataset: h5py.Dataset, most: int = MAX_CHUNK) -> None:
-    """Raise EpisodeError for a dataset of which any part costs more memory to read than a picture could need.
+    """Raise EpisodeError for a dataset of which any part costs more memory to read than an image could need.
 
     A few kilobytes can hold a chunk of gigabytes, if it is zeros.
     """

@@ -1,4 +1,4 @@
-"""Look an episode file through before anybody trains on it: structure, lengths, dtypes, NaN, labels, pictures."""
+"""Look an episode file through before anybody trains on it: structure, lengths, dtypes, NaN, labels, images."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -213,7 +213,7 @@ def _frames(report: FileReport, episode: Episode, camera: str, every_frame: bool
     failures, odd = [], []
     for step in steps:
         try:
-            # the header first: a broken one may declare a picture that does not fit into memory
+            # the header first: a broken one may declare an image that does not fit into memory
             fits = episode.frame_size(camera, step) == size and episode.frame(camera, step).shape == (*size, 3)
         except EpisodeError as error:
             failures.append((step, str(error)))

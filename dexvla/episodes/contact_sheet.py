@@ -1,4 +1,4 @@
-"""Contact sheets: frames of an episode side by side, each with its step number, for models that see pictures only."""
+"""Contact sheets: frames of an episode side by side, each with its step number, for models that see images only."""
 
 import io
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _WIDEST = 4  # times as wide as high; a strip of pixels is squeezed
 
 @dataclass(frozen=True, kw_only=True)
 class Sheet:
-    """steps: shown, row by row. jpeg: the picture."""
+    """steps: shown, row by row. jpeg: the image."""
 
     steps: tuple[int, ...]
     jpeg: bytes
@@ -33,7 +33,7 @@ def even_steps(steps: int, frames: int) -> list[int]:
 def contact_sheets(episode: Episode, cameras: Sequence[str], steps: Sequence[int], *, height: int = 168) -> list[Sheet]:
     """Sheets of up to 16 tiles; a tile shows one step: its number and all `cameras` side by side, `height` rows each.
 
-    Raises EpisodeError for a camera that the episode does not have or a picture that cannot be read.
+    Raises EpisodeError for a camera that the episode does not have or an image that cannot be read.
     """
     size = _COLUMNS * _ROWS
     return [_sheet(episode, cameras, steps[first : first + size], height) for first in range(0, len(steps), size)]
@@ -53,17 +53,17 @@ def _sheet(episode: Episode, cameras: Sequence[str], steps: Sequence[int], heigh
 
 
 def _tile(episode: Episode, cameras: Sequence[str], step: int, height: int) -> Image.Image:
-    """The number stands above the pictures, not on them."""
-    pictures = []
+    """The number stands above the images, not on them."""
+    images = []
     for camera in cameras:
         rows, columns = episode.frame_size(camera)
-        picture = Image.fromarray(episode.frame(camera, step))
+        image = Image.fromarray(episode.frame(camera, step))
         width = min(max(1, round(columns * height / rows)), _WIDEST * height)
-        pictures.append(picture.resize((width, height), Image.Resampling.BILINEAR))
-    tile = Image.new("RGB", (sum(picture.width for picture in pictures), height + _NUMBER), "black")
+        images.append(image.resize((width, height), Image.Resampling.BILINEAR))
+    tile = Image.new("RGB", (sum(image.width for image in images), height + _NUMBER), "black")
     left = 0
-    for picture in pictures:
-        tile.paste(picture, (left, _NUMBER))
-        left += picture.width
+    for image in images:
+        tile.paste(image, (left, _NUMBER))
+        left += image.width
     ImageDraw.Draw(tile).text((3, 1), f"step {step}", fill="white", font=ImageFont.load_default(_NUMBER - 4))
     return tile

@@ -10,7 +10,7 @@
     compress_len                    (C, T) float32   with JPEG rows: bytes of each, cameras in sorted order
     action_sent                     (T, A) float32   optional; what the robot was sent after its limits
     timestamp                       (T,)   float64   optional; seconds on the robot's clock
-    image_timestamp/<camera>        (T,)   float64   optional; when each picture was taken, same clock
+    image_timestamp/<camera>        (T,)   float64   optional; when each image was taken, same clock
     host_timestamp                  (T,)   float64   optional; when the step was commanded, seconds since 1970 (UTC)
     step_source                     (T,)   uint8     optional; who commanded it, an index into its attribute `names`
     marks                           (M,)   int64     optional; steps at which who drove said that a substep begins
@@ -39,7 +39,7 @@ JPEG_CHANNELS = "jpeg_channels"
 SCENE_ATTRIBUTES = "scene_attributes"  # names of the attributes that a task has of its own, comma separated
 
 # <|im_start|>, <|vision_end|>, <|image_pad|> and their like: the tokenizer turns such text into the tokens by which
-# the model tells turns and pictures apart, so no instruction or label may hold it.
+# the model tells turns and images apart, so no instruction or label may hold it.
 CONTROL_TOKEN = re.compile(r"<\|[a-z_]+\|>")
 
 

@@ -37,11 +37,11 @@ def episode_identity(episode: Episode, *, on_row: Callable[[str, int, bytes], An
 
 
 def episode_identities(episode: Episode, *, on_row: Callable[[str, int, bytes], Any] | None = None) -> Identity:
-    """Hashes of dimensions, action, state, time and the stored pictures, camera by camera in sorted order.
+    """Hashes of dimensions, action, state, time and the stored images, camera by camera in sorted order.
 
-    Today's also covers how the pictures are read: the order of the colours, the pixels' height and width, where each
+    Today's also covers how the images are read: the order of the colours, the pixels' height and width, where each
     JPEG row ends. JPEG rows count without their zero padding, so re-padding a file does not make it another episode.
-    This reads every picture once: on_row(camera, step, bytes) is given each JPEG row, without its padding.
+    This reads every image once: on_row(camera, step, bytes) is given each JPEG row, without its padding.
     """
     digest = hashlib.sha256()
 
@@ -72,7 +72,7 @@ def episode_identities(episode: Episode, *, on_row: Callable[[str, int, bytes], 
 
 
 def renewed_identity(episode: Episode, former: str, *, trust_lengths: bool) -> str:
-    """Today's identity of an episode whose former one is known, without hashing its pictures again.
+    """Today's identity of an episode whose former one is known, without hashing its images again.
 
     trust_lengths: the file was written by `dexvla.episodes.writer` or the studio's intake, so that `compress_len` says
     where each JPEG row ends; otherwise, and where it does not fit, the rows are read.

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-MAX_PIXELS = 2**25  # of one picture, 8K and a little; a header of a few bytes may declare 65535 x 65535
+MAX_PIXELS = 2**25  # of one image, 8K and a little; a header of a few bytes may declare 65535 x 65535
 _FAST = importlib.util.find_spec("simplejpeg") is not None
 
 
@@ -30,17 +30,17 @@ def decode_jpeg(data: bytes | NDArray[np.uint8], *, swapped: bool = False) -> ND
     """
     raw = bytes(data)
     if raw[:2] != b"\xff\xd8":
-        raise ValueError("the bytes do not start like a JPEG picture (ff d8)")
+        raise ValueError("the bytes do not start like a JPEG (ff d8)")
     jpeg_size(raw)
     if _FAST:
         import simplejpeg
 
         return np.asarray(simplejpeg.decode_jpeg(raw, colorspace="BGR" if swapped else "RGB"))
     try:
-        with Image.open(io.BytesIO(raw)) as picture:
-            pixels = np.asarray(picture.convert("RGB"))
+        with Image.open(io.BytesIO(raw)) as image:
+            pixels = np.asarray(image.convert("RGB"))
     except (OSError, Image.DecompressionBombError) as error:
-        raise ValueError(f"a JPEG picture that cannot be decoded: {error}") from error
+        raise ValueError(f"a JPEG that cannot be decoded: {error}") from error
     return np.ascontiguousarray(pixels[..., ::-1]) if swapped else pixels
 
 
@@ -55,11 +55,11 @@ def decode_reduced(data: bytes, height: int, width: int) -> NDArray[np.uint8]:
 
         return np.asarray(simplejpeg.decode_jpeg(data, colorspace="RGB", min_height=height, min_width=width))
     try:
-        with Image.open(io.BytesIO(data)) as picture:
-            picture.draft("RGB", (width, height))
-            return np.asarray(picture.convert("RGB"))
+        with Image.open(io.BytesIO(data)) as image:
+            image.draft("RGB", (width, height))
+            return np.asarray(image.convert("RGB"))
     except (OSError, Image.DecompressionBombError) as error:
-        raise ValueError(f"a JPEG picture that cannot be decoded: {error}") from error
+        raise ValueError(f"a JPEG that cannot be decoded: {error}") from error
 
 
 def jpeg_size(data: bytes | NDArray[np.uint8]) -> tuple[int, int]:
@@ -71,18 +71,18 @@ def jpeg_size(data: bytes | NDArray[np.uint8]) -> tuple[int, int]:
         try:
             height, width = simplejpeg.decode_jpeg_header(raw, strict=False)[:2]
         except ValueError as error:  # also of more than 65500 rows or columns
-            raise ValueError(f"not a JPEG picture: {error}") from error
+            raise ValueError(f"not a JPEG: {error}") from error
     else:
         try:
-            with Image.open(io.BytesIO(raw)) as picture:
-                height, width = picture.height, picture.width
+            with Image.open(io.BytesIO(raw)) as image:
+                height, width = image.height, image.width
         except (OSError, Image.DecompressionBombError) as error:
-            raise ValueError(f"not a JPEG picture: {error}") from error
+            raise ValueError(f"not a JPEG: {error}") from error
     if height * width > MAX_PIXELS:
-        raise ValueError(f"a JPEG picture that declares {height} x {width} pixels, at most {MAX_PIXELS} are decoded")
+        raise ValueError(f"a JPEG that declares {height} x {width} pixels, at most {MAX_PIXELS} are decoded")
     return height, width
 
 
 def scans_of(data: bytes) -> int:
-    """How often the picture is gone through: 1, or some 10 of a progressive one. Each costs as much as decoding it."""
+    """How often the image is gone through: 1, or some 10 of a progressive one. Each costs as much as decoding it."""
     return data.count(b"\xff\xda")

@@ -214,7 +214,7 @@ def with_content(entry: EpisodeEntry) -> EpisodeEntry:
 
 
 def camera_spec(episode: Episode, name: str) -> CameraSpec:
-    """A camera of the episode and the size of its pictures. Raises EpisodeError for a name or size out of bounds."""
+    """A camera of the episode and the size of its images. Raises EpisodeError for a name or size out of bounds."""
     height, width = episode.frame_size(name)
     try:
         return CameraSpec(name=name, height=height, width=width)
@@ -242,7 +242,7 @@ def _entry(
         whole = row.startswith(b"\xff\xd8") and row.endswith(b"\xff\xd9")
         if camera in cameras and step < steps and not whole:
             raise EpisodeError(
-                f"{episode.path}: camera {camera}, step {step}: not a whole JPEG picture (ff d8 .. ff d9); "
+                f"{episode.path}: camera {camera}, step {step}: not a whole JPEG (ff d8 .. ff d9); "
                 "run `dexvla check` on it"
             )
 
@@ -250,7 +250,7 @@ def _entry(
     if listed is not None:
         if not identity.is_called(listed.identity) or steps > episode.steps:
             raise EpisodeError(
-                f"{episode.path}: another episode than the manifest lists, its motion or pictures differ; "
+                f"{episode.path}: another episode than the manifest lists, its motion or images differ; "
                 "put the listed file back, or name the folder instead of the manifest"
             )
         # an older list keeps its word for the episode, by which it was split into training and held out

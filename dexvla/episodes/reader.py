@@ -225,7 +225,7 @@ class Episode:
             raise IndexError(f"step {step} of an episode of {self.steps} steps")
         dataset = self._frames[camera]
         try:
-            if camera in self._plain:  # HDF5 hands the bytes over as they are: twice as fast for plain pictures
+            if camera in self._plain:  # HDF5 hands the bytes over as they are: twice as fast for plain images
                 shape = self._plain[camera]
                 _, data = dataset.id.read_direct_chunk((step, *(0,) * len(shape)))
                 return np.frombuffer(data, np.uint8).reshape(shape)
@@ -244,7 +244,7 @@ class Episode:
             raise EpisodeError(f"{self.path}: camera {camera}, step {step}: {error}") from error
 
     def frame_size(self, camera: str, step: int = 0) -> tuple[int, int]:
-        """(height, width) of one of the camera's pictures, from its header."""
+        """(height, width) of one of the camera's images, from its header."""
         if not self.compressed:
             height, width = self._frames[camera].shape[1:3]
             return int(height), int(width)

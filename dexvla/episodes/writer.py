@@ -166,7 +166,7 @@ def write_marks(file: h5py.File, marks: Sequence[int]) -> None:
 
 
 def _write_rows(file: h5py.File, name: str, frames: Sequence[bytes]) -> None:
-    """T byte strings -> (T, P) uint8, each row padded with zeros to the longest. Row by row, so that a picture that
+    """T byte strings -> (T, P) uint8, each row padded with zeros to the longest. Row by row, so that an image that
     repeats is in memory once, and as whole chunks, which HDF5 takes without looking at them."""
     longest = max(len(frame) for frame in frames)
     rows = file.create_dataset(name, shape=(len(frames), longest), dtype=np.uint8, chunks=(1, longest))

@@ -56,7 +56,7 @@ def evaluate_open_loop(
     """Ask the policy at every `stride`-th step of every episode of `data` and compare.
 
     stats: of the checkpoint, whose action range the relative errors count against. trained: identities of the
-    checkpoint's training episodes, None if unknown. plots: folder for one picture an episode. details: folder for
+    checkpoint's training episodes, None if unknown. plots: folder for one image an episode. details: folder for
     episode-NNN.json, one `OpenLoopDetails` an episode, numbered from 000 in the order of `data`.
     Raises EpisodeError where an episode does not fit the checkpoint.
     """

@@ -35,7 +35,7 @@ def closed_loop(
     on_episode: Callable[[EpisodeOutcome], Any] = lambda outcome: None,
     on_step: Callable[[int, int, int], Any] = lambda seed, step, steps: None,
 ) -> ClosedLoopReport:
-    """Roll-outs of `spec.checkpoint` (a checkpoint directory) on the simulated robot, pictures as in training.
+    """Roll-outs of `spec.checkpoint` (a checkpoint directory) on the simulated robot, images as in training.
 
     details: folder for episodes.jsonl, to which each `EpisodeOutcome` is appended as soon as it is known; with
     `resume`, episodes that an interrupted evaluation of the same settings left there are not run again.

@@ -37,14 +37,14 @@ class VideoWriter:
         return self
 
     def add(self, images: Mapping[str, NDArray[np.uint8]], caption: str) -> None:
-        """Append one picture: (H, W, 3) uint8 RGB per camera, side by side in the order given."""
-        picture = mosaic(images, caption)
+        """Append one image: (H, W, 3) uint8 RGB per camera, side by side in the order given."""
+        image = mosaic(images, caption)
         if self._stream is None:
             self._stream = self._container.add_stream("libx264", rate=round(self._fps))
-            self._stream.height, self._stream.width = picture.shape[:2]
+            self._stream.height, self._stream.width = image.shape[:2]
             self._stream.pix_fmt = "yuv420p"
             self._stream.options = {"crf": "26", "preset": "veryfast"}
-        for packet in self._stream.encode(self._av.VideoFrame.from_ndarray(picture, format="rgb24")):
+        for packet in self._stream.encode(self._av.VideoFrame.from_ndarray(image, format="rgb24")):
             self._container.mux(packet)
 
     def __exit__(

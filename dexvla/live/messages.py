@@ -6,7 +6,7 @@ them without looking inside, after it has checked who asks:
 state    host -> page   one JSON `LiveState` at once, after every change and at least ten times a second, with the
                         telemetry since the last one. Anyone signed in.
 video    both ways      page: JSON `Watch` (which cameras) and `Ack`; host: binary frames, see `FRAME_HEADER`. A camera
-                        has two credits: the host sends its newest picture while fewer than two are unacknowledged,
+                        has two credits: the host sends its newest frame while fewer than two are unacknowledged,
                         and never queues an older one. Anyone signed in.
 control  both ways      page: JSON `Drive` (while driving) or `Pulse` (while watching over a policy), at least every
                         50 ms; host: JSON `Echo` to each, and `Refusal` where a message was not carried out. Operators.
@@ -211,7 +211,7 @@ class RecordingOut(BaseModel):
     steps: int
     marks: int = Field(0, description="How often somebody said that a substep begins")
     seconds: float
-    dropped: dict[str, int] = Field(description="Pictures of each camera that could not be kept")
+    dropped: dict[str, int] = Field(description="Frames of each camera that could not be kept")
     saving: bool = False
     ended: bool = Field(False, description="Nothing is added any more: it waits to be saved or discarded")
     note: str | None = Field(None, description="Why nothing is added any more, or that nobody is at the controls")
@@ -257,7 +257,7 @@ class Samples(BaseModel):
 
 
 class LiveState(BaseModel):
-    """Everything a live page shows but pictures."""
+    """Everything a live page shows but frames."""
 
     type: Literal["state"] = "state"
     status: HostStatus

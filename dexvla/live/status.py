@@ -28,7 +28,7 @@ class RobotState(StrEnum):
 
 
 class HostCamera(BaseModel):
-    """A camera. fps: pictures in the last seconds; 0 while nobody looks."""
+    """A camera. fps: frames in the last seconds; 0 while nobody looks."""
 
     name: str
     height: int
@@ -47,7 +47,7 @@ class HostStatus(BaseModel):
     at_risk: str | None = Field(
         None, description="Why a restart of the host might not find this state again, in words; None: it will"
     )
-    views: list[HostCamera] = Field([], description="Pictures for people alone, which no recording has")
+    views: list[HostCamera] = Field([], description="Frames for people alone, which no recording has")
     cameras: list[HostCamera] = []
     camera_fault: str | None = Field(None, description="What is wrong with the cameras; the robot holds all the same")
     control_hz: float | None = Field(None, description="Steps a second that the control loop aims at")

@@ -1,6 +1,6 @@
 """Qwen2-VL, carried by transformers' own class, with the few calls a policy needs.
 
-Shapes: b samples, l tokens (padding included), h hidden width, v vocabulary, n patches of all pictures of the batch.
+Shapes: b samples, l tokens (padding included), h hidden width, v vocabulary, n patches of all images of the batch.
 Positions are worked out here for every forward pass and handed over; nothing is remembered between calls, so
 training after generation, several batches in flight and samples of different lengths do not disturb each other.
 """
@@ -22,7 +22,7 @@ from dexvla.model.vision import quicken
 
 
 class Backbone(Qwen2VLForConditionalGeneration):
-    """Qwen2-VL: the vision tower attends within each picture, the language model causally with 3-axis positions."""
+    """Qwen2-VL: the vision tower attends within each image, the language model causally with 3-axis positions."""
 
     def __init__(self, config: Qwen2VLConfig) -> None:
         super().__init__(config)
@@ -83,8 +83,8 @@ class Backbone(Qwen2VLForConditionalGeneration):
         expected = 0 if grid is None else int(grid.prod(-1).sum()) // self.config.vision_config.spatial_merge_size**2
         if int(image_tokens.sum()) != expected:
             raise ValueError(
-                f"the text has {int(image_tokens.sum())} picture tokens, the pictures given make {expected}; "
-                "the texts and pictures of a batch do not belong together"
+                f"the text has {int(image_tokens.sum())} image tokens, the images given make {expected}; "
+                "the texts and images of a batch do not belong together"
             )
         positions, _ = self.model.get_rope_index(
             ids, mm_token_type_ids=image_tokens.int(), image_grid_thw=grid, attention_mask=mask
@@ -99,7 +99,7 @@ class Backbone(Qwen2VLForConditionalGeneration):
         return (count_bl - 1).clamp(min=0).expand(3, -1, -1), count_bl[:, -1]
 
     def embed(self, input_ids_bl: Tensor, pixel_values: Tensor | None, image_grid_thw: Tensor | None) -> Tensor:
-        """Token embeddings (b, l, h) with the picture tokens replaced by what the vision tower made of the pictures."""
+        """Token embeddings (b, l, h) with the image tokens replaced by what the vision tower made of the images."""
         embeds_blh = self.model.language_model.embed_tokens(input_ids_bl)
         if pixel_values is None or image_grid_thw is None:
             return embeds_blh
@@ -114,7 +114,7 @@ class Backbone(Qwen2VLForConditionalGeneration):
             position_ids=positions.to(pixel_values.device),
             cu_seqlens=get_vision_cu_seqlens(grid).to(pixel_values.device),
             max_seqlen=max(lengths),
-            picture_length=lengths[0] if len(set(lengths)) == 1 else None,
+            image_length=lengths[0] if len(set(lengths)) == 1 else None,
         ).pooler_output
         where_bl1 = (input_ids_bl == self.config.image_token_id).unsqueeze(-1)
         return embeds_blh.masked_scatter(where_bl1, vision_nh.to(embeds_blh.dtype))

@@ -288,7 +288,7 @@ def validated(kind: type[_S], value: Any, where: str) -> _S:
 def _check_tokens(processor: Processor, config: Qwen2VLConfig, where: str) -> None:
     if processor.image_id != config.image_token_id:
         raise CheckpointError(
-            f"{where}: the tokenizer's picture token is {processor.image_id}, config.json has image_token_id "
+            f"{where}: the tokenizer's image token is {processor.image_id}, config.json has image_token_id "
             f"{config.image_token_id}; tokenizer and weights do not belong together"
         )
     if len(processor.tokenizer) > config.text_config.vocab_size:

@@ -24,7 +24,7 @@ from dexvla.model import upstream
 from dexvla.model.backbone import Backbone
 from dexvla.model.processing import CHAT_TEMPLATE
 from dexvla.model.weights import materialise, write_weights
-from dexvla.model.whitening import PictureSource, second_moment, whiten
+from dexvla.model.whitening import ImageSource, second_moment, whiten
 
 # Qwen2-VL's control tokens, in the order of their ids.
 SPECIAL_TOKENS = (
@@ -43,7 +43,7 @@ SPECIAL_TOKENS = (
     "<|image_pad|>",
     "<|video_pad|>",
 )
-_MIN_PIXELS, _MAX_PIXELS = 56 * 56, 12_845_056  # Qwen2-VL-2B-Instruct's bounds on a picture's area
+_MIN_PIXELS, _MAX_PIXELS = 56 * 56, 12_845_056  # Qwen2-VL-2B-Instruct's bounds on an image's area
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Preset:
     vision_depth: int
     vision_heads: int
     # Qwen2-VL's base of 1e6 turns the channels of rows and columns by less than a thousandth of a radian a token, which
-    # in heads this narrow tells no picture token from its neighbour.
+    # in heads this narrow tells no image token from its neighbour.
     rope_theta: float = 100.0
     words: int = 1000  # learnt tokens beside the control tokens; fewer if the sentences do not hold as many
 
@@ -95,19 +95,19 @@ PRESETS = {
 
 
 def init_model(
-    directory: str | Path, *, preset: str = "tiny", seed: int = 0, whiten_with: PictureSource | None = None
+    directory: str | Path, *, preset: str = "tiny", seed: int = 0, whiten_with: ImageSource | None = None
 ) -> None:
-    """Write a base model; `directory` must not exist or be empty. The same seed and pictures give the same files.
+    """Write a base model; `directory` must not exist or be empty. The same seed and images give the same files.
 
-    whiten_with: pictures that the patch embedding is made from instead of at random (see dexvla.model.whitening).
+    whiten_with: images that the patch embedding is made from instead of at random (see dexvla.model.whitening).
     """
     if preset not in PRESETS:
         raise UserError(f"unknown preset {preset!r}; known: {', '.join(PRESETS)}")
     directory = Path(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise UserError(f"{directory} exists already and is not an empty directory; choose another place")
-    pictures = Qwen2VLImageProcessorPil(size={"shortest_edge": _MIN_PIXELS, "longest_edge": _MAX_PIXELS})
-    moment = None if whiten_with is None else second_moment(whiten_with, pictures)
+    image_processor = Qwen2VLImageProcessorPil(size={"shortest_edge": _MIN_PIXELS, "longest_edge": _MAX_PIXELS})
+    moment = None if whiten_with is None else second_moment(whiten_with, image_processor)
     if directory.exists():
         directory.rmdir()
     tokenizer = small_tokenizer(PRESETS[preset].words)
@@ -128,7 +128,7 @@ def init_model(
         write_weights(tensors, temporary)
         write_json(temporary / "config.json", config)
         tokenizer.save_pretrained(temporary)
-        pictures.save_pretrained(temporary)
+        image_processor.save_pretrained(temporary)
 
 
 def _config(preset: Preset, tokenizer: Qwen2Tokenizer) -> dict[str, Any]:

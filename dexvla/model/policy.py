@@ -1,4 +1,4 @@
-"""The policy: Qwen2-VL reads pictures and instruction and says its reasoning, the expert turns both into actions.
+"""The policy: Qwen2-VL reads images and instruction and says its reasoning, the expert turns both into actions.
 
 Shapes: b samples, l tokens (padding included), h hidden width, v vocabulary, t steps of the chunk, a action values,
 s state values, d DDIM steps, n draws of noise.
@@ -319,8 +319,8 @@ class DexVLA(nn.Module):
         ids_bl, pixels, grid = inputs["input_ids"], inputs.get("pixel_values"), inputs.get("image_grid_thw")
         if pixels is not None and pixels.dtype == torch.uint8:
             if self.processor is None:
-                raise UserError("pictures are bytes, and the policy has no picture settings to normalise them with")
-            pixels = self.processor.pictures.normalise(pixels)
+                raise UserError("images are bytes, and the policy has no image settings to normalise them with")
+            pixels = self.processor.image_patches.normalise(pixels)
         if flat_positions:
             positions_3bl, following_b = self.backbone.flat_positions(mask_bl)
         else:

@@ -1,6 +1,6 @@
 """Stage 1: the expert learns from many embodiments at once, before there is a backbone (docs/decisions/stage1.md).
 
-A picture encoder per camera name, modulated by the text, gives the condition; one ScaleDP trunk is shared by all
+An image encoder per camera name, modulated by the text, gives the condition; one ScaleDP trunk is shared by all
 embodiments, and each has its own layers into and out of it.
 
 Shapes: b samples of a batch, n samples of one embodiment, t steps of the chunk, a action values, s state values,
@@ -38,15 +38,15 @@ class PretrainLosses:
 
 
 class View(nn.Module):
-    """One camera: its picture encoder, and the way from its features to the condition."""
+    """One camera: its image encoder, and the way from its features to the condition."""
 
     def __init__(self, spec: PretrainerSpec, text_dim: int) -> None:
         super().__init__()
         self.encoder = FilmResNet(spec.image_encoder, text_dim)
         self.project = nn.Linear(spec.image_encoder.widths[-1], spec.expert.width)
 
-    def forward(self, pictures_bcyx: Tensor, text_be: Tensor) -> Tensor:
-        return self.project(self.encoder(pictures_bcyx, text_be))
+    def forward(self, images_bcyx: Tensor, text_be: Tensor) -> Tensor:
+        return self.project(self.encoder(images_bcyx, text_be))
 
 
 class Head(nn.Module):
@@ -88,7 +88,7 @@ class Trunk(nn.Module):
 
 
 class Pretrainer(nn.Module):
-    """Picture encoders, text encoder, trunk and heads. `views` and `heads` are in the order of the spec.
+    """Image encoders, text encoder, trunk and heads. `views` and `heads` are in the order of the spec.
 
     stats: normalisation statistics by the name of the embodiment.
     """
@@ -130,7 +130,7 @@ class Pretrainer(nn.Module):
             close(head.final_layer.adaLN_modulation[1], head.final_layer.linear)
 
     def checkpoint_gradients(self, enabled: bool) -> None:
-        """Recompute the blocks of trunk and picture encoders in the backward pass."""
+        """Recompute the blocks of trunk and image encoders in the backward pass."""
         self.trunk.recompute = enabled
         for view in self.views:
             view.encoder.recompute = enabled
@@ -140,7 +140,7 @@ class Pretrainer(nn.Module):
 
         Samples stand in the order of their embodiments' numbers. input_ids and attention_mask (b, l), timesteps (b,);
         for each embodiment i of the batch actions.i and noise.i (n, t, a), states.i (n, s), is_pad.i (n, t),
-        pictures.i.VIEW (n, y, x, 3) uint8. Padded steps count as in the policy's loss.
+        images.i.VIEW (n, y, x, 3) uint8. Padded steps count as in the policy's loss.
         """
         present = present_embodiments(batch)
         counts = [len(batch[f"actions.{number}"]) for number in present]
@@ -202,12 +202,12 @@ class Pretrainer(nn.Module):
         sums = dict(zip(present, self.text_project(text_be).split(counts), strict=True))
         dtype = self.text_project.weight.dtype
         for place, name in enumerate(self.spec.views):
-            with_view = [number for number in present if f"pictures.{number}.{name}" in batch]
+            with_view = [number for number in present if f"images.{number}.{name}" in batch]
             if not with_view:
                 continue
-            pictures = torch.cat([batch[f"pictures.{number}.{name}"] for number in with_view])
+            images = torch.cat([batch[f"images.{number}.{name}"] for number in with_view])
             features = self.views[place](
-                normalise_pictures(pictures, dtype), torch.cat([texts[number] for number in with_view])
+                normalise_images(images, dtype), torch.cat([texts[number] for number in with_view])
             )
             for number, part in zip(with_view, features.split([len(texts[i]) for i in with_view]), strict=True):
                 sums[number] = sums[number] + part
@@ -221,7 +221,7 @@ def present_embodiments(batch: Mapping[str, Tensor]) -> list[int]:
     return sorted(int(key.removeprefix("actions.")) for key in batch if key.startswith("actions."))
 
 
-def normalise_pictures(pictures_byxc: Tensor, dtype: torch.dtype) -> Tensor:
+def normalise_images(images_byxc: Tensor, dtype: torch.dtype) -> Tensor:
     """(b, y, x, 3) uint8 RGB -> (b, 3, y, x) with ImageNet's mean and deviation."""
-    mean, std = (torch.tensor(values, device=pictures_byxc.device) for values in (_MEAN, _STD))
-    return ((pictures_byxc.float() / 255 - mean) / std).permute(0, 3, 1, 2).to(dtype)
+    mean, std = (torch.tensor(values, device=images_byxc.device) for values in (_MEAN, _STD))
+    return ((images_byxc.float() / 255 - mean) / std).permute(0, 3, 1, 2).to(dtype)

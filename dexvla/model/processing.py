@@ -1,7 +1,7 @@
-"""From pictures and words to the tensors a policy takes.
+"""From images and words to the tensors a policy takes.
 
-Shapes: l tokens of a sample, n patches of its pictures, p = 1176 values of a patch (3 channels, 2 frames, 14 x 14).
-A picture goes through the same chain as in DexVLA's training: bilinear resize to the camera's size, the middle of it
+Shapes: l tokens of a sample, n patches of its images, p = 1176 values of a patch (3 channels, 2 frames, 14 x 14).
+An image goes through the same chain as in DexVLA's training: bilinear resize to the camera's size, the middle of it
 enlarged where training enlarged random crops, bicubic resize to multiples of 28, CLIP normalisation, patches in the
 order of Qwen2-VL.
 """
@@ -22,16 +22,16 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from dexvla.data.images import centre_crop, resize_bilinear
 from dexvla.errors import CheckpointError, UserError
-from dexvla.model.pictures import Patches
+from dexvla.model.patches import Patches
 
 IGNORE = -100  # label of a token that is not trained on
 ACTION_MARK = "Next action:"  # DexVLA's word between reasoning and action
 END_TOKEN = "<|im_end|>"
 IMAGE_TOKEN = "<|image_pad|>"
 VISION_TOKENS = ("<|vision_start|>", "<|vision_end|>", IMAGE_TOKEN)
-QWEN2_VL_PIXELS = {"shortest_edge": 3136, "longest_edge": 12845056}  # bounds on a picture's area, as released
+QWEN2_VL_PIXELS = {"shortest_edge": 3136, "longest_edge": 12845056}  # bounds on an image's area, as released
 
-# Qwen2-VL's conversation format, cut down to what a policy says: pictures, words, roles.
+# Qwen2-VL's conversation format, cut down to what a policy says: images, words, roles.
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{% if loop.first and message['role'] != 'system' %}"
@@ -49,7 +49,7 @@ CHAT_TEMPLATE = (
 
 
 class Processor:
-    """Tokenizer, conversation format and picture settings of a policy."""
+    """Tokenizer, conversation format and image settings of a policy."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, image_processor: Qwen2VLImageProcessorPil) -> None:
         self.tokenizer = tokenizer
@@ -57,25 +57,25 @@ class Processor:
         self.end_id, self.image_id = (_token_id(tokenizer, token) for token in (END_TOKEN, IMAGE_TOKEN))
         self.pad_id = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.end_id)
         self._special = tuple(token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
-        self.pictures = Patches(image_processor)
+        self.image_patches = Patches(image_processor)
         # a data set has few instructions and few labels, and shows each thousands of times
         self._prompt = lru_cache(maxsize=256)(self._tokenise_prompt)
         self._answer = lru_cache(maxsize=4096)(self._tokenise_answer)
         self._tokens = lru_cache(maxsize=1024)(self._join_tokens)
 
     @classmethod
-    def from_pretrained(cls, directory: str | Path, *, standard_pictures: bool = False) -> "Processor":
+    def from_pretrained(cls, directory: str | Path, *, standard_settings: bool = False) -> "Processor":
         """Read a processor from a base model or checkpoint directory. Raises CheckpointError naming what is missing.
 
-        standard_pictures: a missing preprocessor_config.json means Qwen2-VL's own settings.
+        standard_settings: a missing preprocessor_config.json means Qwen2-VL's own settings.
         """
         directory = Path(directory)
         if not directory.is_dir():
             raise CheckpointError(f"{directory}: no such directory")
         settings = directory / "preprocessor_config.json"
-        if not settings.is_file() and not standard_pictures:
+        if not settings.is_file() and not standard_settings:
             raise CheckpointError(
-                f"{settings}: missing; it holds the picture settings and lies beside the model's weights"
+                f"{settings}: missing; it holds the image settings and lies beside the model's weights"
             )
         if not (directory / "tokenizer.json").is_file() and not (directory / "vocab.json").is_file():
             raise CheckpointError(
@@ -92,9 +92,7 @@ class Processor:
             if tokenizer.chat_template is None and legacy.is_file():
                 tokenizer.chat_template = json.loads(legacy.read_text(encoding="utf-8"))["chat_template"]
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            raise CheckpointError(
-                f"{directory}: unreadable tokenizer or picture settings: {_one_line(error)}"
-            ) from error
+            raise CheckpointError(f"{directory}: unreadable tokenizer or image settings: {_one_line(error)}") from error
         missing = [token for token in (END_TOKEN, *VISION_TOKENS) if _lookup(tokenizer, token) is None]
         if missing:
             raise CheckpointError(
@@ -102,11 +100,11 @@ class Processor:
             )
         if tokenizer.chat_template is None:
             tokenizer.chat_template = CHAT_TEMPLATE
-        _check_pictures(image_processor, settings)
+        _check_image_settings(image_processor, settings)
         return cls(tokenizer, image_processor)
 
     def save(self, directory: str | Path) -> None:
-        """Write tokenizer, conversation format and picture settings as files that transformers reads too."""
+        """Write tokenizer, conversation format and image settings as files that transformers reads too."""
         self.tokenizer.save_pretrained(directory)
         self.image_processor.save_pretrained(directory)
 
@@ -114,12 +112,12 @@ class Processor:
         self, image: NDArray[np.uint8], size: tuple[int, int]
     ) -> tuple[NDArray[np.float32], tuple[int, int, int]]:
         """(H, W, 3) uint8 RGB, shown at `size` (height, width) -> (n, p) float32 patches and their grid (1, h, w)."""
-        cut, grids = self.pictures.cut([resize_bilinear(image, *size)])
+        cut, grids = self.image_patches.cut([resize_bilinear(image, *size)])
         frames, rows, columns = grids[0].tolist()
-        return self.pictures.normalise(cut).numpy(), (frames, rows, columns)
+        return self.image_patches.normalise(cut).numpy(), (frames, rows, columns)
 
     def prompt_ids(self, image_tokens: Sequence[int], instruction: str) -> list[int]:
-        """Token ids of one user turn: the pictures (their token counts are given), then the instruction as it is."""
+        """Token ids of one user turn: the images (their token counts are given), then the instruction as it is."""
         return list(self._prompt(tuple(image_tokens), instruction, self.tokenizer.chat_template))
 
     def answer_ids(self, answer: str) -> list[int]:
@@ -198,13 +196,13 @@ def build_inputs(
     """
     processor = _present(processor)
     if len(images) != len(image_sizes):
-        raise UserError(f"{len(images)} pictures were given for {len(image_sizes)} cameras")
+        raise UserError(f"{len(images)} images were given for {len(image_sizes)} cameras")
     inputs: dict[str, Tensor] = {}
     counts: list[int] = []
     if images:
         shown = [resize_bilinear(image, *size) for image, size in zip(images, image_sizes, strict=True)]
-        pixels, grids = processor.pictures.cut([centre_crop(image, crop) for image in shown])
-        inputs["pixel_values"] = processor.pictures.normalise(pixels) if normalised else pixels
+        pixels, grids = processor.image_patches.cut([centre_crop(image, crop) for image in shown])
+        inputs["pixel_values"] = processor.image_patches.normalise(pixels) if normalised else pixels
         inputs["image_grid_thw"] = grids
         merged = processor.image_processor.merge_size**2
         counts = [frames * rows * columns // merged for frames, rows, columns in grids.tolist()]
@@ -216,7 +214,7 @@ def build_inputs(
 
 
 def collate(samples: Sequence[Mapping[str, Any]], processor: Processor | None) -> dict[str, Tensor]:
-    """A batch of samples: texts padded on the left, pictures one after the other, everything else stacked."""
+    """A batch of samples: texts padded on the left, images one after the other, everything else stacked."""
     processor = _present(processor)
     longest = max(len(sample["input_ids"]) for sample in samples)
     batch: dict[str, Tensor] = {}
@@ -226,7 +224,7 @@ def collate(samples: Sequence[Mapping[str, Any]], processor: Processor | None) -
             fill = processor.pad_id if key == "input_ids" else IGNORE
             batch[key] = torch.stack([_pad_left(value, longest, fill) for value in values])
         elif key == "pixel_values" and len({value.dtype for value in values}) > 1:
-            normalise = processor.pictures.normalise
+            normalise = processor.image_patches.normalise
             batch[key] = torch.cat([normalise(value) if value.dtype == torch.uint8 else value for value in values])
         elif key in ("pixel_values", "image_grid_thw"):
             batch[key] = torch.cat(values)
@@ -250,8 +248,8 @@ def _pad_left(ids: Tensor, length: int, fill: int) -> Tensor:
     return torch.cat([ids.new_full((length - len(ids),), fill), ids])
 
 
-def _check_pictures(settings: Qwen2VLImageProcessorPil, file: Path) -> None:
-    """Raise CheckpointError naming the field of a picture setting that cannot be."""
+def _check_image_settings(settings: Qwen2VLImageProcessorPil, file: Path) -> None:
+    """Raise CheckpointError naming the field of an image setting that cannot be."""
     for field in ("patch_size", "merge_size", "temporal_patch_size"):
         value = getattr(settings, field)
         if type(value) is not int or not 1 <= value <= 1000:

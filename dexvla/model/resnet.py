@@ -1,6 +1,6 @@
-"""A residual picture encoder whose blocks are modulated by a text (FiLM, arXiv 1709.07871, placed as in RT-1).
+"""A residual image encoder whose blocks are modulated by a text (FiLM, arXiv 1709.07871, placed as in RT-1).
 
-Shapes: b pictures, c channels, y x rows and columns of a feature map, e width of the text embedding.
+Shapes: b images, c channels, y x rows and columns of a feature map, e width of the text embedding.
 """
 
 import torch
@@ -50,9 +50,9 @@ class FilmResNet(nn.Module):
         self.films = nn.ModuleList(FiLM(text_dim, width) for width in channels)
         self.recompute = False
 
-    def forward(self, pictures_bcyx: Tensor, text_be: Tensor) -> Tensor:
-        """(b, 3, y, x) normalised pictures and (b, e) texts -> (b, c) features, the mean over the last map."""
-        x_bcyx = self.stem(pictures_bcyx)
+    def forward(self, images_bcyx: Tensor, text_be: Tensor) -> Tensor:
+        """(b, 3, y, x) normalised images and (b, e) texts -> (b, c) features, the mean over the last map."""
+        x_bcyx = self.stem(images_bcyx)
         for block, film in zip(self.blocks, self.films, strict=True):
             if self.recompute and torch.is_grad_enabled():
                 x_bcyx = checkpoint(block, x_bcyx, use_reentrant=False)

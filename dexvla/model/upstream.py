@@ -101,7 +101,7 @@ def read_config(config: dict[str, Any], where: str) -> tuple[PolicySpec, Qwen2VL
 
     `learn_sigma`, `n_obs_steps`, `obs_as_cond`, `noise_samples` of the head and `concat` are not looked at: upstream
     accepts them and none changes what a trained model computes. using_film false without is_tinyvla, with which
-    upstream stops in the first step, is the pooled prompt. Its training always crops pictures at random and its
+    upstream stops in the first step, is the pooled prompt. Its training always crops images at random and its
     evaluation in the middle, so that is what the policy does.
     """
     head = config.get("policy_head_config")

@@ -1,4 +1,4 @@
-"""Our policies in the reference's layout: its config.json, its tokenizer and picture files, its statistics.
+"""Our policies in the reference's layout: its config.json, its tokenizer and image files, its statistics.
 
 No pickle is written: statistics go into dataset_stats.npz, from which docs/upstream-differences.md makes the
 dataset_stats.pkl that the reference's evaluation wants.
@@ -122,7 +122,7 @@ def limits(spec: PolicySpec) -> tuple[str, ...]:
         found.append("the reference cannot load a saved U-Net policy (it looks for policy_head_size)")
     if spec.centre_crop != AUGMENTED_CROP:
         found.append(
-            f"the reference's evaluation shows the middle {AUGMENTED_CROP:.0%} of pictures, this policy was trained "
+            f"the reference's evaluation shows the middle {AUGMENTED_CROP:.0%} of images, this policy was trained "
             f"for {spec.centre_crop:.0%}"
         )
     if spec.fusion not in (Fusion.FILM, Fusion.TINYVLA):
@@ -133,7 +133,7 @@ def limits(spec: PolicySpec) -> tuple[str, ...]:
 
 
 def write_processor(processor: Processor, directory: Path) -> None:
-    """Tokenizer and picture settings as transformers 5 and, with the file names it looks for, 4.45 read them."""
+    """Tokenizer and image settings as transformers 5 and, with the file names it looks for, 4.45 read them."""
     processor.save(directory)
     template = directory / "chat_template.jinja"
     if template.is_file():

@@ -261,13 +261,13 @@ def _same_base(frozen: dict[str, Tensor], below: dict[str, Tensor], base: Path, 
 
 
 def _processor(directory: Path, above: Path) -> tuple[Processor | None, list[str]]:
-    """Tokenizer and picture settings, where the tokenizer is there; the reference often lacks the picture settings."""
+    """Tokenizer and image settings, where the tokenizer is there; the reference often lacks the image settings."""
     for place in dict.fromkeys((directory, directory / "processor", above)):
         if (place / "tokenizer_config.json").is_file():
-            processor = Processor.from_pretrained(place, standard_pictures=True)
+            processor = Processor.from_pretrained(place, standard_settings=True)
             if (place / "preprocessor_config.json").is_file():
                 return processor, []
-            return processor, ["preprocessor_config.json is missing: pictures are prepared as Qwen2-VL does"]
+            return processor, ["preprocessor_config.json is missing: images are prepared as Qwen2-VL does"]
     return None, ["no tokenizer: only prepared tensors can be given to this policy"]
 
 

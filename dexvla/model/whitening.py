@@ -1,6 +1,6 @@
-"""A patch embedding that whitens: made from pictures of the place where the policy will work.
+"""A patch embedding that whitens: made from images of the place where the policy will work.
 
-Qwen2-VL's picture processor subtracts no picture and its patch embedding has no bias, so of random weights the constant
+Qwen2-VL's image processor subtracts no image and its patch embedding has no bias, so of random weights the constant
 background takes nearly all of the output, and a small model trained from scratch sees nothing else for long. Here the
 rows of the embedding are the leading directions of the patches' uncentred second moment, each divided by its size:
 brightness, which every patch has, counts no more than the colour of a small thing, which few have.
@@ -21,17 +21,17 @@ from dexvla.data.images import resize_bilinear
 from dexvla.episodes.manifest import find_set
 from dexvla.episodes.reader import open_episode
 from dexvla.errors import UserError
-from dexvla.model.pictures import Patches
+from dexvla.model.patches import Patches
 
 # Variance along a direction that is taken for noise, in units of normalised pixels: two grey levels of 255 (JPEG at
 # quality 90 in flat regions) over CLIP's standard deviation of 0.27.
 _NOISE = (2 / 255 / 0.27) ** 2
-_SEED = 0  # of the choice of pictures
+_SEED = 0  # of the choice of images
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureSource:
-    """Pictures to whiten with: `images` of them, spread over the episodes of `data` and their cameras.
+class ImageSource:
+    """Images to whiten with: `images` of them, spread over the episodes of `data` and their cameras.
 
     data: a folder of episodes, a manifest, or tasks.yaml#task. height, width: the size that the policy will see,
     pixels. cameras: the names to take; empty: those that the task names, or all that the first episode has.
@@ -44,22 +44,22 @@ class PictureSource:
     cameras: tuple[str, ...] = ()
 
 
-def second_moment(source: PictureSource, settings: Any) -> Tensor:
-    """(d, d) float64 mean of x x^T over the patches of the pictures, resized, cut and normalised as in training.
+def second_moment(source: ImageSource, settings: Any) -> Tensor:
+    """(d, d) float64 mean of x x^T over the patches of the images, resized, cut and normalised as in training.
 
-    settings: of the picture processor.
+    settings: of the image processor.
 
-    Raises UserError for data without pictures or a size that holds none, EpisodeError for an unreadable file.
+    Raises UserError for data without images or a size that holds none, EpisodeError for an unreadable file.
     """
     if source.images < 1 or min(source.height, source.width) < 28:
         raise UserError(
-            f"{source.images} pictures of {source.height} x {source.width} pixels: expected at least one picture, and "
+            f"{source.images} images of {source.height} x {source.width} pixels: expected at least one image, and "
             "sides of 28 pixels or more"
         )
     patches, frames = Patches(settings), int(settings.temporal_patch_size)
     total, count = torch.zeros((), dtype=torch.float64), 0
-    for picture in _pictures(source):
-        cut, _ = patches.cut([resize_bilinear(picture, source.height, source.width)])
+    for image in _images(source):
+        cut, _ = patches.cut([resize_bilinear(image, source.height, source.width)])
         values_nd = patches.normalise(cut).view(len(cut), 3, frames, -1)[:, :, 0].flatten(1).double()
         total = total + values_nd.T @ values_nd
         count += len(values_nd)
@@ -69,7 +69,7 @@ def second_moment(source: PictureSource, settings: Any) -> Tensor:
 def whitening(moment_dd: Tensor, width: int) -> Tensor:
     """(w, d) float64: the `width` leading principal directions, scaled to unit mean square over the data.
 
-    Directions weaker than the noise of a picture stay below one. Rows stand in the order of strength and are not turned
+    Directions weaker than the noise of an image stay below one. Rows stand in the order of strength and are not turned
     among themselves (as ZCA would): a LayerNorm follows, which is blind to such a turn but for the one direction it
     removes, and its gains then weigh directions that mean something. Signs: the largest entry is positive.
     """
@@ -89,7 +89,7 @@ def whiten(weight: Tensor, moment_dd: Tensor) -> None:
     weight.copy_(per_frame.expand_as(weight))
 
 
-def _pictures(source: PictureSource) -> Iterable[NDArray[np.uint8]]:
+def _images(source: ImageSource) -> Iterable[NDArray[np.uint8]]:
     """Evenly many of each episode and camera, at random steps; the same ones for the same files."""
     episodes = find_set(source.data)
     cameras: Sequence[str] | None = source.cameras or episodes.cameras

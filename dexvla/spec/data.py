@@ -83,9 +83,7 @@ class EpisodeEntry(Spec):
         (), description="What other versions of the hash make of the same episode: how older or newer lists name it"
     )
     steps: int = Field(ge=1, le=2_000_000, description="Steps of the episode that are used")
-    cameras: tuple[CameraSpec, ...] = Field(
-        (), description="The dataset's cameras, with the size of the stored pictures"
-    )
+    cameras: tuple[CameraSpec, ...] = Field((), description="The dataset's cameras, with the size of the stored images")
     sim: bool = Field(description="Simulated: actions line up with the state of the same step")
     fps: float | None = Field(None, ge=FPS_LEAST, le=FPS_MOST, description="Steps a second, where the file says so")
     robot: str | None = None

@@ -21,7 +21,7 @@ class EvalSpec(TaskChoice, RobotChoice):
     inference_steps: int | None = Field(None, ge=1, description="DDIM steps; default: the checkpoint's")
     max_new_tokens: int = Field(64, ge=1, le=1024, description="Longest reasoning, tokens")
     instruction: str | None = Field(None, description="Overrides the task's instruction")
-    render: RenderProfile | None = Field(None, description="Default: the profile of the training pictures")
+    render: RenderProfile | None = Field(None, description="Default: the profile of the training images")
     video: bool = Field(True, description="Write an mp4 of every episode")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto takes a GPU if there is one")
 

@@ -147,18 +147,18 @@ class PolicySpec(Spec):
         False, description="Training: the expert's loss stops before the backbone, which learns from text alone"
     )
     cameras: tuple[CameraSpec, ...] = Field(
-        (), description="Cameras in the order of the prompt, with the size that pictures are resized to"
+        (), description="Cameras in the order of the prompt, with the size that images are resized to"
     )
     recorded_cameras: tuple[CameraSpec, ...] = Field(
-        (), description="The same cameras with the size of the training pictures before they were resized"
+        (), description="The same cameras with the size of the training images before they were resized"
     )
     centre_crop: float = Field(
         1.0,
         gt=0,
         le=1,
-        description="Part of each side kept in the middle and enlarged to the whole, after pictures are resized: at "
+        description="Part of each side kept in the middle and enlarged to the whole, after images are resized: at "
         "inference and validation of a policy that was trained on random crops. 1 keeps everything",
     )
     robot: str | None = Field(None, description="Robot that the training data came from")
     fps: float | None = Field(None, ge=FPS_LEAST, le=FPS_MOST, description="Steps a second of the training data")
-    render_profile: str | None = Field(None, description="Render profile of the training pictures, if simulated")
+    render_profile: str | None = Field(None, description="Render profile of the training images, if simulated")

@@ -1,4 +1,4 @@
-"""The model of stage 1: picture and text encoders, and one ScaleDP trunk with heads for several embodiments."""
+"""The model of stage 1: image and text encoders, and one ScaleDP trunk with heads for several embodiments."""
 
 from pydantic import Field, model_validator
 
@@ -16,14 +16,14 @@ class EmbodimentSpec(Spec):
     action_dim: int = Field(ge=1)
     state_dim: int = Field(ge=1)
     action_space: ActionSpace = Field(ActionSpace(), description="How its actions are predicted")
-    cameras: tuple[CameraSpec, ...] = Field(description="Cameras, with the size that pictures are resized to")
-    recorded_cameras: tuple[CameraSpec, ...] = Field((), description="The same with the size of the training pictures")
+    cameras: tuple[CameraSpec, ...] = Field(description="Cameras, with the size that images are resized to")
+    recorded_cameras: tuple[CameraSpec, ...] = Field((), description="The same with the size of the training images")
     robot: str | None = Field(None, description="Robot that the training data came from")
     fps: float | None = Field(None, ge=FPS_LEAST, le=FPS_MOST, description="Steps a second of the training data")
 
 
 class ResNetSpec(Spec):
-    """Sizes of a residual picture encoder of bottleneck blocks (arXiv 1512.03385)."""
+    """Sizes of a residual image encoder of bottleneck blocks (arXiv 1512.03385)."""
 
     stem: int = Field(64, ge=8, description="Channels after the first convolution")
     widths: tuple[int, ...] = Field((256, 512, 1024, 2048), min_length=1, description="Channels of each stage")
@@ -60,5 +60,5 @@ class PretrainerSpec(Spec):
 
     @property
     def views(self) -> tuple[str, ...]:
-        """Names of all cameras, in the order in which they first appear; each has a picture encoder."""
+        """Names of all cameras, in the order in which they first appear; each has an image encoder."""
         return tuple(dict.fromkeys(camera.name for one in self.embodiments for camera in one.cameras))

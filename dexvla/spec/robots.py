@@ -12,7 +12,7 @@ FPS_LEAST, FPS_MOST = 0.1, 1000.0  # steps a second of any robot: windows of sec
 
 
 class CameraSpec(Spec):
-    """A camera and the size of its pictures."""
+    """A camera and the size of its images."""
 
     name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_\-]+$", description="Name in the episode file")
     height: int = Field(480, ge=8, le=4096, description="Rows, pixels")

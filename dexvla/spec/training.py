@@ -106,7 +106,7 @@ class TrainSpec(Spec):
     output_dir: str = Field(description="Folder of the run; made if it does not exist")
 
     image_encoder: str | None = Field(
-        None, description=f"Stage 1: picture encoder: {', '.join(RESNET_SIZES)}; default resnet-50"
+        None, description=f"Stage 1: image encoder: {', '.join(RESNET_SIZES)}; default resnet-50"
     )
     text_encoder: str | None = Field(
         None, description="Stage 1: directory of a DistilBERT; default: a small one with random weights"
@@ -138,14 +138,14 @@ class TrainSpec(Spec):
         "many times; the loss is the mean",
     )
     image_height: int | None = Field(
-        None, ge=28, le=2048, description="Pictures are resized to this, pixels; default 240, stage 3: as in stage 2"
+        None, ge=28, le=2048, description="Images are resized to this, pixels; default 240, stage 3: as in stage 2"
     )
     image_width: int | None = Field(
-        None, ge=28, le=2048, description="Pictures are resized to this, pixels; default 320, stage 3: as in stage 2"
+        None, ge=28, le=2048, description="Images are resized to this, pixels; default 320, stage 3: as in stage 2"
     )
     cameras: tuple[str, ...] | None = Field(None, description="Cameras to use, in order; default: those of the data")
     text_data: tuple[DataSource, ...] = Field(
-        (), description="JSON-lines files of pictures, questions and answers without actions, mixed in by weight"
+        (), description="JSON-lines files of images, questions and answers without actions, mixed in by weight"
     )
     use_reasoning: bool = Field(True, description="Train the substep reasoning; otherwise the answer is empty")
     use_paraphrases: bool = Field(
@@ -175,7 +175,7 @@ class TrainSpec(Spec):
     workers: int = Field(0, ge=0, description="Data loading processes")
     picture_cache: str | None = Field(
         None,
-        description="Folder in which decoded, resized pictures are kept, made before the first step and shared by "
+        description="Folder in which decoded, resized images are kept, made before the first step and shared by "
         "runs; the same pixels, loaded several times faster; three cameras of 240x320 take 0.7 MB a step",
     )
     kept_conditions: str | None = Field(

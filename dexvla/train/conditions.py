@@ -1,6 +1,6 @@
-"""What a frozen backbone makes of each step, computed once: two vectors instead of pictures and words.
+"""What a frozen backbone makes of each step, computed once: two vectors instead of images and words.
 
-A backbone that does not train reads the same picture and the same words to the same hidden states every time, and the
+A backbone that does not train reads the same image and the same words to the same hidden states every time, and the
 fusion looks at nothing but their means over prompt and answer. So a run with `freeze_backbone` can keep the means on
 disk and train fusion and expert from them. A file's name is the hash of all that they depend on: episode, labels,
 wording, cameras, the backbone's own weights. Files that no run uses may be deleted at any time.
@@ -108,7 +108,7 @@ class KeptConditions:
 
 
 class SamplesFromMeans(Dataset[dict[str, Any]]):
-    """Training samples without pictures and words: `means` (2, h) instead. The order is that of `samples`."""
+    """Training samples without images and words: `means` (2, h) instead. The order is that of `samples`."""
 
     def __init__(self, samples: EpisodeSamples, kept: KeptConditions, entries: Sequence[EpisodeEntry]) -> None:
         self._samples, self._kept, self._entries = samples, kept, tuple(entries)

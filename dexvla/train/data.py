@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 from dexvla.data.action_space import to_space
 from dexvla.data.augment import Draw, augment
-from dexvla.data.cache import PictureCache
+from dexvla.data.cache import ImageCache
 from dexvla.data.chunks import action_chunk, action_source
 from dexvla.data.images import centre_crop, resize_bilinear
 from dexvla.data.normalise import normalise_actions, normalise_state
@@ -34,9 +34,9 @@ _POSITIONS = ActionSpace()
 
 @dataclass(frozen=True, kw_only=True)
 class SampleSettings:
-    """How a sample is made. cameras: in the order of the prompt, with the size that pictures are resized to.
+    """How a sample is made. cameras: in the order of the prompt, with the size that images are resized to.
 
-    centre_crop: see `PolicySpec`; of pictures that are not augmented, which crops them at random. paraphrases: a sample
+    centre_crop: see `PolicySpec`; of images that are not augmented, which crops them at random. paraphrases: a sample
     draws its instruction from all wordings of the episode. noise_draws: with more than one, noise is (draws, T, A) and
     timesteps (draws,) instead of (T, A) and ().
     """
@@ -59,7 +59,7 @@ class EpisodeReader(Dataset[dict[str, Any]], ABC):
 
     `place` seeds augmentation, wording, diffusion noise and time step, so that a resumed run, or one on another number
     of processes, sees the same numbers. A file that cannot be read raises
-    EpisodeError: no sample is ever replaced by another one. With a prepared cache `pictures`, frames come from there.
+    EpisodeError: no sample is ever replaced by another one. With a prepared `image_cache`, frames come from there.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class EpisodeReader(Dataset[dict[str, Any]], ABC):
         root: Path,
         stats: NormStats,
         settings: SampleSettings,
-        pictures: PictureCache | None = None,
+        image_cache: ImageCache | None = None,
         open_files: int = _OPEN_FILES,
     ) -> None:
         self._entries = tuple(entries)
@@ -80,7 +80,7 @@ class EpisodeReader(Dataset[dict[str, Any]], ABC):
         self._starts = [0, *accumulate(entry.samples for entry in self._entries)]
         self._labels = [per_step(entry.substeps) for entry in self._entries]
         self._open: OrderedDict[int, Episode] = OrderedDict()
-        self._pictures = pictures
+        self._image_cache = image_cache
         self._prepared: OrderedDict[int, list[NDArray[np.uint8]]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -117,7 +117,7 @@ class EpisodeReader(Dataset[dict[str, Any]], ABC):
         return sample
 
     def motion(self, index: int, place: int) -> dict[str, torch.Tensor]:
-        """What a sample has apart from pictures and words: actions, states, is_pad, noise and timesteps."""
+        """What a sample has apart from images and words: actions, states, is_pad, noise and timesteps."""
         number, stretch, place_in = self._locate(index)
         entry, settings, episode = self._entries[number], self.settings, self._episode(number)
         state = episode.qpos[stretch.start + place_in]
@@ -153,21 +153,21 @@ class EpisodeReader(Dataset[dict[str, Any]], ABC):
 
     @abstractmethod
     def inputs(self, images: list[NDArray[np.uint8]], instruction: str, reasoning: str | None) -> dict[str, Any]:
-        """What a model makes of pictures (in the size of `settings.cameras`) and words."""
+        """What a model makes of images (in the size of `settings.cameras`) and words."""
 
     def _images(self, number: int, step: int, episode: Episode) -> list[NDArray[np.uint8]]:
-        """The cameras' pictures in the size that the policy sees."""
+        """The cameras' images in the size that the policy sees."""
         cameras = self.settings.cameras
-        if self._pictures is None:
+        if self._image_cache is None:
             return [
                 resize_bilinear(episode.frame(camera.name, step), camera.height, camera.width) for camera in cameras
             ]
         if number not in self._prepared:
-            self._prepared[number] = [self._pictures.open(self._entries[number], camera) for camera in cameras]
+            self._prepared[number] = [self._image_cache.open(self._entries[number], camera) for camera in cameras]
             if len(self._prepared) > _OPEN_FILES:
                 self._prepared.popitem(last=False)
         self._prepared.move_to_end(number)
-        return [pictures[step] for pictures in self._prepared[number]]
+        return [images[step] for images in self._prepared[number]]
 
     def _episode(self, number: int) -> Episode:
         if number in self._open:
@@ -181,7 +181,7 @@ class EpisodeReader(Dataset[dict[str, Any]], ABC):
 
 
 class EpisodeSamples(EpisodeReader):
-    """Samples for a policy: prompt and answer as tokens, pictures as patches."""
+    """Samples for a policy: prompt and answer as tokens, images as patches."""
 
     def __init__(self, *, processor: Processor, **options: Any) -> None:
         super().__init__(**options)

@@ -19,7 +19,7 @@ from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
 import dexvla
-from dexvla.data.cache import PictureCache
+from dexvla.data.cache import ImageCache
 from dexvla.episodes.manifest import manifest_hash
 from dexvla.errors import UserError
 from dexvla.files import write_json
@@ -197,15 +197,15 @@ class _Loop:
             Progress(what=what, step=self._step, steps=self.spec.steps, seconds_left=left, metrics=metrics)
         )
 
-    def _prepared_pictures(self) -> PictureCache | None:
+    def _prepared_images(self) -> ImageCache | None:
         """The cache that the spec asks for; each process fills its share of it."""
         if self.spec.picture_cache is None:
             return None
-        cache = PictureCache(self.spec.picture_cache)
+        cache = ImageCache(self.spec.picture_cache)
         started = time.monotonic()
 
         def report(number: int, total: int) -> None:
-            self._say("preparing pictures", (time.monotonic() - started) / number * (total - number), {})
+            self._say("preparing images", (time.monotonic() - started) / number * (total - number), {})
 
         mine = slice(self._accelerator.process_index, None, self._accelerator.num_processes)
         for part in self._trainee.parts():
@@ -215,7 +215,7 @@ class _Loop:
 
     def _loader(self) -> DataLoader[Any]:
         spec = self.spec
-        pictures = self._prepared_pictures()
+        image_cache = self._prepared_images()
         started = time.monotonic()
         if self._accelerator.is_main_process:
             self._trainee.prepare_conditions(
@@ -224,7 +224,7 @@ class _Loop:
                 )
             )
         self._accelerator.wait_for_everyone()
-        samples = self._trainee.samples(pictures)
+        samples = self._trainee.samples(image_cache)
         order = SampleOrder(
             sizes=self._trainee.sizes,
             weights=self._trainee.weights,

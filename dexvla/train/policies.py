@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dexvla.data.cache import PictureCache
+from dexvla.data.cache import ImageCache
 from dexvla.model import DexVLA
 from dexvla.model.checkpoint import save_policy
 from dexvla.model.processing import IGNORE
@@ -48,12 +48,12 @@ class PolicyTrainee(Trainee):
         spec = self.model.spec
         return [Part(name="", data=self._data, cameras=spec.cameras, recorded_cameras=spec.recorded_cameras)]
 
-    def samples(self, pictures: PictureCache | None) -> EpisodeSamples | WithTexts | SamplesFromMeans:
+    def samples(self, image_cache: ImageCache | None) -> EpisodeSamples | WithTexts | SamplesFromMeans:
         episodes = self._samples(
             self.train,
             augment=self.spec.augment,
             paraphrases=self.spec.use_paraphrases,
-            pictures=pictures,
+            image_cache=image_cache,
             noise_draws=self.spec.noise_draws,
         )
         if self.spec.kept_conditions is not None:
@@ -154,7 +154,7 @@ class PolicyTrainee(Trainee):
         *,
         augment: bool,
         paraphrases: bool = False,
-        pictures: PictureCache | None = None,
+        image_cache: ImageCache | None = None,
         noise_draws: int = 1,
     ) -> EpisodeSamples:
         spec, policy = self.spec, self.model
@@ -177,7 +177,7 @@ class PolicyTrainee(Trainee):
                 noise_draws=noise_draws,
                 seed=spec.seed,
             ),
-            pictures=pictures,
+            image_cache=image_cache,
         )
 
 

@@ -153,7 +153,7 @@ def _cameras(report: Preflight, part: Part) -> None:
     sizes = {entry.cameras for entry in part.data.manifest.episodes if entry.cameras}
     if len(sizes) > 1:
         report.notes.append(
-            "the episodes' pictures differ in size; all are resized, but evaluation renders the size of the first"
+            "the episodes' images differ in size; all are resized, but evaluation renders the size of the first"
         )
     recorded = {camera.name: camera for camera in part.recorded_cameras}
     for camera in part.cameras:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dexvla.data.cache import PictureCache
+from dexvla.data.cache import ImageCache
 from dexvla.model.pretrainer import Pretrainer, present_embodiments
 from dexvla.model.pretrainer_files import new_pretrainer, save_pretrainer
 from dexvla.model.text_encoder import TextTokenizer, pad_texts, text_for
@@ -38,7 +38,7 @@ _OPEN_FILES = 128  # in all
 
 
 class EmbodimentSamples(EpisodeReader):
-    """The steps of episodes of one embodiment: pictures as they are, the text's tokens, chunk and state."""
+    """The steps of episodes of one embodiment: images as they are, the text's tokens, chunk and state."""
 
     def __init__(self, *, number: int, tokenizer: TextTokenizer, **options: Any) -> None:
         super().__init__(**options)
@@ -48,7 +48,7 @@ class EmbodimentSamples(EpisodeReader):
         return {
             "embodiment": self._number,
             "ids": self._tokenizer.ids(text_for(instruction, reasoning)),
-            "pictures": {
+            "images": {
                 camera.name: torch.from_numpy(np.array(image))
                 for camera, image in zip(self.settings.cameras, images, strict=True)
             },
@@ -79,8 +79,8 @@ class MixedSamples(SampleSet):
             mine = [sample for sample in samples if sample["embodiment"] == number]
             for key in ("actions", "noise", "states", "is_pad"):
                 batch[f"{key}.{number}"] = torch.stack([sample[key] for sample in mine])
-            for name in mine[0]["pictures"]:
-                batch[f"pictures.{number}.{name}"] = torch.stack([sample["pictures"][name] for sample in mine])
+            for name in mine[0]["images"]:
+                batch[f"images.{number}.{name}"] = torch.stack([sample["images"][name] for sample in mine])
         return batch
 
 
@@ -128,7 +128,7 @@ class PretrainTrainee(Trainee):
             for one in self.model.spec.embodiments
         ]
 
-    def samples(self, pictures: PictureCache | None) -> MixedSamples:
+    def samples(self, image_cache: ImageCache | None) -> MixedSamples:
         return MixedSamples(
             [
                 self._samples(
@@ -136,7 +136,7 @@ class PretrainTrainee(Trainee):
                     source,
                     augment=self.spec.augment,
                     paraphrases=self.spec.use_paraphrases,
-                    pictures=pictures,
+                    image_cache=image_cache,
                 )
                 for number, one in enumerate(self._data.values())
                 for source in one.sources
@@ -224,11 +224,11 @@ class PretrainTrainee(Trainee):
             f"{one.name} ({one.action_dim} actions, {one.state_dim} states)" for one in self.model.spec.embodiments
         )
         views = len(self.model.spec.views)
-        notes.append(f"embodiments: {names}; {views} cameras, each with a picture encoder of its own")
+        notes.append(f"embodiments: {names}; {views} cameras, each with an image encoder of its own")
         return notes
 
     def activations(self) -> int:
-        """Feature maps of the picture encoders, five of full width a block, and 17 vectors a block of the trunk."""
+        """Feature maps of the image encoders, five of full width a block, and 17 vectors a block of the trunk."""
         model, spec = self.model.spec, self.spec
         value = 4 if spec.precision is Precision.FLOAT32 else 2
         maps = 0.0
@@ -249,7 +249,7 @@ class PretrainTrainee(Trainee):
         *,
         augment: bool,
         paraphrases: bool = False,
-        pictures: PictureCache | None = None,
+        image_cache: ImageCache | None = None,
     ) -> EmbodimentSamples:
         spec, model = self.spec, self.model.spec
         embodiment: EmbodimentSpec = model.embodiments[number]
@@ -273,6 +273,6 @@ class PretrainTrainee(Trainee):
                 centre_crop=AUGMENTED_CROP if spec.augment else 1.0,
                 seed=spec.seed,
             ),
-            pictures=pictures,
+            image_cache=image_cache,
             open_files=max(2, _OPEN_FILES // len(self.sources)),
         )

@@ -1,6 +1,6 @@
-"""Samples without actions: pictures, a question and an answer, mixed into a run so that the backbone keeps its words.
+"""Samples without actions: images, a question and an answer, mixed into a run so that the backbone keeps its words.
 
-A source of `text_data` is a JSON-lines file beside its pictures:
+A source of `text_data` is a JSON-lines file beside its images:
 
     {"images": ["a.png"], "instruction": "What lies left of the cup?", "answer": "A spoon."}
     {"images": ["b.png", "c.png"], "instruction": "Fold the shirt.", "reasoning": "Flatten the left sleeve."}
@@ -48,7 +48,7 @@ class TextEntry(Spec):
 
 
 def read_text_entries(path: Path) -> list[TextEntry]:
-    """All lines of the file, checked, with their pictures there. Raises UserError naming the line."""
+    """All lines of the file, checked, with their images there. Raises UserError naming the line."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -65,7 +65,7 @@ def read_text_entries(path: Path) -> list[TextEntry]:
             raise UserError(f"{path}: line {number}: {first_error(error)}") from error
         missing = [name for name in entry.images if not (path.parent / name).is_file()]
         if missing:
-            raise UserError(f"{path}: line {number}: picture {missing[0]} is not in {path.parent}")
+            raise UserError(f"{path}: line {number}: image {missing[0]} is not in {path.parent}")
         entries.append(entry)
     if not entries:
         raise UserError(f"{path}: holds no samples")
@@ -89,7 +89,7 @@ class TextSamples(Dataset[dict[str, Any]]):
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         _, index = key
         entry, policy = self._entries[index], self._policy
-        images = [self._picture(name) for name in entry.images]
+        images = [self._image(name) for name in entry.images]
         sample = build_inputs(
             self._processor,
             images=images,
@@ -110,15 +110,15 @@ class TextSamples(Dataset[dict[str, Any]]):
             sample["image_grid_thw"] = torch.zeros(0, 3, dtype=torch.long)
         return sample
 
-    def _picture(self, name: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    def _image(self, name: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
         try:
-            with Image.open(self._folder / name) as picture:
-                return np.asarray(picture.convert("RGB"))
+            with Image.open(self._folder / name) as image:
+                return np.asarray(image.convert("RGB"))
         except OSError as error:
-            raise UserError(f"{self._folder / name}: not a readable picture: {error}") from error
+            raise UserError(f"{self._folder / name}: not a readable image: {error}") from error
 
     def _shown(self, height: int, width: int) -> tuple[int, int]:
-        """Shrunk to the area of a camera picture, with its own proportions."""
+        """Shrunk to the area of a camera image, with its own proportions."""
         scale = min(1.0, (self._area / (height * width)) ** 0.5)
         return max(28, round(height * scale)), max(28, round(width * scale))
 

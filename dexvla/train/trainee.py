@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from dexvla.data.cache import PictureCache
+from dexvla.data.cache import ImageCache
 from dexvla.spec import CameraSpec, EpisodeEntry, TrainSpec
 from dexvla.train.prepare import RunData
 from dexvla.train.runs import Run
@@ -76,8 +76,8 @@ class Trainee(ABC):
         """Keep what a frozen part of the model makes of the samples, if the run asks for it."""
 
     @abstractmethod
-    def samples(self, pictures: PictureCache | None) -> Any:
-        """The training samples, a SampleSet or what looks like one; their pictures from a prepared cache, if any."""
+    def samples(self, image_cache: ImageCache | None) -> Any:
+        """The training samples, a SampleSet or what looks like one; their images from a prepared cache, if any."""
 
     @abstractmethod
     def counts(self, batch: Batch) -> list[float]:

@@ -76,10 +76,10 @@ def test_a_policy_trained_on_crops_sees_the_middle_of_its_pictures(checkpoint):
     model = load_policy(checkpoint)
     item = observation(reasoning="Lift the cube.")
     shown = {}
-    cut = model.processor.pictures.cut
+    cut = model.processor.image_patches.cut
     for part in (1.0, 0.95):
         model.spec = model.spec.model_copy(update={"centre_crop": part})
-        model.processor.pictures.cut = lambda images, part=part: shown.update({part: images}) or cut(images)
+        model.processor.image_patches.cut = lambda images, part=part: shown.update({part: images}) or cut(images)
         policy = CheckpointPolicy(model, checkpoint="cropped", max_new_tokens=8)
         policy.reset(0)
         shown[part, "actions"] = policy.infer(item).normalised

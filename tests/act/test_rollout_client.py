@@ -34,8 +34,8 @@ def new_rollout(**options: object) -> Rollout:
     return Rollout(METADATA, instruction="red", control_hz=50.0, **{"execute_steps": 4, **options})
 
 
-def first_chunk(rollout: Rollout, *, pictures: int = 0, step: int = 2) -> Request:
-    request = rollout.ask(step=step, frames_step=pictures)
+def first_chunk(rollout: Rollout, *, frames: int = 0, step: int = 2) -> Request:
+    request = rollout.ask(step=step, frames_step=frames)
     assert rollout.answer(request, chunk_at(pictures), step=step, latency_s=0.04)
     return request
 
@@ -54,7 +54,7 @@ def test_what_has_elapsed_is_dropped_and_every_action_is_of_its_own_step() -> No
 
 def test_it_asks_after_the_steps_to_execute_or_as_soon_as_the_latency_calls_for() -> None:
     rollout = new_rollout()
-    first_chunk(rollout, pictures=0, step=0)
+    first_chunk(rollout, frames=0, step=0)
     asked = []
     for step in range(0, 6):
         asked.append(rollout.wants(step))
@@ -72,7 +72,7 @@ def test_it_asks_after_the_steps_to_execute_or_as_soon_as_the_latency_calls_for(
 
 def test_the_reserve_is_played_while_the_answer_is_late_and_then_it_says_so() -> None:
     rollout = new_rollout()
-    first_chunk(rollout, pictures=0, step=0)
+    first_chunk(rollout, frames=0, step=0)
     for step in range(5):
         rollout.action(step)
     request = rollout.ask(step=5, frames_step=4)
@@ -94,7 +94,7 @@ def test_the_reserve_is_played_while_the_answer_is_late_and_then_it_says_so() ->
 )
 def test_what_cannot_be_used_is_refused_and_the_old_chunk_goes_on(actions: np.ndarray, reason: str) -> None:
     rollout = new_rollout()
-    first_chunk(rollout, pictures=0, step=0)
+    first_chunk(rollout, frames=0, step=0)
     request = rollout.ask(step=4, frames_step=4)
     bad = ActionChunk(actions=actions, normalised=actions, reasoning="", infer_ms=1.0)
     assert not rollout.answer(request, bad, step=5, latency_s=0.02)
@@ -113,7 +113,7 @@ def test_what_cannot_be_used_is_refused_and_the_old_chunk_goes_on(actions: np.nd
 
 def test_a_new_instruction_is_asked_for_at_once_and_the_old_answer_dropped() -> None:
     rollout = new_rollout()
-    first_chunk(rollout, pictures=0, step=0)
+    first_chunk(rollout, frames=0, step=0)
     rollout.action(0)
     assert not rollout.wants(1)
     rollout.instruct("red")
@@ -181,7 +181,7 @@ def test_what_does_not_fit_is_told_reason_by_reason() -> None:
         "it has 2 state values, the robot 3",
         "it was trained at 50 Hz, the robot runs at 30",
         "the robot has no camera cam_table (it has cam_high)",
-        "its training pictures were rendered with the profile fast, these are full",
+        "its training images were rendered with the profile fast, these are full",
     ]
     small = TABLE.model_copy(update={"height": 48})
     assert misfits(METADATA, robot(small)) == ["cam_table was 112x112 in training, the robot's is 48x112"]
@@ -217,7 +217,7 @@ def test_a_robot_that_waits_takes_no_step_beyond_what_was_answered() -> None:
 
 def test_a_robot_that_waits_does_not_stand_still_where_the_policy_is_quick() -> None:
     rollout = new_rollout(waits=True, execute_steps=8)
-    first_chunk(rollout, pictures=0, step=0)
+    first_chunk(rollout, frames=0, step=0)
     request = None
     for step in range(40):
         if request is not None and step - request.sent_at == 2:
@@ -244,7 +244,7 @@ def test_a_robot_that_waits_stands_still_for_a_better_answer_and_not_for_a_broke
 
 def test_a_new_instruction_holds_time_only_after_some_steps() -> None:
     rollout = new_rollout(waits=True, execute_steps=8)
-    first_chunk(rollout, pictures=0, step=0)
+    first_chunk(rollout, frames=0, step=0)
     rollout.action(0)
     rollout.instruct("blue")
     still = []

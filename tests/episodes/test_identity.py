@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from dexvla.data.cache import PictureCache
+from dexvla.data.cache import ImageCache
 from dexvla.episodes.format import EpisodeData
 from dexvla.episodes.identity import episode_identities, renewed_identity
 from dexvla.episodes.jpeg import encode_jpeg
@@ -52,7 +52,7 @@ def test_the_order_of_the_colours_is_part_of_the_identity(twins: tuple[Path, Pat
 
 
 def test_no_picture_is_shared_by_episodes_that_look_different(twins: tuple[Path, Path], tmp_path: Path) -> None:
-    cache = PictureCache(tmp_path / "cache")
+    cache = ImageCache(tmp_path / "cache")
     entries = [entry_of(path) for path in twins]
     cache.prepare(entries, [CAMERA], root=Path("/"))
     plain, marked = (np.asarray(cache.open(entry, CAMERA)) for entry in entries)
@@ -79,7 +79,7 @@ def test_true_colour_jpeg_of_a_red_scene_is_red_and_bgr_pixels_share_nothing_wit
         assert file.attrs["jpeg_channels"] == "rgb"
     entries = [entry_of(tmp_path / f"{name}.hdf5") for name in scenes]
     assert len({entry.identity for entry in entries} | {alias for entry in entries for alias in entry.aliases}) == 6
-    cache = PictureCache(tmp_path / "cache")
+    cache = ImageCache(tmp_path / "cache")
     cache.prepare(entries, [CAMERA], root=Path("/"))
     assert len({cache.path(entry, CAMERA) for entry in entries}) == 3
     jpeg, rgb, bgr = (np.asarray(cache.open(entry, CAMERA)) for entry in entries)
@@ -162,8 +162,8 @@ def test_a_list_under_a_former_identity_refuses_another_episode(
 
 def test_pictures_are_never_kept_under_a_former_identity(demos: Path, tmp_path: Path) -> None:
     entry = listed_before(build_manifest(find_set(str(demos)))[0]).episodes[0]
-    with pytest.raises(ValueError, match="does not say how its pictures are read"):
-        PictureCache(tmp_path).path(entry, CAMERA)
+    with pytest.raises(ValueError, match="does not say how its images are read"):
+        ImageCache(tmp_path).path(entry, CAMERA)
 
 
 def test_the_former_identity_is_still_what_it_was(tmp_path: Path, make_episode: Callable[..., Path]) -> None:

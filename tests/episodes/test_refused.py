@@ -162,7 +162,7 @@ def test_a_jpeg_header_that_declares_a_huge_picture_is_only_a_line(
             row[start + 5 : start + 9] = 255  # height and width of the frame header
             rows[step] = row
     (error,) = check_file(path).errors
-    assert "camera cam_high, step 0: not a JPEG picture" in error
+    assert "camera cam_high, step 0: not a JPEG" in error
 
 
 @pytest.mark.parametrize("fault", ["blank", "cut"])
@@ -172,7 +172,7 @@ def test_a_bad_jpeg_row_is_found_before_training(tmp_path: Path, make_episode: C
         row = file["observations/images/cam_left_wrist"][20]
         row[0 if fault == "blank" else 300 :] = 0
         file["observations/images/cam_left_wrist"][20] = row
-    with pytest.raises(EpisodeError, match=r"episode_0.hdf5: camera cam_left_wrist, step 20: not a whole JPEG picture"):
+    with pytest.raises(EpisodeError, match=r"episode_0.hdf5: camera cam_left_wrist, step 20: not a whole JPEG"):
         build_manifest(find_set(str(path)))
     manifest, _ = build_manifest(find_set(str(path)), cameras=("cam_high",))
     assert manifest.cameras == ("cam_high",), "cameras that nobody uses may be broken"

@@ -17,7 +17,7 @@ from dexvla.data.chunks import action_source
 from dexvla.episodes.manifest import build_manifest, find_set, save_manifest
 from dexvla.episodes.reader import open_episode
 from dexvla.model.init_model import init_model
-from dexvla.model.whitening import PictureSource
+from dexvla.model.whitening import ImageSource
 from dexvla.robots.aloha_sim.options import AlohaTask, PickColourOptions
 from dexvla.robots.aloha_sim.pick_colour import draw_scene
 from dexvla.robots.record import record
@@ -80,7 +80,7 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> Learnt:
         for entry, side in zip(listed.episodes, SIDES, strict=True)
     )
     save_manifest(manifest, listed.model_copy(update={"episodes": told}))
-    init_model(folder / "base", whiten_with=PictureSource(data=str(manifest), height=SIDE, width=SIDE, images=100))
+    init_model(folder / "base", whiten_with=ImageSource(data=str(manifest), height=SIDE, width=SIDE, images=100))
     train(
         TrainSpec.model_validate(
             {

@@ -353,7 +353,7 @@ MISTAKES = {
         r"norm_stats.json: .*arrays differ in length",
     ),
     "no tokenizer": (without_manifest(remove("tokenizer.json")), r"neither tokenizer.json nor vocab.json"),
-    "broken tokenizer": (without_manifest(cut("tokenizer.json", 300)), r"unreadable tokenizer or picture settings"),
+    "broken tokenizer": (without_manifest(cut("tokenizer.json", 300)), r"unreadable tokenizer or image settings"),
     "no picture settings": (without_manifest(remove("preprocessor_config.json")), r"preprocessor_config.json: missing"),
     "tokenizer without pictures": (
         retrained_tokenizer,
@@ -432,7 +432,7 @@ def test_a_manifest_that_is_none_is_a_line(checkpoint: Path, text: str) -> None:
 
 def test_another_models_tokenizer_is_noticed(checkpoint: Path) -> None:
     edit("config.json", lambda c: c["backbone"].update(image_token_id=5))(checkpoint)
-    with pytest.raises(CheckpointError, match=r"picture token is \d+, config.json has image_token_id 5"):
+    with pytest.raises(CheckpointError, match=r"image token is \d+, config.json has image_token_id 5"):
         load_policy(checkpoint)
 
 

@@ -68,7 +68,7 @@ def batch_of(model: Pretrainer, counts: dict[int, int], *, seed: int = 0, text: 
         batch[f"is_pad.{number}"] = torch.arange(CHUNK)[None].expand(count, -1) >= 4
         for camera in one.cameras:
             pictures = rng.integers(0, 256, (count, *SIZE, 3), np.uint8)
-            batch[f"pictures.{number}.{camera.name}"] = torch.from_numpy(pictures)
+            batch[f"images.{number}.{camera.name}"] = torch.from_numpy(pictures)
     return batch
 
 
@@ -119,7 +119,7 @@ def test_pictures_and_words_both_reach_the_condition(model: Pretrainer) -> None:
     other = model._conditions(batch_of(model, {0: 2}, text="Open the drawer."), [0], [2])[0]
     assert (before - other).abs().max() > 1e-2
     for name in ("high", "wrist"):
-        changed = model._conditions({**batch, f"pictures.0.{name}": 255 - batch[f"pictures.0.{name}"]}, [0], [2])[0]
+        changed = model._conditions({**batch, f"images.0.{name}": 255 - batch[f"images.0.{name}"]}, [0], [2])[0]
         assert (before - changed).abs().max() > 1e-2
 
 

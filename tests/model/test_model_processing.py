@@ -102,7 +102,7 @@ def test_control_tokens_in_texts_are_refused(processor: Processor, text: str) ->
 
 
 def test_pictures_and_cameras_must_match(processor: Processor) -> None:
-    with pytest.raises(UserError, match="1 pictures were given for 2 cameras"):
+    with pytest.raises(UserError, match="1 images were given for 2 cameras"):
         build_inputs(processor, images=[picture()], image_sizes=[(56, 56), (56, 56)], instruction="Stop.")
     with pytest.raises(UserError, match="too narrow"):
         build_inputs(processor, images=[picture(2, 900)], image_sizes=[(2, 900)], instruction="Stop.")

@@ -5,7 +5,7 @@ import torch
 from transformers.models.qwen2_vl.modeling_qwen2_vl import PatchEmbed, VisionAttention
 
 from dexvla.model.policy import DexVLA
-from dexvla.model.vision import LinearPatchEmbed, PictureAttention
+from dexvla.model.vision import ImageAttention, LinearPatchEmbed
 
 
 @pytest.mark.parametrize("grids", [[(1, 4, 6)] * 3, [(1, 4, 4), (1, 4, 6), (1, 2, 8)]], ids=["one size", "three sizes"])
@@ -13,7 +13,7 @@ def test_outputs_and_gradients_are_those_of_transformers(policy: DexVLA, grids: 
     backbone = policy.backbone
     visual = backbone.model.visual
     assert type(visual.patch_embed) is LinearPatchEmbed
-    assert all(type(block.attn) is PictureAttention for block in visual.blocks)
+    assert all(type(block.attn) is ImageAttention for block in visual.blocks)
     generator = torch.Generator().manual_seed(0)
     grid = torch.tensor(grids)
     pixels = torch.randn(int(grid.prod(-1).sum()), 1176, generator=generator)
@@ -35,7 +35,7 @@ def test_outputs_and_gradients_are_those_of_transformers(policy: DexVLA, grids: 
     finally:
         visual.patch_embed.__class__ = LinearPatchEmbed
         for block in visual.blocks:
-            block.attn.__class__ = PictureAttention
+            block.attn.__class__ = ImageAttention
         policy.zero_grad()
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
     for name, gradient in our_gradients.items():
@@ -45,5 +45,5 @@ def test_outputs_and_gradients_are_those_of_transformers(policy: DexVLA, grids: 
 class _Stock(VisionAttention):
     """transformers' attention, which does not know the hint."""
 
-    def forward(self, *args: torch.Tensor, picture_length: int | None = None, **options: object) -> torch.Tensor:
+    def forward(self, *args: torch.Tensor, image_length: int | None = None, **options: object) -> torch.Tensor:
         return super().forward(*args, **options)

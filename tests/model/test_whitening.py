@@ -18,7 +18,7 @@ from dexvla.errors import UserError
 from dexvla.model.checkpoint import new_policy
 from dexvla.model.init_model import init_model
 from dexvla.model.policy import DexVLA
-from dexvla.model.whitening import PictureSource, whitening
+from dexvla.model.whitening import ImageSource, whitening
 from dexvla.spec import SCALEDP_SIZES, PolicySpec
 
 SIDE = 112
@@ -44,8 +44,8 @@ def scenes(tmp_path_factory: pytest.TempPathFactory, make_data: Callable[..., ob
 
 
 @pytest.fixture(scope="module")
-def source(scenes: Path) -> PictureSource:
-    return PictureSource(data=str(scenes), height=SIDE, width=SIDE, images=80)
+def source(scenes: Path) -> ImageSource:
+    return ImageSource(data=str(scenes), height=SIDE, width=SIDE, images=80)
 
 
 def embedded(base: Path, scenes: Path) -> torch.Tensor:
@@ -62,7 +62,7 @@ def embedded(base: Path, scenes: Path) -> torch.Tensor:
     return torch.stack(found)
 
 
-def test_what_changes_is_most_of_the_output(scenes: Path, source: PictureSource, tmp_path: Path) -> None:
+def test_what_changes_is_most_of_the_output(scenes: Path, source: ImageSource, tmp_path: Path) -> None:
     """From random weights it is a few per cent: the squares drown in the background."""
     init_model(tmp_path / "random", preset="small")
     init_model(tmp_path / "white", preset="small", whiten_with=source)
@@ -74,9 +74,7 @@ def test_what_changes_is_most_of_the_output(scenes: Path, source: PictureSource,
     assert share["white"] > 0.6, share
 
 
-def test_every_channel_has_the_same_energy_and_its_own_news(
-    scenes: Path, source: PictureSource, tmp_path: Path
-) -> None:
+def test_every_channel_has_the_same_energy_and_its_own_news(scenes: Path, source: ImageSource, tmp_path: Path) -> None:
     init_model(tmp_path / "white", preset="small", whiten_with=source)
     made = embedded(tmp_path / "white", scenes).flatten(0, 1).double()
     moment = made.T @ made / len(made)
@@ -94,7 +92,7 @@ def test_noise_is_not_blown_up() -> None:
     assert float(gains[2:].max()) < 1e-4
 
 
-def test_the_rest_and_repeats_are_the_same(source: PictureSource, tmp_path: Path) -> None:
+def test_the_rest_and_repeats_are_the_same(source: ImageSource, tmp_path: Path) -> None:
     for name, with_pictures in (("plain", None), ("one", source), ("two", source)):
         init_model(tmp_path / name, preset="tiny", seed=5, whiten_with=with_pictures)
     spec = PolicySpec(expert=SCALEDP_SIZES["tiny"], action_dim=14, state_dim=14)
@@ -124,7 +122,7 @@ def test_the_command(scenes: Path, tmp_path: Path) -> None:
     ],
 )
 def test_pictures_that_cannot_be_are_refused_and_the_place_is_left_alone(
-    source: PictureSource, tmp_path: Path, change: dict[str, object], message: str
+    source: ImageSource, tmp_path: Path, change: dict[str, object], message: str
 ) -> None:
     (tmp_path / "base").mkdir()
     with pytest.raises(UserError, match=message):

@@ -77,8 +77,8 @@ def test_patches_are_those_of_transformers(processor: Processor, size: tuple[int
 def test_pictures_of_different_sizes_keep_their_order(processor: Processor) -> None:
     rng = np.random.default_rng(5)
     images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((60, 60), (60, 60), (56, 84), (60, 60))]
-    cut, grids = processor.pictures.cut(images)
-    alone = [processor.pictures.cut([image]) for image in images]
+    cut, grids = processor.image_patches.cut(images)
+    alone = [processor.image_patches.cut([image]) for image in images]
     assert torch.equal(cut, torch.cat([pixels for pixels, _ in alone]))
     assert torch.equal(grids, torch.cat([grid for _, grid in alone]))
 
@@ -151,10 +151,10 @@ def test_compiled_loops_have_the_bits_of_those_without(processor: Processor, mon
     assert images._like_pillow(240, 320, 252, 308), "the usual size goes through the compiled resize"
     pictures = [np.random.default_rng(seed).integers(0, 256, (480, 640, 3), dtype=np.uint8) for seed in (1, 2)]
     pictures[1] = np.asfortranarray(pictures[1][::-1])  # neither contiguous nor in order
-    compiled = processor.pictures.cut([resize_bilinear(picture, 240, 320) for picture in pictures])
-    normalised = processor.pictures.normalise(compiled[0])
+    compiled = processor.image_patches.cut([resize_bilinear(picture, 240, 320) for picture in pictures])
+    normalised = processor.image_patches.normalise(compiled[0])
     monkeypatch.setattr(images, "compiled", lambda: None)
     monkeypatch.setattr(pictures_module, "compiled", lambda: None)
-    assert torch.equal(normalised, processor.pictures.normalise(compiled[0]))
-    plain = processor.pictures.cut([resize_bilinear(picture, 240, 320) for picture in pictures])
+    assert torch.equal(normalised, processor.image_patches.normalise(compiled[0]))
+    plain = processor.image_patches.cut([resize_bilinear(picture, 240, 320) for picture in pictures])
     assert all(torch.equal(left, right) for left, right in zip(compiled, plain, strict=True))

@@ -1,4 +1,4 @@
-"""Augmentation and the cache of prepared pictures."""
+"""Augmentation and the cache of prepared images."""
 
 import dataclasses
 import shutil
@@ -13,7 +13,7 @@ import torch
 from dexvla.data import augment as augmentation
 from dexvla.data import images
 from dexvla.data.augment import Draw, augment
-from dexvla.data.cache import PictureCache
+from dexvla.data.cache import ImageCache
 from dexvla.data.images import centre_crop
 from dexvla.data.statistics import norm_stats
 from dexvla.episodes.manifest import build_manifest, find_set
@@ -31,7 +31,7 @@ CAMERAS = (
 )
 
 
-def samples_of(data: Path, base: Path, *, pictures: PictureCache | None, **settings: Any) -> EpisodeSamples:
+def samples_of(data: Path, base: Path, *, image_cache: ImageCache | None, **settings: Any) -> EpisodeSamples:
     manifest, motions = build_manifest(find_set(str(data)))
     wanted = SampleSettings(
         cameras=CAMERAS,
@@ -42,15 +42,15 @@ def samples_of(data: Path, base: Path, *, pictures: PictureCache | None, **setti
         augment=False,
         seed=0,
     )
-    if pictures is not None:
-        pictures.prepare(manifest.episodes, CAMERAS, root=Path("/"))
+    if image_cache is not None:
+        image_cache.prepare(manifest.episodes, CAMERAS, root=Path("/"))
     return EpisodeSamples(
         entries=manifest.episodes,
         root=Path("/"),
         stats=norm_stats(motions),
         processor=Processor.from_pretrained(base),
         settings=dataclasses.replace(wanted, **settings),
-        pictures=pictures,
+        image_cache=image_cache,
     )
 
 
@@ -58,8 +58,8 @@ def samples_of(data: Path, base: Path, *, pictures: PictureCache | None, **setti
 def test_samples_from_the_cache_are_the_same_bit_by_bit(
     demos: Path, base_model: Path, tmp_path: Path, augmented: bool
 ) -> None:
-    direct = samples_of(demos, base_model, pictures=None, augment=augmented)
-    cached = samples_of(demos, base_model, pictures=PictureCache(tmp_path / "cache"), augment=augmented)
+    direct = samples_of(demos, base_model, image_cache=None, augment=augmented)
+    cached = samples_of(demos, base_model, image_cache=ImageCache(tmp_path / "cache"), augment=augmented)
     for place, index in enumerate((0, 23, 24, 50)):
         left, right = direct[place, index], cached[place, index]
         assert left.keys() == right.keys()
@@ -67,7 +67,7 @@ def test_samples_from_the_cache_are_the_same_bit_by_bit(
 
 
 def test_an_episode_that_changed_gets_files_of_its_own(tmp_path: Path, make_episode: Callable[..., Path]) -> None:
-    cache = PictureCache(tmp_path / "cache")
+    cache = ImageCache(tmp_path / "cache")
     written: list[int] = []
     for seed in (0, 0, 1):
         shutil.rmtree(tmp_path / "data", ignore_errors=True)
@@ -80,11 +80,11 @@ def test_an_episode_that_changed_gets_files_of_its_own(tmp_path: Path, make_epis
 
 
 def test_a_damaged_or_missing_file_is_named(demos: Path, base_model: Path, tmp_path: Path) -> None:
-    cache = PictureCache(tmp_path / "cache")
-    samples = samples_of(demos, base_model, pictures=cache)
+    cache = ImageCache(tmp_path / "cache")
+    samples = samples_of(demos, base_model, image_cache=cache)
     for path in cache.folder.rglob("*.npy"):
         path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(UserError, match=r"\.npy: prepared pictures are missing or damaged"):
+    with pytest.raises(UserError, match=r"\.npy: prepared images are missing or damaged"):
         samples[0, 0]
 
 
@@ -92,8 +92,8 @@ def test_too_small_a_disk_is_said_before_anything_is_written(
     demos: Path, base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 1))
-    with pytest.raises(UserError, match=r"the prepared pictures take 0\.0 GB, 0\.0 GB are free"):
-        samples_of(demos, base_model, pictures=PictureCache(tmp_path / "cache"))
+    with pytest.raises(UserError, match=r"the prepared images take 0\.0 GB, 0\.0 GB are free"):
+        samples_of(demos, base_model, image_cache=ImageCache(tmp_path / "cache"))
     assert not list((tmp_path / "cache").iterdir())
 
 
@@ -109,9 +109,9 @@ def test_a_run_with_the_cache_has_the_losses_of_one_without(
 
 
 def test_bytes_and_normalised_pictures_give_the_same_losses(demos: Path, base_model: Path) -> None:
-    samples = samples_of(demos, base_model, pictures=None)
+    samples = samples_of(demos, base_model, image_cache=None)
     made = [samples[0, 0], samples[1, 30]]
-    normalise = Processor.from_pretrained(base_model).pictures.normalise
+    normalise = Processor.from_pretrained(base_model).image_patches.normalise
     mixed = [made[0], {**made[1], "pixel_values": normalise(made[1]["pixel_values"])}]
     batch = samples.collate(made)
     assert batch["pixel_values"].dtype == torch.uint8
@@ -201,7 +201,7 @@ def test_pictures_that_are_not_augmented_are_cropped_in_the_middle(
     demos: Path, base_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def pictures(**settings: Any) -> list[np.ndarray]:
-        samples = samples_of(demos, base_model, pictures=None, **settings)
+        samples = samples_of(demos, base_model, image_cache=None, **settings)
         shown: list[np.ndarray] = []
         monkeypatch.setattr(samples, "inputs", lambda images, *words: shown.extend(images) or {})
         samples[0, 30]

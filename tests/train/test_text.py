@@ -92,7 +92,7 @@ def test_a_mixed_run_trains_and_learns_the_answers(make_spec: MakeSpec, question
         ("not json", "line 2 is not JSON"),
         ('{"instruction": "a"}', "exactly one of answer and reasoning"),
         ('{"instruction": "a", "answer": "b", "reasoning": "c"}', "exactly one of answer and reasoning"),
-        ('{"instruction": "a", "answer": "b", "images": ["gone.png"]}', "picture gone.png is not in"),
+        ('{"instruction": "a", "answer": "b", "images": ["gone.png"]}', "image gone.png is not in"),
         ('{"instruction": "a", "answr": "b"}', "answr"),
     ],
 )

@@ -1,6 +1,6 @@
-"""Whole demonstrations: what a scripted expert does in one episode, played without pictures, to be rendered afterwards.
+"""Whole demonstrations: what a scripted expert does in one episode, played without images, to be rendered afterwards.
 
-Physics takes a fiftieth of the time of the pictures, and the same commands from the same start give the same states:
+Physics takes a fiftieth of the time of the images, and the same commands from the same start give the same states:
 so a demonstration is played blind first, and only what will be kept is played again with cameras.
 """
 

@@ -1,4 +1,4 @@
-"""The simulated ALOHA as a `TaskRobot`: 14 joints in, 14 joints and pictures out, 50 steps a simulated second."""
+"""The simulated ALOHA as a `TaskRobot`: 14 joints in, 14 joints and images out, 50 steps a simulated second."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -22,7 +22,7 @@ from dexvla.robots.aloha_sim.scene import START_POSE, normalise_gripper
 OPEN, CLOSED = 1.0, 0.0
 _CUBE_REST, _PEG_REST, _SOCKET_REST = 0.02, 0.01, 0.022  # height of the centres when they lie on the table, metres
 _TREMOR, _TREMOR_STEPS = 0.002, 10  # deviation of the noise on arm joints, radians; steps over which it is smoothed
-# Phases are this part shorter to longer. Where the substep is to be told from the picture and not from the time, more.
+# Phases are this part shorter to longer. Where the substep is to be told from the image and not from the time, more.
 _TEMPO = {AlohaTask.TRANSFER_CUBE: 0.06, AlohaTask.INSERTION: 0.06, AlohaTask.PICK_COLOUR: 0.2}
 MISS_LIMIT = 0.003  # metres; a plan that misses its own poses by more is refused
 

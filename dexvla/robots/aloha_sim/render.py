@@ -1,4 +1,4 @@
-"""Pictures of an ALOHA scene, off screen."""
+"""Images of an ALOHA scene, off screen."""
 
 import atexit
 import weakref
@@ -16,7 +16,7 @@ from dexvla.spec import CameraSpec, RenderProfile
 class SceneRenderer:
     """Renders the cameras of one mujoco.MjModel. Holds OpenGL contexts: use it from one thread and close it.
 
-    One context a picture size, because a MuJoCo renderer has a fixed size.
+    One context an image size, because a MuJoCo renderer has a fixed size.
     """
 
     def __init__(self, model: Any, cameras: tuple[CameraSpec, ...], profile: RenderProfile) -> None:
@@ -40,7 +40,7 @@ class SceneRenderer:
                 renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
 
     def render(self, data: Any, camera: str) -> NDArray[np.uint8]:
-        """Picture of one camera, (H, W, 3) uint8 RGB, a fresh array. `data`'s positions must be up to date."""
+        """Image of one camera, (H, W, 3) uint8 RGB, a fresh array. `data`'s positions must be up to date."""
         spec = self._cameras[camera]
         renderer = self._renderers[spec.height, spec.width]
         renderer.update_scene(data, CAMERAS.get(camera, camera))

@@ -114,7 +114,7 @@ def load_model(task: AlohaTask, *, cameras: tuple[CameraSpec, ...], profile: Ren
     """Compile the scene of `task` into a mujoco.MjModel whose off-screen buffer fits `cameras`.
 
     `fast` switches multisampling off here, because MuJoCo reads it when a rendering context is made; shadows and
-    reflections are switched off by the pictures' maker.
+    reflections are switched off by the renderer.
     """
     load_mujoco(rendering=bool(cameras))
     model = _spec(task, {CAMERAS[name]: camera for name, camera in _OURS.items()}).compile()
@@ -128,7 +128,7 @@ def load_model(task: AlohaTask, *, cameras: tuple[CameraSpec, ...], profile: Ren
 
 def load_overview(task: AlohaTask) -> Any:
     """Compile the scene of `task` as people like to look at it, with the camera `OVERVIEW` alone. Its states are those
-    of `load_model`'s; its pictures cost 32 ms of software rendering."""
+    of `load_model`'s; its images cost 32 ms of software rendering."""
     mujoco = load_mujoco()
     spec = _spec(task, {OVERVIEW.name: _OVERVIEW})
     spec.add_texture(

@@ -1,9 +1,9 @@
-"""Pictures to what the vision tower takes: multiples of 28 pixels, cut into patches, CLIP normalisation.
+"""Images to what the vision tower takes: multiples of 28 pixels, cut into patches, CLIP normalisation.
 
-Shapes: n patches of the pictures, u = 588 bytes of a patch (3 channels, 14 x 14), p = 1176 values of a normalised
+Shapes: n patches of the images, u = 588 bytes of a patch (3 channels, 14 x 14), p = 1176 values of a normalised
 patch (3 channels, 2 equal frames, 14 x 14). Patches stand in the order of Qwen2-VL: 2x2 blocks that are merged later.
 
-Cutting and normalising are two steps: bytes are an eighth of the size, so that is how pictures travel from the loader's
+Cutting and normalising are two steps: bytes are an eighth of the size, so that is how images travel from the loader's
 processes to the device, and the device normalises them.
 """
 
@@ -24,7 +24,7 @@ _ROWS = 128  # patches normalised at once on a CPU: they stay in its cache
 
 
 class Patches:
-    """Cuts and normalises by the settings of a Qwen2-VL picture processor (preprocessor_config.json)."""
+    """Cuts and normalises by the settings of a Qwen2-VL image processor (preprocessor_config.json)."""
 
     def __init__(self, settings: Any) -> None:
         self._side, self._merge = int(settings.patch_size), int(settings.merge_size)
@@ -36,9 +36,9 @@ class Patches:
         self._offset = torch.from_numpy(np.float32(-mean / std)[:, None])
 
     def cut(self, images: Sequence[NDArray[np.uint8]]) -> tuple[Tensor, Tensor]:
-        """(H, W, 3) uint8 RGB pictures -> patches (n, u) uint8, one picture after the other, and grids (pictures, 3).
+        """(H, W, 3) uint8 RGB images -> patches (n, u) uint8, one image after the other, and grids (images, 3).
 
-        A picture whose sides are not multiples of 28 is resized first, by Pillow's bicubic as in the reference.
+        An image whose sides are not multiples of 28 is resized first, by Pillow's bicubic as in the reference.
         """
         side = self._side
         sizes = [fitted_size(*image.shape[:2], side * self._merge, *self._bounds) for image in images]
@@ -72,7 +72,7 @@ class Patches:
 def fitted_size(height: int, width: int, factor: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
     """Nearest multiples of `factor`, shrunk or grown with the aspect ratio kept until the area is within bounds."""
     if max(height, width) > 200 * min(height, width):
-        raise UserError(f"a picture of {height} x {width} pixels is too narrow: the sides may differ 200-fold at most")
+        raise UserError(f"an image of {height} x {width} pixels is too narrow: the sides may differ 200-fold at most")
     fitted = round(height / factor) * factor, round(width / factor) * factor
     if fitted[0] * fitted[1] > max_pixels:
         shrink = math.sqrt(height * width / max_pixels)
