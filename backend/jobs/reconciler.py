@@ -74,8 +74,9 @@ def _take_back(db: Session, studio: Studio, job: Job) -> None:
     ended: dict[str, Any] = {"lease_until": None, "owner": None}
     if job.state is JobState.CANCELLING:
         values = {**ended, "state": JobState.CANCELLED, "finished_at": database_now(db)}
-    elif job.barren >= repository.BARREN_ATTEMPTS:
-        cause = f"{VANISHED}, {job.barren} times in a row without progress; see its log, and the memory of the machine"
+    elif job.attempts_without_progress >= repository.MAX_ATTEMPTS_WITHOUT_PROGRESS:
+        times = job.attempts_without_progress
+        cause = f"{VANISHED}, {times} times in a row without progress; see its log, and the memory of the machine"
         values = {**ended, "state": JobState.FAILED, "cause": cause, "finished_at": database_now(db)}
     else:
         values = {**ended, "state": JobState.QUEUED, "cause": f"interrupted: {VANISHED}; it goes on by itself"}

@@ -15,7 +15,7 @@ from backend.core.db import database_now, db_seconds
 from backend.tables.job import Job, JobKind, JobState
 from backend.tables.user import User
 
-BARREN_ATTEMPTS = 3
+MAX_ATTEMPTS_WITHOUT_PROGRESS = 3
 _OWNED = (JobState.RUNNING, JobState.CANCELLING)
 _SLACK_SECONDS = 5.0  # between the clocks of two servers of one database
 _WAITING_ORDER = (Job.created_at, Job.id)
@@ -71,11 +71,11 @@ def claim(db: Session, job_id: str, *, owner: str, lease_seconds: float = 30.0) 
     free = or_(Job.state == JobState.QUEUED, and_(Job.state == JobState.RUNNING, Job.lease_until < db_seconds()))
     statement = (
         update(Job)
-        .where(Job.id == job_id, free, Job.barren < BARREN_ATTEMPTS)
+        .where(Job.id == job_id, free, Job.attempts_without_progress < MAX_ATTEMPTS_WITHOUT_PROGRESS)
         .values(
             state=JobState.RUNNING,
             attempt=Job.attempt + 1,
-            barren=Job.barren + 1,
+            attempts_without_progress=Job.attempts_without_progress + 1,
             owner=owner,
             lease_until=db_seconds() + lease_seconds,
             cause=None,
@@ -115,7 +115,7 @@ def assert_owned(db: Session, job_id: str, attempt: int) -> None:
 def progress(
     db: Session, job_id: str, attempt: int, *, done: int, total: int | None, note: str, pace: float | None
 ) -> None:
-    """Raises LostError. A part further than ever before makes the attempt a fruitful one."""
+    """Raises LostError. A part further than ever before makes the attempt one with progress."""
     further = Job.best < done
     _write(
         db,
@@ -127,7 +127,7 @@ def progress(
             "note": note,
             "pace": pace,
             "best": case((further, done), else_=Job.best),
-            "barren": case((further, 0), else_=Job.barren),
+            "attempts_without_progress": case((further, 0), else_=Job.attempts_without_progress),
             "progress_at": database_now(db),
         },
     )

@@ -143,7 +143,7 @@ def resume(db: Session, me: Actor, studio: Studio, job_id: str) -> JobOut:
     values = {
         "state": JobState.QUEUED,
         "cause": no_worker_cause(studio, queue_of(job.kind)),
-        "barren": 0,
+        "attempts_without_progress": 0,
         "finished_at": None,
     }
     resumable = job.state in {JobState.FAILED, JobState.CANCELLED}

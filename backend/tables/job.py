@@ -43,7 +43,7 @@ class Job(Identified, Base):
     """payload: what to do, by kind (see backend.jobs.kinds). subject_id: the dataset, run, model or evaluation.
 
     lease_until: seconds since 1970 by the database's clock; a running job whose lease is over belongs to nobody.
-    barren: attempts that were begun since a step further than ever before was made; three fail the job.
+    attempts_without_progress: that were begun since a step further than ever before was made; three fail the job.
     done: of this attempt, best: the furthest of all. pace: seconds that one part of `total` takes, None if not known.
     """
 
@@ -62,7 +62,7 @@ class Job(Identified, Base):
     state: Mapped[JobState] = mapped_column(EnumText(JobState), default=JobState.QUEUED)
     cause: Mapped[str | None] = mapped_column(Text)
     attempt: Mapped[int] = mapped_column(default=0)
-    barren: Mapped[int] = mapped_column(default=0)
+    attempts_without_progress: Mapped[int] = mapped_column("barren", default=0)
     owner: Mapped[str | None] = mapped_column(String(128))
     lease_until: Mapped[float | None] = mapped_column(Double)
     done: Mapped[int] = mapped_column(default=0)

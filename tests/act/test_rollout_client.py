@@ -36,7 +36,7 @@ def new_rollout(**options: object) -> Rollout:
 
 def first_chunk(rollout: Rollout, *, frames: int = 0, step: int = 2) -> Request:
     request = rollout.ask(step=step, frames_step=frames)
-    assert rollout.answer(request, chunk_at(pictures), step=step, latency_s=0.04)
+    assert rollout.answer(request, chunk_at(frames), step=step, latency_s=0.04)
     return request
 
 

@@ -347,12 +347,12 @@ class _Attempt:
         with self._studio.db.transaction() as db:
             row = repository.get(db, job.id)
             assert row is not None
-            state, cause, barren = end.state, end.cause, row.barren
+            state, cause, fruitless = end.state, end.cause, row.attempts_without_progress
             if state is JobState.QUEUED and row.state is JobState.CANCELLING:
                 state, cause = JobState.CANCELLED, row.cause
             elif state is JobState.QUEUED and not end.counts:
-                barren = max(0, barren - 1)
-            elif state is JobState.QUEUED and barren >= repository.BARREN_ATTEMPTS:
+                fruitless = max(0, fruitless - 1)
+            elif state is JobState.QUEUED and fruitless >= repository.MAX_ATTEMPTS_WITHOUT_PROGRESS:
                 state = JobState.FAILED
             elif state is JobState.QUEUED:
                 cause = f"attempt {job.attempt} failed: {cause}; {self._handler.resumes}"
@@ -363,7 +363,7 @@ class _Attempt:
                 state=state,
                 cause=cause,
                 result=end.result,
-                barren=barren,
+                attempts_without_progress=fruitless,
                 finished_at=database_now(db) if state.over else None,
             )
         if state is JobState.FAILED and end.state is JobState.QUEUED:

@@ -96,10 +96,10 @@ def test_progress_makes_an_attempt_fruitful_only_where_none_was_before(database:
     def advance(attempt: int, done: int) -> int:
         with database.transaction() as db:
             repository.progress(db, job_id, attempt, done=done, total=10, note="", pace=1.0)
-        return read(database, job_id).barren
+        return read(database, job_id).attempts_without_progress
 
     claim(database, job_id)
-    assert read(database, job_id).barren == 1
+    assert read(database, job_id).attempts_without_progress == 1
     assert advance(1, 4) == 0
     let_lease_run_out(database, job_id)
     claim(database, job_id)
@@ -195,7 +195,7 @@ def test_the_reconciler_takes_jobs_back_from_vanished_workers(studio: Studio) ->
         claim(studio.db, job_id)
     with studio.db.transaction() as db:
         db.execute(update(Job).where(Job.id == stopping).values(state=JobState.CANCELLING))
-        db.execute(update(Job).where(Job.id == poison).values(barren=3))
+        db.execute(update(Job).where(Job.id == poison).values(attempts_without_progress=3))
     reconcile(studio, AT_ONCE)
     assert read(studio.db, running).state is JobState.RUNNING, "its lease lasts"
     for job_id in (running, stopping, poison):
@@ -232,8 +232,8 @@ def test_cancel_and_resume_over_the_api(studio: Studio, client: SignIn) -> None:
     assert sorted(verbs) == ["job.cancel", "job.cancel", "job.enqueue", "job.resume"]
 
 
-def test_resuming_forgets_barren_attempts(studio: Studio, client: SignIn) -> None:
-    job_id = add(studio.db, state=JobState.FAILED, barren=3, cause="it broke")
+def test_resuming_forgets_attempts_without_progress(studio: Studio, client: SignIn) -> None:
+    job_id = add(studio.db, state=JobState.FAILED, attempts_without_progress=3, cause="it broke")
     assert claim(studio.db, job_id) is None
     client("operator").post(f"/api/jobs/{job_id}/resume")
     assert claim(studio.db, job_id) is not None

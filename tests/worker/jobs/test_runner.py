@@ -85,7 +85,7 @@ def test_a_studio_that_stops_queues_the_job_again(team: Team) -> None:
     assert job.state is JobState.QUEUED
     assert job.cause is not None
     assert job.cause.startswith("interrupted: the studio stopped")
-    assert job.barren == 0, "nobody's fault"
+    assert job.attempts_without_progress == 0, "nobody's fault"
     assert not team.pids(COMMAND)
     assert team.runner(job_id).wait(60) == 0
     assert team.job(job_id).state is JobState.DONE

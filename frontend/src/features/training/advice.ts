@@ -10,7 +10,7 @@ export function adviceFor(cause: string | null): string {
     return "Copy the run with a lower learning rate, or longer warm-up. Look at the curves for where it began.";
   if (/is gone|no such file|missing|not found/.test(text))
     return "Put back what is missing and try again, or copy the run and choose something else.";
-  if (/three attempts|no progress|barren/.test(text))
+  if (/three attempts|no progress/.test(text))
     return "Look at the end of the log: each attempt stopped at the same place. Try again once the reason is mended.";
   return "The end of the log says more. Trying again goes on from the last checkpoint; a copy can be changed first.";
 }
