@@ -1,4 +1,4 @@
-"""The training loop: one for all stages, on accelerate. What a stage has of its own is its trainee.
+"""The training loop: one for all stages, on accelerate. What a stage has of its own is its task.
 
 Losses are means over the global batch: sums are divided by the number of labelled tokens and of action elements over
 all processes and accumulation steps. Sample order, noise and augmentation are functions of (seed, place) alone.
@@ -33,9 +33,9 @@ from dexvla.train.preflight import Preflight, preflight
 from dexvla.train.runs import MetricsLog, Run
 from dexvla.train.sampling import MicroBatches, SampleOrder
 from dexvla.train.sharded import check_sharded
-from dexvla.train.stages import kept_data, new_trainee, read_data
+from dexvla.train.stages import kept_data, new_task, read_data
 from dexvla.train.state import save_state
-from dexvla.train.trainee import Trainee
+from dexvla.train.trainer_task import TrainerTask
 
 # Fields that may change when a run is resumed. More steps also stretch a cosine schedule from there on.
 _FREE_ON_RESUME = {
@@ -105,8 +105,8 @@ def train(
     else:
         data = read_data(spec)
     on_progress(Progress(what="loading the model", step=0, steps=spec.steps))
-    trainee = new_trainee(spec, data)
-    found = preflight(trainee, launch_of(accelerator))
+    task = new_task(spec, data)
+    found = preflight(task, launch_of(accelerator))
     if not found.ok:
         raise UserError(found.errors[0])
     if main:
@@ -117,11 +117,11 @@ def train(
                 raise UserError(f"{run.path}: holds a run already; resume it, or choose another output folder")
             run.sweep()
             if not resume:
-                trainee.save_data(run)
+                task.save_data(run)
             write_json(run.preflight_file, found.to_json())
             write_json(run.spec_file, spec.model_dump(mode="json"))
         accelerator.wait_for_everyone()
-        return _Loop(run, trainee, accelerator, stop, on_progress).run()
+        return _Loop(run, task, accelerator, stop, on_progress).run()
 
 
 class _Loop:
@@ -130,16 +130,16 @@ class _Loop:
     def __init__(
         self,
         run: Run,
-        trainee: Trainee,
+        task: TrainerTask,
         accelerator: Accelerator,
         stop: Callable[[], bool],
         on_progress: Callable[[Progress], Any],
     ) -> None:
-        self.spec, self._run, self._trainee = trainee.spec, run, trainee
+        self.spec, self._run, self._task = task.spec, run, task
         self._accelerator, self._stop, self._on_progress = accelerator, stop, on_progress
         if self.spec.gradient_checkpointing:
-            trainee.checkpoint_gradients()
-        self._engine = make_engine(accelerator, trainee.model, self.spec)
+            task.checkpoint_gradients()
+        self._engine = make_engine(accelerator, task.model, self.spec)
         self._step = run.resumable_step()
         if self._step:
             self._engine.load(run.states / step_name(self._step))
@@ -170,7 +170,7 @@ class _Loop:
                         log.write(self._step, metrics)
                 if self._step % spec.save_every == 0 or self._step == spec.steps or interrupted:
                     validation = {}
-                    if self._trainee.held_out and not interrupted:
+                    if self._task.held_out and not interrupted:
                         self._say("validating", left, metrics)
                         validation = self._validate()
                         if log is not None:
@@ -208,7 +208,7 @@ class _Loop:
             self._say("preparing images", (time.monotonic() - started) / number * (total - number), {})
 
         mine = slice(self._accelerator.process_index, None, self._accelerator.num_processes)
-        for part in self._trainee.parts():
+        for part in self._task.parts():
             cache.prepare(part.data.train[mine], part.cameras, root=Path("/"), on_episode=report)
         self._accelerator.wait_for_everyone()
         return cache
@@ -218,16 +218,16 @@ class _Loop:
         image_cache = self._prepared_images()
         started = time.monotonic()
         if self._accelerator.is_main_process:
-            self._trainee.prepare_conditions(
+            self._task.prepare_conditions(
                 lambda done, total: self._say(
                     "reading what the backbone sees", (time.monotonic() - started) / done * (total - done), {}
                 )
             )
         self._accelerator.wait_for_everyone()
-        samples = self._trainee.samples(image_cache)
+        samples = self._task.samples(image_cache)
         order = SampleOrder(
-            sizes=self._trainee.sizes,
-            weights=self._trainee.weights,
+            sizes=self._task.sizes,
+            weights=self._task.weights,
             seed=spec.seed,
         )
         return DataLoader(
@@ -248,13 +248,13 @@ class _Loop:
 
     def _optimise(self, batches: Iterator[dict[str, torch.Tensor]]) -> tuple[dict[str, float], bool]:
         """One optimiser step; returns its mean losses over the global batch, and whether somebody asked to stop."""
-        spec, accelerator, trainee = self.spec, self._accelerator, self._trainee
+        spec, accelerator, task = self.spec, self._accelerator, self._task
         device = accelerator.device
         micro = [
             {key: value.to(device, non_blocking=True) for key, value in next(batches).items()}
             for _ in range(spec.grad_accumulation)
         ]
-        counted = torch.tensor([trainee.counts(batch) for batch in micro], dtype=torch.float32, device=device).sum(0)
+        counted = torch.tensor([task.counts(batch) for batch in micro], dtype=torch.float32, device=device).sum(0)
         totals = torch.cat([counted, counted.new_tensor([float(self._stop())])])
         *counts, stops = accelerator.reduce(totals, reduction="sum").tolist()
         rate = learning_rate(spec.optim, self._step, spec.steps)
@@ -262,26 +262,24 @@ class _Loop:
         # dropout is the only other source of chance: keyed by step, so that a resumed run draws the same
         key = np.random.SeedSequence([spec.seed, 5, self._step, accelerator.process_index])
         torch.manual_seed(int(key.generate_state(1)[0]))
-        sums = torch.zeros(len(trainee.terms), device=device)
+        sums = torch.zeros(len(task.terms), device=device)
         for number, batch in enumerate(micro):
             last = number == len(micro) - 1
             with self._engine.micro_step(last=last), accelerator.autocast():
-                found = trainee.sums(self._engine.model, batch)
+                found = task.sums(self._engine.model, batch)
                 # gradients are averaged over processes, so the share of this one is scaled up by their number
                 shares = [
                     term.weight * value / count
-                    for term, value, count in zip(trainee.terms, found, counts, strict=True)
+                    for term, value, count in zip(task.terms, found, counts, strict=True)
                     if term.weight and count
                 ]
                 self._engine.backward(torch.stack(shares).sum() * accelerator.num_processes)
             sums += torch.stack([value.detach().float() for value in found])
         everywhere = accelerator.reduce(sums, reduction="sum").tolist()
         means = {
-            term.name: value / count
-            for term, value, count in zip(trainee.terms, everywhere, counts, strict=True)
-            if count
+            term.name: value / count for term, value, count in zip(task.terms, everywhere, counts, strict=True) if count
         }
-        loss = sum(term.weight * means.get(term.name, 0.0) for term in trainee.terms)
+        loss = sum(term.weight * means.get(term.name, 0.0) for term in task.terms)
         if not math.isfinite(loss):
             raise UserError(
                 f"the loss became {loss} at step {self._step + 1}; lower learning_rate, or run `dexvla check` on the "
@@ -295,37 +293,37 @@ class _Loop:
         accelerator, values = self._accelerator, {}
         with self._engine.averaged():
             if accelerator.is_main_process:
-                values = self._trainee.validate(accelerator.autocast)
+                values = self._task.validate(accelerator.autocast)
         accelerator.wait_for_everyone()
         return values
 
     def _save(self, validation: dict[str, float]) -> None:
         accelerator, engine, name = self._accelerator, self._engine, step_name(self._step)
-        model, main = self._trainee.model, accelerator.is_main_process
+        model, main = self._task.model, accelerator.is_main_process
         with engine.whole() as optimizer:
             folder = self._run.states / name
             if main and not folder.exists():
                 save_state(folder, step=self._step, model=model, optimizer=optimizer, average=engine.average)
             with engine.averaged():
                 if main and not (self._run.checkpoints / name).exists():
-                    self._trainee.save(self._run.checkpoints / name, self._lineage(validation))
+                    self._task.save(self._run.checkpoints / name, self._lineage(validation))
         if main:
             self._run.prune(keep=self.spec.keep_checkpoints)
         accelerator.wait_for_everyone()
 
     def _lineage(self, validation: dict[str, float]) -> dict[str, Any]:
-        trainee = self._trainee
-        hashes = {part.name: manifest_hash(part.data.manifest) for part in trainee.parts()}
+        task = self._task
+        hashes = {part.name: manifest_hash(part.data.manifest) for part in task.parts()}
         return {
             "step": self._step,
             "stage": self.spec.stage,
             "run": self.spec.model_dump(mode="json"),
             "dataset": hashes.get("", hashes),
-            "episodes": [entry.identity for entry in trainee.train],
-            "seeds": sorted({(entry.task, entry.seed) for entry in trainee.train if entry.seed is not None}),
+            "episodes": [entry.identity for entry in task.train],
+            "seeds": sorted({(entry.task, entry.seed) for entry in task.train if entry.seed is not None}),
             **before(spec_sources(self.spec)),
-            "held_out": [entry.identity for entry in trainee.held_out],
-            "started_from": trainee.report,
+            "held_out": [entry.identity for entry in task.held_out],
+            "started_from": task.report,
             "validation": validation,
             "precision": self._engine.precision,
             "dexvla_version": dexvla.__version__,
@@ -339,7 +337,7 @@ def plan(spec: TrainSpec, launch: Launch | None = None) -> Preflight:
     """
     if launch is not None and launch.sharded:
         check_sharded(spec)
-    return preflight(new_trainee(spec, read_data(spec)), launch or Launch())
+    return preflight(new_task(spec, read_data(spec)), launch or Launch())
 
 
 def _means(window: list[dict[str, float]]) -> dict[str, float]:

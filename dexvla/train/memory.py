@@ -9,15 +9,15 @@ from torch import nn
 
 from dexvla.spec import Precision, TrainSpec
 from dexvla.train.launch import Launch
-from dexvla.train.trainee import Trainee
+from dexvla.train.trainer_task import TrainerTask
 
 _BUCKET = 500_000_000  # DeepSpeed's reduce_bucket_size: gradients that wait to be summed over the processes
 _FULL = 4  # bytes of a float32
 
 
-def device_memory(trainee: Trainee, launch: Launch) -> dict[str, int]:
+def device_memory(task: TrainerTask, launch: Launch) -> dict[str, int]:
     """Bytes by part, of one process."""
-    spec, model = trainee.spec, trainee.model
+    spec, model = task.spec, task.model
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     count = sum(parameter.numel() for parameter in trained)
     if launch.sharded:
@@ -37,19 +37,19 @@ def device_memory(trainee: Trainee, launch: Launch) -> dict[str, int]:
             parts["gradient buckets"] = gradients
         if spec.precision is Precision.BF16:
             parts["16-bit copies"] = 2 * count  # autocast keeps them from the forward to the backward pass
-    parts["activations"] = trainee.activations()
+    parts["activations"] = task.activations()
     if spec.ema_decay is not None and not launch.offload:
         parts["moving average"] = _FULL * count // (launch.processes if launch.sharded else 1)
     return parts
 
 
-def main_memory(trainee: Trainee, launch: Launch) -> dict[str, int]:
+def main_memory(task: TrainerTask, launch: Launch) -> dict[str, int]:
     """Bytes by part that the processes of one machine need beside their devices, at its worst moment.
 
     loading: each process reads the model before its device takes it. checkpoint: DeepSpeed's parts are gathered by the
     first process to be written.
     """
-    spec, model = trainee.spec, trainee.model
+    spec, model = task.spec, task.model
     count = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     average = _FULL * count if spec.ema_decay is not None else 0
     parts = {"loading": launch.here * _bytes(list(model.parameters()))}

@@ -19,11 +19,11 @@ from dexvla.train.lora import add_lora, plain_state_dict
 from dexvla.train.prepare import RunData, prepare_policy, save_data
 from dexvla.train.runs import Run
 from dexvla.train.text import TextSamples, WithTexts
-from dexvla.train.trainee import Batch, Part, Term, Trainee
+from dexvla.train.trainer_task import Batch, Part, Term, TrainerTask
 from dexvla.train.validation import validate, validation_places
 
 
-class PolicyTrainee(Trainee):
+class PolicyTask(TrainerTask):
     def __init__(self, spec: TrainSpec, data: RunData) -> None:
         self.spec, self._data = spec, data
         self.model: DexVLA

@@ -18,7 +18,7 @@ from dexvla.train.launch import Launch
 from dexvla.train.memory import device_memory, in_words, main_memory, shortage
 from dexvla.train.precision import precision_note
 from dexvla.train.prepare import RunData
-from dexvla.train.trainee import Part, Trainee
+from dexvla.train.trainer_task import Part, TrainerTask
 
 TINY_RANGE = 1e-3  # of an action dimension, units of the action
 _ALOHA_GRIPPERS = (6, 13)
@@ -55,26 +55,26 @@ class Preflight:
         }
 
 
-def preflight(trainee: Trainee, launch: Launch) -> Preflight:
+def preflight(task: TrainerTask, launch: Launch) -> Preflight:
     """Look at a run just before it starts, at what it starts from, frozen and adapted as it will train."""
-    report = Preflight(notes=trainee.notes(), launch=launch)
-    for part in trainee.parts():
+    report = Preflight(notes=task.notes(), launch=launch)
+    for part in task.parts():
         found = Preflight()
         _actions(found, part.data)
         if part.data.action_space.kind is ActionKind.ABSOLUTE:
             _states_beside_actions(found, part.data)
         _grippers(found, part.data)
-        _instructions(found, trainee.spec, part.data)
-        _labels(found, trainee.spec, part.data)
+        _instructions(found, task.spec, part.data)
+        _labels(found, task.spec, part.data)
         _cameras(found, part)
         prefix = f"{part.name}: " if part.name else ""
         report.errors += [prefix + text for text in found.errors]
         report.notes += [prefix + text for text in found.notes]
-    if not launch.sharded and (note := precision_note(trainee.spec.precision, device_of(trainee.spec))) is not None:
+    if not launch.sharded and (note := precision_note(task.spec.precision, device_of(task.spec))) is not None:
         report.notes.append(note)
-    _disk(report, trainee.spec, trainee.model)
-    report.memory, report.main_memory = device_memory(trainee, launch), main_memory(trainee, launch)
-    report.notes += shortage(trainee.spec, launch, report.memory, report.main_memory)
+    _disk(report, task.spec, task.model)
+    report.memory, report.main_memory = device_memory(task, launch), main_memory(task, launch)
+    report.notes += shortage(task.spec, launch, report.memory, report.main_memory)
     return report
 
 

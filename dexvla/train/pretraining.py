@@ -31,7 +31,7 @@ from dexvla.spec import (
 from dexvla.train.data import EpisodeReader, SampleSettings
 from dexvla.train.embodiments import EmbodimentData, embodiment_spec, save_embodiments
 from dexvla.train.runs import Run
-from dexvla.train.trainee import Batch, Part, SampleSet, Term, Trainee
+from dexvla.train.trainer_task import Batch, Part, SampleSet, Term, TrainerTask
 from dexvla.train.validation import NOISE_SEED, Totals, validation_places
 
 _OPEN_FILES = 128  # in all
@@ -84,7 +84,7 @@ class MixedSamples(SampleSet):
         return batch
 
 
-class PretrainTrainee(Trainee):
+class PretrainTask(TrainerTask):
     def __init__(self, spec: TrainSpec, data: EmbodimentData) -> None:
         assert spec.expert is not None
         self.spec, self._data = spec, data

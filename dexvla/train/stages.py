@@ -1,12 +1,12 @@
-"""Which data and which trainee a stage has."""
+"""Which data and which task a stage has."""
 
 from dexvla.spec import TrainSpec
 from dexvla.train.embodiments import EmbodimentData, load_embodiments, prepare_embodiments
-from dexvla.train.policies import PolicyTrainee
+from dexvla.train.policies import PolicyTask
 from dexvla.train.prepare import RunData, load_data, prepare_data
-from dexvla.train.pretraining import PretrainTrainee
+from dexvla.train.pretraining import PretrainTask
 from dexvla.train.runs import Run
-from dexvla.train.trainee import Trainee
+from dexvla.train.trainer_task import TrainerTask
 
 
 def read_data(spec: TrainSpec) -> RunData | EmbodimentData:
@@ -19,8 +19,8 @@ def kept_data(spec: TrainSpec, run: Run) -> RunData | EmbodimentData:
     return load_embodiments(run) if spec.stage == 1 else load_data(run)
 
 
-def new_trainee(spec: TrainSpec, data: RunData | EmbodimentData) -> Trainee:
+def new_task(spec: TrainSpec, data: RunData | EmbodimentData) -> TrainerTask:
     """What the run starts from, frozen and adapted as it will train."""
     if isinstance(data, RunData):
-        return PolicyTrainee(spec, data)
-    return PretrainTrainee(spec, data)
+        return PolicyTask(spec, data)
+    return PretrainTask(spec, data)

@@ -15,7 +15,7 @@ from dexvla.model import DexVLA
 from dexvla.spec import Fusion, TrainSpec
 from dexvla.train.conditions import SamplesFromMeans, check_kept
 from dexvla.train.loop import train
-from dexvla.train.policies import PolicyTrainee
+from dexvla.train.policies import PolicyTask
 from dexvla.train.prepare import prepare_data
 from dexvla.train.runs import read_metrics
 
@@ -23,16 +23,16 @@ MakeSpec = Callable[..., TrainSpec]
 FROZEN = {"freeze_backbone": True, "augment": False}
 
 
-def trainee_of(spec: TrainSpec) -> PolicyTrainee:
-    return PolicyTrainee(spec, prepare_data(spec))
+def task_of(spec: TrainSpec) -> PolicyTask:
+    return PolicyTask(spec, prepare_data(spec))
 
 
-def step(trainee: PolicyTrainee, batch: dict[str, torch.Tensor]) -> tuple[float, dict[str, torch.Tensor]]:
+def step(task: PolicyTask, batch: dict[str, torch.Tensor]) -> tuple[float, dict[str, torch.Tensor]]:
     """Sum of the action losses and the gradients."""
-    trainee.model.zero_grad()
-    loss = trainee.sums(trainee.model, batch)[0]
+    task.model.zero_grad()
+    loss = task.sums(task.model, batch)[0]
     loss.backward()
-    parameters = trainee.model.named_parameters()
+    parameters = task.model.named_parameters()
     return float(loss.detach()), {name: value.grad.clone() for name, value in parameters if value.grad is not None}
 
 
@@ -40,49 +40,49 @@ def step(trainee: PolicyTrainee, batch: dict[str, torch.Tensor]) -> tuple[float,
 def test_a_step_from_the_means_is_the_same_step(make_spec: MakeSpec, fusion: str) -> None:
     """Loss and every gradient bit by bit, from the means of that very batch; from those on disk, which were read in
     other batches, to the rounding of a float32 product."""
-    trainee = trainee_of(make_spec(fusion=fusion, initialisation="upstream", **FROZEN))
-    samples = trainee.samples(None)
+    task = task_of(make_spec(fusion=fusion, initialisation="upstream", **FROZEN))
+    samples = task.samples(None)
     batch = samples.collate([samples[place, 7 * place] for place in range(4)])
-    loss, gradients = step(trainee, batch)
+    loss, gradients = step(task, batch)
     with torch.no_grad():
-        means = trainee.model.means(batch)
+        means = task.model.means(batch)
     motion = {name: batch[name] for name in ("actions", "states", "is_pad", "noise", "timesteps")}
-    from_means, same = step(trainee, {"means": means, **motion})
+    from_means, same = step(task, {"means": means, **motion})
     assert from_means == loss
     assert same.keys() == gradients.keys()
     assert all(torch.equal(same[name], gradients[name]) for name in gradients)
 
 
 def test_kept_samples_are_the_samples_in_their_order(make_spec: MakeSpec, tmp_path: Path) -> None:
-    usual = trainee_of(make_spec(**FROZEN)).samples(None)
-    trainee = trainee_of(make_spec(kept_conditions=str(tmp_path / "kept"), **FROZEN))
+    usual = task_of(make_spec(**FROZEN)).samples(None)
+    task = task_of(make_spec(kept_conditions=str(tmp_path / "kept"), **FROZEN))
     seen: list[tuple[int, int]] = []
-    trainee.prepare_conditions(lambda done, total: seen.append((done, total)))
-    assert seen[-1] == (len(trainee.train), len(trainee.train))
-    kept = trainee.samples(None)
+    task.prepare_conditions(lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (len(task.train), len(task.train))
+    kept = task.samples(None)
     assert isinstance(kept, SamplesFromMeans)
     assert len(kept) == len(usual)
     for place, index in enumerate((0, 1, len(kept) // 2, len(kept) - 1)):
         one, other = kept[place, index], usual[place, index]
         assert all(torch.equal(one[name], other[name]) for name in one.keys() - {"means"})
         with torch.no_grad():
-            alone = trainee.model.means(usual.collate([other]))[0]
+            alone = task.model.means(usual.collate([other]))[0]
         torch.testing.assert_close(one["means"], alone, atol=2e-5, rtol=1e-4)
         assert not torch.equal(one["means"], kept[place, (index + 40) % len(kept)]["means"])
 
 
 def test_what_is_on_disk_is_what_would_be_computed_anew(make_spec: MakeSpec, tmp_path: Path) -> None:
     spec = make_spec(kept_conditions=str(tmp_path / "kept"), **FROZEN)
-    trainee = trainee_of(spec)
-    trainee.prepare_conditions(lambda done, total: None)
+    task = task_of(spec)
+    task.prepare_conditions(lambda done, total: None)
     files = sorted((tmp_path / "kept").rglob("*.npy"))
     before = [file.read_bytes() for file in files]
     times = [file.stat().st_mtime_ns for file in files]
-    trainee_of(spec).prepare_conditions(lambda done, total: None)
+    task_of(spec).prepare_conditions(lambda done, total: None)
     assert [file.stat().st_mtime_ns for file in files] == times, "computed although it was there"
     for file in files:
         file.unlink()
-    trainee_of(spec).prepare_conditions(lambda done, total: None)
+    task_of(spec).prepare_conditions(lambda done, total: None)
     assert [file.read_bytes() for file in files] == before
 
 
@@ -96,18 +96,18 @@ def test_what_is_on_disk_is_what_would_be_computed_anew(make_spec: MakeSpec, tmp
     ],
 )
 def test_other_words_are_other_files(make_spec: MakeSpec, tmp_path: Path, change: Callable[[Any], Any]) -> None:
-    trainee = trainee_of(make_spec(kept_conditions=str(tmp_path / "kept"), **FROZEN))
-    kept = trainee._kept(trainee._samples(trainee.train, augment=False))
-    entry = trainee.train[0]
+    task = task_of(make_spec(kept_conditions=str(tmp_path / "kept"), **FROZEN))
+    kept = task._kept(task._samples(task.train, augment=False))
+    entry = task.train[0]
     assert kept.path(change(entry)) != kept.path(entry)
 
 
 def test_another_backbone_has_other_files(make_spec: MakeSpec, tmp_path: Path) -> None:
-    trainee = trainee_of(make_spec(kept_conditions=str(tmp_path / "kept"), **FROZEN))
-    before = trainee._kept(trainee._samples(trainee.train, augment=False)).path(trainee.train[0])
+    task = task_of(make_spec(kept_conditions=str(tmp_path / "kept"), **FROZEN))
+    before = task._kept(task._samples(task.train, augment=False)).path(task.train[0])
     with torch.no_grad():
-        next(trainee.model.backbone.parameters()).view(-1)[0] += 1e-3
-    assert trainee._kept(trainee._samples(trainee.train, augment=False)).path(trainee.train[0]) != before
+        next(task.model.backbone.parameters()).view(-1)[0] += 1e-3
+    assert task._kept(task._samples(task.train, augment=False)).path(task.train[0]) != before
 
 
 def test_a_run_learns_the_same_from_kept_conditions_and_asks_no_backbone(
@@ -116,7 +116,7 @@ def test_a_run_learns_the_same_from_kept_conditions_and_asks_no_backbone(
     usual = make_spec(output_dir=str(tmp_path / "usual"), **FROZEN)
     kept = make_spec(output_dir=str(tmp_path / "kept run"), kept_conditions=str(tmp_path / "kept"), **FROZEN)
     train(usual)
-    trainee_of(kept).prepare_conditions(lambda done, total: None)
+    task_of(kept).prepare_conditions(lambda done, total: None)
     monkeypatch.setattr(DexVLA, "_read", lambda *args, **options: pytest.fail("the backbone was asked"))
     result = train(kept)
     one, other = (
@@ -131,12 +131,12 @@ def test_a_run_learns_the_same_from_kept_conditions_and_asks_no_backbone(
 
 
 def test_a_damaged_file_is_refused(make_spec: MakeSpec, tmp_path: Path) -> None:
-    trainee = trainee_of(make_spec(kept_conditions=str(tmp_path / "kept"), **FROZEN))
-    trainee.prepare_conditions(lambda done, total: None)
+    task = task_of(make_spec(kept_conditions=str(tmp_path / "kept"), **FROZEN))
+    task.prepare_conditions(lambda done, total: None)
     for file in (tmp_path / "kept").rglob("*.npy"):
         file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(UserError, match=r"missing or damaged .* delete it and resume"):
-        trainee.samples(None)[0, 0]
+        task.samples(None)[0, 0]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_what_changes_from_step_to_step_cannot_be_kept(make_spec: MakeSpec, fiel
 
 def test_wordings_that_are_drawn_cannot_be_kept(make_spec: MakeSpec) -> None:
     spec = make_spec(kept_conditions="kept", **FROZEN)
-    entry = trainee_of(spec).train[0].model_copy(update={"paraphrases": ("Another wording.",)})
+    entry = task_of(spec).train[0].model_copy(update={"paraphrases": ("Another wording.",)})
     with pytest.raises(UserError, match="set use_paraphrases to false"):
         check_kept(spec, Fusion.FILM, [entry])
     with pytest.raises(UserError, match="tinyvla"):

@@ -16,15 +16,15 @@ from safetensors.torch import load_file
 from dexvla.model.backbone import Backbone
 from dexvla.spec import TrainSpec
 from dexvla.train.loop import train
-from dexvla.train.policies import PolicyTrainee
+from dexvla.train.policies import PolicyTask
 from dexvla.train.prepare import prepare_data
 from dexvla.train.runs import read_metrics
 
 MakeSpec = Callable[..., TrainSpec]
 
 
-def trainee_of(spec: TrainSpec) -> PolicyTrainee:
-    return PolicyTrainee(spec, prepare_data(spec))
+def task_of(spec: TrainSpec) -> PolicyTask:
+    return PolicyTask(spec, prepare_data(spec))
 
 
 def metrics(run: Path, name: str) -> list[float]:
@@ -32,7 +32,7 @@ def metrics(run: Path, name: str) -> list[float]:
 
 
 def test_the_first_draw_is_the_only_one_of_a_run_with_one(make_spec: MakeSpec) -> None:
-    one, four = (trainee_of(make_spec(noise_draws=draws)).samples(None)[3, 5] for draws in (1, 4))
+    one, four = (task_of(make_spec(noise_draws=draws)).samples(None)[3, 5] for draws in (1, 4))
     assert one["noise"].shape == (8, 14)
     assert four["noise"].shape == (4, 8, 14)
     assert torch.equal(four["noise"][0], one["noise"])
@@ -47,17 +47,17 @@ def test_the_first_draw_is_the_only_one_of_a_run_with_one(make_spec: MakeSpec) -
 def test_losses_and_gradients_are_means_over_the_draws(
     make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, expert: str
 ) -> None:
-    trainee = trainee_of(make_spec(noise_draws=3, expert=expert, initialisation="upstream"))
-    samples, read = trainee.samples(None), []
+    task = task_of(make_spec(noise_draws=3, expert=expert, initialisation="upstream"))
+    samples, read = task.samples(None), []
     batch = samples.collate([samples[place, 10 * place] for place in range(3)])
     usual = Backbone.language
     monkeypatch.setattr(Backbone, "language", lambda *args, **options: read.append(1) or usual(*args, **options))
 
     def step(inputs: dict[str, torch.Tensor]) -> tuple[list[float], dict[str, torch.Tensor]]:
-        trainee.model.zero_grad()
-        sums = trainee.sums(trainee.model, inputs)
+        task.model.zero_grad()
+        sums = task.sums(task.model, inputs)
         torch.stack(sums).sum().backward()
-        gradients = {name: value.grad for name, value in trainee.model.named_parameters() if value.grad is not None}
+        gradients = {name: value.grad for name, value in task.model.named_parameters() if value.grad is not None}
         return [float(value.detach()) for value in sums], gradients
 
     together, gradients = step(batch)
@@ -70,7 +70,7 @@ def test_losses_and_gradients_are_means_over_the_draws(
     assert together[1] == pytest.approx(apart[0][0][1], rel=1e-5)
     for name, gradient in gradients.items():
         torch.testing.assert_close(gradient, sum(grads[name] for _, grads in apart) / 3, atol=2e-4, rtol=2e-3)
-    counted = trainee.counts(batch)
+    counted = task.counts(batch)
     assert counted[0] == 3 * 8 * 14, "the mean is over elements, not over draws"
 
 

@@ -12,10 +12,10 @@ from dexvla.spec import TrainSpec
 from dexvla.train import policies
 from dexvla.train.data import EpisodeSamples
 from dexvla.train.loop import plan
-from dexvla.train.policies import PolicyTrainee
+from dexvla.train.policies import PolicyTask
 from dexvla.train.prepare import prepare_data
-from dexvla.train.pretraining import PretrainTrainee
-from dexvla.train.stages import new_trainee, read_data
+from dexvla.train.pretraining import PretrainTask
+from dexvla.train.stages import new_task, read_data
 
 MakeSpec = Callable[..., TrainSpec]
 INSTRUCTION = "Transfer the red cube."
@@ -44,7 +44,7 @@ def wording_in(prompt: str) -> str:
 
 def test_each_sample_draws_one_of_all_wordings(make_spec: MakeSpec, worded: str) -> None:
     spec = make_spec(data=[{"path": worded}])
-    samples = PolicyTrainee(spec, prepare_data(spec)).samples(None)
+    samples = PolicyTask(spec, prepare_data(spec)).samples(None)
     assert isinstance(samples, EpisodeSamples)
     drawn = [wording_in(prompt) for prompt in prompts(samples, range(60))]
     counts = Counter(drawn)
@@ -54,7 +54,7 @@ def test_each_sample_draws_one_of_all_wordings(make_spec: MakeSpec, worded: str)
 
 def test_switched_off_only_the_instruction_is_trained(make_spec: MakeSpec, worded: str) -> None:
     spec = make_spec(data=[{"path": worded}], use_paraphrases=False)
-    samples = PolicyTrainee(spec, prepare_data(spec)).samples(None)
+    samples = PolicyTask(spec, prepare_data(spec)).samples(None)
     assert isinstance(samples, EpisodeSamples)
     assert {wording_in(prompt) for prompt in prompts(samples, range(20))} == {INSTRUCTION}
 
@@ -70,7 +70,7 @@ def test_validation_asks_in_the_words_of_the_instruction(
         return {}
 
     monkeypatch.setattr(policies, "validate", keep)
-    PolicyTrainee(spec, prepare_data(spec)).validate(lambda: pytest.fail("not asked for"))
+    PolicyTask(spec, prepare_data(spec)).validate(lambda: pytest.fail("not asked for"))
     (samples,) = asked
     assert {wording_in(prompt) for prompt in prompts(samples, range(20))} == {INSTRUCTION}
 
@@ -78,9 +78,9 @@ def test_validation_asks_in_the_words_of_the_instruction(
 def test_stage_1_draws_them_too(make_spec: MakeSpec, worded: str) -> None:
     given = {"init_from": None, "data": [{"path": worded}], "chunk_size": 8, "image_height": 56, "image_width": 84}
     spec = make_spec(stage=1, **given)
-    trainee = new_trainee(spec, read_data(spec))
-    assert isinstance(trainee, PretrainTrainee)
-    samples = trainee.samples(None)
+    task = new_task(spec, read_data(spec))
+    assert isinstance(task, PretrainTask)
+    samples = task.samples(None)
     assert len({tuple(samples[place, 0]["ids"]) for place in range(40)}) == len(WORDINGS)
 
 

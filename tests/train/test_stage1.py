@@ -18,9 +18,9 @@ from dexvla.model.checkpoint import load_policy, read_manifest
 from dexvla.model.pretrainer_files import load_pretrainer
 from dexvla.spec import ActionSpace, TrainSpec, with_preset
 from dexvla.train.loop import plan, train
-from dexvla.train.pretraining import MixedSamples, PretrainTrainee
+from dexvla.train.pretraining import MixedSamples, PretrainTask
 from dexvla.train.runs import Run, read_metrics
-from dexvla.train.stages import kept_data, new_trainee
+from dexvla.train.stages import kept_data, new_task
 from dexvla.train.validation import NOISE_SEED, validation_places
 
 MakeSpec = Callable[..., TrainSpec]
@@ -211,15 +211,15 @@ def test_validation_measures_the_error_of_sampled_actions_in_their_own_units(
     run = stage1(data=data, steps=1, save_every=1, chunk_size=12, batch_size=8, validation_fraction=0.4)
     result = train(run.model_copy(update={"validation_samples": 8, "batch_size": 8}))
     found = next(line for line in lines(result.run) if "val_loss" in line)
-    trainee = new_trainee(run, kept_data(run, Run(result.run)))
-    assert isinstance(trainee, PretrainTrainee)
-    trainee.model.load_state_dict(load_pretrainer(result.checkpoint).state_dict())
-    stats = trainee.model.stats["robot-14-14"]
-    (part,) = trainee.parts()
-    samples = MixedSamples([trainee._samples(0, part.data.held_out, augment=False)])
+    task = new_task(run, kept_data(run, Run(result.run)))
+    assert isinstance(task, PretrainTask)
+    task.model.load_state_dict(load_pretrainer(result.checkpoint).state_dict())
+    stats = task.model.stats["robot-14-14"]
+    (part,) = task.parts()
+    samples = MixedSamples([task._samples(0, part.data.held_out, augment=False)])
     drawn = [samples[place] for place in validation_places(samples, 8)]
     noise = torch.randn(8, 12, 14, generator=torch.Generator().manual_seed(NOISE_SEED))
-    said = trainee.model.eval().predict(samples.collate(drawn), {0: noise})[0].numpy()
+    said = task.model.eval().predict(samples.collate(drawn), {0: noise})[0].numpy()
     done = np.stack([sample["actions"].numpy() for sample in drawn])
     assert np.abs(said).max() <= 1
     valid = ~np.stack([sample["is_pad"].numpy() for sample in drawn])

@@ -13,7 +13,7 @@ from PIL import Image
 from dexvla.errors import UserError
 from dexvla.spec import TrainSpec
 from dexvla.train.loop import train
-from dexvla.train.policies import PolicyTrainee
+from dexvla.train.policies import PolicyTask
 from dexvla.train.prepare import prepare_data
 from dexvla.train.runs import read_metrics
 
@@ -38,20 +38,20 @@ def questions(tmp_path: Path) -> Path:
 
 def test_words_count_in_the_text_loss_and_not_in_the_action_loss(make_spec: MakeSpec, questions: Path) -> None:
     spec = make_spec(text_data=[{"path": str(questions)}])
-    trainee = PolicyTrainee(spec, prepare_data(spec))
-    assert trainee.sizes == (72, 3)
-    samples = trainee.samples(None)
+    task = PolicyTask(spec, prepare_data(spec))
+    assert task.sizes == (72, 3)
+    samples = task.samples(None)
     assert len(samples) == 75
     acting, words = samples[0, 5], [samples[place, 72 + place] for place in range(3)]
     alone = samples.collate([acting])
     mixed = samples.collate([acting, *words])
-    assert trainee.counts(mixed)[0] == trainee.counts(alone)[0] == 8 * 14
-    assert trainee.counts(mixed)[1] > trainee.counts(alone)[1]
+    assert task.counts(mixed)[0] == task.counts(alone)[0] == 8 * 14
+    assert task.counts(mixed)[1] > task.counts(alone)[1]
     with torch.no_grad():
-        one, all_of_them = trainee.sums(trainee.model, alone), trainee.sums(trainee.model, mixed)
+        one, all_of_them = task.sums(task.model, alone), task.sums(task.model, mixed)
     assert float(all_of_them[0]) == pytest.approx(float(one[0]), rel=1e-4)
     assert float(all_of_them[1]) > float(one[1])
-    processor = trainee.model.processor
+    processor = task.model.processor
     assert processor is not None
     taught = [processor.tokenizer.decode(sample["labels"][sample["labels"] >= 0]) for sample in words]
     assert taught == ["The cube.<|im_end|>", "Flatten it.Next action:<|im_end|>", "Yes.<|im_end|>"]
@@ -61,16 +61,16 @@ def test_the_expert_is_not_asked_about_words(
     make_spec: MakeSpec, questions: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = make_spec(text_data=[{"path": str(questions)}], noise_draws=2, initialisation="upstream")
-    trainee = PolicyTrainee(spec, prepare_data(spec))
-    samples, expert = trainee.samples(None), trainee.model.expert
+    task = PolicyTask(spec, prepare_data(spec))
+    samples, expert = task.samples(None), task.model.expert
     acting, words = [samples[place, 5 * place] for place in range(2)], [samples[place, 72 + place] for place in (1, 2)]
     asked: list[int] = []
     usual = expert.forward
     monkeypatch.setattr(expert, "forward", lambda noisy, *rest: asked.append(len(noisy)) or usual(noisy, *rest))
 
     def gradient(batch: list[dict[str, torch.Tensor]]) -> torch.Tensor:
-        trainee.model.zero_grad()
-        trainee.sums(trainee.model, samples.collate(batch))[0].backward()
+        task.model.zero_grad()
+        task.sums(task.model, samples.collate(batch))[0].backward()
         return torch.cat([value.grad.flatten() for value in expert.parameters() if value.grad is not None])
 
     alone, mixed = gradient(acting), gradient([words[0], acting[0], words[1], acting[1]])

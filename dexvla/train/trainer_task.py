@@ -1,6 +1,6 @@
 """What the loop trains: a module with the data, losses and files that belong to its stage.
 
-The loop knows order, optimiser, metrics, checkpoints and interrupts; a trainee knows samples, sums and how it is saved.
+The loop knows order, optimiser, metrics, checkpoints and interrupts; a task knows samples, sums and how it is saved.
 """
 
 from abc import ABC, abstractmethod
@@ -46,7 +46,7 @@ class SampleSet(Dataset[dict[str, Any]], ABC):
     def collate(self, samples: list[dict[str, Any]]) -> Batch: ...
 
 
-class Trainee(ABC):
+class TrainerTask(ABC):
     """report: what it starts from, for the checkpoint's manifest. terms: the losses; the first has weight 1."""
 
     spec: TrainSpec
