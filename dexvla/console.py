@@ -180,7 +180,7 @@ def train_display(steps: int) -> Iterator[Callable[["TrainProgress"], None]]:
         yield show
 
 
-_SHOWN = (("loss", "loss"), ("action", "action_loss"), ("text", "llm_loss"))
+_SHOWN = (("loss", "loss"), ("action", "action_loss"), ("reasoning", "llm_loss"))
 
 
 @contextmanager

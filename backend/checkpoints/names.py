@@ -1,4 +1,4 @@
-"""Where a checkpoint lies and what it is called. Both follow from its run and step."""
+"""Where a checkpoint lies and what it is called. All of it follows from its run and step."""
 
 from pathlib import Path
 
@@ -14,5 +14,10 @@ def checkpoint_folder(studio: Studio, row: Checkpoint) -> Path:
 
 
 def checkpoint_name(run: Run, row: Checkpoint) -> str:
-    """For people and for the archive: pick-cube-step-0000200."""
-    return f"{file_name(run.name)}-{step_name(row.step)}"
+    """For people, on every page and in every message: pick cube, step 200."""
+    return f"{run.name}, step {row.step}"
+
+
+def archive_name(run_name: str, step: int) -> str:
+    """Of the archive, without its ending, and of the folder in it: pick-cube-step-0000200. Its hash hangs on this."""
+    return f"{file_name(run_name)}-{step_name(step)}"

@@ -10,7 +10,7 @@ from backend.audit import service as audit
 from backend.checkpoints import repository
 from backend.checkpoints import repository as repository_
 from backend.checkpoints.archive import tar_parts
-from backend.checkpoints.names import checkpoint_folder, checkpoint_name
+from backend.checkpoints.names import archive_name, checkpoint_folder, checkpoint_name
 from backend.checkpoints.schemas import Ancestor, CheckpointDetail, CheckpointOut, FileOut
 from backend.checkpoints.whole import require_whole
 from backend.core.db import utc_now
@@ -40,12 +40,11 @@ def checkpoints(db: Session, *, run_id: str | None, deleted: bool) -> list[Check
 
 def checkpoint(db: Session, checkpoint_id: str) -> CheckpointDetail:
     row, run = _found(db, checkpoint_id)
-    name = checkpoint_name(run, row)
     evaluated = repository.evaluations(db, [row.id]).get(row.id, [])
     return CheckpointDetail(
         **_facts(row, run, sources_of(db, [run])[run.id], evaluated),
         files=[FileOut.model_validate(file) for file in row.files],
-        archive_name=f"{name}.tar",
+        archive_name=f"{archive_name(run.name, row.step)}.tar",
         archive_size=int(row.info["archive_size"]),
         archive_sha256=row.archive_sha256,
         ancestors=_ancestors(db, run),
@@ -99,7 +98,7 @@ def archive(db: Session, studio: Studio, request: Request, checkpoint_id: str) -
     row, run = _found(db, checkpoint_id)
     _there(row, run)
     require_whole(studio, row, run, row.files)
-    name = checkpoint_name(run, row)
+    name = archive_name(run.name, row.step)
     content = Content(
         name=f"{name}.tar",
         parts=archive_parts(studio, row, name),

@@ -13,6 +13,7 @@ from backend.audit.service import record
 from backend.base_models import repository as models
 from backend.base_models.service import facts
 from backend.checkpoints import saved
+from backend.checkpoints.names import archive_name
 from backend.core.db import utc_now
 from backend.core.folders import DataFolder
 from backend.datasets import repository as datasets
@@ -215,7 +216,7 @@ def _spec(folder: Path) -> TrainSpec:
 def _whole(folder: Path, name: str, step: int) -> saved.Found:
     """Read twice: what a row says of a checkpoint has to be true. Raises NotAdoptedError."""
     try:
-        found = saved.read(folder, f"{name}-{step_name(step)}")
+        found = saved.read(folder, archive_name(name, step))
         wrong = [one["name"] for one in found.files if file_sha256(folder / one["name"]) != one["sha256"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise NotAdoptedError(f"the checkpoint of step {step} is not whole ({error})") from error

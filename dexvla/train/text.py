@@ -6,7 +6,7 @@ A source of `text_data` is a JSON-lines file beside its images:
     {"images": ["b.png", "c.png"], "instruction": "Fold the shirt.", "reasoning": "Flatten the left sleeve."}
 
 `answer` is taught as it stands; `reasoning` as in an episode, with the mark that announces an action. `images` may be
-empty. Such a sample counts in the text loss and not in the action loss.
+empty. Such a sample counts in the reasoning loss and not in the action loss.
 """
 
 import json

@@ -139,7 +139,7 @@ def open_live_page(person: Person) -> None:
 
 
 def start_policy(person: Person) -> None:
-    expect(person.at("live-checkpoint")).to_have_value("cube-step-0000004")
+    expect(person.at("live-checkpoint")).to_have_value("cube, step 4")
     person.at("live-start").click()
     state_is(person, "policy", seconds=120)
     reasoning = person.at("live-reasoning")

@@ -140,7 +140,7 @@ def train(person: Person, *, stage: int, name: str, steps: int) -> str:
     person.at(f"stage-{stage}").click()
     person.at("preset-tiny").click()
     if stage == 3:
-        person.choose("checkpoint", "cube-stage2-step-0000006")
+        person.choose("checkpoint", "cube-stage2, step 6")
     person.fill("run-name", name)
     person.fill("field-steps", steps)
     person.fill("field-batch_size", 2)

@@ -36,7 +36,7 @@ def questions(tmp_path: Path) -> Path:
     return folder / "vqa.jsonl"
 
 
-def test_words_count_in_the_text_loss_and_not_in_the_action_loss(make_spec: MakeSpec, questions: Path) -> None:
+def test_words_count_in_the_reasoning_loss_and_not_in_the_action_loss(make_spec: MakeSpec, questions: Path) -> None:
     spec = make_spec(text_data=[{"path": str(questions)}])
     task = PolicyTask(spec, prepare_data(spec))
     assert task.sizes == (72, 3)

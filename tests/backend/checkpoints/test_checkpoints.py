@@ -101,13 +101,13 @@ def test_the_list_and_where_a_checkpoint_comes_from(
     viewer = client("viewer")
     listed = viewer.get("/api/checkpoints").json()
     assert {one["id"]: one["name"] for one in listed} == {
-        own: "target-step-0000200",
-        parent: "pick-cube-step-0000100",
+        own: "target, step 200",
+        parent: "pick cube, step 100",
     }
     assert [one["id"] for one in viewer.get(f"/api/checkpoints?run_id={third}").json()] == [own]
     found = viewer.get(f"/api/checkpoints/{own}").json()
     assert [(one["kind"], one["name"], one["stage"], one["step"]) for one in found["ancestors"]] == [
-        ("checkpoint", "pick-cube-step-0000100", 2, 100),
+        ("checkpoint", "pick cube, step 100", 2, 100),
         ("backbone", "Qwen2-VL", None, None),
         ("expert", "ScaleDP-H", None, None),
     ]
@@ -236,7 +236,7 @@ def test_a_run_whose_newest_checkpoint_was_deleted_is_not_resumed(
     assert operator.delete(f"/api/checkpoints/{checkpoint}").status_code == 204
     answer = operator.post(f"/api/jobs/{job_id}/resume")
     assert answer.status_code == 409
-    assert "step-0000200, whose files are gone (deleted by operator)" in answer.json()["error"]["message"]
+    assert "step 200, whose files are gone (deleted by operator)" in answer.json()["error"]["message"]
     assert operator.get(f"/api/jobs/{job_id}").json()["state"] == "cancelled"
     assert operator.delete(f"/api/runs/{run_id}").status_code == 204
     answer = operator.post(f"/api/jobs/{job_id}/resume")
@@ -308,7 +308,7 @@ def test_a_flipped_byte_is_neither_downloaded_nor_trained_from(
         answer = viewer.get(f"/api/checkpoints/{checkpoint}/{path}", headers=headers)
         assert answer.status_code == 409
         message = answer.json()["error"]["message"]
-        assert message.startswith("model.safetensors of pick-cube-step-0000200 was changed or damaged: its sha256 is ")
+        assert message.startswith("model.safetensors of pick cube, step 200 was changed or damaged: its sha256 is ")
         assert "saved was" in message
         assert "Restore the checkpoint from a backup" in message
     assert viewer.get(f"/api/checkpoints/{checkpoint}/files/config.json").status_code == 200
@@ -321,7 +321,7 @@ def test_a_flipped_byte_is_neither_downloaded_nor_trained_from(
         "/api/evaluations", json={"kind": "closed_loop", "checkpoint_id": checkpoint, "task": "transfer_cube"}
     )
     assert answer.status_code == 409, answer.text
-    assert answer.json()["error"]["message"].startswith("manifest.json of pick-cube-step-0000200 was changed")
+    assert answer.json()["error"]["message"].startswith("manifest.json of pick cube, step 200 was changed")
 
 
 def test_stage_3_from_a_checkpoint_that_is_gone(

@@ -106,7 +106,7 @@ def test_a_closed_loop_evaluation_from_request_to_video(studio: Studio, client: 
     started = operator.post(URL, json=closed(ids, instruction="-- take the cube"))
     assert started.status_code == 201, started.text
     evaluation = started.json()
-    assert evaluation["checkpoint_name"] == "pick-cube-step-0000002"
+    assert evaluation["checkpoint_name"] == "pick cube, step 2"
     assert (evaluation["job"]["state"], evaluation["job"]["total"]) == ("queued", 2)
     assert (evaluation["report"], evaluation["success_rate"], evaluation["files"]) == (None, None, [])
     refused = operator.delete(f"{URL}/{evaluation['id']}")

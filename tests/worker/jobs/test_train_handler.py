@@ -200,8 +200,11 @@ def test_a_run_from_the_form_to_a_checkpoint_that_loads(
     handler.finish(job)
     with studio.db.transaction() as db:
         found = checkpoints.checkpoint(db, saved(job)[2].id)
-        assert [(one.kind, one.name) for one in found.ancestors] == [("checkpoint", name), ("backbone", "Tiny")]
-        assert training.run(db, studio, child_id).parent_name == name
+        assert [(one.kind, one.name) for one in found.ancestors] == [
+            ("checkpoint", "pick cube, step 6"),
+            ("backbone", "Tiny"),
+        ]
+        assert training.run(db, studio, child_id).parent_name == "pick cube, step 6"
 
 
 def test_a_stopped_run_goes_on_with_the_curve_of_one_without_a_break(studio: Studio, request_body: RunIn) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from backend.checkpoints.names import archive_name
 from backend.checkpoints.saved import Found, new_row, read
 from backend.core.db import utc_now
-from backend.core.names import file_name
 from backend.studio.events import publish_after_commit
 from backend.tables.checkpoint import Checkpoint
 from dexvla.spec import step_name
@@ -23,10 +23,10 @@ Fence = Callable[[], AbstractContextManager[Session]]
 class _Hash:
     """One checkpoint being read in a thread. It ends with the process: nothing of it needs to be put in order."""
 
-    def __init__(self, folder: Path, archive_name: str) -> None:
+    def __init__(self, folder: Path, archive: str) -> None:
         self.found: Found | None = None
         self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._read, args=(folder, archive_name), daemon=True)
+        self._thread = threading.Thread(target=self._read, args=(folder, archive), daemon=True)
         self._thread.start()
 
     def ready(self, *, wait: bool) -> bool:
@@ -39,9 +39,9 @@ class _Hash:
             raise self._error
         return True
 
-    def _read(self, folder: Path, archive_name: str) -> None:
+    def _read(self, folder: Path, archive: str) -> None:
         try:
-            self.found = read(folder, archive_name)
+            self.found = read(folder, archive)
         except FileNotFoundError:
             return
         except Exception as error:  # handed to the thread that asks
@@ -69,7 +69,7 @@ class CheckpointWatcher:
                 self._known = {row.step for row in self._rows(db)}
         there = set(runs.steps_of(self._run.checkpoints))
         for step in sorted(there - self._known - set(self._hashing)):
-            self._hashing[step] = _Hash(self._run.checkpoints / step_name(step), self._archive_name(step))
+            self._hashing[step] = _Hash(self._run.checkpoints / step_name(step), archive_name(self._name, step))
         ready = [step for step, one in self._hashing.items() if one.ready(wait=wait)]
         gone = self._known - there
         if not ready and not gone:
@@ -96,9 +96,6 @@ class CheckpointWatcher:
         return list(
             db.scalars(select(Checkpoint).where(Checkpoint.run_id == self._run_id, Checkpoint.deleted_at.is_(None)))
         )
-
-    def _archive_name(self, step: int) -> str:
-        return f"{file_name(self._name)}-{step_name(step)}"
 
     def _row(self, step: int, found: Found | None, attempt: int) -> Checkpoint | None:
         """None: it was pruned before anybody could look at it."""

@@ -8,7 +8,7 @@ import { StageBadge } from "@/features/training/core/StageBadge";
 import { ConfirmButton } from "@/ui/ConfirmButton";
 import { Copyable } from "@/ui/Copyable";
 import { Facts } from "@/ui/Facts";
-import { formatBytes, formatCount, formatNumber, shortHash } from "@/ui/format";
+import { formatBytes, formatNumber, shortHash } from "@/ui/format";
 import { Loaded } from "@/ui/Loaded";
 import { PageHeader } from "@/ui/PageHeader";
 import { RoleButton } from "@/ui/RoleButton";
@@ -34,7 +34,7 @@ function CheckpointView({ checkpoint }: { checkpoint: CheckpointDetail }) {
   return (
     <>
       <PageHeader
-        title={`${checkpoint.run_name}, step ${formatCount(checkpoint.step)}`}
+        title={checkpoint.name}
         badge={<StageBadge stage={checkpoint.stage} />}
         path={[
           { label: "Checkpoints", to: "/checkpoints" },
@@ -79,7 +79,6 @@ function CheckpointView({ checkpoint }: { checkpoint: CheckpointDetail }) {
               <Section title="About it">
                 <Facts
                   facts={[
-                    ["Name", checkpoint.name],
                     ["Run", <RunLink key="r" checkpoint={checkpoint} />],
                     ["Attempt", checkpoint.attempt],
                     ["Manifest", <Copyable key="m" value={checkpoint.sha256} short={shortHash(checkpoint.sha256)} />],

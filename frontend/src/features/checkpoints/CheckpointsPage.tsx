@@ -6,7 +6,7 @@ import { Sources } from "@/features/training/core/Sources";
 import { StageBadge } from "@/features/training/core/StageBadge";
 import { DataTable, type Column } from "@/ui/DataTable";
 import { EmptyState } from "@/ui/EmptyState";
-import { formatBytes, formatCount, formatNumber, formatPercent, plural } from "@/ui/format";
+import { formatBytes, formatNumber, formatPercent, plural } from "@/ui/format";
 import { Loaded } from "@/ui/Loaded";
 import { PageHeader } from "@/ui/PageHeader";
 import { Time } from "@/ui/Time";
@@ -29,7 +29,7 @@ const COLUMNS: Column<Checkpoint>[] = [
           style={{ overflowWrap: "anywhere" }}
           data-testid="checkpoint-link"
         >
-          {checkpoint.run_name}, step {formatCount(checkpoint.step)}
+          {checkpoint.name}
         </Anchor>
         {!checkpoint.available && (
           <Text size="xs" c="dimmed">

@@ -24,7 +24,7 @@ import { useCheckpoints, type Checkpoint } from "@/features/checkpoints/core/hoo
 import classes from "@/features/training/core/Choices.module.css";
 import { useVersions, type Version } from "@/features/datasets/core/versions";
 import { ErrorNote } from "@/ui/ErrorNote";
-import { formatBytes, formatCount, plural } from "@/ui/format";
+import { formatBytes, plural } from "@/ui/format";
 import { Loaded } from "@/ui/Loaded";
 import { PageHeader } from "@/ui/PageHeader";
 import { RoleButton } from "@/ui/RoleButton";
@@ -179,7 +179,7 @@ function Form({ checkpoints, versions, kinds, chosen, kind }: FormProps) {
               allowDeselect={false}
               data={checkpoints.map((each) => ({
                 value: each.id,
-                label: `${each.run_name}, step ${formatCount(each.step)} (stage ${each.stage}, ${formatBytes(each.size_bytes)})`,
+                label: `${each.name} (stage ${each.stage}, ${formatBytes(each.size_bytes)})`,
               }))}
               data-testid="evaluation-checkpoint"
               {...form.getInputProps("checkpoint_id")}

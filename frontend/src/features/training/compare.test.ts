@@ -44,9 +44,9 @@ test("runs are compared by what differs alone, not by where they lie", () => {
 
 test("data and start are compared by name", () => {
   const one = run({});
-  const two = run({ sources: [source("Cubes", 1, 3), source("Pegs", 2)], parent_name: "run-step-0000100" });
+  const two = run({ sources: [source("Cubes", 1, 3), source("Pegs", 2)], parent_name: "run, step 100" });
   expect(differencesOf([one, two])).toEqual([
-    { path: "started from", values: ["Qwen", "run-step-0000100"] },
+    { path: "started from", values: ["Qwen", "run, step 100"] },
     { path: "data", values: ["Cubes v1", "Cubes v1 (75 %), Pegs v2 (25 %)"] },
   ]);
 });
