@@ -37,7 +37,7 @@ from backend.storage.housekeeper import housekeeper
 from backend.studio.context import Studio
 from backend.system.endpoints import router as system
 from backend.training.endpoints import router as training
-from backend.web.events import Relay
+from backend.web.events import EventBus
 from backend.web.events import router as socket
 from backend.web.headers import SecurityHeaders
 from backend.web.hidden_paths import HiddenPaths
@@ -86,8 +86,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         await asyncio.to_thread(app.state.studio.directory.start)
         app.state.stopping = Stopping(app.state.studio)
         app.state.stopping.start()
-        app.state.relay = Relay(settings.events_url)
-        app.state.relay.start()
+        app.state.event_bus = EventBus(settings.events_url)
+        app.state.event_bus.start()
         access = asyncio.create_task(app.state.studio.access_watch.listen(settings.events_url))
         beside = (reconciler(app.state.studio), housekeeper(app.state.studio))
         for one in beside:
@@ -100,7 +100,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             await asyncio.to_thread(renewal.stop)
             for one in beside:
                 await asyncio.to_thread(one.stop)
-            await app.state.relay.stop()
+            await app.state.event_bus.stop()
             while not access.done():
                 access.cancel()  # again: a connection that is just being made may swallow the first
                 await asyncio.wait({access}, timeout=0.5)

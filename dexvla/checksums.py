@@ -63,22 +63,22 @@ def sums_of(place: Path) -> dict[str, dict[str, Any]]:
         }
 
 
-def check_sums(place: Path, files: Mapping[str, Any], *, said: str, remedy: str) -> None:
+def check_sums(place: Path, files: Mapping[str, Any], *, source: str, remedy: str) -> None:
     """Compare a file, or a folder's files, with their sums as `sums_of` gives them.
 
-    said: where they stand, in words; remedy: what to do, a sentence. Raises CheckpointError with what was found and
+    source: where they stand, in words; remedy: what to do, a sentence. Raises CheckpointError with what was found and
     what was expected for a file that is missing, of another size or content, or that a loader would read and that was
     not there.
     """
     places = {name: place if place.is_file() else place / name for name in files}
-    _check_sizes(places, files, said)
+    _check_sizes(places, files, source)
     if place.is_dir():
         for file in _readable(place):
             if file.name not in files and file.name != MANIFEST:
-                raise CheckpointError(f"{file}: not listed in {said}, so it was added later; remove it")
+                raise CheckpointError(f"{file}: not listed in {source}, so it was added later; remove it")
     with ThreadPoolExecutor(_THREADS) as pool:
         for name, digest in zip(files, pool.map(file_sha256, places.values()), strict=True):
-            check_digest(places[name], digest, files[name]["sha256"], said=said, remedy=remedy)
+            check_digest(places[name], digest, files[name]["sha256"], source=source, remedy=remedy)
 
 
 def check_files(directory: Path, *, verify: bool = True) -> None:
@@ -98,18 +98,18 @@ def check_files(directory: Path, *, verify: bool = True) -> None:
         return
     files = _listed(manifest)
     if verify:
-        check_sums(directory, files, said="the manifest", remedy=_COPY_AGAIN)
+        check_sums(directory, files, source="the manifest", remedy=_COPY_AGAIN)
     else:
         _check_sizes({name: directory / name for name in files}, files, "the manifest")
 
 
 def check_digest(
-    file: Path, found: str, expected: str, *, said: str = "the manifest", remedy: str = _COPY_AGAIN
+    file: Path, found: str, expected: str, *, source: str = "the manifest", remedy: str = _COPY_AGAIN
 ) -> None:
     """Raises CheckpointError unless they are the same."""
     if found != expected:
         raise CheckpointError(
-            f"{file}: sha256 is {found[:16]}..., {said} says {str(expected)[:16]}...: the file was changed or "
+            f"{file}: sha256 is {found[:16]}..., {source} says {str(expected)[:16]}...: the file was changed or "
             f"damaged after it was saved. {remedy}"
         )
 
@@ -128,12 +128,12 @@ def _readable(directory: Path) -> list[Path]:
     return [path for path in sorted(directory.iterdir()) if path.suffix in _READ and path.is_file()]
 
 
-def _check_sizes(places: Mapping[str, Path], files: Mapping[str, Any], said: str) -> None:
+def _check_sizes(places: Mapping[str, Path], files: Mapping[str, Any], source: str) -> None:
     for name, file in places.items():
         if not file.is_file():
-            raise CheckpointError(f"{file}: missing; {said} lists it")
+            raise CheckpointError(f"{file}: missing; {source} lists it")
         if (size := file.stat().st_size) != files[name]["bytes"]:
-            raise CheckpointError(f"{file}: {size} bytes, {said} says {files[name]['bytes']}: truncated or changed")
+            raise CheckpointError(f"{file}: {size} bytes, {source} says {files[name]['bytes']}: truncated or changed")
 
 
 def _listed(manifest: Path) -> Mapping[str, Any]:

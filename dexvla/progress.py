@@ -77,12 +77,12 @@ def tell_failure(error: BaseException, message: str | None = None) -> None:
     tell(FailureLine(failed=failed, message=message[:_MAX_MESSAGE]))
 
 
-def last_told(path: Path) -> ProgressLine | None:
+def last_progress(path: Path) -> ProgressLine | None:
     """The last progress in the file; None where none was told yet."""
     return next((line for line in reversed(_lines(path)) if isinstance(line, ProgressLine)), None)
 
 
-def failure_told(path: Path) -> FailureLine | None:
+def last_failure(path: Path) -> FailureLine | None:
     """Why the command failed. Of several processes the first that failed counts: the others failed because of it."""
     return next((line for line in _lines(path) if isinstance(line, FailureLine)), None)
 

@@ -41,4 +41,4 @@ def require_whole(studio: Studio, place: str) -> None:
             repository.keep_sums(db, model_id, found)
         _log.warning("%s was registered before sums were kept; they are from now on", place)
     elif files:
-        check_sums(Path(place), files, said="its registration", remedy=_REMEDY)
+        check_sums(Path(place), files, source="its registration", remedy=_REMEDY)

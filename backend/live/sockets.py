@@ -12,8 +12,8 @@ from backend.access.sockets import NOT_THERE, Close, close, until_refused, who_o
 from backend.core.db import new_id
 from backend.core.roles import Role
 from backend.live.pace import pace_of
-from backend.live.relay import join
 from backend.live.service import BY_HEADER
+from backend.live.socket_proxy import join
 from backend.robots.relay import HostClient
 from backend.robots.token import host_token
 from backend.studio.context import studio_of

@@ -19,7 +19,7 @@ _UNSUPPORTED = 1003  # a close code
 PING_SECONDS = 20.0  # of silence
 
 
-class Relay:
+class EventBus:
     """Listens to the broker once a process and hands every event to each open socket."""
 
     def __init__(self, url: str) -> None:
@@ -72,8 +72,8 @@ async def events(socket: WebSocket) -> None:
         await socket.close(who.code, who.reason)
         return
     await socket.accept()
-    relay: Relay = socket.app.state.relay
-    queue = relay.open()
+    bus: EventBus = socket.app.state.event_bus
+    queue = bus.open()
     try:
         async with until_refused(socket, who, Role.VIEWER) as refused:
             tasks: set[asyncio.Future[Any]] = {
@@ -91,7 +91,7 @@ async def events(socket: WebSocket) -> None:
             else:
                 await close(socket, Close(_UNSUPPORTED, "this socket only tells"))  # nothing where the page has gone
     finally:
-        relay.close(queue)
+        bus.close(queue)
 
 
 async def _tell(socket: WebSocket, queue: "asyncio.Queue[str]") -> None:

@@ -40,7 +40,7 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepReasoning:
+class Reasoning:
     """A reasoning and the step that it belongs to. done: false while it is still being written."""
 
     step: int
@@ -86,7 +86,7 @@ class Rollout:
         self.chunks = 0
         self.latency_s: float | None = None
         self.refused: str | None = None
-        self.reasoning: StepReasoning | None = None
+        self.reasoning: Reasoning | None = None
         self.newest: StampedChunk | None = None  # the last chunk that was taken
 
     @property
@@ -147,7 +147,7 @@ class Rollout:
     def on_token(self, request: Request, text: str) -> None:
         """The reasoning so far of an answer that is being written."""
         if self._concerns(request):
-            self.reasoning = StepReasoning(step=request.step, text=text, done=False)
+            self.reasoning = Reasoning(step=request.step, text=text, done=False)
 
     def answer(self, request: Request, chunk: ActionChunk, *, step: int, latency_s: float) -> bool:
         """Take a chunk at `step`, the next one to be executed; False if it was refused (`refused` says why) or
@@ -166,7 +166,7 @@ class Rollout:
         self._due = None
         self.latency_s = latency_s
         self.newest = stamped
-        self.reasoning = StepReasoning(step=request.step, text=chunk.reasoning, done=True)
+        self.reasoning = Reasoning(step=request.step, text=chunk.reasoning, done=True)
         self.refused, self._refusals = None, 0
         self._answered = True
         self.chunks += 1

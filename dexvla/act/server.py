@@ -250,12 +250,14 @@ class PolicyServer:
             if isinstance(message, str):
                 raise ProtocolError("a text message was sent, expected a binary one (msgpack)")
             received = time.monotonic()
-            told = _Reasoning(connection)
-            answer = self._worker.submit(partial(self._answer, session, message, received, previous_ms, told.tell))
+            stream = _ReasoningStream(connection)
+            answer = self._worker.submit(
+                partial(self._answer, session, message, received, previous_ms, stream.on_token)
+            )
             try:
                 reply: bytes = await _unless_gone(connection, answer)
             finally:
-                await told.end()
+                await stream.end()
             await connection.send(reply)
             previous_ms = (time.monotonic() - received) * 1000
 
@@ -290,7 +292,7 @@ class PolicyServer:
         )
 
 
-class _Reasoning:
+class _ReasoningStream:
     """Sends a reasoning to a client while it grows. What it cannot take in time is left out: the newest text wins."""
 
     def __init__(self, connection: ServerConnection) -> None:
@@ -299,8 +301,8 @@ class _Reasoning:
         self._text = ""
         self._sending: asyncio.Task[None] | None = None
 
-    def tell(self, text: str) -> None:
-        """From the worker."""
+    def on_token(self, text: str) -> None:
+        """The text so far, from the worker."""
         self._loop.call_soon_threadsafe(self._take, text)
 
     def _take(self, text: str) -> None:

@@ -14,7 +14,7 @@ from dexvla.errors import RobotError
 from dexvla.evaluate.intervals import rate
 from dexvla.evaluate.video import VideoWriter
 from dexvla.robots.base import RobotInfo, TaskRobot
-from dexvla.spec import ClosedLoopReport, EpisodeOutcome, EvalSpec, SaidReasoning
+from dexvla.spec import ClosedLoopReport, EpisodeOutcome, EvalSpec, StepReasoning
 
 # Success and held, or the wrong object taken, for half a second: the rest of the episode would not change the verdict.
 _SETTLED_STEPS = 25
@@ -105,7 +105,7 @@ def run_episode(
     instruction = spec.instruction or robot.instruction  # after the reset: the seed may decide it
     policy.reset(seed)
     steps = spec.max_steps or robot.max_steps
-    said: list[SaidReasoning] = []
+    reasoning: list[StepReasoning] = []
     best, settled, infer_ms, step = 0.0, 0, [], 0
     outcome = robot.outcome()
     started = time.monotonic()
@@ -124,10 +124,10 @@ def run_episode(
                 chunk = policy.infer(PolicyInput(images=images, state=observation.qpos, instruction=instruction))
                 executor.add(StampedChunk(actions=chunk.actions, step=step, epoch=executor.epoch), step=step)
                 infer_ms.append(chunk.infer_ms)
-                if not said or said[-1].text != chunk.reasoning:
-                    said.append(SaidReasoning(step=step, text=chunk.reasoning))
+                if not reasoning or reasoning[-1].text != chunk.reasoning:
+                    reasoning.append(StepReasoning(step=step, text=chunk.reasoning))
             if writer is not None and shows:
-                writer.add(images, f"step {step:4d}   reward {outcome.reward:g}   {said[-1].text}")
+                writer.add(images, f"step {step:4d}   reward {outcome.reward:g}   {reasoning[-1].text}")
             planned = executor.action(step)
             assert planned is not None, "a chunk was added for this very step"
             robot.act(planned.action)
@@ -144,6 +144,6 @@ def run_episode(
         steps=step,
         seconds=time.monotonic() - started,
         mean_infer_ms=sum(infer_ms) / len(infer_ms),
-        reasoning=tuple(said),
+        reasoning=tuple(reasoning),
         video=None if video is None else video.name,
     )

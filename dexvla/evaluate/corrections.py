@@ -38,7 +38,7 @@ def plain_labels(robot: AlohaSim) -> Callable[[Moment], str]:
 
 
 @dataclass
-class Watch:
+class StrayDetector:
     """Whether a policy has gone astray: it holds nothing in a closed gripper, lost what it had, or gets nowhere.
 
     patience: steps without a reward higher than before. A gripper counts as closed on nothing once it has been open:
@@ -53,7 +53,7 @@ class Watch:
     _lost: int = 0
 
     def strayed(self, qpos: NDArray[np.float32], outcome: TaskOutcome) -> str | None:
-        """Why somebody should take over before this step, None if nobody should. qpos: (14,) as measured."""
+        """Return why somebody should take over before this step, or None. qpos: (14,) as measured."""
         grippers = qpos[list(GRIPPERS)]
         self._opened |= grippers > _OPENED
         self._empty = np.where(self._opened & (grippers < _SHUT), self._empty + 1, 0)
@@ -97,29 +97,29 @@ def correct(
     fit.
     """
     check_fit(policy, robot)
-    meta, watch = policy.metadata, Watch(patience=round(patience_s * robot.info.control_hz))
+    meta, detector = policy.metadata, StrayDetector(patience=round(patience_s * robot.info.control_hz))
     robot.reset(seed, images=False)
     policy.reset(seed)
     steps = execute_steps or min(DEFAULT_EXECUTE_STEPS, meta.chunk_size)
     executor = ChunkExecutor(chunk_size=meta.chunk_size, action_dim=meta.action_dim, execute_steps=steps)
-    taking, said = Taking(robot, jpeg_quality=jpeg_quality), ""
+    taking, reasoning = Taking(robot, jpeg_quality=jpeg_quality), ""
     why: str | None = None
     while taking.steps < robot.max_steps:
         seen, outcome = taking.see(), robot.outcome()
-        why = "another object was taken" if outcome.wrong else watch.strayed(seen.qpos, outcome)
+        why = "another object was taken" if outcome.wrong else detector.strayed(seen.qpos, outcome)
         if why is not None or (outcome.success and outcome.held):
             break
         if executor.wants_chunk(taking.steps):
             images = {name: seen.frames[name].image for name in meta.camera_names}
-            asked = PolicyInput(images=images, state=seen.qpos, instruction=robot.instruction)
-            chunk = policy.infer(asked)
+            shown = PolicyInput(images=images, state=seen.qpos, instruction=robot.instruction)
+            chunk = policy.infer(shown)
             executor.add(
                 StampedChunk(actions=chunk.actions, step=taking.steps, epoch=executor.epoch), step=taking.steps
             )
-            said = chunk.reasoning
+            reasoning = chunk.reasoning
         planned = executor.action(taking.steps)
         assert planned is not None, "a chunk was added for this very step"
-        taking.did(planned.action, robot.act(planned.action), said, StepSource.POLICY)
+        taking.did(planned.action, robot.act(planned.action), reasoning, StepSource.POLICY)
     outcome = robot.outcome()
     if why is None or outcome.wrong:  # another cube that was lifted is a failure for good, which nothing makes good
         return Correction(seed=seed, success=outcome.success, why=why, data=None)

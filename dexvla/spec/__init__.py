@@ -29,7 +29,7 @@ from dexvla.spec.evaluation import (
     OpenLoopEpisode,
     OpenLoopReport,
     Rate,
-    SaidReasoning,
+    StepReasoning,
 )
 from dexvla.spec.policy import (
     AUGMENTED_CROP,
@@ -121,11 +121,11 @@ __all__ = [
     "RenderProfile",
     "ResNetSpec",
     "RobotChoice",
-    "SaidReasoning",
     "ScaleDPSpec",
     "Schedule",
     "Segment",
     "Spec",
+    "StepReasoning",
     "Stretch",
     "TaskChoice",
     "TaskEntry",

@@ -36,7 +36,7 @@ class Rate(Spec):
     high: float
 
 
-class SaidReasoning(Spec):
+class StepReasoning(Spec):
     """From `step` on the policy said `text`."""
 
     step: int = Field(ge=0)
@@ -55,7 +55,7 @@ class EpisodeOutcome(Spec):
     steps: int
     seconds: float = Field(description="Wall-clock time of the episode, s")
     mean_infer_ms: float
-    reasoning: tuple[SaidReasoning, ...]
+    reasoning: tuple[StepReasoning, ...]
     video: str | None = Field(None, description="File name beside the report")
 
 

@@ -128,4 +128,4 @@ def _check(folder: Path) -> None:
         "The run cannot go on from it: restore its folder from a backup, or start a new run, of stage 3 from the last "
         "checkpoint if that is whole"
     )
-    check_sums(folder, manifest["files"], said=f"its {CHECKPOINT_MANIFEST}", remedy=remedy)
+    check_sums(folder, manifest["files"], source=f"its {CHECKPOINT_MANIFEST}", remedy=remedy)

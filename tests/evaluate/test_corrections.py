@@ -11,7 +11,7 @@ from dexvla.episodes.check import check_episodes
 from dexvla.episodes.format import StepSource
 from dexvla.episodes.manifest import build_manifest, find_set
 from dexvla.episodes.reader import open_episode
-from dexvla.evaluate.corrections import Correction, Watch, collect_corrections
+from dexvla.evaluate.corrections import Correction, StrayDetector, collect_corrections
 from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.options import AlohaTask, PickColourOptions, PickLevel
 from dexvla.robots.base import TaskOutcome
@@ -25,8 +25,8 @@ def outcome(reward: float) -> TaskOutcome:
     return TaskOutcome(reward=reward, success=False, held=False)
 
 
-def told(watch: Watch, *steps: tuple[np.ndarray, float]) -> list[str | None]:
-    return [watch.strayed(qpos, outcome(reward)) for qpos, reward in steps]
+def strayed(detector: StrayDetector, *steps: tuple[np.ndarray, float]) -> list[str | None]:
+    return [detector.strayed(qpos, outcome(reward)) for qpos, reward in steps]
 
 
 def gripper(value: float) -> np.ndarray:
@@ -36,18 +36,18 @@ def gripper(value: float) -> np.ndarray:
 
 
 def test_a_gripper_that_closes_on_nothing_is_noticed_and_one_that_starts_closed_is_not() -> None:
-    watch = Watch(patience=1000)
-    assert told(watch, *[(gripper(0.0), 0.0)] * 50) == [None] * 50
-    assert told(watch, (gripper(0.9), 0.0), *[(gripper(0.0), 0.0)] * 14) == [None] * 15
-    assert told(watch, (gripper(0.0), 0.0)) == ["a gripper is closed on nothing"]
-    assert told(watch, (gripper(0.35), 0.0)) == [None], "it has something"
+    detector = StrayDetector(patience=1000)
+    assert strayed(detector, *[(gripper(0.0), 0.0)] * 50) == [None] * 50
+    assert strayed(detector, (gripper(0.9), 0.0), *[(gripper(0.0), 0.0)] * 14) == [None] * 15
+    assert strayed(detector, (gripper(0.0), 0.0)) == ["a gripper is closed on nothing"]
+    assert strayed(detector, (gripper(0.35), 0.0)) == [None], "it has something"
 
 
 def test_a_lost_object_and_a_standstill_are_noticed() -> None:
-    assert told(Watch(patience=1000), (FULL, 2.0), *[(FULL, 0.0)] * 15)[-1] == "an object was lost"
-    still = Watch(patience=100)
-    assert told(still, *[(FULL, 0.0)] * 99, (FULL, 1.0), *[(FULL, 1.0)] * 99) == [None] * 199
-    assert told(still, (FULL, 1.0)) == ["no progress"]
+    assert strayed(StrayDetector(patience=1000), (FULL, 2.0), *[(FULL, 0.0)] * 15)[-1] == "an object was lost"
+    still = StrayDetector(patience=100)
+    assert strayed(still, *[(FULL, 0.0)] * 99, (FULL, 1.0), *[(FULL, 1.0)] * 99) == [None] * 199
+    assert strayed(still, (FULL, 1.0)) == ["no progress"]
 
 
 @pytest.fixture(scope="module")

@@ -235,13 +235,13 @@ class _Attempt:
             now = time.monotonic()
             if now > kill_at:
                 _kill_group(process)
-            asked = self._asked()
-            if asked is Reason.LOST:
-                return asked
-            if asked is None and now - alive_at > self._patience:
-                asked = Reason.STUCK
-            if asked is not None and (reason is None or (asked is Reason.STUDIO_STOPS and reason is not asked)):
-                reason, kill_at = asked, now + self._end(process, asked)
+            why = self._why_end()
+            if why is Reason.LOST:
+                return why
+            if why is None and now - alive_at > self._patience:
+                why = Reason.STUCK
+            if why is not None and (reason is None or (why is Reason.STUDIO_STOPS and reason is not why)):
+                reason, kill_at = why, now + self._end(process, why)
             if reason is Reason.STUDIO_STOPS or now - looked_at < _LOOK_SECONDS:
                 continue  # a studio that stops leaves no time for anything else
             looked_at = now
@@ -251,7 +251,7 @@ class _Attempt:
             if found != signs:
                 signs, alive_at = found, now
 
-    def _asked(self) -> Reason | None:
+    def _why_end(self) -> Reason | None:
         if self._lost.is_set():
             return Reason.LOST
         if self._stopping.is_set():

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dexvla.act.base import ActionChunk, PolicyInput
-from dexvla.act.rollout import Request, Rollout, StepReasoning
+from dexvla.act.rollout import Reasoning, Request, Rollout
 from dexvla.live.messages import HOLD_MS, RECLUTCH_MS
 from worker.robot.arbiter import Arbiter
 from worker.robot.heartbeat import Heartbeat
@@ -174,7 +174,7 @@ class PolicySource:
         return self._rollout
 
     @property
-    def reasoning(self) -> StepReasoning | None:
+    def reasoning(self) -> Reasoning | None:
         return None if self._rollout is None else self._rollout.reasoning
 
     def _next(self) -> PolicyRequest | None:

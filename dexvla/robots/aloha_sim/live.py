@@ -64,7 +64,7 @@ class LiveAlohaSim:
         self._shared: SharedScene | None = None
         self._descriptor: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._said = b""
+        self._output = b""
         self._frames: dict[str, tuple[int, int, Frame]] = {}  # camera -> frame's number, its episode, frame
 
     @property
@@ -229,8 +229,8 @@ class LiveAlohaSim:
             return None
         status = process.poll()
         if status is not None:
-            said = self._hear(0.0)
-            return f"the cameras' process has ended ({said or f'exit status {status}'})"
+            line = self._first_line(0.0)
+            return f"the cameras' process has ended ({line or f'exit status {status}'})"
         overdue = self._shared.overdue()
         if overdue <= 0 or (overdue < _STARVED_SECONDS and _at_work(process.pid)):
             return None
@@ -269,7 +269,7 @@ class LiveAlohaSim:
         assert self._config is not None
         assert self._descriptor is not None
         self._memory().promise_life(_START_SECONDS)
-        self._said = b""
+        self._output = b""
         environment = dict(os.environ)
         # Mesa's software renderer would otherwise take every core, the control loop's included.
         environment.setdefault("LP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) - 1)))
@@ -287,19 +287,19 @@ class LiveAlohaSim:
             env=environment,
         )
 
-    def _hear(self, seconds: float) -> str:
-        """The first line that the renderer has said, "" if none comes within `seconds`."""
+    def _first_line(self, seconds: float) -> str:
+        """The first line of what the renderer wrote, "" if none comes within `seconds`."""
         assert self._process is not None
         assert self._process.stdout is not None
         deadline = time.monotonic() + seconds
-        while b"\n" not in self._said:
+        while b"\n" not in self._output:
             if not select.select([self._process.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
                 break
-            heard = os.read(self._process.stdout.fileno(), 4096)
-            if not heard:
+            part = os.read(self._process.stdout.fileno(), 4096)
+            if not part:
                 break
-            self._said += heard
-        line = self._said.split(b"\n")[0].decode("utf-8", "replace").strip()
+            self._output += part
+        line = self._output.split(b"\n")[0].decode("utf-8", "replace").strip()
         return "" if line == READY else line
 
     def _wait_for_frames(self, seconds: float) -> None:

@@ -67,7 +67,7 @@ class RecoveringExpert:
         return Moment(
             action=action,
             sent=(action + noise).astype(np.float32),
-            substep=course.joined(course.said),
+            substep=course.joined(course.substeps),
             source=StepSource.DISTURBANCE if course.astray or shove is not None else StepSource.SCRIPTED,
             shove=shove,
         )

@@ -74,9 +74,9 @@ class Mishaps:
         return cls(push=bool(push < options.push), miss=bool(miss < options.miss), slip=bool(slip < options.slip))
 
 
-def _own_text(said: Mapping[str, str]) -> str:
+def _own_text(substeps: Mapping[str, str]) -> str:
     """Of two arms' substeps the right one's, unless a gripper has to open."""
-    texts = [text for text in (said["right"], said["left"]) if text]
+    texts = [text for text in (substeps["right"], substeps["left"]) if text]
     return AGAIN if AGAIN in texts else next(iter(texts), "")
 
 
@@ -84,7 +84,7 @@ def _own_text(said: Mapping[str, str]) -> str:
 class Course:
     """One demonstration under way: what the scripts of the tasks are made of.
 
-    said: the substep of each arm. joined: makes one text of them.
+    substeps: the substep of each arm. joined: makes one text of them.
     """
 
     robot: AlohaSim
@@ -92,7 +92,7 @@ class Course:
     hands: Hands
     mishaps: Mishaps
     joined: Callable[[Mapping[str, str]], str] = _own_text
-    said: dict[str, str] = field(default_factory=lambda: dict.fromkeys(SIDES, ""))
+    substeps: dict[str, str] = field(default_factory=lambda: dict.fromkeys(SIDES, ""))
     happened: list[str] = field(default_factory=list)
     astray: bool = False
     shoves: Iterator[Shove] = field(default_factory=lambda: iter(()))
@@ -161,7 +161,7 @@ class Course:
         yield from self.hands.stay(4)
 
     def open_again(self, side: str) -> Steps:
-        self.said[side] = AGAIN
+        self.substeps[side] = AGAIN
         yield from self.hands.grip(side, OPEN, steps=max(8, round(14 / self.hands.tempo)))
 
     def pick(self, side: str, thing: Thing, *, pitch: float, grip: float, texts: tuple[str, str]) -> Steps:
@@ -176,7 +176,7 @@ class Course:
             if not opened(hands.hand(side)) and self._has_tried(side, thing):
                 yield from self.open_again(side)
                 yield from self._raise(side, thing)
-            self.said[side] = texts[0]
+            self.substeps[side] = texts[0]
             place = yield from self._go_over(side, thing, on)
             hands.near.add(side)
             if self.due("miss"):
@@ -187,7 +187,7 @@ class Course:
                 yield from until(script, lambda place=place: self._gone(side, thing, place))  # type: ignore[misc]
             hands.near.discard(side)
             self.ready.discard(side)
-        self.said[side] = ""
+        self.substeps[side] = ""
 
     def _has_tried(self, side: str, thing: Thing) -> bool:
         """Whether a gripper that is not open is so because a grip went wrong, as far as the scene tells."""
@@ -199,9 +199,9 @@ class Course:
         yield from self.settle(8)
         self.ready.add(side)
         other = next(each for each in SIDES if each != side)
-        if self.said[other]:  # two arms that reach at the same time close at the same time
-            yield from until(self.hands.stay(_WAIT_STEPS), lambda: other in self.ready or not self.said[other])
-        self.said[side] = grasp
+        if self.substeps[other]:  # two arms that reach at the same time close at the same time
+            yield from until(self.hands.stay(_WAIT_STEPS), lambda: other in self.ready or not self.substeps[other])
+        self.substeps[side] = grasp
         self.tried.add(side)
         yield from self.close(side, thing)
 

@@ -47,7 +47,7 @@ def _hand_over(course: Course, meet: NDArray[np.float64], wait: Hand) -> Steps:
     def lost() -> bool:
         return not hands.holds("right", _CUBE)
 
-    course.said["right"] = "Bring the cube to the left gripper"
+    course.substeps["right"] = "Bring the cube to the left gripper"
     hand = hands.hand("right")
     # The cube, wherever it is between the fingers, comes to the meeting point.
     held = hand.position - hands.place(_CUBE).position
@@ -58,7 +58,7 @@ def _hand_over(course: Course, meet: NDArray[np.float64], wait: Hand) -> Steps:
         return
     if not (yield from until(bring, lost)) or not (yield from until(course.settle(10), lost)):
         return
-    course.said["right"] = "Grasp the cube with the left gripper"
+    course.substeps["right"] = "Grasp the cube with the left gripper"
     take = Hand(hands.place(_CUBE).position, wait.pitch, wait.roll, OPEN)
     hands.near.update(("left", "right"))
     try:
@@ -74,23 +74,23 @@ def _hand_over(course: Course, meet: NDArray[np.float64], wait: Hand) -> Steps:
                 return
             yield from until(course.close("left", _CUBE), lost)
         if not hands.holds("left", _CUBE):
-            course.said["right"] = ""
+            course.substeps["right"] = ""
             yield from course.open_again("left")
             yield from course.straight("left", wait)
-            course.said["left"] = ""
+            course.substeps["left"] = ""
     finally:
         hands.near.clear()
 
 
 def _release(course: Course) -> Steps:
     hands = course.hands
-    course.said["right"] = "Release the cube from the right gripper"
+    course.substeps["right"] = "Release the cube from the right gripper"
     hands.near.update(("left", "right"))
     if hands.grippers[1] < OPEN:
         yield from hands.grip("right", OPEN)
         yield from course.settle(14)
     hands.near.clear()
-    course.said["right"] = "Move the cube away with the left arm"
+    course.substeps["right"] = "Move the cube away with the left arm"
     left, right = hands.hand("left"), hands.hand("right")
     away = together(course.straight("left", left.moved(x=-0.1)), course.straight("right", right.moved(x=0.1, z=0.03)))
     if (yield from until(away, lambda: not hands.holds("left", _CUBE))):
@@ -101,14 +101,14 @@ def _in_between(course: Course, wait: Hand) -> Steps:
     """The cube hangs in fingers that do not hold it: the left ones close if it is theirs, else it is let go."""
     hands = course.hands
     if hands.away("left", _CUBE) < _TAKEN_WITHIN and hands.touches("left", _CUBE):
-        course.said["right"] = "Grasp the cube with the left gripper"
+        course.substeps["right"] = "Grasp the cube with the left gripper"
         yield from course.close("left", _CUBE)
         if hands.holds("left", _CUBE):
             return
-    course.said["right"] = AGAIN
+    course.substeps["right"] = AGAIN
     yield from together(*(hands.grip(side, OPEN) for side in SIDES), course.settle(10))
     yield from together(course.straight("left", wait), course.settle(15))
-    course.said["right"] = ""
+    course.substeps["right"] = ""
 
 
 def _slip(course: Course, side: str, lifting: Steps, part: float) -> Steps:
@@ -139,7 +139,7 @@ def pick_named(course: Course) -> Steps:
         if not hands.holds("right", cube):
             yield from course.pick("right", cube, pitch=pitch, grip=0.012, texts=texts)
             continue
-        course.said["right"] = f"Lift {name}"
+        course.substeps["right"] = f"Lift {name}"
         up = hands.hand("right").moved(*course.around(0.01, 0.01, 0.01)).moved(z=0.12)
         lift = course.straight("right", up)
         if course.due("slip"):
@@ -176,7 +176,7 @@ def _meet_and_insert(course: Course, meet: NDArray[np.float64], apart: float) ->
     def lost() -> bool:
         return not (hands.holds("left", _SOCKET) and hands.holds("right", _PEG))
 
-    course.said.update(left="", right="Align the peg with the socket")
+    course.substeps.update(left="", right="Align the peg with the socket")
     beside = np.array([apart, 0.0, 0.0])
     socket_at, peg_at = meet - beside / 2, meet + beside / 2
     align = together(
@@ -198,7 +198,7 @@ def _meet_and_insert(course: Course, meet: NDArray[np.float64], apart: float) ->
         right = _carrying(course, "right", _PEG, socket.position + beside, yaw=socket.yaw)
         if not (yield from until(together(course.straight("right", right), course.settle(12)), lost)):
             return
-        course.said["right"] = "Insert the peg into the socket"
+        course.substeps["right"] = "Insert the peg into the socket"
         push = (apart - 0.09) / 2
         left, right = hands.hand("left"), hands.hand("right")
         insert = together(course.straight("left", left.moved(x=push)), course.straight("right", right.moved(x=-push)))
@@ -225,16 +225,16 @@ def _texts(thing: str, side: str) -> tuple[str, str]:
     return (f"Reach for {thing} with the {side} arm", f"Grasp {thing} with the {side} gripper")
 
 
-def _both(said: Mapping[str, str]) -> str:
+def _both(substeps: Mapping[str, str]) -> str:
     """Two hands at work make one substep, that of the one that is behind; a gripper that has to open comes first."""
-    working = [text for text in (said["right"], said["left"]) if text]
+    working = [text for text in (substeps["right"], substeps["left"]) if text]
     if AGAIN in working:
         return AGAIN
     if any(text.startswith("Reach") for text in working):
         return working[0] if len(working) == 1 else "Reach for the peg and the socket"
     if any(text.startswith("Grasp") for text in working):
         return "Grasp the peg and the socket"
-    return said["right"]
+    return substeps["right"]
 
 
 def things(robot: AlohaSim) -> tuple[Thing, ...]:

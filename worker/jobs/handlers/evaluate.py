@@ -20,7 +20,7 @@ from dexvla.spec import ClosedLoopReport, EvalSpec, OpenLoopReport
 from worker.jobs.handlers.base import Handler, JobContext, Progress
 
 _REPORT = "report.json"
-_Asked: TypeAdapter[ClosedLoopIn | OpenLoopIn] = TypeAdapter(EvaluationIn)
+_Settings: TypeAdapter[ClosedLoopIn | OpenLoopIn] = TypeAdapter(EvaluationIn)
 _Report: TypeAdapter[ClosedLoopReport | OpenLoopReport] = TypeAdapter(ClosedLoopReport | OpenLoopReport)
 
 
@@ -38,7 +38,7 @@ class EvaluateHandler(Handler):
             checkpoint = db.get_one(Checkpoint, row.checkpoint_id)
         if row.deleted_at is not None:
             raise InvalidError("The evaluation was deleted; start a new one.")
-        asked = _Asked.validate_python(row.settings)
+        settings = _Settings.validate_python(row.settings)
         folder = self._folder(job)
         folder.mkdir(parents=True, exist_ok=True)
         self._sweep(folder)
@@ -48,19 +48,21 @@ class EvaluateHandler(Handler):
             raise InvalidError("The checkpoint's files were deleted before the evaluation began.")
         command = [sys.executable, "-m", "dexvla.cli", "eval", str(source), "--json", str(folder / _REPORT)]
         command += ["--details", str(folder)]
-        if isinstance(asked, OpenLoopIn):
-            command += _option("inference-steps", asked.inference_steps)
-            manifest = job.studio.settings.folder.manifest(asked.version_id)
-            command += ["--data", str(manifest), "--stride", str(asked.stride), "--plots", str(folder)]
-            return [*command, *(["--held-out"] if asked.held_out else [])]
+        if isinstance(settings, OpenLoopIn):
+            command += _option("inference-steps", settings.inference_steps)
+            manifest = job.studio.settings.folder.manifest(settings.version_id)
+            command += ["--data", str(manifest), "--stride", str(settings.stride), "--plots", str(folder)]
+            return [*command, *(["--held-out"] if settings.held_out else [])]
         # what is asked for and the studio's own words (kind, checkpoint_id) apart, this is a specification
-        fields = {name: value for name, value in asked.model_dump(mode="json").items() if name in EvalSpec.model_fields}
+        fields = {
+            name: value for name, value in settings.model_dump(mode="json").items() if name in EvalSpec.model_fields
+        }
         write_json(job.folder / "spec.json", fields)
         return [*command, "--spec", str(job.folder / "spec.json"), "--videos", str(folder), "--resume"]
 
     def poll(self, job: JobContext) -> Progress | None:
         """Counts episodes; what is only being read does not count."""
-        line, progress = job.told(), job.reported()
+        line, progress = job.last_line(), job.reported()
         if line is None or progress is None:
             return None
         if line.what == READING:

@@ -1,4 +1,4 @@
-"""One socket of a page joined to one of a robot host: messages are copied both ways without looking inside.
+"""The socket proxy: joins a page's socket to one of a robot host, and copies messages both ways without looking inside.
 
 Nothing is kept: a message is read from one side when the one before has gone to the other, so a page that does not
 read holds up its own socket to the host and nothing else. The end of one side is the end of the other, at once.
