@@ -2,8 +2,8 @@
 
 The policies of recipes/recovery: base model tiny, expert small, two cameras of 112 x 112, chunk 100. In turn, round by
 round, so that other work on the machine meets all alike: whole steps (forward, backward, clipping, AdamW, average)
-in float32 and bfloat16, with one noise a sample and with four, with the backbone frozen, and from kept conditions; then
-the parts of a whole step. CPU time of one thread, so samples a CPU second.
+in float32 and bfloat16, with one noise sample each and with four, with the backbone frozen, and from kept conditions;
+then the parts of a whole step. CPU time of one thread, so samples a CPU second.
 `python benchmarks/policy_samples.py [--json FILE] [--rounds N] [--batch N]`
 """
 

@@ -78,7 +78,7 @@ _LABELS = {
     "optim.vision_learning_rate": "Learning rate, vision tower",
     "llm_loss_weight": "Weight of the reasoning loss",
     "insulate_backbone": "Knowledge insulation",
-    "noise_draws": "Noises a sample",
+    "noise_draws": "Noise samples per training sample",
     "initialisation": "Fresh weights",
     "pretrained_embodiment": "Embodiment of stage 1",
     "use_reasoning": "Train substep reasoning",

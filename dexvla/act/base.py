@@ -31,7 +31,7 @@ class PolicyMetadata(Spec):
     action_dim: int = Field(ge=1)
     state_dim: int = Field(ge=1)
     chunk_size: int = Field(ge=1, description="Actions in a chunk, steps")
-    fps: float | None = Field(None, gt=0, description="Steps a second of the training data")
+    fps: float | None = Field(None, gt=0, description="Control rate of the training data, Hz")
     robot: str | None = Field(None, description="Robot that the training data came from")
     render_profile: str | None = Field(None, description="Render profile of the training images, if simulated")
     checkpoint: str = Field(description="Name of the checkpoint")

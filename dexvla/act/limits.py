@@ -34,7 +34,7 @@ class SafetyLimits:
     """Position limits and, if given, a largest velocity and acceleration.
 
     low, high: (A,) in the robot's units. max_velocity, max_acceleration: (A,) or one number, the robot's units per
-    second and per second squared; they need control_hz, steps a second. None sets no such limit.
+    second and per second squared; they need control_hz, Hz. None sets no such limit.
     """
 
     def __init__(

@@ -51,7 +51,7 @@ class Reasoning:
 class Rollout:
     """One policy that acts on one instruction. Use it under one lock if several threads do.
 
-    control_hz: steps a second. execute_steps: actions of a chunk that are executed before the next one is asked for;
+    control_hz: control rate, Hz. execute_steps: actions of a chunk that are executed before the next one is asked for;
     asked sooner where the last latency would leave the robot without an action.
 
     waits: the robot's time can stand still, as a simulator's can. The next chunk is then asked for up to `AHEAD_STEPS`

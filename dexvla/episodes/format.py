@@ -74,7 +74,7 @@ class StepSource(StrEnum):
 class EpisodeAttributes:
     """Facts about an episode, stored as attributes of its file; None is not stored.
 
-    fps: steps a second. held: object held by the receiving gripper alone at the end. seed: of the scene.
+    fps: control rate, Hz. held: object held by the receiving gripper alone at the end. seed: of the scene.
     reward: the highest of the episode, on the task's scale.
     """
 

@@ -50,8 +50,8 @@ class HostStatus(BaseModel):
     views: list[HostCamera] = Field([], description="Frames for people alone, which no recording has")
     cameras: list[HostCamera] = []
     camera_fault: str | None = Field(None, description="What is wrong with the cameras; the robot holds all the same")
-    control_hz: float | None = Field(None, description="Steps a second that the control loop aims at")
-    tick_hz: float = Field(0.0, description="Steps a second that it reached in the last seconds")
+    control_hz: float | None = Field(None, description="Control rate that the loop aims at, Hz")
+    tick_hz: float = Field(0.0, description="Control rate that it reached in the last seconds, Hz")
     late_ms: float = Field(0.0, description="How late the slowest 1 % of those steps began, ms")
     task: str | None = None
     simulated: bool = True

@@ -44,7 +44,7 @@ class RobotInfo:
     """What is known of a robot before it is connected.
 
     joint_names: (S,) names of qpos' entries; action_names: (A,) names of an action's entries.
-    action_low, action_high: (A,) float32 limits, in the units of qpos. control_hz: steps a second.
+    action_low, action_high: (A,) float32 limits, in the units of qpos. control_hz: control rate, Hz.
     max_velocity, max_acceleration: (A,) float32, what whoever commands it live may ask for, in the units of qpos per
     second and per second squared; None: no limit is known.
     simulated: stored as the attribute `sim` of every episode (it decides how actions line up with states).

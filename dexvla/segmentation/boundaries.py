@@ -75,7 +75,7 @@ class Boundary:
 
 
 def candidates(qpos: Floats, fps: float, arms: Sequence[Arm], settings: BoundarySettings) -> list[Candidate]:
-    """All readings of all arms, by step. qpos (T, S): radians, grippers 0 closed .. 1 open; fps: steps a second."""
+    """All readings of all arms, by step. qpos (T, S): radians, grippers 0 closed .. 1 open; fps: control rate, Hz."""
     steps = qpos.shape[0]
     smooth = smoothed(np.asarray(qpos, np.float64), settings.smooth_seconds * fps)
     found: list[Candidate] = []

@@ -85,7 +85,7 @@ class EpisodeEntry(Spec):
     steps: int = Field(ge=1, le=2_000_000, description="Steps of the episode that are used")
     cameras: tuple[CameraSpec, ...] = Field((), description="The dataset's cameras, with the size of the stored images")
     sim: bool = Field(description="Simulated: actions line up with the state of the same step")
-    fps: float | None = Field(None, ge=FPS_LEAST, le=FPS_MOST, description="Steps a second, where the file says so")
+    fps: float | None = Field(None, ge=FPS_LEAST, le=FPS_MOST, description="Control rate, Hz, where the file says so")
     robot: str | None = None
     success: bool | None = None
     task: str | None = Field(None, description="Task of the simulated robot, if it was one")

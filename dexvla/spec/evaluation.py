@@ -109,7 +109,7 @@ class OpenLoopDetails(Spec):
     name: str = Field(description="Of the episode's file")
     identity: str
     instruction: str
-    fps: float | None = Field(None, description="Steps a second, where the episode says so")
+    fps: float | None = Field(None, description="Control rate, Hz, where the episode says so")
     action_names: tuple[str, ...]
     steps: tuple[int, ...] = Field(description="(N,), ascending")
     predicted: tuple[tuple[float, ...], ...] = Field(description="(N, A), units of the action")

@@ -160,5 +160,5 @@ class PolicySpec(Spec):
         "inference and validation of a policy that was trained on random crops. 1 keeps everything",
     )
     robot: str | None = Field(None, description="Robot that the training data came from")
-    fps: float | None = Field(None, ge=FPS_LEAST, le=FPS_MOST, description="Steps a second of the training data")
+    fps: float | None = Field(None, ge=FPS_LEAST, le=FPS_MOST, description="Control rate of the training data, Hz")
     render_profile: str | None = Field(None, description="Render profile of the training images, if simulated")

@@ -19,7 +19,7 @@ class EmbodimentSpec(Spec):
     cameras: tuple[CameraSpec, ...] = Field(description="Cameras, with the size that images are resized to")
     recorded_cameras: tuple[CameraSpec, ...] = Field((), description="The same with the size of the training images")
     robot: str | None = Field(None, description="Robot that the training data came from")
-    fps: float | None = Field(None, ge=FPS_LEAST, le=FPS_MOST, description="Steps a second of the training data")
+    fps: float | None = Field(None, ge=FPS_LEAST, le=FPS_MOST, description="Control rate of the training data, Hz")
 
 
 class ResNetSpec(Spec):

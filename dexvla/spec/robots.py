@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, JsonValue, model_validator
 
 from dexvla.spec.base import Spec
 
-FPS_LEAST, FPS_MOST = 0.1, 1000.0  # steps a second of any robot: windows of seconds become steps by it
+FPS_LEAST, FPS_MOST = 0.1, 1000.0  # control rate of any robot, Hz: windows of seconds become steps by it
 
 
 class CameraSpec(Spec):

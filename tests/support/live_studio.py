@@ -111,7 +111,7 @@ def closing(connection: ClientConnection, seconds: float = 10.0) -> tuple[int | 
     return connection.close_code, connection.close_reason or ""
 
 
-class Picture:
+class ReceivedFrame:
     """A binary message of the video socket."""
 
     def __init__(self, data: bytes) -> None:
@@ -130,15 +130,15 @@ class Viewer:
     def watch(self, *cameras: str) -> None:
         self.connection.send(json.dumps({"type": "watch", "cameras": cameras}))
 
-    def see(self, *, acknowledge: bool = True, seconds: float = 10.0) -> Picture:
+    def see(self, *, acknowledge: bool = True, seconds: float = 10.0) -> ReceivedFrame:
         data = self.connection.recv(timeout=seconds)
         assert isinstance(data, bytes)
-        picture = Picture(data)
+        picture = ReceivedFrame(data)
         if acknowledge:
             self.acknowledge(picture)
         return picture
 
-    def acknowledge(self, picture: Picture) -> None:
+    def acknowledge(self, picture: ReceivedFrame) -> None:
         self.connection.send(json.dumps({"type": "ack", "camera": picture.camera, "number": picture.number}))
 
 

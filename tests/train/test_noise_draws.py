@@ -1,4 +1,4 @@
-"""Several noises a sample: the expert learns from each, the backbone reads once, and nothing else changes."""
+"""Several noise samples per training sample: the expert learns from each, the backbone reads once."""
 
 import json
 import os

@@ -38,7 +38,7 @@ class PolicyRequest:
 
 
 class PolicySource:
-    """Until `begin` it only waits. `control_hz`: steps a second."""
+    """Until `begin` it only waits. control_hz: control rate, Hz."""
 
     kind = SourceKind.POLICY
 

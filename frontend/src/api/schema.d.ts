@@ -3256,7 +3256,7 @@ export interface components {
       /** Mean Infer Ms */
       mean_infer_ms: number;
       /** Reasoning */
-      reasoning: components["schemas"]["SaidReasoning"][];
+      reasoning: components["schemas"]["StepReasoning"][];
       /** Reward */
       reward: number;
       /**
@@ -3699,7 +3699,7 @@ export interface components {
     };
     /**
      * HostCamera
-     * @description A camera. fps: pictures in the last seconds; 0 while nobody looks.
+     * @description A camera. fps: frames in the last seconds; 0 while nobody looks.
      */
     HostCamera: {
       /**
@@ -3790,7 +3790,7 @@ export interface components {
       tick_hz: number;
       /**
        * Views
-       * @description Pictures for people alone, which no recording has
+       * @description Frames for people alone, which no recording has
        * @default []
        */
       views: components["schemas"]["HostCamera"][];
@@ -4095,7 +4095,7 @@ export interface components {
     };
     /**
      * LiveState
-     * @description Everything a live page shows but pictures.
+     * @description Everything a live page shows but frames.
      */
     LiveState: {
       /**
@@ -4699,7 +4699,7 @@ export interface components {
       dataset_id: string;
       /**
        * Dropped
-       * @description Pictures of each camera that could not be kept
+       * @description Frames of each camera that could not be kept
        */
       dropped: {
         [key: string]: number;
@@ -5234,16 +5234,6 @@ export interface components {
       stage: number;
     };
     /**
-     * SaidReasoning
-     * @description From `step` on the policy said `text`.
-     */
-    SaidReasoning: {
-      /** Step */
-      step: number;
-      /** Text */
-      text: string;
-    };
-    /**
      * Samples
      * @description Telemetry of consecutive control steps: N rows. chunk: the newest predicted chunk, sent once.
      */
@@ -5508,6 +5498,16 @@ export interface components {
     StatisticsOut: {
       /** Sources */
       sources: components["schemas"]["SourceStatistics"][];
+    };
+    /**
+     * StepReasoning
+     * @description From `step` on the policy said `text`.
+     */
+    StepReasoning: {
+      /** Step */
+      step: number;
+      /** Text */
+      text: string;
     };
     /**
      * StorageOut

@@ -11,7 +11,7 @@ from websockets.sync.client import connect
 from backend.core.settings import Settings
 from backend.migrations.migrate import migrate
 from backend.studio.context import Studio
-from tests.support.live_studio import Picture, Viewer
+from tests.support.live_studio import ReceivedFrame, Viewer
 from tests.support.robot_hosts import LiveHost, broker, robot_host, until
 
 
@@ -88,7 +88,7 @@ def test_a_watch_replaces_the_one_before(host: LiveHost) -> None:
         while len(names) < 2:
             names.add(viewer.see().camera)
         viewer.watch("cam_right_wrist")
-        later: list[Picture] = [viewer.see() for _ in range(12)]
+        later: list[ReceivedFrame] = [viewer.see() for _ in range(12)]
         assert {picture.camera for picture in later[4:]} == {"cam_right_wrist"}  # two credits may have been under way
 
 

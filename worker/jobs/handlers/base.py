@@ -17,7 +17,7 @@ from backend.jobs.kinds import Payload
 from backend.studio import events
 from backend.studio.context import Studio
 from backend.tables.job import JobKind
-from dexvla.progress import ProgressLine, last_line
+from dexvla.progress import ProgressLine, last_told
 
 P = TypeVar("P", bound=Payload)
 
@@ -76,12 +76,12 @@ class JobContext:
         events.publish(self.studio, topic, subject)
 
     def reported(self) -> Progress | None:
-        """The last line of the command in this attempt, as a job shows it."""
-        line = self.last_line()
+        """The last line that the command told in this attempt, as a job shows it."""
+        line = self.told()
         return None if line is None else Progress(done=line.done, total=line.total, note=line.text)
 
-    def last_line(self) -> ProgressLine | None:
-        return last_line(self.progress_file)
+    def told(self) -> ProgressLine | None:
+        return last_told(self.progress_file)
 
 
 class Handler(Protocol):

@@ -48,7 +48,7 @@ class _Hash:
             self._error = error
 
 
-class CheckpointWatcher:
+class CheckpointRegistrar:
     """Looks at checkpoints/ of a run. Only finished ones count: those with a manifest, renamed into their place.
 
     The hash of the archive reads the whole checkpoint, so it is computed in a thread; the row comes when it is there.

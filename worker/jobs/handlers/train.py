@@ -28,7 +28,7 @@ from dexvla.spec import TrainSpec
 from dexvla.train import runs
 from worker.core.gpus import visible_gpus
 from worker.jobs.handlers.base import Handler, JobContext, Progress
-from worker.jobs.handlers.saved import CheckpointWatcher, Fence
+from worker.jobs.handlers.saved import CheckpointRegistrar, Fence
 
 ACCELERATE_CONFIG = "STUDIO_ACCELERATE_CONFIG"
 
@@ -49,7 +49,7 @@ class TrainHandler(Handler):
         self._spec: TrainSpec | None = None
         self._run: runs.Run | None = None
         self._tail: MetricsTail | None = None
-        self._saved: CheckpointWatcher | None = None
+        self._saved: CheckpointRegistrar | None = None
 
     def command(self, job: JobContext) -> list[str] | None:
         """The spec as a file, and the trainer that reads it. Raises UserError if what the run starts from is gone."""
@@ -64,7 +64,7 @@ class TrainHandler(Handler):
             saved = db.scalar(select(Checkpoint.step).where(Checkpoint.run_id == run_id).limit(1)) is not None
         self._run = run = runs.Run(spec.output_dir)
         self._tail = MetricsTail(run.metrics_file, run_id)
-        self._saved = CheckpointWatcher(run, run_id, name=spec.name, keep=spec.keep_checkpoints)
+        self._saved = CheckpointRegistrar(run, run_id, name=spec.name, keep=spec.keep_checkpoints)
         resume = run.spec_file.is_file()
         if resume and spec.steps in runs.steps_of(run.checkpoints):
             return None  # an attempt before this one trained to the end and died before its row said so

@@ -7,7 +7,7 @@ import { Section } from "@/ui/Section";
 import { Verdict } from "./Verdict";
 import classes from "./EpisodePlayer.module.css";
 import { fileUrl, type EvaluationDetail } from "./core/hooks";
-import { saidAt, stepAt, timeAt, transcript, type Outcome } from "./core/report";
+import { spanAt, stepAt, timeAt, transcript, type Outcome } from "./core/report";
 
 interface Props {
   evaluation: EvaluationDetail;
@@ -21,7 +21,7 @@ export function EpisodePlayer({ evaluation, outcome }: Props) {
   const [step, setStep] = useState(0);
   const [broken, setBroken] = useState(false);
   const spans = transcript(outcome);
-  const now = saidAt(spans, step);
+  const now = spanAt(spans, step);
   const there = typeof outcome.video === "string" && evaluation.files.includes(outcome.video);
 
   useEffect(() => {

@@ -13,7 +13,7 @@ const LOOK_MS = 200;
 /** Of a simulated robot, for people alone: lit, wide, and in no recording. */
 const OVERVIEW = "overview";
 
-/** A menu of the browser's over a picture helps nobody, and has the keyboard while it is open. */
+/** A menu of the browser's over a frame helps nobody, and has the keyboard while it is open. */
 function withoutMenu(element: HTMLElement): () => void {
   const suppress = (event: Event) => event.preventDefault();
   element.addEventListener("contextmenu", suppress);
@@ -62,7 +62,7 @@ export function Cameras() {
   );
 }
 
-/** Said over the picture, because what it shows is slower than it would be. */
+/** Said over the frame, because what it shows is slower than it would be. */
 function Pace() {
   const pace = useNow((now) => (now.mode === "policy" && (now.real_time ?? 1) < 0.95 ? paceWord(now) : null)) ?? null;
   if (pace === null) return null;

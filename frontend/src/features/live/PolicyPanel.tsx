@@ -10,7 +10,7 @@ import { RoleButton } from "@/ui/RoleButton";
 
 import { useDemo } from "./demo";
 import { usePolicyServers } from "./servers";
-import { useDriver, useLiveRobot, useNow, useVerb, useWatched } from "./hooks";
+import { useDriver, useLiveRobot, useNow, useSupervised, useVerb } from "./hooks";
 import { demoSuggestions, suggestions } from "./instructions";
 import classes from "./live.module.css";
 import type { Policy, Scene } from "./messages";
@@ -39,7 +39,7 @@ function Choice({ operator }: Props) {
   const tasks = useTasksOf(useLiveRobot().name);
   const obstacle = useObstacle();
   const refused = useDriver((view) => view.refused);
-  const start = useWatched("rollout");
+  const start = useSupervised("rollout");
   const [chosen, setChosen] = useState<string | null>(null);
   const [typed, setTyped] = useState<string | null>(null);
   const options = [
@@ -107,10 +107,10 @@ function Acting({ policy, operator }: Props & { policy: Policy }) {
   const tasks = useTasksOf(useLiveRobot().name);
   const demo = useDemo();
   const name = usePolicyName(policy);
-  const watching = useDriver((view) => view.watching);
+  const supervising = useDriver((view) => view.supervising);
   const refused = useDriver((view) => view.refused);
   const pause = useVerb("pause");
-  const resume = useWatched("resume");
+  const resume = useSupervised("resume");
   const end = useVerb("end");
   const say = useVerb("instruction");
   const [typed, setTyped] = useState<string | null>(null);
@@ -177,7 +177,7 @@ function Acting({ policy, operator }: Props & { policy: Policy }) {
           The newest chunk was refused: {policy.refused}
         </Alert>
       )}
-      {mode === "policy" && !watching && (
+      {mode === "policy" && !supervising && (
         <Text size="xs" c="dimmed">
           Another page watches over it. It pauses when that one closes.
         </Text>

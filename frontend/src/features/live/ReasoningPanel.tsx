@@ -10,15 +10,15 @@ import classes from "./live.module.css";
 export function ReasoningPanel() {
   const reasoning = useNow(({ policy }) => policy?.reasoning ?? null);
   const policy = useNow(({ policy }) => policy !== null);
-  const said = useLive(({ said }) => said);
-  const first = said[0]?.step ?? reasoning?.step ?? 0; // a robot host counts from its own start
+  const reasonings = useLive((live) => live.reasonings);
+  const first = reasonings[0]?.step ?? reasoning?.step ?? 0; // a robot host counts from its own start
   return (
     <section className={`${classes.panel ?? ""} ${classes.reasoning ?? ""}`} aria-label="Reasoning">
       <Group justify="space-between" wrap="nowrap" gap="sm">
         <Text size="xs" c="dimmed">
           {reasoning ? `Reasoning at step ${formatCount(reasoning.step - first)}` : "Reasoning"}
         </Text>
-        {said.length > 0 && (
+        {reasonings.length > 0 && (
           <Popover position="top-end" width={420} shadow="md">
             <Popover.Target>
               <Button
@@ -28,12 +28,12 @@ export function ReasoningPanel() {
                 leftSection={<IconHistory size={14} />}
                 data-testid="live-history"
               >
-                {plural(said.length, "change")}
+                {plural(reasonings.length, "change")}
               </Button>
             </Popover.Target>
             <Popover.Dropdown p="xs">
               <ScrollArea.Autosize mah={320}>
-                {[...said].reverse().map(({ step, text }) => (
+                {[...reasonings].reverse().map(({ step, text }) => (
                   <Group key={`${step} ${text}`} wrap="nowrap" align="baseline" gap="sm" data-testid="live-said">
                     <Text size="xs" c="dimmed" miw={60} ta="right" style={{ fontVariantNumeric: "tabular-nums" }}>
                       {formatCount(step - first)}

@@ -8,7 +8,7 @@ import { useTasksOf } from "@/features/robots/core/tasks";
 import { useArm } from "@/features/robots/core/hooks";
 
 import { demoWord, type DemoWord } from "./demoWords";
-import { useLive, useLiveRobot, useNow, useWatched } from "./hooks";
+import { useLive, useLiveRobot, useNow, useSupervised } from "./hooks";
 
 const demoQuery = queryOptions({
   queryKey: ["live", "demo"],
@@ -46,7 +46,7 @@ export function useWatchDemo() {
   const demo = useDemo();
   const robot = useLiveRobot();
   const arm = useArm();
-  const rollout = useWatched("rollout");
+  const rollout = useSupervised("rollout");
   const tasks = useTasksOf(robot.name);
   const begin = async () => {
     if (!demo) return;

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 
 import { demoWord, progressWord } from "./demoWords";
 import { aState } from "./fixtures";
-import { heard, lost, NOTHING } from "./live";
+import { lost, NOTHING, received } from "./live";
 import type { LiveState } from "./messages";
 import { paceWord } from "./words";
 
@@ -30,7 +30,7 @@ const recording = {
   note: null,
 };
 
-const told = (...args: Parameters<typeof aState>) => demoWord(heard(NOTHING, aState(...args)));
+const told = (...args: Parameters<typeof aState>) => demoWord(received(NOTHING, aState(...args)));
 
 test.each<[string, ReturnType<typeof told>, string, string | null]>([
   ["nothing in the way", told(), "free", null],
@@ -46,7 +46,7 @@ test.each<[string, ReturnType<typeof told>, string, string | null]>([
   ["nothing heard yet", demoWord(NOTHING), "away", "not been heard of yet"],
   [
     "no host",
-    demoWord(lost(heard(NOTHING, aState()), "The host is away.")),
+    demoWord(lost(received(NOTHING, aState()), "The host is away.")),
     "away",
     "The host is away. It is tried again.",
   ],

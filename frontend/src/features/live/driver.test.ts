@@ -257,14 +257,14 @@ test("a lost connection lets the dead-man go; it is not held when the connection
   expect(last()).toMatchObject({ seq: 1, deadman: false });
 });
 
-test("a hidden page neither drives nor watches", () => {
+test("a hidden page neither drives nor supervises", () => {
   driver.setDriving(true);
   open();
   driver.hold();
   driver.hide();
   expect(last().deadman).toBe(false);
   driver.setDriving(false);
-  void driver.watch();
+  void driver.supervise();
   expect(period).toBe(PULSE_MS);
   driver.hide();
   expect(period).toBe(0);
@@ -292,30 +292,30 @@ test("a re-arming that is seen before its stop lets the dead-man go too", () => 
   expect(driver.snapshot().deadman).toBe(false);
 });
 
-test("watching sends pulses until the policy pauses", async () => {
-  const watching = driver.watch();
+test("supervising sends pulses until the policy pauses", async () => {
+  const supervising = driver.supervise();
   open();
   expect(sent.at(-1)?.type).toBe("pulse");
   answer();
-  expect(await watching).toBe(true);
+  expect(await supervising).toBe(true);
   tick();
   expect(sent.at(-1)?.type).toBe("pulse");
   driver.follow(robot({ mode: "idle" })); // not started yet
-  expect(driver.snapshot().watching).toBe(true);
+  expect(driver.snapshot().supervising).toBe(true);
   driver.follow(robot({ mode: "policy" }));
   driver.follow(robot({ mode: "paused" }));
   now = 500;
   driver.follow(robot({ mode: "paused" }));
-  expect(driver.snapshot().watching).toBe(false);
+  expect(driver.snapshot().supervising).toBe(false);
   expect(socket.wanted).toBe(false);
 });
 
 test("resuming a paused policy is not undone by a state from before", async () => {
-  const watching = driver.watch();
+  const supervising = driver.supervise();
   open();
   expect(sent.at(-1)?.type).toBe("pulse");
   answer();
-  expect(await watching).toBe(true);
+  expect(await supervising).toBe(true);
   driver.follow(robot({ mode: "paused" }));
   driver.follow(robot({ mode: "policy" })); // the answer
   driver.follow(robot({ mode: "paused" })); // told before it
@@ -323,15 +323,15 @@ test("resuming a paused policy is not undone by a state from before", async () =
   driver.follow(robot({ mode: "policy" }));
   now = 5000;
   driver.follow(robot({ mode: "policy" }));
-  expect(driver.snapshot().watching).toBe(true);
+  expect(driver.snapshot().supervising).toBe(true);
 });
 
 test("held by somebody else: said in words, and not asked again and again", async () => {
-  const watching = driver.watch();
+  const supervising = driver.supervise();
   open(); // refused sockets open too, and are closed then
   handlers.closed?.(4409, "bob has the controls");
-  expect(await watching).toBe(false);
-  expect(driver.snapshot()).toMatchObject({ watching: false, driving: false });
+  expect(await supervising).toBe(false);
+  expect(driver.snapshot()).toMatchObject({ supervising: false, driving: false });
   expect(driver.snapshot().refused?.message).toBe("bob has the controls");
   expect(socket.wanted).toBe(false);
 });

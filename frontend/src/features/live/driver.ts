@@ -1,6 +1,6 @@
 /**
- * The page's side of the control socket: what it sends while a person drives or watches over a policy, and when not.
- * No React and no DOM. The socket is open only while this page drives or watches, because one page holds a robot.
+ * The page's side of the control socket: what it sends while a person drives or supervises a policy, and when not.
+ * No React and no DOM. The socket is open only while this page drives or supervises, because one page holds a robot.
  */
 import { Keyboard, type RepeatTrouble } from "./evidence";
 import { twists, type Arms } from "./keys";
@@ -27,8 +27,8 @@ const TELL_MS = 250;
 export interface DriverView {
   /** the page is to drive: keys move the robot while the dead-man is held */
   driving: boolean;
-  /** the page watches over a policy, which pauses without it */
-  watching: boolean;
+  /** the page supervises a policy, which pauses without it */
+  supervising: boolean;
   connected: boolean;
   deadman: boolean;
   held: ReadonlySet<string>;
@@ -58,7 +58,7 @@ export interface DriverParts {
 
 const REST: DriverView = {
   driving: false,
-  watching: false,
+  supervising: false,
   connected: false,
   deadman: false,
   held: new Set(),
@@ -112,18 +112,18 @@ export class Driver {
     this.adjust();
   }
 
-  /** Watch over a policy from now on. Resolves when the robot's host answers: with whether this page has the robot. */
-  async watch(): Promise<boolean> {
+  /** Supervise a policy from now on. Resolves when the robot's host answers: with whether this page has the robot. */
+  async supervise(): Promise<boolean> {
     this.policyActed = false;
     this.restsSince = null;
-    this.set({ watching: true, refused: null });
+    this.set({ supervising: true, refused: null });
     this.adjust();
     if (!this.answered) await new Promise<void>((resolve) => this.waiting.push(resolve));
-    return this.answered && this.view.watching;
+    return this.answered && this.view.supervising;
   }
 
-  unwatch(): void {
-    this.set({ watching: false });
+  endSupervision(): void {
+    this.set({ supervising: false });
     this.adjust();
   }
 
@@ -196,13 +196,13 @@ export class Driver {
   /** The page went out of sight: nobody watches, nobody drives. */
   hide(): void {
     this.release("The page was hidden.");
-    this.set({ watching: false });
+    this.set({ supervising: false });
     this.adjust();
   }
 
   end(): void {
     this.release(null);
-    this.set({ driving: false, watching: false });
+    this.set({ driving: false, supervising: false });
     this.adjust();
     this.ticker?.end();
     this.ticker = null;
@@ -216,13 +216,13 @@ export class Driver {
       this.release(null);
       this.epoch = status.epoch;
     }
-    if (!this.view.watching) return;
+    if (!this.view.supervising) return;
     if (mode === "policy") {
       this.policyActed = true;
       this.restsSince = null;
     } else if (this.policyActed) {
       this.restsSince ??= this.parts.now();
-      if (this.parts.now() - this.restsSince >= OVERTAKEN_MS) this.unwatch(); // whoever resumes it watches anew
+      if (this.parts.now() - this.restsSince >= OVERTAKEN_MS) this.endSupervision(); // whoever resumes it supervises anew
     }
   }
 
@@ -246,7 +246,7 @@ export class Driver {
     });
     if (code >= REFUSED) {
       // held by another page, or not allowed: asking again would only take it from each other
-      this.set({ driving: false, watching: false });
+      this.set({ driving: false, supervising: false });
       this.adjust();
     }
   }
@@ -261,7 +261,7 @@ export class Driver {
       this.answered = true;
       this.settle();
       this.measure(message);
-    } else if (!PASSING.has(message.code) && (this.view.deadman || this.view.watching)) {
+    } else if (!PASSING.has(message.code) && (this.view.deadman || this.view.supervising)) {
       this.set({ refused: { code: message.code, message: message.message } });
     }
   }
@@ -281,8 +281,8 @@ export class Driver {
   // --- sending --------------------------------------------------------------------------------------------------
 
   private adjust(): void {
-    const { driving, watching } = this.view;
-    if (driving || watching) {
+    const { driving, supervising } = this.view;
+    if (driving || supervising) {
       this.socket.start();
       this.ticker ??= this.parts.ticker(() => this.tick());
       this.ticked = this.parts.now();
@@ -314,11 +314,11 @@ export class Driver {
   }
 
   private send(): void {
-    const { driving, watching, deadman, held, arms, speed } = this.view;
-    if (!this.socket.up || this.socket.waiting > MOST_WAITING_BYTES || !(driving || watching)) return;
+    const { driving, supervising, deadman, held, arms, speed } = this.view;
+    if (!this.socket.up || this.socket.waiting > MOST_WAITING_BYTES || !(driving || supervising)) return;
     const common = { seq: (this.seq += 1), sent: this.parts.now(), epoch: this.epoch };
     const message: Drive | Pulse =
-      driving && !watching
+      driving && !supervising
         ? {
             type: "drive",
             ...common,

@@ -4,7 +4,7 @@ import { join } from "node:path";
 
 import { expect, test } from "vitest";
 
-import { heard, NOTHING } from "./live";
+import { NOTHING, received } from "./live";
 import type { Drive, Echo, LiveState, Pulse, Refusal } from "./messages";
 import { parseFrame } from "./video";
 
@@ -41,8 +41,8 @@ test("what the host answers on the control socket", () => {
 
 test("the state, as the page keeps it", () => {
   const state = golden("state") as LiveState;
-  const live = heard(NOTHING, state);
-  expect(live.said).toEqual([{ step: 120, text: "Close the gripper." }]);
+  const live = received(NOTHING, state);
+  expect(live.reasonings).toEqual([{ step: 120, text: "Close the gripper." }]);
   expect(live.now).not.toBeNull();
   // nothing that the host tells is lost, and nothing is expected that it does not tell
   const { type, samples, not_recorded, audit_entry, ...kept } = state;

@@ -75,21 +75,21 @@ export function useVerb<V extends keyof Verbs>(verb: V) {
       });
       return (await response.json()) as LiveState;
     },
-    onSuccess: robot.heard,
+    onSuccess: robot.receive,
   });
 }
 
 /** Start or resume a policy under this page's eyes: its pulse comes first, and ends if the policy may not act. */
-export function useWatched<V extends "rollout" | "resume">(verb: V) {
+export function useSupervised<V extends "rollout" | "resume">(verb: V) {
   const { driver } = useLiveRobot();
   const asked = useVerb(verb);
   const start = async (body: Verbs[V]) => {
     driver.setDriving(false);
-    if (!(await driver.watch())) return; // why is in the driver's `refused`
+    if (!(await driver.supervise())) return; // why is in the driver's `refused`
     try {
       await asked.mutateAsync(body);
     } catch {
-      driver.unwatch(); // why is in `error`
+      driver.endSupervision(); // why is in `error`
     }
   };
   return { ...asked, start };

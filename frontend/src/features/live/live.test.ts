@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 
 import { aState } from "./fixtures";
-import { heard, lost, NOTHING } from "./live";
+import { lost, NOTHING, received } from "./live";
 import type { LiveState, Policy, Reasoning } from "./messages";
 import { stateWord } from "./words";
 
@@ -26,35 +26,35 @@ const says = (step: number, text: string, done: boolean, chunks = 1) =>
   aState({ mode: "policy", policy: policy({ step, text, done }, chunks) });
 
 test("what did not change stays the same object", () => {
-  const first = heard(NOTHING, aState());
-  const second = heard(first, aState({ why: "nobody commands" }));
+  const first = received(NOTHING, aState());
+  const second = received(first, aState({ why: "nobody commands" }));
   expect(second.now?.status).toBe(first.now?.status);
   expect(second.now).not.toBe(first.now);
 });
 
 test("the history has each finished text once, with the step from which on it was said", () => {
-  let live = heard(NOTHING, says(0, "Re", false));
-  expect(live.said).toEqual([]);
-  live = heard(live, says(0, "Reach for the cube", true));
-  live = heard(live, says(16, "Rea", false, 2));
-  live = heard(live, says(16, "Reach for the cube", true, 2));
-  live = heard(live, says(32, "Lift it", true, 3));
-  expect(live.said).toEqual([
+  let live = received(NOTHING, says(0, "Re", false));
+  expect(live.reasonings).toEqual([]);
+  live = received(live, says(0, "Reach for the cube", true));
+  live = received(live, says(16, "Rea", false, 2));
+  live = received(live, says(16, "Reach for the cube", true, 2));
+  live = received(live, says(32, "Lift it", true, 3));
+  expect(live.reasonings).toEqual([
     { step: 0, text: "Reach for the cube" },
     { step: 32, text: "Lift it" },
   ]);
 });
 
 test("what a policy said stays after it ended, and goes when the next one begins", () => {
-  let live = heard(NOTHING, says(0, "Reach", true, 5));
-  live = heard(live, aState());
-  expect(live.said).toHaveLength(1);
-  live = heard(live, aState({ mode: "policy", policy: policy(null, 0) }));
-  expect(live.said).toEqual([]);
+  let live = received(NOTHING, says(0, "Reach", true, 5));
+  live = received(live, aState());
+  expect(live.reasonings).toHaveLength(1);
+  live = received(live, aState({ mode: "policy", policy: policy(null, 0) }));
+  expect(live.reasonings).toEqual([]);
 });
 
 test("a silent socket is said to be lost, and what is known stays", () => {
-  const live = lost(heard(NOTHING, aState()), null);
+  const live = lost(received(NOTHING, aState()), null);
   expect(live.connection).toBe("lost");
   expect(live.now).not.toBeNull();
   expect(lost(NOTHING, null).connection).toBe("connecting");
@@ -63,7 +63,7 @@ test("a silent socket is said to be lost, and what is known stays", () => {
 
 test("the state in a word", () => {
   const word = (change: Partial<LiveState>, status: Partial<LiveState["status"]> = {}, driving = false) =>
-    stateWord(heard(NOTHING, aState(change, status)), "ada", driving).word;
+    stateWord(received(NOTHING, aState(change, status)), "ada", driving).word;
   expect(word({})).toBe("Holding");
   expect(word({}, { state: "stopped", stopped_by: "ada" })).toBe("Stopped by you");
   expect(word({ mode: "policy" }, { state: "stopped", stopped_by: "bob" })).toBe("Stopped by bob");
@@ -73,8 +73,8 @@ test("the state in a word", () => {
   expect(word({ mode: "drive", holder: "ada" }, {}, true)).toBe("You drive");
   expect(word({ mode: "drive", holder: "ada" })).toBe("You drive, on another page");
   expect(word({ mode: "drive", holder: "bob" })).toBe("bob drives");
-  expect(stateWord(lost(heard(NOTHING, aState()), null), "ada", false).key).toBe("lost");
-  expect(stateWord(lost(heard(NOTHING, aState()), "Nobody answers."), "ada", false).why).toMatch(
+  expect(stateWord(lost(received(NOTHING, aState()), null), "ada", false).key).toBe("lost");
+  expect(stateWord(lost(received(NOTHING, aState()), "Nobody answers."), "ada", false).why).toMatch(
     /^Nobody answers\. What/,
   );
   expect(stateWord(NOTHING, "ada", false).key).toBe("connecting");

@@ -4,7 +4,7 @@ import { replaceEqualDeep } from "@tanstack/react-query";
 import type { LiveState, Policy, Status } from "./messages";
 
 /** Something the policy said, and the step from which on it said so. */
-export interface Said {
+export interface StepReasoning {
   step: number;
   text: string;
 }
@@ -16,15 +16,15 @@ export interface Live {
   trouble: string | null;
   now: Status | null;
   /** everything the policy finished saying that differs from what it said before, oldest first */
-  said: readonly Said[];
+  reasonings: readonly StepReasoning[];
 }
 
-export const NOTHING: Live = { connection: "connecting", trouble: null, now: null, said: [] };
+export const NOTHING: Live = { connection: "connecting", trouble: null, now: null, reasonings: [] };
 
-const MOST_SAID = 100;
+const MOST_REASONINGS = 100;
 
 /** Parts that did not change stay the same objects, so that only what changed is drawn again. */
-export function heard(old: Live, message: LiveState): Live {
+export function received(old: Live, message: LiveState): Live {
   const now: Status = {
     status: message.status,
     mode: message.mode,
@@ -43,7 +43,7 @@ export function heard(old: Live, message: LiveState): Live {
     connection: "live",
     trouble: null,
     now: replaceEqualDeep(old.now, now),
-    said: remember(old.said, old.now?.policy ?? null, message.policy),
+    reasonings: remember(old.reasonings, old.now?.policy ?? null, message.policy),
   };
 }
 
@@ -51,11 +51,15 @@ export function lost(old: Live, trouble: string | null): Live {
   return { ...old, connection: old.now === null && trouble === null ? "connecting" : "lost", trouble };
 }
 
-function remember(said: readonly Said[], before: Policy | null, policy: Policy | null): readonly Said[] {
-  if (policy === null) return said; // what a policy that ended said stays readable
+function remember(
+  reasonings: readonly StepReasoning[],
+  before: Policy | null,
+  policy: Policy | null,
+): readonly StepReasoning[] {
+  if (policy === null) return reasonings; // what a policy that ended said stays readable
   const fresh = before === null || policy.chunks < before.chunks;
-  const kept = fresh && said.length > 0 ? [] : said;
+  const kept = fresh && reasonings.length > 0 ? [] : reasonings;
   const { reasoning } = policy;
   if (!reasoning?.done || reasoning.text === "" || reasoning.text === kept.at(-1)?.text) return kept;
-  return [...kept.slice(1 - MOST_SAID), { step: reasoning.step, text: reasoning.text }];
+  return [...kept.slice(1 - MOST_REASONINGS), { step: reasoning.step, text: reasoning.text }];
 }

@@ -9,7 +9,7 @@ type Whole<T> = T extends (infer Each)[]
     : T;
 
 export type LiveState = Whole<Schema<"LiveState">>;
-/** Everything the page shows but pictures and curves. */
+/** Everything the page shows but frames and curves. */
 export type Status = Omit<LiveState, "type" | "samples" | "not_recorded" | "audit_entry">;
 export type Policy = NonNullable<LiveState["policy"]>;
 export type Reasoning = NonNullable<Policy["reasoning"]>;

@@ -2,7 +2,7 @@
 import { recheckSession } from "@/api/queries";
 
 import { Driver } from "./driver";
-import { heard, lost, NOTHING, type Live } from "./live";
+import { lost, NOTHING, received, type Live } from "./live";
 import type { LiveState } from "./messages";
 import { LiveSocket, socketUrl } from "./socket";
 import { Telemetry } from "./telemetry";
@@ -22,29 +22,29 @@ export class LiveRobot {
   readonly video: VideoFeed;
   readonly driver: Driver;
   private readonly state: LiveSocket;
-  private readonly pictures: LiveSocket;
+  private readonly videoSocket: LiveSocket;
   private cameras: readonly string[] = [];
   private heardAt = 0;
-  private watchman: ReturnType<typeof setInterval> | undefined;
+  private silenceTimer: ReturnType<typeof setInterval> | undefined;
   private readonly listeners = new Set<() => void>();
 
   constructor(readonly name: string) {
     this.state = new LiveSocket(socketUrl(name, "state"), {
-      text: (text) => this.heard(JSON.parse(text) as LiveState),
+      text: (text) => this.receive(JSON.parse(text) as LiveState),
       closed: (code, reason) => {
         if (code === SIGNED_OUT) recheckSession();
         this.set(lost(this.live, reason || null));
       },
     });
-    this.pictures = new LiveSocket(socketUrl(name, "video"), {
+    this.videoSocket = new LiveSocket(socketUrl(name, "video"), {
       opened: () => {
         this.video.reset();
-        this.pictures.send({ type: "watch", cameras: this.cameras });
+        this.videoSocket.send({ type: "watch", cameras: this.cameras });
       },
       binary: (data) => this.video.receive(data),
     });
     this.video = new VideoFeed(
-      (camera, number) => void this.pictures.send({ type: "ack", camera, number }),
+      (camera, number) => void this.videoSocket.send({ type: "ack", camera, number }),
       browserSurroundings,
     );
     this.driver = new Driver({
@@ -63,18 +63,18 @@ export class LiveRobot {
   start(): void {
     this.heardAt = performance.now();
     this.state.start();
-    this.watchman = setInterval(() => this.look(), LOOK_MS);
+    this.silenceTimer = setInterval(() => this.look(), LOOK_MS);
     document.addEventListener("visibilitychange", this.seen);
     window.addEventListener("pagehide", this.gone);
     this.seen();
   }
 
   stop(): void {
-    clearInterval(this.watchman);
+    clearInterval(this.silenceTimer);
     document.removeEventListener("visibilitychange", this.seen);
     window.removeEventListener("pagehide", this.gone);
     this.state.stop();
-    this.pictures.stop();
+    this.videoSocket.stop();
     this.driver.end();
   }
 
@@ -82,15 +82,15 @@ export class LiveRobot {
   watchCameras(names: readonly string[]): void {
     if (names.join("\n") === this.cameras.join("\n")) return;
     this.cameras = names;
-    this.pictures.send({ type: "watch", cameras: names });
+    this.videoSocket.send({ type: "watch", cameras: names });
   }
 
   /** A state that came as an answer to a request is one like any other. */
-  readonly heard = (message: LiveState): void => {
+  readonly receive = (message: LiveState): void => {
     this.heardAt = performance.now();
     this.telemetry.setRate(message.status.control_hz);
     if (message.samples) this.telemetry.add(message.samples);
-    this.set(heard(this.live, message));
+    this.set(received(this.live, message));
     if (this.live.now) this.driver.follow(this.live.now);
   };
 
@@ -104,12 +104,12 @@ export class LiveRobot {
     }
   }
 
-  /** A page that nobody sees watches over nothing and needs no pictures. */
+  /** A page that nobody sees supervises nothing and needs no frames. */
   private readonly seen = (): void => {
     if (document.visibilityState === "visible") {
-      this.pictures.start();
+      this.videoSocket.start();
     } else {
-      this.pictures.stop();
+      this.videoSocket.stop();
       this.driver.hide();
     }
   };

@@ -1,7 +1,7 @@
 /** Another scene of a simulated robot, also under a policy that acts. */
 import { useState } from "react";
 
-import { useNow, useVerb, useWatched, type Verbs } from "./hooks";
+import { useNow, useSupervised, useVerb, type Verbs } from "./hooks";
 import type { Scene } from "./messages";
 
 const SEEDS = 2 ** 32;
@@ -19,7 +19,7 @@ export function useNewScene() {
   const pause = useVerb("pause");
   const scene = useVerb("scene");
   const say = useVerb("instruction");
-  const resume = useWatched("resume");
+  const resume = useSupervised("resume");
   const acts = useNow(({ mode }) => mode === "policy") === true;
   const policy = useNow(({ policy }) => policy !== null) === true;
   const obstacle = useNow(({ mode, policy, recording, status }) =>

@@ -70,7 +70,7 @@ test("a frame's bytes", () => {
   expect(() => parseFrame(new ArrayBuffer(4), 0)).toThrow(RangeError);
 });
 
-test("a picture is acknowledged when it was drawn, not before", async () => {
+test("a frame is acknowledged when it was drawn, not before", async () => {
   const { feed, acks, drawn, decoded, paint, closed } = stage();
   feed.attach("cam_high", canvas());
   feed.receive(frame(1));
@@ -98,7 +98,7 @@ test("one waits at most: a newer one takes its place, and each is acknowledged o
   expect(feed.stats("cam_high").frames).toBe(1);
 });
 
-test("cameras do not wait for each other, and a torn picture costs only itself", async () => {
+test("cameras do not wait for each other, and a torn frame costs only itself", async () => {
   const { feed, acks, drawn, decoded, paint } = stage();
   feed.attach("cam_high", canvas());
   feed.attach("cam_left_wrist", canvas());
@@ -111,7 +111,7 @@ test("cameras do not wait for each other, and a torn picture costs only itself",
   expect(acks).toEqual(["cam_high 1", "cam_left_wrist 1"]);
 });
 
-test("pictures of an older socket are not acknowledged on a new one", async () => {
+test("frames of an older socket are not acknowledged on a new one", async () => {
   const { feed, acks, drawn, decoded, paint, closed } = stage();
   feed.attach("cam_high", canvas());
   feed.receive(frame(1));

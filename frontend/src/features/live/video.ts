@@ -1,7 +1,7 @@
 /**
- * Pictures of a robot's cameras: from the bytes of the video socket to canvases. No React: benchmarks use it as it is.
+ * Frames of a robot's cameras: from the bytes of the video socket to canvases. No React: benchmarks use it as it is.
  *
- * Each camera has one slot. A picture that comes while another one waits takes its place; nothing is queued. A picture
+ * Each camera has one slot. A frame that comes while another one waits takes its place; nothing is queued. A frame
  * is acknowledged when it has been drawn (or replaced), so that the host never sends more than this page can show.
  */
 
@@ -31,16 +31,16 @@ export function parseFrame(data: ArrayBuffer, received: number): Frame {
   };
 }
 
-/** A picture older than this is marked: what is shown may no longer be so. */
+/** A frame older than this is marked: what is shown may no longer be so. */
 export const STALE_MS = 500;
 /** Rates are over this time. */
 const WINDOW_MS = 2_000;
 
 export interface CameraStats {
-  /** of the picture that is shown, ms; null before the first one */
+  /** of the frame that is shown, ms; null before the first one */
   age: number | null;
   fps: number;
-  /** pictures that the camera made and this page did not show, since it was opened */
+  /** frames that the camera made and this page did not show, since it was opened */
   drops: number;
   frames: number;
   stale: boolean;
@@ -53,7 +53,7 @@ export class CameraMeter {
   private frames = 0;
   private drops = 0;
 
-  /** Call it for each picture that is drawn. */
+  /** Call it for each frame that is drawn. */
   draw(frame: Frame, now: number): void {
     const gap = this.shown ? frame.number - this.shown.number - 1 : 0;
     if (gap > 0) this.drops += gap; // a number that falls is a host that began anew
@@ -81,21 +81,21 @@ export class CameraMeter {
 /** What this module needs of a browser. */
 export interface Surroundings {
   decode: (jpeg: Uint8Array<ArrayBuffer>) => Promise<ImageBitmap>;
-  draw: (canvas: HTMLCanvasElement, picture: ImageBitmap) => void;
+  draw: (canvas: HTMLCanvasElement, image: ImageBitmap) => void;
   now: () => number;
   /** call `paint` before the next repaint of the page */
   nextPaint: (paint: () => void) => void;
 }
 
-/** Called with each picture right after it was drawn. */
+/** Called with each frame right after it was drawn. */
 export type Drawn = (frame: Frame, canvas: HTMLCanvasElement, now: number) => void;
 
 export const browserSurroundings: Surroundings = {
   decode: (jpeg) => createImageBitmap(new Blob([jpeg], { type: "image/jpeg" })),
-  draw: (canvas, picture) => {
-    if (canvas.width !== picture.width) canvas.width = picture.width;
-    if (canvas.height !== picture.height) canvas.height = picture.height;
-    canvas.getContext("2d", { alpha: false })?.drawImage(picture, 0, 0);
+  draw: (canvas, image) => {
+    if (canvas.width !== image.width) canvas.width = image.width;
+    if (canvas.height !== image.height) canvas.height = image.height;
+    canvas.getContext("2d", { alpha: false })?.drawImage(image, 0, 0);
   },
   now: () => performance.now(),
   nextPaint: (paint) => void requestAnimationFrame(paint),
@@ -106,7 +106,7 @@ class Slot {
   canvas: HTMLCanvasElement | null = null;
   waiting: Frame | null = null;
   decoding = false;
-  ready: { frame: Frame; picture: ImageBitmap } | null = null;
+  ready: { frame: Frame; image: ImageBitmap } | null = null;
 }
 
 export class VideoFeed {
@@ -121,7 +121,7 @@ export class VideoFeed {
     private readonly drawn: Drawn = () => undefined,
   ) {}
 
-  /** Where a camera's pictures go; null: nowhere for now. */
+  /** Where a camera's frames go; null: nowhere for now. */
   attach(camera: string, canvas: HTMLCanvasElement | null): void {
     this.slot(camera).canvas = canvas;
   }
@@ -139,12 +139,12 @@ export class VideoFeed {
     void this.decode(slot);
   }
 
-  /** The socket is another one: credits begin anew, and so do pictures. */
+  /** The socket is another one: credits begin anew, and so do frames. */
   reset(): void {
     this.generation += 1;
     for (const slot of this.slots.values()) {
       slot.waiting = null;
-      slot.ready?.picture.close();
+      slot.ready?.image.close();
       slot.ready = null;
     }
   }
@@ -161,21 +161,21 @@ export class VideoFeed {
     for (let frame = slot.waiting; frame !== null; frame = slot.waiting) {
       const { generation } = this;
       slot.waiting = null;
-      const picture = await this.around.decode(frame.jpeg).catch(() => null);
-      if (generation !== this.generation) picture?.close();
-      else if (picture === null)
+      const image = await this.around.decode(frame.jpeg).catch(() => null);
+      if (generation !== this.generation) image?.close();
+      else if (image === null)
         this.acknowledge(frame.camera, frame.number); // torn: the next one may be whole
-      else this.show(slot, frame, picture);
+      else this.show(slot, frame, image);
     }
     slot.decoding = false;
   }
 
-  private show(slot: Slot, frame: Frame, picture: ImageBitmap): void {
+  private show(slot: Slot, frame: Frame, image: ImageBitmap): void {
     if (slot.ready) {
       this.acknowledge(slot.ready.frame.camera, slot.ready.frame.number);
-      slot.ready.picture.close();
+      slot.ready.image.close();
     }
-    slot.ready = { frame, picture };
+    slot.ready = { frame, image };
     if (this.painting) return;
     this.painting = true;
     this.around.nextPaint(() => this.paint());
@@ -185,15 +185,15 @@ export class VideoFeed {
     this.painting = false;
     for (const slot of this.slots.values()) {
       if (!slot.ready) continue;
-      const { frame, picture } = slot.ready;
+      const { frame, image } = slot.ready;
       slot.ready = null;
       const now = this.around.now();
       if (slot.canvas) {
-        this.around.draw(slot.canvas, picture);
+        this.around.draw(slot.canvas, image);
         slot.meter.draw(frame, now);
         this.drawn(frame, slot.canvas, now);
       }
-      picture.close();
+      image.close();
       this.acknowledge(frame.camera, frame.number);
     }
   }

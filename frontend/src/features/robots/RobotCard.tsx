@@ -7,7 +7,7 @@ import { formatNumber } from "@/ui/format";
 import { RoleButton } from "@/ui/RoleButton";
 import { Time } from "@/ui/Time";
 
-import { CameraPicture } from "./CameraPicture";
+import { CameraFrame } from "./CameraFrame";
 import { useArm, useStop, type Robot } from "./core/hooks";
 import classes from "./robots.module.css";
 import { lookOf, troubleOf } from "./core/status";
@@ -93,7 +93,7 @@ export function RobotCard({ robot }: { robot: Robot }) {
       {cameras.length > 0 && (
         <SimpleGrid cols={{ base: 1, xs: Math.min(cameras.length, 3) }} spacing="sm">
           {cameras.map((camera) => (
-            <CameraPicture key={camera.name} robot={robot.name} camera={camera.name} present={robot.present} />
+            <CameraFrame key={camera.name} robot={robot.name} camera={camera.name} present={robot.present} />
           ))}
         </SimpleGrid>
       )}

@@ -8,7 +8,7 @@ import {
   listed,
   openLoop,
   paired,
-  saidAt,
+  spanAt,
   seedsText,
   stepAt,
   timeAt,
@@ -55,8 +55,8 @@ describe("what was said", () => {
   });
 
   test("is found by step", () => {
-    expect([saidAt(spans, 0), saidAt(spans, 31), saidAt(spans, 32), saidAt(spans, 99)]).toEqual([0, 0, 1, 1]);
-    expect(saidAt([], 5)).toBe(-1);
+    expect([spanAt(spans, 0), spanAt(spans, 31), spanAt(spans, 32), spanAt(spans, 99)]).toEqual([0, 0, 1, 1]);
+    expect(spanAt([], 5)).toBe(-1);
   });
 });
 

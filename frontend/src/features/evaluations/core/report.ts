@@ -91,7 +91,7 @@ export function wrongShare(outcomes: readonly Pick<Outcome, "wrong">[]): Share |
   return { rate: wrong / judged.length, interval: wilson(wrong, judged.length) };
 }
 
-export interface Said {
+export interface ReasoningSpan {
   start: number;
   /** first step after it */
   end: number;
@@ -99,8 +99,8 @@ export interface Said {
 }
 
 /** What the policy said over the steps of an episode; what it said twice in a row is one. */
-export function transcript(outcome: Pick<Outcome, "reasoning" | "steps">): Said[] {
-  const spans: Said[] = [];
+export function transcript(outcome: Pick<Outcome, "reasoning" | "steps">): ReasoningSpan[] {
+  const spans: ReasoningSpan[] = [];
   for (const { step, text } of outcome.reasoning) {
     const last = spans.at(-1);
     if (last?.text === text) continue;
@@ -111,18 +111,18 @@ export function transcript(outcome: Pick<Outcome, "reasoning" | "steps">): Said[
 }
 
 /** Index of what is said at `step`; -1 before the first. */
-export function saidAt(spans: readonly Said[], step: number): number {
+export function spanAt(spans: readonly ReasoningSpan[], step: number): number {
   return spans.findLastIndex(({ start }) => start <= step);
 }
 
-/** The step that a video shows. Not every step has a picture, so it follows from the share of the time. */
+/** The step that a video shows. Not every step has a frame, so it follows from the share of the time. */
 export function stepAt(time: number, duration: number, steps: number): number {
   if (!(duration > 0)) return 0;
   return Math.min(steps - 1, Math.max(0, Math.floor((time / duration) * steps)));
 }
 
 export function timeAt(step: number, duration: number, steps: number): number {
-  // a little behind the border, so that the picture is of the step and not of the one before
+  // a little behind the border, so that the frame is of the step and not of the one before
   return steps > 0 ? Math.min(duration, ((step + 0.5) / steps) * duration) : 0;
 }
 

@@ -65,16 +65,16 @@ export function useInSight(target: RefObject<Element | null>): boolean {
   return onScreen && atFront;
 }
 
-const PICTURE_MS = 500;
+const FRAME_MS = 500;
 const AFTER_ERROR_MS = 3_000;
 
 function revokeLater(url: string, milliseconds: number): void {
   setTimeout(() => URL.revokeObjectURL(url), milliseconds);
 }
 
-/** The newest picture of a camera as an object URL, about twice a second while `active`; one request at a time. */
-export function usePicture(robot: string, camera: string, active: boolean) {
-  const [picture, setPicture] = useState<string | null>(null);
+/** The newest frame of a camera as an object URL, about twice a second while `active`; one request at a time. */
+export function useCameraFrame(robot: string, camera: string, active: boolean) {
+  const [image, setImage] = useState<string | null>(null);
   const [error, setError] = useState<string | null>(null);
   useEffect(() => {
     if (!active) return;
@@ -84,11 +84,11 @@ export function usePicture(robot: string, camera: string, active: boolean) {
     const path = `/api/robots/${encodeURIComponent(robot)}/picture/${encodeURIComponent(camera)}`;
     const next = async () => {
       const started = performance.now();
-      let pause = PICTURE_MS;
+      let pause = FRAME_MS;
       try {
         const response = await fetchOk(path, { signal: control.signal, cache: "no-store" });
         const fresh = URL.createObjectURL(await response.blob());
-        setPicture(fresh);
+        setImage(fresh);
         setError(null);
         // the old one may still be on its way to the screen
         if (shown) revokeLater(shown, 1_000);
@@ -107,5 +107,5 @@ export function usePicture(robot: string, camera: string, active: boolean) {
       if (shown) revokeLater(shown, 60_000);
     };
   }, [robot, camera, active]);
-  return { picture, error };
+  return { image, error };
 }

@@ -1,7 +1,7 @@
 import { AspectRatio, Box, Center, Text } from "@mantine/core";
 import { useRef } from "react";
 
-import { useInSight, usePicture } from "./core/hooks";
+import { useCameraFrame, useInSight } from "./core/hooks";
 
 interface Props {
   robot: string;
@@ -9,17 +9,17 @@ interface Props {
   present: boolean;
 }
 
-/** A camera's newest picture, about two a second while somebody can see it. */
-export function CameraPicture({ robot, camera, present }: Props) {
+/** A camera's newest frame, about two a second while somebody can see it. */
+export function CameraFrame({ robot, camera, present }: Props) {
   const frame = useRef<HTMLDivElement>(null);
   const inSight = useInSight(frame);
-  const { picture, error } = usePicture(robot, camera, inSight && present);
+  const { image, error } = useCameraFrame(robot, camera, inSight && present);
   return (
     <Box ref={frame} component="figure" m={0} data-testid="robot-picture" data-camera={camera}>
       <AspectRatio ratio={4 / 3} bg="dark.9" style={{ borderRadius: "var(--mantine-radius-sm)", overflow: "hidden" }}>
-        {picture ? (
+        {image ? (
           <img
-            src={picture}
+            src={image}
             alt={`${camera} of ${robot}`}
             style={{ objectFit: "contain", opacity: present && !error ? 1 : 0.35 }}
           />
@@ -33,7 +33,7 @@ export function CameraPicture({ robot, camera, present }: Props) {
       </AspectRatio>
       <Text component="figcaption" size="xs" c="dimmed" mt={4} truncate>
         {camera}
-        {picture && error ? ` - old picture: ${error}` : ""}
+        {image && error ? ` - old picture: ${error}` : ""}
       </Text>
     </Box>
   );
