@@ -3736,7 +3736,7 @@ export interface components {
       cameras: components["schemas"]["HostCamera"][];
       /**
        * Control Hz
-       * @description Steps a second that the control loop aims at
+       * @description Control rate that the loop aims at, Hz
        */
       control_hz?: number | null;
       /**
@@ -3784,7 +3784,7 @@ export interface components {
       task?: string | null;
       /**
        * Tick Hz
-       * @description Steps a second that it reached in the last seconds
+       * @description Control rate that it reached in the last seconds, Hz
        * @default 0
        */
       tick_hz: number;

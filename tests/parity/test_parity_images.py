@@ -10,7 +10,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from dexvla.data import images
 from dexvla.data.images import centre_crop, resize_bilinear
-from dexvla.model import pictures as pictures_module
+from dexvla.model import patches as patches_module
 from dexvla.model.processing import Processor, build_inputs
 from tests.support.paths import ROOT
 
@@ -154,7 +154,7 @@ def test_compiled_loops_have_the_bits_of_those_without(processor: Processor, mon
     compiled = processor.image_patches.cut([resize_bilinear(picture, 240, 320) for picture in pictures])
     normalised = processor.image_patches.normalise(compiled[0])
     monkeypatch.setattr(images, "compiled", lambda: None)
-    monkeypatch.setattr(pictures_module, "compiled", lambda: None)
+    monkeypatch.setattr(patches_module, "compiled", lambda: None)
     assert torch.equal(normalised, processor.image_patches.normalise(compiled[0]))
     plain = processor.image_patches.cut([resize_bilinear(picture, 240, 320) for picture in pictures])
     assert all(torch.equal(left, right) for left, right in zip(compiled, plain, strict=True))
