@@ -82,7 +82,7 @@ def last_progress(path: Path) -> ProgressLine | None:
     return next((line for line in reversed(_lines(path)) if isinstance(line, ProgressLine)), None)
 
 
-def last_failure(path: Path) -> FailureLine | None:
+def first_failure(path: Path) -> FailureLine | None:
     """Why the command failed. Of several processes the first that failed counts: the others failed because of it."""
     return next((line for line in _lines(path) if isinstance(line, FailureLine)), None)
 

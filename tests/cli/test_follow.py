@@ -9,7 +9,7 @@ import pytest
 
 from dexvla import cli, console, progress
 from dexvla.errors import UserError
-from dexvla.progress import Cause, FailureLine, ProgressLine, failure_told, last_told
+from dexvla.progress import Cause, FailureLine, ProgressLine, first_failure, last_progress
 from dexvla.train.loop import Progress
 
 
@@ -91,11 +91,11 @@ def test_a_command_tells_why_it_failed(
     monkeypatch.setattr(cli, "app", fail)
     with pytest.raises((SystemExit, type(error))):
         cli.main()
-    told = failure_told(file)
+    told = first_failure(file)
     assert told is not None
     assert told.failed is failed
     assert message in told.message
-    assert last_told(file) == before, "it got so far"
+    assert last_progress(file) == before, "it got so far"
 
 
 def test_a_command_that_somebody_stops_has_not_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ def test_a_command_that_somebody_stops_has_not_failed(tmp_path: Path, monkeypatc
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 130
-    assert failure_told(file) is None
+    assert first_failure(file) is None
 
 
 def test_flags_that_cannot_be_read_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +118,7 @@ def test_flags_that_cannot_be_read_are_told(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(sys, "argv", ["dexvla", "check", "--no-such-flag"])
     with pytest.raises(SystemExit):
         cli.main()
-    told = failure_told(file)
+    told = first_failure(file)
     assert told is not None
     assert told.failed is Cause.REFUSED
     assert "--no-such-flag" in told.message
@@ -130,4 +130,4 @@ def test_of_several_processes_the_first_that_failed_says_why(tmp_path: Path, mon
     first = FailureLine(failed=Cause.MEMORY, message="Tried to allocate 2 GiB")
     progress.tell(first)
     progress.tell(FailureLine(failed=Cause.DEFECT, message="Connection closed by peer"))
-    assert failure_told(file) == first
+    assert first_failure(file) == first

@@ -32,7 +32,7 @@ from backend.studio import events
 from backend.studio.context import Studio
 from backend.tables.job import Job, JobState
 from dexvla.errors import UserError
-from dexvla.progress import VARIABLE, failure_told
+from dexvla.progress import VARIABLE, first_failure
 from worker.core.processes import die_with_parent, giving_way
 from worker.jobs.causes import DISK_FULL, Failure, explain
 from worker.jobs.handlers import handler_of
@@ -197,7 +197,7 @@ class _Attempt:
         if status in {130, -signal.SIGTERM, -signal.SIGINT}:
             cause = f"interrupted: somebody ended its process; {handler.resumes}"
             return _End(state=JobState.QUEUED, cause=cause, counts=False)
-        told = failure_told(job.progress_file)
+        told = first_failure(job.progress_file)
         if told is None and self._studio.space.full:  # what it said found no room
             return self._failed(Failure(cause=DISK_FULL, final=True))
         return self._failed(explain(status, told, job.log, start=self._log_start))

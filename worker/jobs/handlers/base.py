@@ -17,7 +17,7 @@ from backend.jobs.kinds import Payload
 from backend.studio import events
 from backend.studio.context import Studio
 from backend.tables.job import JobKind
-from dexvla.progress import ProgressLine, last_told
+from dexvla.progress import ProgressLine, last_progress
 
 P = TypeVar("P", bound=Payload)
 
@@ -81,7 +81,7 @@ class JobContext:
         return None if line is None else Progress(done=line.done, total=line.total, note=line.text)
 
     def told(self) -> ProgressLine | None:
-        return last_told(self.progress_file)
+        return last_progress(self.progress_file)
 
 
 class Handler(Protocol):
