@@ -23,8 +23,8 @@ from backend.jobs.endpoints import router as jobs
 from backend.jobs.reconciler import reconciler
 from backend.labels.dataset.endpoints import router as labelling
 from backend.labels.drafts.endpoints import notes
-from backend.labels.drafts.endpoints import router as annotations
-from backend.labels.proposals.endpoints import router as suggestions
+from backend.labels.drafts.endpoints import router as drafts
+from backend.labels.proposals.endpoints import router as proposals
 from backend.live.endpoints import router as live
 from backend.live.sockets import router as live_sockets
 from backend.preferences.endpoints import router as preferences
@@ -53,10 +53,10 @@ ROUTERS: tuple[APIRouter, ...] = (
     audit,
     datasets,
     episodes,
-    annotations,
+    drafts,
     notes,
     labelling,
-    suggestions,
+    proposals,
     jobs,
     models,
     training,

@@ -245,7 +245,7 @@ def playback(studio: Studio, speed: float, seconds: float) -> dict[str, Any]:
 
 def document(studio: Studio, episode: str) -> str:
     """What is stored about an episode, as bytes would be compared; the count of saves left out."""
-    found = studio.get(f"/episodes/{episode}/annotation")
+    found = studio.get(f"/episodes/{episode}/draft")
     return json.dumps([found["segments"], found["instruction"], found["success"]])
 
 
@@ -275,7 +275,7 @@ def labelled(studio: Studio, episode: str, truth: list[int]) -> dict[str, Any]:
     """What the labelling took, asserted to be right; `watch` counted."""
     keys, pointers = studio.page.evaluate("() => [watch.keys, watch.pointers]")
     saved(studio)
-    segments = studio.get(f"/episodes/{episode}/annotation")["segments"]
+    segments = studio.get(f"/episodes/{episode}/draft")["segments"]
     assert [one["text"] for one in segments] == [LABELS[text - 1] for text in TEXTS], segments
     errors = [abs(one["start"] - wanted) for one, wanted in zip(segments[1:], truth, strict=True)]
     return {

@@ -161,7 +161,7 @@ class Annotator:
         return connection
 
     def _request(self, connection: HTTPConnection, method: str, body: str | None = None) -> tuple[int, bytes]:
-        connection.request(method, f"/api/episodes/{self.episode}/annotation", body, self.headers)
+        connection.request(method, f"/api/episodes/{self.episode}/draft", body, self.headers)
         answer = connection.getresponse()
         return answer.status, answer.read()
 

@@ -103,7 +103,7 @@ def measure(browser: TestClient, episode_id: str, path: Path, steps: int, turns:
             {"start": start, "end": end, "text": text}
             for start, end, text in zip(edges, edges[1:], texts, strict=False)
         ]
-        saved = browser.put(f"{url}/annotation", json={"edit": turn, "segments": segments, "success": True})
+        saved = browser.put(f"{url}/draft", json={"edit": turn, "segments": segments, "success": True})
         saved.raise_for_status()
         began = time.perf_counter()
         answer = browser.post(f"{url}/publish", json={"edit": turn + 1})

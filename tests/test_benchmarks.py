@@ -72,7 +72,7 @@ def test_what_jobs_take_from_a_robot_is_measured(tmp_path: Path) -> None:
 
 
 def test_proposals_are_measured_against_the_experts_own_substeps(tmp_path: Path) -> None:
-    found = run("suggestions.py", tmp_path / "suggestions.json", "--episodes=2")
+    found = run("proposals.py", tmp_path / "proposals.json", "--episodes=2")
     for figures in found["tasks"].values():
         assert figures["boundaries"]["all"]["25"]["recall"] > 0.5
         assert figures["template"]["episodes"] == 2
@@ -80,7 +80,7 @@ def test_proposals_are_measured_against_the_experts_own_substeps(tmp_path: Path)
 
 
 def test_waiting_for_proposals_is_measured(tmp_path: Path) -> None:
-    found = run("suggestion_times.py", tmp_path / "times.json", "--episodes=3", "--steps=500")
+    found = run("proposal_times.py", tmp_path / "times.json", "--episodes=3", "--steps=500")
     assert found["similar"]["compared"] == 3
     assert found["candidates"]["p50_ms"] > 0
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from backend.core.db import Base, EnumText, Identified
 
 
-class SuggestionSource(StrEnum):
+class ProposalSource(StrEnum):
     """Of boundaries: mark (made while driving), gripper, speed, change (read from the motion), scripted and imported
     too. Of whole labellings: scripted (the expert's own substeps), imported (what a file brought), template (a known
     sequence put onto the boundaries), similar (taken over from similar episodes), vision (a vision-language model)."""
@@ -26,13 +26,13 @@ class SuggestionSource(StrEnum):
     VISION = "vision"
 
 
-class SuggestionState(StrEnum):
+class ProposalState(StrEnum):
     RUNNING = "running"
     READY = "ready"
     FAILED = "failed"
 
 
-class Suggestion(Identified, Base):
+class Proposal(Identified, Base):
     """A proposed labelling of an episode; never changed once it is ready or failed.
 
     segments: [{"start", "end", "text", "confidence"}], half open, without gap or overlap over 0 .. steps; empty until
@@ -40,12 +40,12 @@ class Suggestion(Identified, Base):
     when it has been lost with its process.
     """
 
-    __tablename__ = "suggestions"
+    __tablename__ = "suggestions"  # so called in every database since the first proposal
     __table_args__ = (Index("ix_suggestions_episode_id_source", "episode_id", "source"),)
 
     episode_id: Mapped[str] = mapped_column(ForeignKey("episodes.id", ondelete="CASCADE"))
-    source: Mapped[SuggestionSource] = mapped_column(EnumText(SuggestionSource))
-    state: Mapped[SuggestionState] = mapped_column(EnumText(SuggestionState), default=SuggestionState.READY)
+    source: Mapped[ProposalSource] = mapped_column(EnumText(ProposalSource))
+    state: Mapped[ProposalState] = mapped_column(EnumText(ProposalState), default=ProposalState.READY)
     segments: Mapped[list[Any]] = mapped_column(default=list)
     settings: Mapped[dict[str, Any]] = mapped_column(default=dict)
     report: Mapped[dict[str, Any]] = mapped_column(default=dict)

@@ -6,7 +6,7 @@ from sqlalchemy import ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.core.db import Base, EnumText, Identified
-from backend.tables.proposal import SuggestionSource
+from backend.tables.proposal import ProposalSource
 
 
 class Verdict(StrEnum):
@@ -17,19 +17,19 @@ class Verdict(StrEnum):
     REJECTED = "rejected"
 
 
-class SuggestionVerdict(Identified, Base):
+class ProposalVerdict(Identified, Base):
     """What somebody made of one proposed boundary (end None) or substep. Only ever added to.
 
     tenth: of the confidence, 0 .. 9, for counting; None where there was none.
     """
 
-    __tablename__ = "suggestion_verdicts"
+    __tablename__ = "suggestion_verdicts"  # this name and a column's are stored, and older than the word proposal
     __table_args__ = (Index("ix_suggestion_verdicts_dataset_id_source", "dataset_id", "source"),)
 
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"))
     episode_id: Mapped[str] = mapped_column(ForeignKey("episodes.id", ondelete="CASCADE"), index=True)
-    suggestion_id: Mapped[str | None] = mapped_column(String(32))
-    source: Mapped[SuggestionSource] = mapped_column(EnumText(SuggestionSource))
+    proposal_id: Mapped[str | None] = mapped_column("suggestion_id", String(32))
+    source: Mapped[ProposalSource] = mapped_column(EnumText(ProposalSource))
     verdict: Mapped[Verdict] = mapped_column(EnumText(Verdict))
     confidence: Mapped[float | None]
     tenth: Mapped[int | None]

@@ -38,7 +38,7 @@ class BoundarySource(StrEnum):
 @dataclass(frozen=True, kw_only=True)
 class BoundarySettings:
     """Units: s, rad/s; a gripper's travel is 1 from closed to open. Values: tuned on scripted ALOHA demonstrations of
-    other seeds than the benchmark's (benchmarks/suggestions.py)."""
+    other seeds than the benchmark's (benchmarks/proposals.py)."""
 
     smooth_seconds: float = 0.06  # standard deviation of the Gaussian over positions
     edge_seconds: float = 0.2  # nothing so near to the first or last step

@@ -61,7 +61,7 @@ class Annotator(Person):
     def segments(self, steps: int) -> list[list[Any]]:
         """As the server has them, once everything is saved."""
         expect(self.at("save-status")).to_have_attribute("data-state", "saved")
-        stored = self.get(f"/episodes/{self.episodes[steps]}/annotation")["segments"]
+        stored = self.get(f"/episodes/{self.episodes[steps]}/draft")["segments"]
         return [[one["start"], one["end"], one["text"]] for one in stored]
 
 

@@ -60,4 +60,4 @@ def publish(ada: Person, *, refused: str) -> None:
 
 
 def texts(ada: Person, episode: str) -> list[str]:
-    return [one["text"] for one in ada.get(f"/episodes/{episode}/annotation")["segments"]]
+    return [one["text"] for one in ada.get(f"/episodes/{episode}/draft")["segments"]]

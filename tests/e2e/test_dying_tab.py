@@ -38,7 +38,7 @@ def test_no_edit_is_lost_with_a_tab(browser: Browser, tmp_path: Path, screenshot
         ada.go(f"/episodes/{episode}")
         expect(ada.at("segment-row")).to_have_count(KILLS + 1)
         expect(ada.at("save-status")).to_have_attribute("data-state", "saved")
-        stored = ada.get(f"/episodes/{episode}/annotation")["segments"]
+        stored = ada.get(f"/episodes/{episode}/draft")["segments"]
         assert [one["start"] for one in stored] == [25 * number for number in range(KILLS + 1)]
 
 

@@ -46,14 +46,14 @@ class Team(Person):
     def label(self, number: int, *segments: tuple[int, int, str], publish: bool = True, **more: Any) -> None:
         """Put labels in by the API, over whatever is there."""
         episode = f"/episodes/{self.episodes[number]}"
-        edit = self.get(f"{episode}/annotation")["edit"]
+        edit = self.get(f"{episode}/draft")["edit"]
         parts = [{"start": start, "end": end, "text": text} for start, end, text in segments]
-        saved = self.send("PUT", f"{episode}/annotation", {"edit": edit, "segments": parts, **more})
+        saved = self.send("PUT", f"{episode}/draft", {"edit": edit, "segments": parts, **more})
         if publish:
             self.post(f"{episode}/publish", {"edit": saved["edit"]})
 
     def texts(self, number: int, tier: str = "substep") -> list[str]:
-        found = self.get(f"/episodes/{self.episodes[number]}/annotation?tier={tier}")
+        found = self.get(f"/episodes/{self.episodes[number]}/draft?tier={tier}")
         return [one["text"] for one in found["segments"]]
 
     def open(self, page: str) -> None:
@@ -282,7 +282,7 @@ def test_labels_leave_as_a_file_and_come_back(ada: Team, tmp_path: Path, name: s
     assert ada.texts(0) == ["Something else"]
     ada.at("labels-import-apply").click()
     expect(ada.at("labels-import-done")).to_be_visible()
-    stored = ada.get(f"/episodes/{ada.episodes[0]}/annotation")["segments"]
+    stored = ada.get(f"/episodes/{ada.episodes[0]}/draft")["segments"]
     assert [(one["start"], one["end"], one["text"]) for one in stored] == segments
 
 
@@ -318,7 +318,7 @@ def test_the_episode_as_a_whole_and_its_plan_go_into_a_version(ada: Team) -> Non
     ada.page.get_by_role("dialog").get_by_role("button", name="Close").press("Enter")
     expect(ada.at("details-tags")).to_have_count(0)
     ada.saved()
-    stored = ada.get(f"/episodes/{ada.episodes[4]}/annotation")
+    stored = ada.get(f"/episodes/{ada.episodes[4]}/draft")
     assert stored["paraphrases"] == ["Pick it up", "Raise the cube"]
     assert (stored["success"], stored["failure_step"]) == (False, 33)
     assert (stored["quality"], stored["tags"]) == ("doubtful", ["regrasp"])

@@ -278,7 +278,7 @@ def record(person: Person, hand: Desktop, data: Path, dataset_id: str) -> None:
     episode = person.get(f"/episodes/{person.page.url.rpartition('/')[2]}")
     assert episode["dataset_id"] == dataset_id
     assert episode["steps"] < 50 * (longest + 1)
-    draft = person.get(f"/episodes/{episode['id']}/annotation")
+    draft = person.get(f"/episodes/{episode['id']}/draft")
     assert (draft["instruction"], draft["success"]) == ("Wave the right arm", True)
     check_file(data, episode["steps"], recorded, longest)
 

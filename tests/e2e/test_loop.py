@@ -94,7 +94,7 @@ def label_and_publish(person: Person, dataset_id: str) -> None:
     person.look("annotate")
     person.page.reload()
     expect(person.at("segment-row")).to_have_count(before + 1)
-    stored = person.get(f"/episodes/{first['id']}/annotation")
+    stored = person.get(f"/episodes/{first['id']}/draft")
     assert "Carry the cube on" in [segment["text"] for segment in stored["segments"]]
     assert stored["segments"][-1]["end"] == first["steps"]
     person.at("publish").click()

@@ -56,7 +56,7 @@ def test_a_model_is_asked_in_the_annotator(
             ada.page.keyboard.press("End")
             ada.page.keyboard.press("a")
             expect(ada.at("save-status")).to_have_attribute("data-state", "saved")
-            stored = ada.get(f"/episodes/{episode}/annotation")["segments"]
+            stored = ada.get(f"/episodes/{episode}/draft")["segments"]
             assert [(one["start"], one["text"], one["provenance"], one["source"]) for one in stored] == [
                 (0, TEXTS[0], "machine_accepted", "vision"),
                 (70, TEXTS[1], "machine_accepted", "vision"),
@@ -66,6 +66,6 @@ def test_a_model_is_asked_in_the_annotator(
             ada.go("/settings/studio")
             expect(ada.at("vision-model")).to_contain_text("looker-7b")
             ada.look("settings-studio")
-            sources = ada.get(f"/datasets/{dataset}/suggestion-statistics")["sources"]
+            sources = ada.get(f"/datasets/{dataset}/proposal-statistics")["sources"]
             assert [(one["source"], one["accepted"]) for one in sources if one["accepted"]] == [("vision", 2)]
             assert ada.complaints == []

@@ -67,7 +67,7 @@ def test_what_was_done_without_a_connection_is_put_together_with_the_others(
     expect(bob.at("save-status")).to_have_attribute("data-state", "saved")
     expect(bob.at("leased")).to_have_count(0)
     expect(ada.at("leased")).to_contain_text("bob")
-    stored = bob.get(f"/episodes/{episode}/annotation")["segments"]
+    stored = bob.get(f"/episodes/{episode}/draft")["segments"]
     assert [one["start"] for one in stored] == [0, 40, 60, 120], "ada's first boundary, bob's last"
     bob.complaints[:] = [one for one in bob.complaints if "ERR_INTERNET_DISCONNECTED" not in one and "409" not in one]
     assert ada.complaints == bob.complaints == []
@@ -92,7 +92,7 @@ def test_an_episode_that_two_people_labelled_is_put_together(people: tuple[Perso
     ada.at("conflict-keep").click()
     expect(ada.at("doubles")).to_have_attribute("data-count", "0")
     expect(ada.at("save-status")).to_have_attribute("data-state", "saved")
-    assert [one["start"] for one in ada.get(f"/episodes/{episode}/annotation")["segments"]] == [0, 80]
+    assert [one["start"] for one in ada.get(f"/episodes/{episode}/draft")["segments"]] == [0, 80]
     ada.complaints[:] = [one for one in ada.complaints if "403" not in one]
     assert ada.complaints == bob.complaints == []
 

@@ -40,7 +40,7 @@ class Annotator:
     """Saves as fast as it is answered, as a page does: an edit is done once it is acknowledged."""
 
     def __init__(self, episode: str) -> None:
-        self.url = f"{episode}/annotation"
+        self.url = f"{episode}/draft"
         self.said = 0  # number of the newest text that was sent
         self.acknowledged: dict[str, Any] | None = None
 

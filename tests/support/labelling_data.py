@@ -86,9 +86,9 @@ def save(
     """Save these segments over whatever stands there; `more`: fields of the draft. Returns the response."""
     where = {"rater": rater, "tier": tier}
     if "edit" not in more:
-        more["edit"] = browser.get(f"{episode}/annotation", params=where).json()["edit"]
+        more["edit"] = browser.get(f"{episode}/draft", params=where).json()["edit"]
     parts = [{"start": start, "end": end, "text": text} for start, end, text in segments]
-    return browser.put(f"{episode}/annotation", params=where, json={"segments": parts, **more})
+    return browser.put(f"{episode}/draft", params=where, json={"segments": parts, **more})
 
 
 def ok(answer: Any) -> Any:

@@ -3,19 +3,19 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from backend.tables.proposal import Suggestion, SuggestionSource
+from backend.tables.proposal import Proposal, ProposalSource
 from dexvla.episodes.format import LabelSource
 
 _SCRIPTED, _IMPORTED = 0.95, 0.8  # an expert knows its plan; others labelled with other words in mind
 
 
-def brought(episode_id: str, segments: Iterable[Sequence[Any]], label_source: str | None) -> Suggestion:
+def brought(episode_id: str, segments: Iterable[Sequence[Any]], label_source: str | None) -> Proposal:
     """segments: (start, end, text). label_source: what the file says."""
     scripted = label_source == LabelSource.SCRIPTED
     confidence = _SCRIPTED if scripted else _IMPORTED
-    return Suggestion(
+    return Proposal(
         episode_id=episode_id,
-        source=SuggestionSource.SCRIPTED if scripted else SuggestionSource.IMPORTED,
+        source=ProposalSource.SCRIPTED if scripted else ProposalSource.IMPORTED,
         segments=[
             {"start": start, "end": end, "text": text, "confidence": confidence} for start, end, text in segments
         ],

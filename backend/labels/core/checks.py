@@ -40,7 +40,7 @@ class _Found(NamedTuple):
     code: FindingCode
     one: Labelled
     message: str
-    suggestion: str | None = None
+    meant: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +198,7 @@ def _order(previous: Labelled, one: Labelled, custom: Custom) -> list[_Found]:
 
 
 def _out(found: _Found) -> FindingOut:
-    code, one, message, suggestion = found
+    code, one, message, meant = found
     stops = code in {FindingCode.LENGTH, FindingCode.BLANK, FindingCode.CHARACTERS, FindingCode.UNREVIEWED}
     return FindingOut(
         code=code,
@@ -207,5 +207,5 @@ def _out(found: _Found) -> FindingOut:
         end=one.end,
         text=one.text,
         message=message,
-        suggestion=suggestion,
+        meant=meant,
     )

@@ -23,7 +23,7 @@ class FindingCode(StrEnum):
 
 
 class FindingOut(Out):
-    """suggestion: the text that was probably meant."""
+    """meant: the text that its writer probably had in mind."""
 
     code: FindingCode
     blocking: bool
@@ -31,7 +31,7 @@ class FindingOut(Out):
     end: int
     text: str
     message: str
-    suggestion: str | None = None
+    meant: str | None = None
 
 
 class CheckOut(Out):

@@ -16,7 +16,7 @@ from backend.labels.dataset import repository
 from backend.labels.dataset.repository import Item
 from backend.labels.dataset.schemas import AssignIn, AssignOut, NextIn, Queue, SkippedOut, WorkOut
 from backend.labels.dataset.service import dataset_row
-from backend.labels.drafts import repository as annotations
+from backend.labels.drafts import repository as draft_queries
 from backend.labels.drafts.service import blank
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
@@ -179,7 +179,7 @@ def queue(
 
 def outs(db: Session, me: Actor, items: list[Item], *, tier: Tier = Tier.SUBSTEP) -> list[WorkOut]:
     drafts = [item.draft for item in items if item.draft is not None]
-    names = annotations.names(
+    names = draft_queries.names(
         db, {who for one in drafts for who in (one.assignee_id, one.submitted_by, one.lease_holder)}
     )
     notes = repository.open_notes(db, [item.row.id for item in items])

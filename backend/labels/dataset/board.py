@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from backend.labels.core.checks import Custom, successors
 from backend.labels.core.settings import Labelling
-from backend.labels.drafts import repository as annotations
+from backend.labels.drafts import repository as draft_queries
 from backend.tables.dataset import Dataset
 from backend.tables.document import Quality, Tier
 from backend.tables.draft import Draft, WorkState
@@ -183,7 +183,7 @@ def _successors(db: Session, dataset_id: str, tier: Tier) -> Mapping[str, Counte
     kept = _usual.get((dataset_id, tier))
     if kept is not None and kept[0] == stamp:
         return kept[1]
-    revisions = annotations.last_revisions(db, dataset_id, tier).values()
+    revisions = draft_queries.last_revisions(db, dataset_id, tier).values()
     found = successors([segment["text"] for segment in one.segments] for one in revisions)
     with _lock:
         if len(_usual) >= _KEPT:

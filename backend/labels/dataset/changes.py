@@ -20,7 +20,7 @@ from backend.labels.dataset import repository
 from backend.labels.dataset.repository import Item
 from backend.labels.dataset.schemas import ChangeOut, ChangeResult, RenamedEpisode, RenameIn, RenamePreview, SkippedOut
 from backend.labels.dataset.service import dataset_row, set_texts, texts_of
-from backend.labels.drafts import repository as annotations
+from backend.labels.drafts import repository as draft_queries
 from backend.labels.drafts.publication import Publication
 from backend.labels.drafts.revisions import add_revision, document_of
 from backend.labels.drafts.service import blank, keep
@@ -51,7 +51,7 @@ def _affected(
 ) -> tuple[list[Item], dict[str, LabelRevision]]:
     """Drafts of all raters, and newest revisions by episode, that have the old text."""
     drafts = repository.all_drafts(db, dataset_id, body.tier, lock=lock)
-    published = annotations.last_revisions(db, dataset_id, body.tier)
+    published = draft_queries.last_revisions(db, dataset_id, body.tier)
     return (
         [item for item in drafts if item.draft is not None and _count(item.draft.segments, body.old)],
         {key: revision for key, revision in published.items() if _count(revision.segments, body.old)},
@@ -66,7 +66,9 @@ def _preview(
     db: Session, row: Dataset, body: RenameIn, drafts: list[Item], published: dict[str, LabelRevision]
 ) -> RenamePreview:
     rows = {item.row.id: item for item in repository.items(db, row.id, body.tier)}
-    names = annotations.names(db, {item.draft.lease_holder for item in drafts if item.draft is not None and item.held})
+    names = draft_queries.names(
+        db, {item.draft.lease_holder for item in drafts if item.draft is not None and item.held}
+    )
     found: dict[str, RenamedEpisode] = {}
     for item in drafts:
         assert item.draft is not None
@@ -275,7 +277,7 @@ def undo(db: Session, me: Actor, studio: Studio, dataset_id: str, change_id: str
     tier = Tier(change.parameters["tier"])
     items = {(item.row.id, 0): item for item in repository.items(db, dataset_id, tier, lock=True)}
     items |= {(item.row.id, 1): item for item in repository.items(db, dataset_id, tier, 1)}
-    published = annotations.last_revisions(db, dataset_id, tier)
+    published = draft_queries.last_revisions(db, dataset_id, tier)
     if change.kind is ChangeKind.RENAME:  # first: a publication adds texts that the vocabulary does not have
         _restore_entry(row, change, tier)
     undone: set[str] = set()

@@ -15,7 +15,7 @@ from backend.labels.dataset.formats import MEDIA, SUFFIX, KnownEpisode, LabelFil
 from backend.labels.dataset.repository import Item
 from backend.labels.dataset.schemas import ChangeResult, ImportLabelsIn, SkippedOut
 from backend.labels.dataset.service import dataset_row
-from backend.labels.drafts import repository as annotations
+from backend.labels.drafts import repository as draft_queries
 from backend.labels.drafts.repository import blind_for
 from backend.labels.drafts.service import visible
 from backend.studio.context import Studio
@@ -34,7 +34,7 @@ def export_dataset(db: Session, me: Actor, dataset_id: str, tier: Tier, form: st
     """Published labels, or the drafts as they are now; what blind labelling hides from this person is left out."""
     dataset = dataset_row(db, dataset_id)
     hidden = blind_for(db, dataset_id, me.id)
-    published = {} if drafts else annotations.last_revisions(db, dataset_id, tier)
+    published = {} if drafts else draft_queries.last_revisions(db, dataset_id, tier)
     found = []
     for item in repository.items(db, dataset_id, tier):
         source = item.draft if drafts else published.get(item.row.id)
@@ -46,7 +46,7 @@ def export_dataset(db: Session, me: Actor, dataset_id: str, tier: Tier, form: st
 def export_episode(db: Session, me: Actor, episode_id: str, tier: Tier, form: str, *, drafts: bool) -> Response:
     here = visible(db, me, episode_id, tier, 0)
     dataset = dataset_row(db, here.row.dataset_id)
-    source = here.draft if drafts else annotations.last_revision(db, episode_id, tier)
+    source = here.draft if drafts else draft_queries.last_revision(db, episode_id, tier)
     if source is None:
         raise NotFoundError("This episode has no such labels yet.")
     item = Item(row=here.row, draft=here.draft, dataset=dataset, now=here.now)
@@ -56,7 +56,7 @@ def export_episode(db: Session, me: Actor, episode_id: str, tier: Tier, form: st
 def _file(
     db: Session, dataset: Dataset, tier: Tier, form: str, found: list[tuple[Item, Draft | LabelRevision]], name: str
 ) -> Response:
-    names = annotations.names(db, {_person(source) for _, source in found})
+    names = draft_queries.names(db, {_person(source) for _, source in found})
     labels = LabelFile(
         dataset=dataset.name,
         tier=tier,

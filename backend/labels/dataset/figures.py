@@ -29,7 +29,7 @@ from backend.labels.dataset.schemas import (
     TierCoverage,
 )
 from backend.labels.dataset.service import dataset_row, texts_of
-from backend.labels.drafts import repository as annotations
+from backend.labels.drafts import repository as draft_queries
 from backend.labels.drafts.repository import blind_for
 from backend.tables.document import Tier
 from backend.tables.draft import HANDED_IN, Draft, WorkState
@@ -198,7 +198,7 @@ def _sum(pairs: Sequence[_Pair]) -> dict[int, Matches]:
 def agreement(db: Session, me: Actor, dataset_id: str, tier: Tier) -> AgreementOut:
     dataset_row(db, dataset_id)
     pairs = _pairs(db, me, dataset_id, tier)
-    names = annotations.names(db, {who for pair in pairs for who in pair.people})
+    names = draft_queries.names(db, {who for pair in pairs for who in pair.people})
     reviews = Counter(kind for _, kind, of in repository.moments(db, dataset_id) if of is tier)
     made = Counter(one.provenance for labels in board.labels(db, dataset_id, tier) for one in labels.parts)
     return AgreementOut(
@@ -248,7 +248,7 @@ def people(db: Session, me: Actor, *, dataset_id: str | None, days: int | None) 
     ids = sorted({event.dataset_id for event in events})
     pairs = [pair for one in ids for tier in Tier for pair in _pairs(db, me, one, tier)]
     everybody = {event.by_id for event in events} | {event.about_id for event in events}
-    names = annotations.names(db, everybody)
+    names = draft_queries.names(db, everybody)
     found = [_person(who, names.get(who, "somebody who is gone"), events, pairs) for who in everybody if who]
     return sorted(found, key=lambda one: one.name.casefold())
 

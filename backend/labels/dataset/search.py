@@ -15,7 +15,7 @@ from backend.labels.dataset import board
 from backend.labels.dataset.board import Labels, Part
 from backend.labels.dataset.schemas import SegmentFound
 from backend.labels.dataset.service import dataset_row
-from backend.labels.drafts import repository as annotations
+from backend.labels.drafts import repository as draft_queries
 from backend.labels.drafts.repository import blind_for
 from backend.tables.document import Tier
 from backend.tables.draft import HANDED_IN, WorkState
@@ -55,7 +55,7 @@ def find(
         if shown:
             found += _outs(labels, tier, usual, shown)
         total += len(hits)
-    names = annotations.names(db, {one.annotator_id for one in found})
+    names = draft_queries.names(db, {one.annotator_id for one in found})
     return Page(
         items=[one.model_copy(update={"annotator_name": names.get(one.annotator_id or "")}) for one in found],
         total=total,

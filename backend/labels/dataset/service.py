@@ -14,7 +14,7 @@ from backend.identity.actor import Actor
 from backend.labels.core.settings import Labelling
 from backend.labels.dataset import board, repository
 from backend.labels.dataset.schemas import EntryOut, ExampleOut, LabellingPatch, PersonOut, VocabularyIn, VocabularyOut
-from backend.labels.drafts import repository as annotations
+from backend.labels.drafts import repository as draft_queries
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
 from backend.tables.dataset import Dataset
@@ -117,7 +117,7 @@ def _used(db: Session, dataset_id: str, tier: Tier) -> Counter[str]:
     found = Counter(one.text for labels in every for one in labels.parts if one.text)
     bare = {labels.about.episode_id for labels in every if not labels.there}
     if bare & board.published(db, dataset_id, tier):
-        for episode_id, revision in annotations.last_revisions(db, dataset_id, tier).items():
+        for episode_id, revision in draft_queries.last_revisions(db, dataset_id, tier).items():
             if episode_id in bare:
                 found.update(segment["text"] for segment in revision.segments if segment["text"])
     return found

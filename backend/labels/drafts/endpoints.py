@@ -1,4 +1,4 @@
-"""/api/episodes/{id}/annotation: drafts, the work on them, and revisions."""
+"""/api/episodes/{id}/draft: drafts, the work on them, and revisions."""
 
 from typing import Annotated
 
@@ -30,18 +30,18 @@ from backend.labels.drafts.schemas import (
 )
 from backend.tables.document import Tier
 
-router = APIRouter(prefix="/api/episodes/{episode_id}", tags=["annotations"])
-notes = APIRouter(prefix="/api/notes", tags=["annotations"])
+router = APIRouter(prefix="/api/episodes/{episode_id}", tags=["drafts"])
+notes = APIRouter(prefix="/api/notes", tags=["drafts"])
 WhichRater = Annotated[int, Query(ge=0, le=1, description="0: the labels that are published; 1: the second, blind")]
 State = Annotated[str, Query(max_length=32, description='Id of a revision or of a history entry, or "draft"')]
 
 
-@router.get("/annotation")
+@router.get("/draft")
 def get_draft(db: Db, me: Viewer, episode_id: str, tier: Tier = Tier.SUBSTEP, rater: WhichRater = 0) -> DraftOut:
     return service.draft(db, me, episode_id, tier, rater)
 
 
-@router.put("/annotation")
+@router.put("/draft")
 def save_draft(
     me: Annotator,
     studio: Parts,
@@ -55,52 +55,52 @@ def save_draft(
     return service.save(studio, me, episode_id, tier, rater, body)
 
 
-@router.get("/annotation/check")
+@router.get("/draft/check")
 def check_draft(db: Db, me: Viewer, episode_id: str, tier: Tier = Tier.SUBSTEP, rater: WhichRater = 0) -> CheckOut:
     """What stops a publication, and warnings."""
     return service.findings(db, me, episode_id, tier, rater)
 
 
-@router.post("/annotation/claim")
+@router.post("/draft/claim")
 def claim_draft(me: Annotator, studio: Parts, episode_id: str, body: ClaimIn) -> DraftOut:
     """Work on it, with `lease.token` in saves and heartbeats. 409 "leased" if somebody else does: `take_over`."""
     return work.claim(studio, me, episode_id, body)
 
 
-@router.post("/annotation/heartbeat")
+@router.post("/draft/heartbeat")
 def keep_claim(me: Annotator, studio: Parts, episode_id: str, body: HeartbeatIn) -> HeartbeatOut:
     """Every 20 s while the page is open. 409 "leased": somebody took over."""
     return work.heartbeat(studio, me, episode_id, body)
 
 
-@router.post("/annotation/release")
+@router.post("/draft/release")
 def release_draft(me: Annotator, studio: Parts, episode_id: str, body: ReleaseIn) -> DraftOut:
     return work.release(studio, me, episode_id, body)
 
 
-@router.post("/annotation/submit")
+@router.post("/draft/submit")
 def submit_draft(db: Db, me: Annotator, studio: Parts, episode_id: str, body: SubmitIn) -> DraftOut:
     """Hand it in for review. 422 with `detail.findings` for labels that are not complete."""
     return work.submit(db, me, studio, episode_id, body)
 
 
-@router.post("/annotation/review")
+@router.post("/draft/review")
 def review_draft(db: Db, me: Annotator, studio: Parts, episode_id: str, body: ReviewIn) -> DraftOut:
     """Approve or reject what somebody else handed in."""
     return work.review(db, me, studio, episode_id, body)
 
 
-@router.post("/annotation/reopen")
+@router.post("/draft/reopen")
 def reopen_draft(db: Db, me: Annotator, studio: Parts, episode_id: str, body: ReopenIn) -> DraftOut:
     return work.reopen(db, me, studio, episode_id, body)
 
 
-@router.post("/annotation/notes", status_code=201)
+@router.post("/draft/notes", status_code=201)
 def add_note(db: Db, me: Annotator, studio: Parts, episode_id: str, body: NoteIn) -> NoteOut:
     return work.add_note(db, me, studio, episode_id, body)
 
 
-@router.get("/annotation/history")
+@router.get("/draft/history")
 def list_history(
     db: Db, me: Viewer, episode_id: str, tier: Tier = Tier.SUBSTEP, rater: WhichRater = 0
 ) -> list[HistoryOut]:
@@ -108,14 +108,14 @@ def list_history(
     return revisions.history(db, me, episode_id, tier, rater)
 
 
-@router.get("/annotation/history/{entry_id}")
+@router.get("/draft/history/{entry_id}")
 def get_history_entry(
     db: Db, me: Viewer, episode_id: str, entry_id: Annotated[str, Path(max_length=32)]
 ) -> HistoryEntryOut:
     return revisions.history_entry(db, me, episode_id, entry_id)
 
 
-@router.get("/annotation/diff")
+@router.get("/draft/diff")
 def diff_states(
     db: Db,
     me: Viewer,

@@ -89,7 +89,7 @@ class RevisionOut(DocumentOut):
 
 
 class HistoryOut(Out):
-    """An entry of a draft's history; its labels are at /annotation/history/{id}. about: whose work was reviewed."""
+    """An entry of a draft's history; its labels are at /draft/history/{id}. about: whose work was reviewed."""
 
     id: str
     tier: Tier

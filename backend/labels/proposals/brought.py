@@ -11,7 +11,7 @@ from backend.tables.draft import Draft
 from backend.tables.episode import EpisodeRow
 from backend.tables.label_history import LabelHistory
 from backend.tables.label_revision import LabelRevision
-from backend.tables.proposal import Suggestion
+from backend.tables.proposal import Proposal
 from dexvla.episodes.format import LabelSource
 from dexvla.episodes.manifest import run_length
 from dexvla.episodes.reader import open_episode
@@ -20,7 +20,7 @@ from dexvla.errors import EpisodeError
 _BROUGHT = {LabelSource.SCRIPTED.value, LabelSource.IMPORTED.value}
 
 
-def found_again(db: Session, studio: Studio, row: EpisodeRow) -> Suggestion | None:
+def found_again(db: Session, studio: Studio, row: EpisodeRow) -> Proposal | None:
     """What the file of an episode brought that was taken in before such proposals were kept; not stored.
 
     From the labels as nobody had edited them, or from the file unless an older studio wrote published labels into it.
@@ -39,7 +39,7 @@ def found_again(db: Session, studio: Studio, row: EpisodeRow) -> Suggestion | No
     return _of_file(studio, row)
 
 
-def _of_file(studio: Studio, row: EpisodeRow) -> Suggestion | None:
+def _of_file(studio: Studio, row: EpisodeRow) -> Proposal | None:
     path = studio.settings.folder.episode(row.dataset_id, row.id)
     try:
         with open_episode(path) as episode:

@@ -1,4 +1,4 @@
-"""Proposals for who labels: /api/episodes/{id}/tracks, /candidates, /suggestions, and what became of them."""
+"""Proposals for who labels: /api/episodes/{id}/tracks, /candidates, /proposals, and what became of them."""
 
 from fastapi import APIRouter, Request, Response
 
@@ -7,19 +7,19 @@ from backend.episodes.service import find
 from backend.labels.proposals import motion, service
 from backend.labels.proposals.schemas import (
     CandidatesOut,
+    ProposalIn,
+    ProposalOut,
     SourcesOut,
     StatisticsOut,
-    SuggestIn,
-    SuggestionOut,
     TracksOut,
     VerdictsIn,
 )
 
-router = APIRouter(prefix="/api", tags=["suggestions"])
+router = APIRouter(prefix="/api", tags=["proposals"])
 
 
-@router.get("/suggestions/sources")
-def get_suggestion_sources(me: Viewer, studio: Parts) -> SourcesOut:
+@router.get("/proposals/sources")
+def get_proposal_sources(me: Viewer, studio: Parts) -> SourcesOut:
     """Which sources of proposals are set up."""
     return service.sources(studio)
 
@@ -41,25 +41,25 @@ def get_candidates(db: Db, me: Viewer, studio: Parts, episode_id: str) -> Candid
     return service.candidates(db, studio, episode_id)
 
 
-@router.get("/episodes/{episode_id}/suggestions")
-def list_suggestions(db: Db, me: Viewer, studio: Parts, episode_id: str) -> list[SuggestionOut]:
+@router.get("/episodes/{episode_id}/proposals")
+def list_proposals(db: Db, me: Viewer, studio: Parts, episode_id: str) -> list[ProposalOut]:
     """Proposed labellings: the newest of each source. They are no labels until somebody takes them into a draft."""
-    return service.suggestions(db, studio, episode_id)
+    return service.proposals(db, studio, episode_id)
 
 
-@router.post("/episodes/{episode_id}/suggestions", status_code=201)
-def make_suggestion(me: Annotator, studio: Parts, episode_id: str, body: SuggestIn) -> SuggestionOut:
+@router.post("/episodes/{episode_id}/proposals", status_code=201)
+def make_proposal(me: Annotator, studio: Parts, episode_id: str, body: ProposalIn) -> ProposalOut:
     """Make a proposal. One of a vision-language model is running at first; an event of the episode tells its end."""
-    return service.suggest(studio, me, episode_id, body)
+    return service.propose(studio, me, episode_id, body)
 
 
-@router.post("/episodes/{episode_id}/suggestions/verdicts", status_code=204)
-def judge_suggestions(db: Db, me: Annotator, episode_id: str, body: VerdictsIn) -> None:
+@router.post("/episodes/{episode_id}/proposals/verdicts", status_code=204)
+def judge_proposals(db: Db, me: Annotator, episode_id: str, body: VerdictsIn) -> None:
     """What became of proposals, for the statistics."""
     service.judge(db, me, episode_id, body)
 
 
-@router.get("/datasets/{dataset_id}/suggestion-statistics")
-def get_suggestion_statistics(db: Db, me: Viewer, dataset_id: str) -> StatisticsOut:
+@router.get("/datasets/{dataset_id}/proposal-statistics")
+def get_proposal_statistics(db: Db, me: Viewer, dataset_id: str) -> StatisticsOut:
     """How often proposals of each source are accepted, edited and rejected, and how that goes with their confidence."""
     return service.statistics(db, dataset_id)

@@ -146,7 +146,7 @@ def _features_file(studio: Studio, row: EpisodeRow) -> Path:
 
 
 def _folder(studio: Studio) -> Path:
-    return studio.settings.folder.cache / "suggestions"
+    return studio.settings.folder.cache / "suggestions"  # so called in every data folder there is
 
 
 def _kept(studio: Studio, name: str, make: Callable[[], bytes]) -> bytes:

@@ -10,13 +10,13 @@ from sqlalchemy.orm import Session
 from backend.tables.document import Tier
 from backend.tables.episode import EpisodeRow
 from backend.tables.label_revision import LabelRevision
-from backend.tables.proposal import Suggestion, SuggestionSource
-from backend.tables.proposal_verdict import SuggestionVerdict, Verdict
+from backend.tables.proposal import Proposal, ProposalSource
+from backend.tables.proposal_verdict import ProposalVerdict, Verdict
 
 
-def newest(db: Session, episode_id: str) -> list[Suggestion]:
+def newest(db: Session, episode_id: str) -> list[Proposal]:
     """The newest of each source."""
-    found = db.scalars(select(Suggestion).where(Suggestion.episode_id == episode_id).order_by(Suggestion.created_at))
+    found = db.scalars(select(Proposal).where(Proposal.episode_id == episode_id).order_by(Proposal.created_at))
     return list({row.source: row for row in found}.values())
 
 
@@ -51,8 +51,8 @@ def labels(db: Session, wanted: Sequence[Published]) -> dict[str, list[Any]]:
     return {row.episode_id: row.segments for row in db.execute(query) if row.number == numbers[row.episode_id]}
 
 
-def counts(db: Session, dataset_id: str) -> Sequence[Row[SuggestionSource, Verdict, int | None, int]]:
+def counts(db: Session, dataset_id: str) -> Sequence[Row[ProposalSource, Verdict, int | None, int]]:
     """How many of each source, verdict and tenth of the confidence."""
-    columns = (SuggestionVerdict.source, SuggestionVerdict.verdict, SuggestionVerdict.tenth)
-    query = select(*columns, func.count()).where(SuggestionVerdict.dataset_id == dataset_id).group_by(*columns)
+    columns = (ProposalVerdict.source, ProposalVerdict.verdict, ProposalVerdict.tenth)
+    query = select(*columns, func.count()).where(ProposalVerdict.dataset_id == dataset_id).group_by(*columns)
     return db.execute(query).all()

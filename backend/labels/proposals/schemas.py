@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from backend.core.limits import MAX_CAMERA_NAME, MAX_SEGMENTS, MAX_STEPS
 from backend.core.schemas import In, Out
 from backend.labels.core.segments import FullLabelText, LabelText
-from backend.tables.proposal import SuggestionSource, SuggestionState
+from backend.tables.proposal import ProposalSource, ProposalState
 from backend.tables.proposal_verdict import Verdict
 
 MAX_FRAMES = 200
@@ -39,7 +39,7 @@ class TracksOut(Out):
 class BoundaryPart(Out):
     """One reading. arm: of the robot; None where it is about all of it."""
 
-    source: SuggestionSource
+    source: ProposalSource
     arm: str | None
     step: int
     confidence: Confidence
@@ -70,14 +70,14 @@ class TemplateIn(In):
     """Put a sequence of substeps onto the boundary candidates. sequence: default, the dataset's template; without one,
     what most published episodes with the same instruction have; without those, the vocabulary in its order."""
 
-    source: Literal[SuggestionSource.TEMPLATE]
+    source: Literal[ProposalSource.TEMPLATE]
     sequence: list[FullLabelText] | None = Field(None, min_length=1, max_length=200)
 
 
 class SimilarIn(In):
     """Take labels over from the published episodes of the dataset that move most alike."""
 
-    source: Literal[SuggestionSource.SIMILAR]
+    source: Literal[ProposalSource.SIMILAR]
     neighbours: int = Field(5, ge=1, le=20)
 
 
@@ -85,12 +85,12 @@ class VisionIn(In):
     """Ask the vision-language model of the settings. frames: of each camera, evenly over the episode. cameras: default
     the first one."""
 
-    source: Literal[SuggestionSource.VISION]
+    source: Literal[ProposalSource.VISION]
     frames: int = Field(48, ge=4, le=MAX_FRAMES)
     cameras: list[Annotated[str, Field(max_length=MAX_CAMERA_NAME)]] | None = Field(None, min_length=1, max_length=3)
 
 
-SuggestIn = Annotated[TemplateIn | SimilarIn | VisionIn, Field(discriminator="source")]
+ProposalIn = Annotated[TemplateIn | SimilarIn | VisionIn, Field(discriminator="source")]
 
 
 class ProposedSegment(Out):
@@ -100,13 +100,13 @@ class ProposedSegment(Out):
     confidence: Confidence
 
 
-class SuggestionOut(Out):
+class ProposalOut(Out):
     """report: template: template_from, examples, expected, found, guessed, unused, mismatch (in words, or null);
     similar: basis, compared, left, neighbours [{episode_id, number, distance}]; vision: model, seconds, sheets."""
 
     id: str
-    source: SuggestionSource
-    state: SuggestionState
+    source: ProposalSource
+    state: ProposalState
     segments: list[ProposedSegment]
     settings: dict[str, Any]
     report: dict[str, Any]
@@ -133,8 +133,8 @@ class SourcesOut(Out):
 class VerdictIn(In):
     """end None: about the boundary at `start` alone. text: as it was proposed."""
 
-    suggestion_id: str | None = Field(None, max_length=32)
-    source: SuggestionSource
+    proposal_id: str | None = Field(None, max_length=32)
+    source: ProposalSource
     verdict: Verdict
     confidence: Confidence | None = None
     start: int = Field(ge=0, le=MAX_STEPS)
@@ -167,7 +167,7 @@ class CalibrationOut(Out):
 class SourceStatistics(Out):
     """rate: accepted as they are, of all; None where nothing was judged yet."""
 
-    source: SuggestionSource
+    source: ProposalSource
     accepted: int
     edited: int
     rejected: int

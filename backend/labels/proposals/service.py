@@ -25,11 +25,11 @@ from backend.labels.proposals.schemas import (
     BoundaryPart,
     CalibrationOut,
     CandidatesOut,
+    ProposalOut,
     SimilarIn,
     SourcesOut,
     SourceStatistics,
     StatisticsOut,
-    SuggestionOut,
     TemplateIn,
     VerdictsIn,
     VisionIn,
@@ -38,8 +38,8 @@ from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
 from backend.tables.dataset import Dataset
 from backend.tables.episode import EpisodeRow
-from backend.tables.proposal import Suggestion, SuggestionSource, SuggestionState
-from backend.tables.proposal_verdict import SuggestionVerdict, Verdict
+from backend.tables.proposal import Proposal, ProposalSource, ProposalState
+from backend.tables.proposal_verdict import ProposalVerdict, Verdict
 from dexvla.episodes.contact_sheet import contact_sheets, even_steps
 from dexvla.episodes.reader import open_episode
 from dexvla.errors import EpisodeError
@@ -65,7 +65,7 @@ def _boundaries(db: Session, studio: Studio, row: EpisodeRow) -> list[Boundary]:
     """Of marks, of the motion, and of the substeps that the file brought."""
     found = motion.found(studio, row)
     for one in _newest(db, studio, row):
-        if one.source is SuggestionSource.SCRIPTED:
+        if one.source is ProposalSource.SCRIPTED:
             found += [
                 Candidate(step=part["start"], confidence=part["confidence"], source=BoundarySource.SCRIPTED)
                 for part in one.segments[1:]
@@ -75,30 +75,28 @@ def _boundaries(db: Session, studio: Studio, row: EpisodeRow) -> list[Boundary]:
 
 def _boundary_out(one: Boundary) -> BoundaryOut:
     parts = [
-        BoundaryPart(
-            source=SuggestionSource(part.source.value), arm=part.arm, step=part.step, confidence=part.confidence
-        )
+        BoundaryPart(source=ProposalSource(part.source.value), arm=part.arm, step=part.step, confidence=part.confidence)
         for part in one.parts
     ]
     return BoundaryOut(step=one.step, confidence=round(one.confidence, 4), parts=parts)
 
 
-def suggestions(db: Session, studio: Studio, episode_id: str) -> list[SuggestionOut]:
+def proposals(db: Session, studio: Studio, episode_id: str) -> list[ProposalOut]:
     """The newest of each source."""
     row = find(db, episode_id)
     return [_kept(studio, one) if one.id is None else _out(one) for one in _newest(db, studio, row)]
 
 
-def _newest(db: Session, studio: Studio, row: EpisodeRow) -> list[Suggestion]:
+def _newest(db: Session, studio: Studio, row: EpisodeRow) -> list[Proposal]:
     """Of each source; what an older episode's file brought is not stored yet, and has no id."""
     stored = repository.newest(db, row.id)
-    if any(one.source in (SuggestionSource.SCRIPTED, SuggestionSource.IMPORTED) for one in stored):
+    if any(one.source in (ProposalSource.SCRIPTED, ProposalSource.IMPORTED) for one in stored):
         return stored
     again = found_again(db, studio, row)
     return stored if again is None else [again, *stored]
 
 
-def _kept(studio: Studio, again: Suggestion) -> SuggestionOut:
+def _kept(studio: Studio, again: Proposal) -> ProposalOut:
     """Store it, unless somebody else just did: verdicts about it need its id."""
     with studio.db.transaction() as db:
         find(db, again.episode_id)
@@ -117,7 +115,7 @@ def sources(studio: Studio) -> SourcesOut:
 # --- making proposals -----------------------------------------------------------------------------------------
 
 
-def suggest(studio: Studio, me: Actor, episode_id: str, body: TemplateIn | SimilarIn | VisionIn) -> SuggestionOut:
+def propose(studio: Studio, me: Actor, episode_id: str, body: TemplateIn | SimilarIn | VisionIn) -> ProposalOut:
     """Raises NotFoundError, and InvalidError where there is nothing to make a proposal from."""
     if isinstance(body, VisionIn):
         return _look(studio, me, episode_id, body)
@@ -131,9 +129,9 @@ def suggest(studio: Studio, me: Actor, episode_id: str, body: TemplateIn | Simil
                 segments, settings, report = copying.similar(db, studio, row, body.neighbours, hidden=hidden)
         except EpisodeError as error:
             raise NotFoundError(f"The file of episode {row.number} cannot be read: {error}") from error
-    made = Suggestion(
+    made = Proposal(
         episode_id=episode_id,
-        source=SuggestionSource(body.source),
+        source=ProposalSource(body.source),
         segments=segments,
         settings=settings,
         report=report,
@@ -149,7 +147,7 @@ def usual_sequence(db: Session, studio: Studio, row: EpisodeRow, sequence: Seque
     return copying.template(db, row, sequence, found)
 
 
-def _store(studio: Studio, made: Suggestion) -> SuggestionOut:
+def _store(studio: Studio, made: Proposal) -> ProposalOut:
     with studio.db.transaction() as db:
         find(db, made.episode_id)
         db.add(made)
@@ -158,7 +156,7 @@ def _store(studio: Studio, made: Suggestion) -> SuggestionOut:
         return _out(made)
 
 
-def _look(studio: Studio, me: Actor, episode_id: str, body: VisionIn) -> SuggestionOut:
+def _look(studio: Studio, me: Actor, episode_id: str, body: VisionIn) -> ProposalOut:
     """Begin to ask the model; the proposal is there, running, until it has answered."""
     known = vision.about(studio.settings)
     if not known.configured:
@@ -177,10 +175,10 @@ def _look(studio: Studio, me: Actor, episode_id: str, body: VisionIn) -> Suggest
         file_of(studio, row)
         vocabulary = [str(text) for text in dataset.vocabulary]
     patience = studio.settings.vision_seconds * 2 * (studio.background.waiting / studio.background.threads + 1) + 60
-    running = Suggestion(
+    running = Proposal(
         episode_id=episode_id,
-        source=SuggestionSource.VISION,
-        state=SuggestionState.RUNNING,
+        source=ProposalSource.VISION,
+        state=ProposalState.RUNNING,
         settings={"model": known.model, "host": known.host, "frames": body.frames, "cameras": cameras},
         until=utc_now() + timedelta(seconds=patience),
         asked_by=me.id,
@@ -193,7 +191,7 @@ def _look(studio: Studio, me: Actor, episode_id: str, body: VisionIn) -> Suggest
 
 
 def _ask(
-    studio: Studio, suggestion_id: str, row: EpisodeRow, cameras: list[str], frames: int, vocabulary: list[str]
+    studio: Studio, proposal_id: str, row: EpisodeRow, cameras: list[str], frames: int, vocabulary: list[str]
 ) -> None:
     """In a thread of its own: whatever happens is written into the proposal."""
     begun = time.monotonic()
@@ -220,21 +218,21 @@ def _ask(
         raise
     finally:
         with studio.db.transaction() as db:
-            stored = db.get(Suggestion, suggestion_id)
+            stored = db.get(Proposal, proposal_id)
             if stored is not None:  # the dataset may have been deleted meanwhile
-                stored.state = SuggestionState.FAILED if error else SuggestionState.READY
+                stored.state = ProposalState.FAILED if error else ProposalState.READY
                 stored.segments, stored.error = segments, error
                 stored.report = {"seconds": round(time.monotonic() - begun, 1), "sheets": sheets}
                 publish_after_commit(db, studio, "episode", row.id)
 
 
-def _out(one: Suggestion) -> SuggestionOut:
-    shown = SuggestionOut.model_validate(one)
+def _out(one: Proposal) -> ProposalOut:
+    shown = ProposalOut.model_validate(one)
     now = utc_now()
     # one begun in time to come was begun before the clock was set back: nobody can say how long ago
     late = one.until is not None and not one.created_at - _CLOCKS_APART < now < one.until
-    if one.state is SuggestionState.RUNNING and late:
-        shown.state, shown.error = SuggestionState.FAILED, _LOST
+    if one.state is ProposalState.RUNNING and late:
+        shown.state, shown.error = ProposalState.FAILED, _LOST
     return shown
 
 
@@ -244,19 +242,17 @@ def _out(one: Suggestion) -> SuggestionOut:
 def judge(db: Session, me: Actor, episode_id: str, body: VerdictsIn) -> None:
     """Write down what became of proposals. Raises InvalidError for one that is not of this episode."""
     row = find(db, episode_id)
-    own = {one for one in (verdict.suggestion_id for verdict in body.verdicts) if one is not None}
-    for suggestion_id in own:
-        stored = db.get(Suggestion, suggestion_id)
+    own = {one for one in (verdict.proposal_id for verdict in body.verdicts) if one is not None}
+    for proposal_id in own:
+        stored = db.get(Proposal, proposal_id)
         if stored is None or stored.episode_id != row.id:
-            raise InvalidError(f"There is no proposal {suggestion_id} for this episode. Reload the page.")
+            raise InvalidError(f"There is no proposal {proposal_id} for this episode. Reload the page.")
     for index, one in enumerate(body.verdicts):
         if max(one.start + 1, one.end or 0) > row.steps:
             raise InvalidError(f"Verdict {index} reaches beyond the episode's {row.steps} steps. Reload the page.")
         tenth = None if one.confidence is None else min(int(one.confidence * _TENTHS), _TENTHS - 1)
         db.add(
-            SuggestionVerdict(
-                **one.model_dump(), dataset_id=row.dataset_id, episode_id=row.id, tenth=tenth, by_id=me.id
-            )
+            ProposalVerdict(**one.model_dump(), dataset_id=row.dataset_id, episode_id=row.id, tenth=tenth, by_id=me.id)
         )
 
 
@@ -264,13 +260,13 @@ def statistics(db: Session, dataset_id: str) -> StatisticsOut:
     """By source and by tenth of the confidence."""
     if db.get(Dataset, dataset_id) is None:
         raise NotFoundError("There is no such dataset; it may have been deleted.")
-    counted: dict[SuggestionSource, dict[int | None, Counter[Verdict]]] = {}
+    counted: dict[ProposalSource, dict[int | None, Counter[Verdict]]] = {}
     for source, verdict, tenth, number in repository.counts(db, dataset_id):
         counted.setdefault(source, {}).setdefault(tenth, Counter())[verdict] += number
-    return StatisticsOut(sources=[_statistics(source, counted.get(source, {})) for source in SuggestionSource])
+    return StatisticsOut(sources=[_statistics(source, counted.get(source, {})) for source in ProposalSource])
 
 
-def _statistics(source: SuggestionSource, tenths: dict[int | None, Counter[Verdict]]) -> SourceStatistics:
+def _statistics(source: ProposalSource, tenths: dict[int | None, Counter[Verdict]]) -> SourceStatistics:
     total = sum(tenths.values(), Counter[Verdict]())
     return SourceStatistics(
         source=source,

@@ -499,6 +499,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/datasets/{dataset_id}/proposal-statistics": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Get Proposal Statistics
+     * @description How often proposals of each source are accepted, edited and rejected, and how that goes with their confidence.
+     */
+    get: operations["get_proposal_statistics"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/datasets/{dataset_id}/segments": {
     parameters: {
       query?: never;
@@ -508,26 +528,6 @@ export interface paths {
     };
     /** Find Segments */
     get: operations["find_segments"];
-    put?: never;
-    post?: never;
-    delete?: never;
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
-  "/api/datasets/{dataset_id}/suggestion-statistics": {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
-    };
-    /**
-     * Get Suggestion Statistics
-     * @description How often proposals of each source are accepted, edited and rejected, and how that goes with their confidence.
-     */
-    get: operations["get_suggestion_statistics"];
     put?: never;
     post?: never;
     delete?: never;
@@ -690,7 +690,27 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
-  "/api/episodes/{episode_id}/annotation": {
+  "/api/episodes/{episode_id}/candidates": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Get Candidates
+     * @description Where one substep may end and the next begin: marks of who drove, and what the motion shows.
+     */
+    get: operations["get_candidates"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/draft": {
     parameters: {
       query?: never;
       header?: never;
@@ -712,7 +732,7 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
-  "/api/episodes/{episode_id}/annotation/check": {
+  "/api/episodes/{episode_id}/draft/check": {
     parameters: {
       query?: never;
       header?: never;
@@ -732,7 +752,7 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
-  "/api/episodes/{episode_id}/annotation/claim": {
+  "/api/episodes/{episode_id}/draft/claim": {
     parameters: {
       query?: never;
       header?: never;
@@ -752,7 +772,7 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
-  "/api/episodes/{episode_id}/annotation/diff": {
+  "/api/episodes/{episode_id}/draft/diff": {
     parameters: {
       query?: never;
       header?: never;
@@ -769,7 +789,7 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
-  "/api/episodes/{episode_id}/annotation/heartbeat": {
+  "/api/episodes/{episode_id}/draft/heartbeat": {
     parameters: {
       query?: never;
       header?: never;
@@ -789,7 +809,7 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
-  "/api/episodes/{episode_id}/annotation/history": {
+  "/api/episodes/{episode_id}/draft/history": {
     parameters: {
       query?: never;
       header?: never;
@@ -809,7 +829,7 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
-  "/api/episodes/{episode_id}/annotation/history/{entry_id}": {
+  "/api/episodes/{episode_id}/draft/history/{entry_id}": {
     parameters: {
       query?: never;
       header?: never;
@@ -826,7 +846,7 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
-  "/api/episodes/{episode_id}/annotation/notes": {
+  "/api/episodes/{episode_id}/draft/notes": {
     parameters: {
       query?: never;
       header?: never;
@@ -843,7 +863,7 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
-  "/api/episodes/{episode_id}/annotation/release": {
+  "/api/episodes/{episode_id}/draft/release": {
     parameters: {
       query?: never;
       header?: never;
@@ -860,7 +880,7 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
-  "/api/episodes/{episode_id}/annotation/reopen": {
+  "/api/episodes/{episode_id}/draft/reopen": {
     parameters: {
       query?: never;
       header?: never;
@@ -877,7 +897,7 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
-  "/api/episodes/{episode_id}/annotation/review": {
+  "/api/episodes/{episode_id}/draft/review": {
     parameters: {
       query?: never;
       header?: never;
@@ -897,7 +917,7 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
-  "/api/episodes/{episode_id}/annotation/submit": {
+  "/api/episodes/{episode_id}/draft/submit": {
     parameters: {
       query?: never;
       header?: never;
@@ -911,26 +931,6 @@ export interface paths {
      * @description Hand it in for review. 422 with `detail.findings` for labels that are not complete.
      */
     post: operations["submit_draft"];
-    delete?: never;
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
-  "/api/episodes/{episode_id}/candidates": {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
-    };
-    /**
-     * Get Candidates
-     * @description Where one substep may end and the next begin: marks of who drove, and what the motion shows.
-     */
-    get: operations["get_candidates"];
-    put?: never;
-    post?: never;
     delete?: never;
     options?: never;
     head?: never;
@@ -1036,6 +1036,50 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/episodes/{episode_id}/proposals": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * List Proposals
+     * @description Proposed labellings: the newest of each source. They are no labels until somebody takes them into a draft.
+     */
+    get: operations["list_proposals"];
+    put?: never;
+    /**
+     * Make Proposal
+     * @description Make a proposal. One of a vision-language model is running at first; an event of the episode tells its end.
+     */
+    post: operations["make_proposal"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/episodes/{episode_id}/proposals/verdicts": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Judge Proposals
+     * @description What became of proposals, for the statistics.
+     */
+    post: operations["judge_proposals"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/episodes/{episode_id}/publish": {
     parameters: {
       query?: never;
@@ -1088,50 +1132,6 @@ export interface paths {
      * @description Publish an older revision's labels again, as a new revision.
      */
     post: operations["roll_back"];
-    delete?: never;
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
-  "/api/episodes/{episode_id}/suggestions": {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
-    };
-    /**
-     * List Suggestions
-     * @description Proposed labellings: the newest of each source. They are no labels until somebody takes them into a draft.
-     */
-    get: operations["list_suggestions"];
-    put?: never;
-    /**
-     * Make Suggestion
-     * @description Make a proposal. One of a vision-language model is running at first; an event of the episode tells its end.
-     */
-    post: operations["make_suggestion"];
-    delete?: never;
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
-  "/api/episodes/{episode_id}/suggestions/verdicts": {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
-    };
-    get?: never;
-    put?: never;
-    /**
-     * Judge Suggestions
-     * @description What became of proposals, for the statistics.
-     */
-    post: operations["judge_suggestions"];
     delete?: never;
     options?: never;
     head?: never;
@@ -1797,6 +1797,26 @@ export interface paths {
     patch: operations["change_note"];
     trace?: never;
   };
+  "/api/proposals/sources": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Get Proposal Sources
+     * @description Which sources of proposals are set up.
+     */
+    get: operations["get_proposal_sources"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/resets": {
     parameters: {
       query?: never;
@@ -2075,26 +2095,6 @@ export interface paths {
      * @description Move everything without a row to lost/, where it is kept for 30 days.
      */
     post: operations["lose_strays"];
-    delete?: never;
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
-  "/api/suggestions/sources": {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
-    };
-    /**
-     * Get Suggestion Sources
-     * @description Which sources of proposals are set up.
-     */
-    get: operations["get_suggestion_sources"];
-    put?: never;
-    post?: never;
     delete?: never;
     options?: never;
     head?: never;
@@ -2444,7 +2444,7 @@ export interface components {
       arm: string | null;
       /** Confidence */
       confidence: number;
-      source: components["schemas"]["SuggestionSource"];
+      source: components["schemas"]["ProposalSource"];
       /** Step */
       step: number;
     };
@@ -3498,7 +3498,7 @@ export interface components {
       | "not_looked_at";
     /**
      * FindingOut
-     * @description suggestion: the text that was probably meant.
+     * @description meant: the text that its writer probably had in mind.
      */
     FindingOut: {
       /** Blocking */
@@ -3506,12 +3506,12 @@ export interface components {
       code: components["schemas"]["FindingCode"];
       /** End */
       end: number;
+      /** Meant */
+      meant?: string | null;
       /** Message */
       message: string;
       /** Start */
       start: number;
-      /** Suggestion */
-      suggestion?: string | null;
       /** Text */
       text: string;
     };
@@ -3674,7 +3674,7 @@ export interface components {
       | "undone";
     /**
      * HistoryOut
-     * @description An entry of a draft's history; its labels are at /annotation/history/{id}. about: whose work was reviewed.
+     * @description An entry of a draft's history; its labels are at /draft/history/{id}. about: whose work was reviewed.
      */
     HistoryOut: {
       /** About Name */
@@ -4627,6 +4627,50 @@ export interface components {
        */
       typical: number;
     };
+    /**
+     * ProposalOut
+     * @description report: template: template_from, examples, expected, found, guessed, unused, mismatch (in words, or null);
+     *     similar: basis, compared, left, neighbours [{episode_id, number, distance}]; vision: model, seconds, sheets.
+     */
+    ProposalOut: {
+      /** Asked By Name */
+      asked_by_name: string | null;
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Error */
+      error: string | null;
+      /** Id */
+      id: string;
+      /** Report */
+      report: {
+        [key: string]: unknown;
+      };
+      /** Segments */
+      segments: components["schemas"]["ProposedSegment"][];
+      /** Settings */
+      settings: {
+        [key: string]: unknown;
+      };
+      source: components["schemas"]["ProposalSource"];
+      state: components["schemas"]["ProposalState"];
+    };
+    /**
+     * ProposalSource
+     * @description Of boundaries: mark (made while driving), gripper, speed, change (read from the motion), scripted and imported
+     *     too. Of whole labellings: scripted (the expert's own substeps), imported (what a file brought), template (a known
+     *     sequence put onto the boundaries), similar (taken over from similar episodes), vision (a vision-language model).
+     * @enum {string}
+     */
+    ProposalSource:
+      "mark" | "gripper" | "speed" | "change" | "scripted" | "imported" | "template" | "similar" | "vision";
+    /**
+     * ProposalState
+     * @enum {string}
+     */
+    ProposalState: "running" | "ready" | "failed";
     /** ProposedSegment */
     ProposedSegment: {
       /** Confidence */
@@ -5488,7 +5532,7 @@ export interface components {
       rate: number | null;
       /** Rejected */
       rejected: number;
-      source: components["schemas"]["SuggestionSource"];
+      source: components["schemas"]["ProposalSource"];
     };
     /** SourcesOut */
     SourcesOut: {
@@ -5586,50 +5630,6 @@ export interface components {
       /** @default substep */
       tier: components["schemas"]["Tier"];
     };
-    /**
-     * SuggestionOut
-     * @description report: template: template_from, examples, expected, found, guessed, unused, mismatch (in words, or null);
-     *     similar: basis, compared, left, neighbours [{episode_id, number, distance}]; vision: model, seconds, sheets.
-     */
-    SuggestionOut: {
-      /** Asked By Name */
-      asked_by_name: string | null;
-      /**
-       * Created At
-       * Format: date-time
-       */
-      created_at: string;
-      /** Error */
-      error: string | null;
-      /** Id */
-      id: string;
-      /** Report */
-      report: {
-        [key: string]: unknown;
-      };
-      /** Segments */
-      segments: components["schemas"]["ProposedSegment"][];
-      /** Settings */
-      settings: {
-        [key: string]: unknown;
-      };
-      source: components["schemas"]["SuggestionSource"];
-      state: components["schemas"]["SuggestionState"];
-    };
-    /**
-     * SuggestionSource
-     * @description Of boundaries: mark (made while driving), gripper, speed, change (read from the motion), scripted and imported
-     *     too. Of whole labellings: scripted (the expert's own substeps), imported (what a file brought), template (a known
-     *     sequence put onto the boundaries), similar (taken over from similar episodes), vision (a vision-language model).
-     * @enum {string}
-     */
-    SuggestionSource:
-      "mark" | "gripper" | "speed" | "change" | "scripted" | "imported" | "template" | "similar" | "vision";
-    /**
-     * SuggestionState
-     * @enum {string}
-     */
-    SuggestionState: "running" | "ready" | "failed";
     /**
      * TaskDescription
      * @description A robot's task as pages show it. fields: of its options. instructions: examples to choose from.
@@ -5844,11 +5844,11 @@ export interface components {
       confidence?: number | null;
       /** End */
       end?: number | null;
-      source: components["schemas"]["SuggestionSource"];
+      /** Proposal Id */
+      proposal_id?: string | null;
+      source: components["schemas"]["ProposalSource"];
       /** Start */
       start: number;
-      /** Suggestion Id */
-      suggestion_id?: string | null;
       /** Text */
       text?: string | null;
       verdict: components["schemas"]["Verdict"];
@@ -7124,6 +7124,37 @@ export interface operations {
       };
     };
   };
+  get_proposal_statistics: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["StatisticsOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
   find_segments: {
     parameters: {
       query?: {
@@ -7154,37 +7185,6 @@ export interface operations {
         };
         content: {
           "application/json": components["schemas"]["Page_SegmentFound_"];
-        };
-      };
-      /** @description Validation Error */
-      422: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          "application/json": components["schemas"]["HTTPValidationError"];
-        };
-      };
-    };
-  };
-  get_suggestion_statistics: {
-    parameters: {
-      query?: never;
-      header?: never;
-      path: {
-        dataset_id: string;
-      };
-      cookie?: never;
-    };
-    requestBody?: never;
-    responses: {
-      /** @description Successful Response */
-      200: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          "application/json": components["schemas"]["StatisticsOut"];
         };
       };
       /** @description Validation Error */
@@ -7555,6 +7555,37 @@ export interface operations {
           [name: string]: unknown;
         };
         content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_candidates: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["CandidatesOut"];
+        };
       };
       /** @description Validation Error */
       422: {
@@ -8027,37 +8058,6 @@ export interface operations {
       };
     };
   };
-  get_candidates: {
-    parameters: {
-      query?: never;
-      header?: never;
-      path: {
-        episode_id: string;
-      };
-      cookie?: never;
-    };
-    requestBody?: never;
-    responses: {
-      /** @description Successful Response */
-      200: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          "application/json": components["schemas"]["CandidatesOut"];
-        };
-      };
-      /** @description Validation Error */
-      422: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          "application/json": components["schemas"]["HTTPValidationError"];
-        };
-      };
-    };
-  };
   download_episode: {
     parameters: {
       query?: never;
@@ -8218,6 +8218,106 @@ export interface operations {
       };
     };
   };
+  list_proposals: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ProposalOut"][];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  make_proposal: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json":
+          components["schemas"]["TemplateIn"] | components["schemas"]["SimilarIn"] | components["schemas"]["VisionIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      201: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ProposalOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  judge_proposals: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        episode_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["VerdictsIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      204: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
   publish: {
     parameters: {
       query?: never;
@@ -8309,106 +8409,6 @@ export interface operations {
         content: {
           "application/json": components["schemas"]["DraftOut"];
         };
-      };
-      /** @description Validation Error */
-      422: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          "application/json": components["schemas"]["HTTPValidationError"];
-        };
-      };
-    };
-  };
-  list_suggestions: {
-    parameters: {
-      query?: never;
-      header?: never;
-      path: {
-        episode_id: string;
-      };
-      cookie?: never;
-    };
-    requestBody?: never;
-    responses: {
-      /** @description Successful Response */
-      200: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          "application/json": components["schemas"]["SuggestionOut"][];
-        };
-      };
-      /** @description Validation Error */
-      422: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          "application/json": components["schemas"]["HTTPValidationError"];
-        };
-      };
-    };
-  };
-  make_suggestion: {
-    parameters: {
-      query?: never;
-      header?: never;
-      path: {
-        episode_id: string;
-      };
-      cookie?: never;
-    };
-    requestBody: {
-      content: {
-        "application/json":
-          components["schemas"]["TemplateIn"] | components["schemas"]["SimilarIn"] | components["schemas"]["VisionIn"];
-      };
-    };
-    responses: {
-      /** @description Successful Response */
-      201: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          "application/json": components["schemas"]["SuggestionOut"];
-        };
-      };
-      /** @description Validation Error */
-      422: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          "application/json": components["schemas"]["HTTPValidationError"];
-        };
-      };
-    };
-  };
-  judge_suggestions: {
-    parameters: {
-      query?: never;
-      header?: never;
-      path: {
-        episode_id: string;
-      };
-      cookie?: never;
-    };
-    requestBody: {
-      content: {
-        "application/json": components["schemas"]["VerdictsIn"];
-      };
-    };
-    responses: {
-      /** @description Successful Response */
-      204: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content?: never;
       };
       /** @description Validation Error */
       422: {
@@ -9682,6 +9682,26 @@ export interface operations {
       };
     };
   };
+  get_proposal_sources: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["SourcesOut"];
+        };
+      };
+    };
+  };
   list_resets: {
     parameters: {
       query?: never;
@@ -10149,26 +10169,6 @@ export interface operations {
         };
         content: {
           "application/json": components["schemas"]["StorageOut"];
-        };
-      };
-    };
-  };
-  get_suggestion_sources: {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
-    };
-    requestBody?: never;
-    responses: {
-      /** @description Successful Response */
-      200: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          "application/json": components["schemas"]["SourcesOut"];
         };
       };
     };

@@ -20,7 +20,7 @@ from backend.robots import presence
 from backend.robots import service as robots
 from backend.studio.context import Studio
 from backend.tables.job import Job, JobKind, JobState
-from backend.tables.proposal import Suggestion, SuggestionSource, SuggestionState
+from backend.tables.proposal import Proposal, ProposalSource, ProposalState
 from dexvla.live.status import HostStatus, RobotState
 from tests.support.labelling_data import Labels, MakeData, ok, refusal, save
 from tests.support.people import PASSWORD, SignIn
@@ -253,12 +253,12 @@ def test_who_labels_goes_on_and_who_left_is_in_nobodys_way(
     labels = Labels(studio, make_data, 2)
     ada, bob = client("annotator"), client("operator")
     ours = {
-        episode: ok(ada.post(f"{episode}/annotation/claim", json={}))["lease"]["token"]
+        episode: ok(ada.post(f"{episode}/draft/claim", json={}))["lease"]["token"]
         for episode in (labels.episode(0), labels.episode(1))
     }
     stays, left = ours
     clock.set(jump)
-    assert ok(ada.post(f"{stays}/annotation/heartbeat", json={"token": ours[stays]}))["seconds_left"] == 90
+    assert ok(ada.post(f"{stays}/draft/heartbeat", json={"token": ours[stays]}))["seconds_left"] == 90
     assert refusal(save(bob, stays, (0, 24, "Mine")), 409)["code"] == "leased"
     assert ok(save(ada, stays, (0, 24, "Reach"), edit=0, lease=ours[stays]))["edit"] == 1
     assert ok(save(bob, left, (0, 24, "Mine")))["edit"] == 1
@@ -271,16 +271,16 @@ def test_a_proposal_whose_studio_stopped_does_not_run_for_an_hour(
     with studio.db.transaction() as db:
         now = database.utc_now()
         db.add(
-            Suggestion(
+            Proposal(
                 episode_id=labels.ids[0],
-                source=SuggestionSource.VISION,
-                state=SuggestionState.RUNNING,
+                source=ProposalSource.VISION,
+                state=ProposalState.RUNNING,
                 settings={},
                 created_at=now,
                 until=now + timedelta(seconds=60),
             )
         )
-    url = f"{labels.episode()}/suggestions"
+    url = f"{labels.episode()}/proposals"
     assert [one["state"] for one in ok(operator.get(url))] == ["running"]
     clock.set(-HOUR)
     assert [one["state"] for one in ok(operator.get(url))] == ["failed"]

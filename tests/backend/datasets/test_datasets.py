@@ -58,7 +58,7 @@ def upload(browser: TestClient, dataset_id: str, file: Path) -> Any:
 
 
 def publish(browser: TestClient, episode_id: str) -> None:
-    edit = browser.get(f"/api/episodes/{episode_id}/annotation").json()["edit"]
+    edit = browser.get(f"/api/episodes/{episode_id}/draft").json()["edit"]
     answer = browser.post(f"/api/episodes/{episode_id}/publish", json={"edit": edit, "looked_at": True})
     assert answer.status_code == 201, answer.text
 
@@ -276,10 +276,10 @@ def test_labels_changed_later_do_not_change_a_version(
     dataset_id, (episode_id,) = fill(1)
     publish(operator, episode_id)
     version = operator.post(f"/api/datasets/{dataset_id}/versions", json={}).json()
-    draft = operator.get(f"/api/episodes/{episode_id}/annotation").json()
+    draft = operator.get(f"/api/episodes/{episode_id}/draft").json()
     one = [{"start": 0, "end": 24, "text": "Something else"}]
     body = {"edit": draft["edit"], "segments": one, "instruction": draft["instruction"], "success": None}
-    assert operator.put(f"/api/episodes/{episode_id}/annotation", json=body).status_code == 200
+    assert operator.put(f"/api/episodes/{episode_id}/draft", json=body).status_code == 200
     publish(operator, episode_id)
     manifest = load_manifest(studio.settings.folder.manifest(version["id"]))
     assert [(s.start, s.end, s.text) for s in manifest.episodes[0].substeps] == LABELS
@@ -297,14 +297,14 @@ def test_a_version_has_the_plan_and_the_paraphrases(
 
     assert operator.patch(f"/api/datasets/{dataset_id}/labelling", json={"plan_tier": True}).status_code == 200
     assert operator.post(versions, json={}).json()["id"] == plain["id"]  # there is no plan to add yet
-    draft = operator.get(f"{episode}/annotation").json()
+    draft = operator.get(f"{episode}/draft").json()
     body = {name: draft[name] for name in ("edit", "segments", "instruction", "success")}
     body["paraphrases"] = ["Pick the cube up", "Raise the cube"]
-    assert operator.put(f"{episode}/annotation", json=body).status_code == 200
+    assert operator.put(f"{episode}/draft", json=body).status_code == 200
     publish(operator, episode_id)
     plan = [{"start": 0, "end": 10, "text": "Get it"}, {"start": 10, "end": 24, "text": "Bring it"}]
     where = {"tier": "plan"}
-    saved = operator.put(f"{episode}/annotation", params=where, json={"edit": 0, "segments": plan})
+    saved = operator.put(f"{episode}/draft", params=where, json={"edit": 0, "segments": plan})
     assert saved.status_code == 200, saved.text
     done = operator.post(f"{episode}/publish", json={"edit": saved.json()["edit"], **where})
     assert done.status_code == 201, done.text
@@ -321,7 +321,7 @@ def test_a_version_has_the_plan_and_the_paraphrases(
 
 def test_labels_changed_back_give_the_version_there_is(operator: TestClient, fill: Callable[..., Any]) -> None:
     dataset_id, (episode_id,) = fill(1)
-    url, ids = f"/api/episodes/{episode_id}/annotation", []
+    url, ids = f"/api/episodes/{episode_id}/draft", []
     draft = operator.get(url).json()
     first = {key: draft[key] for key in ("segments", "instruction", "success")}
     other = {**first, "segments": [{"start": 0, "end": 24, "text": "Something else"}]}

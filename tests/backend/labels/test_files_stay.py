@@ -58,7 +58,7 @@ def test_whatever_is_done_to_labels_the_file_stays(labels: Labels, ada: TestClie
     episode = labels.episode()
     first = publish(ada, episode, (0, 10, "Reach"), (10, STEPS, "Lift"), success=True, instruction="Lift it")
     publish(ada, episode, (0, STEPS, "All of it"), success=False)
-    edit = ok(ada.get(f"{episode}/annotation"))["edit"]
+    edit = ok(ada.get(f"{episode}/draft"))["edit"]
     ok(ada.post(f"{episode}/rollback", json={"revision_id": first["id"], "edit": edit}))
     ok(ada.post(f"{labels.url}/vocabulary/rename", json={"old": "Lift", "new": "Lift it high"}))
     ok(ada.post(f"{labels.url}/versions", json={}))

@@ -36,7 +36,7 @@ def labels(studio: Studio, make_data: MakeData, ada: TestClient) -> Labels:
 
 
 def texts(browser: TestClient, labels: Labels, number: int) -> list[str]:
-    return [one["text"] for one in ok(browser.get(f"{labels.episode(number)}/annotation"))["segments"]]
+    return [one["text"] for one in ok(browser.get(f"{labels.episode(number)}/draft"))["segments"]]
 
 
 def vocabulary(browser: TestClient, labels: Labels) -> list[str]:
@@ -76,7 +76,7 @@ def test_renaming_everywhere_and_undoing_it(labels: Labels, ada: TestClient, bob
     newest, first = ok(ada.get(f"{labels.episode(0)}/revisions"))
     assert (newest["number"], newest["segments"][0]["text"]) == (2, "Reach for the cube")
     assert first["segments"][0]["text"] == "Reach"
-    assert ok(ada.get(f"{labels.episode(0)}/annotation"))["label_state"] == "published"
+    assert ok(ada.get(f"{labels.episode(0)}/draft"))["label_state"] == "published"
     late = save(ada, labels.episode(1), (0, 24, "Mine"), edit=1)  # a page that was open meanwhile
     assert refusal(late, 409)["code"] == "conflict"
 
@@ -93,12 +93,12 @@ def test_renaming_everywhere_and_undoing_it(labels: Labels, ada: TestClient, bob
     assert vocabulary(ada, labels) == ["Reach", "Lift"]
     assert ok(ada.get(f"{labels.episode(0)}/revisions"))[0]["restores"] == 1
     assert bob.post(url).status_code == 409
-    kinds = [entry["kind"] for entry in ok(ada.get(f"{labels.episode(0)}/annotation/history"))]
+    kinds = [entry["kind"] for entry in ok(ada.get(f"{labels.episode(0)}/draft/history"))]
     assert kinds[:2] == ["undone", "renamed"]
 
 
 def test_a_rename_leaves_alone_what_somebody_works_on(labels: Labels, ada: TestClient, bob: TestClient) -> None:
-    token = ok(ada.post(f"{labels.episode(1)}/annotation/claim", json={}))["lease"]["token"]
+    token = ok(ada.post(f"{labels.episode(1)}/draft/claim", json={}))["lease"]["token"]
     wish = {"old": "Reach", "new": "Touch"}
     preview = ok(bob.post(f"{labels.url}/vocabulary/rename/preview", json=wish))
     assert [one["held_by"] for one in preview["episodes"]] == [None, "annotator"]
@@ -114,7 +114,7 @@ def test_a_rename_leaves_alone_what_somebody_works_on(labels: Labels, ada: TestC
 def test_a_draft_ahead_of_its_publication_stays_ahead(labels: Labels, ada: TestClient, bob: TestClient) -> None:
     save(ada, labels.episode(0), (0, 12, "Reach"), (12, 24, "Lift"))
     ok(bob.post(f"{labels.url}/vocabulary/rename", json={"old": "Reach", "new": "Touch"}))
-    draft = ok(ada.get(f"{labels.episode(0)}/annotation"))
+    draft = ok(ada.get(f"{labels.episode(0)}/draft"))
     assert (draft["label_state"], draft["segments"][0]["end"]) == ("draft", 12)
     assert [(one["end"], one["text"]) for one in draft["published"]["segments"]] == [(10, "Touch"), (24, "Lift")]
 
@@ -127,7 +127,7 @@ def test_a_template_goes_to_untouched_episodes_only(labels: Labels, ada: TestCli
     assert (look["change"], look["changed"]) == (None, 1)
     done = ok(bob.post(f"{labels.url}/template", json={}))
     assert [one["reason"] for one in done["skipped"]] == ["it is published", "it has labels or proposals already"]
-    draft = ok(ada.get(f"{labels.episode(2)}/annotation"))
+    draft = ok(ada.get(f"{labels.episode(2)}/draft"))
     assert [(one["start"], one["end"]) for one in draft["segments"]] == [(0, 8), (8, 16), (16, 24)]
     assert draft["label_state"] == "unlabelled"
     ok(bob.post(f"{labels.url}/changes/{done['change']['id']}/undo"))
@@ -144,8 +144,8 @@ def test_a_template_is_put_where_the_motion_suggests_it(labels: Labels, ada: Tes
     assert (fit["mismatch"] is None) == (fit["found"] == 1 and fit["guessed"] == 0)
     done = ok(bob.post(f"{labels.url}/template", json=wish))
     assert (done["changed"], done["aligned"]) == (1, look["aligned"])
-    proposed = ok(ada.post(f"{labels.episode(2)}/suggestions", json={"source": "template", "sequence": wish["texts"]}))
-    draft = ok(ada.get(f"{labels.episode(2)}/annotation"))
+    proposed = ok(ada.post(f"{labels.episode(2)}/proposals", json={"source": "template", "sequence": wish["texts"]}))
+    draft = ok(ada.get(f"{labels.episode(2)}/draft"))
     edges = [(one["start"], one["end"], one["text"]) for one in draft["segments"]]
     assert edges == [(one["start"], one["end"], one["text"]) for one in proposed["segments"]]
     assert {one["provenance"] for one in draft["segments"]} == {"proposed"}
@@ -176,7 +176,7 @@ def test_labels_come_back_as_they_went(labels: Labels, ada: TestClient, bob: Tes
     assert (look["changed"], len(look["skipped"])) == (0, 2)  # both are somebody's labels
     done = ok(bob.post(f"{labels.url}/labels", json={**wish, "overwrite": True}))
     assert done["changed"] == 2
-    draft = ok(ada.get(f"{labels.episode(1)}/annotation"))
+    draft = ok(ada.get(f"{labels.episode(1)}/draft"))
     parts = [(one["start"], one["end"], one["text"], one["provenance"]) for one in draft["segments"]]
     assert parts == [(0, 7, awkward, "imported"), (7, 8, "b", "imported"), (8, 24, "", "imported")]
     ok(bob.post(f"{labels.url}/changes/{done['change']['id']}/undo"))
@@ -238,7 +238,7 @@ def test_elans_own_columns_are_read(labels: Labels, ada: TestClient, bob: TestCl
     lines = [head, "substep\t\t00:00:00.000\t00:00:00.240\tReach", "substep\t\t00:00:00.240\t00:00:00.480\tLift"]
     wish = {"format": "elan", "content": "\r\n".join(lines), "episode": 2}
     assert ok(bob.post(f"{labels.url}/labels", json=wish))["changed"] == 1
-    draft = ok(ada.get(f"{labels.episode(2)}/annotation"))
+    draft = ok(ada.get(f"{labels.episode(2)}/draft"))
     assert [(one["start"], one["end"], one["text"]) for one in draft["segments"]] == [
         (0, 12, "Reach"),
         (12, 24, "Lift"),
@@ -255,5 +255,5 @@ def test_a_manifest_embeds_what_was_renamed(labels: Labels, bob: TestClient) -> 
 def test_a_dataset_goes_with_all_its_labels(labels: Labels, bob: TestClient) -> None:
     ok(bob.post(f"{labels.url}/vocabulary/rename", json={"old": "Reach", "new": "Touch"}))
     note = {"edit": 2, "start": 0, "end": 4, "text": "look"}
-    ok(bob.post(f"{labels.episode(0)}/annotation/notes", json=note))
+    ok(bob.post(f"{labels.episode(0)}/draft/notes", json=note))
     assert bob.delete(labels.url).status_code == 204

@@ -44,7 +44,7 @@ def test_lengths_in_seconds() -> None:
 def test_spelling_against_the_vocabulary() -> None:
     usual = Custom(labelling=Labelling(), vocabulary=["Grasp the sleeve", "Fold"])
     found = warnings(segments((50, "Grasp the sleeve"), (50, "grasp the sleve"), (50, "Wave")), usual)
-    assert [(one.code, one.suggestion) for one in found] == [
+    assert [(one.code, one.meant) for one in found] == [
         (FindingCode.NEAR_DUPLICATE, "Grasp the sleeve"),
         (FindingCode.OUT_OF_VOCABULARY, None),
     ]
@@ -68,7 +68,7 @@ def ada(client: SignIn) -> TestClient:
 
 def test_a_draft_says_what_is_wrong_with_it(studio: Studio, make_data: MakeData, ada: TestClient) -> None:
     labels = Labels(studio, make_data, proposals=[(0, 12, "Reach"), (12, 24, "Lift")])
-    found = ok(ada.get(f"{labels.episode()}/annotation/check"))
+    found = ok(ada.get(f"{labels.episode()}/draft/check"))
     assert found["blocking"] == []
     assert {one["code"] for one in found["warnings"]} == {"short", "not_looked_at"}
     published = ok(ada.post(f"{labels.episode()}/publish", json={"edit": 0, "looked_at": True}))["published"]
@@ -81,13 +81,13 @@ def test_proposals_are_not_published_before_somebody_looked(
     labels = Labels(studio, make_data)
     applied = ok(client("operator").post(f"{labels.url}/template", json={"texts": ["Reach", "Lift"]}))
     assert applied["changed"] == 1
-    draft = ok(ada.get(f"{labels.episode()}/annotation"))
+    draft = ok(ada.get(f"{labels.episode()}/draft"))
     parts = draft["segments"]
     assert {(one["provenance"], one["source"]) for one in parts} == {("proposed", "template")}
     error = refusal(ada.post(f"{labels.episode()}/publish", json={"edit": 1}), 422)
     assert "proposals that nobody has looked at: steps 0 to 11, steps 12 to 23" in error["message"]
     accepted = [{**one, "provenance": "machine_accepted", "confidence": 0.5} for one in parts]
-    saved = ok(ada.put(f"{labels.episode()}/annotation", json={"edit": 1, "segments": accepted}))
+    saved = ok(ada.put(f"{labels.episode()}/draft", json={"edit": 1, "segments": accepted}))
     assert saved["segments"][0]["confidence"] == 0.5
     ok(ada.post(f"{labels.episode()}/publish", json={"edit": 2}))
 

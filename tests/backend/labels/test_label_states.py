@@ -40,7 +40,7 @@ def expire(studio: Studio) -> None:
 
 
 def claim(browser: TestClient, episode: str, **more: Any) -> Any:
-    return browser.post(f"{episode}/annotation/claim", json=more)
+    return browser.post(f"{episode}/draft/claim", json=more)
 
 
 def reviewed(labels: Labels, bob: TestClient) -> None:
@@ -56,7 +56,7 @@ def test_a_claim_keeps_others_from_saving_until_it_runs_out(
     mine = ok(claim(ada, labels.episode()))
     assert (mine["state"], mine["assignee_name"], mine["lease"]["mine"]) == ("claimed", "annotator", True)
     assert mine["lease"]["token"]
-    theirs = ok(bob.get(f"{labels.episode()}/annotation"))
+    theirs = ok(bob.get(f"{labels.episode()}/draft"))
     assert theirs["read_only"] == "annotator is working on these labels."
     assert (theirs["lease"]["mine"], theirs["lease"]["token"]) == (False, None)
     error = refusal(save(bob, labels.episode(), (0, 24, "Mine")), 409)
@@ -73,14 +73,14 @@ def test_a_lease_taken_over_loses_nothing(labels: Labels, ada: TestClient, bob: 
     taken = ok(claim(bob, labels.episode(), take_over=True))
     assert (taken["assignee_name"], taken["edit"]) == ("operator", 1)
     ok(save(bob, labels.episode(), (0, 10, "Reach"), (10, 24, "Lift"), edit=1, lease=taken["lease"]["token"]))
-    beat = ada.post(f"{labels.episode()}/annotation/heartbeat", json={"token": token})
+    beat = ada.post(f"{labels.episode()}/draft/heartbeat", json={"token": token})
     assert refusal(beat, 409)["code"] == "leased"
     error = refusal(save(ada, labels.episode(), (0, 10, "Reach"), (10, 24, "Grasp"), edit=1, lease=token), 409)
     assert error["code"] == "leased"
     assert [one["text"] for one in error["detail"]["segments"]] == ["Reach", "Lift"]
     assert [one["text"] for one in error["detail"]["yours"]["segments"]] == ["Reach", "Grasp"]
     assert error["detail"]["differences"] == [{"start": 10, "end": 24, "left": "Lift", "right": "Grasp"}]
-    kept = ok(ada.get(f"{labels.episode()}/annotation/history"))
+    kept = ok(ada.get(f"{labels.episode()}/draft/history"))
     assert {"taken_over", "saved"} <= {entry["kind"] for entry in kept}
     took = next(entry for entry in kept if entry["kind"] == "taken_over")
     assert (took["by_name"], took["about_name"]) == ("operator", "annotator")
@@ -100,18 +100,18 @@ def test_ten_minutes_without_a_network_cost_nothing(labels: Labels, ada: TestCli
     token = ok(claim(ada, labels.episode()))["lease"]["token"]
     expire(studio)
     beat = {"token": token}
-    assert ok(ada.post(f"{labels.episode()}/annotation/heartbeat", json=beat))["seconds_left"] > 60
+    assert ok(ada.post(f"{labels.episode()}/draft/heartbeat", json=beat))["seconds_left"] > 60
     expire(studio)
     assert ok(save(ada, labels.episode(), (0, 24, "Reach"), edit=0, lease=token))["edit"] == 1
-    assert ok(ada.get(f"{labels.episode()}/annotation"))["lease"]["seconds_left"] > 60
+    assert ok(ada.get(f"{labels.episode()}/draft"))["lease"]["seconds_left"] > 60
 
 
 def test_releasing_and_giving_back(labels: Labels, ada: TestClient, bob: TestClient) -> None:
     token = ok(claim(ada, labels.episode()))["lease"]["token"]
-    released = ok(ada.post(f"{labels.episode()}/annotation/release", json={"token": token}))
+    released = ok(ada.post(f"{labels.episode()}/draft/release", json={"token": token}))
     assert (released["lease"], released["assignee_name"]) == (None, "annotator")
     assert "given to annotator" in refusal(claim(bob, labels.episode()), 409)["message"]
-    back = ok(ada.post(f"{labels.episode()}/annotation/release", json={"give_back": True}))
+    back = ok(ada.post(f"{labels.episode()}/draft/release", json={"give_back": True}))
     assert (back["state"], back["assignee_id"]) == ("unassigned", None)
     assert ok(claim(bob, labels.episode()))["assignee_name"] == "operator"
 
@@ -124,31 +124,31 @@ def test_the_way_to_a_reviewed_publication(labels: Labels, ada: TestClient, bob:
     url = labels.episode()
     assert ok(save(ada, url, *DONE))["state"] == "in_progress"
     assert refusal(ada.post(f"{url}/publish", json={"edit": 1}), 409)["code"] == "wrong_state"
-    assert ok(ada.post(f"{url}/annotation/submit", json={"edit": 1}))["state"] == "submitted"
+    assert ok(ada.post(f"{url}/draft/submit", json={"edit": 1}))["state"] == "submitted"
     assert refusal(save(ada, url, (0, 24, "Late")), 409)["code"] == "wrong_state"
 
     approval = {"edit": 1, "approve": True}
-    own = refusal(ada.post(f"{url}/annotation/review", json=approval), 403)
+    own = refusal(ada.post(f"{url}/draft/review", json=approval), 403)
     assert "Nobody reviews their own labels" in own["message"]
-    assert refusal(bob.post(f"{url}/annotation/review", json={"edit": 1, "approve": False}), 422)
+    assert refusal(bob.post(f"{url}/draft/review", json={"edit": 1, "approve": False}), 422)
     rejection = {"edit": 1, "approve": False, "notes": [{"start": 10, "end": 24, "text": "Starts later"}]}
-    rejected = ok(bob.post(f"{url}/annotation/review", json=rejection))
+    rejected = ok(bob.post(f"{url}/draft/review", json=rejection))
     assert (rejected["state"], rejected["notes"][0]["text"]) == ("rejected", "Starts later")
     note = rejected["notes"][0]["id"]
     assert ok(ada.patch(f"/api/notes/{note}", json={"resolved": True}))["resolved_by_name"] == "annotator"
     assert client("viewer").patch(f"/api/notes/{note}", json={"resolved": True}).status_code == 403
 
     assert ok(save(ada, url, (0, 12, "Reach"), (12, 24, "Lift")))["state"] == "reopened"
-    ok(ada.post(f"{url}/annotation/submit", json={"edit": 2}))
-    stale = refusal(bob.post(f"{url}/annotation/review", json=approval), 409)
+    ok(ada.post(f"{url}/draft/submit", json={"edit": 2}))
+    stale = refusal(bob.post(f"{url}/draft/review", json=approval), 409)
     assert stale["detail"]["edit"] == 2
-    assert ok(bob.post(f"{url}/annotation/review", json={**approval, "edit": 2}))["state"] == "approved"
+    assert ok(bob.post(f"{url}/draft/review", json={**approval, "edit": 2}))["state"] == "approved"
     published = ok(ada.post(f"{url}/publish", json={"edit": 2}))
     assert (published["published"]["number"], published["state"]) == (1, "approved")
 
-    assert ada.post(f"{url}/annotation/reopen", json={}).status_code == 403
-    assert ok(bob.post(f"{url}/annotation/reopen", json={"comment": "New rule"}))["state"] == "reopened"
-    kinds = [entry["kind"] for entry in ok(ada.get(f"{url}/annotation/history"))]
+    assert ada.post(f"{url}/draft/reopen", json={}).status_code == 403
+    assert ok(bob.post(f"{url}/draft/reopen", json={"comment": "New rule"}))["state"] == "reopened"
+    kinds = [entry["kind"] for entry in ok(ada.get(f"{url}/draft/history"))]
     assert kinds[:3] == ["reopened", "published", "approved"]
     assert {"rejected", "submitted"} <= set(kinds)
 
@@ -158,16 +158,16 @@ def test_who_edited_it_cannot_approve_it(labels: Labels, ada: TestClient, bob: T
     reviewed(labels, bob)
     save(bob, labels.episode(), *DONE)
     save(ada, labels.episode(), (0, 11, "Reach"), (11, 24, "Lift"))
-    ok(ada.post(f"{labels.episode()}/annotation/submit", json={"edit": 2}))
-    assert not ok(bob.get(f"{labels.episode()}/annotation"))["may_review"]
-    assert bob.post(f"{labels.episode()}/annotation/review", json={"edit": 2, "approve": True}).status_code == 403
+    ok(ada.post(f"{labels.episode()}/draft/submit", json={"edit": 2}))
+    assert not ok(bob.get(f"{labels.episode()}/draft"))["may_review"]
+    assert bob.post(f"{labels.episode()}/draft/review", json={"edit": 2, "approve": True}).status_code == 403
 
 
 def test_reviewers_may_need_a_role(labels: Labels, ada: TestClient, bob: TestClient) -> None:
     ok(bob.patch(f"{labels.url}/labelling", json={"review": True, "reviewer_role": "operator"}))
     save(bob, labels.episode(), *DONE)
-    ok(bob.post(f"{labels.episode()}/annotation/submit", json={"edit": 1}))
-    error = refusal(ada.post(f"{labels.episode()}/annotation/review", json={"edit": 1, "approve": True}), 403)
+    ok(bob.post(f"{labels.episode()}/draft/submit", json={"edit": 1}))
+    error = refusal(ada.post(f"{labels.episode()}/draft/review", json={"edit": 1, "approve": True}), 403)
     assert "role operator" in error["message"]
 
 
@@ -179,7 +179,7 @@ def test_a_person_alone_publishes_without_review(labels: Labels, ada: TestClient
 
 def test_incomplete_labels_are_not_handed_in(labels: Labels, ada: TestClient) -> None:
     ok(save(ada, labels.episode(), (0, 10, ""), (10, 24, "Lift")))
-    error = refusal(ada.post(f"{labels.episode()}/annotation/submit", json={"edit": 1}), 422)
+    error = refusal(ada.post(f"{labels.episode()}/draft/submit", json={"edit": 1}), 422)
     assert [(one["code"], one["start"], one["end"]) for one in error["detail"]["findings"]] == [("blank", 0, 10)]
 
 
@@ -192,16 +192,16 @@ def test_any_two_states_can_be_compared(labels: Labels, ada: TestClient, bob: Te
     ok(ada.post(f"{url}/publish", json={"edit": 1}))
     save(bob, url, (0, 14, "Reach"), (14, 24, "Lift"), instruction="Lift it up")
     first = ok(ada.get(f"{url}/revisions"))[0]["id"]
-    diff = ok(ada.get(f"{url}/annotation/diff", params={"left": first}))
+    diff = ok(ada.get(f"{url}/draft/diff", params={"left": first}))
     assert diff["differences"] == [{"start": 10, "end": 14, "left": "Lift", "right": "Reach"}]
     assert diff["fields"] == {"instruction": ["Lift it", "Lift it up"]}
     assert diff["agreement"] == pytest.approx(20 / 24)
-    saved = next(one for one in ok(ada.get(f"{url}/annotation/history")) if one["kind"] == "saved" and one["edit"] == 1)
-    entry = ok(ada.get(f"{url}/annotation/history/{saved['id']}"))
+    saved = next(one for one in ok(ada.get(f"{url}/draft/history")) if one["kind"] == "saved" and one["edit"] == 1)
+    entry = ok(ada.get(f"{url}/draft/history/{saved['id']}"))
     assert [one["text"] for one in entry["segments"]] == ["Reach", "Lift"]
-    same = ok(ada.get(f"{url}/annotation/diff", params={"left": first, "right": saved["id"]}))
+    same = ok(ada.get(f"{url}/draft/diff", params={"left": first, "right": saved["id"]}))
     assert same["differences"] == []
-    assert ada.get(f"{url}/annotation/diff", params={"left": "0" * 32}).status_code == 404
+    assert ada.get(f"{url}/draft/diff", params={"left": "0" * 32}).status_code == 404
 
 
 def test_going_back_to_an_older_revision(labels: Labels, ada: TestClient, bob: TestClient, tmp_path: Path) -> None:
@@ -228,14 +228,14 @@ def test_going_back_to_an_older_revision(labels: Labels, ada: TestClient, bob: T
 
 def test_the_second_tier_has_a_draft_of_its_own(labels: Labels, ada: TestClient, bob: TestClient) -> None:
     url, where = labels.episode(), {"tier": "plan"}
-    assert ada.get(f"{url}/annotation", params=where).status_code == 404
+    assert ada.get(f"{url}/draft", params=where).status_code == 404
     ok(bob.patch(f"{labels.url}/labelling", json={"plan_tier": True}))
     save(ada, url, *DONE)
     assert ok(save(ada, url, (0, 24, "Tidy up"), tier="plan"))["tier"] == "plan"
     published = ok(ada.post(f"{url}/publish", json={"edit": 1, "tier": "plan"}))
     assert published["published"]["segments"][0]["text"] == "Tidy up"
     assert published["label_state"] == "draft"  # of the substeps
-    assert [one["text"] for one in ok(ada.get(f"{url}/annotation"))["segments"]] == ["Reach", "Lift"]
+    assert [one["text"] for one in ok(ada.get(f"{url}/draft"))["segments"]] == ["Reach", "Lift"]
     assert ok(ada.get(f"{labels.url}/vocabulary", params=where))["entries"][0]["text"] == "Tidy up"
 
 

@@ -56,12 +56,12 @@ def test_what_no_label_may_hold_is_refused_and_said(labels: Labels, ada: TestCli
     error = refusal(save(ada, labels.episode(), (0, 12, "Reach"), (12, 24, typed)), 422)
     assert why in error["message"]
     assert list(error["fields"]) == ["segments.1.text"]
-    assert ok(ada.get(f"{labels.episode()}/annotation"))["edit"] == 0
+    assert ok(ada.get(f"{labels.episode()}/draft"))["edit"] == 0
 
 
 def test_half_a_character_is_refused(labels: Labels, ada: TestClient) -> None:
     body = json.dumps({"edit": 0, "segments": [{"start": 0, "end": 24, "text": "\ud83d"}]})  # ASCII, escaped
-    answer = ada.put(f"{labels.episode()}/annotation", content=body, headers={"Content-Type": "application/json"})
+    answer = ada.put(f"{labels.episode()}/draft", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 422
 
 

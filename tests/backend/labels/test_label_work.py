@@ -33,7 +33,7 @@ def next_for(browser: TestClient, labels: Labels, count: int) -> list[dict[str, 
 
 def hand_in(browser: TestClient, episode: str, *segments: tuple[int, int, str], rater: int = 0) -> None:
     edit = ok(save(browser, episode, *segments, rater=rater))["edit"]
-    ok(browser.post(f"{episode}/annotation/submit", json={"edit": edit, "rater": rater}))
+    ok(browser.post(f"{episode}/draft/submit", json={"edit": edit, "rater": rater}))
 
 
 def test_next_for_me_gives_nobody_the_same(
@@ -72,7 +72,7 @@ def test_assigning_and_taking_back(studio: Studio, make_data: MakeData, ada: Tes
 
 def ada_publishes(ada: TestClient, bob: TestClient, labels: Labels) -> Any:
     """Her labels of the first episode, and a version with them."""
-    edit = ok(ada.get(f"{labels.episode(0)}/annotation"))["edit"]
+    edit = ok(ada.get(f"{labels.episode(0)}/draft"))["edit"]
     ok(ada.post(f"{labels.episode(0)}/publish", json={"edit": edit}))
     return bob.post(f"{labels.url}/versions", json={})
 
@@ -88,9 +88,9 @@ def test_blind_double_labels(
     assert [(one["number"], one["rater"], one["segments"]) for one in given if one["double"]] == [(0, 1, 0)]
 
     url, second = labels.episode(0), {"rater": 1}
-    blind = ok(bob.get(f"{url}/annotation", params=second))
+    blind = ok(bob.get(f"{url}/draft", params=second))
     assert [one["text"] for one in blind["segments"]] == [""]
-    for hidden in ("annotation", "revisions", "annotation/history", "labels", "file", "annotation/check"):
+    for hidden in ("draft", "revisions", "draft/history", "labels", "file", "draft/check"):
         assert refusal(bob.get(f"{url}/{hidden}"), 403)["code"] == "forbidden", hidden
     seen = ok(bob.get(f"{labels.url}/segments"))["items"]
     assert [one["rater"] for one in seen if one["number"] == 0] == [1]  # the own, empty one
@@ -103,19 +103,19 @@ def test_blind_double_labels(
         coverage = ok(who.get(f"{labels.url}/coverage"))
         assert (coverage["tiers"][0]["segments"], bool(coverage["provenance"])) == (count, count > 0)
         assert sum(one["segments"] for one in coverage["labels"]) == count
-        assert who.post(f"{labels.episode(1)}/suggestions", json={"source": "similar"}).status_code == (
+        assert who.post(f"{labels.episode(1)}/proposals", json={"source": "similar"}).status_code == (
             201 if count else 422
         )
     exported = ok(bob.get(f"{labels.url}/labels", params={"drafts": True}))
     assert [one["number"] for one in exported["episodes"]] == [1]
-    assert ada.get(f"{url}/annotation", params=second).status_code == 403
+    assert ada.get(f"{url}/draft", params=second).status_code == 403
     assert save(ada, url, (0, 24, "x"), rater=1, edit=0).status_code == 403
 
     hand_in(bob, url, (0, 22, "Reach"), (22, 24, "Lift"), rater=1)
-    assert ok(bob.get(f"{url}/annotation"))["segments"][0]["text"] == "Reach"
+    assert ok(bob.get(f"{url}/draft"))["segments"][0]["text"] == "Reach"
     assert ok(bob.get(f"/api/versions/{version['id']}/manifest"))["name"]
     assert ok(bob.get(f"{labels.url}/episodes"))["items"][0]["segments"] == 2
-    assert ok(ada.get(f"{url}/annotation", params=second))["segments"][0]["end"] == 22
+    assert ok(ada.get(f"{url}/draft", params=second))["segments"][0]["end"] == 22
     assert refusal(save(bob, url, (0, 24, "Later"), rater=1), 409)["code"] == "wrong_state"
 
     found = ok(ada.get(f"{labels.url}/agreement"))
@@ -138,7 +138,7 @@ def test_figures_of_reviews(
     for number, approve in enumerate((True, False)):
         hand_in(ada, labels.episode(number), (0, 24, "Lift"))
         verdict = {"edit": 1, "approve": approve, "comment": "Too coarse"}
-        ok(bob.post(f"{labels.episode(number)}/annotation/review", json=verdict))
+        ok(bob.post(f"{labels.episode(number)}/draft/review", json=verdict))
     people = {one["name"]: one for one in ok(client("admin").get("/api/annotators/figures", params={"days": 1}))}
     mine = people["annotator"]
     assert (mine["submitted"], mine["approved"], mine["rejected"], mine["rejection_rate"]) == (2, 1, 1, 0.5)

@@ -25,7 +25,7 @@ from backend.tables.job import Job, JobState
 from backend.tables.label_history import LabelHistory
 from backend.tables.label_revision import LabelRevision
 from backend.tables.metric_point import MetricPoint
-from backend.tables.proposal import Suggestion
+from backend.tables.proposal import Proposal
 from backend.tables.run import Run
 from backend.training.schemas import RunIn
 from backend.versions import service as versions
@@ -174,17 +174,17 @@ def test_published_labels_come_back_from_the_manifest(trained: Trained, client: 
         assert ada.post(f"/api/episodes/{episode}/publish", json={"edit": said["edit"]}).status_code == 201
     with trained.studio.db.transaction() as db:
         newer = versions.create(db, ME, trained.studio, trained.dataset_id, VersionIn())[0].id
-    rows = (Checkpoint, Run, Job, DatasetVersion, EpisodeRow, Dataset, Draft, LabelHistory, LabelRevision, Suggestion)
+    rows = (Checkpoint, Run, Job, DatasetVersion, EpisodeRow, Dataset, Draft, LabelHistory, LabelRevision, Proposal)
     trained.forget(*rows)
     shutil.rmtree(trained.folder.manifest(trained.version_id).parent)
     assert "1 of 1 dataset version folder" in trained.adopt()
     with trained.studio.db.transaction(write=False) as db:
         ids = db.get_one(DatasetVersion, newer).episode_ids
     for episode, text in zip(ids, ("Fetch it", "Fetch the other"), strict=True):
-        draft = ok(ada.get(f"/api/episodes/{episode}/annotation"))
+        draft = ok(ada.get(f"/api/episodes/{episode}/draft"))
         assert (draft["edit"], draft["published"], draft["instruction"], draft["success"]) == (0, None, "Fetch", False)
         assert [(one["text"], one["provenance"]) for one in draft["segments"]] == [(text, "human")]
-        found = ok(ada.get(f"/api/episodes/{episode}/suggestions"))
+        found = ok(ada.get(f"/api/episodes/{episode}/proposals"))
         assert sorted(one["source"] for one in found) == ["imported", "scripted"], "the manifest's and the file's"
 
 
@@ -198,12 +198,12 @@ def test_labels_that_somebody_made_since_stay(trained: Trained, client: SignIn) 
         if text == "Before":
             with trained.studio.db.transaction() as db:
                 versions.create(db, ME, trained.studio, trained.dataset_id, VersionIn(include_unlabelled=True))
-    before = ok(ada.get(f"/api/episodes/{second}/annotation"))
+    before = ok(ada.get(f"/api/episodes/{second}/draft"))
     trained.forget(DatasetVersion)
     assert "2 of 2 dataset version folder" in trained.adopt()
-    draft = ok(ada.get(f"/api/episodes/{first}/annotation"))
+    draft = ok(ada.get(f"/api/episodes/{first}/draft"))
     assert [one["text"] for one in (*draft["segments"], *draft["published"]["segments"])] == ["Since", "Since"]
-    assert ok(ada.get(f"/api/episodes/{second}/annotation")) == before
+    assert ok(ada.get(f"/api/episodes/{second}/draft")) == before
 
 
 def test_a_version_whose_episodes_are_not_here_stays_and_says_so(trained: Trained) -> None:

@@ -21,9 +21,9 @@ READ = (
     "/motion",
     "/tracks",
     "/candidates",
-    "/suggestions",
-    "/annotation",
-    "/annotation/check",
+    "/proposals",
+    "/draft",
+    "/draft/check",
     "/thumbnail",
     "/file",
 )

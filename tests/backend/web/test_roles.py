@@ -25,17 +25,17 @@ VIEWER = """
     GET /api/datasets
     GET /api/datasets/{dataset_id}
     GET /api/datasets/{dataset_id}/episodes
-    GET /api/datasets/{dataset_id}/suggestion-statistics
+    GET /api/datasets/{dataset_id}/proposal-statistics
     GET /api/datasets/{dataset_id}/versions
     GET /api/versions
     GET /api/versions/{version_id}/manifest
     GET /api/episodes/{episode_id}
-    GET /api/episodes/{episode_id}/annotation
+    GET /api/episodes/{episode_id}/draft
     GET /api/episodes/{episode_id}/candidates
-    GET /api/episodes/{episode_id}/annotation/check
-    GET /api/episodes/{episode_id}/annotation/diff
-    GET /api/episodes/{episode_id}/annotation/history
-    GET /api/episodes/{episode_id}/annotation/history/{entry_id}
+    GET /api/episodes/{episode_id}/draft/check
+    GET /api/episodes/{episode_id}/draft/diff
+    GET /api/episodes/{episode_id}/draft/history
+    GET /api/episodes/{episode_id}/draft/history/{entry_id}
     GET /api/episodes/{episode_id}/labels
     GET /api/datasets/{dataset_id}/agreement
     GET /api/datasets/{dataset_id}/changes
@@ -50,10 +50,10 @@ VIEWER = """
     GET /api/episodes/{episode_id}/motion
     GET /api/episodes/{episode_id}/pack
     GET /api/episodes/{episode_id}/revisions
-    GET /api/episodes/{episode_id}/suggestions
+    GET /api/episodes/{episode_id}/proposals
     GET /api/episodes/{episode_id}/thumbnail
     GET /api/episodes/{episode_id}/tracks
-    GET /api/suggestions/sources
+    GET /api/proposals/sources
     GET /api/jobs
     GET /api/jobs/{job_id}
     GET /api/jobs/{job_id}/log
@@ -81,20 +81,20 @@ VIEWER = """
     PUT /api/me/preferences/{page}
 """
 ANNOTATOR = """
-    PUT /api/episodes/{episode_id}/annotation
-    POST /api/episodes/{episode_id}/annotation/claim
-    POST /api/episodes/{episode_id}/annotation/heartbeat
-    POST /api/episodes/{episode_id}/annotation/notes
-    POST /api/episodes/{episode_id}/annotation/release
-    POST /api/episodes/{episode_id}/annotation/reopen
-    POST /api/episodes/{episode_id}/annotation/review
-    POST /api/episodes/{episode_id}/annotation/submit
+    PUT /api/episodes/{episode_id}/draft
+    POST /api/episodes/{episode_id}/draft/claim
+    POST /api/episodes/{episode_id}/draft/heartbeat
+    POST /api/episodes/{episode_id}/draft/notes
+    POST /api/episodes/{episode_id}/draft/release
+    POST /api/episodes/{episode_id}/draft/reopen
+    POST /api/episodes/{episode_id}/draft/review
+    POST /api/episodes/{episode_id}/draft/submit
     PATCH /api/notes/{note_id}
     DELETE /api/notes/{note_id}
     POST /api/datasets/{dataset_id}/work/next
     POST /api/episodes/{episode_id}/publish
-    POST /api/episodes/{episode_id}/suggestions
-    POST /api/episodes/{episode_id}/suggestions/verdicts
+    POST /api/episodes/{episode_id}/proposals
+    POST /api/episodes/{episode_id}/proposals/verdicts
 """
 OPERATOR = """
     POST /api/datasets

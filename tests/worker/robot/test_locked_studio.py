@@ -85,7 +85,7 @@ def test_what_is_answered_while_the_database_is_locked_is_true_and_nothing_is_lo
         stopped = ask("POST", "/api/robots/aloha-sim/stop", {})
         state = host.state().state
         with ThreadPoolExecutor(2) as pool:
-            label = pool.submit(ask, "PUT", f"{labels.episode()}/annotation", draft)
+            label = pool.submit(ask, "PUT", f"{labels.episode()}/draft", draft)
             session = pool.submit(web.request, "POST", "/api/auth/login", sign_in)
             answers = {"label": label.result(), "sign-in": session.result()}
         team.until(lambda: "1 of 1 episodes kept" in team.log(job_id), "the job's command is done", seconds=300)
@@ -117,7 +117,7 @@ def test_what_is_answered_while_the_database_is_locked_is_true_and_nothing_is_lo
     assert job.state is JobState.DONE, team.log(job_id)
     assert count(team, select(EpisodeRow).where(EpisodeRow.dataset_id == made.id)) == 1
     assert web.request("POST", "/api/auth/login", sign_in)[0] == 200
-    status, answer = ask("PUT", f"{labels.episode()}/annotation", draft)
+    status, answer = ask("PUT", f"{labels.episode()}/draft", draft)
     assert (status, answer["edit"]) == (200, 1)
     up.terminate()
     assert up.wait(60) == 0

@@ -205,7 +205,7 @@ def test_a_backup_of_the_first_release_is_restored_into_this_studio(old: Old, pl
         listed = browser.get(f"/api/datasets/{first.DATASET}/episodes").json()
         assert [one["number"] for one in listed["items"]] == [0, 1, 2]
         assert [one["label_state"] for one in listed["items"]] == ["published", "draft", "draft"]
-        labels = browser.get(f"/api/episodes/{first.EPISODES[1]}/annotation").json()
+        labels = browser.get(f"/api/episodes/{first.EPISODES[1]}/draft").json()
         assert labels["edit"] == 5
         assert [segment["text"] for segment in labels["segments"]] == ["Reach for the cube", "抓住 the cube"]
         frame = browser.get(f"/api/episodes/{first.EPISODES[0]}/frames/cam_high/3")

@@ -44,14 +44,14 @@ def upgraded(settings: Settings, folder: Path) -> None:
     episode = f"/api/episodes/{first.EPISODES[0]}"
     with TestClient(create_app(settings), base_url=ORIGIN, headers={"Origin": ORIGIN}) as browser:
         ok(browser.post("/api/auth/login", json={"name": "ada", "password": first.PASSWORD}))
-        draft = ok(browser.get(f"{episode}/annotation"))
+        draft = ok(browser.get(f"{episode}/draft"))
         assert (draft["published"]["number"], [one["text"] for one in draft["segments"]]) == (
             1,
             ["Reach for the cube", "抓住 the cube"],
         )
         assert sent(browser, 0, folder) == (OLD, True)
-        assert ok(browser.get(f"{episode}/suggestions")) == [], "published labels are no proposals"
-        assert [one["source"] for one in ok(browser.get(f"/api/episodes/{first.EPISODES[2]}/suggestions"))] == [
+        assert ok(browser.get(f"{episode}/proposals")) == [], "published labels are no proposals"
+        assert [one["source"] for one in ok(browser.get(f"/api/episodes/{first.EPISODES[2]}/proposals"))] == [
             "scripted"
         ], "its file is as it was taken in"
         edit = ok(save(browser, episode, (0, 7, "Reach"), (7, 24, "Grasp it"), success=False))["edit"]

@@ -17,7 +17,7 @@ from backend.episodes import service as episodes
 from backend.identity.actor import Actor
 from backend.intake.accept import accept
 from backend.labels.drafts import revisions
-from backend.labels.drafts import service as annotations
+from backend.labels.drafts import service as drafts
 from backend.labels.drafts.schemas import DraftIn, PublishIn
 from backend.migrations.migrate import migrate
 from backend.studio.context import Studio
@@ -104,11 +104,11 @@ class Busy:
     def _publish(self, number: int) -> None:
         episode = self._chance.choice(self._present(self.labels.dataset_id))
         with self.studio.db.transaction(write=False) as db:
-            edit = annotations.draft(db, ME, episode, Tier.SUBSTEP, 0).edit
+            edit = drafts.draft(db, ME, episode, Tier.SUBSTEP, 0).edit
         cut = 1 + number % (STEPS - 1)
         segments = [{"start": 0, "end": cut, "text": f"Text {number}"}, {"start": cut, "end": STEPS, "text": "Lift"}]
         wanted = DraftIn.model_validate({"edit": edit, "segments": segments})
-        saved = annotations.save(self.studio, ME, episode, Tier.SUBSTEP, 0, wanted)
+        saved = drafts.save(self.studio, ME, episode, Tier.SUBSTEP, 0, wanted)
         with self.studio.db.transaction() as db:
             revisions.publish(db, ME, self.studio, episode, PublishIn(edit=saved.edit, looked_at=True))
 

@@ -40,7 +40,7 @@ export function useGiveBack() {
   return useMutation({
     mutationFn: async (work: readonly Work[]) => {
       for (const { episode_id, tier, rater } of work)
-        await api.POST("/api/episodes/{episode_id}/annotation/release", {
+        await api.POST("/api/episodes/{episode_id}/draft/release", {
           params: { path: { episode_id } },
           body: { tier, rater, give_back: true },
         });

@@ -4,7 +4,7 @@ import { api, ok } from "@/api/client";
 
 /** Whether a vision-language model is set up, and where pictures would go. */
 export const visionQuery = queryOptions({
-  queryKey: ["suggestion-sources"],
-  queryFn: async () => (await ok(api.GET("/api/suggestions/sources"))).vision,
+  queryKey: ["proposal-sources"],
+  queryFn: async () => (await ok(api.GET("/api/proposals/sources"))).vision,
   staleTime: 300_000,
 });

@@ -19,6 +19,7 @@ import { bound } from "./actions";
 import classes from "./annotate.module.css";
 import { saveDraft, saveOutcome, storedOf, type About, type DraftOut } from "./api";
 import { Cameras } from "./Cameras";
+import { NO_CANDIDATES } from "./candidates";
 import { AnnotatorContext, useEditorState, usePlayer, type Annotator } from "./context";
 import { CutSettings } from "./CutSettings";
 import { Editor } from "./editor";
@@ -43,8 +44,7 @@ import { Revisions } from "./Revisions";
 import { SegmentList } from "./SegmentList";
 import { annotatorActions } from "./shortcuts";
 import { StepNumber } from "./StepNumber";
-import { suggestionsQuery } from "./suggestApi";
-import { NO_SUGGESTIONS } from "./suggestions";
+import { candidatesQuery } from "./proposalApi";
 import { problemsOf, segmentAt, toSegments } from "@/features/labels/core/timeline";
 import { TimelineBar } from "./TimelineBar";
 import { Transport } from "./Transport";
@@ -64,7 +64,7 @@ interface Props {
 
 /** One episode: look at it and label it. Mounted anew for each episode, tier and rater. */
 export function AnnotatorPage({ episode, about, draft }: Props) {
-  const suggestions = useQuery(suggestionsQuery(episode.id)).data ?? NO_SUGGESTIONS;
+  const candidates = useQuery(candidatesQuery(episode.id)).data ?? NO_CANDIDATES;
   const me = useMe();
   const may = useCan("annotator");
   const preferences = usePreferences();
@@ -133,7 +133,7 @@ export function AnnotatorPage({ episode, about, draft }: Props) {
     [draft, timeline, second],
   );
   const { on: trail, go: openStop } = useTrail(episode.id, player);
-  const proposing = useProposing({ episode, editor, suggestions, preferences, fps, pictures });
+  const proposing = useProposing({ episode, editor, candidates, preferences, fps, pictures });
   const commands = useCommands({ episode, about, editor, playback }, draft, problems, proposing.judgeGiven);
   const reviewing = draft.may_review && commands.reviewed;
 
@@ -143,7 +143,7 @@ export function AnnotatorPage({ episode, about, draft }: Props) {
   const labelling: LabellingParts = {
     editor,
     player,
-    cutting: () => ({ ...preferences, fps, candidates: suggestions.candidates }),
+    cutting: () => ({ ...preferences, fps, candidates }),
   };
   const findText = () => {
     // what is cut is where one was when one began to type
@@ -198,7 +198,7 @@ export function AnnotatorPage({ episode, about, draft }: Props) {
     preferences,
     pictures,
     setPictures,
-    suggestions,
+    candidates,
     actions: bound(actions, preferences.keys),
   };
   useKeyboard(annotator.actions, `.${classes.page ?? ""}`);

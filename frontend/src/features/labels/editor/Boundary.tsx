@@ -1,8 +1,8 @@
 import type { KeyboardEvent } from "react";
 
 import classes from "./annotate.module.css";
+import { nearestCandidate } from "./candidates";
 import { useAnnotator } from "./context";
-import { nearestCandidate } from "./suggestions";
 import { moveBoundary, removeBoundary } from "@/features/labels/core/timeline";
 
 interface Props {
@@ -18,7 +18,7 @@ interface Props {
 
 /** Dragged by the pointer; moved by arrows and removed by Delete when it has the focus. */
 export function Boundary({ index, step, left, selected, stepAt, reach }: Props) {
-  const { editor, playback, preferences, suggestions } = useAnnotator();
+  const { editor, playback, preferences, candidates } = useAnnotator();
   const { player } = playback;
 
   const moveTo = (wanted: number, group: string | null, scrubbing: boolean) => {
@@ -26,7 +26,7 @@ export function Boundary({ index, step, left, selected, stepAt, reach }: Props) 
     player.seek(editor.timeline.boundaries[index] ?? wanted, scrubbing);
   };
   const snapped = (wanted: number, free: boolean) =>
-    (preferences.snap && !free ? nearestCandidate(suggestions.candidates, wanted, reach)?.step : undefined) ?? wanted;
+    (preferences.snap && !free ? nearestCandidate(candidates, wanted, reach)?.step : undefined) ?? wanted;
   const key = (event: KeyboardEvent) => {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (by !== undefined && !event.ctrlKey) moveTo(step + by * (event.shiftKey ? 10 : 1), null, false);

@@ -49,7 +49,7 @@ function Choice() {
     queryKey: ["episode", "history", episode.id, tier, rater, "states"],
     queryFn: async () => {
       const kept = await ok(
-        api.GET("/api/episodes/{episode_id}/annotation/history", { params: { path, query: { tier, rater } } }),
+        api.GET("/api/episodes/{episode_id}/draft/history", { params: { path, query: { tier, rater } } }),
       );
       const published = rater === 0 ? await getRevisions(episode.id, about) : [];
       return [
@@ -81,7 +81,7 @@ function Compared({ options }: { options: Option[] }) {
     queryKey: ["episode", "diff", episode.id, tier, rater, left, right],
     queryFn: () =>
       ok(
-        api.GET("/api/episodes/{episode_id}/annotation/diff", {
+        api.GET("/api/episodes/{episode_id}/draft/diff", {
           params: { path: { episode_id: episode.id }, query: { tier, rater, left, right } },
         }),
       ),

@@ -2,8 +2,8 @@ import { useComputedColorScheme } from "@mantine/core";
 
 import classes from "./annotate.module.css";
 import { labelColor } from "@/features/labels/core/colors";
+import type { Candidate } from "./candidates";
 import { entryIndex, useAnnotator } from "./context";
-import type { Candidate } from "./suggestions";
 import type { Segment } from "@/features/labels/core/timeline";
 import type { View } from "./view";
 
@@ -20,8 +20,7 @@ function place(view: View, start: number, end: number) {
 
 /** Where a substep may end: the surer, the taller. */
 export function CandidateLane({ view }: { view: View }) {
-  const { suggestions } = useAnnotator();
-  const { candidates } = suggestions;
+  const { candidates } = useAnnotator();
   if (candidates.length === 0) return null;
   return (
     <div className={classes.lane} data-testid="candidates">

@@ -24,7 +24,7 @@ export interface About {
 export const PUBLISHED: About = { tier: "substep", rater: 0 };
 
 export function draftKey(episodeId: string, { tier, rater }: About = PUBLISHED): unknown[] {
-  return ["episode", "annotation", episodeId, tier, rater];
+  return ["episode", "draft", episodeId, tier, rater];
 }
 
 /** A pack of an episode; proxies are smaller. Rejects with ApiError. */
@@ -45,7 +45,7 @@ export function saveDraft(episodeId: string, { tier, rater }: About, lease: { cu
   return async (draft: Draft, edit: number, leaving: boolean): Promise<Stored<Draft>> => {
     // what is said of the episode as a whole belongs to its substeps
     const body = tier === "substep" ? draft : { segments: draft.segments };
-    const response = await fetchOk(`/api/episodes/${episodeId}/annotation?tier=${tier}&rater=${rater}`, {
+    const response = await fetchOk(`/api/episodes/${episodeId}/draft?tier=${tier}&rater=${rater}`, {
       method: "PUT",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ edit, lease: lease.current, ...body }),
@@ -70,7 +70,7 @@ export function isDraft(value: unknown): value is DraftOut {
 
 export function getDraft(episodeId: string, { tier, rater }: About = PUBLISHED): Promise<DraftOut> {
   return ok(
-    api.GET("/api/episodes/{episode_id}/annotation", {
+    api.GET("/api/episodes/{episode_id}/draft", {
       params: { path: { episode_id: episodeId }, query: { tier, rater } },
     }),
   );
@@ -91,7 +91,7 @@ export function publishDraft(episodeId: string, edit: number, { tier }: About): 
 /** Hand the draft in for review. */
 export function submitDraft(episodeId: string, edit: number, { tier, rater }: About): Promise<DraftOut> {
   return ok(
-    api.POST("/api/episodes/{episode_id}/annotation/submit", {
+    api.POST("/api/episodes/{episode_id}/draft/submit", {
       params: { path: { episode_id: episodeId } },
       body: { edit, tier, rater },
     }),

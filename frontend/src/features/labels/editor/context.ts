@@ -4,13 +4,13 @@ import type { Schema } from "@/api/client";
 
 import type { Action } from "./actions";
 import type { About } from "./api";
+import type { Candidate } from "./candidates";
 import type { Editor, EditorState } from "./editor";
 import type { LabellingParts } from "./labelling";
 import type { PictureView } from "./pictures";
 import type { Playback } from "./playback";
 import type { PlayerState } from "./player";
 import type { Preferences } from "./preferences";
-import type { Suggestions } from "./suggestions";
 
 /** What all parts of the annotator work with. */
 export interface Annotator {
@@ -30,7 +30,8 @@ export interface Annotator {
   preferences: Preferences;
   pictures: PictureView;
   setPictures: (change: (view: PictureView) => PictureView) => void;
-  suggestions: Suggestions;
+  /** where a substep may end */
+  candidates: readonly Candidate[];
 }
 
 export const AnnotatorContext = createContext<Annotator | null>(null);

@@ -29,7 +29,7 @@ export function useVerdict(episodeId: string, { tier, rater }: About, draft: Dra
     queryKey: ["episode", "history", episodeId, tier, rater, draft.state, draft.edit],
     queryFn: () =>
       ok(
-        api.GET("/api/episodes/{episode_id}/annotation/history", {
+        api.GET("/api/episodes/{episode_id}/draft/history", {
           params: { path: { episode_id: episodeId }, query: { tier, rater } },
         }),
       ),
@@ -43,7 +43,7 @@ export function useSendBack(episodeId: string, about: About) {
   return useMutation({
     mutationFn: ({ edit, comment }: { edit: number; comment: string }) =>
       ok(
-        api.POST("/api/episodes/{episode_id}/annotation/review", {
+        api.POST("/api/episodes/{episode_id}/draft/review", {
           params: { path: { episode_id: episodeId } },
           body: { ...about, edit, approve: false, comment, notes: [] },
         }),
@@ -58,7 +58,7 @@ export function useApprove(episodeId: string, about: About, next: () => void) {
   return useMutation({
     mutationFn: async (edit: number) => {
       const approved = await ok(
-        api.POST("/api/episodes/{episode_id}/annotation/review", {
+        api.POST("/api/episodes/{episode_id}/draft/review", {
           params: { path: { episode_id: episodeId } },
           body: { ...about, edit, approve: true, comment: "", notes: [] },
         }),
@@ -83,7 +83,7 @@ export function useReopen(episodeId: string, about: About) {
   return useMutation({
     mutationFn: () =>
       ok(
-        api.POST("/api/episodes/{episode_id}/annotation/reopen", {
+        api.POST("/api/episodes/{episode_id}/draft/reopen", {
           params: { path: { episode_id: episodeId } },
           body: { ...about, comment: "" },
         }),
@@ -102,7 +102,7 @@ export function useAddNote(episodeId: string, about: About) {
   return useMutation({
     mutationFn: (note: { edit: number; start: number; end: number; text: string }) =>
       ok(
-        api.POST("/api/episodes/{episode_id}/annotation/notes", {
+        api.POST("/api/episodes/{episode_id}/draft/notes", {
           params: { path: { episode_id: episodeId } },
           body: { ...about, ...note },
         }),

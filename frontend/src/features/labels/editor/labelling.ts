@@ -1,9 +1,9 @@
 /** What keys, buttons and the vocabulary do to labels. Everything here takes the playhead as it is now. */
 
+import { jumpToCandidate, nearestCandidate, type Candidate } from "./candidates";
 import type { Editor } from "./editor";
 import type { Player } from "./player";
 import { accept, acceptAll, countProposed, isProposed, nextProposed, proposedAt, reject } from "./proposals";
-import { jumpToCandidate, nearestCandidate, type Candidate } from "./suggestions";
 import {
   cut,
   cutAndLabel,

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 
+import { jumpToCandidate, nearestCandidate } from "./candidates";
 import { nearestOf } from "./nearest";
+import { candidate, verdictsOf } from "./proposalApi";
 import { accept, acceptAll, countProposed, fill, nextProposed, proposedAt, reject, stretched } from "./proposals";
 import { search } from "./search";
-import { candidate, verdictsOf } from "./suggestApi";
-import { jumpToCandidate, nearestCandidate } from "./suggestions";
 import {
   blank,
   cutAndLabel,

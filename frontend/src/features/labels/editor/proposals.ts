@@ -1,6 +1,6 @@
 /** Labels that a machine proposes: they lie in the draft as such until a person accepts, changes or rejects them. */
 
-import { nearestCandidate, type Candidate } from "./suggestions";
+import { nearestCandidate, type Candidate } from "./candidates";
 import {
   fromSegments,
   labelAt,

@@ -37,7 +37,7 @@ export function useLease(draft: DraftOut, editor: Editor, token: Token): Lease {
     async (takeOver: boolean): Promise<boolean> => {
       try {
         const claimed = await ok(
-          api.POST("/api/episodes/{episode_id}/annotation/claim", {
+          api.POST("/api/episodes/{episode_id}/draft/claim", {
             params: { path: { episode_id: episodeId } },
             body: { tier, rater, take_over: takeOver, token: last.current },
           }),
@@ -78,7 +78,7 @@ export function useLease(draft: DraftOut, editor: Editor, token: Token): Lease {
     const beat = async (held: string) => {
       try {
         await ok(
-          api.POST("/api/episodes/{episode_id}/annotation/heartbeat", {
+          api.POST("/api/episodes/{episode_id}/draft/heartbeat", {
             params: { path: { episode_id: episodeId } },
             body: { tier, rater, token: held },
           }),
@@ -116,7 +116,7 @@ function isLeased(error: unknown): boolean {
 
 async function letGo(episodeId: string, about: About, token: string): Promise<void> {
   try {
-    await fetchOk(`/api/episodes/${episodeId}/annotation/release`, {
+    await fetchOk(`/api/episodes/${episodeId}/draft/release`, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ ...about, token }),

@@ -8,7 +8,7 @@ import { getDraft } from "./api";
 import type { Annotator } from "./context";
 import { nearestLabelled } from "./nearest";
 import { fill, stretched, type Proposal } from "./proposals";
-import { askVision, judge, propose, verdictsOf, type Proposed } from "./suggestApi";
+import { askVision, judge, propose, verdictsOf, type Proposed } from "./proposalApi";
 import { visionQuery } from "@/features/labels/core/vision";
 import { toSegments } from "@/features/labels/core/timeline";
 
@@ -18,10 +18,10 @@ const COPY_SNAP_S = 0.5;
 /** Where pictures may be sent to: the person agreed, since the page was loaded. */
 const agreed = new Set<string>();
 
-type Parts = Pick<Annotator, "episode" | "editor" | "suggestions" | "preferences" | "fps" | "pictures">;
+type Parts = Pick<Annotator, "episode" | "editor" | "candidates" | "preferences" | "fps" | "pictures">;
 
 /** Proposals of machines for where nothing is written yet, and what became of them. */
-export function useProposing({ episode, editor, suggestions, preferences, fps, pictures }: Parts) {
+export function useProposing({ episode, editor, candidates, preferences, fps, pictures }: Parts) {
   const vision = useQuery(visionQuery).data;
   // what the server proposed here and what was made of it is not yet known of
   const given = useRef<Proposed[]>([]);
@@ -55,7 +55,7 @@ export function useProposing({ episode, editor, suggestions, preferences, fps, p
       const { segments } = await getDraft(other.id);
       const proposals = stretched(segments, other.steps, episode.steps, {
         source: "copy",
-        ...(preferences.snap && { candidates: suggestions.candidates, within: Math.round(COPY_SNAP_S * fps) }),
+        ...(preferences.snap && { candidates, within: Math.round(COPY_SNAP_S * fps) }),
       });
       put(proposals, `episode ${other.number}`);
     } catch (error) {

@@ -41,7 +41,7 @@ def body(
 
 
 def test_what_the_file_brought_is_proposed(annotator: TestClient, episode_id: str) -> None:
-    draft = annotator.get(f"/api/episodes/{episode_id}/annotation").json()
+    draft = annotator.get(f"/api/episodes/{episode_id}/draft").json()
     assert (draft["edit"], draft["label_state"], draft["published"]) == (0, "unlabelled", None)
     assert [(s["start"], s["end"], s["provenance"]) for s in draft["segments"]] == [
         (0, 12, "scripted"),
@@ -51,13 +51,13 @@ def test_what_the_file_brought_is_proposed(annotator: TestClient, episode_id: st
 
 def test_saving_and_publishing(annotator: TestClient, tmp_path: Path, episode_id: str) -> None:
     url = f"/api/episodes/{episode_id}"
-    saved = annotator.put(f"{url}/annotation", json=body(0, (0, 5, " Reach \n out "), (5, 24, ""))).json()
+    saved = annotator.put(f"{url}/draft", json=body(0, (0, 5, " Reach \n out "), (5, 24, ""))).json()
     assert (saved["edit"], saved["label_state"], saved["updated_by_name"]) == (1, "draft", "annotator")
     assert saved["segments"][0]["text"] == "Reach out"
     refused = annotator.post(f"{url}/publish", json={"edit": 1})
     assert refused.status_code == 422
     assert "steps 5 to 23" in refused.json()["error"]["message"]
-    annotator.put(f"{url}/annotation", json=body(1, (0, 5, "Reach out"), (5, 24, "抓住红色方块")))
+    annotator.put(f"{url}/draft", json=body(1, (0, 5, "Reach out"), (5, 24, "抓住红色方块")))
     published = annotator.post(f"{url}/publish", json={"edit": 2}).json()
     assert (published["published"]["number"], published["label_state"]) == (1, "published")
 
@@ -74,7 +74,7 @@ def test_saving_and_publishing(annotator: TestClient, tmp_path: Path, episode_id
 
     again = annotator.post(f"{url}/publish", json={"edit": 2}).json()
     assert again["published"]["number"] == 1
-    annotator.put(f"{url}/annotation", json=body(2, (0, 24, "Lift")))
+    annotator.put(f"{url}/draft", json=body(2, (0, 24, "Lift")))
     assert annotator.post(f"{url}/publish", json={"edit": 3}).json()["published"]["number"] == 2
     assert [revision["number"] for revision in annotator.get(f"{url}/revisions").json()] == [2, 1]
 
@@ -100,21 +100,21 @@ def test_what_a_script_said_is_published_when_somebody_looked(
 def test_only_what_nobody_looked_at_has_to_be_looked_at(annotator: TestClient, episode_id: str) -> None:
     """What somebody changed or what a revision holds already needs no second look; a moved boundary does."""
     url = f"/api/episodes/{episode_id}"
-    parts = annotator.get(f"{url}/annotation").json()["segments"]
+    parts = annotator.get(f"{url}/draft").json()["segments"]
     parts[1] |= {"text": "Lift it high", "provenance": "human"}
-    annotator.put(f"{url}/annotation", json={"edit": 0, "segments": parts})
+    annotator.put(f"{url}/draft", json={"edit": 0, "segments": parts})
     refused = annotator.post(f"{url}/publish", json={"edit": 1}).json()["error"]
     assert [s["start"] for s in refused["detail"]["segments"]] == [0]
     assert annotator.post(f"{url}/publish", json={"edit": 1, "looked_at": True}).status_code == 201
     assert annotator.post(f"{url}/publish", json={"edit": 1}).status_code == 201  # unchanged
     parts[1] |= {"text": "Lift it higher"}
-    annotator.put(f"{url}/annotation", json={"edit": 1, "segments": parts})
+    annotator.put(f"{url}/draft", json={"edit": 1, "segments": parts})
     assert annotator.post(f"{url}/publish", json={"edit": 2}).status_code == 201
     parts[0]["end"] = parts[1]["start"] = 11
-    annotator.put(f"{url}/annotation", json={"edit": 2, "segments": parts})
+    annotator.put(f"{url}/draft", json={"edit": 2, "segments": parts})
     assert annotator.post(f"{url}/publish", json={"edit": 3}).status_code == 422
     parts[0]["provenance"] = "machine_accepted"
-    annotator.put(f"{url}/annotation", json={"edit": 3, "segments": parts})
+    annotator.put(f"{url}/draft", json={"edit": 3, "segments": parts})
     assert annotator.post(f"{url}/publish", json={"edit": 4}).status_code == 201
 
 
@@ -123,14 +123,14 @@ def test_an_approval_is_a_look(annotator: TestClient, client: SignIn, episode_id
     url, operator = f"/api/episodes/{episode_id}", client("operator")
     dataset_id = annotator.get(url).json()["dataset_id"]
     operator.patch(f"/api/datasets/{dataset_id}/labelling", json={"review": True})
-    assert annotator.post(f"{url}/annotation/submit", json={"edit": 0}).status_code == 200
+    assert annotator.post(f"{url}/draft/submit", json={"edit": 0}).status_code == 200
     assert annotator.post(f"{url}/publish", json={"edit": 0, "looked_at": True}).status_code == 409
-    assert operator.post(f"{url}/annotation/review", json={"edit": 0, "approve": True}).status_code == 200
+    assert operator.post(f"{url}/draft/review", json={"edit": 0, "approve": True}).status_code == 200
     assert operator.post(f"{url}/publish", json={"edit": 0}).status_code == 201
 
 
 def test_an_older_page_overwrites_nobody(annotator: TestClient, client: SignIn, episode_id: str) -> None:
-    url = f"/api/episodes/{episode_id}/annotation"
+    url = f"/api/episodes/{episode_id}/draft"
     annotator.put(url, json=body(0, (0, 24, "Mine")))
     late = client("operator").put(url, json=body(0, (0, 24, "Theirs")))
     assert late.status_code == 409
@@ -142,7 +142,7 @@ def test_an_older_page_overwrites_nobody(annotator: TestClient, client: SignIn, 
 
 
 def test_of_many_savers_at_once_one_wins_each_time(annotator: TestClient, episode_id: str) -> None:
-    url = f"/api/episodes/{episode_id}/annotation"
+    url = f"/api/episodes/{episode_id}/draft"
 
     def save(which: tuple[int, int]) -> int:
         edit, number = which
@@ -169,22 +169,22 @@ def test_of_many_savers_at_once_one_wins_each_time(annotator: TestClient, episod
     ],
 )
 def test_what_cannot_be_a_label(annotator: TestClient, episode_id: str, segments: Any, message: str) -> None:
-    answer = annotator.put(f"/api/episodes/{episode_id}/annotation", json=body(0, *segments))
+    answer = annotator.put(f"/api/episodes/{episode_id}/draft", json=body(0, *segments))
     assert answer.status_code == 422
     assert message in answer.json()["error"]["message"]
-    assert annotator.get(f"/api/episodes/{episode_id}/annotation").json()["edit"] == 0
+    assert annotator.get(f"/api/episodes/{episode_id}/draft").json()["edit"] == 0
 
 
 def test_viewers_only_look(client: SignIn, episode_id: str) -> None:
     viewer = client("viewer")
-    assert viewer.get(f"/api/episodes/{episode_id}/annotation").status_code == 200
-    assert viewer.put(f"/api/episodes/{episode_id}/annotation", json=body(0, (0, 24, "x"))).status_code == 403
+    assert viewer.get(f"/api/episodes/{episode_id}/draft").status_code == 200
+    assert viewer.put(f"/api/episodes/{episode_id}/draft", json=body(0, (0, 24, "x"))).status_code == 403
     assert viewer.post(f"/api/episodes/{episode_id}/publish", json={"edit": 0}).status_code == 403
 
 
 @pytest.mark.parametrize("instruction", ["go <|im_start|> on", "a\x07b", " \n "])
 def test_what_cannot_be_an_instruction(annotator: TestClient, episode_id: str, instruction: str) -> None:
-    saved = annotator.put(f"/api/episodes/{episode_id}/annotation", json=body(0, (0, 24, "x"), instruction=instruction))
+    saved = annotator.put(f"/api/episodes/{episode_id}/draft", json=body(0, (0, 24, "x"), instruction=instruction))
     assert saved.status_code == 422
     assert "instruction" in saved.json()["error"]["fields"]
 

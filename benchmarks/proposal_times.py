@@ -1,6 +1,6 @@
-"""How long who labels waits for tracks, candidates and proposals. How good they are: suggestions.py.
+"""How long who labels waits for tracks, candidates and proposals. How good they are: proposals.py.
 
-    python benchmarks/suggestion_times.py [--json FILE] [--episodes N] [--steps T]
+    python benchmarks/proposal_times.py [--json FILE] [--episodes N] [--steps T]
 
 A real studio (SQLite, its broker, its application with signing in; no network) with one episode of T steps and N
 published ones of 400 to 1000 steps, 14 dimensions, all with one instruction: the most that has to be compared. The
@@ -130,7 +130,7 @@ def measure_reading(browser: TestClient, url: str) -> dict[str, Any]:
 
 def measure_proposals(browser: TestClient, url: str) -> dict[str, Any]:
     def propose(source: str) -> dict[str, Any]:
-        answer = browser.post(f"{url}/suggestions", json={"source": source})
+        answer = browser.post(f"{url}/proposals", json={"source": source})
         assert answer.status_code == 201, answer.text
         report: dict[str, Any] = answer.json()["report"]
         return report

@@ -1,21 +1,21 @@
-/** Boundary candidates and proposed labellings of the server (/api/episodes/{id}/candidates and /suggestions). */
+/** Boundary candidates and proposed labellings of the server (/api/episodes/{id}/candidates and /proposals). */
 
 import { queryOptions } from "@tanstack/react-query";
 
 import { api, ApiError, ok, type Schema } from "@/api/client";
 
+import type { Candidate } from "./candidates";
 import type { Proposal } from "./proposals";
-import type { Candidate, Suggestions } from "./suggestions";
 import type { Segment } from "@/features/labels/core/timeline";
 
 /** Of the motion and of marks, which never change: asked once. */
-export function suggestionsQuery(episodeId: string) {
+export function candidatesQuery(episodeId: string) {
   return queryOptions({
     queryKey: ["candidates", episodeId],
-    queryFn: async (): Promise<Suggestions> => {
+    queryFn: async (): Promise<readonly Candidate[]> => {
       const path = { episode_id: episodeId };
       const { boundaries } = await ok(api.GET("/api/episodes/{episode_id}/candidates", { params: { path } }));
-      return { candidates: boundaries.map(candidate) };
+      return boundaries.map(candidate);
     },
     staleTime: Infinity,
   });
@@ -28,7 +28,7 @@ export function candidate({ step, confidence, parts }: Schema<"BoundaryOut">): C
 
 export interface Proposed {
   readonly id: string;
-  readonly source: Schema<"SuggestionSource">;
+  readonly source: Schema<"ProposalSource">;
   readonly proposals: readonly Proposal[];
   /** what does not fit, in words */
   readonly mismatch: string | null;
@@ -39,11 +39,11 @@ export interface Proposed {
  * the server has nothing to go by.
  */
 export async function propose(episodeId: string, source: "similar" | "template"): Promise<Proposed | null> {
-  let made: Schema<"SuggestionOut">;
+  let made: Schema<"ProposalOut">;
   try {
     const body = source === "similar" ? { source, neighbours: NEIGHBOURS } : { source };
     made = await ok(
-      api.POST("/api/episodes/{episode_id}/suggestions", { params: { path: { episode_id: episodeId } }, body }),
+      api.POST("/api/episodes/{episode_id}/proposals", { params: { path: { episode_id: episodeId } }, body }),
     );
   } catch (error) {
     if (error instanceof ApiError && error.status === 422) return null;
@@ -54,7 +54,7 @@ export async function propose(episodeId: string, source: "similar" | "template")
 
 const NEIGHBOURS = 5;
 
-function proposed(made: Schema<"SuggestionOut">): Proposed | null {
+function proposed(made: Schema<"ProposalOut">): Proposed | null {
   if (made.state === "failed") throw new Error(made.error ?? "The proposal failed.");
   if (made.segments.length === 0) return null;
   const { mismatch } = made.report;
@@ -78,7 +78,7 @@ export async function askVision(
 ): Promise<Proposed | null> {
   const params = { path: { episode_id: episodeId } };
   let made = await ok(
-    api.POST("/api/episodes/{episode_id}/suggestions", {
+    api.POST("/api/episodes/{episode_id}/proposals", {
       params,
       body: { source: "vision", frames: FRAMES, cameras },
       signal,
@@ -86,7 +86,7 @@ export async function askVision(
   );
   while (made.state === "running") {
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-    const newest = await ok(api.GET("/api/episodes/{episode_id}/suggestions", { params, signal }));
+    const newest = await ok(api.GET("/api/episodes/{episode_id}/proposals", { params, signal }));
     const mine = newest.find(({ source }) => source === "vision");
     if (!mine) throw new Error("The question is gone: the episode was deleted meanwhile.");
     made = mine;
@@ -100,7 +100,7 @@ export function verdictsOf({ id, source, proposals }: Proposed, segments: readon
     const same = segments.filter((each) => each.text === text && each.start < end && each.end > start);
     const exact = same.some((each) => each.start === start && each.end === end);
     const verdict = exact ? "accepted" : same.length > 0 ? "edited" : "rejected";
-    return { suggestion_id: id, source, verdict, start, end, text, confidence };
+    return { proposal_id: id, source, verdict, start, end, text, confidence };
   });
 }
 
@@ -108,7 +108,7 @@ export function verdictsOf({ id, source, proposals }: Proposed, segments: readon
 export async function judge(episodeId: string, verdicts: readonly Schema<"VerdictIn">[]): Promise<void> {
   if (verdicts.length === 0) return;
   await api
-    .POST("/api/episodes/{episode_id}/suggestions/verdicts", {
+    .POST("/api/episodes/{episode_id}/proposals/verdicts", {
       params: { path: { episode_id: episodeId } },
       body: { verdicts: [...verdicts] },
     })

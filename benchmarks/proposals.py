@@ -1,6 +1,6 @@
-"""How good proposals are on demonstrations whose substeps are known. How long they take: suggestion_times.py.
+"""How good proposals are on demonstrations whose substeps are known. How long they take: proposal_times.py.
 
-    python benchmarks/suggestions.py [--json FILE] [--episodes N]
+    python benchmarks/proposals.py [--json FILE] [--episodes N]
 
 The scripted experts play N seeds of each task, as `dexvla record` does, without pictures: seeds that the readings were
 not tuned on. Truth: the substeps of the plan. A found boundary counts when it is within 10 or 25 steps (0.2, 0.5 s) of

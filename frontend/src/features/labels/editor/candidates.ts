@@ -1,4 +1,4 @@
-/** What machines say about an episode: where a substep may end. */
+/** Boundary candidates: where, by the motion or by who drove, a substep may end. */
 
 /** A step where something changes: a gripper closes, an arm comes to rest. */
 export interface Candidate {
@@ -9,12 +9,8 @@ export interface Candidate {
   readonly source: string;
 }
 
-export interface Suggestions {
-  readonly candidates: readonly Candidate[];
-}
-
-/** Where nothing is known. */
-export const NO_SUGGESTIONS: Suggestions = { candidates: [] };
+/** Where nothing is known: always the same one, so that nothing is drawn anew for it. */
+export const NO_CANDIDATES: readonly Candidate[] = [];
 
 /** The candidate nearest to `step` and at most `within` steps away, the surer of two as near; null: none. */
 export function nearestCandidate(candidates: readonly Candidate[], step: number, within: number): Candidate | null {

@@ -17,10 +17,10 @@ from backend.core.settings import Settings
 from backend.labels.proposals import vision
 from backend.studio.context import Studio
 from backend.tables.dataset import Dataset
-from backend.tables.proposal import Suggestion, SuggestionSource, SuggestionState
+from backend.tables.proposal import Proposal, ProposalSource, ProposalState
 from dexvla.episodes.format import EpisodeData
 from tests.support.people import SignIn
-from tests.support.suggestion_data import TEXTS, demonstration, take
+from tests.support.proposal_data import TEXTS, demonstration, take
 from tests.support.vision_server import VisionServer, pictures, said, vision_server
 
 KEY = "sk-a-key-that-nobody-may-see"
@@ -60,12 +60,12 @@ def annotator(client: SignIn) -> TestClient:
 
 def asked(browser: TestClient, episode: str, **options: Any) -> dict[str, Any]:
     """The proposal when it is over."""
-    begun = browser.post(f"{episode}/suggestions", json={"source": "vision", **options})
+    begun = browser.post(f"{episode}/proposals", json={"source": "vision", **options})
     assert begun.status_code == 201, begun.text
     assert begun.json()["state"] == "running"
     until = time.monotonic() + 30
     while time.monotonic() < until:
-        (found,) = browser.get(f"{episode}/suggestions").json()
+        (found,) = browser.get(f"{episode}/proposals").json()
         assert found["id"] == begun.json()["id"]
         if found["state"] != "running":
             return dict(found)
@@ -100,7 +100,7 @@ def test_it_is_asked_with_contact_sheets_and_the_vocabulary(
     assert '"Move the cube."' in text
     first, second = pictures(body)
     assert first.height > second.height, "16 frames, then 4"
-    draft = annotator.get(f"{episode}/annotation").json()
+    draft = annotator.get(f"{episode}/draft").json()
     assert draft["segments"][0]["text"] == "", "nothing is taken over by itself"
 
 
@@ -116,7 +116,7 @@ def test_the_key_is_nowhere_else(
     shown.append(json.dumps(asked(annotator, episode)))
     server.answer = lambda body: said(f"your key is {KEY}")
     shown.append(json.dumps(asked(annotator, episode)))
-    shown.append(annotator.get("/api/suggestions/sources").text)
+    shown.append(annotator.get("/api/proposals/sources").text)
     shown.append(client("admin").get("/api/settings").text)
     assert json.loads(shown[4])["vision"] == {
         "configured": True,
@@ -208,7 +208,7 @@ def test_many_at_once_are_bounded_and_the_page_is_never_blocked(
         return said(json.dumps({"substeps": GOOD}))
 
     server.answer = answer
-    codes = [annotator.post(f"{episode}/suggestions", json={"source": "vision"}).status_code for _ in range(9)]
+    codes = [annotator.post(f"{episode}/proposals", json={"source": "vision"}).status_code for _ in range(9)]
     assert codes == [201] * 8 + [429]
     assert annotator.get(f"{episode}/candidates").status_code == 200
     server.let_go.set()
@@ -219,19 +219,19 @@ def test_a_question_that_was_lost_with_its_process_has_failed(
 ) -> None:
     with studio.db.transaction() as db:
         db.add(
-            Suggestion(
+            Proposal(
                 episode_id=episode.split("/")[-1],
-                source=SuggestionSource.VISION,
-                state=SuggestionState.RUNNING,
+                source=ProposalSource.VISION,
+                state=ProposalState.RUNNING,
                 until=utc_now(),
             )
         )
-    (found,) = annotator.get(f"{episode}/suggestions").json()
+    (found,) = annotator.get(f"{episode}/proposals").json()
     assert (found["state"], "Ask again" in found["error"]) == ("failed", True)
 
 
 def test_an_unknown_camera_is_told(annotator: TestClient, episode: str, server: VisionServer) -> None:
-    answer = annotator.post(f"{episode}/suggestions", json={"source": "vision", "cameras": ["cam_low"]})
+    answer = annotator.post(f"{episode}/proposals", json={"source": "vision", "cameras": ["cam_low"]})
     assert answer.status_code == 422
     assert "it has cam_high" in answer.json()["error"]["message"]
     assert server.requests == []

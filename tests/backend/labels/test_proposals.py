@@ -16,11 +16,11 @@ from backend.tables.dataset import Dataset
 from backend.tables.draft import Draft
 from backend.tables.episode import EpisodeRow
 from backend.tables.label_history import LabelHistory
-from backend.tables.proposal import Suggestion
-from backend.tables.proposal_verdict import SuggestionVerdict
+from backend.tables.proposal import Proposal
+from backend.tables.proposal_verdict import ProposalVerdict
 from dexvla.episodes.format import EpisodeData
 from tests.support.people import SignIn
-from tests.support.suggestion_data import TEXTS, demonstration, take
+from tests.support.proposal_data import TEXTS, demonstration, take
 
 MakeData = Callable[..., EpisodeData]
 
@@ -40,7 +40,7 @@ def annotator(client: SignIn) -> TestClient:
 
 def publish(browser: TestClient, episode_id: str) -> None:
     """As it was brought."""
-    edit = browser.get(f"/api/episodes/{episode_id}/annotation").json()["edit"]
+    edit = browser.get(f"/api/episodes/{episode_id}/draft").json()["edit"]
     answer = browser.post(f"/api/episodes/{episode_id}/publish", json={"edit": edit, "looked_at": True})
     assert answer.status_code == 201, answer.text
 
@@ -106,18 +106,18 @@ def test_the_template_goes_onto_the_motion(
 ) -> None:
     data, truth = demonstration(make_data, 2)
     url = f"/api/episodes/{take(studio, dataset_id, tmp_path, data, 'a')}"
-    made = annotator.post(f"{url}/suggestions", json={"source": "template"})
+    made = annotator.post(f"{url}/proposals", json={"source": "template"})
     assert made.status_code == 201, made.text
     proposal = made.json()
     assert [segment["text"] for segment in proposal["segments"]] == list(TEXTS)
     assert near(starts(proposal), truth, 12), proposal
     assert (proposal["report"]["template_from"], proposal["report"]["expected"]) == ("vocabulary", 3)
-    long = annotator.post(f"{url}/suggestions", json={"source": "template", "sequence": [*TEXTS] * 4}).json()
+    long = annotator.post(f"{url}/proposals", json={"source": "template", "sequence": [*TEXTS] * 4}).json()
     assert "the sequence has 15 boundaries" in long["report"]["mismatch"]
     assert [segment["end"] for segment in long["segments"]][-1] == len(data.qpos)
-    listed = annotator.get(f"{url}/suggestions").json()
+    listed = annotator.get(f"{url}/proposals").json()
     assert [one["id"] for one in listed] == [long["id"]], "the newest of each source"
-    assert annotator.get(f"{url}/annotation").json()["segments"][0]["text"] == "", "a proposal is no label"
+    assert annotator.get(f"{url}/draft").json()["segments"][0]["text"] == "", "a proposal is no label"
 
 
 def test_the_dataset_says_its_template_and_published_episodes_how_long_substeps_are(
@@ -127,7 +127,7 @@ def test_the_dataset_says_its_template_and_published_episodes_how_long_substeps_
         data, _ = demonstration(make_data, seed, texts=TEXTS)
         publish(annotator, take(studio, dataset_id, tmp_path, data, f"published {seed}"))
     data, truth = demonstration(make_data, 9)
-    url = f"/api/episodes/{take(studio, dataset_id, tmp_path, data, 'a')}/suggestions"
+    url = f"/api/episodes/{take(studio, dataset_id, tmp_path, data, 'a')}/proposals"
     proposal = annotator.post(url, json={"source": "template"}).json()
     assert (proposal["report"]["template_from"], proposal["report"]["examples"]) == ("published", 3)
     assert near(starts(proposal), truth, 12), proposal
@@ -144,7 +144,7 @@ def test_labels_of_similar_episodes(
     annotator: TestClient, studio: Studio, dataset_id: str, tmp_path: Path, make_data: MakeData
 ) -> None:
     data, truth = demonstration(make_data, 50)
-    url = f"/api/episodes/{take(studio, dataset_id, tmp_path, data, 'a')}/suggestions"
+    url = f"/api/episodes/{take(studio, dataset_id, tmp_path, data, 'a')}/proposals"
     none = annotator.post(url, json={"source": "similar"})
     assert none.status_code == 422
     assert "Publish a few first" in none.json()["error"]["message"]
@@ -171,7 +171,7 @@ def test_other_instructions_of_the_task_count_half(
     brought, _ = demonstration(make_data, 3, texts=TEXTS)
     publish(annotator, take(studio, dataset_id, tmp_path, brought, "published"))
     data, _ = demonstration(make_data, 4, instruction="Bring the cube over.")
-    url = f"/api/episodes/{take(studio, dataset_id, tmp_path, data, 'a')}/suggestions"
+    url = f"/api/episodes/{take(studio, dataset_id, tmp_path, data, 'a')}/proposals"
     proposal = annotator.post(url, json={"source": "similar"}).json()
     assert proposal["report"]["basis"] == "task"
     assert max(segment["confidence"] for segment in proposal["segments"]) <= 0.5
@@ -183,10 +183,10 @@ def test_what_a_file_brought_stays_a_proposal_after_others_are_published(
     data, truth = demonstration(make_data, 1, texts=TEXTS)
     url = f"/api/episodes/{take(studio, dataset_id, tmp_path, data, 'a')}"
     segments = [{"start": 0, "end": len(data.qpos), "text": "All of it"}]
-    saved = annotator.put(f"{url}/annotation", json={"edit": 0, "segments": segments, "instruction": "Go."})
+    saved = annotator.put(f"{url}/draft", json={"edit": 0, "segments": segments, "instruction": "Go."})
     assert saved.status_code == 200, saved.text
     assert annotator.post(f"{url}/publish", json={"edit": 1}).status_code == 201
-    (proposal,) = annotator.get(f"{url}/suggestions").json()
+    (proposal,) = annotator.get(f"{url}/proposals").json()
     assert (proposal["source"], starts(proposal)) == ("scripted", truth)
     assert proposal["settings"] == {"label_source": "scripted"}
 
@@ -204,16 +204,16 @@ def test_what_an_older_episodes_file_brought_is_found_again(
         with studio.db.transaction() as db:
             db.execute(delete(Draft))
     elif left != "draft":
-        assert annotator.put(f"{url}/annotation", json={"edit": 0, "segments": segments}).status_code == 200
+        assert annotator.put(f"{url}/draft", json={"edit": 0, "segments": segments}).status_code == 200
         assert annotator.post(f"{url}/publish", json={"edit": 1}).status_code == 201
     with studio.db.transaction() as db:
-        db.execute(delete(Suggestion))
+        db.execute(delete(Proposal))
         if left == "nothing":
             db.execute(delete(LabelHistory))
             db.get_one(EpisodeRow, episode_id).file_revision = 1
     sure = annotator.get(f"{url}/candidates").json()["boundaries"]
     assert any(part["source"] == "scripted" for one in sure for part in one["parts"]) == (left != "nothing")
-    found = annotator.get(f"{url}/suggestions").json()
+    found = annotator.get(f"{url}/proposals").json()
     if left == "nothing":
         assert found == []
         return
@@ -221,7 +221,7 @@ def test_what_an_older_episodes_file_brought_is_found_again(
         ("scripted", truth, {"label_source": "scripted"})
     ]
     assert [one["text"] for one in found[0]["segments"]] == list(TEXTS)
-    assert annotator.get(f"{url}/suggestions").json() == found, "it is kept"
+    assert annotator.get(f"{url}/proposals").json() == found, "it is kept"
 
 
 def test_verdicts_are_counted_by_source_and_confidence(
@@ -229,16 +229,16 @@ def test_verdicts_are_counted_by_source_and_confidence(
 ) -> None:
     data, _ = demonstration(make_data, 1)
     episode_id = take(studio, dataset_id, tmp_path, data, "a")
-    url = f"/api/episodes/{episode_id}/suggestions"
+    url = f"/api/episodes/{episode_id}/proposals"
     proposal = annotator.post(url, json={"source": "template"}).json()
 
     def verdict(kind: str, confidence: float | None, **given: Any) -> dict[str, Any]:
         return {"source": "gripper", "verdict": kind, "confidence": confidence, "start": 10, **given}
 
     sent = [verdict("accepted", 0.95), verdict("accepted", 1.0), verdict("rejected", 0.91), verdict("edited", 0.2)]
-    sent.append(verdict("rejected", None, source="template", suggestion_id=proposal["id"], end=20, text=TEXTS[0]))
+    sent.append(verdict("rejected", None, source="template", proposal_id=proposal["id"], end=20, text=TEXTS[0]))
     assert annotator.post(f"{url}/verdicts", json={"verdicts": sent}).status_code == 204
-    answer = annotator.get(f"/api/datasets/{dataset_id}/suggestion-statistics").json()
+    answer = annotator.get(f"/api/datasets/{dataset_id}/proposal-statistics").json()
     figures = {one["source"]: one for one in answer["sources"]}
     gripper = figures["gripper"]
     assert (gripper["accepted"], gripper["edited"], gripper["rejected"], gripper["rate"]) == (2, 1, 1, 0.5)
@@ -248,7 +248,7 @@ def test_verdicts_are_counted_by_source_and_confidence(
     assert (figures["template"]["rejected"], figures["template"]["calibration"]) == (1, [])
     assert figures["vision"]["rate"] is None
     with studio.db.transaction() as db:
-        stored = db.scalars(select(SuggestionVerdict).where(SuggestionVerdict.suggestion_id.is_not(None))).one()
+        stored = db.scalars(select(ProposalVerdict).where(ProposalVerdict.proposal_id.is_not(None))).one()
         assert (stored.text, stored.end, stored.episode_id) == (TEXTS[0], 20, episode_id)
         assert stored.by_id is not None
 
@@ -256,7 +256,7 @@ def test_verdicts_are_counted_by_source_and_confidence(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"suggestion_id": "0" * 32}, "no proposal"),
+        ({"proposal_id": "0" * 32}, "no proposal"),
         ({"start": 10_000}, "beyond the episode"),
         ({"start": 5, "end": 5}, "at least one step"),
         ({"confidence": 1.5}, "less than or equal to 1"),
@@ -273,25 +273,25 @@ def test_verdicts_on_what_is_not_there_are_refused(
     message: str,
 ) -> None:
     data, _ = demonstration(make_data, 1)
-    url = f"/api/episodes/{take(studio, dataset_id, tmp_path, data, 'a')}/suggestions/verdicts"
+    url = f"/api/episodes/{take(studio, dataset_id, tmp_path, data, 'a')}/proposals/verdicts"
     sent = {"source": "speed", "verdict": "accepted", "start": 10} | change
     answer = annotator.post(url, json={"verdicts": [sent]})
     assert answer.status_code == 422
     assert message in answer.text
     with studio.db.transaction() as db:
-        assert db.scalars(select(SuggestionVerdict)).all() == []
+        assert db.scalars(select(ProposalVerdict)).all() == []
 
 
 def test_proposals_go_with_their_dataset(
     client: SignIn, annotator: TestClient, studio: Studio, dataset_id: str, tmp_path: Path, make_data: MakeData
 ) -> None:
     data, _ = demonstration(make_data, 1, texts=TEXTS)
-    url = f"/api/episodes/{take(studio, dataset_id, tmp_path, data, 'a')}/suggestions/verdicts"
+    url = f"/api/episodes/{take(studio, dataset_id, tmp_path, data, 'a')}/proposals/verdicts"
     annotator.post(url, json={"verdicts": [{"source": "speed", "verdict": "accepted", "start": 10}]})
     assert client("operator").delete(f"/api/datasets/{dataset_id}").status_code == 204
     with studio.db.transaction() as db:
-        assert db.scalars(select(Suggestion)).all() == []
-        assert db.scalars(select(SuggestionVerdict)).all() == []
+        assert db.scalars(select(Proposal)).all() == []
+        assert db.scalars(select(ProposalVerdict)).all() == []
 
 
 def test_without_vocabulary_and_examples_there_is_no_template(
@@ -303,7 +303,7 @@ def test_without_vocabulary_and_examples_there_is_no_template(
         dataset = db.get(Dataset, dataset_id)
         assert dataset is not None
         dataset.vocabulary = []
-        db.execute(delete(Suggestion))
-    answer = annotator.post(f"/api/episodes/{episode_id}/suggestions", json={"source": "template"})
+        db.execute(delete(Proposal))
+    answer = annotator.post(f"/api/episodes/{episode_id}/proposals", json={"source": "template"})
     assert answer.status_code == 422
     assert "no vocabulary" in answer.json()["error"]["message"]
