@@ -217,7 +217,7 @@ def summary(studio: Studio, annotators: list[Annotator]) -> dict[str, Any]:
     with studio.db.transaction(write=False) as db:
         for one in annotators:
             stored = db.get(Draft, (one.episode, "substep", 0))
-            texts = [] if stored is None else [segment["text"] for segment in stored.segments]
+            texts = [] if stored is None else [segment.text for segment in stored.segments]
             lost += stored is None or stored.edit != one.edit or texts != one.texts
     p50, p95, p99, most = np.percentile(times, [50, 95, 99, 100])
     return {

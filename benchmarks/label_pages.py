@@ -33,6 +33,7 @@ from backend.tables.episode import EpisodeRow, EpisodeSource, LabelState
 from backend.tables.label_history import HistoryKind, LabelHistory
 from backend.tables.label_revision import LabelRevision
 from backend.tables.login_session import LoginSession
+from backend.tables.segment import LabelSegment, Provenance
 from backend.tables.user import User
 from dexvla.files import write_json
 
@@ -41,7 +42,7 @@ GOAL_MS = 200.0
 VOCABULARY = [f"Substep {number} of the arm that is moving" for number in range(12)]
 
 
-def labels(rng: random.Random, segments: int) -> list[dict[str, Any]]:
+def labels(rng: random.Random, segments: int) -> tuple[LabelSegment, ...]:
     """Parts of different lengths in the vocabulary's order; some short, some misspelled, some unknown."""
     edges = [0, *sorted(rng.sample(range(1, STEPS), segments - 1)), STEPS]
     found = []
@@ -49,10 +50,8 @@ def labels(rng: random.Random, segments: int) -> list[dict[str, Any]]:
         text = VOCABULARY[place % len(VOCABULARY)]
         if rng.random() < 0.05:
             text = rng.choice([text.replace("moving", "movign"), f"Something else in {rng.randrange(50)}"])
-        found.append(
-            {"start": start, "end": end, "text": text, "provenance": "human", "source": None, "confidence": None}
-        )
-    return found
+        found.append(LabelSegment(start, end, text, Provenance.HUMAN))
+    return tuple(found)
 
 
 def fill(studio: Studio, episodes: int, segments: int) -> tuple[str, str]:

@@ -32,6 +32,7 @@ from backend.studio.context import Studio
 from backend.tables.dataset import Dataset
 from backend.tables.episode import EpisodeRow, EpisodeSource, LabelState
 from backend.tables.label_revision import LabelRevision
+from backend.tables.segment import LabelSegment, Provenance
 from backend.tables.user import User
 from dexvla.episodes.format import EpisodeAttributes, EpisodeData
 from dexvla.episodes.jpeg import encode_jpeg
@@ -71,10 +72,10 @@ def add(studio: Studio, dataset_id: str, number: int, steps: int, *, published: 
         ),
     )
     starts = np.linspace(0, steps, len(TEXTS) + 1).astype(int).tolist()
-    segments = [
-        {"start": start, "end": end, "text": text, "provenance": "human"}
+    segments = tuple(
+        LabelSegment(start, end, text, Provenance.HUMAN)
         for start, end, text in zip(starts, starts[1:], TEXTS, strict=False)
-    ]
+    )
     with studio.db.transaction() as db:
         db.add(
             EpisodeRow(

@@ -1,6 +1,6 @@
 """Lists of episodes, their pictures and motion, upload, download and deletion."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from backend.studio.events import publish_after_commit
 from backend.tables.dataset import Dataset
 from backend.tables.dataset_version import DatasetVersion
 from backend.tables.episode import EpisodeRow
+from backend.tables.segment import LabelSegment
 from dexvla.episodes.identity import episode_identities
 from dexvla.episodes.reader import open_episode
 from dexvla.errors import EpisodeError
@@ -41,22 +42,22 @@ def episodes(db: Session, me: Actor, dataset_id: str, *, offset: int, limit: int
 
 def outs(db: Session, me: Actor, rows: list[EpisodeRow]) -> list[EpisodeOut]:
     segments = _segments(db, me, rows)
-    return [EpisodeOut.model_validate(_facts(row, segments.get(row.id, []))) for row in rows]
+    return [EpisodeOut.model_validate(_facts(row, segments.get(row.id, ()))) for row in rows]
 
 
-def _segments(db: Session, me: Actor, rows: list[EpisodeRow]) -> dict[str, list[Any]]:
+def _segments(db: Session, me: Actor, rows: list[EpisodeRow]) -> dict[str, tuple[LabelSegment, ...]]:
     """Of the drafts, by episode; none of those whose labels this person must not know yet, not even how many."""
     ids = [row.id for row in rows]
     hidden = repository.blindly_labelled(db, ids, me.id)
     return {key: draft.segments for key, draft in repository.drafts_of(db, ids).items() if key not in hidden}
 
 
-def _facts(row: EpisodeRow, segments: list[Any]) -> dict[str, Any]:
+def _facts(row: EpisodeRow, segments: Sequence[LabelSegment]) -> dict[str, Any]:
     names = {name for name in EpisodeOut.model_fields if name not in {"seconds", "segments"}}
     return {
         **{name: getattr(row, name) for name in names},
         "seconds": None if row.fps is None else row.steps / row.fps,
-        "segments": sum(1 for segment in segments if segment["text"].strip()),
+        "segments": sum(1 for segment in segments if segment.text.strip()),
     }
 
 
@@ -66,7 +67,7 @@ def episode(db: Session, me: Actor, episode_id: str) -> EpisodeDetail:
     assert dataset is not None
     before, after = repository.neighbours(db, row)
     return EpisodeDetail(
-        **_facts(row, _segments(db, me, [row]).get(row.id, [])),
+        **_facts(row, _segments(db, me, [row]).get(row.id, ())),
         identity=row.identity,
         cameras=[CameraOut.model_validate(camera) for camera in row.cameras],
         action_dim=row.action_dim,

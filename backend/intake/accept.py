@@ -217,7 +217,7 @@ def _list(
                 episode_id=row.id,
                 edit=0,
                 state=WorkState.UNASSIGNED,
-                segments=[segment.model_dump(mode="json") for segment in proposed(segments, label_source)],
+                segments=proposed(segments, label_source),
                 instruction=row.instruction,
                 success=row.success,
                 updated_at=utc_now(),

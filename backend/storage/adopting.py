@@ -121,7 +121,7 @@ def _propose(db: Session, row: EpisodeRow, entry: EpisodeEntry) -> None:
         draft = blank(row, Tier.SUBSTEP, 0)
         db.add(draft)
     parts = [(one.start, one.end, one.text) for one in entry.substeps]
-    segments = [one.model_dump(mode="json") for one in proposed(parts, entry.label_source)]
+    segments = proposed(parts, entry.label_source)
     if segments != draft.segments:  # the file brought others, or none
         draft.segments = segments
         db.add(brought(row.id, parts, entry.label_source))

@@ -7,6 +7,7 @@ from sqlalchemy import Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.core.db import EnumText
+from backend.tables.segment import LabelSegment, LabelSegments
 
 
 class Tier(StrEnum):
@@ -27,11 +28,11 @@ class Quality(StrEnum):
 class Document:
     """Mixin: what people say about an episode.
 
-    segments: [{"start", "end", "text", "provenance", "source", "confidence"}], half open, without gap or overlap over
-    0 .. steps. Everything else counts in the tier `substep` of the first rater only. failure_step: where it went wrong.
+    segments: without gap or overlap over 0 .. steps. Everything else counts in the tier `substep` of the first rater
+    only. failure_step: where it went wrong.
     """
 
-    segments: Mapped[list[Any]]
+    segments: Mapped[tuple[LabelSegment, ...]] = mapped_column(LabelSegments)
     instruction: Mapped[str] = mapped_column(Text)
     success: Mapped[bool | None]
     failure_step: Mapped[int | None]

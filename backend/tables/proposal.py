@@ -8,6 +8,7 @@ from sqlalchemy import ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.core.db import Base, EnumText, Identified
+from backend.tables.segment import ProposalSegment, ProposalSegments
 
 
 class ProposalSource(StrEnum):
@@ -35,9 +36,8 @@ class ProposalState(StrEnum):
 class Proposal(Identified, Base):
     """A proposed labelling of an episode; never changed once it is ready or failed.
 
-    segments: [{"start", "end", "text", "confidence"}], half open, without gap or overlap over 0 .. steps; empty until
-    it is ready. settings: what it was made by and with. report: what who looks at it should know. until: while it runs,
-    when it has been lost with its process.
+    segments: without gap or overlap over 0 .. steps; empty until it is ready. settings: what it was made by and with.
+    report: what who looks at it should know. until: while it runs, when it has been lost with its process.
     """
 
     __tablename__ = "suggestions"  # so called in every database since the first proposal
@@ -46,7 +46,7 @@ class Proposal(Identified, Base):
     episode_id: Mapped[str] = mapped_column(ForeignKey("episodes.id", ondelete="CASCADE"))
     source: Mapped[ProposalSource] = mapped_column(EnumText(ProposalSource))
     state: Mapped[ProposalState] = mapped_column(EnumText(ProposalState), default=ProposalState.READY)
-    segments: Mapped[list[Any]] = mapped_column(default=list)
+    segments: Mapped[tuple[ProposalSegment, ...]] = mapped_column(ProposalSegments, default=())
     settings: Mapped[dict[str, Any]] = mapped_column(default=dict)
     report: Mapped[dict[str, Any]] = mapped_column(default=dict)
     error: Mapped[str | None] = mapped_column(Text)

@@ -3,7 +3,6 @@
 import os
 import shutil
 from collections.abc import Sequence
-from typing import Any
 
 from fastapi.responses import FileResponse
 from sqlalchemy import event
@@ -15,7 +14,6 @@ from backend.core.errors import ForbiddenError, InvalidError, NotFoundError
 from backend.datasets import repository
 from backend.episodes import repository as episodes
 from backend.identity.actor import Actor
-from backend.labels.core.segments import SegmentOut
 from backend.labels.core.start import label_source
 from backend.labels.drafts import repository as labels
 from backend.labels.drafts.repository import blind_for
@@ -26,6 +24,7 @@ from backend.tables.dataset_version import DatasetVersion
 from backend.tables.document import Tier
 from backend.tables.episode import EpisodeRow
 from backend.tables.label_revision import LabelRevision
+from backend.tables.segment import LabelSegment
 from backend.versions.schemas import VersionIn, VersionOut
 from dexvla.episodes.manifest import manifest_hash, save_manifest
 from dexvla.spec import CameraSpec, DatasetManifest, EpisodeEntry, Segment
@@ -171,7 +170,7 @@ def _manifest(
                 render_profile=episode.render_profile,
                 instruction=episode.instruction if revision is None else revision.instruction,
                 substeps=() if revision is None else _segments(revision.segments),
-                label_source=None if revision is None else _label_source(revision.segments),
+                label_source=None if revision is None else label_source(revision.segments).value,
                 paraphrases=() if revision is None else tuple(revision.paraphrases),
                 plan=() if plan is None else _segments(plan.segments),
             )
@@ -194,12 +193,8 @@ def _under_former_identities(manifest: DatasetManifest) -> DatasetManifest:
     return manifest.model_copy(update={"episodes": tuple(entries)})
 
 
-def _segments(stored: list[Any]) -> tuple[Segment, ...]:
-    return tuple(Segment(start=one["start"], end=one["end"], text=one["text"]) for one in stored)
-
-
-def _label_source(stored: list[Any]) -> str:
-    return label_source([SegmentOut.model_validate(one) for one in stored]).value
+def _segments(stored: Sequence[LabelSegment]) -> tuple[Segment, ...]:
+    return tuple(Segment(start=one.start, end=one.end, text=one.text) for one in stored)
 
 
 def manifest_file(db: Session, me: Actor, studio: Studio, version_id: str) -> FileResponse:

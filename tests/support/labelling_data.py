@@ -39,7 +39,7 @@ class Labels:
                 db.add(self._row(number, episode_id, make_data(seed=number, size=(32, 32), labels=None)))
                 db.flush()
                 if proposals:
-                    segments = [one.model_dump(mode="json") for one in proposed(proposals, "scripted")]
+                    segments = proposed(proposals, "scripted")
                     db.add(
                         Draft(
                             episode_id=episode_id, edit=0, segments=segments, instruction="Lift", updated_at=utc_now()

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from backend.tables.proposal import Proposal, ProposalSource
+from backend.tables.segment import ProposalSegment
 from dexvla.episodes.format import LabelSource
 
 _SCRIPTED, _IMPORTED = 0.95, 0.8  # an expert knows its plan; others labelled with other words in mind
@@ -16,8 +17,6 @@ def brought(episode_id: str, segments: Iterable[Sequence[Any]], label_source: st
     return Proposal(
         episode_id=episode_id,
         source=ProposalSource.SCRIPTED if scripted else ProposalSource.IMPORTED,
-        segments=[
-            {"start": start, "end": end, "text": text, "confidence": confidence} for start, end, text in segments
-        ],
+        segments=tuple(ProposalSegment(start, end, text, confidence) for start, end, text in segments),
         settings={"label_source": label_source},
     )

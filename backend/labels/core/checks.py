@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from backend.core.errors import InvalidError
 from backend.core.limits import wrong_with
 from backend.labels.core.findings import CheckOut, FindingCode, FindingOut
-from backend.labels.core.segments import Provenance, SegmentOut
 from backend.labels.core.settings import Labelling
+from backend.tables.segment import LabelSegment, Provenance
 
 _ALIKE = 0.8  # difflib's ratio from which two texts are taken for spellings of one: a letter of five differs
 _SEEN = 5  # times that a text must have been followed by others before a new successor is unusual
@@ -23,22 +23,9 @@ _SPELLINGS = 20_000  # texts in memory
 _wrong = lru_cache(_SPELLINGS)(wrong_with)  # the same texts come again and again
 
 
-class Labelled(Protocol):
-    """A segment: SegmentOut, or something lighter."""
-
-    @property
-    def start(self) -> int: ...
-    @property
-    def end(self) -> int: ...
-    @property
-    def text(self) -> str: ...
-    @property
-    def provenance(self) -> str: ...
-
-
 class _Found(NamedTuple):
     code: FindingCode
-    one: Labelled
+    one: LabelSegment
     message: str
     meant: str | None = None
 
@@ -76,12 +63,12 @@ def successors(sequences: Iterable[Sequence[str]]) -> dict[str, Counter[str]]:
     return found
 
 
-def blocking(segments: Sequence[SegmentOut], steps: int) -> list[FindingOut]:
+def blocking(segments: Sequence[LabelSegment], steps: int) -> list[FindingOut]:
     """By place. Empty: the labels are complete."""
     return [_out(found) for found in _blocking(segments, steps)]
 
 
-def _blocking(segments: Sequence[Labelled], steps: int) -> list[_Found]:
+def _blocking(segments: Sequence[LabelSegment], steps: int) -> list[_Found]:
     found: list[_Found] = []
     end = segments[-1].end if segments else 0
     if end != steps:
@@ -96,7 +83,7 @@ def _blocking(segments: Sequence[Labelled], steps: int) -> list[_Found]:
     return found
 
 
-def refuse_incomplete(segments: Sequence[SegmentOut], steps: int) -> None:
+def refuse_incomplete(segments: Sequence[LabelSegment], steps: int) -> None:
     """Raise InvalidError that names every kind of defect and the first places of each."""
     found = blocking(segments, steps)
     if not found:
@@ -122,14 +109,14 @@ def refuse_incomplete(segments: Sequence[SegmentOut], steps: int) -> None:
     )
 
 
-def warnings(segments: Sequence[SegmentOut], custom: Custom) -> list[FindingOut]:
+def warnings(segments: Sequence[LabelSegment], custom: Custom) -> list[FindingOut]:
     """By place."""
     return [_out(found) for found in _warnings(segments, custom)]
 
 
-def _warnings(segments: Sequence[Labelled], custom: Custom) -> list[_Found]:
+def _warnings(segments: Sequence[LabelSegment], custom: Custom) -> list[_Found]:
     found: list[_Found] = []
-    previous: Labelled | None = None
+    previous: LabelSegment | None = None
     for one in segments:
         found += _length(one, custom)
         if one.text:
@@ -142,17 +129,17 @@ def _warnings(segments: Sequence[Labelled], custom: Custom) -> list[_Found]:
     return found
 
 
-def check(segments: Sequence[SegmentOut], steps: int, custom: Custom) -> CheckOut:
+def check(segments: Sequence[LabelSegment], steps: int, custom: Custom) -> CheckOut:
     return CheckOut(blocking=blocking(segments, steps), warnings=warnings(segments, custom))
 
 
-def codes(segments: Sequence[Labelled], steps: int, custom: Custom) -> list[tuple[int, FindingCode]]:
+def codes(segments: Sequence[LabelSegment], steps: int, custom: Custom) -> list[tuple[int, FindingCode]]:
     """(start, what was found there) of everything that `check` finds, for those who look at many episodes."""
     found = [*_blocking(segments, steps), *_warnings(segments, custom)]
     return [(each.one.start, each.code) for each in found]
 
 
-def _length(one: Labelled, custom: Custom) -> list[_Found]:
+def _length(one: LabelSegment, custom: Custom) -> list[_Found]:
     if not custom.fps:
         return []
     seconds, settings = (one.end - one.start) / custom.fps, custom.labelling
@@ -163,7 +150,7 @@ def _length(one: Labelled, custom: Custom) -> list[_Found]:
     return []
 
 
-def _spelling(one: Labelled, custom: Custom) -> list[_Found]:
+def _spelling(one: LabelSegment, custom: Custom) -> list[_Found]:
     if not custom.vocabulary or one.text in custom.known:
         return []
     meant = _meant(one.text, custom.spellings)
@@ -181,7 +168,7 @@ def _meant(text: str, vocabulary: tuple[str, ...]) -> str | None:
     return plain[alike[0]] if alike else None
 
 
-def _order(previous: Labelled, one: Labelled, custom: Custom) -> list[_Found]:
+def _order(previous: LabelSegment, one: LabelSegment, custom: Custom) -> list[_Found]:
     if previous.text == one.text:
         return [_Found(FindingCode.SAME_NEIGHBOUR, one, "it says the same as the one before; merge them")]
     order = custom.order

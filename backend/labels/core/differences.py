@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from backend.core.schemas import Out
-from backend.labels.core.segments import SegmentOut
+from backend.tables.segment import LabelSegment
 
 
 class DifferenceOut(Out):
@@ -16,7 +16,7 @@ class DifferenceOut(Out):
     right: str
 
 
-def differences(left: Sequence[SegmentOut], right: Sequence[SegmentOut]) -> list[DifferenceOut]:
+def differences(left: Sequence[LabelSegment], right: Sequence[LabelSegment]) -> list[DifferenceOut]:
     """The longest stretches of steps on which both sides say one thing each, and not the same."""
     found: list[DifferenceOut] = []
     edges = sorted({0, *(one.end for one in left), *(one.end for one in right)})

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from backend.labels.core.segments import SegmentOut
+from backend.tables.segment import LabelSegment
 
 
-def renamed(segments: Sequence[SegmentOut], old: str, new: str) -> list[SegmentOut]:
+def renamed(segments: Sequence[LabelSegment], old: str, new: str) -> tuple[LabelSegment, ...]:
     """Boundaries and provenance stay."""
-    return [one.model_copy(update={"text": new}) if one.text == old else one for one in segments]
+    return tuple(one._replace(text=new) if one.text == old else one for one in segments)
 
 
 def renamed_texts(texts: Sequence[str], old: str, new: str) -> list[str]:

@@ -1,12 +1,12 @@
 """Segments of an episode's steps, and the texts that people write about them."""
 
-from enum import StrEnum
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from backend.core.limits import MAX_INSTRUCTION, MAX_STEPS, MAX_TEXT, one_line, wrong_with
 from backend.core.schemas import In, Out, without_marks
+from backend.tables.segment import LabelSegment, Provenance
 
 MAX_TAG = 64
 
@@ -38,17 +38,6 @@ Instruction = Annotated[str, Field(min_length=1, max_length=MAX_INSTRUCTION), _B
 Tag = Annotated[str, Field(min_length=1, max_length=MAX_TAG), _Before, _After]
 
 
-class Provenance(StrEnum):
-    """Where a substep's text came from. proposed: from a machine, and nobody has looked at it yet."""
-
-    HUMAN = "human"
-    SCRIPTED = "scripted"
-    PROPOSED = "proposed"
-    MACHINE_ACCEPTED = "machine_accepted"
-    MACHINE_EDITED = "machine_edited"
-    IMPORTED = "imported"
-
-
 class SegmentIn(In):
     """start <= step < end. text may be empty while the draft is worked on."""
 
@@ -58,6 +47,9 @@ class SegmentIn(In):
     provenance: Provenance = Provenance.HUMAN
     source: str | None = Field(None, max_length=64, description="What proposed it, where a machine did")
     confidence: float | None = Field(None, ge=0, le=1, description="Of that proposal")
+
+    def stored(self) -> LabelSegment:
+        return LabelSegment(self.start, self.end, self.text, self.provenance, self.source, self.confidence)
 
 
 class SegmentOut(Out):

@@ -206,7 +206,7 @@ def _out(
         state=stored.state,
         label_state=LabelState(item.row.label_state),
         edit=stored.edit,
-        segments=sum(1 for segment in stored.segments if segment["text"]),
+        segments=sum(1 for segment in stored.segments if segment.text),
         assignee_id=stored.assignee_id,
         assignee_name=names.get(stored.assignee_id or ""),
         submitted_by_name=names.get(stored.submitted_by or ""),

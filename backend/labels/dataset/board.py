@@ -22,20 +22,10 @@ from backend.tables.document import Quality, Tier
 from backend.tables.draft import Draft, WorkState
 from backend.tables.episode import EpisodeRow, LabelState
 from backend.tables.label_revision import LabelRevision
+from backend.tables.segment import LabelSegment
 
 _KEPT = 20_000  # drafts in memory, some kilobytes each
 _AT_ONCE = 500  # of a query's parameters
-
-
-class Part(NamedTuple):
-    """A segment of a draft; provenance: a value of Provenance."""
-
-    start: int
-    end: int
-    text: str
-    provenance: str
-    source: str | None
-    confidence: float | None
 
 
 class About(NamedTuple):
@@ -62,7 +52,7 @@ class Labels:
     """An episode with the labels of one rater; there: somebody, or the file, has made some."""
 
     about: About
-    parts: tuple[Part, ...]
+    parts: tuple[LabelSegment, ...]
 
     @property
     def there(self) -> bool:
@@ -70,7 +60,7 @@ class Labels:
 
 
 _Key = tuple[str, Tier, int, int, datetime | None]
-_parts: OrderedDict[_Key, tuple[Part, ...]] = OrderedDict()
+_parts: OrderedDict[_Key, tuple[LabelSegment, ...]] = OrderedDict()
 _usual: dict[tuple[str, Tier], tuple[tuple[int, datetime | None], Mapping[str, Counter[str]]]] = {}
 _lock = threading.Lock()
 
@@ -117,7 +107,7 @@ def _about(*row: Any) -> About:
     return About._make((*episode[:5], success, tags, quality, *about))
 
 
-def _parts_of(db: Session, drafts: Sequence[About], tier: Tier) -> dict[tuple[str, int], tuple[Part, ...]]:
+def _parts_of(db: Session, drafts: Sequence[About], tier: Tier) -> dict[tuple[str, int], tuple[LabelSegment, ...]]:
     keys: dict[_Key, tuple[str, int]] = {}
     for one in drafts:
         rater = one.rater or 0
@@ -128,22 +118,18 @@ def _parts_of(db: Session, drafts: Sequence[About], tier: Tier) -> dict[tuple[st
             if key in _parts:
                 _parts.move_to_end(key)
     missing = sorted({place[0] for place in keys.values() if place not in known})
-    fresh: dict[_Key, tuple[Part, ...]] = {}
+    fresh: dict[_Key, tuple[LabelSegment, ...]] = {}
     for first in range(0, len(missing), _AT_ONCE):
         query = select(Draft.episode_id, Draft.rater, Draft.edit, Draft.updated_at, Draft.segments).where(
             Draft.tier == tier, Draft.episode_id.in_(missing[first : first + _AT_ONCE])
         )
         for episode_id, rater, edit, updated_at, segments in db.execute(query):
-            fresh[episode_id, tier, rater, edit, updated_at] = tuple(map(_part, segments))
+            fresh[episode_id, tier, rater, edit, updated_at] = segments
     with _lock:
         _parts.update(fresh)
         while len(_parts) > _KEPT:
             _parts.popitem(last=False)
     return known | {(key[0], key[2]): parts for key, parts in fresh.items()}
-
-
-def _part(one: Mapping[str, Any]) -> Part:
-    return Part(one["start"], one["end"], one["text"], one["provenance"], one.get("source"), one.get("confidence"))
 
 
 # --- what is usual --------------------------------------------------------------------------------------------
@@ -184,7 +170,7 @@ def _successors(db: Session, dataset_id: str, tier: Tier) -> Mapping[str, Counte
     if kept is not None and kept[0] == stamp:
         return kept[1]
     revisions = draft_queries.last_revisions(db, dataset_id, tier).values()
-    found = successors([segment["text"] for segment in one.segments] for one in revisions)
+    found = successors([segment.text for segment in one.segments] for one in revisions)
     with _lock:
         if len(_usual) >= _KEPT:
             _usual.clear()

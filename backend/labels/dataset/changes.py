@@ -14,7 +14,6 @@ from backend.core.db import utc_now
 from backend.core.errors import ConflictError, InvalidError, NotFoundError
 from backend.identity.actor import Actor
 from backend.labels.core.renaming import renamed, renamed_guideline, renamed_texts, restored_texts
-from backend.labels.core.segments import SegmentOut
 from backend.labels.core.settings import Labelling
 from backend.labels.dataset import repository
 from backend.labels.dataset.repository import Item
@@ -33,6 +32,7 @@ from backend.tables.draft import Draft
 from backend.tables.episode import EpisodeRow, LabelState
 from backend.tables.label_history import HistoryKind, LabelHistory
 from backend.tables.label_revision import LabelRevision
+from backend.tables.segment import LabelSegment
 
 _HELD = "somebody is editing it; try again when they have finished"
 
@@ -58,8 +58,8 @@ def _affected(
     )
 
 
-def _count(segments: Sequence[Any], text: str) -> int:
-    return sum(segment["text"] == text for segment in segments)
+def _count(segments: Sequence[LabelSegment], text: str) -> int:
+    return sum(segment.text == text for segment in segments)
 
 
 def _preview(
@@ -119,14 +119,14 @@ def rename(db: Session, me: Actor, studio: Studio, dataset_id: str, body: Rename
     for item in drafts:
         if item.row.id not in held:
             assert item.draft is not None
-            segments = _with_new_text(item.draft.segments, body)
+            segments = renamed(item.draft.segments, body.old, body.new)
             entries[item.row.id, item.draft.rater] = change_draft(db, me, item, segments, HistoryKind.RENAMED)
     rows = {item.row.id: item for item in repository.items(db, dataset_id, body.tier)}
     for episode_id, revision in published.items():
         if episode_id in held or episode_id not in rows:
             continue
         item = rows[episode_id]
-        document = {**document_of(revision), "segments": _with_new_text(revision.segments, body)}
+        document = {**document_of(revision), "segments": renamed(revision.segments, body.old, body.new)}
         newer = _republish(db, me, item, revision, document)
         entry = entries.setdefault((episode_id, 0), _entry(item, None))
         entry |= {"revision": newer.id, "revision_before": revision.id}
@@ -147,11 +147,6 @@ def rename(db: Session, me: Actor, studio: Studio, dataset_id: str, body: Rename
     ]
     episodes = {episode_id for episode_id, _ in entries}
     return ChangeResult(change=change, changed=len(episodes), skipped=skipped)
-
-
-def _with_new_text(segments: Sequence[Any], body: RenameIn) -> list[dict[str, Any]]:
-    found = renamed([SegmentOut.model_validate(one) for one in segments], body.old, body.new)
-    return [one.model_dump(mode="json") for one in found]
 
 
 def _rename_entry(row: Dataset, body: RenameIn) -> None:
@@ -182,7 +177,7 @@ def change_draft(
     db: Session,
     me: Actor,
     item: Item,
-    segments: list[dict[str, Any]],
+    segments: tuple[LabelSegment, ...],
     kind: HistoryKind,
     *,
     tier: Tier = Tier.SUBSTEP,

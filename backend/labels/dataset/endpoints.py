@@ -7,7 +7,6 @@ from fastapi import APIRouter, Query, Response
 from backend.access.dependencies import Admin, Annotator, Db, Operator, Parts, Viewer
 from backend.core.schemas import Page
 from backend.labels.core.findings import FindingCode
-from backend.labels.core.segments import Provenance
 from backend.labels.core.settings import Labelling
 from backend.labels.dataset import assignment, changes, exchange, figures, search, service, templates
 from backend.labels.dataset.schemas import (
@@ -34,6 +33,7 @@ from backend.labels.dataset.schemas import (
 )
 from backend.tables.document import Tier
 from backend.tables.draft import WorkState
+from backend.tables.segment import Provenance
 
 router = APIRouter(prefix="/api", tags=["labelling"])
 Offset = Annotated[int, Query(ge=0, le=2**31 - 1)]

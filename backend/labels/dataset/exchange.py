@@ -7,7 +7,6 @@ from sqlalchemy.orm import Session
 
 from backend.core.errors import InvalidError, NotFoundError
 from backend.identity.actor import Actor
-from backend.labels.core.segments import Provenance
 from backend.labels.core.settings import Labelling
 from backend.labels.dataset import repository
 from backend.labels.dataset.changes import change_draft, store_change
@@ -26,6 +25,7 @@ from backend.tables.draft import HANDED_IN, Draft, WorkState
 from backend.tables.episode import LabelState
 from backend.tables.label_history import HistoryKind
 from backend.tables.label_revision import LabelRevision
+from backend.tables.segment import LabelSegment, Provenance
 
 # --- out ------------------------------------------------------------------------------------------------------
 
@@ -64,6 +64,7 @@ def _file(
             LabelledEpisode.model_validate(
                 {
                     **{key: getattr(source, key) for key in DOCUMENT},
+                    "segments": [one._asdict() for one in source.segments],
                     "number": item.row.number,
                     "identity": item.row.identity,
                     "steps": item.row.steps,
@@ -150,13 +151,16 @@ def _not_importable(dataset: Dataset, item: Item, *, overwrite: bool) -> str | N
         return None
     if item.draft.state in HANDED_IN and Labelling.model_validate(dataset.labelling).review:
         return f"it is {item.draft.state.value}; reopen it first"
-    if item.draft.edit and not overwrite and any(one["text"] for one in item.draft.segments):
+    if item.draft.edit and not overwrite and any(one.text for one in item.draft.segments):
         return "somebody labelled it already"
     return None
 
 
 def _take(db: Session, me: Actor, item: Item, episode: LabelledEpisode, tier: Tier) -> dict[str, Any]:
-    segments = [{**one.model_dump(mode="json"), "provenance": Provenance.IMPORTED.value} for one in episode.segments]
+    segments = tuple(
+        LabelSegment(one.start, one.end, one.text, Provenance.IMPORTED, one.source, one.confidence)
+        for one in episode.segments
+    )
     given = episode.model_fields_set & {"instruction", "paraphrases", "success", "failure_step", "quality", "tags"}
     document = {name: getattr(episode, name) for name in given if getattr(episode, name) is not None}
     if document.get("success"):

@@ -12,7 +12,6 @@ from backend.core.db import utc_now
 from backend.identity.actor import Actor
 from backend.labels.core.checks import codes
 from backend.labels.core.findings import FindingCode
-from backend.labels.core.segments import Provenance
 from backend.labels.core.settings import Labelling
 from backend.labels.dataset import board, repository
 from backend.labels.dataset.board import Labels
@@ -34,12 +33,13 @@ from backend.labels.drafts.repository import blind_for
 from backend.tables.document import Tier
 from backend.tables.draft import HANDED_IN, Draft, WorkState
 from backend.tables.label_history import HistoryKind, LabelHistory
+from backend.tables.segment import Provenance
 from dexvla.segmentation.agreement import Matches, boundaries, confusion, kappa, match_boundaries, pooled, same_share
 from dexvla.spec import Segment
 
 TOLERANCES = (10, 25)  # steps
 _DAYS = 30
-_MACHINE = (Provenance.MACHINE_ACCEPTED.value, Provenance.MACHINE_EDITED.value)
+_MACHINE = (Provenance.MACHINE_ACCEPTED, Provenance.MACHINE_EDITED)
 
 
 # --- coverage -------------------------------------------------------------------------------------------------
@@ -56,7 +56,7 @@ def coverage(db: Session, me: Actor, dataset_id: str) -> CoverageOut:
         tiers.append(_tier(db, dataset_id, Tier.PLAN, _shown(db, me, dataset_id, Tier.PLAN)))
     usual = board.custom(db, dataset, Tier.SUBSTEP)
     findings: Counter[FindingCode] = Counter()
-    provenance: Counter[str] = Counter()
+    provenance: Counter[Provenance] = Counter()
     for labels in every:
         if labels.parts:
             findings.update(code for _, code in codes(labels.parts, labels.about.steps, usual))
@@ -68,7 +68,7 @@ def coverage(db: Session, me: Actor, dataset_id: str) -> CoverageOut:
         tiers=tiers,
         labels=_labels(every, texts_of(dataset, Tier.SUBSTEP)),
         findings=dict(findings),
-        provenance={Provenance(value): count for value, count in provenance.items()},
+        provenance=dict(provenance),
         quality=dict(Counter(str(about.quality) for about in abouts if about.quality)),
         success=dict(Counter({True: "yes", False: "no", None: "unknown"}[about.success] for about in abouts)),
         tags=dict(Counter(str(tag) for about in abouts for tag in about.tags)),
@@ -162,7 +162,7 @@ class _Pair:
 
 
 def _plain(stored: Draft) -> list[Segment]:
-    return [Segment(start=one["start"], end=one["end"], text=one["text"]) for one in stored.segments]
+    return [Segment(start=one.start, end=one.end, text=one.text) for one in stored.segments]
 
 
 def _pairs(db: Session, me: Actor, dataset_id: str, tier: Tier) -> list[_Pair]:
@@ -232,7 +232,7 @@ def _rate(some: int, others: int) -> float | None:
 
 
 def _edit_rate(drafts: Iterable[LabelHistory]) -> float | None:
-    found = Counter(one["provenance"] for stored in drafts for one in stored.segments)
+    found = Counter(one.provenance for stored in drafts for one in stored.segments)
     return _rate(found[_MACHINE[1]], found[_MACHINE[0]])
 
 
@@ -258,7 +258,7 @@ def _person(who: str, name: str, events: Sequence[LabelHistory], pairs: Sequence
     about = Counter(event.kind for event in events if event.about_id == who)
     kinds = Counter(event.kind for event in own)
     last = {(event.episode_id, event.tier, event.rater): event for event in own if event.kind is HistoryKind.SUBMITTED}
-    segments = [one for event in last.values() for one in event.segments if one["text"]]
+    segments = [one for event in last.values() for one in event.segments if one.text]
     doubles = [pair for pair in pairs if who in pair.people]
     matches = _sum(doubles)
     return PersonFigures(
@@ -270,7 +270,7 @@ def _person(who: str, name: str, events: Sequence[LabelHistory], pairs: Sequence
         rejected=about[HistoryKind.REJECTED],
         reviews=kinds[HistoryKind.APPROVED] + kinds[HistoryKind.REJECTED],
         segments=len(segments),
-        steps=sum(one["end"] - one["start"] for one in segments),
+        steps=sum(one.end - one.start for one in segments),
         rejection_rate=_rate(about[HistoryKind.REJECTED], about[HistoryKind.APPROVED]),
         edit_rate=_edit_rate(last.values()),
         doubles=len(doubles),

@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from backend.core.errors import InvalidError, field_errors
 from backend.core.limits import MAX_SEGMENTS, MAX_STEPS
 from backend.core.schemas import Prose
-from backend.labels.core.segments import Instruction, LabelText, Provenance, Tag
+from backend.labels.core.segments import Instruction, LabelText, Tag
 from backend.tables.document import Quality, Tier
+from backend.tables.segment import Provenance
 from dexvla.spec import FPS_LEAST, FPS_MOST
 
 _CSV = (

@@ -10,13 +10,14 @@ from backend.core.limits import MAX_STEPS
 from backend.core.roles import Role
 from backend.core.schemas import Id, In, Out, Prose
 from backend.labels.core.findings import FindingCode
-from backend.labels.core.segments import FullLabelText, Provenance
+from backend.labels.core.segments import FullLabelText
 from backend.labels.core.settings import MAX_ENTRIES
 from backend.labels.drafts.schemas import MAX_EDIT
 from backend.tables.bulk_change import ChangeKind
 from backend.tables.document import Tier
 from backend.tables.draft import WorkState
 from backend.tables.episode import LabelState
+from backend.tables.segment import Provenance
 
 
 class LabellingPatch(In):

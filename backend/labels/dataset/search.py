@@ -10,15 +10,15 @@ from backend.core.schemas import Page
 from backend.identity.actor import Actor
 from backend.labels.core.checks import Custom, codes
 from backend.labels.core.findings import FindingCode
-from backend.labels.core.segments import Provenance
 from backend.labels.dataset import board
-from backend.labels.dataset.board import Labels, Part
+from backend.labels.dataset.board import Labels
 from backend.labels.dataset.schemas import SegmentFound
 from backend.labels.dataset.service import dataset_row
 from backend.labels.drafts import repository as draft_queries
 from backend.labels.drafts.repository import blind_for
 from backend.tables.document import Tier
 from backend.tables.draft import HANDED_IN, WorkState
+from backend.tables.segment import LabelSegment, Provenance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ def find(
     )
 
 
-def _hits(labels: Labels, usual: Custom, wanted: Wanted) -> list[tuple[int, Part]]:
+def _hits(labels: Labels, usual: Custom, wanted: Wanted) -> list[tuple[int, LabelSegment]]:
     """(index, segment) of those that fit."""
     about = labels.about
     if (wanted.state is not None and about.state is not wanted.state) or (
@@ -81,7 +81,7 @@ def _person(labels: Labels) -> str | None:
     return labels.about.updated_by or labels.about.assignee_id
 
 
-def _outs(labels: Labels, tier: Tier, usual: Custom, hits: list[tuple[int, Part]]) -> Iterator[SegmentFound]:
+def _outs(labels: Labels, tier: Tier, usual: Custom, hits: list[tuple[int, LabelSegment]]) -> Iterator[SegmentFound]:
     about = labels.about
     found: dict[int, list[FindingCode]] = {}
     for start, code in codes(labels.parts, about.steps, usual):
@@ -100,7 +100,7 @@ def _outs(labels: Labels, tier: Tier, usual: Custom, hits: list[tuple[int, Part]
             end=one.end,
             seconds=(one.end - one.start) / fps if fps else None,
             text=one.text,
-            provenance=Provenance(one.provenance),
+            provenance=one.provenance,
             source=one.source,
             confidence=one.confidence,
             annotator_id=_person(labels),
@@ -109,7 +109,7 @@ def _outs(labels: Labels, tier: Tier, usual: Custom, hits: list[tuple[int, Part]
         )
 
 
-def _fits(one: Part, wanted: Wanted, needle: str | None) -> bool:
+def _fits(one: LabelSegment, wanted: Wanted, needle: str | None) -> bool:
     steps = one.end - one.start
     return (
         (needle is None or (one.text.casefold() == needle if wanted.exact else needle in one.text.casefold()))

@@ -119,7 +119,7 @@ def _used(db: Session, dataset_id: str, tier: Tier) -> Counter[str]:
     if bare & board.published(db, dataset_id, tier):
         for episode_id, revision in draft_queries.last_revisions(db, dataset_id, tier).items():
             if episode_id in bare:
-                found.update(segment["text"] for segment in revision.segments if segment["text"])
+                found.update(segment.text for segment in revision.segments if segment.text)
     return found
 
 

@@ -1,13 +1,11 @@
 """The usual sequence of substeps put onto many episodes that nobody has labelled, as proposals."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy.orm import Session
 
 from backend.core.errors import InvalidError
 from backend.identity.actor import Actor
-from backend.labels.core.segments import Provenance, SegmentOut
 from backend.labels.core.settings import Labelling
 from backend.labels.dataset import repository
 from backend.labels.dataset.changes import change_draft, store_change
@@ -20,10 +18,11 @@ from backend.tables.bulk_change import ChangeKind
 from backend.tables.document import Tier
 from backend.tables.episode import LabelState
 from backend.tables.label_history import HistoryKind
+from backend.tables.segment import LabelSegment, Provenance
 
 MOST_ALIGNED = 200  # episodes whose motion is read within a request
 
-Put = tuple[list[dict[str, Any]], AlignedOut]
+Put = tuple[tuple[LabelSegment, ...], AlignedOut]
 
 
 def apply_template(studio: Studio, me: Actor, dataset_id: str, body: ApplyTemplateIn) -> ChangeResult:
@@ -90,7 +89,7 @@ def _not_proposable(item: Item, texts: int, tier: Tier) -> str | None:
         return f"it has {item.row.steps} steps, fewer than the template's {texts} texts"
     if tier is Tier.SUBSTEP and item.row.label_state == LabelState.PUBLISHED:
         return "it is published"
-    if item.draft is not None and any(segment["text"] for segment in item.draft.segments):
+    if item.draft is not None and any(segment.text for segment in item.draft.segments):
         return "it has labels or proposals already"
     return None
 
@@ -110,7 +109,7 @@ def _aligned(
 
 def _align(db: Session, studio: Studio, item: Item, texts: Sequence[str]) -> Put:
     found, _, report = usual_sequence(db, studio, item.row, texts)
-    segments = [_proposed(one["start"], one["end"], one["text"], one["confidence"]) for one in found]
+    segments = tuple(_proposed(one.start, one.end, one.text, one.confidence) for one in found)
     about = AlignedOut(
         episode_id=item.row.id,
         number=item.row.number,
@@ -122,12 +121,10 @@ def _align(db: Session, studio: Studio, item: Item, texts: Sequence[str]) -> Put
     return segments, about
 
 
-def _evenly(texts: Sequence[str], steps: int) -> list[dict[str, Any]]:
+def _evenly(texts: Sequence[str], steps: int) -> tuple[LabelSegment, ...]:
     edges = [steps * place // len(texts) for place in range(len(texts) + 1)]
-    return [_proposed(start, end, text, None) for start, end, text in zip(edges, edges[1:], texts, strict=False)]
+    return tuple(_proposed(start, end, text, None) for start, end, text in zip(edges, edges[1:], texts, strict=False))
 
 
-def _proposed(start: int, end: int, text: str, confidence: float | None) -> dict[str, Any]:
-    return SegmentOut(
-        start=start, end=end, text=text, provenance=Provenance.PROPOSED, source="template", confidence=confidence
-    ).model_dump(mode="json")
+def _proposed(start: int, end: int, text: str, confidence: float | None) -> LabelSegment:
+    return LabelSegment(start, end, text, Provenance.PROPOSED, "template", confidence)

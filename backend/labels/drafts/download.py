@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 from backend.core.downloads import Content, Part, respond
 from backend.episodes.service import own_file
 from backend.identity.actor import Actor
-from backend.labels.core.segments import SegmentOut
 from backend.labels.core.start import label_source
 from backend.labels.drafts import repository
 from backend.labels.drafts.service import visible
@@ -39,12 +38,11 @@ def download(db: Session, me: Actor, studio: Studio, request: Request, episode_i
 
 
 def _labelled(path: Path, revision: LabelRevision) -> tuple[Part, ...]:
-    segments = [SegmentOut.model_validate(one) for one in revision.segments]
     labels = EpisodeLabels(
         instruction=revision.instruction,
         success=revision.success,
-        substeps=tuple(Segment(start=one.start, end=one.end, text=one.text) for one in segments),
-        source=label_source(segments),
+        substeps=tuple(Segment(start=one.start, end=one.end, text=one.text) for one in revision.segments),
+        source=label_source(revision.segments),
     )
     return tuple(
         Part(size=one.size, file=path, offset=one.offset) if one.data is None else Part(size=one.size, data=one.data)

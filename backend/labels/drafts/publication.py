@@ -1,12 +1,11 @@
 """What is published."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from backend.labels.core.segments import SegmentOut
 from backend.tables.document import Tier
 from backend.tables.episode import EpisodeRow
+from backend.tables.segment import LabelSegment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +25,6 @@ class Publication:
     looked_at: int = 0
 
     @property
-    def segments(self) -> list[SegmentOut]:
-        return [SegmentOut.model_validate(segment) for segment in self.document["segments"]]
-
-
-def plain_segments(segments: Sequence[Any]) -> list[dict[str, Any]]:
-    """Stored segments, old ones too, as they are stored today."""
-    return [SegmentOut.model_validate(segment).model_dump(mode="json") for segment in segments]
+    def segments(self) -> tuple[LabelSegment, ...]:
+        found: tuple[LabelSegment, ...] = self.document["segments"]
+        return found

@@ -14,10 +14,9 @@ from backend.identity.actor import Actor
 from backend.labels.core.checks import refuse_incomplete
 from backend.labels.core.differences import differences
 from backend.labels.core.looked import not_looked_at, refuse_not_looked_at
-from backend.labels.core.segments import SegmentOut
 from backend.labels.core.settings import MAX_ENTRIES, Labelling
 from backend.labels.drafts import repository
-from backend.labels.drafts.publication import Publication, plain_segments
+from backend.labels.drafts.publication import Publication
 from backend.labels.drafts.repository import Place
 from backend.labels.drafts.schemas import (
     DiffOut,
@@ -48,6 +47,7 @@ from backend.tables.draft import HANDED_IN, WorkState
 from backend.tables.episode import LabelState
 from backend.tables.label_history import HistoryKind, LabelHistory
 from backend.tables.label_revision import LabelRevision
+from backend.tables.segment import LabelSegment
 
 # --- publishing -----------------------------------------------------------------------------------------------
 
@@ -98,18 +98,16 @@ def _publishable(db: Session, me: Actor, episode_id: str, body: PublishIn) -> Pu
     return wanted
 
 
-def _unseen(db: Session, wanted: Publication) -> list[SegmentOut]:
+def _unseen(db: Session, wanted: Publication) -> list[LabelSegment]:
     last = repository.last_revision(db, wanted.row.id, wanted.tier)
     return not_looked_at(wanted.segments, last.segments if last else ())
 
 
 def _publication(db: Session, here: Place, edit: int) -> Publication:
-    document = dict(draft_document(here))
-    wanted = Publication(row=here.row, tier=here.tier, edit=edit, document=document)
+    wanted = Publication(row=here.row, tier=here.tier, edit=edit, document=draft_document(here))
     refuse_incomplete(wanted.segments, here.row.steps)
-    document["segments"] = plain_segments(document["segments"])
     last = repository.last_revision(db, here.row.id, here.tier)
-    if last is not None and {**document_of(last), "segments": plain_segments(last.segments)} == document:
+    if last is not None and document_of(last) == wanted.document:
         return dataclasses.replace(wanted, unchanged=True)
     return wanted
 
@@ -158,7 +156,7 @@ def add_revision(db: Session, me: Actor, wanted: Publication) -> LabelRevision:
     return revision
 
 
-def _grow_vocabulary(db: Session, dataset_id: str, tier: Tier, segments: list[SegmentOut]) -> None:
+def _grow_vocabulary(db: Session, dataset_id: str, tier: Tier, segments: Sequence[LabelSegment]) -> None:
     """New texts go to the end, in the order of first use."""
     dataset = db.get(Dataset, dataset_id, with_for_update=True)
     assert dataset is not None
@@ -185,7 +183,7 @@ def roll_back(db: Session, me: Actor, studio: Studio, episode_id: str, body: Rol
     last = repository.last_revision(db, episode_id, revision.tier)
     if last is not None and last.id == revision.id:
         raise InvalidError(f"Revision {revision.number} is the newest already; there is nothing to go back from.")
-    row, document = here.row, {**document_of(revision), "segments": plain_segments(revision.segments)}
+    row, document = here.row, document_of(revision)
     own_file(studio, row)
     stored = stored_draft(db, here)
     keep(db, row, stored, HistoryKind.ROLLED_BACK, by_id=me.id, by_name=me.name)
@@ -238,8 +236,7 @@ def diff(db: Session, me: Actor, episode_id: str, tier: Tier, rater: int, left: 
     """left, right: ids of revisions or history entries, or "draft"."""
     here = visible(db, me, episode_id, tier, rater)
     one, other = _state(db, me, here, left), _state(db, me, here, right)
-    segments = [[SegmentOut.model_validate(part) for part in state["segments"]] for state in (one, other)]
-    found = differences(*segments)
+    found = differences(one["segments"], other["segments"])
     fields = {name: (one[name], other[name]) for name in DOCUMENT if name != "segments" and one[name] != other[name]}
     differing = sum(difference.end - difference.start for difference in found)
     return DiffOut(
@@ -249,8 +246,8 @@ def diff(db: Session, me: Actor, episode_id: str, tier: Tier, rater: int, left: 
         differences=found,
         agreement=1 - differing / here.row.steps,
         fields=fields,
-        left_segments=segments[0],
-        right_segments=segments[1],
+        left_segments=one["segments"],
+        right_segments=other["segments"],
     )
 
 

@@ -19,7 +19,6 @@ from backend.identity.actor import Actor
 from backend.labels.core.checks import Custom, check, successors
 from backend.labels.core.differences import differences
 from backend.labels.core.findings import CheckOut
-from backend.labels.core.segments import SegmentOut
 from backend.labels.core.settings import Labelling
 from backend.labels.core.start import empty
 from backend.labels.drafts import repository
@@ -33,6 +32,7 @@ from backend.tables.draft import LEASE_SECONDS, Draft, WorkState
 from backend.tables.episode import EpisodeRow, LabelState
 from backend.tables.label_history import HistoryKind, LabelHistory
 from backend.tables.label_revision import LabelRevision
+from backend.tables.segment import LabelSegment
 
 _KEEP = timedelta(minutes=5)  # between two entries of the history that saving alone makes
 _TELL = timedelta(seconds=10)  # between two events about the same draft: pages ask again for each
@@ -61,7 +61,7 @@ def custom_of(db: Session, here: Place) -> Custom:
     return Custom(
         labelling=Labelling.model_validate(dataset.labelling),
         vocabulary=dataset.vocabulary if here.tier is Tier.SUBSTEP else dataset.plan_vocabulary,
-        successors=successors([segment["text"] for segment in segments] for segments in others),
+        successors=successors([segment.text for segment in segments] for segments in others),
         fps=here.row.fps or dataset.fps,
     )
 
@@ -124,7 +124,7 @@ def blank(row: EpisodeRow, tier: Tier, rater: int) -> Draft:
         tier=tier,
         rater=rater,
         edit=0,
-        segments=[one.model_dump(mode="json") for one in empty(row.steps)],
+        segments=empty(row.steps),
         instruction=row.instruction,
         success=row.success,
         failure_step=row.failure_step,
@@ -149,7 +149,7 @@ def stored_draft(db: Session, here: Place) -> Draft:
 def _document(here: Place, stored: Draft, body: DraftIn) -> dict[str, Any]:
     """What is stored from now on: of the facts about the episode, those that were left out stay."""
     document: dict[str, Any] = {name: getattr(stored, name) for name in DOCUMENT}
-    document["segments"] = [segment.model_dump(mode="json") for segment in body.segments]
+    document["segments"] = tuple(segment.stored() for segment in body.segments)
     given = body.model_fields_set
     for name in ("instruction", "paraphrases", "tags"):
         if getattr(body, name) is not None:
@@ -282,8 +282,7 @@ def both_sides(db: Session, me: Actor, here: Place, yours: DraftIn | None) -> di
     """What stands there, and beside it what was sent and where the two differ."""
     detail = draft_out(db, me, here).model_dump(mode="json")
     if yours is not None:
-        sent = [SegmentOut.model_validate(segment.model_dump()) for segment in yours.segments]
-        found = differences(segments_of(here), sent)
+        found = differences(segments_of(here), [segment.stored() for segment in yours.segments])
         detail["yours"] = yours.model_dump(mode="json", exclude_unset=True)
         detail["differences"] = [difference.model_dump(mode="json") for difference in found]
     return detail
@@ -292,10 +291,8 @@ def both_sides(db: Session, me: Actor, here: Place, yours: DraftIn | None) -> di
 # --- answers --------------------------------------------------------------------------------------------------
 
 
-def segments_of(here: Place) -> list[SegmentOut]:
-    if here.draft is None:
-        return empty(here.row.steps)
-    return [SegmentOut.model_validate(segment) for segment in here.draft.segments]
+def segments_of(here: Place) -> tuple[LabelSegment, ...]:
+    return empty(here.row.steps) if here.draft is None else here.draft.segments
 
 
 def saved_out(db: Session, row: EpisodeRow, stored: Draft, *, person: str | None = None) -> SavedOut:

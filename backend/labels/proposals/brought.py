@@ -30,9 +30,9 @@ def found_again(db: Session, studio: Studio, row: EpisodeRow) -> Proposal | None
         if kind in (Draft, LabelHistory):
             query = query.filter_by(rater=0)
         for segments in db.scalars(query):
-            sources = {one["provenance"] for one in segments}
+            sources = {one.provenance.value for one in segments}
             if sources <= _BROUGHT:
-                parts = [(one["start"], one["end"], one["text"]) for one in segments]
+                parts = [(one.start, one.end, one.text) for one in segments]
                 return brought(row.id, parts, sources.pop() if len(sources) == 1 else None)
     if row.file_revision is not None:
         return None

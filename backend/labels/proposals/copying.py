@@ -1,6 +1,6 @@
 """Labellings taken from what people published: the usual sequence onto this motion, or the labels of similar episodes.
 
-Each function returns segments [{"start", "end", "text", "confidence"}], what they were made by and with, and a report.
+Each function returns segments, what they were made by and with, and a report.
 """
 
 import itertools
@@ -18,12 +18,13 @@ from backend.labels.proposals.repository import Published
 from backend.studio.context import Studio
 from backend.tables.dataset import Dataset
 from backend.tables.episode import EpisodeRow
+from backend.tables.segment import LabelSegment, ProposalSegment
 from dexvla.episodes.reader import read_positions
 from dexvla.errors import EpisodeError
 from dexvla.segmentation.alignment import align, usual_parts
 from dexvla.segmentation.warping import Labelled, nearest, transfer
 
-Made = tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]
+Made = tuple[tuple[ProposalSegment, ...], dict[str, Any], dict[str, Any]]
 
 _EXAMPLES = 100  # published episodes that say which sequence is usual, and how long its substeps are
 _LENGTHS = 2.0  # episodes more than so many times longer or shorter are not alike
@@ -60,7 +61,7 @@ def template(db: Session, row: EpisodeRow, sequence: Sequence[str] | None, found
 
 
 def _sequence(
-    db: Session, row: EpisodeRow, given: Sequence[str] | None, examples: Sequence[Sequence[Any]]
+    db: Session, row: EpisodeRow, given: Sequence[str] | None, examples: Sequence[Sequence[LabelSegment]]
 ) -> tuple[tuple[str, ...], str]:
     """The sequence and where it is from."""
     if given is not None:
@@ -148,7 +149,7 @@ def _folded(text: str) -> str:
 
 
 def _examples(
-    studio: Studio, chosen: Sequence[Published], distances: Sequence[float], labels: dict[str, list[Any]]
+    studio: Studio, chosen: Sequence[Published], distances: Sequence[float], labels: dict[str, tuple[LabelSegment, ...]]
 ) -> list[tuple[Labelled, float]]:
     found = []
     for one, distance in zip(chosen, distances, strict=True):
@@ -162,18 +163,18 @@ def _examples(
     return found
 
 
-def _texts(segments: Sequence[Any]) -> tuple[str, ...]:
-    return tuple(segment["text"] for segment in segments)
+def _texts(segments: Sequence[LabelSegment]) -> tuple[str, ...]:
+    return tuple(segment.text for segment in segments)
 
 
-def _starts(segments: Sequence[Any]) -> tuple[int, ...]:
-    return tuple(segment["start"] for segment in segments)
+def _starts(segments: Sequence[LabelSegment]) -> tuple[int, ...]:
+    return tuple(segment.start for segment in segments)
 
 
 def _segments(
     starts: Sequence[int], steps: int, texts: Sequence[str], confidences: Sequence[float]
-) -> list[dict[str, Any]]:
-    return [
-        {"start": start, "end": end, "text": text, "confidence": round(confidence, 4)}
+) -> tuple[ProposalSegment, ...]:
+    return tuple(
+        ProposalSegment(start, end, text, round(confidence, 4))
         for start, end, text, confidence in zip(starts, [*starts[1:], steps], texts, confidences, strict=True)
-    ]
+    )

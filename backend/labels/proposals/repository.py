@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
@@ -12,6 +11,7 @@ from backend.tables.episode import EpisodeRow
 from backend.tables.label_revision import LabelRevision
 from backend.tables.proposal import Proposal, ProposalSource
 from backend.tables.proposal_verdict import ProposalVerdict, Verdict
+from backend.tables.segment import LabelSegment
 
 
 def newest(db: Session, episode_id: str) -> list[Proposal]:
@@ -42,7 +42,7 @@ def published(db: Session, dataset_id: str, *, but: str) -> list[Published]:
     return [Published(row=row, revision=revision) for row, revision in db.execute(query)]
 
 
-def labels(db: Session, wanted: Sequence[Published]) -> dict[str, list[Any]]:
+def labels(db: Session, wanted: Sequence[Published]) -> dict[str, tuple[LabelSegment, ...]]:
     """Segments of these revisions, by episode."""
     numbers = {one.row.id: one.revision for one in wanted}
     query = select(LabelRevision.episode_id, LabelRevision.number, LabelRevision.segments).where(

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -40,6 +39,7 @@ from backend.tables.dataset import Dataset
 from backend.tables.episode import EpisodeRow
 from backend.tables.proposal import Proposal, ProposalSource, ProposalState
 from backend.tables.proposal_verdict import ProposalVerdict, Verdict
+from backend.tables.segment import ProposalSegment
 from dexvla.episodes.contact_sheet import contact_sheets, even_steps
 from dexvla.episodes.reader import open_episode
 from dexvla.errors import EpisodeError
@@ -67,7 +67,7 @@ def _boundaries(db: Session, studio: Studio, row: EpisodeRow) -> list[Boundary]:
     for one in _newest(db, studio, row):
         if one.source is ProposalSource.SCRIPTED:
             found += [
-                Candidate(step=part["start"], confidence=part["confidence"], source=BoundarySource.SCRIPTED)
+                Candidate(step=part.start, confidence=part.confidence, source=BoundarySource.SCRIPTED)
                 for part in one.segments[1:]
             ]
     return merged(found, motion.fps_of(row), motion.SETTINGS)
@@ -195,7 +195,7 @@ def _ask(
 ) -> None:
     """In a thread of its own: whatever happens is written into the proposal."""
     begun = time.monotonic()
-    segments: list[dict[str, Any]] = []
+    segments: tuple[ProposalSegment, ...] = ()
     error, sheets = None, 0
     try:
         with open_episode(file_of(studio, row)) as episode:

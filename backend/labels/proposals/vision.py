@@ -18,6 +18,7 @@ from backend.core.limits import MAX_SEGMENTS
 from backend.core.settings import Settings
 from backend.labels.core.segments import FullLabelText
 from backend.labels.proposals.schemas import VisionOut
+from backend.tables.segment import ProposalSegment
 from dexvla.episodes.contact_sheet import Sheet
 
 _MAX_ANSWER = 2**20  # bytes
@@ -73,12 +74,12 @@ def about(settings: Settings) -> VisionOut:
     )
 
 
-def ask(settings: Settings, question: Question) -> list[dict[str, Any]]:
-    """Segments [{"start", "end", "text", "confidence"}] without gap or overlap over all steps. Raises VisionError."""
+def ask(settings: Settings, question: Question) -> tuple[ProposalSegment, ...]:
+    """Segments without gap or overlap over all steps. Raises VisionError."""
     return checked(_complete(settings, question), question)
 
 
-def checked(content: str, question: Question) -> list[dict[str, Any]]:
+def checked(content: str, question: Question) -> tuple[ProposalSegment, ...]:
     """What the model said, as segments. Raises VisionError for anything but the JSON that it was asked for."""
     try:
         answer = _Answer.model_validate_json(_unfenced(content))
@@ -96,10 +97,10 @@ def checked(content: str, question: Question) -> list[dict[str, Any]]:
             f"{question.steps - 1}."
         )
     ends = [*starts[1:], question.steps]
-    return [
-        {"start": one.start, "end": end, "text": _known(one.text, question.vocabulary), "confidence": one.confidence}
+    return tuple(
+        ProposalSegment(one.start, end, _known(one.text, question.vocabulary), one.confidence)
         for one, end in zip(answer.substeps, ends, strict=True)
-    ]
+    )
 
 
 def _known(text: str, vocabulary: Sequence[str]) -> str:

@@ -516,7 +516,7 @@ def test_odd_labels_and_names_become_plain(studio: Studio, dataset_id: str, good
         assert draft is not None
         assert row is not None
         assert row.original_name == "ab.hdf5"
-        assert [(s["end"], s["text"], s["provenance"]) for s in draft.segments] == [
+        assert [(s.end, s.text, s.provenance) for s in draft.segments] == [
             (12, "Reach out", "imported"),
             (24, "x" * 400, "imported"),
         ]

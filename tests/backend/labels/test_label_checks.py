@@ -5,23 +5,23 @@ from fastapi.testclient import TestClient
 
 from backend.labels.core.checks import Custom, blocking, successors, warnings
 from backend.labels.core.findings import FindingCode
-from backend.labels.core.segments import Provenance, SegmentOut
 from backend.labels.core.settings import Labelling
 from backend.studio.context import Studio
+from backend.tables.segment import LabelSegment, Provenance
 from tests.support.labelling_data import Labels, MakeData, ok, refusal, save
 from tests.support.people import SignIn
 
 
-def segments(*parts: tuple[int, str], provenance: Provenance = Provenance.HUMAN) -> list[SegmentOut]:
+def segments(*parts: tuple[int, str], provenance: Provenance = Provenance.HUMAN) -> list[LabelSegment]:
     """(length in steps, text), one after another."""
     found, position = [], 0
     for steps, text in parts:
-        found.append(SegmentOut(start=position, end=position + steps, text=text, provenance=provenance))
+        found.append(LabelSegment(position, position + steps, text, provenance))
         position += steps
     return found
 
 
-def codes(found: list[SegmentOut], usual: Custom) -> list[tuple[FindingCode, int]]:
+def codes(found: list[LabelSegment], usual: Custom) -> list[tuple[FindingCode, int]]:
     return [(one.code, one.start) for one in warnings(found, usual)]
 
 

@@ -4,13 +4,13 @@ from alembic import command
 from sqlalchemy import text
 
 from backend.core.db import Database
-from backend.labels.core.segments import SegmentOut
 from backend.labels.core.settings import Labelling
 from backend.migrations.migrate import alembic_config, migrate
 from backend.tables.dataset import Dataset
 from backend.tables.document import Tier
 from backend.tables.draft import Draft, WorkState
 from backend.tables.label_revision import LabelRevision
+from backend.tables.segment import LabelSegment, Provenance
 
 BEFORE = "0d9289377767"
 OLD = """
@@ -41,7 +41,7 @@ def test_labels_from_before_are_kept(database: Database) -> None:
     with database.transaction(write=False) as db:
         draft = db.get_one(Draft, ("e", Tier.SUBSTEP, 0))
         assert (draft.edit, draft.state, draft.assignee_id, draft.tags) == (7, WorkState.IN_PROGRESS, "u", [])
-        assert SegmentOut.model_validate(draft.segments[0]).source is None
+        assert draft.segments == (LabelSegment(0, 24, "Reach", Provenance.HUMAN, None, None),)
         revision = db.get_one(LabelRevision, "r")
         assert (revision.tier, revision.number, revision.restores) == (Tier.SUBSTEP, 1, None)
         dataset = db.get_one(Dataset, "d")

@@ -8,13 +8,13 @@ from backend.labels.core.differences import DifferenceOut, differences
 from backend.labels.core.findings import FindingCode
 from backend.labels.core.looked import not_looked_at, refuse_not_looked_at
 from backend.labels.core.renaming import renamed, renamed_guideline, renamed_texts, restored_texts
-from backend.labels.core.segments import Provenance, SegmentOut
 from backend.labels.core.start import empty, label_source, proposed
+from backend.tables.segment import LabelSegment, Provenance
 from dexvla.episodes.format import LabelSource
 
 
-def segments(*parts: tuple[int, int, str], provenance: Provenance = Provenance.HUMAN) -> list[SegmentOut]:
-    return [SegmentOut(start=start, end=end, text=text, provenance=provenance) for start, end, text in parts]
+def segments(*parts: tuple[int, int, str], provenance: Provenance = Provenance.HUMAN) -> tuple[LabelSegment, ...]:
+    return tuple(LabelSegment(start, end, text, provenance) for start, end, text in parts)
 
 
 # --- what stops a publication -----------------------------------------------------------------------------------
@@ -34,7 +34,7 @@ def segments(*parts: tuple[int, int, str], provenance: Provenance = Provenance.H
         (empty(20), [(0, FindingCode.BLANK)]),
     ],
 )
-def test_what_stops_a_publication(found: list[SegmentOut], codes: list[tuple[int, FindingCode]]) -> None:
+def test_what_stops_a_publication(found: tuple[LabelSegment, ...], codes: list[tuple[int, FindingCode]]) -> None:
     assert [(one.start, one.code) for one in blocking(found, 20)] == codes
     assert all(one.blocking for one in blocking(found, 20))
 
@@ -56,9 +56,9 @@ def test_a_refusal_names_each_defect_and_its_first_places() -> None:
 def test_only_what_was_brought_and_never_published_has_to_be_looked_at() -> None:
     brought = segments((0, 5, "Reach"), (5, 10, "Grasp"), (10, 15, ""), provenance=Provenance.IMPORTED)
     own = segments((15, 20, "Lift"))
-    assert not_looked_at([*brought, *own]) == brought[:2]
-    assert not_looked_at([*brought, *own], published=[brought[0].model_dump(mode="json")]) == [brought[1]]
-    moved = brought[0].model_copy(update={"end": 4})
+    assert not_looked_at([*brought, *own]) == list(brought[:2])
+    assert not_looked_at([*brought, *own], published=brought[:1]) == [brought[1]]
+    moved = brought[0]._replace(end=4)
     assert not_looked_at([moved], published=brought) == [moved]
     with pytest.raises(NotLookedAtError, match=r"2 of 4 substeps .*: steps 0 to 4, steps 5 to 9\. Look at them"):
         refuse_not_looked_at(brought[:2], 4)
@@ -76,7 +76,7 @@ def test_only_what_was_brought_and_never_published_has_to_be_looked_at() -> None
         (segments((0, 20, "a")), segments((0, 5, "a"), (5, 20, "a")), []),
         (segments((0, 20, "a")), segments((0, 5, "b"), (5, 20, "b")), [(0, 20, "a", "b")]),
         (segments((0, 20, "a")), segments((0, 15, "a")), [(15, 20, "a", "")]),
-        ([], segments((0, 20, "a")), [(0, 20, "", "a")]),
+        ((), segments((0, 20, "a")), [(0, 20, "", "a")]),
         (
             segments((0, 10, "a"), (10, 20, "b")),
             segments((0, 5, "c"), (5, 15, "b"), (15, 20, "d")),
@@ -85,7 +85,7 @@ def test_only_what_was_brought_and_never_published_has_to_be_looked_at() -> None
     ],
 )
 def test_differences_are_the_longest_stretches(
-    left: list[SegmentOut], right: list[SegmentOut], found: list[tuple[int, int, str, str]]
+    left: tuple[LabelSegment, ...], right: tuple[LabelSegment, ...], found: list[tuple[int, int, str, str]]
 ) -> None:
     expected = [DifferenceOut(start=start, end=end, left=one, right=other) for start, end, one, other in found]
     assert differences(left, right) == expected
@@ -96,11 +96,9 @@ def test_differences_are_the_longest_stretches(
 
 
 def test_a_renamed_segment_keeps_everything_but_its_text() -> None:
-    machine = SegmentOut(
-        start=0, end=5, text="Reach", provenance=Provenance.MACHINE_EDITED, source="vision", confidence=0.5
-    )
+    machine = LabelSegment(0, 5, "Reach", Provenance.MACHINE_EDITED, "vision", 0.5)
     kept = segments((5, 20, "reach"))
-    assert renamed([machine, *kept], "Reach", "Touch") == [machine.model_copy(update={"text": "Touch"}), *kept]
+    assert renamed([machine, *kept], "Reach", "Touch") == (machine._replace(text="Touch"), *kept)
     assert machine.text == "Reach"
 
 

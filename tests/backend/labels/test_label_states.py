@@ -267,7 +267,7 @@ def test_many_people_at_once_all_get_through(studio: Studio, make_data: MakeData
     with studio.db.transaction(write=False) as db:
         for number, episode_id in enumerate(labels.ids):
             draft = db.get_one(Draft, (episode_id, Tier.SUBSTEP, 0))
-            assert (draft.edit, draft.segments[0]["text"]) == (4, f"Text {number} 3")
+            assert (draft.edit, draft.segments[0].text) == (4, f"Text {number} 3")
 
 
 def test_an_episode_that_is_deleted_under_the_annotator(labels: Labels, ada: TestClient, bob: TestClient) -> None:

@@ -18,6 +18,7 @@ from backend.labels.proposals import vision
 from backend.studio.context import Studio
 from backend.tables.dataset import Dataset
 from backend.tables.proposal import Proposal, ProposalSource, ProposalState
+from backend.tables.segment import ProposalSegment
 from dexvla.episodes.format import EpisodeData
 from tests.support.people import SignIn
 from tests.support.proposal_data import TEXTS, demonstration, take
@@ -186,7 +187,7 @@ def test_what_does_not_fit_the_episode_is_refused(substeps: Any, error: str) -> 
 def test_without_a_vocabulary_any_label_is_taken() -> None:
     question = vision.Question(steps=300, fps=50, instruction="Move it.", vocabulary=[], sheets=[])
     (only,) = vision.checked('{"substeps": [{"start": 0, "text": " Fold\\n it "}]}', question)
-    assert only == {"start": 0, "end": 300, "text": "Fold it", "confidence": 0.5}
+    assert only == ProposalSegment(0, 300, "Fold it", 0.5)
 
 
 def test_a_server_that_is_silent_is_given_up(annotator: TestClient, episode: str, server: VisionServer) -> None:
