@@ -294,8 +294,8 @@ def undo(db: Session, me: Actor, studio: Studio, dataset_id: str, change_id: str
     return ChangeResult(change=_out(change), changed=len(undone), skipped=skipped)
 
 
-def _undo_one(db: Session, me: Actor, item: Item, entry: dict[str, Any], last: LabelRevision | None) -> str | None:
-    """Why it cannot be undone, or None."""
+def changed_since(item: Item, entry: dict[str, Any], last: LabelRevision | None) -> str | None:
+    """Why what a change made of this episode cannot be taken back, or None. last: the episode's newest revision."""
     stored: Draft | None = item.draft
     if item.held:
         return "somebody is editing it"
@@ -303,6 +303,14 @@ def _undo_one(db: Session, me: Actor, item: Item, entry: dict[str, Any], last: L
         return "it was edited since"
     if entry["revision"] is not None and (last is None or last.id != entry["revision"]):
         return "it was published again since"
+    return None
+
+
+def _undo_one(db: Session, me: Actor, item: Item, entry: dict[str, Any], last: LabelRevision | None) -> str | None:
+    """Why it cannot be undone, or None."""
+    reason = changed_since(item, entry, last)
+    if reason is not None:
+        return reason
     if entry["before"] is not None:
         before = db.get(LabelHistory, entry["before"])
         assert before is not None

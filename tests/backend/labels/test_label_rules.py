@@ -1,14 +1,27 @@
 """The rules about labels by themselves: no database, no requests."""
 
+from typing import Any
+
 import pytest
 
 from backend.core.errors import InvalidError, NotLookedAtError
+from backend.core.roles import Role
+from backend.identity.actor import Actor
 from backend.labels.core.checks import blocking, refuse_incomplete
 from backend.labels.core.differences import DifferenceOut, differences
 from backend.labels.core.findings import FindingCode
 from backend.labels.core.looked import not_looked_at, refuse_not_looked_at
 from backend.labels.core.renaming import renamed, renamed_guideline, renamed_texts, restored_texts
 from backend.labels.core.start import empty, label_source, proposed
+from backend.labels.dataset.changes import changed_since
+from backend.labels.dataset.repository import Item
+from backend.labels.drafts.repository import Place
+from backend.labels.drafts.service import may_review
+from backend.tables.dataset import Dataset
+from backend.tables.document import Tier
+from backend.tables.draft import Draft, WorkState
+from backend.tables.episode import EpisodeRow
+from backend.tables.label_revision import LabelRevision
 from backend.tables.segment import LabelSegment, Provenance
 from dexvla.episodes.format import LabelSource
 
@@ -118,6 +131,74 @@ def test_what_somebody_changed_since_stays_when_a_renaming_is_taken_back() -> No
     assert restored_texts(["d", "new", "c"], ["a", "b"], "b", "d") == ["b", "new", "c"]
     assert restored_texts(["a", "new"], ["a", "b"], "b", "a") == ["a", "new", "b"], "two had become one"
     assert restored_texts(["a", "b", "new"], ["a", "b"], "b", "a") == ["a", "b", "new"], "somebody put it back already"
+
+
+def item(*, edit: int | None = 4, lease_until: float | None = None) -> Item:
+    draft = None if edit is None else Draft(edit=edit, lease_until=lease_until)
+    return Item(row=EpisodeRow(), draft=draft, dataset=Dataset(), now=1000.0)
+
+
+DRAFT_CHANGED = {"edit": 4, "before": "h", "revision": None}
+PUBLISHED_AGAIN = {"edit": 4, "before": None, "revision": "r"}
+
+
+@pytest.mark.parametrize(
+    ("stands", "entry", "newest", "reason"),
+    [
+        (item(), DRAFT_CHANGED, None, None),
+        (item(), DRAFT_CHANGED, "other", None),
+        (item(edit=5), DRAFT_CHANGED, None, "it was edited since"),
+        (item(edit=None), DRAFT_CHANGED, None, "it was edited since"),
+        (item(edit=5), PUBLISHED_AGAIN, "r", None),
+        (item(edit=None), PUBLISHED_AGAIN, "r", None),
+        (item(), PUBLISHED_AGAIN, "newer", "it was published again since"),
+        (item(), PUBLISHED_AGAIN, None, "it was published again since"),
+        (item(lease_until=1030.0), DRAFT_CHANGED, None, "somebody is editing it"),
+        (item(lease_until=1030.0), PUBLISHED_AGAIN, "r", "somebody is editing it"),
+        (item(lease_until=999.0), DRAFT_CHANGED, None, None),
+        (item(lease_until=2000.0), DRAFT_CHANGED, None, None),  # from before the clock was set back
+    ],
+)
+def test_what_people_did_since_stops_a_change_from_being_taken_back(
+    stands: Item, entry: dict[str, Any], newest: str | None, reason: str | None
+) -> None:
+    assert changed_since(stands, entry, None if newest is None else LabelRevision(id=newest)) == reason
+
+
+# --- who may approve ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("draft", "role", "may"),
+    [
+        ({}, Role.ANNOTATOR, True),
+        ({"submitted_by": "me"}, Role.ANNOTATOR, False),
+        ({"contributors": ["somebody", "me"]}, Role.ANNOTATOR, False),
+        ({"state": WorkState.IN_PROGRESS}, Role.ANNOTATOR, False),
+        ({"state": WorkState.APPROVED}, Role.ANNOTATOR, False),
+        ({"rater": 1}, Role.ANNOTATOR, False),
+        ({}, Role.VIEWER, False),
+    ],
+)
+def test_who_may_approve(draft: dict[str, Any], role: Role, may: bool) -> None:
+    handed_in = {"state": WorkState.SUBMITTED, "rater": 0, "submitted_by": "somebody", "contributors": ["somebody"]}
+    here = place(Draft(**handed_in | draft))
+    assert may_review(Actor(id="me", name="ada", role=role), here) is may
+
+
+def test_nobody_approves_what_nobody_handed_in_or_below_the_reviewers_role() -> None:
+    ada = Actor(id="me", name="ada", role=Role.ANNOTATOR)
+    assert not may_review(ada, place(None))
+    handed_in = Draft(state=WorkState.SUBMITTED, rater=0, submitted_by="somebody", contributors=[])
+    strict = {"reviewer_role": "operator"}
+    assert not may_review(ada, place(handed_in, labelling=strict))
+    assert may_review(Actor(id="me", name="ada", role=Role.OPERATOR), place(handed_in, labelling=strict))
+
+
+def place(draft: Draft | None, *, labelling: dict[str, Any] | None = None) -> Place:
+    return Place(
+        row=EpisodeRow(), tier=Tier.SUBSTEP, rater=0, draft=draft, labelling=labelling or {}, now=1000.0, blind=False
+    )
 
 
 # --- what labels begin with -------------------------------------------------------------------------------------
