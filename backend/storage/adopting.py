@@ -38,7 +38,7 @@ from backend.versions.service import version_row
 from dexvla.checksums import file_sha256
 from dexvla.episodes.manifest import load_manifest, manifest_hash, save_manifest
 from dexvla.errors import UserError
-from dexvla.spec import DatasetManifest, EpisodeEntry, TrainSpec, first_error, step_name, step_of
+from dexvla.spec import DatasetManifest, EpisodeEntry, TrainSpec, first_error, step_of
 
 NOTE = "Found without a row and adopted."
 _LOG_BYTES = 2**20

@@ -120,7 +120,7 @@ def drive_and_act(person: Person) -> None:
     person.look("plugged-live")
 
     person.go("/live/bench")
-    expect(person.at("live-checkpoint")).to_have_value("cube-step-0000004")
+    expect(person.at("live-checkpoint")).to_have_value("cube, step 4")
     person.at("live-start").click()
     expect(state).to_have_attribute("data-state", "policy", timeout=120_000)
     expect(person.at("live-chunks")).to_have_text(MANY_FRAMES, timeout=60_000)

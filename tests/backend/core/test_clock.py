@@ -375,7 +375,7 @@ def test_who_labels_keeps_the_episode_for_as_long_as_the_databases_clock_says(
     episode = Labels(studio, make_data).episode()
     ada, bob = client("annotator"), client("operator")
     with elsewhere():
-        ok(ada.post(f"{episode}/annotation/claim", json={}))
+        ok(ada.post(f"{episode}/draft/claim", json={}))
     clock.wait(80)
     assert refusal(save(bob, episode, (0, 24, "Mine")), 409)["code"] == "leased"
     clock.wait(20)
