@@ -8,7 +8,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -87,6 +87,9 @@ class Directory:
         self._db = db
         self._copy = _Copy()
         self._lock = threading.Lock()  # of changes to the copy beside its thread
+        # who and what was looked for since the last copy began to be made, and when
+        self._found_people: dict[str, tuple[float, Known | None]] = {}
+        self._found_robots: dict[str, tuple[float, Place]] = {}
         self._wake = threading.Event()
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="directory", daemon=True)
@@ -138,17 +141,18 @@ class Directory:
         """From the database. Raises AwayError if it does not answer within `seconds`."""
         found = await self._look(lambda db: _person(db, credential), seconds)
         with self._lock:
-            people = dict(self._copy.people)
-            if found is None:
-                people.pop(credential, None)
-            else:
-                people[credential] = found
-            self._copy = replace(self._copy, people=people)
+            self._found_people[credential] = time.monotonic(), found
+            self._copy = replace(self._copy, people=_with(self._copy.people, {credential: found}))
         return None if found is None else found.actor
 
     async def find_robot(self, name: str, *, seconds: float) -> Place | None:
-        """From the database. Raises AwayError if it does not answer within `seconds`."""
-        return await self._look(lambda db: _places(db, name).get(name), seconds)
+        """From the database, and known from then on. Raises AwayError if it does not answer within `seconds`."""
+        found = await self._look(lambda db: _places(db, name).get(name), seconds)
+        if found is not None:
+            with self._lock:
+                self._found_robots[name] = time.monotonic(), found
+                self._copy = replace(self._copy, robots=_with(self._copy.robots, {name: found}))
+        return found
 
     async def newest_robot(self, name: str, *, seconds: float) -> Place | None:
         """From the database, or from the copy if it does not answer within `seconds`."""
@@ -216,9 +220,23 @@ class Directory:
             if not self.away:
                 log.warning("the database is away; who may ask is taken from the last copy: %s", error)
             return
-        with self._lock:
-            self._copy = copy
+        with self._lock:  # whoever was found meanwhile may have come after this copy was read
+            self._found_people = _since(self._found_people, began)
+            self._found_robots = _since(self._found_robots, began)
+            people = _with(copy.people, {key: found for key, (_, found) in self._found_people.items()})
+            robots = _with(copy.robots, {key: found for key, (_, found) in self._found_robots.items()})
+            self._copy = replace(copy, people=people, robots=robots)
         self.on_refresh()
+
+
+def _since(found: dict[str, tuple[float, T]], began: float) -> dict[str, tuple[float, T]]:
+    return {key: one for key, one in found.items() if one[0] > began}
+
+
+def _with(known: Mapping[str, T], newer: Mapping[str, T | None]) -> dict[str, T]:
+    """None: it is not known any more."""
+    together = {**known, **newer}
+    return {key: one for key, one in together.items() if one is not None}
 
 
 def given_by(connection: HTTPConnection) -> str | None:

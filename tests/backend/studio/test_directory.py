@@ -1,11 +1,20 @@
 """The copy in memory of who may ask: whatever a table holds, it is read again."""
 
-from sqlalchemy import text
+import asyncio
+import threading
+from datetime import datetime
 
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from backend.core.db import utc_now
 from backend.core.roles import Role
+from backend.studio import directory as directory_module
 from backend.studio.context import Studio
-from backend.studio.directory import Directory
+from backend.studio.directory import Directory, Place
 from backend.tables.api_token import ApiToken
+from backend.tables.robot import RobotRow
 from backend.tables.user import User
 from tests.support.robot_hosts import until
 
@@ -36,3 +45,54 @@ def test_a_row_that_cannot_be_read_ends_no_thread(studio: Studio) -> None:
 def _set_role(studio: Studio, role: str) -> None:
     with studio.db.transaction() as db:
         db.execute(text("UPDATE users SET role = :role"), {"role": role})
+
+
+async def _look(directory: Directory, studio: Studio, name: str, *, seen: datetime) -> None:
+    """A host announces itself, and somebody new asks for it before the copy is made again."""
+    with studio.db.transaction() as db:
+        db.add(RobotRow(name=name, kind="x", address=f"{name}:1", status={}, seen_at=seen))
+        user = User(name=name, password_hash="x", role=Role.OPERATOR)
+        db.add(user)
+        db.flush()
+        db.add(ApiToken(user_id=user.id, name="t", token_sha256=name))
+    found, person = await directory.find_robot(name, seconds=30), await directory.find_actor(name, seconds=30)
+    assert found is not None
+    assert found.address == f"{name}:1"
+    assert person is not None
+
+
+def test_a_robot_that_was_found_once_is_known_without_the_database(studio: Studio) -> None:
+    """A second stop within the second in which it came, while the database hangs, was answered: not known before."""
+    directory = Directory(studio.db)
+    assert directory.robot("arm") is None
+    asyncio.run(_look(directory, studio, "arm", seen=utc_now()))
+    assert (known := directory.robot("arm")) is not None
+    assert known.address == "arm:1"
+
+
+def test_a_copy_that_was_read_before_a_robot_came_does_not_forget_it(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = Directory(studio.db)
+    read = directory_module._places
+
+    def read_and_meanwhile(db: Session, name: str | None = None) -> dict[str, Place]:
+        places = read(db, name)
+        if name is None:
+            monkeypatch.undo()
+            thread = threading.Thread(target=lambda: asyncio.run(_look(directory, studio, "late", seen=utc_now())))
+            thread.start()
+            thread.join()
+        return places
+
+    monkeypatch.setattr(directory_module, "_places", read_and_meanwhile)
+    directory._refresh()
+    assert directory.filled
+    for _ in range(2):  # it was found; then it is read
+        assert directory.robot("late") is not None
+        assert directory.known("late") is not None
+        directory._refresh()
+    with studio.db.transaction() as db:
+        db.execute(text("UPDATE users SET disabled = true"))
+    directory._refresh()
+    assert directory.known("late") is None, "what was found once does not outlive what is read later"
