@@ -29,6 +29,12 @@ SignIn = Callable[[str], TestClient]
 URL = "/api/evaluations"
 
 
+@pytest.fixture(autouse=True)
+def long_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A runner renews its lease. Here nobody does, and on a busy machine a command takes longer than one."""
+    monkeypatch.setenv("STUDIO_LEASE_SECONDS", "3600")
+
+
 @pytest.fixture
 def ids(studio: Studio, trained: Path, demos: Path) -> Ids:
     return add_checkpoint(studio, trained, demos)
@@ -48,7 +54,7 @@ class Attempt:
     def __init__(self, studio: Studio, evaluation: dict[str, Any]) -> None:
         job_id = evaluation["job"]["id"]
         with studio.db.transaction() as db:
-            row = jobs.claim(db, job_id, owner="test", lease_seconds=3600.0)  # a runner renews it
+            row = jobs.claim(db, job_id, owner="test", lease_seconds=studio.settings.lease_seconds)
             assert row is not None
             attempt = row.attempt
         folder = studio.settings.folder.job(job_id)
