@@ -40,8 +40,9 @@ ALOHA_SIM_CAMERAS = (
 )
 
 
-# What a task's option may be: one value, so that forms, command lines and messages can all carry it.
-OptionValue = bool | int | float | Annotated[str, Field(max_length=400)] | None
+# What a task's option may be: one value, so that forms, command lines and messages can all carry it; whole numbers as a
+# page holds them exactly.
+OptionValue = bool | Annotated[int, Field(gt=-(2**53), lt=2**53)] | float | Annotated[str, Field(max_length=400)] | None
 Options = Annotated[dict[Annotated[str, Field(max_length=64)], OptionValue], Field(max_length=64)]
 _PICK = {"level": "spots", "split": "any", "swapped": False}
 
