@@ -14,6 +14,7 @@ import {
 } from "@/features/robots/core/tasks";
 import { ErrorNote } from "@/ui/ErrorNote";
 import { formatNumber } from "@/ui/format";
+import { NumberField } from "@/ui/NumberField";
 import { RoleButton } from "@/ui/RoleButton";
 
 import { useLiveRobot, useNow } from "./hooks";
@@ -174,7 +175,7 @@ function SceneOptions({
             />
           );
         return (
-          <NumberInput
+          <NumberField
             key={field.name}
             {...shown}
             style={{ flex: "1 1 0" }}
@@ -182,8 +183,9 @@ function SceneOptions({
             min={field.low ?? undefined}
             max={field.high ?? undefined}
             allowDecimal={field.kind === "number"}
-            value={typeof now === "number" ? now : ""}
-            onChange={(chosen) => set(field)(typeof chosen === "number" ? chosen : null)}
+            value={typeof now === "number" ? now : null}
+            onChange={set(field)}
+            mayBeEmpty={field.optional}
             hideControls
           />
         );

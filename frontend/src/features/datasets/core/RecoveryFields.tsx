@@ -1,6 +1,7 @@
-import { NumberInput, SimpleGrid, Stack, Switch } from "@mantine/core";
+import { SimpleGrid, Stack, Switch } from "@mantine/core";
 
 import type { Schema } from "@/api/client";
+import { NumberField } from "@/ui/NumberField";
 
 export type Recovery = Required<Schema<"RecoveryOptions">>;
 
@@ -50,13 +51,13 @@ export function RecoveryFields({ on, onSwitch, value, onChange }: Props) {
       {on && (
         <SimpleGrid cols={{ base: 2, sm: 3 }} data-testid="demo-recovery-fields">
           {FIELDS.map(({ name, ...field }) => (
-            <NumberInput
+            <NumberField
               key={name}
               {...field}
               inputWrapperOrder={["label", "input", "description", "error"]}
               decimalScale={3}
               value={value[name]}
-              onChange={(next) => typeof next === "number" && onChange({ ...value, [name]: next })}
+              onChange={(next) => next !== null && onChange({ ...value, [name]: next })}
               data-testid={`demo-recovery-${name}`}
             />
           ))}

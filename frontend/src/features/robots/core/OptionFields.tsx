@@ -1,4 +1,6 @@
-import { NumberInput, Select, SimpleGrid, Switch, TextInput } from "@mantine/core";
+import { Select, SimpleGrid, Switch, TextInput } from "@mantine/core";
+
+import { NumberField } from "@/ui/NumberField";
 
 import type { Field, Options, Value } from "./tasks";
 
@@ -79,13 +81,14 @@ function OptionField({
       />
     );
   return (
-    <NumberInput
+    <NumberField
       {...shown}
       min={field.low ?? undefined}
       max={field.high ?? undefined}
       allowDecimal={field.kind === "number"}
-      value={typeof value === "number" ? value : ""}
-      onChange={(chosen) => onChange(typeof chosen === "number" ? chosen : null)}
+      value={typeof value === "number" ? value : null}
+      onChange={onChange}
+      mayBeEmpty={field.optional}
     />
   );
 }

@@ -46,7 +46,8 @@ export function optionsOf(task: Task | undefined, chosen: Options, demonstration
   return Object.fromEntries(
     (task?.fields ?? []).map((field) => {
       const plain = demonstrations ? (field.demonstrations ?? field.default) : field.default;
-      return [field.name, chosen[field.name] ?? plain ?? null];
+      const found = chosen[field.name];
+      return [field.name, found === undefined || (found === null && !field.optional) ? (plain ?? null) : found];
     }),
   );
 }
