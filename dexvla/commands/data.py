@@ -41,12 +41,18 @@ def record(
             f"--{next(iter(mishaps)).replace('_', '-')} is an option of --recovery; add that, or leave it out"
         )
     if recovery:
-        fields["recovery"] = {**(fields.get("recovery") or {}), **mishaps}
+        there = fields.get("recovery") or {}
+        if not isinstance(there, dict):
+            raise UserError(f"recovery in {spec_file}: expected its options by name, found {there!r}")
+        fields["recovery"] = {**there, **mishaps}
     fields |= flags.part_of(given, RecordSpec.model_fields)
     if cameras is not None or height is not None or width is not None:
         size = {name: value for name, value in (("height", height), ("width", width)) if value is not None}
-        names = ALOHA_CAMERAS if cameras is None else comma_separated(cameras)
-        fields["cameras"] = [CameraSpec.model_validate({"name": name, **size}) for name in names]
+        before = {
+            camera.name: camera.model_dump() for camera in map(CameraSpec.model_validate, fields.get("cameras") or [])
+        }
+        names = (before or ALOHA_CAMERAS) if cameras is None else comma_separated(cameras)
+        fields["cameras"] = [{**before.get(name, {}), "name": name, **size} for name in names]
     if robot_options is not None:
         fields["robot_options"] = options_file(robot_options)
     spec = RecordSpec.model_validate(fields)

@@ -1,6 +1,5 @@
 """`dexvla eval` and `dexvla serve`."""
 
-import json
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ from dexvla.commands.options import Device, JsonFile, writable_folder
 from dexvla.episodes.manifest import find_set
 from dexvla.errors import UserError
 from dexvla.progress import READING
-from dexvla.spec import EpisodeOutcome, EvalSpec, PolicySpec, RenderProfile
+from dexvla.spec import EpisodeOutcome, EvalSpec, RenderProfile
 
 
 @flags.ready
@@ -160,10 +159,11 @@ def serve(
 def _check_fit(checkpoint: Path, robot: str, robot_options: Path | None) -> None:
     """Raise RobotError unless the robot has the dimensions and cameras of the checkpoint. Nothing is connected."""
     from dexvla.evaluate.closed_loop import fits
+    from dexvla.model.checkpoint import read_spec
     from dexvla.robots.registry import make_robot, make_task_robot, options_file, read_options, robot_kind
     from dexvla.spec import TaskChoice
 
-    policy = PolicySpec.model_validate(json.loads((checkpoint / "config.json").read_bytes())["policy"])
+    policy = read_spec(checkpoint)
     kind, options = robot_kind(robot), options_file(robot_options)
     if kind.tasks is None:
         info = make_robot(robot, **read_options(robot, kind.make, options)).info

@@ -64,7 +64,10 @@ class RobotInfo:
 
 @runtime_checkable
 class Robot(Protocol):
-    """A robot. Use it from one thread; `disconnect` may be called twice and never raises."""
+    """A robot. It is used from one thread at a time, but not always the same one: a live host connects a simulator of
+    a new scene beside the old one, and its control loop goes on with it. `disconnect` may be called twice, also of a
+    robot that was never connected, and does not raise.
+    """
 
     @property
     def info(self) -> RobotInfo: ...
@@ -176,9 +179,14 @@ class LiveTaskRobot(LiveRobot, TaskRobot, Protocol):
         """As TaskRobot.reset. Without `wait` it returns at once, frames of the new scene follow."""
         ...
 
-    def adopt(self, other: Any) -> bool:
-        """Go on where `other` is, a connected robot of the same task that was made with other cameras. False from a
-        robot that cannot: it stands as its own reset left it, and the scene begins anew."""
+
+@runtime_checkable
+class Adopting(Protocol):
+    """A LiveTaskRobot that can take over a scene that goes on. Without it, the scene begins anew for a policy with
+    other cameras."""
+
+    def adopt(self, other: Any) -> None:
+        """Go on where `other` is, a connected robot of the same task that was made with other cameras."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Collection, Mapping
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,9 @@ from dexvla.errors import RobotError
 from dexvla.robots.base import LiveRobot, LiveTaskRobot, Observation, Robot, RobotInfo, TaskOutcome, TaskRobot
 from dexvla.spec import CameraSpec, RenderProfile
 
+_MISSING = object()
 _LIVE = ("views", "camera_fault", "watch", "restart_cameras")
+_ROBOT = ("info", "connect", "observe", "act", "disconnect")
 _TASK = ("task", "render_profile", "instruction", "max_steps", "max_reward", "scene_attributes", "reset", "outcome")
 
 
@@ -89,10 +91,6 @@ class AsLiveTask(AsLive):
     def outcome(self) -> TaskOutcome:
         return self._task_robot.outcome()
 
-    def adopt(self, other: Any) -> bool:
-        """What a plain robot is made of is not known here: its scene begins anew."""
-        return False
-
 
 def as_live(robot: Robot) -> LiveRobot:
     if _has(robot, _LIVE):
@@ -101,9 +99,13 @@ def as_live(robot: Robot) -> LiveRobot:
 
 
 def is_live_task_robot(robot: Robot) -> TypeGuard[LiveTaskRobot]:
-    return _has(robot, (*_LIVE, *_TASK, "adopt"))
+    return _has(robot, (*_LIVE, *_TASK))
 
 
-def _has(robot: Robot, names: Collection[str]) -> bool:
-    """Without asking the robot: a property may raise before it is connected."""
-    return all(inspect.getattr_static(robot, name, None) is not None for name in names)
+def is_task_robot(robot: object) -> TypeGuard[TaskRobot]:
+    return _has(robot, (*_ROBOT, *_TASK))
+
+
+def _has(robot: object, names: Collection[str]) -> bool:
+    """Without asking the robot: a property may raise before it is connected. One may be None, as a fault is."""
+    return all(inspect.getattr_static(robot, name, _MISSING) is not _MISSING for name in names)

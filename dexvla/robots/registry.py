@@ -17,7 +17,7 @@ from pydantic.errors import PydanticSchemaGenerationError
 
 from dexvla.errors import OptionsError, RobotError, UserError
 from dexvla.robots.base import LiveRobot, Robot, RobotKind, Task, TaskRobot, TaskSet
-from dexvla.robots.live import as_live
+from dexvla.robots.live import as_live, is_task_robot
 from dexvla.spec import CameraSpec, RenderProfile, TaskChoice, first_error
 from dexvla.spec.base import Spec
 from dexvla.spec.fields import TaskDescription, form_fields
@@ -86,17 +86,27 @@ def make_task_robot(
     make = robot_kind(name).make
     given = {**read_options(name, make, options or {}), **arguments(name, choice), "cameras": cameras, "render": render}
     robot = _made(name, make, given)
-    if not isinstance(robot, TaskRobot):
+    if not is_task_robot(robot):
         raise RobotError(f"robot {name!r} has tasks, but what it makes is no TaskRobot")
     return robot, tasks
 
 
+def needs_no_options(name: str) -> None:
+    """Raise RobotError for a robot with tasks that cannot be made without options, as of the place where it stands."""
+    given = {**arguments(name, TaskChoice()), "cameras": (), "render": RenderProfile.FAST}
+    _bind(name, robot_kind(name).make, given)
+
+
 def _made(name: str, make: Callable[..., Robot], options: Mapping[str, Any]) -> Any:
+    _bind(name, make, options)
+    return make(**options)
+
+
+def _bind(name: str, make: Callable[..., Robot], options: Mapping[str, Any]) -> None:
     try:
         inspect.signature(make).bind(**options)
     except TypeError as error:
         raise RobotError(f"robot {name!r}: {error}") from error
-    return make(**options)
 
 
 # --- tasks ------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ import pytest
 from dexvla.episodes.check import check_episodes
 from dexvla.episodes.reader import open_episode
 from dexvla.errors import RobotError
-from dexvla.robots.base import Robot, TaskRobot
-from dexvla.robots.live import is_live_task_robot
+from dexvla.robots.base import Adopting, Robot, TaskRobot
+from dexvla.robots.live import as_live, is_live_task_robot, is_task_robot
 from dexvla.robots.registry import make_live, make_robot, read_options, robot_kind, task_descriptions
 from dexvla.spec import CameraSpec
 from tests.support.plugged_in import plug_in
@@ -88,6 +89,45 @@ def test_it_is_recorded_with_options_of_its_place_and_of_its_task(tmp_path: Path
         assert episode.scene_attributes == {"colour": "blue", "distance": 0.2}
         assert episode.cameras == ("cam_top",)
         assert np.linalg.norm(episode.qpos[-1, :2]) == pytest.approx(0.2, abs=0.02)
+
+
+def test_flags_change_what_a_spec_file_says_of_its_cameras(tmp_path: Path) -> None:
+    spec, out = tmp_path / "spec.json", tmp_path / "out"
+    cameras = [{"name": "cam_top", "height": 48, "width": 64}]
+    spec.write_text(json.dumps({"robot": "bench_arm", "cameras": cameras, "episodes": 1}))
+    dexvla("record", "--spec", spec, "--height", 96, "--out", out)
+    with open_episode(out / "episode_0.hdf5") as episode:
+        assert episode.cameras == ("cam_top",)
+        assert episode.frame("cam_top", 0).shape == (96, 64, 3)
+    spec.write_text(json.dumps({"recovery": True}))
+    said = dexvla("record", "--spec", spec, "--recovery", "--out", out, status=1)
+    assert "expected its options by name, found True" in said
+
+
+class _Shy:
+    """A simulator whose properties raise before it is connected, and whose fault is None."""
+
+    camera_fault: str | None = None
+    views: tuple[CameraSpec, ...] = ()
+    task, max_steps, max_reward = "reach", 1, 1.0
+    info = render_profile = scene_attributes = None
+
+    @property
+    def instruction(self) -> str:
+        raise RobotError("not connected")
+
+    def nothing(self, *_: object, **__: object) -> None: ...
+
+    connect = observe = act = disconnect = watch = restart_cameras = reset = outcome = nothing
+
+
+def test_what_a_robot_is_can_be_told_without_asking_it() -> None:
+    robot: Any = _Shy()
+    assert is_task_robot(robot)
+    assert as_live(robot) is robot, "a fault that is None is one"
+    assert is_live_task_robot(robot), "its scene begins anew where it cannot adopt another one"
+    assert not isinstance(robot, Adopting)
+    assert not is_task_robot(object())
 
 
 def test_what_it_does_not_have_is_told_before_anything_is_recorded(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
+from dexvla.errors import RobotError
 from dexvla.robots.base import Frame, Observation, RobotInfo
 from dexvla.spec import CameraSpec
 
@@ -26,6 +27,7 @@ class Moody:
         self.hangs = threading.Event()
         self.sent: list[NDArray[np.float32]] = []
         self.connections, self.restarts = 0, 0
+        self.cameras_away, self.unplugged = False, False
         self.camera_fault: str | None = None
         self.views: tuple[CameraSpec, ...] = ()
         self.watched: Collection[str] = ()
@@ -35,7 +37,9 @@ class Moody:
         if self.fails:
             raise self.fails
 
-    def disconnect(self) -> None: ...
+    def disconnect(self) -> None:
+        if self.unplugged:
+            raise OSError("the port is gone")
 
     def observe(self, *, images: bool = True) -> Observation:
         now = time.monotonic()
@@ -55,3 +59,5 @@ class Moody:
 
     def restart_cameras(self) -> None:
         self.restarts += 1
+        if self.cameras_away:
+            raise RobotError("no camera on the bus")

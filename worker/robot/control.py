@@ -183,9 +183,16 @@ class ControlLoop:
                     self._latch.remember()
                 self._fault, self._running, self._sent = reason, False, None
                 self.on_change()
-                self._robot.disconnect()
+                self._let_go()
                 self._woken.wait(pause)
-        self._robot.disconnect()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """A plug-in may raise where it must not; it is commanded by nobody then, and connected again."""
+        try:
+            self._robot.disconnect()
+        except Exception:
+            log.exception("the robot could not be disconnected")
 
     def listen(self, listener: StepListener) -> None:
         """Tell it of every control step from now on."""
@@ -295,7 +302,10 @@ class ControlLoop:
         described = self._mending.described(fault)
         if self._mending.is_due(fault, now):
             log.warning("cameras restarted: %s", fault)
-            self._robot.restart_cameras()
+            try:
+                self._robot.restart_cameras()
+            except RobotError as error:  # its cameras are away, the robot is not
+                log.warning("the cameras did not start again: %s", error)
         self._camera_fault = described
 
 

@@ -63,7 +63,7 @@ class Rollouts:
         live.verb("end", None, lambda _, by: self.end(by))
 
     def prepare(self) -> None:
-        """The demo may be request for soon: load it, unless something is going on that this could slow down."""
+        """The demo may be asked for soon: load it, unless something is going on that this could slow down."""
         if self._arbiter.now.mode is Mode.IDLE:  # a policy that is paused has a process of its own
             self._processes.prepare()
 

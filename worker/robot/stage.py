@@ -13,7 +13,7 @@ from dexvla.act.base import PolicyMetadata
 from dexvla.act.rollout import cameras_for
 from dexvla.errors import RobotError, UserError
 from dexvla.live.messages import Mode, Progress, SceneIn, SceneOut
-from dexvla.robots.base import LiveRobot, LiveTaskRobot
+from dexvla.robots.base import Adopting, LiveRobot, LiveTaskRobot
 from dexvla.robots.registry import arguments, chosen
 from dexvla.spec import CameraSpec, RenderProfile
 from worker.robot.arbiter import Arbiter, BusyError
@@ -152,7 +152,9 @@ class Stage:
             robot = self._built(self._scene, cameras, render)
 
             def go_on() -> None:
-                if not robot.adopt(self._robot):
+                if isinstance(robot, Adopting):
+                    robot.adopt(self._robot)
+                else:
                     self._loop.begin_anew()
 
             self._change_over(robot, go_on)

@@ -161,12 +161,11 @@ class LiveAlohaSim:
             self._wait_for_frames(_FIRST_FRAME_SECONDS)
         return self.observe()
 
-    def adopt(self, other: "LiveAlohaSim") -> bool:
+    def adopt(self, other: "LiveAlohaSim") -> None:
         """As `AlohaSim.adopt`; costs no time. Frames of the scene as it is now follow."""
         self._sim.adopt(other._sim)
         self._episode += 1
         self._publish()
-        return True
 
     def observe(self, *, images: bool = True) -> Observation:
         """The present state and the newest frames; never waits. A camera without one of this episode is absent."""

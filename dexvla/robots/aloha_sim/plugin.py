@@ -95,7 +95,9 @@ class AlohaTasks:
 
 def _simulated(robot: TaskRobot) -> AlohaSim:
     if not isinstance(robot, AlohaSim):
-        raise RobotError(f"the scripted expert needs aloha_sim, which waits for its cameras; found {robot.info.name}")
+        raise RobotError(
+            f"the scripted expert needs aloha_sim, which waits for its cameras; found {type(robot).__name__}"
+        )
     return robot
 
 

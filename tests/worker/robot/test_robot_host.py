@@ -328,6 +328,33 @@ def test_cameras_work_only_while_somebody_asks_and_are_mended(
     assert robot.restarts - restarts <= 1, "not at every step"
 
 
+def test_cameras_that_do_not_start_again_stop_no_robot(
+    moody: tuple[Moody, ControlLoop, StopLatch, CameraHub],
+) -> None:
+    robot, loop, _, hub = moody
+    hub.show_interest("eye")
+    robot.cameras_away, robot.camera_fault = True, "dark"
+    until(lambda: robot.restarts > 0)
+    step = len(robot.sent)
+    until(lambda: len(robot.sent) > step + 30)
+    assert (loop.status().state, loop.status().camera_fault) == (RobotState.HOLDING, "dark")
+    assert robot.connections == 1
+
+
+def test_a_robot_that_cannot_even_be_let_go_is_connected_again(
+    moody: tuple[Moody, ControlLoop, StopLatch, CameraHub],
+) -> None:
+    """A plug-in whose cable was pulled: it must not raise there, and may."""
+    robot, loop, latch, _ = moody
+    robot.unplugged, robot.fails = True, RobotError("no answer on the bus")
+    until(lambda: loop.status().state is RobotState.FAULT)
+    robot.unplugged, robot.fails = False, None
+    until(lambda: loop.status().state is RobotState.STOPPED)
+    assert robot.connections > 1
+    latch.arm()
+    until(lambda: loop.status().state is RobotState.HOLDING)
+
+
 def test_unknown_status_of_an_older_host_does_not_break_the_list(studio: Studio) -> None:
     with studio.db.transaction() as db:
         service.announce(db, studio, name="old", kind="x", address="127.0.0.1:1", status=HostStatus())
