@@ -139,9 +139,10 @@ class Directory:
 
     async def find_actor(self, credential: str, *, seconds: float) -> Actor | None:
         """From the database. Raises AwayError if it does not answer within `seconds`."""
+        asked = time.monotonic()  # a copy that began later has read what is newer: a person may be disabled by then
         found = await self._look(lambda db: _person(db, credential), seconds)
         with self._lock:
-            self._found_people[credential] = time.monotonic(), found
+            self._found_people[credential] = asked, found
             self._copy = replace(self._copy, people=_with(self._copy.people, {credential: found}))
         return None if found is None else found.actor
 

@@ -12,7 +12,7 @@ from backend.core.db import utc_now
 from backend.core.roles import Role
 from backend.studio import directory as directory_module
 from backend.studio.context import Studio
-from backend.studio.directory import Directory, Place
+from backend.studio.directory import Directory, Known, Place
 from backend.tables.api_token import ApiToken
 from backend.tables.robot import RobotRow
 from backend.tables.user import User
@@ -40,6 +40,32 @@ def test_a_row_that_cannot_be_read_ends_no_thread(studio: Studio) -> None:
         until(lambda: (actor := directory.known("a" * 64)) is not None and actor.role is Role.VIEWER)
     finally:
         directory.close()
+
+
+def test_a_person_who_was_disabled_while_somebody_looked_does_not_come_back(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = Directory(studio.db)
+    asyncio.run(_look(directory, studio, "ada", seen=utc_now()))
+    read = directory_module._person
+
+    def read_and_meanwhile(db: Session, credential: str) -> Known | None:
+        found = read(db, credential)
+
+        def disable_and_refresh() -> None:
+            with studio.db.transaction() as writing:
+                writing.execute(text("UPDATE users SET disabled = true"))
+            directory._refresh()
+
+        thread = threading.Thread(target=disable_and_refresh)
+        thread.start()
+        thread.join()
+        return found
+
+    monkeypatch.setattr(directory_module, "_person", read_and_meanwhile)
+    asyncio.run(directory.find_actor("ada", seconds=30))
+    directory._refresh()
+    assert directory.known("ada") is None
 
 
 def _set_role(studio: Studio, role: str) -> None:
