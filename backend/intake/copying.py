@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from dexvla.episodes import bounds
-from dexvla.episodes.format import IMAGE_TIMES, IMAGES, JPEG_CHANNELS, LabelSource
+from dexvla.episodes.format import IMAGE_TIMES, IMAGES, JPEG_CHANNELS, SCENE_ATTRIBUTES, LabelSource
 from dexvla.episodes.reader import Episode, open_episode
 from dexvla.episodes.writer import write_marks, write_step_source, write_texts
 from dexvla.errors import EpisodeError
@@ -57,6 +57,8 @@ def fresh_copy(source: Path, target: Path, *, keep_labels: bool) -> None:
             write_marks(new, episode.marks)
         lengths = [_copy_pictures(episode, old[f"{IMAGES}/{camera}"], new, camera) for camera in episode.cameras]
         facts = dataclasses.asdict(episode.attributes) | episode.scene_attributes | episode.recovery_attributes
+        if episode.scene_attributes:
+            new.attrs[SCENE_ATTRIBUTES] = ", ".join(episode.scene_attributes)
         for name, value in facts.items():
             if value is not None:
                 new.attrs[name] = value

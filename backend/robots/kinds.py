@@ -8,7 +8,15 @@ from backend.core.errors import InvalidError
 from backend.robots.schemas import RobotKindOut
 from dexvla.errors import OptionsError, RobotError
 from dexvla.robots.base import RobotInfo
-from dexvla.robots.registry import chosen, make_robot, make_task_robot, robot_kind, robots, task_descriptions
+from dexvla.robots.registry import (
+    chosen,
+    make_robot,
+    make_task_robot,
+    needs_no_options,
+    robot_kind,
+    robots,
+    task_descriptions,
+)
 from dexvla.spec import CameraSpec, RenderProfile, TaskChoice
 
 log = logging.getLogger("studio.robots")
@@ -32,6 +40,8 @@ def kinds() -> tuple[RobotKindOut, ...]:
             if robot_kind(name).tasks is None:
                 continue
             tasks, recovers = task_descriptions(name), robot_kind(name).tasks.recovers  # type: ignore[union-attr]
+            # one that cannot be made without options of its place can be driven there, and not be recorded or evaluated
+            needs_no_options(name)
         except Exception as error:  # of somebody's plug-in: it must not take the page with it
             log.warning("robot %s is left out: %s", name, error)
             continue

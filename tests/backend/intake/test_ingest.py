@@ -25,12 +25,13 @@ from backend.core.errors import DiskFullError, InvalidError, TooManyError
 from backend.core.turns import Turns
 from backend.intake import accept as ingest
 from backend.intake.accept import AlreadyThereError, RefusedError, accept
+from backend.intake.copying import fresh_copy
 from backend.studio.context import Studio
 from backend.tables.dataset import Dataset
 from backend.tables.document import Tier
 from backend.tables.draft import Draft
 from backend.tables.episode import EpisodeRow, EpisodeSource
-from dexvla.episodes.format import EpisodeData, StepSource
+from dexvla.episodes.format import SCENE_ATTRIBUTES, EpisodeData, StepSource
 from dexvla.episodes.identity import episode_identity
 from dexvla.episodes.jpeg import encode_jpeg
 from dexvla.episodes.reader import open_episode
@@ -600,3 +601,14 @@ def test_marks_outside_the_episode_are_refused(
     with pytest.raises(RefusedError, match="marks holds"):
         take(studio, dataset_id, tmp_path / "a.hdf5")
     assert stored_files(studio) == []
+
+
+def test_what_tells_a_scene_from_others_comes_along(tmp_path: Path, make_data: MakeData) -> None:
+    """Attributes of a task that nobody here knows, and their names; twice, as after a download and an import."""
+    scene = {"colour": "blue", "distance": 0.2}
+    data = dataclasses.replace(make_data(), extra_attributes={**scene, SCENE_ATTRIBUTES: ", ".join(scene)})
+    write_episode(tmp_path / "a.hdf5", data)
+    fresh_copy(tmp_path / "a.hdf5", tmp_path / "b.hdf5", keep_labels=True)
+    fresh_copy(tmp_path / "b.hdf5", tmp_path / "c.hdf5", keep_labels=True)
+    with open_episode(tmp_path / "c.hdf5") as episode:
+        assert episode.scene_attributes == scene
