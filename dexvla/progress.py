@@ -74,7 +74,9 @@ def tell_failure(error: BaseException, message: str | None = None) -> None:
         failed = Cause.MEMORY if any(map(_says_no_memory, chain)) else Cause.DEFECT
     if message is None:
         message = " ".join("".join(traceback.format_exception_only(error)).split())
-    tell(FailureLine(failed=failed, message=message[:_MAX_MESSAGE]))
+    # a path may hold bytes that are no text
+    message = message[:_MAX_MESSAGE].encode(errors="replace").decode()
+    tell(FailureLine(failed=failed, message=message))
 
 
 def last_progress(path: Path) -> ProgressLine | None:
@@ -104,7 +106,9 @@ def _lines(path: Path) -> list[ProgressLine | FailureLine]:
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     """The error and those that it came from."""
-    while error is not None:
+    seen = set()  # other people's errors may go in a circle
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
 

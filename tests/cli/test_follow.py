@@ -131,3 +131,18 @@ def test_of_several_processes_the_first_that_failed_says_why(tmp_path: Path, mon
     progress.tell(first)
     progress.tell(FailureLine(failed=Cause.DEFECT, message="Connection closed by peer"))
     assert first_failure(file) == first
+
+
+def test_an_odd_failure_is_told_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path with bytes that are no text; errors that came from each other."""
+    monkeypatch.setenv(progress.VARIABLE, str(tmp_path / "progress.jsonl"))
+    first, second = RuntimeError("out of memory"), ValueError("caused by the other")
+    first.__cause__, second.__cause__ = second, first
+    progress.tell_failure(UserError("x"), "data/\udcff: no such folder")
+    found = first_failure(tmp_path / "progress.jsonl")
+    assert found == FailureLine(failed=Cause.REFUSED, message="data/?: no such folder")
+    (tmp_path / "progress.jsonl").unlink()
+    progress.tell_failure(second)
+    found = first_failure(tmp_path / "progress.jsonl")
+    assert found is not None
+    assert found.failed is Cause.MEMORY

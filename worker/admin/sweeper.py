@@ -40,8 +40,8 @@ def sweeper(studio: Studio) -> Periodic:
     """A thread that ends with the process: nobody need wait for a round, which may take long on a large folder."""
 
     def work() -> float:
-        sweep(studio)
         forget_old_sessions(studio)
+        sweep(studio)
         return _EVERY_SECONDS
 
     return Periodic("sweep", work, every_seconds=_EVERY_SECONDS)
@@ -109,7 +109,10 @@ def _old(path: Path) -> bool:
 
 def _age(path: Path) -> float:
     """Seconds since the newest change of a file, or of anything in a folder."""
-    newest = path.lstat().st_mtime
+    try:
+        newest = path.lstat().st_mtime
+    except FileNotFoundError:  # another worker's sweeper was here
+        return 0.0
     if path.is_dir() and not path.is_symlink():
         for root, _, names in os.walk(path):
             for name in (".", *names):
@@ -122,6 +125,10 @@ def _age(path: Path) -> float:
 
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
+        try:
+            shutil.rmtree(path)
+        except FileNotFoundError:  # another worker's sweeper is at it, too
+            if path.exists():
+                raise
     else:
         path.unlink(missing_ok=True)

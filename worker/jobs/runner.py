@@ -32,7 +32,7 @@ from backend.studio import events
 from backend.studio.context import Studio
 from backend.tables.job import Job, JobState
 from dexvla.errors import UserError
-from dexvla.progress import VARIABLE, first_failure
+from dexvla.progress import VARIABLE, Cause, first_failure
 from worker.core.processes import die_with_parent, giving_way
 from worker.jobs.causes import DISK_FULL, Failure, explain
 from worker.jobs.handlers import handler_of
@@ -198,7 +198,8 @@ class _Attempt:
             cause = f"interrupted: somebody ended its process; {handler.resumes}"
             return _End(state=JobState.QUEUED, cause=cause, counts=False)
         told = first_failure(job.progress_file)
-        if told is None and self._studio.space.full:  # what it said found no room
+        # what it said found no room, or came from a library that does not say so
+        if (told is None or told.failed is Cause.DEFECT) and self._studio.space.full:
             return self._failed(Failure(cause=DISK_FULL, final=True))
         return self._failed(explain(status, told, job.log, start=self._log_start))
 

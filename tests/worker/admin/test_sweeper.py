@@ -1,6 +1,7 @@
 """What a kill at a bad moment leaves in the data folder is cleared away, and nothing else."""
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -146,3 +147,24 @@ def test_the_sweeper_comes_again(studio: Studio, monkeypatch: pytest.MonkeyPatch
         gone(another)
     finally:
         at_work.stop()
+
+
+def test_what_cannot_be_removed_is_not_called_removed(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of another user; and one that another worker's sweeper removes meanwhile stops nothing."""
+    folder = studio.settings.folder
+    kept, gone_, last = folder.uploads / "a", folder.uploads / "b", file(folder.uploads / "c.hdf5")
+    for path in (kept, gone_):
+        file(path / "part")
+    let_pass(folder.uploads, OLD_SECONDS + 60)
+    real = shutil.rmtree
+
+    def rmtree(path: Path, *rest: object, **options: object) -> None:
+        if path == kept:
+            raise PermissionError(13, "Permission denied")
+        real(path)
+        if path == gone_:
+            raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    assert set(sweep(studio)) == {gone_, last}
+    assert kept.exists()
