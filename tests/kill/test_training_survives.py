@@ -24,7 +24,7 @@ pytestmark = pytest.mark.clockless
 __all__ = ["team"]
 
 ME = Actor(id="0" * 32, name="Ada", role=Role.OPERATOR)
-STEPS = 60
+STEPS = 120  # a busy machine reads of the fourth step when many more are done
 FIELDS = {
     "steps": STEPS,
     "batch_size": 1,
