@@ -21,7 +21,7 @@ class CheckpointOut(Out):
     id: str
     run_id: str
     run_name: str
-    name: str = Field(description="Run and step, for people: pick-cube-step-0000200")
+    name: str = Field(description="Run and step, for people: pick cube, step 200")
     stage: int
     step: int
     robot: str | None = Field(description="That its policy was trained for; None where the data did not tell")

@@ -50,8 +50,8 @@ class DemoIn(In, DemonstrationChoice):
     dataset_id: str | None = None
     episodes: int = Field(5, ge=1, le=500)
     seed: int = Field(0, ge=0, le=2**31 - 1)
-    height: int = Field(240, ge=32, le=1080, description="Rows of a picture, pixels")
-    width: int = Field(320, ge=32, le=1920, description="Columns of a picture, pixels")
+    height: int = Field(240, ge=32, le=1080, description="Rows of an image, pixels")
+    width: int = Field(320, ge=32, le=1920, description="Columns of an image, pixels")
     labelled: bool = Field(True, description="Keep the expert's own substeps as proposals")
 
 

@@ -150,7 +150,7 @@ def _checkpoint_fits(spec: TrainSpec, model: Found, data: Data, errors: dict[str
         )
     if trained.render_profile != data.render_profile:
         notes.append(
-            f"the checkpoint saw pictures of the render profile {trained.render_profile or 'none (real)'}, "
+            f"the checkpoint saw images of the render profile {trained.render_profile or 'none (real)'}, "
             f"this data has {data.render_profile or 'none (real)'}"
         )
     if trained.fps is not None and data.fps is not None and trained.fps != data.fps:

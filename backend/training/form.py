@@ -89,7 +89,7 @@ _LABELS = {
     "validation_samples": "Held-out steps looked at",
     "validation_max_tokens": "Longest reasoning in validation",
     "workers": "Data loading processes",
-    "picture_cache": "Cache of decoded pictures",
+    "picture_cache": "Cache of decoded images",
     "kept_conditions": "Cache of the backbone's conditions",
     "log_every": "Log every",
     "save_every": "Save a checkpoint every",
@@ -98,7 +98,7 @@ _LABELS = {
 _UNIT = re.compile(r"(?:^|, )(optimiser steps|steps|pixels|tokens)(?=$|[;,.])", re.IGNORECASE)
 _STAGE_NOTE = re.compile(r"^Stages? [0-9](?: and [0-9])*: ")
 _KEEP = {
-    "picture_cache": "Keep decoded, resized pictures on disk, shared by runs: the same pixels, loaded several times "
+    "picture_cache": "Keep decoded, resized images on disk, shared by runs: the same pixels, loaded several times "
     "faster; three cameras of 240x320 take 0.7 MB a step",
     "kept_conditions": "Keep what a frozen backbone makes of each step on disk, shared by runs: a step then costs what "
     "projections, FiLM and expert cost. Needs a frozen backbone and no augmentation",
@@ -111,7 +111,7 @@ _PRESETS = {
     "small": (
         "Small",
         "About an hour on two CPU cores: one camera at 112 x 112, four noise samples per training sample, with a small "
-        "base model whose patch embedding was made from pictures (dexvla init-model --preset small --whiten).",
+        "base model whose patch embedding was made from images (dexvla init-model --preset small --whiten).",
     ),
     "dexvla-2b-scaledp-h": (
         "DexVLA 2B, ScaleDP-H",

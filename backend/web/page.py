@@ -31,7 +31,10 @@ def mount_page(app: FastAPI, folder: Path) -> None:
 
     @app.get("/api/{path:path}", include_in_schema=False)
     def unknown_endpoint(path: str) -> Response:
-        raise NotFoundError(f"There is no /api/{path}; /api/openapi.json lists what there is.")
+        raise NotFoundError(
+            f"There is no /api/{path}; /api/openapi.json lists what there is. If one of the studio's own pages asked, "
+            "it is from before an update: reload it."
+        )
 
     @app.get("/{path:path}", include_in_schema=False)
     def page(request: Request, path: str) -> Response:

@@ -2600,7 +2600,7 @@ export interface components {
       };
       /**
        * Name
-       * @description Run and step, for people: pick-cube-step-0000200
+       * @description Run and step, for people: pick cube, step 200
        */
       name: string;
       /**
@@ -2652,7 +2652,7 @@ export interface components {
       id: string;
       /**
        * Name
-       * @description Run and step, for people: pick-cube-step-0000200
+       * @description Run and step, for people: pick cube, step 200
        */
       name: string;
       /**
@@ -2888,7 +2888,7 @@ export interface components {
       episodes: number;
       /**
        * Height
-       * @description Rows of a picture, pixels
+       * @description Rows of an image, pixels
        * @default 240
        */
       height: number;
@@ -2931,7 +2931,7 @@ export interface components {
       task: string;
       /**
        * Width
-       * @description Columns of a picture, pixels
+       * @description Columns of an image, pixels
        * @default 320
        */
       width: number;

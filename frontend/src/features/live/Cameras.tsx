@@ -94,9 +94,7 @@ function Camera({ name, enlarge }: { name: string; enlarge?: () => void }) {
       <canvas ref={setCanvas} />
       {stale && (
         <span className={classes.old}>
-          <span>
-            {stats.age === null ? "Waiting for a picture" : `Old picture: ${formatSeconds(stats.age / 1000)}`}
-          </span>
+          <span>{stats.age === null ? "Waiting for a frame" : `Old frame: ${formatSeconds(stats.age / 1000)}`}</span>
         </span>
       )}
       <span className={classes.caption}>
@@ -116,7 +114,7 @@ function Camera({ name, enlarge }: { name: string; enlarge?: () => void }) {
     "data-overview": name === OVERVIEW || undefined,
     "data-stale": stale || undefined,
     "data-frames": stats?.frames ?? 0,
-    title: "Age of the picture, pictures a second, pictures that were made and not shown here",
+    title: "Age of the frame, frames a second, frames that were made and not shown here",
   };
   return enlarge ? (
     <button type="button" {...props} onClick={enlarge} aria-label={`Enlarge ${name}`}>

@@ -128,7 +128,7 @@ function Running({ recording }: { recording: Recording }) {
           </Text>
         </Group>
         <Text size="xs" c={dropped > 0 ? "orange" : "dimmed"} data-testid="live-dropped">
-          {formatCount(recording.steps)} steps, {dropped === 0 ? "nothing lost" : plural(dropped, "picture")}
+          {formatCount(recording.steps)} steps, {dropped === 0 ? "nothing lost" : plural(dropped, "frame")}
           {dropped > 0 && " lost"}
         </Text>
       </Group>

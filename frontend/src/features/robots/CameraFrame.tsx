@@ -26,14 +26,14 @@ export function CameraFrame({ robot, camera, present }: Props) {
         ) : (
           <Center p="xs">
             <Text size="xs" c="gray.5" ta="center" lineClamp={4}>
-              {present ? (error ?? "Waiting for a picture") : "No picture while it is away"}
+              {present ? (error ?? "Waiting for a frame") : "No frames while it is away"}
             </Text>
           </Center>
         )}
       </AspectRatio>
       <Text component="figcaption" size="xs" c="dimmed" mt={4} truncate>
         {camera}
-        {image && error ? ` - old picture: ${error}` : ""}
+        {image && error ? ` - old frame: ${error}` : ""}
       </Text>
     </Box>
   );

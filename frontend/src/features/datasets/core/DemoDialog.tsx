@@ -182,7 +182,7 @@ function Form({
             {...form.getInputProps("episodes")}
           />
           <Select
-            label="Size of the pictures"
+            label="Size of the images"
             data={SIZES.some(({ value }) => value === size) ? SIZES : [...SIZES, { value: size, label: size }]}
             allowDeselect={false}
             data-testid="demo-size"
