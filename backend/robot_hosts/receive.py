@@ -9,6 +9,8 @@ import fcntl
 import os
 import shutil
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from backend.core.errors import ConflictError, DiskFullError, InvalidError, NotFoundError
@@ -18,6 +20,9 @@ from dexvla.checksums import file_sha256
 from dexvla.live.hosting import HandedIn, Handover, Received
 
 _SPARE_BYTES = 64 * 2**20
+_LOOK_SECONDS = 0.05
+_ending: set[Path] = set()
+_changed = threading.Condition()
 
 
 def begin(studio: Studio, robot: str, recording: str, asked: Handover) -> Received:
@@ -60,21 +65,40 @@ def end(studio: Studio, robot: str, recording: str, asked: Handover, stop: threa
     """List it in its dataset. Raises ConflictError as `add` where it is not what the host has, and as
     `backend.intake.accept.accept`. stop: nobody waits for the answer any more."""
     file = _file(studio, robot, recording)
-    there = _size(file)
-    if there != asked.size:
-        raise _elsewhere(there, f"The studio has {there} of {asked.size} bytes of this recording.")
-    if file_sha256(file) != asked.sha256:
+    with _alone(file, stop) as there:
+        if there != asked.size:
+            raise _elsewhere(there, f"The studio has {there} of {asked.size} bytes of this recording.")
+        if file_sha256(file) != asked.sha256:
+            file.unlink(missing_ok=True)
+            raise _elsewhere(0, "What arrived is not what was sent: the sums differ. It has to be sent again.")
+        with studio.inspections.turn(stop):
+            try:
+                episode_id = service.take_in(studio, file, dataset_id=asked.dataset_id, by=asked.by, stop=stop)
+            except (InvalidError, NotFoundError):
+                if not stop.is_set():  # refused for good
+                    file.unlink(missing_ok=True)
+                raise
         file.unlink(missing_ok=True)
-        raise _elsewhere(0, "What arrived is not what was sent: the sums differ. It has to be sent again.")
-    with studio.inspections.turn(stop):
-        try:
-            episode_id = service.take_in(studio, file, dataset_id=asked.dataset_id, by=asked.by, stop=stop)
-        except (InvalidError, NotFoundError):
-            if not stop.is_set():  # refused for good
-                file.unlink(missing_ok=True)
-            raise
-    file.unlink(missing_ok=True)
     return HandedIn(episode_id=episode_id)
+
+
+@contextmanager
+def _alone(file: Path, stop: threading.Event) -> Iterator[int]:
+    """No other try of this recording is at its end, in the one application that a studio has (HDF5 locks files itself).
+    Gives its size, 0 where there is none, as when another try was taken in just now: it is sent again then, and found
+    to be there."""
+    with _changed:
+        while file in _ending:
+            if stop.is_set():
+                raise _elsewhere(_size(file), "Nobody waits for this try any more.")
+            _changed.wait(_LOOK_SECONDS)
+        _ending.add(file)
+    try:
+        yield _size(file)
+    finally:
+        with _changed:
+            _ending.discard(file)
+            _changed.notify_all()
 
 
 def _file(studio: Studio, robot: str, recording: str) -> Path:
