@@ -56,6 +56,7 @@ LIBRARY = [
         "dexvla/spec",
         "dexvla/checksums.py",
         "dexvla/files.py",
+        "dexvla/mappings.py",
         "dexvla/demo.py",
         "dexvla/threads.py",
         "dexvla/progress.py",

@@ -15,6 +15,7 @@ import typer
 from pydantic import BaseModel
 
 from dexvla.errors import UserError
+from dexvla.mappings import read_mapping
 from dexvla.robots.aloha_sim.plugin import ALOHA_SIM
 from dexvla.spec import Spec
 from dexvla.spec.fields import FormField, form_fields, plain_type
@@ -90,19 +91,7 @@ def part_of(given: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
 
 def spec_file(path: Path | None) -> dict[str, Any]:
     """The fields in a file, YAML or JSON; none without a file. Raises UserError for one that cannot be read."""
-    import yaml
-
-    if path is None:
-        return {}
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{path}: expected the fields of a spec, found {type(found).__name__}")
-    return found
+    return {} if path is None else read_mapping(path, "the fields of a spec")
 
 
 def task_options(before: dict[str, Any], given: dict[str, Any], named: list[str] | None) -> dict[str, Any]:

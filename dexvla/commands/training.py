@@ -9,6 +9,7 @@ import typer
 from dexvla import console
 from dexvla.commands.options import JsonFile
 from dexvla.errors import UserError
+from dexvla.mappings import read_mapping
 from dexvla.spec import PRESETS, TrainSpec, with_preset
 from dexvla.train.configs import AccelerateConfig, accelerate_config
 from dexvla.train.launch import read_launch
@@ -105,15 +106,7 @@ def train_spec(file: Path | None, flags: dict[str, Any], settings: list[str], *,
 
     fields: dict[str, Any] = {}
     if file is not None:
-        try:
-            loaded = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UserError(f"{file}: cannot be read: {error.strerror}") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UserError(f"{file}: not YAML: {' '.join(str(error).split())}") from error
-        if not isinstance(loaded, dict):
-            raise UserError(f"{file}: expected the fields of a run, found {type(loaded).__name__}")
-        fields = loaded
+        fields = read_mapping(file, "the fields of a run")
     elif resume and flags["output_dir"] is not None and (Path(flags["output_dir"]) / "run.json").is_file():
         fields = json.loads((Path(flags["output_dir"]) / "run.json").read_text(encoding="utf-8"))
     fields |= {name: value for name, value in flags.items() if value is not None}

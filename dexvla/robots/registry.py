@@ -15,7 +15,8 @@ from typing import Any, TypeVar, get_type_hints
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic.errors import PydanticSchemaGenerationError
 
-from dexvla.errors import OptionsError, RobotError, UserError
+from dexvla.errors import OptionsError, RobotError
+from dexvla.mappings import read_mapping
 from dexvla.robots.base import LiveRobot, Robot, RobotKind, Task, TaskRobot, TaskSet
 from dexvla.robots.live import as_live, is_task_robot
 from dexvla.spec import CameraSpec, RenderProfile, TaskChoice, first_error
@@ -171,19 +172,7 @@ def task_descriptions(name: str) -> tuple[TaskDescription, ...]:
 
 def options_file(path: Path | None) -> dict[str, Any]:
     """What a file of robot options (YAML or JSON) holds. Raises UserError for one that cannot be read."""
-    if path is None:
-        return {}
-    import yaml
-
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-        raise UserError(f"{path}: expected the robot's options by name, found {type(found).__name__}")
-    return found
+    return {} if path is None else read_mapping(path, "the robot's options by name")
 
 
 def read_options(name: str, make: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dexvla.errors import UserError
+from dexvla.mappings import read_mapping
 from dexvla.train.configs import AccelerateConfig, accelerate_file
 
 _OFFLOADED = {"cpu", "nvme"}
@@ -70,14 +71,4 @@ def zero_settings(section: dict[str, Any]) -> tuple[Any, str]:
 
 
 def _mapping(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(loaded, dict):
-        raise UserError(f"{path}: expected a configuration of accelerate, found {type(loaded).__name__}")
-    return loaded
+    return read_mapping(path, "a configuration of accelerate")
