@@ -124,7 +124,7 @@ provide
 
 # --- Python packages --------------------------------------------------------------------------------------------
 python_packages() {
-  local extras=train,robot,studio
+  local extras=train,robot,studio,formats
   local done_for=$wanted
   if $tests; then
     extras=$extras,dev

@@ -74,7 +74,8 @@ FORBIDDEN = {
     "live": ("episodes", "recording", "segmentation", "data", "robots", "model", "train", "act", "evaluate"),
     "episodes": ("live", "recording", "segmentation", "data", "robots", "model", "train", "act", "evaluate"),
     "recording": ("segmentation", "data", "robots", "model", "train", "act", "evaluate"),
-    "segmentation": ("recording", "data", "robots", "model", "train", "act", "evaluate"),
+    "segmentation": ("recording", "formats", "data", "robots", "model", "train", "act", "evaluate"),
+    "formats": ("recording", "robots", "model", "train", "act", "evaluate"),
     "data": ("recording", "robots", "model", "train", "act", "evaluate"),
     "robots": ("model", "train", "act", "evaluate"),
     "model": ("robots", "train", "act", "evaluate"),
@@ -109,6 +110,7 @@ def test_the_backend_knows_the_library_through_specs_and_episodes() -> None:
         "dexvla.live",
         "dexvla.episodes",
         "dexvla.segmentation",
+        "dexvla.formats",
         "dexvla.data",
         "dexvla.robots.base",  # which robots there are and what their tasks take, never a robot itself
         "dexvla.robots.registry",

@@ -50,6 +50,7 @@ LIBRARY = [
     ["dexvla/model", "dexvla/robots"],
     ["dexvla/robots/aloha_sim"],
     ["dexvla/robots/base.py"],
+    ["dexvla/formats"],
     ["dexvla/data", "dexvla/recording", "dexvla/segmentation"],
     ["dexvla/episodes", "dexvla/live"],
     [

@@ -31,6 +31,7 @@ from dexvla.spec.evaluation import (
     Rate,
     StepReasoning,
 )
+from dexvla.spec.formats import AngleUnit, CameraProfile, Colours, GripperRange, ImportProfile
 from dexvla.spec.policy import (
     AUGMENTED_CROP,
     DEFAULT_CHUNK,
@@ -88,8 +89,11 @@ __all__ = [
     "UPSTREAM_TYPE",
     "ActionKind",
     "ActionSpace",
+    "AngleUnit",
+    "CameraProfile",
     "CameraSpec",
     "ClosedLoopReport",
+    "Colours",
     "ComparedReasoning",
     "ConvertSpec",
     "DataSource",
@@ -102,6 +106,8 @@ __all__ = [
     "EvalSpec",
     "ExpertSpec",
     "Fusion",
+    "GripperRange",
+    "ImportProfile",
     "Initialisation",
     "Layout",
     "LoraSpec",

@@ -1,0 +1,52 @@
+"""Which formats there are. Their modules are imported when they are used: some bring large libraries along."""
+
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+from dexvla.formats.base import Exporter, FormatError, Importer
+
+# by name, in the order in which a source is looked at: the most telling first
+_IMPORTERS: dict[str, str] = {}
+_EXPORTERS: dict[str, str] = {}
+
+
+def importers() -> tuple[str, ...]:
+    return tuple(_IMPORTERS)
+
+
+def exporters() -> tuple[str, ...]:
+    return tuple(_EXPORTERS)
+
+
+@cache
+def importer(name: str) -> Importer:
+    """Raises FormatError for a name that is none."""
+    found: Importer = _load(name, _IMPORTERS, "read")
+    return found
+
+
+@cache
+def exporter(name: str) -> Exporter:
+    """Raises FormatError for a name that is none."""
+    found: Exporter = _load(name, _EXPORTERS, "written")
+    return found
+
+
+def recognise(source: Path) -> Importer:
+    """The importer of the first format that `source` looks like. Raises FormatError if it looks like none."""
+    if not source.exists():
+        raise FormatError(f"{source}: no such file or folder")
+    for name in _IMPORTERS:
+        if importer(name).recognises(source):
+            return importer(name)
+    raise FormatError(
+        f"{source}: looks like none of {', '.join(_IMPORTERS)}; name its format if it is one, or convert it first"
+    )
+
+
+def _load(name: str, table: dict[str, str], done: str):  # type: ignore[no-untyped-def]
+    if name not in table:
+        raise FormatError(f"no format {name!r} can be {done}; expected one of {', '.join(table)}")
+    module, _, attribute = table[name].partition(":")
+    return getattr(import_module(module), attribute)
