@@ -35,6 +35,7 @@ from backend.robots.stopping import Stopping
 from backend.storage.endpoints import router as storage
 from backend.storage.housekeeper import housekeeper
 from backend.studio.context import Studio
+from backend.surveys.endpoints import router as surveys
 from backend.system.endpoints import router as system
 from backend.training.endpoints import router as training
 from backend.web.events import EventBus
@@ -52,6 +53,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     preferences,
     audit,
     datasets,
+    surveys,
     episodes,
     drafts,
     notes,

@@ -15,6 +15,7 @@ class JobKind(StrEnum):
 
     RECORD = "record"
     IMPORT = "import"
+    MEASURE = "measure"
     INIT_MODEL = "init_model"
     PREFLIGHT = "preflight"
     TRAIN = "train"

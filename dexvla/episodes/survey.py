@@ -22,7 +22,7 @@ _MOST_OUTLIERS, _MOST_DUPLICATES = 500, 500
 _LENGTH = 4.0  # robust standard deviations of the logarithm of the length
 _LENGTH_SPREAD = math.log(1.1)  # the least that counts as one of them: ten per cent
 _JUMP_TIMES, _JUMP_PART = 4.0, 0.2  # times what is usual, and part of the dimension's range
-_RANGE_PART = 0.5  # of the usual range, beyond it
+_RANGE_PART = 1.0  # of the usual range, beyond it
 _MISMATCH_TIMES, _MISMATCH_PART = 5.0, 0.05
 _FROZEN_S = 0.3
 _BLACK_PART = 0.02
@@ -139,7 +139,9 @@ def _motion(what: str, alike: Sequence[int], traits: Sequence[tuple[DimensionTra
         return
     changes = np.array([[d.largest_change for d in each] for each in traits])
     lows, highs = (np.array([[getattr(d, end) for d in each] for each in traits]) for end in ("low", "high"))
-    low, high = np.quantile(lows, 0.1, axis=0), np.quantile(highs, 0.9, axis=0)
+    # what three of four keep to; no value in between, so that one wild episode of a few does not widen it
+    low = np.quantile(lows, 0.25, axis=0, method="higher")
+    high = np.quantile(highs, 0.75, axis=0, method="lower")
     span = np.maximum(high - low, 1e-9)
     usual = np.maximum(np.median(changes, axis=0), 1e-9)
     jump = np.minimum(changes / usual / _JUMP_TIMES, changes / span / _JUMP_PART)

@@ -7,6 +7,7 @@ from pydantic import Field
 from dexvla.spec.base import Spec
 
 QUANTILES = tuple(k / 16 for k in range(17))  # of a dimension over an episode, the ends included
+TRAITS_VERSION = 1  # of what is measured: what an older studio measured is measured anew
 SKETCH_POINTS = 16  # states of the sketch of an episode's motion, evenly in time
 
 
@@ -65,7 +66,6 @@ class EpisodeTraits(Spec):
     without time stamps. idle: runs of half a second and more in which nothing moved.
     """
 
-    version: int = 1
     steps: int
     fps: float | None
     state: tuple[DimensionTraits, ...]

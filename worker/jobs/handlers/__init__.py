@@ -8,6 +8,7 @@ from worker.jobs.handlers.base import Handler
 _HANDLERS = {
     JobKind.RECORD: "worker.jobs.handlers.record:RecordHandler",
     JobKind.IMPORT: "worker.jobs.handlers.importing:ImportHandler",
+    JobKind.MEASURE: "worker.jobs.handlers.measuring:MeasureHandler",
     JobKind.INIT_MODEL: "worker.jobs.handlers.init_model:InitModelHandler",
     JobKind.PREFLIGHT: "worker.jobs.handlers.preflight:PreflightHandler",
     JobKind.TRAIN: "worker.jobs.handlers.train:TrainHandler",

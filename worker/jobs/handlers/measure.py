@@ -1,0 +1,63 @@
+"""Measure the episodes of a dataset that were not measured yet: `python -m worker.jobs.handlers.measure JOB_ID`,
+started by its runner. Each is kept as it is done, so that a later attempt goes on with the next."""
+
+import sys
+
+from backend.core.settings import Settings
+from backend.jobs import repository as jobs
+from backend.jobs.kinds import payload_of
+from backend.studio import events
+from backend.studio.context import Studio
+from backend.surveys import repository
+from backend.surveys.jobs import MeasurePayload
+from backend.tables.episode import EpisodeRow
+from dexvla import console, progress
+from dexvla.episodes.reader import open_episode
+from dexvla.episodes.traits import episode_traits
+from dexvla.errors import EpisodeError, UserError
+from dexvla.spec.survey import EpisodeTraits
+
+
+def measure(settings: Settings, job_id: str) -> None:
+    studio = Studio.open(settings)
+    try:
+        with studio.db.transaction(write=False) as db:
+            job = jobs.get(db, job_id)
+            assert job is not None
+            dataset_id = payload_of(job, MeasurePayload).dataset_id
+            left = repository.missing(db, dataset_id)
+        with console.bar("measuring", total=len(left)) as bar:
+            for episode_id in left:
+                traits, error = _traits(studio, dataset_id, episode_id)
+                with studio.db.transaction() as db:
+                    if db.get(EpisodeRow, episode_id) is not None:  # it may have been removed meanwhile
+                        repository.keep(db, episode_id, traits=traits, error=error)
+                bar.advance("measuring")
+        events.publish(studio, "dataset", dataset_id)
+    finally:
+        studio.close()
+
+
+def _traits(studio: Studio, dataset_id: str, episode_id: str) -> tuple[EpisodeTraits | None, str | None]:
+    path = studio.settings.folder.episode(dataset_id, episode_id)
+    try:
+        with open_episode(path) as episode:
+            return episode_traits(episode), None
+    except EpisodeError as error:
+        return None, str(error).replace(f"{path}: ", "").replace(str(path), "the file")
+
+
+def main() -> None:
+    try:
+        measure(Settings(), sys.argv[1])
+    except (UserError, OSError) as error:
+        message = " ".join(str(error).split())
+        progress.tell_failure(error, message)
+        sys.exit(f"dexvla: {message}")
+    except Exception as error:
+        progress.tell_failure(error)
+        raise
+
+
+if __name__ == "__main__":
+    main()
