@@ -47,8 +47,8 @@ def survey(episodes: Sequence[EpisodeTraits]) -> Survey:
         episodes=len(episodes),
         steps=sum(each.steps for each in episodes),
         duration_s=sum(seconds) if seconds else None,
-        state=_dimensions([each.state for each in chosen], [each.steps for each in chosen]),
-        action=_dimensions([each.action for each in chosen], [each.steps for each in chosen]),
+        state=_dimensions(alike, [each.state for each in chosen], [each.steps for each in chosen]),
+        action=_dimensions(alike, [each.action for each in chosen], [each.steps for each in chosen]),
         scatter=scatter,
         starts=tuple(tuple(each.sketch[0][d] for d in scatter if d < len(each.sketch[0])) for each in episodes),
         outliers=tuple(outliers[:_MOST_OUTLIERS]),
@@ -60,14 +60,18 @@ def _usual(shapes: Sequence[tuple[int, int]]) -> tuple[int, int]:
     return max(shapes, key=shapes.count) if shapes else (0, 0)
 
 
-def _dimensions(dimensions: Sequence[tuple[DimensionTraits, ...]], steps: Sequence[int]) -> tuple[DimensionSurvey, ...]:
+def _dimensions(
+    alike: Sequence[int], dimensions: Sequence[tuple[DimensionTraits, ...]], steps: Sequence[int]
+) -> tuple[DimensionSurvey, ...]:
     if not dimensions:
         return ()
     weights = np.asarray(steps, np.float64)
-    return tuple(_dimension([each[d] for each in dimensions], weights) for d in range(len(dimensions[0])))
+    return tuple(_dimension(alike, [each[d] for each in dimensions], weights) for d in range(len(dimensions[0])))
 
 
-def _dimension(traits: Sequence[DimensionTraits], weights: NDArray[np.float64]) -> DimensionSurvey:
+def _dimension(
+    alike: Sequence[int], traits: Sequence[DimensionTraits], weights: NDArray[np.float64]
+) -> DimensionSurvey:
     quantiles = np.array([each.quantiles for each in traits])
     low, high = float(quantiles.min()), float(quantiles.max())
     means, stds = np.array([each.mean for each in traits]), np.array([each.std for each in traits])
@@ -85,7 +89,15 @@ def _dimension(traits: Sequence[DimensionTraits], weights: NDArray[np.float64]) 
             counts += np.diff(part) * weight
     else:
         counts[0] = weights.sum()
-    return DimensionSurvey(low=low, high=high, mean=mean, std=spread, counts=tuple(counts.tolist()))
+    return DimensionSurvey(
+        low=low,
+        high=high,
+        mean=mean,
+        std=spread,
+        counts=tuple(counts.tolist()),
+        lowest=alike[int(quantiles[:, 0].argmin())],
+        highest=alike[int(quantiles[:, -1].argmax())],
+    )
 
 
 def _scatter(episodes: Sequence[EpisodeTraits]) -> tuple[int, ...]:

@@ -125,13 +125,16 @@ class NearDuplicate(Spec):
 
 class DimensionSurvey(Spec):
     """A dimension over all episodes. counts: of steps in bins of equal width from low to high, estimated from the
-    quantiles of the episodes and exact to a sixteenth of an episode."""
+    quantiles of the episodes and exact to a sixteenth of an episode. lowest, highest: the episodes that reach the ends.
+    """
 
     low: float
     high: float
     mean: float
     std: float
     counts: tuple[float, ...]
+    lowest: int
+    highest: int
 
 
 class Survey(Spec):

@@ -169,6 +169,8 @@ def test_rest_at_both_ends_is_known(tmp_path: Path) -> None:
 
 def test_histograms_count_every_step(ordinary: list[EpisodeTraits]) -> None:
     found = survey(ordinary)
+    tops = [each.state[0].high for each in ordinary]
+    assert tops[found.state[0].highest] == max(tops) == found.state[0].high
     for dimension in (*found.state, *found.action):
         assert sum(dimension.counts) == pytest.approx(6 * STEPS)
         assert dimension.low < dimension.mean < dimension.high

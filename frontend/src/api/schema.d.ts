@@ -536,6 +536,30 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/datasets/{dataset_id}/survey": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Survey Dataset
+     * @description What its episodes look like, which stand out and why, and which are there twice; of those that were measured.
+     */
+    get: operations["survey_dataset"];
+    put?: never;
+    /**
+     * Measure Dataset
+     * @description Measure the episodes that were not measured yet; the job that does it already, if there is one.
+     */
+    post: operations["measure_dataset"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/datasets/{dataset_id}/template": {
     parameters: {
       query?: never;
@@ -2995,6 +3019,27 @@ export interface components {
       /** Start */
       start: number;
     };
+    /**
+     * DimensionSurvey
+     * @description A dimension over all episodes. counts: of steps in bins of equal width from low to high, estimated from the
+     *     quantiles of the episodes and exact to a sixteenth of an episode. lowest, highest: the episodes that reach the ends.
+     */
+    DimensionSurvey: {
+      /** Counts */
+      counts: number[];
+      /** High */
+      high: number;
+      /** Highest */
+      highest: number;
+      /** Low */
+      low: number;
+      /** Lowest */
+      lowest: number;
+      /** Mean */
+      mean: number;
+      /** Std */
+      std: number;
+    };
     /** DoubleCoverage */
     DoubleCoverage: {
       /** Assigned */
@@ -3886,7 +3931,7 @@ export interface components {
      * @description What a job does. `preflight` looks at a run without starting it.
      * @enum {string}
      */
-    JobKind: "record" | "import" | "init_model" | "preflight" | "train" | "evaluate";
+    JobKind: "record" | "import" | "measure" | "init_model" | "preflight" | "train" | "evaluate";
     /**
      * JobOut
      * @description done of total: what the kind counts (episodes, steps). queue_position: 1 is next; None unless queued.
@@ -4273,6 +4318,19 @@ export interface components {
       /** Steps */
       steps: number;
     };
+    /**
+     * NearDuplicate
+     * @description Two episodes whose motion is nearly the same. distance: root mean square over their sketches, in standard
+     *     deviations of the dataset.
+     */
+    NearDuplicate: {
+      /** Distance */
+      distance: number;
+      /** First */
+      first: number;
+      /** Second */
+      second: number;
+    };
     /** NewToken */
     NewToken: {
       /**
@@ -4381,6 +4439,27 @@ export interface components {
       /** Version Id */
       version_id: string;
     };
+    /**
+     * Outlier
+     * @description An episode that differs, and why. episode: its place in the list that was looked at. score: 1 is where it begins
+     *     to be told, ten is ten times that. step: where to look; None for the whole episode.
+     */
+    Outlier: {
+      /** Episode */
+      episode: number;
+      kind: components["schemas"]["OutlierKind"];
+      /** Score */
+      score: number;
+      /** Step */
+      step: number | null;
+      /** Text */
+      text: string;
+    };
+    /**
+     * OutlierKind
+     * @enum {string}
+     */
+    OutlierKind: "length" | "jump" | "range" | "mismatch" | "frozen" | "black" | "repeated" | "clock";
     /** Page[AuditOut] */
     Page_AuditOut_: {
       /** Items */
@@ -5631,6 +5710,81 @@ export interface components {
       tier: components["schemas"]["Tier"];
     };
     /**
+     * Survey
+     * @description A dataset at one look. outliers: the worst first. scatter: the two dimensions of the state that differ most at
+     *     the beginning of episodes, and `starts`, the first state of each episode in them.
+     */
+    Survey: {
+      /** Action */
+      action: components["schemas"]["DimensionSurvey"][];
+      /**
+       * Duration S
+       * @description Of all episodes that say their rate, seconds
+       */
+      duration_s: number | null;
+      /** Episodes */
+      episodes: number;
+      /** Near Duplicates */
+      near_duplicates: components["schemas"]["NearDuplicate"][];
+      /** Outliers */
+      outliers: components["schemas"]["Outlier"][];
+      /** Scatter */
+      scatter: number[];
+      /** Starts */
+      starts: number[][];
+      /** State */
+      state: components["schemas"]["DimensionSurvey"][];
+      /** Steps */
+      steps: number;
+    };
+    /**
+     * SurveyOut
+     * @description survey is None as long as nothing was measured. missing: episodes that are still to be measured.
+     */
+    SurveyOut: {
+      /**
+       * Dimension Names
+       * @description Of action and state; one a dimension
+       */
+      dimension_names: string[];
+      /** Episodes */
+      episodes: components["schemas"]["SurveyedEpisode"][];
+      /** Missing */
+      missing: number;
+      survey: components["schemas"]["Survey"] | null;
+      /** Unreadable */
+      unreadable: components["schemas"]["Unreadable"][];
+    };
+    /**
+     * SurveyedEpisode
+     * @description An episode that was measured. Its place in the list is what the survey calls it by.
+     */
+    SurveyedEpisode: {
+      /** Id */
+      id: string;
+      /**
+       * Idle Head
+       * @description Steps of rest at the beginning
+       */
+      idle_head: number;
+      /**
+       * Idle Tail
+       * @description Steps of rest at the end
+       */
+      idle_tail: number;
+      /** Number */
+      number: number;
+      /**
+       * Seconds
+       * @description None: it does not say its rate
+       */
+      seconds: number | null;
+      /** Steps */
+      steps: number;
+      /** Success */
+      success: boolean | null;
+    };
+    /**
      * TaskDescription
      * @description A robot's task as pages show it. fields: of its options. instructions: examples to choose from.
      */
@@ -5788,6 +5942,18 @@ export interface components {
       presets: components["schemas"]["PresetOut"][];
       /** Stages */
       stages: number[];
+    };
+    /**
+     * Unreadable
+     * @description An episode that could not be measured, and why.
+     */
+    Unreadable: {
+      /** Error */
+      error: string;
+      /** Id */
+      id: string;
+      /** Number */
+      number: number;
     };
     /** UploadResult */
     UploadResult: {
@@ -7185,6 +7351,68 @@ export interface operations {
         };
         content: {
           "application/json": components["schemas"]["Page_SegmentFound_"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  survey_dataset: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["SurveyOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  measure_dataset: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      202: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["JobOut"];
         };
       };
       /** @description Validation Error */

@@ -8,6 +8,7 @@ type Job = Schema<"JobOut">;
 const UNITS: Record<Schema<"JobKind">, string> = {
   record: "episodes",
   import: "files",
+  measure: "episodes",
   init_model: "parts",
   preflight: "checks",
   train: "steps",
@@ -17,6 +18,7 @@ const UNITS: Record<Schema<"JobKind">, string> = {
 export const KINDS: Record<Schema<"JobKind">, string> = {
   record: "Recording",
   import: "Import",
+  measure: "Survey",
   init_model: "Model",
   preflight: "Preflight",
   train: "Training",

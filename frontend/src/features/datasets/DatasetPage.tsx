@@ -22,11 +22,12 @@ import { labelledText } from "./facts";
 import { useDataset, useDeleteDataset, type Dataset } from "./core/hooks";
 import { ImportTab } from "./ImportTab";
 import { NewDatasetDialog } from "./NewDatasetDialog";
+import { SurveyTab } from "./survey/SurveyTab";
 import { PublishVersionDialog } from "./PublishVersionDialog";
 import { VersionsTab } from "./VersionsTab";
 import { VocabularyTab } from "./VocabularyTab";
 
-const TABS = ["episodes", "versions", "vocabulary", "import"] as const;
+const TABS = ["episodes", "versions", "vocabulary", "survey", "import"] as const;
 
 export function DatasetPage() {
   const { id = "" } = useParams();
@@ -88,6 +89,9 @@ function Page({ dataset }: { dataset: Dataset }) {
             <Tabs.Tab value="vocabulary" data-testid="tab-vocabulary">
               Vocabulary {dataset.vocabulary.length > 0 && <Count>{dataset.vocabulary.length}</Count>}
             </Tabs.Tab>
+            <Tabs.Tab value="survey" data-testid="tab-survey">
+              Survey
+            </Tabs.Tab>
             <Tabs.Tab value="import" data-testid="tab-import">
               Upload and import
             </Tabs.Tab>
@@ -107,6 +111,9 @@ function Page({ dataset }: { dataset: Dataset }) {
           </Tabs.Panel>
           <Tabs.Panel value="vocabulary">
             <VocabularyTab dataset={dataset} />
+          </Tabs.Panel>
+          <Tabs.Panel value="survey">
+            <SurveyTab dataset={dataset} />
           </Tabs.Panel>
           <Tabs.Panel value="import">
             <ImportTab dataset={dataset} />
