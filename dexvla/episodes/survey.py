@@ -125,8 +125,11 @@ def _outliers(
     for index, each in enumerate(episodes):
         yield from _frames(index, each, repeats)
         yield from _clock(index, each)
-    yield from _motion("state", alike, [each.state for each in chosen])
-    yield from _motion("action", alike, [each.action for each in chosen])
+    state = list(_motion("state", alike, [each.state for each in chosen]))
+    yield from state
+    told = {(found.episode, found.kind) for found in state}  # a state follows its action: told once
+    action = _motion("action", alike, [each.action for each in chosen])
+    yield from (found for found in action if (found.episode, found.kind) not in told)
     yield from _mismatches(alike, chosen)
 
 
@@ -155,6 +158,8 @@ def _motion(what: str, alike: Sequence[int], traits: Sequence[tuple[DimensionTra
     low = np.quantile(lows, 0.25, axis=0, method="higher")
     high = np.quantile(highs, 0.75, axis=0, method="lower")
     span = np.maximum(high - low, 1e-9)
+    # A joint that hardly moves in most episodes may move in one: it is odd where other joints would find it far, too.
+    span = np.maximum(span, np.median(span) / 2)
     usual = np.maximum(np.median(changes, axis=0), 1e-9)
     jump = np.minimum(changes / usual / _JUMP_TIMES, changes / span / _JUMP_PART)
     beyond = np.maximum(low - lows, highs - high) / span / _RANGE_PART

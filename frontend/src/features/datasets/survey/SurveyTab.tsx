@@ -125,17 +125,18 @@ const ODD: Column<Odd>[] = [
     ),
   },
   {
-    key: "kind",
-    header: "What",
-    width: 130,
+    key: "text",
+    header: "Why",
     sort: ({ kind }) => kind,
-    cell: ({ kind }) => (
-      <Badge variant="light" tt="none">
-        {kind}
-      </Badge>
+    cell: ({ kind, text }) => (
+      <Text size="sm" component="div">
+        <Badge variant="light" tt="none" mr="xs">
+          {kind}
+        </Badge>
+        {text}
+      </Text>
     ),
   },
-  { key: "text", header: "Why", cell: ({ text }) => <Text size="sm">{text}</Text> },
 ];
 
 function Outliers({
@@ -170,7 +171,14 @@ function Outliers({
       data-testid="survey-outliers"
     >
       {rows.length > 0 && (
-        <DataTable label="What stands out" rows={rows} columns={ODD} rowKey={({ key }) => key} rowTestId="survey-odd" />
+        <DataTable
+          label="What stands out"
+          rows={rows}
+          columns={ODD}
+          rowKey={({ key }) => key}
+          rowTestId="survey-odd"
+          minWidth={300}
+        />
       )}
     </Section>
   );
