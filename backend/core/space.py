@@ -77,7 +77,7 @@ class Space:
             return False
         return True
 
-    def told(self) -> str:
+    def report(self) -> str:
         """ "ok", or what is wrong with the disk and what to do about it."""
         free = self.free()
         if free >= SCARCE_BYTES:

@@ -76,22 +76,22 @@ def restore(
     if root.resolve().is_relative_to(store.root.resolve()) or store.root.resolve().is_relative_to(root.resolve()):
         raise UserError(f"{root}: the data folder and the folder of backups lie in each other; name another")
     with store.read():
-        name, wanted = store.load(snapshot)
+        name, chosen = store.load(snapshot)
         known = known_revisions()
-        if wanted.revision not in known:
+        if chosen.revision not in known:
             raise UserError(
-                f"the snapshot {name} was made by a newer studio ({wanted.version}, revision {wanted.revision}); "
+                f"the snapshot {name} was made by a newer studio ({chosen.version}, revision {chosen.revision}); "
                 "restore it with that version"
             )
-        with _told(root):
+        with _disk_errors_in_words(root):
             root.mkdir(parents=True, exist_ok=True)
             with locked(settings.folder):
                 switch.finish(settings)
                 _refuse_others(settings)
                 _refuse_occupied(settings, replace=replace)
-                _refuse_small(store, root, wanted)
+                _refuse_small(store, root, chosen)
                 journal, left_out = _build(
-                    settings, store, name, wanted, sign_out=sign_out, leave_out=leave_out_damaged, on_bytes=on_bytes
+                    settings, store, name, chosen, sign_out=sign_out, leave_out=leave_out_damaged, on_bytes=on_bytes
                 )
                 switch.begin(settings, journal)
                 switch.finish(settings)
@@ -100,22 +100,22 @@ def restore(
         aside.append(f"schema {journal.schema_aside} of the database")
     return Restored(
         snapshot=name,
-        made_at=wanted.made_at,
+        made_at=chosen.made_at,
         data=str(root),
-        files=len(wanted.files) - len(left_out),
-        bytes=sum(entry.size for entry in wanted.files),
-        rows=sum(table.rows for table in wanted.tables),
-        revision=wanted.revision,
+        files=len(chosen.files) - len(left_out),
+        bytes=sum(entry.size for entry in chosen.files),
+        rows=sum(table.rows for table in chosen.tables),
+        revision=chosen.revision,
         migrated_to=known[0],
         seconds=round(time.monotonic() - started, 3),
         aside=aside,
         left_out=left_out,
-        missing=[f"{entry.what}: {entry.path} {entry.why}" for entry in wanted.missing],
+        missing=[f"{entry.what}: {entry.path} {entry.why}" for entry in chosen.missing],
     )
 
 
 @contextmanager
-def _told(root: Path) -> Iterator[None]:
+def _disk_errors_in_words(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -179,8 +179,10 @@ def _refuse_occupied(settings: Settings, *, replace: bool) -> None:
                     )
 
 
-def _refuse_small(store: Store, root: Path, wanted: Snapshot) -> None:
-    need = sum(entry.size for entry in wanted.files) + 20 * sum(table.size for table in wanted.tables) + _SPARE_BYTES
+def _refuse_small(store: Store, root: Path, snapshot: Snapshot) -> None:
+    need = (
+        sum(entry.size for entry in snapshot.files) + 20 * sum(table.size for table in snapshot.tables) + _SPARE_BYTES
+    )
     free = shutil.disk_usage(root).free
     if free < need:
         raise UserError(
@@ -203,7 +205,7 @@ def _build(
     settings: Settings,
     store: Store,
     name: str,
-    wanted: Snapshot,
+    snapshot: Snapshot,
     *,
     sign_out: bool,
     leave_out: bool,
@@ -214,16 +216,16 @@ def _build(
     staging.mkdir(mode=0o700)
     schema = None if settings.database_url is None else f"{switch.SCHEMA}{uuid.uuid4().hex[:8]}"
     try:
-        _refuse_damaged_tables(store, name, wanted)
-        damaged = _copy_files(store, staging, wanted, on_bytes=on_bytes)
+        _refuse_damaged_tables(store, name, snapshot)
+        damaged = _copy_files(store, staging, snapshot, on_bytes=on_bytes)
         if damaged and not leave_out:
             raise UserError(_damage(name, damaged, store))
         if schema is None:
-            _sqlite(settings, store, staging, wanted, name, sign_out=sign_out)
+            _sqlite(settings, store, staging, snapshot, name, sign_out=sign_out)
         else:
-            _server(settings, store, schema, wanted, name, sign_out=sign_out)
-        if wanted.data != str(root):
-            relocate_files(staging, wanted.data, str(root))
+            _server(settings, store, schema, snapshot, name, sign_out=sign_out)
+        if snapshot.data != str(root):
+            relocate_files(staging, snapshot.data, str(root))
         _hand_over(root, staging)
         return _journal(settings, name, staging, schema), sorted(damaged)
     except BaseException:
@@ -258,10 +260,12 @@ def _journal(settings: Settings, name: str, staging: Path, schema: str | None) -
 # -- files ---------------------------------------------------------------------------------------------------------
 
 
-def _copy_files(store: Store, staging: Path, wanted: Snapshot, *, on_bytes: Callable[[int], object]) -> dict[str, str]:
+def _copy_files(
+    store: Store, staging: Path, snapshot: Snapshot, *, on_bytes: Callable[[int], object]
+) -> dict[str, str]:
     """Every file at its place below `staging`, on disk. Returns path -> what is wrong, of those that are damaged."""
     damaged: dict[str, str] = {}
-    for entry in wanted.files:
+    for entry in snapshot.files:
         target = staging / entry.path
         if not target.resolve().is_relative_to(staging.resolve()):
             damaged[entry.path] = "leads out of the data folder"
@@ -306,8 +310,8 @@ def _copy(source: Path, target: Path, sha256: str, on_bytes: Callable[[int], obj
     return None if digest.hexdigest() == sha256 else "holds other bytes than were backed up"
 
 
-def _refuse_damaged_tables(store: Store, name: str, wanted: Snapshot) -> None:
-    for table in wanted.tables:
+def _refuse_damaged_tables(store: Store, name: str, snapshot: Snapshot) -> None:
+    for table in snapshot.tables:
         try:
             good = hash_file(store.object(table.sha256))[0] == table.sha256
         except OSError:
@@ -344,21 +348,21 @@ def _hand_over(root: Path, staging: Path) -> None:
 # -- the database --------------------------------------------------------------------------------------------------
 
 
-def _sqlite(settings: Settings, store: Store, staging: Path, wanted: Snapshot, name: str, *, sign_out: bool) -> None:
+def _sqlite(settings: Settings, store: Store, staging: Path, snapshot: Snapshot, name: str, *, sign_out: bool) -> None:
     file = staging / settings.folder.database.name
     database = Database(f"sqlite:///{file}")
     try:
-        migrate(database, wanted.revision)
+        migrate(database, snapshot.revision)
         plain = create_engine(f"sqlite:///{file}")  # without our foreign keys
         try:
             with plain.begin() as connection:
-                _load(connection, store, wanted, table_names(connection))
+                _load(connection, store, snapshot, table_names(connection))
                 broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
                 if broken is not None:
                     raise UserError(f"the backup is inconsistent: a row of {broken[0]} refers to a missing {broken[2]}")
         finally:
             plain.dispose()
-        _settle(database, settings, wanted, name, sign_out=sign_out)
+        _settle(database, settings, snapshot, name, sign_out=sign_out)
         with database.engine.connect() as connection:
             connection.exec_driver_sql("COMMIT")
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -370,7 +374,7 @@ def _sqlite(settings: Settings, store: Store, staging: Path, wanted: Snapshot, n
     fsync_path(file)
 
 
-def _server(settings: Settings, store: Store, schema: str, wanted: Snapshot, name: str, *, sign_out: bool) -> None:
+def _server(settings: Settings, store: Store, schema: str, snapshot: Snapshot, name: str, *, sign_out: bool) -> None:
     """Into a schema of its own, which the switch makes the usual one."""
     with _connection(settings) as connection:
         quote = connection.dialect.identifier_preparer.quote
@@ -385,13 +389,13 @@ def _server(settings: Settings, store: Store, schema: str, wanted: Snapshot, nam
     url = make_url(settings.sql_url).update_query_dict({"options": f"-csearch_path={schema}"})
     database = Database(url.render_as_string(hide_password=False))
     try:
-        migrate(database, wanted.revision)
+        migrate(database, snapshot.revision)
         with database.engine.begin() as connection:
             metadata = MetaData()
             metadata.reflect(connection)
             order = [table.name for table in metadata.sorted_tables if table.name != VERSION_TABLE]
-            _load(connection, store, wanted, order)
-        _settle(database, settings, wanted, name, sign_out=sign_out)
+            _load(connection, store, snapshot, order)
+        _settle(database, settings, snapshot, name, sign_out=sign_out)
     except DBAPIError as error:
         said = " ".join(str(error.orig).split())[:300]
         raise UserError(f"nothing was restored: the database refused its tables: {said}") from error
@@ -405,28 +409,28 @@ def _drop(settings: Settings, schema: str) -> None:
         connection.commit()
 
 
-def _load(connection: Connection, store: Store, wanted: Snapshot, order: list[str]) -> None:
-    tables = {table.name: table for table in wanted.tables}
+def _load(connection: Connection, store: Store, snapshot: Snapshot, order: list[str]) -> None:
+    tables = {table.name: table for table in snapshot.tables}
     if set(tables) != set(order):
         odd = ", ".join(sorted(set(tables) ^ set(order)))
-        raise UserError(f"the backup's tables are not those of revision {wanted.revision}: {odd}")
+        raise UserError(f"the backup's tables are not those of revision {snapshot.revision}: {odd}")
     for name in order:
         found = load_table(connection, name, store.object(tables[name].sha256))
         if found != tables[name].rows:
             raise UserError(f"the table {name} has {found} rows, the snapshot says {tables[name].rows}")
 
 
-def _settle(database: Database, settings: Settings, wanted: Snapshot, name: str, *, sign_out: bool) -> None:
+def _settle(database: Database, settings: Settings, snapshot: Snapshot, name: str, *, sign_out: bool) -> None:
     """Today's tables, this folder's paths, and jobs that ran are nobody's: they are queued again as after a crash."""
     migrate(database)
     with database.transaction() as db:
         connection = db.connection()
-        if wanted.data != str(settings.folder.root):
-            relocate_rows(connection, wanted.data, str(settings.folder.root))
+        if snapshot.data != str(settings.folder.root):
+            relocate_rows(connection, snapshot.data, str(settings.folder.root))
         connection.execute(text("UPDATE jobs SET lease_until = 0 WHERE state IN ('running', 'cancelling')"))
         if sign_out:
             _sign_out(connection)
-        _note(db, wanted, name, sign_out=sign_out)
+        _note(db, snapshot, name, sign_out=sign_out)
 
 
 def _sign_out(connection: Connection) -> None:
@@ -434,5 +438,5 @@ def _sign_out(connection: Connection) -> None:
         connection.execute(text(f"DELETE FROM {table}"))
 
 
-def _note(db: Session, wanted: Snapshot, name: str, *, sign_out: bool) -> None:
-    record(db, None, "studio.restore", name[:64], made_at=wanted.made_at, signed_out=sign_out, by="command line")
+def _note(db: Session, snapshot: Snapshot, name: str, *, sign_out: bool) -> None:
+    record(db, None, "studio.restore", name[:64], made_at=snapshot.made_at, signed_out=sign_out, by="command line")
