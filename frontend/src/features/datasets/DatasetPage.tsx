@@ -33,7 +33,7 @@ export function DatasetPage() {
   const query = useDataset(id);
   if (query.error instanceof ApiError && query.error.status === 404)
     return (
-      <EmptyState icon={IconTrash} title="This dataset is not there" action={<BackToDatasets />}>
+      <EmptyState icon={IconTrash} title="There is no such dataset" action={<BackToDatasets />}>
         It was deleted, or the link is wrong.
       </EmptyState>
     );

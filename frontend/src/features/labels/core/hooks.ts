@@ -161,7 +161,7 @@ export function useChangeLabelling(datasetId: string) {
   });
 }
 
-// --- changes of many episodes ----------------------------------------------------------------------------------
+// --- bulk edits ------------------------------------------------------------------------------------------------
 
 export type Change = Schema<"ChangeOut">;
 export type ChangeResult = Schema<"ChangeResult">;

@@ -57,7 +57,7 @@ export function FindPage() {
             }
           >
             {total === 0 ? (
-              <EmptyState icon={IconSearch} title="Nothing like this">
+              <EmptyState icon={IconSearch} title="No hits">
                 Loosen or clear a filter.
               </EmptyState>
             ) : (

@@ -29,7 +29,7 @@ export function LabelsPage() {
     return (
       <EmptyState
         icon={IconTrash}
-        title="This dataset is not there"
+        title="There is no such dataset"
         action={
           <Button component={Link} to="/datasets" variant="default">
             All datasets
@@ -54,7 +54,7 @@ function Frame({ dataset }: { dataset: Dataset }) {
           { label: "Datasets", to: "/datasets" },
           { label: dataset.name, to: `/datasets/${dataset.id}` },
         ]}
-        subtitle="Who labels what, how far it is, and changes of many episodes at once."
+        subtitle="Who labels what, how far the labels are, and edits of many episodes at once."
       />
       {/* each tab is a page of its own; arrows move between the tabs, Enter opens one */}
       <Tabs

@@ -1,27 +1,27 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
 
-import { Frames, type PackRequest, type Picture, type StepPictures } from "./frames";
+import { Frames, type PackRequest, type Decoded, type StepFrames } from "./frames";
 import { Budgeted, parsePack } from "./packs";
 import { Player } from "./player";
 
 const CAMERAS = ["cam_high", "cam_left_wrist", "cam_right_wrist"];
 
-/** A pack whose pictures say their step, camera and quality. */
+/** A pack whose JPEGs say their step, camera and quality. */
 function packOf(start: number, count: number, quality = "full", stride = 1, cameras = CAMERAS): ArrayBuffer {
-  const pictures = Array.from({ length: count }, (_, row) =>
+  const jpegs = Array.from({ length: count }, (_, row) =>
     cameras.map((name) => new TextEncoder().encode(`${quality} ${name} ${start + row * stride}`)),
   );
   const header = new TextEncoder().encode(
-    JSON.stringify({ start, count, stride, cameras, sizes: pictures.map((row) => row.map(({ length }) => length)) }),
+    JSON.stringify({ start, count, stride, cameras, sizes: jpegs.map((row) => row.map(({ length }) => length)) }),
   );
-  const buffer = new ArrayBuffer(4 + header.length + pictures.flat().reduce((sum, { length }) => sum + length, 0));
+  const buffer = new ArrayBuffer(4 + header.length + jpegs.flat().reduce((sum, { length }) => sum + length, 0));
   new DataView(buffer).setUint32(0, header.length, true);
   const bytes = new Uint8Array(buffer);
   bytes.set(header, 4);
   let position = 4 + header.length;
-  for (const picture of pictures.flat()) {
-    bytes.set(picture, position);
-    position += picture.length;
+  for (const jpeg of jpegs.flat()) {
+    bytes.set(jpeg, position);
+    position += jpeg.length;
   }
   return buffer;
 }
@@ -29,20 +29,20 @@ function packOf(start: number, count: number, quality = "full", stride = 1, came
 const textOf = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 
 describe("parsePack", () => {
-  it("finds every picture", () => {
+  it("finds every JPEG", () => {
     const pack = parsePack(packOf(50, 7));
     expect([pack.start, pack.count, pack.cameras]).toEqual([50, 7, CAMERAS]);
     for (let step = 50; step < 57; step += 1)
-      CAMERAS.forEach((name, camera) => expect(textOf(pack.picture(step, camera))).toBe(`full ${name} ${step}`));
-    expect(() => pack.picture(49, 0)).toThrow(RangeError);
-    expect(() => pack.picture(57, 0)).toThrow(RangeError);
-    expect(() => pack.picture(50, 3)).toThrow(RangeError);
+      CAMERAS.forEach((name, camera) => expect(textOf(pack.jpeg(step, camera))).toBe(`full ${name} ${step}`));
+    expect(() => pack.jpeg(49, 0)).toThrow(RangeError);
+    expect(() => pack.jpeg(57, 0)).toThrow(RangeError);
+    expect(() => pack.jpeg(50, 3)).toThrow(RangeError);
   });
 
   it("holds every n-th step and no other", () => {
     const pack = parsePack(packOf(100, 5, "full", 4));
-    expect(textOf(pack.picture(116, 2))).toBe("full cam_right_wrist 116");
-    for (const step of [96, 101, 102, 120]) expect(() => pack.picture(step, 0)).toThrow(RangeError);
+    expect(textOf(pack.jpeg(116, 2))).toBe("full cam_right_wrist 116");
+    for (const step of [96, 101, 102, 120]) expect(() => pack.jpeg(step, 0)).toThrow(RangeError);
   });
 
   it("refuses what is cut short", () => {
@@ -68,7 +68,7 @@ describe("Budgeted", () => {
   });
 });
 
-interface Fake extends Picture {
+interface Fake extends Decoded {
   text: string;
   closed: boolean;
 }
@@ -120,21 +120,21 @@ function framesOf(steps: number, extra: Partial<ConstructorParameters<typeof Fra
     fetchPack: server.fetchPack,
     decode: (jpeg) => {
       const fake = { text: textOf(jpeg), width: 10, height: 10, closed: false, close: () => undefined };
-      const picture: Fake = { ...fake, close: () => (picture.closed = true) };
-      made.push(picture);
-      return Promise.resolve(picture);
+      const image: Fake = { ...fake, close: () => (image.closed = true) };
+      made.push(image);
+      return Promise.resolve(image);
     },
     ready: () => undefined,
     ...extra,
   });
 }
 
-function expectExact(pictures: StepPictures<Fake> | undefined, step: number): void {
-  expect(pictures?.step).toBe(step);
-  expect(pictures?.pictures.map((each) => each?.text)).toEqual(
-    CAMERAS.map((name) => `${pictures?.quality ?? ""} ${name} ${step}`),
+function expectExact(frames: StepFrames<Fake> | undefined, step: number): void {
+  expect(frames?.step).toBe(step);
+  expect(frames?.images.map((each) => each?.text)).toEqual(
+    CAMERAS.map((name) => `${frames?.quality ?? ""} ${name} ${step}`),
   );
-  expect(pictures?.pictures.every((each) => each?.closed === false)).toBe(true);
+  expect(frames?.images.every((each) => each?.closed === false)).toBe(true);
 }
 
 beforeEach(() => {
@@ -202,7 +202,7 @@ describe("Frames", () => {
     expect(frames.best(11)).toBeUndefined();
   });
 
-  it("replaces proxies by full pictures when it stands", async () => {
+  it("replaces proxies by full frames when it stands", async () => {
     const frames = framesOf(200);
     frames.seek({ step: 60, quality: "proxy", scrubbing: true });
     await server.answerAll();
@@ -234,7 +234,7 @@ describe("Frames", () => {
   });
 
   it("keeps to its budget and closes what it drops, never what is shown", async () => {
-    const frames = framesOf(500, { pictureBudget: 20 * 3 * 400 });
+    const frames = framesOf(500, { imageBudget: 20 * 3 * 400 });
     for (let step = 0; step < 200; step += 1) {
       frames.seek({ step, quality: "full" });
       await server.answerAll();
@@ -245,7 +245,7 @@ describe("Frames", () => {
     expect(made.every(({ closed }) => closed)).toBe(true);
   });
 
-  it("lets others run while pictures are decoded", async () => {
+  it("lets others run while frames are decoded", async () => {
     let decoding = 0;
     const frames = framesOf(200, {
       decode: async (jpeg) => {
@@ -298,7 +298,7 @@ describe("Player", () => {
 
   function playerOf(steps: number, fps: number | null = 50, auto = true) {
     const clock = new Clock();
-    const drawn: StepPictures<Fake>[] = [];
+    const drawn: StepFrames<Fake>[] = [];
     const source = framesOf(steps, {
       ready: () => player.wake(),
       ...(auto && {
@@ -310,9 +310,9 @@ describe("Player", () => {
       fps,
       source,
       proxies: true,
-      draw: (pictures) => {
-        expectExact(pictures, player.state.step);
-        drawn.push(pictures);
+      draw: (shown) => {
+        expectExact(shown, player.state.step);
+        drawn.push(shown);
       },
       schedule: clock.schedule,
       cancel: () => undefined,
@@ -336,7 +336,7 @@ describe("Player", () => {
     expect(player.state.step).toBe(0);
   });
 
-  it("waits for late pictures instead of showing others", async () => {
+  it("waits for late frames instead of showing others", async () => {
     const { player, clock, drawn } = playerOf(400, 50, false);
     await server.answerAll();
     await clock.run(2);
@@ -363,7 +363,7 @@ describe("Player", () => {
     expect(player.state.playing).toBe(true);
   });
 
-  it("plays four times as fast with no more pictures than a display shows, from any step", async () => {
+  it("plays four times as fast with no more frames than a display shows, from any step", async () => {
     const { player, clock, drawn } = playerOf(1000);
     await clock.run(5);
     player.seek(31);
@@ -377,7 +377,7 @@ describe("Player", () => {
     expect(drawn.every(({ quality }) => quality === "full")).toBe(true);
   });
 
-  it("goes on with proxies where full pictures come too late, until it is paused", async () => {
+  it("goes on with proxies where full frames come too late, until it is paused", async () => {
     const { player, clock, drawn } = playerOf(400, 50, false);
     await server.answerAll();
     await clock.run(2);
@@ -396,7 +396,7 @@ describe("Player", () => {
     expect(drawn.at(-1)?.quality).toBe("full");
   });
 
-  it("plays proxies where pictures are shown small, and stands with full ones", async () => {
+  it("plays proxies where frames are shown small, and stands with full ones", async () => {
     const { player, clock, drawn } = playerOf(400);
     await clock.run(5);
     player.setSmall(true);
@@ -409,7 +409,7 @@ describe("Player", () => {
     expect(drawn.at(-1)).toMatchObject({ quality: "full", step: player.state.step });
   });
 
-  it("shows proxies while a key is held, full pictures a moment later", async () => {
+  it("shows proxies while a key is held, full frames a moment later", async () => {
     vi.useFakeTimers();
     const { player, clock, drawn } = playerOf(4000);
     await clock.run(5);
@@ -425,7 +425,7 @@ describe("Player", () => {
     vi.useRealTimers();
   });
 
-  it("uses proxies while it is dragged, full pictures when it stands", async () => {
+  it("uses proxies while it is dragged, full frames when it stands", async () => {
     const { player, clock, drawn } = playerOf(400);
     await clock.run(5);
     player.seek(222, true);

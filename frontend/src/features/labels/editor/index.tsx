@@ -49,7 +49,7 @@ function EpisodePage() {
     return (
       <EmptyState
         icon={IconMovie}
-        title="This episode is not there"
+        title="There is no such episode"
         action={
           <Button component={Link} to="/datasets" variant="default">
             All datasets

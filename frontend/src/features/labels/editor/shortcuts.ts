@@ -55,7 +55,7 @@ export interface ViewParts {
   nextCamera: () => void;
   magnify: () => void;
   pan: (x: number, y: number) => void;
-  pictureSettings: () => void;
+  cameraSettings: () => void;
   goToStep: () => void;
   guideline: () => void;
 }
@@ -131,7 +131,7 @@ export function annotatorActions(parts: AnnotatorParts): Action[] {
     {
       id: "repeat",
       group: "Substeps",
-      label: "Cut here and give the last text again",
+      label: "Cut here and label with the last text again",
       keys: ["R"],
       enabled: () => may() && editor.state.lastLabel !== null,
       perform: () => labelHere(parts, editor.state.lastLabel ?? ""),
@@ -182,7 +182,7 @@ export function annotatorActions(parts: AnnotatorParts): Action[] {
     {
       id: "reject",
       group: "Proposals",
-      label: "Reject it: its steps stay without a text",
+      label: "Reject the proposal under the playhead: its steps stay without a text",
       keys: ["X"],
       enabled: proposals,
       perform: () => decide(parts, "reject"),
@@ -190,7 +190,7 @@ export function annotatorActions(parts: AnnotatorParts): Action[] {
     {
       id: "accept-all",
       group: "Proposals",
-      label: "Accept all that are sure enough",
+      label: "Accept all with enough confidence",
       keys: ["Shift+A"],
       enabled: proposals,
       perform: () => acceptSure(parts, parts.acceptAbove()),
@@ -280,7 +280,7 @@ export function annotatorActions(parts: AnnotatorParts): Action[] {
     {
       id: "snap",
       group: "Boundaries",
-      label: "Boundaries go to candidates nearby, or not",
+      label: "Snap boundaries to candidates nearby, or stop that",
       keys: ["Shift+S"],
       perform: view.toggleSnap,
     },
@@ -321,7 +321,7 @@ export function annotatorActions(parts: AnnotatorParts): Action[] {
     {
       id: "publish-next",
       group: "Document",
-      label: "Submit (without a review: publish; in a review: approve) and open the next, of one's list if one is open",
+      label: "Submit (or publish, or approve) and open the next episode, of your list if one is open",
       keys: ["Ctrl+Enter"],
       enabled: () => may() || parts.reviewing,
       perform: () => parts.publishAndNext(),
@@ -350,7 +350,7 @@ export function annotatorActions(parts: AnnotatorParts): Action[] {
     {
       id: "next-stop",
       group: "Document",
-      label: "Next episode of one's work, or next hit of a search",
+      label: "Next episode of your work, or next hit of a search",
       keys: ["Shift+N"],
       enabled: () => parts.openStop !== null,
       perform: () => parts.openStop?.(1),
@@ -358,7 +358,7 @@ export function annotatorActions(parts: AnnotatorParts): Action[] {
     {
       id: "previous-stop",
       group: "Document",
-      label: "Previous one of them",
+      label: "Previous episode of your work, or previous hit of a search",
       keys: ["Shift+P"],
       enabled: () => parts.openStop !== null,
       perform: () => parts.openStop?.(-1),
@@ -395,11 +395,11 @@ function viewActions(view: ViewParts): Action[] {
       perform: () => view.zoom(1 / 0.6),
     },
     { id: "zoom-all", group: "View", label: "Show all steps", keys: ["0"], perform: () => view.zoom(null) },
-    { id: "zoom-pixels", group: "View", label: "One pixel a step", keys: ["Shift+0"], perform: view.zoomToPixels },
+    { id: "zoom-pixels", group: "View", label: "One pixel per step", keys: ["Shift+0"], perform: view.zoomToPixels },
     {
       id: "follow",
       group: "View",
-      label: "The timeline goes along with the playhead, or not",
+      label: "Make the timeline follow the playhead, or stop that",
       keys: ["F"],
       perform: view.toggleFollow,
     },
@@ -411,19 +411,19 @@ function viewActions(view: ViewParts): Action[] {
       keys: ["Z"],
       perform: view.nextCamera,
     },
-    { id: "magnify", group: "View", label: "Magnify its picture", keys: ["Shift+Z"], perform: view.magnify },
-    pan("pan-left", "Move the magnified picture left", "ArrowLeft", -1, 0),
-    pan("pan-right", "Move the magnified picture right", "ArrowRight", 1, 0),
-    pan("pan-up", "Move the magnified picture up", "ArrowUp", 0, -1),
-    pan("pan-down", "Move the magnified picture down", "ArrowDown", 0, 1),
+    { id: "magnify", group: "View", label: "Magnify its image", keys: ["Shift+Z"], perform: view.magnify },
+    pan("pan-left", "Move the magnified image left", "ArrowLeft", -1, 0),
+    pan("pan-right", "Move the magnified image right", "ArrowRight", 1, 0),
+    pan("pan-up", "Move the magnified image up", "ArrowUp", 0, -1),
+    pan("pan-down", "Move the magnified image down", "ArrowDown", 0, 1),
     {
       id: "guideline",
       group: "View",
-      label: "What the texts mean, with example pictures, or the vocabulary again",
+      label: "What the texts mean, with example frames, or the vocabulary again",
       keys: ["Shift+G"],
       perform: view.guideline,
     },
-    { id: "pictures", group: "View", label: "Brightness and contrast", keys: ["W"], perform: view.pictureSettings },
+    { id: "pictures", group: "View", label: "Brightness and contrast", keys: ["W"], perform: view.cameraSettings },
   ];
 }
 
