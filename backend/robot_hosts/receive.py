@@ -90,7 +90,7 @@ def _alone(file: Path, stop: threading.Event) -> Iterator[int]:
     with _changed:
         while file in _ending:
             if stop.is_set():
-                raise _elsewhere(_size(file), "Nobody waits for this try any more.")
+                raise _elsewhere(_size(file), "This attempt was given up.")
             _changed.wait(_LOOK_SECONDS)
         _ending.add(file)
     try:

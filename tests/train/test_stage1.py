@@ -160,12 +160,12 @@ def test_validation_is_logged_by_embodiment_and_the_best_stays(stage1: MakeSpec,
 
 @pytest.mark.parametrize("precision", ["bf16", "bf16_pure"])
 def test_sixteen_bits_and_other_ways_to_load_work_too(stage1: MakeSpec, tmp_path: Path, precision: str) -> None:
-    options = {"steps": 1, "precision": precision, "workers": 1, "picture_cache": str(tmp_path / "pictures")}
+    options = {"steps": 1, "precision": precision, "workers": 1, "picture_cache": str(tmp_path / "images")}
     result = train(stage1(**options, optim={"vision_learning_rate": 1e-4}))
     assert load_pretrainer(result.checkpoint).trunk.pos_embed.dtype == (
         torch.bfloat16 if precision == "bf16_pure" else torch.float32
     )
-    assert len(list((tmp_path / "pictures").rglob("*.npy"))) == 5 * 3
+    assert len(list((tmp_path / "images").rglob("*.npy"))) == 5 * 3
 
 
 def test_stage_2_takes_trunk_and_the_layers_of_its_robot(

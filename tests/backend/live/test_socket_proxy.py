@@ -104,24 +104,22 @@ def test_the_state_comes_ten_times_a_second(live: LiveStudio) -> None:
     assert steps == list(range(steps[0], steps[0] + len(steps))), "telemetry without a gap"
 
 
-def test_pictures_are_the_cameras_pictures_and_stop_without_acknowledgement(live: LiveStudio) -> None:
+def test_frames_are_the_cameras_frames_and_stop_without_acknowledgement(live: LiveStudio) -> None:
     with live.socket("video", "viewer") as socket:
         viewer = Viewer(socket, "cam_high", "cam_left_wrist")
         seen: dict[str, list[int]] = {"cam_high": [], "cam_left_wrist": []}
         while min(map(len, seen.values())) < 5:
-            picture = viewer.see()
-            seen[picture.camera].append(picture.number)
-            assert 0 <= picture.age < 1000
-        assert np.asarray(Image.open(io.BytesIO(picture.jpeg))).shape == (480, 640, 3)
+            frame = viewer.see()
+            seen[frame.camera].append(frame.number)
+            assert 0 <= frame.age < 1000
+        assert np.asarray(Image.open(io.BytesIO(frame.jpeg))).shape == (480, 640, 3)
         assert all(numbers == sorted(set(numbers)) for numbers in seen.values())
         viewer.watch("cam_high")
         held = []
         with suppress(TimeoutError):
             while True:
                 held.append(viewer.see(acknowledge=False, seconds=1.0))
-        assert (
-            sum(picture.camera == "cam_high" for picture in held) <= 3
-        )  # one may have been acknowledged and under way
+        assert sum(frame.camera == "cam_high" for frame in held) <= 3  # one may have been acknowledged and under way
         viewer.acknowledge(held[-1])
         assert viewer.see().number > held[-1].number
 
@@ -257,7 +255,7 @@ def test_a_stalled_viewer_slows_nobody(live: LiveStudio) -> None:
         Viewer(silent, "cam_high")
         beside = _ages(Viewer(lively, "cam_high"), 6.0)
         assert len(beside) > 1.4 * len(alone)  # twice the time
-        # Its age is no more than that of the newest picture a camera can have made.
+        # Its age is no more than that of the newest frame a camera can have made.
         half = len(beside) // 2
         assert np.median(beside[half:]) < np.median(beside[:half]) + 60
         assert np.median(beside) < np.median(alone) + 100
