@@ -22,6 +22,7 @@ from dexvla.train.pretraining import MixedSamples, PretrainTask
 from dexvla.train.runs import Run, read_metrics
 from dexvla.train.stages import kept_data, new_task
 from dexvla.train.validation import NOISE_SEED, validation_places
+from tests.support.trainings import stop_at
 
 MakeSpec = Callable[..., TrainSpec]
 
@@ -114,13 +115,7 @@ def test_resuming_gives_the_same_losses_and_weights_as_no_break(stage1: MakeSpec
     options: dict[str, Any] = {"augment": True, "ema_decay": 0.8, "steps": 6, "grad_accumulation": 2, "batch_size": 2}
     whole = train(stage1(output_dir=str(tmp_path / "whole"), **options))
     part = stage1(output_dir=str(tmp_path / "parts"), **options)
-    asked: list[int] = []
-
-    def stop() -> bool:
-        asked.append(1)
-        return len(asked) == 3
-
-    assert train(part, stop=stop).step == 3
+    assert train(part, stop=stop_at(3)).step == 3
     second = train(part, resume=True)
     assert losses(second.run) == losses(whole.run)
     resumed, straight = weights(second.checkpoint), weights(whole.checkpoint)

@@ -121,12 +121,3 @@ function DatasetCard({ dataset }: { dataset: Dataset }) {
     </Card>
   );
 }
-
-/** Where a dataset that is gone was asked for. */
-export function BackToDatasets() {
-  return (
-    <Button component={Link} to="/datasets" variant="default">
-      All datasets
-    </Button>
-  );
-}

@@ -1,10 +1,10 @@
-import { Button, Tabs } from "@mantine/core";
+import { Tabs } from "@mantine/core";
 import { IconTrash } from "@tabler/icons-react";
-import { Link, Outlet, useLocation, useNavigate, useParams } from "react-router";
+import { Outlet, useLocation, useNavigate, useParams } from "react-router";
 
 import { ApiError } from "@/api/client";
 import { useDataset, type Dataset } from "@/features/datasets/core/hooks";
-import { EmptyState } from "@/ui/EmptyState";
+import { NoSuch } from "@/features/datasets/core/NoSuch";
 import { Loaded } from "@/ui/Loaded";
 import { PageHeader } from "@/ui/PageHeader";
 
@@ -26,19 +26,7 @@ export function LabelsPage() {
   const { id = "" } = useParams();
   const query = useDataset(id);
   if (query.error instanceof ApiError && query.error.status === 404)
-    return (
-      <EmptyState
-        icon={IconTrash}
-        title="There is no such dataset"
-        action={
-          <Button component={Link} to="/datasets" variant="default">
-            All datasets
-          </Button>
-        }
-      >
-        It was deleted, or the link is wrong.
-      </EmptyState>
-    );
+    return <NoSuch what="dataset" icon={IconTrash} />;
   return <Loaded query={query}>{(dataset) => <Frame dataset={dataset} />}</Loaded>;
 }
 
