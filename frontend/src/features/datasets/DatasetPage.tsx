@@ -30,8 +30,7 @@ const TABS = ["episodes", "versions", "vocabulary", "import"] as const;
 export function DatasetPage() {
   const { id = "" } = useParams();
   const query = useDataset(id);
-  if (query.error instanceof ApiError && query.error.status === 404)
-    return <NoSuch what="dataset" icon={IconTrash} />;
+  if (query.error instanceof ApiError && query.error.status === 404) return <NoSuch what="dataset" icon={IconTrash} />;
   return <Loaded query={query}>{(dataset) => <Page key={dataset.id} dataset={dataset} />}</Loaded>;
 }
 

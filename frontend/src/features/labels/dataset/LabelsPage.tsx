@@ -25,8 +25,7 @@ const PAGES = [
 export function LabelsPage() {
   const { id = "" } = useParams();
   const query = useDataset(id);
-  if (query.error instanceof ApiError && query.error.status === 404)
-    return <NoSuch what="dataset" icon={IconTrash} />;
+  if (query.error instanceof ApiError && query.error.status === 404) return <NoSuch what="dataset" icon={IconTrash} />;
   return <Loaded query={query}>{(dataset) => <Frame dataset={dataset} />}</Loaded>;
 }
 
