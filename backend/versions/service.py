@@ -193,8 +193,8 @@ def _under_former_identities(manifest: DatasetManifest) -> DatasetManifest:
     return manifest.model_copy(update={"episodes": tuple(entries)})
 
 
-def _segments(stored: Sequence[LabelSegment]) -> tuple[Segment, ...]:
-    return tuple(Segment(start=one.start, end=one.end, text=one.text) for one in stored)
+def _segments(segments: Sequence[LabelSegment]) -> tuple[Segment, ...]:
+    return tuple(Segment(start=one.start, end=one.end, text=one.text) for one in segments)
 
 
 def manifest_file(db: Session, me: Actor, studio: Studio, version_id: str) -> FileResponse:

@@ -16,8 +16,8 @@ def not_looked_at(segments: Iterable[LabelSegment], published: Iterable[LabelSeg
     return [one for one in segments if one.provenance in _BROUGHT and one.text and _key(one) not in seen]
 
 
-def _key(one: LabelSegment) -> tuple[int, int, str, Provenance]:
-    return one.start, one.end, one.text, one.provenance
+def _key(segment: LabelSegment) -> tuple[int, int, str, Provenance]:
+    return segment.start, segment.end, segment.text, segment.provenance
 
 
 def refuse_not_looked_at(found: Sequence[LabelSegment], of: int) -> None:

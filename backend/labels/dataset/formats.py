@@ -231,9 +231,9 @@ def _elan_rows(content: str) -> Iterator[_Row]:
         )
 
 
-def _column(names: list[str], wanted: str) -> str:
+def _column(names: list[str], name: str) -> str:
     """Of the forms in which ELAN writes a time, plain seconds first."""
-    forms = [f"{wanted} - {form}" for form in ("ss.msec", "msec", "hh:mm:ss.ms")]
+    forms = [f"{name} - {form}" for form in ("ss.msec", "msec", "hh:mm:ss.ms")]
     return next((form for form in forms if form in names), forms[0])
 
 

@@ -111,11 +111,11 @@ def _outs(
         )
 
 
-def _fits(one: LabelSegment, query: SegmentQuery, needle: str | None) -> bool:
-    steps = one.end - one.start
+def _fits(segment: LabelSegment, query: SegmentQuery, needle: str | None) -> bool:
+    steps = segment.end - segment.start
     return (
-        (needle is None or (one.text.casefold() == needle if query.exact else needle in one.text.casefold()))
+        (needle is None or (segment.text.casefold() == needle if query.exact else needle in segment.text.casefold()))
         and (query.min_steps is None or steps >= query.min_steps)
         and (query.max_steps is None or steps <= query.max_steps)
-        and (query.provenance is None or one.provenance == query.provenance)
+        and (query.provenance is None or segment.provenance == query.provenance)
     )

@@ -73,12 +73,12 @@ def _boundaries(db: Session, studio: Studio, row: EpisodeRow) -> list[Boundary]:
     return merged(found, motion.fps_of(row), motion.SETTINGS)
 
 
-def _boundary_out(one: Boundary) -> BoundaryOut:
+def _boundary_out(boundary: Boundary) -> BoundaryOut:
     parts = [
         BoundaryPart(source=ProposalSource(part.source.value), arm=part.arm, step=part.step, confidence=part.confidence)
-        for part in one.parts
+        for part in boundary.parts
     ]
-    return BoundaryOut(step=one.step, confidence=round(one.confidence, 4), parts=parts)
+    return BoundaryOut(step=boundary.step, confidence=round(boundary.confidence, 4), parts=parts)
 
 
 def proposals(db: Session, studio: Studio, episode_id: str) -> list[ProposalOut]:
@@ -226,12 +226,12 @@ def _ask(
                 publish_after_commit(db, studio, "episode", row.id)
 
 
-def _out(one: Proposal) -> ProposalOut:
-    shown = ProposalOut.model_validate(one)
+def _out(proposal: Proposal) -> ProposalOut:
+    shown = ProposalOut.model_validate(proposal)
     now = utc_now()
     # one begun in time to come was begun before the clock was set back: nobody can say how long ago
-    late = one.until is not None and not one.created_at - _CLOCKS_APART < now < one.until
-    if one.state is ProposalState.RUNNING and late:
+    late = proposal.until is not None and not proposal.created_at - _CLOCKS_APART < now < proposal.until
+    if proposal.state is ProposalState.RUNNING and late:
         shown.state, shown.error = ProposalState.FAILED, _LOST
     return shown
 

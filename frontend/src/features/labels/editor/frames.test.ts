@@ -118,7 +118,7 @@ describe("Frames", () => {
     });
     frames.seek({ step: 60, quality: "full" });
     for (let round = 0; round < 20; round += 1) {
-      for (const entry of [...server.open]) entry.answer();
+      for (const entry of [...fakes.server.open]) entry.answer();
       await new Promise((resolve) => setTimeout(resolve, 2));
     }
     for (const step of [58, 59, 60, 61, 62]) expectExact(frames.best(step), step);
