@@ -1,12 +1,12 @@
-"""The annotator in a real browser on episodes whose every picture says its step: exactness, latencies, actions, undo.
+"""The annotator in a real browser on episodes whose every frame says its step: exactness, latencies, actions, undo.
 
     python benchmarks/annotator.py [--json FILE] [--lengths T ...] [--seeks N] [--single-steps N] [--no-labelling]
 
 A studio of its own on loopback, Chromium without a window, keys pressed one by one as a person presses them; nothing is
-done by pointer. Latencies are taken in the page: from the key's event until the last camera's picture is drawn; then
+done by pointer. Latencies are taken in the page: from the key's event until the last camera's frame is drawn; then
 the barcodes are read. Needs Chromium on PATH.
 
-cold     nothing of the step was in the page; its cache of answers is switched off. The picture comes from the server
+cold     nothing of the step was in the page; its cache of answers is switched off. The frame comes from the server
 warm     the pack with the step was there
 by hand  a driver that sees barcodes only sets its reaction lag as measured, switches off that cuts go to candidates
          (this episode's motion has nothing to do with its substeps), watches at half the speed, presses a digit when a
@@ -47,7 +47,7 @@ TOLERANCE = 2  # steps
 DRAWS = 5  # of boundaries, for which proposals are counted: they differ in how many nudges they need
 LATE_MS = 100.0  # playback that shows nothing new for so long has stalled
 
-# Kept in the page: what the pictures show and when. `arrived(step)` resolves with the drawing's time, by events' clock.
+# Kept in the page: what the frames show and when. `arrived(step)` resolves with the drawing's time, by events' clock.
 WATCH = f"""() => {{
   const read = {READ_BARCODE};
   const canvases = () => [...document.querySelectorAll("[data-testid=camera-canvas]")];
@@ -57,7 +57,7 @@ WATCH = f"""() => {{
     const end = performance.now() + 30000;
     const look = () => {{
       if (there(step)) {{ observer.disconnect(); done(performance.now()); }}
-      else if (performance.now() > end) {{ observer.disconnect(); fail(new Error("no picture of step " + step)); }}
+      else if (performance.now() > end) {{ observer.disconnect(); fail(new Error("no frame of step " + step)); }}
     }};
     const observer = new MutationObserver(look);
     observer.observe(document.body, {{ subtree: true, attributes: true, attributeFilter: ["data-step"] }});
@@ -157,7 +157,7 @@ class Studio:
 
 
 def seek(studio: Studio, step: int) -> dict[str, Any]:
-    """G, the number, Enter: what was read from the pictures, after how many milliseconds from Enter."""
+    """G, the number, Enter: what was read from the frames, after how many milliseconds from Enter."""
     studio.press("g")
     studio.page.keyboard.insert_text(str(step))
     studio.page.evaluate("([step, key]) => watch.expect(step, key)", [step, "Enter"])
@@ -229,13 +229,13 @@ def playback(studio: Studio, speed: float, seconds: float) -> dict[str, Any]:
     studio.press("Space")
     for key in presses:
         studio.press({"-": "=", "=": "-"}[key])
-    rows = rows[1:]  # the first picture stood there before
+    rows = rows[1:]  # the first frame stood there before
     gaps = [later[0] - earlier[0] for earlier, later in itertools.pairwise(rows)]
     took = (rows[-1][0] - rows[0][0]) / 1000
     return {
         "speed": speed,
         "achieved": round((rows[-1][1] - rows[0][1]) / took / (50 * speed), 3),
-        "pictures_per_s": round(len(gaps) / took, 1),
+        "frames_per_s": round(len(gaps) / took, 1),
         "stalls": sum(gap > LATE_MS for gap in gaps),
         "gap_ms": spread(gaps),
         "cpu": cpu,
@@ -344,7 +344,7 @@ def label_by_hand(studio: Studio, episode: str, truth: list[int]) -> dict[str, A
 
 
 def reaction(studio: Studio, steps: list[int]) -> float:
-    """Milliseconds from the picture of a step to the key that answers it, the median, at the labelling's speed."""
+    """Milliseconds from the frame of a step to the key that answers it, the median, at the labelling's speed."""
     seek(studio, 0)
     studio.press("-")
     studio.press("Space")
@@ -359,7 +359,7 @@ def reaction(studio: Studio, steps: list[int]) -> float:
 
 
 def shown(studio: Studio) -> int:
-    """The step that the pictures show once they are those of the playhead."""
+    """The step that the frames show once they are those of the playhead."""
     step: int = studio.page.evaluate(
         "() => { const step = Number(document.querySelector('[data-testid=now]').dataset.step);"
         " return watch.arrived(step).then(() => watch.read()[0]); }"
@@ -383,7 +383,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--lengths", type=int, nargs="+", default=[100, 3000, 10_000])
-    parser.add_argument("--size", type=int, nargs=2, default=[480, 640], help="rows and columns of a picture")
+    parser.add_argument("--size", type=int, nargs=2, default=[480, 640], help="rows and columns of a frame")
     parser.add_argument("--seeks", type=int, default=1000)
     parser.add_argument("--single-steps", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=15, help="of playback at each speed")

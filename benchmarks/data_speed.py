@@ -1,9 +1,9 @@
 """Training samples a second on one core: our reader and processing against a plain composition of the same steps.
 
-Three cameras of 480x640 shown at 240x320 with the picture settings of Qwen2-VL, chunks of 50, from JPEG and from plain
+Three cameras of 480x640 shown at 240x320 with the image settings of Qwen2-VL, chunks of 50, from JPEG and from plain
 episodes, with and without augmentation, in batches as the trainer makes them. The plain way opens the file for each
 sample and takes each step from a well-known place: h5py, Pillow's decoder, torch's resize and augmentation one
-picture at a time, transformers' picture processor and tokenizer.
+image at a time, transformers' image processor and tokenizer.
 
 Columns: `plain`; `ours`, to the same float32 pixel values; `loader`, ours as far as a loading process takes it (bytes,
 which the device normalises); `cache` and `cache+` are these two with `picture_cache` of a training run.
@@ -52,7 +52,7 @@ HEIGHT, WIDTH, CHUNK, STEPS, BATCH = 240, 320, 50, 40, 8
 GREY = torch.tensor([0.2989, 0.587, 0.114])[:, None, None]
 
 
-def pictures(seed: int) -> np.ndarray:
+def drifting_scene(seed: int) -> np.ndarray:
     """(STEPS, 480, 640, 3): a soft coloured scene with sharp shapes and sensor noise that drifts by; 55 KB as JPEG."""
     rng = np.random.default_rng(seed)
     scene = Image.fromarray(rng.integers(0, 256, (40, 60, 3), np.uint8)).resize((1280, 800), Image.Resampling.BICUBIC)
@@ -66,7 +66,7 @@ def pictures(seed: int) -> np.ndarray:
 def write(folder: Path, *, jpeg: bool) -> Path:
     rng = np.random.default_rng(0)
     motion = np.cumsum(rng.normal(0, 0.05, (STEPS, 14)), axis=0).astype(np.float32)
-    images: dict[str, Any] = {name: pictures(number) for number, name in enumerate(CAMERAS)}
+    images: dict[str, Any] = {name: drifting_scene(number) for number, name in enumerate(CAMERAS)}
     if jpeg:
         images = {name: [encode_jpeg(frame) for frame in frames] for name, frames in images.items()}
     data = EpisodeData(
@@ -177,7 +177,7 @@ def ours(samples: EpisodeSamples, processor: Processor) -> Callable[[tuple[int, 
 
 
 def difference(path: Path, processor: Processor, plain: PlainSamples, samples: EpisodeSamples) -> dict[str, float]:
-    """Largest differences without augmentation: resized pictures in grey levels, pixel values in their own units."""
+    """Largest differences without augmentation: resized images in grey levels, pixel values in their own units."""
     step = 7
     with load_episode(path) as episode:
         frames = [episode.frame(name, step) for name in CAMERAS]
@@ -195,7 +195,7 @@ def difference(path: Path, processor: Processor, plain: PlainSamples, samples: E
         "resize_grey_levels": float(max(side_by_side)),
         "bicubic_grey_levels": round(float((pillow - torchs).abs().max()) / level, 2),
         "bicubic_share_of_values": float((pillow != torchs).float().mean()),
-        "pixel_values_from_the_same_picture": float((pillow - theirs["pixel_values"]).abs().max()),
+        "pixel_values_from_the_same_image": float((pillow - theirs["pixel_values"]).abs().max()),
         "whole_sample_grey_levels": round(
             float(
                 (plain[0, step]["pixel_values"] - processor.image_patches.normalise(samples[0, step]["pixel_values"]))

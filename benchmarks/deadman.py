@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from dexvla.files import write_json
 from dexvla.live.messages import HOLD_MS
-from tests.support import deadman, desktop
+from tests.support import deadman, deadman_events, desktop
 from tests.support.browser_studio import running_studio
 
 
@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--json", type=Path, help="write the figures to this file, anew after each trial")
-    parser.add_argument("--only", nargs="+", choices=deadman.KINDS, default=deadman.KINDS, metavar="KIND")
+    parser.add_argument("--only", nargs="+", choices=deadman_events.KINDS, default=deadman_events.KINDS, metavar="KIND")
     arguments = parser.parse_args()
     lacks = desktop.missing()
     if lacks is not None:
@@ -66,7 +66,7 @@ def measure(
         kind = kinds[len(results) % len(kinds)]
         began = time.monotonic()
         try:
-            results.append(deadman.trial(bench, kind))
+            results.append(deadman_events.trial(bench, kind))
         except TimeoutError as error:  # nothing moved, so nothing was there to end: tried again
             idle.append(kind)
             sys.stderr.write(f"{error}\n")

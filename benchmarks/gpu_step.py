@@ -1,6 +1,6 @@
 """Stage 2 on a GPU at its real size: model FLOP/s against the chip's peak, memory, tokens and samples a second.
 
-Qwen2-VL-2B with ScaleDP-H, weights drawn on the device (nothing is downloaded), batches of 12 samples of three pictures
+Qwen2-VL-2B with ScaleDP-H, weights drawn on the device (nothing is downloaded), batches of 12 samples of three images
 (99 tokens each), a prompt of 345 tokens, an answer of 24, a chunk of 50: the trainer's step with the settings of the
 preset dexvla-2b-scaledp-h (vision tower frozen, gradients checkpointed, AdamW).
 

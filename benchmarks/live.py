@@ -138,7 +138,7 @@ class Host:
         for camera in itertools.cycle(ALOHA_CAMERAS):
             if self._ended.wait(1 / 45):
                 return
-            with suppress(OSError, SystemExit):  # a picture more or less
+            with suppress(OSError, SystemExit):  # a frame more or less
                 self.request("GET", f"/picture/{camera}")
 
     def moved_on(self, since: float) -> list[float]:
@@ -414,7 +414,7 @@ def table(report: dict[str, Any]) -> None:
         print(row(words, *report[name].values(), goal))
     print(f"kill -9: {report['unreadable']} unreadable, {report['ragged']} ragged (goal 0)")
     print(
-        f"{report['recorded_seconds']:.0f} s recorded, {report['dropped']} pictures dropped (goal 0); saved in "
+        f"{report['recorded_seconds']:.0f} s recorded, {report['dropped']} frames dropped (goal 0); saved in "
         f"{report['file_made_s']} s ({report['file_mb']} MB, goal 1 s), in the dataset after {report['in_dataset_s']} s"
     )
     print(f"load of the machine: {report['load_before']} before, {report['load_after']} after; {report['cores']} cores")

@@ -1,9 +1,9 @@
-"""Pictures from a camera to a browser's canvas: latency, rate, what a stalled viewer does to others, cost of viewers.
+"""Frames from a camera to a browser's canvas: latency, rate, what a stalled viewer does to others, cost of viewers.
 
     python benchmarks/live_video.py [--json FILE] [--seconds S] [--minutes M] [--viewers N]
 
 Real processes as in a studio: a robot host with synthetic cameras (synthetic_video/host.py), the API, Chromium with the
-live page's own code for sockets and canvases. Each picture carries the time it was made at, which the page reads back
+live page's own code for sockets and canvases. Each frame carries the time it was made at, which the page reads back
 from the canvas it drew: "stamp to draw". Three parts: one browser alone for S seconds; for M minutes beside a viewer
 that acknowledges nothing; for S seconds beside N viewers that acknowledge without decoding. It all shares one machine.
 """
@@ -217,11 +217,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             memory = parts.memory()
             found["beside_a_stalled_viewer"] = measure(page, parts, 60 * arguments.minutes)
             found["memory_mib"] = {"before": memory, "after": parts.memory()}
-        found["stalled_viewer_was_sent"] = sum(silent["pictures"])
+        found["stalled_viewer_was_sent"] = sum(silent["frames"])
         with viewers(parts, arguments.viewers, silent=False) as others:
             page.wait_for_timeout(1000)
             found["beside_viewers"] = measure(page, parts, arguments.seconds)
-        rates = [count / others["seconds"] / len(CAMERAS) for count in others["pictures"]]
+        rates = [count / others["seconds"] / len(CAMERAS) for count in others["frames"]]
         found["viewers"] = {"count": arguments.viewers, "fps_per_camera": [round(rate, 1) for rate in rates]}
         more = {part: found["beside_viewers"]["cpu_percent"][part] - cpu for part, cpu in costs(found["alone"]).items()}
         found["cpu_percent_per_viewer"] = {part: round(cpu / arguments.viewers, 2) for part, cpu in more.items()}
@@ -247,7 +247,7 @@ def table(found: dict[str, Any]) -> str:
     stalled, memory = found["beside_a_stalled_viewer"], found["memory_mib"]
     lines += [
         f"growth beside a stalled viewer: {stalled['growth_ms_per_min']:+.2f} ms/min over {stalled['seconds']:.0f} s; "
-        f"it was sent {found['stalled_viewer_was_sent']} pictures",
+        f"it was sent {found['stalled_viewer_was_sent']} frames",
         "resident MiB: "
         + ", ".join(f"{p} {memory['before'][p]:.1f} -> {memory['after'][p]:.1f}" for p in ("api", "host")),
         f"a viewer more: {found['cpu_percent_per_viewer']} % of a core, at {found['viewers']['fps_per_camera']} fps",

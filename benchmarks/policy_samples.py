@@ -34,7 +34,7 @@ SIDE, CAMERAS, CHUNK, DIMENSIONS = 112, ("cam_table", "cam_middle"), 100, 14
 
 
 def make_sample(policy: DexVLA, rng: np.random.Generator) -> dict[str, Any]:
-    """Prompt, answer and pictures of one step, as training makes them."""
+    """Prompt, answer and images of one step, as training makes them."""
     return build_inputs(
         policy.processor,
         images=[rng.integers(0, 256, (SIDE, SIDE, 3), np.uint8) for _ in CAMERAS],

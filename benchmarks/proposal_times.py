@@ -44,7 +44,7 @@ ORIGIN = "http://127.0.0.1:8000"
 PASSWORD = "only for this studio"
 TEXTS = ("Reach", "Grasp", "Carry", "Release")
 INSTRUCTION = "Move the cube."
-PICTURE = encode_jpeg(np.zeros((16, 16, 3), np.uint8))
+IMAGE = encode_jpeg(np.zeros((16, 16, 3), np.uint8))
 WARM = 20
 
 
@@ -66,7 +66,7 @@ def add(studio: Studio, dataset_id: str, number: int, steps: int, *, published: 
             action=motion,
             qpos=motion,
             qvel=motion,
-            images={"cam_high": [PICTURE] * steps},
+            images={"cam_high": [IMAGE] * steps},
             instruction=INSTRUCTION,
             attributes=EpisodeAttributes(sim=True, robot="aloha_sim", fps=50.0),
         ),

@@ -2,7 +2,7 @@
 
     python benchmarks/proposals.py [--json FILE] [--episodes N]
 
-The scripted experts play N seeds of each task, as `dexvla record` does, without pictures: seeds that the readings were
+The scripted experts play N seeds of each task, as `dexvla record` does, without images: seeds that the readings were
 not tuned on. Truth: the substeps of the plan. A found boundary counts when it is within 10 or 25 steps (0.2, 0.5 s) of
 a true one, each of which is found at most once. Template and similar: every episode in turn has no labels, the others
 are published; accuracy is the part of the steps with the right text. The template is the episode's own sequence;

@@ -1,9 +1,9 @@
-"""What the simulated ALOHA costs: physics, planning, one picture per profile and size, and the live loop.
+"""What the simulated ALOHA costs: physics, planning, one frame per profile and size, and the live loop.
 
     python benchmarks/render.py [--json FILE] [--pictures N] [--seconds S]
 
-Pictures are timed over a moving scene, cameras in turn. The live loop runs at 50 Hz with three cameras at 480x640:
-lateness is how long after its due time a tick began, age how old the pictures of an observation were.
+Frames are timed over a moving scene, cameras in turn. The live loop runs at 50 Hz with three cameras at 480x640:
+lateness is how long after its due time a tick began, age how old the frames of an observation were.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def physics(task: AlohaTask) -> dict[str, Any]:
     return {"act_ms": spread(steps), "plan_ms": spread(plans)}
 
 
-def pictures(profile: RenderProfile, height: int, width: int, count: int) -> dict[str, float]:
+def frames(profile: RenderProfile, height: int, width: int, count: int) -> dict[str, float]:
     robot = AlohaSim(cameras=cameras(height, width), render=profile)
     robot.connect()
     robot.reset(0)
@@ -102,8 +102,8 @@ def live(seconds: float) -> dict[str, Any]:
         "seconds": ticks * period,
         "lateness_ms": spread(late),
         "work_ms": spread(work),
-        "picture_age_ms": spread(ages),
-        "pictures_per_second": {name: round(number / (ticks * period), 1) for name, number in count.items()},
+        "frame_age_ms": spread(ages),
+        "frames_per_second": {name: round(number / (ticks * period), 1) for name, number in count.items()},
         "camera_fault": fault,
     }
 
@@ -111,7 +111,7 @@ def live(seconds: float) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
-    parser.add_argument("--pictures", type=int, default=90, help="pictures per profile and size (default 90)")
+    parser.add_argument("--pictures", type=int, default=90, help="frames per profile and size (default 90)")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of the live loop (default 10)")
     arguments = parser.parse_args()
 
@@ -125,17 +125,17 @@ def main() -> None:
         print(row(f"{task}: expert's plan", *figures["plan_ms"].values()))
     report["gl"] = os.environ.get("MUJOCO_GL", "")
     report["python"] = platform.python_version()
-    report["picture_ms"] = {}
+    report["frame_ms"] = {}
     for profile in RenderProfile:
         for height, width in SIZES:
-            figures = pictures(profile, height, width, arguments.pictures)
-            report["picture_ms"][f"{profile.value} {height}x{width}"] = figures
-            print(row(f"picture: {profile} {height}x{width}", *figures.values()))
+            figures = frames(profile, height, width, arguments.pictures)
+            report["frame_ms"][f"{profile.value} {height}x{width}"] = figures
+            print(row(f"frame: {profile} {height}x{width}", *figures.values()))
     report["live"] = figures = live(arguments.seconds)
-    for name in ("lateness_ms", "work_ms", "picture_age_ms"):
+    for name in ("lateness_ms", "work_ms", "frame_age_ms"):
         print(row(f"live loop: {name[:-3].replace('_', ' ')}", *figures[name].values()))
-    rates = ", ".join(f"{name} {rate}" for name, rate in figures["pictures_per_second"].items())
-    print(f"live loop: pictures a second: {rates}" + (f"; {figures['camera_fault']}" * bool(figures["camera_fault"])))
+    rates = ", ".join(f"{name} {rate}" for name, rate in figures["frames_per_second"].items())
+    print(f"live loop: frames a second: {rates}" + (f"; {figures['camera_fault']}" * bool(figures["camera_fault"])))
     if arguments.json is not None:
         write_json(arguments.json, report)
 

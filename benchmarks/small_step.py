@@ -1,4 +1,4 @@
-"""A training step of the preset `small` on the CPU: one picture of 112 x 112, chunk 50, batch 32.
+"""A training step of the preset `small` on the CPU: one image of 112 x 112, chunk 50, batch 32.
 
 The model is that of `dexvla init-model --preset small` with the small expert; text as long as a prompt with a short
 instruction and an answer of twelve tokens. For each precision and number of noises: median time of a whole step

@@ -38,7 +38,7 @@ from backend.core.roles import Role
 from backend.core.settings import Settings
 from backend.identity.secrets import hash_password, token_hash
 from backend.migrations.migrate import migrate
-from backend.robots.relay import HostClient
+from backend.robots.host_client import HostClient
 from backend.robots.repository import by_name
 from backend.robots.token import host_token
 from backend.studio.context import Studio

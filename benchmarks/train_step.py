@@ -1,6 +1,6 @@
 """Memory and time of a training step where the vocabulary is as large as it really is.
 
-A policy with small layers, but Qwen2-VL's 151 936 tokens and prompts of 345 tokens (three pictures of 99) with answers
+A policy with small layers, but Qwen2-VL's 151 936 tokens and prompts of 345 tokens (three images of 99) with answers
 of 24. `plain` is the straightforward composition of the same modules: logits of all positions in float32, all hidden
 states kept. `ours` is the step of the trainer. Each is measured in a process of its own, three in turn: median time
 of a step (forward and backward), and peak memory above that of the process with the model in it and its gradients
@@ -60,7 +60,7 @@ def build(hidden: int, device: str) -> DexVLA:
 
 
 def make_batch(size: int, device: str) -> dict[str, torch.Tensor]:
-    """Texts of full length with the pictures' tokens at the front, random otherwise."""
+    """Texts of full length with the images' tokens at the front, random otherwise."""
     generator = torch.Generator().manual_seed(0)
     patches = GRID[1] * GRID[2]
     ids = torch.randint(1000, 100_000, (size, PROMPT + ANSWER), generator=generator)

@@ -52,9 +52,9 @@ def file_sha256(path: Path) -> str:
     return digest
 
 
-def sums_of(place: Path) -> dict[str, dict[str, Any]]:
+def sums_of(path: Path) -> dict[str, dict[str, Any]]:
     """{"sha256": hex, "bytes": int} by name of a file, or of every file of a folder that a loader may read."""
-    files = [place] if place.is_file() else _readable(place)
+    files = [path] if path.is_file() else _readable(path)
     with ThreadPoolExecutor(_THREADS) as pool:
         found = pool.map(file_sha256, files)
         return {
@@ -63,17 +63,17 @@ def sums_of(place: Path) -> dict[str, dict[str, Any]]:
         }
 
 
-def check_sums(place: Path, files: Mapping[str, Any], *, source: str, remedy: str) -> None:
+def check_sums(path: Path, files: Mapping[str, Any], *, source: str, remedy: str) -> None:
     """Compare a file, or a folder's files, with their sums as `sums_of` gives them.
 
     source: where they stand, in words; remedy: what to do, a sentence. Raises CheckpointError with what was found and
     what was expected for a file that is missing, of another size or content, or that a loader would read and that was
     not there.
     """
-    places = {name: place if place.is_file() else place / name for name in files}
+    places = {name: path if path.is_file() else path / name for name in files}
     _check_sizes(places, files, source)
-    if place.is_dir():
-        for file in _readable(place):
+    if path.is_dir():
+        for file in _readable(path):
             if file.name not in files and file.name != MANIFEST:
                 raise CheckpointError(f"{file}: not listed in {source}, so it was added later; remove it")
     with ThreadPoolExecutor(_THREADS) as pool:

@@ -1,4 +1,4 @@
-"""From recorded demonstrations of transfer_cube or insertion: the manifest of a run, and questions about pictures.
+"""From recorded demonstrations of transfer_cube or insertion: the manifest of a run, and questions about images.
 
     python recipes/places.py DEMOS --task TASK --out DEMOS/manifest.json --questions QUESTIONS --scenes 3000
 
@@ -59,7 +59,7 @@ def with_places(task: AlohaTask, manifest: DatasetManifest) -> DatasetManifest:
     return manifest.model_copy(update={"episodes": tuple(episodes)})
 
 
-def start_pictures(task: AlohaTask, scenes: int, seed: int) -> Iterator[tuple[bytes, Places]]:
+def start_images(task: AlohaTask, scenes: int, seed: int) -> Iterator[tuple[bytes, Places]]:
     """JPEG and places of start states."""
     camera = CAMERAS[task]
     robot = AlohaSim(task=task, cameras=(camera,))
@@ -72,7 +72,7 @@ def start_pictures(task: AlohaTask, scenes: int, seed: int) -> Iterator[tuple[by
         robot.disconnect()
 
 
-def episode_pictures(
+def episode_images(
     task: AlohaTask, folder: str, each: int, random: np.random.Generator
 ) -> Iterator[tuple[bytes, Places]]:
     """JPEG and places of `each` steps of every episode, before a gripper closes."""
@@ -92,9 +92,9 @@ def main() -> None:
     parser.add_argument("demonstrations", help="folder of episodes")
     parser.add_argument("--task", type=AlohaTask, choices=list(OBJECTS), required=True)
     parser.add_argument("--out", type=Path, required=True, help="manifest to write, in or above that folder")
-    parser.add_argument("--questions", type=Path, required=True, help="folder for questions.jsonl and its pictures")
+    parser.add_argument("--questions", type=Path, required=True, help="folder for questions.jsonl and its images")
     parser.add_argument("--scenes", type=int, default=3000, help="start states to render")
-    parser.add_argument("--pictures", type=int, default=6, help="pictures of each demonstration")
+    parser.add_argument("--pictures", type=int, default=6, help="images of each demonstration")
     parser.add_argument("--seed", type=int, default=500_000, help="first seed of the start states")
     args = parser.parse_args()
     manifest, _ = build_manifest(find_set(args.demonstrations), relative_to=args.out.parent)
@@ -102,11 +102,11 @@ def main() -> None:
     random = np.random.default_rng(args.seed)
     args.questions.mkdir(parents=True, exist_ok=True)
     sources = (
-        start_pictures(args.task, args.scenes, args.seed),
-        episode_pictures(args.task, args.demonstrations, args.pictures, random),
+        start_images(args.task, args.scenes, args.seed),
+        episode_images(args.task, args.demonstrations, args.pictures, random),
     )
     with (args.questions / "questions.jsonl").open("w", encoding="utf-8") as file:
-        for number, (jpeg, where) in enumerate(picture for source in sources for picture in source):
+        for number, (jpeg, where) in enumerate(image for source in sources for image in source):
             name = f"{number // 1000:03d}/{number:06d}.jpg"
             (args.questions / name).parent.mkdir(exist_ok=True)
             (args.questions / name).write_bytes(jpeg)

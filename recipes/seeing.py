@@ -33,7 +33,7 @@ Place = tuple[float, float]
 
 @dataclass(frozen=True)
 class Asked:
-    """A picture of each camera, the thing that is asked for, where it lies, metres, and where others like it do."""
+    """An image of each camera, the thing that is asked for, where it lies, metres, and where others like it do."""
 
     images: list[NDArray[np.uint8]]
     thing: str
@@ -68,17 +68,17 @@ def said_place(text: str) -> Place | None:
     return None if match is None else (int(match[1]) / 100, int(match[2]) / 100)
 
 
-def answers(policy: DexVLA, pictures: list[list[NDArray[np.uint8]]], asked: list[str]) -> list[str]:
-    """What the policy's backbone says to the pictures of all its cameras and each question."""
+def answers(policy: DexVLA, images: list[list[NDArray[np.uint8]]], asked: list[str]) -> list[str]:
+    """What the policy's backbone says to the images of all its cameras and each question."""
     said: list[str] = []
     sizes = [(camera.height, camera.width) for camera in policy.spec.cameras]
-    for start in range(0, len(pictures), BATCH):
+    for start in range(0, len(images), BATCH):
         samples = [
             {
-                **build_inputs(policy.processor, images=images, image_sizes=sizes, instruction=question),
+                **build_inputs(policy.processor, images=cameras, image_sizes=sizes, instruction=question),
                 "states": torch.zeros(policy.spec.state_dim),
             }
-            for images, question in zip(pictures[start : start + BATCH], asked[start : start + BATCH], strict=True)
+            for cameras, question in zip(images[start : start + BATCH], asked[start : start + BATCH], strict=True)
         ]
         prediction = policy.predict(collate(samples, policy.processor), max_new_tokens=16, ddim_steps=1)
         assert prediction.reasoning_text is not None

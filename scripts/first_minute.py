@@ -2,7 +2,7 @@
 
     python3 scripts/first_minute.py [COMMAND ...]      default: make up
 
-Health, the first administrator, the robot that holds, pictures of its three cameras, a demonstration of one episode;
+Health, the first administrator, the robot that holds, frames of its three cameras, a demonstration of one episode;
 then Ctrl-C, after which no process may be left. Prints what it saw and when; exit status 1 says what was wrong.
 """
 
@@ -90,7 +90,7 @@ def _visit(process: subprocess.Popen[str], said: list[str], ready: threading.Eve
     if {camera["name"] for camera in status["cameras"]} != CAMERAS:
         raise Refused(f"the robot's cameras are {status['cameras']}")
     tale.say(f"robot: {status['state']}, {status['tick_hz']} Hz")
-    tale.say(f"pictures, bytes: {_pictures(studio)}")
+    tale.say(f"frames, bytes: {_frames(studio)}")
     asked = {"name": "First", "task": "transfer_cube", "episodes": 1}
     job = studio.request("POST", "/api/datasets/demo", asked)
     until(lambda: studio.job(job["id"]), "a demonstration is recorded", seconds=JOB_SECONDS)
@@ -100,11 +100,11 @@ def _visit(process: subprocess.Popen[str], said: list[str], ready: threading.Eve
     tale.say("a demonstration of one episode was recorded")
 
 
-def _pictures(studio: StudioClient) -> str:
+def _frames(studio: StudioClient) -> str:
     """Watched by the project's own Python, which has a client for sockets."""
     program = (
         "import json, sys; from studio_client import StudioClient; one = StudioClient(sys.argv[1]); "
-        "one.cookie = sys.argv[2]; print(json.dumps(one.moving_pictures()))"
+        "one.cookie = sys.argv[2]; print(json.dumps(one.moving_frames()))"
     )
     done = subprocess.run(
         [str(ROOT / ".venv/bin/python"), "-c", program, studio.origin, studio.cookie],
@@ -114,7 +114,7 @@ def _pictures(studio: StudioClient) -> str:
         timeout=120,
     )
     if done.returncode:
-        raise Refused(f"no moving pictures: {done.stderr.strip()[-1500:]}")
+        raise Refused(f"no moving frames: {done.stderr.strip()[-1500:]}")
     return str(json.loads(done.stdout))
 
 

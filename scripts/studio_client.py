@@ -1,4 +1,4 @@
-"""A person without a browser, for scripts and tests that try a studio from outside. Needs nothing but Python, pictures
+"""A person without a browser, for scripts and tests that try a studio from outside. Needs nothing but Python, frames
 aside."""
 
 import http.client
@@ -78,10 +78,10 @@ class StudioClient:
             raise Refused(f"{job['title']}: {job['state']}, {job['cause']}\n{log[-2000:]}")
         return job if job["state"] == "done" else None
 
-    def moving_pictures(self, each: int = 10) -> dict[str, int]:
-        """Watch every camera through the page's own socket until each has sent `each` pictures, newer and newer.
+    def moving_frames(self, each: int = 10) -> dict[str, int]:
+        """Watch every camera through the page's own socket until each has sent `each` frames, newer and newer.
 
-        Returns bytes of the last picture by camera. Needs the package websockets.
+        Returns bytes of the last frame by camera. Needs the package websockets.
         """
         from websockets.exceptions import ConnectionClosed
         from websockets.sync.client import connect
@@ -101,7 +101,7 @@ class StudioClient:
                     data = socket.recv(timeout=max(0.1, deadline - time.monotonic()))
                 except (TimeoutError, ConnectionClosed) as error:
                     counts = {name: len(found) for name, found in numbers.items()}
-                    raise Refused(f"pictures ended ({str(error) or 'none came'}) after {counts}") from error
+                    raise Refused(f"frames ended ({str(error) or 'none came'}) after {counts}") from error
                 assert isinstance(data, bytes)
                 number, _age, length = FRAME_HEADER.unpack_from(data)
                 name = data[FRAME_HEADER.size : FRAME_HEADER.size + length].decode()
@@ -109,7 +109,7 @@ class StudioClient:
                 if not (jpeg.startswith(b"\xff\xd8") and jpeg.endswith(b"\xff\xd9")):
                     raise Refused(f"{name}: what came is no whole JPEG")
                 if numbers[name] and number <= numbers[name][-1]:
-                    raise Refused(f"{name}: picture {number} came after {numbers[name][-1]}")
+                    raise Refused(f"{name}: frame {number} came after {numbers[name][-1]}")
                 numbers[name].append(number)
                 sizes[name] = len(jpeg)
                 socket.send(json.dumps({"type": "ack", "camera": name, "number": number}))

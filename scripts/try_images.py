@@ -4,7 +4,7 @@
 
 A network of its own, in which Compose's names are this machine: nothing of the file is changed. PostgreSQL and Redis
 are real ones, as `make test` installs them, and the password holds what means something in an address. Migrate ends in
-order; the API says that it is well, by its own health check too; the robot holds with moving pictures of three cameras;
+order; the API says that it is well, by its own health check too; the robot holds with moving frames of three cameras;
 a demonstration is recorded, made into a version and trained on; record and eval run in the worker's image. Needs root
 and buildah (installed with apt where it is missing); says in one line why not elsewhere, exit status 77.
 """
@@ -275,7 +275,7 @@ def inside() -> None:
         status = until(studio.holding, "the robot holds", seconds=120)
         if {camera["name"] for camera in status["cameras"]} != CAMERAS:
             raise Refused(f"the robot's cameras are {status['cameras']}")
-        say(f"the robot holds; bytes of its pictures: {studio.moving_pictures()}")
+        say(f"the robot holds; bytes of its frames: {studio.moving_frames()}")
         train(studio)
         for command in (
             ("dexvla", "record", "--task", "transfer_cube", "--episodes", "1", "--out", "/tmp/demo"),

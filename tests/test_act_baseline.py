@@ -52,7 +52,7 @@ def test_padding_and_the_order_of_cameras_matter_as_they_should(act: tuple[Modul
     model, _ = act
     torch.manual_seed(0)
     built = model.Act(model.SMALL, cameras=2, chunk_size=10, action_dim=3, state_dim=4).eval()
-    pictures = torch.randint(0, 256, (2, 2, 56, 56, 3), dtype=torch.uint8)
+    images = torch.randint(0, 256, (2, 2, 56, 56, 3), dtype=torch.uint8)
     states, actions = torch.randn(2, 4), torch.randn(2, 10, 3)
     is_pad = torch.arange(10).expand(2, 10) >= 6
     other = actions.clone()
@@ -60,11 +60,11 @@ def test_padding_and_the_order_of_cameras_matter_as_they_should(act: tuple[Modul
 
     def loss(chunk: torch.Tensor) -> float:
         torch.manual_seed(1)
-        return float(built.losses(pictures, states, chunk, is_pad)[0].detach())
+        return float(built.losses(images, states, chunk, is_pad)[0].detach())
 
     assert loss(actions) == pytest.approx(loss(other), rel=1e-6), "what is padding was looked at"
-    assert not torch.allclose(built.predict(pictures, states), built.predict(pictures.flip(1), states), atol=1e-5)
-    assert not torch.allclose(built.predict(pictures, states), built.predict(pictures, -states), atol=1e-5)
+    assert not torch.allclose(built.predict(images, states), built.predict(images.flip(1), states), atol=1e-5)
+    assert not torch.allclose(built.predict(images, states), built.predict(images, -states), atol=1e-5)
 
 
 def test_it_learns_demonstrations_by_heart_goes_on_and_acts(

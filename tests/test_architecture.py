@@ -1,24 +1,54 @@
-"""docs/architecture.md names files and folders: each is there."""
+"""docs/architecture.md names files and folders: each is there, and a name that is not would be told."""
 
 import re
 
+import pytest
+
 from tests.support.paths import ROOT
 
-TOP = ("dexvla/", "backend/", "worker/", "frontend/", "tests/", "docs/", "benchmarks/", "recipes/")
+PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+WAYS = {"A frame", "A label", "A run", "A stop", "A chunk"}
+SHARED_NAMES = ("endpoints.py", "service.py", "repository.py", "schemas.py", "jobs.py")  # of the domains of backend/
 
 
 def names(text: str) -> list[str]:
-    return [name for name in re.findall(r"`([^`\s]+)`", text) if name.startswith(TOP)]
+    """Whatever stands in backticks and looks like a path, whatever it begins with."""
+    quoted = re.findall(r"`([^`\s]+)`", text)
+    return [name for name in quoted if "/" in name or re.search(r"\.(py|ts|tsx|js|md|yaml)$", name)]
+
+
+def missing(text: str) -> list[str]:
+    return [name for name in names(text) if name not in SHARED_NAMES and not (ROOT / name).exists()]
+
+
+def ways() -> dict[str, str]:
+    """The sections that follow something through the rooms, by what they follow."""
+    sections = re.split(r"^## ", PAGE, flags=re.M)[1:]
+    return {text.split(",")[0]: text for text in sections if ", from the " in text.splitlines()[0]}
 
 
 def test_every_name_on_the_page_exists() -> None:
-    found = names((ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"))
-    assert len(found) > 60
-    assert [name for name in found if not (ROOT / name).exists()] == []
+    assert len(names(PAGE)) > 100
+    assert missing(PAGE) == []
 
 
-def test_each_of_the_five_ways_is_drawn() -> None:
-    ways = re.split(r"^## ", (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"), flags=re.M)[1:]
-    drawn = {way.split(",")[0]: names(way) for way in ways if ", from the " in way.splitlines()[0]}
-    assert set(drawn) == {"A frame", "A label", "A run", "A stop", "A chunk"}
-    assert all(len(way) >= 5 for way in drawn.values())
+@pytest.mark.parametrize("name", ["worker/robot/latch.py", "backend/", "frontend/eslint.features.js"])
+def test_a_name_that_does_not_exist_is_told(name: str) -> None:
+    assert f"`{name}`" in PAGE
+    wrong = f"x{name}"
+    assert missing(PAGE.replace(f"`{name}`", f"`{wrong}`")) == [wrong] * PAGE.count(f"`{name}`")
+
+
+@pytest.mark.parametrize("name", SHARED_NAMES)
+def test_names_that_mean_the_same_in_every_domain_stand_in_several(name: str) -> None:
+    assert f"`{name}`" in PAGE
+    assert len(list((ROOT / "backend").rglob(name))) >= 3
+
+
+def test_each_of_the_five_ways_is_drawn_from_file_to_file() -> None:
+    drawn = ways()
+    assert set(drawn) == WAYS
+    for text in drawn.values():
+        steps = [names(step) for step in re.split(r"^\d+\. ", text, flags=re.M)[1:]]
+        assert len(steps) >= 5
+        assert all(any((ROOT / name).is_file() for name in step) for step in steps), "a step without a file"

@@ -29,7 +29,7 @@ def _session(connection: HTTPConnection) -> Iterator[Session]:
 def require_space(studio: Studio) -> None:
     """Raises DiskFullError on a disk so full that only what frees space is done."""
     if studio.space.freeing_only:
-        raise DiskFullError(f"The disk is {studio.space.told()}. Nothing was changed.")
+        raise DiskFullError(f"The disk is {studio.space.report()}. Nothing was changed.")
 
 
 def _frees(path: str) -> bool:

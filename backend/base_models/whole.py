@@ -13,32 +13,32 @@ _REMEDY = "Put the model's files back as they were; if the change is meant, forg
 _log = logging.getLogger("studio.models")
 
 
-def sums(place: Path) -> dict[str, dict[str, Any]]:
+def sums(path: Path) -> dict[str, dict[str, Any]]:
     """sha256 and bytes of each file of a model; reads all of it. Empty for the folder of a run, whose newest checkpoint
     is the model and carries sums of its own. Raises CheckpointError for what cannot be read."""
-    if place.is_dir() and not (place / "config.json").is_file():
+    if path.is_dir() and not (path / "config.json").is_file():
         return {}
     try:
-        return sums_of(place)
+        return sums_of(path)
     except OSError as error:
-        raise CheckpointError(f"{place}: cannot be read: {error.strerror}") from error
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def require_whole(studio: Studio, place: str) -> None:
+def require_whole(studio: Studio, path: str) -> None:
     """Compare what lies at `place` with what was registered there; nothing where no registered model lies.
 
     One that an older studio registered, without sums, gets them now. Raises CheckpointError. No transaction is open
     while files are read, which takes seconds for gigabytes, once a process.
     """
     with studio.db.transaction(write=False) as db:
-        row = repository.by_path(db, place)
+        row = repository.by_path(db, path)
         if row is None:
             return
         model_id, files = row.id, row.files
     if files is None:
-        found = sums(Path(place))
+        found = sums(Path(path))
         with studio.db.transaction() as db:
             repository.keep_sums(db, model_id, found)
-        _log.warning("%s was registered before sums were kept; they are from now on", place)
+        _log.warning("%s was registered before sums were kept; they are from now on", path)
     elif files:
-        check_sums(Path(place), files, source="its registration", remedy=_REMEDY)
+        check_sums(Path(path), files, source="its registration", remedy=_REMEDY)

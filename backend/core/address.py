@@ -15,7 +15,7 @@ def public_address(value: str) -> str:
         parts = urlsplit(value)
         port = parts.port
     except ValueError as error:
-        raise ValueError(f"{value[:100]!r} is no address ({error}); {_EXPECTED}") from None
+        raise ValueError(f"{value[:100]!r} is not an address ({error}); {_EXPECTED}") from None
     if parts.scheme not in _PORTS:
         raise ValueError(f"{value[:100]!r} does not begin with http:// or https://; {_EXPECTED}")
     if parts.username is not None or parts.password is not None:
@@ -29,5 +29,5 @@ def public_address(value: str) -> str:
         raise ValueError(f"the address has a query or a fragment; {_EXPECTED}")
     host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname or ""
     if not _NAME.fullmatch(host):
-        raise ValueError(f"{host[:100]!r} is no host name in ASCII; {_EXPECTED}")
+        raise ValueError(f"{host[:100]!r} is not a host name in ASCII; {_EXPECTED}")
     return f"{parts.scheme}://{host}" if port in {None, _PORTS[parts.scheme]} else f"{parts.scheme}://{host}:{port}"

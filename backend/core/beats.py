@@ -16,7 +16,7 @@ def is_fresh(left_ms: object, *, seconds: float) -> bool:
     return isinstance(left_ms, int) and 0 < left_ms <= seconds * 1000 + _ROUNDING_MS
 
 
-def heard(broker: "redis.Redis", pattern: str, *, seconds: float) -> list[str]:
+def fresh_keys(broker: "redis.Redis", pattern: str, *, seconds: float) -> list[str]:
     """Keys like `pattern` that were set within the last seconds, in order. Raises redis.RedisError."""
     keys = sorted(cast(bytes, key).decode() for key in broker.scan_iter(pattern, count=1000))
     with broker.pipeline(transaction=False) as ask:

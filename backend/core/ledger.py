@@ -1,6 +1,6 @@
 """What is written into the database after the deed: in order, in a thread of its own, again until it is written.
 
-For deeds that wait for nothing (a stop) or are done already when they are to be written down (whatever a robot's host
+For acts that wait for nothing (a stop) or are done already when they are to be written down (whatever a robot's host
 did). Entries live in this process's memory: what is not written when the process is killed is lost.
 """
 

@@ -80,7 +80,7 @@ class Settings(BaseSettings):
     vision_seconds: float = Field(120.0, gt=0, le=600, description="How long it may take to answer")
     max_upload_mb: int = Field(4096, ge=1, description="Largest episode file that may be uploaded, MiB")
     lease_seconds: float = Field(
-        30.0, ge=3, le=3600, description="A worker that was not heard of for so long has lost its job to the next one"
+        30.0, ge=3, le=3600, description="A worker that was not heard from for so long has lost its job to the next one"
     )
     patience_minutes: dict[str, float] = Field(
         {},

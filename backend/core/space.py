@@ -77,7 +77,7 @@ class Space:
             return False
         return True
 
-    def told(self) -> str:
+    def report(self) -> str:
         """ "ok", or what is wrong with the disk and what to do about it."""
         free = self.free()
         if free >= SCARCE_BYTES:
@@ -117,8 +117,8 @@ def hold(database: Database, folder: DataFolder) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def _room(folder: DataFolder, wanted: int) -> bool:
-    return _free(folder.root) > 2 * wanted + _SPARE_BYTES
+def _room(folder: DataFolder, needed: int) -> bool:
+    return _free(folder.root) > 2 * needed + _SPARE_BYTES
 
 
 def _hold_log(database: Database, folder: DataFolder) -> None:

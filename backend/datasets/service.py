@@ -232,10 +232,10 @@ def _refuse_other_robot(row: Dataset, spec: RecordSpec) -> None:
         )
 
 
-def _next_name(db: Session, wanted: str) -> str:
-    taken, number, name = repository.taken_names(db), 2, wanted
+def _next_name(db: Session, base: str) -> str:
+    taken, number, name = repository.taken_names(db), 2, base
     while name.casefold() in taken:
-        name, number = f"{wanted[: _NAME_LENGTH - 6]} {number}", number + 1
+        name, number = f"{base[: _NAME_LENGTH - 6]} {number}", number + 1
     return name
 
 

@@ -69,7 +69,7 @@ def get_thumbnail(db: Db, me: Viewer, studio: Parts, request: Request, episode_i
 def get_frame(
     db: Db, me: Viewer, studio: Parts, request: Request, episode_id: str, camera: Camera, step: Step
 ) -> Response:
-    """The exact picture of a camera at a step, JPEG."""
+    """The exact frame of a camera at a step, JPEG."""
     return service.frame(db, studio, episode_id, camera, step, known=_known(request))
 
 
@@ -88,11 +88,11 @@ def get_pack(
     """Steps start, start + stride, ... (count of them) of all cameras, application/octet-stream.
 
     A little-endian uint32 with the length of a JSON header, the header {"start": int, "stride": int, "count": int,
-    "cameras": [name], "sizes": [[bytes of camera 0, camera 1, ...] for each step]}, then the JPEG pictures in that
+    "cameras": [name], "sizes": [[bytes of camera 0, camera 1, ...] for each step]}, then the JPEGs in that
     order. Past the end, and beyond 128 MiB, fewer steps come back.
     """
-    wanted = PackQuery(start=start, count=count, stride=stride, height=height)
-    return service.pack(db, studio, episode_id, wanted, known=_known(request))
+    query = PackQuery(start=start, count=count, stride=stride, height=height)
+    return service.pack(db, studio, episode_id, query, known=_known(request))
 
 
 @router.get("/episodes/{episode_id}/file", response_class=Response)

@@ -1,4 +1,4 @@
-"""Pictures of an episode as a browser can show them: JPEG with red where red belongs."""
+"""Frames of an episode as a browser can show them: JPEG with red where red belongs."""
 
 import json
 import struct
@@ -15,14 +15,14 @@ _QUALITY = 90
 _PROXY_QUALITY = 80
 _THUMBNAIL_HEIGHT = 144
 _PACK_BYTES = 2**27  # about; a hundred steps of four full HD cameras
-# A browser turns a picture as its Exif says, decoders for training do not: it is shown as those see it.
+# A browser turns an image as its Exif says, decoders for training do not: it is shown as those see it.
 _EXIF, _EXIF_WITHIN = b"Exif\0\0", 4096
 
 
 def jpeg(episode: Episode, camera: str, step: int, *, height: int | None = None) -> bytes:
-    """The exact picture, as stored where it is an ordinary JPEG, otherwise encoded anew; height: at most so many rows.
+    """The exact frame, as stored where it is an ordinary JPEG, otherwise encoded anew; height: at most so many rows.
 
-    Raises EpisodeError for a camera that is not there or a picture that cannot be read.
+    Raises EpisodeError for a camera that is not there or a frame that cannot be read.
     """
     if height is not None and episode.frame_size(camera)[0] > height:
         return _smaller(episode, camera, step, height)
@@ -37,17 +37,17 @@ def _smaller(episode: Episode, camera: str, step: int, height: int) -> bytes:
     rows, columns = episode.frame_size(camera)
     width = max(1, round(columns * height / rows))
     if episode.compressed and episode.rgb_jpeg:
-        picture = decode_reduced(episode.stored_frame(camera, step).tobytes(), height, width)
+        image = decode_reduced(episode.stored_frame(camera, step).tobytes(), height, width)
     else:
-        picture = episode.frame(camera, step)
-    if picture.shape[:2] != (height, width):
-        picture = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
-    return encode_jpeg(picture, quality=_PROXY_QUALITY)
+        image = episode.frame(camera, step)
+    if image.shape[:2] != (height, width):
+        image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    return encode_jpeg(image, quality=_PROXY_QUALITY)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackQuery:
-    """Steps start, start + stride, ... of an episode; height: at most so many rows a picture."""
+    """Steps start, start + stride, ... of an episode; height: at most so many rows a frame."""
 
     start: int
     count: int
@@ -55,33 +55,33 @@ class PackQuery:
     height: int | None = None
 
 
-def pack(path: Path, wanted: PackQuery) -> bytes:
-    """Pictures of all cameras; the layout is that of the endpoint's description.
+def pack(path: Path, query: PackQuery) -> bytes:
+    """Frames of all cameras; the layout is that of the endpoint's description.
 
-    Past the end there are fewer steps, and where pictures are so large that a pack would be.
+    Past the end there are fewer steps, and where frames are so large that a pack would be.
     """
     with open_episode(path) as episode:
-        end = min(wanted.start + wanted.count * wanted.stride, episode.steps)
-        pictures: list[list[bytes]] = []
+        end = min(query.start + query.count * query.stride, episode.steps)
+        jpegs: list[list[bytes]] = []
         size = 0
-        for step in range(wanted.start, end, wanted.stride):
-            pictures.append([jpeg(episode, camera, step, height=wanted.height) for camera in episode.cameras])
-            size += sum(map(len, pictures[-1]))
+        for step in range(query.start, end, query.stride):
+            jpegs.append([jpeg(episode, camera, step, height=query.height) for camera in episode.cameras])
+            size += sum(map(len, jpegs[-1]))
             if size > _PACK_BYTES:
                 break
         header = {
-            "start": wanted.start,
-            "stride": wanted.stride,
-            "count": len(pictures),
+            "start": query.start,
+            "stride": query.stride,
+            "count": len(jpegs),
             "cameras": list(episode.cameras),
-            "sizes": [[len(picture) for picture in row] for row in pictures],
+            "sizes": [[len(each) for each in row] for row in jpegs],
         }
     text = json.dumps(header, separators=(",", ":")).encode()
-    return b"".join([struct.pack("<I", len(text)), text, *(picture for row in pictures for picture in row)])
+    return b"".join([struct.pack("<I", len(text)), text, *(each for row in jpegs for each in row)])
 
 
 def thumbnail(path: Path) -> bytes:
-    """A small picture of the first camera from the middle of the episode."""
+    """A small image of the first camera from the middle of the episode."""
     with open_episode(path) as episode:
         return jpeg(episode, episode.cameras[0], episode.steps // 2, height=_THUMBNAIL_HEIGHT)
 

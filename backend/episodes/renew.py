@@ -1,6 +1,6 @@
 """Today's identity for episodes that were listed under a former one; once at every start, in a thread.
 
-A former identity did not say how the pictures are read (dexvla.episodes.identity), so whatever was cached under it may
+A former identity did not say how the images are read (dexvla.episodes.identity), so whatever was cached under it may
 show another episode's colours: it is removed. The row keeps the former identity as an alias, by which older versions,
 checkpoints and label files still find the episode; manifests that were written are left as they are.
 """

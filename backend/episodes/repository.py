@@ -56,7 +56,7 @@ def drafts_of(db: Session, ids: Sequence[str]) -> dict[str, Draft]:
 
 
 def blindly_labelled(db: Session, ids: Sequence[str], me: str) -> set[str]:
-    """Those whose substeps this person labels as their second rater and has not handed in."""
+    """Those whose substeps this person labels as their second rater and has not submitted."""
     query = select(Draft.episode_id).where(
         Draft.episode_id.in_(ids),
         Draft.tier == Tier.SUBSTEP,

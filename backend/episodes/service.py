@@ -1,4 +1,4 @@
-"""Lists of episodes, their pictures and motion, upload, download and deletion."""
+"""Lists of episodes, their frames and motion, upload, download and deletion."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -29,7 +29,7 @@ from dexvla.episodes.reader import open_episode
 from dexvla.errors import EpisodeError
 from dexvla.files import atomic_file
 
-# Motion and pictures of an episode never change, so what shows them may be kept for good.
+# Motion and frames of an episode never change, so what shows them may be kept for good.
 _FOREVER = "private, max-age=31536000, immutable"
 
 
@@ -109,7 +109,7 @@ def own_file(studio: Studio, row: EpisodeRow) -> Path:
         with open_episode(path) as opened:
             if not episode_identities(opened).is_called(row.identity):
                 raise EpisodeError(
-                    f"episode {row.number}: its file holds another motion or other pictures than when it was taken in; "
+                    f"episode {row.number}: its file holds another motion or other images than when it was taken in; "
                     "restore it from a backup"
                 )
     return path
@@ -130,10 +130,10 @@ def thumbnail(db: Session, studio: Studio, episode_id: str, *, known: str | None
     def make() -> bytes:
         with suppress(FileNotFoundError):
             return cached.read_bytes()
-        picture = frames.thumbnail(file_of(studio, row))
+        jpeg = frames.thumbnail(file_of(studio, row))
         with suppress(OSError), atomic_file(cached) as temporary:  # a full disk: it is made again the next time
-            temporary.write_bytes(picture)
-        return picture
+            temporary.write_bytes(jpeg)
+        return jpeg
 
     return _constant(row, "thumbnail", "image/jpeg", known, make)
 

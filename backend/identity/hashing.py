@@ -40,9 +40,9 @@ class PasswordHashing:
         """Raises TooManyError where too many wait."""
         return await self._run(lambda: hash_password(password), caller, known)
 
-    async def matches(self, password: str, stored: str | None, *, caller: str, known: bool = False) -> bool:
+    async def matches(self, password: str, password_hash: str | None, *, caller: str, known: bool = False) -> bool:
         """stored: None for a name that does not exist, which takes as long. Raises TooManyError where too many wait."""
-        return await self._run(lambda: password_matches(password, stored), caller, known)
+        return await self._run(lambda: password_matches(password, password_hash), caller, known)
 
     async def _run(self, work: Callable[[], T], caller: str, known: bool) -> T:
         with self._lock:

@@ -33,11 +33,11 @@ def _nobody() -> str:
     return _hasher.hash("nobody has this password")
 
 
-def password_matches(password: str, stored: str | None) -> bool:
-    """Takes as long for a name that does not exist (stored None) as for one that does."""
+def password_matches(password: str, password_hash: str | None) -> bool:
+    """Takes as long for a name that does not exist (password_hash None) as for one that does."""
     nobody = _nobody()
     try:
-        return _hasher.verify(stored or nobody, password) and stored is not None
+        return _hasher.verify(password_hash or nobody, password) and password_hash is not None
     except (VerificationError, InvalidHashError):
         return False
 

@@ -11,7 +11,7 @@ import redis
 from celery import Celery
 from kombu.exceptions import KombuError
 
-from backend.core.beats import heard
+from backend.core.beats import fresh_keys
 from backend.studio.context import Studio
 from backend.tables.job import JobKind
 
@@ -66,9 +66,9 @@ def leave(studio: Studio, name: str, queue: JobQueue) -> None:
 
 
 def live_workers(studio: Studio) -> list[LiveWorker]:
-    """Workers heard of within the last seconds, by name. Raises redis.RedisError."""
+    """Workers heard from within the last seconds, by name. Raises redis.RedisError."""
     queues: dict[str, set[JobQueue]] = {}
-    for key in heard(studio.broker, _WORKER_KEY.format("*"), seconds=_BEAT_TTL_SECONDS):
+    for key in fresh_keys(studio.broker, _WORKER_KEY.format("*"), seconds=_BEAT_TTL_SECONDS):
         name, _, queue = key.removeprefix(_WORKER_KEY.format("")).rpartition(":")
         if queue in _QUEUES:  # an older studio's worker calls itself otherwise
             queues.setdefault(name, set()).add(JobQueue(queue))

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from weakref import WeakValueDictionary
 
-# Steering says fifty things a second, and each of up to fifty pictures a second of four cameras is acknowledged: for a
+# Steering says fifty things a second, and each of up to fifty frames a second of four cameras is acknowledged: for a
 # dozen pages. A flood says a hundred thousand.
 PER_SECOND = 3000.0
 AT_ONCE = 6000.0  # what a page says while nobody reads comes all at once

@@ -102,7 +102,9 @@ async def _to_host(page: WebSocket, host: ClientConnection, pace: Pace) -> Close
         if len(content) > _FROM_PAGE_BYTES:
             return Close(TOO_LARGE, f"a message of {len(content)} bytes; at most {_FROM_PAGE_BYTES} are accepted")
         if not pace.allows(len(content)):
-            return Close(TOO_MANY, "Your pages say more than a robot can hear; close some, then open this one again.")
+            return Close(
+                TOO_MANY, "Your pages send more than the robot host can take; close some, then open this one again."
+            )
         with suppress(ConnectionClosed):  # the others tell how
             await host.send(content)
 

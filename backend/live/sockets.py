@@ -14,7 +14,7 @@ from backend.core.roles import Role
 from backend.live.pace import pace_of
 from backend.live.service import BY_HEADER
 from backend.live.socket_proxy import join
-from backend.robots.relay import HostClient
+from backend.robots.host_client import HostClient
 from backend.robots.token import host_token
 from backend.studio.context import studio_of
 
@@ -45,11 +45,11 @@ async def live(
         await close(socket, who)
         return
     studio = studio_of(socket)
-    place = await studio.directory.newest_robot(robot, seconds=_LOOK_SECONDS)
-    if place is None:
+    announced = await studio.directory.newest_robot(robot, seconds=_LOOK_SECONDS)
+    if announced is None:
         await close(socket, Close(NOT_THERE, f"There is no robot {robot}; its host has ended or was never started."))
         return
-    host = HostClient(name=robot, address=place.address, token=host_token(studio.settings.folder.secrets, robot))
+    host = HostClient(name=robot, address=announced.address, token=host_token(studio.settings.folder.secrets, robot))
     headers = {**host.headers, BY_HEADER: who.name, SESSION_HEADER: f"{who.id}/{page or new_id()}"}
     async with until_refused(socket, who, kind.needs) as refused:
         url = f"ws://{host.address}/live/{kind}"

@@ -25,20 +25,20 @@ _ending: set[Path] = set()
 _changed = threading.Condition()
 
 
-def begin(studio: Studio, robot: str, recording: str, asked: Handover) -> Received:
+def begin(studio: Studio, robot: str, recording: str, handover: Handover) -> Received:
     """How much of it is there. Raises NotFoundError for the dataset, InvalidError for one that is too large,
     DiskFullError."""
-    if service.dataset_facts(studio, asked.dataset_id) is None:
+    if service.dataset_facts(studio, handover.dataset_id) is None:
         raise NotFoundError("There is no such dataset; it may have been deleted.")
-    _refuse_large(studio, asked.size)
+    _refuse_large(studio, handover.size)
     file = _file(studio, robot, recording)
     there = _size(file)
-    if there > asked.size:
+    if there > handover.size:
         file.unlink(missing_ok=True)
         there = 0
     # the rest of it, and a second one of it that is checked and kept
-    if shutil.disk_usage(studio.settings.folder.uploads).free < 2 * asked.size - there + _SPARE_BYTES:
-        raise DiskFullError(f"There is no room for {asked.size / 2**20:.0f} MiB. Free some space and try again.")
+    if shutil.disk_usage(studio.settings.folder.uploads).free < 2 * handover.size - there + _SPARE_BYTES:
+        raise DiskFullError(f"There is no room for {handover.size / 2**20:.0f} MiB. Free some space and try again.")
     return Received(received=there)
 
 
@@ -61,19 +61,19 @@ def add(studio: Studio, robot: str, recording: str, offset: int, piece: bytes) -
     return Received(received=there + len(piece))
 
 
-def end(studio: Studio, robot: str, recording: str, asked: Handover, stop: threading.Event) -> HandedIn:
+def end(studio: Studio, robot: str, recording: str, handover: Handover, stop: threading.Event) -> HandedIn:
     """List it in its dataset. Raises ConflictError as `add` where it is not what the host has, and as
     `backend.intake.accept.accept`. stop: nobody waits for the answer any more."""
     file = _file(studio, robot, recording)
     with _alone(file, stop) as there:
-        if there != asked.size:
-            raise _elsewhere(there, f"The studio has {there} of {asked.size} bytes of this recording.")
-        if file_sha256(file) != asked.sha256:
+        if there != handover.size:
+            raise _elsewhere(there, f"The studio has {there} of {handover.size} bytes of this recording.")
+        if file_sha256(file) != handover.sha256:
             file.unlink(missing_ok=True)
             raise _elsewhere(0, "What arrived is not what was sent: the sums differ. It has to be sent again.")
         with studio.inspections.turn(stop):
             try:
-                episode_id = service.take_in(studio, file, dataset_id=asked.dataset_id, by=asked.by, stop=stop)
+                episode_id = service.take_in(studio, file, dataset_id=handover.dataset_id, by=handover.by, stop=stop)
             except (InvalidError, NotFoundError):
                 if not stop.is_set():  # refused for good
                     file.unlink(missing_ok=True)
@@ -90,7 +90,7 @@ def _alone(file: Path, stop: threading.Event) -> Iterator[int]:
     with _changed:
         while file in _ending:
             if stop.is_set():
-                raise _elsewhere(_size(file), "Nobody waits for this try any more.")
+                raise _elsewhere(_size(file), "This attempt was given up.")
             _changed.wait(_LOOK_SECONDS)
         _ending.add(file)
     try:

@@ -38,6 +38,6 @@ async def arm_robot(connection: Request, name: str) -> RobotOut:
 
 
 @router.get("/{name}/picture/{camera}", response_class=Response)
-def get_picture(me: Viewer, studio: Parts, name: str, camera: Annotated[str, Path(max_length=64)]) -> Response:
-    """The newest picture of a camera, JPEG, at most a quarter of a second old. Cameras rest while nobody asks."""
-    return service.picture(studio, name, camera)
+def get_robot_frame(me: Viewer, studio: Parts, name: str, camera: Annotated[str, Path(max_length=64)]) -> Response:
+    """The newest frame of a camera, JPEG, at most a quarter of a second old. Cameras rest while nobody asks."""
+    return service.frame(studio, name, camera)

@@ -8,7 +8,7 @@ from contextlib import suppress
 import redis
 from pydantic import ValidationError
 
-from backend.core.beats import heard, is_fresh
+from backend.core.beats import fresh_keys, is_fresh
 from backend.robots.stopping import PRESENT
 from backend.studio.context import Studio
 from dexvla.live.status import HostStatus
@@ -42,4 +42,4 @@ def signed(studio: Studio, name: str) -> HostStatus | None:
 
 def count(studio: Studio) -> int:
     """Hosts that are heard. Raises redis.RedisError."""
-    return len(heard(studio.broker, _KEY.format("*"), seconds=_SECONDS))
+    return len(fresh_keys(studio.broker, _KEY.format("*"), seconds=_SECONDS))

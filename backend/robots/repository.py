@@ -18,7 +18,7 @@ def by_name(db: Session, name: str) -> RobotRow | None:
 
 
 def count_seen(db: Session, *, within: timedelta) -> int:
-    """Robots whose hosts were heard of lately."""
+    """Robots whose hosts were heard from lately."""
     now = database_now(db)
     return sum(was_seen(at, now, within=within) for at in db.scalars(select(RobotRow.seen_at)))
 

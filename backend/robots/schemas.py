@@ -22,7 +22,7 @@ class RobotKindOut(Out):
 
 
 class RobotOut(Out):
-    """present: its host was heard of within the last seconds. status: what the host last said."""
+    """present: its host was heard from within the last seconds. status: what the host last said."""
 
     name: str
     kind: str

@@ -1,4 +1,4 @@
-"""Which robots are there, and their pictures. The robots themselves belong to robot hosts; this only relays. Stop and
+"""Which robots are there, and their frames. The robots themselves belong to robot hosts, which are asked here. Stop and
 re-arming are in `stopping`."""
 
 from datetime import datetime
@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from backend.core.db import database_now
 from backend.core.errors import NotFoundError, UnavailableError
 from backend.robots import presence, repository
-from backend.robots.relay import HostClient
+from backend.robots.host_client import HostClient
 from backend.robots.schemas import RobotOut
 from backend.robots.stopping import PRESENT
 from backend.robots.token import host_token
@@ -51,14 +51,14 @@ def robots(db: Session, studio: Studio) -> list[RobotOut]:
     return [_out(studio, row, now) for row in repository.all_robots(db)]
 
 
-def picture(studio: Studio, name: str, camera: str) -> Response:
+def frame(studio: Studio, name: str, camera: str) -> Response:
     robot, host = host_of(studio, name)
-    known = [known.name for known in robot.status.cameras]
-    if known and camera not in known:
-        raise NotFoundError(f"{name} has no camera {camera}; it has {', '.join(known)}.")
+    names = [known.name for known in robot.status.cameras]
+    if names and camera not in names:
+        raise NotFoundError(f"{name} has no camera {camera}; it has {', '.join(names)}.")
     if not robot.present:
-        raise UnavailableError(f"The robot host of {name} has not been heard of since {robot.seen_at:%H:%M:%S} UTC.")
-    return Response(host.picture(camera), media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+        raise UnavailableError(f"The robot host of {name} has not been heard from since {robot.seen_at:%H:%M:%S} UTC.")
+    return Response(host.frame(camera), media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
 
 def host_of(studio: Studio, name: str) -> tuple[RobotOut, HostClient]:

@@ -24,11 +24,11 @@ from backend.core.http_wire import Wire, connect
 from backend.core.ledger import Ledger, Written, not_yet
 from backend.core.roles import Role
 from backend.identity.actor import Actor
-from backend.robots.relay import HostAwayError
+from backend.robots.host_client import HostAwayError
 from backend.robots.schemas import RobotOut
 from backend.robots.token import hosts_secret, token_under
 from backend.studio.context import Studio
-from backend.studio.directory import AwayError, Place, credential_of, given_by
+from backend.studio.directory import AnnouncedRobot, AwayError, credential_of, given_by
 from backend.studio.events import publish
 from dexvla.live.status import ArmIn, HostStatus, StopIn
 
@@ -165,38 +165,38 @@ class Stopping:
         """Latch the stop. Raises HostAwayError if the host has not confirmed it, within `ANSWER_SECONDS` in all."""
         began = time.monotonic()
         me = await self._who_stops(connection)
-        place = await self._place(name, seconds=_LOOK_SECONDS)
+        robot = await self._robot(name, seconds=_LOOK_SECONDS)
         body = StopIn(by=me.name).model_dump_json().encode()
         left = max(0.05, ANSWER_SECONDS - (time.monotonic() - began))
         try:
-            status = await self._tell(place, "/stop", body, seconds=left)
+            status = await self._tell(robot, "/stop", body, seconds=left)
         except OSError as error:
-            self._write_down(me, "robot.stop", place, confirmed=False)
+            self._write_down(me, "robot.stop", robot, confirmed=False)
             raise HostAwayError(
-                f"The robot host of {name} does not answer ({place.address}). This stop has NOT been confirmed: if the "
+                f"The robot host of {name} does not answer ({robot.address}). This stop has NOT been confirmed: if the "
                 "robot moves, use its own emergency stop. The studio goes on trying for a few seconds; the robot's "
                 "state says when it is stopped."
             ) from error
         except ApiError as error:  # it answers, but not that it is stopped
-            self._write_down(me, "robot.stop", place, confirmed=False)
+            self._write_down(me, "robot.stop", robot, confirmed=False)
             raise HostAwayError(
                 f"{error.message} This stop has NOT been confirmed: if the robot moves, use its own emergency stop."
             ) from error
         missing = [] if status.at_risk is None else [status.at_risk]
         if me is _UNCHECKED:
             missing.append("Who asked for this stop was not checked: the database does not answer.")
-        entry, written = self._write_down(me, "robot.stop", place, epoch=status.epoch)
+        entry, written = self._write_down(me, "robot.stop", robot, epoch=status.epoch)
         unwritten = await _not_yet(self._studio.ledger, written)
         note_use(self._studio, connection)
-        return self._out(place, status, missing + unwritten, entry if unwritten else None)
+        return self._out(robot, status, missing + unwritten, entry if unwritten else None)
 
     async def arm(self, connection: HTTPConnection, name: str) -> RobotOut:
         """Release the latched stop, once: never said twice, because somebody may have pressed stop in between."""
         me = await self._who_arms(connection)
-        place = await self._place(name, seconds=_ARM_SECONDS)
+        robot = await self._robot(name, seconds=_ARM_SECONDS)
         body = ArmIn(by=me.name).model_dump_json().encode()
         try:
-            asked = self._line.ask(place.address, "/arm", self._token(place), body, fresh=True)
+            asked = self._line.ask(robot.address, "/arm", self._token(robot), body, fresh=True)
             status = _status(name, *await asyncio.wait_for(asked, _ARM_SECONDS))
         except TimeoutError as error:
             raise HostAwayError(
@@ -205,13 +205,13 @@ class Stopping:
             ) from error
         except OSError as error:
             raise HostAwayError(
-                f"The robot host of {name} does not answer ({place.address}); the robot is as it was."
+                f"The robot host of {name} does not answer ({robot.address}); the robot is as it was."
             ) from error
         missing = [] if status.at_risk is None else [status.at_risk]
-        entry, written = self._write_down(me, "robot.arm", place, epoch=status.epoch)
+        entry, written = self._write_down(me, "robot.arm", robot, epoch=status.epoch)
         unwritten = await _not_yet(self._studio.ledger, written)
         note_use(self._studio, connection)
-        return self._out(place, status, missing + unwritten, entry if unwritten else None)
+        return self._out(robot, status, missing + unwritten, entry if unwritten else None)
 
     # --- who asks, and where the robot is -----------------------------------------------------------------------------
 
@@ -256,61 +256,61 @@ class Stopping:
             )
         return me
 
-    async def _place(self, name: str, *, seconds: float) -> Place:
-        place = self._studio.directory.robot(name)
-        if place is None:
+    async def _robot(self, name: str, *, seconds: float) -> AnnouncedRobot:
+        robot = self._studio.directory.robot(name)
+        if robot is None:
             try:
-                place = await self._studio.directory.find_robot(name, seconds=seconds)
+                robot = await self._studio.directory.find_robot(name, seconds=seconds)
             except AwayError:
                 raise HostAwayError(
                     f"The database does not answer, and where robot {name} is was not known before. This has NOT "
                     "reached it: use its own emergency stop."
                 ) from None
-        if place is None:
+        if robot is None:
             raise NotFoundError(f"There is no robot {name}; its host has ended or was never started.")
-        return place
+        return robot
 
-    def _token(self, place: Place) -> str:
+    def _token(self, robot: AnnouncedRobot) -> str:
         if self._secret is None:
             self.start()
         assert self._secret is not None
-        return token_under(self._secret, place.name)
+        return token_under(self._secret, robot.name)
 
-    async def _tell(self, place: Place, path: str, body: bytes, *, seconds: float) -> HostStatus:
+    async def _tell(self, robot: AnnouncedRobot, path: str, body: bytes, *, seconds: float) -> HostStatus:
         """Raises OSError where no answer came. A host that was started again is somewhere else than the copy says."""
 
         async def elsewhere() -> str | None:
             try:
-                newest = await self._studio.directory.find_robot(place.name, seconds=_AGAIN_SECONDS)
+                newest = await self._studio.directory.find_robot(robot.name, seconds=_AGAIN_SECONDS)
             except AwayError:
                 return None
             return None if newest is None else newest.address
 
         answer = await self._line.insist(
-            place.address, path, self._token(place), body, seconds=seconds, elsewhere=elsewhere
+            robot.address, path, self._token(robot), body, seconds=seconds, elsewhere=elsewhere
         )
-        return _status(place.name, *answer)
+        return _status(robot.name, *answer)
 
     # --- afterwards ---------------------------------------------------------------------------------------------------
 
-    def _write_down(self, me: Actor, action: str, place: Place, **detail: Any) -> tuple[str, Written]:
+    def _write_down(self, me: Actor, action: str, robot: AnnouncedRobot, **detail: Any) -> tuple[str, Written]:
         """The entry's id, and when it is in the audit log."""
         now, entry = utc_now(), new_id()
         actor = None if me is _UNCHECKED else me
         if actor is None:
             detail["by"] = me.name
         return entry, self._studio.ledger.write(
-            lambda db: record(db, actor, action, place.name, at=now, entry_id=entry, **detail),
-            then=lambda: publish(self._studio, "robot", place.name),
+            lambda db: record(db, actor, action, robot.name, at=now, entry_id=entry, **detail),
+            then=lambda: publish(self._studio, "robot", robot.name),
         )
 
-    def _out(self, place: Place, status: HostStatus, missing: list[str], entry: str | None) -> RobotOut:
-        ago = self._studio.directory.seconds_ago(place)
+    def _out(self, robot: AnnouncedRobot, status: HostStatus, missing: list[str], entry: str | None) -> RobotOut:
+        ago = self._studio.directory.seconds_ago(robot)
         return RobotOut(
-            name=place.name,
-            kind=place.kind,
+            name=robot.name,
+            kind=robot.kind,
             present=ago < PRESENT.total_seconds(),
-            seen_at=place.seen_at,
+            seen_at=robot.seen_at,
             status=status,
             not_recorded=missing,
             audit_entry=entry,
@@ -337,7 +337,9 @@ def _status(name: str, code: int, content: bytes) -> HostStatus:
     try:
         return HostStatus.model_validate_json(content)
     except ValidationError as error:
-        raise HostAwayError(f"What answers as the robot host of {name} is none: restart it.") from error
+        raise HostAwayError(
+            f"What answers in the place of the robot host of {name} is not one: restart the host."
+        ) from error
 
 
 def stopping_of(connection: HTTPConnection) -> Stopping:

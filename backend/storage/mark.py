@@ -49,7 +49,7 @@ def look(studio: Studio) -> str | None:
     return lost
 
 
-def told(studio: Studio) -> str | None:
+def forgotten(studio: Studio) -> str | None:
     """What `look` found."""
     return _read(studio.settings.folder.mark).get("forgotten")
 

@@ -80,7 +80,7 @@ def storage(studio: Studio, found: Found) -> StorageOut:
             found.at = time.monotonic()
     return StorageOut(
         free_bytes=studio.space.free(),
-        disk=studio.space.told(),
+        disk=studio.space.report(),
         strays=[
             StrayOut(
                 kind=kind,
@@ -94,7 +94,7 @@ def storage(studio: Studio, found: Found) -> StorageOut:
         ],
         missing=found.missing[:_NAMES],
         missing_count=len(found.missing),
-        forgotten=mark.told(studio),
+        forgotten=mark.forgotten(studio),
         busy=found.busy,
         note=found.note,
     )

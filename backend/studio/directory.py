@@ -59,7 +59,7 @@ class Known:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class AnnouncedRobot:
     """A robot as its host last announced it. seen_ago: seconds before the copy was made."""
 
     name: str
@@ -75,7 +75,7 @@ class _Copy:
     """taken: time.monotonic()."""
 
     people: dict[str, Known] = field(default_factory=dict)
-    robots: dict[str, Place] = field(default_factory=dict)
+    robots: dict[str, AnnouncedRobot] = field(default_factory=dict)
     public_url: str | None = None
     taken: float = float("-inf")
 
@@ -89,7 +89,7 @@ class Directory:
         self._lock = threading.Lock()  # of changes to the copy beside its thread
         # who and what was looked for since the last copy began to be made, and when
         self._found_people: dict[str, tuple[float, Known | None]] = {}
-        self._found_robots: dict[str, tuple[float, Place]] = {}
+        self._found_robots: dict[str, tuple[float, AnnouncedRobot]] = {}
         self._wake = threading.Event()
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="directory", daemon=True)
@@ -128,12 +128,12 @@ class Directory:
         found = self._copy.people.get(credential)
         return found.actor if found is not None and found.holds(utc_now()) else None
 
-    def robot(self, name: str) -> Place | None:
+    def robot(self, name: str) -> AnnouncedRobot | None:
         return self._copy.robots.get(name)
 
-    def seconds_ago(self, place: Place) -> float:
-        """How long ago its host was heard of, by the database's clock."""
-        return place.seen_ago + max(0.0, time.monotonic() - self._copy.taken)
+    def seconds_ago(self, robot: AnnouncedRobot) -> float:
+        """How long ago its host was heard from, by the database's clock."""
+        return robot.seen_ago + max(0.0, time.monotonic() - self._copy.taken)
 
     # --- what it asks the database for, bounded ---------------------------------------------------------------------
 
@@ -146,16 +146,16 @@ class Directory:
             self._copy = replace(self._copy, people=_with(self._copy.people, {credential: found}))
         return None if found is None else found.actor
 
-    async def find_robot(self, name: str, *, seconds: float) -> Place | None:
+    async def find_robot(self, name: str, *, seconds: float) -> AnnouncedRobot | None:
         """From the database, and known from then on. Raises AwayError if it does not answer within `seconds`."""
-        found = await self._look(lambda db: _places(db, name).get(name), seconds)
+        found = await self._look(lambda db: _robots(db, name).get(name), seconds)
         if found is not None:
             with self._lock:
                 self._found_robots[name] = time.monotonic(), found
                 self._copy = replace(self._copy, robots=_with(self._copy.robots, {name: found}))
         return found
 
-    async def newest_robot(self, name: str, *, seconds: float) -> Place | None:
+    async def newest_robot(self, name: str, *, seconds: float) -> AnnouncedRobot | None:
         """From the database, or from the copy if it does not answer within `seconds`."""
         try:
             return await self.find_robot(name, seconds=seconds)
@@ -213,7 +213,7 @@ class Directory:
             with self._db.transaction(write=False) as db:
                 copy = _Copy(
                     people=_people(db),
-                    robots=_places(db),
+                    robots=_robots(db),
                     public_url=_public_url(db),
                     taken=began,
                 )
@@ -282,13 +282,13 @@ def _actor(id_: str, name: str, role: str) -> Actor:
     return Actor(id=id_, name=name, role=Role(role))
 
 
-def _places(db: Session, name: str | None = None) -> dict[str, Place]:
+def _robots(db: Session, name: str | None = None) -> dict[str, AnnouncedRobot]:
     query = select(RobotRow.name, RobotRow.kind, RobotRow.address, RobotRow.seen_at, RobotRow.status)
     if name is not None:
         query = query.where(RobotRow.name == name)
     now = database_now(db)
     return {
-        row.name: Place(
+        row.name: AnnouncedRobot(
             name=row.name,
             kind=row.kind,
             address=row.address,

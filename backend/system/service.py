@@ -12,7 +12,7 @@ from backend.system.schemas import Health
 
 
 def health(studio: Studio) -> Health:
-    """workers and robots: those heard of within the last seconds; 0 where database or broker cannot say.
+    """workers and robots: those heard from within the last seconds; 0 where database or broker cannot say.
 
     A worker is a `studio worker` that somebody started, on whatever machine, with all of its processes.
     """
@@ -27,7 +27,7 @@ def health(studio: Studio) -> Health:
         workers = len(live_workers(studio))
     except redis.RedisError as error:
         broker = type(error).__name__
-    disk = studio.space.told()
+    disk = studio.space.report()
     status = "ok" if database == broker == disk == "ok" else "degraded"
     return Health(
         status=status,

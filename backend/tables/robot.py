@@ -12,7 +12,7 @@ from backend.core.db import Base
 class RobotRow(Base):
     """Renewed by its host every few seconds; one that stops doing so counts as away.
 
-    address: host:port that the API relays to. status: what the host last said of itself.
+    address: host:port at which the API asks the host. status: what the host last said of itself.
     """
 
     __tablename__ = "robots"

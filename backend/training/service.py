@@ -67,7 +67,7 @@ def preflight(db: Session, me: Actor, studio: Studio, body: RunIn) -> JobOut:
         studio,
         me,
         kind=JobKind.PREFLIGHT,
-        title=f"Look at {body.name} before it starts",
+        title=f"Check {body.name} before it starts",
         payload=PreflightPayload(spec=_good(looked).model_dump(mode="json")),
     )
     return jobs.job_out(db, job)

@@ -193,8 +193,8 @@ def _under_former_identities(manifest: DatasetManifest) -> DatasetManifest:
     return manifest.model_copy(update={"episodes": tuple(entries)})
 
 
-def _segments(stored: Sequence[LabelSegment]) -> tuple[Segment, ...]:
-    return tuple(Segment(start=one.start, end=one.end, text=one.text) for one in stored)
+def _segments(segments: Sequence[LabelSegment]) -> tuple[Segment, ...]:
+    return tuple(Segment(start=one.start, end=one.end, text=one.text) for one in segments)
 
 
 def manifest_file(db: Session, me: Actor, studio: Studio, version_id: str) -> FileResponse:
@@ -207,6 +207,6 @@ def manifest_file(db: Session, me: Actor, studio: Studio, version_id: str) -> Fi
     if count := len(hidden.intersection(version.episode_ids)):
         raise ForbiddenError(
             f"You label {count} of this version's episodes as their second rater: its manifest holds the first rater's "
-            "labels and is shown once yours are handed in."
+            "labels and is shown once yours are submitted."
         )
     return FileResponse(path, media_type="application/json", filename=f"version-{version.number}.json")

@@ -89,7 +89,7 @@ async def events(socket: WebSocket) -> None:
             if refused.done() and not refused.cancelled():
                 await close(socket, refused.result())
             else:
-                await close(socket, Close(_UNSUPPORTED, "this socket only tells"))  # nothing where the page has gone
+                await close(socket, Close(_UNSUPPORTED, "this socket only sends"))  # nothing where the page has gone
     finally:
         bus.close(queue)
 

@@ -9,7 +9,7 @@ PAGE_POLICY = (
     "media-src 'self' blob:; connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'"
 )
-# JSON, pictures, videos and files: should a browser show one by itself, it loads nothing but that.
+# JSON, images, videos and files: should a browser show one by itself, it loads nothing but that.
 ANSWER_POLICY = (
     "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"

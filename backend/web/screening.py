@@ -78,7 +78,7 @@ def _real(digits: str) -> float:
 
 
 def _constant(name: str) -> float:
-    raise ValueError(f"{name} is no number in JSON.")
+    raise ValueError(f"{name} is not a number in JSON.")
 
 
 def _fault_in_texts(found: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""ACT on the demonstrations of a policy of ours: as long, on the same machine, with the same pictures and seeds.
+"""ACT on the demonstrations of a policy of ours: as long, on the same machine, with the same images and seeds.
 
     python benchmarks/act/baseline.py train DEMOS OUT --minutes 120      goes on where it stopped
     python benchmarks/act/baseline.py eval OUT --task transfer_cube --episodes 200 --seed 900000 --execute-steps 100
@@ -44,14 +44,14 @@ FACTS, STATES = "act.json", "state"
 
 
 class Samples(EpisodeReader):
-    """Pictures, state and chunk of a step; no words."""
+    """Images, state and chunk of a step; no words."""
 
     def inputs(self, images: list[NDArray[np.uint8]], instruction: str, reasoning: str | None) -> dict[str, Any]:
-        return {"pictures": torch.from_numpy(np.stack(images))}
+        return {"images": torch.from_numpy(np.stack(images))}
 
     @staticmethod
     def collate(samples: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-        names = ("pictures", "states", "actions", "is_pad")
+        names = ("images", "states", "actions", "is_pad")
         return {name: torch.stack([sample[name] for sample in samples]) for name in names}
 
 
@@ -71,11 +71,11 @@ class ActPolicy:
     def infer(self, observation: PolicyInput, *, on_reasoning: Callable[[str], None] | None = None) -> ActionChunk:
         started = time.monotonic()
         seen = check_input(observation, self.metadata)
-        pictures = [
+        images = [
             resize_bilinear(seen.images[camera.name], camera.height, camera.width) for camera in self.metadata.cameras
         ]
         state = torch.from_numpy(normalise_state(seen.state, self._stats))
-        chunk = self._model.predict(torch.from_numpy(np.stack(pictures))[None], state[None])[0].numpy()
+        chunk = self._model.predict(torch.from_numpy(np.stack(images))[None], state[None])[0].numpy()
         return ActionChunk(
             actions=unnormalise_actions(chunk, self._stats),
             normalised=chunk,
@@ -166,7 +166,7 @@ def train(
     began, saved, losses = time.process_time(), spent, []
     for data in loader:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            error, kl = model.losses(data["pictures"], data["states"], data["actions"], data["is_pad"])
+            error, kl = model.losses(data["images"], data["states"], data["actions"], data["is_pad"])
         (error + KL_WEIGHT * kl).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

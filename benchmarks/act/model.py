@@ -1,8 +1,8 @@
-"""ACT (arXiv 2304.13705), of our own, to compare with: a CVAE whose decoder turns pictures and state into a chunk.
+"""ACT (arXiv 2304.13705), of our own, to compare with: a CVAE whose decoder turns images and state into a chunk.
 
 Shapes: b samples, c cameras, t steps of the chunk, a action values, s state values, n tokens, w width, z latent values.
 
-As in the paper: a ResNet-18 a picture (here with group norms and without ImageNet's weights, which are a download),
+As in the paper: a ResNet-18 an image (here with group norms and without ImageNet's weights, which are a download),
 DETR's transformer with positions added to queries and keys of every layer, an encoder of (CLS, state, actions) to a
 latent in training, zero at inference, L1 loss and KL with weight 10. One camera's ResNet sees all cameras, as in ACT's
 released code; a token says which camera a feature comes from, which is ours.
@@ -37,7 +37,7 @@ class ActSizes:
     dropout: float = 0.1
 
 
-# For two CPU cores and pictures of 112 x 112.
+# For two CPU cores and images of 112 x 112.
 SMALL = ActSizes(
     width=192, heads=6, feedforward=768, encoder_layers=3, decoder_layers=3, resnet=(32, 64, 128, 192), stem=32
 )
@@ -76,7 +76,7 @@ class Layer(nn.Module):
 
 
 class Act(nn.Module):
-    """Pictures and state -> chunk. Weights are random, from torch's global generator."""
+    """Images and state -> chunk. Weights are random, from torch's global generator."""
 
     def __init__(self, sizes: ActSizes, *, cameras: int, chunk_size: int, action_dim: int, state_dim: int) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class Act(nn.Module):
             ResNetConfig(embedding_size=sizes.stem, hidden_sizes=list(sizes.resnet), depths=depths, layer_type="basic")
         )
         group_norms(self.resnet)
-        self.of_picture = nn.Conv2d(sizes.resnet[-1], width, 1)
+        self.of_image = nn.Conv2d(sizes.resnet[-1], width, 1)
         self.of_camera = nn.Parameter(0.02 * torch.randn(cameras, width))
         self.of_state, self.of_latent = nn.Linear(state_dim, width), nn.Linear(sizes.latent, width)
         self.places_of_two = nn.Parameter(0.02 * torch.randn(2, width))  # of latent and state
@@ -106,7 +106,7 @@ class Act(nn.Module):
     def losses(
         self, images_bcyx3: Tensor, states_bs: Tensor, actions_bta: Tensor, is_pad_bt: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Mean L1 error over what is no padding, and the mean KL divergence. Pictures are bytes."""
+        """Mean L1 error over what is no padding, and the mean KL divergence. Images are bytes."""
         latent_bz, kl = self._encode(states_bs, actions_bta, is_pad_bt)
         predicted = self._decode(images_bcyx3, states_bs, latent_bz)
         valid = ~is_pad_bt[..., None].expand_as(actions_bta)
@@ -132,7 +132,7 @@ class Act(nn.Module):
     def _decode(self, images_bcyx3: Tensor, states_bs: Tensor, latent_bz: Tensor) -> Tensor:
         batch, cameras = images_bcyx3.shape[:2]
         pixels = images_bcyx3.flatten(0, 1).permute(0, 3, 1, 2).float() / 127.5 - 1
-        maps = self.of_picture(self.resnet(pixels).last_hidden_state)
+        maps = self.of_image(self.resnet(pixels).last_hidden_state)
         grid = grid_places(*maps.shape[-2:], self.sizes.width).to(maps.device)
         features = maps.flatten(2).transpose(1, 2).reshape(batch, -1, self.sizes.width)
         places = torch.cat([self.places_of_two, *(grid + camera for camera in self.of_camera[:cameras])])

@@ -1,9 +1,9 @@
-"""A real robot host with synthetic cameras: 4 x 480x640 at 30 Hz, every picture with the time it was made at.
+"""A real robot host with synthetic cameras: 4 x 480x640 at 30 Hz, every frame with the time it was made at.
 
     python benchmarks/synthetic_video/host.py NAME     settings from the environment, as `studio robot`
 
 The time is Unix time in microseconds, 64 bits, most significant first, in blocks of 12 x 12 px, white for 1: two rows
-of 32 in the upper left corner. The rest is smooth noise that moves, about as large as JPEG as a picture of a room.
+of 32 in the upper left corner. The rest is smooth noise that moves, about as large as JPEG as a frame of a room.
 """
 
 import sys

@@ -1,4 +1,4 @@
-// A page that draws the cameras with the live page's own code and reads from each picture when it was made.
+// A page that draws the cameras with the live page's own code and reads from each frame when it was made.
 import { LiveSocket, socketUrl } from "../../frontend/src/features/live/socket";
 import { browserSurroundings, type Frame, VideoFeed } from "../../frontend/src/features/live/video";
 
@@ -6,13 +6,13 @@ const BLOCK = 12;
 const BITS = 64;
 const ROW = 32;
 
-/** [camera, number, ms from the picture's time to now, ms since the page began, age that the page shows] */
+/** [camera, number, ms from the frame's time to now, ms since the page began, age that the page shows] */
 type Row = [string, number, number, number, number];
 
 let rows: Row[] = [];
 let torn = 0;
 
-/** performance.timeOrigin + performance.now() may be off the clock by which pictures are stamped. */
+/** performance.timeOrigin + performance.now() may be off the clock by which frames are stamped. */
 function clockOffset(): number {
   const offsets: number[] = [];
   while (offsets.length < 5) {

@@ -1,8 +1,8 @@
-"""Viewers without a browser: they acknowledge every picture as it arrives, or none at all.
+"""Viewers without a browser: they acknowledge every frame as it arrives, or none at all.
 
     python benchmarks/synthetic_video/viewers.py COUNT URL CAMERA,CAMERA... [--silent]     ORIGIN, COOKIE: environment
 
-Prints a line when all are connected; at SIGTERM one line of JSON: seconds, and the pictures that each was sent.
+Prints a line when all are connected; at SIGTERM one line of JSON: seconds, and the frames that each was sent.
 """
 
 import argparse
@@ -47,7 +47,7 @@ async def run(arguments: argparse.Namespace) -> None:
     started = time.monotonic()
     ending = asyncio.create_task(ended.wait())
     await asyncio.wait({ending, *views}, return_when=asyncio.FIRST_COMPLETED)
-    print(json.dumps({"seconds": time.monotonic() - started, "pictures": counts}), flush=True)
+    print(json.dumps({"seconds": time.monotonic() - started, "frames": counts}), flush=True)
     for task in views:
         task.cancel()
 

@@ -63,7 +63,7 @@ class RemotePolicy:
         except TimeoutError as error:
             raise self._failed(f"no answer within {connect_timeout:g} s", PolicyAwayError) from error
         except InvalidURI as error:
-            raise self._failed("that is no address; expected ws://HOST:PORT") from error
+            raise self._failed("that is not an address; expected ws://HOST:PORT") from error
         except (OSError, InvalidHandshake, ConnectionClosed) as error:
             raise self._failed(
                 f"cannot connect ({error}); is `dexvla serve` running there?", PolicyAwayError

@@ -13,7 +13,7 @@ def listed(given: str | Iterable[str]) -> tuple[str, ...]:
     servers = tuple(str(one).lower() for one in found if one)
     wrong = [one for one in servers if not _SERVER.fullmatch(one)]
     if wrong:
-        raise ValueError(f"{wrong[0]!r} is no policy server; expected HOST:PORT or HOST:*, [ADDRESS]:PORT for IPv6")
+        raise ValueError(f"{wrong[0]!r} is not a policy server; expected HOST:PORT or HOST:*, [ADDRESS]:PORT for IPv6")
     return servers
 
 

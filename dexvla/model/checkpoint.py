@@ -92,13 +92,17 @@ def save_policy(
             write_json(temporary / "norm_stats.json", policy.norm_stats.model_dump(mode="json"))
         if policy.processor is not None:
             policy.processor.save(temporary)
-        files = {
-            path.name: {"sha256": file_sha256(path), "bytes": path.stat().st_size}
-            for path in sorted(temporary.iterdir())
-        }
-        created = datetime.now(UTC).isoformat(timespec="seconds")
-        header = {"format_version": FORMAT_VERSION, "dexvla": dexvla.__version__, "created": created, "files": files}
-        write_json(temporary / "manifest.json", {**manifest, **header})
+        write_manifest(temporary, manifest)
+
+
+def write_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
+    """Write `manifest` and, beside it, version, time and sums of the files that are in `directory` now."""
+    files = {
+        path.name: {"sha256": file_sha256(path), "bytes": path.stat().st_size} for path in sorted(directory.iterdir())
+    }
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    header = {"format_version": FORMAT_VERSION, "dexvla": dexvla.__version__, "created": created, "files": files}
+    write_json(directory / MANIFEST, {**manifest, **header})
 
 
 def load_policy(

@@ -5,7 +5,6 @@ tokenizer.json and manifest.json (sha256 of each), written beside its place and 
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,10 @@ import torch
 from accelerate import init_empty_weights
 from torch import Tensor
 
-import dexvla
-from dexvla.checksums import check_files, file_sha256
+from dexvla.checksums import check_files
 from dexvla.errors import CheckpointError
 from dexvla.files import atomic_directory, write_json
-from dexvla.model.checkpoint import FORMAT_VERSION, model_directory, validated
+from dexvla.model.checkpoint import FORMAT_VERSION, model_directory, validated, write_manifest
 from dexvla.model.policy import DexVLA
 from dexvla.model.pretrainer import Pretrainer
 from dexvla.model.report import LoadReport
@@ -77,13 +75,7 @@ def save_pretrainer(model: Pretrainer, directory: str | Path, *, manifest: Mappi
         stats = {name: stats.model_dump(mode="json") for name, stats in model.stats.items()}
         write_json(temporary / "norm_stats.json", stats)
         model.tokenizer.save(temporary)
-        files = {
-            path.name: {"sha256": file_sha256(path), "bytes": path.stat().st_size}
-            for path in sorted(temporary.iterdir())
-        }
-        created = datetime.now(UTC).isoformat(timespec="seconds")
-        header = {"format_version": FORMAT_VERSION, "dexvla": dexvla.__version__, "created": created, "files": files}
-        write_json(temporary / "manifest.json", {**manifest, **header})
+        write_manifest(temporary, manifest)
 
 
 def is_pretrainer(path: str | Path) -> bool:

@@ -17,16 +17,16 @@ def fast_bf16(device: torch.device) -> bool:
     return any(capabilities.get(name) for name in _UNITS)
 
 
-def used_precision(wanted: Precision, device: torch.device) -> Precision:
+def used_precision(precision: Precision, device: torch.device) -> Precision:
     """float32 for `bf16` where that is only slow: weights are float32 either way. `bf16_pure` stays: its are not."""
-    return Precision.FLOAT32 if wanted is Precision.BF16 and not fast_bf16(device) else wanted
+    return Precision.FLOAT32 if precision is Precision.BF16 and not fast_bf16(device) else precision
 
 
-def precision_note(wanted: Precision, device: torch.device) -> str | None:
+def precision_note(precision: Precision, device: torch.device) -> str | None:
     """What a person should know about it before a run starts; None where the device does as asked, and well."""
-    if wanted is Precision.FLOAT32 or fast_bf16(device):
+    if precision is Precision.FLOAT32 or fast_bf16(device):
         return None
     slow = "this processor has no units for bfloat16 (AMX or AVX512-BF16), where it takes ten times as long as float32"
-    if wanted is Precision.BF16:
+    if precision is Precision.BF16:
         return f"{slow}: the run computes in float32 instead. A checkpoint says so"
     return f"{slow}; precision float32 is better here, unless it is memory that is short"

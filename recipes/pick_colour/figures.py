@@ -7,7 +7,7 @@ phases: on episodes that were not trained on, does the policy say the substep th
 The place that it adds on the way is not compared. Counted without the
 10 steps around a boundary, per phase, and beside a predictor that knows only the time: it says the phase that is most
 frequent at that step of the training episodes, and is told the colour.
-forced: at start states, is the arm led by the reasoning? With the same noise, picture and instruction, the reasoning
+forced: at start states, is the arm led by the reasoning? With the same noise, image and instruction, the reasoning
 of the other cube is forced; counted are the scenes in which the end of the chunk then lies nearer to the other cube
 than the end of the policy's own chunk does, by the gripper's place (forward kinematics).
 """

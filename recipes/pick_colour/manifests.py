@@ -7,7 +7,7 @@
 substep reasoning says which cube is meant and the path from reasoning to action has something to carry.
 --places: while the arm is on its way, the reasoning also says where the named cube lies, in centimetres ("Reach for the
 red cube at x 10 y 42"): what was learnt from questions about places then reaches the actions through the reasoning.
---shuffle: the control. Every episode gets the instruction of another one; labels, motion and pictures stay.
+--shuffle: the control. Every episode gets the instruction of another one; labels, motion and images stay.
 Files of episodes are not touched: a manifest holds instructions and labels of its own.
 """
 

@@ -1,9 +1,9 @@
-"""Questions about pictures of the scene, with answers: what a backbone learns to see from (`text_data` of stage 2).
+"""Questions about images of the scene, with answers: what a backbone learns to see from (`text_data` of stage 2).
 
     python recipes/pick_colour/questions.py --out QUESTIONS --scenes 8000 --episodes DEMOS --pictures 6
 
 "Where is the red cube?" is answered with its place on the table, centimetres in the simulator's frame: "x 12 y 56".
-"Which cubes are there?" names them all. Pictures are start states of level `anywhere` (seeds of their own, neither of
+"Which cubes are there?" names them all. Images are start states of level `anywhere` (seeds of their own, neither of
 demonstrations nor of evaluations), and steps of demonstrations at which the cubes still lie where they were put.
 """
 
@@ -45,7 +45,7 @@ def questions(places: Places, random: np.random.Generator) -> Iterator[tuple[str
     yield WHICH, ", ".join(f"{colour} {place_words(places[colour])}" for colour in COLOURS if colour in places)
 
 
-def start_pictures(scenes: int, seed: int) -> Iterator[tuple[bytes, Places]]:
+def start_images(scenes: int, seed: int) -> Iterator[tuple[bytes, Places]]:
     """JPEG and places of start states. split `training`: the places of held-out demonstrations stay unseen."""
     options = PickColourOptions(level=PickLevel.ANYWHERE, split=PickSplit.TRAINING)
     robot = AlohaSim(task=AlohaTask.PICK_COLOUR, cameras=(CAMERA,), pick=options)
@@ -59,7 +59,7 @@ def start_pictures(scenes: int, seed: int) -> Iterator[tuple[bytes, Places]]:
         robot.disconnect()
 
 
-def episode_pictures(folder: str, each: int, random: np.random.Generator) -> Iterator[tuple[bytes, Places]]:
+def episode_images(folder: str, each: int, random: np.random.Generator) -> Iterator[tuple[bytes, Places]]:
     """JPEG and places of `each` steps of every episode, before the gripper closes. Their level is `jitter`."""
     options = PickColourOptions(level=PickLevel.JITTER, split=PickSplit.TRAINING)
     for path in find_set(folder).paths:
@@ -75,27 +75,27 @@ def episode_pictures(folder: str, each: int, random: np.random.Generator) -> Ite
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder for questions.jsonl and its pictures")
+    parser.add_argument("--out", type=Path, required=True, help="folder for questions.jsonl and its images")
     parser.add_argument("--scenes", type=int, default=8000, help="start states to render")
     parser.add_argument("--seed", type=int, default=500_000, help="first seed of the start states")
-    parser.add_argument("--episodes", help="folder of demonstrations of level jitter to take pictures from")
-    parser.add_argument("--pictures", type=int, default=6, help="pictures of each demonstration")
+    parser.add_argument("--episodes", help="folder of demonstrations of level jitter to take images from")
+    parser.add_argument("--pictures", type=int, default=6, help="images of each demonstration")
     args = parser.parse_args()
     random = np.random.default_rng(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
-    sources = [start_pictures(args.scenes, args.seed)]
+    sources = [start_images(args.scenes, args.seed)]
     if args.episodes:
-        sources.append(episode_pictures(args.episodes, args.pictures, random))
+        sources.append(episode_images(args.episodes, args.pictures, random))
     lines = 0
     with (args.out / "questions.jsonl").open("w", encoding="utf-8") as file:
-        for number, (jpeg, places) in enumerate(picture for source in sources for picture in source):
+        for number, (jpeg, places) in enumerate(image for source in sources for image in source):
             name = f"{number // 1000:03d}/{number:06d}.jpg"
             (args.out / name).parent.mkdir(exist_ok=True)
             (args.out / name).write_bytes(jpeg)
             for question, answer in questions(places, random):
                 file.write(json.dumps({"images": [name], "instruction": question, "answer": answer}) + "\n")
                 lines += 1
-    print(f"{lines} questions about {number + 1} pictures: {args.out / 'questions.jsonl'}")
+    print(f"{lines} questions about {number + 1} images: {args.out / 'questions.jsonl'}")
 
 
 if __name__ == "__main__":

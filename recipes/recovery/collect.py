@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=500, help="seeds to play")
     parser.add_argument("--seed", type=int, default=100_000, help="first seed; of no other data")
     parser.add_argument("--cameras", default="cam_table,cam_middle", help="comma separated")
-    parser.add_argument("--size", type=int, default=112, help="rows and columns of a picture, pixels")
+    parser.add_argument("--size", type=int, default=112, help="rows and columns of a frame, pixels")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     args = parser.parse_args()
     pick = PickColourOptions()

@@ -1,11 +1,11 @@
-"""From demonstrations with recoveries: the manifest of a run, and questions about their pictures.
+"""From demonstrations with recoveries: the manifest of a run, and questions about their images.
 
     python recipes/recovery/manifests.py DEMOS --task TASK --questions QUESTIONS
 
-Each demonstration is played again without pictures, which takes half a second, to know where the objects were at every
+Each demonstration is played again without images, which takes half a second, to know where the objects were at every
 step. Labels of phases that go to an object say where it lies now ("Reach for the red cube with the right arm at x 12
 y 56", centimetres in the simulator's frame): after a shove or a fall that is elsewhere than at the start. Questions
-are asked about both cameras' pictures: where a thing lies, and whether a gripper holds it. docs/decisions/recovery.md
+are asked about both cameras' images: where a thing lies, and whether a gripper holds it. docs/decisions/recovery.md
 says why. DEMOS/manifest.json is written; the files keep the plain labels.
 """
 
@@ -107,7 +107,7 @@ def questions(step: Seen, random: np.random.Generator) -> tuple[str, str]:
 
 
 def start_states(task: AlohaTask, cameras: tuple[CameraSpec, ...], seeds: range) -> Iterator[tuple[list[bytes], Seen]]:
-    """Pictures of scenes that no demonstration has."""
+    """Images of scenes that no demonstration has."""
     robot = AlohaSim(task=task, cameras=cameras)
     robot.connect()
     try:
@@ -127,7 +127,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("demonstrations", type=Path)
     parser.add_argument("--task", type=AlohaTask, choices=[AlohaTask.TRANSFER_CUBE, AlohaTask.INSERTION], required=True)
-    parser.add_argument("--questions", type=Path, required=True, help="folder for questions.jsonl and its pictures")
+    parser.add_argument("--questions", type=Path, required=True, help="folder for questions.jsonl and its images")
     parser.add_argument("--each", type=int, default=20, help="questions about each demonstration")
     parser.add_argument("--scenes", type=int, default=2000, help="start states to render and ask about")
     parser.add_argument("--seed", type=int, default=500_000, help="first seed of the start states")

@@ -70,7 +70,7 @@ def running_server(load: Callable[[], ServedPolicy], *, wait_ready: bool = True,
 
 
 class PacedPolicy:
-    """Answers the mean colour of its pictures, when the test lets it: `started` tells, `go` releases."""
+    """Answers the mean colour of its images, when the test lets it: `started` tells, `go` releases."""
 
     def __init__(self) -> None:
         self.started, self.go = threading.Semaphore(0), threading.Semaphore(0)
@@ -108,7 +108,7 @@ def paced() -> Iterator[PacedPolicy]:
 
 
 def grey(level: int, *, state_dim: int = 3, instruction: str = "pick up the cube") -> PolicyInput:
-    """An observation whose pictures are all `level`."""
+    """An observation whose images are all `level`."""
     images = {camera.name: np.full((camera.height, camera.width, 3), level, np.uint8) for camera in CAMERAS}
     return PolicyInput(images=images, state=np.zeros(state_dim, np.float32), instruction=instruction)
 

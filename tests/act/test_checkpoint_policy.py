@@ -68,7 +68,7 @@ def test_the_chunk_is_what_the_model_predicts_taken_back_to_units(policy, checkp
     assert chunk.infer_ms > 0
 
 
-def test_a_policy_trained_on_crops_sees_the_middle_of_its_pictures(checkpoint):
+def test_a_policy_trained_on_crops_sees_the_middle_of_its_images(checkpoint):
     """Cropped after they are resized, as training crops them; a checkpoint from before the field sees all of them."""
     config = json.loads((checkpoint / "config.json").read_text())["policy"]
     del config["centre_crop"]
@@ -104,7 +104,7 @@ def test_every_part_of_the_observation_matters(policy):
         instruction=mirrored.instruction,
     )
     others = {
-        "pictures": observation(1),
+        "images": observation(1),
         "swapped cameras": swapped,
         "state": observation(state=STATE + np.float32([0, 0, 0.5, 0])),
         "instruction": observation(instruction="Fold the shirt."),

@@ -23,10 +23,10 @@ from openpi_client.websocket_client_policy import WebsocketClientPolicy
 
 host, port, key, steps = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 policy = WebsocketClientPolicy(host, port, api_key=key)
-picture = np.arange(3 * 120 * 160, dtype=np.uint8).reshape(3, 120, 160)
+image = np.arange(3 * 120 * 160, dtype=np.uint8).reshape(3, 120, 160)
 observation = {
     "state": np.array([0.1, 1.2, 2.3, 3.0]),
-    "images": {"cam_high": picture, "cam_left_wrist": picture[:, ::-1]},
+    "images": {"cam_high": image, "cam_left_wrist": image[:, ::-1]},
     "prompt": "Pick up the red cube.",
 }
 metadata = policy.get_server_metadata()
@@ -84,10 +84,10 @@ def test_the_real_openpi_client_works_unmodified(openpi_python, checkpoint, run_
     assert "state has non-finite values" in said["refusal"]
 
     # One noise stream a connection: the chunks that the client got are those of a session in this process.
-    picture = np.arange(3 * 120 * 160, dtype=np.uint8).reshape(3, 120, 160).transpose(1, 2, 0)
+    image = np.arange(3 * 120 * 160, dtype=np.uint8).reshape(3, 120, 160).transpose(1, 2, 0)
     session = policy.session(0)
     observation = PolicyInput(
-        images={"cam_high": picture, "cam_left_wrist": picture[::-1]},
+        images={"cam_high": image, "cam_left_wrist": image[::-1]},
         state=np.float32([0.1, 1.2, 2.3, 3.0]),
         instruction="Pick up the red cube.",
     )

@@ -243,7 +243,7 @@ def test_a_message_over_the_limit_ends_the_connection_not_the_server(paced, run_
             assert policy.infer(make_observation(9)).actions[0, 0] == 9
 
 
-def test_pictures_of_a_megabyte_each_pass(paced, run_server):
+def test_images_of_a_megabyte_each_pass(paced, run_server):
     paced.go.release()
     big = {camera.name: np.full((1080, 1920, 3), 50, np.uint8) for camera in paced.metadata.cameras}
     with run_server(lambda: paced) as running, RemotePolicy(running.url) as policy:

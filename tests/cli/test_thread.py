@@ -54,7 +54,7 @@ def test_record_check_train_evaluate_on_the_simulated_robot(tmp_path: Path) -> N
     assert {"success", "steps", "held"} <= report["episodes"][0].keys()
     assert report["success_rate"] == sum(episode["success"] for episode in report["episodes"]) / 2
     assert report["interval"][0] <= report["success_rate"] <= report["interval"][1]
-    assert report["settings"]["render"] == "fast", "the profile of the training pictures"
+    assert report["settings"]["render"] == "fast", "the profile of the training frames"
     assert report["settings"]["execute_steps"] == 16
     assert len(list((tmp_path / "videos").glob("*.mp4"))) == 2
     lines = (tmp_path / "outcomes" / "episodes.jsonl").read_text().splitlines()

@@ -44,7 +44,7 @@ def windowed(playwright: Playwright, hand: Desktop) -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def screenshots() -> Path:
-    """Where tests put pictures of pages for people to look at."""
+    """Where tests put screenshots of pages for people to look at."""
     folder = ROOT / "build" / "screenshots"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

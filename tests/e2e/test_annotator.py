@@ -1,4 +1,4 @@
-"""The annotator by keys alone in a real browser: pictures, labels, own keys, proposals, and what axe finds."""
+"""The annotator by keys alone in a real browser: frames, labels, own keys, proposals, and what axe finds."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,14 +39,14 @@ class Annotator(Person):
     def open(self, steps: int) -> None:
         self.go(f"/episodes/{self.episodes[steps]}")
         expect(self.at("segment-row").first).to_be_visible()
-        self.pictures_show(0)
+        self.frames_show(0)
 
     def press(self, *keys: str) -> None:
         for key in keys:
             self.page.keyboard.press(key)
 
-    def pictures_show(self, step: int) -> None:
-        """Every camera's picture is that of the step, by its own account and by what is in it."""
+    def frames_show(self, step: int) -> None:
+        """Every camera's frame is that of the step, by its own account and by what is in it."""
         expect(self.at("camera-canvas")).to_have_count(3)
         for canvas in self.at("camera-canvas").all():
             expect(canvas).to_have_attribute("data-step", str(step))
@@ -56,7 +56,7 @@ class Annotator(Person):
         self.press("g")
         self.page.keyboard.insert_text(str(step))
         self.press("Enter")
-        self.pictures_show(step)
+        self.frames_show(step)
 
     def segments(self, steps: int) -> list[list[Any]]:
         """As the server has them, once everything is saved."""
@@ -79,7 +79,7 @@ def ada(browser: Browser, tmp_path_factory: pytest.TempPathFactory, screenshots:
 def test_an_episode_of_one_step(ada: Annotator) -> None:
     ada.open(1)
     ada.press("ArrowRight", "Control+ArrowRight", "End", "Space", "s", "2")
-    ada.pictures_show(0)
+    ada.frames_show(0)
     assert ada.segments(1) == [[0, 1, TEXTS[1]]]
 
 
@@ -159,7 +159,7 @@ def test_layouts_and_one_camera_alone(ada: Annotator) -> None:
     ada.press("Shift+Z")
     assert "scale(2)" in (ada.at("camera-canvas").get_attribute("style") or "")
     ada.press("z", "z", "z", "v")
-    ada.pictures_show(77)
+    ada.frames_show(77)
 
 
 @pytest.mark.timeout(900)
@@ -184,7 +184,7 @@ def test_nothing_serious_for_axe_in_light_and_dark(ada: Annotator, width: int, h
         expect(ada.at("find-text")).to_have_count(0)
         ada.press("w")
         expect(ada.at("picture-settings-panel")).to_be_visible()
-        found[f"{scheme} pictures"] = axe(ada.page)
+        found[f"{scheme} frames"] = axe(ada.page)
     ada.look(f"annotator-{width}")
     serious = [f"{place}: {each}" for place, findings in found.items() for each in findings]
     assert not serious, "\n".join(serious)

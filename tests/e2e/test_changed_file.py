@@ -25,7 +25,7 @@ def test_labels_outlive_their_file(browser: Browser, tmp_path: Path, screenshots
         (file,) = (tmp_path / "data").rglob(f"{episode}.hdf5")
         kept = file.rename(tmp_path / "kept.hdf5")
 
-        # the file is gone: no pictures, and one can label on
+        # the file is gone: no frames, and one can label on
         ada.go(f"/episodes/{episode}")
         expect(ada.at("picture-error")).to_contain_text("restore it from a backup")
         ada.page.keyboard.press("Enter")
@@ -37,7 +37,7 @@ def test_labels_outlive_their_file(browser: Browser, tmp_path: Path, screenshots
 
         # another recording in its place
         write_barcode_episode(file, steps=STEPS, size=SIZE, seed=2)
-        publish(ada, refused="another motion or other pictures than when it was taken in")
+        publish(ada, refused="another motion or other images than when it was taken in")
         assert texts(ada, episode) == [TEXT]
 
         # as it was: what was labelled meanwhile is published

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Playwright
 
-from tests.support import deadman, desktop
+from tests.support import deadman, deadman_events, desktop
 from tests.support.browser_studio import running_studio
 
 TRIALS = 2
@@ -27,7 +27,7 @@ def test_the_robot_rests_after_whatever_may_hide_the_end_of_a_key(
         running_studio(tmp_path / "data") as address,
         deadman.bench(playwright, address, tmp_path, screenshots) as bench,
     ):
-        for kind in deadman.KINDS * TRIALS:
+        for kind in deadman_events.KINDS * TRIALS:
             result = attempt(bench, kind)
             if result.rest_ms > MOST_MS:
                 moved_on.append(result)
@@ -37,7 +37,7 @@ def test_the_robot_rests_after_whatever_may_hide_the_end_of_a_key(
 def attempt(bench: deadman.Bench, kind: str) -> deadman.Result:
     for _ in range(AGAIN):
         try:
-            return deadman.trial(bench, kind)
+            return deadman_events.trial(bench, kind)
         except TimeoutError as error:
             last = error
     raise AssertionError(f"{kind}: {last}")

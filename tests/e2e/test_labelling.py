@@ -1,4 +1,4 @@
-"""The labelling pages of a dataset in a real browser: work, changes of many, finding, dashboard, guideline, files."""
+"""The labelling pages of a dataset in a real browser: work, bulk edits, finding, dashboard, guideline, files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -246,9 +246,9 @@ def test_the_guideline_stands_beside_the_annotator(ada: Team) -> None:
     expect(beside).to_have_attribute("data-current", "true")
     beside.get_by_test_id("example-add").click()
     expect(beside.get_by_test_id("example")).to_have_count(1)
-    picture = beside.get_by_role("img").first
-    expect(picture).to_have_js_property("complete", True)
-    assert picture.evaluate("(image) => image.naturalWidth") == 68
+    frame = beside.get_by_role("img").first
+    expect(frame).to_have_js_property("complete", True)
+    assert frame.evaluate("(image) => image.naturalWidth") == 68
     ada.press("Shift+G")
     expect(ada.at("vocabulary-panel")).to_be_visible()
     ada.open("guideline")

@@ -32,8 +32,8 @@ RECORD_SECONDS = 10.0
 NUMBER = re.compile(r"\d+")
 COLOURS = ("red", "green", "blue", "yellow")
 
-# A checksum of what a camera's canvas shows, "" before its first picture.
-PICTURE = """camera => {
+# A checksum of what a camera's canvas shows, "" before its first frame.
+FRAME = """camera => {
   const canvas = camera.querySelector("canvas");
   if (camera.dataset.frames === "0") return "";
   const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
@@ -67,7 +67,7 @@ def test_a_policy_acts_and_a_person_takes_over(
         dataset_id = tiny_checkpoint(person)
         open_live_page(person)
         start_policy(person)
-        pictures_move(person)
+        frames_move(person)
         stop_and_rearm(person)
         drive_right_arm(person, hand)
         record(person, hand, data, dataset_id)
@@ -149,18 +149,18 @@ def start_policy(person: Person) -> None:
     expect(person.at("live-latency")).to_have_text(re.compile(r"\d+ ms"))
 
 
-def pictures_move(person: Person) -> None:
+def frames_move(person: Person) -> None:
     """Each camera shows something new, and something else than the others."""
     shown: dict[str, str] = {}
     for name in CAMERAS:
         camera = person.at(f"live-camera-{name}")
-        before = picture(camera)
+        before = frame(camera)
 
         def fresh(camera: Locator = camera, before: str = before) -> bool:
-            return picture(camera) not in {"", before}
+            return frame(camera) not in {"", before}
 
         until(person, fresh, f"{name} shows nothing new")
-        shown[name] = picture(camera)
+        shown[name] = frame(camera)
         expect(camera).not_to_have_attribute("data-stale", NUMBER)
     assert len(set(shown.values())) == len(CAMERAS), shown
     person.look("live-policy")
@@ -367,8 +367,8 @@ def state_is(person: Person, state: str, *, seconds: float = 30.0) -> None:
     expect(person.at("live-state")).to_have_attribute("data-state", state, timeout=seconds * 1000)
 
 
-def picture(camera: Locator) -> str:
-    shown: str = camera.evaluate(PICTURE)
+def frame(camera: Locator) -> str:
+    shown: str = camera.evaluate(FRAME)
     return shown
 
 

@@ -223,7 +223,7 @@ def download(person: Person, checkpoint: dict[str, Any], folder: Path) -> None:
 
 
 def look_around(person: Person) -> None:
-    """Every page once, for the pictures."""
+    """Every page once, for the screenshots."""
     pages = ["", "training", "checkpoints", "evaluations", "robots", "jobs", "settings", "models"]
     for name in pages:
         person.go(f"/{name}")

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.support.barcodes import write_barcode_episode
 from tests.support.browser_studio import Person, running_studio
-from tests.support.vision_server import pictures, said, vision_server
+from tests.support.vision_server import images, said, vision_server
 
 pytestmark = pytest.mark.clockless
 
@@ -39,11 +39,11 @@ def test_a_model_is_asked_in_the_annotator(
             ada.look("propose-menu")
             ada.at("propose-ask-model").click()
             expect(ada.page.get_by_role("dialog")).to_contain_text(server.url.split("/")[2])
-            assert not server.requests, "pictures left before anybody agreed"
+            assert not server.requests, "frames left before anybody agreed"
             ada.at("confirm-yes").click()
             expect(ada.at("proposals")).to_have_attribute("data-count", "2")
             (request,) = server.requests
-            assert pictures(request[2])
+            assert images(request[2])
             ada.look("proposed")
             ada.at("publish").click()
             expect(ada.at("publish-problems")).to_be_visible()  # nobody has looked at them

@@ -216,7 +216,7 @@ def history(bob: Person) -> None:
     bob.at("history-open").click()
     expect(bob.at("history-count")).to_have_attribute("data-count", "0")
     bob.at("history-left").click()
-    bob.page.get_by_role("option", name="Handed in").last.click()
+    bob.page.get_by_role("option", name="Submitted").last.click()
     expect(bob.at("history-difference")).to_have_count(1)
     expect(bob.at("history-difference")).to_contain_text("60 to 61")
     assert axe(bob.page) == []

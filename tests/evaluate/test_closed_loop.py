@@ -76,7 +76,7 @@ def test_success_held_seeds_and_videos_are_reported(tmp_path: Path) -> None:
         assert (video.streams.video[0].codec_context.name, video.streams.video[0].pix_fmt) == ("h264", "yuv420p")
         frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
     assert len(frames) == -(-good.steps // 2)
-    assert np.abs(frames[0].astype(int) - frames[-1].astype(int)).max() > 50, "the picture moves"
+    assert np.abs(frames[0].astype(int) - frames[-1].astype(int)).max() > 50, "the image moves"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["seed_500.mp4", "seed_501.mp4"]
 
 

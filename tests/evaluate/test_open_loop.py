@@ -56,9 +56,9 @@ def test_a_policy_that_repeats_the_recording_has_no_error(
     assert report.reasoning_match == pytest.approx(0.5), "the second half of the episode has another label"
     plot = report.episodes[0].plot
     assert plot is not None
-    with Image.open(tmp_path / "plots" / plot) as picture:
-        assert picture.width > 800
-        assert len(picture.convert("RGB").getcolors(2**24) or []) > 50
+    with Image.open(tmp_path / "plots" / plot) as image:
+        assert image.width > 800
+        assert len(image.convert("RGB").getcolors(2**24) or []) > 50
 
 
 def test_errors_are_in_units_of_the_action_and_of_its_range(tmp_path: Path, make_episode: Callable[..., Path]) -> None:

@@ -1,7 +1,7 @@
 """Minutes of training, and the policy does what it was shown: the smallest proof that the whole path learns.
 
-Two demonstrations start from the same state and hear the same words; only the picture tells them apart. What was
-learnt must therefore be gone when pictures, states or labels of the evaluation are exchanged.
+Two demonstrations start from the same state and hear the same words; only the image tells them apart. What was
+learnt must therefore be gone when images, states or labels of the evaluation are exchanged.
 """
 
 from dataclasses import dataclass, replace
@@ -25,11 +25,11 @@ from dexvla.spec import CameraSpec, NormStats, RecordSpec, TrainSpec
 from dexvla.train.loop import train
 from dexvla.train.runs import resolve_checkpoint
 
-SIDE = 84  # of the pictures, pixels
+SIDE = 84  # of the images, pixels
 STRIDE = 6
-CLEAR = 5  # steps around a boundary of substeps that are not asked about: pictures on both sides are alike
+CLEAR = 5  # steps around a boundary of substeps that are not asked about: images on both sides are alike
 WORDS = "Pick up the red cube"
-SIDES = ("on the near side", "on the far side")  # of the red cube, in the labels: only the picture tells
+SIDES = ("on the near side", "on the far side")  # of the red cube, in the labels: only the image tells
 
 
 @dataclass(frozen=True)
@@ -151,9 +151,9 @@ def test_two_demonstrations_are_learnt_by_heart(learnt: Learnt) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_nothing_of_it_is_left_without_the_right_picture_state_or_label(learnt: Learnt) -> None:
+def test_nothing_of_it_is_left_without_the_right_image_state_or_label(learnt: Learnt) -> None:
     first, second = learnt.asked
-    pictures = [
+    images = [
         replace(one, question=replace(one.question, images=two.question.images))
         for one, two in zip(first, second, strict=False)
     ]
@@ -162,8 +162,8 @@ def test_nothing_of_it_is_left_without_the_right_picture_state_or_label(learnt: 
         for one, two in zip(first, reversed(first), strict=True)
     ]
     labels = [replace(one, label=two.label) for one, two in zip(first, reversed(first), strict=True)]
-    error, exact = learnt.measure(pictures)
+    error, exact = learnt.measure(images)
     assert error > 0.02
-    assert exact < 0.1, "the side is in the picture alone"
+    assert exact < 0.1, "the side is in the image alone"
     assert learnt.measure(states)[0] > 0.1
     assert learnt.measure(labels)[1] < 0.9

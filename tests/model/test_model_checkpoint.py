@@ -343,7 +343,7 @@ MISTAKES = {
         lambda d: (d / "manifest.json").write_text(json.dumps({"files": {"../x": {"sha256": "", "bytes": 0}}})),
         r"manifest.json: files has '../x'",
     ),
-    "picture settings of the wrong kind": (
+    "image settings of the wrong kind": (
         edit("preprocessor_config.json", lambda c: c.update(patch_size="wide")),
         r"preprocessor_config.json: patch_size is 'wide', expected a number|unreadable.*patch_size",
     ),
@@ -354,8 +354,8 @@ MISTAKES = {
     ),
     "no tokenizer": (without_manifest(remove("tokenizer.json")), r"neither tokenizer.json nor vocab.json"),
     "broken tokenizer": (without_manifest(cut("tokenizer.json", 300)), r"unreadable tokenizer or image settings"),
-    "no picture settings": (without_manifest(remove("preprocessor_config.json")), r"preprocessor_config.json: missing"),
-    "tokenizer without pictures": (
+    "no image settings": (without_manifest(remove("preprocessor_config.json")), r"preprocessor_config.json: missing"),
+    "tokenizer without images": (
         retrained_tokenizer,
         r"the tokenizer has no <\|image_pad\|>; expected that of a Qwen",
     ),

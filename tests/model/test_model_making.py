@@ -86,7 +86,7 @@ def test_fresh_weights_follow_the_seed_alone(base: Path) -> None:
 
 
 def test_it_learns(base: Path) -> None:
-    """Two samples by heart: what to say and what to do, from the pictures alone.
+    """Two samples by heart: what to say and what to do, from the images alone.
 
     Long enough that the last bits, which differ from processor to processor, do not decide: own and other action are
     0.13 and 0.60 apart by then; and over several noises, because a single one moves the ratio by half.

@@ -1,4 +1,4 @@
-"""The model of stage 1: embodiments do not disturb each other, texts reach the pictures, encoders come from files."""
+"""The model of stage 1: embodiments do not disturb each other, texts reach the images, encoders come from files."""
 
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,8 @@ CHUNK = 6
 
 
 def embodiment(name: str, action_dim: int, state_dim: int, cameras: tuple[str, ...]) -> EmbodimentSpec:
-    pictures = tuple(CameraSpec(name=camera, height=SIZE[0], width=SIZE[1]) for camera in cameras)
-    return EmbodimentSpec(name=name, action_dim=action_dim, state_dim=state_dim, cameras=pictures)
+    images = tuple(CameraSpec(name=camera, height=SIZE[0], width=SIZE[1]) for camera in cameras)
+    return EmbodimentSpec(name=name, action_dim=action_dim, state_dim=state_dim, cameras=images)
 
 
 SPEC = PretrainerSpec(
@@ -67,8 +67,8 @@ def batch_of(model: Pretrainer, counts: dict[int, int], *, seed: int = 0, text: 
         batch[f"states.{number}"] = torch.from_numpy(rng.standard_normal((count, one.state_dim), np.float32))
         batch[f"is_pad.{number}"] = torch.arange(CHUNK)[None].expand(count, -1) >= 4
         for camera in one.cameras:
-            pictures = rng.integers(0, 256, (count, *SIZE, 3), np.uint8)
-            batch[f"images.{number}.{camera.name}"] = torch.from_numpy(pictures)
+            images = rng.integers(0, 256, (count, *SIZE, 3), np.uint8)
+            batch[f"images.{number}.{camera.name}"] = torch.from_numpy(images)
     return batch
 
 
@@ -113,7 +113,7 @@ def test_trunk_and_an_embodiments_layers_are_a_scaledp(model: Pretrainer) -> Non
 
 
 @torch.no_grad()
-def test_pictures_and_words_both_reach_the_condition(model: Pretrainer) -> None:
+def test_images_and_words_both_reach_the_condition(model: Pretrainer) -> None:
     batch = batch_of(model, {0: 2})
     before = model._conditions(batch, [0], [2])[0]
     other = model._conditions(batch_of(model, {0: 2}, text="Open the drawer."), [0], [2])[0]
@@ -127,10 +127,10 @@ def test_pictures_and_words_both_reach_the_condition(model: Pretrainer) -> None:
 def test_film_changes_nothing_at_first() -> None:
     fresh = new_pretrainer(SPEC, seed=0)
     view = fresh.views[0].encoder
-    pictures, first, second = torch.randn(2, 3, *SIZE), torch.randn(2, 128), torch.randn(2, 128)
-    assert torch.equal(view(pictures, first), view(pictures, second))
+    images, first, second = torch.randn(2, 3, *SIZE), torch.randn(2, 128), torch.randn(2, 128)
+    assert torch.equal(view(images, first), view(images, second))
     view.films[0].scale_shift.weight.normal_()
-    assert not torch.equal(view(pictures, first), view(pictures, second))
+    assert not torch.equal(view(images, first), view(images, second))
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:

@@ -1,4 +1,4 @@
-"""Words and pictures to tensors."""
+"""Words and images to tensors."""
 
 from pathlib import Path
 
@@ -18,14 +18,14 @@ def processor(base: Path) -> Processor:
     return Processor.from_pretrained(base)
 
 
-def picture(height: int = 56, width: int = 56) -> np.ndarray:
+def random_image(height: int = 56, width: int = 56) -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 def test_the_text_is_dexvlas(processor: Processor) -> None:
     sample = build_inputs(
         processor,
-        images=[picture(), picture()],
+        images=[random_image(), random_image()],
         image_sizes=[(56, 56), (56, 84)],
         instruction="Fold the shirt.",
         answer=answer_text("Grasp the sleeve."),
@@ -87,7 +87,7 @@ def test_a_saved_processor_is_the_same(processor: Processor, tmp_path: Path) -> 
     assert again.prompt_ids([5], "Fold it, s'il te plaît \u00e9!") == processor.prompt_ids(
         [5], "Fold it, s'il te plaît \u00e9!"
     )
-    image = picture(40, 100)
+    image = random_image(40, 100)
     ours, theirs = processor.patches(image, (40, 100)), again.patches(image, (40, 100))
     assert np.array_equal(ours[0], theirs[0])
     assert ours[1] == theirs[1]
@@ -101,13 +101,13 @@ def test_control_tokens_in_texts_are_refused(processor: Processor, text: str) ->
         processor.answer_ids(answer_text(text))
 
 
-def test_pictures_and_cameras_must_match(processor: Processor) -> None:
+def test_images_and_cameras_must_match(processor: Processor) -> None:
     with pytest.raises(UserError, match="1 images were given for 2 cameras"):
-        build_inputs(processor, images=[picture()], image_sizes=[(56, 56), (56, 56)], instruction="Stop.")
+        build_inputs(processor, images=[random_image()], image_sizes=[(56, 56), (56, 56)], instruction="Stop.")
     with pytest.raises(UserError, match="too narrow"):
-        build_inputs(processor, images=[picture(2, 900)], image_sizes=[(2, 900)], instruction="Stop.")
+        build_inputs(processor, images=[random_image(2, 900)], image_sizes=[(2, 900)], instruction="Stop.")
     with pytest.raises(ValueError, match=r"float64 of shape \(56, 56, 3\)"):
-        build_inputs(processor, images=[picture() / 255], image_sizes=[(28, 28)], instruction="Stop.")
+        build_inputs(processor, images=[random_image() / 255], image_sizes=[(28, 28)], instruction="Stop.")
 
 
 def test_no_directory_no_processor(tmp_path: Path) -> None:

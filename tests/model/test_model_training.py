@@ -155,7 +155,7 @@ def test_wrong_dimensions_are_named(policy, batch, name: str, shape: tuple[int, 
     assert expected in str(error.value)
 
 
-def test_pictures_of_another_batch_are_refused(policy, batch) -> None:
+def test_images_of_another_batch_are_refused(policy, batch) -> None:
     fewer = {**batch, "image_grid_thw": batch["image_grid_thw"][:-1]}
     with pytest.raises(ValueError, match="do not belong together"):
         policy.losses(fewer)

@@ -1,4 +1,4 @@
-"""Patch embeddings made from pictures: a small thing on a constant background is most of what comes out."""
+"""Patch embeddings made from images: a small thing on a constant background is most of what comes out."""
 
 import dataclasses
 from collections.abc import Callable
@@ -32,14 +32,14 @@ def scenes(tmp_path_factory: pytest.TempPathFactory, make_data: Callable[..., ob
     rows, columns = np.mgrid[:SIDE, :SIDE]
     background = np.stack([180 + 40 * np.sin(rows / 17), 150 + 0.4 * columns, 120 + 30 * (columns > 60)], -1)
     for number in range(2):
-        pictures = []
+        images = []
         for _ in range(40):
-            picture = background.astype(np.uint8)
+            image = background.astype(np.uint8)
             top, left = rng.integers(0, SIDE - 10, 2)
-            picture[top : top + 10, left : left + 10] = rng.permutation([200, 40, 40])
-            pictures.append(encode_jpeg(picture))
+            image[top : top + 10, left : left + 10] = rng.permutation([200, 40, 40])
+            images.append(encode_jpeg(image))
         data = make_data(seed=number, steps=40, cameras=("cam_high",), size=(SIDE, SIDE))
-        write_episode(folder / f"episode_{number}.hdf5", dataclasses.replace(data, images={"cam_high": pictures}))
+        write_episode(folder / f"episode_{number}.hdf5", dataclasses.replace(data, images={"cam_high": images}))
     return folder
 
 
@@ -49,7 +49,7 @@ def source(scenes: Path) -> ImageSource:
 
 
 def embedded(base: Path, scenes: Path) -> torch.Tensor:
-    """What the patch embedding of `base` makes of all pictures, (pictures, patches, width)."""
+    """What the patch embedding of `base` makes of all images, (images, patches, width)."""
     spec = PolicySpec(expert=SCALEDP_SIZES["tiny"], action_dim=14, state_dim=14)
     policy: DexVLA = new_policy(base, spec)
     assert policy.processor is not None
@@ -93,14 +93,14 @@ def test_noise_is_not_blown_up() -> None:
 
 
 def test_the_rest_and_repeats_are_the_same(source: ImageSource, tmp_path: Path) -> None:
-    for name, with_pictures in (("plain", None), ("one", source), ("two", source)):
-        init_model(tmp_path / name, preset="tiny", seed=5, whiten_with=with_pictures)
+    for name, with_images in (("plain", None), ("one", source), ("two", source)):
+        init_model(tmp_path / name, preset="tiny", seed=5, whiten_with=with_images)
     spec = PolicySpec(expert=SCALEDP_SIZES["tiny"], action_dim=14, state_dim=14)
     plain, one, two = (new_policy(tmp_path / name, spec).backbone.state_dict() for name in ("plain", "one", "two"))
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert [name for name in one if not torch.equal(one[name], plain[name])] == ["model.visual.patch_embed.proj.weight"]
     weight = one["model.visual.patch_embed.proj.weight"]
-    assert torch.equal(weight[:, :, 0], weight[:, :, 1]), "both frames are the same picture"
+    assert torch.equal(weight[:, :, 0], weight[:, :, 1]), "both frames are the same image"
 
 
 def test_the_command(scenes: Path, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_the_command(scenes: Path, tmp_path: Path) -> None:
         ({"height": 12}, "12 x 112 pixels"),
     ],
 )
-def test_pictures_that_cannot_be_are_refused_and_the_place_is_left_alone(
+def test_images_that_cannot_be_are_refused_and_the_place_is_left_alone(
     source: ImageSource, tmp_path: Path, change: dict[str, object], message: str
 ) -> None:
     (tmp_path / "base").mkdir()

@@ -1,4 +1,4 @@
-"""Numbers of the reference implementation: float32 results of a tiny model, its tables, its pictures."""
+"""Numbers of the reference implementation: float32 results of a tiny model, its tables, its images."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The stored batches, made again from the stored episodes: texts, pictures, chunks, states, padding."""
+"""The stored batches, made again from the stored episodes: texts, images, chunks, states, padding."""
 
 from functools import cache
 from pathlib import Path
@@ -29,8 +29,8 @@ def episodes() -> tuple[Episode, ...]:
     return tuple(load_episode(find_parity() / "episode" / f"{name}.hdf5") for name in FILES)
 
 
-def picture(episode: Episode, camera: int, step: int) -> np.ndarray:
-    """The reference resizes the wrist pictures of these sets on its own, bicubically; ours shows them as they come."""
+def image(episode: Episode, camera: int, step: int) -> np.ndarray:
+    """The reference resizes the wrist images of these sets on its own, bicubically; ours shows them as they come."""
     frame = episode.frame(CAMERAS[camera], step)
     if frame.shape[:2] == SIZES[camera]:
         return frame
@@ -44,7 +44,7 @@ def sample(processor: Processor, number: int, step: int, *, prompt: bool = False
     assert episode.substep_reasonings is not None
     made = build_inputs(
         processor,
-        images=[picture(episode, camera, step) for camera in range(3)],
+        images=[image(episode, camera, step) for camera in range(3)],
         image_sizes=SIZES,
         instruction=episode.instruction,
         answer=None if prompt else answer_text(episode.substep_reasonings[step]),

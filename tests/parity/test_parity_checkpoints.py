@@ -407,7 +407,7 @@ def test_whatever_stands_in_a_field_is_read_or_refused_in_one_line(plain: Path, 
 
 
 @pytest.mark.parametrize("nonsense", NO_NUMBER)
-def test_whatever_stands_in_the_picture_settings(parity: Path, plain: Path, nonsense: Any) -> None:
+def test_whatever_stands_in_the_image_settings(parity: Path, plain: Path, nonsense: Any) -> None:
     original = json.loads((parity / "tiny" / "processor" / "preprocessor_config.json").read_text())
     messages: list[str] = []
     for place in fields(original):

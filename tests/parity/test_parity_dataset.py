@@ -27,7 +27,7 @@ CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
 def samples_of(
     parity: Path, name: str, *, chunk_size: int = 8, kind: ActionKind = ActionKind.ABSOLUTE
 ) -> EpisodeSamples:
-    """The set's samples, padded with zeros as the reference pads, pictures at 60x80."""
+    """The set's samples, padded with zeros as the reference pads, images at 60x80."""
     paths = tuple(parity / "episode" / f"{file}.hdf5" for file in FILES[name])
     manifest, motions = build_manifest(EpisodeSet(name=name, paths=paths), cameras=CAMERAS)
     return EpisodeSamples(
@@ -74,7 +74,7 @@ def test_chunks_masks_states_and_texts(parity: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["sim", "real"])
-def test_pictures(parity: Path, name: str) -> None:
+def test_images(parity: Path, name: str) -> None:
     expected = np.load(parity / "episode" / "dataset_expected.npz")[f"{name}.image_index5"]
     with open_episode(parity / "episode" / f"{FILES[name][0]}.hdf5") as episode:
         ours = [resize_bilinear(episode.frame(camera, 5), 60, 80).transpose(2, 0, 1) for camera in CAMERAS]

@@ -1,4 +1,4 @@
-"""Pictures through the reference's resize chain and the Qwen2-VL image processor."""
+"""Images through the reference's resize chain and the Qwen2-VL image processor."""
 
 from pathlib import Path
 
@@ -52,8 +52,8 @@ def test_at_camera_resolution(parity: Path, processor: Processor, name: str) -> 
 
 
 @pytest.mark.parametrize("name", ["a_480x640", "b_240x320"])
-def test_the_evaluation_scripts_picture(parity: Path, processor: Processor, name: str) -> None:
-    """At camera resolution, as there; a policy sees pictures resized as in training, then cropped."""
+def test_the_evaluation_scripts_image(parity: Path, processor: Processor, name: str) -> None:
+    """At camera resolution, as there; a policy sees images resized as in training, then cropped."""
     data = np.load(parity / "preprocess" / f"{name}.npz")
     image = data["image"]
     inputs = build_inputs(processor, images=[image], image_sizes=[image.shape[:2]], instruction="Fold.", crop=0.95)
@@ -64,7 +64,7 @@ def test_the_evaluation_scripts_picture(parity: Path, processor: Processor, name
 
 @pytest.mark.parametrize("size", [(100, 300), (28, 29), (57, 83), (30, 900)])
 def test_patches_are_those_of_transformers(processor: Processor, size: tuple[int, int]) -> None:
-    """Also for pictures so small that they have to be enlarged first."""
+    """Also for images so small that they have to be enlarged first."""
     image = np.random.default_rng(3).integers(0, 256, (*size, 3), dtype=np.uint8)
     settings = processor.image_processor
     assert isinstance(settings, Qwen2VLImageProcessorPil)
@@ -74,7 +74,7 @@ def test_patches_are_those_of_transformers(processor: Processor, size: tuple[int
     np.testing.assert_allclose(patches, theirs["pixel_values"], atol=1e-5, rtol=0)
 
 
-def test_pictures_of_different_sizes_keep_their_order(processor: Processor) -> None:
+def test_images_of_different_sizes_keep_their_order(processor: Processor) -> None:
     rng = np.random.default_rng(5)
     images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((60, 60), (60, 60), (56, 84), (60, 60))]
     cut, grids = processor.image_patches.cut(images)
@@ -112,7 +112,7 @@ def test_the_centre_crop_has_the_evaluation_scripts_bits(
 def test_the_centre_crop_is_torchs(
     monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], part: float, compiled: bool
 ) -> None:
-    """Also for odd sides and a picture that is neither contiguous nor in order."""
+    """Also for odd sides and an image that is neither contiguous nor in order."""
     if not compiled:
         monkeypatch.setattr(images, "compiled", lambda: None)
     image = np.random.default_rng(6).integers(0, 256, (*size, 3), dtype=np.uint8)[::-1, ::-1]
@@ -124,7 +124,7 @@ def test_the_centre_crop_is_torchs(
     assert np.array_equal(centre_crop(image, part), theirs[0].permute(1, 2, 0).to(torch.uint8).numpy())
 
 
-def test_a_crop_of_everything_is_the_picture_itself() -> None:
+def test_a_crop_of_everything_is_the_image_itself() -> None:
     image = np.zeros((30, 40, 3), np.uint8)
     assert centre_crop(image, 1.0) is image
     for part in (0.0, 1.01, float("nan")):
@@ -149,12 +149,12 @@ def test_the_bicubic_resize_is_pillows(
 @pytest.mark.skipif(images.compiled() is None, reason="no numba")
 def test_compiled_loops_have_the_bits_of_those_without(processor: Processor, monkeypatch: pytest.MonkeyPatch) -> None:
     assert images._like_pillow(240, 320, 252, 308), "the usual size goes through the compiled resize"
-    pictures = [np.random.default_rng(seed).integers(0, 256, (480, 640, 3), dtype=np.uint8) for seed in (1, 2)]
-    pictures[1] = np.asfortranarray(pictures[1][::-1])  # neither contiguous nor in order
-    compiled = processor.image_patches.cut([resize_bilinear(picture, 240, 320) for picture in pictures])
+    frames = [np.random.default_rng(seed).integers(0, 256, (480, 640, 3), dtype=np.uint8) for seed in (1, 2)]
+    frames[1] = np.asfortranarray(frames[1][::-1])  # neither contiguous nor in order
+    compiled = processor.image_patches.cut([resize_bilinear(image, 240, 320) for image in frames])
     normalised = processor.image_patches.normalise(compiled[0])
     monkeypatch.setattr(images, "compiled", lambda: None)
     monkeypatch.setattr(patches_module, "compiled", lambda: None)
     assert torch.equal(normalised, processor.image_patches.normalise(compiled[0]))
-    plain = processor.image_patches.cut([resize_bilinear(picture, 240, 320) for picture in pictures])
+    plain = processor.image_patches.cut([resize_bilinear(image, 240, 320) for image in frames])
     assert all(torch.equal(left, right) for left, right in zip(compiled, plain, strict=True))

@@ -234,7 +234,7 @@ def test_e4_checkpoints_of_a_run_with_an_average_hold_the_average(make_spec: Cal
     assert any(not torch.equal(one[name], other[name]) for name in one)
 
 
-def test_e6_pictures_do_not_attend_to_each_other(tiny: DexVLA, batch: dict[str, Tensor]) -> None:
+def test_e6_images_do_not_attend_to_each_other(tiny: DexVLA, batch: dict[str, Tensor]) -> None:
     """So the cost grows with their number, not with its square."""
     visual, grid = tiny.backbone.model.visual, batch["image_grid_thw"]
     sizes = grid.prod(-1).tolist()
@@ -259,7 +259,7 @@ def test_e7_the_first_noise_levels_are_noisy(tiny: DexVLA) -> None:
 # --- F: evaluation ------------------------------------------------------------------------------------------
 
 
-def test_f1_camera_pictures_are_resized_as_in_training(tiny: DexVLA) -> None:
+def test_f1_camera_images_are_resized_as_in_training(tiny: DexVLA) -> None:
     """480x640 gives the 99 tokens of training, not the 391 of the reference's evaluation."""
     image = np.zeros((480, 640, 3), np.uint8)
     assert tiny.processor is not None

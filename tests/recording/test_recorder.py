@@ -30,13 +30,13 @@ HEAD = RecordingHead(
 )
 
 
-def picture(number: int, *, side: int = 32) -> np.ndarray:
+def frame(number: int, *, side: int = 32) -> np.ndarray:
     x = np.arange(side * side * 3, dtype=np.uint32).reshape(side, side, 3)
     return ((x * (number + 1)) >> 4).astype(np.uint8)
 
 
 def step(index: int, *, side: int = 32, source: StepSource = StepSource.HUMAN, start: float = 5.0) -> RecordedStep:
-    """50 Hz, with a new picture of each camera at every third step."""
+    """50 Hz, with a new frame of each camera at every third step."""
     shown, taken = index // 3, start + 0.06 * (index // 3)
     return RecordedStep(
         time=start + 0.02 * index,
@@ -46,7 +46,7 @@ def step(index: int, *, side: int = 32, source: StepSource = StepSource.HUMAN, s
         qvel=np.full(3, -index, np.float32),
         action=np.full(2, index + 0.5, np.float32),
         action_sent=np.full(2, index + 0.25, np.float32),
-        frames={name: (taken, PICTURES[side][shown % 8]) for name in CAMERAS},
+        frames={name: (taken, FRAMES[side][shown % 8]) for name in CAMERAS},
     )
 
 
@@ -59,7 +59,7 @@ def record(
         time.sleep(0.002)
 
 
-PICTURES = {side: [picture(number, side=side) for number in range(8)] for side in (32, 240)}
+FRAMES = {side: [frame(number, side=side) for number in range(8)] for side in (32, 240)}
 
 
 def test_everything_is_in_the_episode(tmp_path: Path) -> None:
@@ -87,11 +87,11 @@ def test_everything_is_in_the_episode(tmp_path: Path) -> None:
         assert (episode.instruction, episode.attributes.success) == ("Stack the cups.", True)
         assert (episode.attributes.seed, episode.attributes.render_profile) == (7, "fast")
         for index in (0, 2, 3, 99):
-            expected = decode_jpeg(encode_jpeg(PICTURES[32][index // 3 % 8]))
+            expected = decode_jpeg(encode_jpeg(FRAMES[32][index // 3 % 8]))
             assert (episode.frame("high", index) == expected).all()
 
 
-def test_a_picture_that_many_steps_show_is_encoded_and_stored_once(tmp_path: Path) -> None:
+def test_a_frame_that_many_steps_show_is_encoded_and_stored_once(tmp_path: Path) -> None:
     encoded = []
 
     def encode(camera: str, time: float, image: np.ndarray) -> bytes:
@@ -107,7 +107,7 @@ def test_a_picture_that_many_steps_show_is_encoded_and_stored_once(tmp_path: Pat
     assert len(journal.steps) == 90
 
 
-def test_it_begins_when_every_camera_has_a_picture(tmp_path: Path) -> None:
+def test_it_begins_when_every_camera_has_a_frame(tmp_path: Path) -> None:
     recorder = EpisodeRecorder(tmp_path / "a.partial", HEAD)
     for index in range(6):
         early = step(index)
@@ -144,7 +144,7 @@ def test_cut_off_anywhere_it_is_whole_up_to_there(tmp_path: Path) -> None:
             assert finish(tmp_path / "cut", tmp_path / "cut.hdf5") == before
             assert check_file(tmp_path / "cut.hdf5").errors == []
     assert before > 50
-    # and a bit that fell over ends it there, instead of a wrong picture
+    # and a bit that fell over ends it there, instead of a wrong frame
     place = content.rindex(b"\xff\xd8")
     (tmp_path / "cut").write_bytes(content[: place + 100] + b"\x00\x00" + content[place + 102 :])
     assert 50 < len(read_journal(tmp_path / "cut").steps) < 60
@@ -159,7 +159,7 @@ def test_what_is_no_recording_is_told(tmp_path: Path) -> None:
         read_journal(tmp_path / "a.partial")
 
 
-def test_an_encoder_that_hangs_costs_pictures_which_are_counted_and_no_step(tmp_path: Path) -> None:
+def test_an_encoder_that_hangs_costs_frames_which_are_counted_and_no_step(tmp_path: Path) -> None:
     go_on = threading.Event()
 
     def slow(camera: str, time: float, image: np.ndarray) -> bytes:
@@ -182,7 +182,7 @@ def test_an_encoder_that_hangs_costs_pictures_which_are_counted_and_no_step(tmp_
     assert longest < 0.05, "it never waits"
     assert finish(tmp_path / "a.partial", tmp_path / "a.hdf5") == 600
     with open_episode(tmp_path / "a.hdf5") as episode:
-        assert episode.image_timestamp("high")[-1] < episode.timestamp[-1] - 1, "the old picture bears its own time"
+        assert episode.image_timestamp("high")[-1] < episode.timestamp[-1] - 1, "the old frame bears its own time"
 
 
 def test_a_clock_that_begins_anew_ends_it(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ MIRROR = np.array([-1, 1, 1, -1, 1, -1, 1], np.float32)
 
 @pytest.fixture
 def reference(monkeypatch: pytest.MonkeyPatch) -> Callable[[AlohaTask], Any]:
-    """Makes gym-aloha's environment, less the three pictures that it renders at every step."""
+    """Makes gym-aloha's environment, less the three images that it renders at every step."""
     for task in (sim_module.TransferCubeTask, sim_module.InsertionTask):
         blank = {"images": {"top": np.zeros((1, 1, 3), np.uint8)}, "qpos": np.zeros(14)}
         monkeypatch.setattr(task, "get_observation", lambda self, physics, blank=blank: blank)

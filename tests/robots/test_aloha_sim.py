@@ -1,4 +1,4 @@
-"""The driver: states, actions, pictures and errors as a user of the robot meets them."""
+"""The driver: states, actions, images and errors as a user of the robot meets them."""
 
 import importlib.util
 import os
@@ -22,7 +22,7 @@ SMALL = tuple(CameraSpec(name=name, height=120, width=160) for name in ("cam_hig
 
 
 def wave(robot: AlohaSim, steps: int) -> None:
-    """Swing the left waist, so that states and pictures change."""
+    """Swing the left waist, so that states and images change."""
     start = robot.observe(images=False).qpos
     for step in range(steps):
         action = start.copy()
@@ -146,10 +146,10 @@ def test_disconnect_may_be_called_twice_and_connect_again() -> None:
     robot.disconnect()
 
 
-# --- pictures -------------------------------------------------------------------------------------------------
+# --- images -------------------------------------------------------------------------------------------------
 
 
-def test_pictures_have_the_asked_sizes_and_are_the_same_for_the_same_state() -> None:
+def test_images_have_the_asked_sizes_and_are_the_same_for_the_same_state() -> None:
     cameras = (
         CameraSpec(name="cam_high", height=48, width=64),
         CameraSpec(name="cam_front", height=100, width=80),
@@ -157,7 +157,7 @@ def test_pictures_have_the_asked_sizes_and_are_the_same_for_the_same_state() -> 
     )
     robot = AlohaSim(cameras=cameras)
     robot.connect()
-    pictures = []
+    images = []
     for seed in (1, 2, 1):
         robot.reset(seed)
         wave(robot, 20)
@@ -166,15 +166,15 @@ def test_pictures_have_the_asked_sizes_and_are_the_same_for_the_same_state() -> 
             camera.name: (camera.height, camera.width, 3) for camera in cameras
         }
         assert all(frame.time == pytest.approx(0.4) for frame in frames.values())
-        pictures.append({name: frame.image for name, frame in frames.items()})
+        images.append({name: frame.image for name, frame in frames.items()})
     robot.disconnect()
     for camera in cameras:
-        assert np.array_equal(pictures[0][camera.name], pictures[2][camera.name])
-    assert not np.array_equal(pictures[0]["cam_high"], pictures[1]["cam_high"])
+        assert np.array_equal(images[0][camera.name], images[2][camera.name])
+    assert not np.array_equal(images[0]["cam_high"], images[1]["cam_high"])
 
 
 def test_the_top_camera_is_right_side_up_and_not_mirrored() -> None:
-    """The red cube lies in the right half (positive x) and moves up in the picture as its y grows."""
+    """The red cube lies in the right half (positive x) and moves up in the image as its y grows."""
     robot = AlohaSim(cameras=(CameraSpec(name="cam_high"),))
     robot.connect()
     rows, heights, columns, sides = [], [], [], []
@@ -195,7 +195,7 @@ def test_the_top_camera_is_right_side_up_and_not_mirrored() -> None:
 
 
 def test_the_middle_camera_shows_peg_and_socket_wherever_they_start() -> None:
-    """Whole and at their places: what is outside of the picture no policy can learn to grasp."""
+    """Whole and at their places: what is outside of the image no policy can learn to grasp."""
     camera = CameraSpec(name="cam_middle", height=112, width=112)
     robot = AlohaSim(task=AlohaTask.INSERTION, cameras=(camera,))
     robot.connect()
@@ -235,13 +235,13 @@ def test_a_wrist_camera_follows_its_own_arm() -> None:
 
 
 def test_the_profiles_differ_in_pixels_and_show_the_same_scene() -> None:
-    pictures = []
+    images = []
     for profile in RenderProfile:
         robot = AlohaSim(cameras=(CameraSpec(name="cam_high"),), render=profile)
         robot.connect()
-        pictures.append(robot.reset(4).frames["cam_high"].image.astype(int))
+        images.append(robot.reset(4).frames["cam_high"].image.astype(int))
         robot.disconnect()
-    difference = np.abs(pictures[0] - pictures[1])
+    difference = np.abs(images[0] - images[1])
     assert (difference > 0).mean() > 0.001
     assert difference.mean() < 10
 

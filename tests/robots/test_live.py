@@ -73,7 +73,7 @@ def test_three_seconds_with_three_full_cameras() -> None:
         assert robot.camera_fault is None
     finally:
         robot.disconnect()
-    assert took < 20.0, "physics and loop, which do not wait for pictures, take a hundredth of this beside the pauses"
+    assert took < 20.0, "physics and loop, which do not wait for frames, take a hundredth of this beside the pauses"
     np.testing.assert_allclose([s.time for s in seen], np.arange(1, len(seen) + 1) * 0.02, atol=1e-9)
     for name in ALOHA_CAMERAS:
         frames = [s.frames[name] for s in seen]
@@ -81,39 +81,39 @@ def test_three_seconds_with_three_full_cameras() -> None:
         assert all(frame.time <= s.time + 1e-9 for frame, s in zip(frames, seen, strict=True))
         times = [frame.time for frame in frames]
         assert times == sorted(times)
-        pictures = fresh(seen, name)
-        assert len(pictures) >= 6
+        frames = fresh(seen, name)
+        assert len(frames) >= 6
         if name != "cam_right_wrist":  # the right arm stands still
-            assert len({frame.image.tobytes() for frame in pictures}) >= len(pictures) - 1
+            assert len({frame.image.tobytes() for frame in frames}) >= len(frames) - 1
 
 
 def fresh(seen: list[Observation], camera: str) -> list[Frame]:
-    """The pictures of a camera, each once."""
+    """The frames of a camera, each once."""
     frames = [one.frames[camera] for one in seen]
     return [frames[0]] + [after for before, after in itertools.pairwise(frames) if after.time > before.time]
 
 
-def test_a_picture_shows_the_scene_of_its_own_time() -> None:
-    """The same seed and actions in the plain robot give, at the picture's time, the same pixels."""
+def test_a_frame_shows_the_scene_of_its_own_time() -> None:
+    """The same seed and actions in the plain robot give, at the frame's time, the same pixels."""
     camera = (CameraSpec(name="cam_high", height=96, width=128),)
     live_robot = LiveAlohaSim(cameras=camera, task=AlohaTask.INSERTION, render=RenderProfile.FULL)
     live_robot.connect()
     frame = live_robot.reset(8).frames["cam_high"]
     plain = AlohaSim(cameras=camera, task=AlohaTask.INSERTION, render=RenderProfile.FULL)
     plain.connect()
-    pictures = {0.0: plain.reset(8).frames["cam_high"].image}
+    frames = {0.0: plain.reset(8).frames["cam_high"].image}
     assert frame.time == 0.0
-    assert np.array_equal(frame.image, pictures[0.0])
+    assert np.array_equal(frame.image, frames[0.0])
     compared = {0.0}
     for number, step in enumerate(ScriptedExpert(AlohaTask.INSERTION, 8).plan(live_robot)[:60]):
         live_robot.act(step.action)
         plain.act(step.action)
-        pictures[round(plain.data.time, 6)] = plain.observe().frames["cam_high"].image
+        frames[round(plain.data.time, 6)] = plain.observe().frames["cam_high"].image
         if number % 10 == 9:
             newest = max(compared)
             assert wait_until(lambda newest=newest: live_robot.observe().frames["cam_high"].time > newest)
         frame = live_robot.observe().frames["cam_high"]
-        assert np.array_equal(frame.image, pictures[round(frame.time, 6)])
+        assert np.array_equal(frame.image, frames[round(frame.time, 6)])
         compared.add(frame.time)
         time.sleep(0.02)
     live_robot.disconnect()
@@ -132,7 +132,7 @@ def test_reset_shows_the_new_scene_only(robot: LiveAlohaSim) -> None:
     assert not np.array_equal(with_one, seen.frames["cam_high"].image)
 
 
-def test_pictures_are_shared_and_therefore_read_only(robot: LiveAlohaSim) -> None:
+def test_frames_are_shared_and_therefore_read_only(robot: LiveAlohaSim) -> None:
     with pytest.raises(ValueError, match="read-only"):
         robot.observe().frames["cam_high"].image[:] = 0
 
@@ -239,7 +239,7 @@ def test_without_cameras_there_is_no_renderer() -> None:
     robot.disconnect()
 
 
-def test_neither_states_nor_pictures_are_ever_torn() -> None:
+def test_neither_states_nor_frames_are_ever_torn() -> None:
     """Writers and readers at full speed: everything read is of one piece and never older than what was read before."""
     camera = CameraSpec(name="cam_high", height=240, width=320)
     config = RendererConfig(
@@ -260,29 +260,29 @@ def test_neither_states_nor_pictures_are_ever_torn() -> None:
 
     thread = threading.Thread(target=write)
     thread.start()
-    states, pictures = [], []
+    states, frames = [], []
     try:
         begin = time.monotonic()
         while time.monotonic() < begin + 1.0 or (
-            time.monotonic() < begin + 60.0 and min(len(set(states)), len(set(pictures))) <= 10
+            time.monotonic() < begin + 60.0 and min(len(set(states)), len(set(frames))) <= 10
         ):
             state = reader.read_state()
             if state is not None and state.version > 0:
                 assert (state.qpos == state.time).all()
                 assert state.episode == state.time
                 states.append(state.version)
-            picture = reader.read_frame("cam_high")
-            if picture is not None:
-                assert (picture.image == picture.number % 256).all()
-                assert picture.time == picture.episode == picture.number
-                pictures.append(picture.number)
+            frame = reader.read_frame("cam_high")
+            if frame is not None:
+                assert (frame.image == frame.number % 256).all()
+                assert frame.time == frame.episode == frame.number
+                frames.append(frame.number)
     finally:
         stop.set()
         thread.join()
     assert len(set(states)) > 10
-    assert len(set(pictures)) > 10
+    assert len(set(frames)) > 10
     assert states == sorted(states)
-    assert pictures == sorted(pictures)
+    assert frames == sorted(frames)
 
 
 def test_only_watched_cameras_are_rendered(robot: LiveAlohaSim) -> None:
@@ -307,7 +307,7 @@ def test_only_watched_cameras_are_rendered(robot: LiveAlohaSim) -> None:
 
 
 def comes_up(robot: LiveAlohaSim, camera: str) -> None:
-    """Wait for a picture of the scene as it is after one more step."""
+    """Wait for a frame of the scene as it is after one more step."""
     now = drive(robot, 1)[-1].time
     assert wait_until(lambda: robot.observe().frames[camera].time >= now)
 

@@ -59,7 +59,7 @@ def robot() -> Iterator[LiveAlohaSim]:
 
 
 def frames_of(robot: LiveAlohaSim, seconds: float = 20.0) -> dict[str, np.ndarray]:
-    """The first pictures of the present episode."""
+    """The first frames of the present episode."""
     deadline = time.monotonic() + seconds
     while not (frames := robot.observe().frames):
         assert time.monotonic() < deadline
@@ -76,12 +76,12 @@ def test_a_robot_with_other_cameras_shows_the_scene_that_it_adopted(robot: LiveA
             robot.act(action)
         other.adopt(robot)
         np.testing.assert_array_equal(other.observe(images=False).qpos, robot.observe(images=False).qpos)
-        assert np.abs(frames_of(other)["cam_angle"].astype(int) - before).max() > 20, "no picture of the old scene"
+        assert np.abs(frames_of(other)["cam_angle"].astype(int) - before).max() > 20, "no frame of the old scene"
     finally:
         other.disconnect()
 
 
-def test_a_reset_that_does_not_wait_costs_no_time_and_shows_no_old_picture(robot: LiveAlohaSim) -> None:
+def test_a_reset_that_does_not_wait_costs_no_time_and_shows_no_old_frame(robot: LiveAlohaSim) -> None:
     for action in moves(20):
         robot.act(action)
     took = []

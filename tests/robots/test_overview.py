@@ -1,4 +1,4 @@
-"""The picture for people: lit, in no recording, and no pixel of a robot's camera changes for it."""
+"""The image for people: lit, in no recording, and no pixel of a robot's camera changes for it."""
 
 import time
 from collections.abc import Iterator

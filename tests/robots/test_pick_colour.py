@@ -160,11 +160,11 @@ def test_specs_of_earlier_versions_are_read() -> None:
 
 
 @LEVELS
-def test_swapped_names_the_other_cube_in_the_very_same_picture(level: PickLevel) -> None:
+def test_swapped_names_the_other_cube_in_the_very_same_image(level: PickLevel) -> None:
     plain, swapped = (picker(level, swapped=swapped, cameras=TABLE) for swapped in (False, True))
     for seed in range(3):
-        pictures = [robot.reset(seed).frames["cam_table"].image for robot in (plain, swapped)]
-        assert np.array_equal(pictures[0], pictures[1])
+        images = [robot.reset(seed).frames["cam_table"].image for robot in (plain, swapped)]
+        assert np.array_equal(images[0], images[1])
         one, other = drawn(plain), drawn(swapped)
         assert (one.named, one.other) == (other.other, other.named)
         assert plain.instruction.replace(one.named, other.named) == swapped.instruction
@@ -173,7 +173,7 @@ def test_swapped_names_the_other_cube_in_the_very_same_picture(level: PickLevel)
 
 
 def test_the_table_camera_shows_each_cube_at_its_place() -> None:
-    """In the picture the arm's side is up and the left arm's left: from a cube's pixels follows its place within a few
+    """In the image the arm's side is up and the left arm's left: from a cube's pixels follows its place within a few
     millimetres, which is what the camera is for."""
     robot = picker(PickLevel.ANYWHERE, cameras=TABLE)
     pixels, metres = [], []
@@ -317,7 +317,7 @@ def test_the_plan_names_the_colour_stays_smooth_and_leaves_the_left_arm_alone(ro
 
 
 def test_recordings_of_the_same_seed_differ_by_the_options_alone(tmp_path: Path) -> None:
-    """A demonstration of the swapped scene begins with the same picture and goes for the other cube."""
+    """A demonstration of the swapped scene begins with the same image and goes for the other cube."""
     from dexvla.episodes.reader import open_episode
 
     found = []
@@ -328,7 +328,7 @@ def test_recordings_of_the_same_seed_differ_by_the_options_alone(tmp_path: Path)
         assert (result.kept, result.held) == ((40,), 1)
         with open_episode(result.paths[0]) as episode:
             found.append((episode.instruction, episode.frame("cam_table", 0), episode.action[-1]))
-    (told, picture, last), (other_told, other_picture, other_last) = found
+    (told, image, last), (other_told, other_image, other_last) = found
     assert told != other_told
-    assert np.array_equal(picture, other_picture)
+    assert np.array_equal(image, other_image)
     assert abs(last[7] - other_last[7]) > 0.2, "the waist turns to the other side"

@@ -83,7 +83,7 @@ def test_a_recorded_episode_is_complete_and_replays_to_the_same_states(tmp_path:
                 assert taken is not None
                 assert taken[step] == pytest.approx(frame.time)
                 difference = np.abs(episode.frame(name, step).astype(int) - frame.image)
-                assert difference.mean() < 6, "the JPEG of this step's picture"
+                assert difference.mean() < 6, "the JPEG of this step's frame"
             sent = robot.act(episode.action[step])
             assert np.array_equal(sent, episode.action_sent[step])
     robot.disconnect()
@@ -168,7 +168,7 @@ def test_options_of_recoveries_are_checked_before_anything_is_recorded(
 
 
 class EpisodeReaderOfMotion(EpisodeReader):
-    """Samples without pictures and words."""
+    """Samples without images and words."""
 
     def inputs(self, images: list[NDArray[np.uint8]], instruction: str, reasoning: str | None) -> dict[str, Any]:
         return {}
@@ -239,15 +239,15 @@ def test_a_number_that_another_recorder_took_meanwhile_is_left_to_it(tmp_path: P
 
 
 @pytest.mark.usefixtures("short_expert")
-def test_the_render_profile_is_stored_and_changes_the_pictures(tmp_path: Path) -> None:
-    pictures = []
+def test_the_render_profile_is_stored_and_changes_the_images(tmp_path: Path) -> None:
+    images = []
     for profile in RenderProfile:
         folder = tmp_path / profile
         record(spec(keep_failures=True, render=profile), folder)
         with open_episode(folder / "episode_0.hdf5") as episode:
             assert episode.attributes.render_profile == profile
-            pictures.append(episode.frame("cam_high", 0).astype(int))
-    assert np.abs(pictures[0] - pictures[1]).max() > 20
+            images.append(episode.frame("cam_high", 0).astype(int))
+    assert np.abs(images[0] - images[1]).max() > 20
 
 
 def test_a_robot_without_an_expert_is_refused(tmp_path: Path) -> None:

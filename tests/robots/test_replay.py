@@ -64,7 +64,7 @@ def test_it_shows_the_recording_step_by_step_and_keeps_what_it_is_told(recording
 
     reference = ReplayRobot(path=recording)
     reference.connect()
-    assert len({picture.tobytes() for picture in images}) == STEPS
+    assert len({frame.tobytes() for frame in images}) == STEPS
     assert np.array_equal(reference.observe().qpos, qpos[0])
     assert len({q.tobytes() for q in qpos}) == STEPS
     np.testing.assert_allclose(times, np.arange(STEPS) / 20, atol=1e-9)

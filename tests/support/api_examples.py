@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import httpx
+from fastapi.testclient import TestClient
+
 
 def operations(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {
@@ -31,3 +34,19 @@ def example(schema: dict[str, Any], of: dict[str, Any]) -> Any:
             return False
         case _:
             return "x" * of.get("minLength", 1)
+
+
+def call(browser: TestClient, schema: dict[str, Any], name: str) -> httpx.Response:
+    """Call an operation with a body and parameters of the right form, of things that do not exist."""
+    method, path = name.split()
+    operation = operations(schema)[name]
+    query: dict[str, Any] = {}
+    for parameter in operation.get("parameters", ()):
+        value = example(schema, parameter["schema"])
+        if parameter["in"] == "path":
+            path = path.replace(f"{{{parameter['name']}}}", str(value))
+        elif parameter["in"] == "query" and parameter.get("required"):
+            query[parameter["name"]] = value
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    body = None if content is None else example(schema, content["schema"])
+    return browser.request(method, path, params=query, json=body)

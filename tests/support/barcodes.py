@@ -1,7 +1,7 @@
-"""Episodes whose every picture says which step it is: the step number as a barcode, exact after JPEG and scaling.
+"""Episodes whose every frame says which step it is: the step number as a barcode, exact after JPEG and scaling.
 
 The code is a row of cells along the top edge: a white and a black cell to tell where and what is black, then BITS cells
-of the step, most significant first, white for one. Each camera's picture has a tint of its own below it, which moves.
+of the step, most significant first, white for one. Each camera's frame has a tint of its own below it, which moves.
 """
 
 import itertools
@@ -34,7 +34,7 @@ READ_BARCODE = f"""(canvas) => {{
 }}"""
 
 
-def picture(step: int, camera: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+def frame(step: int, camera: int, size: tuple[int, int]) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB of one step."""
     rows, columns = size
     image = np.empty((rows, columns, 3), np.uint8)
@@ -93,7 +93,7 @@ def write_barcode_episode(
             qpos=qpos.astype(np.float32),
             qvel=(np.gradient(qpos, axis=0) * 50 if steps > 1 else np.zeros_like(qpos)).astype(np.float32),
             images={
-                name: [encode_jpeg(picture(step, camera, size), quality=85) for step in range(steps)]
+                name: [encode_jpeg(frame(step, camera, size), quality=85) for step in range(steps)]
                 for camera, name in enumerate(CAMERAS)
             },
             instruction="Read the barcodes.",

@@ -148,7 +148,7 @@ class Person:
         return found
 
     def look(self, name: str) -> None:
-        """A picture of the page in light and in dark, for people."""
+        """A screenshot of the page in light and in dark, for people."""
         for scheme in ("dark", "light"):
             self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             self.page.wait_for_timeout(400)

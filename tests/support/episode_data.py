@@ -25,25 +25,25 @@ def episode_data(
     attributes: Mapping[str, Any] | None = None,
     joint_positions: bool = False,
 ) -> EpisodeData:
-    """A smooth random motion with pictures that change from step to step; `labels` share the steps evenly."""
+    """A smooth random motion with images that change from step to step; `labels` share the steps evenly."""
     rng = np.random.default_rng(seed)
     qpos = np.cumsum(rng.normal(0, 0.05, (steps, state_dim)), axis=0).astype(np.float32)
     columns = np.arange(action_dim) % state_dim
     scene = rng.integers(0, 256, (size[0] // 8 + 1, size[1] // 8 + 1, 3), np.uint8).repeat(8, 0).repeat(8, 1)
     scene = scene[: size[0], : size[1]]
-    pictures = {
+    images = {
         name: np.stack([np.roll(scene, step * 2 + number * 7, axis=1) for step in range(steps)])
         for number, name in enumerate(cameras)
     }
-    images: dict[str, Any] = dict(pictures)
+    stored: dict[str, Any] = dict(images)
     if jpeg:
-        images = {name: [encode_jpeg(frame) for frame in frames] for name, frames in pictures.items()}
+        stored = {name: [encode_jpeg(frame) for frame in frames] for name, frames in images.items()}
     texts = None if labels is None else [labels[step * len(labels) // steps] for step in range(steps)]
     return EpisodeData(
         action=(qpos[:, columns] + 0.01).astype(np.float32),
         qpos=qpos,
         qvel=np.gradient(qpos, axis=0).astype(np.float32) * 50,
-        images=images,
+        images=stored,
         instruction=instruction,
         attributes=EpisodeAttributes(**{"sim": True, "fps": 50.0, **(attributes or {})}),
         substep_reasonings=texts,

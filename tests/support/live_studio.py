@@ -121,7 +121,7 @@ class ReceivedFrame:
 
 
 class Viewer:
-    """A page's video: watches, and acknowledges each picture as soon as it has arrived."""
+    """A page's video: watches, and acknowledges each frame as soon as it has arrived."""
 
     def __init__(self, connection: ClientConnection, *cameras: str) -> None:
         self.connection = connection
@@ -133,13 +133,13 @@ class Viewer:
     def see(self, *, acknowledge: bool = True, seconds: float = 10.0) -> ReceivedFrame:
         data = self.connection.recv(timeout=seconds)
         assert isinstance(data, bytes)
-        picture = ReceivedFrame(data)
+        frame = ReceivedFrame(data)
         if acknowledge:
-            self.acknowledge(picture)
-        return picture
+            self.acknowledge(frame)
+        return frame
 
-    def acknowledge(self, picture: ReceivedFrame) -> None:
-        self.connection.send(json.dumps({"type": "ack", "camera": picture.camera, "number": picture.number}))
+    def acknowledge(self, frame: ReceivedFrame) -> None:
+        self.connection.send(json.dumps({"type": "ack", "camera": frame.camera, "number": frame.number}))
 
 
 def _free_port() -> int:

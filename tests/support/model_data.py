@@ -34,7 +34,7 @@ def policy_spec(fusion: Fusion = Fusion.FILM, **changes: object) -> PolicySpec:
 def make_sample(
     policy: DexVLA, seed: int, instruction: str, reasoning: str | None = None, *, prompt: bool = False
 ) -> dict[str, Tensor]:
-    """One sample with random pictures and numbers; `prompt` leaves the answer out."""
+    """One sample with random images and numbers; `prompt` leaves the answer out."""
     numbers = np.random.default_rng(seed)
     sample = build_inputs(
         policy.processor,

@@ -18,7 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 from backend.core.errors import UnavailableError
 from backend.core.settings import Settings
 from backend.migrations.migrate import migrate
-from backend.robots.relay import HostClient
+from backend.robots.host_client import HostClient
 from backend.robots.repository import by_name
 from backend.robots.token import host_token
 from backend.studio.context import Studio

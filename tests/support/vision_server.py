@@ -32,7 +32,7 @@ def said(content: str | None) -> Answer:
     return 200, json.dumps(answer).encode()
 
 
-def pictures(body: dict[str, Any]) -> list[Image.Image]:
+def images(body: dict[str, Any]) -> list[Image.Image]:
     """Of a request, decoded."""
     parts = body["messages"][1]["content"]
     urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]

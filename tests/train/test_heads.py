@@ -14,6 +14,7 @@ from dexvla.model.processing import build_inputs, collate
 from dexvla.spec import PRESETS, Fusion, LoraSpec, TrainSpec, UNetSpec, with_preset
 from dexvla.train.loop import plan, train
 from dexvla.train.lora import add_lora, plain_state_dict
+from tests.support.trainings import stop_at
 
 MakeSpec = Callable[..., TrainSpec]
 
@@ -82,13 +83,7 @@ def test_adapters_on_a_u_net_train_resume_and_merge(make_spec: MakeSpec, tmp_pat
     assert moved == {name for name in expert if name not in norms}
     assert any(name.endswith("conv.weight") and "up_modules" in name for name in moved)
     part = make_spec(output_dir=str(tmp_path / "parts"), **options)
-    asked: list[int] = []
-
-    def stop() -> bool:
-        asked.append(1)
-        return len(asked) == 3
-
-    assert train(part, stop=stop).step == 3
+    assert train(part, stop=stop_at(3)).step == 3
     second = train(part, resume=True)
     resumed = load_file(second.checkpoint / "model.safetensors")
     assert all(torch.equal(resumed[name], merged[name]) for name in merged)

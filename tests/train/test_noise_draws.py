@@ -19,6 +19,7 @@ from dexvla.train.loop import train
 from dexvla.train.policies import PolicyTask
 from dexvla.train.prepare import prepare_data
 from dexvla.train.runs import read_metrics
+from tests.support.trainings import stop_at
 
 MakeSpec = Callable[..., TrainSpec]
 
@@ -80,13 +81,7 @@ def test_it_resumes_exactly_mixed_with_texts(make_spec: MakeSpec, tmp_path: Path
     options: dict[str, Any] = {"noise_draws": 3, "text_data": text, "steps": 6, "ema_decay": 0.8, "save_every": 50}
     whole = train(make_spec(output_dir=str(tmp_path / "whole"), **options))
     part = make_spec(output_dir=str(tmp_path / "parts"), **options)
-    asked: list[int] = []
-
-    def stop() -> bool:
-        asked.append(1)
-        return len(asked) == 3
-
-    assert train(part, stop=stop).step == 3
+    assert train(part, stop=stop_at(3)).step == 3
     second = train(part, resume=True)
     assert metrics(second.run, "loss") == metrics(whole.run, "loss")
     resumed, straight = (load_file(result.checkpoint / "model.safetensors") for result in (second, whole))

@@ -22,6 +22,7 @@ from dexvla.train.pretraining import MixedSamples, PretrainTask
 from dexvla.train.runs import Run, read_metrics
 from dexvla.train.stages import kept_data, new_task
 from dexvla.train.validation import NOISE_SEED, validation_places
+from tests.support.trainings import stop_at
 
 MakeSpec = Callable[..., TrainSpec]
 
@@ -114,13 +115,7 @@ def test_resuming_gives_the_same_losses_and_weights_as_no_break(stage1: MakeSpec
     options: dict[str, Any] = {"augment": True, "ema_decay": 0.8, "steps": 6, "grad_accumulation": 2, "batch_size": 2}
     whole = train(stage1(output_dir=str(tmp_path / "whole"), **options))
     part = stage1(output_dir=str(tmp_path / "parts"), **options)
-    asked: list[int] = []
-
-    def stop() -> bool:
-        asked.append(1)
-        return len(asked) == 3
-
-    assert train(part, stop=stop).step == 3
+    assert train(part, stop=stop_at(3)).step == 3
     second = train(part, resume=True)
     assert losses(second.run) == losses(whole.run)
     resumed, straight = weights(second.checkpoint), weights(whole.checkpoint)
@@ -160,12 +155,12 @@ def test_validation_is_logged_by_embodiment_and_the_best_stays(stage1: MakeSpec,
 
 @pytest.mark.parametrize("precision", ["bf16", "bf16_pure"])
 def test_sixteen_bits_and_other_ways_to_load_work_too(stage1: MakeSpec, tmp_path: Path, precision: str) -> None:
-    options = {"steps": 1, "precision": precision, "workers": 1, "picture_cache": str(tmp_path / "pictures")}
+    options = {"steps": 1, "precision": precision, "workers": 1, "picture_cache": str(tmp_path / "images")}
     result = train(stage1(**options, optim={"vision_learning_rate": 1e-4}))
     assert load_pretrainer(result.checkpoint).trunk.pos_embed.dtype == (
         torch.bfloat16 if precision == "bf16_pure" else torch.float32
     )
-    assert len(list((tmp_path / "pictures").rglob("*.npy"))) == 5 * 3
+    assert len(list((tmp_path / "images").rglob("*.npy"))) == 5 * 3
 
 
 def test_stage_2_takes_trunk_and_the_layers_of_its_robot(

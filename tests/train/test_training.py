@@ -24,6 +24,7 @@ from dexvla.train.data import EpisodeSamples
 from dexvla.train.loop import train
 from dexvla.train.optim import learning_rate, make_optimizer
 from dexvla.train.runs import read_metrics, resolve_checkpoint
+from tests.support.trainings import stop_at
 
 MakeSpec = Callable[..., TrainSpec]
 
@@ -58,13 +59,7 @@ def test_resuming_gives_the_same_losses_and_weights_as_no_break(make_spec: MakeS
     options = {"augment": True, "ema_decay": 0.8, "lora": {"rank": 4, "alpha": 8, "dropout": 0.1}, "steps": 6}
     whole = train(make_spec(output_dir=str(tmp_path / "whole"), **options))
     part = make_spec(output_dir=str(tmp_path / "parts"), **options)
-    asked: list[int] = []
-
-    def stop() -> bool:
-        asked.append(1)
-        return len(asked) == 3
-
-    first = train(part, stop=stop)
+    first = train(part, stop=stop_at(3))
     assert first.interrupted
     assert first.step == 3
     second = train(part, resume=True)
@@ -79,8 +74,7 @@ def test_a_flipped_byte_in_the_trainers_state_is_not_trained_from(
     make_spec: MakeSpec, tmp_path: Path, name: str
 ) -> None:
     spec = make_spec(output_dir=str(tmp_path / "run"), ema_decay=0.8, steps=4)
-    asked: list[int] = []
-    first = train(spec, stop=lambda: asked.append(1) or len(asked) == 2)
+    first = train(spec, stop=stop_at(2))
     assert first.step == 2
     file = tmp_path / "run" / "state" / "step-0000002" / name
     content = bytearray(file.read_bytes())
@@ -401,14 +395,8 @@ def test_quantised_adapters_train_resume_and_save_plain_weights(make_spec: MakeS
     error = float((saved[name] - start[name]).norm() / start[name].norm())
     assert 0.02 < error < 0.3, "four bits keep the weights to some ten per cent"
     load_policy(whole.checkpoint)
-    asked: list[int] = []
-
-    def stop() -> bool:
-        asked.append(1)
-        return len(asked) == 2
-
     part = spec.model_copy(update={"output_dir": str(tmp_path / "r")})
-    train(part, stop=stop)
+    train(part, stop=stop_at(2))
     assert losses(train(part, resume=True).run) == losses(whole.run)
 
 

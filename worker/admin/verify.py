@@ -38,7 +38,7 @@ def look_around(settings: Settings) -> list[str]:
             lines += _listed(studio, strays)
         if missing:
             lines.append(f"{_gone(missing)} (`studio verify` lists all; a backup has them)")
-        if (disk := studio.space.told()) != "ok":
+        if (disk := studio.space.report()) != "ok":
             lines.append(f"The disk of {settings.data} is {disk}")
         try:
             space.hold(studio.db, settings.folder)
@@ -69,12 +69,18 @@ def verify(settings: Settings, *, adopt: bool, lose: bool, as_json: bool) -> boo
         except ApiError as error:
             raise UserError(error.message) from error
         strays, missing = service.look(studio)
-        lost = mark.told(studio)
+        lost = mark.forgotten(studio)
         if as_json:
             names = {kind: [str(path.relative_to(settings.data)) for path in paths] for kind, paths in strays.items()}
             typer.echo(
                 json.dumps(
-                    {"done": done, "strays": names, "missing": missing, "forgotten": lost, "disk": studio.space.told()}
+                    {
+                        "done": done,
+                        "strays": names,
+                        "missing": missing,
+                        "forgotten": lost,
+                        "disk": studio.space.report(),
+                    }
                 )
             )
         else:

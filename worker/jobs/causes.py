@@ -19,14 +19,14 @@ class Failure:
     final: bool
 
 
-def explain(status: int, told: FailureLine | None, log: Path, *, start: int) -> Failure:
+def explain(status: int, failure: FailureLine | None, log: Path, *, start: int) -> Failure:
     """status: as subprocess gives it, negative for a signal; start: where the attempt's lines begin in the log.
 
     The log counts only for a process that could tell nothing: killed from outside, crashed in foreign code, or one of
     other people's launchers.
     """
-    if told is not None:
-        return _of(told, status)
+    if failure is not None:
+        return _of(failure, status)
     if status == -signal.SIGKILL:
         return Failure(
             cause="the system killed the process, most likely because the machine ran out of memory; "
@@ -39,17 +39,17 @@ def explain(status: int, told: FailureLine | None, log: Path, *, start: int) -> 
     return Failure(cause=f"the process ended with status {status}: {last[:_MOST]}", final=False)
 
 
-def _of(told: FailureLine, status: int) -> Failure:
-    match told.failed:
+def _of(failure: FailureLine, status: int) -> Failure:
+    match failure.failed:
         case Cause.REFUSED:
-            return Failure(cause=told.message, final=True)
+            return Failure(cause=failure.message, final=True)
         case Cause.DISK_FULL:
-            return Failure(cause=f"{DISK_FULL} ({told.message[:_MOST]})", final=True)
+            return Failure(cause=f"{DISK_FULL} ({failure.message[:_MOST]})", final=True)
         case Cause.MEMORY:
-            cause = f"out of memory; take a smaller batch size or model ({told.message[:300]})"
+            cause = f"out of memory; take a smaller batch size or model ({failure.message[:300]})"
             return Failure(cause=cause, final=False)
         case Cause.DEFECT:
-            cause = f"the process ended with status {status}: {told.message[:_MOST]}"
+            cause = f"the process ended with status {status}: {failure.message[:_MOST]}"
             return Failure(cause=cause, final=False)
 
 

@@ -156,7 +156,7 @@ class LiveRoutes:
             # Also what notices that the page has gone.
             await socket.receive()
             with suppress(RuntimeError, WebSocketDisconnect):  # it was the page that closed
-                await socket.close(UNSUPPORTED, "this socket only tells; commands go to /live/control")
+                await socket.close(UNSUPPORTED, "this socket only sends; commands go to /live/control")
         finally:
             sending.cancel()
             self._waiting.discard(changed)

@@ -49,6 +49,7 @@ class HostServer:
                 Route("/state", auth.http(self._state)),
                 Route("/stop", auth.http(self._stop), methods=["POST"]),
                 Route("/arm", auth.http(self._arm), methods=["POST"]),
+                # the path and the header below have the names that clients of every version know
                 Route("/picture/{camera}", auth.http(self._frame)),
                 *routes,
             ]

@@ -57,7 +57,7 @@ def _serve(settings: Settings, fd: int | None) -> None:
         timeout_keep_alive=int(limits.IDLE_SECONDS),
         timeout_graceful_shutdown=2,
         ws_max_size=2**20,
-        ws_per_message_deflate=False,  # pictures are JPEG already, and commands are not to wait
+        ws_per_message_deflate=False,  # frames are JPEG already, and commands are not to wait
         proxy_headers=False,  # see backend.gateway.forwarded
         server_header=False,
         date_header=False,  # the application's is handed on

@@ -1,4 +1,4 @@
-"""What stops labels from being handed in or published, and what is worth a second look."""
+"""What stops labels from being submitted or published, and what is worth a second look."""
 
 import difflib
 from collections import Counter
@@ -25,14 +25,17 @@ _wrong = lru_cache(_SPELLINGS)(wrong_with)  # the same texts come again and agai
 
 class _Found(NamedTuple):
     code: FindingCode
-    one: LabelSegment
+    segment: LabelSegment
     message: str
     meant: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Custom:
-    """What is usual in a dataset. successors: how often text follows text in published labels."""
+class UsualRange:
+    """What is usual in a dataset; what lies outside of it is worth a look.
+
+    successors: how often text follows text in published labels.
+    """
 
     labelling: Labelling
     vocabulary: Sequence[str] = ()
@@ -73,13 +76,13 @@ def _blocking(segments: Sequence[LabelSegment], steps: int) -> list[_Found]:
     end = segments[-1].end if segments else 0
     if end != steps:
         found.append(_Found(FindingCode.LENGTH, segments[-1], f"the labels end at step {end}, not at {steps}"))
-    for one in segments:
-        if not one.text.strip():
-            found.append(_Found(FindingCode.BLANK, one, "it has no text"))
-        elif wrong := _wrong(one.text):
-            found.append(_Found(FindingCode.CHARACTERS, one, f"its text holds {wrong}"))
-        elif one.provenance == Provenance.PROPOSED:
-            found.append(_Found(FindingCode.UNREVIEWED, one, "nobody has looked at this proposal yet"))
+    for segment in segments:
+        if not segment.text.strip():
+            found.append(_Found(FindingCode.BLANK, segment, "it has no text"))
+        elif wrong := _wrong(segment.text):
+            found.append(_Found(FindingCode.CHARACTERS, segment, f"its text holds {wrong}"))
+        elif segment.provenance == Provenance.PROPOSED:
+            found.append(_Found(FindingCode.UNREVIEWED, segment, "nobody has looked at this proposal yet"))
     return found
 
 
@@ -91,73 +94,73 @@ def refuse_incomplete(segments: Sequence[LabelSegment], steps: int) -> None:
     advice = {
         FindingCode.LENGTH: ("are not as long as the episode", "Reload the page."),
         FindingCode.BLANK: ("have no text", "Label them, or merge them with a neighbour."),
-        FindingCode.CHARACTERS: ("hold what no label may hold", "Type them again."),
+        FindingCode.CHARACTERS: ("contain characters that no label may contain", "Type them again."),
         FindingCode.UNREVIEWED: ("are proposals that nobody has looked at", "Accept, edit or reject them."),
     }
     parts = []
     for code, (what, todo) in advice.items():
-        places = [f"steps {one.start} to {one.end - 1}" for one in found if one.code is code]
+        places = [f"steps {finding.start} to {finding.end - 1}" for finding in found if finding.code is code]
         if places:
             more = f" and {len(places) - _MOST} more" if len(places) > _MOST else ""
             parts.append(f"{len(places)} of {len(segments)} substeps {what}: {', '.join(places[:_MOST])}{more}. {todo}")
     raise InvalidError(
         " ".join(parts),
         detail={
-            "findings": [one.model_dump(mode="json") for one in found],
-            "blank": [[one.start, one.end] for one in found if one.code is FindingCode.BLANK],
+            "findings": [finding.model_dump(mode="json") for finding in found],
+            "blank": [[finding.start, finding.end] for finding in found if finding.code is FindingCode.BLANK],
         },
     )
 
 
-def warnings(segments: Sequence[LabelSegment], custom: Custom) -> list[FindingOut]:
+def warnings(segments: Sequence[LabelSegment], usual: UsualRange) -> list[FindingOut]:
     """By place."""
-    return [_out(found) for found in _warnings(segments, custom)]
+    return [_out(found) for found in _warnings(segments, usual)]
 
 
-def _warnings(segments: Sequence[LabelSegment], custom: Custom) -> list[_Found]:
+def _warnings(segments: Sequence[LabelSegment], usual: UsualRange) -> list[_Found]:
     found: list[_Found] = []
     previous: LabelSegment | None = None
-    for one in segments:
-        found += _length(one, custom)
-        if one.text:
-            found += _spelling(one, custom)
+    for segment in segments:
+        found += _length(segment, usual)
+        if segment.text:
+            found += _spelling(segment, usual)
             if previous is not None and previous.text:
-                found += _order(previous, one, custom)
-            if one.provenance in {Provenance.SCRIPTED, Provenance.IMPORTED}:
-                found.append(_Found(FindingCode.NOT_LOOKED_AT, one, "it is as the file brought it"))
-        previous = one
+                found += _order(previous, segment, usual)
+            if segment.provenance in {Provenance.SCRIPTED, Provenance.IMPORTED}:
+                found.append(_Found(FindingCode.NOT_LOOKED_AT, segment, "it is as it came from the file"))
+        previous = segment
     return found
 
 
-def check(segments: Sequence[LabelSegment], steps: int, custom: Custom) -> CheckOut:
-    return CheckOut(blocking=blocking(segments, steps), warnings=warnings(segments, custom))
+def check(segments: Sequence[LabelSegment], steps: int, usual: UsualRange) -> CheckOut:
+    return CheckOut(blocking=blocking(segments, steps), warnings=warnings(segments, usual))
 
 
-def codes(segments: Sequence[LabelSegment], steps: int, custom: Custom) -> list[tuple[int, FindingCode]]:
+def codes(segments: Sequence[LabelSegment], steps: int, usual: UsualRange) -> list[tuple[int, FindingCode]]:
     """(start, what was found there) of everything that `check` finds, for those who look at many episodes."""
-    found = [*_blocking(segments, steps), *_warnings(segments, custom)]
-    return [(each.one.start, each.code) for each in found]
+    found = [*_blocking(segments, steps), *_warnings(segments, usual)]
+    return [(each.segment.start, each.code) for each in found]
 
 
-def _length(one: LabelSegment, custom: Custom) -> list[_Found]:
-    if not custom.fps:
+def _length(segment: LabelSegment, usual: UsualRange) -> list[_Found]:
+    if not usual.fps:
         return []
-    seconds, settings = (one.end - one.start) / custom.fps, custom.labelling
+    seconds, settings = (segment.end - segment.start) / usual.fps, usual.labelling
     if seconds < settings.short_seconds:
-        return [_Found(FindingCode.SHORT, one, f"{seconds:.2f} s is less than {settings.short_seconds:g} s")]
+        return [_Found(FindingCode.SHORT, segment, f"{seconds:.2f} s is less than {settings.short_seconds:g} s")]
     if seconds > settings.long_seconds:
-        return [_Found(FindingCode.LONG, one, f"{seconds:.1f} s is more than {settings.long_seconds:g} s")]
+        return [_Found(FindingCode.LONG, segment, f"{seconds:.1f} s is more than {settings.long_seconds:g} s")]
     return []
 
 
-def _spelling(one: LabelSegment, custom: Custom) -> list[_Found]:
-    if not custom.vocabulary or one.text in custom.known:
+def _spelling(segment: LabelSegment, usual: UsualRange) -> list[_Found]:
+    if not usual.vocabulary or segment.text in usual.known:
         return []
-    meant = _meant(one.text, custom.spellings)
+    meant = _meant(segment.text, usual.spellings)
     if meant is not None:
         message = f"it is spelled almost like {meant!r} of the vocabulary"
-        return [_Found(FindingCode.NEAR_DUPLICATE, one, message, meant)]
-    return [_Found(FindingCode.OUT_OF_VOCABULARY, one, "the vocabulary does not have it")]
+        return [_Found(FindingCode.NEAR_DUPLICATE, segment, message, meant)]
+    return [_Found(FindingCode.OUT_OF_VOCABULARY, segment, "the vocabulary does not have it")]
 
 
 @lru_cache(_SPELLINGS)  # to compare a text with all entries takes longer than everything else
@@ -168,31 +171,31 @@ def _meant(text: str, vocabulary: tuple[str, ...]) -> str | None:
     return plain[alike[0]] if alike else None
 
 
-def _order(previous: LabelSegment, one: LabelSegment, custom: Custom) -> list[_Found]:
-    if previous.text == one.text:
-        return [_Found(FindingCode.SAME_NEIGHBOUR, one, "it says the same as the one before; merge them")]
-    order = custom.order
-    if previous.text in order and one.text in order:
-        if order[one.text] < order[previous.text]:
+def _order(previous: LabelSegment, segment: LabelSegment, usual: UsualRange) -> list[_Found]:
+    if previous.text == segment.text:
+        return [_Found(FindingCode.SAME_NEIGHBOUR, segment, "it says the same as the one before; merge them")]
+    order = usual.order
+    if previous.text in order and segment.text in order:
+        if order[segment.text] < order[previous.text]:
             message = f"in the dataset's template it comes before {previous.text!r}"
-            return [_Found(FindingCode.UNUSUAL_ORDER, one, message)]
+            return [_Found(FindingCode.UNUSUAL_ORDER, segment, message)]
         return []
-    followers = custom.successors.get(previous.text)
-    if followers is not None and followers.total() >= _SEEN and one.text not in followers:
+    followers = usual.successors.get(previous.text)
+    if followers is not None and followers.total() >= _SEEN and segment.text not in followers:
         message = f"it never follows {previous.text!r} in the {followers.total()} published places"
-        return [_Found(FindingCode.UNUSUAL_ORDER, one, message)]
+        return [_Found(FindingCode.UNUSUAL_ORDER, segment, message)]
     return []
 
 
 def _out(found: _Found) -> FindingOut:
-    code, one, message, meant = found
+    code, segment, message, meant = found
     stops = code in {FindingCode.LENGTH, FindingCode.BLANK, FindingCode.CHARACTERS, FindingCode.UNREVIEWED}
     return FindingOut(
         code=code,
         blocking=stops,
-        start=one.start,
-        end=one.end,
-        text=one.text,
+        start=segment.start,
+        end=segment.end,
+        text=segment.text,
         message=message,
         meant=meant,
     )

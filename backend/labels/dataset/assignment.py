@@ -46,17 +46,17 @@ def next_for(db: Session, me: Actor, studio: Studio, dataset_id: str, body: Next
 
 
 def _give(db: Session, item: Item, tier: Tier, rater: int, user_id: str) -> Draft:
-    stored = item.draft
-    if stored is None:
-        stored = blank(item.row, tier, rater)
+    draft = item.draft
+    if draft is None:
+        draft = blank(item.row, tier, rater)
         if rater:  # what the first rater said about the episode is not for the second
-            stored.success = stored.failure_step = stored.quality = None
-            stored.tags = []
-        db.add(stored)
-    stored.assignee_id, stored.assigned_at = user_id, utc_now()
-    if stored.state is WorkState.UNASSIGNED:
-        stored.state = WorkState.CLAIMED
-    return stored
+            draft.success = draft.failure_step = draft.quality = None
+            draft.tags = []
+        db.add(draft)
+    draft.assignee_id, draft.assigned_at = user_id, utc_now()
+    if draft.state is WorkState.UNASSIGNED:
+        draft.state = WorkState.CLAIMED
+    return draft
 
 
 def _singles(db: Session, me: Actor, dataset_id: str, tier: Tier, room: int) -> list[Draft]:
@@ -84,10 +84,10 @@ def _doubles(db: Session, me: Actor, dataset_id: str, body: NextIn, settings: La
 
 
 def _done_by_another(item: Item, me: str) -> bool:
-    stored = item.draft
-    if stored is None or stored.state not in HANDED_IN or stored.edit == 0:
+    draft = item.draft
+    if draft is None or draft.state not in HANDED_IN or draft.edit == 0:
         return False
-    return me not in {stored.assignee_id, stored.submitted_by, stored.updated_by, *stored.contributors}
+    return me not in {draft.assignee_id, draft.submitted_by, draft.updated_by, *draft.contributors}
 
 
 def assign(db: Session, me: Actor, studio: Studio, dataset_id: str, body: AssignIn) -> AssignOut:
@@ -132,14 +132,14 @@ def _not_assignable(item: Item, other: Draft | None, user_id: str | None) -> str
     return None
 
 
-def _take_back(db: Session, stored: Draft | None) -> None:
-    if stored is None:
+def _take_back(db: Session, draft: Draft | None) -> None:
+    if draft is None:
         return
-    stored.assignee_id = stored.assigned_at = None
-    if stored.state is WorkState.CLAIMED:
-        stored.state = WorkState.UNASSIGNED
-    if stored.rater > 0 and stored.edit == 0:
-        db.delete(stored)
+    draft.assignee_id = draft.assigned_at = None
+    if draft.state is WorkState.CLAIMED:
+        draft.state = WorkState.UNASSIGNED
+    if draft.rater > 0 and draft.edit == 0:
+        db.delete(draft)
 
 
 def queue(
@@ -187,10 +187,10 @@ def outs(db: Session, me: Actor, items: list[Item], *, tier: Tier = Tier.SUBSTEP
 
 
 def _out(
-    me: Actor, item: Item, stored: Draft, names: dict[str, str], notes: dict[tuple[str, Tier, int], int]
+    me: Actor, item: Item, draft: Draft, names: dict[str, str], notes: dict[tuple[str, Tier, int], int]
 ) -> WorkOut:
     settings = Labelling.model_validate(item.dataset.labelling)
-    own = me.id in {stored.submitted_by, *stored.contributors}
+    own = me.id in {draft.submitted_by, *draft.contributors}
     fps = item.row.fps or item.dataset.fps
     return WorkOut(
         episode_id=item.row.id,
@@ -200,22 +200,22 @@ def _out(
         instruction=item.row.instruction,
         steps=item.row.steps,
         seconds=item.row.steps / fps if fps else None,
-        tier=stored.tier,
-        rater=stored.rater,
-        double=stored.rater > 0,
-        state=stored.state,
+        tier=draft.tier,
+        rater=draft.rater,
+        double=draft.rater > 0,
+        state=draft.state,
         label_state=LabelState(item.row.label_state),
-        edit=stored.edit,
-        segments=sum(1 for segment in stored.segments if segment.text),
-        assignee_id=stored.assignee_id,
-        assignee_name=names.get(stored.assignee_id or ""),
-        submitted_by_name=names.get(stored.submitted_by or ""),
-        submitted_at=stored.submitted_at,
-        updated_at=stored.updated_at if stored.edit else None,
-        holder_name=names.get(stored.lease_holder or "") if item.held else None,
-        open_notes=notes.get((item.row.id, stored.tier, stored.rater), 0),
-        may_review=stored.state is WorkState.SUBMITTED
-        and stored.rater == 0
+        edit=draft.edit,
+        segments=sum(1 for segment in draft.segments if segment.text),
+        assignee_id=draft.assignee_id,
+        assignee_name=names.get(draft.assignee_id or ""),
+        submitted_by_name=names.get(draft.submitted_by or ""),
+        submitted_at=draft.submitted_at,
+        updated_at=draft.updated_at if draft.edit else None,
+        holder_name=names.get(draft.lease_holder or "") if item.held else None,
+        open_notes=notes.get((item.row.id, draft.tier, draft.rater), 0),
+        may_review=draft.state is WorkState.SUBMITTED
+        and draft.rater == 0
         and not own
         and me.role.allows(settings.reviewer_role),
     )

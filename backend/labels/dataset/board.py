@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
-from backend.labels.core.checks import Custom, successors
+from backend.labels.core.checks import UsualRange, successors
 from backend.labels.core.settings import Labelling
 from backend.labels.drafts import repository as draft_queries
 from backend.tables.dataset import Dataset
@@ -147,9 +147,9 @@ def published(db: Session, dataset_id: str, tier: Tier) -> set[str]:
     )
 
 
-def custom(db: Session, dataset: Dataset, tier: Tier) -> Custom:
+def usual_range(db: Session, dataset: Dataset, tier: Tier) -> UsualRange:
     """What is usual in the dataset, all published labels counted."""
-    return Custom(
+    return UsualRange(
         labelling=Labelling.model_validate(dataset.labelling),
         vocabulary=list(dataset.vocabulary if tier is Tier.SUBSTEP else dataset.plan_vocabulary),
         successors=_successors(db, dataset.id, tier),

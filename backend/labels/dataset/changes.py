@@ -1,4 +1,4 @@
-"""Deeds over many episodes, each as one transaction that can be undone: renaming an entry, and what all share.
+"""Bulk edits, each as one transaction that can be undone: renaming an entry, and what all share.
 
 Nothing is changed silently: every draft goes through its history, and published labels get new revisions.
 """
@@ -108,10 +108,10 @@ def rename(db: Session, me: Actor, studio: Studio, dataset_id: str, body: Rename
     preview = _preview(db, row, body, drafts, published)
     known = texts_of(row, body.tier)
     if not preview.episodes and body.old not in known and not preview.in_template:
-        raise InvalidError(f"Nothing in this dataset says {body.old!r}.", fields={"old": "not in use"})
+        raise InvalidError(f"No label of this dataset says {body.old!r}.", fields={"old": "not in use"})
     if body.expected is not None and body.expected != preview.fingerprint:
         raise ConflictError(
-            "Labels changed since this was looked at. Look again at what would be renamed.",
+            "Labels have changed since the preview. Preview the rename again.",
             detail=preview.model_dump(mode="json"),
         )
     held = {one.episode_id for one in preview.episodes if one.held_by is not None}
@@ -162,11 +162,11 @@ def _rename_entry(row: Dataset, body: RenameIn) -> None:
 
 
 def _entry(item: Item, before: LabelHistory | None) -> dict[str, Any]:
-    stored = item.draft
+    draft = item.draft
     return {
         "episode_id": item.row.id,
-        "rater": stored.rater if stored else 0,
-        "edit": stored.edit if stored else 0,
+        "rater": draft.rater if draft else 0,
+        "edit": draft.edit if draft else 0,
         "before": before.id if before else None,
         "revision": None,
         "revision_before": None,
@@ -184,19 +184,19 @@ def change_draft(
     document: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Give a draft other segments, as one more edit of it; the history keeps what it was. Returns what undo needs."""
-    stored = item.draft
-    if stored is None:
-        stored = blank(item.row, tier, 0)
-        db.add(stored)
+    draft = item.draft
+    if draft is None:
+        draft = blank(item.row, tier, 0)
+        db.add(draft)
         db.flush()
-    before = keep(db, item.row, stored, kind, by_id=me.id, by_name=me.name)
-    stored.segments = segments
+    before = keep(db, item.row, draft, kind, by_id=me.id, by_name=me.name)
+    draft.segments = segments
     for name, value in (document or {}).items():
-        setattr(stored, name, value)
-    stored.edit += 1
-    stored.updated_at, stored.updated_by = utc_now(), me.id
+        setattr(draft, name, value)
+    draft.edit += 1
+    draft.updated_at, draft.updated_by = utc_now(), me.id
     db.flush()
-    return _entry(Item(row=item.row, draft=stored, dataset=item.dataset, now=item.now), before)
+    return _entry(Item(row=item.row, draft=draft, dataset=item.dataset, now=item.now), before)
 
 
 def _republish(
@@ -211,8 +211,8 @@ def _republish(
     """One more revision with this content; a draft that is ahead of what is published stays ahead."""
     state = item.row.label_state
     edit = item.draft.edit if item.draft is not None and state == LabelState.PUBLISHED else revision.edit
-    wanted = Publication(row=item.row, tier=revision.tier, edit=edit, document=document, restores=restores)
-    newer = add_revision(db, me, wanted)
+    publication = Publication(row=item.row, tier=revision.tier, edit=edit, document=document, restores=restores)
+    newer = add_revision(db, me, publication)
     item.row.label_state = LabelState(state)
     return newer
 
@@ -296,10 +296,10 @@ def undo(db: Session, me: Actor, studio: Studio, dataset_id: str, change_id: str
 
 def changed_since(item: Item, entry: dict[str, Any], last: LabelRevision | None) -> str | None:
     """Why what a change made of this episode cannot be taken back, or None. last: the episode's newest revision."""
-    stored: Draft | None = item.draft
+    draft: Draft | None = item.draft
     if item.held:
         return "somebody is editing it"
-    if entry["before"] is not None and (stored is None or stored.edit != entry["edit"]):
+    if entry["before"] is not None and (draft is None or draft.edit != entry["edit"]):
         return "it was edited since"
     if entry["revision"] is not None and (last is None or last.id != entry["revision"]):
         return "it was published again since"

@@ -57,7 +57,7 @@ def change_labelling(db: Db, me: Operator, studio: Parts, dataset_id: str, body:
 
 @router.get("/datasets/{dataset_id}/vocabulary")
 def get_vocabulary(db: Db, me: Viewer, dataset_id: str, tier: Tier = Tier.SUBSTEP) -> VocabularyOut:
-    """The entries in their order, with what they mean and example pictures: the guideline."""
+    """The entries in their order, with what they mean and example frames: the guideline."""
     return service.vocabulary(db, dataset_id, tier)
 
 
@@ -157,7 +157,7 @@ def find_segments(
     offset: Offset = 0,
     limit: Limit = 100,
 ) -> Page[SegmentFound]:
-    wanted = search.Wanted(
+    query = search.SegmentQuery(
         text=text,
         exact=exact,
         min_steps=min_steps,
@@ -167,7 +167,7 @@ def find_segments(
         state=state,
         warning=warning,
     )
-    return search.find(db, me, dataset_id, tier, wanted, offset=offset, limit=limit)
+    return search.find(db, me, dataset_id, tier, query, offset=offset, limit=limit)
 
 
 @router.get("/datasets/{dataset_id}/coverage")

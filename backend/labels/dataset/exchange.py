@@ -99,7 +99,7 @@ def import_labels(db: Session, me: Actor, studio: Studio, dataset_id: str, body:
     if labels.tier is not body.tier:
         raise InvalidError(f"The file holds the tier {labels.tier.value}, not {body.tier.value}.")
     hidden = blind_for(db, dataset_id, me.id)
-    wanted: list[tuple[Item, LabelledEpisode]] = []
+    matched: list[tuple[Item, LabelledEpisode]] = []
     skipped: list[SkippedOut] = []
     misfits = 0
     for episode in labels.episodes:
@@ -112,23 +112,23 @@ def import_labels(db: Session, me: Actor, studio: Studio, dataset_id: str, body:
         if (item.row.id, body.tier) in hidden:
             reason = "you label it blind"
         if reason is None:
-            wanted.append((item, episode))
+            matched.append((item, episode))
         else:
             skipped.append(SkippedOut(episode_id=item.row.id, number=item.row.number, reason=reason))
     if skipped and misfits == len(labels.episodes):
         raise InvalidError(f"Nothing of the file fits. Episode {skipped[0].number}: {skipped[0].reason}.")
-    if body.preview or not wanted:
-        return ChangeResult(change=None, changed=len(wanted), skipped=skipped)
-    entries = [_take(db, me, item, episode, body.tier) for item, episode in wanted]
+    if body.preview or not matched:
+        return ChangeResult(change=None, changed=len(matched), skipped=skipped)
+    entries = [_take(db, me, item, episode, body.tier) for item, episode in matched]
     parameters = {"tier": body.tier.value, "format": body.format}
     change = store_change(db, me, studio, dataset, ChangeKind.IMPORT, parameters, entries)
-    return ChangeResult(change=change, changed=len(wanted), skipped=skipped)
+    return ChangeResult(change=change, changed=len(matched), skipped=skipped)
 
 
 def _misfit(item: Item, episode: LabelledEpisode) -> str | None:
     """Why these labels cannot be the episode's."""
     if episode.identity not in (None, item.row.identity, item.row.former_identity):
-        return "the file's is another one, its motion or pictures differ"
+        return "the file's is another one, its motion or images differ"
     position = 0
     for one in episode.segments:
         if one.start != position or one.end <= one.start:
@@ -166,12 +166,12 @@ def _take(db: Session, me: Actor, item: Item, episode: LabelledEpisode, tier: Ti
     if document.get("success"):
         document["failure_step"] = None
     entry = change_draft(db, me, item, segments, HistoryKind.IMPORTED, tier=tier, document=document)
-    stored = db.get_one(Draft, (item.row.id, tier, 0))
-    stored.contributors = list(dict.fromkeys([*stored.contributors, me.id]))
-    if stored.state in {WorkState.UNASSIGNED, WorkState.CLAIMED}:
-        stored.state = WorkState.IN_PROGRESS
-    elif stored.state in {*HANDED_IN, WorkState.REJECTED}:
-        stored.state = WorkState.REOPENED
+    draft = db.get_one(Draft, (item.row.id, tier, 0))
+    draft.contributors = list(dict.fromkeys([*draft.contributors, me.id]))
+    if draft.state in {WorkState.UNASSIGNED, WorkState.CLAIMED}:
+        draft.state = WorkState.IN_PROGRESS
+    elif draft.state in {*HANDED_IN, WorkState.REJECTED}:
+        draft.state = WorkState.REOPENED
     if tier is Tier.SUBSTEP:
         item.row.label_state = LabelState.DRAFT
     return entry

@@ -54,7 +54,7 @@ def coverage(db: Session, me: Actor, dataset_id: str) -> CoverageOut:
     tiers = [_tier(db, dataset_id, Tier.SUBSTEP, every)]
     if settings.plan_tier:
         tiers.append(_tier(db, dataset_id, Tier.PLAN, _shown(db, me, dataset_id, Tier.PLAN)))
-    usual = board.custom(db, dataset, Tier.SUBSTEP)
+    usual = board.usual_range(db, dataset, Tier.SUBSTEP)
     findings: Counter[FindingCode] = Counter()
     provenance: Counter[Provenance] = Counter()
     for labels in every:
@@ -161,12 +161,12 @@ class _Pair:
         return self.first.submitted_by or self.first.assignee_id, self.second.submitted_by or self.second.assignee_id
 
 
-def _plain(stored: Draft) -> list[Segment]:
-    return [Segment(start=one.start, end=one.end, text=one.text) for one in stored.segments]
+def _plain(draft: Draft) -> list[Segment]:
+    return [Segment(start=one.start, end=one.end, text=one.text) for one in draft.segments]
 
 
 def _pairs(db: Session, me: Actor, dataset_id: str, tier: Tier) -> list[_Pair]:
-    """Of episodes whose two sets of labels are both handed in."""
+    """Of episodes whose two sets of labels are both submitted."""
     second = repository.all_drafts(db, dataset_id, tier, rater=1)
     if not second:
         return []
@@ -232,7 +232,7 @@ def _rate(some: int, others: int) -> float | None:
 
 
 def _edit_rate(drafts: Iterable[LabelHistory]) -> float | None:
-    found = Counter(one.provenance for stored in drafts for one in stored.segments)
+    found = Counter(one.provenance for draft in drafts for one in draft.segments)
     return _rate(found[_MACHINE[1]], found[_MACHINE[0]])
 
 
@@ -240,7 +240,7 @@ def _edit_rate(drafts: Iterable[LabelHistory]) -> float | None:
 
 
 def people(db: Session, me: Actor, *, dataset_id: str | None, days: int | None) -> list[PersonFigures]:
-    """By name. An episode that was handed in twice counts twice as handed in, and once in segments and steps."""
+    """By name. An episode that was submitted twice counts twice as submitted, and once in segments and steps."""
     if dataset_id is not None:
         dataset_row(db, dataset_id)
     since = None if days is None else utc_now() - timedelta(days=days)

@@ -1,4 +1,4 @@
-"""Labels without motion and pictures: JSON, CSV with steps and seconds, and the tab-delimited text of ELAN."""
+"""Labels without motion and images: JSON, CSV with steps and seconds, and the tab-delimited text of ELAN."""
 
 import csv
 import io
@@ -151,7 +151,7 @@ def _read_json(content: str) -> LabelFile:
         return LabelFile.model_validate_json(content)
     except ValidationError as error:
         place, what = next(iter(field_errors(error).items()))
-        raise InvalidError(f"This is no file of labels: {place or 'the file'}: {what}") from None
+        raise InvalidError(f"This is not a file of labels: {place or 'the file'}: {what}") from None
 
 
 class _Row(BaseModel):
@@ -185,7 +185,7 @@ def _csv_rows(content: str) -> Iterator[_Row]:
                 tier=cells.get("tier") or None,
             )
     except csv.Error as error:
-        raise InvalidError(f"Line {reader.reader.line_num} is no CSV: {error}") from None
+        raise InvalidError(f"Line {reader.reader.line_num} is not CSV: {error}") from None
 
 
 def _number(cells: dict[str, Any], name: str, line: int) -> int | None:
@@ -231,9 +231,9 @@ def _elan_rows(content: str) -> Iterator[_Row]:
         )
 
 
-def _column(names: list[str], wanted: str) -> str:
+def _column(names: list[str], name: str) -> str:
     """Of the forms in which ELAN writes a time, plain seconds first."""
-    forms = [f"{wanted} - {form}" for form in ("ss.msec", "msec", "hh:mm:ss.ms")]
+    forms = [f"{name} - {form}" for form in ("ss.msec", "msec", "hh:mm:ss.ms")]
     return next((form for form in forms if form in names), forms[0])
 
 
@@ -245,7 +245,7 @@ def _time(value: str, line: int) -> float:
     except ValueError:
         seconds = [-1.0]
     if not 1 <= len(seconds) <= 3 or min(seconds) < 0 or not max(seconds) < 1e7:
-        raise InvalidError(f"Line {line}: {value[:40]!r} is no time; expected seconds or hh:mm:ss.ms.")
+        raise InvalidError(f"Line {line}: {value[:40]!r} is not a time; expected seconds or hh:mm:ss.ms.")
     total = 0.0
     for part in seconds:
         total = total * 60 + part

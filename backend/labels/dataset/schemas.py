@@ -36,7 +36,7 @@ class LabellingPatch(In):
 
 
 class Example(In):
-    """A picture that shows what is meant: a step of an episode, of one camera or of all."""
+    """An example frame that shows what is meant: a step of an episode, of one camera or of all."""
 
     episode_id: str = Field(max_length=32)
     step: int = Field(ge=0, le=MAX_STEPS)
@@ -129,7 +129,7 @@ class RenamePreview(Out):
     fingerprint: str
 
 
-# --- changes of many episodes ---------------------------------------------------------------------------------
+# --- bulk edits -----------------------------------------------------------------------------------------------
 
 
 class SkippedOut(Out):
@@ -221,7 +221,7 @@ class NextIn(In):
 
 
 class AssignIn(In):
-    """user_id None: take them back. Drafts that somebody works on, or that are handed in, are skipped."""
+    """user_id None: take them back. Drafts that somebody works on, or that are submitted, are skipped."""
 
     tier: Tier = Tier.SUBSTEP
     rater: int = Field(0, ge=0, le=1)
@@ -235,7 +235,7 @@ class AssignOut(Out):
 
 
 class Queue(StrEnum):
-    """mine: given to me and not handed in. review: handed in, and I may review it. all: everything."""
+    """mine: given to me and not submitted. review: submitted, and I may review it. all: everything."""
 
     MINE = "mine"
     REVIEW = "review"
@@ -395,5 +395,5 @@ class ImportLabelsIn(In):
     tier: Tier = Tier.SUBSTEP
     content: str = Field(min_length=1, max_length=20_000_000)
     episode: int | None = Field(None, ge=0, le=2**31 - 1, description="Number of the episode, where the rows name none")
-    overwrite: bool = Field(False, description="Also where somebody labelled already")
+    overwrite: bool = Field(False, description="Also replace labels that are there")
     preview: bool = False

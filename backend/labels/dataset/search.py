@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from backend.core.limits import one_line
 from backend.core.schemas import Page
 from backend.identity.actor import Actor
-from backend.labels.core.checks import Custom, codes
+from backend.labels.core.checks import UsualRange, codes
 from backend.labels.core.findings import FindingCode
 from backend.labels.dataset import board
 from backend.labels.dataset.board import Labels
@@ -22,7 +22,7 @@ from backend.tables.segment import LabelSegment, Provenance
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class SegmentQuery:
     """What is looked for; None: whatever. text: a part of it, any case. min_steps, max_steps: both included."""
 
     text: str | None = None
@@ -36,11 +36,11 @@ class Wanted:
 
 
 def find(
-    db: Session, me: Actor, dataset_id: str, tier: Tier, wanted: Wanted, *, offset: int, limit: int
+    db: Session, me: Actor, dataset_id: str, tier: Tier, query: SegmentQuery, *, offset: int, limit: int
 ) -> Page[SegmentFound]:
     """By episode number and step. What blind labelling hides from this person is left out."""
     dataset = dataset_row(db, dataset_id)
-    usual = board.custom(db, dataset, tier)
+    usual = board.usual_range(db, dataset, tier)
     hidden = blind_for(db, dataset_id, me.id)
     found: list[SegmentFound] = []
     total = 0
@@ -50,7 +50,7 @@ def find(
             continue
         if about.rater and about.state not in HANDED_IN and about.assignee_id != me.id:
             continue
-        hits = _hits(labels, usual, wanted)
+        hits = _hits(labels, usual, query)
         shown = hits[max(0, offset - total) : max(0, offset + limit - total)]
         if shown:
             found += _outs(labels, tier, usual, shown)
@@ -62,18 +62,18 @@ def find(
     )
 
 
-def _hits(labels: Labels, usual: Custom, wanted: Wanted) -> list[tuple[int, LabelSegment]]:
+def _hits(labels: Labels, usual: UsualRange, query: SegmentQuery) -> list[tuple[int, LabelSegment]]:
     """(index, segment) of those that fit."""
     about = labels.about
-    if (wanted.state is not None and about.state is not wanted.state) or (
-        wanted.annotator is not None and _person(labels) != wanted.annotator
+    if (query.state is not None and about.state is not query.state) or (
+        query.annotator is not None and _person(labels) != query.annotator
     ):
         return []
-    needle = None if wanted.text is None else one_line(wanted.text).casefold()
-    hits = [(index, one) for index, one in enumerate(labels.parts) if _fits(one, wanted, needle)]
-    if not hits or wanted.warning is None:
+    needle = None if query.text is None else one_line(query.text).casefold()
+    hits = [(index, one) for index, one in enumerate(labels.parts) if _fits(one, query, needle)]
+    if not hits or query.warning is None:
         return hits
-    there = {start for start, code in codes(labels.parts, about.steps, usual) if code is wanted.warning}
+    there = {start for start, code in codes(labels.parts, about.steps, usual) if code is query.warning}
     return [(index, one) for index, one in hits if one.start in there]
 
 
@@ -81,7 +81,9 @@ def _person(labels: Labels) -> str | None:
     return labels.about.updated_by or labels.about.assignee_id
 
 
-def _outs(labels: Labels, tier: Tier, usual: Custom, hits: list[tuple[int, LabelSegment]]) -> Iterator[SegmentFound]:
+def _outs(
+    labels: Labels, tier: Tier, usual: UsualRange, hits: list[tuple[int, LabelSegment]]
+) -> Iterator[SegmentFound]:
     about = labels.about
     found: dict[int, list[FindingCode]] = {}
     for start, code in codes(labels.parts, about.steps, usual):
@@ -109,11 +111,11 @@ def _outs(labels: Labels, tier: Tier, usual: Custom, hits: list[tuple[int, Label
         )
 
 
-def _fits(one: LabelSegment, wanted: Wanted, needle: str | None) -> bool:
-    steps = one.end - one.start
+def _fits(segment: LabelSegment, query: SegmentQuery, needle: str | None) -> bool:
+    steps = segment.end - segment.start
     return (
-        (needle is None or (one.text.casefold() == needle if wanted.exact else needle in one.text.casefold()))
-        and (wanted.min_steps is None or steps >= wanted.min_steps)
-        and (wanted.max_steps is None or steps <= wanted.max_steps)
-        and (wanted.provenance is None or one.provenance == wanted.provenance)
+        (needle is None or (segment.text.casefold() == needle if query.exact else needle in segment.text.casefold()))
+        and (query.min_steps is None or steps >= query.min_steps)
+        and (query.max_steps is None or steps <= query.max_steps)
+        and (query.provenance is None or segment.provenance == query.provenance)
     )

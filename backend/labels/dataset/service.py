@@ -84,8 +84,8 @@ def vocabulary(db: Session, dataset_id: str, tier: Tier) -> VocabularyOut:
     used = _used(db, dataset_id, tier)
     known = texts_of(row, tier)
     details = row.guideline.get(tier.value, {})
-    wanted = [example["episode_id"] for about in details.values() for example in about["examples"]]
-    steps = _steps(db, dataset_id, wanted)
+    episode_ids = [example["episode_id"] for about in details.values() for example in about["examples"]]
+    steps = _steps(db, dataset_id, episode_ids)
     entries = [
         EntryOut(
             text=text,

@@ -39,7 +39,7 @@ def apply_template(studio: Studio, me: Actor, dataset_id: str, body: ApplyTempla
         texts_now, fitting, skipped = _fitting(db, dataset_id, body, lock=True)
         if body.align:  # not what changed while motions were read
             late = [item for item in fitting if item.row.id not in put or texts_now != texts]
-            skipped += [_skipped(item, "it was added or changed just now; do it again") for item in late]
+            skipped += [_skipped(item, "it was added or changed just now; try again") for item in late]
             fitting = [item for item in fitting if item not in late]
         entries = [
             change_draft(
@@ -99,7 +99,7 @@ def _aligned(
 ) -> dict[str, Put]:
     """By episode: the segments, and how well the motion's boundaries fit the template."""
     if body.tier is not Tier.SUBSTEP:
-        raise InvalidError("Only substeps have boundaries in the motion; put the plan's template on in equal parts.")
+        raise InvalidError("Only substeps have boundaries in the motion; apply the plan's template in equal parts.")
     if len(fitting) > MOST_ALIGNED:
         raise InvalidError(
             f"{len(fitting)} motions would have to be read; name at most {MOST_ALIGNED} episodes at a time."

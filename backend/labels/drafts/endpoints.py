@@ -51,7 +51,7 @@ def save_draft(
     rater: WhichRater = 0,
 ) -> SavedOut:
     """409 "conflict" if somebody else saved since `edit`, "leased" while somebody else works on it, "wrong_state" for
-    labels that are handed in. error.detail: the stored draft, with `yours` and `differences` beside it."""
+    labels that are submitted. error.detail: the stored draft, with `yours` and `differences` beside it."""
     return service.save(studio, me, episode_id, tier, rater, body)
 
 
@@ -86,7 +86,7 @@ def submit_draft(db: Db, me: Annotator, studio: Parts, episode_id: str, body: Su
 
 @router.post("/draft/review")
 def review_draft(db: Db, me: Annotator, studio: Parts, episode_id: str, body: ReviewIn) -> DraftOut:
-    """Approve or reject what somebody else handed in."""
+    """Approve or reject what somebody else submitted."""
     return work.review(db, me, studio, episode_id, body)
 
 

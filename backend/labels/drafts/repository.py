@@ -38,7 +38,7 @@ def blind_for(db: Session, dataset_id: str, me: str) -> set[tuple[str, Tier]]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class DraftContext:
     """A draft in its surroundings. now: the database's clock, seconds. blind: this person labels the episode as its
     second rater and is not done, so must not see the first rater's labels. labelling: the dataset's settings."""
 
@@ -52,7 +52,7 @@ class Place:
 
 
 @cache
-def _place_query(lock: bool) -> Select[Any]:
+def _context_query(lock: bool) -> Select[Any]:
     """One query, put together once: the save of a draft is asked a lot of."""
     second = aliased(Draft)
     is_blind = exists().where(
@@ -83,14 +83,14 @@ def lock_dataset(db: Session, episode_id: str) -> None:
     db.execute(select(Dataset.id).where(Dataset.id == whose).with_for_update())
 
 
-def place(
+def draft_context(
     db: Session, episode_id: str, tier: Tier, rater: int, *, me: str | None = None, lock: bool = False
-) -> Place | None:
+) -> DraftContext | None:
     given = {"episode": episode_id, "tier": tier, "rater": rater, "me": me}
-    found = db.execute(_place_query(lock), given).one_or_none()
+    found = db.execute(_context_query(lock), given).one_or_none()
     if found is None:
         return None
-    return Place(
+    return DraftContext(
         row=found[0],
         tier=tier,
         rater=rater,

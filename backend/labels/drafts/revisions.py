@@ -17,7 +17,7 @@ from backend.labels.core.looked import not_looked_at, refuse_not_looked_at
 from backend.labels.core.settings import MAX_ENTRIES, Labelling
 from backend.labels.drafts import repository
 from backend.labels.drafts.publication import Publication
-from backend.labels.drafts.repository import Place
+from backend.labels.drafts.repository import DraftContext
 from backend.labels.drafts.schemas import (
     DiffOut,
     DraftOut,
@@ -55,21 +55,21 @@ from backend.tables.segment import LabelSegment
 def publish(db: Session, me: Actor, studio: Studio, episode_id: str, body: PublishIn) -> DraftOut:
     """Make the draft a revision. The same labels again change nothing. The episode's file stays as it is; where it is
     gone or holds another episode, NotFoundError or EpisodeError say so before anybody trusts the labels."""
-    wanted = _publishable(db, me, episode_id, body)
-    row, tier = wanted.row, wanted.tier
+    publication = _publishable(db, me, episode_id, body)
+    row, tier = publication.row, publication.tier
     here = visible(db, me, row.id, tier, 0)
-    if wanted.unchanged:  # only the state is set right
+    if publication.unchanged:  # only the state is set right
         if tier is Tier.SUBSTEP and row.label_state != LabelState.PUBLISHED:
             row.label_state = LabelState.PUBLISHED
             publish_after_commit(db, studio, "episode", row.id)
         db.flush()
         return draft_out(db, me, here)
     own_file(studio, row)
-    add_revision(db, me, wanted)
-    stored = stored_draft(db, here)
-    if stored.state not in HANDED_IN:
-        hand_in(db, me, here, stored)
-    keep(db, row, stored, HistoryKind.PUBLISHED, by_id=me.id, by_name=me.name, about_id=stored.submitted_by)
+    add_revision(db, me, publication)
+    draft = stored_draft(db, here)
+    if draft.state not in HANDED_IN:
+        hand_in(db, me, here, draft)
+    keep(db, row, draft, HistoryKind.PUBLISHED, by_id=me.id, by_name=me.name, about_id=draft.submitted_by)
     publish_after_commit(db, studio, "episode", row.id)
     publish_after_commit(db, studio, "dataset", row.dataset_id)
     db.flush()
@@ -83,36 +83,36 @@ def _publishable(db: Session, me: Actor, episode_id: str, body: PublishIn) -> Pu
     repository.lock_dataset(db, episode_id)
     here = visible(db, me, episode_id, body.tier, 0, lock=True)
     refuse_stale(db, me, here, body.edit)
-    wanted = _publication(db, here, body.edit)
+    publication = _publication(db, here, body.edit)
     reviewed = here.draft is not None and here.draft.state is WorkState.APPROVED
-    if Labelling.model_validate(here.labelling).review and not reviewed and not wanted.unchanged:
+    if Labelling.model_validate(here.labelling).review and not reviewed and not publication.unchanged:
         raise WrongStateError(
             "In this dataset somebody else approves labels before they are published. Submit them for review.",
             detail=both_sides(db, me, here, None),
         )
-    if not reviewed and not wanted.unchanged:
-        unseen = _unseen(db, wanted)
+    if not reviewed and not publication.unchanged:
+        unseen = _unseen(db, publication)
         if not body.looked_at:
-            refuse_not_looked_at(unseen, len(wanted.segments))
-        return dataclasses.replace(wanted, looked_at=len(unseen))
-    return wanted
+            refuse_not_looked_at(unseen, len(publication.segments))
+        return dataclasses.replace(publication, looked_at=len(unseen))
+    return publication
 
 
-def _unseen(db: Session, wanted: Publication) -> list[LabelSegment]:
-    last = repository.last_revision(db, wanted.row.id, wanted.tier)
-    return not_looked_at(wanted.segments, last.segments if last else ())
+def _unseen(db: Session, publication: Publication) -> list[LabelSegment]:
+    last = repository.last_revision(db, publication.row.id, publication.tier)
+    return not_looked_at(publication.segments, last.segments if last else ())
 
 
-def _publication(db: Session, here: Place, edit: int) -> Publication:
-    wanted = Publication(row=here.row, tier=here.tier, edit=edit, document=draft_document(here))
-    refuse_incomplete(wanted.segments, here.row.steps)
+def _publication(db: Session, here: DraftContext, edit: int) -> Publication:
+    publication = Publication(row=here.row, tier=here.tier, edit=edit, document=draft_document(here))
+    refuse_incomplete(publication.segments, here.row.steps)
     last = repository.last_revision(db, here.row.id, here.tier)
-    if last is not None and document_of(last) == wanted.document:
-        return dataclasses.replace(wanted, unchanged=True)
-    return wanted
+    if last is not None and document_of(last) == publication.document:
+        return dataclasses.replace(publication, unchanged=True)
+    return publication
 
 
-def draft_document(here: Place) -> dict[str, Any]:
+def draft_document(here: DraftContext) -> dict[str, Any]:
     """The draft's, made up where nobody has touched it."""
     return document_of(here.draft or blank(here.row, here.tier, here.rater))
 
@@ -121,36 +121,36 @@ def document_of(row: Any) -> dict[str, Any]:
     return {name: getattr(row, name) for name in DOCUMENT}
 
 
-def add_revision(db: Session, me: Actor, wanted: Publication) -> LabelRevision:
+def add_revision(db: Session, me: Actor, publication: Publication) -> LabelRevision:
     """The revision, and what the episode's row and the vocabulary say because of it."""
-    row = wanted.row
-    last = repository.last_revision(db, row.id, wanted.tier)
+    row = publication.row
+    last = repository.last_revision(db, row.id, publication.tier)
     revision = LabelRevision(
         episode_id=row.id,
-        tier=wanted.tier,
+        tier=publication.tier,
         number=1 if last is None else last.number + 1,
-        edit=wanted.edit,
+        edit=publication.edit,
         published_by=me.id,
         published_by_name=me.name,
-        restores=wanted.restores,
-        **wanted.document,
+        restores=publication.restores,
+        **publication.document,
     )
     db.add(revision)
-    if wanted.tier is Tier.SUBSTEP:
+    if publication.tier is Tier.SUBSTEP:
         for name in ("instruction", "success", "failure_step", "quality", "tags"):
-            setattr(row, name, wanted.document[name])
+            setattr(row, name, publication.document[name])
         row.label_state = LabelState.PUBLISHED
-    _grow_vocabulary(db, row.dataset_id, wanted.tier, wanted.segments)
+    _grow_vocabulary(db, row.dataset_id, publication.tier, publication.segments)
     record(
         db,
         me,
         "episode.publish",
         row.id,
         revision=revision.number,
-        segments=len(wanted.segments),
-        tier=wanted.tier.value,
-        restores=wanted.restores,
-        looked_at=wanted.looked_at,
+        segments=len(publication.segments),
+        tier=publication.tier.value,
+        restores=publication.restores,
+        looked_at=publication.looked_at,
     )
     db.flush()
     return revision
@@ -185,15 +185,15 @@ def roll_back(db: Session, me: Actor, studio: Studio, episode_id: str, body: Rol
         raise InvalidError(f"Revision {revision.number} is the newest already; there is nothing to go back from.")
     row, document = here.row, document_of(revision)
     own_file(studio, row)
-    stored = stored_draft(db, here)
-    keep(db, row, stored, HistoryKind.ROLLED_BACK, by_id=me.id, by_name=me.name)
+    draft = stored_draft(db, here)
+    keep(db, row, draft, HistoryKind.ROLLED_BACK, by_id=me.id, by_name=me.name)
     for name, value in document.items():
-        setattr(stored, name, value)
-    stored.edit, stored.updated_at, stored.updated_by = body.edit + 1, utc_now(), me.id
-    stored.state, stored.contributors = WorkState.SUBMITTED, [me.id]
-    stored.submitted_by, stored.submitted_at = me.id, utc_now()
-    wanted = Publication(row=row, tier=revision.tier, edit=stored.edit, document=document, restores=revision.number)
-    add_revision(db, me, wanted)
+        setattr(draft, name, value)
+    draft.edit, draft.updated_at, draft.updated_by = body.edit + 1, utc_now(), me.id
+    draft.state, draft.contributors = WorkState.SUBMITTED, [me.id]
+    draft.submitted_by, draft.submitted_at = me.id, utc_now()
+    publication = Publication(row=row, tier=revision.tier, edit=draft.edit, document=document, restores=revision.number)
+    add_revision(db, me, publication)
     publish_after_commit(db, studio, "episode", row.id)
     publish_after_commit(db, studio, "dataset", row.dataset_id)
     db.flush()
@@ -251,7 +251,7 @@ def diff(db: Session, me: Actor, episode_id: str, tier: Tier, rater: int, left: 
     )
 
 
-def _state(db: Session, me: Actor, here: Place, name: str) -> dict[str, Any]:
+def _state(db: Session, me: Actor, here: DraftContext, name: str) -> dict[str, Any]:
     if name == "draft":
         return draft_document(here)
     row = db.get(LabelRevision, name) or db.get(LabelHistory, name)

@@ -16,13 +16,13 @@ from backend.core.errors import (
     WrongStateError,
 )
 from backend.identity.actor import Actor
-from backend.labels.core.checks import Custom, check, successors
+from backend.labels.core.checks import UsualRange, check, successors
 from backend.labels.core.differences import differences
 from backend.labels.core.findings import CheckOut
 from backend.labels.core.settings import Labelling
 from backend.labels.core.start import empty
 from backend.labels.drafts import repository
-from backend.labels.drafts.repository import Place
+from backend.labels.drafts.repository import DraftContext
 from backend.labels.drafts.schemas import DraftIn, DraftOut, LeaseOut, NoteOut, RevisionOut, SavedOut
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
@@ -49,16 +49,16 @@ def draft(db: Session, me: Actor, episode_id: str, tier: Tier, rater: int) -> Dr
 def findings(db: Session, me: Actor, episode_id: str, tier: Tier, rater: int) -> CheckOut:
     """What stops the draft from being published, and what is worth a second look."""
     here = visible(db, me, episode_id, tier, rater)
-    return check(segments_of(here), here.row.steps, custom_of(db, here))
+    return check(segments_of(here), here.row.steps, usual_range(db, here))
 
 
-def custom_of(db: Session, here: Place) -> Custom:
+def usual_range(db: Session, here: DraftContext) -> UsualRange:
     """What is usual in the episode's dataset; the episode itself does not count."""
     dataset = db.get(Dataset, here.row.dataset_id)
     assert dataset is not None
     published = repository.last_revisions(db, dataset.id, here.tier)
     others = [one.segments for episode_id, one in published.items() if episode_id != here.row.id]
-    return Custom(
+    return UsualRange(
         labelling=Labelling.model_validate(dataset.labelling),
         vocabulary=dataset.vocabulary if here.tier is Tier.SUBSTEP else dataset.plan_vocabulary,
         successors=successors([segment.text for segment in segments] for segments in others),
@@ -66,22 +66,22 @@ def custom_of(db: Session, here: Place) -> Custom:
     )
 
 
-def visible(db: Session, me: Actor, episode_id: str, tier: Tier, rater: int, *, lock: bool = False) -> Place:
+def visible(db: Session, me: Actor, episode_id: str, tier: Tier, rater: int, *, lock: bool = False) -> DraftContext:
     """The draft, if this person may see it. Raises NotFoundError, ForbiddenError for what blind labelling hides."""
-    here = repository.place(db, episode_id, tier, rater, me=me.id, lock=lock)
+    here = repository.draft_context(db, episode_id, tier, rater, me=me.id, lock=lock)
     if here is None:
         raise NotFoundError("There is no such episode; it may have been deleted.")
     if tier is Tier.PLAN and not Labelling.model_validate(here.labelling).plan_tier and here.draft is None:
         raise NotFoundError("This dataset has no second tier; an operator can switch it on in its labelling settings.")
     if here.blind:
         raise ForbiddenError(
-            "You label this episode as its second rater: the first rater's labels are shown once yours are handed in."
+            "You label this episode as its second rater: the first rater's labels are shown once yours are submitted."
         )
     if rater > 0:
         if here.draft is None:
             raise NotFoundError("Nobody was asked to label this episode a second time.")
         if here.draft.assignee_id != me.id and here.draft.state not in _CLOSED:
-            raise ForbiddenError("A second person is labelling this episode; it is shown once it is handed in.")
+            raise ForbiddenError("A second person is labelling this episode; it is shown once it is submitted.")
     return here
 
 
@@ -100,21 +100,21 @@ def save(studio: Studio, me: Actor, episode_id: str, tier: Tier, rater: int, bod
         if (here.draft.edit if here.draft else 0) != body.edit:
             raise _stale(db, me, here, body)
         _refuse_closed(db, me, here)
-        stored = stored_draft(db, here)
-        document = _document(here, stored, body)
-        if here.draft is not None and stored.edit and all(getattr(stored, name) == document[name] for name in DOCUMENT):
-            return saved_out(db, here.row, stored)
-        _keep_before(db, me, here.row, stored)
-        tell = stored.edit == 0 or stored.updated_by != me.id or abs(utc_now() - stored.updated_at) > _TELL
+        draft = stored_draft(db, here)
+        document = _document(here, draft, body)
+        if here.draft is not None and draft.edit and all(getattr(draft, name) == document[name] for name in DOCUMENT):
+            return saved_out(db, here.row, draft)
+        _keep_before(db, me, here.row, draft)
+        tell = draft.edit == 0 or draft.updated_by != me.id or abs(utc_now() - draft.updated_at) > _TELL
         for name, value in document.items():
-            setattr(stored, name, value)
-        _count(me, stored, here.now)
+            setattr(draft, name, value)
+        _count(me, draft, here.now)
         if tier is Tier.SUBSTEP and rater == 0 and here.row.label_state != LabelState.DRAFT:
             here.row.label_state, tell = LabelState.DRAFT, True
         db.flush()
         if tell:
             publish_after_commit(db, studio, "episode", episode_id)
-        return saved_out(db, here.row, stored, person=me.name)
+        return saved_out(db, here.row, draft, person=me.name)
 
 
 def blank(row: EpisodeRow, tier: Tier, rater: int) -> Draft:
@@ -137,18 +137,18 @@ def blank(row: EpisodeRow, tier: Tier, rater: int) -> Draft:
     )
 
 
-def stored_draft(db: Session, here: Place) -> Draft:
+def stored_draft(db: Session, here: DraftContext) -> Draft:
     """The draft, made now if nobody has touched it."""
     if here.draft is not None:
         return here.draft
-    stored = blank(here.row, here.tier, here.rater)
-    db.add(stored)
-    return stored
+    draft = blank(here.row, here.tier, here.rater)
+    db.add(draft)
+    return draft
 
 
-def _document(here: Place, stored: Draft, body: DraftIn) -> dict[str, Any]:
+def _document(here: DraftContext, draft: Draft, body: DraftIn) -> dict[str, Any]:
     """What is stored from now on: of the facts about the episode, those that were left out stay."""
-    document: dict[str, Any] = {name: getattr(stored, name) for name in DOCUMENT}
+    document: dict[str, Any] = {name: getattr(draft, name) for name in DOCUMENT}
     document["segments"] = tuple(segment.stored() for segment in body.segments)
     given = body.model_fields_set
     for name in ("instruction", "paraphrases", "tags"):
@@ -167,37 +167,37 @@ def _document(here: Place, stored: Draft, body: DraftIn) -> dict[str, Any]:
     return document
 
 
-def _count(me: Actor, stored: Draft, now: float) -> None:
+def _count(me: Actor, draft: Draft, now: float) -> None:
     """One more save of it, by this person."""
-    if stored.state is WorkState.APPROVED:
-        stored.contributors = []
-    if stored.state in _CLOSED or stored.state is WorkState.REJECTED:
-        stored.state = WorkState.REOPENED
-    elif stored.state is not WorkState.REOPENED:
-        stored.state = WorkState.IN_PROGRESS
-    if stored.assignee_id is None:
-        stored.assignee_id, stored.assigned_at = me.id, utc_now()
-    if me.id not in stored.contributors:
-        stored.contributors = [*stored.contributors, me.id]
-    if stored.lease_holder == me.id and stored.lease_until is not None:
-        stored.lease_until = now + LEASE_SECONDS
-    stored.edit += 1
-    stored.updated_at, stored.updated_by = utc_now(), me.id
+    if draft.state is WorkState.APPROVED:
+        draft.contributors = []
+    if draft.state in _CLOSED or draft.state is WorkState.REJECTED:
+        draft.state = WorkState.REOPENED
+    elif draft.state is not WorkState.REOPENED:
+        draft.state = WorkState.IN_PROGRESS
+    if draft.assignee_id is None:
+        draft.assignee_id, draft.assigned_at = me.id, utc_now()
+    if me.id not in draft.contributors:
+        draft.contributors = [*draft.contributors, me.id]
+    if draft.lease_holder == me.id and draft.lease_until is not None:
+        draft.lease_until = now + LEASE_SECONDS
+    draft.edit += 1
+    draft.updated_at, draft.updated_by = utc_now(), me.id
 
 
-def _keep_before(db: Session, me: Actor, row: EpisodeRow, stored: Draft) -> None:
+def _keep_before(db: Session, me: Actor, row: EpisodeRow, draft: Draft) -> None:
     """Put what is about to be overwritten into the history: another person's, or older than a few minutes."""
     now = utc_now()
-    another = stored.updated_by is not None and stored.updated_by != me.id
-    if another or stored.kept_at is None or abs(now - stored.kept_at) > _KEEP:
-        names = repository.names(db, {stored.updated_by})
-        keep(db, row, stored, HistoryKind.SAVED, by_id=stored.updated_by, by_name=names.get(stored.updated_by or ""))
+    another = draft.updated_by is not None and draft.updated_by != me.id
+    if another or draft.kept_at is None or abs(now - draft.kept_at) > _KEEP:
+        names = repository.names(db, {draft.updated_by})
+        keep(db, row, draft, HistoryKind.SAVED, by_id=draft.updated_by, by_name=names.get(draft.updated_by or ""))
 
 
 def keep(
     db: Session,
     row: EpisodeRow,
-    stored: Draft,
+    draft: Draft,
     kind: HistoryKind,
     *,
     by_id: str | None,
@@ -208,18 +208,18 @@ def keep(
     """Write the draft as it is now into the history."""
     entry = LabelHistory(
         dataset_id=row.dataset_id,
-        episode_id=stored.episode_id,
-        tier=stored.tier,
-        rater=stored.rater,
-        edit=stored.edit,
+        episode_id=draft.episode_id,
+        tier=draft.tier,
+        rater=draft.rater,
+        edit=draft.edit,
         kind=kind,
         by_id=by_id,
         by_name=by_name,
         about_id=about_id,
         comment=comment,
-        **{name: getattr(stored, name) for name in DOCUMENT},
+        **{name: getattr(draft, name) for name in DOCUMENT},
     )
-    stored.kept_at = utc_now()
+    draft.kept_at = utc_now()
     db.add(entry)
     return entry
 
@@ -233,43 +233,45 @@ def _fits(row: EpisodeRow, body: DraftIn) -> None:
         raise InvalidError(f"The substeps end at step {end}, the episode has {row.steps}. Reload the page.")
 
 
-def leased(here: Place) -> bool:
+def leased(here: DraftContext) -> bool:
     return here.draft is not None and here.draft.held(here.now)
 
 
-def refuse_leased(db: Session, me: Actor, here: Place, *, token: str | None, yours: DraftIn | None = None) -> None:
+def refuse_leased(
+    db: Session, me: Actor, here: DraftContext, *, token: str | None, yours: DraftIn | None = None
+) -> None:
     """Raise LeasedError if somebody else works on the draft, or this person in another window."""
-    stored = here.draft
-    if stored is None or not leased(here):
+    draft = here.draft
+    if draft is None or not leased(here):
         return
-    if stored.lease_holder != me.id:
-        who = repository.names(db, {stored.lease_holder}).get(stored.lease_holder or "", "Somebody")
+    if draft.lease_holder != me.id:
+        who = repository.names(db, {draft.lease_holder}).get(draft.lease_holder or "", "Somebody")
         message = f"{who} is working on these labels. Nothing of yours is lost: wait, or take over."
-    elif token is not None and token != stored.lease_token:
+    elif token is not None and token != draft.lease_token:
         message = "You are working on these labels in another window. Go on there, or take over here."
     else:
         return
     raise LeasedError(message, detail=both_sides(db, me, here, yours))
 
 
-def _refuse_closed(db: Session, me: Actor, here: Place) -> None:
+def _refuse_closed(db: Session, me: Actor, here: DraftContext) -> None:
     """Handed in labels stay as they are where somebody else is to approve them, and blind ones in any case."""
-    stored = here.draft
-    if stored is None or stored.state not in _CLOSED:
+    draft = here.draft
+    if draft is None or draft.state not in _CLOSED:
         return
-    if stored.rater > 0 or Labelling.model_validate(here.labelling).review:
+    if draft.rater > 0 or Labelling.model_validate(here.labelling).review:
         raise WrongStateError(
-            f"These labels are {stored.state.value}; reopen them before you change them.",
+            f"These labels are {draft.state.value}; reopen them before you change them.",
             detail=both_sides(db, me, here, None),
         )
 
 
-def refuse_stale(db: Session, me: Actor, here: Place, edit: int) -> None:
+def refuse_stale(db: Session, me: Actor, here: DraftContext, edit: int) -> None:
     if (here.draft.edit if here.draft else 0) != edit:
         raise _stale(db, me, here, None)
 
 
-def _stale(db: Session, me: Actor, here: Place, body: DraftIn | None) -> ApiError:
+def _stale(db: Session, me: Actor, here: DraftContext, body: DraftIn | None) -> ApiError:
     names = repository.names(db, {here.draft.updated_by if here.draft else None})
     who = next(iter(names.values()), "Somebody")
     return ConflictError(
@@ -278,7 +280,7 @@ def _stale(db: Session, me: Actor, here: Place, body: DraftIn | None) -> ApiErro
     )
 
 
-def both_sides(db: Session, me: Actor, here: Place, yours: DraftIn | None) -> dict[str, Any]:
+def both_sides(db: Session, me: Actor, here: DraftContext, yours: DraftIn | None) -> dict[str, Any]:
     """What stands there, and beside it what was sent and where the two differ."""
     detail = draft_out(db, me, here).model_dump(mode="json")
     if yours is not None:
@@ -291,40 +293,40 @@ def both_sides(db: Session, me: Actor, here: Place, yours: DraftIn | None) -> di
 # --- answers --------------------------------------------------------------------------------------------------
 
 
-def segments_of(here: Place) -> tuple[LabelSegment, ...]:
+def segments_of(here: DraftContext) -> tuple[LabelSegment, ...]:
     return empty(here.row.steps) if here.draft is None else here.draft.segments
 
 
-def saved_out(db: Session, row: EpisodeRow, stored: Draft, *, person: str | None = None) -> SavedOut:
+def saved_out(db: Session, row: EpisodeRow, draft: Draft, *, person: str | None = None) -> SavedOut:
     if person is None:
-        person = repository.names(db, {stored.updated_by}).get(stored.updated_by or "")
+        person = repository.names(db, {draft.updated_by}).get(draft.updated_by or "")
     return SavedOut(
         episode_id=row.id,
-        tier=stored.tier,
-        rater=stored.rater,
+        tier=draft.tier,
+        rater=draft.rater,
         steps=row.steps,
-        edit=stored.edit,
-        state=stored.state,
+        edit=draft.edit,
+        state=draft.state,
         label_state=LabelState(row.label_state),
-        updated_at=stored.updated_at if stored.edit else None,
-        updated_by_name=person if stored.edit else None,
-        **{name: getattr(stored, name) for name in DOCUMENT},
+        updated_at=draft.updated_at if draft.edit else None,
+        updated_by_name=person if draft.edit else None,
+        **{name: getattr(draft, name) for name in DOCUMENT},
     )
 
 
-def draft_out(db: Session, me: Actor, here: Place, *, token: str | None = None) -> DraftOut:
+def draft_out(db: Session, me: Actor, here: DraftContext, *, token: str | None = None) -> DraftOut:
     """token: of a claim that was just made."""
-    stored, tier, rater = here.draft or blank(here.row, here.tier, here.rater), here.tier, here.rater
+    draft, tier, rater = here.draft or blank(here.row, here.tier, here.rater), here.tier, here.rater
     last = repository.last_revision(db, here.row.id, tier) if rater == 0 else None
-    names = repository.names(db, {stored.assignee_id, stored.submitted_by, stored.lease_holder, stored.updated_by})
+    names = repository.names(db, {draft.assignee_id, draft.submitted_by, draft.lease_holder, draft.updated_by})
     lease = _lease_out(me, here, names, token)
-    saved = saved_out(db, here.row, stored, person=names.get(stored.updated_by or "", ""))
+    saved = saved_out(db, here.row, draft, person=names.get(draft.updated_by or "", ""))
     return DraftOut(
         **dict(saved),
-        assignee_id=stored.assignee_id,
-        assignee_name=names.get(stored.assignee_id or ""),
-        submitted_by_id=stored.submitted_by,
-        submitted_by_name=names.get(stored.submitted_by or ""),
+        assignee_id=draft.assignee_id,
+        assignee_name=names.get(draft.assignee_id or ""),
+        submitted_by_id=draft.submitted_by,
+        submitted_by_name=names.get(draft.submitted_by or ""),
         lease=lease,
         read_only=_read_only(here, lease),
         may_review=may_review(me, here),
@@ -333,40 +335,40 @@ def draft_out(db: Session, me: Actor, here: Place, *, token: str | None = None) 
     )
 
 
-def _lease_out(me: Actor, here: Place, names: dict[str, str], token: str | None) -> LeaseOut | None:
-    stored = here.draft
-    if stored is None or not leased(here):
+def _lease_out(me: Actor, here: DraftContext, names: dict[str, str], token: str | None) -> LeaseOut | None:
+    draft = here.draft
+    if draft is None or not leased(here):
         return None
-    assert stored.lease_until is not None
-    assert stored.lease_holder is not None
+    assert draft.lease_until is not None
+    assert draft.lease_holder is not None
     return LeaseOut(
-        holder_id=stored.lease_holder,
-        holder_name=names.get(stored.lease_holder),
-        mine=stored.lease_holder == me.id,
-        seconds_left=stored.lease_until - here.now,
+        holder_id=draft.lease_holder,
+        holder_name=names.get(draft.lease_holder),
+        mine=draft.lease_holder == me.id,
+        seconds_left=draft.lease_until - here.now,
         token=token,
     )
 
 
-def _read_only(here: Place, lease: LeaseOut | None) -> str | None:
+def _read_only(here: DraftContext, lease: LeaseOut | None) -> str | None:
     if lease is not None and not lease.mine:
         return f"{lease.holder_name or 'Somebody'} is working on these labels."
-    stored = here.draft
-    if stored is not None and stored.state in _CLOSED:
-        if stored.rater > 0:
-            return "These blind labels are handed in."
+    draft = here.draft
+    if draft is not None and draft.state in _CLOSED:
+        if draft.rater > 0:
+            return "These blind labels are submitted."
         if Labelling.model_validate(here.labelling).review:
-            return f"These labels are {stored.state.value}; reopen them before you change them."
+            return f"These labels are {draft.state.value}; reopen them before you change them."
     return None
 
 
-def may_review(me: Actor, here: Place) -> bool:
+def may_review(me: Actor, here: DraftContext) -> bool:
     """Handed in, by somebody else, and nothing of it is this person's own."""
-    stored = here.draft
-    if stored is None or stored.rater > 0 or stored.state is not WorkState.SUBMITTED:
+    draft = here.draft
+    if draft is None or draft.rater > 0 or draft.state is not WorkState.SUBMITTED:
         return False
     role = Labelling.model_validate(here.labelling).reviewer_role
-    return me.role.allows(role) and me.id != stored.submitted_by and me.id not in stored.contributors
+    return me.role.allows(role) and me.id != draft.submitted_by and me.id not in draft.contributors
 
 
 def revision_out(revision: LabelRevision) -> RevisionOut:

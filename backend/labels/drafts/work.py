@@ -10,7 +10,7 @@ from backend.identity.actor import Actor
 from backend.labels.core.checks import refuse_incomplete
 from backend.labels.core.settings import Labelling
 from backend.labels.drafts import repository
-from backend.labels.drafts.repository import Place
+from backend.labels.drafts.repository import DraftContext
 from backend.labels.drafts.schemas import (
     ClaimIn,
     DraftOut,
@@ -54,42 +54,42 @@ def claim(studio: Studio, me: Actor, episode_id: str, body: ClaimIn) -> DraftOut
     with studio.db.transaction() as db:
         here = visible(db, me, episode_id, body.tier, body.rater, lock=True)
         _refuse_taken(db, me, here, body)
-        stored = stored_draft(db, here)
-        if stored.rater > 0 and stored.assignee_id != me.id:
+        draft = stored_draft(db, here)
+        if draft.rater > 0 and draft.assignee_id != me.id:
             raise ForbiddenError("These blind labels are another person's.")
-        before = stored.assignee_id if stored.assignee_id != me.id else None
-        if leased(here) and stored.lease_holder != me.id:
-            before = stored.lease_holder
+        before = draft.assignee_id if draft.assignee_id != me.id else None
+        if leased(here) and draft.lease_holder != me.id:
+            before = draft.lease_holder
         if before is not None:
-            keep(db, here.row, stored, HistoryKind.TAKEN_OVER, by_id=me.id, by_name=me.name, about_id=before)
+            keep(db, here.row, draft, HistoryKind.TAKEN_OVER, by_id=me.id, by_name=me.name, about_id=before)
             record(db, me, "episode.take_over", episode_id, from_user=before, tier=body.tier.value)
-        if stored.assignee_id != me.id and stored.state not in HANDED_IN:
-            stored.assignee_id, stored.assigned_at = me.id, utc_now()
-        if stored.state is WorkState.UNASSIGNED:
-            stored.state = WorkState.CLAIMED
-        same_page = stored.lease_holder == me.id and body.token is not None and body.token == stored.lease_token
-        stored.lease_holder, stored.lease_until = me.id, here.now + LEASE_SECONDS
-        stored.lease_token = stored.lease_token if same_page else new_id()
+        if draft.assignee_id != me.id and draft.state not in HANDED_IN:
+            draft.assignee_id, draft.assigned_at = me.id, utc_now()
+        if draft.state is WorkState.UNASSIGNED:
+            draft.state = WorkState.CLAIMED
+        same_page = draft.lease_holder == me.id and body.token is not None and body.token == draft.lease_token
+        draft.lease_holder, draft.lease_until = me.id, here.now + LEASE_SECONDS
+        draft.lease_token = draft.lease_token if same_page else new_id()
         db.flush()
         publish_after_commit(db, studio, "episode", episode_id)
         now = _again(db, me, here)
-        return draft_out(db, me, now, token=stored.lease_token)
+        return draft_out(db, me, now, token=draft.lease_token)
 
 
-def _refuse_taken(db: Session, me: Actor, here: Place, body: ClaimIn) -> None:
+def _refuse_taken(db: Session, me: Actor, here: DraftContext, body: ClaimIn) -> None:
     """Unless it is taken over: then the one who had it is told at their next save or sign of life."""
     if body.take_over:
         return
-    stored = here.draft
-    if leased(here) and body.token is None and stored is not None and stored.lease_holder == me.id:
+    draft = here.draft
+    if leased(here) and body.token is None and draft is not None and draft.lease_holder == me.id:
         raise LeasedError(
             "You are working on these labels in another window. Go on there, or take over here.",
             detail=both_sides(db, me, here, None),
         )
     refuse_leased(db, me, here, token=body.token)
-    given = stored is not None and stored.assignee_id not in {None, me.id}
-    if stored is not None and given and stored.state not in HANDED_IN:
-        who = repository.names(db, {stored.assignee_id}).get(stored.assignee_id or "", "somebody else")
+    given = draft is not None and draft.assignee_id not in {None, me.id}
+    if draft is not None and given and draft.state not in HANDED_IN:
+        who = repository.names(db, {draft.assignee_id}).get(draft.assignee_id or "", "somebody else")
         raise LeasedError(
             f"These labels are given to {who}. Take over if you want.", detail=both_sides(db, me, here, None)
         )
@@ -100,36 +100,36 @@ def heartbeat(studio: Studio, me: Actor, episode_id: str, body: HeartbeatIn) -> 
     with studio.db.transaction() as db:
         here = visible(db, me, episode_id, body.tier, body.rater, lock=True)
         refuse_leased(db, me, here, token=body.token)
-        stored = here.draft
-        if stored is None or stored.lease_holder != me.id or stored.lease_token != body.token:
+        draft = here.draft
+        if draft is None or draft.lease_holder != me.id or draft.lease_token != body.token:
             raise LeasedError(
                 "Somebody else worked on these labels meanwhile. Claim them again.",
                 detail=both_sides(db, me, here, None),
             )
-        stored.lease_until = here.now + LEASE_SECONDS
-        return HeartbeatOut(seconds_left=LEASE_SECONDS, edit=stored.edit, state=stored.state)
+        draft.lease_until = here.now + LEASE_SECONDS
+        return HeartbeatOut(seconds_left=LEASE_SECONDS, edit=draft.edit, state=draft.state)
 
 
 def release(studio: Studio, me: Actor, episode_id: str, body: ReleaseIn) -> DraftOut:
     """Stop working on it. A page that was taken over from changes nothing."""
     with studio.db.transaction() as db:
         here = visible(db, me, episode_id, body.tier, body.rater, lock=True)
-        stored = here.draft
-        if stored is not None and stored.lease_holder == me.id and body.token in {None, stored.lease_token}:
-            stored.lease_holder = stored.lease_token = stored.lease_until = None
-        if body.give_back and stored is not None and stored.assignee_id == me.id and stored.state not in HANDED_IN:
-            if stored.rater > 0:
+        draft = here.draft
+        if draft is not None and draft.lease_holder == me.id and body.token in {None, draft.lease_token}:
+            draft.lease_holder = draft.lease_token = draft.lease_until = None
+        if body.give_back and draft is not None and draft.assignee_id == me.id and draft.state not in HANDED_IN:
+            if draft.rater > 0:
                 raise ForbiddenError("Blind labels cannot be given back; an operator can assign them to somebody else.")
-            stored.assignee_id = stored.assigned_at = None
-            if stored.state is WorkState.CLAIMED:
-                stored.state = WorkState.UNASSIGNED
+            draft.assignee_id = draft.assigned_at = None
+            if draft.state is WorkState.CLAIMED:
+                draft.state = WorkState.UNASSIGNED
         db.flush()
         publish_after_commit(db, studio, "episode", episode_id)
         return draft_out(db, me, _again(db, me, here))
 
 
-def _again(db: Session, me: Actor, here: Place) -> Place:
-    found = repository.place(db, here.row.id, here.tier, here.rater, me=me.id)
+def _again(db: Session, me: Actor, here: DraftContext) -> DraftContext:
+    found = repository.draft_context(db, here.row.id, here.tier, here.rater, me=me.id)
     assert found is not None
     return found
 
@@ -147,29 +147,29 @@ def submit(db: Session, me: Actor, studio: Studio, episode_id: str, body: Submit
             f"These labels are {here.draft.state.value} already.", detail=both_sides(db, me, here, None)
         )
     refuse_incomplete(segments_of(here), here.row.steps)
-    stored = stored_draft(db, here)
-    hand_in(db, me, here, stored)
+    draft = stored_draft(db, here)
+    hand_in(db, me, here, draft)
     db.flush()
     publish_after_commit(db, studio, "episode", episode_id)
     return draft_out(db, me, _again(db, me, here))
 
 
-def hand_in(db: Session, me: Actor, here: Place, stored: Draft) -> None:
-    stored.state, stored.submitted_by, stored.submitted_at = WorkState.SUBMITTED, me.id, utc_now()
-    if stored.assignee_id is None:
-        stored.assignee_id, stored.assigned_at = me.id, utc_now()
-    stored.lease_holder = stored.lease_token = stored.lease_until = None
-    keep(db, here.row, stored, HistoryKind.SUBMITTED, by_id=me.id, by_name=me.name)
+def hand_in(db: Session, me: Actor, here: DraftContext, draft: Draft) -> None:
+    draft.state, draft.submitted_by, draft.submitted_at = WorkState.SUBMITTED, me.id, utc_now()
+    if draft.assignee_id is None:
+        draft.assignee_id, draft.assigned_at = me.id, utc_now()
+    draft.lease_holder = draft.lease_token = draft.lease_until = None
+    keep(db, here.row, draft, HistoryKind.SUBMITTED, by_id=me.id, by_name=me.name)
 
 
 def review(db: Session, me: Actor, studio: Studio, episode_id: str, body: ReviewIn) -> DraftOut:
-    """Approve, or reject with reasons. Nobody reviews what they handed in or what their saves are in."""
+    """Approve, or reject with reasons. Nobody reviews what they submitted or what their saves are in."""
     here = visible(db, me, episode_id, body.tier, body.rater, lock=True)
     refuse_stale(db, me, here, body.edit)
-    stored = here.draft
-    if stored is None or stored.state is not WorkState.SUBMITTED or stored.rater > 0:
-        state = WorkState.UNASSIGNED if stored is None else stored.state
-        message = f"Only labels that are handed in are reviewed; these are {state.value.replace('_', ' ')}."
+    draft = here.draft
+    if draft is None or draft.state is not WorkState.SUBMITTED or draft.rater > 0:
+        state = WorkState.UNASSIGNED if draft is None else draft.state
+        message = f"Only submitted labels are reviewed; these are {state.value.replace('_', ' ')}."
         raise WrongStateError(message, detail=both_sides(db, me, here, None))
     if not may_review(me, here):
         role = Labelling.model_validate(here.labelling).reviewer_role
@@ -177,20 +177,20 @@ def review(db: Session, me: Actor, studio: Studio, episode_id: str, body: Review
             raise ForbiddenError(f"Labels of this dataset are reviewed by people with the role {role.value}.")
         raise ForbiddenError("Nobody reviews their own labels; ask somebody else.")
     for note in body.notes:
-        _add_note(db, me, here, stored.edit, note.start, note.end, note.text)
-    stored.state = WorkState.APPROVED if body.approve else WorkState.REJECTED
+        _add_note(db, me, here, draft.edit, note.start, note.end, note.text)
+    draft.state = WorkState.APPROVED if body.approve else WorkState.REJECTED
     kind = HistoryKind.APPROVED if body.approve else HistoryKind.REJECTED
     keep(
         db,
         here.row,
-        stored,
+        draft,
         kind,
         by_id=me.id,
         by_name=me.name,
-        about_id=stored.submitted_by,
+        about_id=draft.submitted_by,
         comment=body.comment.strip(),
     )
-    record(db, me, f"episode.{kind.value}", episode_id, edit=stored.edit, tier=body.tier.value)
+    record(db, me, f"episode.{kind.value}", episode_id, edit=draft.edit, tier=body.tier.value)
     db.flush()
     publish_after_commit(db, studio, "episode", episode_id)
     return draft_out(db, me, _again(db, me, here))
@@ -199,19 +199,19 @@ def review(db: Session, me: Actor, studio: Studio, episode_id: str, body: Review
 def reopen(db: Session, me: Actor, studio: Studio, episode_id: str, body: ReopenIn) -> DraftOut:
     """Work on it goes on. Who handed it in takes it back themselves; approved labels need an operator."""
     here = visible(db, me, episode_id, body.tier, body.rater, lock=True)
-    stored = here.draft
-    if stored is None or stored.state not in {*HANDED_IN, WorkState.REJECTED}:
+    draft = here.draft
+    if draft is None or draft.state not in {*HANDED_IN, WorkState.REJECTED}:
         raise WrongStateError("These labels are being worked on; there is nothing to reopen.")
-    if stored.rater > 0:
-        raise WrongStateError("Blind labels stay as they were handed in.")
-    own = stored.state is not WorkState.APPROVED and me.id in {stored.submitted_by, stored.assignee_id}
+    if draft.rater > 0:
+        raise WrongStateError("Blind labels stay as they were submitted.")
+    own = draft.state is not WorkState.APPROVED and me.id in {draft.submitted_by, draft.assignee_id}
     if not own and not me.role.allows(Role.OPERATOR):
-        raise ForbiddenError("Only who handed them in, or an operator, can reopen these labels.")
-    if stored.state is WorkState.APPROVED:
-        stored.contributors = []
-    stored.state = WorkState.REOPENED
+        raise ForbiddenError("Only who submitted them, or an operator, can reopen these labels.")
+    if draft.state is WorkState.APPROVED:
+        draft.contributors = []
+    draft.state = WorkState.REOPENED
     comment = body.comment.strip()
-    keep(db, here.row, stored, HistoryKind.REOPENED, by_id=me.id, by_name=me.name, comment=comment)
+    keep(db, here.row, draft, HistoryKind.REOPENED, by_id=me.id, by_name=me.name, comment=comment)
     db.flush()
     publish_after_commit(db, studio, "episode", episode_id)
     return draft_out(db, me, _again(db, me, here))
@@ -228,7 +228,7 @@ def add_note(db: Session, me: Actor, studio: Studio, episode_id: str, body: Note
     return NoteOut.model_validate(note)
 
 
-def _add_note(db: Session, me: Actor, here: Place, edit: int, start: int, end: int, text: str) -> ReviewNote:
+def _add_note(db: Session, me: Actor, here: DraftContext, edit: int, start: int, end: int, text: str) -> ReviewNote:
     if not start < end <= here.row.steps:
         raise InvalidError(f"The note is about steps {start} to {end - 1}, the episode has 0 to {here.row.steps - 1}.")
     if not text.strip():

@@ -26,7 +26,7 @@ def get_proposal_sources(me: Viewer, studio: Parts) -> SourcesOut:
 
 @router.get("/episodes/{episode_id}/tracks", response_model=TracksOut)
 def get_tracks(db: Db, me: Viewer, studio: Parts, request: Request, episode_id: str) -> Response:
-    """Grippers and speeds, to be drawn under the pictures."""
+    """Grippers and speeds, to be drawn under the frames."""
     row = find(db, episode_id)
     tag = motion.tracks_tag(row)
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}

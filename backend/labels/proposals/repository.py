@@ -42,9 +42,9 @@ def published(db: Session, dataset_id: str, *, but: str) -> list[Published]:
     return [Published(row=row, revision=revision) for row, revision in db.execute(query)]
 
 
-def labels(db: Session, wanted: Sequence[Published]) -> dict[str, tuple[LabelSegment, ...]]:
+def labels(db: Session, published: Sequence[Published]) -> dict[str, tuple[LabelSegment, ...]]:
     """Segments of these revisions, by episode."""
-    numbers = {one.row.id: one.revision for one in wanted}
+    numbers = {one.row.id: one.revision for one in published}
     query = select(LabelRevision.episode_id, LabelRevision.number, LabelRevision.segments).where(
         LabelRevision.episode_id.in_(numbers), LabelRevision.tier == Tier.SUBSTEP
     )

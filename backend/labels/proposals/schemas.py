@@ -116,7 +116,7 @@ class ProposalOut(Out):
 
 
 class VisionOut(Out):
-    """host: where pictures would be sent; the key stays on the server."""
+    """host: where frames would be sent; the key stays on the server."""
 
     configured: bool
     host: str | None

@@ -40,7 +40,7 @@ from backend.tables.episode import EpisodeRow
 from backend.tables.proposal import Proposal, ProposalSource, ProposalState
 from backend.tables.proposal_verdict import ProposalVerdict, Verdict
 from backend.tables.segment import ProposalSegment
-from dexvla.episodes.contact_sheet import contact_sheets, even_steps
+from dexvla.episodes.contact_sheet import Sheet, contact_sheets, even_steps
 from dexvla.episodes.reader import open_episode
 from dexvla.errors import EpisodeError
 from dexvla.segmentation.boundaries import Boundary, BoundarySource, Candidate, merged
@@ -73,12 +73,12 @@ def _boundaries(db: Session, studio: Studio, row: EpisodeRow) -> list[Boundary]:
     return merged(found, motion.fps_of(row), motion.SETTINGS)
 
 
-def _boundary_out(one: Boundary) -> BoundaryOut:
+def _boundary_out(boundary: Boundary) -> BoundaryOut:
     parts = [
         BoundaryPart(source=ProposalSource(part.source.value), arm=part.arm, step=part.step, confidence=part.confidence)
-        for part in one.parts
+        for part in boundary.parts
     ]
-    return BoundaryOut(step=one.step, confidence=round(one.confidence, 4), parts=parts)
+    return BoundaryOut(step=boundary.step, confidence=round(boundary.confidence, 4), parts=parts)
 
 
 def proposals(db: Session, studio: Studio, episode_id: str) -> list[ProposalOut]:
@@ -196,23 +196,23 @@ def _ask(
     """In a thread of its own: whatever happens is written into the proposal."""
     begun = time.monotonic()
     segments: tuple[ProposalSegment, ...] = ()
-    error, sheets = None, 0
+    error: str | None = None
+    sheets: list[Sheet] = []
     try:
         with open_episode(file_of(studio, row)) as episode:
-            pictures = contact_sheets(episode, cameras, even_steps(row.steps, frames))
-        sheets = len(pictures)
+            sheets = contact_sheets(episode, cameras, even_steps(row.steps, frames))
         question = vision.Question(
             steps=row.steps,
             fps=motion.fps_of(row),
             instruction=row.instruction,
             vocabulary=vocabulary,
-            sheets=pictures,
+            sheets=sheets,
         )
         segments = vision.ask(studio.settings, question)
     except vision.VisionError as failure:
         error = str(failure)
     except (EpisodeError, NotFoundError) as failure:
-        error = f"The episode's pictures cannot be read: {failure}"
+        error = f"The episode's frames cannot be read: {failure}"
     except Exception as failure:  # a defect of ours: the page must not wait for ever
         error = f"Something went wrong in the studio ({type(failure).__name__}); tell its administrator."
         raise
@@ -222,16 +222,16 @@ def _ask(
             if stored is not None:  # the dataset may have been deleted meanwhile
                 stored.state = ProposalState.FAILED if error else ProposalState.READY
                 stored.segments, stored.error = segments, error
-                stored.report = {"seconds": round(time.monotonic() - begun, 1), "sheets": sheets}
+                stored.report = {"seconds": round(time.monotonic() - begun, 1), "sheets": len(sheets)}
                 publish_after_commit(db, studio, "episode", row.id)
 
 
-def _out(one: Proposal) -> ProposalOut:
-    shown = ProposalOut.model_validate(one)
+def _out(proposal: Proposal) -> ProposalOut:
+    shown = ProposalOut.model_validate(proposal)
     now = utc_now()
     # one begun in time to come was begun before the clock was set back: nobody can say how long ago
-    late = one.until is not None and not one.created_at - _CLOCKS_APART < now < one.until
-    if one.state is ProposalState.RUNNING and late:
+    late = proposal.until is not None and not proposal.created_at - _CLOCKS_APART < now < proposal.until
+    if proposal.state is ProposalState.RUNNING and late:
         shown.state, shown.error = ProposalState.FAILED, _LOST
     return shown
 

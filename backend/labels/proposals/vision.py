@@ -26,11 +26,11 @@ _CONNECT_SECONDS = 10.0
 _MAX_TOKENS = 4096
 _QUOTED = 200  # characters of a foreign server's words in an error
 _WHY = {
-    400: "it did not understand the request; the model may not take pictures",
+    400: "it did not understand the request; the model may not take images",
     401: "it does not accept the key (STUDIO_VISION_KEY)",
     403: "the key may not use this model",
     404: "there is no such model or address; check STUDIO_VISION_URL (it usually ends in /v1) and STUDIO_VISION_MODEL",
-    413: "the pictures are too large for it; ask with fewer frames",
+    413: "the images are too large for it; ask with fewer frames",
     429: "it has too much to do, or the quota of the key is used up; try again later",
 }
 
@@ -207,7 +207,7 @@ def _body(settings: Settings, question: Question) -> dict[str, Any]:
         "required": ["substeps"],
         "additionalProperties": False,
     }
-    pictures = [
+    images = [
         {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{base64.b64encode(one.jpeg).decode()}"}}
         for one in question.sheets
     ]
@@ -221,7 +221,7 @@ def _body(settings: Settings, question: Question) -> dict[str, Any]:
         },
         "messages": [
             {"role": "system", "content": _TASK},
-            {"role": "user", "content": [{"type": "text", "text": _facts(question)}, *pictures]},
+            {"role": "user", "content": [{"type": "text", "text": _facts(question)}, *images]},
         ],
     }
 

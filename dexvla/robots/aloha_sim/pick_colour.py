@@ -103,9 +103,9 @@ def _places(random: np.random.RandomState, options: PickColourOptions) -> NDArra
             return places
 
 
-def in_held_out_cell(place: NDArray[np.float64]) -> bool:
+def in_held_out_cell(position: NDArray[np.float64]) -> bool:
     """A fifth of the table's cells of 2.5 cm is never used for demonstrations of the split `training`."""
-    column, row = (int(np.floor(value / _CELL)) for value in place)
+    column, row = (int(np.floor(value / _CELL)) for value in position)
     return (2 * column + row) % 5 == 0
 
 

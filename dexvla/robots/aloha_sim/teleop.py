@@ -284,11 +284,11 @@ def _shortened(vector: Any, most: float) -> NDArray[np.float64]:
     return values if length <= most else values * (most / length)
 
 
-def _ramped(now: NDArray[np.float64], wanted: NDArray[np.float64], most: float) -> NDArray[np.float64]:
-    return now + _shortened(wanted - now, most)
+def _ramped(now: NDArray[np.float64], goal: NDArray[np.float64], most: float) -> NDArray[np.float64]:
+    return now + _shortened(goal - now, most)
 
 
-def _leashed(place: NDArray[np.float64], origin: NDArray[np.float64], length: float) -> NDArray[np.float64]:
-    """`place`, no further than `length` from `origin`."""
-    away = place - origin
-    return place if float(np.linalg.norm(away)) <= length else origin + _shortened(away, length)
+def _leashed(position: NDArray[np.float64], origin: NDArray[np.float64], length: float) -> NDArray[np.float64]:
+    """`position`, no further than `length` from `origin`."""
+    away = position - origin
+    return position if float(np.linalg.norm(away)) <= length else origin + _shortened(away, length)

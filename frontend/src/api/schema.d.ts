@@ -607,7 +607,7 @@ export interface paths {
     };
     /**
      * Get Vocabulary
-     * @description The entries in their order, with what they mean and example pictures: the guideline.
+     * @description The entries in their order, with what they mean and example frames: the guideline.
      */
     get: operations["get_vocabulary"];
     /** Change Vocabulary */
@@ -746,7 +746,7 @@ export interface paths {
     /**
      * Save Draft
      * @description 409 "conflict" if somebody else saved since `edit`, "leased" while somebody else works on it, "wrong_state" for
-     *     labels that are handed in. error.detail: the stored draft, with `yours` and `differences` beside it.
+     *     labels that are submitted. error.detail: the stored draft, with `yours` and `differences` beside it.
      */
     put: operations["save_draft"];
     post?: never;
@@ -932,7 +932,7 @@ export interface paths {
     put?: never;
     /**
      * Review Draft
-     * @description Approve or reject what somebody else handed in.
+     * @description Approve or reject what somebody else submitted.
      */
     post: operations["review_draft"];
     delete?: never;
@@ -991,7 +991,7 @@ export interface paths {
     };
     /**
      * Get Frame
-     * @description The exact picture of a camera at a step, JPEG.
+     * @description The exact frame of a camera at a step, JPEG.
      */
     get: operations["get_frame"];
     put?: never;
@@ -1048,7 +1048,7 @@ export interface paths {
      * @description Steps start, start + stride, ... (count of them) of all cameras, application/octet-stream.
      *
      *     A little-endian uint32 with the length of a JSON header, the header {"start": int, "stride": int, "count": int,
-     *     "cameras": [name], "sizes": [[bytes of camera 0, camera 1, ...] for each step]}, then the JPEG pictures in that
+     *     "cameras": [name], "sizes": [[bytes of camera 0, camera 1, ...] for each step]}, then the JPEGs in that
      *     order. Past the end, and beyond 128 MiB, fewer steps come back.
      */
     get: operations["get_pack"];
@@ -1191,7 +1191,7 @@ export interface paths {
     };
     /**
      * Get Tracks
-     * @description Grippers and speeds, to be drawn under the pictures.
+     * @description Grippers and speeds, to be drawn under the frames.
      */
     get: operations["get_tracks"];
     put?: never;
@@ -1943,10 +1943,10 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * Get Picture
-     * @description The newest picture of a camera, JPEG, at most a quarter of a second old. Cameras rest while nobody asks.
+     * Get Robot Frame
+     * @description The newest frame of a camera, JPEG, at most a quarter of a second old. Cameras rest while nobody asks.
      */
-    get: operations["get_picture"];
+    get: operations["get_robot_frame"];
     put?: never;
     post?: never;
     delete?: never;
@@ -2403,7 +2403,7 @@ export interface components {
     };
     /**
      * AssignIn
-     * @description user_id None: take them back. Drafts that somebody works on, or that are handed in, are skipped.
+     * @description user_id None: take them back. Drafts that somebody works on, or that are submitted, are skipped.
      */
     AssignIn: {
       /** Episode Ids */
@@ -3427,7 +3427,7 @@ export interface components {
     };
     /**
      * Example
-     * @description A picture that shows what is meant: a step of an episode, of one camera or of all.
+     * @description An example frame that shows what is meant: a step of an episode, of one camera or of all.
      */
     Example: {
       /** Camera */
@@ -3887,7 +3887,7 @@ export interface components {
       format: "json" | "csv" | "elan";
       /**
        * Overwrite
-       * @description Also where somebody labelled already
+       * @description Also replace labels that are there
        * @default false
        */
       overwrite: boolean;
@@ -4793,7 +4793,7 @@ export interface components {
     Quality: "good" | "doubtful" | "unusable";
     /**
      * Queue
-     * @description mine: given to me and not handed in. review: handed in, and I may review it. all: everything.
+     * @description mine: given to me and not submitted. review: submitted, and I may review it. all: everything.
      * @enum {string}
      */
     Queue: "mine" | "review" | "all";
@@ -5095,7 +5095,7 @@ export interface components {
     };
     /**
      * RobotOut
-     * @description present: its host was heard of within the last seconds. status: what the host last said.
+     * @description present: its host was heard from within the last seconds. status: what the host last said.
      */
     RobotOut: {
       /**
@@ -6102,7 +6102,7 @@ export interface components {
     };
     /**
      * VisionOut
-     * @description host: where pictures would be sent; the key stays on the server.
+     * @description host: where frames would be sent; the key stays on the server.
      */
     VisionOut: {
       /** Configured */
@@ -10050,7 +10050,7 @@ export interface operations {
       };
     };
   };
-  get_picture: {
+  get_robot_frame: {
     parameters: {
       query?: never;
       header?: never;

@@ -16,7 +16,7 @@ export function NotFound() {
         </Button>
       }
     >
-      Nothing lives at {pathname}. It may have been deleted, or the link may be cut off.
+      There is nothing at {pathname}. It may have been deleted, or the link may be cut off.
     </EmptyState>
   );
 }

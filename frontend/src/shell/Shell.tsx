@@ -82,12 +82,12 @@ function Frame({ me }: { me: Parameters<typeof UserMenu>[0]["me"] }) {
               </Text>
             </Group>
           )}
-          <Tooltip label={narrow ? "Widen the navigation" : "Narrow the navigation"} position="right">
+          <Tooltip label={narrow ? "Expand the navigation" : "Collapse the navigation"} position="right">
             <ActionIcon
               variant="subtle"
               color="gray"
               onClick={() => setCollapsed(!collapsed)}
-              aria-label={narrow ? "Widen the navigation" : "Narrow the navigation"}
+              aria-label={narrow ? "Expand the navigation" : "Collapse the navigation"}
               aria-expanded={!narrow}
               data-testid="nav-collapse"
             >
@@ -123,7 +123,7 @@ function Frame({ me }: { me: Parameters<typeof UserMenu>[0]["me"] }) {
         </Stack>
       </AppShell.Navbar>
       <AppShell.Main id="main" tabIndex={-1} style={{ outline: "none" }}>
-        {/* the pictures and plots of an episode and of a robot use whatever width there is */}
+        {/* the images and plots of an episode and of a robot use whatever width there is */}
         <Box maw={/^\/(episodes|live)\//.test(pathname) ? undefined : 1680} mx="auto">
           <Outlet />
         </Box>

@@ -17,7 +17,7 @@ from backend.robots import presence
 from backend.studio.context import Studio
 from backend.tables.robot import RobotRow
 from dexvla.live.status import HostStatus, RobotState
-from tests.support.api_examples import example, operations
+from tests.support.api_examples import call, operations
 from tests.support.people import SignIn
 from tests.support.small_disk import fill, small_disk
 
@@ -40,19 +40,8 @@ def answers(browser: TestClient) -> dict[str, tuple[int, str]]:
     """Status and message of every operation, for things that do not exist; signing out comes last."""
     schema = browser.get("/api/openapi.json").json()
 
-    def call(name: str) -> tuple[int, str]:
-        method, path = name.split()
-        operation = operations(schema)[name]
-        query = {}
-        for parameter in operation.get("parameters", ()):
-            value = example(schema, parameter["schema"])
-            if parameter["in"] == "path":
-                path = path.replace(f"{{{parameter['name']}}}", str(value))
-            elif parameter["in"] == "query" and parameter.get("required"):
-                query[parameter["name"]] = value
-        content = operation.get("requestBody", {}).get("content", {}).get("application/json")
-        body = None if content is None else example(schema, content["schema"])
-        answer = browser.request(method, path, params=query, json=body)
+    def ask(name: str) -> tuple[int, str]:
+        answer = call(browser, schema, name)
         try:
             return answer.status_code, answer.json()["error"]["message"]
         except (ValueError, KeyError, TypeError, json.JSONDecodeError):
@@ -60,8 +49,8 @@ def answers(browser: TestClient) -> dict[str, tuple[int, str]]:
 
     names = sorted(operations(schema), key=lambda name: "logout" in name)
     with ThreadPoolExecutor(8) as pool:
-        found = dict(zip(names[:-1], pool.map(call, names[:-1]), strict=True))
-    return found | {names[-1]: call(names[-1])}
+        found = dict(zip(names[:-1], pool.map(ask, names[:-1]), strict=True))
+    return found | {names[-1]: ask(names[-1])}
 
 
 def test_a_locked_database_is_told_by_everything_that_changes_it(client: SignIn, studio: Studio) -> None:

@@ -1,4 +1,4 @@
-"""What the annotator is served: exactly the picture of the step, colours as recorded, motion, files."""
+"""What the annotator is served: exactly the image of the step, colours as recorded, motion, files."""
 
 import dataclasses
 import io
@@ -56,7 +56,7 @@ def pixels(jpeg: bytes) -> Any:
 
 @pytest.fixture(params=["jpeg", "pixels", "swapped jpeg"])
 def file(request: pytest.FixtureRequest, tmp_path: Path, make_data: MakeData) -> Path:
-    """One episode in each way that pictures are stored; the last as upstream's tools write it, red and blue swapped."""
+    """One episode in each way that images are stored; the last as upstream's tools write it, red and blue swapped."""
     path = tmp_path / "episode.hdf5"
     write_episode(path, make_data(jpeg=request.param != "pixels"))
     if request.param == "swapped jpeg":
@@ -88,9 +88,9 @@ def test_packs_hold_every_camera_of_every_step(client: SignIn, put: Callable[[Pa
     header, rows = unpack(answer.content)
     assert (header["start"], header["count"], len(rows)) == (20, 4, 4)
     for index, row in enumerate(rows):
-        for camera, picture in zip(header["cameras"], row, strict=True):
+        for camera, image in zip(header["cameras"], row, strict=True):
             single = viewer.get(f"/api/episodes/{episode_id}/frames/{camera}/{20 + index}").content
-            assert picture == single
+            assert image == single
     small = viewer.get(f"/api/episodes/{episode_id}/pack", params={"start": 0, "count": 1, "height": 32})
     assert pixels(unpack(small.content)[1][0][0]).shape[0] == 32
     assert viewer.get(f"/api/episodes/{episode_id}/pack", params={"start": 24}).status_code == 404
@@ -171,17 +171,17 @@ def test_what_never_changes_is_sent_once(
     assert len(tags) == 6
 
 
-def test_pictures_are_not_turned_by_what_their_camera_says(
+def test_images_are_not_turned_by_what_their_camera_says(
     client: SignIn, put: Callable[[Path], str], tmp_path: Path, make_data: MakeData
 ) -> None:
     """Decoders for training ignore Exif, browsers obey it: the page shows what a policy sees."""
     data = make_data(cameras=("cam_high",))
     turned = []
-    for picture in data.images["cam_high"]:
+    for image in data.images["cam_high"]:
         buffer, exif = io.BytesIO(), Image.Exif()
         exif[0x0112] = 6  # a quarter turn
-        Image.open(io.BytesIO(picture)).save(buffer, "JPEG", exif=exif)
+        Image.open(io.BytesIO(image)).save(buffer, "JPEG", exif=exif)
         turned.append(buffer.getvalue())
     write_episode(tmp_path / "e.hdf5", dataclasses.replace(data, images={"cam_high": turned}))
-    picture = client("viewer").get(f"/api/episodes/{put(tmp_path / 'e.hdf5')}/frames/cam_high/3").content
-    assert ImageOps.exif_transpose(Image.open(io.BytesIO(picture))).size == (64, 48)
+    image = client("viewer").get(f"/api/episodes/{put(tmp_path / 'e.hdf5')}/frames/cam_high/3").content
+    assert ImageOps.exif_transpose(Image.open(io.BytesIO(image))).size == (64, 48)

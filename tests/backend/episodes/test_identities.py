@@ -94,7 +94,7 @@ def test_the_corrected_file_is_no_duplicate_and_has_its_own_thumbnail(
         take(studio, dataset_id, twins[0])
 
 
-def test_a_red_scene_is_shown_red_and_bgr_pixels_have_pictures_of_their_own(
+def test_a_red_scene_is_shown_red_and_bgr_pixels_have_images_of_their_own(
     studio: Studio,
     client: SignIn,
     dataset_id: str,
@@ -115,8 +115,8 @@ def test_a_red_scene_is_shown_red_and_bgr_pixels_have_pictures_of_their_own(
             frame = client("viewer").get(f"{url}/frames/cam_high/1")
             pack = client("viewer").get(f"{url}/pack?start=0&count=3")
             first = pack.content.index(b"\xff\xd8")
-            pictures = [pixels(thumbnail.content), pixels(frame.content), pixels(pack.content[first:])]
-            shown.append([picture.mean((0, 1)) for picture in pictures])
+            images = [pixels(thumbnail.content), pixels(frame.content), pixels(pack.content[first:])]
+            shown.append([image.mean((0, 1)) for image in images])
             etags |= {answer.headers["etag"] for answer in (thumbnail, frame, pack)}
     assert len(identities) == 3
     assert len(etags) == 9, "no browser shows one for another"

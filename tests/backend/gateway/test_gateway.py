@@ -132,7 +132,7 @@ def test_the_events_socket_only_tells(studio: LiveStudio) -> None:
         with pytest.raises(ConnectionClosed) as closed:
             _hear_out(events)
     assert closed.value.rcvd is not None
-    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1003, "this socket only tells")
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1003, "this socket only sends")
 
 
 def _hear_out(events: ClientConnection) -> None:

@@ -140,7 +140,7 @@ def test_a_file_that_is_gone_or_another_is_told_and_nothing_is_published(
         assert "is gone; restore it from a backup" in refusal(ask(), 404)["message"]
     make_episode(path, steps=STEPS, seed=9)
     for ask in requests:
-        assert "holds another motion or other pictures than when it was taken in" in refusal(ask(), 422)["message"]
+        assert "holds another motion or other images than when it was taken in" in refusal(ask(), 422)["message"]
     assert ok(ada.get(f"{episode}/revisions")) == [first]
     kept.replace(path)
     ok(ada.post(f"{episode}/publish", json={"edit": edit}))

@@ -1,4 +1,4 @@
-"""Vocabulary and deeds over many episodes: preview, nothing silent, undo; labels alone out and in again."""
+"""Vocabulary and bulk edits: preview, nothing silent, undo; labels alone out and in again."""
 
 import csv
 import io
@@ -201,7 +201,7 @@ def one_label(number: int, end: int) -> str:
 @pytest.mark.parametrize(
     ("form", "content", "message"),
     [
-        ("json", "{", "no file of labels"),
+        ("json", "{", "not a file of labels"),
         ("json", one_label(9, 24), "no episode 9"),
         ("json", one_label(0, 23), "not at 24"),
         ("csv", "episode,start_step,end_step,text\n0,0,25,a\n", "from 0 to 23"),
@@ -209,7 +209,7 @@ def one_label(number: int, end: int) -> str:
         ("csv", "episode,start_step,end_step,text\n0,x,9,a\n", "Line 2: start_step"),
         ("csv", "episode,start_step,end_step,text\n0,0,9,a\x07\n", "control characters"),
         ("csv", "a,b\n1,2\n", "text is missing"),
-        ("elan", "substep\t\tnever\t1\t1\ta\tepisode_0\n", "is no time"),
+        ("elan", "substep\t\tnever\t1\t1\ta\tepisode_0\n", "is not a time"),
     ],
 )  # fmt: skip
 def test_files_that_are_no_labels(labels: Labels, bob: TestClient, form: str, content: str, message: str) -> None:
@@ -226,7 +226,7 @@ def test_what_does_not_fit_is_left_out_and_named(labels: Labels, ada: TestClient
         found = ok(bob.post(f"{labels.url}/labels", json={**wish, "preview": preview}))
         assert found["changed"] == 1
         assert [(one["number"], one["reason"]) for one in found["skipped"]] == [
-            (0, "the file's is another one, its motion or pictures differ"),
+            (0, "the file's is another one, its motion or images differ"),
             (2, "the file's labels end at 23, not at 24"),
         ]
     assert texts(ada, labels, 2) == [""]

@@ -3,7 +3,7 @@
 import pytest
 from fastapi.testclient import TestClient
 
-from backend.labels.core.checks import Custom, blocking, successors, warnings
+from backend.labels.core.checks import UsualRange, blocking, successors, warnings
 from backend.labels.core.findings import FindingCode
 from backend.labels.core.settings import Labelling
 from backend.studio.context import Studio
@@ -21,7 +21,7 @@ def segments(*parts: tuple[int, str], provenance: Provenance = Provenance.HUMAN)
     return found
 
 
-def codes(found: list[LabelSegment], usual: Custom) -> list[tuple[FindingCode, int]]:
+def codes(found: list[LabelSegment], usual: UsualRange) -> list[tuple[FindingCode, int]]:
     return [(one.code, one.start) for one in warnings(found, usual)]
 
 
@@ -35,14 +35,14 @@ def test_what_stops_labels() -> None:
 
 
 def test_lengths_in_seconds() -> None:
-    usual = Custom(labelling=Labelling(), fps=50.0)
+    usual = UsualRange(labelling=Labelling(), fps=50.0)
     found = codes(segments((24, "a"), (25, "b"), (750, "c"), (751, "d")), usual)
     assert found == [(FindingCode.SHORT, 0), (FindingCode.LONG, 799)]
-    assert codes(segments((1, "a")), Custom(labelling=Labelling())) == []  # no rate, no seconds
+    assert codes(segments((1, "a")), UsualRange(labelling=Labelling())) == []  # no rate, no seconds
 
 
 def test_spelling_against_the_vocabulary() -> None:
-    usual = Custom(labelling=Labelling(), vocabulary=["Grasp the sleeve", "Fold"])
+    usual = UsualRange(labelling=Labelling(), vocabulary=["Grasp the sleeve", "Fold"])
     found = warnings(segments((50, "Grasp the sleeve"), (50, "grasp the sleve"), (50, "Wave")), usual)
     assert [(one.code, one.meant) for one in found] == [
         (FindingCode.NEAR_DUPLICATE, "Grasp the sleeve"),
@@ -51,13 +51,13 @@ def test_spelling_against_the_vocabulary() -> None:
 
 
 def test_neighbours_and_order() -> None:
-    template = Custom(labelling=Labelling(template=["Reach", "Grasp", "Lift"]))
+    template = UsualRange(labelling=Labelling(template=["Reach", "Grasp", "Lift"]))
     found = codes(segments((9, "Reach"), (9, "Lift"), (9, "Grasp"), (9, "Grasp")), template)
     assert found == [(FindingCode.UNUSUAL_ORDER, 18), (FindingCode.SAME_NEIGHBOUR, 27)]
-    learnt = Custom(labelling=Labelling(), successors=successors([["Reach", "Grasp", "Lift"]] * 5))
+    learnt = UsualRange(labelling=Labelling(), successors=successors([["Reach", "Grasp", "Lift"]] * 5))
     assert codes(segments((9, "Reach"), (9, "Lift")), learnt) == [(FindingCode.UNUSUAL_ORDER, 9)]
     assert codes(segments((9, "Reach"), (9, "Grasp")), learnt) == []
-    few = Custom(labelling=Labelling(), successors=successors([["Reach", "Grasp", "Lift"]] * 4))
+    few = UsualRange(labelling=Labelling(), successors=successors([["Reach", "Grasp", "Lift"]] * 4))
     assert codes(segments((9, "Reach"), (9, "Lift")), few) == []
 
 

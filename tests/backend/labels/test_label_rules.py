@@ -15,7 +15,7 @@ from backend.labels.core.renaming import renamed, renamed_guideline, renamed_tex
 from backend.labels.core.start import empty, label_source, proposed
 from backend.labels.dataset.changes import changed_since
 from backend.labels.dataset.repository import Item
-from backend.labels.drafts.repository import Place
+from backend.labels.drafts.repository import DraftContext
 from backend.labels.drafts.service import may_review
 from backend.tables.dataset import Dataset
 from backend.tables.document import Tier
@@ -182,21 +182,21 @@ def test_what_people_did_since_stops_a_change_from_being_taken_back(
 )
 def test_who_may_approve(draft: dict[str, Any], role: Role, may: bool) -> None:
     handed_in = {"state": WorkState.SUBMITTED, "rater": 0, "submitted_by": "somebody", "contributors": ["somebody"]}
-    here = place(Draft(**handed_in | draft))
+    here = draft_context(Draft(**handed_in | draft))
     assert may_review(Actor(id="me", name="ada", role=role), here) is may
 
 
 def test_nobody_approves_what_nobody_handed_in_or_below_the_reviewers_role() -> None:
     ada = Actor(id="me", name="ada", role=Role.ANNOTATOR)
-    assert not may_review(ada, place(None))
+    assert not may_review(ada, draft_context(None))
     handed_in = Draft(state=WorkState.SUBMITTED, rater=0, submitted_by="somebody", contributors=[])
     strict = {"reviewer_role": "operator"}
-    assert not may_review(ada, place(handed_in, labelling=strict))
-    assert may_review(Actor(id="me", name="ada", role=Role.OPERATOR), place(handed_in, labelling=strict))
+    assert not may_review(ada, draft_context(handed_in, labelling=strict))
+    assert may_review(Actor(id="me", name="ada", role=Role.OPERATOR), draft_context(handed_in, labelling=strict))
 
 
-def place(draft: Draft | None, *, labelling: dict[str, Any] | None = None) -> Place:
-    return Place(
+def draft_context(draft: Draft | None, *, labelling: dict[str, Any] | None = None) -> DraftContext:
+    return DraftContext(
         row=EpisodeRow(), tier=Tier.SUBSTEP, rater=0, draft=draft, labelling=labelling or {}, now=1000.0, blind=False
     )
 

@@ -22,7 +22,7 @@ from backend.tables.segment import ProposalSegment
 from dexvla.episodes.format import EpisodeData
 from tests.support.people import SignIn
 from tests.support.proposal_data import TEXTS, demonstration, take
-from tests.support.vision_server import VisionServer, pictures, said, vision_server
+from tests.support.vision_server import VisionServer, images, said, vision_server
 
 KEY = "sk-a-key-that-nobody-may-see"
 GOOD = [{"start": 0, "text": TEXTS[0], "confidence": 0.9}, {"start": 90, "text": "grasp  the cube.", "confidence": 0.4}]
@@ -99,7 +99,7 @@ def test_it_is_asked_with_contact_sheets_and_the_vocabulary(
     text = body["messages"][1]["content"][0]["text"]
     assert f"{steps} steps, 0 to {steps - 1}" in text
     assert '"Move the cube."' in text
-    first, second = pictures(body)
+    first, second = images(body)
     assert first.height > second.height, "16 frames, then 4"
     draft = annotator.get(f"{episode}/draft").json()
     assert draft["segments"][0]["text"] == "", "nothing is taken over by itself"

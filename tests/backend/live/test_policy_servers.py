@@ -45,7 +45,7 @@ def test_only_what_is_listed_is_connected_to(
 @pytest.mark.parametrize("listed", ["gpu-1", "ws://gpu-1:8001", "*:8001", "gpu-1:x", "gpu-1:8001/path"])
 def test_an_entry_that_is_no_address_is_refused_at_the_start(listed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STUDIO_POLICY_SERVERS", listed)
-    with pytest.raises(ValidationError, match="is no policy server; expected HOST:PORT"):
+    with pytest.raises(ValidationError, match="is not a policy server; expected HOST:PORT"):
         Settings()
 
 

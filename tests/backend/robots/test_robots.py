@@ -1,4 +1,4 @@
-"""/api/robots against a real robot host with the simulated ALOHA: who may do what, pictures, hosts that die."""
+"""/api/robots against a real robot host with the simulated ALOHA: who may do what, frames, hosts that die."""
 
 import io
 import itertools
@@ -53,15 +53,15 @@ def test_a_robot_from_its_host_to_the_page(host: subprocess.Popen[bytes], studio
         ("cam_left_wrist", 480, 640),
         ("cam_right_wrist", 480, 640),
     ]
-    pictures = []
+    frames = []
     for camera in cameras:
         answer = viewer.get(f"{URL}/picture/{camera['name']}")
         assert answer.status_code == 200, answer.text
         assert answer.headers["content-type"] == "image/jpeg"
-        pictures.append(np.asarray(Image.open(io.BytesIO(answer.content))).astype(int))
-    assert {picture.shape for picture in pictures} == {(480, 640, 3)}
+        frames.append(np.asarray(Image.open(io.BytesIO(answer.content))).astype(int))
+    assert {frame.shape for frame in frames} == {(480, 640, 3)}
     # the arms rest mirrored, so their cameras differ in the cube alone
-    differ = [float((np.abs(one - other) > 20).mean()) for one, other in itertools.pairwise(pictures)]
+    differ = [float((np.abs(one - other) > 20).mean()) for one, other in itertools.pairwise(frames)]
     assert min(differ) > 0.0005, f"shares of pixels in which cameras differ: {differ}"
     unknown = viewer.get(f"{URL}/picture/cam_rear")
     assert unknown.status_code == 404
@@ -116,7 +116,7 @@ def _address(studio: Studio) -> tuple[str, str]:
 
 
 def _state(address: str, token: str) -> str:
-    from backend.robots.relay import HostClient
+    from backend.robots.host_client import HostClient
 
     return str(HostClient(name="aloha-sim", address=address, token=token).state().state)
 

@@ -12,7 +12,7 @@ from backend.core.db import utc_now
 from backend.core.roles import Role
 from backend.studio import directory as directory_module
 from backend.studio.context import Studio
-from backend.studio.directory import Directory, Known, Place
+from backend.studio.directory import AnnouncedRobot, Directory, Known
 from backend.tables.api_token import ApiToken
 from backend.tables.robot import RobotRow
 from backend.tables.user import User
@@ -100,18 +100,18 @@ def test_a_copy_that_was_read_before_a_robot_came_does_not_forget_it(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = Directory(studio.db)
-    read = directory_module._places
+    read = directory_module._robots
 
-    def read_and_meanwhile(db: Session, name: str | None = None) -> dict[str, Place]:
-        places = read(db, name)
+    def read_and_meanwhile(db: Session, name: str | None = None) -> dict[str, AnnouncedRobot]:
+        robots = read(db, name)
         if name is None:
             monkeypatch.undo()
             thread = threading.Thread(target=lambda: asyncio.run(_look(directory, studio, "late", seen=utc_now())))
             thread.start()
             thread.join()
-        return places
+        return robots
 
-    monkeypatch.setattr(directory_module, "_places", read_and_meanwhile)
+    monkeypatch.setattr(directory_module, "_robots", read_and_meanwhile)
     directory._refresh()
     assert directory.filled
     for _ in range(2):  # it was found; then it is read

@@ -222,7 +222,7 @@ def test_sockets_are_gone_through_too(settings: Settings, role: Role, hidden: bo
     with TestClient(inner).websocket_connect("/socket") as socket:
         text, data = socket.receive_text(), socket.receive_bytes()
     assert (str(settings.data) not in text) == hidden
-    assert data == str(settings.data).encode(), "pictures are not text"
+    assert data == str(settings.data).encode(), "images are not text"
 
 
 def test_no_answer_and_no_event_to_anything_that_is_sent_names_a_place(

@@ -138,7 +138,7 @@ def test_odd_files_of_labels(client: SignIn, table: str, form: str) -> None:
     assert answer.status_code in {400, 422}, answer.text
     if (form, table) in {("csv", "a cell"), ("csv", "the first line")}:
         line = 2 if table == "a cell" else 1
-        assert f"Line {line} is no CSV: field larger than field limit" in answer.json()["error"]["message"]
+        assert f"Line {line} is not CSV: field larger than field limit" in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(

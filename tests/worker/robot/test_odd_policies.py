@@ -120,7 +120,7 @@ def still(states: list[LiveState]) -> bool:
     return bool(np.ptp(np.array(rows[-10:]), axis=0).max() < 1e-6)
 
 
-def test_it_is_asked_with_the_newest_picture_the_state_that_belongs_to_it_and_the_words(server: OddServer) -> None:
+def test_it_is_asked_with_the_newest_frame_the_state_that_belongs_to_it_and_the_words(server: OddServer) -> None:
     until(lambda: len(server.asked) > 3)
     asked = server.asked[-1]
     assert asked["prompt"] == "Pick up the red cube."

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from backend.core.settings import Settings
-from backend.robots.relay import HostClient
+from backend.robots.host_client import HostClient
 from dexvla.live.messages import LiveState, Mode, TasksOut
 from dexvla.spec import CameraSpec
 from tests.support.paths import ROOT

@@ -187,7 +187,7 @@ def test_who_looks_and_who_records_share_one_encoding() -> None:
     hub.bring({"eye": Frame(image=image, time=1.0)}, robot_time=1.0)
     until(lambda: hub.newest("eye") is not None, 5)
     assert hub.encoded("eye", image) is hub.newest("eye").data
-    assert hub.encoded("eye", image.copy()) is not hub.newest("eye").data, "another picture, were it equal"
+    assert hub.encoded("eye", image.copy()) is not hub.newest("eye").data, "another frame, were it equal"
     hub.close()
 
 

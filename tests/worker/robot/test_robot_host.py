@@ -17,7 +17,7 @@ from backend.core.errors import UnavailableError
 from backend.core.settings import Settings
 from backend.migrations.migrate import migrate
 from backend.robots import service
-from backend.robots.relay import HostClient
+from backend.robots.host_client import HostClient
 from backend.robots.repository import by_name
 from backend.robots.schemas import RobotOut
 from backend.robots.token import host_token
@@ -76,7 +76,7 @@ def test_an_unwatched_robot_costs_little_and_keeps_its_rate(
     studio: Studio, host: subprocess.Popen[bytes], record_property: Callable[[str, object], None]
 ) -> None:
     client = reach(studio)
-    client.picture("cam_high")
+    client.frame("cam_high")
     until(lambda: rates(client) == [0, 0, 0])  # after a while a camera that nobody asks for rests
     used, since = cpu_seconds(host.pid), time.monotonic()
     time.sleep(4.0)
@@ -85,10 +85,10 @@ def test_an_unwatched_robot_costs_little_and_keeps_its_rate(
     assert share < 0.15
     until(lambda: 45 < client.state().tick_hz < 51)  # as soon as the machine lets it
     assert rates(client) == [0, 0, 0]
-    client.picture("cam_left_wrist")  # one that rested is there within the patience of who asks
+    client.frame("cam_left_wrist")  # one that rested is there within the patience of who asks
 
     def look() -> bool:
-        client.picture("cam_left_wrist")
+        client.frame("cam_left_wrist")
         return rates(client)[1] > 2
 
     until(look)
@@ -96,7 +96,7 @@ def test_an_unwatched_robot_costs_little_and_keeps_its_rate(
 
 
 def rates(client: HostClient) -> list[float]:
-    """Pictures a second of cam_high, cam_left_wrist and cam_right_wrist."""
+    """Frames a second of cam_high, cam_left_wrist and cam_right_wrist."""
     return [camera.fps for camera in client.state().cameras]
 
 
@@ -107,7 +107,7 @@ def test_it_ends_in_order(studio: Studio, host: subprocess.Popen[bytes], number:
     def look() -> None:
         while not stop.is_set():
             try:
-                reach(studio).picture("cam_high")
+                reach(studio).frame("cam_high")
             except (UnavailableError, AssertionError):
                 return
 

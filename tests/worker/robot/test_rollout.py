@@ -67,7 +67,7 @@ def sent(states: list[LiveState]) -> np.ndarray:
     return np.array([row for state in states if state.samples for row in state.samples.action])
 
 
-def test_a_checkpoint_acts_on_its_own_pictures_and_says_what_it_thinks(
+def test_a_checkpoint_acts_on_its_own_frames_and_says_what_it_thinks(
     host: LiveHost, checkpoint: Path, page: Page
 ) -> None:
     begin(host, checkpoint)

@@ -38,16 +38,16 @@ def test_the_secret_is_asked_for(host: LiveHost) -> None:
 
 
 def test_two_viewers_get_the_same_bytes(host: LiveHost) -> None:
-    """A picture is encoded once, however many look."""
+    """A frame is encoded once, however many look."""
     with host.socket("/live/video") as one, host.socket("/live/video") as two:
         viewers = Viewer(one, "cam_high"), Viewer(two, "cam_high")
         seen: list[dict[int, bytes]] = [{}, {}]
         deadline = time.monotonic() + 30
         while len(seen[0].keys() & seen[1].keys()) < 5:
             assert time.monotonic() < deadline
-            for viewer, pictures in zip(viewers, seen, strict=True):
-                picture = viewer.see()
-                pictures[picture.number] = picture.jpeg
+            for viewer, frames in zip(viewers, seen, strict=True):
+                frame = viewer.see()
+                frames[frame.number] = frame.jpeg
         for number in seen[0].keys() & seen[1].keys():
             assert seen[0][number] == seen[1][number]
 
@@ -77,7 +77,7 @@ def test_a_camera_rests_for_who_acknowledges_nothing_and_is_back_at_once(host: L
         viewer.acknowledge(held[1])
         back = viewer.see()
         assert back.number > held[1].number
-        assert back.age < 2500, "no picture from before the rest, which lasted longer"
+        assert back.age < 2500, "no frame from before the rest, which lasted longer"
     until(lambda: _fps(host, "cam_left_wrist") == 0)
 
 
@@ -89,7 +89,7 @@ def test_a_watch_replaces_the_one_before(host: LiveHost) -> None:
             names.add(viewer.see().camera)
         viewer.watch("cam_right_wrist")
         later: list[ReceivedFrame] = [viewer.see() for _ in range(12)]
-        assert {picture.camera for picture in later[4:]} == {"cam_right_wrist"}  # two credits may have been under way
+        assert {frame.camera for frame in later[4:]} == {"cam_right_wrist"}  # two credits may have been under way
 
 
 def test_connections_are_not_delayed_by_nagle(tmp_path: Path) -> None:

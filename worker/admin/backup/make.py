@@ -73,7 +73,7 @@ def backup(
     real, data = target.resolve(), root.resolve()
     if real.is_relative_to(data) or data.is_relative_to(real):
         raise UserError(f"{target}: lies in the data folder, or around it; a backup belongs elsewhere, on another disk")
-    with _told(target):
+    with _disk_errors_in_words(target):
         store = Store.prepared(target)
         with store.locked():
             store.clear()
@@ -122,10 +122,10 @@ def _collect(settings: Settings, store: Store, on_bytes: Callable[[int], object]
             with _reading(database) as connection:
                 revision = _revision(connection)
                 recordings = _recordings(settings.folder.root, collector)
-                wanted = needed(connection, settings.folder.root)
+                contents = needed(connection, settings.folder.root)
                 if look == 1:  # hours, perhaps: a reading that is open so long keeps the database from tidying up
                     connection.rollback()
-                files, gone = _store(collector, wanted)
+                files, gone = _store(collector, contents)
                 recent.append(set(gone))
                 settled = set(gone) <= lost_before or (len(recent) >= _SAME and recent[-1] == recent[-2] == recent[-3])
                 if look == 1 or (not settled and look < _LOOKS):
@@ -133,12 +133,12 @@ def _collect(settings: Settings, store: Store, on_bytes: Callable[[int], object]
                         time.sleep(_WAIT_SECONDS)
                     continue
                 tables = [_table(connection, store, collector, name) for name in table_names(connection)]
-            missing = [MissingEntry(path=path, what=wanted.files[path][1], why="is not there") for path in gone]
+            missing = [MissingEntry(path=path, what=contents.files[path][1], why="is not there") for path in gone]
             missing += [
-                MissingEntry(path=path, what=wanted.files.get(path, (None, path))[1], why=why)
+                MissingEntry(path=path, what=contents.files.get(path, (None, path))[1], why=why)
                 for path, why in sorted(collector.unreadable.items())
             ]
-            _compare(collector, wanted, missing)
+            _compare(collector, contents, missing)
             snapshot = Snapshot(
                 made_at=utc_now().isoformat(),
                 version=dexvla.__version__,
@@ -148,7 +148,7 @@ def _collect(settings: Settings, store: Store, on_bytes: Callable[[int], object]
                 tables=tables,
                 files=[collector.entries[path] for path in sorted(files | recordings)],
                 missing=missing,
-                outside=wanted.outside,
+                outside=contents.outside,
             )
             return snapshot, collector, look
         raise AssertionError("the last look always ends it")
@@ -225,11 +225,11 @@ def _recordings(root: Path, collector: Collector) -> set[str]:
     return {path for top in tops for path in collector.tree(top) if path in collector.entries}
 
 
-def _store(collector: Collector, wanted: Needed) -> tuple[set[str], list[str]]:
+def _store(collector: Collector, contents: Needed) -> tuple[set[str], list[str]]:
     """Paths that are stored, and those that are not there. New ones first: they are the likeliest to be deleted."""
     stored: set[str] = set()
     gone: list[str] = []
-    for path in sorted(wanted.files, key=lambda path: (path in collector.entries, path)):
+    for path in sorted(contents.files, key=lambda path: (path in collector.entries, path)):
         if collector.file(path):
             if path not in collector.unreadable:
                 stored.add(path)
@@ -237,14 +237,14 @@ def _store(collector: Collector, wanted: Needed) -> tuple[set[str], list[str]]:
             stored.add(path)
         else:
             gone.append(path)
-    for top in wanted.trees:
+    for top in contents.trees:
         stored |= {path for path in collector.tree(top) if path not in collector.unreadable}
     return stored, sorted(gone)
 
 
-def _compare(collector: Collector, wanted: Needed, missing: list[MissingEntry]) -> None:
+def _compare(collector: Collector, contents: Needed, missing: list[MissingEntry]) -> None:
     """Files of checkpoints against the hashes of their rows: a bit that flipped is told, not kept in silence."""
-    for path, (sha256, what) in sorted(wanted.files.items()):
+    for path, (sha256, what) in sorted(contents.files.items()):
         entry = collector.entries.get(path)
         if sha256 is not None and entry is not None and entry.sha256 != sha256 and path in collector.taken:
             missing.append(MissingEntry(path=path, what=what, why="is not what was saved (its sha256 is another)"))
@@ -266,7 +266,7 @@ def _table(connection: Connection, store: Store, collector: Collector, name: str
 
 
 @contextmanager
-def _told(target: Path) -> Any:
+def _disk_errors_in_words(target: Path) -> Any:
     """What is wrong with the backup's disk, in words."""
     try:
         yield

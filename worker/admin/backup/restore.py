@@ -4,7 +4,6 @@ Everything is built beside what is there, compared with its hashes, brought to t
 then put in place (worker.admin.backup.switch). A kill before that moment leaves what was there, after it the new.
 """
 
-import contextlib
 import errno
 import fcntl
 import hashlib
@@ -17,21 +16,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel
-from sqlalchemy import MetaData, create_engine, text
-from sqlalchemy.engine import Connection, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.orm import Session
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
-from backend.audit.service import record
-from backend.core.db import Database
 from backend.core.settings import Settings
-from backend.migrations.migrate import known_revisions, migrate
+from backend.migrations.migrate import known_revisions
 from dexvla.errors import UserError
 from dexvla.files import fsync_path
 from worker.admin.backup import switch
-from worker.admin.backup.relocate import relocate_files, relocate_rows
+from worker.admin.backup.relocate import relocate_files
+from worker.admin.backup.restored_database import connection_to, drop_schema, make_schema, make_sqlite
 from worker.admin.backup.store import BLOCK_BYTES, Snapshot, Store, hash_file
-from worker.admin.backup.tables import VERSION_TABLE, load_table, table_names
+from worker.admin.backup.tables import table_names
 from worker.core.data_lock import locked
 
 _NAMED = 20  # damaged files in a message
@@ -76,22 +72,22 @@ def restore(
     if root.resolve().is_relative_to(store.root.resolve()) or store.root.resolve().is_relative_to(root.resolve()):
         raise UserError(f"{root}: the data folder and the folder of backups lie in each other; name another")
     with store.read():
-        name, wanted = store.load(snapshot)
+        name, chosen = store.load(snapshot)
         known = known_revisions()
-        if wanted.revision not in known:
+        if chosen.revision not in known:
             raise UserError(
-                f"the snapshot {name} was made by a newer studio ({wanted.version}, revision {wanted.revision}); "
+                f"the snapshot {name} was made by a newer studio ({chosen.version}, revision {chosen.revision}); "
                 "restore it with that version"
             )
-        with _told(root):
+        with _disk_errors_in_words(root):
             root.mkdir(parents=True, exist_ok=True)
             with locked(settings.folder):
                 switch.finish(settings)
                 _refuse_others(settings)
                 _refuse_occupied(settings, replace=replace)
-                _refuse_small(store, root, wanted)
+                _refuse_small(store, root, chosen)
                 journal, left_out = _build(
-                    settings, store, name, wanted, sign_out=sign_out, leave_out=leave_out_damaged, on_bytes=on_bytes
+                    settings, store, name, chosen, sign_out=sign_out, leave_out=leave_out_damaged, on_bytes=on_bytes
                 )
                 switch.begin(settings, journal)
                 switch.finish(settings)
@@ -100,22 +96,22 @@ def restore(
         aside.append(f"schema {journal.schema_aside} of the database")
     return Restored(
         snapshot=name,
-        made_at=wanted.made_at,
+        made_at=chosen.made_at,
         data=str(root),
-        files=len(wanted.files) - len(left_out),
-        bytes=sum(entry.size for entry in wanted.files),
-        rows=sum(table.rows for table in wanted.tables),
-        revision=wanted.revision,
+        files=len(chosen.files) - len(left_out),
+        bytes=sum(entry.size for entry in chosen.files),
+        rows=sum(table.rows for table in chosen.tables),
+        revision=chosen.revision,
         migrated_to=known[0],
         seconds=round(time.monotonic() - started, 3),
         aside=aside,
         left_out=left_out,
-        missing=[f"{entry.what}: {entry.path} {entry.why}" for entry in wanted.missing],
+        missing=[f"{entry.what}: {entry.path} {entry.why}" for entry in chosen.missing],
     )
 
 
 @contextmanager
-def _told(root: Path) -> Iterator[None]:
+def _disk_errors_in_words(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -143,7 +139,7 @@ def _refuse_others(settings: Settings) -> None:
                 place = settings.folder.database
                 raise UserError(message.format(who=f"{place}: another process has this database open")) from None
         return
-    with _connection(settings) as connection:
+    with connection_to(settings) as connection:
         others = connection.scalar(
             text(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
@@ -169,7 +165,7 @@ def _refuse_occupied(settings: Settings, *, replace: bool) -> None:
                 "new folder with --to"
             )
     if settings.database_url is not None:
-        with _connection(settings) as connection:
+        with connection_to(settings) as connection:
             for table in table_names(connection):
                 quoted = connection.dialect.identifier_preparer.quote(table)
                 if connection.scalar(text(f"SELECT 1 FROM {quoted} LIMIT 1")):
@@ -179,8 +175,10 @@ def _refuse_occupied(settings: Settings, *, replace: bool) -> None:
                     )
 
 
-def _refuse_small(store: Store, root: Path, wanted: Snapshot) -> None:
-    need = sum(entry.size for entry in wanted.files) + 20 * sum(table.size for table in wanted.tables) + _SPARE_BYTES
+def _refuse_small(store: Store, root: Path, snapshot: Snapshot) -> None:
+    need = (
+        sum(entry.size for entry in snapshot.files) + 20 * sum(table.size for table in snapshot.tables) + _SPARE_BYTES
+    )
     free = shutil.disk_usage(root).free
     if free < need:
         raise UserError(
@@ -189,21 +187,11 @@ def _refuse_small(store: Store, root: Path, wanted: Snapshot) -> None:
         )
 
 
-@contextmanager
-def _connection(settings: Settings) -> Iterator[Connection]:
-    database = Database(settings.sql_url)
-    try:
-        with database.engine.connect() as connection:
-            yield connection
-    finally:
-        database.close()
-
-
 def _build(
     settings: Settings,
     store: Store,
     name: str,
-    wanted: Snapshot,
+    snapshot: Snapshot,
     *,
     sign_out: bool,
     leave_out: bool,
@@ -214,22 +202,22 @@ def _build(
     staging.mkdir(mode=0o700)
     schema = None if settings.database_url is None else f"{switch.SCHEMA}{uuid.uuid4().hex[:8]}"
     try:
-        _refuse_damaged_tables(store, name, wanted)
-        damaged = _copy_files(store, staging, wanted, on_bytes=on_bytes)
+        _refuse_damaged_tables(store, name, snapshot)
+        damaged = _copy_files(store, staging, snapshot, on_bytes=on_bytes)
         if damaged and not leave_out:
             raise UserError(_damage(name, damaged, store))
         if schema is None:
-            _sqlite(settings, store, staging, wanted, name, sign_out=sign_out)
+            make_sqlite(settings, store, staging, snapshot, name, sign_out=sign_out)
         else:
-            _server(settings, store, schema, wanted, name, sign_out=sign_out)
-        if wanted.data != str(root):
-            relocate_files(staging, wanted.data, str(root))
+            make_schema(settings, store, schema, snapshot, name, sign_out=sign_out)
+        if snapshot.data != str(root):
+            relocate_files(staging, snapshot.data, str(root))
         _hand_over(root, staging)
         return _journal(settings, name, staging, schema), sorted(damaged)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         if schema is not None:
-            _drop(settings, schema)
+            drop_schema(settings, schema)
         raise
 
 
@@ -240,7 +228,7 @@ def _journal(settings: Settings, name: str, staging: Path, schema: str | None) -
         aside, number = f"{switch.ASIDE}{moment}-{number}", number + 1
     old_schema = None
     if schema is not None:
-        with _connection(settings) as connection:
+        with connection_to(settings) as connection:
             usual = str(connection.scalar(text("SELECT current_schema()")))
             if switch.tables_in(connection, usual):
                 old_schema = aside.replace("-", "_").lower()
@@ -258,10 +246,12 @@ def _journal(settings: Settings, name: str, staging: Path, schema: str | None) -
 # -- files ---------------------------------------------------------------------------------------------------------
 
 
-def _copy_files(store: Store, staging: Path, wanted: Snapshot, *, on_bytes: Callable[[int], object]) -> dict[str, str]:
+def _copy_files(
+    store: Store, staging: Path, snapshot: Snapshot, *, on_bytes: Callable[[int], object]
+) -> dict[str, str]:
     """Every file at its place below `staging`, on disk. Returns path -> what is wrong, of those that are damaged."""
     damaged: dict[str, str] = {}
-    for entry in wanted.files:
+    for entry in snapshot.files:
         target = staging / entry.path
         if not target.resolve().is_relative_to(staging.resolve()):
             damaged[entry.path] = "leads out of the data folder"
@@ -306,8 +296,8 @@ def _copy(source: Path, target: Path, sha256: str, on_bytes: Callable[[int], obj
     return None if digest.hexdigest() == sha256 else "holds other bytes than were backed up"
 
 
-def _refuse_damaged_tables(store: Store, name: str, wanted: Snapshot) -> None:
-    for table in wanted.tables:
+def _refuse_damaged_tables(store: Store, name: str, snapshot: Snapshot) -> None:
+    for table in snapshot.tables:
         try:
             good = hash_file(store.object(table.sha256))[0] == table.sha256
         except OSError:
@@ -339,100 +329,3 @@ def _hand_over(root: Path, staging: Path) -> None:
             for path in (Path(folder), *(Path(folder) / name for name in files)):
                 os.chown(path, owner.st_uid, owner.st_gid)
         fsync_path(Path(folder))
-
-
-# -- the database --------------------------------------------------------------------------------------------------
-
-
-def _sqlite(settings: Settings, store: Store, staging: Path, wanted: Snapshot, name: str, *, sign_out: bool) -> None:
-    file = staging / settings.folder.database.name
-    database = Database(f"sqlite:///{file}")
-    try:
-        migrate(database, wanted.revision)
-        plain = create_engine(f"sqlite:///{file}")  # without our foreign keys
-        try:
-            with plain.begin() as connection:
-                _load(connection, store, wanted, table_names(connection))
-                broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
-                if broken is not None:
-                    raise UserError(f"the backup is inconsistent: a row of {broken[0]} refers to a missing {broken[2]}")
-        finally:
-            plain.dispose()
-        _settle(database, settings, wanted, name, sign_out=sign_out)
-        with database.engine.connect() as connection:
-            connection.exec_driver_sql("COMMIT")
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-            connection.exec_driver_sql("BEGIN")
-    finally:
-        database.close()
-    for left in ("-wal", "-shm"):
-        Path(f"{file}{left}").unlink(missing_ok=True)
-    fsync_path(file)
-
-
-def _server(settings: Settings, store: Store, schema: str, wanted: Snapshot, name: str, *, sign_out: bool) -> None:
-    """Into a schema of its own, which the switch makes the usual one."""
-    with _connection(settings) as connection:
-        quote = connection.dialect.identifier_preparer.quote
-        left = connection.scalars(
-            text("SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE :begin"),
-            {"begin": f"{switch.SCHEMA.replace('_', chr(92) + '_')}%"},
-        ).all()
-        for one in left:  # of restores that were killed; the data folder's lock says that none is at work
-            connection.execute(text(f"DROP SCHEMA {quote(one)} CASCADE"))
-        connection.execute(text(f"CREATE SCHEMA {quote(schema)}"))
-        connection.commit()
-    url = make_url(settings.sql_url).update_query_dict({"options": f"-csearch_path={schema}"})
-    database = Database(url.render_as_string(hide_password=False))
-    try:
-        migrate(database, wanted.revision)
-        with database.engine.begin() as connection:
-            metadata = MetaData()
-            metadata.reflect(connection)
-            order = [table.name for table in metadata.sorted_tables if table.name != VERSION_TABLE]
-            _load(connection, store, wanted, order)
-        _settle(database, settings, wanted, name, sign_out=sign_out)
-    except DBAPIError as error:
-        said = " ".join(str(error.orig).split())[:300]
-        raise UserError(f"nothing was restored: the database refused its tables: {said}") from error
-    finally:
-        database.close()
-
-
-def _drop(settings: Settings, schema: str) -> None:
-    with contextlib.suppress(DBAPIError), _connection(settings) as connection:
-        connection.execute(text(f"DROP SCHEMA IF EXISTS {schema} CASCADE"))
-        connection.commit()
-
-
-def _load(connection: Connection, store: Store, wanted: Snapshot, order: list[str]) -> None:
-    tables = {table.name: table for table in wanted.tables}
-    if set(tables) != set(order):
-        odd = ", ".join(sorted(set(tables) ^ set(order)))
-        raise UserError(f"the backup's tables are not those of revision {wanted.revision}: {odd}")
-    for name in order:
-        found = load_table(connection, name, store.object(tables[name].sha256))
-        if found != tables[name].rows:
-            raise UserError(f"the table {name} has {found} rows, the snapshot says {tables[name].rows}")
-
-
-def _settle(database: Database, settings: Settings, wanted: Snapshot, name: str, *, sign_out: bool) -> None:
-    """Today's tables, this folder's paths, and jobs that ran are nobody's: they are queued again as after a crash."""
-    migrate(database)
-    with database.transaction() as db:
-        connection = db.connection()
-        if wanted.data != str(settings.folder.root):
-            relocate_rows(connection, wanted.data, str(settings.folder.root))
-        connection.execute(text("UPDATE jobs SET lease_until = 0 WHERE state IN ('running', 'cancelling')"))
-        if sign_out:
-            _sign_out(connection)
-        _note(db, wanted, name, sign_out=sign_out)
-
-
-def _sign_out(connection: Connection) -> None:
-    for table in ("login_sessions", "api_tokens", "links"):
-        connection.execute(text(f"DELETE FROM {table}"))
-
-
-def _note(db: Session, wanted: Snapshot, name: str, *, sign_out: bool) -> None:
-    record(db, None, "studio.restore", name[:64], made_at=wanted.made_at, signed_out=sign_out, by="command line")

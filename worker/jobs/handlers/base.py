@@ -77,10 +77,10 @@ class JobContext:
 
     def reported(self) -> Progress | None:
         """The last line that the command told in this attempt, as a job shows it."""
-        line = self.told()
+        line = self.last_line()
         return None if line is None else Progress(done=line.done, total=line.total, note=line.text)
 
-    def told(self) -> ProgressLine | None:
+    def last_line(self) -> ProgressLine | None:
         return last_progress(self.progress_file)
 
 

@@ -62,7 +62,7 @@ class EvaluateHandler(Handler):
 
     def poll(self, job: JobContext) -> Progress | None:
         """Counts episodes; what is only being read does not count."""
-        line, progress = job.told(), job.reported()
+        line, progress = job.last_line(), job.reported()
         if line is None or progress is None:
             return None
         if line.what == READING:

@@ -60,7 +60,7 @@ class RecordHandler(Handler):
 
     def _take(self, job: JobContext, file: Path) -> None:
         """Into the dataset, then out of the folder: after a kill in between it is found to be there already."""
-        wanted = job.read(RecordPayload)
+        payload = job.read(RecordPayload)
         with job.fenced():  # before the work; the lock of the job keeps other attempts away meanwhile
             pass
         known = self._known(job)
@@ -70,11 +70,11 @@ class RecordHandler(Handler):
         try:
             accepted = accept(
                 job.studio,
-                dataset_id=wanted.dataset_id,
+                dataset_id=payload.dataset_id,
                 file=file,
                 source=EpisodeSource.RECORDED,
                 created_by=job.created_by,
-                keep_labels=wanted.labelled,
+                keep_labels=payload.labelled,
             )
             known["episodes"].append(accepted.episode_id)
         except AlreadyThereError as error:
@@ -85,7 +85,7 @@ class RecordHandler(Handler):
         known["taking"] = None
         write_json(self._state(job), known)
         file.unlink()
-        job.publish("dataset", wanted.dataset_id)
+        job.publish("dataset", payload.dataset_id)
 
     def _remember(self, job: JobContext, following: int) -> None:
         known = self._known(job)

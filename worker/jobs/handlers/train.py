@@ -43,7 +43,7 @@ class TrainHandler(Handler):
     resumes = "it goes on from its last checkpoint by itself"
     ends_in_order = True
     grace = 900.0  # a checkpoint and the trainer's state of a large model are tens of gigabytes
-    patience = 3600.0  # reading a large dataset and preparing its pictures say little
+    patience = 3600.0  # reading a large dataset and preparing its images say little
 
     def __init__(self) -> None:
         self._spec: TrainSpec | None = None

@@ -88,7 +88,7 @@ const COLUMNS: Column<Model>[] = [
         variant="default"
         data-testid="model-forget"
         question={`Forget ${model.name}?`}
-        explanation="It disappears from the list of things that runs can start from. Files below a model root stay where they are; those of a tiny model that was made here are removed. Runs that started from it keep their results."
+        explanation="It disappears from the list of models that runs can start from. Files below a model root stay where they are; those of a tiny model that was made here are removed. Runs that started from it keep their results."
         confirmLabel="Forget it"
         action={() => forget(model.id)}
       >
@@ -171,7 +171,7 @@ export function ModelsPage() {
     <>
       <PageHeader
         title="Base models"
-        subtitle="What trainings start from: a Qwen2-VL, a pretrained action expert, or a policy that was trained elsewhere."
+        subtitle="What trainings start from: a Qwen2-VL, a pretrained action expert, or a policy trained elsewhere."
         actions={makeTiny}
       />
       <Stack>

@@ -179,10 +179,10 @@ function Download({ checkpoint }: { checkpoint: CheckpointDetail }) {
         />
         <div>
           <Text size="sm" fw={500}>
-            From a script, or a large one
+            From a script, or for a large archive
           </Text>
           <Text size="xs" c="dimmed" mb={6}>
-            Goes on where it broke off when it is run again, and checks what came. Put a{" "}
+            Run it again to resume a download that broke off; it checks what arrived. Put a{" "}
             <Anchor component={Link} to="/settings/tokens" size="xs" underline="always">
               token
             </Anchor>{" "}

@@ -183,7 +183,7 @@ export function CheckpointsPage() {
               </Group>
               <Card padding={0}>
                 {rows.length === 0 ? (
-                  <EmptyState icon={IconSearch} title="No checkpoint like this">
+                  <EmptyState icon={IconSearch} title="No checkpoint matches">
                     Change the search or the filter.
                   </EmptyState>
                 ) : (

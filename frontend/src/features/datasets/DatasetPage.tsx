@@ -8,7 +8,6 @@ import { useCan } from "@/api/queries";
 import { EpisodesTab } from "./EpisodesTab";
 import { useJobs } from "@/features/jobs/core/hooks";
 import { confirm } from "@/ui/confirm";
-import { EmptyState } from "@/ui/EmptyState";
 import { formatBytes, formatCount, formatSeconds, plural } from "@/ui/format";
 import { JobProgress } from "@/ui/JobProgress";
 import { Loaded } from "@/ui/Loaded";
@@ -16,10 +15,10 @@ import { PageHeader } from "@/ui/PageHeader";
 import { RoleButton } from "@/ui/RoleButton";
 
 import classes from "./datasets.module.css";
-import { BackToDatasets } from "./DatasetsPage";
 import { DemoDialog } from "./core/DemoDialog";
 import { labelledText } from "./facts";
 import { useDataset, useDeleteDataset, type Dataset } from "./core/hooks";
+import { NoSuch } from "./core/NoSuch";
 import { ImportTab } from "./ImportTab";
 import { NewDatasetDialog } from "./NewDatasetDialog";
 import { SurveyTab } from "./survey/SurveyTab";
@@ -32,12 +31,7 @@ const TABS = ["episodes", "versions", "vocabulary", "survey", "import"] as const
 export function DatasetPage() {
   const { id = "" } = useParams();
   const query = useDataset(id);
-  if (query.error instanceof ApiError && query.error.status === 404)
-    return (
-      <EmptyState icon={IconTrash} title="This dataset is not there" action={<BackToDatasets />}>
-        It was deleted, or the link is wrong.
-      </EmptyState>
-    );
+  if (query.error instanceof ApiError && query.error.status === 404) return <NoSuch what="dataset" icon={IconTrash} />;
   return <Loaded query={query}>{(dataset) => <Page key={dataset.id} dataset={dataset} />}</Loaded>;
 }
 

@@ -1,4 +1,4 @@
-import { Button, Card, Group, Progress, SimpleGrid, Stack, Text, Title } from "@mantine/core";
+import { Card, Group, Progress, SimpleGrid, Stack, Text, Title } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import { IconDatabase } from "@tabler/icons-react";
 import { Link, useSearchParams } from "react-router";
@@ -119,14 +119,5 @@ function DatasetCard({ dataset }: { dataset: Dataset }) {
         </Group>
       </Stack>
     </Card>
-  );
-}
-
-/** Where a dataset that is gone was asked for. */
-export function BackToDatasets() {
-  return (
-    <Button component={Link} to="/datasets" variant="default">
-      All datasets
-    </Button>
   );
 }

@@ -134,9 +134,7 @@ const COLUMNS: Column<EpisodeRow>[] = [
     header: "Source",
     sort: ({ source }) => source,
     cell: ({ source, created_at, seed, robot }) => (
-      <Tooltip
-        label={[robot, seed === null ? null : `seed ${seed}`].filter(Boolean).join(", ") || "nothing more known"}
-      >
+      <Tooltip label={[robot, seed === null ? null : `seed ${seed}`].filter(Boolean).join(", ") || "no details"}>
         <div>
           <Text size="sm">{SOURCES[source]}</Text>
           <Text size="xs" c="dimmed" component="div">

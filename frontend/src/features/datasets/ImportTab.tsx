@@ -71,7 +71,7 @@ function UploadSection({ dataset }: { dataset: Dataset }) {
   return (
     <Section
       title="Upload files"
-      description="ACT-style HDF5, one file an episode. Each is checked before it is accepted; the originals stay as they are."
+      description="ACT-style HDF5, one file per episode. Each is checked before it is accepted; the originals stay as they are."
     >
       <Stack>
         {/* dropping is an addition for the mouse: the button inside does the same */}
@@ -205,7 +205,7 @@ function UploadRow({ item, uploads }: { item: UploadItem; uploads: Uploads }) {
 function uploadText({ upload, file }: UploadItem): string {
   switch (upload.state) {
     case "waiting":
-      return `waits, ${formatBytes(file.size)}`;
+      return `waiting, ${formatBytes(file.size)}`;
     case "sending":
       return `${Math.floor(100 * upload.share)} % of ${formatBytes(file.size)}`;
     case "checking":
@@ -246,7 +246,7 @@ function FolderSection({ dataset }: { dataset: Dataset }) {
 
   return (
     <Section
-      title="Import a folder of the server"
+      title="Import a folder on the server"
       description="Folders with episode files below the import roots that the administrator configured (STUDIO_IMPORT_ROOTS)."
     >
       <Stack>

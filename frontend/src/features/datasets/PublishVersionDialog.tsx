@@ -53,15 +53,15 @@ function Content({ dataset, onClose }: Omit<Props, "opened">) {
         {drafts > 0 && (
           <Alert color="yellow" data-testid="version-drafts">
             {plural(drafts, "episode")} {drafts === 1 ? "has edits that are" : "have edits that are"} not published. The
-            version takes what was published before; where nothing was, the episode counts as unlabelled.
+            version uses what was published before; an episode without any counts as unlabelled.
           </Alert>
         )}
         {unlabelled + drafts > 0 && (
           <Checkbox
             checked={all}
             onChange={(event) => setAll(event.currentTarget.checked)}
-            label="Take the unlabelled episodes too"
-            description="They train actions, with empty substeps; their reasoning is not trained."
+            label="Include the unlabelled episodes"
+            description="They train the actions only: their substeps are empty and no reasoning is learnt from them."
             data-testid="version-include-unlabelled"
           />
         )}

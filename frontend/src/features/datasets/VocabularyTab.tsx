@@ -25,7 +25,7 @@ export function VocabularyTab({ dataset }: { dataset: Dataset }) {
     const text = tidy(fresh);
     if (text === "") return;
     if (entries.includes(text)) {
-      setComplaint("This text is in the list already");
+      setComplaint("This text is already in the list");
       return;
     }
     save([...entries, text]);
@@ -43,7 +43,7 @@ export function VocabularyTab({ dataset }: { dataset: Dataset }) {
       <Stack gap="sm">
         <Text size="sm" c="dimmed">
           Substeps to choose from while labelling; the first nine have the digits 1 to 9. Changing the list does not
-          change labels that are there.
+          change existing labels.
         </Text>
         {entries.map((entry, index) => (
           <div key={entry} className={classes.row} data-testid="vocabulary-row">
@@ -84,13 +84,13 @@ export function VocabularyTab({ dataset }: { dataset: Dataset }) {
                   <IconArrowDown size={16} />
                 </ActionIcon>
               </Tooltip>
-              <Tooltip label="Take out">
+              <Tooltip label="Remove">
                 <ActionIcon
                   variant="subtle"
                   color="red"
                   disabled={!may}
                   onClick={() => save(entries.toSpliced(index, 1))}
-                  aria-label={`Take out "${entry}"`}
+                  aria-label={`Remove "${entry}"`}
                   data-testid="vocabulary-remove"
                 >
                   <IconTrash size={16} />

@@ -41,7 +41,7 @@ const COLUMNS: Column<Outcome>[] = [
   {
     key: "reward",
     header: (
-      <Tooltip label="The best that was reached">
+      <Tooltip label="The highest that was reached">
         <span>Reward</span>
       </Tooltip>
     ),

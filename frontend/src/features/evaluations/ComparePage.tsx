@@ -170,7 +170,7 @@ function Dimensions({ one, two }: { one: EvaluationDetail; two: EvaluationDetail
       </Text>
     );
   return (
-    <Section title="Error by dimension" description="As part of the range that training saw." flush>
+    <Section title="Error by dimension" description="As a share of the range that training saw." flush>
       <Table.ScrollContainer minWidth={420}>
         <Table aria-label="Error by dimension" verticalSpacing={4}>
           <Table.Thead>

@@ -123,7 +123,7 @@ function Actions({ evaluation }: { evaluation: EvaluationDetail }) {
         needs="operator"
         variant="default"
         leftSection={<IconTrash size={16} />}
-        because={over ? null : "It is not over; cancel it first."}
+        because={over ? null : "It has not finished; cancel it first."}
         data-testid="evaluation-delete"
         question="Delete this evaluation?"
         explanation="Its figures, videos and plots are removed and cannot be brought back. The checkpoint stays."

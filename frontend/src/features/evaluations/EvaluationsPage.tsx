@@ -129,7 +129,7 @@ export function EvaluationsPage() {
               </Group>
               <Card padding={0}>
                 {rows.length === 0 ? (
-                  <EmptyState icon={IconSearch} title="No evaluation like this">
+                  <EmptyState icon={IconSearch} title="No evaluation matches">
                     Change the filter.
                   </EmptyState>
                 ) : (

@@ -171,7 +171,7 @@ function Form({ checkpoints, versions, kinds, chosen, kind }: FormProps) {
             </SimpleGrid>
           </Radio.Group>
         </Card>
-        <Section title="What">
+        <Section title="What to evaluate">
           <SimpleGrid cols={{ base: 1, sm: 2 }}>
             <Select
               label="Checkpoint"
@@ -239,7 +239,7 @@ function Form({ checkpoints, versions, kinds, chosen, kind }: FormProps) {
             </Stack>
           )}
         </Section>
-        <Section title="How">
+        <Section title="Settings">
           {closed ? (
             <SimpleGrid cols={{ base: 1, sm: 2 }}>
               <NumberInput
@@ -309,7 +309,7 @@ function Form({ checkpoints, versions, kinds, chosen, kind }: FormProps) {
                   <NumberInput
                     inputWrapperOrder={ORDER}
                     label="Longest episode, steps"
-                    placeholder="as the task has it"
+                    placeholder="the task's own"
                     min={1}
                     max={20_000}
                     allowDecimal={false}
@@ -333,7 +333,7 @@ function Form({ checkpoints, versions, kinds, chosen, kind }: FormProps) {
                 inputWrapperOrder={ORDER}
                 label="DDIM steps"
                 description="Denoising steps of an action chunk"
-                placeholder="as the checkpoint has it"
+                placeholder="the checkpoint's own"
                 min={1}
                 max={1000}
                 allowDecimal={false}

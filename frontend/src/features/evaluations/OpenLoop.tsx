@@ -69,7 +69,7 @@ function ErrorByDimension({ report }: { report: OpenLoopReport }) {
   return (
     <Section
       title="Error by dimension"
-      description="Mean absolute error, in units of the action and as part of the range that training saw."
+      description="Mean absolute error, in units of the action and as a share of the range that training saw."
       flush
     >
       <Table.ScrollContainer minWidth={420}>
@@ -121,7 +121,7 @@ function ErrorAlongChunk({ report }: { report: OpenLoopReport }) {
   return (
     <Section
       title="Error along the chunk"
-      description="Mean over the dimensions, by place of the action in its chunk. Where it grows, execute fewer steps before asking again."
+      description="Mean over the dimensions, by position of the action in its chunk. Where it grows, execute fewer steps before asking again."
     >
       <Plot
         label="Error by step of the chunk"
@@ -267,7 +267,7 @@ function Reasoning({
           <Table.Thead>
             <Table.Tr>
               <Table.Th w={56}>Step</Table.Th>
-              <Table.Th>Said, and labelled where it differs</Table.Th>
+              <Table.Th>Generated, and the label where it differs</Table.Th>
               <Table.Th w={30} />
             </Table.Tr>
           </Table.Thead>
@@ -300,7 +300,7 @@ function Reasoning({
                   </Table.Td>
                   <Table.Td c={match === null ? "dimmed" : match ? "teal" : "red"}>
                     {match === true && <IconCheck size={16} aria-label="as labelled" />}
-                    {match === false && <IconX size={16} aria-label="other than the label" />}
+                    {match === false && <IconX size={16} aria-label="differs from the label" />}
                   </Table.Td>
                 </Table.Tr>
               );

@@ -9,7 +9,7 @@ export function Verdict({ success, wrong }: Pick<Outcome, "success" | "wrong">) 
       data-testid="outcome"
       data-success={success}
       data-wrong={wrong === true}
-      title={!success && wrong ? "Another object than the named one was lifted" : undefined}
+      title={!success && wrong ? "An object other than the one named was lifted" : undefined}
     >
       {success ? "success" : wrong ? "wrong" : "failure"}
     </Badge>

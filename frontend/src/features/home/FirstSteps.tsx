@@ -30,7 +30,7 @@ export function FirstSteps({ steps }: { steps: readonly Step[] }) {
           <Title order={2}>{finished ? "First steps: all done" : "First steps"}</Title>
           <Text size="sm" c="dimmed">
             {finished
-              ? "You have walked the whole loop once. From here on: more episodes, better labels, longer trainings."
+              ? "You have been through the whole loop once. From here on: more episodes, better labels, longer trainings."
               : "The whole loop once, from a recording to a policy that drives the robot."}
           </Text>
         </Box>

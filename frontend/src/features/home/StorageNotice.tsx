@@ -34,16 +34,15 @@ export function StorageNotice() {
   const adoptable = data.strays.filter((stray) => stray.adoptable).map(({ kind, count }) => plural(count, kind));
   const waits = data.busy || decide.isPending;
   return (
-    <Alert color="orange" title="The data folder needs a look" mb="md" data-testid="storage-notice">
+    <Alert color="orange" title="The data folder needs attention" mb="md" data-testid="storage-notice">
       <Stack gap="xs">
         {data.disk !== "ok" && <Text size="sm">The disk is {data.disk}.</Text>}
         {data.forgotten !== null && <Text size="sm">At the last start: {data.forgotten}.</Text>}
         {data.strays.length > 0 && (
           <>
             <Text size="sm">
-              Files without a row, which the database knows nothing of. They stay until you decide: adopting takes
-              episodes into the dataset “Recovered”, versions, runs and checkpoints under their own names; lost/ is kept
-              for 30 days.
+              Files that the database knows nothing of. They stay until you decide: adopting takes episodes into the
+              dataset “Recovered”, versions, runs and checkpoints under their own names; lost/ is kept for 30 days.
             </Text>
             <List size="sm">
               {data.strays.map((stray) => (
@@ -56,7 +55,7 @@ export function StorageNotice() {
         )}
         {data.missing_count > 0 && (
           <Text size="sm">
-            Gone, and only in a backup: {data.missing.join(", ")}
+            Missing, and perhaps in a backup: {data.missing.join(", ")}
             {data.missing_count > data.missing.length && ` and ${data.missing_count - data.missing.length} more`}.
           </Text>
         )}
@@ -101,7 +100,7 @@ export function StorageNotice() {
               onClick={() => decide.mutate("lose")}
               data-testid="storage-noted"
             >
-              I have seen it
+              Dismiss
             </RoleButton>
           )}
         </Group>

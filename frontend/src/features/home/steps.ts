@@ -121,7 +121,7 @@ export function firstSteps(facts: Facts): Step[] {
     {
       id: "stage3",
       title: "Train stage 3",
-      text: "Goes on from the stage 2 checkpoint, on the task that it is to do well.",
+      text: "Goes on from the stage 2 checkpoint, on the task you want it to do well.",
       done: stage3 !== undefined,
       possible: stage2 !== undefined,
       job: currentJob(runOf(3).map(({ job }) => job)),

@@ -101,7 +101,7 @@ export function JobsPage() {
         />
         <Select
           aria-label="Kind"
-          placeholder="Every kind"
+          placeholder="All kinds"
           clearable
           w={170}
           data-testid="jobs-kind"
@@ -127,7 +127,7 @@ export function JobsPage() {
                   "Change the filter above to see more."
                 ) : (
                   <>
-                    A first one: make a demo dataset from the{" "}
+                    To start one, make a demo dataset from the{" "}
                     <Anchor component={Link} to="/">
                       home page
                     </Anchor>

@@ -114,7 +114,7 @@ function Camera({ name, enlarge }: { name: string; enlarge?: () => void }) {
     "data-overview": name === OVERVIEW || undefined,
     "data-stale": stale || undefined,
     "data-frames": stats?.frames ?? 0,
-    title: "Age of the frame, frames a second, frames that were made and not shown here",
+    title: "Age of the frame, frames per second, frames that were rendered and not shown here",
   };
   return enlarge ? (
     <button type="button" {...props} onClick={enlarge} aria-label={`Enlarge ${name}`}>

@@ -41,7 +41,7 @@ export function DemoPanel() {
         </Alert>
       )}
       {failed && (
-        <Alert color="red" p="xs" title="The demo policy did not begin" role="alert" data-testid="live-demo-failed">
+        <Alert color="red" p="xs" title="The demo policy did not start" role="alert" data-testid="live-demo-failed">
           {failure.reason}
         </Alert>
       )}

@@ -52,7 +52,7 @@ function Choice({ operator }: Props) {
   const id = chosen ?? options.find(({ value }) => value !== DEMO)?.value ?? options[0]?.value ?? null;
   const suggested = id === DEMO && demo ? demoSuggestions(demo, scene) : suggestions(scene, tasks);
   const instruction = typed ?? suggested[0] ?? "";
-  const missing = id === null ? "Choose a checkpoint." : instruction.trim() === "" ? "Say what it is to do." : null;
+  const missing = id === null ? "Choose a checkpoint." : instruction.trim() === "" ? "Write what it should do." : null;
   const begin = () =>
     void start.start({
       ...(id === DEMO ? { demo: true } : id?.startsWith(SERVER) ? { url: id } : { checkpoint_id: id ?? "" }),
@@ -97,7 +97,7 @@ function useObstacle(): string | null {
         ? "Somebody drives the robot."
         : null,
   );
-  return obstacle === undefined ? "The robot was not heard of yet." : obstacle;
+  return obstacle === undefined ? "The robot has not been heard from yet." : obstacle;
 }
 
 function Acting({ policy, operator }: Props & { policy: Policy }) {
@@ -179,7 +179,7 @@ function Acting({ policy, operator }: Props & { policy: Policy }) {
       )}
       {mode === "policy" && !supervising && (
         <Text size="xs" c="dimmed">
-          Another page watches over it. It pauses when that one closes.
+          Another page supervises it. It pauses when that one closes.
         </Text>
       )}
       {refused && <Refused message={refused.message} />}

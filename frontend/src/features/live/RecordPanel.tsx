@@ -59,7 +59,7 @@ function Ready({ saved }: { saved: Saved | null }) {
             onClick={() => create.mutate({ name: "Driven by hand", description: "" })}
             data-testid="live-new-dataset"
           >
-            Make one
+            Create one
           </RoleButton>
         )}
         <RoleButton
@@ -70,7 +70,7 @@ function Ready({ saved }: { saved: Saved | null }) {
           variant="outline"
           leftSection={<IconPlayerRecordFilled size={14} />}
           loading={record.isPending}
-          because={id === null ? "Choose a dataset." : instruction.trim() === "" ? "Say what is done in it." : null}
+          because={id === null ? "Choose a dataset." : instruction.trim() === "" ? "Write what is done in it." : null}
           onClick={() => record.mutate({ dataset_id: id ?? "", instruction: instruction.trim() })}
           data-testid="live-record"
         >

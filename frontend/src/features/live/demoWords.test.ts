@@ -43,12 +43,12 @@ test.each<[string, ReturnType<typeof told>, string, string | null]>([
   ["a recording", told({ recording }), "recording", "Save or discard it"],
   ["one that is being saved", told({ recording: { ...recording, saving: true } }), "free", null],
   ["starting", told({}, { state: "starting" }), "away", "being connected"],
-  ["nothing heard yet", demoWord(NOTHING), "away", "not been heard of yet"],
+  ["nothing heard yet", demoWord(NOTHING), "away", "not been heard from yet"],
   [
     "no host",
     demoWord(lost(received(NOTHING, aState()), "The host is away.")),
     "away",
-    "The host is away. It is tried again.",
+    "The host is away. The page tries again.",
   ],
 ])("a click that meets %s", (_, found, kind, sentence) => {
   expect(found.kind).toBe(kind);

@@ -11,14 +11,17 @@ export interface DemoWord {
 
 export function demoWord({ connection, trouble, now }: Live): DemoWord {
   if (now === null || connection !== "live")
-    return { kind: "away", sentence: `${ended(trouble ?? "The robot has not been heard of yet")} It is tried again.` };
+    return {
+      kind: "away",
+      sentence: `${ended(trouble ?? "The robot has not been heard from yet")} The page tries again.`,
+    };
   const { status, mode, policy, recording, holder } = now;
   if (status.state === "starting")
-    return { kind: "away", sentence: "The robot is being connected. The demo begins when it is ready." };
+    return { kind: "away", sentence: "The robot is being connected. The demo starts when it is ready." };
   if (status.state === "fault")
     return {
       kind: "fault",
-      sentence: `${ended(status.reason ?? "The robot failed")} It is connected again by itself.`,
+      sentence: `${ended(status.reason ?? "The robot failed")} Its host connects it again by itself.`,
     };
   if (status.state === "stopped")
     return {

@@ -25,7 +25,7 @@ export function stateWord({ connection, trouble, now }: Live, me: string, drivin
       key: "lost",
       word: "Connection lost",
       color: "orange",
-      why: `${(trouble ?? "Nothing is heard of the robot").replace(/\.$/, "")}. What is shown is old. A robot that is not watched holds by itself.`,
+      why: `${(trouble ?? "Nothing is heard from the robot").replace(/\.$/, "")}. What is shown is old. A robot that no page controls holds its position by itself.`,
     };
   const { status, mode, policy, holder, why } = now;
   switch (status.state) {
@@ -36,7 +36,7 @@ export function stateWord({ connection, trouble, now }: Live, me: string, drivin
         key: "fault",
         word: "Fault",
         color: "orange",
-        why: status.reason ?? "The robot failed. It is tried again.",
+        why: status.reason ?? "The robot failed. Its host tries again.",
       };
     case "stopped": {
       const by = status.stopped_by ?? "somebody";

@@ -43,7 +43,7 @@ export function RobotCard({ robot }: { robot: Robot }) {
             {robot.present && tickHz > 0 && `, ${formatNumber(tickHz, 3)} Hz`}
             {!robot.present && (
               <>
-                , last heard of <Time value={robot.seen_at} />
+                , last heard from <Time value={robot.seen_at} />
               </>
             )}
           </Text>

@@ -20,7 +20,7 @@ export function AccountTab() {
   const form = useForm({
     mode: "uncontrolled",
     initialValues: { current: "", new: "" },
-    validate: { current: isNotEmpty("Your password of now"), new: checkPassword },
+    validate: { current: isNotEmpty("Your current password"), new: checkPassword },
   });
   if (!me) return null;
   return (
@@ -30,8 +30,8 @@ export function AccountTab() {
           facts={[
             ["Name", me.name],
             ["Role", me.role],
-            ["May", ROLES[me.role]],
-            ["Since", <Time key="t" value={me.created_at} />],
+            ["Allowed to", ROLES[me.role]],
+            ["Member since", <Time key="t" value={me.created_at} />],
           ]}
           span={3}
         />

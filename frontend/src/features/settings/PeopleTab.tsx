@@ -65,7 +65,7 @@ export function PeopleTab() {
         />
       ),
     },
-    { key: "since", header: "Since", width: 130, cell: (user) => <Time value={user.created_at} /> },
+    { key: "since", header: "Member since", width: 130, cell: (user) => <Time value={user.created_at} /> },
     {
       key: "actions",
       header: "",

@@ -111,7 +111,7 @@ function VisionModel() {
   return (
     <Section
       title="Vision-language model"
-      description="Proposes substeps from pictures when an annotator asks it to. Whatever it says has to be accepted by a person."
+      description="Proposes substeps from frames when an annotator asks for them. Whatever it says has to be accepted by a person."
       data-testid="vision-model"
     >
       <Loaded query={vision} lines={2}>
@@ -130,7 +130,7 @@ function VisionModel() {
         }
       </Loaded>
       <Text size="sm" c="dimmed" mt="sm">
-        Where pictures of the robot may go is the machine administrator&apos;s to decide: start the studio with{" "}
+        Where images of the robot may be sent is for the administrator of the machine to decide: start the studio with{" "}
         <Code>STUDIO_VISION_URL</Code>, <Code>STUDIO_VISION_MODEL</Code> and, if the server asks for one,{" "}
         <Code>STUDIO_VISION_KEY</Code>. Any server with an OpenAI-compatible API will do.
       </Text>
@@ -160,7 +160,7 @@ function Roots({ title, roots, variable, use }: RootsProps) {
         </List>
       )}
       <Text size="sm" c="dimmed" mt="sm">
-        Paths are the machine administrator&apos;s to decide: start the studio with{" "}
+        Paths are for the administrator of the machine to decide: start the studio with{" "}
         <Code style={{ overflowWrap: "anywhere" }}>{variable}=/first/folder:/second/folder</Code>.
       </Text>
     </Section>

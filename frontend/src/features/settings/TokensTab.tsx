@@ -92,7 +92,7 @@ export function TokensTab() {
                 value={`curl -H "Authorization: Bearer ${create.data.token}" ${window.location.origin}/api/datasets`}
               />
               <Text size="xs" c="dimmed">
-                What else there is to ask for: {window.location.origin}/api/openapi.json
+                All that can be asked for: {window.location.origin}/api/openapi.json
               </Text>
             </Stack>
           </Alert>

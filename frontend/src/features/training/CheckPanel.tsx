@@ -130,12 +130,12 @@ function Status({
   const may = useCan("operator");
   const [Icon, color, text] =
     wrong > 0
-      ? ([IconAlertTriangle, "red", wrong === 1 ? "One thing to mend" : `${wrong} things to mend`] as const)
+      ? ([IconAlertTriangle, "red", wrong === 1 ? "One field to fix" : `${wrong} fields to fix`] as const)
       : missing.length > 0
         ? ([IconCircleDashed, "dimmed", "Still to choose"] as const)
         : ready
           ? ([IconCircleCheck, "teal", "Ready to start"] as const)
-          : ([IconCircleDashed, "dimmed", may ? "Looking at it" : "An operator can start it"] as const);
+          : ([IconCircleDashed, "dimmed", may ? "Checking" : "An operator can start it"] as const);
   return (
     <Group gap={8} wrap="nowrap" mih={24} role="status" data-testid="check-status">
       <Text c={color} component="span" lh={0}>
@@ -182,12 +182,12 @@ function LookFirst({ body, because }: { body: RunIn; because: string | null }) {
         variant="default"
         fullWidth
         leftSection={<IconEye size={16} />}
-        because={running ? "It is being looked at." : because}
+        because={running ? "It is being checked." : because}
         loading={preflight.isPending}
         data-testid="run-preflight"
         onClick={() => preflight.mutate(body, { onSuccess: (started) => setAsked({ job: started.id, body: now }) })}
       >
-        Look before you start
+        Check before you start
       </RoleButton>
       {asked === null && (
         <Text size="xs" c="dimmed">
@@ -202,7 +202,7 @@ function LookFirst({ body, because }: { body: RunIn; because: string | null }) {
         <Box>
           {asked?.body !== now && (
             <Text size="xs" c="orange" mb={4}>
-              The form was changed since; look again for figures of this one.
+              The form has changed since; check again for its figures.
             </Text>
           )}
           <PreflightReport report={job.result} />

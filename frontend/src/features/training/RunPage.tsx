@@ -121,7 +121,7 @@ function Actions({ run }: { run: RunDetail }) {
         needs="operator"
         variant="default"
         leftSection={<IconTrash size={16} />}
-        because={isOver(run.job.state) ? null : "It is not over; cancel it first."}
+        because={isOver(run.job.state) ? null : "It has not finished; cancel it first."}
         data-testid="run-delete"
         question={`Delete ${run.name}?`}
         explanation={
@@ -175,7 +175,7 @@ function Standing({ run }: { run: RunDetail }) {
     ["Loss", latest.loss === undefined ? null : formatNumber(latest.loss)],
     ["Held-out loss", latest.val_loss === undefined ? null : formatNumber(latest.val_loss)],
     ["Learning rate", latest.learning_rate === undefined ? null : formatNumber(latest.learning_rate, 3)],
-    ["Samples a second", latest.samples_per_second === undefined ? null : formatNumber(latest.samples_per_second, 3)],
+    ["Samples per second", latest.samples_per_second === undefined ? null : formatNumber(latest.samples_per_second, 3)],
   ];
   return (
     <Card data-testid="run-state">

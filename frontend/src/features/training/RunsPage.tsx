@@ -254,7 +254,7 @@ export function RunsPage() {
               </Group>
               <Card padding={0}>
                 {rows.length === 0 ? (
-                  <EmptyState icon={IconSearch} title="No run like this">
+                  <EmptyState icon={IconSearch} title="No run matches">
                     {plural(all.length, "run")} in all. Change the search or the filter.
                   </EmptyState>
                 ) : (

@@ -11,6 +11,6 @@ export function adviceFor(cause: string | null): string {
   if (/is gone|no such file|missing|not found/.test(text))
     return "Put back what is missing and try again, or copy the run and choose something else.";
   if (/three attempts|no progress/.test(text))
-    return "Look at the end of the log: each attempt stopped at the same place. Try again once the reason is mended.";
+    return "Look at the end of the log: each attempt stopped at the same place. Try again once the cause is fixed.";
   return "The end of the log says more. Trying again goes on from the last checkpoint; a copy can be changed first.";
 }

@@ -89,9 +89,9 @@ const LABELS: Record<string, string> = {
   val_llm_loss: "held-out reasoning loss",
   learning_rate: "learning rate",
   grad_norm: "gradient norm",
-  samples_per_second: "samples a second",
-  val_token_accuracy: "right tokens",
-  val_reasoning_match: "reasoning equals label",
+  samples_per_second: "samples per second",
+  val_token_accuracy: "correct tokens",
+  val_reasoning_match: "reasoning matches label",
 };
 
 const CHARTS: readonly Omit<Chart, "lines">[] = [

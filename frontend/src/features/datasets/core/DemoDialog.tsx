@@ -135,8 +135,8 @@ function Form({
     <form onSubmit={submit} data-testid="demo-form">
       <Stack>
         <Text size="sm" c="dimmed">
-          A scripted expert does the task with the {robot?.title ?? "simulated robot"}, each time with the objects
-          elsewhere. Takes a few seconds an episode; nothing else is needed.
+          A scripted expert does the task with the {robot?.title ?? "simulated robot"}, each time with the objects in
+          other places. Takes a few seconds per episode; nothing else is needed.
         </Text>
         {!dataset && (
           <TextInput
@@ -207,7 +207,7 @@ function Form({
         )}
         <Checkbox
           label="Keep the expert's substeps as proposals"
-          description="You review and publish them instead of labelling from nothing."
+          description="You review and publish them instead of labelling from scratch."
           data-testid="demo-labelled"
           {...form.getInputProps("labelled", { type: "checkbox" })}
         />

@@ -21,8 +21,13 @@ const FIELDS: Field[] = [
   { name: "push", label: "Shoved", description: "Part of the episodes: an object is moved by 1 to 3 cm", ...share() },
   { name: "miss", label: "Missed", description: "Part of the episodes: the gripper closes on nothing", ...share() },
   { name: "slip", label: "Slipped", description: "Part of the episodes: a grip opens on the way", ...share() },
-  { name: "wide_start", label: "Wide start", description: "Part of the episodes: hands start anywhere", ...share() },
-  { name: "fastest", label: "Speed", description: "1 to this many times the usual one", min: 1, max: 2, step: 0.1 },
+  {
+    name: "wide_start",
+    label: "Wide start",
+    description: "Part of the episodes: the hands start anywhere",
+    ...share(),
+  },
+  { name: "fastest", label: "Speed", description: "1 to this many times the usual speed", min: 1, max: 2, step: 0.1 },
   { name: "noise", label: "Noise", description: "Radians, executed and not learnt", min: 0, max: 0.05, step: 0.002 },
 ];
 
@@ -42,7 +47,7 @@ export function RecoveryFields({ on, onSwitch, value, onChange }: Props) {
   return (
     <Stack gap="xs">
       <Switch
-        label="Things go wrong and are made good"
+        label="With mishaps and recoveries"
         description="Objects are shoved, grips miss and slip, and the expert tries again. The mishaps themselves are left out of training."
         checked={on}
         onChange={(event) => onSwitch(event.currentTarget.checked)}

@@ -12,7 +12,7 @@ const STATES: Record<Schema<"LabelState">, { color: string; label: string; help:
   published: {
     color: "teal",
     label: "published",
-    help: "Its substeps are published: a dataset version takes them along.",
+    help: "Its substeps are published: the next dataset version includes them.",
   },
 };
 

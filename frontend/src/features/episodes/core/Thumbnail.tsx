@@ -14,7 +14,7 @@ interface Props {
 /** Browsers keep a thumbnail for good, so another address has them ask again: raised when what was kept may be wrong. */
 const VERSION = 2;
 
-/** A picture from the middle of an episode. Keeps its place while it loads; purely decorative beside the name. */
+/** An image from the middle of an episode. Keeps its place while it loads; purely decorative beside the name. */
 export function Thumbnail({ episodeId, ratio = 4 / 3, width }: Props) {
   const [broken, setBroken] = useState(false);
   return (

@@ -46,10 +46,10 @@ export function JobActions({ job, size = "xs" }: { job: Job; size?: string }) {
 
 const CANCELLED: Record<Job["kind"], string> = {
   train: "It stops at once. Checkpoints that were saved stay, and it can be resumed from the last one.",
-  evaluate: "It stops at once. Roll-outs that are finished stay; it can be resumed.",
+  evaluate: "It stops at once. Rollouts that are finished stay; it can be resumed.",
   record: "It stops at once. Episodes that are complete stay in the dataset; it can be resumed.",
-  import: "It stops at once. Episodes that were taken in stay in the dataset; it can be resumed.",
+  import: "It stops at once. Episodes that were imported stay in the dataset; it can be resumed.",
   measure: "It stops at once. What was measured stays; it can be resumed.",
-  init_model: "It stops at once and what was written of the model is removed.",
+  init_model: "It stops at once and what was written so far of the model is removed.",
   preflight: "It stops at once. Nothing else changes.",
 };

@@ -2,7 +2,7 @@ import { CloseButton, Group, Text } from "@mantine/core";
 import { Link } from "react-router";
 
 import type { Entry } from "./hooks";
-import { picturesOf } from "./guideline";
+import { imagesOf } from "./guideline";
 import classes from "./labelling.module.css";
 
 type Example = Entry["examples"][number];
@@ -12,11 +12,11 @@ interface Props {
   examples: readonly Example[];
   /** of the dataset */
   cameras: readonly string[];
-  /** left out: the pictures are to look at only */
+  /** left out: the images are to look at only */
   onRemove?: (index: number) => void;
 }
 
-/** Example pictures of an entry; each opens its step in the annotator. */
+/** Example images of an entry; each opens its step in the annotator. */
 export function Examples({ text, examples, cameras, onRemove }: Props) {
   if (examples.length === 0) return null;
   return (
@@ -27,8 +27,8 @@ export function Examples({ text, examples, cameras, onRemove }: Props) {
         return (
           <figure key={`${episode_id}-${step}-${camera}`} className={classes.example} data-testid="example">
             {there ? (
-              <Link to={`/episodes/${episode_id}?step=${step}`} className={classes.pictures}>
-                {picturesOf(example, cameras).map((address, place) => (
+              <Link to={`/episodes/${episode_id}?step=${step}`} className={classes.images}>
+                {imagesOf(example, cameras).map((address, place) => (
                   <img key={address} src={address} alt={place === 0 ? name : ""} loading="lazy" decoding="async" />
                 ))}
               </Link>
@@ -46,7 +46,7 @@ export function Examples({ text, examples, cameras, onRemove }: Props) {
                 <CloseButton
                   size="xs"
                   onClick={() => onRemove(index)}
-                  aria-label={`Take out ${name}`}
+                  aria-label={`Remove ${name}`}
                   data-testid="example-remove"
                 />
               )}

@@ -6,10 +6,10 @@ export const WORK_STATES: Record<WorkState, { color: string; label: string; help
   unassigned: { color: "gray", label: "unassigned", help: "Nobody has it yet." },
   claimed: { color: "studio", label: "to do", help: "Given to somebody, and nothing was saved yet." },
   in_progress: { color: "yellow", label: "in progress", help: "Somebody began to label it." },
-  submitted: { color: "violet", label: "submitted", help: "Handed in." },
+  submitted: { color: "violet", label: "submitted", help: "Submitted, to be reviewed." },
   approved: { color: "teal", label: "approved", help: "Somebody else looked at it and agrees." },
-  rejected: { color: "red", label: "rejected", help: "Sent back with a comment; to be mended and handed in again." },
-  reopened: { color: "orange", label: "reopened", help: "Was handed in and is worked on again." },
+  rejected: { color: "red", label: "rejected", help: "Sent back with a comment; to be corrected and submitted again." },
+  reopened: { color: "orange", label: "reopened", help: "Was submitted and is worked on again." },
 };
 
 export function WorkBadge({ state }: { state: WorkState }) {

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 
-import { MOST_EXAMPLES, moved, picturesOf, withExample, withoutLost, type EntryDraft } from "./guideline";
+import { MOST_EXAMPLES, moved, imagesOf, withExample, withoutLost, type EntryDraft } from "./guideline";
 
 const ENTRY: EntryDraft = { text: "lift", description: "", examples: [{ episode_id: "a", step: 3, camera: "top" }] };
 
@@ -36,8 +36,8 @@ it("moves an entry within the list", () => {
 });
 
 it("shows one camera, or all", () => {
-  expect(picturesOf({ episode_id: "a", step: 3, camera: "left wrist" }, ["top"])).toEqual([
+  expect(imagesOf({ episode_id: "a", step: 3, camera: "left wrist" }, ["top"])).toEqual([
     "/api/episodes/a/frames/left%20wrist/3",
   ]);
-  expect(picturesOf({ episode_id: "a", step: 3, camera: null }, ["top", "left"])).toHaveLength(2);
+  expect(imagesOf({ episode_id: "a", step: 3, camera: null }, ["top", "left"])).toHaveLength(2);
 });

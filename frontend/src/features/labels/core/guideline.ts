@@ -41,8 +41,8 @@ export function withExample(entry: EntryDraft, example: Example): EntryDraft | n
   return { ...entry, examples: [...entry.examples, example] };
 }
 
-/** Addresses of the pictures of an example: of its camera, or of all of them. */
-export function picturesOf({ episode_id, step, camera }: Example, cameras: readonly string[]): string[] {
+/** Addresses of the images of an example: of its camera, or of all of them. */
+export function imagesOf({ episode_id, step, camera }: Example, cameras: readonly string[]): string[] {
   const names = camera === null ? cameras : [camera];
   return names.map((name) => `/api/episodes/${episode_id}/frames/${encodeURIComponent(name)}/${step}`);
 }

@@ -161,7 +161,7 @@ export function useChangeLabelling(datasetId: string) {
   });
 }
 
-// --- changes of many episodes ----------------------------------------------------------------------------------
+// --- bulk edits ------------------------------------------------------------------------------------------------
 
 export type Change = Schema<"ChangeOut">;
 export type ChangeResult = Schema<"ChangeResult">;
@@ -223,7 +223,7 @@ export function useUndo(datasetId: string) {
 export type Found = Schema<"SegmentFound">;
 export type FindingCode = Schema<"FindingCode">;
 
-export interface Wanted {
+export interface SegmentQuery {
   tier: Tier;
   text?: string;
   exact?: boolean;
@@ -235,18 +235,18 @@ export interface Wanted {
   warning?: FindingCode;
 }
 
-export function findSegments(datasetId: string, wanted: Wanted, offset: number, limit: number) {
+export function findSegments(datasetId: string, segmentQuery: SegmentQuery, offset: number, limit: number) {
   return ok(
     api.GET("/api/datasets/{dataset_id}/segments", {
-      params: { path: { dataset_id: datasetId }, query: { ...wanted, offset, limit } },
+      params: { path: { dataset_id: datasetId }, query: { ...segmentQuery, offset, limit } },
     }),
   );
 }
 
-export function useSegments(datasetId: string, wanted: Wanted, offset: number, limit: number) {
+export function useSegments(datasetId: string, segmentQuery: SegmentQuery, offset: number, limit: number) {
   return useQuery({
-    queryKey: ["dataset", "segments", datasetId, wanted, offset, limit],
-    queryFn: () => findSegments(datasetId, wanted, offset, limit),
+    queryKey: ["dataset", "segments", datasetId, segmentQuery, offset, limit],
+    queryFn: () => findSegments(datasetId, segmentQuery, offset, limit),
     placeholderData: keepPreviousData,
   });
 }

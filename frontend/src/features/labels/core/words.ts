@@ -7,16 +7,16 @@ import type { Change, FindingCode } from "./hooks";
 
 export const FINDINGS: Record<FindingCode, { label: string; help: string }> = {
   length: { label: "Wrong length", help: "The labels do not end where the episode does." },
-  blank: { label: "No text", help: "Keeps labels from being handed in." },
-  characters: { label: "Characters", help: "Holds what no label may hold." },
-  unreviewed: { label: "Not reviewed", help: "A proposal of a machine that nobody has looked at." },
+  blank: { label: "No text", help: "Labels with it cannot be submitted." },
+  characters: { label: "Characters", help: "Contains characters that no label may contain." },
+  unreviewed: { label: "Not reviewed", help: "A machine's proposal that nobody has looked at." },
   short: { label: "Short", help: "Shorter than the dataset's limit." },
   long: { label: "Long", help: "Longer than the dataset's limit." },
   same_neighbour: { label: "Same as before", help: "Says the same as the substep before it." },
   out_of_vocabulary: { label: "Not in the vocabulary", help: "The vocabulary does not have this text." },
   near_duplicate: { label: "Spelling", help: "Spelled almost like an entry of the vocabulary." },
   unusual_order: { label: "Unusual order", help: "Occurs at a point where it does not occur in other episodes." },
-  not_looked_at: { label: "As imported", help: "As a file or a script brought it; nobody has looked at it." },
+  not_looked_at: { label: "As imported", help: "As it came from a file or a script; nobody has looked at it." },
 };
 
 export const PROVENANCES: Record<Schema<"Provenance">, string> = {

@@ -29,7 +29,7 @@ export function AssignPage() {
   return operator ? (
     <Assign />
   ) : (
-    <EmptyState icon={IconChecklist} title="Operators give out episodes">
+    <EmptyState icon={IconChecklist} title="Operators assign episodes">
       This needs the role operator. What you have yourself is under My work.
     </EmptyState>
   );
@@ -61,7 +61,7 @@ function Assign() {
   return (
     <Section
       title="Who has what"
-      description="Give episodes to people, or take them back. What was saved stays; what somebody works on right now or has handed in stays theirs."
+      description="Give episodes to people, or take them back. What was saved stays; what somebody is working on or has submitted stays theirs."
       actions={
         <Group gap="xs" wrap="nowrap">
           <Select
@@ -125,7 +125,7 @@ function Assign() {
           </Button>
           <Switch
             size="xs"
-            label="as second, blind labels"
+            label="for second, blind labels"
             checked={blind}
             onChange={(event) => setBlind(event.currentTarget.checked)}
             data-testid="assign-blind"
@@ -136,7 +136,7 @@ function Assign() {
         <Loaded query={query}>
           {({ items, total }) =>
             total === 0 ? (
-              <EmptyState icon={IconChecklist} title={state || who ? "Nothing fits" : "No episodes yet"}>
+              <EmptyState icon={IconChecklist} title={state || who ? "No episode matches" : "No episodes yet"}>
                 {state || who
                   ? "Choose another state or person."
                   : "Record or upload episodes first; then they can be labelled."}

@@ -13,14 +13,14 @@ import classes from "@/features/labels/core/labelling.module.css";
 import { Skipped } from "./Skipped";
 import { changeText } from "@/features/labels/core/words";
 
-/** Changes of many episodes, newest first; each can be undone. */
+/** Bulk edits, newest first; each can be undone. */
 export function ChangesSection({ datasetId }: { datasetId: string }) {
   const query = useChanges(datasetId);
   const undo = useUndo(datasetId);
   return (
     <Section
-      title="What was changed"
-      description="Undoing brings back what was there before; what somebody edited since stays as it is and is named."
+      title="Past bulk edits"
+      description="Undoing restores what was there before; episodes that were edited since stay as they are and are listed."
     >
       <Loaded query={query}>
         {(changes) => (

@@ -194,8 +194,8 @@ function Doubles({ coverage, labelling }: { coverage: Coverage; labelling: Label
         {(
           [
             ["wanted", wanted],
-            ["given out", assigned],
-            ["handed in", submitted],
+            ["assigned", assigned],
+            ["submitted", submitted],
           ] as const
         ).map(([label, count]) => (
           <div key={label}>

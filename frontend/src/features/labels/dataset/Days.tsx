@@ -7,12 +7,12 @@ import classes from "@/features/labels/core/labelling.module.css";
 
 const COLOURS = { submitted: "var(--mantine-color-violet-6)", published: "var(--mantine-color-teal-6)" } as const;
 
-/** What was handed in and published on each day, UTC. */
+/** What was submitted and published on each day, UTC. */
 export function Days({ days }: { days: Coverage["days"] }) {
   if (days.length === 0)
     return (
       <Text size="sm" c="dimmed">
-        Nothing was handed in yet.
+        Nothing was submitted yet.
       </Text>
     );
   const most = Math.max(1, ...days.flatMap(({ submitted, published }) => [submitted, published]));
@@ -21,7 +21,7 @@ export function Days({ days }: { days: Coverage["days"] }) {
     <>
       <ul className={classes.days} data-testid="days">
         {days.map(({ day, submitted, published }) => {
-          const said = `${day}: ${plural(submitted, "episode")} handed in, ${published} published`;
+          const said = `${day}: ${plural(submitted, "episode")} submitted, ${published} published`;
           return (
             <Tooltip key={day} label={said}>
               <li>
@@ -35,13 +35,13 @@ export function Days({ days }: { days: Coverage["days"] }) {
       </ul>
       <Group justify="space-between" gap="xs">
         <Text size="xs" c="dimmed">
-          {days[0]?.day} to {days.at(-1)?.day}, at most {plural(most, "episode")} a day
+          {days[0]?.day} to {days.at(-1)?.day}, at most {plural(most, "episode")} per day
         </Text>
         <Text size="xs">
           <span style={{ color: COLOURS.submitted }} aria-hidden>
             &#9632;
           </span>{" "}
-          handed in{" "}
+          submitted{" "}
           <span style={{ color: COLOURS.published }} aria-hidden>
             &#9632;
           </span>{" "}

@@ -12,7 +12,7 @@ import { ImportSection } from "./ImportSection";
 import { useLabelledDataset } from "@/features/labels/core/dataset";
 import { TierSwitch, useTier } from "./tier";
 
-/** Labels without motion and pictures: out as a file, and in from one. */
+/** Labels without motion and images: out as a file, and in from one. */
 export function ExchangePage() {
   const dataset = useLabelledDataset();
   const tier = useTier();
@@ -24,7 +24,7 @@ export function ExchangePage() {
       <TierSwitch datasetId={dataset.id} />
       <Section
         title="Download the labels"
-        description="Of all episodes, without motion and pictures. The same file can be read in again, here or in another studio that has the episodes."
+        description="Of all episodes, without motion and images. The same file can be imported again, here or in another studio that has the episodes."
       >
         <Stack gap="sm">
           <Group gap="lg">
@@ -36,7 +36,7 @@ export function ExchangePage() {
               data-testid="export-format"
             />
             <Checkbox
-              label="Drafts as they are now, instead of what is published"
+              label="The current drafts instead of what is published"
               checked={drafts}
               onChange={(event) => setDrafts(event.currentTarget.checked)}
               data-testid="export-drafts"
@@ -56,7 +56,7 @@ export function ExchangePage() {
               Download
             </Button>
             <Text size="sm" c="dimmed">
-              Per step and with the motion they are in the episodes&apos; files, see{" "}
+              Labels per step, with the motion, are in the files of the episodes: see{" "}
               <Anchor component={Link} to={`/datasets/${dataset.id}`} size="sm" underline="always">
                 the dataset
               </Anchor>

@@ -74,7 +74,7 @@ export function FindFilters({ datasetId, tier }: { datasetId: string; tier: Tier
         <Choice label="Person" name="who" choices={people} set={set} />
         <Choice label="Warning" name="warning" choices={optionsOf(FINDINGS, ({ label }) => label)} set={set} />
         <Choice label="State" name="state" choices={optionsOf(WORK_STATES, ({ label }) => label)} set={set} />
-        <Choice label="Made" name="provenance" choices={optionsOf(PROVENANCES, (label) => label)} set={set} />
+        <Choice label="Provenance" name="provenance" choices={optionsOf(PROVENANCES, (label) => label)} set={set} />
         <Button
           variant="subtle"
           color="gray"

@@ -10,9 +10,9 @@ import { formatCount, formatSeconds, plural } from "@/ui/format";
 import { Loaded } from "@/ui/Loaded";
 import { Section } from "@/ui/Section";
 
-import { searchTitle, wantedOf } from "./filters";
+import { searchTitle, segmentQueryOf } from "./filters";
 import { FindFilters } from "./FindFilters";
-import { findSegments, useSegments, type Found, type Wanted } from "@/features/labels/core/hooks";
+import { findSegments, useSegments, type Found, type SegmentQuery } from "@/features/labels/core/hooks";
 import { useLabelledDataset } from "@/features/labels/core/dataset";
 import { TierSwitch, useTier } from "./tier";
 import { addressOf, keepTrail, type Trail } from "@/features/labels/core/trail";
@@ -30,10 +30,10 @@ export function FindPage() {
   const dataset = useLabelledDataset();
   const [search, setSearch] = useSearchParams();
   const tier = useTier();
-  const wanted = wantedOf(search, tier, dataset.fps);
+  const segmentQuery = segmentQueryOf(search, tier, dataset.fps);
   const page = Math.max(1, Number(search.get("page")) || 1);
-  const query = useSegments(dataset.id, wanted, (page - 1) * PER_PAGE, PER_PAGE);
-  const goThrough = useGoThrough(dataset.id, wanted);
+  const query = useSegments(dataset.id, segmentQuery, (page - 1) * PER_PAGE, PER_PAGE);
+  const goThrough = useGoThrough(dataset.id, segmentQuery);
 
   return (
     <Stack>
@@ -57,7 +57,7 @@ export function FindPage() {
             }
           >
             {total === 0 ? (
-              <EmptyState icon={IconSearch} title="Nothing like this">
+              <EmptyState icon={IconSearch} title="No hits">
                 Loosen or clear a filter.
               </EmptyState>
             ) : (
@@ -99,7 +99,7 @@ export function FindPage() {
 }
 
 /** Fetch all hits and open one of them in the annotator. */
-function useGoThrough(datasetId: string, wanted: Wanted) {
+function useGoThrough(datasetId: string, segmentQuery: SegmentQuery) {
   const navigate = useNavigate();
   const { pathname, search } = useLocation();
   const [pending, setPending] = useState(false);
@@ -111,7 +111,7 @@ function useGoThrough(datasetId: string, wanted: Wanted) {
         dataset: datasetId,
         from: pathname + search,
         title: searchTitle(new URLSearchParams(search)),
-        stops: (await allHits(datasetId, wanted)).map(({ episode_id, number, start, tier, rater }) => ({
+        stops: (await allHits(datasetId, segmentQuery)).map(({ episode_id, number, start, tier, rater }) => ({
           episode: episode_id,
           number,
           step: start,
@@ -132,10 +132,10 @@ function useGoThrough(datasetId: string, wanted: Wanted) {
   return { begin, pending };
 }
 
-async function allHits(datasetId: string, wanted: Wanted): Promise<Found[]> {
+async function allHits(datasetId: string, segmentQuery: SegmentQuery): Promise<Found[]> {
   const hits: Found[] = [];
   for (;;) {
-    const { items, total } = await findSegments(datasetId, wanted, hits.length, PER_ANSWER);
+    const { items, total } = await findSegments(datasetId, segmentQuery, hits.length, PER_ANSWER);
     hits.push(...items);
     if (items.length === 0 || hits.length >= Math.min(total, MOST_HITS)) return hits.slice(0, MOST_HITS);
   }

@@ -45,7 +45,7 @@ export function GuidelineEditor({ datasetId, cameras, vocabulary, current, close
   return (
     <Section
       title="Guideline"
-      description="The first nine have the digits 1 to 9. Another text here changes no labels; to change those too, rename it under Change many."
+      description="The first nine have the digits 1 to 9. Changing a text here changes no labels; to change those too, rename it under Bulk edit."
       data-testid="guideline-editor"
     >
       <form
@@ -103,7 +103,7 @@ export function GuidelineEditor({ datasetId, cameras, vocabulary, current, close
               >
                 <IconArrowDown size={16} />
               </Tool>
-              <Tool label={`Take out text ${index + 1}`} onClick={() => setEntries(entries.toSpliced(index, 1))}>
+              <Tool label={`Remove text ${index + 1}`} onClick={() => setEntries(entries.toSpliced(index, 1))}>
                 <IconTrash size={16} />
               </Tool>
             </Group>
@@ -126,7 +126,7 @@ export function GuidelineEditor({ datasetId, cameras, vocabulary, current, close
             </Button>
             <Group gap="xs">
               <Button variant="default" onClick={close} data-testid="guideline-cancel">
-                Leave as it was
+                Discard changes
               </Button>
               {late && edit !== current.edit ? (
                 <Button
@@ -136,7 +136,7 @@ export function GuidelineEditor({ datasetId, cameras, vocabulary, current, close
                     change.reset();
                   }}
                 >
-                  Take mine
+                  Replace with mine
                 </Button>
               ) : (
                 <Button

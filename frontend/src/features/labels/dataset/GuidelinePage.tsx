@@ -14,7 +14,7 @@ import { useVocabulary, type Vocabulary } from "@/features/labels/core/hooks";
 import { useLabelledDataset } from "@/features/labels/core/dataset";
 import { TierSwitch, useTier } from "./tier";
 
-/** What each text means, with pictures: the page that all who label go by. */
+/** What each text means, with images: the page that all who label go by. */
 export function GuidelinePage() {
   const dataset = useLabelledDataset();
   const tier = useTier();

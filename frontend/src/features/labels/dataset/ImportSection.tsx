@@ -60,8 +60,8 @@ export function ImportSection({ datasetId, tier }: { datasetId: string; tier: Ti
 
   return (
     <Section
-      title="Read labels from a file"
-      description="They become drafts, found by the episode's number; if the file says which motion it was (JSON, CSV), that must be the same. Publishing stays with people."
+      title="Import labels from a file"
+      description="They become drafts of the episodes with these numbers. JSON and CSV also name the motion, which must be the same. People publish them."
     >
       <Stack gap="sm">
         <Group align="flex-end" gap="sm">
@@ -90,7 +90,7 @@ export function ImportSection({ datasetId, tier }: { datasetId: string; tier: Ti
             data-testid="labels-import-format"
           />
           <NumberInput
-            label="Episode, if the rows name none"
+            label="Episode, where rows name none"
             placeholder="as in the file"
             min={0}
             allowDecimal={false}
@@ -103,7 +103,7 @@ export function ImportSection({ datasetId, tier }: { datasetId: string; tier: Ti
             data-testid="labels-import-episode"
           />
           <Checkbox
-            label="Also where somebody labelled already"
+            label="Also replace labels that are there"
             checked={overwrite}
             onChange={(event) => {
               setOverwrite(event.currentTarget.checked);
@@ -120,7 +120,7 @@ export function ImportSection({ datasetId, tier }: { datasetId: string; tier: Ti
             onClick={() => look.mutate(body(true))}
             data-testid="labels-import-preview"
           >
-            Show what fits
+            Preview
           </RoleButton>
         </Group>
         <ErrorNote error={unreadable ?? look.error ?? take.error} />
@@ -128,8 +128,8 @@ export function ImportSection({ datasetId, tier }: { datasetId: string; tier: Ti
           <Stack gap="xs" data-testid="labels-import-fit" data-changed={look.data.changed}>
             <Text size="sm">
               {look.data.changed === 0
-                ? "Nothing would be taken."
-                : `${plural(look.data.changed, "episode")} would take the labels of the file.`}
+                ? "Nothing would be imported."
+                : `${plural(look.data.changed, "episode")} would get labels from the file.`}
             </Text>
             <Skipped skipped={look.data.skipped} />
             {look.data.changed > 0 && (
@@ -152,7 +152,7 @@ export function ImportSection({ datasetId, tier }: { datasetId: string; tier: Ti
             title={`Imported into ${plural(take.data.changed, "episode")}`}
             data-testid="labels-import-done"
           >
-            They are drafts now. It is listed below and can be undone there.
+            They are drafts now. The import is listed below and can be undone there.
             <Skipped skipped={take.data.skipped} />
           </Alert>
         )}

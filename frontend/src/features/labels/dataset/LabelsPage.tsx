@@ -1,10 +1,10 @@
-import { Button, Tabs } from "@mantine/core";
+import { Tabs } from "@mantine/core";
 import { IconTrash } from "@tabler/icons-react";
-import { Link, Outlet, useLocation, useNavigate, useParams } from "react-router";
+import { Outlet, useLocation, useNavigate, useParams } from "react-router";
 
 import { ApiError } from "@/api/client";
 import { useDataset, type Dataset } from "@/features/datasets/core/hooks";
-import { EmptyState } from "@/ui/EmptyState";
+import { NoSuch } from "@/features/datasets/core/NoSuch";
 import { Loaded } from "@/ui/Loaded";
 import { PageHeader } from "@/ui/PageHeader";
 
@@ -25,20 +25,7 @@ const PAGES = [
 export function LabelsPage() {
   const { id = "" } = useParams();
   const query = useDataset(id);
-  if (query.error instanceof ApiError && query.error.status === 404)
-    return (
-      <EmptyState
-        icon={IconTrash}
-        title="This dataset is not there"
-        action={
-          <Button component={Link} to="/datasets" variant="default">
-            All datasets
-          </Button>
-        }
-      >
-        It was deleted, or the link is wrong.
-      </EmptyState>
-    );
+  if (query.error instanceof ApiError && query.error.status === 404) return <NoSuch what="dataset" icon={IconTrash} />;
   return <Loaded query={query}>{(dataset) => <Frame dataset={dataset} />}</Loaded>;
 }
 
@@ -54,7 +41,7 @@ function Frame({ dataset }: { dataset: Dataset }) {
           { label: "Datasets", to: "/datasets" },
           { label: dataset.name, to: `/datasets/${dataset.id}` },
         ]}
-        subtitle="Who labels what, how far it is, and changes of many episodes at once."
+        subtitle="Who labels what, how far the labels are, and edits of many episodes at once."
       />
       {/* each tab is a page of its own; arrows move between the tabs, Enter opens one */}
       <Tabs

@@ -45,14 +45,14 @@ function People({ datasetId }: { datasetId: string }) {
   return (
     <Section
       title="People"
-      description="In this dataset. Agreement is with the other person, over the episodes that two people labelled: boundaries within 25 steps, texts over steps."
+      description="In this dataset. Agreement is with the other person, over the episodes that two people labelled: F1 of boundaries within 25 steps, kappa of texts over steps."
       actions={
         <SegmentedControl
           size="xs"
           value={span}
           onChange={setSpan}
           data={SPANS}
-          aria-label="How far back"
+          aria-label="Period"
           data-testid="people-span"
         />
       }
@@ -60,8 +60,8 @@ function People({ datasetId }: { datasetId: string }) {
       <Loaded query={query}>
         {(people) =>
           people.length === 0 ? (
-            <EmptyState icon={IconUsers} title="Nobody did anything in this time">
-              Look further back.
+            <EmptyState icon={IconUsers} title="No activity in this period">
+              Choose a longer period.
             </EmptyState>
           ) : (
             <DataTable
@@ -96,7 +96,7 @@ function peopleColumns(datasetId: string): Column<PersonFigures>[] {
     },
     {
       key: "submitted",
-      header: "Handed in",
+      header: "Submitted",
       align: "right",
       sort: ({ submitted }) => submitted,
       cell: ({ submitted, segments, steps }) => (

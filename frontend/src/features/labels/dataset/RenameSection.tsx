@@ -95,7 +95,7 @@ function Form({ datasetId, tier, vocabulary }: { datasetId: string; tier: Tier; 
             loading={preview.isPending}
             data-testid="rename-preview"
           >
-            Show what changes
+            Preview
           </RoleButton>
         </Group>
       </form>
@@ -111,7 +111,7 @@ function Form({ datasetId, tier, vocabulary }: { datasetId: string; tier: Tier; 
       )}
       {rename.data && (
         <Alert color="teal" title={`Renamed in ${plural(rename.data.changed, "episode")}`} data-testid="rename-done">
-          It is listed below and can be undone there.
+          The change is listed below and can be undone there.
           <Skipped skipped={rename.data.skipped} />
         </Alert>
       )}
@@ -143,15 +143,15 @@ function Affected({ preview, pending, error, again, rename }: AffectedProps) {
     <Stack gap="xs" data-testid="rename-affected" data-count={episodes.length}>
       <Text size="sm">
         {episodes.length === 0
-          ? "No episode has it: only the vocabulary changes."
-          : `${plural(segments, "substep")} of drafts in ${plural(episodes.length, "episode")}, and what of them is published.`}
+          ? "No episode has this text: only the vocabulary changes."
+          : `${plural(segments, "substep")} of drafts in ${plural(episodes.length, "episode")}, and those of them that are published.`}
         {in_template && " The dataset's template changes too."}
-        {held > 0 && ` ${plural(held, "episode")} where somebody works right now would be left out.`}
+        {held > 0 && ` ${plural(held, "episode")} that somebody is working on would be left out.`}
       </Text>
       {merges && (
         <Alert color="yellow" p="xs" data-testid="rename-merges">
-          The new text is there already: the two become one, and &quot;{old}&quot; goes from the vocabulary. Undoing
-          tells them apart again.
+          The new text is in use already: the two become one, and &quot;{old}&quot; leaves the vocabulary. Undoing
+          separates them again.
         </Alert>
       )}
       {episodes.length > 0 && (
@@ -170,7 +170,7 @@ function Affected({ preview, pending, error, again, rename }: AffectedProps) {
       <Group gap="xs">
         {stale ? (
           <Button onClick={again} data-testid="rename-again">
-            Look again
+            Preview again
           </Button>
         ) : (
           <RoleButton needs="operator" loading={pending} onClick={rename} data-testid="rename-apply">
@@ -204,6 +204,6 @@ const AFFECTED: Column<Preview["episodes"][number]>[] = [
   {
     key: "held",
     header: "",
-    cell: ({ held_by }) => held_by !== null && <Badge color="orange">{held_by} works on it: left out</Badge>,
+    cell: ({ held_by }) => held_by !== null && <Badge color="orange">{held_by} is working on it: left out</Badge>,
   },
 ];

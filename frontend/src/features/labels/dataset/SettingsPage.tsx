@@ -75,7 +75,7 @@ function Form({ datasetId, labelling }: { datasetId: string; labelling: Labellin
             <NumberInput
               {...form.getInputProps("double_percent")}
               disabled={!may}
-              label="Labelled twice, percent"
+              label="Labelled twice, %"
               description="By a second person who does not see the first labels"
               min={0}
               max={100}

@@ -28,7 +28,7 @@ export function TemplateSection({ datasetId, tier }: { datasetId: string; tier: 
   return (
     <Section
       title="Apply a template"
-      description="Proposes the usual sequence on episodes that have no labels yet. Somebody looks at each proposal before anything is published."
+      description="Proposes the usual sequence on episodes that have no labels yet. Each proposal is looked at by a person before anything is published."
     >
       <Loaded query={query}>{(labelling) => <Form datasetId={datasetId} tier={tier} labelling={labelling} />}</Loaded>
     </Section>
@@ -51,7 +51,7 @@ function Form({ datasetId, tier, labelling }: { datasetId: string; tier: Tier; l
   return (
     <Stack gap="sm">
       <Textarea
-        label="Texts in their order, one a line"
+        label="Texts in order, one per line"
         autosize
         minRows={3}
         maxRows={14}
@@ -84,7 +84,7 @@ function Form({ datasetId, tier, labelling }: { datasetId: string; tier: Tier; l
           onClick={() => look.mutate({ tier, texts, align, preview: true })}
           data-testid="template-preview"
         >
-          Show what it does
+          Preview
         </RoleButton>
         {tier === "substep" && (
           <RoleButton
@@ -110,7 +110,7 @@ function Form({ datasetId, tier, labelling }: { datasetId: string; tier: Tier; l
       )}
       {apply.data && (
         <Alert color="teal" title={`Proposed in ${plural(apply.data.changed, "episode")}`} data-testid="template-done">
-          It is listed below and can be undone there.
+          The change is listed below and can be undone there.
           <Skipped skipped={apply.data.skipped} />
         </Alert>
       )}
@@ -131,13 +131,11 @@ function Fit({ result: { changed, skipped, aligned }, pending, error, apply }: F
   return (
     <Stack gap="xs" data-testid="template-fit" data-changed={changed} data-mismatches={odd.length}>
       <Text size="sm">
-        {changed === 0
-          ? "No episode takes it."
-          : `${plural(changed, "episode")} ${changed === 1 ? "takes" : "take"} it as proposals.`}
+        {changed === 0 ? "It fits no episode." : `${plural(changed, "episode")} would get it as proposals.`}
         {aligned.length > 0 &&
           (odd.length === 0
             ? " The motion of each suggests as many boundaries as the template has."
-            : ` In ${odd.length} of them the motion suggests another number of boundaries than the template has; look at those first.`)}
+            : ` In ${odd.length} of them the motion suggests a different number of boundaries than the template has; look at those first.`)}
       </Text>
       {aligned.length > 0 && (
         <div className={classes.scroll}>

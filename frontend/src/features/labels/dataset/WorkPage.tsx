@@ -46,7 +46,7 @@ export function WorkPage() {
         return (
           <Section
             title={total === 0 ? "Nothing taken yet" : `${plural(total, "episode")} to label`}
-            description="Episodes that nobody else has. Ctrl+Enter in the annotator hands one in and opens the next."
+            description="Episodes that nobody else has. Ctrl+Enter in the annotator submits one and opens the next."
             actions={
               <Group gap="xs" align="flex-end" wrap="nowrap">
                 <NumberInput
@@ -143,7 +143,7 @@ function Nothing({ asked, episodes }: { asked: boolean; episodes: number }) {
     </EmptyState>
   ) : (
     <EmptyState icon={IconChecklist} title="You have no episodes at the moment">
-      Take some: they are yours until you hand them in or give them back, and nobody else gets the same.
+      Take some: they are yours until you submit them or give them back, and nobody else gets the same.
     </EmptyState>
   );
 }

@@ -1,10 +1,10 @@
 import { expect, it } from "vitest";
 
-import { findAddress, searchTitle, wantedOf, withFilter } from "./filters";
+import { findAddress, searchTitle, segmentQueryOf, withFilter } from "./filters";
 
 it("turns the address into a query of the API", () => {
   const search = new URLSearchParams("text=lift&exact=1&from=0.5&to=2&who=u&state=submitted&warning=short");
-  expect(wantedOf(search, "substep", 50)).toEqual({
+  expect(segmentQueryOf(search, "substep", 50)).toEqual({
     tier: "substep",
     text: "lift",
     exact: true,
@@ -17,15 +17,21 @@ it("turns the address into a query of the API", () => {
 });
 
 it("takes the steps that lie within the seconds", () => {
-  expect(wantedOf(new URLSearchParams("from=0.33&to=0.33"), "plan", 30)).toMatchObject({ min_steps: 10, max_steps: 9 });
-  expect(wantedOf(new URLSearchParams("from=0.1&to=0.1"), "plan", 50)).toMatchObject({ min_steps: 5, max_steps: 5 });
+  expect(segmentQueryOf(new URLSearchParams("from=0.33&to=0.33"), "plan", 30)).toMatchObject({
+    min_steps: 10,
+    max_steps: 9,
+  });
+  expect(segmentQueryOf(new URLSearchParams("from=0.1&to=0.1"), "plan", 50)).toMatchObject({
+    min_steps: 5,
+    max_steps: 5,
+  });
 });
 
 it.each(["from=x", "from=-1", "from=", "state=lost", "warning=constructor", "text=%20"])(
   "leaves out what makes no sense: %s",
   (query) => {
-    const wanted = wantedOf(new URLSearchParams(query), "substep", 50);
-    expect(Object.values(wanted).filter((value) => value !== undefined)).toEqual(["substep"]);
+    const segmentQuery = segmentQueryOf(new URLSearchParams(query), "substep", 50);
+    expect(Object.values(segmentQuery).filter((value) => value !== undefined)).toEqual(["substep"]);
   },
 );
 

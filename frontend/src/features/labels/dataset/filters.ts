@@ -2,7 +2,7 @@
 
 import { DEFAULT_FPS } from "@/features/labels/core/fps";
 
-import type { FindingCode, Wanted } from "@/features/labels/core/hooks";
+import type { FindingCode, SegmentQuery } from "@/features/labels/core/hooks";
 import { FINDINGS, PROVENANCES } from "@/features/labels/core/words";
 import { WORK_STATES } from "@/features/labels/core/WorkBadge";
 
@@ -20,7 +20,7 @@ function oneOf<Key extends string>(known: Record<Key, unknown>, asked: string | 
 }
 
 /** The query of the API. Lengths are in seconds for people, in steps there; both ends are included. */
-export function wantedOf(search: URLSearchParams, tier: Wanted["tier"], fps: number | null): Wanted {
+export function segmentQueryOf(search: URLSearchParams, tier: SegmentQuery["tier"], fps: number | null): SegmentQuery {
   const rate = fps ?? DEFAULT_FPS;
   const [from, to] = [seconds(search.get("from")), seconds(search.get("to"))];
   const text = search.get("text");

@@ -8,7 +8,7 @@ export const FORMATS: readonly { format: LabelFormat; label: string; help: strin
     label: "JSON",
     help: "Everything: substeps with where they came from, instruction, paraphrases, outcome, quality, tags.",
   },
-  { format: "csv", label: "CSV", help: "A row a substep, with steps and seconds, for spreadsheets." },
+  { format: "csv", label: "CSV", help: "One row per substep, with steps and seconds, for spreadsheets." },
   { format: "elan", label: "ELAN text", help: "Tab-delimited text with times, as ELAN reads and writes it." },
 ];
 

@@ -34,8 +34,8 @@ import { LeaseBar } from "./LeaseBar";
 import { usePlayback, useSaving } from "./lifecycle";
 import { MotionPlots } from "./MotionPlots";
 import { Notes } from "./Notes";
-import { magnify, nextCamera, panStep, WHOLE } from "./pictures";
-import { PictureSettings } from "./PictureSettings";
+import { magnify, nextCamera, panStep, WHOLE } from "./cameraView";
+import { CameraSettings } from "./CameraSettings";
 import { createPlayback } from "./playback";
 import { DEFAULT_FPS } from "@/features/labels/core/fps";
 import { ProposalBar } from "./ProposalBar";
@@ -68,9 +68,9 @@ export function AnnotatorPage({ episode, about, draft }: Props) {
   const me = useMe();
   const may = useCan("annotator");
   const preferences = usePreferences();
-  const [pictureError, setPictureError] = useState<unknown>(null);
+  const [frameError, setFrameError] = useState<unknown>(null);
   const [view, setView] = useState(() => whole(episode.steps));
-  const [pictures, setPictures] = useState(WHOLE);
+  const [cameraView, setCameraView] = useState(WHOLE);
   const [editing, setEditing] = useState<number | null>(null);
   const [finding, setFinding] = useState<{ at: number; resume: boolean } | null>(null);
   const [looking, setLooking] = useState(false);
@@ -84,7 +84,7 @@ export function AnnotatorPage({ episode, about, draft }: Props) {
   const [token] = useState<Token>(() => ({ current: null }));
   const locked = may ? draft.read_only : "Labelling needs the role annotator. An administrator can give it to you.";
 
-  const [playback] = useState(() => createPlayback(episode, setPictureError));
+  const [playback] = useState(() => createPlayback(episode, setFrameError));
   const [editor] = useState(
     () =>
       new Editor({
@@ -133,7 +133,7 @@ export function AnnotatorPage({ episode, about, draft }: Props) {
     [draft, timeline, second],
   );
   const { on: trail, go: openStop } = useTrail(episode.id, player);
-  const proposing = useProposing({ episode, editor, candidates, preferences, fps, pictures });
+  const proposing = useProposing({ episode, editor, candidates, preferences, fps, cameraView });
   const commands = useCommands({ episode, about, editor, playback }, draft, problems, proposing.judgeGiven);
   const reviewing = draft.may_review && commands.reviewed;
 
@@ -178,10 +178,10 @@ export function AnnotatorPage({ episode, about, draft }: Props) {
         const place = LAYOUTS.indexOf(preferences.layout);
         changePreferences({ layout: LAYOUTS[(place + 1) % LAYOUTS.length] });
       },
-      nextCamera: () => setPictures((old) => nextCamera(old, episode.cameras.length)),
-      magnify: () => setPictures(magnify),
-      pan: (x, y) => setPictures((old) => panStep(old, x, y)),
-      pictureSettings: () => setLooking(true),
+      nextCamera: () => setCameraView((old) => nextCamera(old, episode.cameras.length)),
+      magnify: () => setCameraView(magnify),
+      pan: (x, y) => setCameraView((old) => panStep(old, x, y)),
+      cameraSettings: () => setLooking(true),
       goToStep: () => setAsking(true),
       guideline: toggleGuideline,
     },
@@ -196,8 +196,8 @@ export function AnnotatorPage({ episode, about, draft }: Props) {
     entries,
     fps,
     preferences,
-    pictures,
-    setPictures,
+    cameraView,
+    setCameraView,
     candidates,
     actions: bound(actions, preferences.keys),
   };
@@ -232,7 +232,7 @@ export function AnnotatorPage({ episode, about, draft }: Props) {
           {second && <DoublesBar draft={draft} second={second} />}
           <Notes
             takeOver={lease.takeOver}
-            pictureError={pictureError}
+            frameError={frameError}
             storedBy={draft.updated_by_name}
             storedAt={draft.updated_at}
           />
@@ -243,7 +243,7 @@ export function AnnotatorPage({ episode, about, draft }: Props) {
             stepNumber={<StepNumber asking={asking} setAsking={setAsking} />}
             settings={
               <>
-                <PictureSettings opened={looking} onChange={setLooking} />
+                <CameraSettings opened={looking} onChange={setLooking} />
                 <CutSettings />
               </>
             }
@@ -264,7 +264,7 @@ export function AnnotatorPage({ episode, about, draft }: Props) {
               episode={episode}
               tier={about.tier}
               player={player}
-              only={pictures.only}
+              only={cameraView.only}
               close={closeGuideline}
             />
           ) : (

@@ -6,7 +6,7 @@ import classes from "./annotate.module.css";
 import { PROXY_ROWS } from "./api";
 import { useAnnotator, usePlayer } from "./context";
 import { heightOf, placed, type Box } from "./layout";
-import { panBy, toggleOnly, transformOf, zoomAt } from "./pictures";
+import { panBy, toggleOnly, transformOf, zoomAt } from "./cameraView";
 import { PLAIN_LOOK, type Look } from "./preferences";
 
 const LATE_MS = 150;
@@ -16,20 +16,20 @@ const CLICK = 4;
 
 /** All cameras of one step in the chosen layout; a click shows one alone, Ctrl and the wheel magnify it. */
 export function Cameras() {
-  const { episode, playback, preferences, pictures } = useAnnotator();
+  const { episode, playback, preferences, cameraView } = useAnnotator();
   const { ref, width } = useElementSize();
   const { height: windowHeight } = useViewportSize();
   const room = { width, height: Math.max(150, windowHeight * preferences.pictures) };
-  const boxes = placed(episode.cameras, room, preferences.layout, pictures);
+  const boxes = placed(episode.cameras, room, preferences.layout, cameraView);
   const first = boxes.findIndex((box) => box !== null);
-  const tallest = Math.max(0, ...boxes.map((box) => box?.height ?? 0)) * pictures.scale * window.devicePixelRatio;
+  const tallest = Math.max(0, ...boxes.map((box) => box?.height ?? 0)) * cameraView.scale * window.devicePixelRatio;
   useEffect(() => playback.player.setSmall(tallest <= PROXY_ROWS), [playback, tallest]);
   const late = useLate();
 
   if (episode.cameras.length === 0)
     return (
       <Text size="sm" c="dimmed">
-        This episode has no pictures.
+        This episode has no cameras.
       </Text>
     );
   return (
@@ -40,19 +40,19 @@ export function Cameras() {
 }
 
 function Camera({ index, box, late }: { index: number; box: Box; late: boolean }) {
-  const { episode, playback, preferences, pictures, setPictures } = useAnnotator();
+  const { episode, playback, preferences, cameraView, setCameraView } = useAnnotator();
   const { name, width, height } = episode.cameras[index] ?? { name: "", width: 1, height: 1 };
-  const alone = pictures.only === index;
+  const alone = cameraView.only === index;
   const figure = useRef<HTMLElement>(null);
   const drag = useRef<{ x: number; y: number; moved: boolean } | null>(null);
-  const magnified = pictures.focus === index && pictures.scale > 1;
+  const magnified = cameraView.focus === index && cameraView.scale > 1;
 
   const wheel = useEffectEvent((event: WheelEvent) => {
     if (!event.ctrlKey && !event.metaKey) return;
     event.preventDefault();
     const factor = Math.exp(-event.deltaY * WHEEL_ZOOM);
     const [x, y] = [event.offsetX / box.width, event.offsetY / box.height];
-    setPictures((old) => zoomAt(old, index, factor, x, y));
+    setCameraView((old) => zoomAt(old, index, factor, x, y));
   });
   useEffect(() => {
     const element = figure.current;
@@ -68,14 +68,14 @@ function Camera({ index, box, late }: { index: number; box: Box; late: boolean }
     const [x, y] = [event.clientX - from.x, event.clientY - from.y];
     if (!from.moved && Math.hypot(x, y) < CLICK) return;
     drag.current = { x: event.clientX, y: event.clientY, moved: true };
-    setPictures((old) => panBy(old, -x / box.width, -y / box.height));
+    setCameraView((old) => panBy(old, -x / box.width, -y / box.height));
   };
 
   return (
     <figure ref={figure} className={classes.camera} data-large={alone || undefined} style={{ ...box }}>
       <button
         type="button"
-        className={classes.pictureButton}
+        className={classes.imageButton}
         aria-label={alone ? `${name}: show all cameras` : `${name}: show it alone`}
         aria-pressed={alone}
         disabled={episode.cameras.length === 1}
@@ -88,14 +88,14 @@ function Camera({ index, box, late }: { index: number; box: Box; late: boolean }
         onClick={() => {
           const dragged = drag.current?.moved === true;
           drag.current = null;
-          if (!dragged) setPictures((old) => toggleOnly(old, index));
+          if (!dragged) setCameraView((old) => toggleOnly(old, index));
         }}
       >
         <canvas
           ref={(canvas) => playback.screen.attach(index, canvas)}
           width={width}
           height={height}
-          style={{ filter: filterOf(preferences.looks[name]), transform: transformOf(pictures, index) || undefined }}
+          style={{ filter: filterOf(preferences.looks[name]), transform: transformOf(cameraView, index) || undefined }}
           data-testid="camera-canvas"
           data-camera={name}
         />
@@ -106,12 +106,12 @@ function Camera({ index, box, late }: { index: number; box: Box; late: boolean }
   );
 }
 
-/** undefined where nothing is changed: a filter costs time with every picture. */
+/** undefined where nothing is changed: a filter costs time with every frame. */
 function filterOf({ brightness, contrast }: Look = PLAIN_LOOK): string | undefined {
   return brightness === 1 && contrast === 1 ? undefined : `brightness(${brightness}) contrast(${contrast})`;
 }
 
-/** Whether pictures have been missing for a noticeable moment. */
+/** Whether frames have been missing for a noticeable moment. */
 function useLate(): boolean {
   const missing = usePlayer(({ step, shown, waiting }) => waiting || step !== shown);
   const [late, setLate] = useState(false);

@@ -5,18 +5,18 @@ import { useAnnotator } from "./context";
 import { LAG_MOST_MS } from "./preferences";
 import { changePreferences } from "./usePreferences";
 
-/** How cuts and the timeline behave. */
+/** Settings of cuts and the timeline. */
 export function CutSettings() {
   const { preferences } = useAnnotator();
   const { lagMs, snap, follow, acceptAbove } = preferences;
   return (
     <Popover trapFocus returnFocus position="top" withinPortal>
       <Popover.Target>
-        <Tooltip label="How cuts and the timeline behave">
+        <Tooltip label="Settings of cuts and the timeline">
           <ActionIcon
             variant="default"
             size={32}
-            aria-label="How cuts and the timeline behave"
+            aria-label="Settings of cuts and the timeline"
             data-testid="cut-settings"
           >
             <IconAdjustments size={18} />
@@ -28,7 +28,7 @@ export function CutSettings() {
           <NumberInput
             size="xs"
             label="Reaction lag"
-            description="Cuts made while it plays go back by this much, times the speed. Paused cuts stay where they are."
+            description="Cuts made during playback are moved back by this much, times the speed. Cuts made while paused stay where they are."
             suffix=" ms"
             min={0}
             max={LAG_MOST_MS}
@@ -40,15 +40,15 @@ export function CutSettings() {
           />
           <Switch
             size="sm"
-            label="Boundaries go to candidates nearby"
-            description="When they are dragged (Alt: not), or cut while it plays."
+            label="Snap boundaries to candidates nearby"
+            description="When they are dragged (hold Alt to prevent it), or cut during playback."
             checked={snap}
             onChange={(event) => changePreferences({ snap: event.currentTarget.checked })}
             data-testid="snap"
           />
           <Switch
             size="sm"
-            label="The timeline goes along with the playhead"
+            label="The timeline follows the playhead"
             checked={follow}
             onChange={(event) => changePreferences({ follow: event.currentTarget.checked })}
             data-testid="follow"

@@ -11,7 +11,7 @@ import { plural } from "@/ui/format";
 
 interface Props {
   draft: DraftOut;
-  /** what the second person handed in, who did not see the first's labels */
+  /** what the second person submitted, who did not see the first's labels */
   second: DraftOut;
 }
 
@@ -28,7 +28,7 @@ export function DoublesBar({ draft, second }: Props) {
     <Alert color="blue" p="xs" icon={<IconUsers size={18} />} data-testid="doubles" data-count={found}>
       <Group justify="space-between" gap="sm">
         <Text size="sm">
-          {names.here} and {names.by} labelled this episode without seeing each other&apos;s:{" "}
+          {names.here} and {names.by} labelled this episode without seeing each other&apos;s labels:{" "}
           {found === 0 ? "the same texts at every step" : plural(found, "difference")}.
         </Text>
         <Tooltip label={locked} disabled={locked === null}>
@@ -39,7 +39,7 @@ export function DoublesBar({ draft, second }: Props) {
             onClick={() => setComparing(true)}
             data-testid="doubles-compare"
           >
-            Compare and put together
+            Compare and merge
           </Button>
         </Tooltip>
       </Group>

@@ -22,7 +22,7 @@ const QUALITIES = [
   { value: "good", label: "Good" },
   { value: "doubtful", label: "Doubtful" },
   { value: "unusable", label: "Unusable" },
-  { value: "", label: "Not said" },
+  { value: "", label: "Not rated" },
 ];
 
 /** Opens the details; says what stands out in them. Substeps alone have any. */
@@ -78,7 +78,7 @@ function Fields() {
   return (
     <Stack gap="md">
       <Textarea
-        label="Other wordings of the instruction, one a line"
+        label="Other wordings of the instruction, one per line"
         description={`The instruction is: ${content.instruction}`}
         autosize
         minRows={2}
@@ -113,7 +113,7 @@ function Fields() {
           label="Step where it went wrong"
           description={content.success === false ? undefined : "Only a failure has one"}
           inputWrapperOrder={["label", "input", "description"]}
-          placeholder="not said"
+          placeholder="not set"
           min={0}
           max={episode.steps - 1}
           clampBehavior="strict"
@@ -130,7 +130,7 @@ function Fields() {
           onClick={() => change({ failure_step: step })}
           data-testid="details-failure-here"
         >
-          Step {step}, where the playhead is
+          Step {step}, at the playhead
         </Button>
       </Group>
       <Field label="Quality as training data">

@@ -77,13 +77,13 @@ function Entries({
     const entry = entries[index];
     const fuller = entry && withExample(entry, here());
     if (!fuller) {
-      notifyDone("This picture is an example already, or there are twelve.");
+      notifyDone("This frame is already an example, or the text has twelve.");
       return;
     }
     change.mutate(
       { edit: vocabulary.edit, entries: entries.with(index, fuller) },
       {
-        onSuccess: () => notifyDone(`An example of "${fuller.text}" more.`),
+        onSuccess: () => notifyDone(`Added as an example of "${fuller.text}".`),
         onError: (error) => notifyError(error, "No example was added"),
       },
     );
@@ -125,10 +125,10 @@ function Entries({
           leftSection={<IconCamera size={14} />}
           loading={change.isPending}
           onClick={() => add(index)}
-          aria-label={`This step as an example of ${text}`}
+          aria-label={`Add this step as an example of ${text}`}
           data-testid="example-add"
         >
-          This step as an example
+          Add this step as an example
         </Button>
       )}
     </div>

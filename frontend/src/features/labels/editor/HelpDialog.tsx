@@ -47,7 +47,7 @@ export function HelpDialog({ opened, onClose, actions, bindings }: Props) {
         />
         {Object.keys(bindings).length > 0 && (
           <Button size="xs" variant="default" onClick={() => changePreferences({ keys: {} })} data-testid="keys-reset">
-            All as delivered
+            Restore the defaults
           </Button>
         )}
       </Group>
@@ -80,9 +80,9 @@ export function HelpDialog({ opened, onClose, actions, bindings }: Props) {
         ))}
       </SimpleGrid>
       <Text size="sm" c="dimmed" mt="md">
-        On the timeline: Ctrl and the wheel zoom, the wheel alone moves on, a boundary is dragged. On a picture: Ctrl
-        and the wheel magnify. Keys rest while a text field has the focus. Digits count by their place, letters and
-        signs by what they print, and on keyboards of other scripts by their place too.
+        On the timeline: Ctrl and the wheel zoom, the wheel alone scrolls, boundaries can be dragged. Over a camera:
+        Ctrl and the wheel magnify. Keys do nothing while a text field has the focus. Digits go by their position on the
+        keyboard, letters and signs by what they print, and on keyboards of other scripts by their position too.
       </Text>
     </Modal>
   );
@@ -112,14 +112,14 @@ function Changeable({ action, waiting, wait, remove }: ChangeableProps) {
       {action.keys.map((key) => (
         <Group key={key} gap={0} wrap="nowrap">
           <Kbd>{keyText(key)}</Kbd>
-          <CloseButton size="xs" aria-label={`${action.label}: not ${keyText(key)}`} onClick={() => remove(key)} />
+          <CloseButton size="xs" aria-label={`${action.label}: remove ${keyText(key)}`} onClick={() => remove(key)} />
         </Group>
       ))}
       <Button
         size="compact-xs"
         variant={waiting ? "filled" : "default"}
         onClick={wait}
-        aria-label={`${action.label}: another key`}
+        aria-label={`${action.label}: add a key`}
         data-testid={`rebind-${action.id}`}
       >
         {waiting ? "Press a key" : "Add"}

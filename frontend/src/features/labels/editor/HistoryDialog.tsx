@@ -19,7 +19,7 @@ interface Option {
 const KINDS: Record<Schema<"HistoryKind">, string> = {
   saved: "Saved",
   taken_over: "Taken over",
-  submitted: "Handed in",
+  submitted: "Submitted",
   approved: "Approved",
   rejected: "Sent back",
   reopened: "Reopened",
@@ -100,7 +100,7 @@ function Compared({ options }: { options: Option[] }) {
   if (options.length === 1)
     return (
       <Text size="sm">
-        Nothing is kept yet: the first state is after some minutes of work, or when it is published.
+        Nothing is kept yet: the first state is kept after some minutes of work, or when labels are published.
       </Text>
     );
   return (

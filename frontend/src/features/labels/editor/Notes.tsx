@@ -16,15 +16,15 @@ import { draftOf, type Draft } from "./editor";
 interface Props {
   /** before anything is saved over somebody who has the labels now */
   takeOver: () => Promise<boolean>;
-  /** why pictures do not come */
-  pictureError: unknown;
+  /** why frames cannot be loaded */
+  frameError: unknown;
   /** who saved last, as far as is known */
   storedBy: string | null;
   storedAt: string | null;
 }
 
 /** What the person must decide or know before going on; empty almost always. */
-export function Notes({ takeOver, pictureError, storedBy, storedAt }: Props) {
+export function Notes({ takeOver, frameError, storedBy, storedAt }: Props) {
   const { editor } = useAnnotator();
   const { save, content } = useEditorState();
   const now = useNow();
@@ -83,9 +83,9 @@ export function Notes({ takeOver, pictureError, storedBy, storedAt }: Props) {
           Not saved: {save.message} Your edits are kept in this browser; they are saved with the next change.
         </Alert>
       )}
-      {pictureError !== null && (
+      {frameError !== null && (
         <Alert color="orange" p="xs" icon={<IconPhotoOff size={18} />} data-testid="picture-error">
-          Pictures do not come: {messageOf(pictureError)}
+          Frames cannot be loaded: {messageOf(frameError)}
         </Alert>
       )}
     </>

@@ -143,19 +143,19 @@ function Row({ note }: { note: Note }) {
         </Text>
         <Text size="xs" c="dimmed" component="div">
           {note.author_name ?? "Somebody"}, <Time value={note.created_at} />
-          {done && note.resolved_by_name && `; done by ${note.resolved_by_name}`}
+          {done && note.resolved_by_name && `; resolved by ${note.resolved_by_name}`}
         </Text>
         <ErrorNote error={resolve.error ?? remove.error} />
       </div>
       {annotator && (
         <Group gap={2} wrap="nowrap">
-          <Tooltip label={done ? "It is not done yet" : "It is done"}>
+          <Tooltip label={done ? "Reopen the comment" : "Resolve the comment"}>
             <ActionIcon
               size="sm"
               variant="subtle"
               loading={resolve.isPending}
               onClick={() => resolve.mutate({ id: note.id, resolved: !done })}
-              aria-label={done ? "It is not done yet" : "It is done"}
+              aria-label={done ? "Reopen the comment" : "Resolve the comment"}
               data-testid="note-resolve"
             >
               {done ? <IconRotate size={16} /> : <IconCheck size={16} />}

@@ -2,6 +2,8 @@ import { Anchor, Button, List, Popover, Text, Tooltip } from "@mantine/core";
 import { useHotkeys } from "@mantine/hooks";
 import { useState } from "react";
 
+import { plural } from "@/ui/format";
+
 import { useAnnotator } from "./context";
 import type { Problem } from "@/features/labels/core/timeline";
 
@@ -10,7 +12,7 @@ interface Props {
   /** nothing changed since the last revision */
   current: boolean;
   busy: boolean;
-  /** labels are handed in, somebody else approves them */
+  /** labels are submitted, somebody else approves them */
   review: boolean;
   publish: () => void;
 }
@@ -55,10 +57,10 @@ export function PublishButton({ problems, current, busy, review, publish }: Prop
           <Tooltip
             label={
               warnings.length > 0
-                ? `${warnings.length} things look odd, see the marks in the list. They keep nothing from being ${review ? "submitted" : "published"}.`
+                ? `${plural(warnings.length, "warning")}, marked in the list. Labels can be ${review ? "submitted" : "published"} all the same.`
                 : review
-                  ? "Hand the labels in for review. Ctrl+Enter also opens the next episode."
-                  : "Make a label revision; with the next dataset version it goes into training. Ctrl+Enter also opens the next episode."
+                  ? "Submit the labels for review. Ctrl+Enter also opens the next episode."
+                  : "Publish a label revision; the next dataset version takes it into training. Ctrl+Enter also opens the next episode."
             }
           >
             {button}

@@ -20,7 +20,7 @@ interface Props {
   approving: boolean;
 }
 
-/** Above labels that were handed in or judged: how they stand, and what this person can do about it. */
+/** Above labels that were submitted or judged: how they stand, and what this person can do about it. */
 export function ReviewBar({ draft, approve, approving }: Props) {
   const { episode, about } = useAnnotator();
   const me = useMe();
@@ -49,7 +49,7 @@ export function ReviewBar({ draft, approve, approving }: Props) {
             <Text size="sm" style={{ flex: 1, minWidth: 0 }} data-testid="review-text">
               {state === "submitted" && (
                 <>
-                  {own ? "You" : (draft.submitted_by_name ?? "Somebody")} handed these labels in.{" "}
+                  {own ? "You" : (draft.submitted_by_name ?? "Somebody")} submitted these labels.{" "}
                   {draft.may_review ? "Q comments on the substep under the playhead." : "Somebody else looks at them."}
                 </>
               )}
@@ -109,8 +109,8 @@ export function ReviewBar({ draft, approve, approving }: Props) {
               maxRows={5}
               ref={focusOn}
               maxLength={4000}
-              label="What should be different?"
-              description={open > 0 ? "Your comments on substeps go along; this may stay empty." : undefined}
+              label="What should change?"
+              description={open > 0 ? "Your comments on substeps are sent too; this may stay empty." : undefined}
               value={why}
               onChange={(event) => setWhy(event.currentTarget.value)}
               onKeyDown={(event) => {

@@ -7,7 +7,7 @@ import type { About } from "./api";
 import type { Candidate } from "./candidates";
 import type { Editor, EditorState } from "./editor";
 import type { LabellingParts } from "./labelling";
-import type { PictureView } from "./pictures";
+import type { CameraView } from "./cameraView";
 import type { Playback } from "./playback";
 import type { PlayerState } from "./player";
 import type { Preferences } from "./preferences";
@@ -28,8 +28,8 @@ export interface Annotator {
   entries: readonly string[];
   fps: number;
   preferences: Preferences;
-  pictures: PictureView;
-  setPictures: (change: (view: PictureView) => PictureView) => void;
+  cameraView: CameraView;
+  setCameraView: (change: (view: CameraView) => CameraView) => void;
   /** where a substep may end */
   candidates: readonly Candidate[];
 }

@@ -1,6 +1,6 @@
 /**
- * The pictures of an episode by step: packs are fetched ahead of the playhead, decoded a little ahead, and given out
- * only when all cameras of a step are there, so that no picture of another step is ever among them.
+ * The frames of an episode by step: packs are fetched ahead of the playhead, decoded a little ahead, and given out
+ * only when all cameras of a step are there, so that no frame of another step is ever among them.
  */
 
 import { Budgeted, parsePack, type Pack } from "./packs";
@@ -8,18 +8,18 @@ import { Budgeted, parsePack, type Pack } from "./packs";
 /** proxy: fewer rows, for scrubbing and fast playback. */
 export type Quality = "full" | "proxy";
 
-/** An ImageBitmap, or what stands for one in tests. */
-export interface Picture {
+/** A decoded image: an ImageBitmap, or what stands for one in tests. */
+export interface Decoded {
   readonly width: number;
   readonly height: number;
   close(): void;
 }
 
-export interface StepPictures<P extends Picture = ImageBitmap> {
+export interface StepFrames<P extends Decoded = ImageBitmap> {
   readonly step: number;
   readonly quality: Quality;
-  /** in the order of the episode's cameras; null: the picture is broken in the file */
-  readonly pictures: readonly (P | null)[];
+  /** in the order of the episode's cameras; null: the frame is broken in the file */
+  readonly images: readonly (P | null)[];
 }
 
 export interface Want {
@@ -53,18 +53,18 @@ export function strideFor(least: number): number {
   return STRIDES.find((each) => each >= least) ?? 64;
 }
 
-export interface FrameOptions<P extends Picture> {
+export interface FrameOptions<P extends Decoded> {
   steps: number;
   cameras: readonly string[];
   fetchPack: (request: PackRequest, signal: AbortSignal) => Promise<ArrayBuffer>;
   decode: (jpeg: Uint8Array<ArrayBuffer>) => Promise<P>;
   /** something that was wanted is there */
   ready: () => void;
-  /** why pictures are missing; null: they come again */
+  /** why frames are missing; null: they come again */
   failed?: (error: unknown) => void;
   packSteps?: number;
   packBudget?: number;
-  pictureBudget?: number;
+  imageBudget?: number;
 }
 
 const MIB = 2 ** 20;
@@ -75,10 +75,10 @@ const DECODES_AT_ONCE = 6;
 const DECODE_AHEAD = 10;
 const RETRY_MS = 1000;
 
-export class Frames<P extends Picture = ImageBitmap> {
+export class Frames<P extends Decoded = ImageBitmap> {
   private readonly packSteps: number;
   private readonly packs: Budgeted<Pack>;
-  private readonly decoded: Budgeted<StepPictures<P>>;
+  private readonly decoded: Budgeted<StepFrames<P>>;
   private readonly fetching = new Map<string, AbortController>();
   private readonly decoding = new Set<string>();
   private want: Want = { step: 0, quality: "full" };
@@ -89,13 +89,13 @@ export class Frames<P extends Picture = ImageBitmap> {
   constructor(private readonly options: FrameOptions<P>) {
     this.packSteps = options.packSteps ?? 50;
     this.packs = new Budgeted(options.packBudget ?? 256 * MIB);
-    this.decoded = new Budgeted(options.pictureBudget ?? 256 * MIB, ({ pictures }) => {
-      for (const picture of pictures) picture?.close();
+    this.decoded = new Budgeted(options.imageBudget ?? 256 * MIB, ({ images }) => {
+      for (const image of images) image?.close();
     });
   }
 
-  /** The best pictures of a step that are there now: all cameras of exactly this step. */
-  best(step: number): StepPictures<P> | undefined {
+  /** The best frames of a step that are there now: all cameras of exactly this step. */
+  best(step: number): StepFrames<P> | undefined {
     return this.decoded.get(`full:${step}`) ?? this.decoded.get(`proxy:${step}`);
   }
 
@@ -199,7 +199,7 @@ export class Frames<P extends Picture = ImageBitmap> {
     }
   }
 
-  /** Qualities that will do: what is wanted, and full pictures always. */
+  /** Qualities that will do: what is wanted, and full frames always. */
   private get enough(): readonly Quality[] {
     return this.want.quality === "full" ? ["full"] : ["proxy", "full"];
   }
@@ -231,20 +231,20 @@ export class Frames<P extends Picture = ImageBitmap> {
     const key = `${quality}:${step}`;
     if (this.decoding.has(key) || this.decoded.has(key)) return;
     this.decoding.add(key);
-    const pictures = await Promise.all(
+    const images = await Promise.all(
       this.options.cameras.map(async (name) => {
         const camera = pack.cameras.indexOf(name);
         if (camera < 0) return null;
-        return this.options.decode(pack.picture(step, camera)).catch(() => null);
+        return this.options.decode(pack.jpeg(step, camera)).catch(() => null);
       }),
     );
     this.decoding.delete(key);
     if (this.disposed) {
-      for (const picture of pictures) picture?.close();
+      for (const image of images) image?.close();
       return;
     }
-    const bytes = pictures.reduce((sum, picture) => sum + (picture ? picture.width * picture.height * 4 : 0), 0);
-    this.decoded.set(key, { step, quality, pictures }, bytes, `${this.want.quality}:${this.want.step}`);
+    const bytes = images.reduce((sum, image) => sum + (image ? image.width * image.height * 4 : 0), 0);
+    this.decoded.set(key, { step, quality, images }, bytes, `${this.want.quality}:${this.want.step}`);
     this.options.ready();
   }
 

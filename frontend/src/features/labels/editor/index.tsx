@@ -6,6 +6,7 @@ import { useMemo } from "react";
 import { Link, Route, Routes, useParams, useSearchParams } from "react-router";
 
 import { ApiError } from "@/api/client";
+import { NoSuch } from "@/features/datasets/core/NoSuch";
 import { useEpisode } from "@/features/episodes/core/hooks";
 import { useVocabulary } from "@/features/labels/core/hooks";
 import { NotFound } from "@/shell/NotFound";
@@ -46,19 +47,7 @@ function EpisodePage() {
   useDocumentTitle(`${name} - DexVLA Studio`);
 
   if (episode.error instanceof ApiError && episode.error.status === 404)
-    return (
-      <EmptyState
-        icon={IconMovie}
-        title="This episode is not there"
-        action={
-          <Button component={Link} to="/datasets" variant="default">
-            All datasets
-          </Button>
-        }
-      >
-        It was deleted, or the link is wrong.
-      </EmptyState>
-    );
+    return <NoSuch what="episode" icon={IconMovie} />;
   if (draft.error instanceof ApiError && draft.error.status === 403 && about.rater === 0)
     return (
       <EmptyState

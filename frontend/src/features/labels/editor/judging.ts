@@ -38,7 +38,7 @@ export function useVerdict(episodeId: string, { tier, rater }: About, draft: Dra
   });
 }
 
-/** Send labels that were handed in back, with the reason. */
+/** Send labels that were submitted back, with the reason. */
 export function useSendBack(episodeId: string, about: About) {
   return useMutation({
     mutationFn: ({ edit, comment }: { edit: number; comment: string }) =>
@@ -78,7 +78,7 @@ export function useApprove(episodeId: string, about: About, next: () => void) {
   });
 }
 
-/** Work on labels that were handed in goes on. */
+/** Work on labels that were submitted goes on. */
 export function useReopen(episodeId: string, about: About) {
   return useMutation({
     mutationFn: () =>

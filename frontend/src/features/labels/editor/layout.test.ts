@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 
 import { heightOf, LAYOUTS, placed, type Box, type Size } from "./layout";
-import { magnify, nextCamera, panBy, toggleOnly, transformOf, WHOLE, zoomAt } from "./pictures";
+import { magnify, nextCamera, panBy, toggleOnly, transformOf, WHOLE, zoomAt } from "./cameraView";
 
 const VGA = { width: 640, height: 480 };
 const THREE: Size[] = [VGA, VGA, VGA];
@@ -33,7 +33,7 @@ describe("placed", () => {
         }
   });
 
-  it("makes pictures as large as the room lets them", () => {
+  it("makes images as large as the room lets them", () => {
     expect(placed(THREE, { width: 3000, height: 300 }, "even")[0]!.height).toBe(300);
     const tall = placed(THREE, { width: 400, height: 900 }, "even");
     expect(new Set(tall.map((box) => box!.left)).size).toBe(1);
@@ -52,7 +52,7 @@ describe("placed", () => {
   });
 });
 
-describe("which part of a picture is seen", () => {
+describe("which part of an image is seen", () => {
   it("goes through the cameras and back to all", () => {
     const seen = [];
     let view = WHOLE;
@@ -64,7 +64,7 @@ describe("which part of a picture is seen", () => {
     expect(toggleOnly(toggleOnly(WHOLE, 2), 2)).toMatchObject({ only: null, focus: 2 });
   });
 
-  it("magnifies up to eight times and stays within the picture", () => {
+  it("magnifies up to eight times and stays within the image", () => {
     let view = magnify(magnify(WHOLE));
     expect(view.scale).toBe(4);
     view = panBy(view, -100, 100);

@@ -1,4 +1,4 @@
-/** Where the pictures of the cameras go. */
+/** Where the images of the cameras go. */
 
 /** even: all of one size, in the grid that makes them largest; row: side by side; focus: one large, the others beside. */
 export const LAYOUTS = ["even", "row", "focus"] as const;

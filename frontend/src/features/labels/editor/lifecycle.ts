@@ -5,7 +5,7 @@ import { notifyDone } from "@/ui/confirm";
 import type { Editor } from "./editor";
 import type { Playback } from "./playback";
 
-/** The pictures come while the page is open. */
+/** The frames come while the page is open. */
 export function usePlayback({ player, frames }: Playback): void {
   useEffect(() => {
     player.start();
@@ -19,7 +19,7 @@ export function usePlayback({ player, frames }: Playback): void {
 /** Nothing is lost when the page is hidden, left or goes online again. */
 export function useSaving(editor: Editor): void {
   useEffect(() => {
-    if (editor.restored) notifyDone("Edits that an earlier visit could not save were taken up again.");
+    if (editor.restored) notifyDone("Edits that could not be saved on an earlier visit were restored.");
     const leave = () => {
       if (document.visibilityState === "hidden") void editor.autosave.flush(true);
     };

@@ -22,5 +22,5 @@ export async function onceLookedAt<T>(publish: (lookedAt: boolean) => Promise<T>
 
 function countOf(detail: unknown): string {
   const { segments, of } = detail as { segments: unknown[]; of: number };
-  return `${segments.length} of ${of} are as a script or a file delivered them and have not been edited. Labels made by a machine are not trained on unseen: play the episode, and publish them if they are right.`;
+  return `${segments.length} of ${of} came from a script or a file and have not been edited since. Somebody has to look at labels made by a machine before they are trained on: play the episode, and publish them if they are right.`;
 }

@@ -1,4 +1,4 @@
-/** Binary packs of pictures, as GET /api/episodes/{id}/pack sends them (backend/episodes/endpoints.py, get_pack). */
+/** Binary packs of JPEGs, as GET /api/episodes/{id}/pack sends them (backend/episodes/endpoints.py, get_pack). */
 
 export interface Pack {
   /** first step in it */
@@ -9,7 +9,7 @@ export interface Pack {
   readonly cameras: readonly string[];
   readonly bytes: number;
   /** The JPEG of a camera at a step; throws RangeError for steps that are not in it. A view: nothing is copied. */
-  picture(step: number, camera: number): Uint8Array<ArrayBuffer>;
+  jpeg(step: number, camera: number): Uint8Array<ArrayBuffer>;
 }
 
 interface Header {
@@ -32,7 +32,7 @@ export function parsePack(buffer: ArrayBuffer): Pack {
   const { start, count, stride, cameras, sizes } = header;
   if (sizes.length !== count || sizes.some((row) => row.length !== cameras.length))
     throw new Error(`a pack of ${count} steps and ${cameras.length} cameras lists other sizes`);
-  // where each picture begins, one more than there are: the last is the end
+  // where each JPEG begins, one more than there are: the last is the end
   const offsets = new Float64Array(count * cameras.length + 1);
   let position = LENGTH_BYTES + headerBytes;
   sizes.flat().forEach((size, index) => {
@@ -48,7 +48,7 @@ export function parsePack(buffer: ArrayBuffer): Pack {
     stride,
     cameras,
     bytes: buffer.byteLength,
-    picture(step, camera) {
+    jpeg(step, camera) {
       const index = ((step - start) / stride) * cameras.length + camera;
       const from = offsets[index];
       const to = offsets[index + 1];

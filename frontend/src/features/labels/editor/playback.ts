@@ -1,7 +1,7 @@
 import type { Schema } from "@/api/client";
 
 import { decodeJpeg, fetchPack, PROXY_ROWS } from "./api";
-import { Frames, type StepPictures } from "./frames";
+import { Frames, type StepFrames } from "./frames";
 import { Player } from "./player";
 
 type Episode = Schema<"EpisodeDetail">;
@@ -12,7 +12,7 @@ const PROXY_GAIN = 1.3;
 /** Canvases of the cameras, one each and all drawn at once; `data-step` says what they show. */
 export class Screen {
   private readonly canvases = new Map<number, HTMLCanvasElement>();
-  private newest: StepPictures | null = null;
+  private newest: StepFrames | null = null;
 
   constructor(private readonly attached: () => void) {}
 
@@ -23,16 +23,16 @@ export class Screen {
     } else this.canvases.delete(camera);
   };
 
-  readonly draw = (pictures: StepPictures): void => {
-    this.newest = pictures;
+  readonly draw = (frames: StepFrames): void => {
+    this.newest = frames;
     for (const [camera, canvas] of this.canvases) {
       const context = canvas.getContext("2d", { alpha: false });
       if (!context) continue;
-      const picture = pictures.pictures[camera];
-      if (picture) context.drawImage(picture, 0, 0, canvas.width, canvas.height);
+      const image = frames.images[camera];
+      if (image) context.drawImage(image, 0, 0, canvas.width, canvas.height);
       else missing(context, canvas);
-      canvas.dataset.step = String(pictures.step);
-      canvas.dataset.quality = pictures.quality;
+      canvas.dataset.step = String(frames.step);
+      canvas.dataset.quality = frames.quality;
     }
   };
 
@@ -47,7 +47,7 @@ function missing(context: CanvasRenderingContext2D, { width, height }: HTMLCanva
   context.fillStyle = "#d3d7dc";
   context.font = `${Math.max(12, Math.round(height / 16))}px system-ui, sans-serif`;
   context.textAlign = "center";
-  context.fillText("no readable picture at this step", width / 2, height / 2, width * 0.9);
+  context.fillText("no readable frame at this step", width / 2, height / 2, width * 0.9);
 }
 
 export interface Playback {
@@ -56,7 +56,7 @@ export interface Playback {
   frames: Frames;
 }
 
-/** `failed`: why pictures do not come; null when they come again. */
+/** `failed`: why frames cannot be loaded; null when they can again. */
 export function createPlayback(episode: Episode, failed: (error: unknown) => void): Playback {
   const frames: Frames = new Frames({
     steps: episode.steps,
@@ -71,7 +71,7 @@ export function createPlayback(episode: Episode, failed: (error: unknown) => voi
     fps: episode.fps,
     source: frames,
     proxies: episode.cameras.some(({ height }) => height >= PROXY_ROWS * PROXY_GAIN),
-    draw: (pictures) => screen.draw(pictures),
+    draw: (stepFrames) => screen.draw(stepFrames),
   });
   const screen: Screen = new Screen(() => player.redraw());
   return { player, screen, frames };

@@ -2,15 +2,15 @@
 
 import { DEFAULT_FPS } from "@/features/labels/core/fps";
 
-import { strideFor, type Picture, type Quality, type StepPictures, type Want } from "./frames";
+import { strideFor, type Decoded, type Quality, type StepFrames, type Want } from "./frames";
 
 export const SPEEDS = [0.25, 0.5, 1, 2, 4] as const;
 /** No display shows more steps a second: faster playback leaves some out, evenly. */
 const DISPLAY_HZ = 60;
 const LONGEST_TICK_S = 0.25;
 /**
- * Playback that waited this long for full pictures goes on with proxies until it is paused. No speed needs them by
- * itself: with its stride it decodes no more pictures a second than the display shows.
+ * Playback that waited this long for full frames goes on with proxies until it is paused. No speed needs them by
+ * itself: with its stride it decodes no more frames per second than the display shows.
  */
 const PATIENCE_S = 0.4;
 /** Moves by keys at least this far show proxies while the key is held. */
@@ -25,32 +25,32 @@ export interface Range {
 export interface PlayerState {
   /** where the playhead is */
   readonly step: number;
-  /** whose pictures are drawn; -1 before the first */
+  /** whose frames are drawn; -1 before the first */
   readonly shown: number;
   readonly playing: boolean;
   readonly speed: number;
   readonly loop: Range | null;
-  /** pictures are late: playback waits */
+  /** frames are late: playback waits */
   readonly waiting: boolean;
 }
 
-interface Source<P extends Picture> {
-  best(step: number): StepPictures<P> | undefined;
+interface Source<P extends Decoded> {
+  best(step: number): StepFrames<P> | undefined;
   seek(want: Want): void;
 }
 
-export interface PlayerOptions<P extends Picture> {
+export interface PlayerOptions<P extends Decoded> {
   steps: number;
   fps: number | null;
   source: Source<P>;
-  /** whether pictures are large enough for proxies to help */
+  /** whether frames are large enough for proxies to help */
   proxies: boolean;
-  draw: (pictures: StepPictures<P>) => void;
+  draw: (frames: StepFrames<P>) => void;
   schedule?: (tick: (now: number) => void) => number;
   cancel?: (handle: number) => void;
 }
 
-export class Player<P extends Picture = ImageBitmap> {
+export class Player<P extends Decoded = ImageBitmap> {
   state: PlayerState = { step: 0, shown: -1, playing: false, speed: 1, loop: null, waiting: false };
   private position = 0;
   private last: number | null = null;
@@ -58,7 +58,7 @@ export class Player<P extends Picture = ImageBitmap> {
   private scrubbing = false;
   private heading = 0;
   private waitedSince: number | null = null;
-  /** this network or machine does not carry full pictures at this speed */
+  /** this network or machine does not carry full frames at this speed */
   private hurried = false;
   /** proxies are as large as what is seen */
   private small = false;
@@ -151,7 +151,7 @@ export class Player<P extends Picture = ImageBitmap> {
     if (next !== undefined) this.setSpeed(next);
   }
 
-  /** The pictures are shown so small that proxies lack nothing while they move. */
+  /** The frames are shown so small that proxies lack nothing while they move. */
   setSmall(small: boolean): void {
     if (this.small === small) return;
     this.small = small;
@@ -163,7 +163,7 @@ export class Player<P extends Picture = ImageBitmap> {
     this.ask();
   }
 
-  /** Pictures came, or the canvas was cleared. */
+  /** Frames came, or the canvas was cleared. */
   readonly wake = (): void => {
     this.frame ??= (this.options.schedule ?? requestAnimationFrame)(this.tick);
   };
@@ -237,12 +237,12 @@ export class Player<P extends Picture = ImageBitmap> {
 
   private paint(): void {
     const { step } = this.state;
-    const pictures = this.options.source.best(step);
-    if (!pictures) return;
+    const frames = this.options.source.best(step);
+    if (!frames) return;
     const { drawn } = this;
-    if (drawn?.step === step && (drawn.quality === pictures.quality || drawn.quality === "full")) return;
-    this.options.draw(pictures);
-    this.drawn = { step, quality: pictures.quality };
+    if (drawn?.step === step && (drawn.quality === frames.quality || drawn.quality === "full")) return;
+    this.options.draw(frames);
+    this.drawn = { step, quality: frames.quality };
     this.set({ shown: step });
   }
 

@@ -3,7 +3,7 @@
 import type { Bindings } from "./actions";
 import { LAYOUTS, type Layout } from "./layout";
 
-/** Of a camera's picture; 1: as it is. */
+/** Of a camera's image; 1: as it is. */
 export interface Look {
   readonly brightness: number;
   readonly contrast: number;
@@ -26,7 +26,7 @@ export interface Preferences {
   /** a zoomed timeline goes along with the playhead */
   readonly follow: boolean;
   readonly layout: Layout;
-  /** share of the window's height that pictures may take */
+  /** share of the window's height that images may take; the name is that under which it was always kept */
   readonly pictures: number;
   /** by camera */
   readonly looks: Readonly<Record<string, Look>>;
@@ -39,7 +39,7 @@ export interface Preferences {
 }
 
 export const LAG_MOST_MS = 1000;
-export const PICTURES_RANGE = { least: 0.2, most: 0.7 } as const;
+export const IMAGES_RANGE = { least: 0.2, most: 0.7 } as const;
 
 export const DEFAULTS: Preferences = {
   keys: {},
@@ -64,7 +64,7 @@ export function readPreferences(kept: unknown): Preferences {
     snap: flag(found.snap) ?? DEFAULTS.snap,
     follow: flag(found.follow) ?? DEFAULTS.follow,
     layout: LAYOUTS.find((each) => each === found.layout) ?? DEFAULTS.layout,
-    pictures: number(found.pictures, PICTURES_RANGE.least, PICTURES_RANGE.most) ?? DEFAULTS.pictures,
+    pictures: number(found.pictures, IMAGES_RANGE.least, IMAGES_RANGE.most) ?? DEFAULTS.pictures,
     looks: mapped(found.looks, look),
     tracks: texts(found.tracks)?.filter(isTrack) ?? DEFAULTS.tracks,
     curves: (["both", "state", "action"] as const).find((each) => each === found.curves) ?? DEFAULTS.curves,

@@ -70,7 +70,7 @@ function proposed(made: Schema<"ProposalOut">): Proposed | null {
 const FRAMES = 48;
 const POLL_MS = 1_000;
 
-/** Show the vision-language model pictures of the episode, and wait for what it proposes. */
+/** Show the vision-language model frames of the episode, and wait for what it proposes. */
 export async function askVision(
   episodeId: string,
   cameras: string[] | null,

@@ -16,6 +16,7 @@ import {
   type LabellingParts,
 } from "./labelling";
 import { countProposed } from "./proposals";
+import { viewActions, type ViewParts } from "./viewShortcuts";
 import { merge, segmentAt } from "@/features/labels/core/timeline";
 
 export interface AnnotatorParts extends LabellingParts {
@@ -42,22 +43,6 @@ export interface AnnotatorParts extends LabellingParts {
   details: () => void;
   view: ViewParts;
   help: () => void;
-}
-
-export interface ViewParts {
-  /** factor < 1 shows less; null: everything */
-  zoom: (factor: number | null) => void;
-  /** one pixel a step, or as near as the episode lets it */
-  zoomToPixels: () => void;
-  toggleFollow: () => void;
-  toggleSnap: () => void;
-  nextLayout: () => void;
-  nextCamera: () => void;
-  magnify: () => void;
-  pan: (x: number, y: number) => void;
-  pictureSettings: () => void;
-  goToStep: () => void;
-  guideline: () => void;
 }
 
 export function annotatorActions(parts: AnnotatorParts): Action[] {
@@ -131,7 +116,7 @@ export function annotatorActions(parts: AnnotatorParts): Action[] {
     {
       id: "repeat",
       group: "Substeps",
-      label: "Cut here and give the last text again",
+      label: "Cut here and label with the last text again",
       keys: ["R"],
       enabled: () => may() && editor.state.lastLabel !== null,
       perform: () => labelHere(parts, editor.state.lastLabel ?? ""),
@@ -182,7 +167,7 @@ export function annotatorActions(parts: AnnotatorParts): Action[] {
     {
       id: "reject",
       group: "Proposals",
-      label: "Reject it: its steps stay without a text",
+      label: "Reject the proposal under the playhead: its steps stay without a text",
       keys: ["X"],
       enabled: proposals,
       perform: () => decide(parts, "reject"),
@@ -190,7 +175,7 @@ export function annotatorActions(parts: AnnotatorParts): Action[] {
     {
       id: "accept-all",
       group: "Proposals",
-      label: "Accept all that are sure enough",
+      label: "Accept all with enough confidence",
       keys: ["Shift+A"],
       enabled: proposals,
       perform: () => acceptSure(parts, parts.acceptAbove()),
@@ -280,7 +265,7 @@ export function annotatorActions(parts: AnnotatorParts): Action[] {
     {
       id: "snap",
       group: "Boundaries",
-      label: "Boundaries go to candidates nearby, or not",
+      label: "Snap boundaries to candidates nearby, or stop that",
       keys: ["Shift+S"],
       perform: view.toggleSnap,
     },
@@ -321,7 +306,7 @@ export function annotatorActions(parts: AnnotatorParts): Action[] {
     {
       id: "publish-next",
       group: "Document",
-      label: "Submit (without a review: publish; in a review: approve) and open the next, of one's list if one is open",
+      label: "Submit (or publish, or approve) and open the next episode, of your list if one is open",
       keys: ["Ctrl+Enter"],
       enabled: () => may() || parts.reviewing,
       perform: () => parts.publishAndNext(),
@@ -350,7 +335,7 @@ export function annotatorActions(parts: AnnotatorParts): Action[] {
     {
       id: "next-stop",
       group: "Document",
-      label: "Next episode of one's work, or next hit of a search",
+      label: "Next episode of your work, or next hit of a search",
       keys: ["Shift+N"],
       enabled: () => parts.openStop !== null,
       perform: () => parts.openStop?.(1),
@@ -358,72 +343,13 @@ export function annotatorActions(parts: AnnotatorParts): Action[] {
     {
       id: "previous-stop",
       group: "Document",
-      label: "Previous one of them",
+      label: "Previous episode of your work, or previous hit of a search",
       keys: ["Shift+P"],
       enabled: () => parts.openStop !== null,
       perform: () => parts.openStop?.(-1),
     },
     ...viewActions(view),
     { id: "help", group: "View", label: "Show these keys, and change them", keys: ["?", "H"], perform: parts.help },
-  ];
-}
-
-function viewActions(view: ViewParts): Action[] {
-  const pan = (id: string, label: string, key: string, x: number, y: number): Action => ({
-    id,
-    group: "View",
-    label,
-    keys: [`Ctrl+Shift+${key}`],
-    repeats: true,
-    perform: () => view.pan(x, y),
-  });
-  return [
-    {
-      id: "zoom-in",
-      group: "View",
-      label: "Zoom the timeline in around the playhead",
-      keys: ["ArrowUp"],
-      repeats: true,
-      perform: () => view.zoom(0.6),
-    },
-    {
-      id: "zoom-out",
-      group: "View",
-      label: "Zoom the timeline out",
-      keys: ["ArrowDown"],
-      repeats: true,
-      perform: () => view.zoom(1 / 0.6),
-    },
-    { id: "zoom-all", group: "View", label: "Show all steps", keys: ["0"], perform: () => view.zoom(null) },
-    { id: "zoom-pixels", group: "View", label: "One pixel a step", keys: ["Shift+0"], perform: view.zoomToPixels },
-    {
-      id: "follow",
-      group: "View",
-      label: "The timeline goes along with the playhead, or not",
-      keys: ["F"],
-      perform: view.toggleFollow,
-    },
-    { id: "layout", group: "View", label: "Next layout of the cameras", keys: ["V"], perform: view.nextLayout },
-    {
-      id: "camera",
-      group: "View",
-      label: "One camera alone, the next one, all",
-      keys: ["Z"],
-      perform: view.nextCamera,
-    },
-    { id: "magnify", group: "View", label: "Magnify its picture", keys: ["Shift+Z"], perform: view.magnify },
-    pan("pan-left", "Move the magnified picture left", "ArrowLeft", -1, 0),
-    pan("pan-right", "Move the magnified picture right", "ArrowRight", 1, 0),
-    pan("pan-up", "Move the magnified picture up", "ArrowUp", 0, -1),
-    pan("pan-down", "Move the magnified picture down", "ArrowDown", 0, 1),
-    {
-      id: "guideline",
-      group: "View",
-      label: "What the texts mean, with example pictures, or the vocabulary again",
-      keys: ["Shift+G"],
-      perform: view.guideline,
-    },
-    { id: "pictures", group: "View", label: "Brightness and contrast", keys: ["W"], perform: view.pictureSettings },
   ];
 }
 

@@ -21,7 +21,7 @@ export function useCommands(
 ) {
   const navigate = useNavigate();
   const [publishing, setPublishing] = useState(false);
-  // in a dataset with review labels are handed in, and published when somebody else has approved them
+  // in a dataset with review labels are submitted, and published when somebody else has approved them
   const labelling = useQuery({
     queryKey: ["dataset", "labelling", episode.dataset_id],
     queryFn: () => getLabelling(episode.dataset_id),
@@ -29,7 +29,7 @@ export function useCommands(
   const approved = draft.state === "approved";
   const review = (labelling.data?.review === true && !approved) || about.rater > 0;
   const [undone, done] = review
-    ? ["Not submitted", about.rater > 0 ? "Handed in." : "Submitted for review."]
+    ? ["Not submitted", about.rater > 0 ? "Submitted." : "Submitted for review."]
     : ["Not published", "Published"];
 
   /** Whether it is published, or submitted, now. */

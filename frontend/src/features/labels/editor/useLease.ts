@@ -59,7 +59,7 @@ export function useLease(draft: DraftOut, editor: Editor, token: Token): Lease {
     [episodeId, tier, rater, token],
   );
 
-  // handed in, published or taken over: the lease is gone
+  // submitted, published or taken over: the lease is gone
   useEffect(() => {
     if (draft.lease?.mine !== true) token.current = null;
   }, [draft, token]);

@@ -15,13 +15,13 @@ import { toSegments } from "@/features/labels/core/timeline";
 /** Boundaries of another episode go to candidates this near, seconds. */
 const COPY_SNAP_S = 0.5;
 
-/** Where pictures may be sent to: the person agreed, since the page was loaded. */
+/** Where frames may be sent to: the person agreed, since the page was loaded. */
 const agreed = new Set<string>();
 
-type Parts = Pick<Annotator, "episode" | "editor" | "candidates" | "preferences" | "fps" | "pictures">;
+type Parts = Pick<Annotator, "episode" | "editor" | "candidates" | "preferences" | "fps" | "cameraView">;
 
 /** Proposals of machines for where nothing is written yet, and what became of them. */
-export function useProposing({ episode, editor, candidates, preferences, fps, pictures }: Parts) {
+export function useProposing({ episode, editor, candidates, preferences, fps, cameraView }: Parts) {
   const vision = useQuery(visionQuery).data;
   // what the server proposed here and what was made of it is not yet known of
   const given = useRef<Proposed[]>([]);
@@ -85,24 +85,24 @@ export function useProposing({ episode, editor, candidates, preferences, fps, pi
       return;
     }
     if (asking.current) {
-      notifyDone("It is still looking at the pictures.");
+      notifyDone("It is still looking at the frames.");
       return;
     }
     const host = vision.host ?? "";
     if (!agreed.has(host)) {
       const send = await ask({
-        title: "Send pictures of this episode?",
-        children: `Small pictures of one camera, the instruction and the vocabulary go to ${host}. What it answers are proposals: nothing of it counts before you accept it.`,
+        title: "Send frames of this episode?",
+        children: `Small images of one camera, the instruction and the vocabulary go to ${host}. Its answers are proposals: none of them counts before you accept it.`,
         confirm: "Send them",
       });
       if (!send) return;
       agreed.add(host);
     }
-    const camera = pictures.only === null ? undefined : episode.cameras[pictures.only];
+    const camera = cameraView.only === null ? undefined : episode.cameras[cameraView.only];
     const question = new AbortController();
     asking.current = question;
     const model = vision.model ?? "The model";
-    notifyDone(`${model} looks at the pictures. Go on meanwhile.`);
+    notifyDone(`${model} is looking at the frames. Carry on meanwhile.`);
     try {
       const made = await askVision(episode.id, camera ? [camera.name] : null, question.signal);
       if (question.signal.aborted) return;

@@ -16,7 +16,7 @@ import { Time } from "@/ui/Time";
 
 import { useReviewQueue } from "./hooks";
 
-/** Labels that others handed in and that wait for a look; the longest waiting first. */
+/** Labels that others submitted and that wait for a look; the longest waiting first. */
 export function ReviewPage() {
   const dataset = useLabelledDataset();
   const query = useReviewQueue(dataset.id);
@@ -34,7 +34,7 @@ export function ReviewPage() {
         return (
           <Section
             title={total === 0 ? "Nothing to review" : `${plural(total, "episode")} to review`}
-            description="What others handed in. Comment on substeps, then approve, or send it back with a reason."
+            description="What others submitted. Comment on substeps, then approve, or send it back with a reason."
             actions={
               total > 0 && (
                 <Group gap="xs" wrap="nowrap">
@@ -46,7 +46,7 @@ export function ReviewPage() {
                     data={[...new Set(items.map(byOf))].sort()}
                     value={by}
                     onChange={setBy}
-                    aria-label="Handed in by"
+                    aria-label="Submitted by"
                     data-testid="review-by"
                   />
                   <Button
@@ -63,7 +63,7 @@ export function ReviewPage() {
           >
             {total === 0 ? (
               <EmptyState icon={IconChecks} title="Nothing to review">
-                Labels that others hand in appear here. Nobody reviews their own.
+                Labels that others submit appear here. Nobody reviews their own.
               </EmptyState>
             ) : (
               <DataTable
@@ -91,7 +91,7 @@ function columns(trail: Trail, items: readonly Work[], open: (at: number) => voi
     episodeColumn(trail, items, open),
     {
       key: "by",
-      header: "Handed in by",
+      header: "Submitted by",
       sort: byOf,
       cell: (work) => (
         <>

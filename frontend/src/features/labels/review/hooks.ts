@@ -3,7 +3,7 @@ import { useQuery } from "@tanstack/react-query";
 import { api, ok } from "@/api/client";
 import type { Work } from "@/features/labels/core/hooks";
 
-/** What was handed in and waits for somebody else's look, the longest waiting first. */
+/** What was submitted and waits for somebody else's look, the longest waiting first. */
 export function useReviewQueue(datasetId: string) {
   return useQuery({
     queryKey: ["dataset", "work", "review", datasetId],

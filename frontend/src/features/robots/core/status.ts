@@ -12,7 +12,7 @@ export function lookOf({ present, status }: Pick<Robot, "status" | "present">): 
     return {
       label: "away",
       color: "gray",
-      help: "Its host was not heard of for some seconds. A robot that loses its host's connection holds by itself.",
+      help: "Its host has not been heard from for some seconds. A robot that loses the connection to its host holds its position by itself.",
     };
   switch (status.state) {
     case "stopped":
@@ -22,14 +22,14 @@ export function lookOf({ present, status }: Pick<Robot, "status" | "present">): 
         help: `Stopped by ${status.stopped_by ?? "somebody"}${status.reason ? ` (${status.reason})` : ""}. Latched: it does not move until an operator re-arms it.`,
       };
     case "holding":
-      return { label: "holding", color: "teal", help: "Ready; keeps its position." };
+      return { label: "holding", color: "teal", help: "Ready; holds its position." };
     case "starting":
       return { label: "starting", color: "studio", help: "The robot is being connected." };
     case "fault":
       return {
         label: "fault",
         color: "orange",
-        help: `${status.reason ?? "The robot failed"}. Tried again by itself.`,
+        help: `${status.reason ?? "The robot failed"}. Its host tries again by itself.`,
       };
   }
 }

@@ -1,4 +1,4 @@
-"""The API's side of the conversation with a robot host: short requests with short timeouts, in the caller's thread.
+"""The HTTP client to a robot host: short requests with short timeouts, in the caller's thread.
 
 Stop and re-arming have a wire of their own (backend.robots.stopping)."""
 
@@ -49,8 +49,9 @@ class HostClient:
     def state(self) -> HostStatus:
         return self.ask("GET", "/state", HostStatus)
 
-    def picture(self, camera: str) -> bytes:
-        """JPEG. Raises UnavailableError if the camera gives none."""
+    def frame(self, camera: str) -> bytes:
+        """JPEG of the newest frame. Raises UnavailableError if the camera gives none."""
+        # the path has the name that hosts of every version know
         return self._ask("GET", f"/picture/{quote(camera, safe='')}")
 
     def ask(
@@ -68,7 +69,9 @@ class HostClient:
         try:
             return answer.model_validate_json(content)
         except ValidationError as error:
-            raise HostAwayError(f"What answers as the robot host of {self.name} is none: restart it.") from error
+            raise HostAwayError(
+                f"What answers in the place of the robot host of {self.name} is not one: restart the host."
+            ) from error
 
     def _ask(
         self,
@@ -80,7 +83,7 @@ class HostClient:
         seconds: float = _SECONDS,
     ) -> bytes:
         own = {**self.headers, "Content-Type": "application/json", **(headers or {})}
-        asked = _http.stream(
+        response = _http.stream(
             method,
             f"http://{self.address}{path}",
             content=None if request is None else request.model_dump_json(),
@@ -89,7 +92,7 @@ class HostClient:
         )
         content = bytearray()
         try:
-            with asked as answer:
+            with response as answer:
                 for piece in answer.iter_bytes():
                     content += piece
                     if len(content) > _MAX_ANSWER:

@@ -4,15 +4,15 @@ import { useState } from "react";
 
 import { useAnnotator } from "./context";
 import { LAYOUTS, type Layout } from "./layout";
-import { LOOK_RANGE, PICTURES_RANGE, PLAIN_LOOK, type Look } from "./preferences";
+import { LOOK_RANGE, IMAGES_RANGE, PLAIN_LOOK, type Look } from "./preferences";
 import { keysOf } from "./Transport";
 import { changePreferences } from "./usePreferences";
 
 const LAYOUT_NAMES: Record<Layout, string> = { even: "Even", row: "Row", focus: "One large" };
 const ALL = "all cameras";
 
-/** Layout and size of the pictures, brightness and contrast of each camera. */
-export function PictureSettings({ opened, onChange }: { opened: boolean; onChange: (opened: boolean) => void }) {
+/** Layout and size of the cameras' images, brightness and contrast of each camera. */
+export function CameraSettings({ opened, onChange }: { opened: boolean; onChange: (opened: boolean) => void }) {
   const { episode, preferences, actions } = useAnnotator();
   const [camera, setCamera] = useState(ALL);
   const names = episode.cameras.map(({ name }) => name);
@@ -27,11 +27,11 @@ export function PictureSettings({ opened, onChange }: { opened: boolean; onChang
   return (
     <Popover opened={opened} onChange={onChange} trapFocus returnFocus position="top" withinPortal>
       <Popover.Target>
-        <Tooltip label={`Pictures: layout, size, brightness, contrast (${action ? keysOf(action) : ""})`}>
+        <Tooltip label={`Images: layout, size, brightness, contrast (${action ? keysOf(action) : ""})`}>
           <ActionIcon
             variant="default"
             size={32}
-            aria-label="Pictures: layout, size, brightness, contrast"
+            aria-label="Images: layout, size, brightness, contrast"
             onClick={() => onChange(!opened)}
             data-testid="picture-settings"
           >
@@ -52,7 +52,7 @@ export function PictureSettings({ opened, onChange }: { opened: boolean; onChang
           <Range
             label="Size"
             value={preferences.pictures}
-            range={PICTURES_RANGE}
+            range={IMAGES_RANGE}
             onChange={(pictures) => changePreferences({ pictures })}
             text={(value) => `${Math.round(100 * value)} % of the window`}
           />
@@ -81,7 +81,7 @@ export function PictureSettings({ opened, onChange }: { opened: boolean; onChang
             text={(value) => `${value.toFixed(1)}x`}
           />
           <Button size="compact-xs" variant="default" onClick={() => changePreferences({ looks: {} })}>
-            All as recorded
+            Reset to as recorded
           </Button>
         </Stack>
       </Popover.Dropdown>
