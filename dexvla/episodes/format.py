@@ -4,7 +4,7 @@
     language_raw                    (1+P,) str       the instruction, then other wordings of it, if there are any
     substep_reasonings              (T,)   str       optional; attribute label_source: scripted, human, ...
     observations/qpos               (T, S) float32   radians; normalised grippers 0 closed .. 1 open
-    observations/qvel               (T, S) float32   per second
+    observations/qvel               (T, S) float32   per second; recorders write it, imports where the source has it
     observations/joint_positions    (T, J) float32   optional
     observations/images/<camera>    (T, H, W, 3) uint8 RGB, or (T, P) uint8 rows of JPEG bytes padded with zeros
     compress_len                    (C, T) float32   with JPEG rows: bytes of each, cameras in sorted order
@@ -118,7 +118,7 @@ class EpisodeData:
 
     action: NDArray[np.floating[Any]]
     qpos: NDArray[np.floating[Any]]
-    qvel: NDArray[np.floating[Any]]
+    qvel: NDArray[np.floating[Any]] | None
     images: Mapping[str, Sequence[bytes] | NDArray[np.uint8]]
     instruction: str
     attributes: EpisodeAttributes

@@ -113,7 +113,7 @@ def _about_unit(name: str, word: str, stored: NDArray[Any], seconds: NDArray[np.
     if word != "seconds":
         since = " since 1970" if _EPOCH[0] <= float(stored[0]) * _UNITS[word] <= _EPOCH[1] else ""
         return [
-            f"{name} holds {word}{since}, {float(stored[0]):.10g} to {float(stored[-1]):.10g}; read as seconds from "
+            f"{name} holds {word}{since}, {stored[0].item()} to {stored[-1].item()}; read as seconds from "
             f"the first step, 0 to {seconds[-1]:.6g}, {1 / interval:.4g} Hz"
         ]
     if interval >= 0.9 and bool((stored == np.round(stored)).all()) and float(stored[0]) < _EPOCH[0]:

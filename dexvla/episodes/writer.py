@@ -86,7 +86,7 @@ def validate_steps(data: EpisodeData) -> int:
             raise EpisodeError(f"{name} holds a value that is not finite, first at step {row}")
         if np.abs(array).max(initial=0) > np.finfo(np.float32).max:
             raise EpisodeError(f"{name} holds values that do not fit float32")
-    if data.qpos.shape != data.qvel.shape:
+    if data.qvel is not None and data.qpos.shape != data.qvel.shape:
         raise EpisodeError(f"qpos has shape {data.qpos.shape}, qvel {data.qvel.shape}; they must be equal")
     if data.action_sent is not None and data.action_sent.shape != data.action.shape:
         raise EpisodeError(f"action_sent has shape {data.action_sent.shape}, action {data.action.shape}")
@@ -115,7 +115,8 @@ def write_steps(file: h5py.File, data: EpisodeData) -> None:
         file.attrs[name] = value
     file.create_dataset("action", data=np.asarray(data.action, np.float32))
     file.create_dataset("observations/qpos", data=np.asarray(data.qpos, np.float32))
-    file.create_dataset("observations/qvel", data=np.asarray(data.qvel, np.float32))
+    if data.qvel is not None:
+        file.create_dataset("observations/qvel", data=np.asarray(data.qvel, np.float32))
     if data.joint_positions is not None:
         file.create_dataset("observations/joint_positions", data=np.asarray(data.joint_positions, np.float32))
     if data.action_sent is not None:

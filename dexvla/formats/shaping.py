@@ -73,8 +73,9 @@ def shape(episode: SourceEpisode, profile: ImportProfile, *, folder: str, steps:
 
     instruction, paraphrases = instruction_of(episode, profile, folder=folder)
     labels = None if episode.substeps is None else per_step(episode.substeps)[kept]
-    if labels is not None and not any(text.strip() for text in labels):
-        labels = None
+    if labels is not None and (empty := sum(not text.strip() for text in labels)):
+        warnings.append(f"{empty} of {len(labels)} steps have an empty label")
+        labels = None if empty == len(labels) else labels
     for text in (instruction, *paraphrases, *dict.fromkeys(labels or ())):
         if wrong := control_token_in(text):
             raise FormatError(f"the instruction or a label holds {wrong}")
@@ -82,7 +83,7 @@ def shape(episode: SourceEpisode, profile: ImportProfile, *, folder: str, steps:
     data = EpisodeData(
         action=action if shift else action[kept],
         qpos=qpos[kept],
-        qvel=np.zeros_like(qpos[kept]) if qvel is None else qvel[kept],
+        qvel=cut(qvel),
         images={},
         instruction=instruction,
         paraphrases=paraphrases,
