@@ -90,6 +90,12 @@ class Bar:
         self._progress, self._task, self._name, self._total = progress, task, name, total
         self._done, self._printed = 0, 0.0
 
+    def expect(self, total: int) -> None:
+        """How many parts there are, where that was not known at the beginning."""
+        if total != self._total:
+            self._total = total
+            self._progress.update(self._task, total=total)
+
     def advance(self, note: str = "") -> None:
         self.set(self._done + 1, note)
 

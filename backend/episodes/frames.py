@@ -26,7 +26,7 @@ def jpeg(episode: Episode, camera: str, step: int, *, height: int | None = None)
     """
     if height is not None and episode.frame_size(camera)[0] > height:
         return _smaller(episode, camera, step, height)
-    if episode.compressed and episode.rgb_jpeg:
+    if episode.is_jpeg(camera) and not episode.is_swapped(camera):
         stored = episode.stored_frame(camera, step).tobytes().rstrip(b"\0")
         if _EXIF not in stored[:_EXIF_WITHIN]:
             return stored
@@ -36,7 +36,7 @@ def jpeg(episode: Episode, camera: str, step: int, *, height: int | None = None)
 def _smaller(episode: Episode, camera: str, step: int, height: int) -> bytes:
     rows, columns = episode.frame_size(camera)
     width = max(1, round(columns * height / rows))
-    if episode.compressed and episode.rgb_jpeg:
+    if episode.is_jpeg(camera) and not episode.is_swapped(camera):
         image = decode_reduced(episode.stored_frame(camera, step).tobytes(), height, width)
     else:
         image = episode.frame(camera, step)

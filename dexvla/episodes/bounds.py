@@ -29,12 +29,14 @@ _MAX_ENTRIES = 10_000
 _TEXTS_AT_ONCE = 16  # texts of variable length may all be the same long one
 
 
-def walk(path: Path, file: h5py.File, visit: Callable[[str, h5py.Dataset], Any] | None = None) -> None:
-    """Go through every entry once; `visit` is given each dataset with its name.
+def walk(path: Path, file: h5py.File, visit: Callable[[str, h5py.Dataset], Any] | None = None) -> frozenset[str]:
+    """Go through every entry once; `visit` is given each dataset with its name. Returns the names of soft links, which
+    nobody follows.
 
-    Raises EpisodeError for soft and external links, which can lead out of the file, for names that are not UTF-8, and
-    for a tree that is deeper or larger than an episode's.
+    Raises EpisodeError for external links, which lead out of the file, for names that are not UTF-8, and for a tree
+    that is deeper or larger than an episode's.
     """
+    soft: set[str] = set()
     entries = 0
     seen = {_address(file["/"])}
     waiting: list[tuple[h5py.Group, str, int]] = [(file, "", 0)]
@@ -47,6 +49,9 @@ def walk(path: Path, file: h5py.File, visit: Callable[[str, h5py.Dataset], Any] 
             if not _is_unicode(name):
                 raise EpisodeError(f"{path}: the name {prefix + name!r} is not valid UTF-8")
             link = group.get(name, getlink=True)
+            if isinstance(link, h5py.SoftLink):
+                soft.add(f"{prefix}{name}")
+                continue
             if not isinstance(link, h5py.HardLink):
                 raise EpisodeError(
                     f"{path}: {prefix}{name} is a {type(link).__name__}; links are refused, store the data"
@@ -61,6 +66,7 @@ def walk(path: Path, file: h5py.File, visit: Callable[[str, h5py.Dataset], Any] 
                 waiting.append((item, f"{prefix}{name}/", depth + 1))
             elif visit is not None and isinstance(item, h5py.Dataset):
                 visit(f"{prefix}{name}", item)
+    return frozenset(soft)
 
 
 def check_chunks(path: Path, name: str, dataset: h5py.Dataset, most: int = MAX_CHUNK) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from dexvla.episodes.format import control_token_in
 from dexvla.episodes.jpeg import scans_of
@@ -20,6 +19,7 @@ from dexvla.errors import EpisodeError
 KNOWN = {
     "action",
     "action_sent",
+    "base_action",
     "compress_len",
     "host_timestamp",
     "image_timestamp",
@@ -32,7 +32,7 @@ KNOWN = {
     "timestamp",
 }
 _MOST_SCANS = 100  # of a progressive JPEG; libjpeg writes 10
-KNOWN_OBSERVATIONS = {"images", "joint_positions", "qpos", "qvel"}
+KNOWN_OBSERVATIONS = {"images", "images_depth", "joint_positions", "qpos", "qvel"}
 
 
 @dataclass(kw_only=True)
@@ -102,16 +102,13 @@ def check_file(path: Path, *, every_frame: bool = True) -> FileReport:
         report.steps = episode.steps
         report.action_dim, report.state_dim = episode.action.shape[1], episode.qpos.shape[1]
         report.compressed, report.sim = episode.compressed, episode.sim
+        _guard(report, path, lambda: report.warnings.extend(episode.warnings))
         _guard(report, path, lambda: _facts(report, episode))
         _guard(report, path, lambda: _motion(report, episode))
         _guard(report, path, lambda: _instruction(report, episode))
         _guard(report, path, lambda: _labels(report, episode))
-        _guard(report, path, lambda: _time(report, "timestamp", episode.timestamp))
-        _guard(report, path, lambda: _time(report, "host_timestamp", episode.host_timestamp))
         _guard(report, path, lambda: _step_source(episode))
-        _guard(report, path, lambda: _marks(episode))
         for camera in episode.cameras:
-            _guard(report, path, partial(_image_time, report, episode, camera))
             _guard(report, path, partial(_frames, report, episode, camera, every_frame))
         _guard(report, path, lambda: _layout(report, path, episode))
     return report
@@ -180,27 +177,9 @@ def _labels(report: FileReport, episode: Episode) -> None:
             report.errors.append(f"the substep reasoning of step {first[0]} holds {first[1]}")
 
 
-def _image_time(report: FileReport, episode: Episode, camera: str) -> None:
-    _time(report, f"image_timestamp/{camera}", episode.image_timestamp(camera))
-
-
 def _step_source(episode: Episode) -> None:
     """Reading it raises what is wrong with it."""
     assert episode.step_source is None or len(episode.step_source) == episode.steps
-
-
-def _marks(episode: Episode) -> None:
-    """Reading them raises what is wrong with them."""
-    assert episode.marks is None or len(episode.marks) <= episode.steps
-
-
-def _time(report: FileReport, name: str, time: NDArray[np.float64] | None) -> None:
-    if time is None:
-        return
-    if not np.isfinite(time).all():
-        report.errors.append(f"{name} holds values that are not finite")
-    elif (backwards := time[1:] < time[:-1]).any():
-        report.errors.append(f"{name} runs backwards at step {int(np.argmax(backwards)) + 1}")
 
 
 def _frames(report: FileReport, episode: Episode, camera: str, every_frame: bool) -> None:
@@ -220,11 +199,15 @@ def _frames(report: FileReport, episode: Episode, camera: str, every_frame: bool
             continue
         if not fits:
             odd.append(step)
-        if episode.compressed and scans_of(episode.stored_frame(camera, step).tobytes()) > _MOST_SCANS:
+        if episode.is_jpeg(camera) and scans_of(episode.stored_frame(camera, step).tobytes()) > _MOST_SCANS:
             failures.append((step, f"gone through more than {_MOST_SCANS} times to be decoded; encode it anew"))
     if failures:
         step, message = failures[0]
-        report.errors.append(f"{len(failures)} frames of {camera} cannot be decoded, first at step {step}: {message}")
+        tail = every_frame and [each for each, _ in failures] == list(range(step, episode.steps))
+        offer = f"; steps 0..{step - 1} are whole: an import keeps them with --keep-good-steps" if tail and step else ""
+        report.errors.append(
+            f"{len(failures)} frames of {camera} cannot be decoded, first at step {step}: {message}{offer}"
+        )
     if odd:
         report.errors.append(f"{len(odd)} frames of {camera} have another size than {size}, first at step {odd[0]}")
 
@@ -233,20 +216,15 @@ def _layout(report: FileReport, path: Path, episode: Episode) -> None:
     with h5py.File(path, "r") as file:
         unknown = sorted(set(file) - KNOWN)
         unknown += [f"observations/{name}" for name in sorted(set(file["observations"]) - KNOWN_OBSERVATIONS)]
+        unknown = [name for name in unknown if name not in episode.soft_links]
         if "sim" not in file.attrs:
             report.warnings.append("no attribute sim: read as a real robot, whose actions line up one step later")
         if "observations/qvel" not in file:
             report.warnings.append("no observations/qvel: read as zeros")
         for name in ("action", "observations/qpos", "observations/qvel"):
-            if name in file and file[name].dtype != np.float32:
+            if name not in episode.soft_links and name in file and file[name].dtype != np.float32:
                 report.warnings.append(f"{name} is {file[name].dtype}, stored files use float32")
-        if episode.compressed and "compress_len" in file:
-            lengths, expected = file["compress_len"], (len(episode.cameras), episode.steps)
-            if not isinstance(lengths, h5py.Dataset):
-                report.errors.append(f"compress_len is a {type(lengths).__name__.lower()}, expected a dataset")
-            elif lengths.shape != expected:
-                report.errors.append(f"compress_len has shape {lengths.shape}, expected {expected}")
-        elif episode.compressed:
+        if episode.compressed and "compress_len" not in file:
             report.warnings.append("no compress_len: JPEG rows are read to their end marker")
     if unknown:
         report.warnings.append(f"unknown entries, ignored: {', '.join(unknown)}")

@@ -36,12 +36,18 @@ def episode_identity(episode: Episode, *, on_row: Callable[[str, int, bytes], An
     return episode_identities(episode, on_row=on_row).value
 
 
-def episode_identities(episode: Episode, *, on_row: Callable[[str, int, bytes], Any] | None = None) -> Identity:
+def episode_identities(
+    episode: Episode,
+    *,
+    on_row: Callable[[str, int, bytes], Any] | None = None,
+    timestamp: NDArray[np.float64] | None = None,
+) -> Identity:
     """Hashes of dimensions, action, state, time and the stored images, camera by camera in sorted order.
 
     Today's also covers how the images are read: the order of the colours, the pixels' height and width, where each
     JPEG row ends. JPEG rows count without their zero padding, so re-padding a file does not make it another episode.
-    This reads every image once: on_row(camera, step, bytes) is given each JPEG row, without its padding.
+    This reads every image once: on_row(camera, step, bytes) is given each JPEG row, without its padding. Time counts as
+    it is stored, also where it is read otherwise (dexvla.episodes.times); timestamp: other stamps in its place.
     """
     digest = hashlib.sha256()
 
@@ -56,19 +62,24 @@ def episode_identities(episode: Episode, *, on_row: Callable[[str, int, bytes], 
     add("qpos", episode.qpos)
     add("qvel", episode.qvel)
     add("joint_positions", episode.joint_positions)
-    add("timestamp", episode.timestamp)
+    add("timestamp", _as_float64(episode.stored_timestamp if timestamp is None else timestamp))
     lengths: dict[str, NDArray[np.int64]] = {}
     for camera in episode.cameras:
-        digest.update(f"camera:{camera}:{episode.compressed};".encode())
-        lengths[camera] = np.zeros(episode.steps if episode.compressed else 0, np.int64)
+        jpeg = episode.is_jpeg(camera)
+        digest.update(f"camera:{camera}:{jpeg};".encode())
+        lengths[camera] = np.zeros(episode.steps if jpeg else 0, np.int64)
         for step, data in _rows(episode, camera):
-            if episode.compressed:
+            if jpeg:
                 lengths[camera][step] = len(data)
                 if on_row is not None:
                     on_row(camera, step, data)
             digest.update(data)
     former = digest.hexdigest()
     return Identity(value=_with_reading(episode, former, lengths), former=former)
+
+
+def _as_float64(stamps: NDArray[Any] | None) -> NDArray[np.float64] | None:
+    return None if stamps is None else np.asarray(stamps, np.float64)
 
 
 def renewed_identity(episode: Episode, former: str, *, trust_lengths: bool) -> str:
@@ -81,7 +92,7 @@ def renewed_identity(episode: Episode, former: str, *, trust_lengths: bool) -> s
     if lengths is None:
         lengths = {
             camera: np.fromiter((len(data) for _, data in _rows(episode, camera)), np.int64)
-            if episode.compressed
+            if episode.is_jpeg(camera)
             else np.zeros(0, np.int64)
             for camera in episode.cameras
         }
@@ -89,17 +100,18 @@ def renewed_identity(episode: Episode, former: str, *, trust_lengths: bool) -> s
 
 
 def _rows(episode: Episode, camera: str) -> Iterator[tuple[int, bytes]]:
+    jpeg = episode.is_jpeg(camera)
     for step in range(episode.steps):
         data = episode.stored_frame(camera, step).tobytes()
-        yield step, data.rstrip(b"\0") if episode.compressed else data
+        yield step, data.rstrip(b"\0") if jpeg else data
 
 
 def _with_reading(episode: Episode, former: str, lengths: Mapping[str, NDArray[np.int64]]) -> str:
     """The former identity and everything that decides which pixels its bytes become."""
     digest = hashlib.sha256(f"dexvla episode 2;{former};".encode())
     for camera in episode.cameras:
-        if episode.compressed:
-            reading: list[Any] = ["jpeg", "rgb" if episode.rgb_jpeg else "bgr"]
+        if episode.is_jpeg(camera):
+            reading: list[Any] = ["jpeg", "bgr" if episode.is_swapped(camera) else "rgb"]
         else:
             reading = ["pixels", *episode.frame_size(camera)]
         digest.update(json.dumps([camera, *reading]).encode())

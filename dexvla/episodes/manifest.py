@@ -15,10 +15,11 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from dexvla.episodes.finding import find_episodes, is_episode_file
 from dexvla.episodes.format import control_token_in
 from dexvla.episodes.identity import Identity, episode_identities
 from dexvla.episodes.learnable import learnable
-from dexvla.episodes.reader import Episode, find_episodes, open_episode
+from dexvla.episodes.reader import Episode, open_episode
 from dexvla.errors import EpisodeError, UserError
 from dexvla.files import write_json
 from dexvla.spec import CameraSpec, DatasetManifest, EpisodeEntry, Segment, Stretch, TaskEntry, first_error
@@ -77,7 +78,7 @@ def manifest_hash(manifest: DatasetManifest) -> str:
 
 
 def find_set(source: str) -> EpisodeSet:
-    """The episodes that `source` names: a folder, one .hdf5 file, a manifest (.json), or tasks.yaml#entry.
+    """The episodes that `source` names: a folder, one .hdf5 (or .h5) file, a manifest (.json), or tasks.yaml#entry.
 
     Relative paths of a tasks.yaml or a manifest count from its own folder. Raises UserError if there is no such thing.
     """
@@ -85,11 +86,12 @@ def find_set(source: str) -> EpisodeSet:
     path = Path(name)
     if entry or path.suffix in {".yaml", ".yml"}:
         return _task_set(path, entry)
-    if path.is_dir() or path.suffix not in {".hdf5", ".json"}:
+    is_episode = is_episode_file(path)
+    if path.is_dir() or not (is_episode or path.suffix == ".json"):
         return EpisodeSet(name=path.resolve().name, paths=tuple(find_episodes(path)))
     if not path.is_file():
         raise EpisodeError(f"{path}: no such file")
-    if path.suffix == ".hdf5":
+    if is_episode:
         return EpisodeSet(name=path.stem, paths=(path,))
     manifest = load_manifest(path)
     return EpisodeSet(
@@ -289,6 +291,7 @@ def _new_entry(
             seed=episode.attributes.seed,
             render_profile=episode.attributes.render_profile,
             instruction=episode.instruction,
+            paraphrases=episode.paraphrases,
             substeps=() if labels is None else run_length(labels[:steps]),
             label_source=episode.label_source,
             learn=_learnable(episode, steps),

@@ -7,7 +7,9 @@ from pathlib import Path
 from dexvla.formats.base import Exporter, FormatError, Importer
 
 # by name, in the order in which a source is looked at: the most telling first
-_IMPORTERS: dict[str, str] = {}
+_IMPORTERS: dict[str, str] = {
+    "act": "dexvla.formats.act:ACT",
+}
 _EXPORTERS: dict[str, str] = {}
 
 

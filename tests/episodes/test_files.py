@@ -12,8 +12,9 @@ import h5py
 import numpy as np
 import pytest
 
+from dexvla.episodes.finding import find_episodes
 from dexvla.episodes.format import EpisodeData
-from dexvla.episodes.reader import find_episodes, load_episode, open_episode
+from dexvla.episodes.reader import load_episode, open_episode
 from dexvla.episodes.writer import write_episode
 from dexvla.errors import EpisodeError, EpisodeExistsError
 

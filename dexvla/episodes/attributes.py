@@ -1,0 +1,98 @@
+"""The attributes of an episode file, and what else it says of the whole episode in a few words."""
+
+import re
+
+import h5py
+import numpy as np
+
+from dexvla.episodes.entries import Entries
+from dexvla.episodes.format import SCENE_ATTRIBUTES, EpisodeAttributes
+from dexvla.spec import FPS_LEAST, FPS_MOST
+
+_LONGEST_WORD = 64  # characters, where an attribute is one of a few words
+_MOST_SCENE_ATTRIBUTES = 16
+_NAME = re.compile(r"[A-Za-z]\w{0,63}")
+_KNOWN = frozenset(EpisodeAttributes.__dataclass_fields__)
+# Of pick_colour in files that do not list theirs: the first task that had some.
+_PICK_ATTRIBUTES = ("swapped", "level", "split", "named_colour", "other_colour")
+
+
+def attributes_of(entries: Entries, *, sim: bool) -> EpisodeAttributes:
+    """The known attributes; what is absent or does not fit is None."""
+    optional = entries.optional
+    return EpisodeAttributes(
+        sim=sim,
+        robot=optional(lambda: entries.word("robot")),
+        task=optional(lambda: entries.word("task")),
+        fps=optional(lambda: _rate(entries)),
+        success=optional(lambda: entries.flag("success")),
+        held=optional(lambda: entries.flag("held")),
+        seed=optional(lambda: _seed(entries)),
+        render_profile=optional(lambda: entries.word("render_profile")),
+        reward=optional(lambda: entries.number("reward")),
+        fps_guessed=optional(lambda: entries.flag("fps_guessed")),
+    )
+
+
+def _rate(entries: Entries) -> float | None:
+    fps = entries.number("fps")
+    if fps is not None and not FPS_LEAST <= fps <= FPS_MOST:
+        raise entries.unfit(f"attribute fps is {fps:g}, expected {FPS_LEAST:g} to {FPS_MOST:g} Hz")
+    return fps
+
+
+def _seed(entries: Entries) -> int | None:
+    seed = entries.whole("seed")
+    if seed is not None and not -(2**63) <= seed < 2**63:
+        raise entries.unfit(f"attribute seed is {seed}, expected a number of 64 bits")
+    return seed
+
+
+def scene_attributes_of(entries: Entries, task: str | None) -> dict[str, str | bool | float]:
+    """What an episode says of its scene beside `attributes_of`, by the names that it gives; often nothing."""
+    listed = entries.optional(lambda: entries.word(SCENE_ATTRIBUTES))
+    names: tuple[str, ...]
+    if listed is None:
+        names = _PICK_ATTRIBUTES if task == "pick_colour" else ()
+    else:
+        names = tuple(name.strip() for name in listed.split(",") if name.strip())
+    found: dict[str, str | bool | float] = {}
+    for name in names:
+        if not _NAME.fullmatch(name) or name in _KNOWN or len(found) == _MOST_SCENE_ATTRIBUTES:
+            raise entries.wrong(SCENE_ATTRIBUTES, listed, f"at most {_MOST_SCENE_ATTRIBUTES} names of attributes")
+        value = entries.attribute(name)
+        if value is None:
+            continue
+        if name == "swapped" or isinstance(value, (bool, np.bool_)):
+            found[name] = bool(entries.flag(name))
+        elif isinstance(value, (int, float, np.integer, np.floating)) and listed is not None:
+            found[name] = float(entries.number(name) or 0.0)
+        else:
+            word = entries.word(name) or ""
+            if len(word) > _LONGEST_WORD:
+                raise entries.wrong(name, word, f"a word of at most {_LONGEST_WORD} characters")
+            found[name] = word
+    return found
+
+
+def recovery_attributes_of(entries: Entries) -> dict[str, str | bool | float]:
+    """What an episode with mishaps or a correction says of them beside `attributes_of`; nothing for others."""
+    found: dict[str, str | bool | float | None] = {
+        "wide_start": entries.flag("wide_start"),
+        "execution_noise": entries.number("execution_noise"),
+    }
+    for name in ("mishaps", "correction"):
+        found[name] = word = entries.word(name)
+        if word is not None and len(word) > _LONGEST_WORD:
+            raise entries.wrong(name, word, f"a text of at most {_LONGEST_WORD} characters")
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def depth_told(entries: Entries) -> list[str]:
+    """What is said of depth images beside the cameras."""
+    name = "observations/images_depth"
+    if not entries.has(name):
+        return []
+    item = entries.file[name]
+    inner = f": {', '.join(sorted(item)[:8])}" if isinstance(item, h5py.Group) and len(item) else ""
+    return [f"depth images are left out ({name}{inner})"]
