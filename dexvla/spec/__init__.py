@@ -65,7 +65,8 @@ from dexvla.spec.robots import (
     RobotChoice,
     TaskChoice,
 )
-from dexvla.spec.training import DataSource, LoraSpec, OptimSpec, PaddedActions, Precision, Schedule, TrainSpec
+from dexvla.spec.training import TrainSpec
+from dexvla.spec.training_parts import DataSource, Group, LoraSpec, OptimSpec, PaddedActions, Precision, Schedule
 
 __all__ = [
     "ALOHA_CAMERAS",
@@ -102,6 +103,7 @@ __all__ = [
     "EvalSpec",
     "ExpertSpec",
     "Fusion",
+    "Group",
     "Initialisation",
     "Layout",
     "LoraSpec",
