@@ -1,8 +1,8 @@
 """The form of a run, generated from TrainSpec: every field that a person may choose, with bounds, unit and stages.
 
-What the server fills in itself (data, models, folders) is left out. Three fields are not as in the spec: `lora` is a
-switch, and `lora.*` count only while it is on; `picture_cache` and `kept_conditions` are switches, the folders are the
-server's.
+Labels, groups, units and which fields are shown first stand on the spec's fields (dexvla.spec.fields). What the server
+fills in itself (data, models, folders) is left out. Three fields are not as in the spec: `lora` is a switch, and
+`lora.*` count only while it is on; `picture_cache` and `kept_conditions` are switches, the folders are the server's.
 """
 
 import re
@@ -10,8 +10,11 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from backend.training.schemas import FieldOut, PresetOut, TrainForm
-from dexvla.spec import EXPERT_SIZES, PRESETS, TrainSpec
+from dexvla.spec import EXPERT_SIZES, PRESETS, Group, TrainSpec
+from dexvla.spec.fields import extra_of, label_of, plain_type
 
 STAGES = (2, 3)
 KEPT = ("picture_cache", "kept_conditions")  # folders of a spec that the server chooses
@@ -21,81 +24,6 @@ _STAGE_1 = {"image_encoder", "text_encoder", "train_text_encoder"}
 # Stage 3 takes these from the checkpoint that it starts from.
 _STAGE_2 = {"expert", "chunk_size", "action_space", "fusion", "initialisation", "pretrained_embodiment"}
 
-# Shown first, in this order; all others are behind "advanced".
-_BASICS = (
-    "expert",
-    "steps",
-    "batch_size",
-    "optim.learning_rate",
-    "lora",
-    "lora.rank",
-    "lora.towers",
-    "chunk_size",
-    "image_height",
-    "image_width",
-    "precision",
-    "augment",
-    "save_every",
-)
-_GROUPS = {
-    "data": ("cameras", "use_reasoning", "use_paraphrases", "padded_actions", "workers", *KEPT, "seed"),
-    "model": (
-        "action_space",
-        "fusion",
-        "initialisation",
-        "pretrained_embodiment",
-        "llm_loss_weight",
-        "insulate_backbone",
-        "freeze_vision",
-        "freeze_backbone",
-        "lora",
-        "ema_decay",
-    ),
-    "optimisation": ("optim", "noise_draws"),
-    "memory": ("grad_accumulation", "gradient_checkpointing", "device"),
-    "validation": ("validation_fraction", "validation_samples", "validation_max_tokens"),
-    "saving": ("log_every", "keep_checkpoints"),
-}
-_LABELS = {
-    "expert": "Action expert",
-    "chunk_size": "Chunk length",
-    "lora": "LoRA",
-    "lora.towers": "LoRA towers",
-    "lora.rank": "LoRA rank",
-    "lora.alpha": "LoRA alpha",
-    "lora.dropout": "LoRA dropout",
-    "lora.quantise": "4-bit weights (QLoRA)",
-    "action_space.kind": "Actions are",
-    "action_space.absolute": "Dimensions that stay absolute",
-    "optim.learning_rate": "Learning rate",
-    "optim.betas": "AdamW betas",
-    "optim.eps": "AdamW epsilon",
-    "optim.weight_decay": "Weight decay",
-    "optim.schedule": "Learning-rate schedule",
-    "optim.warmup_ratio": "Warm-up",
-    "optim.max_grad_norm": "Gradient clipping",
-    "optim.llm_learning_rate": "Learning rate, language model",
-    "optim.vision_learning_rate": "Learning rate, vision tower",
-    "llm_loss_weight": "Weight of the reasoning loss",
-    "insulate_backbone": "Knowledge insulation",
-    "noise_draws": "Noise samples per training sample",
-    "initialisation": "Fresh weights",
-    "pretrained_embodiment": "Embodiment of stage 1",
-    "use_reasoning": "Train substep reasoning",
-    "use_paraphrases": "Train other wordings of the instruction",
-    "grad_accumulation": "Gradient accumulation",
-    "ema_decay": "Moving average (EMA) decay",
-    "validation_fraction": "Held-out episodes",
-    "validation_samples": "Held-out steps looked at",
-    "validation_max_tokens": "Longest reasoning in validation",
-    "workers": "Data loading processes",
-    "picture_cache": "Cache of decoded images",
-    "kept_conditions": "Cache of the backbone's conditions",
-    "log_every": "Log every",
-    "save_every": "Save a checkpoint every",
-    "keep_checkpoints": "Checkpoints kept",
-}
-_UNIT = re.compile(r"(?:^|, )(optimiser steps|steps|pixels|tokens)(?=$|[;,.])", re.IGNORECASE)
 _STAGE_NOTE = re.compile(r"^Stages? [0-9](?: and [0-9])*: ")
 _KEEP = {
     "picture_cache": "Keep decoded, resized images on disk, shared by runs: the same pixels, loaded several times "
@@ -138,11 +66,10 @@ _PRESETS = {
 def fields() -> dict[str, FieldOut]:
     """By dotted path, in the order in which a page shows them."""
     found = {field.path: field for field in _walk()}
-    order = [path for path in _BASICS if path in found]
-    for group in _GROUPS:
-        order += [path for path, field in found.items() if field.group == group]
-    assert set(order) == set(found), f"fields without a group: {set(found) - set(order)}"
-    return {path: found[path] for path in order}
+    groups = [group.value for group in Group]
+    return {
+        path: found[path] for path in sorted(found, key=lambda path: (groups.index(found[path].group), _place(path)))
+    }
 
 
 @cache
@@ -158,7 +85,7 @@ def form() -> TrainForm:
         for name in known
         if name in PRESETS
     ]
-    return TrainForm(fields=list(fields().values()), presets=presets, stages=list(STAGES))
+    return TrainForm(fields=list(fields().values()), groups=list(Group), presets=presets, stages=list(STAGES))
 
 
 def preset_values(name: str | None, stage: int) -> dict[str, Any]:
@@ -234,15 +161,15 @@ def _field(
     if path == "expert":
         type_, choices = "choice", list(EXPERT_SIZES)
     parts = [_meaning(property_, definitions) if type_ == "choice" else "", _STAGE_NOTE.sub("", own)]
-    unit = _UNIT.search(own)
+    shown = _shown(path)
     stages = [2] if top in _STAGE_2 else list(STAGES)
     return FieldOut(
         path=path,
-        label=_LABELS.get(path) or path.rpartition(".")[2].replace("_", " ").capitalize(),
+        label=label_of(path.rpartition(".")[2], _info(path)),
         kind=type_,
-        unit=unit and unit.group(1).lower(),
+        unit=shown.get("unit"),
         description=". ".join(part[0].upper() + part[1:].rstrip(".") for part in parts if part),
-        group="basics" if path in _BASICS else next((g for g, names in _GROUPS.items() if top in names), "other"),
+        group=shown["group"],
         optional=optional or nullable,
         choices=choices,
         minimum=bounds.get("minimum"),
@@ -252,8 +179,26 @@ def _field(
         default=_plain(property_.get("default")),
         stages=stages,
         requires=top if "." in path and top in SWITCHES else None,
-        advanced=path not in _BASICS,
+        advanced="place" not in shown,
     )
+
+
+def _info(path: str) -> FieldInfo:
+    """The spec's field."""
+    top, _, inner = path.partition(".")
+    info = TrainSpec.model_fields[top]
+    return plain_type(info)[0].model_fields[inner] if inner else info
+
+
+def _shown(path: str) -> dict[str, Any]:
+    """Group, unit and place of a field; the group of one that has none is that of the fields around it."""
+    return {"group": extra_of(_info(path.partition(".")[0]))["group"], **extra_of(_info(path))}
+
+
+def _place(path: str) -> int:
+    place = _shown(path).get("place", 0)
+    assert isinstance(place, int)
+    return place
 
 
 def _meaning(property_: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:

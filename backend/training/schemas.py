@@ -8,6 +8,7 @@ from pydantic import Field
 from backend.core.schemas import In, Out
 from backend.jobs.schemas import JobOut
 from backend.versions.schemas import SourceOut
+from dexvla.spec import Group
 
 
 class FieldOut(Out):
@@ -22,7 +23,7 @@ class FieldOut(Out):
     kind: Literal["integer", "number", "boolean", "text", "choice", "choices", "integers", "numbers"]
     unit: str | None = None
     description: str
-    group: str = Field(description="basics, data, model, optimisation, memory, validation, saving")
+    group: Group
     optional: bool = Field(description="null stands for the stage's own default")
     choices: list[str] | None = None
     minimum: float | None = None
@@ -45,7 +46,10 @@ class PresetOut(Out):
 
 
 class TrainForm(Out):
+    """groups: in the order in which a page shows them, as `fields` are."""
+
     fields: list[FieldOut]
+    groups: list[Group]
     presets: list[PresetOut]
     stages: list[int]
 

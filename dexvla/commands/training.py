@@ -1,37 +1,31 @@
 """`dexvla train`."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from dexvla import console
+from dexvla.commands import flags
 from dexvla.commands.options import JsonFile
 from dexvla.errors import UserError
 from dexvla.mappings import read_mapping
-from dexvla.spec import PRESETS, TrainSpec, with_preset
+from dexvla.spec import PRESETS, Group, TrainSpec, with_preset
 from dexvla.train.configs import AccelerateConfig, accelerate_config
 from dexvla.train.launch import read_launch
 
 
+@flags.ready
+@flags.flags_of(TrainSpec, groups=tuple(Group), names={"init_from": "--from", "output_dir": "--out"})
 def train(
     spec_file: Annotated[Path | None, typer.Argument(metavar="[SPEC.yaml]", help="Run spec; flags override it")] = None,
-    stage: Annotated[
-        int | None, typer.Option(help="1: expert alone, many robots; 2: backbone + expert; 3: the target task")
-    ] = None,
     preset: Annotated[str | None, typer.Option(help=f"Fills what is not given: {', '.join(PRESETS)}")] = None,
     data: Annotated[list[str] | None, typer.Option(help="Folder or tasks.yaml#task; may be given again")] = None,
-    init_from: Annotated[
-        str | None, typer.Option("--from", help="Stage 2: base model; stage 3: checkpoint or run folder")
-    ] = None,
-    out: Annotated[str | None, typer.Option(help="Folder of the run")] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples per process and accumulation step")] = None,
-    device: Annotated[str | None, typer.Option(help="auto or cpu")] = None,
     setting: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="Any field of the spec, e.g. optim.eps=1e-7"),
+        typer.Option("--set", metavar="FIELD=VALUE", help="Any field of the spec, e.g. optim.betas=[0.9,0.98]"),
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the run's last checkpoint")] = False,
     dry_run: Annotated[bool, typer.Option(help="Look at data, model, disk and memory, and stop")] = False,
@@ -48,22 +42,14 @@ def train(
         AccelerateConfig | None, typer.Option(help="Print where accelerate's configuration file is and stop")
     ] = None,
     json_file: JsonFile = None,
+    **given: Any,
 ) -> None:
     """Train stage 1, 2 or 3 from a spec file, from flags, or both. Ctrl-C saves a checkpoint and stops."""
     if print_accelerate_config is not None:
         typer.echo(str(accelerate_config(print_accelerate_config)))
         return
-    flags: dict[str, Any] = {
-        "stage": stage,
-        "preset": preset,
-        "data": None if data is None else [{"path": path} for path in data],
-        "init_from": init_from,
-        "output_dir": out,
-        "steps": steps,
-        "batch_size": batch_size,
-        "device": device,
-    }
-    spec = train_spec(spec_file, flags, setting or [], resume=resume)
+    given |= {"preset": preset, "data": None if data is None else [{"path": path} for path in data]}
+    spec = train_spec(spec_file, flags.by_path(given), setting or [], resume=resume)
     if print_spec:
         typer.echo(console.as_yaml(spec.model_dump(mode="json")))
         return
@@ -100,28 +86,28 @@ def train(
         raise typer.Exit(130)
 
 
-def train_spec(file: Path | None, flags: dict[str, Any], settings: list[str], *, resume: bool) -> TrainSpec:
-    """Spec file (resuming: else the run's own), then flags, then --set, over the preset."""
+def train_spec(file: Path | None, given: Mapping[str, Any], settings: list[str], *, resume: bool) -> TrainSpec:
+    """Spec file (resuming: else the run's own), then `given` (flags by the path of their field), then --set, over the
+    preset."""
     import yaml
 
     fields: dict[str, Any] = {}
+    out = given.get("output_dir")
     if file is not None:
         fields = read_mapping(file, "the fields of a run")
-    elif resume and flags["output_dir"] is not None and (Path(flags["output_dir"]) / "run.json").is_file():
-        fields = json.loads((Path(flags["output_dir"]) / "run.json").read_text(encoding="utf-8"))
-    fields |= {name: value for name, value in flags.items() if value is not None}
+    elif resume and out is not None and (Path(out) / "run.json").is_file():
+        fields = json.loads((Path(out) / "run.json").read_text(encoding="utf-8"))
+    for path, value in given.items():
+        if value is not None:
+            flags.put(fields, path, value)
     for setting in settings:
         name, separator, value = setting.partition("=")
         if not separator:
             raise UserError(f"--set {setting}: expected FIELD=VALUE")
-        *groups, last = name.strip().split(".")
-        target = fields
-        for group in groups:
-            target = target.setdefault(group, {})
-            if not isinstance(target, dict):
-                raise UserError(f"--set {setting}: {group} is not a group of fields")
         try:
-            target[last] = yaml.safe_load(value)
+            flags.put(fields, name.strip(), yaml.safe_load(value))
         except yaml.YAMLError as error:
             raise UserError(f"--set {setting}: the value is not YAML: {' '.join(str(error).split())}") from error
+        except UserError as error:
+            raise UserError(f"--set {error}") from error
     return with_preset(fields)

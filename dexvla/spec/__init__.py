@@ -66,7 +66,8 @@ from dexvla.spec.robots import (
     RobotChoice,
     TaskChoice,
 )
-from dexvla.spec.training import DataSource, LoraSpec, OptimSpec, PaddedActions, Precision, Schedule, TrainSpec
+from dexvla.spec.training import TrainSpec
+from dexvla.spec.training_parts import DataSource, Group, LoraSpec, OptimSpec, PaddedActions, Precision, Schedule
 
 __all__ = [
     "ALOHA_CAMERAS",
@@ -107,6 +108,7 @@ __all__ = [
     "ExpertSpec",
     "Fusion",
     "GripperRange",
+    "Group",
     "ImportProfile",
     "Initialisation",
     "Layout",

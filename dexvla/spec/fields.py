@@ -1,10 +1,12 @@
 """The fields of a spec as a form or a command line shows them: what stands on the class, in one shape.
 
 A field's `title` is its label and its `description` the help; json_schema_extra may have `labels` (of the choices),
-`unit`, `group`, and `demonstrations` (another default for demonstrations, None: not asked for them).
+`unit`, `group`, `place` (among the fields of a long form that are shown first), `said` (in a line of text, that a flag
+is set), and `demonstrations` (another default for demonstrations, None: not asked for them).
 """
 
 from enum import Enum
+from math import ceil, floor
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -27,7 +29,8 @@ class Choice(Spec):
 class FormField(Spec):
     """kind: a flag is true or false, a choice one of `choices`. default: None where there is none.
 
-    low, high: ends of a number's range, units of the value. demonstrations: the default where demonstrations are
+    low, high: ends of a number's range that it may have itself; above, below: those that it may not. All in units of
+    the value, and None where there is none. demonstrations: the default where demonstrations are
     recorded; in_demonstrations: whether it is asked for there.
     """
 
@@ -40,6 +43,8 @@ class FormField(Spec):
     choices: tuple[Choice, ...] = ()
     low: float | None = None
     high: float | None = None
+    above: float | None = None
+    below: float | None = None
     unit: str | None = None
     group: str | None = None
     said: str | None = Field(None, description="How a line of text says that a flag is set")
@@ -61,9 +66,18 @@ def plain_type(info: FieldInfo) -> tuple[Any, bool]:
     return kind, False
 
 
+def extra_of(info: FieldInfo) -> dict[str, Any]:
+    """What stands on a field for those who show it, beside label and help."""
+    return info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+
+
+def label_of(name: str, info: FieldInfo) -> str:
+    return info.title or name.replace("_", " ").capitalize()
+
+
 def _field(name: str, info: FieldInfo) -> FormField | None:
     kind, optional = plain_type(info)
-    extra: dict[str, Any] = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    extra = extra_of(info)
     choices: tuple[Choice, ...] = ()
     if kind is bool:
         what = "flag"
@@ -74,6 +88,9 @@ def _field(name: str, info: FieldInfo) -> FormField | None:
             Choice(value=str(each.value), label=labels.get(each.value, str(each.value).replace("_", " ")))
             for each in kind
         )
+    elif get_origin(kind) is Literal:
+        what = "choice"
+        choices = tuple(Choice(value=str(each), label=str(each)) for each in get_args(kind))
     elif kind is int:
         what = "whole"
     elif kind is float:
@@ -83,17 +100,15 @@ def _field(name: str, info: FieldInfo) -> FormField | None:
     else:
         return None
     default = _value(None if info.is_required() else info.get_default(call_default_factory=True))
-    low, high = _range(info)
     return FormField(
         name=name,
-        label=info.title or name.replace("_", " ").capitalize(),
+        label=label_of(name, info),
         help=info.description or "",
         kind=what,
         default=default,
         optional=optional,
         choices=choices,
-        low=low,
-        high=high,
+        **_range(info, whole=kind is int),
         unit=extra.get("unit"),
         group=extra.get("group"),
         said=extra.get("said"),
@@ -107,14 +122,21 @@ def _value(value: Any) -> Value:
     return plain
 
 
-def _range(info: FieldInfo) -> tuple[float | None, float | None]:
-    low = high = None
+def _range(info: FieldInfo, *, whole: bool) -> dict[str, float]:
+    """The ends of the range of its value, by their names in FormField. whole: whole numbers have a first and a last."""
+    found: dict[str, float] = {}
     for rule in info.metadata:
-        if isinstance(rule, Ge | Gt):
-            low = float(getattr(rule, "ge", None) if isinstance(rule, Ge) else rule.gt)  # type: ignore[arg-type]
-        elif isinstance(rule, Le | Lt):
-            high = float(getattr(rule, "le", None) if isinstance(rule, Le) else rule.lt)  # type: ignore[arg-type]
-    return low, high
+        for kind, attribute, name in _ENDS:
+            if isinstance(rule, kind):
+                found[name] = float(getattr(rule, attribute))
+    if whole and "above" in found:
+        found["low"] = floor(found.pop("above")) + 1.0
+    if whole and "below" in found:
+        found["high"] = ceil(found.pop("below")) - 1.0
+    return found
+
+
+_ENDS = ((Ge, "ge", "low"), (Gt, "gt", "above"), (Le, "le", "high"), (Lt, "lt", "below"))
 
 
 class TaskDescription(Spec):

@@ -37,9 +37,11 @@ class ActionKind(StrEnum):
 class ActionSpace(Spec):
     """How actions are predicted. Deltas and differences need states of the same dimensions as the actions."""
 
-    kind: ActionKind = ActionKind.ABSOLUTE
+    kind: ActionKind = Field(ActionKind.ABSOLUTE, title="Actions are")
     absolute: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        (), description="Dimensions that stay positions whatever the kind, e.g. grippers; counted from 0"
+        (),
+        title="Dimensions that stay absolute",
+        description="Dimensions that stay positions whatever the kind, e.g. grippers; counted from 0",
     )
 
 

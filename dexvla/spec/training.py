@@ -1,99 +1,37 @@
-"""Training runs."""
+"""Training runs. What forms and command lines show of a field stands on it, see dexvla.spec.fields."""
 
-from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from dexvla.spec.base import Spec
 from dexvla.spec.policy import EXPERT_SIZES, SCALEDP_SIZES, ActionSpace, Fusion, Initialisation
-from dexvla.spec.pretraining import NAME_PATTERN, RESNET_SIZES
-
-
-class DataSource(Spec):
-    """A part of a run's data: a folder, a manifest, or an entry of a tasks.yaml as FILE#ENTRY."""
-
-    path: str = Field(description="Folder of episodes, manifest.json, or tasks.yaml#entry")
-    weight: float = Field(1.0, gt=0, description="Relative weight with which its samples are drawn")
-    embodiment: str | None = Field(
-        None,
-        pattern=NAME_PATTERN,
-        description="Stage 1: name of the robot it comes from; default: one per robot, dimensions and cameras",
-    )
-    action_space: ActionSpace | None = Field(
-        None, description="Stage 1: how actions of its embodiment are predicted; default: the run's action_space"
-    )
-
-
-class LoraSpec(Spec):
-    """Low-rank adapters on the chosen towers, whose own weights are frozen.
-
-    A backbone tower that is not chosen is frozen too; projections and FiLM train in full, and so does the expert unless
-    it is chosen.
-    """
-
-    towers: tuple[Literal["vision", "llm", "expert"], ...] = Field(
-        ("vision", "llm"), min_length=1, description="Parts of the policy that get adapters"
-    )
-    rank: int = Field(64, ge=1, description="Inner width of an adapter")
-    alpha: int = Field(256, ge=1, description="An adapter's output is scaled by alpha / rank")
-    dropout: float = Field(0.05, ge=0, lt=1, description="Part of an adapter's inputs dropped in training")
-    quantise: bool = Field(
-        False, description="QLoRA: hold the adapted, frozen weights in 4 bits (NF4); needs the package bitsandbytes"
-    )
-
-
-class Schedule(StrEnum):
-    CONSTANT = "constant"
-    COSINE = "cosine"
-
-
-class OptimSpec(Spec):
-    """AdamW and its learning-rate schedule."""
-
-    learning_rate: float = Field(2e-5, gt=0, description="Highest rate, reached after the warm-up")
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
-        (0.9, 0.95), description="Decay rates of AdamW's running means of the gradient and of its square"
-    )
-    eps: float = Field(1e-8, gt=0, description="Added to AdamW's denominator")
-    weight_decay: float = Field(0.0, ge=0, description="Decoupled, times the learning rate")
-    schedule: Schedule = Field(Schedule.CONSTANT, description="After the warm-up: constant, or a cosine down to 0")
-    warmup_ratio: float = Field(0.01, ge=0, le=1, description="Part of the steps in which the rate rises from 0")
-    max_grad_norm: float = Field(1.0, gt=0, description="Gradient clipping: the largest norm")
-    llm_learning_rate: float | None = Field(None, gt=0, description="For the language model; default: learning_rate")
-    vision_learning_rate: float | None = Field(None, gt=0, description="For the vision tower; default: learning_rate")
-
-
-class PaddedActions(StrEnum):
-    """What stands after an episode's last action in a chunk: the last action again, or zeros as upstream.
-
-    Both are left out of the loss but seen by the expert. Zeros of a dimension that hardly moves normalise to huge
-    values, so they are for comparing with upstream only.
-    """
-
-    REPEAT_LAST = "repeat_last"
-    ZEROS = "zeros"
-
-
-class Precision(StrEnum):
-    """bf16: forward in bfloat16 under autocast with float32 weights; bf16_pure: weights in bfloat16 too."""
-
-    FLOAT32 = "float32"
-    BF16 = "bf16"
-    BF16_PURE = "bf16_pure"
+from dexvla.spec.pretraining import RESNET_SIZES
+from dexvla.spec.training_parts import (
+    DataSource,
+    Group,
+    LoraSpec,
+    OptimSpec,
+    PaddedActions,
+    Precision,
+    basic,
+    shown_in,
+)
 
 
 class TrainSpec(Spec):
     """A training run. What a form writes, what `dexvla train SPEC.yaml` reads, what a checkpoint's manifest keeps."""
 
-    name: str = Field("run", pattern=r"^[A-Za-z0-9._\-]+$")
+    name: str = Field("run", pattern=r"^[A-Za-z0-9._\-]+$", description="Name of the run")
     preset: str | None = Field(None, description="Preset that filled the fields that were not given")
     stage: Literal[1, 2, 3] = Field(
         description="1: expert alone, many embodiments; 2: backbone + expert on one embodiment; 3: the target task"
     )
     data: tuple[DataSource, ...] = Field(min_length=1)
     init_from: str | None = Field(
-        None, description="Stage 2: base model directory; stage 3: checkpoint of a stage-2 run; stage 1 needs none"
+        None,
+        description="Stage 2: base model directory; stage 3: checkpoint of a stage-2 run, or that run's folder; stage "
+        "1 needs none",
     )
     pretrained_expert: str | None = Field(
         None,
@@ -101,7 +39,10 @@ class TrainSpec(Spec):
         "a checkpoint",
     )
     pretrained_embodiment: str | None = Field(
-        None, description="Stage 2: embodiment of stage 1 whose input and output layers are taken; default: that fits"
+        None,
+        title="Embodiment of stage 1",
+        description="Stage 2: embodiment of stage 1 whose input and output layers are taken; default: that fits",
+        json_schema_extra=shown_in(Group.MODEL),
     )
     output_dir: str = Field(description="Folder of the run; made if it does not exist")
 
@@ -115,80 +56,232 @@ class TrainSpec(Spec):
         None, description="Stage 1: train it too; default: only one that starts from random weights"
     )
 
-    expert: str | None = Field(None, description=f"Stages 1 and 2: size of the expert: {', '.join(EXPERT_SIZES)}")
+    expert: str | None = Field(
+        None,
+        title="Action expert",
+        description=f"Stages 1 and 2: size of the expert: {', '.join(EXPERT_SIZES)}",
+        json_schema_extra=basic(1),
+    )
     chunk_size: int | None = Field(
-        None, ge=1, le=1000, description="Actions in a chunk, steps; default 50, for a U-Net 16, stage 3: as in stage 2"
+        None,
+        ge=1,
+        le=1000,
+        title="Chunk length",
+        description="Actions in a chunk, steps; default 50, for a U-Net 16, stage 3: as in stage 2",
+        json_schema_extra=basic(8, "steps"),
     )
     action_space: ActionSpace | None = Field(
-        None, description="Stages 1 and 2: default absolute; stage 3: the checkpoint's"
+        None,
+        description="Stages 1 and 2: default absolute; stage 3: the checkpoint's",
+        json_schema_extra=shown_in(Group.MODEL),
     )
-    fusion: Fusion | None = Field(None, description="Stage 2: default film")
-    initialisation: Initialisation = Field(Initialisation.ZERO, description="Of fresh modules in stages 1 and 2")
-    llm_loss_weight: float = Field(1.0, ge=0, description="Weight of the next-token loss on the reasoning")
+    fusion: Fusion | None = Field(
+        None, title="Fusion", description="Stage 2: default film", json_schema_extra=shown_in(Group.MODEL)
+    )
+    initialisation: Initialisation = Field(
+        Initialisation.ZERO,
+        title="Fresh weights",
+        description="Of fresh modules in stages 1 and 2",
+        json_schema_extra=shown_in(Group.MODEL),
+    )
+    llm_loss_weight: float = Field(
+        1.0,
+        ge=0,
+        title="Weight of the reasoning loss",
+        description="Weight of the next-token loss on the reasoning",
+        json_schema_extra=shown_in(Group.MODEL),
+    )
     insulate_backbone: bool = Field(
         False,
+        title="Knowledge insulation",
         description="Knowledge insulation: the expert's loss stops before the backbone, which learns from the "
         "reasoning alone; projections, FiLM and expert learn from both",
+        json_schema_extra=shown_in(Group.MODEL),
     )
     noise_draws: int = Field(
         1,
         ge=1,
         le=64,
+        title="Noise samples per training sample",
         description="Diffusion noises and time steps drawn for each sample: the backbone runs once, the expert that "
         "many times; the loss is the mean",
+        json_schema_extra=shown_in(Group.OPTIMISATION),
     )
     image_height: int | None = Field(
-        None, ge=28, le=2048, description="Images are resized to this, pixels; default 240, stage 3: as in stage 2"
+        None,
+        ge=28,
+        le=2048,
+        title="Image height",
+        description="Images are resized to this, pixels; default 240, stage 3: as in stage 2",
+        json_schema_extra=basic(9, "pixels"),
     )
     image_width: int | None = Field(
-        None, ge=28, le=2048, description="Images are resized to this, pixels; default 320, stage 3: as in stage 2"
+        None,
+        ge=28,
+        le=2048,
+        title="Image width",
+        description="Images are resized to this, pixels; default 320, stage 3: as in stage 2",
+        json_schema_extra=basic(10, "pixels"),
     )
-    cameras: tuple[str, ...] | None = Field(None, description="Cameras to use, in order; default: those of the data")
+    cameras: tuple[str, ...] | None = Field(
+        None,
+        title="Cameras",
+        description="Cameras to use, in order; default: those of the data",
+        json_schema_extra=shown_in(Group.DATA),
+    )
     text_data: tuple[DataSource, ...] = Field(
         (), description="JSON-lines files of images, questions and answers without actions, mixed in by weight"
     )
-    use_reasoning: bool = Field(True, description="Train the substep reasoning; otherwise the answer is empty")
+    use_reasoning: bool = Field(
+        True,
+        title="Train substep reasoning",
+        description="Train the substep reasoning; otherwise the answer is empty",
+        json_schema_extra=shown_in(Group.DATA),
+    )
     use_paraphrases: bool = Field(
-        True, description="Draw each sample's instruction from all wordings of its episode, where people gave several"
+        True,
+        title="Train other wordings of the instruction",
+        description="Draw each sample's instruction from all wordings of its episode, where people gave several",
+        json_schema_extra=shown_in(Group.DATA),
     )
-    padded_actions: PaddedActions = PaddedActions.REPEAT_LAST
-    augment: bool = Field(True, description="Random crop, rotation and colour jitter, one draw a sample")
+    padded_actions: PaddedActions = Field(
+        PaddedActions.REPEAT_LAST, title="Padded actions", json_schema_extra=shown_in(Group.DATA)
+    )
+    augment: bool = Field(
+        True,
+        title="Augment",
+        description="Random crop, rotation and colour jitter, one draw a sample",
+        json_schema_extra=basic(12),
+    )
 
-    steps: int = Field(1000, ge=1, description="Optimiser steps")
-    batch_size: int = Field(8, ge=1, description="Samples per process and accumulation step")
-    grad_accumulation: int = Field(1, ge=1, description="Batches whose gradients make one optimiser step")
-    optim: OptimSpec = OptimSpec()
-    freeze_vision: bool = Field(False, description="Keep the vision tower as it is (the paper does in stage 2)")
-    freeze_backbone: bool = Field(False, description="Train projections, FiLM and expert only")
-    lora: LoraSpec | None = Field(None, description="Train low-rank adapters instead of whole towers")
-    precision: Precision = Field(Precision.FLOAT32, description="Number format of weights and compute")
+    steps: int = Field(
+        1000, ge=1, title="Steps", description="Optimiser steps", json_schema_extra=basic(2, "optimiser steps")
+    )
+    batch_size: int = Field(
+        8,
+        ge=1,
+        title="Batch size",
+        description="Samples per process and accumulation step",
+        json_schema_extra=basic(3),
+    )
+    grad_accumulation: int = Field(
+        1,
+        ge=1,
+        title="Gradient accumulation",
+        description="Batches whose gradients make one optimiser step",
+        json_schema_extra=shown_in(Group.MEMORY),
+    )
+    optim: OptimSpec = Field(OptimSpec(), json_schema_extra=shown_in(Group.OPTIMISATION))
+    freeze_vision: bool = Field(
+        False,
+        title="Freeze vision",
+        description="Keep the vision tower as it is (the paper does in stage 2)",
+        json_schema_extra=shown_in(Group.MODEL),
+    )
+    freeze_backbone: bool = Field(
+        False,
+        title="Freeze backbone",
+        description="Train projections, FiLM and expert only",
+        json_schema_extra=shown_in(Group.MODEL),
+    )
+    lora: LoraSpec | None = Field(
+        None, title="LoRA", description="Train low-rank adapters instead of whole towers", json_schema_extra=basic(5)
+    )
+    precision: Precision = Field(
+        Precision.FLOAT32,
+        title="Precision",
+        description="Number format of weights and compute",
+        json_schema_extra=basic(11),
+    )
     gradient_checkpointing: bool = Field(
-        False, description="Compute activations again in the backward pass: slower, but with far less memory"
+        False,
+        title="Gradient checkpointing",
+        description="Compute activations again in the backward pass: slower, but with far less memory",
+        json_schema_extra=shown_in(Group.MEMORY),
     )
-    ema_decay: float | None = Field(None, gt=0, lt=1, description="Keep an exponential moving average of the weights")
-    validation_fraction: float = Field(0.0, ge=0, lt=1, description="Part of the episodes held out, never trained on")
+    ema_decay: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        title="Moving average (EMA) decay",
+        description="Keep an exponential moving average of the weights",
+        json_schema_extra=shown_in(Group.MODEL),
+    )
+    validation_fraction: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        title="Held-out episodes",
+        description="Part of the episodes held out, never trained on",
+        json_schema_extra=shown_in(Group.VALIDATION),
+    )
     validation_samples: int = Field(
-        64, ge=1, description="Held-out steps looked at whenever a checkpoint is saved, spread evenly"
+        64,
+        ge=1,
+        title="Held-out steps looked at",
+        description="Held-out steps looked at whenever a checkpoint is saved, spread evenly",
+        json_schema_extra=shown_in(Group.VALIDATION),
     )
-    validation_max_tokens: int = Field(64, ge=1, le=1024, description="Longest reasoning generated there, tokens")
-    seed: int = Field(0, ge=0, description="Of sample order, noise, augmentation and fresh weights")
-    workers: int = Field(0, ge=0, description="Data loading processes")
+    validation_max_tokens: int = Field(
+        64,
+        ge=1,
+        le=1024,
+        title="Longest reasoning in validation",
+        description="Longest reasoning generated there, tokens",
+        json_schema_extra=shown_in(Group.VALIDATION, "tokens"),
+    )
+    seed: int = Field(
+        0,
+        ge=0,
+        title="Seed",
+        description="Of sample order, noise, augmentation and fresh weights",
+        json_schema_extra=shown_in(Group.DATA),
+    )
+    workers: int = Field(
+        0,
+        ge=0,
+        title="Data loading processes",
+        description="Data loading processes",
+        json_schema_extra=shown_in(Group.DATA),
+    )
     picture_cache: str | None = Field(
         None,
+        title="Cache of decoded images",
         description="Folder in which decoded, resized images are kept, made before the first step and shared by "
         "runs; the same pixels, loaded several times faster; three cameras of 240x320 take 0.7 MB a step",
+        json_schema_extra=shown_in(Group.DATA),
     )
     kept_conditions: str | None = Field(
         None,
+        title="Cache of the backbone's conditions",
         description="With freeze_backbone: folder in which what the backbone makes of each step is kept, made before "
         "the first step and shared by runs; steps then cost what projections, FiLM and expert cost",
+        json_schema_extra=shown_in(Group.DATA),
     )
-    device: Literal["auto", "cpu"] = Field("auto", description="auto: a GPU if there is one")
+    device: Literal["auto", "cpu"] = Field(
+        "auto", title="Device", description="auto: a GPU if there is one", json_schema_extra=shown_in(Group.MEMORY)
+    )
 
-    log_every: int = Field(10, ge=1, description="Optimiser steps")
-    save_every: int = Field(500, ge=1, description="Optimiser steps")
+    log_every: int = Field(
+        10,
+        ge=1,
+        title="Log every",
+        description="Optimiser steps",
+        json_schema_extra=shown_in(Group.SAVING, "optimiser steps"),
+    )
+    save_every: int = Field(
+        500,
+        ge=1,
+        title="Save a checkpoint every",
+        description="Optimiser steps",
+        json_schema_extra=basic(13, "optimiser steps"),
+    )
     keep_checkpoints: int = Field(
-        3, ge=1, description="Newest checkpoints to keep; the one with the lowest validation loss stays as well"
+        3,
+        ge=1,
+        title="Checkpoints kept",
+        description="Newest checkpoints to keep; the one with the lowest validation loss stays as well",
+        json_schema_extra=shown_in(Group.SAVING),
     )
 
     @field_validator("image_encoder")

@@ -3481,11 +3481,7 @@ export interface components {
       exclusive_maximum?: number | null;
       /** Exclusive Minimum */
       exclusive_minimum?: number | null;
-      /**
-       * Group
-       * @description basics, data, model, optimisation, memory, validation, saving
-       */
-      group: string;
+      group: components["schemas"]["Group"];
       /**
        * Kind
        * @enum {string}
@@ -3564,10 +3560,15 @@ export interface components {
      * FormField
      * @description kind: a flag is true or false, a choice one of `choices`. default: None where there is none.
      *
-     *     low, high: ends of a number's range, units of the value. demonstrations: the default where demonstrations are
+     *     low, high: ends of a number's range that it may have itself; above, below: those that it may not. All in units of
+     *     the value, and None where there is none. demonstrations: the default where demonstrations are
      *     recorded; in_demonstrations: whether it is asked for there.
      */
     FormField: {
+      /** Above */
+      above?: number | null;
+      /** Below */
+      below?: number | null;
       /**
        * Choices
        * @default []
@@ -3612,6 +3613,14 @@ export interface components {
       /** Unit */
       unit?: string | null;
     };
+    /**
+     * Group
+     * @description Which fields of a run stand together, in the order in which forms and command lines show them.
+     *
+     *     basics: what most people look at; such a field has a `place` among them.
+     * @enum {string}
+     */
+    Group: "basics" | "data" | "model" | "optimisation" | "memory" | "validation" | "saving";
     /** HTTPValidationError */
     HTTPValidationError: {
       /** Detail */
@@ -5934,10 +5943,15 @@ export interface components {
       /** Tracks */
       tracks: components["schemas"]["Track"][];
     };
-    /** TrainForm */
+    /**
+     * TrainForm
+     * @description groups: in the order in which a page shows them, as `fields` are.
+     */
     TrainForm: {
       /** Fields */
       fields: components["schemas"]["FieldOut"][];
+      /** Groups */
+      groups: components["schemas"]["Group"][];
       /** Presets */
       presets: components["schemas"]["PresetOut"][];
       /** Stages */

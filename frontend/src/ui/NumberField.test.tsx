@@ -6,13 +6,13 @@ import { expect, test } from "vitest";
 import { NumberField } from "./NumberField";
 import { show } from "./testing";
 
-function Held({ mayBeEmpty = false, told }: { mayBeEmpty?: boolean; told: (number | null)[] }) {
+function Held({ told, ...rest }: { mayBeEmpty?: boolean; above?: number; told: (number | null)[] }) {
   const [value, setValue] = useState<number | null>(0.15);
   const onChange = (next: number | null) => {
     told.push(next);
     setValue(next);
   };
-  return <NumberField aria-label="Distance" value={value} onChange={onChange} mayBeEmpty={mayBeEmpty} />;
+  return <NumberField aria-label="Distance" value={value} onChange={onChange} {...rest} />;
 }
 
 test("a decimal is typed key by key", async () => {
@@ -42,4 +42,20 @@ test("one that may be empty says so", async () => {
   show(<Held told={told} mayBeEmpty />);
   await userEvent.clear(screen.getByLabelText("Distance"));
   expect(told).toEqual([null]);
+});
+
+test("a bound that the value may not have is no value", async () => {
+  const told: (number | null)[] = [];
+  show(<Held told={told} above={0} />);
+  const field = screen.getByLabelText<HTMLInputElement>("Distance");
+  await userEvent.clear(field);
+  await userEvent.type(field, "0");
+  expect(screen.getByText("More than 0.")).toBeTruthy();
+  await userEvent.type(field, ".2");
+  expect(screen.queryByText("More than 0.")).toBeNull();
+  await userEvent.clear(field);
+  await userEvent.type(field, "-1");
+  await userEvent.tab();
+  expect(field.value).toBe("0.2");
+  expect(told.filter((each) => each !== null && each <= 0)).toEqual([]);
 });

@@ -4,6 +4,7 @@ import { useState } from "react";
 
 import { useCan } from "@/api/queries";
 import {
+  boundsOf,
   optionsOf,
   optionsText,
   taskOf,
@@ -180,8 +181,7 @@ function SceneOptions({
             {...shown}
             style={{ flex: "1 1 0" }}
             aria-label={field.unit ? `${field.label}, ${field.unit}` : field.label}
-            min={field.low ?? undefined}
-            max={field.high ?? undefined}
+            {...boundsOf(field)}
             allowDecimal={field.kind === "number"}
             value={typeof now === "number" ? now : null}
             onChange={set(field)}

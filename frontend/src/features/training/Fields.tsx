@@ -92,7 +92,7 @@ export function Fields({ form, draft, errors, cameras }: Props) {
       </Group>
       <Collapse expanded={shown}>
         <Stack gap="lg" mt="sm">
-          {grouped(found).map(([group, fields]) => (
+          {grouped(form, found).map(([group, fields]) => (
             <Box key={group}>
               <Title order={3} tt="capitalize" mb="xs">
                 {group}

@@ -151,14 +151,11 @@ export function missing(draft: Draft, name: string): Record<string, string> {
   return errors;
 }
 
-const GROUPS = ["basics", "data", "model", "optimisation", "memory", "validation", "saving"];
-
-/** Fields by group, groups in the order of the form, those the form does not know last. */
-export function grouped(fields: readonly Field[]): [string, Field[]][] {
-  const groups = new Map<string, Field[]>();
-  for (const field of fields) groups.set(field.group, [...(groups.get(field.group) ?? []), field]);
-  const place = (group: string) => (GROUPS.includes(group) ? GROUPS.indexOf(group) : GROUPS.length);
-  return [...groups].sort(([a], [b]) => place(a) - place(b));
+/** Those groups of the form that have some of these fields, each with them. */
+export function grouped(form: Pick<TrainForm, "groups">, fields: readonly Field[]): [string, Field[]][] {
+  return form.groups
+    .map((group): [string, Field[]] => [group, fields.filter((field) => field.group === group)])
+    .filter(([, found]) => found.length > 0);
 }
 
 /** Whether every word of `words` occurs in what the page shows of a field. */

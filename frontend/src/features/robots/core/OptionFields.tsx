@@ -2,7 +2,7 @@ import { Select, SimpleGrid, Switch, TextInput } from "@mantine/core";
 
 import { NumberField } from "@/ui/NumberField";
 
-import type { Field, Options, Value } from "./tasks";
+import { boundsOf, type Field, type Options, type Value } from "./tasks";
 
 interface Props {
   fields: readonly Field[];
@@ -83,8 +83,7 @@ function OptionField({
   return (
     <NumberField
       {...shown}
-      min={field.low ?? undefined}
-      max={field.high ?? undefined}
+      {...boundsOf(field)}
       allowDecimal={field.kind === "number"}
       value={typeof value === "number" ? value : null}
       onChange={onChange}

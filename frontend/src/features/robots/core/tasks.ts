@@ -36,6 +36,16 @@ export function taskOf(tasks: readonly Task[], name: string): Task | undefined {
   return tasks.find((task) => task.name === name) ?? (name === "" ? tasks[0] : undefined);
 }
 
+/** What a number field may hold, as its input takes it. */
+export function boundsOf(field: Field) {
+  return {
+    min: field.low ?? undefined,
+    max: field.high ?? undefined,
+    above: field.above ?? undefined,
+    below: field.below ?? undefined,
+  };
+}
+
 /** The fields that are asked for; demonstrations ask for fewer. */
 export function fieldsAsked(task: Task | undefined, demonstrations = false): readonly Field[] {
   return (task?.fields ?? []).filter((field) => !demonstrations || field.in_demonstrations);
