@@ -1,6 +1,4 @@
-"""Files of a source from outside: none of them leads out of its folder, and packages are named where they are missing.
-"""
-
+"""Files of a source from outside: none leads out of its folder; and packages that not every installation has."""
 import re
 from importlib import import_module
 from pathlib import Path
