@@ -15,7 +15,7 @@ from dexvla.formats.bags import Bag
 from dexvla.formats.base import FormatError, SourceCamera, SourceEpisode
 from dexvla.formats.messages import image_of, numbers_of, velocities_of
 from dexvla.formats.topics import frames_of
-from dexvla.spec import Segment
+from dexvla.spec import FPS_LEAST, FPS_MOST, Segment
 from dexvla.spec.base import Spec
 
 METADATA = "dexvla.episode"
@@ -27,7 +27,7 @@ class Facts(Spec):
     """What has no place in messages. cameras: the topic of each."""
 
     steps: int = Field(ge=1, le=bounds.MAX_STEPS)
-    fps: float | None = None
+    fps: float | None = Field(None, ge=FPS_LEAST, le=FPS_MOST)
     sim: bool = False
     robot: str | None = None
     task: str | None = None

@@ -20,7 +20,7 @@ class Steps:
         """Hz, from the middle distance between steps; None for a single one."""
         if len(self.ticks) < 2:
             return None
-        return 1e9 / float(np.median(np.diff(self.ticks)))
+        return round(1e9 / max(float(np.median(np.diff(self.ticks))), 1.0), 3)
 
 
 def resample(times: dict[str, NDArray[np.int64]], clock: str) -> Steps:
