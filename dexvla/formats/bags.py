@@ -4,11 +4,12 @@ message in memory at a time, and nothing is unpacked whose size was not looked a
 import bz2
 import json
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any
 
 from dexvla.formats import foxglove
 from dexvla.formats.base import FormatError
@@ -18,20 +19,21 @@ MAX_CHUNK = 2**30  # bytes of a chunk once it is unpacked
 _MCAP_MAGIC = b"\x89MCAP0\r\n"
 
 
-class Bag(Protocol):
-    """topics: their message types. unread: topics in an encoding that is not read, with it. metadata, attachments:
-    what else is inside, by name. warnings: so far."""
+class Bag(ABC):
+    """A recording. topics: their message types. unread: topics in an encoding that is not read, with it. metadata,
+    attachments: what else is inside, by name. warnings: so far."""
 
-    path: Path
-    topics: Mapping[str, str]
-    unread: Mapping[str, str]
-    metadata: Mapping[str, Mapping[str, str]]
-    attachments: Mapping[str, bytes]
-    warnings: list[str]
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.topics: dict[str, str] = {}
+        self.unread: dict[str, str] = {}
+        self.metadata: dict[str, Mapping[str, str]] = {}
+        self.attachments: dict[str, bytes] = {}
+        self.warnings: list[str] = []
 
+    @abstractmethod
     def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, Any]]:
         """(topic, time at which it was recorded in ns, message) in the order of time. Raises FormatError."""
-        ...
 
 
 @contextmanager
@@ -51,9 +53,10 @@ def _broken(path: Path, error: BaseException) -> FormatError:
 # --- MCAP -------------------------------------------------------------------------------------------------
 
 
-class _Mcap:
+class _Mcap(Bag):
     def __init__(self, path: Path, files: list[Path]) -> None:
-        self.path, self._files = path, files
+        super().__init__(path)
+        self._files = files
         self._mcap = package("mcap.reader")
         self._stream = package("mcap.stream_reader")
         self._records = package("mcap.records")
@@ -65,11 +68,6 @@ class _Mcap:
             ValueError,
             KeyError,
         )
-        self.topics: dict[str, str] = {}
-        self.unread: dict[str, str] = {}
-        self.metadata: dict[str, Mapping[str, str]] = {}
-        self.attachments: dict[str, bytes] = {}
-        self.warnings: list[str] = []
         for file in files:
             self._look(file)
 
@@ -231,14 +229,11 @@ def _decoded(file: Path, topic: str, decoder: Callable[[bytes], Any], record: An
 # --- ROS bags ---------------------------------------------------------------------------------------------
 
 
-class _RosBag:
+class _RosBag(Bag):
     def __init__(self, path: Path, reader: Any) -> None:
-        self.path, self._reader = path, reader
-        self.topics: dict[str, str] = {name: info.msgtype or "" for name, info in reader.topics.items()}
-        self.unread: dict[str, str] = {}
-        self.metadata: dict[str, Mapping[str, str]] = {}
-        self.attachments: dict[str, bytes] = {}
-        self.warnings: list[str] = []
+        super().__init__(path)
+        self._reader = reader
+        self.topics = {name: info.msgtype or "" for name, info in reader.topics.items()}
 
     def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, Any]]:
         wanted = [connection for connection in self._reader.connections if connection.topic in topics]

@@ -267,7 +267,7 @@ def _episode(name: str, place: _Place, table: StepTable, seen: dict[str, _Seen],
         fps = round(rates.pop(), 6)
         guesses.append(f"{fps:g} Hz, the rate of its videos")
     labels = table.substeps
-    known = said.label_source in tuple(LabelSource) if labels else False
+    known = {str(source): source for source in LabelSource} if labels else {}
     return SourceEpisode(
         name=name,
         action=table.action[:steps],
@@ -280,7 +280,7 @@ def _episode(name: str, place: _Place, table: StepTable, seen: dict[str, _Seen],
         substeps=None
         if labels is None
         else tuple(part.model_copy(update={"end": min(part.end, steps)}) for part in labels if part.start < steps),
-        label_source=LabelSource(said.label_source) if known else None,
+        label_source=known.get(said.label_source or ""),
         success=said.success,
         robot=said.robot,
         task=said.task,
