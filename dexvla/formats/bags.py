@@ -122,6 +122,8 @@ class _Mcap(Bag):
                     count += len(messages)
                     yield from others
                     yield from sorted(messages, key=lambda message: int(message.log_time))
+            except FormatError:
+                raise
             except self._errors as error:
                 if not count:
                     raise _broken(file, error) from error

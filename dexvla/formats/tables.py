@@ -149,7 +149,7 @@ def _motion(
     elif "*" in entry or "?" in entry:
         found = _sorted(names, [place for place, name in enumerate(names) if fnmatchcase(name, entry)])
     elif "," in entry:
-        found = [_place(path, names, name.strip()) for name in entry.split(",")]
+        found = [_place(path, names, name.strip()) for name in entry.split(",") if name.strip()]
     else:
         found = _beginning(names, (entry,))
     if not found:

@@ -20,6 +20,7 @@ _CONTAINERS = {".mp4": "mov", ".m4v": "mov", ".mov": "mov", ".mkv": "matroska", 
 VIDEO_ENDINGS = tuple(_CONTAINERS)
 # FFmpeg may open this file alone, and follows no reference to another
 _ALONE = {"protocol_whitelist": "file", "enable_drefs": "0"}
+_BOUNDED = {"max_pixels": str(MAX_PIXELS)}  # of one frame, also where a later one says another size than the first
 _BT709 = 1  # FFmpeg's number for matrix, primaries and transfer of HD video, which browsers assume
 _LIMITED = 1  # and for brightness from 16 to 235
 _TICKS = 90_000  # a second, of frames that carry times of their own
@@ -153,7 +154,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any, Any]]:
     if kind is None:
         raise FormatError(f"{path}: {path.suffix or 'no'} ending, expected one of {', '.join(_CONTAINERS)}")
     try:
-        container = av.open(str(path), format=kind, options=_ALONE)
+        container = av.open(str(path), format=kind, options=_ALONE, stream_options=[_BOUNDED])
     except (av.FFmpegError, ValueError) as error:
         raise FormatError(f"{path}: not a readable video ({error}); convert it to mp4 or leave it out") from error
     with container:
@@ -168,4 +169,5 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any, Any]]:
                 f"{path}: declares {context.height} x {context.width} pixels, at most {MAX_PIXELS} are decoded; "
                 "convert it to a smaller size"
             )
+        context.options = _BOUNDED
         yield av, container, stream
