@@ -8,9 +8,19 @@ from dexvla.formats.base import Exporter, FormatError, Importer
 
 # by name, in the order in which a source is looked at: the most telling first
 _IMPORTERS: dict[str, str] = {
+    "mcap": "dexvla.formats.recordings:MCAP_IN",
+    "rosbag": "dexvla.formats.recordings:ROSBAG",
     "act": "dexvla.formats.act:ACT",
+    "mp4-csv": "dexvla.formats.folders:MP4_CSV",
+    "images-csv": "dexvla.formats.folders:IMAGES_CSV",
 }
-_EXPORTERS: dict[str, str] = {}
+_EXPORTERS: dict[str, str] = {
+    "mp4": "dexvla.formats.mp4:MP4",
+    "csv": "dexvla.formats.csv_files:CSV",
+    "sheets": "dexvla.formats.sheets:SHEETS",
+    "mcap": "dexvla.formats.mcap:MCAP",
+    "rerun": "dexvla.formats.rerun:RERUN",
+}
 
 
 def importers() -> tuple[str, ...]:

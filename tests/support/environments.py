@@ -97,10 +97,11 @@ DEEPSPEED = Environment(
     on_top=True,
     options={"DS_BUILD_OPS": "0"},
 )
+RERUN = Environment(name="rerun", packages=("rerun-sdk==0.41.0",), on_top=True)  # half a gigabyte
 
 
 def main() -> None:
-    for environment in (OPENPI, DEEPSPEED):
+    for environment in (OPENPI, DEEPSPEED, RERUN):
         try:
             environment.python()
         except PipFailed as error:

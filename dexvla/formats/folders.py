@@ -1,0 +1,295 @@
+"""In: a CSV table of steps beside the videos, or the folders of images, of its cameras.
+
+    one/steps.csv, one/cam_high.mp4, one/cam_wrist.mp4        an episode in a folder of its own
+    two.csv, two/cam_high.mp4                                 a table beside the folder of the same name
+    three/steps.csv, three/cam_high/000.jpg, 001.jpg ...      images; a column named as the camera may name its files
+
+An `episodes.csv` at the top, as our export writes it, says instruction, rate and outcome of each. Tables and images
+lead nowhere out of the folder.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dexvla.episodes import bounds
+from dexvla.episodes.format import LabelSource
+from dexvla.episodes.jpeg import jpeg_size
+from dexvla.episodes.reader import natural_key
+from dexvla.formats.base import FormatError, SourceCamera, SourceEpisode
+from dexvla.formats.messages import decode_other
+from dexvla.formats.sources import files_of, inside
+from dexvla.formats.tables import Said, StepTable, read_episode_table, read_steps
+from dexvla.formats.videos import VIDEO_ENDINGS, read_video, video_facts
+from dexvla.spec import ImportProfile
+
+_EPISODES = "episodes.csv"
+_IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+_MAY_DIFFER = 0.02  # share of the steps by which a camera may have more or fewer frames, or two
+_NAMED_SO = ("images", "videos", "frames", "cameras")  # folders that only hold cameras
+
+
+@dataclass(frozen=True)
+class _Place:
+    table: Path
+    folder: Path
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A camera: as many frames as it has, and how they are read for the first T steps."""
+
+    frames: int
+    camera: Callable[[int], SourceCamera]
+    fps: float | None = None
+
+
+class _FolderImporter:
+    """What both have in common; cameras differ."""
+
+    name: str
+    title: str
+
+    def recognises(self, source: Path) -> bool:
+        try:
+            return bool(self._places(source))
+        except (FormatError, OSError):
+            return False
+
+    def episodes(self, source: Path) -> Sequence[str]:
+        places = self._places(source)
+        if not places:
+            raise FormatError(
+                f"{source}: no {self.title}; expected a folder an episode with one CSV table, and its cameras beside it"
+            )
+        return list(places)
+
+    @contextmanager
+    def open(self, source: Path, name: str, profile: ImportProfile) -> Iterator[SourceEpisode]:
+        places = self._places(source)
+        if name not in places:
+            raise FormatError(f"{source}: no episode {name!r}; it has {', '.join(list(places)[:8])}")
+        place = places[name]
+        table = read_steps(inside(source, place.table, named_by=str(source)), profile)
+        yield _episode(name, place, table, self._cameras(source, place, table), _said(source, name))
+
+    def _places(self, source: Path) -> dict[str, _Place]:
+        """Episodes by name."""
+        if not source.is_dir():
+            return {}
+        found: dict[str, _Place] = {}
+        for table in sorted(source.rglob("*.csv"), key=natural_key):
+            if table.name.startswith(".") or table.name == _EPISODES:
+                continue
+            beside = table.with_suffix("")
+            folder = beside if beside.is_dir() else table.parent
+            if not self._has_cameras(folder, table):
+                continue
+            inner = table.relative_to(source)
+            name = (inner.with_suffix("") if folder in (beside, source) else inner.parent).as_posix()
+            other = next((place.table for place in found.values() if place.folder == folder), None)
+            if other is not None:
+                raise FormatError(
+                    f"{folder}: two tables, {other.name} and {table.name}; expected one an episode, move one away"
+                )
+            found[name] = _Place(table, folder)
+        return found
+
+    def _has_cameras(self, folder: Path, table: Path) -> bool:
+        raise NotImplementedError
+
+    def _cameras(self, source: Path, place: _Place, table: StepTable) -> dict[str, _Seen]:
+        raise NotImplementedError
+
+
+class VideoFolderImporter(_FolderImporter):
+    name = "mp4-csv"
+    title = "Videos and a table (mp4 + CSV)"
+
+    def _has_cameras(self, folder: Path, table: Path) -> bool:
+        return any(path.suffix.lower() in VIDEO_ENDINGS for path in (*folder.iterdir(), *_inner(folder)))
+
+    def _cameras(self, source: Path, place: _Place, table: StepTable) -> dict[str, _Seen]:
+        seen = {}
+        for folder in (place.folder, *_holders(place.folder)):
+            for path in files_of(folder, VIDEO_ENDINGS, root=source):
+                if path.stem in seen:
+                    raise FormatError(f"{path}: another video of camera {path.stem}; expected one, move one away")
+                seen[path.stem] = _video(path)
+        return seen
+
+
+class ImageFolderImporter(_FolderImporter):
+    name = "images-csv"
+    title = "Folders of images and a table (images + CSV)"
+
+    def _has_cameras(self, folder: Path, table: Path) -> bool:
+        inner = [*_subfolders(folder), *(one for holder in _holders(folder) for one in _subfolders(holder))]
+        return any(_is_image(path) for place in (folder, *inner) for path in place.iterdir())
+
+    def _cameras(self, source: Path, place: _Place, table: StepTable) -> dict[str, _Seen]:
+        folders = {one.name: one for holder in (place.folder, *_holders(place.folder)) for one in _subfolders(holder)}
+        seen = {}
+        for column, cells in table.texts.items():
+            if column in folders or any(_is_image(PurePath(cell)) for cell in cells):
+                folder = folders.get(column, place.folder)
+                seen[column] = _images(folder, [_named(source, place, column, folder, cell) for cell in cells])
+        for name, folder in folders.items():
+            if name not in seen and (files := files_of(folder, _IMAGE_ENDINGS, root=source)):
+                seen[name] = _images(folder, files)
+        if not seen and (files := files_of(place.folder, _IMAGE_ENDINGS, root=source)):
+            seen["camera"] = _images(place.folder, files)
+        return seen
+
+
+def _is_image(path: PurePath) -> bool:
+    return path.suffix.strip().lower() in _IMAGE_ENDINGS
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    """Those that are no links, in order."""
+    return sorted(
+        (path for path in folder.iterdir() if path.is_dir() and not path.is_symlink() and path.name[0] != "."),
+        key=natural_key,
+    )
+
+
+def _holders(folder: Path) -> list[Path]:
+    return [path for path in _subfolders(folder) if path.name.lower() in _NAMED_SO]
+
+
+def _inner(folder: Path) -> Iterator[Path]:
+    for holder in _holders(folder):
+        yield from holder.iterdir()
+
+
+# --- cameras ----------------------------------------------------------------------------------------------
+
+
+def _video(path: Path) -> _Seen:
+    facts = video_facts(path)
+
+    def camera(steps: int) -> SourceCamera:
+        return SourceCamera(frames=lambda: read_video(path, steps), jpeg=False, height=facts.height, width=facts.width)
+
+    return _Seen(facts.frames, camera, facts.fps)
+
+
+def _named(source: Path, place: _Place, column: str, folder: Path, text: str) -> Path:
+    """A file that a cell names: beside the table, in the episode's folder, or in the camera's. Never one outside."""
+    name = PurePath(text.strip().replace("\\", "/"))
+    if not text.strip() or name.is_absolute() or ".." in name.parts:
+        raise FormatError(
+            f"{place.table}: column {column} names {text[:80]!r}, expected a file inside {source}; refused"
+        )
+    tries = [base / name for base in (place.table.parent, place.folder, folder)]
+    path = next((path for path in tries if path.exists()), tries[0])
+    return inside(source, path, named_by=f"{place.table}, column {column}")
+
+
+def _images(folder: Path, files: list[Path]) -> _Seen:
+    first = _image(files[0])
+    jpeg = isinstance(first, bytes)
+    height, width = _size(first)
+
+    def camera(steps: int) -> SourceCamera:
+        def frames() -> Iterator[bytes | NDArray[np.uint8]]:
+            for path in files[:steps]:
+                image = _image(path)
+                if _size(image) != (height, width) or isinstance(image, bytes) != jpeg:
+                    raise FormatError(f"{path}: {_kind(image)}, expected {_kind(first)} as {files[0].name}; convert it")
+                yield image
+
+        return SourceCamera(frames=frames, jpeg=jpeg, height=height, width=width)
+
+    return _Seen(len(files), camera)
+
+
+def _image(path: Path) -> bytes | NDArray[np.uint8]:
+    size = path.stat().st_size
+    if size > bounds.MAX_ROW:
+        raise FormatError(f"{path}: {size} bytes, at most {bounds.MAX_ROW} are one image; expected a frame")
+    content = path.read_bytes()
+    try:
+        if content[:2] == b"\xff\xd8":
+            jpeg_size(content)
+            return content
+        return decode_other(content)
+    except ValueError as error:
+        raise FormatError(f"{path}: {error}; convert the image or leave the episode out") from error
+
+
+def _kind(image: bytes | NDArray[np.uint8]) -> str:
+    height, width = _size(image)
+    return f"{height} x {width} {'JPEG' if isinstance(image, bytes) else 'pixels'}"
+
+
+def _size(image: bytes | NDArray[np.uint8]) -> tuple[int, int]:
+    return jpeg_size(image) if isinstance(image, bytes) else (image.shape[0], image.shape[1])
+
+
+# --- the episode ------------------------------------------------------------------------------------------
+
+
+def _said(source: Path, name: str) -> Said:
+    path = source / _EPISODES
+    if not path.is_file():
+        return Said()
+    return read_episode_table(inside(source, path, named_by=str(source))).get(name, Said())
+
+
+def _episode(name: str, place: _Place, table: StepTable, seen: dict[str, _Seen], said: Said) -> SourceEpisode:
+    if not seen:
+        raise FormatError(f"{place.folder}: no camera with frames in it; expected at least one")
+    if len(seen) > bounds.MAX_CAMERAS:
+        raise FormatError(f"{place.folder}: {len(seen)} cameras, expected at most {bounds.MAX_CAMERAS}")
+    steps = min(table.steps, *(camera.frames for camera in seen.values()))
+    warnings, guesses = list(table.warnings), list(table.guesses)
+    for camera, one in seen.items():
+        differs = abs(one.frames - table.steps)
+        if differs > max(2, _MAY_DIFFER * table.steps):
+            raise FormatError(
+                f"{place.folder}: camera {camera} has {one.frames} frames, {place.table.name} has {table.steps} rows; "
+                "expected one frame a row. Bring both to one rate, or leave the episode out"
+            )
+        if differs:
+            warnings.append(
+                f"camera {camera} has {one.frames} frames for {table.steps} rows: the first {steps} are kept"
+            )
+            guesses.append(f"camera {camera} and the table begin at the same time")
+    rates = {one.fps for one in seen.values() if one.fps}
+    fps = said.fps
+    if fps is None and table.timestamp is None and len(rates) == 1:
+        fps = round(rates.pop(), 6)
+        guesses.append(f"{fps:g} Hz, the rate of its videos")
+    labels = table.substeps
+    known = {str(source): source for source in LabelSource} if labels else {}
+    return SourceEpisode(
+        name=name,
+        action=table.action[:steps],
+        qpos=table.qpos[:steps],
+        qvel=None if table.qvel is None else table.qvel[:steps],
+        cameras={camera: one.camera(steps) for camera, one in seen.items()},
+        timestamp=None if table.timestamp is None else table.timestamp[:steps],
+        fps=fps,
+        instructions=said.instructions or table.instructions,
+        substeps=None
+        if labels is None
+        else tuple(part.model_copy(update={"end": min(part.end, steps)}) for part in labels if part.start < steps),
+        label_source=known.get(said.label_source or ""),
+        success=said.success,
+        robot=said.robot,
+        task=said.task,
+        state_names=table.state_names,
+        action_names=table.action_names,
+        warnings=tuple(warnings),
+        guesses=tuple(guesses),
+    )
+
+
+MP4_CSV = VideoFolderImporter()
+IMAGES_CSV = ImageFolderImporter()
