@@ -19,6 +19,7 @@ class JobKind(StrEnum):
     PREFLIGHT = "preflight"
     TRAIN = "train"
     EVALUATE = "evaluate"
+    EXPORT = "export"
 
 
 class JobState(StrEnum):

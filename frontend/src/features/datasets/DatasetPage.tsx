@@ -20,6 +20,7 @@ import { BackToDatasets } from "./DatasetsPage";
 import { DemoDialog } from "./core/DemoDialog";
 import { labelledText } from "./facts";
 import { useDataset, useDeleteDataset, type Dataset } from "./core/hooks";
+import { ExportDialog } from "./ExportDialog";
 import { ImportTab } from "./ImportTab";
 import { NewDatasetDialog } from "./NewDatasetDialog";
 import { PublishVersionDialog } from "./PublishVersionDialog";
@@ -46,6 +47,7 @@ function Page({ dataset }: { dataset: Dataset }) {
   const tab = TABS.find((each) => each === asked) ?? "episodes";
   const [recording, { open: record, close: recorded }] = useDisclosure(false);
   const [publishing, { open: publish, close: published }] = useDisclosure(false);
+  const [exporting, { open: write, close: written }] = useDisclosure(false);
   const go = (to: string) => setSearch(to === "episodes" ? {} : { tab: to }, { replace: true });
 
   return (
@@ -62,6 +64,9 @@ function Page({ dataset }: { dataset: Dataset }) {
             <RoleButton needs="operator" variant="default" onClick={record} data-testid="dataset-record">
               Record more
             </RoleButton>
+            <Button variant="default" onClick={write} data-testid="export-open">
+              Export
+            </Button>
             <RoleButton
               needs="operator"
               onClick={publish}
@@ -114,6 +119,7 @@ function Page({ dataset }: { dataset: Dataset }) {
         </Tabs>
       </Stack>
       <DemoDialog opened={recording} onClose={recorded} dataset={dataset} />
+      <ExportDialog opened={exporting} onClose={written} dataset={dataset} />
       <PublishVersionDialog opened={publishing} onClose={published} dataset={dataset} />
     </>
   );

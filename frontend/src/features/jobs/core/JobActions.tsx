@@ -49,6 +49,7 @@ const CANCELLED: Record<Job["kind"], string> = {
   evaluate: "It stops at once. Roll-outs that are finished stay; it can be resumed.",
   record: "It stops at once. Episodes that are complete stay in the dataset; it can be resumed.",
   import: "It stops at once. Episodes that were taken in stay in the dataset; it can be resumed.",
+  export: "It stops at once and what was written is removed. It can be started again.",
   init_model: "It stops at once and what was written of the model is removed.",
   preflight: "It stops at once. Nothing else changes.",
 };
