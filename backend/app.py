@@ -19,6 +19,7 @@ from backend.datasets.endpoints import router as datasets
 from backend.episodes.endpoints import router as episodes
 from backend.episodes.renew import Renewal
 from backend.evaluations.endpoints import router as evaluations
+from backend.exports.endpoints import router as exports
 from backend.jobs.endpoints import router as jobs
 from backend.jobs.reconciler import reconciler
 from backend.labels.dataset.endpoints import router as labelling
@@ -64,6 +65,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     training,
     checkpoints,
     evaluations,
+    exports,
     robots,
     stop_router,
     robot_hosts,

@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from backend.checkpoints.archive import sha256_of, tar_parts
+from backend.core.archive import sha256_of, tar_parts
 from backend.tables.checkpoint import Checkpoint
 from dexvla.checksums import MANIFEST
 

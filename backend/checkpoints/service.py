@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 from backend.audit import service as audit
 from backend.checkpoints import repository
 from backend.checkpoints import repository as repository_
-from backend.checkpoints.archive import tar_parts
 from backend.checkpoints.names import archive_name, checkpoint_folder, checkpoint_name
 from backend.checkpoints.schemas import Ancestor, CheckpointDetail, CheckpointOut, FileOut
 from backend.checkpoints.whole import require_whole
+from backend.core.archive import tar_parts
 from backend.core.db import utc_now
 from backend.core.downloads import Content, Part, respond
 from backend.core.errors import ConflictError, NotFoundError

@@ -31,6 +31,7 @@ class DataFolder:
         self.runs = root / "runs"
         self.jobs = root / "jobs"
         self.evaluations = root / "evaluations"
+        self.exports = root / "exports"
         self.models = root / "models"
         self.robots = root / "robots"
         self.uploads = root / "uploads"
@@ -60,6 +61,7 @@ class DataFolder:
             self.runs,
             self.jobs,
             self.evaluations,
+            self.exports,
             self.models,
             self.robots,
             self.uploads,
@@ -101,6 +103,10 @@ class DataFolder:
 
     def evaluation(self, evaluation_id: str) -> Path:
         return self.evaluations / evaluation_id
+
+    def export(self, export_id: str) -> Path:
+        """Made as a whole by its job; there is nothing here before."""
+        return self.exports / export_id
 
 
 def _close(path: Path) -> None:

@@ -87,6 +87,9 @@ class Settings(BaseSettings):
         description="Minutes without a sign of life after which a job is stopped, by its kind, instead of the kind's "
         'own: {"train": 120}',
     )
+    export_days: float = Field(
+        14.0, gt=0, le=3650, description="Days for which a dataset's exports are kept for download"
+    )
     job_nice: int = Field(
         15,
         ge=0,
@@ -172,6 +175,7 @@ class Settings(BaseSettings):
             "STUDIO_POLICY_SERVERS": ",".join(self.policy_servers),
             "STUDIO_LEASE_SECONDS": str(self.lease_seconds),
             "STUDIO_JOB_NICE": str(self.job_nice),
+            "STUDIO_EXPORT_DAYS": str(self.export_days),
             "STUDIO_PATIENCE_MINUTES": json.dumps(self.patience_minutes),
             "DATABASE_URL": self.database_url,
             "REDIS_URL": self.redis_url,

@@ -33,6 +33,7 @@ from backend.tables.dataset import Dataset
 from backend.tables.dataset_version import DatasetVersion
 from backend.tables.draft import Draft
 from backend.tables.episode import EpisodeRow
+from backend.tables.export import Export
 from backend.tables.job import Job, JobKind, JobState
 from backend.tables.label_history import LabelHistory
 from backend.tables.label_revision import LabelRevision
@@ -92,17 +93,20 @@ def delete_dataset(db: Session, me: Actor, studio: Studio, dataset_id: str) -> N
         select(Job.id).where(Job.subject_id == dataset_id, Job.state.not_in([s for s in JobState if s.over])).limit(1)
     )
     if busy is not None:
-        raise ConflictError("A recording or an import into this dataset is still running; cancel it first.")
+        raise ConflictError("A recording, an import or an export of this dataset is still running; cancel it first.")
     ids = [found.id for found in db.execute(select(EpisodeRow.id).where(EpisodeRow.dataset_id == dataset_id))]
     for table in (Draft, LabelRevision, LabelHistory, ReviewNote):
         db.execute(delete(table).where(table.episode_id.in_(ids)))
     db.execute(delete(EpisodeRow).where(EpisodeRow.dataset_id == dataset_id))
     db.execute(delete(BulkChange).where(BulkChange.dataset_id == dataset_id))
+    exports = db.scalars(select(Export.id).where(Export.dataset_id == dataset_id)).all()
+    db.execute(delete(Export).where(Export.dataset_id == dataset_id))
     db.execute(delete(DatasetVersion).where(DatasetVersion.dataset_id == dataset_id))
     record(db, me, "dataset.delete", row.id, name=row.name, episodes=len(ids))
     db.delete(row)
     folder = studio.settings.folder
     gone = [folder.episodes / dataset_id, *(folder.manifest(version.id).parent for version in versions)]
+    gone += [folder.export(export) for export in exports]
     publish_after_commit(db, studio, "dataset", dataset_id)
     remove_after_commit(db, row.name, gone)
 

@@ -14,6 +14,7 @@ from backend.tables.checkpoint import Checkpoint
 from backend.tables.dataset_version import DatasetVersion
 from backend.tables.episode import EpisodeRow
 from backend.tables.evaluation import Evaluation
+from backend.tables.export import Export
 from backend.tables.job import Job, JobState
 from backend.tables.run import Run
 from dexvla.spec import step_name, step_of
@@ -32,6 +33,7 @@ def tables(folder: DataFolder) -> dict[str, tuple[Any, Path]]:
         "dataset version": (DatasetVersion, folder.versions),
         "run": (Run, folder.runs),
         "evaluation": (Evaluation, folder.evaluations),
+        "export": (Export, folder.exports),
         "job": (Job, folder.jobs),
     }
 

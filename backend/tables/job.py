@@ -20,6 +20,7 @@ class JobKind(StrEnum):
     PREFLIGHT = "preflight"
     TRAIN = "train"
     EVALUATE = "evaluate"
+    EXPORT = "export"
 
 
 class JobState(StrEnum):

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 from fastapi.responses import FileResponse
 from sqlalchemy import event
@@ -92,7 +93,8 @@ def create(db: Session, me: Actor, studio: Studio, dataset_id: str, body: Versio
     chosen = _chosen(db, row, body, published)
     version_id = new_id()
     plans = labels.last_revisions(db, dataset_id, Tier.PLAN) if row.labelling.get("plan_tier") else {}
-    manifest = _manifest(studio, row, chosen, published, plans, version_id)
+    here = studio.settings.folder.manifest(version_id).parent
+    manifest = manifest_of(studio, row, chosen, published, plans, here=here)
     digest, former = manifest_hash(manifest), manifest_hash(_under_former_identities(manifest))
     for version in repository.versions(db, dataset_id):
         same_files = version.episode_ids == [episode.id for episode in chosen]
@@ -138,16 +140,20 @@ def _chosen(db: Session, row: Dataset, body: VersionIn, published: dict[str, Lab
     return chosen
 
 
-def _manifest(
+def manifest_of(
     studio: Studio,
     row: Dataset,
-    chosen: list[EpisodeRow],
+    chosen: Sequence[EpisodeRow],
     published: dict[str, LabelRevision],
     plans: dict[str, LabelRevision],
-    version_id: str,
+    *,
+    here: Path,
 ) -> DatasetManifest:
+    """The chosen episodes, one at least, with their published labels. here: the folder that paths in it count from.
+
+    Raises InvalidError if a file is gone.
+    """
     folder = studio.settings.folder
-    here = folder.manifest(version_id).parent
     entries = []
     for episode in chosen:
         path = folder.episode(row.id, episode.id)

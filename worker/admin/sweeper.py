@@ -1,5 +1,5 @@
 """The one that clears away: what a kill at a bad moment left in the data folder (half uploads and copies too), and
-sessions that ended. At every start of a worker, and every hour from then on.
+sessions and exports whose time is over. At every start of a worker, and every hour from then on.
 
 What the database says was deleted is removed. What it does not know at all stays where it is and is told (see
 backend.storage): a database that lost its newest rows, or came out of a backup, knows less than the folder. What an
@@ -11,6 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ from sqlalchemy.orm import Session
 
 from backend.checkpoints.names import checkpoint_folder
 from backend.core.db import database_now
+from backend.core.errors import FilesLeftError
 from backend.core.periodic import Periodic
+from backend.exports.service import forget_old as forget_old_exports
 from backend.identity.repository import forget_sessions
 from backend.storage import repository
 from backend.studio.context import Studio
@@ -41,6 +44,8 @@ def sweeper(studio: Studio) -> Periodic:
 
     def work() -> float:
         forget_old_sessions(studio)
+        with suppress(FilesLeftError):  # the round that follows tries again
+            forget_old_exports(studio)
         sweep(studio)
         return _EVERY_SECONDS
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "b00ffea20048"
-down_revision = "5b1d7c04e9aa"
+down_revision = "5d5537f90307"
 branch_labels = None
 depends_on = None
 

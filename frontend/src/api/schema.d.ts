@@ -443,6 +443,91 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/datasets/{dataset_id}/exports": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * List Exports
+     * @description Newest first, with their jobs; old ones are removed by themselves (expires_at).
+     */
+    get: operations["list_exports"];
+    put?: never;
+    /**
+     * Create Export
+     * @description The chosen episodes with their published labels, made by a job; its archive can be downloaded when that is
+     *     done.
+     */
+    post: operations["create_export"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/exports/preview": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Preview Export
+     * @description What a choice comes to; changes nothing.
+     */
+    post: operations["preview_export"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/exports/{export_id}": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    post?: never;
+    /**
+     * Delete Export
+     * @description Refused (409) while its job is not over.
+     */
+    delete: operations["delete_export"];
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/exports/{export_id}/archive": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Download Export
+     * @description All files as one .tar, made while it is sent; ETag is its sha256, Range and If-Range work.
+     */
+    get: operations["download_export"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/datasets/{dataset_id}/import": {
     parameters: {
       query?: never;
@@ -1250,6 +1335,26 @@ export interface paths {
      * @description A video (mp4), plot (png) or details (json); Range works, so a page can seek.
      */
     get: operations["get_file"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/exports/formats": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * List Export Formats
+     * @description What episodes can be written as.
+     */
+    get: operations["list_export_formats"];
     put?: never;
     post?: never;
     delete?: never;
@@ -3452,6 +3557,85 @@ export interface components {
       there: boolean;
     };
     /**
+     * ExportChoice
+     * @description Which episodes of a dataset. Everything that is said must hold.
+     *
+     *     outcomes: one of them; empty: all. published_by: a person's id. tags: all of these.
+     */
+    ExportChoice: {
+      /** @default any */
+      labels: components["schemas"]["Labelled"];
+      /** Outcomes */
+      outcomes?: components["schemas"]["Outcome"][];
+      /**
+       * Published By
+       * @description Who published the episode's newest labels
+       */
+      published_by?: string | null;
+      /** Tags */
+      tags?: string[];
+      /**
+       * Version Id
+       * @description A version's episodes and labels; none: as they are now
+       */
+      version_id?: string | null;
+    };
+    /** ExportIn */
+    ExportIn: {
+      choice?: components["schemas"]["ExportChoice"];
+      /**
+       * Format
+       * @description A name of GET /api/exports/formats
+       */
+      format: string;
+    };
+    /**
+     * ExportOut
+     * @description files, size_bytes, sha256: of the archive, once it is made. expires_at: when it is removed by itself.
+     */
+    ExportOut: {
+      choice: components["schemas"]["ExportChoice"];
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Created By Name */
+      created_by_name: string | null;
+      /** Dataset Id */
+      dataset_id: string;
+      /** Episodes */
+      episodes: number;
+      /** Expires At */
+      expires_at: string | null;
+      /** Files */
+      files: number;
+      /** Finished At */
+      finished_at: string | null;
+      /** Format */
+      format: string;
+      /** Id */
+      id: string;
+      job: components["schemas"]["JobOut"] | null;
+      /** Name */
+      name: string;
+      /** Sha256 */
+      sha256: string | null;
+      /** Size Bytes */
+      size_bytes: number;
+      /** Steps */
+      steps: number;
+      /**
+       * Title
+       * @description Of the format
+       */
+      title: string;
+      /** Version Number */
+      version_number: number | null;
+      /** Warnings */
+      warnings: string[];
+    };
+    /**
      * Failure
      * @description A rollout that never acted, until the next one begins. reason: for people, with what to do.
      */
@@ -3612,6 +3796,19 @@ export interface components {
       said?: string | null;
       /** Unit */
       unit?: string | null;
+    };
+    /** FormatOut */
+    FormatOut: {
+      /** Name */
+      name: string;
+      purpose: components["schemas"]["Purpose"];
+      /**
+       * Readers
+       * @description Who reads it, in a sentence or two
+       */
+      readers: string;
+      /** Title */
+      title: string;
     };
     /**
      * Group
@@ -3940,7 +4137,7 @@ export interface components {
      * @description What a job does. `preflight` looks at a run without starting it.
      * @enum {string}
      */
-    JobKind: "record" | "import" | "measure" | "init_model" | "preflight" | "train" | "evaluate";
+    JobKind: "record" | "import" | "measure" | "init_model" | "preflight" | "train" | "evaluate" | "export";
     /**
      * JobOut
      * @description done of total: what the kind counts (episodes, steps). queue_position: 1 is next; None unless queued.
@@ -4019,6 +4216,12 @@ export interface components {
      * @enum {string}
      */
     LabelState: "unlabelled" | "draft" | "published";
+    /**
+     * Labelled
+     * @description Whether an episode has published labels.
+     * @enum {string}
+     */
+    Labelled: "any" | "labelled" | "unlabelled";
     /**
      * Labelling
      * @description How a dataset is labelled.
@@ -4449,6 +4652,11 @@ export interface components {
       version_id: string;
     };
     /**
+     * Outcome
+     * @enum {string}
+     */
+    Outcome: "success" | "failure" | "unknown";
+    /**
      * Outlier
      * @description An episode that differs, and why. episode: its place in the list that was looked at. score: 1 is where it begins
      *     to be told, ten is ten times that. step: where to look; None for the whole episode.
@@ -4586,14 +4794,6 @@ export interface components {
       /** User Id */
       user_id: string | null;
     };
-    /** PersonOut */
-    PersonOut: {
-      /** Id */
-      id: string;
-      /** Name */
-      name: string;
-      role: components["schemas"]["Role"];
-    };
     /**
      * PolicyOut
      * @description The policy that acts or waits. latency_ms: from observation to chunk in hand, of the last chunk.
@@ -4686,6 +4886,28 @@ export interface components {
           [key: string]: unknown;
         };
       };
+    };
+    /**
+     * PreviewOut
+     * @description What a choice comes to. seconds: None if the rate of an episode is not known. size_bytes: of our files.
+     *
+     *     people, tags: what there is to choose from, of the whole dataset.
+     */
+    PreviewOut: {
+      /** Episodes */
+      episodes: number;
+      /** Labelled */
+      labelled: number;
+      /** People */
+      people: components["schemas"]["backend__exports__schemas__PersonOut"][];
+      /** Seconds */
+      seconds: number | null;
+      /** Size Bytes */
+      size_bytes: number;
+      /** Steps */
+      steps: number;
+      /** Tags */
+      tags: string[];
     };
     /**
      * Progress
@@ -4794,6 +5016,12 @@ export interface components {
       /** @default substep */
       tier: components["schemas"]["Tier"];
     };
+    /**
+     * Purpose
+     * @description What a format is mostly for: to train on elsewhere, or to look at.
+     * @enum {string}
+     */
+    Purpose: "train" | "look";
     /**
      * Quality
      * @description Of an episode as training data, in a person's eyes.
@@ -6215,6 +6443,21 @@ export interface components {
       /** Written */
       written: boolean;
     };
+    /** PersonOut */
+    backend__exports__schemas__PersonOut: {
+      /** Id */
+      id: string;
+      /** Name */
+      name: string;
+    };
+    /** PersonOut */
+    backend__labels__dataset__schemas__PersonOut: {
+      /** Id */
+      id: string;
+      /** Name */
+      name: string;
+      role: components["schemas"]["Role"];
+    };
     /**
      * SavedOut
      * @description A draft as it is stored.
@@ -6289,7 +6532,7 @@ export interface operations {
           [name: string]: unknown;
         };
         content: {
-          "application/json": components["schemas"]["PersonOut"][];
+          "application/json": components["schemas"]["backend__labels__dataset__schemas__PersonOut"][];
         };
       };
     };
@@ -7123,6 +7366,167 @@ export interface operations {
         content: {
           "application/json": components["schemas"]["UploadResult"];
         };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  list_exports: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ExportOut"][];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  create_export: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["ExportIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      202: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ExportOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  preview_export: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["ExportChoice"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["PreviewOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  delete_export: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+        export_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      204: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  download_export: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+        export_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
       };
       /** @description Validation Error */
       422: {
@@ -8873,6 +9277,26 @@ export interface operations {
         };
         content: {
           "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  list_export_formats: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["FormatOut"][];
         };
       };
     };

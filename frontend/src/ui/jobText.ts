@@ -13,6 +13,7 @@ const UNITS: Record<Schema<"JobKind">, string> = {
   preflight: "checks",
   train: "steps",
   evaluate: "episodes",
+  export: "episodes",
 };
 
 export const KINDS: Record<Schema<"JobKind">, string> = {
@@ -23,6 +24,7 @@ export const KINDS: Record<Schema<"JobKind">, string> = {
   preflight: "Preflight",
   train: "Training",
   evaluate: "Evaluation",
+  export: "Export",
 };
 
 /** Share done, 0 .. 100; null where the job does not say how much there is. */

@@ -25,6 +25,10 @@ VIEWER = """
     GET /api/datasets/{dataset_id}/episodes
     GET /api/datasets/{dataset_id}/proposal-statistics
     GET /api/datasets/{dataset_id}/versions
+    GET /api/datasets/{dataset_id}/exports
+    POST /api/datasets/{dataset_id}/exports/preview
+    GET /api/datasets/{dataset_id}/exports/{export_id}/archive
+    GET /api/exports/formats
     GET /api/versions
     GET /api/versions/{version_id}/manifest
     GET /api/episodes/{episode_id}
@@ -101,6 +105,8 @@ OPERATOR = """
     DELETE /api/datasets/{dataset_id}
     POST /api/datasets/{dataset_id}/episodes
     POST /api/datasets/{dataset_id}/import
+    POST /api/datasets/{dataset_id}/exports
+    DELETE /api/datasets/{dataset_id}/exports/{export_id}
     POST /api/datasets/{dataset_id}/versions
     DELETE /api/episodes/{episode_id}
     POST /api/episodes/{episode_id}/rollback

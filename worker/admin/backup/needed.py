@@ -35,6 +35,7 @@ LEFT_OUT = {
     "studio.mark": "how much this database knew: a restored one knows less, and rightly",
     "uploads": "half of something; whoever uploads has the other half",
     "cache": "made again when it is asked for",
+    "exports": "made again from the episodes, which are taken",
 }
 # a robot that finds no word on whether it was stopped begins stopped: an old word would be worse than none
 _LEFT_OUT_FILES = re.compile(r"(^|/)(lock|process\.json)$|^robots/[^/]+$|(^|/)\.[^/]*\.tmp(/|$)")

@@ -13,6 +13,7 @@ _HANDLERS = {
     JobKind.PREFLIGHT: "worker.jobs.handlers.preflight:PreflightHandler",
     JobKind.TRAIN: "worker.jobs.handlers.train:TrainHandler",
     JobKind.EVALUATE: "worker.jobs.handlers.evaluate:EvaluateHandler",
+    JobKind.EXPORT: "worker.jobs.handlers.export:ExportHandler",
 }
 
 

@@ -19,6 +19,7 @@ import { DemoDialog } from "./core/DemoDialog";
 import { labelledText } from "./facts";
 import { useDataset, useDeleteDataset, type Dataset } from "./core/hooks";
 import { NoSuch } from "./core/NoSuch";
+import { ExportDialog } from "./ExportDialog";
 import { ImportTab } from "./ImportTab";
 import { NewDatasetDialog } from "./NewDatasetDialog";
 import { SurveyTab } from "./survey/SurveyTab";
@@ -41,6 +42,7 @@ function Page({ dataset }: { dataset: Dataset }) {
   const tab = TABS.find((each) => each === asked) ?? "episodes";
   const [recording, { open: record, close: recorded }] = useDisclosure(false);
   const [publishing, { open: publish, close: published }] = useDisclosure(false);
+  const [exporting, { open: write, close: written }] = useDisclosure(false);
   const go = (to: string) => setSearch(to === "episodes" ? {} : { tab: to }, { replace: true });
 
   return (
@@ -57,6 +59,9 @@ function Page({ dataset }: { dataset: Dataset }) {
             <RoleButton needs="operator" variant="default" onClick={record} data-testid="dataset-record">
               Record more
             </RoleButton>
+            <Button variant="default" onClick={write} data-testid="export-open">
+              Export
+            </Button>
             <RoleButton
               needs="operator"
               onClick={publish}
@@ -115,6 +120,7 @@ function Page({ dataset }: { dataset: Dataset }) {
         </Tabs>
       </Stack>
       <DemoDialog opened={recording} onClose={recorded} dataset={dataset} />
+      <ExportDialog opened={exporting} onClose={written} dataset={dataset} />
       <PublishVersionDialog opened={publishing} onClose={published} dataset={dataset} />
     </>
   );

@@ -1,4 +1,4 @@
-"""A checkpoint's folder as a tar archive that exists only while it is sent.
+"""A folder of files as a tar archive that exists only while it is sent.
 
 It is uncompressed (GNU format). Every byte of it follows from the folder's name, the files and one time, so that any
 range can be made at any moment and its sha256 never changes.

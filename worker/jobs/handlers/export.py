@@ -1,0 +1,130 @@
+"""Chosen episodes of a dataset into a format of other tools: `dexvla export`, into a folder that is whole or not there.
+
+The archive is not written: it is made of the folder while it is sent, and only its hash is computed here.
+"""
+
+import json
+import os
+import shutil
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from backend.core.archive import sha256_of
+from backend.core.db import utc_now
+from backend.episodes.repository import of_dataset
+from backend.exports.files import archive_parts, files_of
+from backend.exports.jobs import MANIFEST, ExportPayload
+from backend.tables.export import Export
+from dexvla.episodes.manifest import load_manifest, save_manifest
+from dexvla.errors import UserError
+from dexvla.progress import READING
+from worker.jobs.handlers.base import Handler, JobContext, Progress
+
+_LINKS = "episodes"  # folder of the job
+_WARNINGS = 100  # that are kept; the job's log has all
+
+
+class ExportHandler(Handler):
+    payload = ExportPayload
+    resumes = "it starts again"
+
+    def command(self, job: JobContext) -> list[str] | None:
+        if self._row(job).finished_at is not None:  # an earlier attempt made it and died before its row said so
+            return None
+        out = self._out(job)
+        if out.exists():  # of an attempt that was killed
+            shutil.rmtree(out)
+        out.parent.mkdir(exist_ok=True)
+        self._report(job).unlink(missing_ok=True)
+        wanted = job.read(ExportPayload)
+        return [
+            *(sys.executable, "-m", "dexvla.cli", "export", str(self._named(job))),
+            *("--format", wanted.format, "--out", str(out), "--json", str(self._report(job))),
+        ]
+
+    def poll(self, job: JobContext) -> Progress | None:
+        """Counts episodes that are written; what is only being looked at does not count."""
+        line = job.told()
+        if line is not None and line.what == READING:
+            return Progress(done=0, total=line.total, note=f"looking at episode {line.done}")
+        return job.reported()
+
+    def finish(self, job: JobContext) -> dict[str, Any]:
+        row = self._row(job)
+        if row.finished_at is None:
+            out = self._out(job)
+            if not out.is_dir():
+                raise UserError(f"{out}: the export left no folder")
+            parts = archive_parts(out, row.name, made=row.created_at)
+            sha256 = sha256_of(parts)
+            with job.fenced() as db:
+                row = db.get_one(Export, row.id)
+                row.files, row.file_bytes = files_of(parts)
+                row.size_bytes = sum(part.size for part in parts)
+                row.sha256, row.warnings = sha256, self._warnings(job)
+                row.finished_at = utc_now()
+        self._unname(job)
+        job.publish("dataset", row.dataset_id)
+        return {"episodes": len(row.episode_ids), "files": row.files, "size_bytes": row.size_bytes}
+
+    def clean(self, job: JobContext) -> None:
+        self._unname(job)
+        shutil.rmtree(self._out(job), ignore_errors=True)
+
+    def _named(self, job: JobContext) -> Path:
+        """The manifest with files that are called as people know the episodes (episode_12.hdf5), since formats keep the
+        names: links to the same bytes. Where the file system has no such links they keep the studio's own names.
+
+        Raises UserError for a file that is gone.
+        """
+        folder = job.folder / _LINKS
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        manifest = load_manifest(job.folder / MANIFEST)
+        with job.studio.db.transaction(write=False) as db:
+            numbers = {row.id: row.number for row in of_dataset(db, self._row(job).dataset_id)}
+        entries = []
+        for entry in manifest.episodes:
+            file = job.folder / entry.path
+            number = numbers.get(file.stem)
+            if number is None or not file.is_file():
+                raise UserError("an episode of this export was deleted meanwhile; export again")
+            link = folder / f"episode_{number}.hdf5"
+            with suppress(OSError):
+                os.link(file, link)
+                entry = entry.model_copy(update={"path": f"{_LINKS}/{link.name}"})
+            entries.append(entry)
+        path = job.folder / "named.json"
+        save_manifest(path, manifest.model_copy(update={"episodes": tuple(entries)}))
+        return path
+
+    def _unname(self, job: JobContext) -> None:
+        shutil.rmtree(job.folder / _LINKS, ignore_errors=True)
+        (job.folder / "named.json").unlink(missing_ok=True)
+
+    def _row(self, job: JobContext) -> Export:
+        """Raises UserError if the export was deleted."""
+        with job.studio.db.transaction(write=False) as db:
+            row = db.get(Export, job.read(ExportPayload).export_id)
+        if row is None or row.deleted_at is not None:
+            raise UserError("this export was deleted; make a new one")
+        return row
+
+    def _out(self, job: JobContext) -> Path:
+        return job.studio.settings.folder.export(job.read(ExportPayload).export_id)
+
+    def _report(self, job: JobContext) -> Path:
+        return job.folder / "report.json"
+
+    def _warnings(self, job: JobContext) -> list[str]:
+        """What the command warned of; of an episode with its name in front."""
+        try:
+            report = json.loads(self._report(job).read_bytes())
+        except FileNotFoundError:
+            return []
+        found = [str(one) for one in report.get("warnings", [])]
+        for episode in report.get("episodes", []):
+            found += [f"{episode['name']}: {one}" for one in episode.get("warnings", [])]
+        return found[:_WARNINGS]
