@@ -132,7 +132,7 @@ function Form({ dataset }: { dataset: Dataset }) {
             description="Whether somebody published labels of them."
             allowDeselect={false}
             value={choice.labels}
-            onChange={(value) => set({ labels: (value ?? "any") as Labelled })}
+            onChange={(value) => set({ labels: (value ?? "any") })}
             data={LABELS}
             data-testid="export-labels"
           />
@@ -140,7 +140,7 @@ function Form({ dataset }: { dataset: Dataset }) {
             label="Outcome"
             placeholder={choice.outcomes?.length ? undefined : "Any"}
             value={choice.outcomes}
-            onChange={(value) => set({ outcomes: value as Outcome[] })}
+            onChange={(value) => set({ outcomes: value })}
             data={OUTCOMES}
             data-testid="export-outcomes"
           />
