@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from dexvla import progress
 from dexvla.errors import UserError
 from dexvla.files import write_json as write_json_file
 from dexvla.spec import ClosedLoopReport, DatasetManifest, NormStats, OpenLoopReport
+from dexvla.spec.survey import Survey
 
 if TYPE_CHECKING:
     from dexvla.episodes.check import CheckReport
@@ -262,6 +263,16 @@ def check_table(report: "CheckReport") -> None:
         say(f"error: {message}")
     for message in report.warnings:
         say(f"note: {message}")
+    if report.survey is not None:
+        _survey_words(report.survey, [file.path for file in report.surveyed])
+
+
+def _survey_words(survey: Survey, paths: Sequence[str]) -> None:
+    for outlier in survey.outliers:
+        where = "" if outlier.step is None else f", step {outlier.step}"
+        say(f"stands out ({outlier.kind}): {paths[outlier.episode]}{where}: {outlier.text}")
+    for pair in survey.near_duplicates:
+        say(f"nearly the same motion: {paths[pair.first]} and {paths[pair.second]}")
 
 
 def stats_table(manifest: DatasetManifest, stats: NormStats) -> None:

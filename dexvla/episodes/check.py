@@ -14,7 +14,10 @@ from dexvla.episodes.format import control_token_in
 from dexvla.episodes.jpeg import scans_of
 from dexvla.episodes.manifest import camera_spec
 from dexvla.episodes.reader import Episode, load_episode
+from dexvla.episodes.survey import survey
+from dexvla.episodes.traits import episode_traits
 from dexvla.errors import EpisodeError
+from dexvla.spec.survey import EpisodeTraits, Survey
 
 KNOWN = {
     "action",
@@ -54,44 +57,64 @@ class FileReport:
     label_source: str | None = None
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    traits: EpisodeTraits | None = None
 
     @property
     def ok(self) -> bool:
         return not self.errors
 
+    def to_json(self) -> dict[str, Any]:
+        traits = None if self.traits is None else self.traits.model_dump(mode="json")
+        return {**asdict(self), "traits": traits, "ok": self.ok}
+
 
 @dataclass(kw_only=True)
 class CheckReport:
-    """All files, and what is wrong between them (dimensions or cameras that differ)."""
+    """All files, and what is wrong between them (dimensions or cameras that differ).
+
+    surveyed: the files without errors; survey: what stands out among them, by their places in that list; None after a
+    quick look.
+    """
 
     files: list[FileReport]
     errors: list[str]
     warnings: list[str]
+    surveyed: list[FileReport] = field(default_factory=list)
+    survey: Survey | None = None
 
     @property
     def ok(self) -> bool:
         return not self.errors and all(file.ok for file in self.files)
 
     def to_json(self) -> dict[str, Any]:
-        files = [{**asdict(file), "ok": file.ok} for file in self.files]
-        return {"ok": self.ok, "files": files, "errors": self.errors, "warnings": self.warnings}
+        return {
+            "ok": self.ok,
+            "files": [file.to_json() for file in self.files],
+            "errors": self.errors,
+            "warnings": self.warnings,
+            "surveyed": [file.path for file in self.surveyed],
+            "survey": None if self.survey is None else self.survey.model_dump(mode="json"),
+        }
 
 
 def check_episodes(
     paths: Sequence[Path], *, every_frame: bool = True, on_file: Callable[[FileReport], Any] | None = None
 ) -> CheckReport:
-    """Check files one by one, then against each other. every_frame False decodes about 25 frames a camera only."""
+    """Check files one by one, then against each other. every_frame False decodes about 25 frames a camera only, and does
+    not look for what stands out."""
     files = []
     for path in paths:
-        files.append(check_file(path, every_frame=every_frame))
+        files.append(check_file(path, every_frame=every_frame, measured=every_frame))
         if on_file is not None:
             on_file(files[-1])
     errors, warnings = _compare(files)
-    return CheckReport(files=files, errors=errors, warnings=warnings)
+    surveyed = [file for file in files if file.traits is not None]
+    found = survey([file.traits for file in surveyed if file.traits is not None]) if surveyed else None
+    return CheckReport(files=files, errors=errors, warnings=warnings, surveyed=surveyed, survey=found)
 
 
-def check_file(path: Path, *, every_frame: bool = True) -> FileReport:
-    """Everything that can be said of one file; never raises for what is in it."""
+def check_file(path: Path, *, every_frame: bool = True, measured: bool = False) -> FileReport:
+    """Everything that can be said of one file; never raises for what is in it. measured: with its traits."""
     report = FileReport(path=str(path))
     try:
         episode = load_episode(path)
@@ -111,6 +134,8 @@ def check_file(path: Path, *, every_frame: bool = True) -> FileReport:
         for camera in episode.cameras:
             _guard(report, path, partial(_frames, report, episode, camera, every_frame))
         _guard(report, path, lambda: _layout(report, path, episode))
+        if measured and report.ok:
+            _guard(report, path, lambda: _measure(report, episode))
     return report
 
 
@@ -119,6 +144,10 @@ def _guard(report: FileReport, path: Path, part: Callable[[], None]) -> None:
         part()
     except EpisodeError as error:
         report.errors.append(_without_path(error, path))
+
+
+def _measure(report: FileReport, episode: Episode) -> None:
+    report.traits = episode_traits(episode)
 
 
 def _without_path(error: EpisodeError, path: Path) -> str:

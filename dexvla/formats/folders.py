@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dexvla.episodes import bounds
+from dexvla.episodes.finding import natural_key
 from dexvla.episodes.format import LabelSource
 from dexvla.episodes.jpeg import jpeg_size
-from dexvla.episodes.reader import natural_key
 from dexvla.formats.base import FormatError, SourceCamera, SourceEpisode
 from dexvla.formats.messages import decode_other
 from dexvla.formats.sources import files_of, inside

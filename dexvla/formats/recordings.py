@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from dexvla.episodes.reader import natural_key
+from dexvla.episodes.finding import natural_key
 from dexvla.formats.bags import Bag, open_bag
 from dexvla.formats.base import FormatError, SourceEpisode
 from dexvla.formats.own_mcap import METADATA, own_episode

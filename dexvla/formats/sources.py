@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from dexvla.episodes.reader import natural_key
+from dexvla.episodes.finding import natural_key
 from dexvla.formats.base import FormatError
 
 MAX_FILES = 4_000_000  # files of one source: 2 000 000 frames of a camera, and those of another

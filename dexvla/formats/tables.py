@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dexvla.episodes import bounds
+from dexvla.episodes.finding import natural_key
 from dexvla.episodes.manifest import run_length
-from dexvla.episodes.reader import natural_key
 from dexvla.formats.base import FormatError
 from dexvla.spec import FPS_LEAST, FPS_MOST, ImportProfile, Segment
 
