@@ -90,8 +90,8 @@ def check_episodes(
     return CheckReport(files=files, errors=errors, warnings=warnings)
 
 
-def check_file(path: Path, *, every_frame: bool = True) -> FileReport:
-    """Everything that can be said of one file; never raises for what is in it."""
+def check_file(path: Path, *, every_frame: bool = True, instruction: str | None = None) -> FileReport:
+    """Everything that can be said of one file; never raises for what is in it. instruction: where it has none."""
     report = FileReport(path=str(path))
     try:
         episode = load_episode(path)
@@ -105,7 +105,7 @@ def check_file(path: Path, *, every_frame: bool = True) -> FileReport:
         _guard(report, path, lambda: report.warnings.extend(episode.warnings))
         _guard(report, path, lambda: _facts(report, episode))
         _guard(report, path, lambda: _motion(report, episode))
-        _guard(report, path, lambda: _instruction(report, episode))
+        _guard(report, path, lambda: _instruction(report, episode, instruction))
         _guard(report, path, lambda: _labels(report, episode))
         _guard(report, path, lambda: _step_source(episode))
         for camera in episode.cameras:
@@ -118,7 +118,8 @@ def _guard(report: FileReport, path: Path, part: Callable[[], None]) -> None:
     try:
         part()
     except EpisodeError as error:
-        report.errors.append(_without_path(error, path))
+        if (message := _without_path(error, path)) not in report.errors:
+            report.errors.append(message)
 
 
 def _without_path(error: EpisodeError, path: Path) -> str:
@@ -156,10 +157,12 @@ def _motion(report: FileReport, episode: Episode) -> None:
         report.warnings.append(f"action dimensions that never move: {', '.join(map(str, still))}")
 
 
-def _instruction(report: FileReport, episode: Episode) -> None:
-    report.instruction = episode.instruction
-    if wrong := control_token_in(episode.instruction):
-        report.errors.append(f"language_raw holds {wrong}")
+def _instruction(report: FileReport, episode: Episode, given: str | None) -> None:
+    report.instruction = given if given and not episode.wordings.texts else episode.instruction
+    for text in (report.instruction, *episode.paraphrases):
+        if wrong := control_token_in(text):
+            report.errors.append(f"language_raw holds {wrong}")
+            break
 
 
 def _labels(report: FileReport, episode: Episode) -> None:
