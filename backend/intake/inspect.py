@@ -3,7 +3,8 @@
 python -m backend.intake.inspect SOURCE TARGET FILE_BYTES CPU_SECONDS KEEP_LABELS INSTRUCTION
 
 INSTRUCTION is for a file that has none, or empty. TARGET must exist; it becomes the fresh copy. What was found is
-printed as one line of JSON. Exit status 0 also when the file is refused (`errors` says why); any other status is a file that broke the reader, or a full disk.
+printed as one line of JSON. Exit status 0 also when the file is refused (`errors` says why); any other status is a file
+that broke the reader, or a full disk.
 """
 
 import json
