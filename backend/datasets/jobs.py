@@ -14,10 +14,12 @@ class RecordPayload(Payload):
 
 
 class ImportPayload(Payload):
-    """folder: absolute, below an import root; every *.hdf5 in it, subfolders included."""
+    """folder: absolute, below an import root; every *.hdf5 (or *.h5) in it, subfolders included. instruction: of the
+    files that have none."""
 
     dataset_id: str
     folder: str
+    instruction: str = ""
 
 
 register(JobKind.RECORD, RecordPayload)

@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from dexvla.episodes.finding import is_episode_file
+
 _DEPTH = 6
 _FOLDERS = 20_000
 _FILES = 200_000
@@ -70,7 +72,7 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[Path]]]:
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         if len(path.relative_to(root).parts) >= _DEPTH or seen >= _FOLDERS:
             subfolders.clear()
-        found = [path / name for name in names if name.endswith(".hdf5") and not name.startswith(".")]
+        found = [path / name for name in names if is_episode_file(path / name)]
         files = [file for file in sorted(found)[:left] if file.is_file() and not file.is_symlink()]
         left -= len(files)
         if files:

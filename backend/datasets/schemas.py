@@ -4,6 +4,7 @@ from datetime import datetime
 
 from pydantic import Field
 
+from backend.core.limits import MAX_INSTRUCTION
 from backend.core.schemas import In, Name, Out, Prose
 from dexvla.spec import DemonstrationChoice
 
@@ -70,3 +71,6 @@ class ImportCandidate(Out):
 
 class ImportIn(In):
     candidate_id: str
+    instruction: str | None = Field(
+        None, max_length=MAX_INSTRUCTION, description="Of the files that have none of their own"
+    )

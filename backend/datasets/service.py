@@ -275,7 +275,7 @@ def import_folder(db: Session, me: Actor, studio: Studio, dataset_id: str, body:
         me,
         kind=JobKind.IMPORT,
         title=f"Import {found.files} files from {found.path.name}: {row.name}",
-        payload=ImportPayload(dataset_id=row.id, folder=str(found.path)),
+        payload=ImportPayload(dataset_id=row.id, folder=str(found.path), instruction=body.instruction or ""),
         subject_id=row.id,
         total=found.files,
     )

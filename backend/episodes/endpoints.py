@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from backend.access.dependencies import Db, Operator, Parts, Viewer
-from backend.core.limits import MAX_STEPS
+from backend.core.limits import MAX_INSTRUCTION, MAX_STEPS
 from backend.core.schemas import Page
 from backend.episodes import service
 from backend.episodes.frames import PackQuery
@@ -37,10 +37,18 @@ def list_episodes(
 
 @router.post("/datasets/{dataset_id}/episodes", status_code=201, max_body_size=NO_LIMIT)
 async def upload_episode(
-    me: Operator, studio: Parts, dataset_id: str, request: Request, name: Annotated[str, Query(max_length=256)] = ""
+    me: Operator,
+    studio: Parts,
+    dataset_id: str,
+    request: Request,
+    name: Annotated[str, Query(max_length=256)] = "",
+    instruction: Annotated[str, Query(max_length=MAX_INSTRUCTION)] = "",
 ) -> UploadResult:
-    """The HDF5 file is the body as it is (application/octet-stream); checked in a sandbox before it is accepted."""
-    return await upload(studio, me, dataset_id, request, name=name)
+    """The HDF5 file is the body as it is (application/octet-stream); checked in a sandbox before it is accepted.
+
+    instruction: for a file that has none of its own.
+    """
+    return await upload(studio, me, dataset_id, request, name=name, instruction=instruction)
 
 
 @router.get("/episodes/{episode_id}")

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 import backend
 from backend.audit.service import record
+from backend.core import limits
 from backend.core.db import new_id, utc_now
 from backend.core.errors import ConflictError, DiskFullError, InvalidError, NotFoundError
 from backend.core.turns import GONE
@@ -80,15 +81,20 @@ def accept(
     original_name: str | None = None,
     created_by: str | None = None,
     keep_labels: bool = True,
+    instruction: str = "",
     stop: threading.Event | None = None,
 ) -> Accepted:
     """Check `file`, copy it to its place and list it in the dataset; `file` itself stays as it is.
 
+    instruction: for a file that has none of its own.
     stop: once it is set nobody waits for the answer: the inspection is ended and InvalidError raised. Raises
     RefusedError for a file that is no usable episode or does not fit the dataset's others, AlreadyThereError,
     DiskFullError, NotFoundError for the dataset. On any error nothing stays behind.
     """
     name = _plain(original_name) or file.name
+    instruction = limits.one_line(instruction)
+    if wrong := limits.wrong_with(instruction):
+        raise InvalidError(f"The instruction for {name} holds {wrong}.")
     episode_id = new_id()
     final = studio.settings.folder.episode(dataset_id, episode_id)
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +103,9 @@ def accept(
         raise DiskFullError(f"There is no room for {name} ({size / 2**20:.0f} MiB). Free some space and try again.")
     temporary = final.with_name(f".{episode_id}.tmp")
     try:
-        found = _inspect(file, temporary, name, keep_labels=keep_labels, stop=stop or threading.Event())
+        found = _inspect(
+            file, temporary, name, keep_labels=keep_labels, instruction=instruction, stop=stop or threading.Event()
+        )
         fsync_path(temporary)
         os.replace(temporary, final)
         fsync_path(final.parent)
@@ -118,11 +126,20 @@ def _plain(name: str | None) -> str:
     return "".join(letter for letter in name or "" if letter.isprintable())[:_NAME_LENGTH].strip()
 
 
-def _inspect(file: Path, target: Path, name: str, *, keep_labels: bool, stop: threading.Event) -> dict[str, Any]:
+def _inspect(
+    file: Path, target: Path, name: str, *, keep_labels: bool, instruction: str, stop: threading.Event
+) -> dict[str, Any]:
     """Run backend.intake.inspect on the file. Raises RefusedError, DiskFullError, InvalidError for a `stop`."""
     target.touch()  # the child may write this file, and open no other
     room = str(2 * file.stat().st_size + _SPARE_BYTES)
-    arguments = [str(file.absolute()), str(target), room, str(_CPU_SECONDS), "yes" if keep_labels else "no"]
+    arguments = [
+        str(file.absolute()),
+        str(target),
+        room,
+        str(_CPU_SECONDS),
+        "yes" if keep_labels else "no",
+        instruction,
+    ]
     environment = {key: value for key, value in os.environ.items() if key in _ENVIRONMENT}
     with subprocess.Popen(
         [sys.executable, "-m", "backend.intake.inspect", *arguments],

@@ -4,6 +4,7 @@ Pictures are copied as stored (none is decoded), so the identity, a hash of moti
 """
 
 import dataclasses
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +31,28 @@ def refuse_wasteful(path: Path) -> None:
         return  # not HDF5, or damaged: opening it as an episode says so
 
 
-def fresh_copy(source: Path, target: Path, *, keep_labels: bool) -> None:
+def fresh_copy(
+    source: Path,
+    target: Path,
+    *,
+    keep_labels: bool,
+    instruction: str | None = None,
+    leave_out: Collection[str] = (),
+) -> None:
     """Write `target` from the parts of `source` that an episode has; whatever else the file held stays behind.
 
-    JPEG rows come out padded to the longest only, and all pictures with one step a chunk. Raises EpisodeError for what
+    JPEG rows come out padded to the longest only, and all pictures with one step a chunk; pictures that are neither
+    JPEG nor plain pixels become pixels. Times are written as seconds. instruction: for a file without one of its own.
+    leave_out: names of attributes. Raises EpisodeError for what
     is no episode, OSError for a full disk, after which HDF5 may end the process on its way out: run it in the sandbox.
     """
-    with open_episode(source) as episode, h5py.File(source, "r") as old, h5py.File(target, "w") as new:
+    with open_episode(source) as episode, h5py.File(target, "w") as new:
         motion = {
             "action": episode.action,
             "action_sent": episode.action_sent,
             "observations/qpos": episode.qpos,
             # a file without velocities keeps having none: upstream's readers tell the difference
-            "observations/qvel": episode.qvel if "observations/qvel" in old else None,
+            "observations/qvel": episode.qvel if episode.has_qvel else None,
             "observations/joint_positions": episode.joint_positions,
             "timestamp": episode.timestamp,
             "host_timestamp": episode.host_timestamp,
@@ -55,32 +65,46 @@ def fresh_copy(source: Path, target: Path, *, keep_labels: bool) -> None:
             write_step_source(new, episode.step_source)
         if episode.marks is not None:
             write_marks(new, episode.marks)
-        lengths = [_copy_pictures(episode, old[f"{IMAGES}/{camera}"], new, camera) for camera in episode.cameras]
+        lengths = [_copy_pictures(episode, new, camera) for camera in episode.cameras]
         facts = dataclasses.asdict(episode.attributes) | episode.scene_attributes | episode.recovery_attributes
         if episode.scene_attributes:
             new.attrs[SCENE_ATTRIBUTES] = ", ".join(episode.scene_attributes)
         for name, value in facts.items():
-            if value is not None:
+            if value is not None and name not in leave_out:
                 new.attrs[name] = value
         new.attrs["compress"] = episode.compressed
         if episode.compressed:
             new.create_dataset("compress_len", data=np.asarray(lengths, np.float32))
-            if episode.rgb_jpeg:
-                new.attrs[JPEG_CHANNELS] = "rgb"
+            _write_colours(episode, new)
         labels = episode.substep_reasonings if keep_labels else None
-        write_texts(new, episode.instruction, labels, _label_source(episode.label_source))
+        text = instruction if instruction and not episode.wordings.texts else episode.instruction
+        write_texts(new, text, labels, _label_source(episode.label_source), paraphrases=episode.paraphrases)
 
 
-def _copy_pictures(episode: Episode, old: h5py.Dataset, new: h5py.File, camera: str) -> list[int]:
-    """Returns the bytes of each JPEG row; for pixels nothing."""
+def _write_colours(episode: Episode, new: h5py.File) -> None:
+    """Which order the colours of JPEG rows have: for the file, and for a camera that differs."""
+    swapped = {camera: episode.is_swapped(camera) for camera in episode.cameras if episode.is_jpeg(camera)}
+    if not all(swapped.values()):
+        new.attrs[JPEG_CHANNELS] = "rgb"
+        for camera in (camera for camera, turned in swapped.items() if turned):
+            new[f"{IMAGES}/{camera}"].attrs[JPEG_CHANNELS] = "bgr"
+
+
+# With a filter each picture is unpacked and packed again: how the file cut them does not stay. What was PNG is packed
+# about as tightly as it was.
+_PACKINGS: dict[str | None, dict[str, Any]] = {None: {}, "png": {"compression": "gzip", "compression_opts": 1}}
+
+
+def _copy_pictures(episode: Episode, new: h5py.File, camera: str) -> list[int]:
+    """Returns the bytes of each JPEG row; for pixels zeros."""
     name = f"{IMAGES}/{camera}"
-    if not episode.compressed:
-        # with a filter each picture is unpacked and packed again: how the file cut them does not stay
-        packing: dict[str, Any] = {} if old.compression is None else {"compression": "lzf"}
-        pixels = new.create_dataset(name, shape=old.shape, dtype=np.uint8, chunks=(1, *old.shape[1:]), **packing)
+    if not episode.is_jpeg(camera):
+        packing = _PACKINGS.get(episode.packing(camera), {"compression": "lzf"})
+        shape = (*episode.frame_size(camera), 3)
+        pixels = new.create_dataset(name, (episode.steps, *shape), np.uint8, chunks=(1, *shape), **packing)
         for step in range(episode.steps):
             pixels[step] = episode.stored_frame(camera, step)
-        return []
+        return [0] * episode.steps
     lengths = [_length(episode, camera, step) for step in range(episode.steps)]
     width = max(lengths)
     rows = new.create_dataset(name, shape=(episode.steps, width), dtype=np.uint8, chunks=(1, width))

@@ -31,49 +31,61 @@ class Found:
     label_source: str | None = None
 
 
-def examine(source: Path, target: Path, *, keep_labels: bool) -> Found:
-    """Check `source` and, if it is fine, write its fresh copy to `target`. Raises OSError for a full disk."""
+def examine(source: Path, target: Path, *, keep_labels: bool, instruction: str | None = None) -> Found:
+    """Check `source` and, if it is fine, write its fresh copy to `target`. Raises OSError for a full disk.
+
+    instruction: for a file that has none of its own.
+    """
     found = Found()
     try:
         refuse_wasteful(source)
         with open_episode(source) as episode:
-            found.errors = list(_too_large(episode))
+            if not episode.wordings.texts and not instruction:
+                found.errors = [f"it has no instruction ({episode.wordings.problem}); {GIVE_ONE}"]
+                return found
+            found.errors = list(_too_large(episode, instruction or ""))
             if found.errors:
                 return found
             steps = episode.steps
-        report = check_file(source, every_frame=steps <= _EVERY_FRAME_STEPS)
+            long = _long_words(episode)
+        report = check_file(source, every_frame=steps <= _EVERY_FRAME_STEPS, instruction=instruction)
         found.errors, found.warnings = report.errors, report.warnings
         if not report.ok:
             return found
-        with open_episode(source) as episode:
-            identity = episode_identities(episode)
-        fresh_copy(source, target, keep_labels=keep_labels)
-        with open_episode(target) as copy:
-            assert episode_identities(copy) == identity, "the copy is another episode"
+        found.warnings += [
+            f"attribute {name} is longer than {limits.MAX_WORD[name]} characters; left out" for name in long
+        ]
+        fresh_copy(source, target, keep_labels=keep_labels, instruction=instruction, leave_out=long)
+        with open_episode(source) as episode, open_episode(target) as copy:
+            identity = episode_identities(copy)
+            assert episode_identities(episode, seconds=True) == identity, "the copy is another episode"
             _describe(found, copy, identity)
     except EpisodeError as error:
         found.errors = [str(error).removeprefix(f"{source}: ").replace(str(source), "the file")]
     return found
 
 
-def _too_large(episode: Episode) -> Iterator[str]:
-    """What goes beyond backend.core.limits, before anything is decoded."""
+GIVE_ONE = "give one with it (instruction=... in the address of the upload), or import it with --instruction"
+
+
+def _long_words(episode: Episode) -> list[str]:
+    """Names of the attributes whose texts are too long to be listed; the episode does without them."""
+    return [name for name, most in limits.MAX_WORD.items() if len(getattr(episode.attributes, name) or "") > most]
+
+
+def _too_large(episode: Episode, instruction: str) -> Iterator[str]:
+    """What goes beyond backend.core.limits, before anything is decoded. instruction: for a file that has none."""
+    text = episode.wordings.texts[0] if episode.wordings.texts else instruction
     numbers = [
         ("steps", episode.steps, limits.MAX_STEPS),
         ("action dimensions", episode.action.shape[1], limits.MAX_DIMENSIONS),
         ("state dimensions", episode.qpos.shape[1], limits.MAX_DIMENSIONS),
         ("cameras", len(episode.cameras), limits.MAX_CAMERAS),
-        ("characters in its instruction", len(episode.instruction), limits.MAX_INSTRUCTION),
+        ("characters in its instruction", len(text), limits.MAX_INSTRUCTION),
         *(("characters in a camera's name", len(camera), limits.MAX_CAMERA_NAME) for camera in episode.cameras),
-        *(
-            (f"characters in its attribute {name}", len(getattr(episode.attributes, name) or ""), most)
-            for name, most in limits.MAX_WORD.items()
-        ),
     ]
     yield from (f"it has {found} {what}, at most {most} are taken" for what, found, most in numbers if found > most)
-    if abs(episode.attributes.seed or 0) > limits.MAX_SEED:
-        yield f"attribute seed is {episode.attributes.seed}, expected a number of 64 bits"
-    texts = {"its instruction": limits.one_line(episode.instruction)}
+    texts = {"its instruction": limits.one_line(text)}
     texts |= {f"its attribute {name}": getattr(episode.attributes, name) or "" for name in limits.MAX_WORD}
     yield from (f"{what} holds {wrong}" for what, text in texts.items() if (wrong := limits.wrong_with(text)))
 

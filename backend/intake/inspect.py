@@ -1,9 +1,10 @@
 """Look at a file that came from outside, in a process that can do little harm (see backend.intake.confine).
 
-python -m backend.intake.inspect SOURCE TARGET FILE_BYTES CPU_SECONDS KEEP_LABELS
+python -m backend.intake.inspect SOURCE TARGET FILE_BYTES CPU_SECONDS KEEP_LABELS INSTRUCTION
 
-TARGET must exist; it becomes the fresh copy. What was found is printed as one line of JSON. Exit status 0 also when the
-file is refused (`errors` says why); any other status is a file that broke the reader, or a full disk.
+INSTRUCTION is for a file that has none, or empty. TARGET must exist; it becomes the fresh copy. What was found is
+printed as one line of JSON. Exit status 0 also when the file is refused (`errors` says why); any other status is a file
+that broke the reader, or a full disk.
 """
 
 import json
@@ -21,7 +22,7 @@ READY = "ready to look at the file\n"  # what goes wrong before it is our defect
 _COMPLAINTS, _COMPLAINT_LENGTH = 50, 500
 
 
-def main(source: str, target: str, file_bytes: str, cpu_seconds: str, keep_labels: str) -> None:
+def main(source: str, target: str, file_bytes: str, cpu_seconds: str, keep_labels: str, instruction: str) -> None:
     confine.die_with_parent()
     os.nice(_NICE)
     confine.leave_network()
@@ -30,7 +31,9 @@ def main(source: str, target: str, file_bytes: str, cpu_seconds: str, keep_label
     confine.keep_only(readable=Path(source), writable=Path(target))
     confine.limit(memory_bytes=_MEMORY_BYTES, cpu_seconds=int(cpu_seconds), file_bytes=int(file_bytes))
     sys.stderr.write(READY)
-    found = examine.examine(Path(source), Path(target), keep_labels=keep_labels == "yes")
+    found = examine.examine(
+        Path(source), Path(target), keep_labels=keep_labels == "yes", instruction=instruction or None
+    )
     sys.stdout.write(json.dumps(_bounded(asdict(found))))
 
 

@@ -33,8 +33,13 @@ _LOOK_SECONDS = 0.2  # between two looks at whether the client is still there
 T = TypeVar("T")
 
 
-async def upload(studio: Studio, me: Actor, dataset_id: str, request: Request, *, name: str) -> UploadResult:
-    """Receive the body as a file, look at it, list it. Whatever goes wrong, the upload is removed."""
+async def upload(
+    studio: Studio, me: Actor, dataset_id: str, request: Request, *, name: str, instruction: str = ""
+) -> UploadResult:
+    """Receive the body as a file, look at it, list it. Whatever goes wrong, the upload is removed.
+
+    instruction: for a file that has none.
+    """
     limit = studio.settings.max_upload_mb * 2**20
     declared = int(request.headers.get("content-length") or 0)
     await run_in_threadpool(_room_for, studio, dataset_id, declared, limit)
@@ -43,7 +48,7 @@ async def upload(studio: Studio, me: Actor, dataset_id: str, request: Request, *
         received = await _receive(request, path, limit)
         if not received:
             raise InvalidError("The upload was empty. Send the HDF5 file as the body of the request.")
-        work = partial(_take_in, studio, me, dataset_id, path, name or "the file")
+        work = partial(_take_in, studio, me, dataset_id, path, name or "the file", instruction)
         return await while_wanted(studio, request, work)
     except ClientDisconnect:
         raise InvalidError(GONE) from None
@@ -112,7 +117,9 @@ async def _receive(request: Request, path: Path, limit: int) -> int:
     return received
 
 
-def _take_in(studio: Studio, me: Actor, dataset_id: str, path: Path, name: str, gone: threading.Event) -> UploadResult:
+def _take_in(
+    studio: Studio, me: Actor, dataset_id: str, path: Path, name: str, instruction: str, gone: threading.Event
+) -> UploadResult:
     with studio.inspections.turn(gone):
         accepted = accept(
             studio,
@@ -122,6 +129,7 @@ def _take_in(studio: Studio, me: Actor, dataset_id: str, path: Path, name: str, 
             original_name=name,
             created_by=me.id,
             keep_labels=True,
+            instruction=instruction,
             stop=gone,
         )
     with studio.db.transaction(write=False) as db:

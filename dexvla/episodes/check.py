@@ -100,8 +100,10 @@ class CheckReport:
 def check_episodes(
     paths: Sequence[Path], *, every_frame: bool = True, on_file: Callable[[FileReport], Any] | None = None
 ) -> CheckReport:
-    """Check files one by one, then against each other. every_frame False decodes about 25 frames a camera only, and does
-    not look for what stands out."""
+    """Check files one by one, then against each other.
+
+    every_frame False decodes about 25 frames a camera only, and does not look for what stands out.
+    """
     files = []
     for path in paths:
         files.append(check_file(path, every_frame=every_frame, measured=every_frame))
@@ -113,8 +115,13 @@ def check_episodes(
     return CheckReport(files=files, errors=errors, warnings=warnings, surveyed=surveyed, survey=found)
 
 
-def check_file(path: Path, *, every_frame: bool = True, measured: bool = False) -> FileReport:
-    """Everything that can be said of one file; never raises for what is in it. measured: with its traits."""
+def check_file(
+    path: Path, *, every_frame: bool = True, instruction: str | None = None, measured: bool = False
+) -> FileReport:
+    """Everything that can be said of one file; never raises for what is in it.
+
+    instruction: where it has none. measured: with its traits.
+    """
     report = FileReport(path=str(path))
     try:
         episode = load_episode(path)
@@ -128,7 +135,7 @@ def check_file(path: Path, *, every_frame: bool = True, measured: bool = False) 
         _guard(report, path, lambda: report.warnings.extend(episode.warnings))
         _guard(report, path, lambda: _facts(report, episode))
         _guard(report, path, lambda: _motion(report, episode))
-        _guard(report, path, lambda: _instruction(report, episode))
+        _guard(report, path, lambda: _instruction(report, episode, instruction))
         _guard(report, path, lambda: _labels(report, episode))
         _guard(report, path, lambda: _step_source(episode))
         for camera in episode.cameras:
@@ -143,7 +150,8 @@ def _guard(report: FileReport, path: Path, part: Callable[[], None]) -> None:
     try:
         part()
     except EpisodeError as error:
-        report.errors.append(_without_path(error, path))
+        if (message := _without_path(error, path)) not in report.errors:
+            report.errors.append(message)
 
 
 def _measure(report: FileReport, episode: Episode) -> None:
@@ -185,10 +193,12 @@ def _motion(report: FileReport, episode: Episode) -> None:
         report.warnings.append(f"action dimensions that never move: {', '.join(map(str, still))}")
 
 
-def _instruction(report: FileReport, episode: Episode) -> None:
-    report.instruction = episode.instruction
-    if wrong := control_token_in(episode.instruction):
-        report.errors.append(f"language_raw holds {wrong}")
+def _instruction(report: FileReport, episode: Episode, given: str | None) -> None:
+    report.instruction = given if given and not episode.wordings.texts else episode.instruction
+    for text in (report.instruction, *episode.paraphrases):
+        if wrong := control_token_in(text):
+            report.errors.append(f"language_raw holds {wrong}")
+            break
 
 
 def _labels(report: FileReport, episode: Episode) -> None:

@@ -40,14 +40,15 @@ def episode_identities(
     episode: Episode,
     *,
     on_row: Callable[[str, int, bytes], Any] | None = None,
-    timestamp: NDArray[np.float64] | None = None,
+    seconds: bool = False,
 ) -> Identity:
     """Hashes of dimensions, action, state, time and the stored images, camera by camera in sorted order.
 
     Today's also covers how the images are read: the order of the colours, the pixels' height and width, where each
     JPEG row ends. JPEG rows count without their zero padding, so re-padding a file does not make it another episode.
     This reads every image once: on_row(camera, step, bytes) is given each JPEG row, without its padding. Time counts as
-    it is stored, also where it is read otherwise (dexvla.episodes.times); timestamp: other stamps in its place.
+    it is stored, also where it is read otherwise (dexvla.episodes.times); seconds: as it is read, which is what a copy
+    of the episode stores.
     """
     digest = hashlib.sha256()
 
@@ -62,7 +63,7 @@ def episode_identities(
     add("qpos", episode.qpos)
     add("qvel", episode.qvel)
     add("joint_positions", episode.joint_positions)
-    add("timestamp", _as_float64(episode.stored_timestamp if timestamp is None else timestamp))
+    add("timestamp", _as_float64(episode.timestamp if seconds else episode.stored_timestamp))
     lengths: dict[str, NDArray[np.int64]] = {}
     for camera in episode.cameras:
         jpeg = episode.is_jpeg(camera)

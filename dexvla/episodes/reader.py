@@ -259,6 +259,11 @@ class Episode:
         and so has `stored_frame` where it gives pixels."""
         return self._camera(camera).swapped
 
+    def packing(self, camera: str) -> str | None:
+        """How pixels are packed in the file: by a filter of HDF5, each as a "png" or its like, or not at all."""
+        source = self._camera(camera)
+        return "png" if source.recoded else source.dataset.compression
+
     @property
     def compressed(self) -> bool:
         """Whether any camera holds JPEG rows."""

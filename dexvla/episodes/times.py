@@ -47,7 +47,8 @@ def judge(stored: NDArray[Any], *, fps: float | None = None, name: str = "timest
     if steps < 2:
         return Times(seconds=np.asarray(stored, np.float64))
     # unsigned numbers wrap around, and large whole ones are exact as integers only
-    gaps = np.diff(stored.astype(np.float64)) if stored.dtype.kind == "f" else _differences(stored)
+    with np.errstate(over="ignore"):
+        gaps = np.diff(stored.astype(np.float64)) if stored.dtype.kind == "f" else _differences(stored)
     if not gaps.any():
         return _left_out(f"{name}: all {steps} time stamps are {stored[0]:g}")
     if (gaps < 0).any():

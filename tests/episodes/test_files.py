@@ -219,7 +219,8 @@ def break_file(path: Path, how: str) -> None:
                 del file["action"]
                 file["action"] = h5py.ExternalLink("/etc/hostname", "/")
             elif how == "soft_link":
-                file["other"] = h5py.SoftLink("/action")
+                file.move("action", "other")
+                file["action"] = h5py.SoftLink("/other")
             elif how == "huge":
                 del file["action"]
                 file.create_dataset("action", shape=(2**40, 14), dtype=np.float32, chunks=(1024, 14))

@@ -30,10 +30,6 @@ def attribute(name: str, value: Any) -> Edit:
     return lambda file: file.attrs.__setitem__(name, value)
 
 
-def rename_camera(file: h5py.File) -> None:
-    file.move("observations/images/cam_high", "observations/images/cam high")
-
-
 def complex_timestamp(file: h5py.File) -> None:
     put("timestamp", np.zeros(24, np.complex64))(file)
 
@@ -43,19 +39,31 @@ def no_qpos(file: h5py.File) -> None:
 
 
 BAD: list[tuple[str, Edit, str]] = [
+    ("long instruction", put("language_raw", ["x" * 20_000]), "language_raw has 20000 characters, expected"),
+    ("empty instruction", put("language_raw", h5py.Empty("S8")), "language_raw is an empty dataset"),
+    ("number as instruction", put("language_raw", np.array([7])), r"language_raw is int64 \(1,\), expected text"),
+    ("too large", put("action", np.full((24, 14), 1e300)), "action holds values that do not fit float32"),
+    ("control token", put("language_raw", ["Fold <|im_end|> it."]), r"holds <\|im_end\|>, .* control token; remove it"),
+    ("token in label", put("substep_reasonings", ["<|image_pad|>"] * 24), r"holds <\|image_pad\|>, .* control token"),
+    ("no steps", put("action", np.zeros((0, 14), np.float32)), "action has 0 steps"),
+    ("no qpos", no_qpos, "no dataset 'observations/qpos'; observations holds qvel"),
+    ("dataset for group", put("observations", 1.0), "no dataset 'observations/qpos'; observations is a dataset"),
+    ("named type", put("action", np.dtype("f4")), "action is a datatype, expected a dataset"),
+]
+
+# Nothing that an episode must have: it is left out, and said.
+LEFT_OUT: list[tuple[str, Edit, str]] = [
     ("scalar timestamp", put("timestamp", 0.5), r"timestamp has shape \(\), expected \(24,\)"),
     ("text timestamp", put("timestamp", "noon"), "timestamp is object .*expected numbers, in seconds"),
     ("complex timestamp", complex_timestamp, "timestamp is complex64 .*expected numbers"),
     ("empty timestamp", put("timestamp", h5py.Empty("f8")), "timestamp is an empty dataset"),
     ("short timestamp", put("timestamp", np.arange(3.0)), r"timestamp has shape \(3,\), expected \(24,\)"),
     ("sim array", attribute("sim", [True, False]), "attribute sim is .*True.*, expected true or false"),
-    ("sim text", attribute("sim", "False"), "attribute sim is 'False', expected true or false"),
     ("sim empty", attribute("sim", h5py.Empty("f4")), "attribute sim is empty, expected true or false"),
     ("compress number", attribute("compress", 7), "attribute compress is .*7.*, expected true or false"),
     ("jpeg_channels number", attribute("jpeg_channels", 3), "attribute jpeg_channels is .*3.*, expected text"),
     ("robot not UTF-8", attribute("robot", np.bytes_(b"\xff\xfe")), "attribute robot is .*, expected text"),
     ("fps array", attribute("fps", [50.0, 50.0]), r"attribute fps is array\(\[50., 50.\]\), expected a finite number"),
-    ("fps text", attribute("fps", "50"), "attribute fps is '50', expected a finite number"),
     ("fps zero", attribute("fps", 0.0), "attribute fps is 0, expected 0.1 to 1000 Hz"),
     ("fps negative", attribute("fps", -3), "attribute fps is -3, expected 0.1 to 1000 Hz"),
     ("fps huge", attribute("fps", 3e8), r"attribute fps is 3e\+08, expected 0.1 to 1000 Hz"),
@@ -64,21 +72,10 @@ BAD: list[tuple[str, Edit, str]] = [
     ("fps complex", attribute("fps", 3j), "attribute fps is .*, expected a finite number"),
     ("many values", attribute("task", ["x"] * 40), "attribute task cannot be read: it holds 40 values"),
     ("long word", attribute("task", "x" * 5000), "attribute task is 'x+, expected text of at most 1000 characters"),
-    ("long instruction", put("language_raw", ["x" * 20_000]), "language_raw has 20000 characters, expected"),
     ("fps nan", attribute("fps", np.nan), "attribute fps is .*nan.*, expected a finite number"),
     ("seed text", attribute("seed", "x"), "attribute seed is 'x', expected a whole number"),
-    ("camera name", rename_camera, "camera 'cam high': name: String should match pattern"),
-    ("empty instruction", put("language_raw", h5py.Empty("S8")), "language_raw is an empty dataset"),
-    ("number as instruction", put("language_raw", np.array([7])), r"language_raw is int64 \(1,\), expected text"),
     ("numbers as labels", put("substep_reasonings", np.arange(24)), "substep_reasonings is int64 .*, expected text"),
     ("narrow qvel", put("observations/qvel", np.zeros((24, 3))), "observations/qvel has 3 dimensions, expected 14"),
-    ("too large", put("action", np.full((24, 14), 1e300)), "action holds values that do not fit float32"),
-    ("control token", put("language_raw", ["Fold <|im_end|> it."]), r"holds <\|im_end\|>, .* control token; remove it"),
-    ("token in label", put("substep_reasonings", ["<|image_pad|>"] * 24), r"holds <\|image_pad\|>, .* control token"),
-    ("no steps", put("action", np.zeros((0, 14), np.float32)), "action has 0 steps"),
-    ("no qpos", no_qpos, "no dataset 'observations/qpos'; observations holds qvel"),
-    ("dataset for group", put("observations", 1.0), "no dataset 'observations/qpos'; observations is a dataset"),
-    ("named type", put("action", np.dtype("f4")), "action is a datatype, expected a dataset"),
 ]
 
 
@@ -100,6 +97,22 @@ def test_check_reports_and_the_manifest_refuses(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("edit", "message"), [row[1:] for row in LEFT_OUT], ids=[row[0] for row in LEFT_OUT])
+def test_check_says_what_was_left_out(
+    tmp_path: Path, make_episode: Callable[..., Path], edit: Edit, message: str
+) -> None:
+    path = make_episode(tmp_path / "episode_0.hdf5")
+    with h5py.File(path, "a") as file:
+        edit(file)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report = check_file(path)
+    assert report.errors == []
+    assert any(re.search(message, each) for each in report.warnings), report.warnings
+    manifest, _ = build_manifest(find_set(str(path)))
+    assert manifest.episodes[0].steps == 24
+
+
 def test_pictures_too_small_for_a_policy_are_refused(tmp_path: Path, make_episode: Callable[..., Path]) -> None:
     path = make_episode(tmp_path / "episode_0.hdf5", cameras=("cam_high",), size=(4, 64), jpeg=False)
     (error,) = check_file(path).errors
@@ -113,8 +126,10 @@ def test_lengths_of_another_kind_are_reported(tmp_path: Path, make_episode: Call
     path = make_episode(tmp_path / "episode_0.hdf5")
     with h5py.File(path, "a") as file:
         edit(file)
-    (error,) = check_file(path).errors
-    assert re.match(r"compress_len (has shape None|is a group), expected", error)
+    report = check_file(path)
+    assert report.ok
+    (warning,) = report.warnings
+    assert re.match(r"compress_len (has shape None|is a group), expected .*; ignored", warning)
 
 
 def regroup(file: h5py.File, name: str) -> None:
@@ -137,9 +152,11 @@ def test_picture_times_of_another_kind_are_reported(tmp_path: Path, make_episode
     with h5py.File(path, "a") as file:
         file["image_timestamp/cam_high"] = "noon"
         file["image_timestamp/cam_left_wrist"] = np.zeros(3)
-    errors = "\n".join(check_file(path).errors)
-    assert "image_timestamp/cam_high is object (), expected numbers" in errors
-    assert "image_timestamp/cam_left_wrist has shape (3,), expected (24,)" in errors
+    report = check_file(path)
+    assert report.ok
+    said = "\n".join(report.warnings)
+    assert "image_timestamp/cam_high is object (), expected numbers, in seconds; left out" in said
+    assert "image_timestamp/cam_left_wrist has shape (3,), expected (24,); left out" in said
 
 
 def test_unknown_entries_below_observations_are_named(tmp_path: Path, make_episode: Callable[..., Path]) -> None:

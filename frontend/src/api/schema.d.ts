@@ -435,6 +435,8 @@ export interface paths {
     /**
      * Upload Episode
      * @description The HDF5 file is the body as it is (application/octet-stream); checked in a sandbox before it is accepted.
+     *
+     *     instruction: for a file that has none of its own.
      */
     post: operations["upload_episode"];
     delete?: never;
@@ -4071,6 +4073,12 @@ export interface components {
     ImportIn: {
       /** Candidate Id */
       candidate_id: string;
+      /**
+       * Instruction
+       * @description Of the files that have none of their own
+       * @default
+       */
+      instruction: string;
     };
     /**
      * ImportLabelsIn
@@ -7349,6 +7357,7 @@ export interface operations {
     parameters: {
       query?: {
         name?: string;
+        instruction?: string;
       };
       header?: never;
       path: {

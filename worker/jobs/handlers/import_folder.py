@@ -42,18 +42,19 @@ def import_folder(settings: Settings, job_id: str) -> None:
             for file in files:
                 name = os.fsencode(file.relative_to(folder)).decode(errors="replace")  # as it can be shown
                 if name not in known:
-                    outcome = _take(studio, wanted.dataset_id, file, name, created_by)
+                    outcome = _take(studio, wanted, file, name, created_by)
                     _append(outcomes, {"file": name, **outcome})
                 bar.advance(name)
     finally:
         studio.close()
 
 
-def _take(studio: Studio, dataset_id: str, file: Path, name: str, created_by: str | None) -> dict[str, object]:
+def _take(studio: Studio, wanted: ImportPayload, file: Path, name: str, created_by: str | None) -> dict[str, object]:
     try:
         accepted = accept(
             studio,
-            dataset_id=dataset_id,
+            dataset_id=wanted.dataset_id,
+            instruction=wanted.instruction,
             file=file,
             source=EpisodeSource.IMPORTED,
             original_name=name,
