@@ -5,7 +5,6 @@ Motion is read at once (it is small), frames one at a time on demand.
 """
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -22,9 +21,13 @@ from dexvla.episodes.format import (
     IMAGE_TIMES,
     IMAGES,
     JPEG_CHANNELS,
+    LONGEST_SCENE_WORD,
     MARKS,
+    MOST_SCENE_ATTRIBUTES,
     SCENE_ATTRIBUTES,
+    SCENE_NAME,
     STEP_SOURCE,
+    TAKEN_ATTRIBUTES,
     EpisodeAttributes,
     StepSource,
 )
@@ -35,10 +38,6 @@ from dexvla.spec import FPS_LEAST, FPS_MOST
 # Filters that h5py itself brings. Others would load a plug-in from outside, so they are refused.
 _FILTERS = {"gzip", "lzf", "szip", None}
 _EXACT_FLOAT32 = 2**24  # up to here every whole number is one of float32
-_LONGEST_WORD = 64  # characters, where an attribute is one of a few words
-_MOST_SCENE_ATTRIBUTES = 16
-_NAME = re.compile(r"[A-Za-z]\w{0,63}")
-_KNOWN = frozenset(EpisodeAttributes.__dataclass_fields__)
 # Of pick_colour in files that do not list theirs: the first task that had some.
 _PICK_ATTRIBUTES = ("swapped", "level", "split", "named_colour", "other_colour")
 # What h5py raises for data that it cannot read or has no NumPy type for.
@@ -108,8 +107,8 @@ class Episode:
             names = tuple(name.strip() for name in listed.split(",") if name.strip())
         found: dict[str, str | bool | float] = {}
         for name in names:
-            if not _NAME.fullmatch(name) or name in _KNOWN or len(found) == _MOST_SCENE_ATTRIBUTES:
-                raise self._wrong(SCENE_ATTRIBUTES, listed, f"at most {_MOST_SCENE_ATTRIBUTES} names of attributes")
+            if not SCENE_NAME.fullmatch(name) or name in TAKEN_ATTRIBUTES or len(found) == MOST_SCENE_ATTRIBUTES:
+                raise self._wrong(SCENE_ATTRIBUTES, listed, f"at most {MOST_SCENE_ATTRIBUTES} names of attributes")
             value = self._attribute(name)
             if value is None:
                 continue
@@ -120,8 +119,8 @@ class Episode:
                 found[name] = float(self._number(name) or 0.0)
             else:
                 word = self._word(name) or ""
-                if len(word) > _LONGEST_WORD:
-                    raise self._wrong(name, word, f"a word of at most {_LONGEST_WORD} characters")
+                if len(word) > LONGEST_SCENE_WORD:
+                    raise self._wrong(name, word, f"a word of at most {LONGEST_SCENE_WORD} characters")
                 found[name] = word
         return found
 
@@ -134,8 +133,8 @@ class Episode:
         }
         for name in ("mishaps", "correction"):
             found[name] = word = self._word(name)
-            if word is not None and len(word) > _LONGEST_WORD:
-                raise self._wrong(name, word, f"a text of at most {_LONGEST_WORD} characters")
+            if word is not None and len(word) > LONGEST_SCENE_WORD:
+                raise self._wrong(name, word, f"a text of at most {LONGEST_SCENE_WORD} characters")
         return {name: value for name, value in found.items() if value is not None}
 
     @cached_property

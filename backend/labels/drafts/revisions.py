@@ -189,7 +189,7 @@ def roll_back(db: Session, me: Actor, studio: Studio, episode_id: str, body: Rol
     keep(db, row, stored, HistoryKind.ROLLED_BACK, by_id=me.id, by_name=me.name)
     for name, value in document.items():
         setattr(stored, name, value)
-    stored.edit, stored.updated_at, stored.updated_by = body.edit + 1, utc_now(), me.id
+    stored.edit, stored.updated_at, stored.updated_by = body.edit + 1, here.moment, me.id
     stored.state, stored.contributors = WorkState.SUBMITTED, [me.id]
     stored.submitted_by, stored.submitted_at = me.id, utc_now()
     wanted = Publication(row=row, tier=revision.tier, edit=stored.edit, document=document, restores=revision.number)

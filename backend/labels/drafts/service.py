@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from backend.core.db import utc_now
+from backend.core.db import database_now, utc_now
 from backend.core.errors import (
     ApiError,
     ConflictError,
@@ -104,11 +104,11 @@ def save(studio: Studio, me: Actor, episode_id: str, tier: Tier, rater: int, bod
         document = _document(here, stored, body)
         if here.draft is not None and stored.edit and all(getattr(stored, name) == document[name] for name in DOCUMENT):
             return saved_out(db, here.row, stored)
-        _keep_before(db, me, here.row, stored)
-        tell = stored.edit == 0 or stored.updated_by != me.id or abs(utc_now() - stored.updated_at) > _TELL
+        _keep_before(db, me, here, stored)
+        tell = stored.edit == 0 or stored.updated_by != me.id or abs(here.moment - stored.updated_at) > _TELL
         for name, value in document.items():
             setattr(stored, name, value)
-        _count(me, stored, here.now)
+        _count(me, stored, here)
         if tier is Tier.SUBSTEP and rater == 0 and here.row.label_state != LabelState.DRAFT:
             here.row.label_state, tell = LabelState.DRAFT, True
         db.flush()
@@ -167,7 +167,7 @@ def _document(here: Place, stored: Draft, body: DraftIn) -> dict[str, Any]:
     return document
 
 
-def _count(me: Actor, stored: Draft, now: float) -> None:
+def _count(me: Actor, stored: Draft, here: Place) -> None:
     """One more save of it, by this person."""
     if stored.state is WorkState.APPROVED:
         stored.contributors = []
@@ -180,18 +180,19 @@ def _count(me: Actor, stored: Draft, now: float) -> None:
     if me.id not in stored.contributors:
         stored.contributors = [*stored.contributors, me.id]
     if stored.lease_holder == me.id and stored.lease_until is not None:
-        stored.lease_until = now + LEASE_SECONDS
+        stored.lease_until = here.now + LEASE_SECONDS
     stored.edit += 1
-    stored.updated_at, stored.updated_by = utc_now(), me.id
+    stored.updated_at, stored.updated_by = here.moment, me.id
 
 
-def _keep_before(db: Session, me: Actor, row: EpisodeRow, stored: Draft) -> None:
+def _keep_before(db: Session, me: Actor, here: Place, stored: Draft) -> None:
     """Put what is about to be overwritten into the history: another person's, or older than a few minutes."""
-    now = utc_now()
     another = stored.updated_by is not None and stored.updated_by != me.id
-    if another or stored.kept_at is None or abs(now - stored.kept_at) > _KEEP:
+    if another or stored.kept_at is None or abs(here.moment - stored.kept_at) > _KEEP:
         names = repository.names(db, {stored.updated_by})
-        keep(db, row, stored, HistoryKind.SAVED, by_id=stored.updated_by, by_name=names.get(stored.updated_by or ""))
+        keep(
+            db, here.row, stored, HistoryKind.SAVED, by_id=stored.updated_by, by_name=names.get(stored.updated_by or "")
+        )
 
 
 def keep(
@@ -219,7 +220,7 @@ def keep(
         comment=comment,
         **{name: getattr(stored, name) for name in DOCUMENT},
     )
-    stored.kept_at = utc_now()
+    stored.kept_at = database_now(db)
     db.add(entry)
     return entry
 
