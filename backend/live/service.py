@@ -15,6 +15,7 @@ from backend.datasets import repository as datasets
 from backend.evaluations import fit
 from backend.identity.actor import Actor
 from backend.live.schemas import RolloutAsk
+from backend.robots.host_client import UnknownRequestError
 from backend.robots.kinds import kinds
 from backend.robots.service import host_of
 from backend.studio.context import Studio
@@ -91,9 +92,13 @@ def discard(me: Actor, studio: Studio, robot: str) -> LiveState:
 
 
 def tasks(studio: Studio, robot: str) -> TasksOut:
-    """What the robot can set up, as its host says: its plug-in need not be installed here."""
+    """What the robot can set up, as its host says: its plug-in need not be installed here. A host of an earlier version
+    does not say."""
     _, host = host_of(studio, robot)
-    return host.ask("GET", "/live/tasks", TasksOut, seconds=_SECONDS)
+    try:
+        return host.ask("GET", "/live/tasks", TasksOut, seconds=_SECONDS)
+    except UnknownRequestError:
+        return TasksOut(tasks=[])
 
 
 def _ask(me: Actor, studio: Studio, robot: str, verb: str, body: BaseModel | None = None, **detail: Any) -> LiveState:

@@ -16,8 +16,6 @@ from dexvla.live.status import HostStatus
 
 _SECONDS = 2.0
 _MAX_ANSWER = 32 * 2**20
-_ERRORS: dict[int, type[ApiError]] = {404: NotFoundError, 409: ConflictError, 422: InvalidError}
-
 M = TypeVar("M", bound=BaseModel)
 
 # A connection for each request, straight to the host whatever proxy is set; hosts speak plain HTTP, so no certificates.
@@ -26,6 +24,18 @@ _http = httpx.Client(trust_env=False, verify=False, limits=httpx.Limits(max_keep
 
 class HostAwayError(UnavailableError):
     """The robot host gave no proper answer."""
+
+
+class UnknownRequestError(UnavailableError):
+    """The robot host knows no such request: it is of an earlier version."""
+
+
+_ERRORS: dict[int, type[ApiError]] = {
+    404: NotFoundError,
+    405: UnknownRequestError,
+    409: ConflictError,
+    422: InvalidError,
+}
 
 
 @dataclass(frozen=True, kw_only=True)

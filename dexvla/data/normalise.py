@@ -1,4 +1,4 @@
-"""Physical units to the numbers the model sees, and back. Statistics are those of `dexvla.episodes.stats`.
+"""Physical units to the numbers the model sees, and back. Statistics are those of `dexvla.data.statistics`.
 
 Actions: min-max to [-1, 1]; states: (q - mean) / std. The formulas are DexVLA's.
 """

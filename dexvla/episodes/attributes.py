@@ -1,18 +1,19 @@
 """The attributes of an episode file, and what else it says of the whole episode in a few words."""
 
-import re
-
 import h5py
 import numpy as np
 
 from dexvla.episodes.entries import Entries
-from dexvla.episodes.format import SCENE_ATTRIBUTES, EpisodeAttributes
+from dexvla.episodes.format import (
+    LONGEST_SCENE_WORD,
+    MOST_SCENE_ATTRIBUTES,
+    SCENE_ATTRIBUTES,
+    SCENE_NAME,
+    TAKEN_ATTRIBUTES,
+    EpisodeAttributes,
+)
 from dexvla.spec import FPS_LEAST, FPS_MOST
 
-_LONGEST_WORD = 64  # characters, where an attribute is one of a few words
-_MOST_SCENE_ATTRIBUTES = 16
-_NAME = re.compile(r"[A-Za-z]\w{0,63}")
-_KNOWN = frozenset(EpisodeAttributes.__dataclass_fields__)
 # Of pick_colour in files that do not list theirs: the first task that had some.
 _PICK_ATTRIBUTES = ("swapped", "level", "split", "named_colour", "other_colour")
 
@@ -58,8 +59,8 @@ def scene_attributes_of(entries: Entries, task: str | None) -> dict[str, str | b
         names = tuple(name.strip() for name in listed.split(",") if name.strip())
     found: dict[str, str | bool | float] = {}
     for name in names:
-        if not _NAME.fullmatch(name) or name in _KNOWN or len(found) == _MOST_SCENE_ATTRIBUTES:
-            raise entries.wrong(SCENE_ATTRIBUTES, listed, f"at most {_MOST_SCENE_ATTRIBUTES} names of attributes")
+        if not SCENE_NAME.fullmatch(name) or name in TAKEN_ATTRIBUTES or len(found) == MOST_SCENE_ATTRIBUTES:
+            raise entries.wrong(SCENE_ATTRIBUTES, listed, f"at most {MOST_SCENE_ATTRIBUTES} names of attributes")
         value = entries.attribute(name)
         if value is None:
             continue
@@ -69,8 +70,8 @@ def scene_attributes_of(entries: Entries, task: str | None) -> dict[str, str | b
             found[name] = float(entries.number(name) or 0.0)
         else:
             word = entries.word(name) or ""
-            if len(word) > _LONGEST_WORD:
-                raise entries.wrong(name, word, f"a word of at most {_LONGEST_WORD} characters")
+            if len(word) > LONGEST_SCENE_WORD:
+                raise entries.wrong(name, word, f"a word of at most {LONGEST_SCENE_WORD} characters")
             found[name] = word
     return found
 
@@ -83,8 +84,8 @@ def recovery_attributes_of(entries: Entries) -> dict[str, str | bool | float]:
     }
     for name in ("mishaps", "correction"):
         found[name] = word = entries.word(name)
-        if word is not None and len(word) > _LONGEST_WORD:
-            raise entries.wrong(name, word, f"a text of at most {_LONGEST_WORD} characters")
+        if word is not None and len(word) > LONGEST_SCENE_WORD:
+            raise entries.wrong(name, word, f"a text of at most {LONGEST_SCENE_WORD} characters")
     return {name: value for name, value in found.items() if value is not None}
 
 

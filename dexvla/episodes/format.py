@@ -40,6 +40,10 @@ MARKS = "marks"
 JPEG_CHANNELS = "jpeg_channels"
 SCENE_ATTRIBUTES = "scene_attributes"  # names of the attributes that a task has of its own, comma separated
 
+MOST_SCENE_ATTRIBUTES = 16
+LONGEST_SCENE_WORD = 64  # characters, where an attribute is one of a few words
+SCENE_NAME = re.compile(r"[A-Za-z]\w{0,63}")
+
 # <|im_start|>, <|vision_end|>, <|image_pad|> and their like: the tokenizer turns such text into the tokens by which
 # the model tells turns and images apart, so no instruction or label may hold it.
 CONTROL_TOKEN = re.compile(r"<\|[a-z_]+\|>")
@@ -105,6 +109,26 @@ class EpisodeAttributes:
     render_profile: str | None = None
     reward: float | None = None
     fps_guessed: bool | None = None
+
+
+# Names of a file's attributes that a scene may not take for its own.
+TAKEN_ATTRIBUTES = frozenset(EpisodeAttributes.__dataclass_fields__)
+
+
+def wrong_scene_attributes(attributes: Mapping[str, Any]) -> str | None:
+    """Why a scene's own attributes could not be read again from a file; None for good ones."""
+    if len(attributes) > MOST_SCENE_ATTRIBUTES:
+        return f"there are {len(attributes)} of them, {MOST_SCENE_ATTRIBUTES} are allowed"
+    for name, value in attributes.items():
+        if name in TAKEN_ATTRIBUTES or name == SCENE_ATTRIBUTES:
+            return f"{name} is a name that every episode has; take another"
+        if not SCENE_NAME.fullmatch(name):
+            return f"{name!r} is no name of letters, digits and underscores"
+        if not isinstance(value, (str, bool, int, float, np.bool_, np.integer, np.floating)):
+            return f"{name} is a {type(value).__name__}, expected a text, a number or a flag"
+        if isinstance(value, str) and len(value) > LONGEST_SCENE_WORD:
+            return f"{name} has {len(value)} characters, {LONGEST_SCENE_WORD} are allowed"
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -236,12 +236,17 @@ class SceneOut(BaseModel):
     reward: float
     success: bool
     wrong: bool | None = Field(None, description="Another object than the named one was lifted")
+    trouble: str | None = Field(None, description="Why the robot cannot say how its task stands, for people")
 
 
 class TasksOut(BaseModel):
-    """GET /live/tasks: what a simulated robot can set up, empty for another one. It does not change while it runs."""
+    """GET /live/tasks: what a simulated robot can set up, empty for another one. It does not change while it runs.
+
+    arms: how many of the robot a person drives with the keys.
+    """
 
     tasks: list[TaskDescription]
+    arms: int = Field(2, ge=1, le=2)
 
 
 class Samples(BaseModel):

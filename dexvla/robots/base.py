@@ -319,11 +319,15 @@ class RobotKind:
 
     make: keyword options -> Robot. live: the same for a LiveRobot, where `make` gives none. tasks: of a simulator.
     teleop: makes what turns a hand's velocities into commands of this robot; may take a second, raises RobotError
-    with what is missing. None: nobody drives it by hand. title: for people, within a sentence ("simulated ALOHA").
+    with what is missing. None: nobody drives it by hand. arms: how many it drives, 1 or 2. title: for people, within a
+    sentence ("simulated ALOHA"). recorded_as: what a robot calls itself in `RobotInfo.name` and so in its episodes and
+    checkpoints, by which forms find it again; None: the name under which it is registered.
     """
 
     make: Callable[..., Robot]
     live: Callable[..., LiveRobot] | None = None
     tasks: TaskSet | None = None
     teleop: Callable[[RobotInfo], Teleop] | None = None
+    arms: int = 2
     title: str | None = None
+    recorded_as: str | None = None

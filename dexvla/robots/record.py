@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dexvla.episodes.format import SCENE_ATTRIBUTES, EpisodeAttributes, EpisodeData, LabelSource, StepSource
+from dexvla.episodes.format import (
+    SCENE_ATTRIBUTES,
+    EpisodeAttributes,
+    EpisodeData,
+    LabelSource,
+    StepSource,
+    wrong_scene_attributes,
+)
 from dexvla.episodes.jpeg import encode_jpeg
 from dexvla.episodes.writer import write_episode
 from dexvla.errors import EpisodeError, EpisodeExistsError, RobotError, UserError
@@ -121,9 +128,15 @@ def first_number(out: Path) -> int:
 
 
 class Taking:
-    """Collects the steps of one episode of a simulated robot that is at its start: `see`, then `did`, step by step."""
+    """Collects the steps of one episode of a simulated robot that is at its start: `see`, then `did`, step by step.
+
+    Raises RobotError for a scene that says of itself what could not be read again.
+    """
 
     def __init__(self, robot: TaskRobot, *, jpeg_quality: int) -> None:
+        wrong = wrong_scene_attributes(robot.scene_attributes)
+        if wrong is not None:
+            raise RobotError(f"the scene_attributes of {robot.info.name} cannot be recorded: {wrong}")
         self._robot, self._quality = robot, jpeg_quality
         names = [camera.name for camera in robot.info.cameras]
         self._images: dict[str, list[bytes]] = {name: [] for name in names}

@@ -81,21 +81,28 @@ def make_task_robot(
 ) -> tuple[TaskRobot, TaskSet]:
     """A robot that sets up the chosen task, not connected yet, and the tasks that it is of.
 
-    options: as a file or a spec gives them. Raises RobotError for a robot that sets up no tasks, or not this one.
+    options: as a file or a spec gives them. Raises RobotError for a robot that sets up no tasks, or not this one, and
+    for one that calls itself otherwise than it is registered.
     """
-    tasks = task_set(name)
-    make = robot_kind(name).make
+    tasks, kind = task_set(name), robot_kind(name)
+    make = kind.make
     given = {**read_options(name, make, options or {}), **arguments(name, choice), "cameras": cameras, "render": render}
     robot = _made(name, make, given)
     if not is_task_robot(robot):
         raise RobotError(f"robot {name!r} has tasks, but what it makes is no TaskRobot")
+    expected = kind.recorded_as or name
+    if robot.info.name != expected:
+        raise RobotError(
+            f"robot {name!r} calls itself {robot.info.name!r} in RobotInfo.name; its episodes and checkpoints are "
+            f"found again by that name, so it must be {expected!r} (or RobotKind.recorded_as says the other one)"
+        )
     return robot, tasks
 
 
 def needs_no_options(name: str) -> None:
-    """Raise RobotError for a robot with tasks that cannot be made without options, as of the place where it stands."""
-    given = {**arguments(name, TaskChoice()), "cameras": (), "render": RenderProfile.FAST}
-    _bind(name, robot_kind(name).make, given)
+    """Raise RobotError for a robot with tasks that cannot be made without options, as of the place where it stands, and
+    as `make_task_robot`."""
+    make_task_robot(name, TaskChoice(), cameras=(), render=RenderProfile.FAST)
 
 
 def _made(name: str, make: Callable[..., Robot], options: Mapping[str, Any]) -> Any:

@@ -4,16 +4,19 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from dexvla.episodes.check import check_episodes
+from dexvla.episodes.format import SCENE_ATTRIBUTES, wrong_scene_attributes
 from dexvla.episodes.reader import open_episode
 from dexvla.errors import RobotError
 from dexvla.robots.base import Adopting, Robot, TaskRobot
 from dexvla.robots.live import as_live, is_live_task_robot, is_task_robot
+from dexvla.robots.record import Taking
 from dexvla.robots.registry import make_live, make_robot, read_options, robot_kind, task_descriptions
 from dexvla.spec import CameraSpec
 from tests.support.plugged_in import plug_in
@@ -102,6 +105,21 @@ def test_flags_change_what_a_spec_file_says_of_its_cameras(tmp_path: Path) -> No
     spec.write_text(json.dumps({"recovery": True}))
     said = dexvla("record", "--spec", spec, "--recovery", "--out", out, status=1)
     assert "expected its options by name, found True" in said
+
+
+def test_a_scene_that_says_what_no_reader_would_find_is_refused_before_it_is_recorded() -> None:
+    for wrong, why in (
+        ({"seed": 3.0}, "seed is a name that every episode has"),
+        ({SCENE_ATTRIBUTES: "x"}, "scene_attributes is a name that every episode has"),
+        ({"two words": "x"}, "'two words' is no name"),
+        ({"colour": "x" * 65}, "colour has 65 characters, 64 are allowed"),
+        ({"colour": ["red"]}, "colour is a list"),
+        ({f"a{number}": 1.0 for number in range(17)}, "there are 17 of them, 16 are allowed"),
+    ):
+        robot: Any = SimpleNamespace(scene_attributes=wrong, info=SimpleNamespace(name="bench_arm"))
+        with pytest.raises(RobotError, match=f"scene_attributes of bench_arm cannot be recorded: {why}"):
+            Taking(robot, jpeg_quality=90)
+    assert wrong_scene_attributes({"colour": "blue", "distance": np.float32(0.2), "swapped": True}) is None
 
 
 class _Shy:

@@ -9,6 +9,7 @@ from dexvla.robots import registry
 from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.options import AlohaTask
 from dexvla.robots.base import Robot, TaskRobot
+from dexvla.spec import RenderProfile, TaskChoice
 
 pytestmark = pytest.mark.clockless
 
@@ -41,6 +42,17 @@ def test_a_plug_in_is_found_and_cannot_displace_a_built_in(monkeypatch: pytest.M
     assert isinstance(registry.make_robot("aloha_sim", cameras=()), AlohaSim)
     with pytest.raises(RobotError, match=r"'broken' \(no_such_package:Robot\) cannot be loaded"):
         registry.make_robot("broken")
+
+
+def test_a_robot_with_tasks_calls_itself_as_it_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [EntryPoint("mine", "dexvla.robots.aloha_sim.plugin:ALOHA_SIM", registry.GROUP)]
+    monkeypatch.setattr(registry, "entry_points", lambda *, group: points)
+    with pytest.raises(RobotError, match=r"robot 'mine' calls itself 'aloha_sim' in RobotInfo.name.* must be 'mine'"):
+        registry.make_task_robot("mine", TaskChoice(), cameras=(), render=RenderProfile.FAST)
+    with pytest.raises(RobotError, match="calls itself"):
+        registry.needs_no_options("mine")
+    for ours in ("aloha_sim", "aloha_sim_live"):  # the second is another way to make the first
+        registry.needs_no_options(ours)
 
 
 def test_naming_robots_loads_neither_mujoco_nor_torch() -> None:

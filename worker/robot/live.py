@@ -87,6 +87,7 @@ class LiveRoutes:
         self.building: Callable[[], Progress | None] = lambda: None
         self.holder: Callable[[], str | None] = lambda: None
         self.tasks: tuple[TaskDescription, ...] = ()  # that the robot can set up
+        self.arms = 2  # that a person drives
         self._verbs: dict[str, _Verb] = {}
         self._events: asyncio.AbstractEventLoop | None = None
         self._waiting: set[asyncio.Event] = set()
@@ -176,7 +177,7 @@ class LiveRoutes:
     # --- tasks and verbs ---------------------------------------------------------------------------------------------
 
     async def _get_tasks(self, request: Request) -> Response:
-        tasks = TasksOut(tasks=list(self.tasks))
+        tasks = TasksOut(tasks=list(self.tasks), arms=self.arms)
         return Response(tasks.model_dump_json(), media_type="application/json")
 
     async def _carry_out(self, request: Request) -> Response:

@@ -126,7 +126,7 @@ async def _serve(
     control = ControlSocket(auth=auth, heartbeat=heartbeat)
     control.sink = Driving(arbiter, prepare=lambda: plugged.teleop(robot.info))
     monitor = StudioMonitor(store.trouble, arbiter=arbiter)
-    live.tasks = plugged.tasks
+    live.tasks, live.arms = plugged.tasks, plugged.arms
     stage = plugged.stage(robot, loop=loop, arbiter=arbiter)
     if stage is not None:
         live.scene = stage.scene

@@ -44,6 +44,11 @@ class PluggedRobot:
         """Of the first scene."""
         return None if self.scene is None else self.scene.task
 
+    @property
+    def arms(self) -> int:
+        """That a person drives."""
+        return self._kind.arms
+
     def first(self) -> LiveRobot:
         """Not connected yet. Raises RobotError for one without the limits that whoever commands it is held to."""
         robot = self.make() if self.scene is None else self.make(**arguments(self.name, self.scene))

@@ -7,7 +7,8 @@ old one until the new one is ready, and changes over between two steps.
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from dexvla.act.base import PolicyMetadata
 from dexvla.act.rollout import cameras_for
@@ -46,6 +47,7 @@ class Stage:
         self._kind, self._scene = kind, chosen(kind, scene)
         self._shown = robot.info.cameras
         self._building = threading.Lock()
+        self._trouble: str | None = None  # of telling how the task stands, as it was last logged
         self._progress: tuple[float, int, str | None] | None = None  # begun, attempt, trouble of the one before
         self.recorded: Callable[[], bool] = lambda: False  # then the scene and its cameras stay as they are
 
@@ -58,18 +60,33 @@ class Stage:
         robot, scene = self._robot, self._scene
         try:
             outcome = robot.outcome()
-            instruction = robot.instruction
+            told = SceneOut(
+                task=scene.task,
+                options=scene.options,
+                seed=scene.seed,
+                instruction=robot.instruction,
+                reward=outcome.reward,
+                success=outcome.success,
+                wrong=outcome.wrong,
+            )
         except RobotError:
             return None
-        return SceneOut(
-            task=scene.task,
-            options=scene.options,
-            seed=scene.seed,
-            instruction=instruction,
-            reward=outcome.reward,
-            success=outcome.success,
-            wrong=outcome.wrong,
-        )
+        except Exception as error:  # a defect of a plug-in: pages are told of it, and of all else as before
+            trouble = _said(self._kind, "cannot tell how its task stands", error)
+            if trouble != self._trouble:
+                log.error("%s", trouble, exc_info=True)
+            self._trouble = trouble
+            return SceneOut(
+                task=scene.task,
+                options=scene.options,
+                seed=scene.seed,
+                instruction="",
+                reward=0.0,
+                success=False,
+                trouble=trouble,
+            )
+        self._trouble = None
+        return told
 
     @property
     def building(self) -> Progress | None:
@@ -128,7 +145,8 @@ class Stage:
 
         def reset() -> None:
             begin_anew()
-            self._robot.reset(scene.seed, wait=False)
+            with _told(self._kind, "cannot set the scene up"):
+                self._robot.reset(scene.seed, wait=False)
 
         self.refuse_recorded()
         here = (self._scene.task, self._scene.options, self._robot.info.cameras, self._robot.render_profile)
@@ -194,14 +212,27 @@ class Stage:
             self._progress = None
 
     def _build(self, scene: SceneIn, cameras: tuple[CameraSpec, ...], render: RenderProfile) -> LiveTaskRobot:
-        robot = self._make(**arguments(self._kind, scene), cameras=cameras, render=render)
+        """Raises RobotError whatever the plug-in raises."""
+        with _told(self._kind, "cannot be made"):
+            robot = self._make(**arguments(self._kind, scene), cameras=cameras, render=render)
         try:
-            robot.connect()
-            robot.reset(scene.seed)
+            with _told(self._kind, "cannot set the scene up"):
+                self._refuse_other_joints(robot)
+                robot.connect()
+                robot.reset(scene.seed)
         except BaseException:
             robot.disconnect()
             raise
         return robot
+
+    def _refuse_other_joints(self, robot: LiveTaskRobot) -> None:
+        """What commands, limits and records the robot was made for its joints, which stay while it runs."""
+        now, then = self._robot.info, robot.info
+        if (now.joint_names, now.action_names) != (then.joint_names, then.action_names):
+            raise RobotError(
+                f"with these options {self._kind} has other joints ({', '.join(then.joint_names)}) than it runs with "
+                f"({', '.join(now.joint_names)}); start its host with that scene"
+            )
 
     def _change_over(self, robot: LiveTaskRobot, last: Callable[[], None]) -> None:
         """last: what is done in the control loop's thread before the new robot is commanded."""
@@ -220,3 +251,19 @@ class Stage:
             raise
         finally:
             unused.disconnect()
+
+
+@contextmanager
+def _told(kind: str, what: str) -> Iterator[None]:
+    """Whatever a plug-in raises inside becomes a RobotError that says so; what is meant for people stays as it is."""
+    try:
+        yield
+    except (UserError, OSError):
+        raise
+    except Exception as error:
+        log.error("%s %s", kind, what, exc_info=True)
+        raise RobotError(_said(kind, what, error)) from error
+
+
+def _said(kind: str, what: str, error: Exception) -> str:
+    return f"{kind} {what}, which is a defect of its plug-in: {type(error).__name__}: {str(error)[:200]}"

@@ -5,6 +5,7 @@ Whoever changes a draft holds the lock of its episode's row: nobody else changes
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -49,6 +50,11 @@ class DraftContext:
     labelling: dict[str, Any]
     now: float
     blind: bool
+
+    @property
+    def moment(self) -> datetime:
+        """The database's clock."""
+        return datetime.fromtimestamp(self.now, UTC)
 
 
 @cache

@@ -189,7 +189,7 @@ def roll_back(db: Session, me: Actor, studio: Studio, episode_id: str, body: Rol
     keep(db, row, draft, HistoryKind.ROLLED_BACK, by_id=me.id, by_name=me.name)
     for name, value in document.items():
         setattr(draft, name, value)
-    draft.edit, draft.updated_at, draft.updated_by = body.edit + 1, utc_now(), me.id
+    draft.edit, draft.updated_at, draft.updated_by = body.edit + 1, here.moment, me.id
     draft.state, draft.contributors = WorkState.SUBMITTED, [me.id]
     draft.submitted_by, draft.submitted_at = me.id, utc_now()
     publication = Publication(row=row, tier=revision.tier, edit=draft.edit, document=document, restores=revision.number)

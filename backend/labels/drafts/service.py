@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from backend.core.db import utc_now
+from backend.core.db import database_now, utc_now
 from backend.core.errors import (
     ApiError,
     ConflictError,
@@ -104,11 +104,11 @@ def save(studio: Studio, me: Actor, episode_id: str, tier: Tier, rater: int, bod
         document = _document(here, draft, body)
         if here.draft is not None and draft.edit and all(getattr(draft, name) == document[name] for name in DOCUMENT):
             return saved_out(db, here.row, draft)
-        _keep_before(db, me, here.row, draft)
-        tell = draft.edit == 0 or draft.updated_by != me.id or abs(utc_now() - draft.updated_at) > _TELL
+        _keep_before(db, me, here, draft)
+        tell = draft.edit == 0 or draft.updated_by != me.id or abs(here.moment - draft.updated_at) > _TELL
         for name, value in document.items():
             setattr(draft, name, value)
-        _count(me, draft, here.now)
+        _count(me, draft, here)
         if tier is Tier.SUBSTEP and rater == 0 and here.row.label_state != LabelState.DRAFT:
             here.row.label_state, tell = LabelState.DRAFT, True
         db.flush()
@@ -167,7 +167,7 @@ def _document(here: DraftContext, draft: Draft, body: DraftIn) -> dict[str, Any]
     return document
 
 
-def _count(me: Actor, draft: Draft, now: float) -> None:
+def _count(me: Actor, draft: Draft, here: DraftContext) -> None:
     """One more save of it, by this person."""
     if draft.state is WorkState.APPROVED:
         draft.contributors = []
@@ -180,18 +180,17 @@ def _count(me: Actor, draft: Draft, now: float) -> None:
     if me.id not in draft.contributors:
         draft.contributors = [*draft.contributors, me.id]
     if draft.lease_holder == me.id and draft.lease_until is not None:
-        draft.lease_until = now + LEASE_SECONDS
+        draft.lease_until = here.now + LEASE_SECONDS
     draft.edit += 1
-    draft.updated_at, draft.updated_by = utc_now(), me.id
+    draft.updated_at, draft.updated_by = here.moment, me.id
 
 
-def _keep_before(db: Session, me: Actor, row: EpisodeRow, draft: Draft) -> None:
+def _keep_before(db: Session, me: Actor, here: DraftContext, draft: Draft) -> None:
     """Put what is about to be overwritten into the history: another person's, or older than a few minutes."""
-    now = utc_now()
     another = draft.updated_by is not None and draft.updated_by != me.id
-    if another or draft.kept_at is None or abs(now - draft.kept_at) > _KEEP:
+    if another or draft.kept_at is None or abs(here.moment - draft.kept_at) > _KEEP:
         names = repository.names(db, {draft.updated_by})
-        keep(db, row, draft, HistoryKind.SAVED, by_id=draft.updated_by, by_name=names.get(draft.updated_by or ""))
+        keep(db, here.row, draft, HistoryKind.SAVED, by_id=draft.updated_by, by_name=names.get(draft.updated_by or ""))
 
 
 def keep(
@@ -219,7 +218,7 @@ def keep(
         comment=comment,
         **{name: getattr(draft, name) for name in DOCUMENT},
     )
-    draft.kept_at = utc_now()
+    draft.kept_at = database_now(db)
     db.add(entry)
     return entry
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
-from backend.core.db import utc_now
+from backend.core.db import database_now
 from backend.core.errors import InvalidError, NotFoundError
 from backend.episodes.service import file_of, find
 from backend.identity.actor import Actor
@@ -46,7 +46,7 @@ from dexvla.errors import EpisodeError
 from dexvla.segmentation.boundaries import Boundary, BoundarySource, Candidate, merged
 
 _TENTHS = 10
-_CLOCKS_APART = timedelta(minutes=1)  # of the machines of a studio
+_READ_BACK = timedelta(seconds=1)  # what a stored moment may lose in its digits
 _LOST = "The studio was stopped while the model was asked. Ask again."
 
 
@@ -84,7 +84,7 @@ def _boundary_out(boundary: Boundary) -> BoundaryOut:
 def proposals(db: Session, studio: Studio, episode_id: str) -> list[ProposalOut]:
     """The newest of each source."""
     row = find(db, episode_id)
-    return [_kept(studio, one) if one.id is None else _out(one) for one in _newest(db, studio, row)]
+    return [_kept(studio, one) if one.id is None else _out(db, one) for one in _newest(db, studio, row)]
 
 
 def _newest(db: Session, studio: Studio, row: EpisodeRow) -> list[Proposal]:
@@ -102,10 +102,10 @@ def _kept(studio: Studio, again: Proposal) -> ProposalOut:
         find(db, again.episode_id)
         for one in repository.newest(db, again.episode_id):
             if one.source is again.source:
-                return _out(one)
+                return _out(db, one)
         db.add(again)
         db.flush()
-        return _out(again)
+        return _out(db, again)
 
 
 def sources(studio: Studio) -> SourcesOut:
@@ -147,13 +147,17 @@ def usual_sequence(db: Session, studio: Studio, row: EpisodeRow, sequence: Seque
     return copying.template(db, row, sequence, found)
 
 
-def _store(studio: Studio, made: Proposal) -> ProposalOut:
+def _store(studio: Studio, made: Proposal, *, patience: float | None = None) -> ProposalOut:
+    """patience: seconds after which one that is still running is lost, by the database's clock as all that read it."""
     with studio.db.transaction() as db:
         find(db, made.episode_id)
+        if patience is not None:
+            made.created_at = database_now(db)
+            made.until = made.created_at + timedelta(seconds=patience)
         db.add(made)
         db.flush()
         publish_after_commit(db, studio, "episode", made.episode_id)
-        return _out(made)
+        return _out(db, made)
 
 
 def _look(studio: Studio, me: Actor, episode_id: str, body: VisionIn) -> ProposalOut:
@@ -180,12 +184,11 @@ def _look(studio: Studio, me: Actor, episode_id: str, body: VisionIn) -> Proposa
         source=ProposalSource.VISION,
         state=ProposalState.RUNNING,
         settings={"model": known.model, "host": known.host, "frames": body.frames, "cameras": cameras},
-        until=utc_now() + timedelta(seconds=patience),
         asked_by=me.id,
         asked_by_name=me.name,
     )
     with studio.background.place() as begin:
-        shown = _store(studio, running)
+        shown = _store(studio, running, patience=patience)
         begin(lambda: _ask(studio, shown.id, row, cameras, body.frames, vocabulary))
     return shown
 
@@ -226,12 +229,12 @@ def _ask(
                 publish_after_commit(db, studio, "episode", row.id)
 
 
-def _out(proposal: Proposal) -> ProposalOut:
+def _out(db: Session, proposal: Proposal) -> ProposalOut:
     shown = ProposalOut.model_validate(proposal)
-    now = utc_now()
+    if proposal.state is not ProposalState.RUNNING or proposal.until is None:
+        return shown
     # one begun in time to come was begun before the clock was set back: nobody can say how long ago
-    late = proposal.until is not None and not proposal.created_at - _CLOCKS_APART < now < proposal.until
-    if proposal.state is ProposalState.RUNNING and late:
+    if not proposal.created_at - _READ_BACK <= database_now(db) < proposal.until:
         shown.state, shown.error = ProposalState.FAILED, _LOST
     return shown
 

@@ -109,4 +109,6 @@ _LIVE = partial(LiveAlohaSim, overview=True)
 _TASKS = AlohaTasks()
 _TITLE = "simulated ALOHA"
 ALOHA_SIM = RobotKind(make=AlohaSim, live=_LIVE, tasks=_TASKS, teleop=_teleop, title=_TITLE)
-ALOHA_SIM_LIVE = RobotKind(make=LiveAlohaSim, live=_LIVE, tasks=_TASKS, teleop=_teleop, title=_TITLE)
+ALOHA_SIM_LIVE = RobotKind(
+    make=LiveAlohaSim, live=_LIVE, tasks=_TASKS, teleop=_teleop, title=_TITLE, recorded_as="aloha_sim"
+)

@@ -5688,6 +5688,11 @@ export interface components {
       /** Task */
       task: string;
       /**
+       * Trouble
+       * @description Why the robot cannot say how its task stands, for people
+       */
+      trouble?: string | null;
+      /**
        * Wrong
        * @description Another object than the named one was lifted
        */
@@ -6057,8 +6062,15 @@ export interface components {
     /**
      * TasksOut
      * @description GET /live/tasks: what a simulated robot can set up, empty for another one. It does not change while it runs.
+     *
+     *     arms: how many of the robot a person drives with the keys.
      */
     TasksOut: {
+      /**
+       * Arms
+       * @default 2
+       */
+      arms: number;
       /** Tasks */
       tasks: components["schemas"]["TaskDescription"][];
     };

@@ -16,6 +16,7 @@ from backend.core.roles import Role
 from backend.jobs import repository, service
 from backend.jobs.reconciler import Leases, reconcile
 from backend.jobs.workers import JobQueue, beat, live_workers, waiting_calls
+from backend.labels.proposals.service import _store as store_proposal
 from backend.robots import presence
 from backend.robots import service as robots
 from backend.studio.context import Studio
@@ -381,6 +382,27 @@ def test_who_labels_keeps_the_episode_for_as_long_as_the_databases_clock_says(
     clock.wait(20)
     with elsewhere():
         assert ok(save(bob, episode, (0, 24, "Mine")))["edit"] == 1
+
+
+def test_a_proposal_and_the_history_of_a_draft_go_by_the_databases_clock(
+    client: SignIn, studio: Studio, make_data: MakeData, clock: Clock, elsewhere: Elsewhere
+) -> None:
+    labels, ada, operator = Labels(studio, make_data), client("annotator"), client("operator")
+    episode = labels.episode()
+    with elsewhere():
+        running = Proposal(
+            episode_id=labels.ids[0], source=ProposalSource.VISION, state=ProposalState.RUNNING, settings={}
+        )
+        store_proposal(studio, running, patience=60)
+        assert [one["state"] for one in ok(operator.get(f"{episode}/proposals"))] == ["running"]
+        assert ok(save(ada, episode, (0, 24, "Reach")))["edit"] == 1
+    assert [one["state"] for one in ok(operator.get(f"{episode}/proposals"))] == ["running"], "by any machine"
+    assert ok(save(ada, episode, (0, 24, "Lift"), edit=1))["edit"] == 2
+    saved = datetime.fromisoformat(ok(ada.get(f"{episode}/draft"))["updated_at"])
+    assert saved.timestamp() == pytest.approx(clock.wall, abs=1)
+    clock.wait(61)
+    with elsewhere():
+        assert [one["state"] for one in ok(operator.get(f"{episode}/proposals"))] == ["failed"]
 
 
 def test_a_link_from_the_command_line_of_another_machine_lasts_an_hour(

@@ -1,6 +1,8 @@
 """Robots of plug-ins in the API: which there are, demonstrations of their tasks, what they refuse."""
 
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from fastapi.testclient import TestClient
 
 from backend.datasets.jobs import RecordPayload
 from backend.robots import kinds
+from backend.robots.host_client import HostClient
 from backend.studio.context import Studio
 from backend.tables.job import Job
 from tests.support.people import SignIn
@@ -57,6 +60,24 @@ def test_its_demonstrations_are_recorded_with_its_own_cameras_and_options(studio
     ):
         refused = operator.post("/api/datasets/demo", json=asked | wrong)
         assert (refused.status_code, list(refused.json()["error"]["fields"])) == (422, [field]), refused.text
+
+
+def test_a_host_of_an_earlier_version_does_not_say_which_tasks_it_has(
+    studio: Studio, operator: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Earlier(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(405)
+            self.end_headers()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Earlier) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        host = HostClient(name="arm", address=f"127.0.0.1:{server.server_port}", token="x")
+        monkeypatch.setattr("backend.live.service.host_of", lambda studio, robot: (None, host))
+        answer = operator.get("/api/live/arm/tasks")
+        server.shutdown()
+    assert answer.status_code == 200, answer.text
+    assert answer.json() == {"tasks": [], "arms": 2}
 
 
 def test_a_robot_that_is_not_installed_is_refused_by_name(operator: TestClient) -> None:

@@ -208,4 +208,4 @@ class BenchTeleop:
         return np.clip(last_sent + velocity / np.float32(HZ), LOW, HIGH).astype(np.float32)
 
 
-BENCH_ARM = RobotKind(make=BenchArm, tasks=BenchTasks(), teleop=lambda info: BenchTeleop(), title="bench arm")
+BENCH_ARM = RobotKind(make=BenchArm, tasks=BenchTasks(), teleop=lambda info: BenchTeleop(), arms=1, title="bench arm")

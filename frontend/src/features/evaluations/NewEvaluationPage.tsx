@@ -187,7 +187,7 @@ function Form({ checkpoints, versions, kinds, chosen, kind }: FormProps) {
                 const trainedFor = checkpoints.find((each) => each.id === id)?.robot ?? null;
                 form.setFieldValue("checkpoint_id", id);
                 if (trainedFor !== null && trainedFor !== values.robot && tasksOf(kinds, trainedFor).length > 0)
-                  form.setValues(robotFor(kinds, trainedFor));
+                  form.setValues({ ...robotFor(kinds, trainedFor), options: {} });
               }}
             />
             {closed ? (
@@ -197,6 +197,10 @@ function Form({ checkpoints, versions, kinds, chosen, kind }: FormProps) {
                 data={tasks.map(({ name, title }) => ({ value: name, label: title }))}
                 data-testid="evaluation-task"
                 {...form.getInputProps("task")}
+                onChange={(task: string | null) => {
+                  form.setFieldValue("task", task ?? values.task);
+                  form.setFieldValue("options", {}); // another task's options are others, also of the same name
+                }}
               />
             ) : (
               <Select
@@ -224,6 +228,7 @@ function Form({ checkpoints, versions, kinds, chosen, kind }: FormProps) {
               onChange={(robot: string | null) => {
                 form.setFieldValue("robot", robot ?? values.robot);
                 form.setFieldValue("task", tasksOf(kinds, robot ?? "")[0]?.name ?? "");
+                form.setFieldValue("options", {});
               }}
             />
           )}

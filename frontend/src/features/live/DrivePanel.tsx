@@ -1,6 +1,7 @@
 import { Alert, Button, Group, SegmentedControl, Slider, Stack, Switch, Text } from "@mantine/core";
 import type { PointerEvent } from "react";
 
+import { useArmsOf } from "@/features/robots/core/tasks";
 import { formatNumber } from "@/ui/format";
 
 import { useDriver, useLive, useLiveRobot, useNow } from "./hooks";
@@ -21,13 +22,14 @@ const SECONDS = formatNumber(LONGEST_DELAY_MS / 1000, 2);
 
 /** Driving with the keys: what moves, how fast, and which key does what. */
 export function DrivePanel({ operator }: { operator: boolean }) {
-  const { driver } = useLiveRobot();
+  const { driver, name } = useLiveRobot();
+  const two = useArmsOf(name) > 1;
   const { driving, connected, deadman, held, arms, speed, refused, released, repeatTrouble } = useDriver(
     (view) => view,
   );
   const heard = useLive(({ connection }) => connection === "live");
   const policyActs = useNow(({ mode }) => mode === "policy");
-  useDriveKeys(driver, driving);
+  useDriveKeys(driver, driving, two);
   const state = !driving
     ? "Off"
     : !connected || !heard
@@ -51,15 +53,17 @@ export function DrivePanel({ operator }: { operator: boolean }) {
           {policyActs ? "Pause the policy first" : state}
         </Text>
       </Group>
-      <SegmentedControl
-        fullWidth
-        size="xs"
-        data={ARMS}
-        value={arms}
-        onChange={(value) => driver.choose(value)}
-        aria-label="Arm"
-        data-testid="live-drive-arms"
-      />
+      {two && (
+        <SegmentedControl
+          fullWidth
+          size="xs"
+          data={ARMS}
+          value={arms}
+          onChange={(value) => driver.choose(value)}
+          aria-label="Arm"
+          data-testid="live-drive-arms"
+        />
+      )}
       <Group gap="sm" wrap="nowrap">
         <Text size="xs" c="dimmed">
           Speed

@@ -38,7 +38,12 @@ function Shown({ scene }: { scene: Scene }) {
   const [seed, setSeed] = useState<number | string>("");
   const wanted = task ?? scene.task;
   const wantedTask = taskOf(tasks, wanted);
-  const options = optionsOf(wantedTask, { ...(wanted === scene.task ? scene.options : {}), ...changed });
+  // a task that is not known yet, or whose host does not say, keeps the options that it has
+  const options = wantedTask
+    ? optionsOf(wantedTask, { ...(wanted === scene.task ? scene.options : {}), ...changed })
+    : wanted === scene.task
+      ? scene.options
+      : {};
   const shown = optionsText(taskOf(tasks, scene.task), scene.options);
   // the task is in the field below, unless another one is being chosen there
   const now = [
@@ -88,7 +93,10 @@ function Shown({ scene }: { scene: Scene }) {
           aria-label="Task"
           data={tasks.map(({ name, title }) => ({ value: name, label: title }))}
           value={wanted}
-          onChange={setTask}
+          onChange={(chosen) => {
+            setTask(chosen);
+            setChanged({}); // another task's options are others, also where they have the same name
+          }}
           allowDeselect={false}
           disabled={!operator}
           data-testid="live-task"
@@ -116,6 +124,11 @@ function Shown({ scene }: { scene: Scene }) {
       </Group>
       {wantedTask && wantedTask.fields.length > 0 && (
         <SceneOptions fields={wantedTask.fields} value={options} onChange={setChanged} disabled={!operator} />
+      )}
+      {scene.trouble && (
+        <Text size="xs" c="red" mt={6} role="alert" data-testid="live-scene-trouble">
+          {scene.trouble}
+        </Text>
       )}
       <ErrorNote error={fresh.error} />
     </section>

@@ -7,8 +7,8 @@ import { useDriveKeys } from "./useDriveKeys";
 
 let driver: Driver;
 
-function Page() {
-  useDriveKeys(driver, true);
+function Page({ twoArms = true }: { twoArms?: boolean }) {
+  useDriveKeys(driver, true, twoArms);
   return (
     <>
       <input aria-label="name" />
@@ -186,4 +186,15 @@ test("a key that was down before Shift moves nothing when it is repeated", () =>
   key("keydown", { code: "KeyQ", key: "Q", shiftKey: true, repeat: true });
   expect(view().deadman).toBe(true);
   expect(view().held.size).toBe(0);
+});
+
+test("a robot with one arm has no other to choose", () => {
+  key("keydown", { key: "2", code: "Digit2" });
+  expect(view().arms).toBe("right");
+  driver.choose("left");
+  cleanup();
+  driver.setDriving(true);
+  render(<Page twoArms={false} />);
+  expect(key("keydown", { key: "2", code: "Digit2" }).defaultPrevented).toBe(false);
+  expect(view().arms).toBe("left");
 });

@@ -4,8 +4,11 @@ import type { Driver } from "./driver";
 import { ARM_KEYS, isTyping, KEYS } from "./keys";
 import { watchForThieves } from "./thieves";
 
-/** Keys drive while `active`. Whatever takes the page out of the hand, or may, lets the dead-man go. */
-export function useDriveKeys(driver: Driver, active: boolean): void {
+/**
+ * Keys drive while `active`. Whatever takes the page out of the hand, or may, lets the dead-man go.
+ * twoArms: there is another arm to choose; a robot with one is driven by the keys of the first.
+ */
+export function useDriveKeys(driver: Driver, active: boolean, twoArms = true): void {
   useEffect(() => {
     if (!active) return;
     let byKey = false; // the dead-man is held by Shift, not by the button
@@ -24,7 +27,7 @@ export function useDriveKeys(driver: Driver, active: boolean): void {
         return;
       }
       lostShift(event);
-      const arms = ARM_KEYS[event.code];
+      const arms = twoArms ? ARM_KEYS[event.code] : undefined;
       const { arms: now } = driver.snapshot();
       if (arms !== undefined) {
         if (!event.repeat) driver.choose(arms);
@@ -59,7 +62,7 @@ export function useDriveKeys(driver: Driver, active: boolean): void {
       ignore();
       driver.loseKeyboard(null);
     };
-  }, [driver, active]);
+  }, [driver, active, twoArms]);
 }
 
 /** When the system saw it, on performance.now()'s clock. */

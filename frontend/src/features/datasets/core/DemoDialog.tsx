@@ -120,6 +120,7 @@ function Form({
     const proposed = kinds.flatMap(({ tasks }) => tasks.map(nameOf));
     if (!dataset && proposed.includes(form.values.name)) form.setFieldValue("name", nameOf(wanted));
     form.setFieldValue("task", wanted.name);
+    form.setFieldValue("options", NOTHING_CHOSEN); // another task's options are others, also of the same name
   };
   const changeRobot = (value: string | null) => {
     const wanted = kinds.find(({ name }) => name === value);

@@ -1,6 +1,8 @@
 import { expect, test } from "vitest";
 
-import { askedOptions, fieldsAsked, optionsOf, optionsText, type Field, type Task } from "./tasks";
+import { TOPICS } from "@/api/events";
+
+import { askedOptions, boundsOf, fieldsAsked, kindsQuery, optionsOf, optionsText, tasksQuery, type Field, type Task } from "./tasks";
 
 const PLAIN = { help: "", optional: false, low: null, high: null, unit: null, group: null, said: null, choices: [] };
 const field = (change: Partial<Field> & Pick<Field, "name" | "label" | "kind" | "default">): Field => ({
@@ -52,4 +54,13 @@ test("options of an evaluation that an earlier version stored", () => {
   expect(askedOptions({ task: "pick_colour", pick: JITTER })).toEqual(JITTER);
   expect(askedOptions({ task: "insertion", pick: { level: "spots" } })).toEqual({});
   expect(askedOptions({ task: "pick_colour", options: { level: "spots" } })).toEqual({ level: "spots" });
+});
+
+test("no event of the studio fetches again what robots are", () => {
+  for (const { queryKey } of [kindsQuery, tasksQuery("arm")]) expect(TOPICS).not.toContain(queryKey[0]);
+});
+
+test("a bound that a value may not have is no least value", () => {
+  const part = { ...field({ name: "part", label: "Part", kind: "number", default: 0.5 }), above: 0, high: 1 };
+  expect(boundsOf(part)).toEqual({ min: undefined, max: 1, above: 0, below: undefined });
 });

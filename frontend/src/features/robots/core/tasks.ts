@@ -9,8 +9,9 @@ export type Field = Schema<"FormField">;
 export type Value = boolean | number | string | null;
 export type Options = Readonly<Record<string, Value>>;
 
+// no key begins with a topic of the studio's events: what a robot is does not change with what it does
 export const kindsQuery = queryOptions({
-  queryKey: ["robot", "kinds"],
+  queryKey: ["robot-kinds"],
   queryFn: () => ok(api.GET("/api/robots/kinds")),
   staleTime: Infinity, // comes with the installation
 });
@@ -20,15 +21,22 @@ export function useKinds(): readonly RobotKind[] {
   return useQuery(kindsQuery).data ?? [];
 }
 
-/** What a robot that is there can set up, as its host says. */
-export function useTasksOf(robot: string): readonly Task[] {
-  const { data } = useQuery({
-    queryKey: ["robot", "tasks", robot],
+export const tasksQuery = (robot: string) =>
+  queryOptions({
+    queryKey: ["robot-tasks", robot],
     queryFn: () => ok(api.GET("/api/live/{robot}/tasks", { params: { path: { robot } } })),
     staleTime: 60_000,
     refetchInterval: ({ state }) => (state.data === undefined ? 2_000 : false), // its host may be away now
   });
-  return data?.tasks ?? [];
+
+/** What a robot that is there can set up, as its host says; nothing until it is known. */
+export function useTasksOf(robot: string): readonly Task[] {
+  return useQuery(tasksQuery(robot)).data?.tasks ?? [];
+}
+
+/** How many arms of a robot the keys drive; two until it is known. */
+export function useArmsOf(robot: string): number {
+  return useQuery(tasksQuery(robot)).data?.arms ?? 2;
 }
 
 /** The task by name, the first one without a name. */
