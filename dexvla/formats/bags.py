@@ -9,12 +9,15 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, BinaryIO
+
+import yaml
 
 from dexvla.formats import foxglove
 from dexvla.formats.base import FormatError
-from dexvla.formats.sources import package
+from dexvla.formats.sources import inside, package
 
+LIST = "metadata.yaml"  # of a ROS 2 bag, beside its files
 MAX_CHUNK = 2**30  # bytes of a chunk once it is unpacked
 _MCAP_MAGIC = b"\x89MCAP0\r\n"
 
@@ -53,6 +56,18 @@ def _broken(path: Path, error: BaseException) -> FormatError:
 # --- MCAP -------------------------------------------------------------------------------------------------
 
 
+class _Within:
+    """A file from which no more is asked at once than it has: lengths in it are a stranger's, and memory for them would
+    be set aside before they are read."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file, self._size = file, size
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+
+    def read(self, length: int = -1) -> bytes:
+        return self._file.read(min(length, self._size) if length >= 0 else length)
+
+
 class _Mcap(Bag):
     def __init__(self, path: Path, files: list[Path]) -> None:
         super().__init__(path)
@@ -67,13 +82,15 @@ class _Mcap(Bag):
             RuntimeError,
             ValueError,
             KeyError,
+            OverflowError,  # a length of 2^63 and more
         )
         for file in files:
             self._look(file)
 
     def _look(self, file: Path) -> None:
         """Topics, metadata and attachments; from the summary, or from the records where a recording has none."""
-        with file.open("rb") as stream:
+        with file.open("rb") as plain:
+            stream = _Within(plain, file.stat().st_size)
             try:
                 reader = self._mcap.SeekingReader(stream, record_size_limit=MAX_CHUNK)
                 summary = reader.get_summary()
@@ -83,7 +100,8 @@ class _Mcap(Bag):
                         self._add(channel, summary.schemas.get(channel.schema_id))
                     self.metadata |= {record.name: record.metadata for record in reader.iter_metadata()}
                     self.attachments |= {record.name: record.data for record in reader.iter_attachments()}
-            except self._errors:  # an end that is cut off: the records before it may be whole
+            # an end that is cut off or points to nowhere: the records before it may be whole
+            except (*self._errors, OSError):
                 indexed = False
         if indexed:
             return
@@ -108,7 +126,8 @@ class _Mcap(Bag):
         """All records of a file in their order, messages of a chunk sorted by time. Stops where a file that was not
         finished ends, with a warning if `told`."""
         count = 0
-        with file.open("rb") as stream:
+        with file.open("rb") as plain:
+            stream = _Within(plain, file.stat().st_size)
             try:
                 for record in self._stream.StreamReader(stream, emit_chunks=True, record_size_limit=MAX_CHUNK).records:
                     if not isinstance(record, self._records.Chunk):
@@ -260,7 +279,9 @@ def _open_rosbag(path: Path, files: list[Path]) -> Iterator[Bag]:
     highlevel, types, lz4 = package("rosbags.highlevel"), package("rosbags.typesys"), package("lz4.frame")
     first = files[0]
     # a recording in several files is read by its list, which says their order and compression
-    place = path if path.is_dir() and (path / "metadata.yaml").is_file() else first
+    place = path if path.is_dir() and (path / LIST).is_file() else first
+    if place.is_dir():
+        _check_list(path)
     if first.suffix == ".zstd":
         raise FormatError(f"{first}: a compressed database; unpack it first: zstd -d, and correct metadata.yaml")
     reader = highlevel.AnyReader([place], default_typestore=types.get_typestore(types.Stores.ROS2_HUMBLE))
@@ -281,6 +302,18 @@ def _open_rosbag(path: Path, files: list[Path]) -> Iterator[Bag]:
         yield _RosBag(path, reader)
     finally:
         reader.close()
+
+
+def _check_list(folder: Path) -> None:
+    """Raise FormatError for a list that names files outside of its folder."""
+    path = inside(folder, folder / LIST, named_by=str(folder))
+    try:
+        named = yaml.safe_load(path.read_text(encoding="utf-8"))["rosbag2_bagfile_information"]["relative_file_paths"]
+        files = [folder / str(name) for name in named]
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, RecursionError) as error:
+        raise _broken(path, error) from error
+    for file in files:
+        inside(folder, file, named_by=str(path))
 
 
 def _unpack_bz2(data: bytes) -> bytes:

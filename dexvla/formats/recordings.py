@@ -9,14 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dexvla.episodes.finding import natural_key
-from dexvla.formats.bags import Bag, open_bag
+from dexvla.formats.bags import LIST, Bag, open_bag
 from dexvla.formats.base import FormatError, SourceEpisode
 from dexvla.formats.own_mcap import METADATA, own_episode
 from dexvla.formats.sources import inside
 from dexvla.formats.topics import episode_of
 from dexvla.spec import ImportProfile
-
-_LIST = "metadata.yaml"  # of a ROS 2 bag, beside its files
 
 
 class RecordingImporter:
@@ -56,12 +54,12 @@ class RecordingImporter:
         """Recordings by name: files, and folders with a list of files."""
         if source.is_file():
             return {source.stem: source} if source.suffix in self._endings else {}
-        if (source / _LIST).is_file():
+        if (source / LIST).is_file():
             return {source.name: source} if self._files(source, source) else {}
         places: list[Path] = []
         for ending in self._endings:
             places += [path for path in source.rglob(f"*{ending}") if not path.name.startswith(".")]
-        listed = {path.parent for path in places if (path.parent / _LIST).is_file()}
+        listed = {path.parent for path in places if (path.parent / LIST).is_file()}
         recordings = [*listed, *(path for path in places if path.parent not in listed)]
         return {
             (path if path in listed else path.with_suffix("")).relative_to(source).as_posix(): path

@@ -163,7 +163,10 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any, Any]]:
         stream = container.streams.video[0]
         context = stream.codec_context
         if context is None or not context.height or not context.width:
-            raise FormatError(f"{path}: its codec is unknown or it names no size; convert it to H.264")
+            raise FormatError(
+                f"{path}: its codec is unknown, or its frames name no size or one of more than {MAX_PIXELS} pixels; "
+                "convert it to H.264 of a smaller size"
+            )
         if context.height * context.width > MAX_PIXELS:
             raise FormatError(
                 f"{path}: declares {context.height} x {context.width} pixels, at most {MAX_PIXELS} are decoded; "

@@ -262,7 +262,7 @@ def test_a_video_of_absurd_size_is_refused_before_it_is_decoded(tmp_path: Path) 
         stream.width, stream.height, stream.pix_fmt = 8192, 4104, "yuvj420p"
         container.mux(stream.encode(av.VideoFrame(8192, 4104, "yuvj420p")))
         container.mux(stream.encode(None))
-    with pytest.raises(FormatError, match=r"top\.mkv: declares 4104 x 8192 pixels|top\.mkv: its codec is unknown"):
+    with pytest.raises(FormatError, match=r"top\.mkv: .*(declares 4104 x 8192|more than 33554432) pixels"):
         MP4_CSV.open(tmp_path, "demo", PLAIN).__enter__()
 
 

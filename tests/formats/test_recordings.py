@@ -331,6 +331,17 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
         pass
 
 
+def test_a_list_of_files_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    for name in ("outside", "inside"):
+        write_ros2(tmp_path / name, StoragePlugin.SQLITE3)
+    path = tmp_path / "inside" / "metadata.yaml"
+    for named in ("../outside/outside.db3", str(tmp_path / "outside" / "outside.db3")):
+        path.write_text(path.read_text().replace("inside.db3", named))
+        with pytest.raises(FormatError, match=r"metadata\.yaml: .*outside\.db3 lies outside of"):
+            ROSBAG.open(tmp_path / "inside", "inside", PLAIN).__enter__()
+        path.write_text(path.read_text().replace(named, "inside.db3"))
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255))
 def test_a_damaged_byte_never_escapes_as_anything_else(tmp_path: Path, place: float, value: int) -> None:

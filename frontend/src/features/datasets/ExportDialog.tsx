@@ -132,7 +132,7 @@ function Form({ dataset }: { dataset: Dataset }) {
             description="Whether somebody published labels of them."
             allowDeselect={false}
             value={choice.labels}
-            onChange={(value) => set({ labels: (value ?? "any") })}
+            onChange={(value) => set({ labels: value ?? "any" })}
             data={LABELS}
             data-testid="export-labels"
           />
