@@ -1,0 +1,171 @@
+"""Videos by PyAV: H.264 in mp4 out, ordinary containers in, bounded before anything is decoded."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dexvla.episodes import bounds
+from dexvla.episodes.jpeg import MAX_PIXELS
+from dexvla.formats.base import FormatError
+from dexvla.formats.sources import package
+
+# By ending, and read as nothing else: a playlist that calls itself mp4 would open other files and addresses.
+_CONTAINERS = {".mp4": "mov", ".m4v": "mov", ".mov": "mov", ".mkv": "matroska", ".webm": "matroska", ".avi": "avi"}
+VIDEO_ENDINGS = tuple(_CONTAINERS)
+# FFmpeg may open this file alone, and follows no reference to another
+_ALONE = {"protocol_whitelist": "file", "enable_drefs": "0"}
+_BT709 = 1  # FFmpeg's number for matrix, primaries and transfer of HD video, which browsers assume
+_LIMITED = 1  # and for brightness from 16 to 235
+_TICKS = 90_000  # a second, of frames that carry times of their own
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A titled stretch of a video, seconds."""
+
+    start: float
+    end: float
+    title: str
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """frames: as many as the container holds. fps: its mean rate, Hz, or None. times: seconds of each frame."""
+
+    height: int
+    width: int
+    frames: int
+    fps: float | None
+    times: NDArray[np.float64]
+
+
+def write_video(
+    path: Path,
+    frames: Iterable[NDArray[np.uint8]],
+    *,
+    fps: float,
+    seconds: Sequence[float] | None = None,
+    chapters: Sequence[Chapter] = (),
+    title: str = "",
+) -> None:
+    """H.264 that browsers play, one video frame for each of `frames`, (H, W, 3) uint8 RGB, in their order.
+
+    seconds: the time of each, rising; None: an even rate of `fps`. Odd sides get their last row or column twice.
+    """
+    av = package("av")
+    rate = Fraction(fps).limit_denominator(1_000_000)
+    base = 1 / rate if seconds is None else Fraction(1, _TICKS)
+    options = {"movflags": "+faststart"}
+    if seconds is not None:
+        options["video_track_timescale"] = str(_TICKS)
+    with av.open(str(path), "w", format="mp4", options=options) as container:
+        container.metadata["title"] = title
+        if chapters:
+            container.set_chapters([_chapter(number, chapter) for number, chapter in enumerate(chapters)])
+        stream = container.add_stream("libx264", rate=rate)
+        stream.pix_fmt = "yuv420p"
+        # without frames that wait for later ones every frame keeps its time from 0 on; a second between whole frames
+        stream.options = {"crf": "16", "preset": "veryfast", "bf": "0", "g": str(max(round(fps), 1))}
+        context = stream.codec_context
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_range = _LIMITED
+        stream.time_base = context.time_base = base
+        for step, image in enumerate(frames):
+            height, width = image.shape[:2]
+            image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+            if step == 0:
+                stream.height, stream.width = image.shape[:2]
+            elif image.shape[:2] != (stream.height, stream.width):
+                raise FormatError(f"{path.name}: step {step} is {height} x {width}, another size than those before it")
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+            frame = frame.reformat(format="yuv420p", dst_colorspace=_BT709, dst_color_range=_LIMITED)
+            frame.pts = step if seconds is None else round(seconds[step] * _TICKS)
+            frame.time_base = base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def _chapter(number: int, chapter: Chapter) -> dict[str, Any]:
+    return {
+        "id": number,
+        "start": round(chapter.start * 1000),
+        "end": round(chapter.end * 1000),
+        "time_base": Fraction(1, 1000),
+        "metadata": {"title": chapter.title},
+    }
+
+
+def video_facts(path: Path) -> VideoFacts:
+    """Without decoding: size and the times of all its frames. Raises FormatError for what is not a video, too large
+    a one, or one that is damaged."""
+    with _opened(path) as (av, container, stream):
+        try:
+            base = float(stream.time_base or 0)
+            times = [packet.pts * base for packet in container.demux(stream) if packet.pts is not None]
+        except av.FFmpegError as error:
+            raise FormatError(f"{path}: damaged video ({error}); convert it again or leave it out") from error
+        if not times:
+            raise FormatError(f"{path}: a video without frames; expected at least one")
+        if len(times) > bounds.MAX_STEPS:
+            raise FormatError(f"{path}: {len(times)} frames, at most {bounds.MAX_STEPS} are read; cut it into episodes")
+        fps = float(stream.average_rate) if stream.average_rate else None
+        height, width = stream.codec_context.height, stream.codec_context.width
+        return VideoFacts(height, width, len(times), fps, np.sort(np.asarray(times, np.float64)))
+
+
+def read_video(path: Path, frames: int) -> Iterator[NDArray[np.uint8]]:
+    """The first `frames` frames, (H, W, 3) uint8 RGB, one at a time. Raises FormatError if fewer can be decoded."""
+    given = 0
+    with _opened(path) as (av, container, stream):
+        height, width = stream.codec_context.height, stream.codec_context.width
+        stream.thread_type = "SLICE"  # frame by frame: threads over frames keep many of them
+        try:
+            for frame in container.decode(stream):
+                if (frame.height, frame.width) != (height, width):
+                    raise FormatError(
+                        f"{path}: frame {given} is {frame.height} x {frame.width}, expected {height} x {width} as the "
+                        "others; convert the video to one size"
+                    )
+                yield frame.to_ndarray(format="rgb24")
+                given += 1
+                if given == frames:
+                    return
+        except av.FFmpegError as error:
+            raise FormatError(
+                f"{path}: frame {given} cannot be decoded ({error}); convert the video again or leave it out"
+            ) from error
+    raise FormatError(
+        f"{path}: {given} frames can be decoded, expected {frames}; convert the video again or leave it out"
+    )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, Any, Any]]:
+    """(PyAV, the container, its video stream), of a size that may be decoded."""
+    av = package("av")
+    kind = _CONTAINERS.get(path.suffix.lower())
+    if kind is None:
+        raise FormatError(f"{path}: {path.suffix or 'no'} ending, expected one of {', '.join(_CONTAINERS)}")
+    try:
+        container = av.open(str(path), format=kind, options=_ALONE)
+    except (av.FFmpegError, ValueError) as error:
+        raise FormatError(f"{path}: not a readable video ({error}); convert it to mp4 or leave it out") from error
+    with container:
+        if not container.streams.video:
+            raise FormatError(f"{path}: no video in it; expected one stream of frames")
+        stream = container.streams.video[0]
+        context = stream.codec_context
+        if context is None or not context.height or not context.width:
+            raise FormatError(f"{path}: its codec is unknown or it names no size; convert it to H.264")
+        if context.height * context.width > MAX_PIXELS:
+            raise FormatError(
+                f"{path}: declares {context.height} x {context.width} pixels, at most {MAX_PIXELS} are decoded; "
+                "convert it to a smaller size"
+            )
+        yield av, container, stream
