@@ -8,6 +8,7 @@ from dexvla.formats.base import Exporter, FormatError, Importer
 
 # by name, in the order in which a source is looked at: the most telling first
 _IMPORTERS: dict[str, str] = {
+    "lerobot": "dexvla.formats.lerobot.reading:LEROBOT",
     "mcap": "dexvla.formats.recordings:MCAP_IN",
     "rosbag": "dexvla.formats.recordings:ROSBAG",
     "act": "dexvla.formats.act:ACT",
@@ -15,6 +16,9 @@ _IMPORTERS: dict[str, str] = {
     "images-csv": "dexvla.formats.folders:IMAGES_CSV",
 }
 _EXPORTERS: dict[str, str] = {
+    "lerobot": "dexvla.formats.lerobot.writing:LEROBOT",
+    "lerobot-images": "dexvla.formats.lerobot.writing:LEROBOT_IMAGES",
+    "lerobot-language": "dexvla.formats.lerobot.writing:LEROBOT_LANGUAGE",
     "mp4": "dexvla.formats.mp4:MP4",
     "csv": "dexvla.formats.csv_files:CSV",
     "sheets": "dexvla.formats.sheets:SHEETS",

@@ -54,10 +54,12 @@ def write_video(
     seconds: Sequence[float] | None = None,
     chapters: Sequence[Chapter] = (),
     title: str = "",
+    keyframe_every: int | None = None,
 ) -> None:
     """H.264 that browsers play, one video frame for each of `frames`, (H, W, 3) uint8 RGB, in their order.
 
     seconds: the time of each, rising; None: an even rate of `fps`. Odd sides get their last row or column twice.
+    keyframe_every: frames from one that needs no other to the next; None: a second of them.
     """
     av = package("av")
     rate = Fraction(fps).limit_denominator(1_000_000)
@@ -72,7 +74,7 @@ def write_video(
         stream = container.add_stream("libx264", rate=rate)
         stream.pix_fmt = "yuv420p"
         # without frames that wait for later ones every frame keeps its time from 0 on; a second between whole frames
-        stream.options = {"crf": "16", "preset": "veryfast", "bf": "0", "g": str(max(round(fps), 1))}
+        stream.options = {"crf": "16", "preset": "veryfast", "bf": "0", "g": str(keyframe_every or max(round(fps), 1))}
         context = stream.codec_context
         context.colorspace = context.color_primaries = context.color_trc = _BT709
         context.color_range = _LIMITED
@@ -143,6 +145,38 @@ def read_video(path: Path, frames: int) -> Iterator[NDArray[np.uint8]]:
             ) from error
     raise FormatError(
         f"{path}: {given} frames can be decoded, expected {frames}; convert the video again or leave it out"
+    )
+
+
+def read_stretch(path: Path, *, begin: float, fps: float, frames: int) -> Iterator[NDArray[np.uint8]]:
+    """The frames at begin + k / fps seconds for k < frames, (H, W, 3) uint8 RGB, one at a time, each by its own time.
+
+    Raises FormatError where one is missing.
+    """
+    half, wanted = 0.5 / fps, 0
+    with _opened(path) as (av, container, stream):
+        stream.thread_type = "SLICE"
+        base = float(stream.time_base or 0)
+        size = stream.codec_context.height, stream.codec_context.width
+        try:
+            if begin > 0:
+                container.seek(int(begin / base), stream=stream)
+            for frame in container.decode(stream):
+                time = (frame.pts or 0) * base
+                if time < begin + wanted / fps - half:
+                    continue
+                if time > begin + wanted / fps + half:
+                    break
+                if (frame.height, frame.width) != size:
+                    raise FormatError(f"{path}: the frame at {time:.3f} s has another size than {size[0]} x {size[1]}")
+                yield frame.to_ndarray(format="rgb24")
+                wanted += 1
+                if wanted == frames:
+                    return
+        except av.FFmpegError as error:
+            raise FormatError(f"{path}: frame {wanted} cannot be decoded ({error}); copy the video again") from error
+    raise FormatError(
+        f"{path}: no frame at {begin + wanted / fps:.4f} s, which is step {wanted} of {frames}; copy the video again"
     )
 
 

@@ -1,0 +1,349 @@
+"""In: LeRobot datasets v3.0, v2.1 and v2.0, with videos or images, tasks, subtasks and language columns."""
+
+import io
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dexvla.episodes import bounds
+from dexvla.episodes.format import LabelSource, StepSource
+from dexvla.episodes.jpeg import MAX_PIXELS, jpeg_size
+from dexvla.episodes.manifest import run_length
+from dexvla.formats.base import FormatError, SourceCamera, SourceEpisode
+from dexvla.formats.lerobot.layout import Dataset, Feature, is_lerobot, read_dataset, read_table
+from dexvla.formats.sources import package
+from dexvla.formats.videos import read_stretch, video_facts
+from dexvla.spec import ImportProfile, Segment
+
+STATE, ACTION, VELOCITY = "observation.state", "action", "observation.velocity"
+# what our own export keeps beside what the format asks for
+OWN = {
+    "joint_positions": "observation.joint_positions",
+    "action_sent": "action_sent",
+    "timestamp": "robot_timestamp",
+    "host_timestamp": "host_timestamp",
+    "step_source": "step_source",
+}
+IMAGE_TIME = "image_timestamp."
+_PREFIX = "observation.images."
+_NUMBERS = {"float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "bool"}
+_EVEN = 1e-3  # seconds by which times may lie beside k / fps and still say nothing else
+
+
+class LeRobotImporter:
+    name = "lerobot"
+    title = "LeRobot dataset (v3.0, v2.1)"
+
+    def recognises(self, source: Path) -> bool:
+        return is_lerobot(source)
+
+    def episodes(self, source: Path) -> Sequence[str]:
+        return [f"episode_{index}" for index in sorted(read_dataset(source).rows)]
+
+    @contextmanager
+    def open(self, source: Path, name: str, profile: ImportProfile) -> Iterator[SourceEpisode]:
+        dataset = self._dataset(source)
+        index = int(name.removeprefix("episode_")) if name.removeprefix("episode_").isdecimal() else -1
+        if index not in dataset.rows:
+            raise FormatError(f"{source}: no episode {name!r}; it has {len(dataset.rows)}, from episode_0")
+        yield _episode(dataset, index, profile)
+
+    def __init__(self) -> None:
+        self._last: tuple[tuple[Path, int], Dataset] | None = None
+
+    def _dataset(self, source: Path) -> Dataset:
+        """Read once for all its episodes."""
+        key = source.resolve(), (source / "meta" / "info.json").stat().st_mtime_ns
+        if self._last is None or self._last[0] != key:
+            self._last = key, read_dataset(source)
+        return self._last[1]
+
+
+def _episode(dataset: Dataset, index: int, profile: ImportProfile) -> SourceEpisode:
+    features = dataset.features
+    state_key = _entry(dataset, profile.state_entry, STATE, "state_entry")
+    action_key = _entry(dataset, profile.action_entry, ACTION, "action_entry")
+    cameras = {key: one for key, one in features.items() if one.dtype in ("video", "image")}
+    file = dataset.data_file(index)
+    columns = [key for key, one in features.items() if one.dtype not in ("video", "image")]
+    table = read_table(file, columns=_there(file, columns), filters=[("episode_index", "=", index)])
+    if "frame_index" in table.column_names:
+        table = table.sort_by("frame_index")
+    steps = table.num_rows
+    said = dataset.rows[index].get("length")
+    if not steps or (said is not None and said != steps):
+        raise FormatError(
+            f"{file}: episode {index} has {steps} rows, meta/episodes says {said}; copy the dataset again"
+        )
+    if steps > bounds.MAX_STEPS:
+        raise FormatError(f"{file}: episode {index} has {steps} rows, at most {bounds.MAX_STEPS} are read")
+    warnings: list[str] = []
+    ours = dataset.ours.get(index, {})
+    instructions = _instructions(dataset, table, index, warnings)
+    step_source = _own_sources(table)
+    return SourceEpisode(
+        name=f"episode_{index}",
+        action=_matrix(file, table, action_key),
+        qpos=_matrix(file, table, state_key),
+        qvel=_matrix(file, table, VELOCITY) if VELOCITY in table.column_names else None,
+        cameras=_cameras(dataset, index, file, cameras, steps, table, warnings),
+        timestamp=_times(table, dataset.fps),
+        fps=dataset.fps,
+        instructions=instructions,
+        substeps=_substeps(dataset, table, steps),
+        label_source=_word(LabelSource, ours.get("label_source")) or LabelSource.IMPORTED,
+        success=_success(table, ours),
+        sim=ours.get("sim") is True,
+        robot=dataset.robot,
+        task=ours["task"] if isinstance(ours.get("task"), str) else None,
+        seed=ours["seed"] if isinstance(ours.get("seed"), int) else None,
+        render_profile=ours["render_profile"] if isinstance(ours.get("render_profile"), str) else None,
+        state_names=features[state_key].names,
+        action_names=features[action_key].names,
+        joint_positions=_own_matrix(file, table, "joint_positions"),
+        action_sent=_own_matrix(file, table, "action_sent"),
+        host_timestamp=_own_times(table, OWN["host_timestamp"]),
+        step_source=step_source,
+        marks=_marks(ours, steps),
+        held=ours["held"] if isinstance(ours.get("held"), bool) else None,
+        reward=float(ours["reward"]) if isinstance(ours.get("reward"), (int, float)) else None,
+        warnings=tuple(warnings),
+    )
+
+
+def _there(file: Path, columns: Sequence[str]) -> list[str]:
+    """Those of the columns that the file has: a feature may be declared and left out."""
+    parquet, arrow = package("pyarrow.parquet"), package("pyarrow")
+    try:
+        names = set(parquet.read_schema(file).names)
+    except (arrow.ArrowException, OSError) as error:
+        raise FormatError(f"{file}: cannot be read as Parquet ({error}); copy the dataset again") from error
+    if "episode_index" not in names:
+        raise FormatError(f"{file}: no column episode_index; it has {', '.join(sorted(names)[:12])}")
+    extra = {"language_persistent", "subtask_index", "episode_index"} & names
+    return [*dict.fromkeys([name for name in columns if name in names] + sorted(extra))]
+
+
+def _entry(dataset: Dataset, asked: str | None, usual: str, field: str) -> str:
+    numbers = [key for key, one in dataset.features.items() if one.dtype.startswith("float") and len(one.shape) == 1]
+    key = asked or usual
+    if key not in dataset.features:
+        raise FormatError(
+            f"{dataset.root}/meta/info.json: no feature {key!r}; name one of {', '.join(numbers) or 'none'} as {field}"
+        )
+    if dataset.features[key].dtype not in _NUMBERS:
+        raise FormatError(f"{dataset.root}/meta/info.json: feature {key} is {dataset.features[key].dtype}, no numbers")
+    return key
+
+
+def _matrix(file: Path, table: Any, key: str) -> NDArray[np.float32]:
+    """(T, D) float32."""
+    if key not in table.column_names:
+        raise FormatError(f"{file}: no column {key}, which meta/info.json declares; copy the dataset again")
+    rows = table.column(key).to_pylist()
+    try:
+        values = np.asarray(rows, np.float32)
+    except (TypeError, ValueError) as error:
+        raise FormatError(f"{file}: {key} holds rows of different lengths or no numbers ({error})") from error
+    flat: NDArray[np.float32] = values.reshape(len(rows), -1)
+    return flat
+
+
+def _own_matrix(file: Path, table: Any, name: str) -> NDArray[np.float32] | None:
+    return _matrix(file, table, OWN[name]) if OWN[name] in table.column_names else None
+
+
+def _own_times(table: Any, column: str) -> NDArray[np.float64] | None:
+    """(T,) seconds; None where there is no such column, or not one whole."""
+    if column not in table.column_names:
+        return None
+    times = np.asarray(table.column(column).to_pylist(), np.float64).reshape(-1)
+    return times if np.isfinite(times).all() else None
+
+
+def _own_sources(table: Any) -> tuple[StepSource, ...] | None:
+    if OWN["step_source"] not in table.column_names:
+        return None
+    numbers, names = table.column(OWN["step_source"]).to_pylist(), list(StepSource)
+    if not all(isinstance(number, int) and 0 <= number < len(names) for number in numbers):
+        return None
+    return tuple(names[number] for number in numbers)
+
+
+def _marks(ours: Any, steps: int) -> tuple[int, ...] | None:
+    marks = ours.get("marks")
+    if not isinstance(marks, list) or not all(isinstance(mark, int) and 0 <= mark < steps for mark in marks):
+        return None
+    return tuple(sorted(set(marks)))
+
+
+def _word(kind: type[LabelSource], value: Any) -> LabelSource | None:
+    return next((member for member in kind if member.value == value), None)
+
+
+def _times(table: Any, fps: float | None) -> NDArray[np.float64] | None:
+    """Our own clock where we exported it; else the stamps, where they say more than the rate does."""
+    own = _own_times(table, OWN["timestamp"])
+    if own is not None or "timestamp" not in table.column_names:
+        return own
+    stamps = np.asarray(table.column("timestamp").to_pylist(), np.float64).reshape(-1)
+    if fps is not None and np.abs(stamps - np.arange(len(stamps)) / fps).max() < _EVEN:
+        return None
+    return stamps
+
+
+def _instructions(dataset: Dataset, table: Any, index: int, warnings: list[str]) -> tuple[str, ...]:
+    texts: list[str] = []
+    if "task_index" in table.column_names:
+        numbers = Counter(table.column("task_index").to_pylist())
+        texts = [dataset.tasks[number] for number, _ in numbers.most_common() if number in dataset.tasks]
+        if len(numbers) > 1:
+            warnings.append(
+                f"its steps belong to {len(numbers)} tasks; the one of most steps is its instruction, the others are "
+                "left out"
+            )
+            texts = texts[:1]
+    if not texts:
+        listed = dataset.rows[index].get("tasks")
+        texts = [str(text) for text in listed] if isinstance(listed, list) else []
+    texts += [one["content"] for one in _spoken(table) if one["style"] == "task_aug"]
+    more = dataset.ours.get(index, {}).get("paraphrases")
+    texts += [str(text) for text in more] if isinstance(more, list) else []
+    return tuple(dict.fromkeys(text for text in texts if text.strip()))
+
+
+def _spoken(table: Any) -> list[dict[str, Any]]:
+    """The persistent language of the episode: the same list stands on every row."""
+    if "language_persistent" not in table.column_names or not table.num_rows:
+        return []
+    listed = table.column("language_persistent")[0].as_py() or []
+    return [
+        one
+        for one in listed
+        if isinstance(one, dict) and isinstance(one.get("content"), str) and isinstance(one.get("style"), str)
+    ]
+
+
+def _substeps(dataset: Dataset, table: Any, steps: int) -> tuple[Segment, ...] | None:
+    """Of language_persistent, by their times; else of subtask_index."""
+    said = [one for one in _spoken(table) if one["style"] == "subtask" and one.get("timestamp") is not None]
+    if said and dataset.fps:
+        texts = [""] * steps
+        for one in sorted(said, key=lambda one: float(one["timestamp"])):
+            first = min(max(round(float(one["timestamp"]) * dataset.fps), 0), steps)
+            texts[first:] = [one["content"]] * (steps - first)
+        return run_length(texts)
+    if "subtask_index" in table.column_names and dataset.subtasks:
+        numbers = table.column("subtask_index").to_pylist()
+        return run_length([dataset.subtasks.get(number, "") for number in numbers])
+    return None
+
+
+def _success(table: Any, ours: Any) -> bool | None:
+    if isinstance(ours.get("success"), bool):
+        return bool(ours["success"])
+    if "next.success" not in table.column_names:
+        return None
+    return any(bool(np.ravel(value)[0]) for value in table.column("next.success").to_pylist() if value is not None)
+
+
+# --- cameras ----------------------------------------------------------------------------------------------
+
+
+def _cameras(
+    dataset: Dataset,
+    index: int,
+    file: Path,
+    features: dict[str, Feature],
+    steps: int,
+    table: Any,
+    warnings: list[str],
+) -> dict[str, SourceCamera]:
+    cameras = {}
+    for key, feature in features.items():
+        name = key.removeprefix(_PREFIX).removeprefix("observation.image.").rpartition("/")[2]
+        if feature.depth or (feature.shape and 3 not in (feature.shape[0], feature.shape[-1])):
+            warnings.append(f"camera {name}: {feature.shape} is depth or has no colours; left out")
+            continue
+        times = _own_times(table, IMAGE_TIME + name)
+        if feature.dtype == "video":
+            cameras[name] = _video(dataset, index, key, steps, times)
+        else:
+            cameras[name] = _images(file, index, key, steps, times)
+    return cameras
+
+
+def _video(dataset: Dataset, index: int, key: str, steps: int, times: NDArray[np.float64] | None) -> SourceCamera:
+    path = dataset.video_file(index, key)
+    facts = video_facts(path)
+    fps = dataset.fps or facts.fps
+    if fps is None:
+        raise FormatError(f"{dataset.root}/meta/info.json: no fps, and {path} has no rate; add fps to info.json")
+    begin = dataset.rows[index].get(f"videos/{key}/from_timestamp", 0.0) or 0.0
+    return SourceCamera(
+        frames=lambda: read_stretch(path, begin=float(begin), fps=fps, frames=steps),
+        jpeg=False,
+        height=facts.height,
+        width=facts.width,
+        timestamp=times,
+    )
+
+
+def _images(file: Path, index: int, key: str, steps: int, times: NDArray[np.float64] | None) -> SourceCamera:
+    first = next(_stored(file, index, key), None)
+    if first is None:
+        raise FormatError(f"{file}: {key} holds no image of episode {index}; copy the dataset again")
+    jpeg = first[:2] == b"\xff\xd8"
+    try:
+        height, width = jpeg_size(first) if jpeg else _decoded(first).shape[:2]
+    except ValueError as error:
+        raise FormatError(f"{file}: {key}, step 0: {error}") from error
+
+    def frames() -> Iterator[bytes | NDArray[np.uint8]]:
+        for step, stored in enumerate(_stored(file, index, key)):
+            if (stored[:2] == b"\xff\xd8") != jpeg:
+                raise FormatError(f"{file}: {key}, step {step}: JPEG and other images are mixed; convert them to one")
+            yield stored if jpeg else _decoded(stored)
+
+    return SourceCamera(frames=frames, jpeg=jpeg, height=int(height), width=int(width), timestamp=times)
+
+
+def _decoded(data: bytes) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB of a PNG or the like, bounded before it is decoded. Raises ValueError."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"{image.height} x {image.width} pixels, at most {MAX_PIXELS} are decoded")
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"an image that cannot be decoded ({error})") from error
+
+
+def _stored(file: Path, index: int, key: str) -> Iterator[bytes]:
+    """Encoded images of an episode, a row group at a time."""
+    arrow, parquet = package("pyarrow"), package("pyarrow.parquet")
+    try:
+        with parquet.ParquetFile(file) as opened:
+            if key not in opened.schema_arrow.names:
+                raise FormatError(f"{file}: no column {key}, which meta/info.json declares; copy the dataset again")
+            for batch in opened.iter_batches(batch_size=64, columns=[key, "episode_index"]):
+                numbers, rows = batch.column("episode_index").to_pylist(), batch.column(key)
+                for row, number in enumerate(numbers):
+                    if number != index:
+                        continue
+                    value = rows[row].as_py()
+                    data = value.get("bytes") if isinstance(value, dict) else value
+                    if not isinstance(data, bytes):
+                        raise FormatError(f"{file}: {key} of episode {index} holds a path or nothing, expected images")
+                    yield data
+    except (arrow.ArrowException, OSError) as error:
+        raise FormatError(f"{file}: {key} cannot be read ({error}); copy the dataset again") from error
+
+
+LEROBOT = LeRobotImporter()

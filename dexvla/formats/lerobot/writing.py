@@ -1,0 +1,439 @@
+"""Out: LeRobot dataset v3.0, which lerobot's own loader reads.
+
+Videos are H.264 (its loader decodes them by PyAV, torchcodec or torchvision alike; AV1 takes many times as long to
+write and read), one file an episode, with a key frame every ten, so that a random frame needs few others. The stamps of
+the rows are k / fps, as the loader demands; the robot's own clock stands beside them. Substeps are written as
+`subtask_index` with meta/subtasks.parquet; the language columns of later loaders, on which 0.4 stops, come with the
+format `lerobot-language`.
+"""
+
+import dataclasses
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dexvla.episodes.arms import dimension_names
+from dexvla.episodes.contact_sheet import even_steps
+from dexvla.episodes.format import StepSource
+from dexvla.episodes.manifest import per_step
+from dexvla.formats.base import Exported, ExportEpisode, FormatError
+from dexvla.formats.lerobot import statistics
+from dexvla.formats.lerobot.layout import DATA_PATH, INFO, OURS, VIDEO_PATH
+from dexvla.formats.lerobot.reading import ACTION, IMAGE_TIME, OWN, STATE, VELOCITY
+from dexvla.formats.lerobot.statistics import Figures
+from dexvla.formats.outgoing import Outgoing, loss_of, outgoing, psnr
+from dexvla.formats.sources import package, safe_names
+from dexvla.formats.videos import read_video, write_video
+from dexvla.spec import Segment
+
+_CHUNK = 1000
+_KEYFRAME_EVERY = 10
+_COMPARED = 16  # frames of a camera
+_DATA_BYTES = 100 * 2**20  # of one file of rows: what LeRobot takes
+_BASE = ("timestamp", "frame_index", "episode_index", "index", "task_index")
+_OURS = ("sim", "task", "seed", "render_profile", "held", "reward")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shape:
+    """What all episodes of a dataset share."""
+
+    state: int
+    action: int
+    cameras: tuple[tuple[str, int, int], ...]
+    fps: float
+    velocity: bool
+    own: tuple[str, ...]
+    success: bool
+
+    @property
+    def said(self) -> str:
+        cameras = ", ".join(f"{name} {height}x{width}" for name, height, width in self.cameras)
+        return f"state {self.state}, action {self.action}, {self.fps:g} Hz, {cameras}"
+
+
+class LeRobotExporter:
+    """video: frames in mp4; else in the rows, as JPEG where they are stored so, as PNG where they are pixels."""
+
+    def __init__(self, name: str, title: str, *, video: bool, language: bool) -> None:
+        self.name, self.title = name, title
+        self._video, self._language = video, language
+
+    def export(
+        self, episodes: Sequence[ExportEpisode], out: Path, *, on_episode: Callable[[Exported], None]
+    ) -> tuple[str, ...]:
+        shape = _shape_of(episodes)
+        writing = _Writing(out, shape, video=self._video, language=self._language)
+        try:
+            for episode in episodes:
+                with outgoing(episode) as going:
+                    on_episode(writing.add(going))
+        finally:
+            writing.close()
+        writing.finish()
+        return ()
+
+
+def _shape_of(episodes: Sequence[ExportEpisode]) -> _Shape:
+    """Raises FormatError for episodes that are not of one kind: a LeRobot dataset has one rate and one shape."""
+    first: _Shape | None = None
+    velocity, success, own = True, True, set(OWN)
+    for episode in episodes:
+        with outgoing(episode) as going:
+            file = going.file
+            found = _Shape(
+                state=file.qpos.shape[1],
+                action=file.action.shape[1],
+                cameras=tuple((camera, *file.frame_size(camera)) for camera in file.cameras),
+                fps=going.clock.fps,
+                velocity=True,
+                own=(),
+                success=True,
+            )
+            velocity = velocity and file.has_qvel
+            success = success and going.success is not None
+            own &= {name for name in OWN if getattr(file, name) is not None}
+        if first is None:
+            first = found
+        elif found != first:
+            raise FormatError(
+                f"{episode.name}: {found.said}, but {episodes[0].name} has {first.said}; a LeRobot dataset holds one "
+                "kind of episodes, export them apart"
+            )
+    if first is None:
+        raise FormatError("there are no episodes to export")
+    own_names = tuple(name for name in OWN if name in own)
+    return dataclasses.replace(first, velocity=velocity, own=own_names, success=success)
+
+
+class _Writing:
+    """A dataset while it is written: rows of one file at a time, a row group an episode."""
+
+    def __init__(self, out: Path, shape: _Shape, *, video: bool, language: bool) -> None:
+        self._arrow, self._parquet = package("pyarrow"), package("pyarrow.parquet")
+        self._out, self._shape, self._video, self._language = out, shape, video, language
+        self._names = safe_names(tuple(name for name, _, _ in shape.cameras))
+        self._tasks: dict[str, int] = {}
+        self._subtasks: dict[str, int] = {}
+        self._rows: list[dict[str, Any]] = []
+        self._ours: list[dict[str, Any]] = []
+        self._figures: dict[str, list[Figures]] = {}
+        self._timed: list[str] = []  # cameras that say when their frames were taken
+        self._steps = self._file = 0
+        self._writer: Any = None
+
+    # --- one episode ------------------------------------------------------------------------------------
+
+    def add(self, going: Outgoing) -> Exported:
+        number, file = len(self._rows), going.file
+        task = self._tasks.setdefault(going.labels.instruction, len(self._tasks))
+        numbers = self._numbers(going, number, task)
+        figures = {name: statistics.of_numbers(values) for name, values in numbers.items()}
+        files, ratios, images = [], [], {}
+        places: dict[str, Any] = {}
+        for camera, plain in self._names.items():
+            key = f"observation.images.{plain}"
+            seen = even_steps(file.steps, _COMPARED)
+            figures[key] = statistics.of_images([file.frame(camera, step) for step in seen])
+            if not self._video:
+                images[key] = [_image(going, camera, step) for step in range(file.steps)]
+                continue
+            chunk, place = divmod(number, _CHUNK)
+            path = VIDEO_PATH.format(video_key=key, chunk_index=chunk, file_index=place)
+            ratios += self._write_video(going, camera, self._out / path, seen)
+            files.append(path)
+            places |= {
+                f"videos/{key}/chunk_index": chunk,
+                f"videos/{key}/file_index": place,
+                f"videos/{key}/from_timestamp": 0.0,
+                f"videos/{key}/to_timestamp": file.steps / self._shape.fps,
+            }
+        self._write_rows(going, numbers, images)
+        for name, found in figures.items():
+            self._figures.setdefault(name, []).append(found)
+        self._rows.append(
+            {
+                "episode_index": number,
+                "tasks": [going.labels.instruction],
+                "length": file.steps,
+                "data/chunk_index": 0,
+                "data/file_index": self._file,
+                "dataset_from_index": self._steps,
+                "dataset_to_index": self._steps + file.steps,
+                **places,
+                "meta/episodes/chunk_index": 0,
+                "meta/episodes/file_index": 0,
+                **{
+                    f"stats/{name}/{figure}": value
+                    for name, found in figures.items()
+                    for figure, value in statistics.as_json(found).items()
+                },
+            }
+        )
+        self._ours.append(_our_facts(going))
+        self._steps += file.steps
+        files.append(DATA_PATH.format(chunk_index=0, file_index=self._file))
+        return Exported(
+            name=going.labels.name, files=tuple(files), warnings=self._warnings(going), loss_db=loss_of(ratios)
+        )
+
+    def _numbers(self, going: Outgoing, number: int, task: int) -> dict[str, NDArray[Any]]:
+        """All columns of numbers, (T, D)."""
+        file, steps = going.file, going.file.steps
+        found: dict[str, NDArray[Any]] = {STATE: file.qpos, ACTION: file.action}
+        if self._shape.velocity:
+            found[VELOCITY] = file.qvel
+        for name in self._shape.own:
+            found[OWN[name]] = _own_column(getattr(file, name))
+        if self._shape.success:
+            flags = np.zeros((steps, 1), bool)
+            flags[-1] = bool(going.success)
+            found["next.success"] = flags
+        for camera, plain in self._names.items():
+            times = file.image_timestamp(camera)
+            if number == 0 and times is not None:
+                self._timed.append(plain)
+            if plain in self._timed:  # every episode has the columns of the first
+                found[IMAGE_TIME + plain] = np.full((steps, 1), np.nan) if times is None else times[:, None]
+        texts = per_step(going.substeps) or [""] * steps
+        subtasks = [self._subtasks.setdefault(text, len(self._subtasks)) for text in texts]
+        frame = np.arange(steps, dtype=np.int64)
+        return found | {
+            "subtask_index": np.asarray(subtasks, np.int64)[:, None],
+            "timestamp": (frame / self._shape.fps).astype(np.float32)[:, None],
+            "frame_index": frame[:, None],
+            "episode_index": np.full((steps, 1), number, np.int64),
+            "index": (frame + self._steps)[:, None],
+            "task_index": np.full((steps, 1), task, np.int64),
+        }
+
+    def _write_video(self, going: Outgoing, camera: str, path: Path, seen: Sequence[int]) -> list[float]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        steps = going.file.steps
+        frames = (going.file.frame(camera, step) for step in range(steps))
+        write_video(path, frames, fps=self._shape.fps, keyframe_every=_KEYFRAME_EVERY)
+        ratios = []
+        for step, decoded in enumerate(read_video(path, steps)):
+            if step in seen:
+                image = going.file.frame(camera, step)
+                ratios.append(psnr(image, decoded[: image.shape[0], : image.shape[1]]))
+        return ratios
+
+    def _write_rows(
+        self, going: Outgoing, numbers: dict[str, NDArray[Any]], images: dict[str, list[dict[str, Any]]]
+    ) -> None:
+        arrow = self._arrow
+        columns = {name: self._column(values) for name, values in numbers.items()}
+        stored = arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])
+        columns |= {name: arrow.array(values, stored) for name, values in images.items()}
+        if self._language:
+            spoken = _spoken(going, self._shape.fps)
+            columns["language_persistent"] = arrow.array([spoken] * going.file.steps, self._language_type())
+        table = arrow.table(columns)
+        if self._writer is not None and self._path.stat().st_size > _DATA_BYTES:
+            self.close()
+            self._file += 1
+        if self._writer is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = self._parquet.ParquetWriter(self._path, table.schema, compression="snappy")
+        self._writer.write_table(table, row_group_size=table.num_rows)
+
+    @property
+    def _path(self) -> Path:
+        return self._out / DATA_PATH.format(chunk_index=0, file_index=self._file)
+
+    def _column(self, values: NDArray[Any]) -> Any:
+        flat = self._arrow.array(np.ascontiguousarray(values).reshape(-1))
+        return flat if values.shape[1] == 1 else self._arrow.FixedSizeListArray.from_arrays(flat, values.shape[1])
+
+    def _language_type(self) -> Any:
+        arrow = self._arrow
+        fields = [(name, arrow.string()) for name in ("role", "content", "style")]
+        fields += [("timestamp", arrow.float32()), ("camera", arrow.string()), ("tool_calls", arrow.string())]
+        return arrow.list_(arrow.struct(fields))
+
+    def _warnings(self, going: Outgoing) -> tuple[str, ...]:
+        said = list(going.clock.warnings)
+        for name, height, width in self._shape.cameras:
+            if self._video and (height % 2 or width % 2):
+                said.append(f"camera {name}: {height} x {width} is made even for the codec, its last line is doubled")
+        return tuple(said)
+
+    def close(self) -> None:
+        """The footer: without it nobody can read the file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    # --- the meta folder --------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        meta = self._out / "meta"
+        (meta / "episodes" / "chunk-000").mkdir(parents=True)
+        table = self._arrow.Table.from_pylist(self._rows)
+        self._parquet.write_table(table, meta / "episodes" / "chunk-000" / "file-000.parquet", compression="snappy")
+        self._write_texts(meta / "tasks.parquet", "task_index", self._tasks)
+        self._write_texts(meta / "subtasks.parquet", "subtask_index", self._subtasks)
+        stats = {name: statistics.as_json(statistics.together(parts)) for name, parts in self._figures.items()}
+        _write(self._out / "meta" / "stats.json", stats)
+        _write(self._out / OURS, {"version": 1, "episodes": self._ours})
+        _write(self._out / INFO, self._info())
+
+    def _write_texts(self, path: Path, key: str, texts: dict[str, int]) -> None:
+        """Texts as the index of the table, which is how pandas stores and LeRobot looks them up."""
+        arrow, index = self._arrow, "__index_level_0__"
+        table = arrow.table({key: arrow.array(list(texts.values()), arrow.int64()), index: list(texts)})
+        about = {
+            "index_columns": [index],
+            "column_indexes": [
+                {
+                    "name": None,
+                    "field_name": None,
+                    "pandas_type": "unicode",
+                    "numpy_type": "object",
+                    "metadata": {"encoding": "UTF-8"},
+                }
+            ],
+            "columns": [
+                {"name": key, "field_name": key, "pandas_type": "int64", "numpy_type": "int64", "metadata": None},
+                {
+                    "name": None,
+                    "field_name": index,
+                    "pandas_type": "unicode",
+                    "numpy_type": "object",
+                    "metadata": None,
+                },
+            ],
+            "creator": {"library": "pyarrow", "version": arrow.__version__},
+            "pandas_version": "2.2.0",
+        }
+        self._parquet.write_table(table.replace_schema_metadata({b"pandas": json.dumps(about).encode()}), path)
+
+    def _info(self) -> dict[str, Any]:
+        fps = self._shape.fps
+        robots = {ours["robot"] for ours in self._ours}
+        return {
+            "codebase_version": "v3.0",
+            "robot_type": next(iter(robots)) if len(robots) == 1 else None,
+            "total_episodes": len(self._rows),
+            "total_frames": self._steps,
+            "total_tasks": len(self._tasks),
+            "chunks_size": _CHUNK,
+            "data_files_size_in_mb": 100,
+            "video_files_size_in_mb": 200,
+            "fps": int(fps) if fps == int(fps) else fps,
+            "splits": {"train": f"0:{len(self._rows)}"},
+            "data_path": DATA_PATH,
+            "video_path": VIDEO_PATH if self._video else None,
+            "features": self._features(),
+        }
+
+    def _features(self) -> dict[str, Any]:
+        shape = self._shape
+        robot = self._ours[0]["robot"]
+
+        def numbers(size: int, names: list[str] | None, dtype: str = "float32") -> dict[str, Any]:
+            return {"dtype": dtype, "shape": [size], "names": names}
+
+        found = {STATE: numbers(shape.state, dimension_names(robot, shape.state))}
+        found[ACTION] = numbers(shape.action, dimension_names(robot, shape.action))
+        if shape.velocity:
+            found[VELOCITY] = numbers(shape.state, dimension_names(robot, shape.state))
+        for name in shape.own:
+            size = self._figures[OWN[name]][0]["mean"].size
+            dtype = {"step_source": "int64", "timestamp": "float64", "host_timestamp": "float64"}.get(name, "float32")
+            found[OWN[name]] = numbers(size, None, dtype)
+        if shape.success:
+            found["next.success"] = numbers(1, None, "bool")
+        for plain in self._timed:
+            found[IMAGE_TIME + plain] = numbers(1, None, "float64")
+        for (_, height, width), plain in zip(shape.cameras, self._names.values(), strict=True):
+            found[f"observation.images.{plain}"] = self._camera(height, width)
+        found["subtask_index"] = numbers(1, None, "int64")
+        if self._language:
+            found["language_persistent"] = {"dtype": "language", "shape": [1], "names": None}
+        return found | {name: numbers(1, None, "float32" if name == "timestamp" else "int64") for name in _BASE}
+
+    def _camera(self, height: int, width: int) -> dict[str, Any]:
+        if not self._video:
+            return {"dtype": "image", "shape": [height, width, 3], "names": ["height", "width", "channels"]}
+        height, width = height + height % 2, width + width % 2
+        return {
+            "dtype": "video",
+            "shape": [height, width, 3],
+            "names": ["height", "width", "channels"],
+            "info": {
+                "video.height": height,
+                "video.width": width,
+                "video.codec": "h264",
+                "video.pix_fmt": "yuv420p",
+                "video.is_depth_map": False,
+                "video.fps": self._shape.fps,
+                "video.channels": 3,
+                "has_audio": False,
+            },
+        }
+
+
+def _own_column(value: Any) -> NDArray[Any]:
+    """(T, D)"""
+    if isinstance(value, tuple):
+        names = list(StepSource)
+        value = np.array([names.index(source) for source in value], np.int64)
+    array = np.asarray(value)
+    return array if array.ndim == 2 else array[:, None]
+
+
+def _image(going: Outgoing, camera: str, step: int) -> dict[str, Any]:
+    """JPEG as it is stored, where its colours are in order; else a PNG, which loses nothing."""
+    if going.file.is_jpeg(camera) and not going.file.is_swapped(camera):
+        data, ending = going.jpeg(camera, step), "jpg"
+    else:
+        buffer = io.BytesIO()
+        Image.fromarray(going.file.frame(camera, step)).save(buffer, format="PNG", compress_level=1)
+        data, ending = buffer.getvalue(), "png"
+    return {"bytes": data, "path": f"frame-{step:06d}.{ending}"}
+
+
+def _spoken(going: Outgoing, fps: float) -> list[dict[str, Any]]:
+    """Substeps and other wordings as the language of the episode."""
+
+    def row(role: str, style: str, content: str, timestamp: float | None) -> dict[str, Any]:
+        said = {"role": role, "content": content, "style": style, "timestamp": timestamp}
+        return {**said, "camera": None, "tool_calls": None}
+
+    substeps: Iterator[Segment] = (part for part in going.substeps if part.text.strip())
+    wordings = [row("user", "task_aug", text, 0.0) for text in going.labels.paraphrases]
+    return wordings + [row("assistant", "subtask", part.text, part.start / fps) for part in substeps]
+
+
+def _our_facts(going: Outgoing) -> dict[str, Any]:
+    about, labels = dataclasses.asdict(going.file.attributes), going.labels
+    return {
+        "name": labels.name,
+        "robot": about["robot"],
+        **{name: about[name] for name in _OURS},
+        "success": going.success,
+        "label_source": str(labels.label_source or going.file.label_source or "") or None,
+        "paraphrases": list(labels.paraphrases),
+        "marks": None if going.file.marks is None else list(going.file.marks),
+        "tags": list(labels.tags),
+        "person": labels.person,
+    }
+
+
+def _write(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+LEROBOT = LeRobotExporter("lerobot", "LeRobot dataset v3.0 with videos (H.264)", video=True, language=False)
+LEROBOT_IMAGES = LeRobotExporter("lerobot-images", "LeRobot dataset v3.0 with images", video=False, language=False)
+LEROBOT_LANGUAGE = LeRobotExporter(
+    "lerobot-language", "LeRobot dataset v3.0 with language columns (lerobot 0.5 and later)", video=True, language=True
+)
