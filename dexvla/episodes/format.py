@@ -1,7 +1,7 @@
 """The episode file: one ACT-style HDF5 file per episode.
 
     action                          (T, A) float32   requested action of the step: what a policy learns
-    language_raw                    (1,)   str       the instruction
+    language_raw                    (1+P,) str       the instruction, then other wordings of it, if there are any
     substep_reasonings              (T,)   str       optional; attribute label_source: scripted, human, ...
     observations/qpos               (T, S) float32   radians; normalised grippers 0 closed .. 1 open
     observations/qvel               (T, S) float32   per second
@@ -15,11 +15,13 @@
     step_source                     (T,)   uint8     optional; who commanded it, an index into its attribute `names`
     marks                           (M,)   int64     optional; steps at which who drove said that a substep begins
 
-Attributes of the file: sim (bool), compress (bool), and optionally those of `EpisodeAttributes`.
+Attributes of the file: sim (bool), compress (bool: a camera holds JPEG rows), and optionally those of
+`EpisodeAttributes`. Cameras may differ: pixels have four dimensions, JPEG rows two. In `compress_len` a camera of
+pixels has zeros.
 
 JPEG rows written here are ordinary RGB JPEG files and carry `jpeg_channels = "rgb"`. Without that attribute the rows
 follow OpenCV's custom of the upstream tools: the bytes were encoded from an RGB array as if it were BGR, so decoding
-swaps red and blue back.
+swaps red and blue back. An attribute `jpeg_channels` ("rgb" or "bgr") of a camera's dataset goes before the file's.
 """
 
 import re
@@ -49,6 +51,21 @@ def control_token_in(text: str) -> str | None:
     return None if found is None else f"{found[0]}, which the model reads as a control token; remove it"
 
 
+_BASE_LEFT_OUT = "the motion of the base is not part of `action`"
+
+
+def base_left_out(dimensions: int) -> str:
+    """What is said of an episode whose base moved, where the action does not have it."""
+    return (
+        f"{_BASE_LEFT_OUT}: base_action has {dimensions} dimensions, which are left out; an import appends them with "
+        "--append-base (append_base in the profile)"
+    )
+
+
+def says_base_left_out(text: str) -> bool:
+    return text.startswith(_BASE_LEFT_OUT)
+
+
 class LabelSource(StrEnum):
     """Who made the substep reasonings of a file."""
 
@@ -75,7 +92,7 @@ class EpisodeAttributes:
     """Facts about an episode, stored as attributes of its file; None is not stored.
 
     fps: control rate, Hz. held: object held by the receiving gripper alone at the end. seed: of the scene.
-    reward: the highest of the episode, on the task's scale.
+    reward: the highest of the episode, on the task's scale. fps_guessed: nobody said fps, its time stamps gave it.
     """
 
     sim: bool
@@ -87,6 +104,7 @@ class EpisodeAttributes:
     seed: int | None = None
     render_profile: str | None = None
     reward: float | None = None
+    fps_guessed: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +122,7 @@ class EpisodeData:
     images: Mapping[str, Sequence[bytes] | NDArray[np.uint8]]
     instruction: str
     attributes: EpisodeAttributes
+    paraphrases: Sequence[str] = ()
     substep_reasonings: Sequence[str] | None = None
     label_source: LabelSource | None = None
     joint_positions: NDArray[np.floating[Any]] | None = None

@@ -40,7 +40,8 @@ def write_episode(path: str | os.PathLike[str], data: EpisodeData) -> None:
     # longer be closed and the process crashes on its way out.
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
-        _write(file, data)
+        write_steps(file, data)
+        _write_images(file, data.images)
     try:
         with atomic_file(path, overwrite=False) as temporary:
             temporary.write_bytes(content.getbuffer())
@@ -52,6 +53,19 @@ def write_episode(path: str | os.PathLike[str], data: EpisodeData) -> None:
 
 def validate(data: EpisodeData) -> int:
     """Raise EpisodeError unless all parts of `data` fit together; returns the number of steps T."""
+    steps = validate_steps(data)
+    if not data.images:
+        raise EpisodeError("an episode needs at least one camera")
+    for name, frames in data.images.items():
+        if len(frames) != steps:
+            raise EpisodeError(f"camera {name} has {len(frames)} frames for {steps} steps")
+    if len({isinstance(frames, np.ndarray) for frames in data.images.values()}) != 1:
+        raise EpisodeError("all cameras must be JPEG rows, or all arrays, not a mix")
+    return steps
+
+
+def validate_steps(data: EpisodeData) -> int:
+    """Raise EpisodeError unless all parts of `data` but its images fit together; returns the number of steps T."""
     if data.action.ndim != 2 or not data.action.size:
         raise EpisodeError(f"action has shape {data.action.shape}, expected (steps, dimensions) with at least one step")
     steps = int(data.action.shape[0])
@@ -84,13 +98,6 @@ def validate(data: EpisodeData) -> int:
         raise EpisodeError(f"{len(data.step_source)} step sources for {steps} steps")
     if data.marks is not None and list(data.marks) != sorted({mark for mark in data.marks if 0 <= mark < steps}):
         raise EpisodeError(f"marks are {list(data.marks)[:5]} ..., expected rising steps from 0 to {steps - 1}")
-    if not data.images:
-        raise EpisodeError("an episode needs at least one camera")
-    for name, frames in data.images.items():
-        if len(frames) != steps:
-            raise EpisodeError(f"camera {name} has {len(frames)} frames for {steps} steps")
-    if len({isinstance(frames, np.ndarray) for frames in data.images.values()}) != 1:
-        raise EpisodeError("all cameras must be JPEG rows, or all arrays, not a mix")
     times = {"timestamp": data.timestamp, "host_timestamp": data.host_timestamp}
     times |= {f"{IMAGE_TIMES}/{k}": v for k, v in (data.image_timestamp or {}).items()}
     for name, time in times.items():
@@ -99,7 +106,8 @@ def validate(data: EpisodeData) -> int:
     return steps
 
 
-def _write(file: h5py.File, data: EpisodeData) -> None:
+def write_steps(file: h5py.File, data: EpisodeData) -> None:
+    """Everything but the images."""
     for name, value in dataclasses.asdict(data.attributes).items():
         if value is not None:
             file.attrs[name] = value
@@ -112,7 +120,7 @@ def _write(file: h5py.File, data: EpisodeData) -> None:
         file.create_dataset("observations/joint_positions", data=np.asarray(data.joint_positions, np.float32))
     if data.action_sent is not None:
         file.create_dataset("action_sent", data=np.asarray(data.action_sent, np.float32))
-    write_texts(file, data.instruction, data.substep_reasonings, data.label_source)
+    write_texts(file, data.instruction, data.substep_reasonings, data.label_source, paraphrases=data.paraphrases)
     if data.timestamp is not None:
         file.create_dataset("timestamp", data=np.asarray(data.timestamp, np.float64))
     if data.host_timestamp is not None:
@@ -123,7 +131,6 @@ def _write(file: h5py.File, data: EpisodeData) -> None:
         write_marks(file, data.marks)
     for camera, time in (data.image_timestamp or {}).items():
         file.create_dataset(f"{IMAGE_TIMES}/{camera}", data=np.asarray(time, np.float64))
-    _write_images(file, data.images)
 
 
 def _write_images(file: h5py.File, images: Mapping[str, Sequence[bytes] | NDArray[np.uint8]]) -> None:
@@ -145,10 +152,18 @@ def _write_images(file: h5py.File, images: Mapping[str, Sequence[bytes] | NDArra
         file.create_dataset("compress_len", data=np.asarray(lengths, np.float32))
 
 
-def write_texts(file: h5py.File, instruction: str, substeps: Sequence[str] | None, source: LabelSource | None) -> None:
-    """The instruction and, where there are any, substep reasonings (one a step) with where they come from."""
+def write_texts(
+    file: h5py.File,
+    instruction: str,
+    substeps: Sequence[str] | None,
+    source: LabelSource | None,
+    *,
+    paraphrases: Sequence[str] = (),
+) -> None:
+    """The instruction, its other wordings and, where there are any, substep reasonings (one a step) with where they
+    come from."""
     text = h5py.string_dtype("utf-8")
-    file.create_dataset("language_raw", data=np.array([instruction], dtype=object), dtype=text)
+    file.create_dataset("language_raw", data=np.array([instruction, *paraphrases], dtype=object), dtype=text)
     if substeps is not None:
         labels = file.create_dataset("substep_reasonings", data=np.array(list(substeps), dtype=object), dtype=text)
         if source is not None:

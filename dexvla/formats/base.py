@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dexvla.episodes.format import LabelSource
+from dexvla.episodes.format import LabelSource, StepSource
 from dexvla.errors import UserError
 from dexvla.spec import ImportProfile, Segment
 
@@ -56,8 +56,11 @@ class SourceEpisode:
     substeps: run-length coded over all T steps, or None. label_source: who made them, where known.
     state_names, action_names: one a dimension, or empty. base_action: (T, B) motion of a mobile base, not in `action`.
     warnings: what was left out or mended, in full sentences. guesses: what was assumed, told as such.
-    broken_from: the first step of a broken tail, None where all steps are whole.
+    broken_from: the first step of a broken tail, None where all steps are whole. Frames that cannot be had may also
+    raise EpisodeError or ValueError out of `frames` when their turn comes.
     extra: further plain attributes of the file.
+    joint_positions (T, J), action_sent (T, A), host_timestamp (T,) seconds since 1970, step_source, marks, held,
+    render_profile, reward: as in our own files, see dexvla.episodes.format.
     """
 
     name: str
@@ -82,6 +85,14 @@ class SourceEpisode:
     guesses: tuple[str, ...] = ()
     broken_from: int | None = None
     extra: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    joint_positions: NDArray[np.float32] | None = None
+    action_sent: NDArray[np.float32] | None = None
+    host_timestamp: NDArray[np.float64] | None = None
+    step_source: tuple[StepSource, ...] | None = None
+    marks: tuple[int, ...] | None = None
+    held: bool | None = None
+    render_profile: str | None = None
+    reward: float | None = None
 
     @property
     def steps(self) -> int:
@@ -99,7 +110,10 @@ class Importer(Protocol):
         ...
 
     def episodes(self, source: Path) -> Sequence[str]:
-        """Names of the episodes in `source`, in order; unique. Raises FormatError where there are none to be had."""
+        """Names of the episodes in `source`, in order; unique. Raises FormatError where there are none to be had.
+
+        Where each file is an episode: its path relative to the folder, with its ending ("shirts/episode_0.hdf5").
+        """
         ...
 
     def open(self, source: Path, name: str, profile: ImportProfile) -> AbstractContextManager[SourceEpisode]:

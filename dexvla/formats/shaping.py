@@ -1,0 +1,274 @@
+"""One episode of a source and the profile of its import -> what our episode file holds.
+
+In this order: broken steps cut off, times judged, dimensions picked, degrees and grippers converted, the base's motion
+appended, actions shifted, cameras picked, named and their colours told.
+"""
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dexvla.episodes.format import (
+    EpisodeAttributes,
+    EpisodeData,
+    LabelSource,
+    base_left_out,
+    control_token_in,
+    says_base_left_out,
+)
+from dexvla.episodes.manifest import per_step
+from dexvla.episodes.names import renamed_told, safe_names
+from dexvla.episodes.streaming import CameraStream
+from dexvla.episodes.times import Times, guess_told, judge
+from dexvla.formats.base import FormatError, SourceCamera, SourceEpisode
+from dexvla.spec import FPS_LEAST, FPS_MOST, CameraProfile, Colours, ImportProfile
+from dexvla.spec.formats import AngleUnit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shaped:
+    """data: its images are in `cameras`, in the order that the profile names them. warnings, guesses: of the source and
+    of what was done here."""
+
+    data: EpisodeData
+    cameras: dict[str, CameraStream]
+    warnings: tuple[str, ...]
+    guesses: tuple[str, ...]
+
+
+def shape(episode: SourceEpisode, profile: ImportProfile, *, folder: str, steps: int) -> Shaped:
+    """Apply the profile to the first `steps` steps. folder: name of the folder that the source lies in.
+
+    Raises FormatError for what the profile asks for and the episode does not have.
+    """
+    warnings = [text for text in episode.warnings if not (profile.append_base and says_base_left_out(text))]
+    guesses = list(episode.guesses)
+    if steps < episode.steps:
+        warnings.append(f"steps {steps} to {episode.steps - 1} of {episode.steps} are broken and were cut off")
+    fps = episode.fps if episode.fps is not None else profile.fps
+    times = _times(episode, fps, warnings)
+    guessed = fps is None and times is not None and times.fps is not None and FPS_LEAST <= times.fps <= FPS_MOST
+    if guessed and times is not None and times.fps is not None:
+        fps = times.fps
+        guesses.append(guess_told(fps))
+    if fps is None:
+        warnings.append("nobody says how many steps a second there are; give it as fps")
+    if episode.fps is not None and profile.fps is not None and profile.fps != episode.fps:
+        warnings.append(f"fps: {episode.fps:g} Hz as the source says; the profile's {profile.fps:g} Hz was not needed")
+    action, qpos, qvel = _motion(episode, profile, warnings)
+    first, last, shift = 0, steps, profile.action_shift
+    if abs(shift) >= steps:
+        raise FormatError(f"action_shift is {shift}, but there are {steps} steps; give a smaller one")
+    if shift:
+        action = action[max(shift, 0) : steps + min(shift, 0)]
+        first, last = max(-shift, 0), steps - max(shift, 0)
+        warnings.append(f"actions are moved {shift} steps earlier; {last - first} of {steps} steps are left")
+    kept = slice(first, last)
+
+    def cut(values: Any) -> Any:
+        return None if values is None else values[kept]
+
+    instruction, paraphrases = instruction_of(episode, profile, folder=folder)
+    labels = None if episode.substeps is None else per_step(episode.substeps)[kept]
+    if labels is not None and not any(text.strip() for text in labels):
+        labels = None
+    for text in (instruction, *paraphrases, *dict.fromkeys(labels or ())):
+        if wrong := control_token_in(text):
+            raise FormatError(f"the instruction or a label holds {wrong}")
+    cameras, stamps = _cameras(episode, profile, first, last, times, warnings)
+    data = EpisodeData(
+        action=action if shift else action[kept],
+        qpos=qpos[kept],
+        qvel=np.zeros_like(qpos[kept]) if qvel is None else qvel[kept],
+        images={},
+        instruction=instruction,
+        paraphrases=paraphrases,
+        attributes=EpisodeAttributes(
+            sim=episode.sim,
+            robot=profile.robot or episode.robot,
+            task=episode.task,
+            fps=fps,
+            fps_guessed=True if guessed else None,
+            success=episode.success,
+            held=episode.held,
+            seed=episode.seed,
+            render_profile=episode.render_profile,
+            reward=episode.reward,
+        ),
+        substep_reasonings=labels,
+        label_source=None if labels is None else (episode.label_source or LabelSource.IMPORTED),
+        joint_positions=cut(episode.joint_positions),
+        action_sent=_action_sent(episode, profile, action.shape[1], kept, warnings),
+        timestamp=None if times is None else cut(times.seconds),
+        image_timestamp=stamps or None,
+        host_timestamp=cut(episode.host_timestamp),
+        step_source=cut(episode.step_source),
+        marks=None if episode.marks is None else [mark - first for mark in episode.marks if first <= mark < last],
+        extra_attributes={**episode.extra, **_dimension_names(episode, profile)},
+    )
+    return Shaped(data=data, cameras=cameras, warnings=tuple(dict.fromkeys(warnings)), guesses=tuple(guesses))
+
+
+def instruction_of(episode: SourceEpisode, profile: ImportProfile, *, folder: str) -> tuple[str, tuple[str, ...]]:
+    """The instruction and its other wordings. Raises FormatError where nobody gives one, saying what to give."""
+    own = [" ".join(text.split()) for text in episode.instructions if text.strip()]
+    listed = _listed(episode.name, folder, profile.instruction_table)
+    places: dict[str, str | None] = {
+        "file": own[0] if own else None,
+        "folder": folder.replace("_", " ").replace("-", " ").strip() or None,
+        "table": listed,
+        "text": profile.instruction,
+    }
+    order = dict.fromkeys((profile.instruction_from, "table", "text"))
+    found = next((text for place in order if (text := places[place])), None)
+    if found is None:
+        raise FormatError(
+            "it has no instruction; give one for all episodes (--instruction TEXT), take the folder's name "
+            "(--instruction-from folder), or a CSV or JSON table of episode and instruction (--instruction-table FILE)"
+        )
+    others = tuple(dict.fromkeys(text for text in own[1:] if text != found)) if found == (own or [""])[0] else ()
+    return found, others
+
+
+def _listed(name: str, folder: str, table: dict[str, str]) -> str | None:
+    """From the table: by the whole name, its last part, that without its ending, its number, the folders above it."""
+    path = PurePosixPath(name)
+    number = "".join(letter if letter.isdecimal() else " " for letter in path.stem).split()
+    keys = [
+        name,
+        path.with_suffix("").as_posix(),
+        path.name,
+        path.stem,
+        *number[-1:],
+        *(n.lstrip("0") for n in number[-1:]),
+    ]
+    keys += [*reversed(path.parts[:-1]), folder]
+    return next((table[key] for key in keys if key in table), None)
+
+
+def _times(episode: SourceEpisode, fps: float | None, warnings: list[str]) -> Times | None:
+    if episode.timestamp is None:
+        return None
+    if episode.timestamp.shape != (episode.steps,):
+        warnings.append(f"timestamp has shape {episode.timestamp.shape}, expected ({episode.steps},); left out")
+        return None
+    times = judge(episode.timestamp, fps=fps)
+    warnings += times.said
+    return times
+
+
+def _motion(
+    episode: SourceEpisode, profile: ImportProfile, warnings: list[str]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]:
+    action = _converted(_picked(episode.action, profile.action, "action"), profile)
+    qpos = _converted(_picked(episode.qpos, profile.state, "state"), profile)
+    qvel = episode.qvel
+    if qvel is not None:
+        qvel = _converted(_picked(qvel, profile.state, "state"), profile, speed=True)
+        if not np.isfinite(qvel).all():
+            warnings.append("qvel holds values that are not finite; left out")
+            qvel = None
+    if profile.append_base:
+        if episode.base_action is None:
+            raise FormatError("append_base is set, but it has no motion of a base; leave append_base out")
+        action = np.concatenate([action, episode.base_action], axis=1)
+    elif episode.base_action is not None and not any(map(says_base_left_out, warnings)):
+        warnings.insert(0, base_left_out(episode.base_action.shape[1]))
+    return action, qpos, qvel
+
+
+def _picked(values: NDArray[np.float32], wanted: tuple[int, ...] | None, what: str) -> NDArray[np.float32]:
+    if wanted is None:
+        return values
+    beyond = [index for index in wanted if not 0 <= index < values.shape[1]]
+    if beyond or not wanted:
+        raise FormatError(f"{what} dimensions {list(wanted)} are asked for, it has 0 to {values.shape[1] - 1}")
+    return np.ascontiguousarray(values[:, list(wanted)])
+
+
+def _converted(values: NDArray[np.float32], profile: ImportProfile, *, speed: bool = False) -> NDArray[np.float32]:
+    """Degrees to radians and grippers to 0 closed .. 1 open; in float64, rounded once. speed: values are per second."""
+    if profile.angles is AngleUnit.RADIANS and not profile.grippers:
+        return values
+    exact = values.astype(np.float64)
+    grippers = {gripper.dimension for gripper in profile.grippers}
+    if profile.angles is AngleUnit.DEGREES:
+        angles = [index for index in range(values.shape[1]) if index not in grippers]
+        exact[:, angles] = np.deg2rad(exact[:, angles])
+    for gripper in profile.grippers:
+        if gripper.dimension >= values.shape[1]:
+            raise FormatError(
+                f"gripper dimension {gripper.dimension} is named, but there are 0 to {values.shape[1] - 1}"
+            )
+        zero = 0.0 if speed else gripper.closed
+        exact[:, gripper.dimension] = (exact[:, gripper.dimension] - zero) / (gripper.opened - gripper.closed)
+    return exact.astype(np.float32)
+
+
+def _action_sent(
+    episode: SourceEpisode, profile: ImportProfile, dimensions: int, kept: slice, warnings: list[str]
+) -> NDArray[np.float32] | None:
+    """Brought into the same form as the action; left out where it has another one."""
+    if episode.action_sent is None:
+        return None
+    if episode.action_sent.shape == episode.action.shape:
+        sent = _converted(_picked(episode.action_sent, profile.action, "action"), profile)
+        if sent.shape[1] == dimensions:
+            return sent[kept]
+    warnings.append("action_sent has other dimensions than the action; left out")
+    return None
+
+
+def _cameras(
+    episode: SourceEpisode, profile: ImportProfile, first: int, last: int, times: Times | None, warnings: list[str]
+) -> tuple[dict[str, CameraStream], dict[str, NDArray[np.float64]]]:
+    wanted = profile.cameras or tuple(
+        CameraProfile(source=name, name=None, colours=None) for name in episode.cameras if name
+    )
+    missing = [camera.source for camera in wanted if camera.source not in episode.cameras]
+    if missing or not wanted:
+        raise FormatError(
+            f"no camera {', '.join(map(repr, missing)) or 'at all'}; it has {', '.join(map(repr, episode.cameras))}"
+        )
+    own = safe_names(camera.source for camera in wanted if camera.name is None)
+    warnings += renamed_told(own)
+    streams: dict[str, CameraStream] = {}
+    stamps: dict[str, NDArray[np.float64]] = {}
+    for each in wanted:
+        name = each.name if each.name is not None else own[each.source]
+        if name in streams:
+            raise FormatError(f"two cameras are to be named {name!r}; give them different names")
+        camera = episode.cameras[each.source]
+        streams[name] = _stream(camera, each.colours or profile.colours, first)
+        if camera.timestamp is not None and times is not None and times.seconds is not None:
+            if camera.timestamp.shape == (episode.steps,) and np.isfinite(camera.timestamp).all():
+                stamps[name] = times.likewise(camera.timestamp)[first:last]
+            else:
+                warnings.append(f"time stamps of camera {name} do not fit its steps; left out")
+    return streams, stamps
+
+
+def _stream(camera: SourceCamera, colours: Colours | None, first: int) -> CameraStream:
+    def frames():  # type: ignore[no-untyped-def]
+        for step, frame in enumerate(camera.frames()):
+            if step >= first:
+                yield frame
+
+    swapped = camera.swapped if colours is None else colours is Colours.BGR
+    return CameraStream(frames=frames, jpeg=camera.jpeg, height=camera.height, width=camera.width, swapped=swapped)
+
+
+def _dimension_names(episode: SourceEpisode, profile: ImportProfile) -> dict[str, str]:
+    """Attributes that name the dimensions, where the source does."""
+    named = {}
+    for attribute, names, wanted, count in (
+        ("state_names", episode.state_names, profile.state, episode.qpos.shape[1]),
+        ("action_names", episode.action_names, profile.action, episode.action.shape[1]),
+    ):
+        if len(names) == count:
+            picked = names if wanted is None else [names[index] for index in wanted]
+            named[attribute] = ", ".join(picked)[:1000]
+    return named
