@@ -19,6 +19,7 @@ from dexvla.spec import ImportProfile
 _JOINTS = ("JointState", "JointStates", "JointTrajectory", "Float32MultiArray", "Float64MultiArray")
 _ACTION = re.compile(r"action|command|cmd|leader|master|target|goal|desired|reference", re.I)
 _STATE = re.compile(r"state|follower|puppet|slave|qpos|position|feedback|joint", re.I)
+_SINCE_1970 = 10**17  # ns; smaller times count from the start of a computer or a simulation
 _EARLIEST, _LATEST = -0.05, 1.0  # s by which a message may be recorded after its header's time
 
 
@@ -71,6 +72,7 @@ def episode_of(bag: Bag, name: str, profile: ImportProfile) -> SourceEpisode:
         qvel=_velocities(motion, states, steps),
         cameras={topic: _camera(bag, topic, steps.nearest[topic], first[topic]) for topic in cameras},
         timestamp=(steps.ticks - steps.ticks[0]) / 1e9,
+        host_timestamp=steps.ticks / 1e9 if steps.ticks[0] > _SINCE_1970 else None,
         fps=steps.fps,
         state_names=_names(motion, states),
         action_names=_names(motion, actions),
