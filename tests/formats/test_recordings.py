@@ -18,7 +18,7 @@ from mcap.writer import CompressionType, Writer
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import StoragePlugin
 
-from dexvla.episodes.jpeg import decode_jpeg, encode_jpeg
+from dexvla.episodes.jpeg import decode_jpeg, encode_jpeg, jpeg_size
 from dexvla.episodes.reader import open_episode
 from dexvla.formats import bags
 from dexvla.formats.base import FormatError, SourceEpisode
@@ -328,6 +328,15 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "source" / "one.bag").symlink_to(tmp_path / "outside.bag")
     with pytest.raises(FormatError, match="lies outside of"), ROSBAG.open(tmp_path / "source", "one.bag", PLAIN):
         pass
+
+
+def test_a_jpeg_of_a_colour_space_without_name_is_refused() -> None:
+    content = bytearray(encode_jpeg(image_at(0)))
+    components = content.index(b"\xff\xc0") + 9
+    assert content[components] == 3
+    content[components] = 2
+    with pytest.raises(ValueError, match="not a JPEG"):
+        jpeg_size(bytes(content))
 
 
 def test_a_list_of_files_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
