@@ -330,11 +330,11 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
         pass
 
 
-def test_a_jpeg_of_a_colour_space_without_name_is_refused() -> None:
+@pytest.mark.parametrize(("place", "value"), [(0, 0), (11, 20)])
+def test_a_jpeg_of_a_sampling_without_name_is_refused(place: int, value: int) -> None:
+    """In its frame header: the marker, and the sampling of its first component."""
     content = bytearray(encode_jpeg(image_at(0)))
-    components = content.index(b"\xff\xc0") + 9
-    assert content[components] == 3
-    content[components] = 2
+    content[content.index(b"\xff\xc0") + place] = value
     with pytest.raises(ValueError, match="not a JPEG"):
         jpeg_size(bytes(content))
 
