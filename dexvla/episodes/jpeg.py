@@ -70,7 +70,8 @@ def jpeg_size(data: bytes | NDArray[np.uint8]) -> tuple[int, int]:
 
         try:
             height, width = simplejpeg.decode_jpeg_header(raw, strict=False)[:2]
-        except ValueError as error:  # also of more than 65500 rows or columns
+        # ValueError also of more than 65500 rows or columns; KeyError of a sampling that it has no name for
+        except (ValueError, KeyError) as error:
             raise ValueError(f"not a JPEG: {error}") from error
     else:
         try:

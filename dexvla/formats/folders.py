@@ -281,6 +281,7 @@ def _episode(name: str, place: _Place, table: StepTable, seen: dict[str, _Seen],
         if labels is None
         else tuple(part.model_copy(update={"end": min(part.end, steps)}) for part in labels if part.start < steps),
         label_source=known.get(said.label_source or ""),
+        step_source=None if table.step_source is None else table.step_source[:steps],
         success=said.success,
         robot=said.robot,
         task=said.task,

@@ -3,12 +3,12 @@ dexvla.formats.own_mcap reads back exactly.
 
     /camera/<name>  foxglove.CompressedImage   the stored JPEG bytes, or PNG of pixels that are stored as they are
     /state          foxglove.JointStates       qpos, and qvel as velocity where the file has one
-    /action         foxglove.JointStates
+    /action         foxglove.JointStates       likewise /action_sent and /joint_positions where the file has them
     /substep        foxglove.Log               at the first step of each substep
     /instruction    foxglove.Log               at the first step
 
-Metadata `dexvla.episode` says what has no place in messages. Attachments `timestamp` and `image_timestamp/<name>` hold
-the file's own times: messages have whole nanoseconds, which a float64 of seconds has not.
+Metadata `dexvla.episode` says what has no place in messages. Attachments `timestamp`, `host_timestamp` and
+`image_timestamp/<name>` hold the file's own times: messages have whole nanoseconds, which a float64 of seconds has not.
 """
 
 import io
@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dexvla.episodes.jpeg import decode_jpeg, encode_jpeg
+from dexvla.episodes.manifest import run_length
 from dexvla.formats import foxglove
 from dexvla.formats.base import Exported, ExportEpisode
 from dexvla.formats.outgoing import Outgoing, loss_of, outgoing, psnr
-from dexvla.formats.own_mcap import IMAGE_TIMESTAMP, METADATA, TIMESTAMP
+from dexvla.formats.own_mcap import HOST_TIMESTAMP, IMAGE_TIMESTAMP, METADATA, TIMESTAMP
 from dexvla.formats.sources import package, safe_names
 
 _QUALITY = 95  # of JPEG rows whose red and blue are put right
@@ -63,6 +64,8 @@ class _Writer:
         self._topics = {camera: f"/camera/{plain}" for camera, plain in safe_names(going.file.cameras).items()}
         self._channels: dict[str, int] = {}
         self._has_velocity = bool(going.file.qvel.any())
+        more = {"/action_sent": going.file.action_sent, "/joint_positions": going.file.joint_positions}
+        self._more = {topic: values for topic, values in more.items() if values is not None}
         self.warnings: list[str] = []
         self.ratios: list[float] = []
 
@@ -72,9 +75,10 @@ class _Writer:
         self._open_channels()
         self._file.add_metadata(METADATA, {"facts": json.dumps(self._facts(), ensure_ascii=False)})
         self._attach(TIMESTAMP, episode.timestamp)
+        self._attach(HOST_TIMESTAMP, episode.host_timestamp)
         for camera in episode.cameras:
             self._attach(f"{IMAGE_TIMESTAMP}{camera}", episode.image_timestamp(camera))
-        if episode.compressed and not episode.rgb_jpeg:
+        if any(episode.is_swapped(camera) for camera in episode.cameras if episode.is_jpeg(camera)):
             self.warnings.append(
                 f"its JPEG rows have red and blue swapped: encoded anew at quality {_QUALITY}, for viewers show a JPEG "
                 "as it is"
@@ -88,6 +92,8 @@ class _Writer:
                 self._log("/substep", time, starts[step])
             self._joints("/state", time, episode.qpos[step], episode.qvel[step] if self._has_velocity else None)
             self._joints("/action", time, episode.action[step], None)
+            for topic, values in self._more.items():
+                self._joints(topic, time, values[step], None)
             for camera in episode.cameras:
                 self._image(camera, step, time)
         self._file.finish()
@@ -97,6 +103,7 @@ class _Writer:
         for name in ("CompressedImage", "JointStates", "Log"):
             schemas[name] = self._file.register_schema(f"foxglove.{name}", "protobuf", foxglove.schema())
         topics = {"/state": "JointStates", "/action": "JointStates", "/substep": "Log", "/instruction": "Log"}
+        topics |= dict.fromkeys(self._more, "JointStates")
         topics |= dict.fromkeys(self._topics.values(), "CompressedImage")
         for topic, name in topics.items():
             self._channels[topic] = self._file.register_channel(topic, "protobuf", schemas[name])
@@ -112,6 +119,13 @@ class _Writer:
             "task": about.task,
             "seed": about.seed,
             "success": going.success,
+            "held": about.held,
+            "render_profile": about.render_profile,
+            "reward": about.reward,
+            "sources": None
+            if self._episode.step_source is None
+            else [part.model_dump() for part in run_length(self._episode.step_source)],
+            "marks": self._episode.marks,
             "instruction": going.labels.instruction,
             "paraphrases": going.labels.paraphrases,
             "substeps": [part.model_dump() for part in going.substeps],
@@ -150,10 +164,11 @@ class _Writer:
         self._send(self._topics[camera], time, message)
 
     def _encoded(self, camera: str, step: int) -> tuple[str, bytes]:
-        if self._episode.compressed and self._episode.rgb_jpeg:
+        jpeg = self._episode.is_jpeg(camera)
+        if jpeg and not self._episode.is_swapped(camera):
             return "jpeg", self._going.jpeg(camera, step)
         image = self._episode.frame(camera, step)
-        if not self._episode.compressed:
+        if not jpeg:
             content = io.BytesIO()
             Image.fromarray(image).save(content, "PNG", compress_level=1)
             return "png", content.getvalue()

@@ -99,6 +99,8 @@ def clock_of(file: Episode) -> Clock:
     """The rate that the file states, else that of its timestamps, else a guess; never that of another episode."""
     fps, stamps = file.attributes.fps, file.timestamp
     warnings: list[str] = []
+    if fps is not None and file.attributes.fps_guessed:
+        warnings.append(f"its rate of {fps:g} Hz was guessed when it was taken in")
     if stamps is not None and not (np.isfinite(stamps).all() and (np.diff(stamps) > 0).all()):
         warnings.append("its timestamps do not rise: an even rate is used instead")
         stamps = None

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from dexvla.episodes import bounds
-from dexvla.episodes.format import LabelSource
+from dexvla.episodes.format import LabelSource, StepSource
 from dexvla.episodes.jpeg import jpeg_size
+from dexvla.episodes.manifest import per_step
 from dexvla.formats.bags import Bag
 from dexvla.formats.base import FormatError, SourceCamera, SourceEpisode
 from dexvla.formats.messages import image_of, numbers_of, velocities_of
@@ -20,11 +21,12 @@ from dexvla.spec.base import Spec
 
 METADATA = "dexvla.episode"
 TIMESTAMP = "timestamp"
+HOST_TIMESTAMP = "host_timestamp"
 IMAGE_TIMESTAMP = "image_timestamp/"
 
 
 class Facts(Spec):
-    """What has no place in messages. cameras: the topic of each."""
+    """What has no place in messages. cameras: the topic of each. sources: who commanded the steps."""
 
     steps: int = Field(ge=1, le=bounds.MAX_STEPS)
     fps: float | None = Field(None, ge=FPS_LEAST, le=FPS_MOST)
@@ -33,6 +35,11 @@ class Facts(Spec):
     task: str | None = None
     seed: int | None = None
     success: bool | None = None
+    held: bool | None = None
+    render_profile: str | None = None
+    reward: float | None = None
+    sources: tuple[Segment, ...] | None = None
+    marks: tuple[int, ...] | None = None
     instruction: str = ""
     paraphrases: tuple[str, ...] = ()
     substeps: tuple[Segment, ...] = ()
@@ -53,7 +60,8 @@ def own_episode(bag: Bag, name: str) -> SourceEpisode | None:
     if not {"/state", "/action", *facts.cameras.values()} <= bag.topics.keys():
         bag.warnings.append("topics of the episode are missing in it: it is read as any other recording")
         return None
-    rows: dict[str, list[list[float]]] = {"/state": [], "/action": []}
+    more = [topic for topic in ("/action_sent", "/joint_positions") if topic in bag.topics]
+    rows: dict[str, list[list[float]]] = {topic: [] for topic in ("/state", "/action", *more)}
     speeds: list[list[float]] = []
     first: dict[str, Any] = {}
     counts = dict.fromkeys(facts.cameras.values(), 0)
@@ -71,7 +79,7 @@ def own_episode(bag: Bag, name: str) -> SourceEpisode | None:
         velocity = np.asarray(speeds, np.float64).astype(np.float32)
     except (ValueError, AttributeError, TypeError) as error:
         raise FormatError(f"{bag.path}: not the messages of an episode ({error}); export it again") from error
-    lengths = {**{topic: len(motion[topic]) for topic in ("/state", "/action")}, **counts}
+    lengths = {**{topic: len(values) for topic, values in motion.items()}, **counts}
     if any(length != facts.steps for length in lengths.values()):
         bag.warnings.append(f"its topics do not have {facts.steps} messages each: it is read as any other recording")
         return None
@@ -87,6 +95,7 @@ def own_episode(bag: Bag, name: str) -> SourceEpisode | None:
             width=width,
             timestamp=_seconds(bag, f"{IMAGE_TIMESTAMP}{camera}", facts.steps),
         )
+    sources = _sources(facts)
     covered = facts.substeps and facts.substeps[-1].end == facts.steps
     return SourceEpisode(
         name=name,
@@ -104,8 +113,23 @@ def own_episode(bag: Bag, name: str) -> SourceEpisode | None:
         robot=facts.robot,
         task=facts.task,
         seed=facts.seed,
+        joint_positions=motion.get("/joint_positions"),
+        action_sent=motion.get("/action_sent"),
+        host_timestamp=_seconds(bag, HOST_TIMESTAMP, facts.steps),
+        step_source=sources,
+        marks=facts.marks,
+        held=facts.held,
+        render_profile=facts.render_profile,
+        reward=facts.reward,
         warnings=tuple(bag.warnings),
     )
+
+
+def _sources(facts: Facts) -> tuple[StepSource, ...] | None:
+    names = per_step(facts.sources or ())
+    if len(names) != facts.steps or not set(names) <= set(StepSource):
+        return None
+    return tuple(StepSource(name) for name in names)
 
 
 def _seconds(bag: Bag, name: str, steps: int) -> NDArray[np.float64] | None:

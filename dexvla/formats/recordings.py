@@ -53,7 +53,7 @@ class RecordingImporter:
     def _found(self, source: Path) -> dict[str, Path]:
         """Recordings by name: files, and folders with a list of files."""
         if source.is_file():
-            return {source.stem: source} if source.suffix in self._endings else {}
+            return {source.name: source} if source.suffix in self._endings else {}
         if (source / LIST).is_file():
             return {source.name: source} if self._files(source, source) else {}
         places: list[Path] = []
@@ -61,10 +61,7 @@ class RecordingImporter:
             places += [path for path in source.rglob(f"*{ending}") if not path.name.startswith(".")]
         listed = {path.parent for path in places if (path.parent / LIST).is_file()}
         recordings = [*listed, *(path for path in places if path.parent not in listed)]
-        return {
-            (path if path in listed else path.with_suffix("")).relative_to(source).as_posix(): path
-            for path in sorted(recordings, key=natural_key)
-        }
+        return {path.relative_to(source).as_posix(): path for path in sorted(recordings, key=natural_key)}
 
     def _files(self, source: Path, place: Path) -> list[Path]:
         root = source if source.is_dir() else source.parent

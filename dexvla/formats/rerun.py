@@ -68,7 +68,7 @@ def _log(rerun: Any, recording: Any, going: Outgoing) -> None:
         if step in starts:
             recording.log("substep", rerun.TextLog(starts[step], level=rerun.TextLogLevel.INFO))
         for camera, place in places.items():
-            if episode.compressed and episode.rgb_jpeg:
+            if episode.is_jpeg(camera) and not episode.is_swapped(camera):
                 image = rerun.EncodedImage(contents=going.jpeg(camera, step), media_type="image/jpeg")
             else:
                 image = rerun.Image(episode.frame(camera, step), color_model="RGB")

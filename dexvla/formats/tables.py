@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dexvla.episodes import bounds
-from dexvla.episodes.finding import natural_key
+from dexvla.episodes.format import StepSource
 from dexvla.episodes.manifest import run_length
 from dexvla.formats.base import FormatError
 from dexvla.spec import FPS_LEAST, FPS_MOST, ImportProfile, Segment
@@ -45,6 +45,7 @@ class StepTable:
     state_names: tuple[str, ...]
     action_names: tuple[str, ...]
     timestamp: NDArray[Any] | None
+    step_source: tuple[StepSource, ...] | None
     substeps: tuple[Segment, ...] | None
     instructions: tuple[str, ...]
     texts: dict[str, tuple[str, ...]]
@@ -78,8 +79,11 @@ def read_steps(path: Path, profile: ImportProfile) -> StepTable:
         warnings.append(f"velocities have {qvel.shape[1]} dimensions, the state {qpos.shape[1]}: they were left out")
         qvel = None
     texts = {names[place]: tuple(row[place] for row in rows) for place in others}
-    if any(any(column) for name, column in texts.items() if name.strip().lower() == "source"):
-        warnings.append("who commanded each step (column source) has no place in an import and was left out")
+    sources = next((column for name, column in texts.items() if name.strip().lower() == "source"), None)
+    if sources is not None and not set(sources) <= set(StepSource):
+        if any(sources):
+            warnings.append(f"column source holds other words than {', '.join(StepSource)}: it was left out")
+        sources = None
     labels = None if substep is None else [row[substep] for row in rows]
     return StepTable(
         action=_numbers(path, names, rows, action),
@@ -88,6 +92,7 @@ def read_steps(path: Path, profile: ImportProfile) -> StepTable:
         state_names=_named(names, state, qpos),
         action_names=_named(names, action, None),
         timestamp=None if time is None else _times(path, names[time], [row[time] for row in rows]),
+        step_source=None if sources is None else tuple(StepSource(source) for source in sources),
         substeps=run_length(labels) if labels and any(text.strip() for text in labels) else None,
         instructions=() if said is None else tuple(dict.fromkeys(row[said] for row in rows if row[said].strip())),
         texts=texts,

@@ -19,6 +19,7 @@ from dexvla.spec import ImportProfile
 _JOINTS = ("JointState", "JointStates", "JointTrajectory", "Float32MultiArray", "Float64MultiArray")
 _ACTION = re.compile(r"action|command|cmd|leader|master|target|goal|desired|reference", re.I)
 _STATE = re.compile(r"state|follower|puppet|slave|qpos|position|feedback|joint", re.I)
+_SINCE_1970 = 10**17  # ns; smaller times count from the start of a computer or a simulation
 _EARLIEST, _LATEST = -0.05, 1.0  # s by which a message may be recorded after its header's time
 
 
@@ -71,6 +72,7 @@ def episode_of(bag: Bag, name: str, profile: ImportProfile) -> SourceEpisode:
         qvel=_velocities(motion, states, steps),
         cameras={topic: _camera(bag, topic, steps.nearest[topic], first[topic]) for topic in cameras},
         timestamp=(steps.ticks - steps.ticks[0]) / 1e9,
+        host_timestamp=steps.ticks / 1e9 if steps.ticks[0] > _SINCE_1970 else None,
         fps=steps.fps,
         state_names=_names(motion, states),
         action_names=_names(motion, actions),
@@ -182,14 +184,17 @@ def _append(series: _Series, message: Any) -> None:
         if sorted(names) != sorted(series.names):
             raise ValueError(f"it names {', '.join(names)}, the first one {', '.join(series.names)}")
         order = [names.index(name) for name in series.names]
-    if not values or not np.isfinite(values).all():
-        raise ValueError("no numbers" if not values else "a value that is not finite")
-    row = np.asarray(values, np.float32)
+    with np.errstate(over="ignore"):
+        row, fast = np.asarray(values, np.float32), np.asarray(_speeds(series, message), np.float32)
+    if not values or not np.isfinite(row).all():
+        raise ValueError("no numbers" if not values else "a value that is not finite or no float32")
     series.values.append(row if order is None else row[order])
-    speeds = velocities_of(message) if not series.part else []
-    if len(speeds) == len(values) and np.isfinite(speeds).all():
-        fast = np.asarray(speeds, np.float32)
+    if len(fast) == len(values) and np.isfinite(fast).all():
         series.speeds.append(fast if order is None else fast[order])
+
+
+def _speeds(series: _Series, message: Any) -> list[float]:
+    return [] if series.part else velocities_of(message)
 
 
 def _times(bag: Bag, series: dict[str, _Series], warnings: list[str]) -> dict[str, NDArray[np.int64]]:

@@ -18,7 +18,7 @@ from mcap.writer import CompressionType, Writer
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import StoragePlugin
 
-from dexvla.episodes.jpeg import decode_jpeg, encode_jpeg
+from dexvla.episodes.jpeg import decode_jpeg, encode_jpeg, jpeg_size
 from dexvla.episodes.reader import open_episode
 from dexvla.formats import bags
 from dexvla.formats.base import FormatError, SourceEpisode
@@ -96,7 +96,7 @@ def test_an_episode_comes_back_from_mcap_exactly(
     data = dataclasses.replace(data, timestamp=times, image_timestamp={cameras[0]: times - 0.003})
     episode = export_episode(folder, data)
     exported(MCAP, folder / "out", episode)
-    with MCAP_IN.open(folder / "out", "one", PLAIN) as source:
+    with MCAP_IN.open(folder / "out", "one.mcap", PLAIN) as source:
         assert_same(source, episode.path)
         back = source.cameras[cameras[0]].timestamp
         assert back is not None
@@ -108,7 +108,7 @@ def test_labels_and_facts_come_back_from_mcap(tmp_path: Path) -> None:
     labels = (Segment(start=0, end=5, text="Réach"), Segment(start=5, end=24, text=""))
     more = {"substeps": labels, "paraphrases": ("Move it.",), "success": False, "label_source": "human"}
     exported(MCAP, tmp_path / "out", export_episode(tmp_path, data, **more))
-    with MCAP_IN.open(tmp_path / "out" / "one.mcap", "one", PLAIN) as source:
+    with MCAP_IN.open(tmp_path / "out" / "one.mcap", "one.mcap", PLAIN) as source:
         assert source.substeps == labels
         assert source.instructions == (INSTRUCTION, "Move it.")
         assert (source.label_source, source.success) == ("human", False)
@@ -143,7 +143,7 @@ def test_swapped_jpeg_rows_are_put_right_and_the_loss_is_told(tmp_path: Path) ->
     assert done.loss_db is not None
     assert done.loss_db > 25
     assert any("red and blue" in warning for warning in done.warnings)
-    with MCAP_IN.open(tmp_path / "out", "one", PLAIN) as source, open_episode(episode.path) as file:
+    with MCAP_IN.open(tmp_path / "out", "one.mcap", PLAIN) as source, open_episode(episode.path) as file:
         frame = next(iter(source.cameras["cam"].frames()))
         assert isinstance(frame, bytes)
         assert np.abs(decode_jpeg(frame).astype(float) - file.frame("cam", 0)).mean() < 10
@@ -154,7 +154,7 @@ def test_facts_that_do_not_fit_are_not_believed(tmp_path: Path) -> None:
     exported(MCAP, tmp_path / "out", episode)
     path = tmp_path / "out/one.mcap"
     path.write_bytes(path.read_bytes().replace(b'"steps": 24', b'"steps": 23'))
-    with MCAP_IN.open(path, "one", PLAIN) as source:
+    with MCAP_IN.open(path, "one.mcap", PLAIN) as source:
         assert any("do not have 23 messages each" in warning for warning in source.warnings)
         assert source.steps == 24
         assert list(source.cameras) == ["/camera/cam"]
@@ -176,10 +176,9 @@ WRITERS: Writers = {
 def test_a_ros_recording_becomes_steps_of_one_clock(tmp_path: Path, kind: str) -> None:
     importer, write = WRITERS[kind]
     write(tmp_path / kind)
-    name = kind.removesuffix(".bag")
     assert importer.recognises(tmp_path)
-    assert list(importer.episodes(tmp_path)) == [name]
-    with importer.open(tmp_path, name, PLAIN) as source:
+    assert list(importer.episodes(tmp_path)) == [kind]
+    with importer.open(tmp_path, kind, PLAIN) as source:
         assert source.steps == 30
         assert source.fps == pytest.approx(30, abs=0.01)
         assert source.timestamp is not None
@@ -232,7 +231,7 @@ def test_a_recording_whose_end_is_missing_keeps_what_stands_before(tmp_path: Pat
     chunks = [chunk.chunk_start_offset + chunk.chunk_length for chunk in summary.chunk_indexes]
     assert len(chunks) > 1
     path.write_bytes(content[: chunks[0] + 5000])
-    with MCAP_IN.open(path, "one", PLAIN) as source:
+    with MCAP_IN.open(path, "one.mcap", PLAIN) as source:
         assert 10 < source.steps < 300
         assert any("ends in the middle" in warning for warning in source.warnings)
         assert len(list(source.cameras["/camera/cam"].frames())) == source.steps
@@ -259,7 +258,7 @@ def test_json_messages_are_read(tmp_path: Path) -> None:
                 values = {"timestamp": stamp, "a": {"x": step, "y": 0.5}, "b": [1, 2]}
                 writer.add_message(channel, time, json.dumps(values).encode(), time)
         writer.finish()
-    with MCAP_IN.open(path, "json", ImportProfile(state_entry="/state", action_entry="/action.a")) as source:
+    with MCAP_IN.open(path, "json.mcap", ImportProfile(state_entry="/state", action_entry="/action.a")) as source:
         assert source.qpos.tolist() == [[step, 0.5, 1, 2] for step in range(5)]
         assert source.action.tolist() == [[step, 0.5] for step in range(5)]
         assert source.fps == pytest.approx(100)
@@ -281,10 +280,10 @@ def test_the_nearest_message_is_taken(stamps: list[int], ticks: list[int]) -> No
 def test_what_is_no_recording_is_named(tmp_path: Path) -> None:
     for name in ("a.mcap", "b.bag", "c.db3"):
         (tmp_path / name).write_bytes(b"nothing of the kind" * 10)
-    for importer, names in ((MCAP_IN, ["a"]), (ROSBAG, ["b", "c"])):
+    for importer, names in ((MCAP_IN, ["a.mcap"]), (ROSBAG, ["b.bag", "c.db3"])):
         assert list(importer.episodes(tmp_path)) == names
         for name in names:
-            with pytest.raises(FormatError, match=rf"{name}\.(mcap|bag|db3): "):
+            with pytest.raises(FormatError, match=f"{name}: "):
                 importer.open(tmp_path, name, PLAIN).__enter__()
     (tmp_path / "empty").mkdir()
     assert not MCAP_IN.recognises(tmp_path / "empty")
@@ -308,7 +307,7 @@ def test_a_chunk_that_unpacks_to_too_much_is_refused(
     monkeypatch.setattr(bags, "MAX_CHUNK", 2**20)
     with (
         pytest.raises(FormatError, match=r"bomb\.mcap: a chunk of \d+ bytes once unpacked"),
-        MCAP_IN.open(path, "bomb", ImportProfile(state_entry="/a", action_entry="/a")),
+        MCAP_IN.open(path, "bomb.mcap", ImportProfile(state_entry="/a", action_entry="/a")),
     ):
         pass
 
@@ -319,7 +318,7 @@ def test_a_chunk_of_a_ros_bag_that_unpacks_to_too_much_is_refused(
 ) -> None:
     write_ros1(tmp_path / "one.bag", compression)
     monkeypatch.setattr(bags, "MAX_CHUNK", 2**12)
-    with pytest.raises(FormatError, match=r"one\.bag.*once unpacked"), ROSBAG.open(tmp_path, "one", PLAIN):
+    with pytest.raises(FormatError, match=r"one\.bag.*once unpacked"), ROSBAG.open(tmp_path, "one.bag", PLAIN):
         pass
 
 
@@ -327,8 +326,17 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     write_ros1(tmp_path / "outside.bag")
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "one.bag").symlink_to(tmp_path / "outside.bag")
-    with pytest.raises(FormatError, match="lies outside of"), ROSBAG.open(tmp_path / "source", "one", PLAIN):
+    with pytest.raises(FormatError, match="lies outside of"), ROSBAG.open(tmp_path / "source", "one.bag", PLAIN):
         pass
+
+
+@pytest.mark.parametrize(("place", "value"), [(0, 0), (11, 20)])
+def test_a_jpeg_of_a_sampling_without_name_is_refused(place: int, value: int) -> None:
+    """In its frame header: the marker, and the sampling of its first component."""
+    content = bytearray(encode_jpeg(image_at(0)))
+    content[content.index(b"\xff\xc0") + place] = value
+    with pytest.raises(ValueError, match="not a JPEG"):
+        jpeg_size(bytes(content))
 
 
 def test_a_list_of_files_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
@@ -352,6 +360,6 @@ def test_a_damaged_byte_never_escapes_as_anything_else(tmp_path: Path, place: fl
     content = bytearray((tmp_path / "whole").read_bytes())
     content[int(place * len(content))] = value
     path.write_bytes(content)
-    with contextlib.suppress(FormatError), MCAP_IN.open(path, "one", PLAIN) as source:
+    with contextlib.suppress(FormatError), MCAP_IN.open(path, "one.mcap", PLAIN) as source:
         for camera in source.cameras.values():
             list(camera.frames())
