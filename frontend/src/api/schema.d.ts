@@ -3825,9 +3825,8 @@ export interface components {
       /**
        * Instruction
        * @description Of the files that have none of their own
-       * @default
        */
-      instruction: string;
+      instruction?: string | null;
     };
     /**
      * ImportLabelsIn
