@@ -51,6 +51,11 @@ class Blocks:
         return block[step - first]
 
 
+def _plain_row(dataset: h5py.Dataset, shape: tuple[int, ...], step: int) -> Pixels:
+    _, data = dataset.id.read_direct_chunk((step, *(0,) * len(shape)))
+    return np.frombuffer(data, np.uint8).reshape(shape)
+
+
 def _stretch(dataset: h5py.Dataset, step: int) -> tuple[int, int]:
     """The steps around `step` that lie in the same chunks, or as many of them as fit into memory."""
     deep = dataset.chunks[0]
@@ -73,6 +78,7 @@ class Camera:
 
     name: str
     dataset: h5py.Dataset
+    row_shape: tuple[int, ...]
     jpeg: bool
     swapped: bool
     pixels: Callable[[Any], Pixels] | None
@@ -85,9 +91,7 @@ class Camera:
     def row(self, step: int) -> Any:
         """As HDF5 gives it. Raises what h5py raises."""
         if self.plain:  # HDF5 hands the bytes over as they are: twice as fast for plain images
-            shape = self.dataset.shape[1:]
-            _, data = self.dataset.id.read_direct_chunk((step, *(0,) * len(shape)))
-            return np.frombuffer(data, np.uint8).reshape(shape)
+            return _plain_row(self.dataset, self.row_shape, step)
         chunks = self.dataset.chunks
         if chunks is not None and chunks[0] > 1 and self.dataset.compression is not None:
             return self.blocks.row(self.dataset, step)
@@ -136,7 +140,7 @@ def _dataset_of(entries: Entries, name: str) -> h5py.Dataset:
     """The dataset itself, or that of the images in a group."""
     item = entries.file[name]
     if not isinstance(item, h5py.Group):
-        return entries.dataset(name)
+        return entries.readable(name, item)
     inner = [each for each in sorted(item) if isinstance(item[each], h5py.Dataset)]
     usual = [each for each in _INNER if each in inner]
     likely = usual or [each for each in inner if "depth" not in each.lower()]
@@ -155,9 +159,12 @@ def _camera(
     shown = f"camera {name} is {dataset.dtype} {dataset.shape}"
     if not dataset.ndim or 0 in dataset.shape:
         raise entries.unfit(f"{shown}, {expected} with T = {steps}")
-    own = entries.optional(lambda: entries.word(JPEG_CHANNELS, str(dataset.name)))
+    own = None
+    if JPEG_CHANNELS in dataset.attrs:
+        own = entries.optional(lambda: entries.word(JPEG_CHANNELS, str(dataset.name)))
     swapped = own == "bgr" if own in ("rgb", "bgr") else not rgb
     kind = dataset.dtype.kind
+    plain = dataset.dtype == np.uint8 and _one_plain_chunk_a_step(dataset)
     encoded = (
         h5py.check_vlen_dtype(dataset.dtype) is not None
         or h5py.check_string_dtype(dataset.dtype) is not None
@@ -169,9 +176,7 @@ def _camera(
         )
     )
     if encoded and dataset.ndim in (1, 2, 3) and (kind in "ui" or dataset.size == dataset.shape[0]):
-        pixels, size = _encoded(
-            entries, name, dataset, shown, swapped=swapped, marked=rgb or own is not None, compress=compress
-        )
+        pixels, size = _encoded(entries, name, dataset, shown, swapped=swapped, plain=plain, compress=compress)
         jpeg, fixed_size = pixels is None, None
     else:
         pixels, height, width = _pixels(entries, name, dataset, f"{shown}, {expected} with T = {steps}")
@@ -181,13 +186,14 @@ def _camera(
     return Camera(
         name=name,
         dataset=dataset,
+        row_shape=dataset.shape[1:],
         jpeg=jpeg,
         swapped=swapped,
         pixels=pixels,
         size=size,
         fixed_size=fixed_size,
         recoded=encoded and not jpeg,
-        plain=kind == "u" and dataset.dtype.itemsize == 1 and _one_plain_chunk_a_step(dataset),
+        plain=plain,
         blocks=blocks,
     )
 
@@ -209,16 +215,18 @@ def _encoded(
     shown: str,
     *,
     swapped: bool,
-    marked: bool,
+    plain: bool,
     compress: bool | None,
 ) -> tuple[Callable[[Any], Pixels] | None, Callable[[Any], tuple[int, int]]]:
     """How the rows are read; None for JPEG, which stays as it is."""
-    if marked and compress:
-        return None, jpeg_size_of
     first = b""
     for step in dict.fromkeys((0, dataset.shape[0] // 2, dataset.shape[0] - 1)):
         try:
-            first = as_bytes(dataset[step]).tobytes().rstrip(b"\0")
+            first = (
+                as_bytes(_plain_row(dataset, dataset.shape[1:], step) if plain else dataset[step])
+                .tobytes()
+                .rstrip(b"\0")
+            )
         except H5PY_ERRORS as error:
             raise entries.unfit(f"camera {name}, step {step} cannot be read: {first_line(error)}") from error
         if first:

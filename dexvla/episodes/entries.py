@@ -37,6 +37,7 @@ class Entries:
         self.file = file
         self.soft_links = bounds.walk(path, file)
         self.warnings: list[str] = []
+        self._attributes = file.attrs
 
     def unfit(self, message: str) -> UnfitError:
         return UnfitError(f"{self.path}: {message}")
@@ -54,9 +55,12 @@ class Entries:
             return None
 
     def has(self, name: str) -> bool:
-        parts = name.split("/")
-        linked = any("/".join(parts[: count + 1]) in self.soft_links for count in range(len(parts)))
-        return not linked and name in self.file
+        return not self._linked(name) and name in self.file
+
+    def _linked(self, name: str) -> bool:
+        """Whether a soft link stands on the way to it."""
+        parts = name.split("/") if self.soft_links else ()
+        return any("/".join(parts[: count + 1]) in self.soft_links for count in range(len(parts)))
 
     def refuse_link(self, name: str) -> None:
         """Raise EpisodeError if `name`, which every episode has, is a soft link."""
@@ -67,9 +71,16 @@ class Entries:
 
     def dataset(self, name: str) -> h5py.Dataset:
         """A dataset that may be read. Raises UnfitError for what is none, EpisodeError for what nobody may read."""
-        if not self.has(name):
+        try:
+            item = None if self._linked(name) else self.file[name]
+        except KeyError:
+            item = None
+        if item is None:
             raise self.unfit(f"no dataset {name!r}; {self.beside(name)}")
-        item = self.file[name]
+        return self.readable(name, item)
+
+    def readable(self, name: str, item: Any) -> h5py.Dataset:
+        """What `name` is, if it may be read. Raises as `dataset`."""
         if not isinstance(item, h5py.Dataset):
             raise self.unfit(f"{name} is a {type(item).__name__.lower()}, expected a dataset")
         try:
@@ -169,7 +180,7 @@ class Entries:
     # --- attributes: absent is None, of another type is an UnfitError -------------------------------------
 
     def attribute(self, name: str, of: str = "/") -> Any:
-        attributes = self.file[of].attrs
+        attributes = self._attributes if of == "/" else self.file[of].attrs
         if name not in attributes:
             return None
         try:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from backend.core.errors import InvalidError
+from backend.episodes.frames import thumbnail
 from backend.intake.accept import AlreadyThereError, RefusedError, accept
 from backend.intake.copying import fresh_copy
 from backend.studio.context import Studio
@@ -16,12 +17,15 @@ from backend.tables.dataset import Dataset
 from backend.tables.document import Tier
 from backend.tables.draft import Draft
 from backend.tables.episode import EpisodeRow, EpisodeSource
+from dexvla.data.cache import ImageCache
 from dexvla.episodes.format import SCENE_ATTRIBUTES, StepSource
 from dexvla.episodes.identity import episode_identity
+from dexvla.episodes.jpeg import decode_jpeg, encode_jpeg
+from dexvla.episodes.manifest import build_manifest, find_set
 from dexvla.episodes.reader import open_episode
 from dexvla.episodes.writer import write_episode
 from dexvla.errors import EpisodeError
-from tests.support.foreign_files import png, put_rows
+from tests.support.foreign_files import attribute, foreign_file, png, put_rows, rows_of
 from tests.support.intake import MakeData, stored_files, take
 
 
@@ -313,3 +317,19 @@ def test_what_tells_a_scene_from_others_comes_along(tmp_path: Path, make_data: M
     fresh_copy(tmp_path / "b.hdf5", tmp_path / "c.hdf5", keep_labels=True)
     with open_episode(tmp_path / "c.hdf5") as episode:
         assert episode.scene_attributes == scene
+
+
+def test_the_same_rows_in_two_orders_of_colours_are_two_episodes(
+    studio: Studio, dataset_id: str, tmp_path: Path
+) -> None:
+    """Neither the thumbnail nor the prepared images of one are those of the other."""
+    edits = (rows_of(encode_jpeg), attribute("compress", True))
+    plain = foreign_file(tmp_path / "plain.hdf5", *edits)
+    marked = foreign_file(tmp_path / "marked.hdf5", *edits, attribute("jpeg_channels", "rgb"))
+    stored = [studio.settings.folder.episode(dataset_id, take(studio, dataset_id, file)) for file in (plain, marked)]
+    shown = [decode_jpeg(thumbnail(path)).astype(int) for path in stored]
+    assert np.abs(shown[0] - shown[1]).mean() > 50
+    assert np.abs(shown[0] - shown[1][..., ::-1]).mean() < 12
+    entries = [build_manifest(find_set(str(path)))[0].episodes[0] for path in stored]
+    cache = ImageCache(tmp_path / "cache")
+    assert cache.path(entries[0], entries[0].cameras[0]) != cache.path(entries[1], entries[1].cameras[0])
