@@ -31,7 +31,7 @@ const COLOUR: Task["fields"][number] = {
 };
 const task = (name: string): Task => ({ name, title: name, dataset: null, instructions: [], fields: [COLOUR] });
 
-const held = vi.hoisted(() => ({ tasks: [] as unknown[], scene: null as unknown, begin: vi.fn() }));
+const held = vi.hoisted(() => ({ tasks: [] as unknown[], scene: null, begin: vi.fn() }));
 vi.mock("./hooks", () => ({
   useLiveRobot: () => ({ name: "bench" }),
   useNow: (select: (now: unknown) => unknown) => select({ scene: held.scene }),

@@ -2,7 +2,17 @@ import { expect, test } from "vitest";
 
 import { TOPICS } from "@/api/events";
 
-import { askedOptions, boundsOf, fieldsAsked, kindsQuery, optionsOf, optionsText, tasksQuery, type Field, type Task } from "./tasks";
+import {
+  askedOptions,
+  boundsOf,
+  fieldsAsked,
+  kindsQuery,
+  optionsOf,
+  optionsText,
+  tasksQuery,
+  type Field,
+  type Task,
+} from "./tasks";
 
 const PLAIN = { help: "", optional: false, low: null, high: null, unit: null, group: null, said: null, choices: [] };
 const field = (change: Partial<Field> & Pick<Field, "name" | "label" | "kind" | "default">): Field => ({
