@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -22,7 +21,8 @@ from backend.core.db import new_id, utc_now
 from backend.core.errors import ConflictError, DiskFullError, InvalidError, NotFoundError
 from backend.core.turns import GONE
 from backend.episodes import renew, repository
-from backend.intake.inspect import READY
+from backend.intake.broken import Broken, Why, by_status
+from backend.intake.inspect import BROKE, READY
 from backend.labels.core.brought import brought
 from backend.labels.core.start import proposed
 from backend.studio.context import Studio
@@ -157,7 +157,10 @@ def _inspect(
     said = complaints.decode(errors="replace")
     assert READY in said, f"the inspection does not start: {said}"
     if child.returncode:
-        raise RefusedError(name, [_last_words(child.returncode, said)])
+        told = child.returncode == BROKE
+        raise RefusedError(
+            name, [_words(Broken.from_json(json.loads(answer)) if told else by_status(child.returncode))]
+        )
     found: dict[str, Any] = json.loads(answer)
     if found["errors"]:
         raise RefusedError(name, found["errors"])
@@ -177,21 +180,23 @@ def _await(child: subprocess.Popen[bytes], name: str, stop: threading.Event) -> 
                 raise RefusedError(name, [f"looking at it took more than {_SECONDS} s"]) from None
 
 
-def _last_words(status: int, stderr: str) -> str:
-    """What ended the child. Raises DiskFullError."""
-    if "No space left" in stderr or "Disk quota exceeded" in stderr:
-        raise DiskFullError("The disk became full while the file was copied. Nothing was kept; free some space.")
-    if "File too large" in stderr:
-        return "unpacked it is more than twice as large as the file; store its pictures as plain JPEG rows"
-    if "MemoryError" in stderr or "Cannot allocate memory" in stderr or "memory allocation failed" in stderr:
-        return "it asks for more memory than a file may; it is damaged, or made to do harm"
-    if status in (-signal.SIGXCPU, -signal.SIGKILL):
-        return f"looking at it takes more than {_CPU_SECONDS} s of computing; it is damaged, or made to do harm"
-    last = (stderr.strip().splitlines()[-1:] or [f"exit status {status}"])[0]
-    kind = last.partition(":")[0]
-    if kind.isidentifier() and kind not in {"OSError", "EpisodeError"}:  # our reader's words about itself help nobody
-        last = f"its parts are not what their names say, {kind}"
-    return f"reading it failed ({last[:200]}); it is damaged, re-export it"
+def _words(found: Broken) -> str:
+    """What is wrong with a file that broke the reader. Raises DiskFullError."""
+    match found.why:
+        case Why.DISK_FULL:
+            raise DiskFullError("The disk became full while the file was copied. Nothing was kept; free some space.")
+        case Why.TOO_LARGE:
+            return "unpacked it is more than twice as large as the file; store its pictures as plain JPEG rows"
+        case Why.MEMORY:
+            return "it asks for more memory than a file may; it is damaged, or made to do harm"
+        case Why.TIME:
+            return f"looking at it takes more than {_CPU_SECONDS} s of computing; it is damaged, or made to do harm"
+        case Why.MISLEADING:
+            return (
+                f"reading it failed (its parts are not what their names say, {found.what}); it is damaged, re-export it"
+            )
+        case Why.DAMAGED | Why.CRASHED:
+            return f"reading it failed ({found.what}); it is damaged, re-export it"
 
 
 def _row(episode_id: str, dataset_id: str, facts: dict[str, Any], *, size: int, source: EpisodeSource) -> EpisodeRow:

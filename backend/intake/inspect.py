@@ -3,8 +3,9 @@
 python -m backend.intake.inspect SOURCE TARGET FILE_BYTES CPU_SECONDS KEEP_LABELS INSTRUCTION
 
 INSTRUCTION is for a file that has none, or empty. TARGET must exist; it becomes the fresh copy. What was found is
-printed as one line of JSON. Exit status 0 also when the file is refused (`errors` says why); any other status is a file
-that broke the reader, or a full disk.
+printed as one line of JSON. Exit status 0 also when the file is refused (`errors` says why). Status BROKE: the file broke
+the reader, or the disk is full; then the line is a `backend.intake.broken.Broken`. Any other status is of a process that
+could not say it any more.
 """
 
 import json
@@ -19,6 +20,7 @@ from backend.intake import confine
 _MEMORY_BYTES = 4 * 2**30
 _NICE = 10  # below requests, robots and jobs
 READY = "ready to look at the file\n"  # what goes wrong before it is our defect, after it the file's
+BROKE = 3
 _COMPLAINTS, _COMPLAINT_LENGTH = 50, 500
 
 
@@ -26,14 +28,19 @@ def main(source: str, target: str, file_bytes: str, cpu_seconds: str, keep_label
     confine.die_with_parent()
     os.nice(_NICE)
     confine.leave_network()
-    from backend.intake import examine  # only now: it brings threads along
+    from backend.intake import broken, examine  # only now: they bring threads along
 
     confine.keep_only(readable=Path(source), writable=Path(target))
     confine.limit(memory_bytes=_MEMORY_BYTES, cpu_seconds=int(cpu_seconds), file_bytes=int(file_bytes))
     sys.stderr.write(READY)
-    found = examine.examine(
-        Path(source), Path(target), keep_labels=keep_labels == "yes", instruction=instruction or None
-    )
+    try:
+        found = examine.examine(
+            Path(source), Path(target), keep_labels=keep_labels == "yes", instruction=instruction or None
+        )
+    except Exception as error:
+        sys.stdout.write(json.dumps(broken.by_error(error).to_json()))
+        sys.stdout.flush()
+        os._exit(BROKE)  # at once: HDF5 may crash when it closes what it could not write
     sys.stdout.write(json.dumps(_bounded(asdict(found))))
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dexvla.episodes import bounds
+from dexvla.episodes.finding import natural_key
 from dexvla.episodes.format import StepSource
 from dexvla.episodes.manifest import run_length
 from dexvla.formats.base import FormatError
