@@ -186,7 +186,7 @@ def test_an_import_takes_what_the_list_says(operator: TestClient, tmp_path: Path
         (root / folder).mkdir(parents=True)
         for number in numbers:
             write_episode(root / folder / f"episode_{number}.hdf5", make_data(seed=number))
-    (root / "other" / "notes.h5").write_bytes(b"")
+    (root / "other" / "notes.txt").write_bytes(b"")
     os.symlink(root / "tasks" / "a" / "episode_0.hdf5", root / "other" / "episode_9.hdf5")
     listed = operator.get("/api/import/candidates").json()
     assert [(one["folder"], one["files"]) for one in listed] == [("tasks", 3), ("tasks/a", 2), ("tasks/b/deep", 1)]
