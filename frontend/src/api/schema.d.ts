@@ -7176,7 +7176,12 @@ export interface operations {
       };
       cookie?: never;
     };
-    requestBody?: never;
+    /** @description The HDF5 file as it is: no form, no multipart */
+    requestBody: {
+      content: {
+        "application/octet-stream": string;
+      };
+    };
     responses: {
       /** @description Successful Response */
       201: {

@@ -200,10 +200,11 @@ function Form({ dataset }: { dataset: Dataset }) {
   );
 }
 
-/** "12 episodes, 8 of them labelled, 3 min 5 s, 1.2 GiB here". */
+/** "12 episodes, 8 labelled, 3 min 5 s, 1.2 GiB as stored here". */
 function countText(found: NonNullable<ReturnType<typeof usePreview>["data"]>): string {
   const { episodes, labelled, steps, seconds, size_bytes } = found;
   if (episodes === 0) return "No episode fits.";
   const length = seconds === null ? plural(steps, "step") : formatSeconds(seconds);
-  return `${plural(episodes, "episode")}, ${labelled} of them labelled, ${length}, ${formatBytes(size_bytes)} here`;
+  const share = labelled === episodes ? (episodes === 1 ? "labelled" : "all labelled") : `${labelled || "none"} labelled`;
+  return `${plural(episodes, "episode")}, ${share}, ${length}, ${formatBytes(size_bytes)} as stored here`;
 }
