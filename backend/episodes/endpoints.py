@@ -15,6 +15,11 @@ from backend.labels.drafts.download import download
 
 router = APIRouter(prefix="/api", tags=["episodes"])
 NO_LIMIT = 2**62  # upload has one of its own, in words
+UPLOAD_BODY = {
+    "required": True,
+    "description": "The HDF5 file as it is: no form, no multipart",
+    "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+}
 Camera = Annotated[str, Path(max_length=64)]
 Step = Annotated[int, Path(ge=-MAX_STEPS, le=MAX_STEPS)]
 
@@ -35,7 +40,12 @@ def list_episodes(
     return service.episodes(db, me, dataset_id, offset=offset, limit=limit)
 
 
-@router.post("/datasets/{dataset_id}/episodes", status_code=201, max_body_size=NO_LIMIT)
+@router.post(
+    "/datasets/{dataset_id}/episodes",
+    status_code=201,
+    max_body_size=NO_LIMIT,
+    openapi_extra={"requestBody": UPLOAD_BODY},
+)
 async def upload_episode(
     me: Operator,
     studio: Parts,

@@ -3,9 +3,9 @@
 python -m backend.intake.inspect SOURCE TARGET FILE_BYTES CPU_SECONDS KEEP_LABELS INSTRUCTION
 
 INSTRUCTION is for a file that has none, or empty. TARGET must exist; it becomes the fresh copy. What was found is
-printed as one line of JSON. Exit status 0 also when the file is refused (`errors` says why). Status BROKE: the file broke
-the reader, or the disk is full; then the line is a `backend.intake.broken.Broken`. Any other status is of a process that
-could not say it any more.
+printed as one line of JSON. Exit status 0 also when the file is refused (`errors` says why). Status BROKE: the file
+broke the reader, or the disk is full; then the line is a `backend.intake.broken.Broken`. Any other status is of a
+process that could not say it any more.
 """
 
 import json

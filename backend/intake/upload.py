@@ -40,6 +40,7 @@ async def upload(
 
     instruction: for a file that has none.
     """
+    _refuse_form(request, dataset_id)
     limit = studio.settings.max_upload_mb * 2**20
     declared = int(request.headers.get("content-length") or 0)
     await run_in_threadpool(_room_for, studio, dataset_id, declared, limit)
@@ -58,6 +59,17 @@ async def upload(
         raise
     finally:
         path.unlink(missing_ok=True)
+
+
+def _refuse_form(request: Request, dataset_id: str) -> None:
+    """Before gigabytes are received: what a form sends is the file with a wrapping, which is no HDF5 file."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind.startswith("multipart/"):
+        raise InvalidError(
+            f"The upload came as a form ({kind}). Send the file itself as the body of the request, for example: curl "
+            f"--data-binary @episode.hdf5 -H 'Content-Type: application/octet-stream' "
+            f"'.../api/datasets/{dataset_id}/episodes?name=episode.hdf5'"
+        )
 
 
 async def while_wanted(studio: Studio, request: Request, work: Callable[[threading.Event], T]) -> T:

@@ -58,6 +58,7 @@ def test_an_export_is_made_downloaded_and_deleted(ada: Person, tmp_path: Path) -
     row.scroll_into_view_if_needed()
     ada.look("export-made")
     ada.page.set_viewport_size({"width": 390, "height": 844})
+    row.scroll_into_view_if_needed()
     ada.look("export-phone")
     ada.page.set_viewport_size({"width": 1366, "height": 768})
     with ada.page.expect_download() as started:

@@ -7376,7 +7376,12 @@ export interface operations {
       };
       cookie?: never;
     };
-    requestBody?: never;
+    /** @description The HDF5 file as it is: no form, no multipart */
+    requestBody: {
+      content: {
+        "application/octet-stream": string;
+      };
+    };
     responses: {
       /** @description Successful Response */
       201: {

@@ -123,6 +123,25 @@ def test_a_refused_upload_names_every_reason(operator: TestClient, fill: Callabl
     assert empty.status_code == 422
 
 
+def test_an_upload_by_form_is_told_how_it_is_done(
+    operator: TestClient, studio: Studio, fill: Callable[..., Any], tmp_path: Path, make_data: MakeData
+) -> None:
+    dataset_id, _ = fill(0)
+    file = tmp_path / "x.hdf5"
+    write_episode(file, make_data(seed=1))
+    url = f"/api/datasets/{dataset_id}/episodes"
+    answer = operator.post(url, files={"file": file.open("rb")})
+    assert answer.status_code == 422
+    message = answer.json()["error"]["message"]
+    assert "--data-binary @episode.hdf5" in message
+    assert f"{url}?name=episode.hdf5" in message
+    assert list(studio.settings.folder.uploads.iterdir()) == []
+    described = operator.get("/api/openapi.json").json()["paths"]["/api/datasets/{dataset_id}/episodes"]["post"]
+    (kind,) = described["requestBody"]["content"]
+    assert kind == "application/octet-stream"
+    assert operator.post(url, content=file.read_bytes(), headers={"Content-Type": kind}).status_code == 201
+
+
 def test_no_upload_stays_in_the_uploads_folder(studio: Studio, operator: TestClient, fill: Callable[..., Any]) -> None:
     fill(1)
     assert list(studio.settings.folder.uploads.iterdir()) == []

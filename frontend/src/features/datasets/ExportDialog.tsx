@@ -37,12 +37,13 @@ interface Props {
 
 /** Chosen episodes in another tool's format, made by a job; what was made before lies below. */
 export function ExportDialog({ opened, onClose, dataset }: Props) {
+  const [begun, setBegun] = useState<string | null>(null);
   return (
     <Modal opened={opened} onClose={onClose} title={`Export from "${dataset.name}"`} size="xl">
       {opened && (
         <Stack gap="lg">
-          <Form dataset={dataset} />
-          <ExportList datasetId={dataset.id} />
+          <Form dataset={dataset} onBegin={setBegun} />
+          <ExportList datasetId={dataset.id} begun={begun} />
           <Group justify="flex-end">
             <Button variant="default" onClick={onClose} data-testid="export-close">
               Close
@@ -54,7 +55,7 @@ export function ExportDialog({ opened, onClose, dataset }: Props) {
   );
 }
 
-function Form({ dataset }: { dataset: Dataset }) {
+function Form({ dataset, onBegin }: { dataset: Dataset; onBegin: (id: string) => void }) {
   const may = useCan("operator");
   const formats = useFormats();
   const versions = useVersions(dataset.id);
@@ -84,7 +85,7 @@ function Form({ dataset }: { dataset: Dataset }) {
     <form
       onSubmit={(event) => {
         event.preventDefault();
-        if (format !== null) create.mutate({ format, choice });
+        if (format !== null) create.mutate({ format, choice }, { onSuccess: ({ id }) => onBegin(id) });
       }}
       data-testid="export-form"
     >
@@ -200,10 +201,12 @@ function Form({ dataset }: { dataset: Dataset }) {
   );
 }
 
-/** "12 episodes, 8 of them labelled, 3 min 5 s, 1.2 GiB here". */
+/** "12 episodes, 8 labelled, 3 min 5 s, 1.2 GiB as stored here". */
 function countText(found: NonNullable<ReturnType<typeof usePreview>["data"]>): string {
   const { episodes, labelled, steps, seconds, size_bytes } = found;
   if (episodes === 0) return "No episode fits.";
   const length = seconds === null ? plural(steps, "step") : formatSeconds(seconds);
-  return `${plural(episodes, "episode")}, ${labelled} of them labelled, ${length}, ${formatBytes(size_bytes)} here`;
+  const share =
+    labelled === episodes ? (episodes === 1 ? "labelled" : "all labelled") : `${labelled || "none"} labelled`;
+  return `${plural(episodes, "episode")}, ${share}, ${length}, ${formatBytes(size_bytes)} as stored here`;
 }

@@ -1,5 +1,6 @@
 import { ActionIcon, Button, Group, Stack, Text, Title, Tooltip } from "@mantine/core";
 import { IconDownload, IconTrash } from "@tabler/icons-react";
+import { useEffect, useRef } from "react";
 
 import { useCan } from "@/api/queries";
 import { JobActions } from "@/features/jobs/core/JobActions";
@@ -13,8 +14,9 @@ import { Time } from "@/ui/Time";
 import classes from "./datasets.module.css";
 import { archiveUrl, choiceText, underWay, useDeleteExport, useExports, type Export } from "./exports";
 
-/** What was exported of a dataset and is still there; what is being made comes first. */
-export function ExportList({ datasetId }: { datasetId: string }) {
+/** What was exported of a dataset and is still there, newest first. begun: one that was just asked for is brought into
+ * view. */
+export function ExportList({ datasetId, begun = null }: { datasetId: string; begun?: string | null }) {
   const query = useExports(datasetId);
   const exports = query.data ?? [];
   const size = exports.reduce((sum, one) => sum + one.size_bytes, 0);
@@ -31,19 +33,23 @@ export function ExportList({ datasetId }: { datasetId: string }) {
         </Text>
       </Group>
       {exports.map((one) => (
-        <Row key={one.id} made={one} />
+        <Row key={one.id} made={one} show={one.id === begun} />
       ))}
     </Stack>
   );
 }
 
-function Row({ made }: { made: Export }) {
+function Row({ made, show }: { made: Export; show: boolean }) {
+  const place = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    if (show) place.current?.scrollIntoView({ block: "nearest" });
+  }, [show]);
   const may = useCan("operator");
   const remove = useDeleteExport(made.dataset_id);
   const { job } = made;
   const state = made.finished_at !== null ? "made" : (job?.state ?? "gone");
   return (
-    <div className={classes.export} data-testid="export-row" data-id={made.id} data-state={state}>
+    <div ref={place} className={classes.export} data-testid="export-row" data-id={made.id} data-state={state}>
       <Group justify="space-between" wrap="nowrap" align="flex-start" gap="sm">
         <div style={{ minWidth: 0 }}>
           <Text size="sm" fw={500} className={classes.name}>
