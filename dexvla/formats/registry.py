@@ -8,7 +8,12 @@ from dexvla.formats.base import Exporter, FormatError, Importer
 
 # by name, in the order in which a source is looked at: the most telling first
 _IMPORTERS: dict[str, str] = {}
-_EXPORTERS: dict[str, str] = {}
+_EXPORTERS: dict[str, str] = {
+    "episodes": "dexvla.formats.episode_files:EPISODES",
+    "dexvla": "dexvla.formats.upstream:PIXELS",
+    "dexvla-jpeg": "dexvla.formats.upstream:JPEG",
+    "robomimic": "dexvla.formats.robomimic_out:ROBOMIMIC",
+}
 
 
 def importers() -> tuple[str, ...]:

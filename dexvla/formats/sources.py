@@ -1,4 +1,5 @@
 """Files of a source from outside: none leads out of its folder; and packages that not every installation has."""
+
 import re
 from importlib import import_module
 from pathlib import Path
