@@ -25,6 +25,10 @@ _WORDS = {
     "lerobot-images": _Words(
         title="LeRobot v3.0, images", readers="The same with every image as it is. Several times larger."
     ),
+    "lerobot-language": _Words(
+        title="LeRobot v3.0, language columns",
+        readers="LeRobot from 0.5 on reads the substeps from its language columns. Videos as above.",
+    ),
     "episodes": _Words(
         title="Studio HDF5 with labels",
         readers="This studio, another one and the command dexvla read it. Exact, one file an episode.",

@@ -11,15 +11,16 @@ MAX_PIXELS = 2**25  # of one image, 8K and a little; a header of a few bytes may
 _FAST = importlib.util.find_spec("simplejpeg") is not None
 
 
-def encode_jpeg(image: NDArray[np.uint8], *, quality: int = 90) -> bytes:
-    """(H, W, 3) uint8 RGB -> JPEG bytes, chroma subsampled 4:2:0."""
+def encode_jpeg(image: NDArray[np.uint8], *, quality: int = 90, full_colour: bool = False) -> bytes:
+    """(H, W, 3) uint8 RGB -> JPEG bytes, chroma subsampled 4:2:0; 4:4:4 where `full_colour`."""
     image = np.ascontiguousarray(image)
     if _FAST:
         import simplejpeg
 
-        return bytes(simplejpeg.encode_jpeg(image, quality=quality, colorspace="RGB", colorsubsampling="420"))
+        colours = "444" if full_colour else "420"
+        return bytes(simplejpeg.encode_jpeg(image, quality=quality, colorspace="RGB", colorsubsampling=colours))
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="JPEG", quality=quality, subsampling=2)
+    Image.fromarray(image).save(buffer, format="JPEG", quality=quality, subsampling=0 if full_colour else 2)
     return buffer.getvalue()
 
 

@@ -18,13 +18,14 @@ from dexvla.spec import Segment
 class EpisodeLabels:
     """What is said about an episode: instruction, outcome, and its substeps without gap over all its steps.
 
-    success None: nobody says; the file then does not say it either.
+    success None: nobody says; the file then does not say it either. substeps empty: not labelled.
     """
 
     instruction: str
     success: bool | None
     substeps: tuple[Segment, ...]
-    source: LabelSource
+    source: LabelSource | None
+    paraphrases: tuple[str, ...] = ()
 
 
 def with_labels(path: Path, labels: EpisodeLabels) -> list[Stretch]:
@@ -35,7 +36,7 @@ def with_labels(path: Path, labels: EpisodeLabels) -> list[Stretch]:
     the identity does too. Raises FileNotFoundError, and EpisodeError for a file that cannot be read or has another
     number of steps.
     """
-    texts = per_step(labels.substeps)
+    texts = per_step(labels.substeps) if labels.substeps else None
     with path.open("rb") as plain:
         overlay = Overlay(plain)
         try:
@@ -48,9 +49,9 @@ def with_labels(path: Path, labels: EpisodeLabels) -> list[Stretch]:
         return list(overlay.stretches())
 
 
-def _replace(path: Path, file: h5py.File, labels: EpisodeLabels, texts: Sequence[str]) -> None:
+def _replace(path: Path, file: h5py.File, labels: EpisodeLabels, texts: Sequence[str] | None) -> None:
     steps = file["action"].shape[0]
-    if steps != len(texts):
+    if texts is not None and steps != len(texts):
         raise EpisodeError(
             f"{path}: it has {steps} steps, its labels are of {len(texts)}: it holds another episode than when it was "
             "taken in; restore it from a backup"
@@ -62,4 +63,4 @@ def _replace(path: Path, file: h5py.File, labels: EpisodeLabels, texts: Sequence
         file.attrs["success"] = labels.success
     elif "success" in file.attrs:
         del file.attrs["success"]
-    write_texts(file, labels.instruction, texts, labels.source)
+    write_texts(file, labels.instruction, texts, labels.source, paraphrases=labels.paraphrases)

@@ -16,6 +16,10 @@ _IMPORTERS: dict[str, str] = {
     "images-csv": "dexvla.formats.folders:IMAGES_CSV",
 }
 _EXPORTERS: dict[str, str] = {
+    "episodes": "dexvla.formats.episode_files:EPISODES",
+    "dexvla": "dexvla.formats.upstream:PIXELS",
+    "dexvla-jpeg": "dexvla.formats.upstream:JPEG",
+    "robomimic": "dexvla.formats.robomimic_out:ROBOMIMIC",
     "lerobot": "dexvla.formats.lerobot.writing:LEROBOT",
     "lerobot-images": "dexvla.formats.lerobot.writing:LEROBOT_IMAGES",
     "lerobot-language": "dexvla.formats.lerobot.writing:LEROBOT_LANGUAGE",

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dexvla.commands.formats import read_table
+from dexvla.commands.importing import read_table
 from dexvla.episodes.check import check_file
 from dexvla.episodes.format import EpisodeAttributes, EpisodeData
 from dexvla.episodes.identity import episode_identity

@@ -1,0 +1,34 @@
+"""An open episode with its labels as data for a writer: everything but the frames."""
+
+from dataclasses import replace
+
+from dexvla.episodes.format import SCENE_ATTRIBUTES, EpisodeData
+from dexvla.episodes.manifest import per_step
+from dexvla.episodes.reader import Episode
+from dexvla.formats.base import ExportEpisode
+
+
+def carried(labels: ExportEpisode, file: Episode) -> EpisodeData:
+    """Motion, times and attributes as the file has them; instruction, substeps and outcome as `labels` say."""
+    scene = file.scene_attributes
+    listed = {SCENE_ATTRIBUTES: ", ".join(scene)} if scene else {}
+    times = {camera: file.image_timestamp(camera) for camera in file.cameras}
+    return EpisodeData(
+        action=file.action,
+        qpos=file.qpos,
+        qvel=file.qvel if file.has_qvel else None,
+        images={},
+        instruction=labels.instruction,
+        paraphrases=labels.paraphrases,
+        attributes=replace(file.attributes, success=labels.success),
+        substep_reasonings=per_step(labels.substeps) if labels.substeps else None,
+        label_source=labels.label_source if labels.substeps else None,
+        joint_positions=file.joint_positions,
+        action_sent=file.action_sent,
+        timestamp=file.timestamp,
+        image_timestamp={camera: time for camera, time in times.items() if time is not None} or None,
+        host_timestamp=file.host_timestamp,
+        step_source=file.step_source,
+        marks=file.marks,
+        extra_attributes={**scene, **listed, **file.recovery_attributes},
+    )
