@@ -8,6 +8,7 @@ back. Files are numbered: the loader leaves out some words in names, and mixes u
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -39,12 +40,14 @@ class UpstreamExporter:
             file = f"episode_{number}.hdf5"
             with outgoing(episode) as going:
                 loss = self._write(going, out / file)
+                has_velocities = going.file.has_qvel
             unlabelled = "has no substeps: upstream's training with reasoning ends at it; label it or leave it out"
+            resting = "has no velocities: zeros are written, upstream reads them of every file"
             on_episode(
                 Exported(
                     name=episode.name,
                     files=(file,),
-                    warnings=() if episode.substeps else (unlabelled,),
+                    warnings=(*(() if episode.substeps else (unlabelled,)), *(() if has_velocities else (resting,))),
                     loss_db=loss,
                 )
             )
@@ -62,8 +65,10 @@ class UpstreamExporter:
             cameras[camera] = CameraStream(
                 frames=frames, jpeg=self._jpeg, height=height, width=width, swapped=self._jpeg
             )
+        # upstream's statistics read qvel of every file and stop where there is none
+        data = replace(carried(going.labels, going.file), qvel=going.file.qvel)
         try:
-            stream_episode(path, carried(going.labels, going.file), cameras)
+            stream_episode(path, data, cameras)
         except EpisodeError as error:
             raise FormatError(f"{going.labels.path}: {error}") from error
         return loss_of(ratios)

@@ -305,7 +305,7 @@ def test_the_client_refuses_a_reply_that_is_no_chunk(paced, run_server, make_obs
 def test_nobody_there_and_no_address():
     with pytest.raises(PolicyServerError, match="is `dexvla serve` running there"):
         RemotePolicy("127.0.0.1:1")
-    with pytest.raises(PolicyServerError, match="no address"):
+    with pytest.raises(PolicyServerError, match="not an address"):
         RemotePolicy("http://127.0.0.1:1")
 
 

@@ -97,11 +97,39 @@ DEEPSPEED = Environment(
     on_top=True,
     options={"DS_BUILD_OPS": "0"},
 )
+# Without what it asks for: its dataset reader and writer need neither torchvision nor its older torch.
+LEROBOT = Environment(
+    name="lerobot",
+    packages=(
+        "lerobot==0.4.4",
+        "datasets==5.2.0",
+        "deepdiff==9.1.0",
+        "dill==0.4.1",
+        "draccus==0.10.0",
+        "einops==0.8.2",
+        "imageio==2.38.1",
+        "jsonlines==4.0.0",
+        "mergedeep==1.3.4",
+        "multiprocess==0.70.19",
+        "mypy_extensions==1.2.0",
+        "orderly_set==5.5.0",
+        "pandas==3.1.1",
+        "python_dateutil==4.0.0",
+        "pytz==2026.6",
+        "pyyaml_include==1.4.1",
+        "six==1.17.0",
+        "termcolor==3.3.0",
+        "toml==0.10.2",
+        "typing_inspect==0.9.0",
+        "xxhash==4.1.0",
+    ),
+    on_top=True,
+)
 RERUN = Environment(name="rerun", packages=("rerun-sdk==0.41.0",), on_top=True)  # half a gigabyte
 
 
 def main() -> None:
-    for environment in (OPENPI, DEEPSPEED, RERUN):
+    for environment in (OPENPI, DEEPSPEED, LEROBOT, RERUN):
         try:
             environment.python()
         except PipFailed as error:

@@ -1,0 +1,189 @@
+"""In: robomimic and LIBERO, one HDF5 file with data/demo_N, and what our own export adds to it."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from dexvla.episodes import bounds
+from dexvla.episodes.entries import Entries
+from dexvla.episodes.finding import natural_key
+from dexvla.episodes.format import LabelSource
+from dexvla.episodes.manifest import run_length
+from dexvla.formats.base import FormatError, SourceCamera, SourceEpisode
+from dexvla.formats.hdf5_files import any_looks_like, asked, camera_of, episode_files, joined, opened, text_of
+from dexvla.formats.robomimic_out import IMAGE
+from dexvla.spec import ImportProfile
+
+_ACTION = "actions"
+# state, the first of which all entries are there: ours, LIBERO's, robosuite's, and whatever holds the joints
+_STATES = (
+    ("qpos",),
+    ("joint_states", "gripper_states"),
+    ("robot0_joint_pos", "robot0_gripper_qpos"),
+    ("robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos"),
+    ("ee_states", "gripper_states"),
+    ("state",),
+)
+_LIBERO_CAMERAS = ("agentview_rgb", "eye_in_hand_rgb")
+_ENDINGS = (IMAGE, "_rgb")
+
+
+class RobomimicImporter:
+    name = "robomimic"
+    title = "robomimic and LIBERO (data/demo_N)"
+
+    def recognises(self, source: Path) -> bool:
+        return any_looks_like(source, lambda file: bool(_demos(file)))
+
+    def episodes(self, source: Path) -> Sequence[str]:
+        found = []
+        for path in episode_files(source):
+            with opened(path) as entries:
+                prefix = "" if source.is_file() else f"{path.relative_to(source).as_posix()}/"
+                found += [f"{prefix}{demo}" for demo in _demos(entries.file)]
+        if not found:
+            raise FormatError(f"{source}: no file with data/demo_0, data/demo_1 ...; expected robomimic's layout")
+        return found
+
+    @contextmanager
+    def open(self, source: Path, name: str, profile: ImportProfile) -> Iterator[SourceEpisode]:
+        inner, _, demo = name.rpartition("/")
+        path = source if source.is_file() else source / inner
+        with opened(path) as entries:
+            if demo not in _demos(entries.file):
+                raise FormatError(f"{path}: no data/{demo}; it has {', '.join(_demos(entries.file)[:8]) or 'none'}")
+            yield _episode(entries, demo, name, profile)
+
+
+def _demos(file: h5py.File) -> list[str]:
+    data = file.get("data")
+    if not isinstance(data, h5py.Group):
+        return []
+    demos = [name for name in data if isinstance(data[name], h5py.Group) and _ACTION in data[name]]
+    return sorted(demos, key=lambda name: natural_key(Path(name)))
+
+
+def _episode(entries: Entries, demo: str, name: str, profile: ImportProfile) -> SourceEpisode:
+    base, group = f"data/{demo}", entries.file[f"data/{demo}"]
+    facts, data = _facts(group.attrs), _facts(entries.file["data"].attrs)
+    action = joined(entries, [_below(base, one) for one in asked(profile.action_entry)] or [f"{base}/{_ACTION}"])
+    state = [_below(base, one) for one in asked(profile.state_entry)] or _state(entries, base)
+    qpos = joined(entries, state)[: len(action)]
+    guesses = [] if profile.state_entry or state == [f"{base}/obs/qpos"] else [f"state is {', '.join(state)}"]
+    cameras, turned = _cameras(entries, base, len(action))
+    if turned:
+        guesses.append(
+            f"frames of {', '.join(turned)} are turned by 180 degrees: LIBERO's simulator renders them upside down"
+        )
+    warnings = []
+    if len(qpos) < len(action):
+        raise entries.unfit(f"{state[0]} has {len(qpos)} rows, {base}/{_ACTION} has {len(action)}")
+    if (rows := entries.dataset(state[0]).shape[0]) > len(action):
+        warnings.append(f"{rows - len(action)} observations after the last action are left out")
+    texts = entries.strings(f"{base}/substep_reasonings") if entries.has(f"{base}/substep_reasonings") else None
+    velocity, times = f"{base}/obs/qvel", f"{base}/timestamp"
+    return SourceEpisode(
+        name=name,
+        action=action,
+        qpos=qpos,
+        cameras=cameras,
+        qvel=joined(entries, [velocity])[: len(action)] if entries.has(velocity) else None,
+        timestamp=entries.optional(lambda: entries.column(times, len(action))) if entries.has(times) else None,
+        fps=_rate(facts, data),
+        instructions=_instructions(entries, base, facts, data),
+        substeps=run_length(texts) if texts is not None and len(texts) == len(action) else None,
+        label_source=LabelSource.IMPORTED,
+        success=_success(entries, base, facts),
+        sim=bool(facts.get("sim", True)),
+        robot=text_of(facts.get("robot")),
+        task=text_of(facts.get("task")),
+        seed=int(facts["seed"]) if isinstance(facts.get("seed"), (int, np.integer)) else None,
+        render_profile=text_of(facts.get("render_profile")),
+        action_sent=joined(entries, [f"{base}/action_sent"]) if entries.has(f"{base}/action_sent") else None,
+        warnings=(*warnings, *entries.warnings),
+        guesses=tuple(guesses),
+    )
+
+
+def _facts(attributes: h5py.AttributeManager) -> dict[str, Any]:
+    return {name: bounds.read_attribute(attributes, name) for name in attributes}
+
+
+def _below(base: str, name: str) -> str:
+    return f"{base}/{name}" if name.startswith("obs/") or "/" in name or name == _ACTION else f"{base}/obs/{name}"
+
+
+def _state(entries: Entries, base: str) -> list[str]:
+    for names in _STATES:
+        full = [f"{base}/obs/{name}" for name in names]
+        if all(entries.has(name) for name in full):
+            return full
+    raise entries.unfit(
+        f"{base}/obs has none of the usual states; {entries.beside(f'{base}/obs/qpos')}: name those that are the state "
+        "(--state-entry)"
+    )
+
+
+def _cameras(entries: Entries, base: str, steps: int) -> tuple[dict[str, SourceCamera], list[str]]:
+    """The cameras, and those that are turned."""
+    observations = entries.file.get(f"{base}/obs")
+    if not isinstance(observations, h5py.Group):
+        raise entries.unfit(f"{base}/obs is missing, which holds states and images; {entries.beside(f'{base}/obs')}")
+    found, turned = {}, []
+    for name in observations:
+        item = observations[name]
+        if not (isinstance(item, h5py.Dataset) and item.dtype == np.uint8 and item.ndim == 4):
+            continue
+        plain = name
+        for ending in _ENDINGS:
+            plain = plain.removesuffix(ending)
+        libero = name in _LIBERO_CAMERAS
+        found[plain] = camera_of(entries, f"{base}/obs/{name}", steps, upright=not libero)
+        if libero:
+            turned.append(plain)
+    if not found:
+        raise entries.unfit(
+            f"{base}/obs holds no images, uint8 (T, height, width, 3); {entries.beside(f'{base}/obs/image')}: render "
+            "them first (robomimic's dataset_states_to_obs)"
+        )
+    return found, turned
+
+
+def _instructions(entries: Entries, base: str, facts: dict[str, Any], data: dict[str, Any]) -> tuple[str, ...]:
+    problem = _json(data.get("problem_info"))
+    said = [text_of(facts.get("language_instruction")), text_of(problem.get("language_instruction"))]
+    texts = [text for text in said if text]
+    if entries.has(f"{base}/paraphrases"):
+        texts = texts[:1] + entries.strings(f"{base}/paraphrases")
+    return tuple(dict.fromkeys(texts))
+
+
+def _rate(facts: dict[str, Any], data: dict[str, Any]) -> float | None:
+    settings = _json(data.get("env_args")).get("env_kwargs")
+    rate = facts.get("fps", settings.get("control_freq") if isinstance(settings, dict) else None)
+    return float(rate) if isinstance(rate, (int, float, np.integer, np.floating)) and 0 < rate < 10_000 else None
+
+
+def _success(entries: Entries, base: str, facts: dict[str, Any]) -> bool | None:
+    if isinstance(facts.get("success"), (bool, np.bool_)):
+        return bool(facts["success"])
+    if "episode" in facts or not entries.has(f"{base}/rewards"):  # our own file, of which nobody said
+        return None
+    rewards = joined(entries, [f"{base}/rewards"])
+    return True if (rewards > 0).any() else None
+
+
+def _json(value: Any) -> dict[str, Any]:
+    try:
+        found = json.loads(text_of(value) or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+ROBOMIMIC = RobomimicImporter()
