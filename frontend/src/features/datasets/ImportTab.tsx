@@ -10,6 +10,7 @@ import {
   SimpleGrid,
   Stack,
   Text,
+  TextInput,
   Tooltip,
 } from "@mantine/core";
 import { IconCheck, IconRefresh, IconUpload, IconX } from "@tabler/icons-react";
@@ -42,13 +43,18 @@ export function ImportTab({ dataset }: { dataset: Dataset }) {
 
 /** Uploads go on while other tabs of the page are looked at, and are seen again when one comes back. */
 const running = new Map<string, Uploads>();
+/** What was typed as the instruction of files without one, by dataset. */
+const instructions = new Map<string, string>();
 
 function uploadsOf(datasetId: string): Uploads {
   const found = running.get(datasetId);
   if (found) return found;
-  const made = new Uploads(sendTo(datasetId), () => {
-    for (const topic of ["episode", "dataset"]) void queryClient.invalidateQueries({ queryKey: [topic] });
-  });
+  const made = new Uploads(
+    sendTo(datasetId, () => instructions.get(datasetId) ?? ""),
+    () => {
+      for (const topic of ["episode", "dataset"]) void queryClient.invalidateQueries({ queryKey: [topic] });
+    },
+  );
   running.set(datasetId, made);
   return made;
 }
@@ -58,6 +64,7 @@ function UploadSection({ dataset }: { dataset: Dataset }) {
   const uploads = uploadsOf(dataset.id);
   const items = useSyncExternalStore(uploads.subscribe, uploads.snapshot);
   const [over, setOver] = useState(false);
+  const [instruction, setInstruction] = useState(instructions.get(dataset.id) ?? "");
   const input = useRef<HTMLInputElement>(null);
   const active = items.some(({ upload }) => ["waiting", "sending", "checking"].includes(upload.state));
 
@@ -74,6 +81,16 @@ function UploadSection({ dataset }: { dataset: Dataset }) {
       description="ACT-style HDF5, one file per episode. Each is checked before it is accepted; the originals stay as they are."
     >
       <Stack>
+        {may && (
+          <InstructionField
+            value={instruction}
+            onChange={(text) => {
+              instructions.set(dataset.id, text);
+              setInstruction(text);
+            }}
+            testid="upload-instruction"
+          />
+        )}
         {/* dropping is an addition for the mouse: the button inside does the same */}
         {/* eslint-disable-next-line jsx-a11y/no-noninteractive-element-interactions */}
         <section
@@ -96,7 +113,7 @@ function UploadSection({ dataset }: { dataset: Dataset }) {
             ref={input}
             type="file"
             multiple
-            accept=".hdf5,.h5"
+            accept=".hdf5,.h5,.he5"
             hidden
             data-testid="upload-input"
             onChange={(event) => {
@@ -129,6 +146,28 @@ function UploadSection({ dataset }: { dataset: Dataset }) {
         )}
       </Stack>
     </Section>
+  );
+}
+
+function InstructionField({
+  value,
+  onChange,
+  testid,
+}: {
+  value: string;
+  onChange: (value: string) => void;
+  testid: string;
+}) {
+  return (
+    <TextInput
+      label="Instruction"
+      description="Only for files that have none of their own."
+      placeholder="Transfer the red cube."
+      value={value}
+      maxLength={1000}
+      onChange={(event) => onChange(event.currentTarget.value)}
+      data-testid={testid}
+    />
   );
 }
 
@@ -241,6 +280,7 @@ function FolderSection({ dataset }: { dataset: Dataset }) {
   const candidates = useImportCandidates(may);
   const start = useImportFolder(dataset.id);
   const [chosen, setChosen] = useState<string | null>(null);
+  const [instruction, setInstruction] = useState("");
   const jobs = useJobs({ subject_id: dataset.id, kind: "import", limit: 1 });
   const latest = jobs.data?.items[0];
 
@@ -278,13 +318,16 @@ function FolderSection({ dataset }: { dataset: Dataset }) {
               because={chosen === null ? "Choose a folder first." : null}
               loading={start.isPending}
               onClick={() => {
-                if (chosen !== null) start.mutate(chosen);
+                if (chosen !== null) start.mutate({ folder: chosen, instruction });
               }}
               data-testid="import-start"
             >
               Import
             </RoleButton>
           </Group>
+        )}
+        {may && (candidates.data?.length ?? 0) > 0 && (
+          <InstructionField value={instruction} onChange={setInstruction} testid="import-instruction" />
         )}
         <ErrorNote error={candidates.error ?? start.error} />
         {latest && <ImportResult job={latest} />}

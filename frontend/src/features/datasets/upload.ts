@@ -23,12 +23,17 @@ export type Send = (
   signal: AbortSignal,
 ) => Promise<Schema<"UploadResult">>;
 
-/** A file as the body of POST /api/datasets/{id}/episodes. XMLHttpRequest: fetch tells nothing of what was sent. */
-export function sendTo(datasetId: string): Send {
+/**
+ * A file as the body of POST /api/datasets/{id}/episodes. XMLHttpRequest: fetch tells nothing of what was sent.
+ * instruction: for files that have none of their own, asked when a file is sent.
+ */
+export function sendTo(datasetId: string, instruction: () => string = () => ""): Send {
   return (file, progress, signal) =>
     new Promise((resolve, reject) => {
       const request = new XMLHttpRequest();
-      request.open("POST", `/api/datasets/${datasetId}/episodes?name=${encodeURIComponent(file.name.slice(0, 256))}`);
+      const asked = new URLSearchParams({ name: file.name.slice(0, 256) });
+      if (instruction().trim()) asked.set("instruction", instruction().trim());
+      request.open("POST", `/api/datasets/${datasetId}/episodes?${asked.toString()}`);
       request.setRequestHeader("Content-Type", "application/octet-stream");
       request.responseType = "json";
       request.upload.onprogress = ({ loaded, total }) =>

@@ -73,11 +73,11 @@ export function useRecordDemo() {
 
 export function useImportFolder(datasetId: string) {
   return useMutation({
-    mutationFn: (candidateId: string) =>
+    mutationFn: ({ folder, instruction }: { folder: string; instruction: string }) =>
       ok(
         api.POST("/api/datasets/{dataset_id}/import", {
           params: { path: { dataset_id: datasetId } },
-          body: { candidate_id: candidateId },
+          body: { candidate_id: folder, instruction: instruction.trim() || null },
         }),
       ),
     onSuccess: stale,
