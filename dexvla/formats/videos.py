@@ -122,6 +122,12 @@ def video_facts(path: Path) -> VideoFacts:
         return VideoFacts(height, width, len(times), fps, np.sort(np.asarray(times, np.float64)))
 
 
+def video_size(path: Path) -> tuple[int, int]:
+    """Height and width, from the header alone. Raises FormatError as `video_facts`."""
+    with _opened(path) as (_, _, stream):
+        return int(stream.codec_context.height), int(stream.codec_context.width)
+
+
 def read_video(path: Path, frames: int) -> Iterator[NDArray[np.uint8]]:
     """The first `frames` frames, (H, W, 3) uint8 RGB, one at a time. Raises FormatError if fewer can be decoded."""
     given = 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -133,6 +134,12 @@ def cut_data(dataset: Path) -> None:
         (lambda folder: change_info(folder, features={}), "no feature|features is dict"),
         (lambda folder: (folder / "meta/info.json").write_text("{"), "not readable as JSON|looks like none"),
         (cut_data, "cannot be read as Parquet"),
+        (
+            lambda folder: change_info(folder, codebase_version="v2.1"),
+            "data_path is .* expected a path with fields of ep",
+        ),
+        (lambda folder: change_info(folder, data_path="{chunk_index}{video_key:03d}"), "expected a path with fields"),
+        (lambda folder: (folder / "meta/dexvla.json").write_text("[" * 10**5), "not readable as JSON"),
     ],
 )
 def test_what_is_broken_is_named(dataset: Path, tmp_path: Path, spoil: Callable[[Path], Any], words: str) -> None:
@@ -290,3 +297,37 @@ def test_it_is_never_loaded() -> None:
     code = "import sys; import dexvla.formats.lerobot.reading, dexvla.formats.lerobot.writing; print(*sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
     assert not {"lerobot", "torch", "datasets", "pandas"} & {name.split(".")[0] for name in said.split()}
+
+
+def test_what_not_all_episodes_have_is_left_out_and_told(tmp_path: Path) -> None:
+    whole = export_episode(tmp_path, episode_of(5), "whole")
+    bare = export_episode(tmp_path, replace(episode_of(5, seed=1), qvel=None, timestamp=None), "bare")
+    done = exported(registry.exporter("lerobot-images"), tmp_path / "out", whole, bare)
+    assert any("left out" in text and "observation.velocity" in text for text in done[0].warnings), done[0].warnings
+    assert any("robot_timestamp" in text for text in done[0].warnings)
+    assert not any("left out" in text for text in done[1].warnings)
+
+
+def test_one_episode_of_another_length_stops_no_other(tmp_path: Path) -> None:
+    episodes = [export_episode(tmp_path, episode_of(steps, seed=steps), f"e{steps}") for steps in (4, 6)]
+    exported(registry.exporter("lerobot-images"), tmp_path / "out", *episodes)
+    file = next((tmp_path / "out/meta/episodes").rglob("*.parquet"))
+    table = pq.read_table(file).to_pylist()
+    table[0]["length"] = 9
+    pq.write_table(pa.Table.from_pylist(table), file)
+    report = import_source(tmp_path / "out", tmp_path / "back", ImportProfile())
+    assert len(report.imported) == 1
+    assert "episode 0 has 4 rows, meta/episodes says 9" in report.refused[0].reason
+
+
+def test_what_we_added_is_not_given_to_another_episode(tmp_path: Path) -> None:
+    facts = {"attributes": {"fps": 50.0, "seed": 3}}
+    episodes = [export_episode(tmp_path, episode_of(steps, **facts), f"e{steps}") for steps in (4, 6)]
+    exported(registry.exporter("lerobot-images"), tmp_path / "out", *episodes)
+    ours = tmp_path / "out/meta/dexvla.json"
+    listed = json.loads(ours.read_text())
+    ours.write_text(json.dumps({**listed, "episodes": listed["episodes"][1:]}))  # a tool that knows nothing of it
+    report = import_source(tmp_path / "out", tmp_path / "back", ImportProfile())
+    with open_episode(report.imported[0].file) as episode:
+        assert episode.attributes.seed is None
+    assert any("of another episode" in text for text in report.imported[0].warnings)

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dexvla.episodes import bounds
 from dexvla.formats.base import FormatError
 from dexvla.formats.sources import inside, package
 
@@ -24,7 +23,7 @@ INFO = "meta/info.json"
 OURS = "meta/dexvla.json"  # what our own export adds: attributes of each episode that the format has no place for
 _OLD_DATA_PATH = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
 _OLD_VIDEO_PATH = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
-_FIELDS = {"chunk_index", "file_index", "video_key", "episode_chunk", "episode_index"}
+_FIELDS = {3: {"chunk_index", "file_index", "video_key"}, 2: {"episode_chunk", "episode_index", "video_key"}}
 _SPEC = re.compile(r"0?\d{0,2}d?")  # of a field: "{x:999999999d}" would fill the memory
 _JSON_BYTES = 2**28
 _MOST_EPISODES = 1_000_000
@@ -85,8 +84,8 @@ class Dataset:
 
 def is_lerobot(source: Path) -> bool:
     try:
-        info = json.loads((source / INFO).read_text(encoding="utf-8")) if (source / INFO).is_file() else None
-    except (OSError, ValueError):
+        info = _json(source, INFO) if (source / INFO).is_file() else None
+    except (FormatError, OSError):
         return False
     return isinstance(info, dict) and isinstance(info.get("features"), dict)
 
@@ -116,8 +115,10 @@ def read_dataset(root: Path) -> Dataset:
         fps=None if fps is None else float(fps),
         robot=info["robot_type"] if isinstance(info.get("robot_type"), str) and info["robot_type"].strip() else None,
         features=features,
-        data_path=_pattern(root, "data_path", info.get("data_path") or (_OLD_DATA_PATH if old else DATA_PATH)),
-        video_path=_pattern(root, "video_path", info.get("video_path") or (_OLD_VIDEO_PATH if old else VIDEO_PATH)),
+        data_path=_pattern(root, "data_path", info.get("data_path") or (_OLD_DATA_PATH if old else DATA_PATH), version),
+        video_path=_pattern(
+            root, "video_path", info.get("video_path") or (_OLD_VIDEO_PATH if old else VIDEO_PATH), version
+        ),
         chunk_size=chunk,
         rows=_old_rows(root) if old else _rows(root),
         tasks=_old_tasks(root) if old else _texts(root, "meta/tasks.parquet", "task_index"),
@@ -137,8 +138,8 @@ def _features(root: Path, info: Mapping[str, Any]) -> dict[str, Feature]:
         shape = facts.get("shape") or ()
         if not isinstance(shape, list | tuple) or not all(isinstance(n, int) and 0 <= n < 10**6 for n in shape):
             raise FormatError(f"{root}/{INFO}: feature {name} has shape {shape!r}, expected whole numbers")
-        more = {**(facts.get("info") or {}), **(facts.get("video_info") or {})}
-        depth = bool(more.get("is_depth_map") or more.get("video.is_depth_map"))
+        more = [facts[key] for key in ("info", "video_info") if isinstance(facts.get(key), dict)]
+        depth = any(each.get("is_depth_map") or each.get("video.is_depth_map") for each in more)
         found[name] = Feature(facts["dtype"], tuple(shape), _names(facts.get("names")), depth)
     return found
 
@@ -153,8 +154,9 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(str(name) for name in value) if isinstance(value, list) else ()
 
 
-def _pattern(root: Path, name: str, pattern: Any) -> str:
-    expected = f"expected a path with fields of {', '.join(sorted(_FIELDS))}"
+def _pattern(root: Path, name: str, pattern: Any, version: int) -> str:
+    fields = _FIELDS[version]
+    expected = f"expected a path with fields of {', '.join(sorted(fields))}"
     if not isinstance(pattern, str):
         raise FormatError(f"{root}/{INFO}: {name} is a {type(pattern).__name__}, {expected}")
     try:
@@ -162,7 +164,10 @@ def _pattern(root: Path, name: str, pattern: Any) -> str:
     except ValueError as error:
         raise FormatError(f"{root}/{INFO}: {name} is {pattern[:80]!r} ({error}), {expected}") from error
     for _, key, spec, conversion in parts:
-        if key is not None and (key not in _FIELDS or not _SPEC.fullmatch(spec or "") or conversion):
+        if key is None:
+            continue
+        plain = not spec if key == "video_key" else _SPEC.fullmatch(spec or "")
+        if key not in fields or not plain or conversion:
             raise FormatError(f"{root}/{INFO}: {name} is {pattern[:80]!r}, {expected}")
     return pattern
 
@@ -173,7 +178,7 @@ def _json(root: Path, name: str) -> Any:
         raise FormatError(f"{path}: {path.stat().st_size} bytes, at most {_JSON_BYTES} are read")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FormatError(f"{path}: not readable as JSON ({error}); copy the dataset again") from error
 
 
@@ -187,7 +192,7 @@ def _lines(root: Path, name: str) -> list[dict[str, Any]]:
             continue
         try:
             value = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise FormatError(f"{path}: line {number} is not JSON ({error}); copy the dataset again") from error
         if not isinstance(value, dict):
             raise FormatError(f"{path}: line {number} holds a {type(value).__name__}, expected facts by name")
@@ -229,10 +234,6 @@ def _old_rows(root: Path) -> dict[int, Mapping[str, Any]]:
 def _bounded(root: Path, rows: dict[int, Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
     if not rows or len(rows) > _MOST_EPISODES:
         raise FormatError(f"{root}: {len(rows)} episodes, expected 1 to {_MOST_EPISODES}")
-    for index, row in rows.items():
-        length = row.get("length")
-        if length is not None and not (isinstance(length, int) and 0 < length <= bounds.MAX_STEPS):
-            raise FormatError(f"{root}: episode {index} has length {length!r}, expected 1 to {bounds.MAX_STEPS}")
     return rows
 
 
@@ -252,16 +253,17 @@ def _texts(root: Path, name: str, key: str) -> dict[int, str]:
         raise FormatError(f"{root}/{name}: has {', '.join(table.column_names)}, expected {key} and its texts")
     column = next((c for c in (key.removesuffix("_index"), "__index_level_0__") if c in others), others[0])
     numbers, texts = table.column(key).to_pylist(), table.column(column).to_pylist()
-    return {int(number): str(text) for number, text in zip(numbers, texts, strict=True)}
+    if not all(isinstance(number, int) for number in numbers):
+        raise FormatError(f"{root}/{name}: {key} holds something else than whole numbers; copy the dataset again")
+    return {number: str(text) for number, text in zip(numbers, texts, strict=True)}
 
 
 def _old_tasks(root: Path) -> dict[int, str]:
     name = "meta/tasks.jsonl"
     if not (root / name).is_file():
         return {}
-    return {
-        int(row["task_index"]): str(row["task"]) for row in _lines(root, name) if {"task_index", "task"} <= set(row)
-    }
+    rows = [row for row in _lines(root, name) if isinstance(row.get("task_index"), int)]
+    return {row["task_index"]: str(row.get("task", "")) for row in rows}
 
 
 def _ours(root: Path) -> dict[int, Mapping[str, Any]]:

@@ -2,7 +2,7 @@
 
 import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from dexvla.episodes.manifest import run_length
 from dexvla.formats.base import FormatError, SourceCamera, SourceEpisode
 from dexvla.formats.lerobot.layout import Dataset, Feature, is_lerobot, read_dataset, read_table
 from dexvla.formats.sources import package
-from dexvla.formats.videos import read_stretch, video_facts
+from dexvla.formats.videos import read_stretch, video_size
 from dexvla.spec import ImportProfile, Segment
 
 STATE, ACTION, VELOCITY = "observation.state", "action", "observation.velocity"
@@ -33,6 +33,7 @@ OWN = {
 IMAGE_TIME = "image_timestamp."
 _PREFIX = "observation.images."
 _NUMBERS = {"float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "bool"}
+_LOOKED_AT = 64  # files of the meta folder whose times tell whether it changed
 _EVEN = 1e-3  # seconds by which times may lie beside k / fps and still say nothing else
 
 
@@ -55,11 +56,12 @@ class LeRobotImporter:
         yield _episode(dataset, index, profile)
 
     def __init__(self) -> None:
-        self._last: tuple[tuple[Path, int], Dataset] | None = None
+        self._last: tuple[tuple[Path, tuple[int, ...]], Dataset] | None = None
 
     def _dataset(self, source: Path) -> Dataset:
         """Read once for all its episodes."""
-        key = source.resolve(), (source / "meta" / "info.json").stat().st_mtime_ns
+        meta = sorted((source / "meta").rglob("*"))
+        key = source.resolve(), tuple(file.stat().st_mtime_ns for file in meta[:_LOOKED_AT])
         if self._last is None or self._last[0] != key:
             self._last = key, read_dataset(source)
         return self._last[1]
@@ -77,15 +79,18 @@ def _episode(dataset: Dataset, index: int, profile: ImportProfile) -> SourceEpis
         table = table.sort_by("frame_index")
     steps = table.num_rows
     said = dataset.rows[index].get("length")
-    if not steps or (said is not None and said != steps):
+    if not steps or said not in (None, steps):
         raise FormatError(
             f"{file}: episode {index} has {steps} rows, meta/episodes says {said}; copy the dataset again"
         )
     if steps > bounds.MAX_STEPS:
         raise FormatError(f"{file}: episode {index} has {steps} rows, at most {bounds.MAX_STEPS} are read")
-    warnings: list[str] = []
+    warnings = _unused(dataset, state_key, action_key)
     ours = dataset.ours.get(index, {})
-    instructions = _instructions(dataset, table, index, warnings)
+    if ours and ours.get("steps") != steps:  # another tool took episodes out or changed their order
+        warnings.append("what meta/dexvla.json says is of another episode, its steps differ; left out")
+        ours = {}
+    instructions = _instructions(dataset, table, index, ours, warnings)
     step_source = _own_sources(table)
     return SourceEpisode(
         name=f"episode_{index}",
@@ -115,6 +120,21 @@ def _episode(dataset: Dataset, index: int, profile: ImportProfile) -> SourceEpis
         reward=float(ours["reward"]) if isinstance(ours.get("reward"), (int, float)) else None,
         warnings=tuple(warnings),
     )
+
+
+_USED = {VELOCITY, "next.success", "subtask_index", "language_persistent", "timestamp", *OWN.values()}
+_COUNTERS = {"frame_index", "episode_index", "index", "task_index", "next.done", "next.reward"}
+
+
+def _unused(dataset: Dataset, state: str, action: str) -> list[str]:
+    """What stays behind of the columns, in a sentence; nothing where all are used."""
+    kinds = ("video", "image")
+    left = [
+        key
+        for key, one in dataset.features.items()
+        if one.dtype not in kinds and key not in _USED | _COUNTERS | {state, action} and not key.startswith(IMAGE_TIME)
+    ]
+    return [f"columns that an episode of ours has no place for are left out: {', '.join(left[:12])}"] if left else []
 
 
 def _there(file: Path, columns: Sequence[str]) -> list[str]:
@@ -198,7 +218,9 @@ def _times(table: Any, fps: float | None) -> NDArray[np.float64] | None:
     return stamps
 
 
-def _instructions(dataset: Dataset, table: Any, index: int, warnings: list[str]) -> tuple[str, ...]:
+def _instructions(
+    dataset: Dataset, table: Any, index: int, ours: Mapping[str, Any], warnings: list[str]
+) -> tuple[str, ...]:
     texts: list[str] = []
     if "task_index" in table.column_names:
         numbers = Counter(table.column("task_index").to_pylist())
@@ -213,7 +235,7 @@ def _instructions(dataset: Dataset, table: Any, index: int, warnings: list[str])
         listed = dataset.rows[index].get("tasks")
         texts = [str(text) for text in listed] if isinstance(listed, list) else []
     texts += [one["content"] for one in _spoken(table) if one["style"] == "task_aug"]
-    more = dataset.ours.get(index, {}).get("paraphrases")
+    more = ours.get("paraphrases")
     texts += [str(text) for text in more] if isinstance(more, list) else []
     return tuple(dict.fromkeys(text for text in texts if text.strip()))
 
@@ -267,7 +289,7 @@ def _cameras(
 ) -> dict[str, SourceCamera]:
     cameras = {}
     for key, feature in features.items():
-        name = key.removeprefix(_PREFIX).removeprefix("observation.image.").rpartition("/")[2]
+        name = key.removeprefix(_PREFIX).removeprefix("observation.image.")
         if feature.depth or (feature.shape and 3 not in (feature.shape[0], feature.shape[-1])):
             warnings.append(f"camera {name}: {feature.shape} is depth or has no colours; left out")
             continue
@@ -281,16 +303,16 @@ def _cameras(
 
 def _video(dataset: Dataset, index: int, key: str, steps: int, times: NDArray[np.float64] | None) -> SourceCamera:
     path = dataset.video_file(index, key)
-    facts = video_facts(path)
-    fps = dataset.fps or facts.fps
+    height, width = video_size(path)
+    fps = dataset.fps
     if fps is None:
-        raise FormatError(f"{dataset.root}/meta/info.json: no fps, and {path} has no rate; add fps to info.json")
+        raise FormatError(f"{dataset.root}/meta/info.json: no fps, by which the frames of {path} are found; add it")
     begin = dataset.rows[index].get(f"videos/{key}/from_timestamp", 0.0) or 0.0
     return SourceCamera(
         frames=lambda: read_stretch(path, begin=float(begin), fps=fps, frames=steps),
         jpeg=False,
-        height=facts.height,
-        width=facts.width,
+        height=height,
+        width=width,
         timestamp=times,
     )
 
@@ -332,7 +354,8 @@ def _stored(file: Path, index: int, key: str) -> Iterator[bytes]:
         with parquet.ParquetFile(file) as opened:
             if key not in opened.schema_arrow.names:
                 raise FormatError(f"{file}: no column {key}, which meta/info.json declares; copy the dataset again")
-            for batch in opened.iter_batches(batch_size=64, columns=[key, "episode_index"]):
+            groups = _row_groups(opened, index)
+            for batch in opened.iter_batches(batch_size=64, columns=[key, "episode_index"], row_groups=groups):
                 numbers, rows = batch.column("episode_index").to_pylist(), batch.column(key)
                 for row, number in enumerate(numbers):
                     if number != index:
@@ -344,6 +367,18 @@ def _stored(file: Path, index: int, key: str) -> Iterator[bytes]:
                     yield data
     except (arrow.ArrowException, OSError) as error:
         raise FormatError(f"{file}: {key} cannot be read ({error}); copy the dataset again") from error
+
+
+def _row_groups(opened: Any, index: int) -> list[int]:
+    """Those that may hold rows of the episode, by their statistics."""
+    found = []
+    for number in range(opened.num_row_groups):
+        group = opened.metadata.row_group(number)
+        names = [group.column(at).path_in_schema for at in range(group.num_columns)]
+        figures = group.column(names.index("episode_index")).statistics if "episode_index" in names else None
+        if figures is None or not figures.has_min_max or figures.min <= index <= figures.max:
+            found.append(number)
+    return found
 
 
 LEROBOT = LeRobotImporter()

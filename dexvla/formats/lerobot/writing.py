@@ -7,10 +7,10 @@ the rows are k / fps, as the loader demands; the robot's own clock stands beside
 format `lerobot-language`.
 """
 
-import dataclasses
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,13 @@ from dexvla.spec import Segment
 _CHUNK = 1000
 _KEYFRAME_EVERY = 10
 _COMPARED = 16  # frames of a camera
+_SAME_RATE = 0.01  # part by which rates that were measured may differ
 _DATA_BYTES = 100 * 2**20  # of one file of rows: what LeRobot takes
 _BASE = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 _OURS = ("sim", "task", "seed", "render_profile", "held", "reward")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class _Shape:
     """What all episodes of a dataset share."""
 
@@ -50,6 +51,7 @@ class _Shape:
     fps: float
     velocity: bool
     own: tuple[str, ...]
+    timed: tuple[str, ...]
     success: bool
 
     @property
@@ -84,6 +86,8 @@ def _shape_of(episodes: Sequence[ExportEpisode]) -> _Shape:
     """Raises FormatError for episodes that are not of one kind: a LeRobot dataset has one rate and one shape."""
     first: _Shape | None = None
     velocity, success, own = True, True, set(OWN)
+    timed: set[str] | None = None
+    joints: set[int] = set()
     for episode in episodes:
         with outgoing(episode) as going:
             file = going.file
@@ -94,22 +98,33 @@ def _shape_of(episodes: Sequence[ExportEpisode]) -> _Shape:
                 fps=going.clock.fps,
                 velocity=True,
                 own=(),
+                timed=(),
                 success=True,
             )
+            there = {camera for camera in file.cameras if file.image_timestamp(camera) is not None}
+            timed = there if timed is None else timed & there
+            joints |= set() if file.joint_positions is None else {file.joint_positions.shape[1]}
             velocity = velocity and file.has_qvel
             success = success and going.success is not None
             own &= {name for name in OWN if getattr(file, name) is not None}
         if first is None:
             first = found
-        elif found != first:
+        elif replace(found, fps=first.fps) != first or abs(found.fps / first.fps - 1) > _SAME_RATE:
             raise FormatError(
                 f"{episode.name}: {found.said}, but {episodes[0].name} has {first.said}; a LeRobot dataset holds one "
                 "kind of episodes, export them apart"
             )
     if first is None:
         raise FormatError("there are no episodes to export")
-    own_names = tuple(name for name in OWN if name in own)
-    return dataclasses.replace(first, velocity=velocity, own=own_names, success=success)
+    if len(joints) > 1:
+        own -= {"joint_positions"}  # of several widths; told with each episode
+    return replace(
+        first,
+        velocity=velocity,
+        own=tuple(name for name in OWN if name in own),
+        timed=tuple(sorted(timed or ())),
+        success=success,
+    )
 
 
 class _Writing:
@@ -124,7 +139,6 @@ class _Writing:
         self._rows: list[dict[str, Any]] = []
         self._ours: list[dict[str, Any]] = []
         self._figures: dict[str, list[Figures]] = {}
-        self._timed: list[str] = []  # cameras that say when their frames were taken
         self._steps = self._file = 0
         self._writer: Any = None
 
@@ -196,11 +210,10 @@ class _Writing:
             flags[-1] = bool(going.success)
             found["next.success"] = flags
         for camera, plain in self._names.items():
-            times = file.image_timestamp(camera)
-            if number == 0 and times is not None:
-                self._timed.append(plain)
-            if plain in self._timed:  # every episode has the columns of the first
-                found[IMAGE_TIME + plain] = np.full((steps, 1), np.nan) if times is None else times[:, None]
+            if camera in self._shape.timed:
+                times = file.image_timestamp(camera)
+                assert times is not None, "all episodes have them"
+                found[IMAGE_TIME + plain] = times[:, None]
         texts = per_step(going.substeps) or [""] * steps
         subtasks = [self._subtasks.setdefault(text, len(self._subtasks)) for text in texts]
         frame = np.arange(steps, dtype=np.int64)
@@ -259,7 +272,16 @@ class _Writing:
         return arrow.list_(arrow.struct(fields))
 
     def _warnings(self, going: Outgoing) -> tuple[str, ...]:
-        said = list(going.clock.warnings)
+        said, file = list(going.clock.warnings), going.file
+        lost = [OWN[name] for name in OWN if getattr(file, name) is not None and name not in self._shape.own]
+        lost += [VELOCITY] if file.has_qvel and not self._shape.velocity else []
+        lost += [
+            IMAGE_TIME + name
+            for name in self._names
+            if name not in self._shape.timed and file.image_timestamp(name) is not None
+        ]
+        if lost:
+            said.append(f"left out, since other episodes do not have them or have them otherwise: {', '.join(lost)}")
         for name, height, width in self._shape.cameras:
             if self._video and (height % 2 or width % 2):
                 said.append(f"camera {name}: {height} x {width} is made even for the codec, its last line is doubled")
@@ -351,8 +373,8 @@ class _Writing:
             found[OWN[name]] = numbers(size, None, dtype)
         if shape.success:
             found["next.success"] = numbers(1, None, "bool")
-        for plain in self._timed:
-            found[IMAGE_TIME + plain] = numbers(1, None, "float64")
+        for camera in shape.timed:
+            found[IMAGE_TIME + self._names[camera]] = numbers(1, None, "float64")
         for (_, height, width), plain in zip(shape.cameras, self._names.values(), strict=True):
             found[f"observation.images.{plain}"] = self._camera(height, width)
         found["subtask_index"] = numbers(1, None, "int64")
@@ -414,9 +436,10 @@ def _spoken(going: Outgoing, fps: float) -> list[dict[str, Any]]:
 
 
 def _our_facts(going: Outgoing) -> dict[str, Any]:
-    about, labels = dataclasses.asdict(going.file.attributes), going.labels
+    about, labels = asdict(going.file.attributes), going.labels
     return {
         "name": labels.name,
+        "steps": going.file.steps,
         "robot": about["robot"],
         **{name: about[name] for name in _OURS},
         "success": going.success,
