@@ -6,6 +6,8 @@ An episode is measured again by a studio that measures more: rows say by which v
 import sqlalchemy as sa
 from alembic import op
 
+from backend.migrations.losses import refuse_loss
+
 revision = "b00ffea20048"
 down_revision = "5d5537f90307"
 branch_labels = None
@@ -30,4 +32,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    refuse_loss(
+        revision,
+        ("episode_traits", "true", "measured episodes"),
+        ("jobs", "kind = 'measure'", "jobs that measured episodes"),
+    )
     op.drop_table("episode_traits")

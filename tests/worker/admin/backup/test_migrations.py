@@ -106,7 +106,7 @@ def test_going_back_keeps_everything_or_is_refused_with_nothing_changed(old: Old
             refused.append(REVISIONS[number])
             assert revision_of(database) == REVISIONS[number]
         assert rows_of(old[0]) == before, REVISIONS[number]
-    assert {"0d9289377767", "0003", "a738c19172c2", "5d5537f90307"} <= set(refused), (
+    assert {"0d9289377767", "0003", "a738c19172c2", "5d5537f90307", "b00ffea20048"} <= set(refused), (
         "what they brought, older studios have no place for"
     )
 
