@@ -46,7 +46,7 @@ class ExportHandler(Handler):
 
     def poll(self, job: JobContext) -> Progress | None:
         """Counts episodes that are written; what is only being looked at does not count."""
-        line = job.told()
+        line = job.last_line()
         if line is not None and line.what == READING:
             return Progress(done=0, total=line.total, note=f"looking at episode {line.done}")
         return job.reported()
