@@ -98,12 +98,12 @@ WRONG = {
     "https://studio.example#a": "a query or a fragment",
     "studio.example": "does not begin with http",
     "ftp://studio.example": "does not begin with http",
-    "https://": "no host name",
-    "https://a b": "no host name",
-    "https://[x": "no address",
-    "https://studio.example:99999": "no address",
-    "https://studio\u202e.example": "no host name",
-    "https://*": "no host name",
+    "https://": "not a host name",
+    "https://a b": "not a host name",
+    "https://[x": "not an address",
+    "https://studio.example:99999": "not an address",
+    "https://studio\u202e.example": "not a host name",
+    "https://*": "not a host name",
 }
 
 

@@ -24,6 +24,7 @@ VIEWER = """
     GET /api/datasets/{dataset_id}
     GET /api/datasets/{dataset_id}/episodes
     GET /api/datasets/{dataset_id}/proposal-statistics
+    GET /api/datasets/{dataset_id}/survey
     GET /api/datasets/{dataset_id}/versions
     GET /api/datasets/{dataset_id}/exports
     POST /api/datasets/{dataset_id}/exports/preview
@@ -105,6 +106,7 @@ OPERATOR = """
     DELETE /api/datasets/{dataset_id}
     POST /api/datasets/{dataset_id}/episodes
     POST /api/datasets/{dataset_id}/import
+    POST /api/datasets/{dataset_id}/survey
     POST /api/datasets/{dataset_id}/exports
     DELETE /api/datasets/{dataset_id}/exports/{export_id}
     POST /api/datasets/{dataset_id}/versions
