@@ -153,7 +153,7 @@ def test_a_trained_checkpoint_acts_on_the_replay_robot(tmp_path: Path, seed_exam
     ("arguments", "status", "message"),
     [
         (["check", "nothing"], 1, "nothing: no such folder"),
-        (["check", "empty"], 1, "no *.hdf5 files in this folder or below"),
+        (["check", "empty"], 1, "no *.hdf5 files (or *.h5) in this folder or below"),
         (["check", "foreign"], 1, "1 of 1 files have errors"),
         (["stats", "foreign"], 1, "not a readable HDF5 file"),
         (["train", "--stage", "5"], 1, "stage"),
