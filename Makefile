@@ -26,18 +26,17 @@ check: setup-tests
 # What computes, and whatever only waits for others to be done, shares the cores; robots, and servers and pages that
 # they are driven through, whose clocks run, have them to themselves. What lasts longest begins first.
 # Which tests those are stands in tests/support/parts.py and on the files themselves.
-SHARED := OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 test: check
 	@PATH="$$PWD/.venv/bin:$$PATH" npm --prefix frontend test --silent
 	@scripts/test.sh
 
 # While one works; the aim is under two minutes on two quiet cores. It says what it leaves out.
 test-fast: setup-tests
-	@$(SHARED) --part fast
+	@scripts/shared.sh --part fast
 
 # the fast part again, and how much of each file it ran
 coverage: setup-tests
-	@$(SHARED) --part fast --cov --cov-report=term --no-cov-on-fail
+	@scripts/shared.sh --part fast --cov --cov-report=term --no-cov-on-fail
 
 bench: setup-tests
 	@mkdir -p build/benchmarks

@@ -159,10 +159,10 @@ def train_display(steps: int) -> Iterator[Callable[["TrainProgress"], None]]:
     ]
     with Progress(*columns, console=_err, disable=quiet or not _err.is_terminal) as progress:
         task = progress.add_task("starting", total=steps, note="")
-        printed = [-_LOG_SECONDS, ""]
-        followed = [-_FOLLOW_SECONDS, ""]
+        printed, followed = (-_LOG_SECONDS, ""), (-_FOLLOW_SECONDS, "")  # when last, and what it was at
 
         def show(report: "TrainProgress") -> None:
+            nonlocal printed, followed
             metrics = report.metrics or {}
             parts = [f"{name} {metrics[key]:.4f}" for name, key in _SHOWN if key in metrics]
             if "samples_per_second" in metrics:
@@ -172,15 +172,15 @@ def train_display(steps: int) -> Iterator[Callable[["TrainProgress"], None]]:
             note = "  ".join(parts)
             progress.update(task, description=report.what, completed=report.step, note=note)
             if (
-                time.monotonic() - float(followed[0]) > _FOLLOW_SECONDS
+                time.monotonic() - followed[0] > _FOLLOW_SECONDS
                 or report.what != followed[1]
                 or report.step == report.steps
             ):
-                followed[:] = [time.monotonic(), report.what]
+                followed = (time.monotonic(), report.what)
                 follow(report.what, report.step, report.steps, note)
-            due = time.monotonic() - float(printed[0]) > _LOG_SECONDS or report.what != printed[1]
+            due = time.monotonic() - printed[0] > _LOG_SECONDS or report.what != printed[1]
             if not quiet and not _err.is_terminal and (due or report.step == report.steps):
-                printed[:] = [time.monotonic(), report.what]
+                printed = (time.monotonic(), report.what)
                 line = f"{report.what} {report.step}/{report.steps}  {note}".rstrip()
                 _err.print(line, markup=False, highlight=False, soft_wrap=True)
 

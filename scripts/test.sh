@@ -5,8 +5,7 @@ set -uo pipefail
 failures=.pytest_cache/v/cache/lastfailed
 rm -f "$failures"
 status=0
-OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
-  --part shared || status=1
+scripts/shared.sh --part shared || status=1
 .venv/bin/python -m pytest --part clocked || status=1
 [ "$status" = 0 ] && exit 0
 

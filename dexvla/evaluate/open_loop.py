@@ -141,7 +141,9 @@ def _compare(policy: Policy, episode: Episode, entry: EpisodeEntry, stride: int)
 
 def _mean_error(compared: Sequence[Comparison]) -> NDArray[np.float64]:
     """(A,) mean absolute error over all steps of all chunks."""
-    return np.concatenate([np.abs(item.predicted - item.recorded) for item in compared]).mean(axis=0, dtype=np.float64)
+    errors = np.concatenate([np.abs(item.predicted - item.recorded) for item in compared])
+    mean: NDArray[np.float64] = errors.mean(axis=0, dtype=np.float64)
+    return mean
 
 
 def _error_at(compared: Sequence[Comparison], span: NDArray[np.float64]) -> dict[int, float]:

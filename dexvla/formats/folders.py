@@ -8,6 +8,7 @@ An `episodes.csv` at the top, as our export writes it, says instruction, rate an
 lead nowhere out of the folder.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ class _Seen:
     fps: float | None = None
 
 
-class _FolderImporter:
+class _FolderImporter(ABC):
     """What both have in common; cameras differ."""
 
     name: str
@@ -99,11 +100,13 @@ class _FolderImporter:
             found[name] = _Place(table, folder)
         return found
 
+    @abstractmethod
     def _has_cameras(self, folder: Path, table: Path) -> bool:
-        raise NotImplementedError
+        """Whether the folder of a table has cameras of this kind."""
 
+    @abstractmethod
     def _cameras(self, source: Path, place: _Place, table: StepTable) -> dict[str, _Seen]:
-        raise NotImplementedError
+        """The cameras of a table, by name."""
 
 
 class VideoFolderImporter(_FolderImporter):

@@ -21,6 +21,7 @@ FOLDERS = {
     "worker/jobs": {"slow"},
     "worker/admin/backup": {"slow"},
     "cli": {"slow"},
+    "formats": {"slow"},
     "learning": {"slow"},
     "model": {"slow"},
     "parity": {"slow"},

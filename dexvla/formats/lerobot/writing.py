@@ -10,7 +10,7 @@ format `lerobot-language`.
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ from dexvla.episodes.arms import dimension_names
 from dexvla.episodes.contact_sheet import even_steps
 from dexvla.episodes.format import StepSource
 from dexvla.episodes.manifest import per_step
-from dexvla.formats.base import Exported, ExportEpisode, FormatError
+from dexvla.formats.base import Exported, ExportEpisode
 from dexvla.formats.lerobot import statistics
+from dexvla.formats.lerobot.kind import Kind, kind_of
 from dexvla.formats.lerobot.layout import DATA_PATH, INFO, OURS, VIDEO_PATH
 from dexvla.formats.lerobot.reading import ACTION, IMAGE_TIME, OWN, STATE, VELOCITY
 from dexvla.formats.lerobot.statistics import Figures
@@ -35,29 +36,9 @@ from dexvla.spec import Segment
 _CHUNK = 1000
 _KEYFRAME_EVERY = 10
 _COMPARED = 16  # frames of a camera
-_SAME_RATE = 0.01  # part by which rates that were measured may differ
 _DATA_BYTES = 100 * 2**20  # of one file of rows: what LeRobot takes
 _BASE = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 _OURS = ("sim", "task", "seed", "render_profile", "held", "reward")
-
-
-@dataclass(frozen=True)
-class _Shape:
-    """What all episodes of a dataset share."""
-
-    state: int
-    action: int
-    cameras: tuple[tuple[str, int, int], ...]
-    fps: float
-    velocity: bool
-    own: tuple[str, ...]
-    timed: tuple[str, ...]
-    success: bool
-
-    @property
-    def said(self) -> str:
-        cameras = ", ".join(f"{name} {height}x{width}" for name, height, width in self.cameras)
-        return f"state {self.state}, action {self.action}, {self.fps:g} Hz, {cameras}"
 
 
 class LeRobotExporter:
@@ -70,8 +51,8 @@ class LeRobotExporter:
     def export(
         self, episodes: Sequence[ExportEpisode], out: Path, *, on_episode: Callable[[Exported], None]
     ) -> tuple[str, ...]:
-        shape = _shape_of(episodes)
-        writing = _Writing(out, shape, video=self._video, language=self._language)
+        kind = kind_of(episodes)
+        writing = _Writing(out, kind, video=self._video, language=self._language)
         try:
             for episode in episodes:
                 with outgoing(episode) as going:
@@ -82,58 +63,13 @@ class LeRobotExporter:
         return ()
 
 
-def _shape_of(episodes: Sequence[ExportEpisode]) -> _Shape:
-    """Raises FormatError for episodes that are not of one kind: a LeRobot dataset has one rate and one shape."""
-    first: _Shape | None = None
-    velocity, success, own = True, True, set(OWN)
-    timed: set[str] | None = None
-    joints: set[int] = set()
-    for episode in episodes:
-        with outgoing(episode) as going:
-            file = going.file
-            found = _Shape(
-                state=file.qpos.shape[1],
-                action=file.action.shape[1],
-                cameras=tuple((camera, *file.frame_size(camera)) for camera in file.cameras),
-                fps=going.clock.fps,
-                velocity=True,
-                own=(),
-                timed=(),
-                success=True,
-            )
-            there = {camera for camera in file.cameras if file.image_timestamp(camera) is not None}
-            timed = there if timed is None else timed & there
-            joints |= set() if file.joint_positions is None else {file.joint_positions.shape[1]}
-            velocity = velocity and file.has_qvel
-            success = success and going.success is not None
-            own &= {name for name in OWN if getattr(file, name) is not None}
-        if first is None:
-            first = found
-        elif replace(found, fps=first.fps) != first or abs(found.fps / first.fps - 1) > _SAME_RATE:
-            raise FormatError(
-                f"{episode.name}: {found.said}, but {episodes[0].name} has {first.said}; a LeRobot dataset holds one "
-                "kind of episodes, export them apart"
-            )
-    if first is None:
-        raise FormatError("there are no episodes to export")
-    if len(joints) > 1:
-        own -= {"joint_positions"}  # of several widths; told with each episode
-    return replace(
-        first,
-        velocity=velocity,
-        own=tuple(name for name in OWN if name in own),
-        timed=tuple(sorted(timed or ())),
-        success=success,
-    )
-
-
 class _Writing:
     """A dataset while it is written: rows of one file at a time, a row group an episode."""
 
-    def __init__(self, out: Path, shape: _Shape, *, video: bool, language: bool) -> None:
+    def __init__(self, out: Path, kind: Kind, *, video: bool, language: bool) -> None:
         self._arrow, self._parquet = package("pyarrow"), package("pyarrow.parquet")
-        self._out, self._shape, self._video, self._language = out, shape, video, language
-        self._names = safe_names(tuple(name for name, _, _ in shape.cameras))
+        self._out, self._kind, self._video, self._language = out, kind, video, language
+        self._names = safe_names(tuple(name for name, _, _ in kind.cameras))
         self._tasks: dict[str, int] = {}
         self._subtasks: dict[str, int] = {}
         self._rows: list[dict[str, Any]] = []
@@ -166,7 +102,7 @@ class _Writing:
                 f"videos/{key}/chunk_index": chunk,
                 f"videos/{key}/file_index": place,
                 f"videos/{key}/from_timestamp": 0.0,
-                f"videos/{key}/to_timestamp": file.steps / self._shape.fps,
+                f"videos/{key}/to_timestamp": file.steps / self._kind.fps,
             }
         self._write_rows(going, numbers, images)
         for name, found in figures.items():
@@ -201,16 +137,16 @@ class _Writing:
         """All columns of numbers, (T, D)."""
         file, steps = going.file, going.file.steps
         found: dict[str, NDArray[Any]] = {STATE: file.qpos, ACTION: file.action}
-        if self._shape.velocity:
+        if self._kind.velocity:
             found[VELOCITY] = file.qvel
-        for name in self._shape.own:
+        for name in self._kind.own:
             found[OWN[name]] = _own_column(getattr(file, name))
-        if self._shape.success:
+        if self._kind.success:
             flags = np.zeros((steps, 1), bool)
             flags[-1] = bool(going.success)
             found["next.success"] = flags
         for camera, plain in self._names.items():
-            if camera in self._shape.timed:
+            if camera in self._kind.timed:
                 times = file.image_timestamp(camera)
                 assert times is not None, "all episodes have them"
                 found[IMAGE_TIME + plain] = times[:, None]
@@ -219,7 +155,7 @@ class _Writing:
         frame = np.arange(steps, dtype=np.int64)
         return found | {
             "subtask_index": np.asarray(subtasks, np.int64)[:, None],
-            "timestamp": (frame / self._shape.fps).astype(np.float32)[:, None],
+            "timestamp": (frame / self._kind.fps).astype(np.float32)[:, None],
             "frame_index": frame[:, None],
             "episode_index": np.full((steps, 1), number, np.int64),
             "index": (frame + self._steps)[:, None],
@@ -230,7 +166,7 @@ class _Writing:
         path.parent.mkdir(parents=True, exist_ok=True)
         steps = going.file.steps
         frames = (going.file.frame(camera, step) for step in range(steps))
-        write_video(path, frames, fps=self._shape.fps, keyframe_every=_KEYFRAME_EVERY)
+        write_video(path, frames, fps=self._kind.fps, keyframe_every=_KEYFRAME_EVERY)
         ratios = []
         for step, decoded in enumerate(read_video(path, steps)):
             if step in seen:
@@ -246,7 +182,7 @@ class _Writing:
         stored = arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])
         columns |= {name: arrow.array(values, stored) for name, values in images.items()}
         if self._language:
-            spoken = _spoken(going, self._shape.fps)
+            spoken = _spoken(going, self._kind.fps)
             columns["language_persistent"] = arrow.array([spoken] * going.file.steps, self._language_type())
         table = arrow.table(columns)
         if self._writer is not None and self._path.stat().st_size > _DATA_BYTES:
@@ -273,16 +209,16 @@ class _Writing:
 
     def _warnings(self, going: Outgoing) -> tuple[str, ...]:
         said, file = list(going.clock.warnings), going.file
-        lost = [OWN[name] for name in OWN if getattr(file, name) is not None and name not in self._shape.own]
-        lost += [VELOCITY] if file.has_qvel and not self._shape.velocity else []
+        lost = [OWN[name] for name in OWN if getattr(file, name) is not None and name not in self._kind.own]
+        lost += [VELOCITY] if file.has_qvel and not self._kind.velocity else []
         lost += [
             IMAGE_TIME + name
             for name in self._names
-            if name not in self._shape.timed and file.image_timestamp(name) is not None
+            if name not in self._kind.timed and file.image_timestamp(name) is not None
         ]
         if lost:
             said.append(f"left out, since other episodes do not have them or have them otherwise: {', '.join(lost)}")
-        for name, height, width in self._shape.cameras:
+        for name, height, width in self._kind.cameras:
             if self._video and (height % 2 or width % 2):
                 said.append(f"camera {name}: {height} x {width} is made even for the codec, its last line is doubled")
         return tuple(said)
@@ -338,7 +274,7 @@ class _Writing:
         self._parquet.write_table(table.replace_schema_metadata({b"pandas": json.dumps(about).encode()}), path)
 
     def _info(self) -> dict[str, Any]:
-        fps = self._shape.fps
+        fps = self._kind.fps
         robots = {ours["robot"] for ours in self._ours}
         return {
             "codebase_version": "v3.0",
@@ -357,25 +293,25 @@ class _Writing:
         }
 
     def _features(self) -> dict[str, Any]:
-        shape = self._shape
+        kind = self._kind
         robot = self._ours[0]["robot"]
 
         def numbers(size: int, names: list[str] | None, dtype: str = "float32") -> dict[str, Any]:
             return {"dtype": dtype, "shape": [size], "names": names}
 
-        found = {STATE: numbers(shape.state, dimension_names(robot, shape.state))}
-        found[ACTION] = numbers(shape.action, dimension_names(robot, shape.action))
-        if shape.velocity:
-            found[VELOCITY] = numbers(shape.state, dimension_names(robot, shape.state))
-        for name in shape.own:
+        found = {STATE: numbers(kind.state, dimension_names(robot, kind.state))}
+        found[ACTION] = numbers(kind.action, dimension_names(robot, kind.action))
+        if kind.velocity:
+            found[VELOCITY] = numbers(kind.state, dimension_names(robot, kind.state))
+        for name in kind.own:
             size = self._figures[OWN[name]][0]["mean"].size
             dtype = {"step_source": "int64", "timestamp": "float64", "host_timestamp": "float64"}.get(name, "float32")
             found[OWN[name]] = numbers(size, None, dtype)
-        if shape.success:
+        if kind.success:
             found["next.success"] = numbers(1, None, "bool")
-        for camera in shape.timed:
+        for camera in kind.timed:
             found[IMAGE_TIME + self._names[camera]] = numbers(1, None, "float64")
-        for (_, height, width), plain in zip(shape.cameras, self._names.values(), strict=True):
+        for (_, height, width), plain in zip(kind.cameras, self._names.values(), strict=True):
             found[f"observation.images.{plain}"] = self._camera(height, width)
         found["subtask_index"] = numbers(1, None, "int64")
         if self._language:
@@ -396,7 +332,7 @@ class _Writing:
                 "video.codec": "h264",
                 "video.pix_fmt": "yuv420p",
                 "video.is_depth_map": False,
-                "video.fps": self._shape.fps,
+                "video.fps": self._kind.fps,
                 "video.channels": 3,
                 "has_audio": False,
             },

@@ -7,7 +7,6 @@ are refused stop nothing.
 
 import json
 import os
-import sys
 from pathlib import Path
 
 from backend.core.errors import ApiError
@@ -19,8 +18,9 @@ from backend.jobs import repository
 from backend.jobs.kinds import payload_of
 from backend.studio.context import Studio
 from backend.tables.episode import EpisodeSource
-from dexvla import console, progress
+from dexvla import console
 from dexvla.errors import UserError
+from worker.jobs.handlers.command import as_command
 
 OUTCOMES = "imported.jsonl"
 
@@ -94,17 +94,5 @@ def read_outcomes(path: Path) -> list[dict[str, object]]:
     return found
 
 
-def main() -> None:
-    try:
-        import_folder(Settings(), sys.argv[1])
-    except (UserError, OSError) as error:
-        message = " ".join(str(error).split())
-        progress.tell_failure(error, message)
-        sys.exit(f"dexvla: {message}")
-    except Exception as error:
-        progress.tell_failure(error)
-        raise
-
-
 if __name__ == "__main__":
-    main()
+    as_command(import_folder)

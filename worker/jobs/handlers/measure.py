@@ -1,8 +1,6 @@
 """Measure the episodes of a dataset that were not measured yet: `python -m worker.jobs.handlers.measure JOB_ID`,
 started by its runner. Each is kept as it is done, so that a later attempt goes on with the next."""
 
-import sys
-
 from backend.core.settings import Settings
 from backend.jobs import repository as jobs
 from backend.jobs.kinds import payload_of
@@ -11,11 +9,12 @@ from backend.studio.context import Studio
 from backend.surveys import repository
 from backend.surveys.jobs import MeasurePayload
 from backend.tables.episode import EpisodeRow
-from dexvla import console, progress
+from dexvla import console
 from dexvla.episodes.reader import open_episode
 from dexvla.episodes.traits import episode_traits
-from dexvla.errors import EpisodeError, UserError
+from dexvla.errors import EpisodeError
 from dexvla.spec.survey import EpisodeTraits
+from worker.jobs.handlers.command import as_command
 
 
 def measure(settings: Settings, job_id: str) -> None:
@@ -47,17 +46,5 @@ def _traits(studio: Studio, dataset_id: str, episode_id: str) -> tuple[EpisodeTr
         return None, str(error).replace(f"{path}: ", "").replace(str(path), "the file")
 
 
-def main() -> None:
-    try:
-        measure(Settings(), sys.argv[1])
-    except (UserError, OSError) as error:
-        message = " ".join(str(error).split())
-        progress.tell_failure(error, message)
-        sys.exit(f"dexvla: {message}")
-    except Exception as error:
-        progress.tell_failure(error)
-        raise
-
-
 if __name__ == "__main__":
-    main()
+    as_command(measure)
