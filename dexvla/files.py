@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+FULL = frozenset((errno.ENOSPC, errno.EDQUOT))  # what a full disk, or a used up quota, answers
 # What file systems without hard links answer.
 _NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK}
 

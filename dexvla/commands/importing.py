@@ -10,6 +10,7 @@ import typer
 from dexvla import console
 from dexvla.commands import flags
 from dexvla.commands.options import JsonFile, comma_separated, writable_folder
+from dexvla.episodes.bounds import MAX_DIMENSIONS
 from dexvla.errors import UserError
 from dexvla.mappings import read_mapping
 from dexvla.spec import CameraProfile, ImportProfile
@@ -52,7 +53,7 @@ def import_(
     **given: Any,
 ) -> None:
     """Import data of other tools (ACT, ALOHA, DexVLA, ...) as episode files. Exit status 1 if nothing was imported."""
-    from dexvla.formats.importing import ImportedEpisode, import_source
+    from dexvla.formats.importing import import_source
 
     fields: dict[str, Any] = {} if profile_file is None else read_mapping(profile_file, "the fields of a profile")
     fields |= flags.part_of(given, ImportProfile.model_fields)
@@ -85,7 +86,6 @@ def import_(
         console.say(f"refused: {refused.source}: {refused.reason}")
     console.say(f"{len(report.imported)} of {len(report.imported) + len(report.refused)} episodes imported into {out}")
     console.write_json(json_file, report.to_json())
-    assert all(isinstance(each, ImportedEpisode) for each in report.imported)
     if not report.imported:
         first = report.refused[0]
         raise UserError(f"nothing was imported; {first.source}: {first.reason}")
@@ -133,7 +133,10 @@ def _numbers(name: str, text: str) -> list[int]:
     for part in comma_separated(text):
         first, dash, last = part.partition("-")
         try:
-            found += range(int(first), int(last if dash else first) + 1)
+            start, end = int(first), int(last if dash else first)
         except ValueError as error:
             raise UserError(f"--{name} {text}: expected numbers and ranges, as in 0-6,14") from error
+        if not 0 <= start <= end <= MAX_DIMENSIONS:
+            raise UserError(f"--{name} {text}: {part} is no range of dimensions, 0 to {MAX_DIMENSIONS}")
+        found += range(start, end + 1)
     return found

@@ -29,17 +29,20 @@ _MAX_ENTRIES = 10_000
 _TEXTS_AT_ONCE = 16  # texts of variable length may all be the same long one
 
 
-def walk(path: Path, file: h5py.File, visit: Callable[[str, h5py.Dataset], Any] | None = None) -> frozenset[str]:
+def walk(
+    path: Path, file: h5py.File, visit: Callable[[str, h5py.Dataset], Any] | None = None, *, below: str = ""
+) -> frozenset[str]:
     """Go through every entry once; `visit` is given each dataset with its name. Returns the names of soft links, which
-    nobody follows.
+    nobody follows. below: the group that is gone through; everything by default.
 
     Raises EpisodeError for external links, which lead out of the file, for names that are not UTF-8, and for a tree
     that is deeper or larger than an episode's.
     """
     soft: set[str] = set()
     entries = 0
-    seen = {_address(file["/"])}
-    waiting: list[tuple[h5py.Group, str, int]] = [(file, "", 0)]
+    start = _group(path, file, below)
+    seen = {_address(start)}
+    waiting: list[tuple[h5py.Group, str, int]] = [(start, f"{below}/" if below else "", 0)]
     while waiting:
         group, prefix, depth = waiting.pop()
         entries += len(group)
@@ -67,6 +70,18 @@ def walk(path: Path, file: h5py.File, visit: Callable[[str, h5py.Dataset], Any] 
             elif visit is not None and isinstance(item, h5py.Dataset):
                 visit(f"{prefix}{name}", item)
     return frozenset(soft)
+
+
+def _group(path: Path, file: h5py.File, name: str) -> h5py.Group:
+    """The group of that name, to which no link but hard ones leads."""
+    group = file["/"]
+    for part in name.split("/") if name else ():
+        if not isinstance(group, h5py.Group) or not isinstance(group.get(part, getlink=True), h5py.HardLink):
+            raise EpisodeError(f"{path}: {name} is not there, or a link leads to it; links are refused, store the data")
+        group = group[part]
+    if not isinstance(group, h5py.Group):
+        raise EpisodeError(f"{path}: {name} is a {type(group).__name__.lower()}, expected a group")
+    return group
 
 
 def check_chunks(path: Path, name: str, dataset: h5py.Dataset, most: int = MAX_CHUNK) -> None:

@@ -27,15 +27,16 @@ class UnfitError(EpisodeError):
 
 
 class Entries:
-    """The open file. Names are paths within it; soft links count as not there.
+    """The open file. Names are paths within it; soft links count as not there. below: the group whose entries are
+    asked for, where a file holds many episodes.
 
     warnings: what was left out or mended, in full sentences; grows as entries are read.
     """
 
-    def __init__(self, path: Path, file: h5py.File) -> None:
+    def __init__(self, path: Path, file: h5py.File, below: str = "") -> None:
         self.path = path
         self.file = file
-        self.soft_links = bounds.walk(path, file)
+        self.soft_links = bounds.walk(path, file, below=below)
         self.warnings: list[str] = []
         self._attributes = file.attrs
 

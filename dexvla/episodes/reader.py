@@ -74,7 +74,16 @@ class Episode:
         prominent = depth_told(self._entries)
         if self.base_action is not None:
             prominent.insert(0, base_left_out(self.base_action.shape[1]))
-        _ = (self.attributes, self.wordings, self.substep_reasonings, self.times, self.host_timestamp, self.marks)
+        _ = (
+            self.attributes,
+            self.scene_attributes,
+            self.recovery_attributes,
+            self.wordings,
+            self.substep_reasonings,
+            self.times,
+            self.host_timestamp,
+            self.marks,
+        )
         for camera in self.cameras:
             self.image_timestamp(camera)
         if told := self._lengths_told():
@@ -93,12 +102,13 @@ class Episode:
     @cached_property
     def scene_attributes(self) -> dict[str, str | bool | float]:
         """What an episode says of its scene beside `attributes`, by the names that it gives; often nothing."""
-        return scene_attributes_of(self._entries, self.attributes.task)
+        task = self.attributes.task
+        return self._entries.optional(lambda: scene_attributes_of(self._entries, task)) or {}
 
     @cached_property
     def recovery_attributes(self) -> dict[str, str | bool | float]:
         """What an episode with mishaps or a correction says of them beside `attributes`; nothing for others."""
-        return recovery_attributes_of(self._entries)
+        return self._entries.optional(lambda: recovery_attributes_of(self._entries)) or {}
 
     @cached_property
     def wordings(self) -> Wordings:

@@ -70,7 +70,12 @@ def stream_episode(path: str | os.PathLike[str], data: EpisodeData, cameras: Map
         with atomic_file(path, overwrite=False) as temporary:
             _refuse_full(temporary.parent, needed)
             with h5py.File(temporary, "w") as file:
-                write_steps(file, data)
+                try:
+                    write_steps(file, data)
+                except (OverflowError, TypeError, UnicodeError, ValueError) as error:
+                    if isinstance(error, EpisodeError):
+                        raise
+                    raise EpisodeError(f"a text or number that HDF5 cannot store ({_first_line(error)})") from error
                 _write_marks(file, cameras)
                 for name, camera in cameras.items():
                     if camera.jpeg:
@@ -102,15 +107,16 @@ def _write_marks(file: h5py.File, cameras: Mapping[str, CameraStream]) -> None:
 
 def _frames(name: str, camera: CameraStream, steps: int) -> Iterator[tuple[int, Any]]:
     """The first `steps` frames with their steps. Raises BrokenFrameError where one cannot be had."""
-    step, stream = 0, iter(camera.frames())
+    step, stream = 0, None
     while step < steps:
         try:
+            stream = iter(camera.frames()) if stream is None else stream
             frame = next(stream)
         except StopIteration:
             raise BrokenFrameError(name, step, f"there are {step} frames for {steps} steps") from None
         except BrokenFrameError:
             raise
-        except (OSError, RuntimeError, ValueError) as error:
+        except (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
             raise BrokenFrameError(name, step, _first_line(error)) from error
         yield step, frame
         step += 1

@@ -1,5 +1,6 @@
 """A dataset at one look, from the traits of its episodes: ranges, starts, what stands out and what is there twice."""
 
+import heapq
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -84,7 +85,7 @@ def _dimension(
             # Equal values in a row are a step of the distribution; interp takes the last of them, as it should.
             at = np.searchsorted(row, edges, side="right") / len(row)
             inside = np.interp(edges, row, np.linspace(0, 1, len(row)))
-            part = np.where((edges > row[0]) & (edges < row[-1]) & (np.diff(row) > 0).all(), inside, at)
+            part = np.where((edges >= row[0]) & (edges < row[-1]) & (np.diff(row) > 0).all(), inside, at)
             part[0] = 0.0
             counts += np.diff(part) * weight
     else:
@@ -272,14 +273,18 @@ def near_duplicates(episodes: Sequence[EpisodeTraits], alike: Sequence[int]) -> 
     _, vectors = np.linalg.eigh(wide.T @ wide)
     along = wide @ vectors[:, -1]
     order = np.argsort(along, kind="stable")
-    found = []
+    sorted_along = along[order]
+    found: list[tuple[float, int, int]] = []
     for place, row in enumerate(order):
-        end = int(np.searchsorted(along[order], along[row] + _SAME, side="right"))
+        end = int(np.searchsorted(sorted_along, along[row] + _SAME, side="right"))
         others = order[place + 1 : end]
         if not len(others):
             continue
         distances = np.sqrt(((wide[others] - wide[row]) ** 2).sum(axis=1))
         for other, distance in zip(others[distances < _SAME], distances[distances < _SAME], strict=True):
             first, second = sorted((alike[int(row)], alike[int(other)]))
-            found.append(NearDuplicate(first=first, second=second, distance=float(distance)))
-    return tuple(sorted(found, key=lambda pair: (pair.distance, pair.first, pair.second))[:_MOST_DUPLICATES])
+            found.append((float(distance), first, second))
+        if len(found) > 8 * _MOST_DUPLICATES:  # many copies of one episode: their pairs would fill the memory
+            found = heapq.nsmallest(_MOST_DUPLICATES, found)
+    closest = heapq.nsmallest(_MOST_DUPLICATES, found)
+    return tuple(NearDuplicate(first=first, second=second, distance=distance) for distance, first, second in closest)

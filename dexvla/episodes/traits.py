@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from dexvla.episodes.jpeg import decode_reduced
 from dexvla.episodes.reader import Episode
+from dexvla.errors import EpisodeError
 from dexvla.spec.survey import (
     QUANTILES,
     SKETCH_POINTS,
@@ -28,6 +29,8 @@ def episode_traits(episode: Episode) -> EpisodeTraits:
 
     Reads every stored frame and decodes about 50 a camera. Raises EpisodeError for what cannot be read.
     """
+    if not (np.isfinite(episode.qpos).all() and np.isfinite(episode.action).all()):
+        raise EpisodeError(f"{episode.path}: its motion holds values that are not finite")
     fps = episode.attributes.fps
     moving = moves(episode.qpos, fps or _RATE)
     late, gap = _clock(episode.timestamp, fps)

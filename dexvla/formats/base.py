@@ -24,6 +24,11 @@ class FormatError(UserError):
     """A source that is not of the format, or is broken: names file, entry, what was found and expected, what to do."""
 
 
+# What values of a stranger may raise in the libraries that read them: a text where a number belongs, a list where one
+# value does, a link in a circle. Importers say what they expect; what none thought of ends one episode, and no import.
+ODD = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
 # --- in ---------------------------------------------------------------------------------------------------
 
 

@@ -91,7 +91,7 @@ def _about(going: Outgoing) -> dict[str, str | int | float]:
         "robot": about.robot or "",
         "task": about.task or "",
         "cameras": json.dumps(going.file.cameras, ensure_ascii=False),
-        "label_source": str(labels.label_source or going.file.label_source or ""),
+        "label_source": str(labels.label_source or ""),
         "tags": json.dumps(labels.tags, ensure_ascii=False),
         "person": labels.person or "",
     }

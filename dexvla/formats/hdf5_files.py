@@ -15,6 +15,7 @@ from dexvla.episodes.finding import find_episodes, is_episode_file
 from dexvla.episodes.format import IMAGES
 from dexvla.episodes.jpeg import jpeg_size
 from dexvla.errors import EpisodeError
+from dexvla.files import FULL
 from dexvla.formats.base import FormatError, SourceCamera
 from dexvla.formats.sources import inside
 
@@ -44,15 +45,15 @@ def any_looks_like(source: Path, test: Callable[[h5py.File], bool]) -> bool:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Entries]:
-    """Its entries, within bounds. Raises FormatError for what cannot be read."""
+def opened(path: Path, below: str = "") -> Iterator[Entries]:
+    """Its entries, or those below a group, within bounds. Raises FormatError for what cannot be read."""
     try:
         with h5py.File(path, "r") as file:
-            yield Entries(path, file)
+            yield Entries(path, file, below)
     except EpisodeError as error:
         raise FormatError(str(error)) from error
     except H5PY_ERRORS as error:
-        if isinstance(error, FormatError):
+        if isinstance(error, FormatError) or (isinstance(error, OSError) and error.errno in FULL):
             raise
         raise FormatError(f"{path}: cannot be read as HDF5 ({first_line(error)}); copy it again") from error
 
@@ -91,8 +92,8 @@ def camera_of(entries: Entries, name: str, steps: int, *, swapped: bool = False,
     except KeyError as error:
         raise entries.unfit(f"no dataset {name!r}; {entries.beside(name)}") from error
     dataset = entries.readable(f"{IMAGES}/{name}", item)  # bounds of a frame, not of all together
-    if dataset.shape[0] < steps:
-        raise entries.unfit(f"{name} has {dataset.shape[0]} frames, expected one for each of {steps} steps")
+    if not dataset.ndim or dataset.shape[0] < steps:
+        raise entries.unfit(f"{name} has shape {dataset.shape}, expected a frame for each of {steps} steps")
     if dataset.ndim == 4 and dataset.dtype == np.uint8 and 3 in (dataset.shape[1], dataset.shape[3]):
         first = dataset.shape[3] != 3
         height, width = (int(n) for n in (dataset.shape[2:] if first else dataset.shape[1:3]))

@@ -4,7 +4,6 @@ An episode is written whole or not at all (dexvla.episodes.streaming), one frame
 good ones is reported and left out. An import that is interrupted leaves the episodes that were finished.
 """
 
-import errno
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from dexvla.episodes.names import safe_name
 from dexvla.episodes.streaming import BrokenFrameError, stream_episode
 from dexvla.errors import UserError
+from dexvla.files import FULL
 from dexvla.formats import registry
-from dexvla.formats.base import FormatError, Importer, SourceEpisode
+from dexvla.formats.base import ODD, FormatError, Importer, SourceEpisode
 from dexvla.formats.shaping import shape
+from dexvla.formats.sources import safe_name
 from dexvla.spec import ImportProfile
 
 _FORGOTTEN_SECONDS = 600  # a file that is being written changes more often
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 _ENDINGS = frozenset(
     (".hdf5", ".h5", ".he5", ".mcap", ".bag", ".db3", ".mp4", ".csv", ".json", ".tfrecord", ".parquet")
 )
@@ -100,7 +99,12 @@ def import_source(
         raise FormatError(f"{source}: no such file or folder")
     name = format or profile.format
     importer = registry.recognise(source) if name is None else registry.importer(name)
-    names = importer.episodes(source)
+    try:
+        names = importer.episodes(source)
+    except ODD as error:
+        if isinstance(error, UserError):
+            raise
+        raise FormatError(f"{source}: not what {importer.title} holds ({type(error).__name__}: {error})") from error
     out.mkdir(parents=True, exist_ok=True)
     _sweep(out)
     report = ImportReport(format=importer.name)
@@ -127,9 +131,12 @@ def _import_one(
     except UserError as error:
         return RefusedEpisode(source=where, reason=_one_line(error, where))
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in FULL:
             raise
         return RefusedEpisode(source=where, reason=_one_line(error, where))
+    except ODD as error:
+        said = f"{where}: holds a value that is none of its format's ({type(error).__name__}: {error}); leave it out"
+        return RefusedEpisode(source=where, reason=_one_line(FormatError(said), where))
 
 
 def _write(

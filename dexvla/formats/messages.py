@@ -113,11 +113,18 @@ def image_of(message: Any) -> bytes | NDArray[np.uint8]:
     if hasattr(message, "encoding"):
         return _raw(message)
     data = message.data
-    content = base64.b64decode(data) if isinstance(data, str) else bytes(data)
+    content = _bytes(data)
     if content[:2] == b"\xff\xd8":
         jpeg_size(content)
-        return content
+        end = content.rfind(b"\xff\xd9")  # some drivers put a byte behind it
+        return content[: end + 2] if end > 0 else content
     return decode_other(content)
+
+
+def _bytes(data: Any) -> bytes:
+    if isinstance(data, int):  # bytes() would make as many zeros of it
+        raise ValueError("a number, expected the bytes of an image")
+    return base64.b64decode(data) if isinstance(data, str) else bytes(data)
 
 
 def decode_other(content: bytes) -> NDArray[np.uint8]:
@@ -150,7 +157,7 @@ def _raw(message: Any) -> NDArray[np.uint8]:
     if not 0 < height * width <= MAX_PIXELS:
         raise ValueError(f"an image that declares {height} x {width} pixels, at most {MAX_PIXELS} are decoded")
     data = message.data
-    content = base64.b64decode(data) if isinstance(data, str) else bytes(data)
+    content = _bytes(data)
     if step < width * channels or len(content) < step * height:
         raise ValueError(
             f"{len(content)} bytes in rows of {step}, expected {height} rows of at least {width * channels}"

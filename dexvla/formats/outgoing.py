@@ -8,7 +8,6 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from dexvla.episodes.manifest import run_length
 from dexvla.episodes.reader import Episode, open_episode
 from dexvla.errors import EpisodeError
 from dexvla.formats.base import ExportEpisode, FormatError
@@ -54,14 +53,13 @@ class Outgoing:
 
     @property
     def substeps(self) -> tuple[Segment, ...]:
-        """Those that people gave it, or those that its file holds; empty where there are none."""
-        if self.labels.substeps:
-            return self.labels.substeps
-        return run_length(self.file.substep_reasonings or ())
+        """Those that it is exported with; empty where there are none. What the file holds counts no more: whoever made
+        the choice took it over, or left it out."""
+        return self.labels.substeps
 
     @property
     def success(self) -> bool | None:
-        return self.labels.success if self.labels.success is not None else self.file.attributes.success
+        return self.labels.success
 
     @cached_property
     def clock(self) -> Clock:

@@ -77,7 +77,7 @@ def own_episode(bag: Bag, name: str) -> SourceEpisode | None:
                 speeds.append(velocities_of(message))
         motion = {topic: np.asarray(values, np.float64).astype(np.float32) for topic, values in rows.items()}
         velocity = np.asarray(speeds, np.float64).astype(np.float32)
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, ArithmeticError, AttributeError, TypeError) as error:
         raise FormatError(f"{bag.path}: not the messages of an episode ({error}); export it again") from error
     lengths = {**{topic: len(values) for topic, values in motion.items()}, **counts}
     if any(length != facts.steps for length in lengths.values()):

@@ -1,22 +1,23 @@
 """Which formats there are. Their modules are imported when they are used: some bring large libraries along."""
 
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-from dexvla.formats.base import Exporter, FormatError, Importer
+from dexvla.formats.base import ODD, Exporter, FormatError, Importer
 
 # by name, in the order in which a source is looked at: the most telling first
 _IMPORTERS: dict[str, str] = {
     "lerobot": "dexvla.formats.lerobot.reading:LEROBOT",
-    "mcap": "dexvla.formats.recordings:MCAP_IN",
-    "rosbag": "dexvla.formats.recordings:ROSBAG",
     "robomimic": "dexvla.formats.robomimic:ROBOMIMIC",
     "robotwin": "dexvla.formats.robotwin:ROBOTWIN",
     "droid": "dexvla.formats.droid:DROID",
     "act": "dexvla.formats.act:ACT",
     "mp4-csv": "dexvla.formats.folders:MP4_CSV",
     "images-csv": "dexvla.formats.folders:IMAGES_CSV",
+    "mcap": "dexvla.formats.recordings:MCAP_IN",
+    "rosbag": "dexvla.formats.recordings:ROSBAG",
 }
 _EXPORTERS: dict[str, str] = {
     "episodes": "dexvla.formats.episode_files:EPISODES",
@@ -61,8 +62,9 @@ def recognise(source: Path) -> Importer:
     if not source.exists():
         raise FormatError(f"{source}: no such file or folder")
     for name in _IMPORTERS:
-        if importer(name).recognises(source):
-            return importer(name)
+        with suppress(*ODD, OSError):
+            if importer(name).recognises(source):
+                return importer(name)
     raise FormatError(
         f"{source}: looks like none of {', '.join(_IMPORTERS)}; name its format if it is one, or convert it first"
     )

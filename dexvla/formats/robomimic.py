@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from dexvla.episodes import bounds
-from dexvla.episodes.entries import Entries
+from dexvla.episodes.entries import H5PY_ERRORS, Entries, first_line
 from dexvla.episodes.finding import natural_key
 from dexvla.episodes.format import LabelSource
 from dexvla.episodes.manifest import run_length
@@ -43,9 +43,8 @@ class RobomimicImporter:
     def episodes(self, source: Path) -> Sequence[str]:
         found = []
         for path in episode_files(source):
-            with opened(path) as entries:
-                prefix = "" if source.is_file() else f"{path.relative_to(source).as_posix()}/"
-                found += [f"{prefix}{demo}" for demo in _demos(entries.file)]
+            prefix = "" if source.is_file() else f"{path.relative_to(source).as_posix()}/"
+            found += [f"{prefix}{demo}" for demo in _listed(path)]
         if not found:
             raise FormatError(f"{source}: no file with data/demo_0, data/demo_1 ...; expected robomimic's layout")
         return found
@@ -54,17 +53,26 @@ class RobomimicImporter:
     def open(self, source: Path, name: str, profile: ImportProfile) -> Iterator[SourceEpisode]:
         inner, _, demo = name.rpartition("/")
         path = source if source.is_file() else source / inner
-        with opened(path) as entries:
-            if demo not in _demos(entries.file):
-                raise FormatError(f"{path}: no data/{demo}; it has {', '.join(_demos(entries.file)[:8]) or 'none'}")
+        with opened(path, f"data/{demo}") as entries:
             yield _episode(entries, demo, name, profile)
 
 
+def _listed(path: Path) -> list[str]:
+    """Raises FormatError for a file that cannot be read."""
+    try:
+        with h5py.File(path, "r") as file:
+            return _demos(file)
+    except H5PY_ERRORS as error:
+        raise FormatError(f"{path}: cannot be read as HDF5 ({first_line(error)}); copy it again") from error
+
+
 def _demos(file: h5py.File) -> list[str]:
-    data = file.get("data")
+    """Names of the demonstrations; no link is followed."""
+    data = file["data"] if isinstance(file.get("data", getlink=True), h5py.HardLink) else None
     if not isinstance(data, h5py.Group):
         return []
-    demos = [name for name in data if isinstance(data[name], h5py.Group) and _ACTION in data[name]]
+    groups = [name for name in data if isinstance(data.get(name, getlink=True), h5py.HardLink)]
+    demos = [name for name in groups if isinstance(data[name], h5py.Group) and _ACTION in list(data[name])]
     return sorted(demos, key=lambda name: natural_key(Path(name)))
 
 

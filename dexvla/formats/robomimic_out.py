@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from dexvla.episodes.manifest import per_step
-from dexvla.formats.base import Exported, ExportEpisode
+from dexvla.formats.base import Exported, ExportEpisode, FormatError
 from dexvla.formats.outgoing import Outgoing, outgoing
 
 FILE = "demo.hdf5"
@@ -88,7 +88,13 @@ def _write(demo: h5py.Group, going: Outgoing) -> None:
             f"obs/{camera}{IMAGE}", shape=(file.steps, *first.shape), dtype=np.uint8, chunks=(1, *first.shape)
         )
         for step in range(file.steps):
-            images.id.write_direct_chunk((step, 0, 0, 0), np.ascontiguousarray(file.frame(camera, step)).tobytes())
+            image = file.frame(camera, step)
+            if image.shape != first.shape:
+                raise FormatError(
+                    f"{labels.name}: camera {camera}, step {step} is {image.shape[0]} x {image.shape[1]}, expected "
+                    f"{first.shape[0]} x {first.shape[1]} as the others"
+                )
+            images.id.write_direct_chunk((step, 0, 0, 0), np.ascontiguousarray(image).tobytes())
     for name, values in (("timestamp", file.timestamp), ("action_sent", file.action_sent)):
         if values is not None:
             demo[name] = values

@@ -48,7 +48,11 @@ def shape(episode: SourceEpisode, profile: ImportProfile, *, folder: str, steps:
     guesses = list(episode.guesses)
     if steps < episode.steps:
         warnings.append(f"steps {steps} to {episode.steps - 1} of {episode.steps} are broken and were cut off")
-    fps = episode.fps if episode.fps is not None else profile.fps
+    said = episode.fps
+    if said is not None and not FPS_LEAST <= said <= FPS_MOST:
+        warnings.append(f"fps: {said:g} Hz is none of a robot ({FPS_LEAST:g} to {FPS_MOST:g} Hz); left out")
+        said = None
+    fps = said if said is not None else profile.fps
     times = _times(episode, fps, warnings)
     guessed = fps is None and times is not None and times.fps is not None and FPS_LEAST <= times.fps <= FPS_MOST
     if guessed and times is not None and times.fps is not None:
@@ -56,8 +60,8 @@ def shape(episode: SourceEpisode, profile: ImportProfile, *, folder: str, steps:
         guesses.append(guess_told(fps))
     if fps is None:
         warnings.append("nobody says how many steps a second there are; give it as fps")
-    if episode.fps is not None and profile.fps is not None and profile.fps != episode.fps:
-        warnings.append(f"fps: {episode.fps:g} Hz as the source says; the profile's {profile.fps:g} Hz was not needed")
+    if said is not None and profile.fps is not None and profile.fps != said:
+        warnings.append(f"fps: {said:g} Hz as the source says; the profile's {profile.fps:g} Hz was not needed")
     action, qpos, qvel = _motion(episode, profile, warnings)
     first, last, shift = 0, steps, profile.action_shift
     if abs(shift) >= steps:

@@ -27,7 +27,10 @@ def inside(folder: Path, path: Path, *, named_by: str) -> Path:
 
     named_by: what led to it, for the message.
     """
-    real = path.resolve()
+    try:
+        real = path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a NUL in the name
+        raise FormatError(f"{named_by}: {str(path)!r} leads nowhere ({error}); refused") from error
     if not real.is_relative_to(folder.resolve()):
         raise FormatError(f"{named_by}: {path} lies outside of {folder}; refused, copy the file into the folder")
     if not real.is_file():

@@ -240,7 +240,14 @@ def _times(path: Path, name: str, texts: list[str]) -> NDArray[Any]:
     """Integers as they are: their unit is told apart later. Otherwise float64."""
     if all(re.fullmatch(r"-?\d{1,18}", text.strip()) for text in texts):
         return np.asarray([int(text) for text in texts], np.int64)
-    return np.asarray([_cell(path, name, line, text)[0] for line, text in enumerate(texts, 2)], np.float64)
+    return np.asarray([_number(path, name, line, text) for line, text in enumerate(texts, 2)], np.float64)
+
+
+def _number(path: Path, name: str, line: int, text: str) -> float:
+    values = _cell(path, name, line, text)
+    if len(values) != 1:
+        raise FormatError(f"{path}: row {line}, column {name}: {text[:40]!r}, expected one number")
+    return values[0]
 
 
 # --- the table of episodes ---------------------------------------------------------------------------------
@@ -266,7 +273,7 @@ def read_episode_table(path: Path) -> dict[str, Said]:
         cells = dict(zip(names, (cell.strip() for cell in row), strict=True))
         fps, success = cells.get("fps"), cells.get("success", "").lower()
         more = _list(path, line, cells.get("paraphrases", ""))
-        rate = _cell(path, "fps", line, fps)[0] if fps else None
+        rate = _number(path, "fps", line, fps) if fps else None
         if rate is not None and not FPS_LEAST <= rate <= FPS_MOST:
             raise FormatError(f"{path}: row {line}, fps {rate:g}, expected {FPS_LEAST:g} to {FPS_MOST:g} Hz")
         said[cells.get("name", "")] = Said(

@@ -161,7 +161,7 @@ def _collect(bag: Bag, cameras: dict[str, _Series], motion: dict[str, _Series], 
                 continue
             try:
                 _append(series, message)
-            except (ValueError, AttributeError, TypeError) as error:
+            except (ValueError, ArithmeticError, AttributeError, TypeError) as error:
                 raise FormatError(
                     f"{bag.path}: {topic}, message {len(series.recorded) - 1}: {error}; name another entry"
                 ) from error
@@ -200,6 +200,9 @@ def _speeds(series: _Series, message: Any) -> list[float]:
 def _times(bag: Bag, series: dict[str, _Series], warnings: list[str]) -> dict[str, NDArray[np.int64]]:
     """When the messages of each topic were taken, ns: by their headers, or, where those are missing, wrong or of
     another clock, by the recorder."""
+    for name, one in series.items():
+        if not all(0 <= time < 2**63 for time in (*one.recorded, *(stamp or 0 for stamp in one.stamped))):
+            raise FormatError(f"{bag.path}: times of {name} are none of this world; record or convert it again")
     stamped = all(all(one.stamped) and _fits(one) for one in series.values())
     if not stamped:
         warnings.append("times are those of the recorder: not all messages carry a time of their own that fits it")
@@ -294,5 +297,5 @@ def frames_of(bag: Bag, topic: str, places: NDArray[np.int64]) -> Callable[[], I
 def _image(bag: Bag, topic: str, number: int, message: Any) -> bytes | NDArray[np.uint8]:
     try:
         return image_of(message)
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, ArithmeticError, AttributeError, TypeError) as error:
         raise FormatError(f"{bag.path}: {topic}, message {number}: {error}; leave the topic or the file out") from error

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from dexvla.episodes.reader import open_episode
 from dexvla.episodes.survey import survey
 from dexvla.episodes.traits import episode_traits
 from dexvla.episodes.writer import write_episode
+from dexvla.errors import EpisodeError
 from dexvla.spec.survey import EpisodeTraits, OutlierKind, Run, Survey
 
 STEPS, FPS = 120, 50.0
@@ -177,3 +179,34 @@ def test_histograms_count_every_step(ordinary: list[EpisodeTraits]) -> None:
     assert len(found.scatter) == 2
     assert len(found.starts) == 6
     assert len(found.starts[0]) == 2
+
+
+def test_an_episode_within_another_is_counted_once(ordinary: list[EpisodeTraits]) -> None:
+    """Its lowest value lies on the edge of a bin."""
+    wide, narrow = (
+        ordinary[0].state[0].model_copy(update={"quantiles": tuple(np.linspace(low, high, 17).tolist())})
+        for low, high in ((0, 40), (5, 35))
+    )
+    pair = [
+        ordinary[0].model_copy(update={"steps": steps, "state": (each, *ordinary[0].state[1:])})
+        for each, steps in ((wide, 401), (narrow, 3001))
+    ]
+    counts = survey(pair).state[0].counts
+    assert min(counts) >= 0
+    assert sum(counts) == pytest.approx(3402)
+
+
+def test_many_copies_of_an_episode_are_told_by_the_closest_pairs(ordinary: list[EpisodeTraits]) -> None:
+    found = survey([*[ordinary[0]] * 120, ordinary[1]]).near_duplicates
+    assert len(found) == 500
+    assert {pair.distance for pair in found} == {0.0}
+    assert all(pair.first < pair.second < 120 for pair in found)
+
+
+def test_motion_that_is_not_finite_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "odd.hdf5"
+    Drawn(0).traits(path)
+    with h5py.File(path, "r+") as file:
+        file["action"][3, 1] = np.nan
+    with open_episode(path) as episode, pytest.raises(EpisodeError, match="not finite"):
+        episode_traits(episode)

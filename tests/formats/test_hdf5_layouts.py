@@ -1,7 +1,9 @@
 """HDF5 as others lay it out: robomimic, LIBERO, RoboTwin, DROID in; upstream DexVLA and robomimic out and back."""
 
+import errno
 import io
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +19,7 @@ from PIL import Image
 
 from dexvla.episodes.jpeg import encode_jpeg
 from dexvla.episodes.reader import open_episode
-from dexvla.formats import registry
+from dexvla.formats import registry, robomimic
 from dexvla.formats.base import FormatError
 from dexvla.formats.importing import ImportReport, import_source
 from dexvla.formats.videos import write_video
@@ -289,17 +291,9 @@ def short(path: Path) -> None:
         file["data/demo_0/obs/joint_states"] = values
 
 
-def test_a_file_with_links_out_of_it_is_refused_as_a_whole(tmp_path: Path) -> None:
-    path = tmp_path / "bowl_demo.hdf5"
-    write_libero(path)
-    external(path)
-    with pytest.raises(FormatError, match="links are refused") as refused:
-        bring(path, tmp_path)
-    assert str(path) in str(refused.value)
-    assert not list((tmp_path / "ours").rglob("*.hdf5"))
-
-
-@pytest.mark.parametrize(("spoil", "words"), [(huge, "1000000000"), (short, "joint_states has 5")])
+@pytest.mark.parametrize(
+    ("spoil", "words"), [(external, "links are refused"), (huge, "1000000000"), (short, "joint_states has 5")]
+)
 def test_one_bad_demonstration_is_left_out(tmp_path: Path, spoil: Callable[[Path], None], words: str) -> None:
     path = tmp_path / "bowl_demo.hdf5"
     write_libero(path)
@@ -309,3 +303,77 @@ def test_one_bad_demonstration_is_left_out(tmp_path: Path, spoil: Callable[[Path
     (refused,) = report.refused
     assert refused.source.endswith("demo_0")
     assert words in refused.reason
+
+
+def test_a_file_of_many_demonstrations_is_gone_through_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each by itself: neither is all of it walked for each, nor counts what the others hold."""
+    monkeypatch.setattr("dexvla.episodes.bounds._MAX_ENTRIES", 12)
+    write_libero(tmp_path / "bowl_demo.hdf5")
+    report = bring(tmp_path / "bowl_demo.hdf5", tmp_path)
+    assert (len(report.imported), report.refused) == (11, [])
+
+
+def test_a_demonstration_behind_a_link_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "bowl_demo.hdf5"
+    write_libero(path)
+    with h5py.File(path, "r+") as file:
+        file["data/demo_11"] = h5py.SoftLink("/data/demo_0")
+    assert len(bring(path, tmp_path).imported) == 11
+
+
+@pytest.mark.parametrize("name", ["robomimic", "lerobot-images"])
+def test_a_camera_whose_frames_change_size_is_refused(tmp_path: Path, name: str) -> None:
+    data = episode_of(4, cameras=["cam"])
+    frames = list(data.images["cam"])
+    frames[2] = encode_jpeg(np.zeros((32, 32, 3), np.uint8))
+    episode = export_episode(tmp_path, replace(data, images={"cam": frames}))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(FormatError, match="camera cam, step 2 is 32 x 32, expected 48 x 64"):
+        registry.exporter(name).export((episode,), tmp_path / "out", on_episode=lambda _: None)
+
+
+def test_a_full_disk_is_not_called_a_broken_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_libero(tmp_path / "bowl_demo.hdf5")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "there")
+
+    monkeypatch.setattr("dexvla.episodes.streaming._refuse_full", full)
+    with pytest.raises(OSError, match="No space left"):
+        bring(tmp_path / "bowl_demo.hdf5", tmp_path)
+
+
+def test_what_an_importer_did_not_think_of_ends_one_episode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_libero(tmp_path / "bowl_demo.hdf5")
+    real = robomimic._rate
+
+    def odd(facts: dict[str, Any], data: dict[str, Any]) -> float | None:
+        counted.append(1)
+        if len(counted) == 2:
+            raise OverflowError("cannot convert float infinity to integer")
+        return real(facts, data)
+
+    counted: list[int] = []
+    monkeypatch.setattr(robomimic, "_rate", odd)
+    report = bring(tmp_path / "bowl_demo.hdf5", tmp_path)
+    assert len(report.imported) == 10
+    assert "OverflowError: cannot convert float infinity" in report.refused[0].reason
+
+
+def test_links_in_a_circle_are_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "bag").mkdir()
+    (tmp_path / "bag" / "metadata.yaml").write_text("x: 1\n")
+    (tmp_path / "bag" / "q.db3").symlink_to("q.db3")
+    with pytest.raises(FormatError):
+        bring(tmp_path / "bag", tmp_path)
+
+
+def test_optional_attributes_of_another_type_cost_no_episode(tmp_path: Path) -> None:
+    episode = export_episode(tmp_path, episode_of(4))
+    with h5py.File(episode.path, "r+") as file:
+        file.attrs["mishaps"] = 5
+        file.attrs["scene_attributes"] = "x y"
+    report = bring(episode.path, tmp_path)
+    assert len(report.imported) == 1
+    assert any("mishaps" in text for text in report.imported[0].warnings)
+    assert any("scene_attributes" in text for text in report.imported[0].warnings)

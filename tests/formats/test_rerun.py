@@ -22,11 +22,11 @@ pytestmark = [pytest.mark.download, pytest.mark.slow]
 EXPORT = """
 import sys
 from pathlib import Path
-from dexvla.formats.base import ExportEpisode
+from dexvla.episodes.manifest import find_set
+from dexvla.formats.exporting import with_labels_of
 from dexvla.formats.rerun import RERUN
-path, out, instruction = sys.argv[1:]
-episode = ExportEpisode(path=Path(path), name=Path(path).stem, instruction=instruction)
-RERUN.export([episode], Path(out), on_episode=lambda done: print(done.files))
+path, out = sys.argv[1:]
+RERUN.export(with_labels_of(find_set(path)).episodes, Path(out), on_episode=lambda done: print(done.files))
 """
 
 
@@ -59,7 +59,7 @@ def test_a_recording_holds_cameras_joints_and_substeps_by_step_and_time(
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    assert call("-c", EXPORT, episode.path, tmp_path / "out", INSTRUCTION) == "('one.rrd',)\n"
+    assert call("-c", EXPORT, episode.path, tmp_path / "out") == "('one.rrd',)\n"
     path = tmp_path / "out" / "one.rrd"
     call("-m", "rerun", "rrd", "verify", path)
     said = call("-m", "rerun", "rrd", "print", "-vvv", path)

@@ -13,6 +13,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from dexvla.episodes.format import EpisodeData
 from dexvla.episodes.jpeg import encode_jpeg
+from dexvla.episodes.manifest import run_length
 from dexvla.episodes.writer import write_episode
 from dexvla.formats.base import Exported, ExportEpisode, Exporter
 from tests.support.episode_data import episode_data
@@ -33,7 +34,13 @@ def exported(exporter: Exporter, out: Path, *episodes: ExportEpisode) -> list[Ex
 def export_episode(folder: Path, data: EpisodeData, name: str = "one", **labels: Any) -> ExportEpisode:
     path = folder / f"{name}.hdf5"
     write_episode(path, data)
-    return ExportEpisode(path=path, name=name, instruction=INSTRUCTION, **labels)
+    told: dict[str, Any] = {
+        "substeps": run_length(data.substep_reasonings or ()),
+        "label_source": data.label_source,
+        "success": data.attributes.success,
+        **labels,
+    }
+    return ExportEpisode(path=path, name=name, instruction=INSTRUCTION, **told)
 
 
 def episode_of(steps: int, **changes: Any) -> EpisodeData:

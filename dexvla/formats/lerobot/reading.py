@@ -1,6 +1,5 @@
 """In: LeRobot datasets v3.0, v2.1 and v2.0, with videos or images, tasks, subtasks and language columns."""
 
-import io
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,14 +8,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from dexvla.episodes import bounds
 from dexvla.episodes.format import LabelSource, StepSource
-from dexvla.episodes.jpeg import MAX_PIXELS, jpeg_size
+from dexvla.episodes.jpeg import jpeg_size
 from dexvla.episodes.manifest import run_length
 from dexvla.formats.base import FormatError, SourceCamera, SourceEpisode
 from dexvla.formats.lerobot.layout import Dataset, Feature, is_lerobot, read_dataset, read_table
+from dexvla.formats.messages import decode_other
 from dexvla.formats.sources import package
 from dexvla.formats.videos import read_stretch, video_size
 from dexvla.spec import ImportProfile, Segment
@@ -323,7 +322,7 @@ def _images(file: Path, index: int, key: str, steps: int, times: NDArray[np.floa
         raise FormatError(f"{file}: {key} holds no image of episode {index}; copy the dataset again")
     jpeg = first[:2] == b"\xff\xd8"
     try:
-        height, width = jpeg_size(first) if jpeg else _decoded(first).shape[:2]
+        height, width = jpeg_size(first) if jpeg else decode_other(first).shape[:2]
     except ValueError as error:
         raise FormatError(f"{file}: {key}, step 0: {error}") from error
 
@@ -331,20 +330,9 @@ def _images(file: Path, index: int, key: str, steps: int, times: NDArray[np.floa
         for step, stored in enumerate(_stored(file, index, key)):
             if (stored[:2] == b"\xff\xd8") != jpeg:
                 raise FormatError(f"{file}: {key}, step {step}: JPEG and other images are mixed; convert them to one")
-            yield stored if jpeg else _decoded(stored)
+            yield stored if jpeg else decode_other(stored)
 
     return SourceCamera(frames=frames, jpeg=jpeg, height=int(height), width=int(width), timestamp=times)
-
-
-def _decoded(data: bytes) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB of a PNG or the like, bounded before it is decoded. Raises ValueError."""
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"{image.height} x {image.width} pixels, at most {MAX_PIXELS} are decoded")
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"an image that cannot be decoded ({error})") from error
 
 
 def _stored(file: Path, index: int, key: str) -> Iterator[bytes]:

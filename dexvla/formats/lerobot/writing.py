@@ -22,7 +22,7 @@ from dexvla.episodes.arms import dimension_names
 from dexvla.episodes.contact_sheet import even_steps
 from dexvla.episodes.format import StepSource
 from dexvla.episodes.manifest import per_step
-from dexvla.formats.base import Exported, ExportEpisode
+from dexvla.formats.base import Exported, ExportEpisode, FormatError
 from dexvla.formats.lerobot import statistics
 from dexvla.formats.lerobot.kind import Kind, kind_of
 from dexvla.formats.lerobot.layout import DATA_PATH, INFO, OURS, VIDEO_PATH
@@ -349,7 +349,13 @@ def _own_column(value: Any) -> NDArray[Any]:
 
 
 def _image(going: Outgoing, camera: str, step: int) -> dict[str, Any]:
-    """JPEG as it is stored, where its colours are in order; else a PNG, which loses nothing."""
+    """JPEG as it is stored, where its colours are in order; else a PNG, which loses nothing. All of one size."""
+    size, usual = going.file.frame_size(camera, step), going.file.frame_size(camera)
+    if size != usual:
+        raise FormatError(
+            f"{going.labels.name}: camera {camera}, step {step} is {size[0]} x {size[1]}, expected {usual[0]} x "
+            f"{usual[1]} as the others"
+        )
     if going.file.is_jpeg(camera) and not going.file.is_swapped(camera):
         data, ending = going.jpeg(camera, step), "jpg"
     else:
@@ -379,7 +385,7 @@ def _our_facts(going: Outgoing) -> dict[str, Any]:
         "robot": about["robot"],
         **{name: about[name] for name in _OURS},
         "success": going.success,
-        "label_source": str(labels.label_source or going.file.label_source or "") or None,
+        "label_source": str(labels.label_source or "") or None,
         "paraphrases": list(labels.paraphrases),
         "marks": None if going.file.marks is None else list(going.file.marks),
         "tags": list(labels.tags),
