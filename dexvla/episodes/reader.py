@@ -315,13 +315,15 @@ class Episode:
             return None
         dataset = self._entries.dataset("compress_len")
         lengths = np.asarray(self._entries.read(dataset, "compress_len"), np.float64)
-        widths = np.asarray([[camera.longest_row] for camera in self._cameras.values()])
+        # its rows are in the order of the names that stand in the file, which may be other ones than ours
+        names = [name for _, name in sorted(self._names.items()) if name in self._cameras]
+        widths = np.asarray([[self._cameras[name].longest_row] for name in names])
         exact = (lengths == np.round(lengths)) & (lengths >= 0) & (lengths <= np.minimum(widths, _EXACT_FLOAT32))
         if not exact.all():
             return None
         none = np.zeros(0, np.int64)
         rows = lengths.astype(np.int64)
-        return {name: row if self.is_jpeg(name) else none for name, row in zip(self.cameras, rows, strict=True)}
+        return {name: row if self.is_jpeg(name) else none for name, row in zip(names, rows, strict=True)}
 
     def _lengths_told(self) -> str | None:
         """Why `compress_len` is not used; None where it is, or is not there."""

@@ -14,6 +14,7 @@ import pytest
 
 from dexvla.episodes.finding import find_episodes
 from dexvla.episodes.format import EpisodeData
+from dexvla.episodes.jpeg import encode_jpeg
 from dexvla.episodes.reader import load_episode, open_episode
 from dexvla.episodes.writer import write_episode
 from dexvla.errors import EpisodeError, EpisodeExistsError
@@ -269,3 +270,18 @@ def test_episodes_are_found_in_natural_order(tmp_path: Path, make_episode: Calla
     (tmp_path / "empty").mkdir()
     with pytest.raises(EpisodeError, match=r"no \*\.hdf5 files"):
         find_episodes(tmp_path / "empty")
+
+
+def test_lengths_of_rows_belong_to_their_cameras_whatever_they_are_called(
+    tmp_path: Path, make_data: Callable[..., EpisodeData]
+) -> None:
+    """In the file "cam wrist" stands before "cam_high", with us it is cam_wrist and comes after."""
+    data = make_data(cameras=("cam_high", "cam wrist"), size=(48, 64))
+    images = {**data.images, "cam wrist": [encode_jpeg(np.full((48, 64, 3), 9, np.uint8))] * 24}
+    path = tmp_path / "named.hdf5"
+    write_episode(path, dataclasses.replace(data, images=images))
+    with open_episode(path) as episode:
+        lengths = episode.row_lengths()
+        assert lengths is not None
+        for stored, name in (("cam wrist", "cam_wrist"), ("cam_high", "cam_high")):
+            assert lengths[name].tolist() == [len(frame) for frame in images[stored]]
