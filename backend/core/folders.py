@@ -108,6 +108,10 @@ class DataFolder:
         """Made as a whole by its job; there is nothing here before."""
         return self.exports / export_id
 
+    def export_links(self, job_id: str) -> Path:
+        """While an export is written: links to the files of its episodes."""
+        return self.job(job_id) / "episodes"
+
 
 def _close(path: Path) -> None:
     with suppress(PermissionError, FileNotFoundError):

@@ -93,20 +93,22 @@ def delete_dataset(db: Session, me: Actor, studio: Studio, dataset_id: str) -> N
         select(Job.id).where(Job.subject_id == dataset_id, Job.state.not_in([s for s in JobState if s.over])).limit(1)
     )
     if busy is not None:
-        raise ConflictError("A recording, an import or an export of this dataset is still running; cancel it first.")
+        raise ConflictError(
+            "A job of this dataset is not over yet (a recording, an import, a survey or an export); cancel it first."
+        )
     ids = [found.id for found in db.execute(select(EpisodeRow.id).where(EpisodeRow.dataset_id == dataset_id))]
     for table in (Draft, LabelRevision, LabelHistory, ReviewNote):
         db.execute(delete(table).where(table.episode_id.in_(ids)))
     db.execute(delete(EpisodeRow).where(EpisodeRow.dataset_id == dataset_id))
     db.execute(delete(BulkChange).where(BulkChange.dataset_id == dataset_id))
-    exports = db.scalars(select(Export.id).where(Export.dataset_id == dataset_id)).all()
+    exports = db.execute(select(Export.id, Export.job_id).where(Export.dataset_id == dataset_id)).all()
     db.execute(delete(Export).where(Export.dataset_id == dataset_id))
     db.execute(delete(DatasetVersion).where(DatasetVersion.dataset_id == dataset_id))
     record(db, me, "dataset.delete", row.id, name=row.name, episodes=len(ids))
     db.delete(row)
     folder = studio.settings.folder
     gone = [folder.episodes / dataset_id, *(folder.manifest(version.id).parent for version in versions)]
-    gone += [folder.export(export) for export in exports]
+    gone += [path for id, job_id in exports for path in (folder.export(id), folder.export_links(job_id))]
     publish_after_commit(db, studio, "dataset", dataset_id)
     remove_after_commit(db, row.name, gone)
 
@@ -269,13 +271,16 @@ def import_folder(db: Session, me: Actor, studio: Studio, dataset_id: str, body:
     found = next((one for one in candidates(studio.settings.import_roots) if one.id == body.candidate_id), None)
     if found is None:
         raise NotFoundError("That folder is not there any more, or holds no .hdf5 files; look at the list again.")
+    instruction = one_line(body.instruction or "")
+    if wrong := wrong_with(instruction):
+        raise InvalidError(f"The instruction holds {wrong}.", fields={"instruction": f"it holds {wrong}"})
     job = jobs.enqueue(
         db,
         studio,
         me,
         kind=JobKind.IMPORT,
         title=f"Import {found.files} files from {found.path.name}: {row.name}",
-        payload=ImportPayload(dataset_id=row.id, folder=str(found.path), instruction=body.instruction or ""),
+        payload=ImportPayload(dataset_id=row.id, folder=str(found.path), instruction=instruction),
         subject_id=row.id,
         total=found.files,
     )

@@ -24,8 +24,8 @@ def of_dataset(db: Session, dataset_id: str) -> Sequence[Export]:
 
 
 def ended_before(db: Session, moment: datetime) -> Sequence[Export]:
-    """Those that were made, or given up, before that."""
+    """Those that were made, or given up, before that; they are this transaction's to delete."""
     over = [state for state in JobState if state.over]
     ended = func.coalesce(Export.finished_at, Job.finished_at, Export.created_at)
     query = _present().join(Job, Job.id == Export.job_id).where(Job.state.in_(over), ended < moment)
-    return db.scalars(query).all()
+    return db.scalars(query.with_for_update(of=Export, skip_locked=True)).all()

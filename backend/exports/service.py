@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 
 from fastapi import Request, Response
 from sqlalchemy import event
@@ -29,7 +30,7 @@ from backend.tables.export import Export
 from backend.tables.job import Job, JobKind, JobState
 from dexvla.episodes.manifest import save_manifest
 
-_NAME_LENGTH = 100
+_NAME_LENGTH = 100  # bytes of a dataset's name in a file's: file systems count those
 
 
 def preview(db: Session, studio: Studio, dataset_id: str, choice: ExportChoice) -> PreviewOut:
@@ -135,7 +136,7 @@ def delete(db: Session, me: Actor, studio: Studio, dataset_id: str, export_id: s
     row.deleted_why = f"deleted by {me.name}"[:64]
     record(db, me, "export.delete", row.id, dataset=dataset_id, name=row.name)
     publish_after_commit(db, studio, "dataset", dataset_id)
-    remove_after_commit(db, row.name, [studio.settings.folder.export(row.id)])
+    remove_after_commit(db, row.name, _files(studio, row))
 
 
 def forget_old(studio: Studio) -> int:
@@ -148,8 +149,14 @@ def forget_old(studio: Studio) -> int:
             row.deleted_at, row.deleted_why = utc_now(), f"kept for {days:g} days"
             record(db, None, "export.delete", row.id, dataset=row.dataset_id, name=row.name)
             publish_after_commit(db, studio, "dataset", row.dataset_id)
-        remove_after_commit(db, "An old export", [studio.settings.folder.export(row.id) for row in rows])
+        remove_after_commit(db, "An old export", [path for row in rows for path in _files(studio, row)])
     return len(rows)
+
+
+def _files(studio: Studio, row: Export) -> list[Path]:
+    """What it wrote, and the links to episodes of a job that was ended before it could take them away."""
+    folder = studio.settings.folder
+    return [folder.export(row.id), folder.export_links(row.job_id)]
 
 
 def _found(db: Session, dataset_id: str, export_id: str) -> Export:
@@ -170,7 +177,8 @@ def _refuse_blind(db: Session, me: Actor, dataset_id: str, ids: Sequence[str]) -
 
 def _name(dataset: str, version: int | None, format_name: str) -> str:
     """Of the archive, without its ending, and of the folder in it."""
-    plain = "-".join("".join(letter if letter.isalnum() else " " for letter in dataset).split())[:_NAME_LENGTH]
+    plain = "-".join("".join(letter if letter.isalnum() else " " for letter in dataset).split())
+    plain = plain.encode()[:_NAME_LENGTH].decode(errors="ignore").strip("-")
     parts = [plain or "episodes", *([] if version is None else [f"v{version}"]), format_name]
     return "-".join(parts)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from backend.tables.episode import EpisodeRow
@@ -60,6 +60,14 @@ def missing(db: Session, dataset_id: str) -> Sequence[str]:
 def how_many_missing(db: Session, dataset_id: str) -> int:
     query = select(func.count(EpisodeRow.id)).outerjoin(EpisodeTraitsRow, EpisodeTraitsRow.episode_id == EpisodeRow.id)
     return db.scalar(query.where(*_missing(dataset_id))) or 0
+
+
+def forget_errors(db: Session, dataset_id: str) -> None:
+    """Episodes that could not be read are to be measured again: a disk may be back, a file restored."""
+    ids = select(EpisodeRow.id).where(EpisodeRow.dataset_id == dataset_id)
+    db.execute(
+        delete(EpisodeTraitsRow).where(EpisodeTraitsRow.error.is_not(None), EpisodeTraitsRow.episode_id.in_(ids))
+    )
 
 
 def keep(db: Session, episode_id: str, *, traits: EpisodeTraits | None, error: str | None) -> None:

@@ -18,7 +18,7 @@ from backend.surveys.jobs import MeasurePayload
 from backend.surveys.repository import Measured
 from backend.surveys.schemas import SurveyedEpisode, SurveyOut, Unreadable
 from backend.tables.dataset import Dataset
-from backend.tables.job import JobKind
+from backend.tables.job import JobKind, JobState
 from dexvla.episodes.survey import survey
 from dexvla.spec.survey import EpisodeTraits, Survey
 
@@ -60,20 +60,26 @@ def look(db: Session, dataset_id: str) -> SurveyOut:
 
 
 def measure(db: Session, me: Actor, studio: Studio, dataset_id: str) -> JobOut:
-    """Measure what was not measured yet. Raises NotFoundError, and ConflictError where nothing is to be done."""
-    row = _dataset(db, dataset_id)
+    """Measure what was not measured yet, and what could not be read.
+
+    Raises NotFoundError, and ConflictError where nothing is to be done.
+    """
+    row = _dataset(db, dataset_id, lock=True)  # of two who ask at once the second finds the job of the first
+    under_way = jobs.jobs(db, kind=JobKind.MEASURE, subject_id=dataset_id, active=True, offset=0, limit=2).items
+    going = next((job for job in under_way if job.state is not JobState.CANCELLING), None)
+    if going is None:
+        repository.forget_errors(db, dataset_id)
     left = repository.how_many_missing(db, dataset_id)
     if not left:
         raise ConflictError("All episodes of this dataset are measured.")
-    under_way = jobs.jobs(db, kind=JobKind.MEASURE, subject_id=dataset_id, active=True, offset=0, limit=1).items
-    if under_way:
-        return under_way[0]
+    if going is not None:
+        return going
     job = jobs.enqueue(
         db,
         studio,
         me,
         kind=JobKind.MEASURE,
-        title=f"Measure {left} episodes: {row.name}",
+        title=f"Measure {left} {'episode' if left == 1 else 'episodes'}: {row.name}",
         payload=MeasurePayload(dataset_id=row.id),
         subject_id=row.id,
         total=left,
@@ -81,8 +87,8 @@ def measure(db: Session, me: Actor, studio: Studio, dataset_id: str) -> JobOut:
     return jobs.job_out(db, job)
 
 
-def _dataset(db: Session, dataset_id: str) -> Dataset:
-    row = datasets.by_id(db, dataset_id)
+def _dataset(db: Session, dataset_id: str, *, lock: bool = False) -> Dataset:
+    row = datasets.by_id(db, dataset_id, lock=lock)
     if row is None:
         raise NotFoundError("There is no such dataset; it may have been deleted.")
     return row

@@ -1,5 +1,6 @@
 """`dexvla export`."""
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +31,7 @@ def export(
 
     registry.exporter(format_name)
     check_out(out)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is half written is removed on the way out
     named = find_set(source)
     with console.bar(READING, total=len(named.paths)) as reading:
         found = with_labels_of(named, on_episode=reading.advance)

@@ -110,7 +110,7 @@ class _Writer:
 
     def _facts(self) -> dict[str, Any]:
         going, about = self._going, self._episode.attributes
-        source = going.labels.label_source or self._episode.label_source
+        source = going.labels.label_source
         return {
             "steps": self._episode.steps,
             "fps": about.fps,

@@ -5,6 +5,7 @@ Nothing is changed silently: every draft goes through its history, and published
 
 import hashlib
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -194,7 +195,7 @@ def change_draft(
     for name, value in (document or {}).items():
         setattr(draft, name, value)
     draft.edit += 1
-    draft.updated_at, draft.updated_by = utc_now(), me.id
+    draft.updated_at, draft.updated_by = datetime.fromtimestamp(item.now, UTC), me.id
     db.flush()
     return _entry(Item(row=item.row, draft=draft, dataset=item.dataset, now=item.now), before)
 

@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from backend.core.db import utc_now
+from backend.core.roles import Role
 from backend.exports import service
 from backend.exports.formats import formats
 from backend.exports.jobs import MANIFEST
@@ -294,6 +295,9 @@ def test_who_labels_blind_gets_no_labels_of_the_first_rater(
             )
         )  # fmt: skip
     assert "second rater" in refusal(second.get(url), 403)["message"]
+    with studio.db.transaction() as db:
+        db.get_one(User, me).role = Role.OPERATOR
+    assert "second rater" in refusal(export(second, labels, labels="labelled"), 403)["message"]
 
 
 @pytest.mark.parametrize("role", ["viewer", "annotator"])
@@ -314,4 +318,14 @@ def test_an_archive_belongs_to_its_dataset(
     made = ok(export(operator, labels))
     make(studio, made)
     other = Labels(studio, make_data, 1)
-    refusal(operator.get(f"{other.url}/exports/{made['id']}/archive"), 404)
+    path = f"exports/{made['id']}"
+    assert operator.get(f"{labels.url}/{path}/archive").status_code == 200
+    for answer in (operator.get(f"{other.url}/{path}/archive"), operator.delete(f"{other.url}/{path}")):
+        assert "no such export" in refusal(answer, 404)["message"]
+
+
+def test_an_archive_has_a_name_that_file_systems_take(operator: TestClient, labels: Labels) -> None:
+    assert operator.patch(labels.url, json={"name": "\u53e0\u8863\u670d" * 40}).status_code == 200
+    made = ok(export(operator, labels))
+    assert len(made["name"].encode()) <= 160
+    assert made["name"].startswith("\u53e0\u8863\u670d")

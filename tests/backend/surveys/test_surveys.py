@@ -105,6 +105,10 @@ def test_an_episode_that_is_gone_is_left_out_and_one_that_is_new_is_missing(
     assert [(each["id"], each["error"]) for each in found["unreadable"]] == [
         (ids[4], "camera cam, step 3: it is cut short")
     ]
+    again = operator.post(f"/api/datasets/{dataset_id}/survey")
+    assert again.status_code == 202, "its file may be whole again"
+    assert "Measure 1 episode:" in again.json()["title"]
+    assert look(operator, dataset_id)["unreadable"] == []
 
 
 def test_who_may(client: SignIn, dataset: tuple[str, list[str]]) -> None:

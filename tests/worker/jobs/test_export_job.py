@@ -4,6 +4,9 @@ import io
 import tarfile
 from pathlib import Path
 
+from sqlalchemy import select
+
+from backend.core.db import utc_now
 from backend.core.downloads import Content
 from backend.core.roles import Role
 from backend.exports import service
@@ -12,7 +15,7 @@ from backend.exports.schemas import ExportChoice, ExportIn, Outcome
 from backend.identity.actor import Actor
 from backend.tables.episode import EpisodeRow
 from backend.tables.export import Export
-from backend.tables.job import Job, JobState
+from backend.tables.job import JobState
 from backend.tables.user import User
 from dexvla.episodes.identity import episode_identities
 from dexvla.episodes.reader import open_episode
@@ -22,9 +25,11 @@ from tests.support.team import Team
 
 def operator(team: Team) -> Actor:
     with team.studio.db.transaction() as db:
-        user = User(name="ada", role=Role.OPERATOR, password_hash="")
-        db.add(user)
-        db.flush()
+        user = db.scalar(select(User).where(User.name == "ada"))
+        if user is None:
+            user = User(name="ada", role=Role.OPERATOR, password_hash="")
+            db.add(user)
+            db.flush()
         return Actor(id=user.id, name=user.name, role=user.role)
 
 
@@ -81,14 +86,37 @@ def test_a_broken_episode_fails_it_and_nothing_stays(team: Team, make_data: Make
     assert row(team, export_id).finished_at is None
 
 
-def test_an_episode_that_was_deleted_meanwhile_is_named(team: Team, make_data: MakeData) -> None:
+def test_an_episode_that_went_away_meanwhile_is_named(team: Team, make_data: MakeData) -> None:
     labels = Labels(team.studio, make_data, 2)
-    _, job_id = export(team, labels)
+    _, without_file = export(team, labels)
+    _, without_row = export(team, labels)
+    path = team.settings.folder.episode(labels.dataset_id, labels.ids[0])
+    content = path.read_bytes()
+    path.unlink()
+    assert team.runner(without_file).wait(120) == 0
+    assert team.job(without_file).state is JobState.FAILED
+    assert "the file of episode 0 is gone" in (team.job(without_file).cause or "")
+    path.write_bytes(content)
     with team.studio.db.transaction() as db:
-        path = team.settings.folder.episode(labels.dataset_id, labels.ids[0])
-        path.unlink()
-        assert db.get_one(Job, job_id).state is JobState.QUEUED
+        db.get_one(EpisodeRow, labels.ids[1]).deleted_at = utc_now()
+    assert team.runner(without_row).wait(120) == 0
+    assert team.job(without_row).state is JobState.FAILED
+    assert "was deleted meanwhile" in (team.job(without_row).cause or "")
+
+
+def test_an_attempt_that_was_killed_leaves_nothing_for_good(team: Team, make_data: MakeData) -> None:
+    """Neither what it half wrote, nor the links to episodes, which would keep their space once they are deleted."""
+    labels = Labels(team.studio, make_data, 1)
+    export_id, job_id = export(team, labels)
+    exports = team.settings.folder.exports
+    half = exports / f".{export_id}.0badc0de.tmp"
+    half.mkdir(parents=True)
+    (half / "episode_0.hdf5").write_bytes(b"half")
+    links = team.settings.folder.export_links(job_id)
+    links.mkdir(parents=True)
     assert team.runner(job_id).wait(120) == 0
-    job = team.job(job_id)
-    assert job.state is JobState.FAILED
-    assert "was deleted meanwhile" in (job.cause or "")
+    assert [path.name for path in exports.iterdir()] == [export_id]
+    links.mkdir()  # of a later attempt that was ended by others
+    with team.studio.db.transaction() as db:
+        service.delete(db, operator(team), team.studio, labels.dataset_id, export_id)
+    team.until(lambda: not links.exists() and not list(exports.iterdir()), "all of it is gone")

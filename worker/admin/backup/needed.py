@@ -38,7 +38,7 @@ LEFT_OUT = {
     "exports": "made again from the episodes, which are taken",
 }
 # a robot that finds no word on whether it was stopped begins stopped: an old word would be worse than none
-_LEFT_OUT_FILES = re.compile(r"(^|/)(lock|process\.json)$|^robots/[^/]+$|(^|/)\.[^/]*\.tmp(/|$)")
+_LEFT_OUT_FILES = re.compile(r"(^|/)(lock|process\.json)$|^robots/[^/]+$|(^|/)\.[^/]*\.tmp(/|$)|^jobs/[^/]+/episodes/")
 
 
 @dataclass(kw_only=True)

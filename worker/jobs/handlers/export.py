@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.core.archive import sha256_of
-from backend.core.db import utc_now
+from backend.core.db import database_now
 from backend.episodes.repository import of_dataset
 from backend.exports.files import archive_parts, files_of
 from backend.exports.jobs import MANIFEST, ExportPayload
@@ -22,7 +22,6 @@ from dexvla.errors import UserError
 from dexvla.progress import READING
 from worker.jobs.handlers.base import Handler, JobContext, Progress
 
-_LINKS = "episodes"  # folder of the job
 _WARNINGS = 100  # that are kept; the job's log has all
 
 
@@ -34,9 +33,8 @@ class ExportHandler(Handler):
         if self._row(job).finished_at is not None:  # an earlier attempt made it and died before its row said so
             return None
         out = self._out(job)
-        if out.exists():  # of an attempt that was killed
-            shutil.rmtree(out)
         out.parent.mkdir(exist_ok=True)
+        self._remove(job)  # what an attempt left that was killed
         self._report(job).unlink(missing_ok=True)
         wanted = job.read(ExportPayload)
         return [
@@ -64,14 +62,20 @@ class ExportHandler(Handler):
                 row.files, row.file_bytes = files_of(parts)
                 row.size_bytes = sum(part.size for part in parts)
                 row.sha256, row.warnings = sha256, self._warnings(job)
-                row.finished_at = utc_now()
+                row.finished_at = database_now(db)
         self._unname(job)
         job.publish("dataset", row.dataset_id)
         return {"episodes": len(row.episode_ids), "files": row.files, "size_bytes": row.size_bytes}
 
     def clean(self, job: JobContext) -> None:
         self._unname(job)
-        shutil.rmtree(self._out(job), ignore_errors=True)
+        self._remove(job)
+
+    def _remove(self, job: JobContext) -> None:
+        """The export, and what was half-written of it."""
+        out = self._out(job)
+        for left in (out, *out.parent.glob(f".{out.name}.*.tmp")):
+            shutil.rmtree(left, ignore_errors=True)
 
     def _named(self, job: JobContext) -> Path:
         """The manifest with files that are called as people know the episodes (episode_12.hdf5), since formats keep the
@@ -79,7 +83,7 @@ class ExportHandler(Handler):
 
         Raises UserError for a file that is gone.
         """
-        folder = job.folder / _LINKS
+        folder = self._links(job)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         manifest = load_manifest(job.folder / MANIFEST)
@@ -89,19 +93,21 @@ class ExportHandler(Handler):
         for entry in manifest.episodes:
             file = job.folder / entry.path
             number = numbers.get(file.stem)
-            if number is None or not file.is_file():
+            if number is None:
                 raise UserError("an episode of this export was deleted meanwhile; export again")
+            if not file.is_file():
+                raise UserError(f"the file of episode {number} is gone; restore it from a backup, then export again")
             link = folder / f"episode_{number}.hdf5"
             with suppress(OSError):
                 os.link(file, link)
-                entry = entry.model_copy(update={"path": f"{_LINKS}/{link.name}"})
+                entry = entry.model_copy(update={"path": f"{folder.name}/{link.name}"})
             entries.append(entry)
         path = job.folder / "named.json"
         save_manifest(path, manifest.model_copy(update={"episodes": tuple(entries)}))
         return path
 
     def _unname(self, job: JobContext) -> None:
-        shutil.rmtree(job.folder / _LINKS, ignore_errors=True)
+        shutil.rmtree(self._links(job), ignore_errors=True)
         (job.folder / "named.json").unlink(missing_ok=True)
 
     def _row(self, job: JobContext) -> Export:
@@ -114,6 +120,9 @@ class ExportHandler(Handler):
 
     def _out(self, job: JobContext) -> Path:
         return job.studio.settings.folder.export(job.read(ExportPayload).export_id)
+
+    def _links(self, job: JobContext) -> Path:
+        return job.studio.settings.folder.export_links(job.id)
 
     def _report(self, job: JobContext) -> Path:
         return job.folder / "report.json"

@@ -16,3 +16,7 @@ class MeasureHandler(Handler):
 
     def finish(self, job: JobContext) -> dict[str, Any]:
         return {}
+
+    def clean(self, job: JobContext) -> None:
+        """What was measured before it was ended stays, and pages are told."""
+        job.publish("dataset", job.read(MeasurePayload).dataset_id)

@@ -116,8 +116,8 @@ function Row({ made, show }: { made: Export; show: boolean }) {
         <details className={classes.warnings} data-testid="export-warnings">
           <summary>{plural(made.warnings.length, "remark")}</summary>
           <ul>
-            {made.warnings.map((warning) => (
-              <li key={warning}>{warning}</li>
+            {made.warnings.map((warning, at) => (
+              <li key={at}>{warning}</li>
             ))}
           </ul>
         </details>

@@ -1,5 +1,5 @@
 import { Text } from "@mantine/core";
-import { useNavigate } from "react-router";
+import { Link } from "react-router";
 
 import { formatNumber } from "@/ui/format";
 import { Section } from "@/ui/Section";
@@ -20,7 +20,6 @@ export function Starts({
   episodes: readonly SurveyedEpisode[];
   names: readonly string[];
 }) {
-  const navigate = useNavigate();
   const [across, up] = found.scatter;
   if (across === undefined || up === undefined) return null;
   const points = found.starts.map(([x = 0, y = 0]) => ({ x, y }));
@@ -36,22 +35,17 @@ export function Starts({
         <Text size="xs" c="dimmed">
           {names[up] ?? `dimension ${up}`}: {formatNumber(ys.low, 3)} to {formatNumber(ys.high, 3)}
         </Text>
-        <svg viewBox={`0 0 ${SIZE} ${SIZE}`} role="img" aria-label="First states" data-testid="survey-starts">
+        <svg viewBox={`0 0 ${SIZE} ${SIZE}`} role="group" aria-label="First states" data-testid="survey-starts">
           <rect x={0.5} y={0.5} width={SIZE - 1} height={SIZE - 1} rx={4} />
           {points.map(({ x, y }, at) => {
             const episode = episodes[at];
             if (!episode) return null;
             return (
-              <circle
-                key={episode.id}
-                cx={xs.at(x)}
-                cy={SIZE - ys.at(y)}
-                r={5}
-                data-failed={episode.success === false || undefined}
-                onClick={() => void navigate(`/episodes/${episode.id}`)}
-              >
-                <title>{`Episode ${episode.number}`}</title>
-              </circle>
+              <Link key={episode.id} to={`/episodes/${episode.id}`} aria-label={`Episode ${episode.number}`}>
+                <circle cx={xs.at(x)} cy={SIZE - ys.at(y)} r={5} data-failed={episode.success === false || undefined}>
+                  <title>{`Episode ${episode.number}`}</title>
+                </circle>
+              </Link>
             );
           })}
         </svg>

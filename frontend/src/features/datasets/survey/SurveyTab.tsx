@@ -28,6 +28,7 @@ export function SurveyTab({ dataset }: { dataset: Dataset }) {
 
 function Look({ dataset, survey }: { dataset: Dataset; survey: Survey }) {
   const measure = useMeasure(dataset.id);
+  const left = survey.missing + survey.unreadable.length;
   const button = (
     <RoleButton
       needs="operator"
@@ -36,10 +37,19 @@ function Look({ dataset, survey }: { dataset: Dataset; survey: Survey }) {
       because={dataset.episodes === 0 ? "There are no episodes yet." : null}
       data-testid="survey-measure"
     >
-      Measure {plural(survey.missing, "episode")}
+      Measure {plural(left, "episode")}
     </RoleButton>
   );
   const { survey: found, episodes, dimension_names: names } = survey;
+  if (!found && survey.unreadable.length > 0)
+    return (
+      <Stack>
+        <Section title="No episode can be read" actions={button}>
+          <ErrorNote error={measure.error} />
+        </Section>
+        <Outliers found={null} episodes={episodes} unreadable={survey.unreadable} />
+      </Stack>
+    );
   if (!found)
     return (
       <>
@@ -52,8 +62,8 @@ function Look({ dataset, survey }: { dataset: Dataset; survey: Survey }) {
     );
   return (
     <Stack data-testid="survey">
-      {survey.missing > 0 && (
-        <Section title={`${plural(survey.missing, "episode")} not measured yet`} actions={button}>
+      {left > 0 && (
+        <Section title={`${plural(left, "episode")} not measured`} actions={button}>
           <ErrorNote error={measure.error} />
         </Section>
       )}
@@ -144,7 +154,7 @@ function Outliers({
   episodes,
   unreadable,
 }: {
-  found: Found;
+  found: Found | null;
   episodes: readonly SurveyedEpisode[];
   unreadable: Survey["unreadable"];
 }) {
@@ -156,7 +166,7 @@ function Outliers({
       step: null,
       text: error,
     })),
-    ...found.outliers.flatMap(({ episode, kind, step, text }, at) => {
+    ...(found?.outliers ?? []).flatMap(({ episode, kind, step, text }, at) => {
       const row = episodes[episode];
       return row ? [{ key: String(at), episode: row, kind, step, text }] : [];
     }),
