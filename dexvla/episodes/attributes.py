@@ -1,5 +1,8 @@
 """The attributes of an episode file, and what else it says of the whole episode in a few words."""
 
+from collections.abc import Callable
+from functools import partial
+
 import h5py
 import numpy as np
 
@@ -61,31 +64,40 @@ def scene_attributes_of(entries: Entries, task: str | None) -> dict[str, str | b
     for name in names:
         if not SCENE_NAME.fullmatch(name) or name in TAKEN_ATTRIBUTES or len(found) == MOST_SCENE_ATTRIBUTES:
             raise entries.wrong(SCENE_ATTRIBUTES, listed, f"at most {MOST_SCENE_ATTRIBUTES} names of attributes")
-        value = entries.attribute(name)
-        if value is None:
-            continue
-        if name == "swapped" or isinstance(value, (bool, np.bool_)):
-            found[name] = bool(entries.flag(name))
-        elif isinstance(value, (int, float, np.integer, np.floating)) and listed is not None:
-            found[name] = float(entries.number(name) or 0.0)
-        else:
-            word = entries.word(name) or ""
-            if len(word) > LONGEST_SCENE_WORD:
-                raise entries.wrong(name, word, f"a word of at most {LONGEST_SCENE_WORD} characters")
-            found[name] = word
+        read: Callable[[], str | bool | float | None] = partial(_scene_value, entries, name, numbers=listed is not None)
+        if (value := entries.optional(read)) is not None:
+            found[name] = value
     return found
+
+
+def _scene_value(entries: Entries, name: str, *, numbers: bool) -> str | bool | float | None:
+    """numbers: they count as such, which files did not have that do not list their attributes."""
+    value = entries.attribute(name)
+    if value is None:
+        return None
+    if name == "swapped" or isinstance(value, (bool, np.bool_)):
+        return bool(entries.flag(name))
+    if numbers and isinstance(value, (int, float, np.integer, np.floating)):
+        return float(entries.number(name) or 0.0)
+    return _short(entries, name, "a word")
+
+
+def _short(entries: Entries, name: str, what: str) -> str | None:
+    word = entries.word(name)
+    if word is not None and len(word) > LONGEST_SCENE_WORD:
+        raise entries.wrong(name, word, f"{what} of at most {LONGEST_SCENE_WORD} characters")
+    return word
 
 
 def recovery_attributes_of(entries: Entries) -> dict[str, str | bool | float]:
     """What an episode with mishaps or a correction says of them beside `attributes_of`; nothing for others."""
+    optional = entries.optional
     found: dict[str, str | bool | float | None] = {
-        "wide_start": entries.flag("wide_start"),
-        "execution_noise": entries.number("execution_noise"),
+        "wide_start": optional(lambda: entries.flag("wide_start")),
+        "execution_noise": optional(lambda: entries.number("execution_noise")),
+        "mishaps": optional(lambda: _short(entries, "mishaps", "a text")),
+        "correction": optional(lambda: _short(entries, "correction", "a text")),
     }
-    for name in ("mishaps", "correction"):
-        found[name] = word = entries.word(name)
-        if word is not None and len(word) > LONGEST_SCENE_WORD:
-            raise entries.wrong(name, word, f"a text of at most {LONGEST_SCENE_WORD} characters")
     return {name: value for name, value in found.items() if value is not None}
 
 

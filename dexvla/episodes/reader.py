@@ -108,7 +108,7 @@ class Episode:
     @cached_property
     def recovery_attributes(self) -> dict[str, str | bool | float]:
         """What an episode with mishaps or a correction says of them beside `attributes`; nothing for others."""
-        return self._entries.optional(lambda: recovery_attributes_of(self._entries)) or {}
+        return recovery_attributes_of(self._entries)
 
     @cached_property
     def wordings(self) -> Wordings:
