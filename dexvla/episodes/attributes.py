@@ -1,6 +1,5 @@
 """The attributes of an episode file, and what else it says of the whole episode in a few words."""
 
-from collections.abc import Callable
 from functools import partial
 
 import h5py
@@ -64,10 +63,14 @@ def scene_attributes_of(entries: Entries, task: str | None) -> dict[str, str | b
     for name in names:
         if not SCENE_NAME.fullmatch(name) or name in TAKEN_ATTRIBUTES or len(found) == MOST_SCENE_ATTRIBUTES:
             raise entries.wrong(SCENE_ATTRIBUTES, listed, f"at most {MOST_SCENE_ATTRIBUTES} names of attributes")
-        read: Callable[[], str | bool | float | None] = partial(_scene_value, entries, name, numbers=listed is not None)
-        if (value := entries.optional(read)) is not None:
-            found[name] = value
+        entries.optional(partial(_put, found, entries, name, numbers=listed is not None))
     return found
+
+
+def _put(found: dict[str, str | bool | float], entries: Entries, name: str, *, numbers: bool) -> None:
+    value = _scene_value(entries, name, numbers=numbers)
+    if value is not None:
+        found[name] = value
 
 
 def _scene_value(entries: Entries, name: str, *, numbers: bool) -> str | bool | float | None:
