@@ -74,7 +74,7 @@ def preflight(task: TrainerTask, launch: Launch) -> Preflight:
         report.notes.append(note)
     _disk(report, task.spec, task.model)
     report.memory, report.main_memory = device_memory(task, launch), main_memory(task, launch)
-    report.notes += shortage(task.spec, launch, report.memory, report.main_memory)
+    report.notes += shortage(task, launch, report.memory, report.main_memory)
     return report
 
 

@@ -5,9 +5,8 @@ that a run may go on with or without it and nothing needs consolidating afterwar
 """
 
 import logging
-import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -76,6 +75,10 @@ def check_sharded(spec: TrainSpec) -> None:
         )
     if spec.stage == 1:  # a step need not hold a sample of every embodiment, and DeepSpeed would wait for all weights
         raise UserError("stage 1 does not run under DeepSpeed; its model is small, leave out --config_file")
+    if spec.optim.skip_spikes is not None:
+        raise UserError(
+            "optim.skip_spikes has no use under DeepSpeed, which tells the norm after the step; leave it out"
+        )
     if spec.lora is not None and spec.lora.quantise:
         raise UserError("lora.quantise does not run under DeepSpeed; leave one of them out")
 
@@ -93,6 +96,8 @@ def _on_cpu() -> list[KwargsHandler]:
 
 class ShardedEngine(Engine):
     """Several processes (or one), each with all weights but only its part of the optimiser."""
+
+    steps_first = True
 
     model: Any  # DeepSpeed's engine around the module
 
@@ -147,16 +152,14 @@ class ShardedEngine(Engine):
         # the loss is a share of the global mean already: no division by the number of accumulation steps
         self.model.backward(loss, scale_wrt_gas=False)
 
-    def step(self) -> float:
-        self.model.step()
+    def step(self, takes: Callable[[float], bool]) -> tuple[float, bool]:
+        self.model.step()  # clips and steps in one: the norm is known when it is too late to leave the step out
         norm = float(self.model.get_global_grad_norm() or 0.0)
-        if not math.isfinite(norm):
-            raise UserError(
-                f"the norm of the gradients became {norm}; lower learning_rate. The last checkpoint is intact"
-            )
+        if not takes(norm):
+            return norm, False
         if self.average is not None:
             self.average.update(self._plain)
-        return norm
+        return norm, True
 
     @contextmanager
     def whole(self) -> Iterator[OptimizerState]:
