@@ -60,13 +60,13 @@ class Patches:
             loops.scale_patches(
                 values.contiguous().numpy(), scale[:, 0].numpy(), offset[:, 0].numpy(), normalised.numpy()
             )
-            return normalised.view(len(patches), -1)
+            return normalised.flatten(1)
         rows = _ROWS if patches.device.type == "cpu" else max(len(patches), 1)
         for start in range(0, len(patches), rows):
             part = values[start : start + rows].float().mul_(scale).add_(offset)
             for frame in range(self._frames):
                 normalised[start : start + rows, :, frame] = part
-        return normalised.view(len(patches), -1)
+        return normalised.flatten(1)
 
 
 def fitted_size(height: int, width: int, factor: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from dexvla.train.optim import make_optimizer
 from dexvla.train.precision import used_precision
 from dexvla.train.state import MovingAverage, OptimizerState, WholeAverage, load_state, trained_parameters
 
+# How long processes wait for one of them, which may write a checkpoint to a slow disk or validate: NCCL's own ten
+# minutes end runs of large models.
+PATIENCE = timedelta(hours=4)
 _PRECISION = {
     Precision.FLOAT32: "float32 weights and compute",
     Precision.BF16: "float32 weights, bfloat16 compute (autocast)",

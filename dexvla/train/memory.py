@@ -112,7 +112,7 @@ def shortage(task: TrainerTask, launch: Launch, device: dict[str, int], main: di
 def _too_little(
     where: str, parts: dict[str, int], available: int | None, task: TrainerTask, launch: Launch, *, share: int
 ) -> str:
-    """share: how many processes' devices lie in this memory."""
+    """share: how many processes' devices lie in this memory; 0: none, it is what they need beside them."""
     total = sum(parts.values())
     if available is None or total <= available:
         return ""
@@ -124,9 +124,10 @@ def _too_little(
     ]
     if fitting:
         return found + " or ".join(f"{words} would need {in_words(needed)}" for words, needed in fitting[:2])
+    if not share:
+        return f"{found}start fewer processes on it, or take a machine with more"
     adapters = "" if task.spec.stage == 1 else "lora, "
-    pure = "" if launch.sharded else " or precision bf16_pure"
-    return f"{found}no batch_size fits: use {adapters}a smaller model{pure}, or a machine with more"
+    return f"{found}no batch_size fits: use {adapters}a smaller model, or a machine with more"
 
 
 def in_words(count: int) -> str:

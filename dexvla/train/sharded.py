@@ -19,7 +19,7 @@ from torch import nn
 from dexvla.errors import UserError
 from dexvla.spec import Precision, TrainSpec
 from dexvla.train.configs import DEEPSPEED_MISSING, has_deepspeed
-from dexvla.train.engine import Engine, swapped
+from dexvla.train.engine import PATIENCE, Engine, swapped
 from dexvla.train.optim import make_optimizer
 from dexvla.train.state import GatheredState, OptimizerState, read_state, trained_parameters
 
@@ -35,7 +35,7 @@ def make_sharded_accelerator(spec: TrainSpec) -> Accelerator:
         raise UserError("DeepSpeed is asked for outside of `accelerate launch`; start the run with accelerate launch")
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     accelerator = Accelerator(
-        mixed_precision="bf16" if spec.precision is Precision.BF16 else "no", kwargs_handlers=_on_cpu()
+        mixed_precision="bf16" if spec.precision is Precision.BF16 else "no", kwargs_handlers=_process_group()
     )
     if spec.device == "cpu" and accelerator.device.type != "cpu":
         raise UserError(f"device cpu, but DeepSpeed runs on {accelerator.device.type}; leave device out, or DeepSpeed")
@@ -83,15 +83,15 @@ def check_sharded(spec: TrainSpec) -> None:
         raise UserError("lora.quantise does not run under DeepSpeed; leave one of them out")
 
 
-def _on_cpu() -> list[KwargsHandler]:
+def _process_group() -> list[KwargsHandler]:
     """Without a GPU, accelerate must be told the backend, and DeepSpeed kept from compiling a transport of its own."""
     import deepspeed
     from deepspeed.accelerator import get_accelerator
 
     if get_accelerator().device_name() != "cpu":
-        return []
+        return [InitProcessGroupKwargs(timeout=PATIENCE)]
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    return [InitProcessGroupKwargs(backend="gloo")]
+    return [InitProcessGroupKwargs(backend="gloo", timeout=PATIENCE)]
 
 
 class ShardedEngine(Engine):
