@@ -32,7 +32,10 @@ class Patches:
         self._bounds = (int(settings.size.shortest_edge), int(settings.size.longest_edge))
         # v * rescale, then (v - mean) / std, as one product and one sum
         mean, std = np.float64(settings.image_mean), np.float64(settings.image_std)
-        self._scale = torch.from_numpy(np.float32(settings.rescale_factor / std)[:, None])
+        if not settings.do_normalize:
+            mean, std = np.zeros(3), np.ones(3)
+        rescale = settings.rescale_factor if settings.do_rescale else 1.0
+        self._scale = torch.from_numpy(np.float32(rescale / std)[:, None])
         self._offset = torch.from_numpy(np.float32(-mean / std)[:, None])
 
     def cut(self, images: Sequence[NDArray[np.uint8]]) -> tuple[Tensor, Tensor]:
