@@ -11,7 +11,7 @@ interface Props {
   compact?: boolean;
 }
 
-/** A share on the scale from 0 to 100 %, with its 95 % interval. */
+/** A share as a bar on the scale from 0 to 100 %, its 95 % interval as a whisker: nothing is filled at 0 %. */
 export function Interval({ rate, interval, compact = false }: Props) {
   const [low = rate, high = rate] = interval ?? [];
   const text = interval
@@ -21,8 +21,14 @@ export function Interval({ rate, interval, compact = false }: Props) {
     <Tooltip label={text}>
       <Box role="img" aria-label={text} className={classes.frame} mod={{ compact }}>
         <div className={classes.track}>
-          <div className={classes.band} style={{ left: `${low * 100}%`, width: `${(high - low) * 100}%` }} />
-          <div className={classes.mark} style={{ left: `${rate * 100}%` }} />
+          <div className={classes.bar} style={{ width: `${rate * 100}%` }} data-testid="interval-bar" />
+          {interval && (
+            <div
+              className={classes.whisker}
+              style={{ left: `${low * 100}%`, width: `${(high - low) * 100}%` }}
+              data-testid="interval-whisker"
+            />
+          )}
         </div>
         {!compact && (
           <div className={classes.scale} aria-hidden>
