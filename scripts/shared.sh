@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
 # Tests that share the cores, in as many processes as there are (docs/decisions/tests.md); arguments are pytest's.
 set -euo pipefail
-export OMP_NUM_THREADS=1
+export OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 exec .venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@"

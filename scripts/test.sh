@@ -1,15 +1,39 @@
 #!/usr/bin/env bash
-# All tests of Python: what shares the cores, then what has a clock and the cores to itself (docs/decisions/tests.md).
+# All tests: those with a clock and, wherever these leave a core, first the page's and then what shares the cores
+# (docs/decisions/tests.md). What goes on beside the clocks is told when they are done, and is in build/tests/beside.log.
 # Up to five that failed are run again, alone, twice at most: what fails then has failed, and what passes is named.
 set -uo pipefail
-failures=.pytest_cache/v/cache/lastfailed
-rm -f "$failures"
+export PYTHONDONTWRITEBYTECODE= # set or not: a run starts hundreds of processes, which would compile everything anew
+logs=build/tests
+failures=v/cache/lastfailed
+mkdir -p "$logs"
+rm -rf "${logs:?}"/* ".pytest_cache/$failures"
+
+.venv/bin/python scripts/beside.py bash -c '
+  PATH="$PWD/.venv/bin:$PATH" npm --prefix frontend test --silent; page=$?
+  scripts/shared.sh --part shared -o cache_dir="$1/cache" && [ "$page" = 0 ]' beside "$logs" >"$logs/beside.log" 2>&1 &
+beside=$!
+trap 'kill -INT "$beside" 2>/dev/null; wait "$beside"' EXIT
+
 status=0
-scripts/shared.sh --part shared || status=1
 .venv/bin/python -m pytest --part clocked || status=1
+echo "test: those with a clock are done after $((SECONDS / 60)) minutes; beside them:"
+tail -n +1 -f --pid="$beside" "$logs/beside.log"
+wait "$beside" || status=1
+trap - EXIT
+echo "test: all are done after $((SECONDS / 60)) minutes"
 [ "$status" = 0 ] && exit 0
 
-names=$(.venv/bin/python -c 'import json, sys; print("\n".join(json.load(open(sys.argv[1]))))' "$failures" 2>/dev/null)
+names=$(.venv/bin/python - ".pytest_cache/$failures" "$logs/cache/$failures" <<'PYTHON'
+import json, pathlib, sys
+
+files = [pathlib.Path(name) for name in sys.argv[1:]]
+failed = {name: True for file in files if file.is_file() for name in json.loads(file.read_text())}
+files[0].parent.mkdir(parents=True, exist_ok=True)
+files[0].write_text(json.dumps(failed))
+print("\n".join(failed))
+PYTHON
+)
 count=$(grep -c . <<<"$names")
 if [ "$count" = 0 ] || [ "$count" -gt 5 ]; then
   echo "test: failed"

@@ -30,6 +30,7 @@ from dexvla import __version__
 from dexvla.act.base import Policy
 from dexvla.act.protocol import MAX_MESSAGE_BYTES, ProtocolError, decode, encode, parse_observation
 from dexvla.errors import UserError
+from dexvla.loading import quick_imports
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,8 @@ def serve(
     """
 
     def load() -> ServedPolicy:
-        from dexvla.act.policy import CheckpointPolicy  # here, in the worker: it imports torch
+        with quick_imports():
+            from dexvla.act.policy import CheckpointPolicy  # here, in the worker: it imports torch
 
         policy = CheckpointPolicy.load(
             checkpoint,

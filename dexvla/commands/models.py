@@ -7,6 +7,7 @@ import typer
 
 from dexvla import console
 from dexvla.commands.options import comma_separated
+from dexvla.loading import quick_imports
 from dexvla.spec import DEFAULT_CHUNK, EXPERT_SIZES, CameraSpec, ConvertSpec, Fusion, Initialisation, Layout
 
 
@@ -26,8 +27,9 @@ def init_model(
     cameras: Annotated[str, typer.Option(help="Cameras, comma separated, for --whiten; default: all")] = "",
 ) -> None:
     """Make a small local base model with tokenizer and processor, in the layout of Qwen2-VL-2B-Instruct."""
-    from dexvla.model.init_model import init_model as make
-    from dexvla.model.whitening import ImageSource
+    with quick_imports():
+        from dexvla.model.init_model import init_model as make
+        from dexvla.model.whitening import ImageSource
 
     source = None
     if whiten is not None:
@@ -87,7 +89,8 @@ def convert(
             "seed": seed,
         }
     )
-    from dexvla.model.convert import convert as run_conversion
+    with quick_imports():
+        from dexvla.model.convert import convert as run_conversion
 
     report = run_conversion(spec)
     console.conversion(report.to_json(), target)

@@ -11,6 +11,7 @@ from dexvla.commands import flags
 from dexvla.commands.options import Device, JsonFile, writable_folder
 from dexvla.episodes.manifest import find_set
 from dexvla.errors import UserError
+from dexvla.loading import quick_imports
 from dexvla.progress import READING
 from dexvla.spec import EpisodeOutcome, EvalSpec, RenderProfile
 
@@ -49,7 +50,8 @@ def evaluate(
     from dexvla.train.runs import resolve_checkpoint
 
     path = resolve_checkpoint(checkpoint)  # before torch is loaded: a wrong path is told at once
-    from dexvla.evaluate.run import closed_loop, open_loop
+    with quick_imports():
+        from dexvla.evaluate.run import closed_loop, open_loop
     from dexvla.robots.registry import chosen, options_file
 
     if data is None and (held_out or plots is not None):

@@ -11,6 +11,7 @@ from dexvla import console
 from dexvla.commands import flags
 from dexvla.commands.options import JsonFile
 from dexvla.errors import UserError
+from dexvla.loading import quick_imports
 from dexvla.mappings import read_mapping
 from dexvla.spec import PRESETS, Group, TrainSpec, with_preset
 from dexvla.train.configs import AccelerateConfig, accelerate_config
@@ -53,8 +54,9 @@ def train(
     if print_spec:
         typer.echo(console.as_yaml(spec.model_dump(mode="json")))
         return
-    from dexvla.train.loop import plan
-    from dexvla.train.loop import train as run_training
+    with quick_imports():
+        from dexvla.train.loop import plan
+        from dexvla.train.loop import train as run_training
 
     if dry_run:
         found = plan(spec, read_launch(launch, processes))

@@ -11,13 +11,13 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import create_engine, text
 
-from backend.app import create_app
 from backend.core.db import Database
 from backend.core.roles import Role
 from backend.core.settings import Settings
-from backend.migrations.migrate import migrate
 from backend.studio.context import Studio
 from backend.tables.user import User
+from tests.support.application import quick_app
+from tests.support.databases import make_tables
 from tests.support.people import PASSWORD, PASSWORD_HASH, SignIn
 from tests.support.servers import postgresql
 from worker.supervise.broker import broker_command
@@ -60,10 +60,10 @@ def settings(tmp_path: Path, broker_url: str, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def app(settings: Settings) -> Iterator[FastAPI]:
-    app = create_app(settings)
+    app = quick_app(settings)
     studio = Studio.open(settings)
     studio.broker.flushdb()
-    migrate(studio.db)
+    make_tables(studio.db)
     with TestClient(app, base_url="http://127.0.0.1:8000"):  # runs the application's lifespan
         yield app
     studio.close()
@@ -126,6 +126,6 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     if request.param == "postgresql":
         url = request.getfixturevalue("postgresql_url")
     database = Database(url)
-    migrate(database)
+    make_tables(database)
     yield database
     database.close()

@@ -1,10 +1,13 @@
 """The whole thread on the command line, as a newcomer types it: nothing to an evaluated checkpoint."""
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +15,29 @@ import h5py
 import numpy as np
 import pytest
 
+from dexvla.cli import main
 
-def dexvla(*arguments: str | Path, cwd: Path, timeout: float = 400) -> subprocess.CompletedProcess[str]:
+Done = subprocess.CompletedProcess[str]
+
+
+def typed(*arguments: str | Path, cwd: Path) -> Done:
+    """The command as a process of its own."""
     command = [sys.executable, "-m", "dexvla.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=timeout)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=400)
 
 
-def succeeds(*arguments: str | Path, cwd: Path) -> str:
-    done = dexvla(*arguments, cwd=cwd)
+def dexvla(*arguments: str | Path, cwd: Path) -> Done:
+    """The command in this process: loading torch takes longer than most of what is asked of it here."""
+    words, out, err = ["dexvla", *map(str, arguments)], io.StringIO(), io.StringIO()
+    with chdir(cwd), pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", words)
+        with pytest.raises(SystemExit) as end:
+            main()
+    return subprocess.CompletedProcess(words, end.value.code, out.getvalue(), err.getvalue())
+
+
+def succeeds(*arguments: str | Path, cwd: Path, how: Callable[..., Done] = dexvla) -> str:
+    done = how(*arguments, cwd=cwd)
     assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr[-3000:]}"
     return done.stdout
 
@@ -31,24 +49,26 @@ def read(path: Path) -> Any:
 def test_record_check_train_evaluate_on_the_simulated_robot(tmp_path: Path) -> None:
     cwd = tmp_path
     succeeds("record", "--task", "transfer_cube", "--episodes", "2", "--seed", "7", "--out", "cube",
-             "--height", "120", "--width", "160", "--json", "record.json", cwd=cwd)  # fmt: skip
+             "--height", "120", "--width", "160", "--json", "record.json", cwd=cwd, how=typed)  # fmt: skip
     recorded = read(tmp_path / "record.json")
     assert sorted(recorded["kept"] + recorded["failed"]) == [7, 8]
-    succeeds("check", "cube", "--json", "check.json", cwd=cwd)
+    succeeds("check", "cube", "--json", "check.json", cwd=cwd, how=typed)
     checked = read(tmp_path / "check.json")
     assert checked["ok"]
     assert all(file["label_coverage"] == 1 and file["label_source"] == "scripted" for file in checked["files"])
-    succeeds("init-model", "base", cwd=cwd)
+    succeeds("init-model", "base", cwd=cwd, how=typed)
     quick = ["--preset", "tiny", "--data", "cube", "--steps", "6", "--batch-size", "2", "--device", "cpu"]
     small = ["--set", "image_height=56", "--set", "image_width=84"]
-    succeeds("train", "--stage", "2", *quick, *small, "--from", "base", "--out", "stage2", cwd=cwd)
-    succeeds("train", "--stage", "3", *quick, "--from", "stage2", "--out", "stage3", "--json", "t.json", cwd=cwd)
+    succeeds("train", "--stage", "2", *quick, *small, "--from", "base", "--out", "stage2", cwd=cwd, how=typed)
+    succeeds(
+        "train", "--stage", "3", *quick, "--from", "stage2", "--out", "stage3", "--json", "t.json", cwd=cwd, how=typed
+    )
     checkpoint = tmp_path / read(tmp_path / "t.json")["checkpoint"]
     files = {path.name for path in checkpoint.iterdir()}
     assert {"model.safetensors", "config.json", "norm_stats.json", "manifest.json", "preprocessor_config.json"} <= files
     succeeds("eval", "stage3", "--robot", "aloha_sim", "--task", "transfer_cube", "--episodes", "2", "--seed", "1000",
              "--max-steps", "40", "--max-new-tokens", "8", "--json", "eval.json", "--videos", "videos",
-             "--details", "outcomes", cwd=cwd)  # fmt: skip
+             "--details", "outcomes", cwd=cwd, how=typed)  # fmt: skip
     report = read(tmp_path / "eval.json")
     assert [episode["seed"] for episode in report["episodes"]] == [1000, 1001]
     assert {"success", "steps", "held"} <= report["episodes"][0].keys()
@@ -60,7 +80,7 @@ def test_record_check_train_evaluate_on_the_simulated_robot(tmp_path: Path) -> N
     lines = (tmp_path / "outcomes" / "episodes.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == report["episodes"]
     succeeds("eval", "stage3", "--data", "cube", "--stride", "100", "--plots", "plots", "--json", "open.json",
-             "--details", "details", "--max-new-tokens", "8", cwd=cwd)  # fmt: skip
+             "--details", "details", "--max-new-tokens", "8", cwd=cwd, how=typed)  # fmt: skip
     assert len(read(tmp_path / "open.json")["error"]) == 14
     assert len(list((tmp_path / "plots").glob("*.png"))) == 2
     details = read(tmp_path / "details" / "episode-000.json")
@@ -205,7 +225,7 @@ def test_what_a_user_did_wrong_is_one_line(tmp_path: Path, arguments: list[str],
 
 def test_with_a_dash_standard_output_is_json_alone(tmp_path: Path, demos: Path) -> None:
     for command in (["check", demos], ["stats", demos]):
-        done = dexvla(*command, "--json", "-", cwd=tmp_path)
+        done = typed(*command, "--json", "-", cwd=tmp_path)
         assert done.returncode == 0
         assert json.loads(done.stdout)
         assert "episode" in done.stderr, "what people read goes to standard error"

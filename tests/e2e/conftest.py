@@ -1,5 +1,6 @@
 """A real browser on a real studio that `studio up` started."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,8 +44,11 @@ def windowed(playwright: Playwright, hand: Desktop) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def screenshots() -> Path:
-    """Where tests put screenshots of pages for people to look at."""
+def screenshots() -> Path | None:
+    """Where tests put screenshots of pages for people to look at, if they ask for some (SCREENSHOTS=1): they take
+    minutes."""
+    if not os.environ.get("SCREENSHOTS"):
+        return None
     folder = ROOT / "build" / "screenshots"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

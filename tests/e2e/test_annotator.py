@@ -66,7 +66,7 @@ class Annotator(Person):
 
 
 @pytest.fixture(scope="module")
-def ada(browser: Browser, tmp_path_factory: pytest.TempPathFactory, screenshots: Path) -> Iterator[Annotator]:
+def ada(browser: Browser, tmp_path_factory: pytest.TempPathFactory, screenshots: Path | None) -> Iterator[Annotator]:
     folder = tmp_path_factory.mktemp("annotator")
     with running_studio(folder / "data") as address:
         person = Annotator(browser, address, screenshots)

@@ -15,7 +15,7 @@ SIZE = (64, 136)
 TEXT = "Reach for the cube"
 
 
-def test_labels_outlive_their_file(browser: Browser, tmp_path: Path, screenshots: Path) -> None:
+def test_labels_outlive_their_file(browser: Browser, tmp_path: Path, screenshots: Path | None) -> None:
     with running_studio(tmp_path / "data") as address:
         ada = Person(browser, address, screenshots)
         ada.sign_up(address)

@@ -17,7 +17,7 @@ MOST_MS = 1000.0
 
 @pytest.mark.timeout(900)
 def test_the_robot_rests_after_whatever_may_hide_the_end_of_a_key(
-    playwright: Playwright, tmp_path: Path, screenshots: Path
+    playwright: Playwright, tmp_path: Path, screenshots: Path | None
 ) -> None:
     lacks = desktop.missing()
     if lacks is not None:

@@ -16,7 +16,7 @@ KILLS = 20
 STEPS = 600
 
 
-def test_no_edit_is_lost_with_a_tab(browser: Browser, tmp_path: Path, screenshots: Path) -> None:
+def test_no_edit_is_lost_with_a_tab(browser: Browser, tmp_path: Path, screenshots: Path | None) -> None:
     """The page's process is killed at a random moment after an edit: before its save, during it or afterwards."""
     moments = random.Random(5)
     with running_studio(tmp_path / "data") as address:

@@ -18,7 +18,7 @@ EPISODES = 3
 
 
 @pytest.fixture(scope="module")
-def ada(browser: Browser, tmp_path_factory: pytest.TempPathFactory, screenshots: Path) -> Iterator[Person]:
+def ada(browser: Browser, tmp_path_factory: pytest.TempPathFactory, screenshots: Path | None) -> Iterator[Person]:
     folder = tmp_path_factory.mktemp("export")
     with running_studio(folder / "studio") as address:
         person = Person(browser, address, screenshots)

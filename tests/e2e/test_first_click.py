@@ -18,7 +18,7 @@ MODE = """async (robot) => {
 
 
 def test_a_click_ends_in_a_policy_that_acts_whatever_it_meets(
-    browser: Browser, tmp_path: Path, screenshots: Path
+    browser: Browser, tmp_path: Path, screenshots: Path | None
 ) -> None:
     with running_studio(tmp_path / "data") as address:
         person = Person(browser, address, screenshots)

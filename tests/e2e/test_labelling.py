@@ -77,7 +77,7 @@ class Team(Person):
 
 
 @pytest.fixture(scope="module")
-def ada(browser: Browser, tmp_path_factory: pytest.TempPathFactory, screenshots: Path) -> Iterator[Team]:
+def ada(browser: Browser, tmp_path_factory: pytest.TempPathFactory, screenshots: Path | None) -> Iterator[Team]:
     folder = tmp_path_factory.mktemp("labelling")
     with running_studio(folder / "data") as address:
         person = Team(browser, address, screenshots)

@@ -58,7 +58,7 @@ JOINTS = """() => new Promise((done, fail) => {
 
 @pytest.mark.timeout(1500)
 def test_a_policy_acts_and_a_person_takes_over(
-    windowed: Browser, hand: Desktop, tmp_path: Path, screenshots: Path
+    windowed: Browser, hand: Desktop, tmp_path: Path, screenshots: Path | None
 ) -> None:
     data = tmp_path / "data"
     with running_studio(data) as address:
@@ -75,7 +75,7 @@ def test_a_policy_acts_and_a_person_takes_over(
 
 
 @pytest.mark.timeout(900)
-def test_the_demo_policy_does_what_it_is_told(browser: Browser, tmp_path: Path, screenshots: Path) -> None:
+def test_the_demo_policy_does_what_it_is_told(browser: Browser, tmp_path: Path, screenshots: Path | None) -> None:
     try:
         demo_checkpoint()
     except CheckpointError as error:
@@ -89,7 +89,7 @@ def test_the_demo_policy_does_what_it_is_told(browser: Browser, tmp_path: Path, 
 
 @pytest.mark.timeout(900)
 def test_a_killed_browser_leaves_a_robot_that_holds(
-    playwright: Playwright, browser: Browser, tmp_path: Path, screenshots: Path
+    playwright: Playwright, browser: Browser, tmp_path: Path, screenshots: Path | None
 ) -> None:
     mark = f"--studio-victim={tmp_path}"
     victim = playwright.chromium.launch(executable_path=browser_path(), headless=True, args=[*FLAGS, mark])

@@ -20,7 +20,7 @@ CLICK_AND_COUNT_DIALOGS = """button => {
 
 
 @pytest.mark.timeout(1500)
-def test_the_whole_loop(browser: Browser, tmp_path: Path, screenshots: Path) -> None:
+def test_the_whole_loop(browser: Browser, tmp_path: Path, screenshots: Path | None) -> None:
     with running_studio(tmp_path / "data") as address:
         person = Person(browser, address, screenshots)
         set_up(person, address)
@@ -223,7 +223,7 @@ def download(person: Person, checkpoint: dict[str, Any], folder: Path) -> None:
 
 
 def look_around(person: Person) -> None:
-    """Every page once, for the screenshots."""
+    """Every page once, which says nothing to the console; and out."""
     pages = ["", "training", "checkpoints", "evaluations", "robots", "jobs", "settings", "models"]
     for name in pages:
         person.go(f"/{name}")

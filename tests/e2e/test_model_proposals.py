@@ -17,7 +17,7 @@ SUBSTEPS = [{"start": 0, "text": TEXTS[0], "confidence": 0.9}, {"start": 70, "te
 
 
 def test_a_model_is_asked_in_the_annotator(
-    browser: Browser, tmp_path: Path, screenshots: Path, monkeypatch: pytest.MonkeyPatch
+    browser: Browser, tmp_path: Path, screenshots: Path | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with vision_server(lambda body: said(json.dumps({"substeps": SUBSTEPS}))) as server:
         monkeypatch.setenv("STUDIO_VISION_URL", server.url)

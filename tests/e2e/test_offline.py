@@ -11,7 +11,7 @@ from tests.support.robot_hosts import until
 
 
 @pytest.mark.timeout(600)
-def test_no_command_waits_for_the_network(browser: Browser, tmp_path: Path, screenshots: Path) -> None:
+def test_no_command_waits_for_the_network(browser: Browser, tmp_path: Path, screenshots: Path | None) -> None:
     with running_studio(tmp_path / "data") as address:
         person = Person(browser, address, screenshots)
         person.sign_up(address)

@@ -17,7 +17,7 @@ SHARE = re.compile(r"\d+ % to \d+ %")
 
 @pytest.mark.timeout(1500)
 def test_level_split_and_the_other_cube_reach_what_they_are_chosen_for(
-    browser: Browser, tmp_path: Path, screenshots: Path
+    browser: Browser, tmp_path: Path, screenshots: Path | None
 ) -> None:
     with running_studio(tmp_path / "data") as address:
         person = Person(browser, address, screenshots)

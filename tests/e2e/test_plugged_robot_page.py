@@ -21,7 +21,7 @@ MANY_FRAMES = re.compile(r"[1-9]\d*")
 
 @pytest.mark.timeout(900)
 def test_it_is_at_home_beside_our_own(
-    browser: Browser, tmp_path: Path, screenshots: Path, monkeypatch: pytest.MonkeyPatch
+    browser: Browser, tmp_path: Path, screenshots: Path | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plug_in(tmp_path / "site", monkeypatch)
     data = tmp_path / "data"

@@ -18,7 +18,7 @@ TEXTS = ["Reach for the cube", "Grasp the cube"]
 
 @pytest.fixture(scope="module")
 def people(
-    browser: Browser, tmp_path_factory: pytest.TempPathFactory, screenshots: Path
+    browser: Browser, tmp_path_factory: pytest.TempPathFactory, screenshots: Path | None
 ) -> Iterator[tuple[Person, Person]]:
     """Ada, who administers the studio, and Bob, an annotator."""
     with running_studio(tmp_path_factory.mktemp("review") / "data") as address:

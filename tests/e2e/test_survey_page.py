@@ -19,7 +19,7 @@ SIZES = tuple(CameraSpec(name=name, height=96, width=128) for name in ALOHA_CAME
 
 
 @pytest.fixture(scope="module")
-def person(browser: Browser, tmp_path_factory: pytest.TempPathFactory, screenshots: Path) -> Iterator[Person]:
+def person(browser: Browser, tmp_path_factory: pytest.TempPathFactory, screenshots: Path | None) -> Iterator[Person]:
     with running_studio(tmp_path_factory.mktemp("survey") / "data") as address:
         person = Person(browser, address, screenshots)
         person.sign_up(address)

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from backend.core.settings import Settings
-from backend.migrations.migrate import migrate
 from backend.studio.context import Studio
+from tests.support.databases import make_tables
 from tests.support.labelling_data import STEPS, Labels, MakeData
 from tests.support.live_studio import LiveStudio, live_studio
 from tests.support.robot_hosts import broker
@@ -71,7 +71,7 @@ def test_twenty_kills_of_the_server_lose_no_acknowledged_edit(settings: Settings
     seed = int(os.environ.get("KILL_SEED") or random.SystemRandom().randrange(2**32))
     chance = random.Random(seed)
     parts = Studio.open(settings)
-    migrate(parts.db)
+    make_tables(parts.db)
     ada = Annotator(Labels(parts, make_data).episode())
     parts.close()
     cookie: str | None = None

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from backend.core.settings import Settings
-from backend.migrations.migrate import migrate
 from backend.studio.context import Studio
 from dexvla.live.messages import HOLD_MS, Mode
+from tests.support.databases import make_tables
 from tests.support.processes import alive, children
 from tests.support.robot_hosts import BRAKING_STEPS, LiveHost, Page, broker, motion, robot_host, until
 from tests.support.tiny_policies import tiny_checkpoint
@@ -44,7 +44,7 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
     settings = Settings(data=tmp_path / "studio")
     settings.folder.prepare()
     studio = Studio.open(settings)
-    migrate(studio.db)
+    make_tables(studio.db)
     yield studio
     studio.close()
 

@@ -57,7 +57,7 @@ class Person:
     """Somebody at the page, who does not accept errors in the browser's console. windowed: the browser has a window
     and the page its size."""
 
-    def __init__(self, browser: Browser, address: str, screenshots: Path, *, windowed: bool = False) -> None:
+    def __init__(self, browser: Browser, address: str, screenshots: Path | None, *, windowed: bool = False) -> None:
         self.base = address.split("/setup")[0].rstrip("/")
         self.context: BrowserContext = browser.new_context(
             viewport=None if windowed else {"width": 1366, "height": 768},
@@ -148,7 +148,9 @@ class Person:
         return found
 
     def look(self, name: str) -> None:
-        """A screenshot of the page in light and in dark, for people."""
+        """A screenshot of the page in light and in dark, if people asked for some."""
+        if self._screenshots is None:
+            return
         for scheme in ("dark", "light"):
             self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             self.page.wait_for_timeout(400)

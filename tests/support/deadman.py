@@ -101,7 +101,7 @@ class Result:
 class Bench:
     """Somebody in front of a browser with a window, a live page and a robot that follows the keys."""
 
-    def __init__(self, browser: Browser, hand: Desktop, address: str, screenshots: Path) -> None:
+    def __init__(self, browser: Browser, hand: Desktop, address: str, screenshots: Path | None) -> None:
         self.browser, self.hand = browser, hand
         self.person = Person(browser, address, screenshots, windowed=True)
         self.person.context.add_init_script(_INIT)
@@ -222,7 +222,7 @@ class Bench:
 
 
 @contextmanager
-def bench(playwright: Playwright, address: str, folder: Path, screenshots: Path) -> Iterator[Bench]:
+def bench(playwright: Playwright, address: str, folder: Path, screenshots: Path | None) -> Iterator[Bench]:
     """A browser with a window on a desktop of its own, signed up at a new studio."""
     with desktop(folder / "desktop.log") as hand:
         browser = window(playwright, hand)

@@ -17,15 +17,12 @@ from websockets.sync.client import ClientConnection, connect
 
 from backend.core.roles import Role
 from backend.core.settings import Settings
-from backend.identity.secrets import hash_password
-from backend.migrations.migrate import migrate
 from backend.studio.context import Studio
 from backend.tables.user import User
 from dexvla.live.messages import FRAME_HEADER, LiveState
+from tests.support.databases import make_tables
 from tests.support.paths import ROOT
-
-_PASSWORD = "correct horse battery"
-_HASH = hash_password(_PASSWORD)
+from tests.support.people import PASSWORD, PASSWORD_HASH
 
 
 class LiveStudio:
@@ -43,8 +40,8 @@ class LiveStudio:
         """Signs in `name`, by default of the role of that name, who is made if needed."""
         if name not in self._cookies:
             with self.parts.db.transaction() as db:
-                db.add(User(name=name, password_hash=_HASH, role=role or Role(name)))
-            answer, headers = self.request("POST", "/api/auth/login", {"name": name, "password": _PASSWORD})
+                db.add(User(name=name, password_hash=PASSWORD_HASH, role=role or Role(name)))
+            answer, headers = self.request("POST", "/api/auth/login", {"name": name, "password": PASSWORD})
             assert answer == 200, headers
             self._cookies[name] = self._last_cookie
         return self._cookies[name]
@@ -77,7 +74,7 @@ def live_studio(settings: Settings) -> Iterator[LiveStudio]:
     """Tables are made; the API is killed at the end if it still runs."""
     settings.folder.prepare()
     parts = Studio.open(settings)
-    migrate(parts.db)
+    make_tables(parts.db)
     port = _free_port()
     code = "from backend.core.settings import Settings; from worker.supervise.api import serve; serve(Settings())"
     environment = os.environ | settings.environment() | {"REDIS_URL": settings.events_url, "STUDIO_PORT": str(port)}

@@ -17,13 +17,13 @@ from websockets.sync.client import ClientConnection, connect
 
 from backend.core.errors import UnavailableError
 from backend.core.settings import Settings
-from backend.migrations.migrate import migrate
 from backend.robots.host_client import HostClient
 from backend.robots.repository import by_name
 from backend.robots.token import host_token
 from backend.studio.context import Studio
 from dexvla.live.messages import LiveState, Mode
 from dexvla.live.status import HostStatus, RobotState
+from tests.support.databases import make_tables
 from tests.support.paths import ROOT
 from worker.supervise.broker import broker_command
 
@@ -53,7 +53,7 @@ def opened(settings: Settings) -> Iterator[Studio]:
     """Its folder and its tables are made."""
     settings.folder.prepare()
     studio = Studio.open(settings)
-    migrate(studio.db)
+    make_tables(studio.db)
     yield studio
     studio.close()
 

@@ -17,9 +17,9 @@ import redis
 from backend.core.settings import Settings
 from backend.jobs import repository, service
 from backend.jobs.kinds import Payload
-from backend.migrations.migrate import migrate
 from backend.studio.context import Studio
 from backend.tables.job import Job, JobKind, JobState
+from tests.support.databases import make_tables
 from tests.support.paths import ROOT
 from worker.core.processes import die_with_parent
 from worker.supervise.broker import broker_command
@@ -35,7 +35,7 @@ class Team:
         self.settings = Settings(data=data, lease_seconds=lease_seconds, job_nice=job_nice, **settings)
         self.settings.folder.prepare()
         self.studio = Studio.open(self.settings)
-        migrate(self.studio.db)
+        make_tables(self.studio.db)
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def start_broker(self) -> subprocess.Popen[bytes]:

@@ -19,9 +19,9 @@ import psutil
 import structlog
 import uvicorn
 
-from backend.app import create_app
 from backend.core import logs
 from backend.core.settings import Settings
+from dexvla.loading import quick_imports
 from worker.core.processes import die_with_parent, giving_way, keep_what_is_there
 from worker.supervise.restart import Restarts
 
@@ -143,6 +143,9 @@ def _remove_old(folder: Path) -> None:
 
 def serve(settings: Settings, *, fd: int, ready: int) -> None:
     """The application itself, on the inherited unix socket `fd`; says through the pipe `ready` that it answers."""
+    with quick_imports():
+        from backend.app import create_app  # here: the gateway, which starts this, needs none of it
+
     logs.configure()
     config = uvicorn.Config(
         create_app(settings),

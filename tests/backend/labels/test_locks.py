@@ -13,13 +13,13 @@ from backend.identity.actor import Actor
 from backend.labels.drafts import revisions
 from backend.labels.drafts import service as drafts
 from backend.labels.drafts.schemas import DraftIn, PublishIn, RollbackIn
-from backend.migrations.migrate import migrate
 from backend.studio.context import Studio
 from backend.tables.dataset import Dataset
 from backend.tables.document import Tier
 from backend.tables.episode import EpisodeRow
 from backend.tables.user import User
 from dexvla.episodes.format import EpisodeData
+from tests.support.databases import make_tables
 from tests.support.labelling_data import STEPS, Labels
 from tests.support.robot_hosts import until
 
@@ -31,7 +31,7 @@ def test_publishing_waits_for_the_dataset_before_it_holds_the_episode(
     how: str, settings: Settings, postgresql_url: str, make_data: Callable[..., EpisodeData]
 ) -> None:
     studio = Studio.open(settings.model_copy(update={"database_url": postgresql_url}))
-    migrate(studio.db)
+    make_tables(studio.db)
     with studio.db.transaction() as db:
         db.add(User(id=ME.id, name=ME.name, password_hash="", role=Role.ADMIN))
     labels = Labels(studio, make_data)

@@ -21,7 +21,6 @@ from backend.core import db as database
 from backend.core.db import LOG_BYTES, Database, after_commit, new_id
 from backend.core.settings import Settings
 from backend.intake.accept import accept
-from backend.migrations.migrate import migrate
 from backend.storage import mark, service
 from backend.storage.housekeeper import keep_house
 from backend.studio.context import Studio
@@ -29,6 +28,7 @@ from backend.studio.events import publish_after_commit
 from backend.tables.dataset import Dataset
 from backend.tables.episode import EpisodeRow, EpisodeSource
 from dexvla.errors import UserError
+from tests.support.databases import make_tables
 from tests.support.people import SignIn
 from worker import cli
 from worker.admin.verify import look_around
@@ -45,7 +45,7 @@ def settings(tmp_path: Path, broker_url: str) -> Settings:
 
 def open_studio(settings: Settings) -> Studio:
     studio = Studio.open(settings)
-    migrate(studio.db)
+    make_tables(studio.db)
     return studio
 
 
@@ -351,7 +351,7 @@ def test_a_broker_that_does_not_answer_holds_up_no_writer(
 def test_a_database_elsewhere_needs_no_mark(postgresql_url: str, settings: Settings) -> None:
     elsewhere = Settings(data=settings.data, redis_url=settings.redis_url, database_url=postgresql_url)
     other = Database(elsewhere.sql_url)
-    migrate(other)
+    make_tables(other)
     other.close()
     assert look_around(elsewhere) == []
     assert not settings.folder.mark.exists()

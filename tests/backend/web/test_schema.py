@@ -28,6 +28,7 @@ TUPLES = {"/api/training/check", "/api/runs", "/api/runs/{run_id}"}
 
 def fuzz(operation: Any, browser: TestClient, kept: str) -> None:
     """`kept`: the account and the token that ask; they stay as they are."""
+    cases = operation.as_strategy()  # once: it takes longer than a request
 
     @given(data=st.data())
     @hypothesis_settings(
@@ -39,7 +40,7 @@ def fuzz(operation: Any, browser: TestClient, kept: str) -> None:
         suppress_health_check=list(HealthCheck),
     )
     def run(data: st.DataObject) -> None:
-        case = data.draw(operation.as_strategy())
+        case = data.draw(cases)
         if kept in str(case.path_parameters):
             return
         answer = call(browser, case)
@@ -69,12 +70,12 @@ def fuzz_oddly(app: FastAPI, operation: Any, browser: TestClient, kept: str, the
     names = [one["name"] for one in parameters if one["in"] == "path"]
     queries = [one["name"] for one in parameters if one["in"] == "query"]
     properties = _properties(app, operation.definition.raw)
-    method = operation.method.upper()
+    method, cases = operation.method.upper(), operation.as_strategy()
 
     @given(data=st.data())
     @ODD
     def run(data: st.DataObject) -> None:
-        case = data.draw(operation.as_strategy())
+        case = data.draw(cases)
         values = dict(case.path_parameters or {})
         if method != "DELETE":
             values |= {name: found for name, found in there.items() if name in names}

@@ -14,7 +14,6 @@ from backend.core.db import new_id, utc_now
 from backend.core.roles import Role
 from backend.core.settings import Settings
 from backend.intake.accept import accept
-from backend.migrations.migrate import migrate
 from backend.storage import service
 from backend.studio.context import Studio
 from backend.tables.checkpoint import Checkpoint
@@ -24,6 +23,7 @@ from backend.tables.job import Job, JobState
 from backend.tables.login_session import LoginSession
 from backend.tables.run import Run
 from backend.tables.user import User
+from tests.support.databases import make_tables
 from tests.support.training_data import stage_2, start
 from worker.admin import sweeper as sweeping
 from worker.admin.sweeper import LOST_SECONDS, OLD_SECONDS, forget_old_sessions, sweep
@@ -35,7 +35,7 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
     settings = Settings(data=tmp_path / "studio", redis_url="redis://127.0.0.1:9")
     settings.folder.prepare()
     studio = Studio.open(settings)
-    migrate(studio.db)
+    make_tables(studio.db)
     yield studio
     studio.close()
 

@@ -17,7 +17,6 @@ from backend.checkpoints import service as checkpoints
 from backend.core.settings import Settings
 from backend.jobs import repository
 from backend.jobs.repository import LostError
-from backend.migrations.migrate import migrate
 from backend.studio.context import Studio
 from backend.tables.checkpoint import Checkpoint
 from backend.tables.job import Job, JobState
@@ -30,6 +29,7 @@ from dexvla.errors import UserError
 from dexvla.spec import TrainSpec
 from dexvla.train import runs
 from tests.support.archives import unpack
+from tests.support.databases import make_tables
 from tests.support.training_data import ME, SMALL, make_version, stage_2, start
 from worker.core.gpus import visible_gpus
 from worker.jobs.handlers.base import JobContext, Progress
@@ -43,7 +43,7 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
     settings = Settings(data=tmp_path / "studio", redis_url="redis://127.0.0.1:9")
     settings.folder.prepare()
     studio = Studio.open(settings)
-    migrate(studio.db)
+    make_tables(studio.db)
     yield studio
     studio.close()
 

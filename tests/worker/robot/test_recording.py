@@ -20,7 +20,6 @@ from websockets.sync.client import ClientConnection
 
 from backend.core.db import new_id
 from backend.core.settings import Settings
-from backend.migrations.migrate import migrate
 from backend.studio.context import Studio
 from backend.tables.dataset import Dataset
 from backend.tables.episode import EpisodeRow, EpisodeSource
@@ -30,6 +29,7 @@ from dexvla.episodes.reader import Episode, open_episode
 from dexvla.live.messages import LiveState
 from dexvla.robots.base import Frame
 from dexvla.spec import CameraSpec
+from tests.support.databases import make_tables
 from tests.support.robot_hosts import LiveHost, robot_host, until
 from worker.robot.cameras import CameraHub
 from worker.supervise.broker import broker_command
@@ -43,7 +43,7 @@ class Desk:
         self.settings.folder.prepare()
         self.broker = subprocess.Popen(broker_command(folder, folder / "valkey.sock"), stdout=subprocess.DEVNULL)
         self.studio = Studio.open(self.settings)
-        migrate(self.studio.db)
+        make_tables(self.studio.db)
         self.person, self.dataset = new_id(), new_id()
         with self.studio.db.transaction() as db:
             db.add(User(id=self.person, name="ada", password_hash="x", role="operator"))

@@ -15,7 +15,6 @@ import pytest
 
 from backend.core.errors import UnavailableError
 from backend.core.settings import Settings
-from backend.migrations.migrate import migrate
 from backend.robots import service
 from backend.robots.host_client import HostClient
 from backend.robots.repository import by_name
@@ -24,6 +23,7 @@ from backend.robots.token import host_token
 from backend.studio.context import Studio
 from dexvla.errors import RobotError, UserError
 from dexvla.live.status import ArmIn, HostStatus, RobotState, StopIn
+from tests.support.databases import make_tables
 from tests.support.moody_robot import Moody
 from tests.support.processes import children, cpu_seconds
 from tests.support.robot_hosts import robot_host, until
@@ -45,7 +45,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def studio(settings: Settings) -> Iterator[Studio]:
     studio = Studio.open(settings)
-    migrate(studio.db)
+    make_tables(studio.db)
     yield studio
     studio.close()
 
@@ -198,7 +198,7 @@ def test_the_announcer_outlives_a_database_that_is_away(settings: Settings, monk
     announcer = Announcer(store, kind="test", address="127.0.0.1:1", status=status, on_token=tokens.append)
     announcer.start()
     until(lambda: len(asked) > 4)
-    migrate(studio.db)
+    make_tables(studio.db)
     until(lambda: listed(studio) is not None)
     assert listed(studio).status.state is RobotState.STOPPED
     announcer.close(5)

@@ -9,8 +9,8 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from backend.core.settings import Settings
-from backend.migrations.migrate import migrate
 from backend.studio.context import Studio
+from tests.support.databases import make_tables
 from tests.support.live_studio import ReceivedFrame, Viewer
 from tests.support.robot_hosts import LiveHost, broker, robot_host, until
 
@@ -20,7 +20,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveHost]:
     settings = Settings(data=tmp_path_factory.mktemp("video") / "studio")
     settings.folder.prepare()
     studio = Studio.open(settings)
-    migrate(studio.db)
+    make_tables(studio.db)
     with broker(settings), robot_host(settings) as process:
         yield LiveHost(studio, process)
     studio.close()

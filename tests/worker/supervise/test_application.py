@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from backend.core.db import Database
 from backend.core.settings import Settings
-from backend.migrations.migrate import migrate
+from tests.support.databases import make_tables
 from worker.supervise.application import ApplicationProcess
 
 
@@ -17,7 +17,7 @@ def test_one_that_cannot_be_started_is_tried_again(tmp_path: Path, monkeypatch: 
     settings = Settings(data=tmp_path / "data")
     settings.folder.prepare()
     database = Database(settings.sql_url)
-    migrate(database)
+    make_tables(database)
     database.close()
 
     async def run() -> None:

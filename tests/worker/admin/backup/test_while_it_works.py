@@ -19,7 +19,6 @@ from backend.intake.accept import accept
 from backend.labels.drafts import revisions
 from backend.labels.drafts import service as drafts
 from backend.labels.drafts.schemas import DraftIn, PublishIn
-from backend.migrations.migrate import migrate
 from backend.studio.context import Studio
 from backend.tables.dataset import Dataset
 from backend.tables.dataset_version import DatasetVersion
@@ -32,6 +31,7 @@ from backend.versions.schemas import VersionIn
 from dexvla.episodes.identity import episode_identity
 from dexvla.episodes.manifest import load_manifest, manifest_hash
 from dexvla.episodes.reader import open_episode
+from tests.support.databases import make_tables
 from tests.support.labelling_data import STEPS, Labels, MakeData
 from tests.support.places import Place
 from tests.support.studio_contents import files_of, rows_of
@@ -132,7 +132,7 @@ def studio(place: Place, dialect: str) -> Iterator[Studio]:
     settings = place("busy", dialect)
     settings.folder.prepare()
     studio = Studio.open(settings)
-    migrate(studio.db)
+    make_tables(studio.db)
     with studio.db.transaction() as db:
         db.add(User(id=ME.id, name=ME.name, password_hash="", role=Role.ADMIN))
     yield studio
