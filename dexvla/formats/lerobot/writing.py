@@ -7,22 +7,19 @@ the rows are k / fps, as the loader demands; the robot's own clock stands beside
 format `lerobot-language`.
 """
 
-import io
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from dexvla.episodes.arms import dimension_names
 from dexvla.episodes.contact_sheet import even_steps
 from dexvla.episodes.format import StepSource
 from dexvla.episodes.manifest import per_step
-from dexvla.formats.base import Exported, ExportEpisode, FormatError
+from dexvla.formats.base import Exported, ExportEpisode
 from dexvla.formats.lerobot import statistics
 from dexvla.formats.lerobot.kind import Kind, kind_of
 from dexvla.formats.lerobot.layout import DATA_PATH, INFO, OURS, VIDEO_PATH
@@ -30,6 +27,7 @@ from dexvla.formats.lerobot.reading import ACTION, IMAGE_TIME, OWN, STATE, VELOC
 from dexvla.formats.lerobot.statistics import Figures
 from dexvla.formats.outgoing import Outgoing, loss_of, outgoing, psnr
 from dexvla.formats.sources import package, safe_names
+from dexvla.formats.stored import our_facts, stored_image
 from dexvla.formats.videos import read_video, write_video
 from dexvla.spec import Segment
 
@@ -38,7 +36,6 @@ _KEYFRAME_EVERY = 10
 _COMPARED = 16  # frames of a camera
 _DATA_BYTES = 100 * 2**20  # of one file of rows: what LeRobot takes
 _BASE = ("timestamp", "frame_index", "episode_index", "index", "task_index")
-_OURS = ("sim", "task", "seed", "render_profile", "held", "reward")
 
 
 class LeRobotExporter:
@@ -126,7 +123,7 @@ class _Writing:
                 },
             }
         )
-        self._ours.append(_our_facts(going))
+        self._ours.append(our_facts(going))
         self._steps += file.steps
         files.append(DATA_PATH.format(chunk_index=0, file_index=self._file))
         return Exported(
@@ -299,10 +296,11 @@ class _Writing:
         def numbers(size: int, names: list[str] | None, dtype: str = "float32") -> dict[str, Any]:
             return {"dtype": dtype, "shape": [size], "names": names}
 
-        found = {STATE: numbers(kind.state, dimension_names(robot, kind.state))}
-        found[ACTION] = numbers(kind.action, dimension_names(robot, kind.action))
+        states = list(kind.state_names) or dimension_names(robot, kind.state)
+        found = {STATE: numbers(kind.state, states)}
+        found[ACTION] = numbers(kind.action, list(kind.action_names) or dimension_names(robot, kind.action))
         if kind.velocity:
-            found[VELOCITY] = numbers(kind.state, dimension_names(robot, kind.state))
+            found[VELOCITY] = numbers(kind.state, states)
         for name in kind.own:
             size = self._figures[OWN[name]][0]["mean"].size
             dtype = {"step_source": "int64", "timestamp": "float64", "host_timestamp": "float64"}.get(name, "float32")
@@ -349,19 +347,7 @@ def _own_column(value: Any) -> NDArray[Any]:
 
 
 def _image(going: Outgoing, camera: str, step: int) -> dict[str, Any]:
-    """JPEG as it is stored, where its colours are in order; else a PNG, which loses nothing. All of one size."""
-    size, usual = going.file.frame_size(camera, step), going.file.frame_size(camera)
-    if size != usual:
-        raise FormatError(
-            f"{going.labels.name}: camera {camera}, step {step} is {size[0]} x {size[1]}, expected {usual[0]} x "
-            f"{usual[1]} as the others"
-        )
-    if going.file.is_jpeg(camera) and not going.file.is_swapped(camera):
-        data, ending = going.jpeg(camera, step), "jpg"
-    else:
-        buffer = io.BytesIO()
-        Image.fromarray(going.file.frame(camera, step)).save(buffer, format="PNG", compress_level=1)
-        data, ending = buffer.getvalue(), "png"
+    data, ending = stored_image(going, camera, step)
     return {"bytes": data, "path": f"frame-{step:06d}.{ending}"}
 
 
@@ -375,22 +361,6 @@ def _spoken(going: Outgoing, fps: float) -> list[dict[str, Any]]:
     substeps: Iterator[Segment] = (part for part in going.substeps if part.text.strip())
     wordings = [row("user", "task_aug", text, 0.0) for text in going.labels.paraphrases]
     return wordings + [row("assistant", "subtask", part.text, part.start / fps) for part in substeps]
-
-
-def _our_facts(going: Outgoing) -> dict[str, Any]:
-    about, labels = asdict(going.file.attributes), going.labels
-    return {
-        "name": labels.name,
-        "steps": going.file.steps,
-        "robot": about["robot"],
-        **{name: about[name] for name in _OURS},
-        "success": going.success,
-        "label_source": str(labels.label_source or "") or None,
-        "paraphrases": list(labels.paraphrases),
-        "marks": None if going.file.marks is None else list(going.file.marks),
-        "tags": list(labels.tags),
-        "person": labels.person,
-    }
 
 
 def _write(path: Path, value: Any) -> None:
