@@ -28,12 +28,13 @@ from dexvla.formats.lerobot.statistics import Figures
 from dexvla.formats.outgoing import Outgoing, loss_of, outgoing, psnr
 from dexvla.formats.sources import package, safe_names
 from dexvla.formats.stored import our_facts, stored_image
-from dexvla.formats.videos import read_video, write_video
+from dexvla.formats.videos import even_told, read_video, write_video
 from dexvla.spec import Segment
 
 _CHUNK = 1000
 _KEYFRAME_EVERY = 10
 _COMPARED = 16  # frames of a camera
+_GROUP_BYTES = 32 * 2**20  # of encoded images that are in memory at a time
 _DATA_BYTES = 100 * 2**20  # of one file of rows: what LeRobot takes
 _BASE = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 
@@ -61,7 +62,8 @@ class LeRobotExporter:
 
 
 class _Writing:
-    """A dataset while it is written: rows of one file at a time, a row group an episode."""
+    """A dataset while it is written: rows of one file at a time, a row group an episode; several where they hold
+    images."""
 
     def __init__(self, out: Path, kind: Kind, *, video: bool, language: bool) -> None:
         self._arrow, self._parquet = package("pyarrow"), package("pyarrow.parquet")
@@ -82,14 +84,14 @@ class _Writing:
         task = self._tasks.setdefault(going.labels.instruction, len(self._tasks))
         numbers = self._numbers(going, number, task)
         figures = {name: statistics.of_numbers(values) for name, values in numbers.items()}
-        files, ratios, images = [], [], {}
+        files, ratios, images = [], [], []
         places: dict[str, Any] = {}
         for camera, plain in self._names.items():
             key = f"observation.images.{plain}"
             seen = even_steps(file.steps, _COMPARED)
             figures[key] = statistics.of_images([file.frame(camera, step) for step in seen])
             if not self._video:
-                images[key] = [_image(going, camera, step) for step in range(file.steps)]
+                images.append((key, camera))
                 continue
             chunk, place = divmod(number, _CHUNK)
             path = VIDEO_PATH.format(video_key=key, chunk_index=chunk, file_index=place)
@@ -171,18 +173,24 @@ class _Writing:
                 ratios.append(psnr(image, decoded[: image.shape[0], : image.shape[1]]))
         return ratios
 
-    def _write_rows(
-        self, going: Outgoing, numbers: dict[str, NDArray[Any]], images: dict[str, list[dict[str, Any]]]
-    ) -> None:
-        arrow = self._arrow
-        columns = {name: self._column(values) for name, values in numbers.items()}
+    def _write_rows(self, going: Outgoing, numbers: dict[str, NDArray[Any]], images: Sequence[tuple[str, str]]) -> None:
+        """images: columns and their cameras, some steps of which are in memory at a time."""
+        arrow, steps = self._arrow, going.file.steps
         stored = arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])
-        columns |= {name: arrow.array(values, stored) for name, values in images.items()}
-        if self._language:
-            spoken = _spoken(going, self._kind.fps)
-            columns["language_persistent"] = arrow.array([spoken] * going.file.steps, self._language_type())
-        table = arrow.table(columns)
-        if self._writer is not None and self._path.stat().st_size > _DATA_BYTES:
+        spoken = _spoken(going, self._kind.fps) if self._language else []
+        first = 0
+        while first < steps:
+            rows, last = _some_images(going, images, first) if images else ({}, steps)
+            columns = {name: self._column(values[first:last]) for name, values in numbers.items()}
+            columns |= {name: arrow.array(values, stored) for name, values in rows.items()}
+            if self._language:
+                columns["language_persistent"] = arrow.array([spoken] * (last - first), self._language_type())
+            self._write_group(arrow.table(columns), begins=first == 0)
+            first = last
+
+    def _write_group(self, table: Any, *, begins: bool) -> None:
+        """An episode's rows, or some of them, as a row group. A file ends where an episode does."""
+        if begins and self._writer is not None and self._path.stat().st_size > _DATA_BYTES:
             self.close()
             self._file += 1
         if self._writer is None:
@@ -217,7 +225,7 @@ class _Writing:
             said.append(f"left out, since other episodes do not have them or have them otherwise: {', '.join(lost)}")
         for name, height, width in self._kind.cameras:
             if self._video and (height % 2 or width % 2):
-                said.append(f"camera {name}: {height} x {width} is made even for the codec, its last line is doubled")
+                said.append(even_told(name, height, width))
         return tuple(said)
 
     def close(self) -> None:
@@ -346,9 +354,19 @@ def _own_column(value: Any) -> NDArray[Any]:
     return array if array.ndim == 2 else array[:, None]
 
 
-def _image(going: Outgoing, camera: str, step: int) -> dict[str, Any]:
-    data, ending = stored_image(going, camera, step)
-    return {"bytes": data, "path": f"frame-{step:06d}.{ending}"}
+def _some_images(
+    going: Outgoing, images: Sequence[tuple[str, str]], first: int
+) -> tuple[dict[str, list[dict[str, Any]]], int]:
+    """Of each column from step `first` on, as many as make a row group; and the step after them."""
+    rows: dict[str, list[dict[str, Any]]] = {key: [] for key, _ in images}
+    size, step = 0, first
+    while step < going.file.steps and size < _GROUP_BYTES:
+        for key, camera in images:
+            data, ending = stored_image(going, camera, step)
+            rows[key].append({"bytes": data, "path": f"frame-{step:06d}.{ending}"})
+            size += len(data)
+        step += 1
+    return rows, step
 
 
 def _spoken(going: Outgoing, fps: float) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from dexvla.formats.base import ODD, FormatError, SourceCamera, SourceEpisode
 from dexvla.formats.hdf5_files import asked
 from dexvla.formats.messages import decode_other
 from dexvla.formats.rlds.features import Leaf, texts_of, unpacked, values_of
-from dexvla.formats.rlds.layout import Dataset, dataset_folder, has_records, read_dataset
+from dexvla.formats.rlds.layout import FEATURES, Dataset, dataset_folder, has_records, read_dataset
 from dexvla.formats.rlds.records import read_record
 from dexvla.formats.rlds.wire import Feature, features_of
 from dexvla.formats.stored import facts_read
@@ -89,7 +89,7 @@ class RldsImporter:
     title = "RLDS (TensorFlow Datasets, Open X-Embodiment)"
 
     def __init__(self) -> None:
-        self._last: tuple[tuple[Path, tuple[Any, ...]], Dataset] | None = None
+        self._last: tuple[tuple[Path, tuple[int, ...]], Dataset] | None = None
 
     def recognises(self, source: Path) -> bool:
         try:
@@ -123,8 +123,8 @@ class RldsImporter:
     def _dataset(self, source: Path) -> Dataset:
         """Looked through once for all its episodes."""
         root = dataset_folder(source)
-        about = tuple((one.name, one.stat().st_mtime_ns, one.stat().st_size) for one in sorted(root.iterdir()))
-        key = source.resolve(), about
+        # of the folder, since a dataset may have thousands of shards; what changes within one, its CRC tells
+        key = source.resolve(), tuple(one.stat().st_mtime_ns for one in (root, root / FEATURES))
         if self._last is None or self._last[0] != key:
             self._last = key, read_dataset(source)
         return self._last[1]
