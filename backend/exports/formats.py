@@ -40,6 +40,10 @@ _WORDS = {
         title="DexVLA HDF5, JPEG", readers="The same with JPEG images in the colour order that OpenCV expects. Small."
     ),
     "robomimic": _Words(title="robomimic HDF5", readers="robomimic and LIBERO's tools read it. All in one file."),
+    "rlds": _Words(
+        title="RLDS",
+        readers="TensorFlow Datasets and training codes for Open X-Embodiment read it. Every image as it is.",
+    ),
     "mp4": _Words(
         title="Videos",
         readers="Any player shows them, one a camera, with the substeps as subtitles and chapters.",

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dexvla.episodes import bounds
-from dexvla.episodes.attributes import attributes_of, depth_told, recovery_attributes_of, scene_attributes_of
+from dexvla.episodes.attributes import attributes_of, depth_told, names_of, recovery_attributes_of, scene_attributes_of
 from dexvla.episodes.cameras import Camera, cameras_of
 from dexvla.episodes.entries import H5PY_ERRORS, Entries, as_text, first_line
 from dexvla.episodes.format import (
@@ -109,6 +109,15 @@ class Episode:
     def recovery_attributes(self) -> dict[str, str | bool | float]:
         """What an episode with mishaps or a correction says of them beside `attributes`; nothing for others."""
         return recovery_attributes_of(self._entries)
+
+    @cached_property
+    def state_names(self) -> tuple[str, ...]:
+        """Of the state's dimensions, where an import found them; else empty."""
+        return names_of(self._entries, "state_names", self.qpos.shape[1])
+
+    @cached_property
+    def action_names(self) -> tuple[str, ...]:
+        return names_of(self._entries, "action_names", self.action.shape[1])
 
     @cached_property
     def wordings(self) -> Wordings:

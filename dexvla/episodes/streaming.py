@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dexvla.episodes.format import IMAGES, JPEG_CHANNELS, EpisodeData
-from dexvla.episodes.jpeg import jpeg_size
+from dexvla.episodes.jpeg import decode_reduced, jpeg_size
 from dexvla.episodes.writer import validate_steps, write_steps
 from dexvla.errors import EpisodeError, EpisodeExistsError
 from dexvla.files import atomic_file
@@ -123,7 +123,7 @@ def _frames(name: str, camera: CameraStream, steps: int) -> Iterator[tuple[int, 
 
 
 def _row_lengths(name: str, camera: CameraStream, steps: int) -> NDArray[np.int64]:
-    """Bytes of each JPEG row; every row is looked at: whole, and of the camera's size."""
+    """Bytes of each JPEG row; every row is decoded, and of the camera's size."""
     lengths = np.zeros(steps, np.int64)
     for step, row in _frames(name, camera, steps):
         data = bytes(row).rstrip(b"\0")
@@ -132,6 +132,7 @@ def _row_lengths(name: str, camera: CameraStream, steps: int) -> NDArray[np.int6
             raise BrokenFrameError(name, step, found)
         try:
             size = jpeg_size(data)
+            decode_reduced(data, 1, 1)  # all of its data are gone through, an eighth of the pixels is made
         except ValueError as error:
             raise BrokenFrameError(name, step, _first_line(error)) from error
         _check_size(name, camera, step, size)

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dexvla.episodes.finding import find_episodes, is_episode_file
-from dexvla.episodes.format import SCENE_ATTRIBUTES, LabelSource
+from dexvla.episodes.format import LabelSource
 from dexvla.episodes.manifest import run_length
 from dexvla.episodes.reader import Episode, open_episode
 from dexvla.errors import EpisodeError
 from dexvla.formats.base import FormatError, SourceCamera, SourceEpisode
+from dexvla.formats.carried import own_attributes
 from dexvla.spec import ImportProfile
 
 _LOOKED_AT = 3  # files of a folder, to tell its format
@@ -85,10 +86,12 @@ def _episode(episode: Episode, name: str, profile: ImportProfile) -> SourceEpiso
         robot=facts.robot,
         task=facts.task,
         seed=facts.seed,
+        state_names=episode.state_names,
+        action_names=episode.action_names,
         base_action=episode.base_action,
         warnings=_warnings(episode),
         guesses=_guesses(episode, profile),
-        extra=_extra(episode),
+        extra=own_attributes(episode),
         joint_positions=episode.joint_positions,
         action_sent=episode.action_sent,
         host_timestamp=episode.host_timestamp,
@@ -153,9 +156,3 @@ def _guesses(episode: Episode, profile: ImportProfile) -> tuple[str, ...]:
         f"colours of {', '.join(guessed)}: read as OpenCV's tools write them, with red and blue swapped in the rows; "
         "look at a frame, and if red is blue give --colours rgb",
     )
-
-
-def _extra(episode: Episode) -> dict[str, str | int | float | bool]:
-    scene = episode.scene_attributes
-    listed = {SCENE_ATTRIBUTES: ", ".join(scene)} if scene else {}
-    return {**scene, **episode.recovery_attributes, **listed}

@@ -7,11 +7,11 @@ from dexvla.episodes.manifest import per_step
 from dexvla.episodes.reader import Episode
 from dexvla.formats.base import ExportEpisode
 
+STATE_NAMES, ACTION_NAMES = "state_names", "action_names"  # attributes: of the dimensions, comma separated
+
 
 def carried(labels: ExportEpisode, file: Episode) -> EpisodeData:
     """Motion, times and attributes as the file has them; instruction, substeps and outcome as `labels` say."""
-    scene = file.scene_attributes
-    listed = {SCENE_ATTRIBUTES: ", ".join(scene)} if scene else {}
     times = {camera: file.image_timestamp(camera) for camera in file.cameras}
     return EpisodeData(
         action=file.action,
@@ -30,5 +30,18 @@ def carried(labels: ExportEpisode, file: Episode) -> EpisodeData:
         host_timestamp=file.host_timestamp,
         step_source=file.step_source,
         marks=file.marks,
-        extra_attributes={**scene, **listed, **file.recovery_attributes},
+        extra_attributes={**own_attributes(file), **named_dimensions(file)},
     )
+
+
+def own_attributes(file: Episode) -> dict[str, str | bool | float]:
+    """What a file says of its scene, and of mishaps and corrections, as attributes of another one."""
+    scene = file.scene_attributes
+    listed = {SCENE_ATTRIBUTES: ", ".join(scene)} if scene else {}
+    return {**scene, **listed, **file.recovery_attributes}
+
+
+def named_dimensions(file: Episode) -> dict[str, str]:
+    """Attributes that name the dimensions, as far as the file does."""
+    named = {STATE_NAMES: file.state_names, ACTION_NAMES: file.action_names}
+    return {attribute: ", ".join(names) for attribute, names in named.items() if names}

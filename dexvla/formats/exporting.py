@@ -4,10 +4,16 @@ An exporter writes into a hidden folder beside the wanted place, which takes tha
 export is whole or not there.
 """
 
+import errno
+import fcntl
+import os
 import re
+import shutil
+import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +23,13 @@ from dexvla.episodes.identity import episode_identities
 from dexvla.episodes.manifest import EpisodeSet, run_length
 from dexvla.episodes.reader import Episode, open_episode
 from dexvla.errors import EpisodeError
-from dexvla.files import atomic_directory
+from dexvla.files import atomic_directory, fsync_path
 from dexvla.formats import registry
 from dexvla.formats.base import Exported, ExportEpisode, FormatError
 from dexvla.spec import EpisodeEntry
 
+_WRITTEN = ".exporting"  # ending of the hidden folder
+_YOUNG_SECONDS = 5
 _LONGEST_NAME = 80  # characters; formats add endings and numbers
 
 
@@ -154,19 +162,60 @@ def episode_names(paths: Sequence[Path]) -> tuple[str, ...]:
 
 
 @contextmanager
+def _held(out: Path) -> Iterator[Path]:
+    """A hidden folder that takes the place of `out` at the end, locked while it is written: one without a lock was left
+    by a process that is dead."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    outer = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}{_WRITTEN}")
+    outer.mkdir()
+    lock = os.open(outer, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks: nothing is swept there either
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        inner = outer / out.name
+        with atomic_directory(inner) as folder:
+            yield folder
+        if out.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(out))
+        inner.rename(out)
+        fsync_path(out.parent)
+    finally:
+        shutil.rmtree(outer, ignore_errors=True)
+        os.close(lock)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what exports that were killed left half written beside their places."""
+    for path in folder.glob(f".*{_WRITTEN}"):
+        if path.is_symlink() or not path.is_dir():
+            continue
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime < _YOUNG_SECONDS:  # made, and not yet locked
+                continue
+            lock = os.open(path, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+@contextmanager
 def _new_folder(out: Path) -> Iterator[Path]:
     check_out(out)
+    if out.parent.is_dir():
+        _sweep(out.parent)
     if out.exists():
         out.rmdir()
         try:
-            with atomic_directory(out) as folder:
+            with _held(out) as folder:
                 yield folder
         except BaseException:
             out.mkdir(exist_ok=True)  # it was there, and empty
             raise
         return
     try:
-        with atomic_directory(out) as folder:
+        with _held(out) as folder:
             yield folder
     except FileExistsError as error:
         if not out.exists():

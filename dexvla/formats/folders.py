@@ -9,9 +9,10 @@ lead nowhere out of the folder.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -55,6 +56,9 @@ class _FolderImporter(ABC):
     name: str
     title: str
 
+    def __init__(self) -> None:
+        self._last: tuple[Path, dict[str, _Place]] | None = None
+
     def recognises(self, source: Path) -> bool:
         try:
             return bool(self._places(source))
@@ -63,6 +67,7 @@ class _FolderImporter(ABC):
 
     def episodes(self, source: Path) -> Sequence[str]:
         places = self._places(source)
+        self._last = source, places
         if not places:
             raise FormatError(
                 f"{source}: no {self.title}; expected a folder an episode with one CSV table, and its cameras beside it"
@@ -71,18 +76,25 @@ class _FolderImporter(ABC):
 
     @contextmanager
     def open(self, source: Path, name: str, profile: ImportProfile) -> Iterator[SourceEpisode]:
-        places = self._places(source)
+        places = self._known(source, name)
         if name not in places:
             raise FormatError(f"{source}: no episode {name!r}; it has {', '.join(list(places)[:8])}")
         place = places[name]
         table = read_steps(inside(source, place.table, named_by=str(source)), profile)
         yield _episode(name, place, table, self._cameras(source, place, table), _said(source, name))
 
+    def _known(self, source: Path, name: str) -> dict[str, _Place]:
+        """As `_places`, without going through the whole source for each of its episodes."""
+        if self._last is None or self._last[0] != source or name not in self._last[1]:
+            self._last = source, self._places(source)
+        return self._last[1]
+
     def _places(self, source: Path) -> dict[str, _Place]:
         """Episodes by name."""
         if not source.is_dir():
             return {}
         found: dict[str, _Place] = {}
+        tables: dict[Path, Path] = {}  # by the folder of their cameras
         for table in sorted(source.rglob("*.csv"), key=natural_key):
             if table.name.startswith(".") or table.name == _EPISODES:
                 continue
@@ -92,8 +104,7 @@ class _FolderImporter(ABC):
                 continue
             inner = table.relative_to(source)
             name = (inner.with_suffix("") if folder in (beside, source) else inner.parent).as_posix()
-            other = next((place.table for place in found.values() if place.folder == folder), None)
-            if other is not None:
+            if (other := tables.setdefault(folder, table)) != table:
                 raise FormatError(
                     f"{folder}: two tables, {other.name} and {table.name}; expected one an episode, move one away"
                 )
@@ -242,7 +253,14 @@ def _said(source: Path, name: str) -> Said:
     path = source / _EPISODES
     if not path.is_file():
         return Said()
-    return read_episode_table(inside(source, path, named_by=str(source))).get(name, Said())
+    state = path.stat()
+    return _said_of(inside(source, path, named_by=str(source)), state.st_mtime_ns, state.st_size).get(name, Said())
+
+
+@lru_cache(maxsize=1)
+def _said_of(path: Path, _changed: int, _size: int) -> Mapping[str, Said]:
+    """Read once for all episodes of a source."""
+    return read_episode_table(path)
 
 
 def _episode(name: str, place: _Place, table: StepTable, seen: dict[str, _Seen], said: Said) -> SourceEpisode:

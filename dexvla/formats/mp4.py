@@ -10,7 +10,7 @@ from dexvla.episodes.contact_sheet import even_steps
 from dexvla.formats.base import Exported, ExportEpisode
 from dexvla.formats.outgoing import Clock, Outgoing, loss_of, outgoing, psnr
 from dexvla.formats.sources import safe_names
-from dexvla.formats.videos import Chapter, read_video, write_video
+from dexvla.formats.videos import Chapter, even_told, read_video, write_video
 from dexvla.spec import Segment
 
 _COMPARED = 32  # frames of a camera
@@ -59,7 +59,7 @@ def _write(out: Path, going: Outgoing) -> Exported:
         ratios += _ratios(going, camera, video)
         height, width = going.file.frame_size(camera)
         if height % 2 or width % 2:
-            warnings.append(f"camera {camera}: {height} x {width} is made even for the codec, its last line is doubled")
+            warnings.append(even_told(camera, height, width))
     return Exported(name=name, files=tuple(files), warnings=tuple(warnings), loss_db=loss_of(ratios))
 
 

@@ -10,6 +10,7 @@ from dexvla.formats.base import ODD, Exporter, FormatError, Importer
 # by name, in the order in which a source is looked at: the most telling first
 _IMPORTERS: dict[str, str] = {
     "lerobot": "dexvla.formats.lerobot.reading:LEROBOT",
+    "rlds": "dexvla.formats.rlds.reading:RLDS",
     "robomimic": "dexvla.formats.robomimic:ROBOMIMIC",
     "robotwin": "dexvla.formats.robotwin:ROBOTWIN",
     "droid": "dexvla.formats.droid:DROID",
@@ -27,6 +28,7 @@ _EXPORTERS: dict[str, str] = {
     "lerobot": "dexvla.formats.lerobot.writing:LEROBOT",
     "lerobot-images": "dexvla.formats.lerobot.writing:LEROBOT_IMAGES",
     "lerobot-language": "dexvla.formats.lerobot.writing:LEROBOT_LANGUAGE",
+    "rlds": "dexvla.formats.rlds.writing:RLDS",
     "mp4": "dexvla.formats.mp4:MP4",
     "csv": "dexvla.formats.csv_files:CSV",
     "sheets": "dexvla.formats.sheets:SHEETS",

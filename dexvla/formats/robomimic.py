@@ -3,20 +3,23 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from dexvla.episodes import bounds
 from dexvla.episodes.entries import H5PY_ERRORS, Entries, first_line
 from dexvla.episodes.finding import natural_key
-from dexvla.episodes.format import LabelSource
+from dexvla.episodes.format import LabelSource, StepSource
 from dexvla.episodes.manifest import run_length
 from dexvla.formats.base import FormatError, SourceCamera, SourceEpisode
 from dexvla.formats.hdf5_files import any_looks_like, asked, camera_of, episode_files, joined, opened, text_of
-from dexvla.formats.robomimic_out import IMAGE
+from dexvla.formats.robomimic_out import FACTS, IMAGE, IMAGE_TIMES
+from dexvla.formats.stored import facts_read
 from dexvla.spec import ImportProfile
 
 _ACTION = "actions"
@@ -93,29 +96,72 @@ def _episode(entries: Entries, demo: str, name: str, profile: ImportProfile) -> 
         raise entries.unfit(f"{state[0]} has {len(qpos)} rows, {base}/{_ACTION} has {len(action)}")
     if (rows := entries.dataset(state[0]).shape[0]) > len(action):
         warnings.append(f"{rows - len(action)} observations after the last action are left out")
+    ours = _ours(entries, base)
     texts = entries.strings(f"{base}/substep_reasonings") if entries.has(f"{base}/substep_reasonings") else None
-    velocity, times = f"{base}/obs/qvel", f"{base}/timestamp"
+    velocity = f"{base}/obs/qvel"
+
+    def clock(name: str) -> NDArray[Any] | None:
+        full = f"{base}/{name}"
+        return entries.optional(lambda: entries.column(full, len(action))) if entries.has(full) else None
+
+    def beside(name: str) -> NDArray[np.float32] | None:
+        return joined(entries, [f"{base}/{name}"]) if entries.has(f"{base}/{name}") else None
+
+    cameras = {
+        name: replace(camera, timestamp=clock(f"{IMAGE_TIMES}/{name}")) if ours else camera
+        for name, camera in cameras.items()
+    }
     return SourceEpisode(
         name=name,
         action=action,
         qpos=qpos,
         cameras=cameras,
         qvel=joined(entries, [velocity])[: len(action)] if entries.has(velocity) else None,
-        timestamp=entries.optional(lambda: entries.column(times, len(action))) if entries.has(times) else None,
-        fps=_rate(facts, data),
+        timestamp=clock("timestamp"),
+        fps=None if ours.get("fps_guessed") is True else _rate(facts, data),
         instructions=_instructions(entries, base, facts, data),
         substeps=run_length(texts) if texts is not None and len(texts) == len(action) else None,
-        label_source=LabelSource.IMPORTED,
         success=_success(entries, base, facts),
-        sim=bool(facts.get("sim", True)),
         robot=text_of(facts.get("robot")),
-        task=text_of(facts.get("task")),
-        seed=int(facts["seed"]) if isinstance(facts.get("seed"), (int, np.integer)) else None,
-        render_profile=text_of(facts.get("render_profile")),
-        action_sent=joined(entries, [f"{base}/action_sent"]) if entries.has(f"{base}/action_sent") else None,
+        state_names=_names(ours.get("state_names")),
+        action_names=_names(ours.get("action_names")),
+        joint_positions=beside("joint_positions"),
+        action_sent=beside("action_sent"),
+        host_timestamp=clock("host_timestamp"),
+        step_source=_sources(entries, f"{base}/step_source", len(action)),
         warnings=(*warnings, *entries.warnings),
         guesses=tuple(guesses),
+        **{
+            "label_source": LabelSource.IMPORTED,
+            "sim": bool(facts.get("sim", True)),
+            "task": text_of(facts.get("task")),
+            "seed": int(facts["seed"]) if isinstance(facts.get("seed"), (int, np.integer)) else None,
+            "render_profile": text_of(facts.get("render_profile")),
+            **facts_read(ours, len(action)),
+        },
     )
+
+
+def _ours(entries: Entries, base: str) -> dict[str, Any]:
+    """What our own export says beside what robomimic reads."""
+    name = f"{base}/{FACTS}"
+    texts = entries.optional(lambda: entries.strings(name)) if entries.has(name) else None
+    return _json(texts[0]) if texts else {}
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    return tuple(value) if isinstance(value, list) and all(isinstance(name, str) for name in value) else ()
+
+
+def _sources(entries: Entries, name: str, steps: int) -> tuple[StepSource, ...] | None:
+    """Who commanded each step, where our own export says it."""
+    if not entries.has(name):
+        return None
+    known = list(StepSource)
+    numbers = entries.optional(lambda: entries.column(name, steps))
+    if numbers is None or not all(0 <= int(number) < len(known) for number in numbers):
+        return None
+    return tuple(known[int(number)] for number in numbers)
 
 
 def _facts(attributes: h5py.AttributeManager) -> dict[str, Any]:

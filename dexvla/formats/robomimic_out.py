@@ -17,10 +17,15 @@ import h5py
 import numpy as np
 
 from dexvla.episodes.manifest import per_step
+from dexvla.episodes.writer import write_step_source
 from dexvla.formats.base import Exported, ExportEpisode, FormatError
 from dexvla.formats.outgoing import Outgoing, outgoing
+from dexvla.formats.stored import our_facts
 
 FILE = "demo.hdf5"
+FACTS = "dexvla"  # what robomimic has no place for and no step has, as JSON
+BESIDE = ("timestamp", "host_timestamp", "action_sent", "joint_positions")
+IMAGE_TIMES = "image_timestamp"
 IMAGE = "_image"  # ending of the observations that are images, as in robosuite
 _GYM = 2  # robomimic's number for an environment that is not robosuite's: the least that it asks of one
 _HELD_OUT = 10  # each tenth demonstration is for validation
@@ -95,10 +100,16 @@ def _write(demo: h5py.Group, going: Outgoing) -> None:
                     f"{first.shape[0]} x {first.shape[1]} as the others"
                 )
             images.id.write_direct_chunk((step, 0, 0, 0), np.ascontiguousarray(image).tobytes())
-    for name, values in (("timestamp", file.timestamp), ("action_sent", file.action_sent)):
-        if values is not None:
+    for name in BESIDE:
+        if (values := getattr(file, name)) is not None:
             demo[name] = values
+    if file.step_source is not None:
+        write_step_source(demo, file.step_source)
+    for camera in file.cameras:
+        if (times := file.image_timestamp(camera)) is not None:
+            demo[f"{IMAGE_TIMES}/{camera}"] = times
     text = h5py.string_dtype("utf-8")
+    demo.create_dataset(FACTS, data=json.dumps(our_facts(going), ensure_ascii=False), dtype=text)
     if labels.paraphrases:
         demo.create_dataset("paraphrases", data=np.array(labels.paraphrases, object), dtype=text)
     if labels.substeps:

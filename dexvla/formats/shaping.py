@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dexvla.episodes import bounds
 from dexvla.episodes.format import (
     EpisodeAttributes,
     EpisodeData,
@@ -24,6 +25,7 @@ from dexvla.episodes.names import renamed_told, safe_names
 from dexvla.episodes.streaming import CameraStream
 from dexvla.episodes.times import Times, guess_told, judge
 from dexvla.formats.base import FormatError, SourceCamera, SourceEpisode
+from dexvla.formats.carried import ACTION_NAMES, STATE_NAMES
 from dexvla.spec import FPS_LEAST, FPS_MOST, CameraProfile, Colours, ImportProfile
 from dexvla.spec.formats import AngleUnit
 
@@ -267,13 +269,15 @@ def _stream(camera: SourceCamera, colours: Colours | None, first: int) -> Camera
 
 
 def _dimension_names(episode: SourceEpisode, profile: ImportProfile) -> dict[str, str]:
-    """Attributes that name the dimensions, where the source does."""
+    """Attributes that name the dimensions, where the source does and they can be read again."""
     named = {}
     for attribute, names, wanted, count in (
-        ("state_names", episode.state_names, profile.state, episode.qpos.shape[1]),
-        ("action_names", episode.action_names, profile.action, episode.action.shape[1]),
+        (STATE_NAMES, episode.state_names, profile.state, episode.qpos.shape[1]),
+        (ACTION_NAMES, episode.action_names, profile.action, episode.action.shape[1]),
     ):
         if len(names) == count:
-            picked = names if wanted is None else [names[index] for index in wanted]
-            named[attribute] = ", ".join(picked)[:1000]
+            picked = [" ".join(name.split()) for name in (names if wanted is None else [names[n] for n in wanted])]
+            joined = ", ".join(picked)
+            if len(joined) <= bounds.MAX_WORD and all(picked) and not any(", " in name for name in picked):
+                named[attribute] = joined
     return named

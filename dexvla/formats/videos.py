@@ -1,9 +1,11 @@
 """Videos by PyAV: H.264 in mp4 out, ordinary containers in, bounded before anything is decoded."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,9 @@ _ALONE = {"protocol_whitelist": "file", "enable_drefs": "0"}
 _BOUNDED = {"max_pixels": str(MAX_PIXELS)}  # of one frame, also where a later one says another size than the first
 _BT709 = 1  # FFmpeg's number for matrix, primaries and transfer of HD video, which browsers assume
 _LIMITED = 1  # and for brightness from 16 to 235
+_TRUE_SIZE = (
+    "true size "  # in a video's comment: height x width of frames with odd sides, which the codec does not have
+)
 _TICKS = 90_000  # a second, of frames that carry times of their own
 
 
@@ -58,7 +63,8 @@ def write_video(
 ) -> None:
     """H.264 that browsers play, one video frame for each of `frames`, (H, W, 3) uint8 RGB, in their order.
 
-    seconds: the time of each, rising; None: an even rate of `fps`. Odd sides get their last row or column twice.
+    seconds: the time of each, rising; None: an even rate of `fps`. Odd sides get their last row or column twice; the
+    true size stands in the video's comment, by which the readers below leave them out again.
     keyframe_every: frames from one that needs no other to the next; None: a second of them.
     """
     av = package("av")
@@ -71,6 +77,12 @@ def write_video(
         container.metadata["title"] = title
         if chapters:
             container.set_chapters([_chapter(number, chapter) for number, chapter in enumerate(chapters)])
+        images = iter(frames)
+        first = next(images, None)
+        if first is None:
+            raise FormatError(f"{path.name}: no frames; expected at least one")
+        if first.shape[0] % 2 or first.shape[1] % 2:
+            container.metadata["comment"] = f"{_TRUE_SIZE}{first.shape[0]}x{first.shape[1]}"
         stream = container.add_stream("libx264", rate=rate)
         stream.pix_fmt = "yuv420p"
         # without frames that wait for later ones every frame keeps its time from 0 on; a second between whole frames
@@ -79,7 +91,7 @@ def write_video(
         context.colorspace = context.color_primaries = context.color_trc = _BT709
         context.color_range = _LIMITED
         stream.time_base = context.time_base = base
-        for step, image in enumerate(frames):
+        for step, image in enumerate(chain([first], images)):
             height, width = image.shape[:2]
             image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
             if step == 0:
@@ -92,6 +104,14 @@ def write_video(
             frame.time_base = base
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+
+
+def even_told(camera: str, height: int, width: int) -> str:
+    """What is said of frames with an odd side."""
+    return (
+        f"camera {camera}: {height} x {width} is made even for the codec, its last line is doubled; an import of ours "
+        "leaves it out again, other tools show it"
+    )
 
 
 def _chapter(number: int, chapter: Chapter) -> dict[str, Any]:
@@ -108,6 +128,7 @@ def video_facts(path: Path) -> VideoFacts:
     """Without decoding: size and the times of all its frames. Raises FormatError for what is not a video, too large
     a one, or one that is damaged."""
     with _opened(path) as (av, container, stream):
+        size = _true_size(container, stream)
         try:
             base = float(stream.time_base or 0)
             times = [packet.pts * base for packet in container.demux(stream) if packet.pts is not None]
@@ -118,14 +139,25 @@ def video_facts(path: Path) -> VideoFacts:
         if len(times) > bounds.MAX_STEPS:
             raise FormatError(f"{path}: {len(times)} frames, at most {bounds.MAX_STEPS} are read; cut it into episodes")
         fps = float(stream.average_rate) if stream.average_rate else None
-        height, width = stream.codec_context.height, stream.codec_context.width
-        return VideoFacts(height, width, len(times), fps, np.sort(np.asarray(times, np.float64)))
+        return VideoFacts(*size, len(times), fps, np.sort(np.asarray(times, np.float64)))
 
 
 def video_size(path: Path) -> tuple[int, int]:
     """Height and width, from the header alone. Raises FormatError as `video_facts`."""
-    with _opened(path) as (_, _, stream):
-        return int(stream.codec_context.height), int(stream.codec_context.width)
+    with _opened(path) as (_, container, stream):
+        return _true_size(container, stream)
+
+
+def _true_size(container: Any, stream: Any) -> tuple[int, int]:
+    """Height and width of the frames that were written: one less than the codec's where a side was made even."""
+    height, width = int(stream.codec_context.height), int(stream.codec_context.width)
+    comment = container.metadata.get("comment", "")
+    said = re.fullmatch(r"(\d{1,5})x(\d{1,5})", comment.removeprefix(_TRUE_SIZE)) if _TRUE_SIZE in comment else None
+    if said is not None:
+        odd = int(said[1]), int(said[2])
+        if (odd[0] + odd[0] % 2, odd[1] + odd[1] % 2) == (height, width):
+            return odd
+    return height, width
 
 
 def read_video(path: Path, frames: int) -> Iterator[NDArray[np.uint8]]:
@@ -133,6 +165,7 @@ def read_video(path: Path, frames: int) -> Iterator[NDArray[np.uint8]]:
     given = 0
     with _opened(path) as (av, container, stream):
         height, width = stream.codec_context.height, stream.codec_context.width
+        rows, columns = _true_size(container, stream)
         stream.thread_type = "SLICE"  # frame by frame: threads over frames keep many of them
         try:
             for frame in container.decode(stream):
@@ -141,7 +174,7 @@ def read_video(path: Path, frames: int) -> Iterator[NDArray[np.uint8]]:
                         f"{path}: frame {given} is {frame.height} x {frame.width}, expected {height} x {width} as the "
                         "others; convert the video to one size"
                     )
-                yield frame.to_ndarray(format="rgb24")
+                yield frame.to_ndarray(format="rgb24")[:rows, :columns]
                 given += 1
                 if given == frames:
                     return
@@ -164,6 +197,7 @@ def read_stretch(path: Path, *, begin: float, fps: float, frames: int) -> Iterat
         stream.thread_type = "SLICE"
         base = float(stream.time_base or 0)
         size = stream.codec_context.height, stream.codec_context.width
+        rows, columns = _true_size(container, stream)
         try:
             if begin > 0:
                 container.seek(int(begin / base), stream=stream)
@@ -175,7 +209,7 @@ def read_stretch(path: Path, *, begin: float, fps: float, frames: int) -> Iterat
                     break
                 if (frame.height, frame.width) != size:
                     raise FormatError(f"{path}: the frame at {time:.3f} s has another size than {size[0]} x {size[1]}")
-                yield frame.to_ndarray(format="rgb24")
+                yield frame.to_ndarray(format="rgb24")[:rows, :columns]
                 wanted += 1
                 if wanted == frames:
                     return

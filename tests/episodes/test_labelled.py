@@ -1,15 +1,17 @@
 """A file on its way out carries other labels; the file that it is made from stays as it is, byte by byte."""
 
+import dataclasses
 import io
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import h5py
 import pytest
 
 from dexvla.episodes.format import LabelSource
 from dexvla.episodes.identity import episode_identity
-from dexvla.episodes.labelled import EpisodeLabels, with_labels
+from dexvla.episodes.labelled import EpisodeLabels, with_labels, write_labelled
 from dexvla.episodes.overlay import PAGE, Overlay, Stretch
 from dexvla.episodes.reader import open_episode
 from dexvla.errors import EpisodeError
@@ -48,6 +50,45 @@ def test_it_says_what_people_said(
         assert episode.attributes.success is True
         assert episode_identity(episode) == episode_identity(own)
         assert own.substep_reasonings == (None if brought is None else ("Reach",) * 12 + ("Lift",) * 12)
+
+
+@pytest.mark.parametrize("jpeg", [True, False])
+def test_as_a_new_file_nothing_of_the_old_labels_is_left(tmp_path: Path, make_episode: MakeEpisode, jpeg: bool) -> None:
+    file = make_episode(tmp_path / "a.hdf5", labels=("An old secret", "Lift"), jpeg=jpeg)
+    before = file.read_bytes()
+    said = labels((0, 5, "抓住"), (5, 24, "Lift it high"))
+    write_labelled(file, tmp_path / "new.hdf5", said)
+    assert file.read_bytes() == before
+    assert b"An old secret" in joined(file, with_labels(file, said))
+    assert b"An old secret" not in (tmp_path / "new.hdf5").read_bytes()
+    with open_episode(tmp_path / "new.hdf5") as episode, open_episode(file) as own:
+        assert episode.substep_reasonings == ("抓住",) * 5 + ("Lift it high",) * 19
+        assert (episode.instruction, episode.label_source, episode.attributes.success) == ("举起方块", "human", True)
+        assert episode_identity(episode) == episode_identity(own)
+        assert (episode.warnings, episode.cameras) == (own.warnings, own.cameras)
+
+
+def test_a_file_that_names_its_data_often_is_not_copied_often(tmp_path: Path, make_episode: MakeEpisode) -> None:
+    file = make_episode(tmp_path / "a.hdf5", size=(480, 640), jpeg=False)
+    with h5py.File(file, "r+") as opened:
+        for number in range(20):
+            opened[f"again{number}"] = opened["observations/images"]
+    with pytest.raises(EpisodeError, match="the same data under several names"):
+        write_labelled(file, tmp_path / "new.hdf5", labels((0, 24, "x")))
+
+
+def test_other_wordings_of_the_file_stay_unless_others_are_given(tmp_path: Path, make_episode: MakeEpisode) -> None:
+    file, sent = make_episode(tmp_path / "a.hdf5"), tmp_path / "sent.hdf5"
+    with h5py.File(file, "r+") as opened:
+        del opened["language_raw"]
+        opened.create_dataset("language_raw", data=["Lift", "举起方块", "Up with it"], dtype=h5py.string_dtype("utf-8"))
+    said = labels((0, 24, "x"))
+    sent.write_bytes(joined(file, with_labels(file, said)))
+    with open_episode(sent) as episode:
+        assert episode.wordings.texts == ("举起方块", "Up with it")
+    sent.write_bytes(joined(file, with_labels(file, dataclasses.replace(said, paraphrases=("Other",)))))
+    with open_episode(sent) as episode:
+        assert episode.wordings.texts == ("举起方块", "Other")
 
 
 def test_an_outcome_that_nobody_knows_is_not_told(tmp_path: Path, make_episode: MakeEpisode) -> None:

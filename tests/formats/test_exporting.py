@@ -1,6 +1,8 @@
 """`dexvla export`: labels of a manifest before those of files, whole or not at all, told in words and JSON."""
 
+import fcntl
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,6 +104,24 @@ def test_an_export_is_whole_or_not_there(folder: Path, tmp_path: Path) -> None:
         export_episodes((broken,), tmp_path / "empty", "csv")
     assert list((tmp_path / "empty").iterdir()) == []
     check_out(tmp_path / "empty")
+
+
+def test_what_a_killed_export_left_is_removed_by_the_next_one(folder: Path, tmp_path: Path) -> None:
+    places = {name: tmp_path / f".other.{name}.exporting" for name in ("dead", "alive", "young")}
+    for name, place in places.items():
+        (place / ".other.tmp").mkdir(parents=True)
+        (place / ".other.tmp" / "part").write_bytes(b"x")
+        if name != "young":
+            os.utime(place, (0, 0))
+    (tmp_path / ".model.cafe.tmp").mkdir()  # of somebody else
+    lock = os.open(places["alive"], os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        export_episodes(with_labels_of(find_set(str(folder))).episodes, tmp_path / "out", "csv")
+    finally:
+        os.close(lock)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"source", "out", ".model.cafe.tmp", places["alive"].name, places["young"].name}
 
 
 def test_names_are_safe_and_each_its_own() -> None:

@@ -47,7 +47,7 @@ def guesses(report: ImportReport) -> str:
 # --- there and back ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["episodes", "dexvla", "dexvla-jpeg", "robomimic", "mcap"])
+@pytest.mark.parametrize("name", ["episodes", "dexvla", "dexvla-jpeg", "robomimic", "rlds", "mcap"])
 @settings(max_examples=6, deadline=None)
 @given(
     steps=st.integers(1, 40),

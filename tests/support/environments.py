@@ -125,11 +125,28 @@ LEROBOT = Environment(
     ),
     on_top=True,
 )
+# Without TensorFlow, 1.3 GB: what reads features, splits and examples of a dataset needs it for its pipelines alone.
+TFDS = Environment(
+    name="tfds",
+    packages=(
+        "tensorflow-datasets==4.9.10",
+        "array_record==0.8.6",
+        "docstring_parser==0.18.0",
+        "googleapis-common-protos==1.76.0",
+        "immutabledict==4.3.1",
+        "promise==2.3",
+        "simple_parsing==0.1.9",
+        "tensorflow-metadata==1.21.0",
+        "termcolor==3.3.0",
+        "toml==0.10.2",
+    ),
+    on_top=True,
+)
 RERUN = Environment(name="rerun", packages=("rerun-sdk==0.41.0",), on_top=True)  # half a gigabyte
 
 
 def main() -> None:
-    for environment in (OPENPI, DEEPSPEED, LEROBOT, RERUN):
+    for environment in (OPENPI, DEEPSPEED, LEROBOT, TFDS, RERUN):
         try:
             environment.python()
         except PipFailed as error:

@@ -1,5 +1,6 @@
 """In: LeRobot datasets v3.0, v2.1 and v2.0, with videos or images, tasks, subtasks and language columns."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from dexvla.formats.base import FormatError, SourceCamera, SourceEpisode
 from dexvla.formats.lerobot.layout import Dataset, Feature, is_lerobot, read_dataset, read_table
 from dexvla.formats.messages import decode_other
 from dexvla.formats.sources import package
+from dexvla.formats.stored import facts_read
 from dexvla.formats.videos import read_stretch, video_size
 from dexvla.spec import ImportProfile, Segment
 
@@ -33,6 +35,7 @@ IMAGE_TIME = "image_timestamp."
 _PREFIX = "observation.images."
 _NUMBERS = {"float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "bool"}
 _LOOKED_AT = 64  # files of the meta folder whose times tell whether it changed
+_COUNTED = re.compile(r"(dimension|dim|state|action|motor|joint)?[ _]?\d+")
 _EVEN = 1e-3  # seconds by which times may lie beside k / fps and still say nothing else
 
 
@@ -98,26 +101,20 @@ def _episode(dataset: Dataset, index: int, profile: ImportProfile) -> SourceEpis
         qvel=_matrix(file, table, VELOCITY) if VELOCITY in table.column_names else None,
         cameras=_cameras(dataset, index, file, cameras, steps, table, warnings),
         timestamp=_times(table, dataset.fps),
-        fps=dataset.fps,
+        # what was a guess is to stay one: it is made again, of the same times
+        fps=None if ours.get("fps_guessed") is True else dataset.fps,
         instructions=instructions,
         substeps=_substeps(dataset, table, steps),
-        label_source=_word(LabelSource, ours.get("label_source")) or LabelSource.IMPORTED,
         success=_success(table, ours),
-        sim=ours.get("sim") is True,
         robot=dataset.robot,
-        task=ours["task"] if isinstance(ours.get("task"), str) else None,
-        seed=ours["seed"] if isinstance(ours.get("seed"), int) else None,
-        render_profile=ours["render_profile"] if isinstance(ours.get("render_profile"), str) else None,
-        state_names=features[state_key].names,
-        action_names=features[action_key].names,
+        state_names=_named(features[state_key].names),
+        action_names=_named(features[action_key].names),
         joint_positions=_own_matrix(file, table, "joint_positions"),
         action_sent=_own_matrix(file, table, "action_sent"),
         host_timestamp=_own_times(table, OWN["host_timestamp"]),
         step_source=step_source,
-        marks=_marks(ours, steps),
-        held=ours["held"] if isinstance(ours.get("held"), bool) else None,
-        reward=float(ours["reward"]) if isinstance(ours.get("reward"), (int, float)) else None,
         warnings=tuple(warnings),
+        **{"label_source": LabelSource.IMPORTED, **facts_read(ours, steps)},
     )
 
 
@@ -195,15 +192,9 @@ def _own_sources(table: Any) -> tuple[StepSource, ...] | None:
     return tuple(names[number] for number in numbers)
 
 
-def _marks(ours: Any, steps: int) -> tuple[int, ...] | None:
-    marks = ours.get("marks")
-    if not isinstance(marks, list) or not all(isinstance(mark, int) and 0 <= mark < steps for mark in marks):
-        return None
-    return tuple(sorted(set(marks)))
-
-
-def _word(kind: type[LabelSource], value: Any) -> LabelSource | None:
-    return next((member for member in kind if member.value == value), None)
+def _named(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Of the dimensions; empty where they only count them, as our own export does for a robot that nobody described."""
+    return () if all(_COUNTED.fullmatch(name) for name in names) else names
 
 
 def _times(table: Any, fps: float | None) -> NDArray[np.float64] | None:

@@ -7,22 +7,19 @@ the rows are k / fps, as the loader demands; the robot's own clock stands beside
 format `lerobot-language`.
 """
 
-import io
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from dexvla.episodes.arms import dimension_names
 from dexvla.episodes.contact_sheet import even_steps
 from dexvla.episodes.format import StepSource
 from dexvla.episodes.manifest import per_step
-from dexvla.formats.base import Exported, ExportEpisode, FormatError
+from dexvla.formats.base import Exported, ExportEpisode
 from dexvla.formats.lerobot import statistics
 from dexvla.formats.lerobot.kind import Kind, kind_of
 from dexvla.formats.lerobot.layout import DATA_PATH, INFO, OURS, VIDEO_PATH
@@ -30,15 +27,16 @@ from dexvla.formats.lerobot.reading import ACTION, IMAGE_TIME, OWN, STATE, VELOC
 from dexvla.formats.lerobot.statistics import Figures
 from dexvla.formats.outgoing import Outgoing, loss_of, outgoing, psnr
 from dexvla.formats.sources import package, safe_names
-from dexvla.formats.videos import read_video, write_video
+from dexvla.formats.stored import our_facts, stored_image
+from dexvla.formats.videos import even_told, read_video, write_video
 from dexvla.spec import Segment
 
 _CHUNK = 1000
 _KEYFRAME_EVERY = 10
 _COMPARED = 16  # frames of a camera
+_GROUP_BYTES = 32 * 2**20  # of encoded images that are in memory at a time
 _DATA_BYTES = 100 * 2**20  # of one file of rows: what LeRobot takes
 _BASE = ("timestamp", "frame_index", "episode_index", "index", "task_index")
-_OURS = ("sim", "task", "seed", "render_profile", "held", "reward")
 
 
 class LeRobotExporter:
@@ -64,7 +62,8 @@ class LeRobotExporter:
 
 
 class _Writing:
-    """A dataset while it is written: rows of one file at a time, a row group an episode."""
+    """A dataset while it is written: rows of one file at a time, a row group an episode; several where they hold
+    images."""
 
     def __init__(self, out: Path, kind: Kind, *, video: bool, language: bool) -> None:
         self._arrow, self._parquet = package("pyarrow"), package("pyarrow.parquet")
@@ -85,14 +84,14 @@ class _Writing:
         task = self._tasks.setdefault(going.labels.instruction, len(self._tasks))
         numbers = self._numbers(going, number, task)
         figures = {name: statistics.of_numbers(values) for name, values in numbers.items()}
-        files, ratios, images = [], [], {}
+        files, ratios, images = [], [], []
         places: dict[str, Any] = {}
         for camera, plain in self._names.items():
             key = f"observation.images.{plain}"
             seen = even_steps(file.steps, _COMPARED)
             figures[key] = statistics.of_images([file.frame(camera, step) for step in seen])
             if not self._video:
-                images[key] = [_image(going, camera, step) for step in range(file.steps)]
+                images.append((key, camera))
                 continue
             chunk, place = divmod(number, _CHUNK)
             path = VIDEO_PATH.format(video_key=key, chunk_index=chunk, file_index=place)
@@ -126,7 +125,7 @@ class _Writing:
                 },
             }
         )
-        self._ours.append(_our_facts(going))
+        self._ours.append(our_facts(going))
         self._steps += file.steps
         files.append(DATA_PATH.format(chunk_index=0, file_index=self._file))
         return Exported(
@@ -174,18 +173,24 @@ class _Writing:
                 ratios.append(psnr(image, decoded[: image.shape[0], : image.shape[1]]))
         return ratios
 
-    def _write_rows(
-        self, going: Outgoing, numbers: dict[str, NDArray[Any]], images: dict[str, list[dict[str, Any]]]
-    ) -> None:
-        arrow = self._arrow
-        columns = {name: self._column(values) for name, values in numbers.items()}
+    def _write_rows(self, going: Outgoing, numbers: dict[str, NDArray[Any]], images: Sequence[tuple[str, str]]) -> None:
+        """images: columns and their cameras, some steps of which are in memory at a time."""
+        arrow, steps = self._arrow, going.file.steps
         stored = arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])
-        columns |= {name: arrow.array(values, stored) for name, values in images.items()}
-        if self._language:
-            spoken = _spoken(going, self._kind.fps)
-            columns["language_persistent"] = arrow.array([spoken] * going.file.steps, self._language_type())
-        table = arrow.table(columns)
-        if self._writer is not None and self._path.stat().st_size > _DATA_BYTES:
+        spoken = _spoken(going, self._kind.fps) if self._language else []
+        first = 0
+        while first < steps:
+            rows, last = _some_images(going, images, first) if images else ({}, steps)
+            columns = {name: self._column(values[first:last]) for name, values in numbers.items()}
+            columns |= {name: arrow.array(values, stored) for name, values in rows.items()}
+            if self._language:
+                columns["language_persistent"] = arrow.array([spoken] * (last - first), self._language_type())
+            self._write_group(arrow.table(columns), begins=first == 0)
+            first = last
+
+    def _write_group(self, table: Any, *, begins: bool) -> None:
+        """An episode's rows, or some of them, as a row group. A file ends where an episode does."""
+        if begins and self._writer is not None and self._path.stat().st_size > _DATA_BYTES:
             self.close()
             self._file += 1
         if self._writer is None:
@@ -220,7 +225,7 @@ class _Writing:
             said.append(f"left out, since other episodes do not have them or have them otherwise: {', '.join(lost)}")
         for name, height, width in self._kind.cameras:
             if self._video and (height % 2 or width % 2):
-                said.append(f"camera {name}: {height} x {width} is made even for the codec, its last line is doubled")
+                said.append(even_told(name, height, width))
         return tuple(said)
 
     def close(self) -> None:
@@ -299,10 +304,11 @@ class _Writing:
         def numbers(size: int, names: list[str] | None, dtype: str = "float32") -> dict[str, Any]:
             return {"dtype": dtype, "shape": [size], "names": names}
 
-        found = {STATE: numbers(kind.state, dimension_names(robot, kind.state))}
-        found[ACTION] = numbers(kind.action, dimension_names(robot, kind.action))
+        states = list(kind.state_names) or dimension_names(robot, kind.state)
+        found = {STATE: numbers(kind.state, states)}
+        found[ACTION] = numbers(kind.action, list(kind.action_names) or dimension_names(robot, kind.action))
         if kind.velocity:
-            found[VELOCITY] = numbers(kind.state, dimension_names(robot, kind.state))
+            found[VELOCITY] = numbers(kind.state, states)
         for name in kind.own:
             size = self._figures[OWN[name]][0]["mean"].size
             dtype = {"step_source": "int64", "timestamp": "float64", "host_timestamp": "float64"}.get(name, "float32")
@@ -348,21 +354,19 @@ def _own_column(value: Any) -> NDArray[Any]:
     return array if array.ndim == 2 else array[:, None]
 
 
-def _image(going: Outgoing, camera: str, step: int) -> dict[str, Any]:
-    """JPEG as it is stored, where its colours are in order; else a PNG, which loses nothing. All of one size."""
-    size, usual = going.file.frame_size(camera, step), going.file.frame_size(camera)
-    if size != usual:
-        raise FormatError(
-            f"{going.labels.name}: camera {camera}, step {step} is {size[0]} x {size[1]}, expected {usual[0]} x "
-            f"{usual[1]} as the others"
-        )
-    if going.file.is_jpeg(camera) and not going.file.is_swapped(camera):
-        data, ending = going.jpeg(camera, step), "jpg"
-    else:
-        buffer = io.BytesIO()
-        Image.fromarray(going.file.frame(camera, step)).save(buffer, format="PNG", compress_level=1)
-        data, ending = buffer.getvalue(), "png"
-    return {"bytes": data, "path": f"frame-{step:06d}.{ending}"}
+def _some_images(
+    going: Outgoing, images: Sequence[tuple[str, str]], first: int
+) -> tuple[dict[str, list[dict[str, Any]]], int]:
+    """Of each column from step `first` on, as many as make a row group; and the step after them."""
+    rows: dict[str, list[dict[str, Any]]] = {key: [] for key, _ in images}
+    size, step = 0, first
+    while step < going.file.steps and size < _GROUP_BYTES:
+        for key, camera in images:
+            data, ending = stored_image(going, camera, step)
+            rows[key].append({"bytes": data, "path": f"frame-{step:06d}.{ending}"})
+            size += len(data)
+        step += 1
+    return rows, step
 
 
 def _spoken(going: Outgoing, fps: float) -> list[dict[str, Any]]:
@@ -375,22 +379,6 @@ def _spoken(going: Outgoing, fps: float) -> list[dict[str, Any]]:
     substeps: Iterator[Segment] = (part for part in going.substeps if part.text.strip())
     wordings = [row("user", "task_aug", text, 0.0) for text in going.labels.paraphrases]
     return wordings + [row("assistant", "subtask", part.text, part.start / fps) for part in substeps]
-
-
-def _our_facts(going: Outgoing) -> dict[str, Any]:
-    about, labels = asdict(going.file.attributes), going.labels
-    return {
-        "name": labels.name,
-        "steps": going.file.steps,
-        "robot": about["robot"],
-        **{name: about[name] for name in _OURS},
-        "success": going.success,
-        "label_source": str(labels.label_source or "") or None,
-        "paraphrases": list(labels.paraphrases),
-        "marks": None if going.file.marks is None else list(going.file.marks),
-        "tags": list(labels.tags),
-        "person": labels.person,
-    }
 
 
 def _write(path: Path, value: Any) -> None:

@@ -1,0 +1,1 @@
+"""RLDS episodes as TensorFlow Datasets stores them, read and written without TensorFlow."""
