@@ -122,6 +122,14 @@ OPERATOR = """
     POST /api/datasets/{dataset_id}/labels
     GET /api/annotators
     GET /api/import/candidates
+    POST /api/import/preview
+    GET /api/import/profiles
+    POST /api/import/profiles
+    PATCH /api/import/profiles/{profile_id}
+    DELETE /api/import/profiles/{profile_id}
+    GET /api/import/profiles/{profile_id}/file
+    POST /api/import/read/profile
+    POST /api/import/read/instructions
     POST /api/jobs/{job_id}/cancel
     POST /api/jobs/{job_id}/resume
     GET /api/models/candidates
