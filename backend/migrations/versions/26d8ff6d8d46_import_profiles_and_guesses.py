@@ -35,6 +35,7 @@ def downgrade() -> None:
         revision,
         ("import_profiles", "true", "import profiles"),
         ("episodes", filled("guesses"), "episodes of which something was guessed"),
+        ("bulk_changes", "kind = 'accept'", "acceptances of imported labels that can be undone"),
     )
     with op.batch_alter_table("episodes", schema=None) as batch_op:
         batch_op.drop_column("guesses")

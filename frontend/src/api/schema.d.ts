@@ -550,6 +550,46 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/datasets/{dataset_id}/imported-labels": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Get Imported Labels
+     * @description Episodes whose files brought labels that nobody touched yet, with a sample to look through.
+     */
+    get: operations["get_imported_labels"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/imported-labels/accept": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Accept Imported Labels
+     * @description Publish them all at once, by somebody who looked at some; the answer's `change` can be undone.
+     */
+    post: operations["accept_imported_labels"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/datasets/{dataset_id}/labelling": {
     parameters: {
       query?: never;
@@ -2524,6 +2564,16 @@ export type webhooks = Record<string, never>;
 export interface components {
   schemas: {
     /**
+     * AcceptImportedIn
+     * @description looked_at: the episodes that whoever accepts has opened.
+     */
+    AcceptImportedIn: {
+      /** Fingerprint */
+      fingerprint: string;
+      /** Looked At */
+      looked_at: string[];
+    };
+    /**
      * AccessEnded
      * @description What was ended with the old password: other browsers' sessions, API tokens, and unused links.
      */
@@ -2788,9 +2838,10 @@ export interface components {
     };
     /**
      * ChangeKind
+     * @description accept: labels that files brought were published.
      * @enum {string}
      */
-    ChangeKind: "rename" | "template" | "import";
+    ChangeKind: "rename" | "template" | "import" | "accept";
     /** ChangeOut */
     ChangeOut: {
       /** By Name */
@@ -3467,6 +3518,11 @@ export interface components {
       fps: number | null;
       /** Gripper Dimensions */
       gripper_dimensions: number[];
+      /**
+       * Guesses
+       * @description What was assumed when it was taken in, in sentences
+       */
+      guesses: string[];
       /** Id */
       id: string;
       /** Identity */
@@ -4440,6 +4496,47 @@ export interface components {
        * @description Turn all frames by 180 degrees; empty: where the format is known to need it (LIBERO)
        */
       turned?: boolean | null;
+    };
+    /**
+     * ImportedEpisodeOut
+     * @description An episode to look at. segments: as its file brought them.
+     */
+    ImportedEpisodeOut: {
+      /** Cameras */
+      cameras: string[];
+      /** Episode Id */
+      episode_id: string;
+      /** Instruction */
+      instruction: string;
+      /** Number */
+      number: number;
+      /** Segments */
+      segments: components["schemas"]["SegmentOut"][];
+      /** Steps */
+      steps: number;
+    };
+    /**
+     * ImportedLabelsOut
+     * @description episodes: whose labels can be accepted at once. to_look_at: how many of them somebody has to open before.
+     *
+     *     sample: spread over them. texts: the most frequent. skipped: those that have imported labels and cannot be accepted.
+     */
+    ImportedLabelsOut: {
+      /** Episodes */
+      episodes: number;
+      /**
+       * Fingerprint
+       * @description Of the episodes and their drafts; accepting names it
+       */
+      fingerprint: string;
+      /** Sample */
+      sample: components["schemas"]["ImportedEpisodeOut"][];
+      /** Skipped */
+      skipped: components["schemas"]["SkippedOut"][];
+      /** Texts */
+      texts: components["schemas"]["TextCountOut"][];
+      /** To Look At */
+      to_look_at: number;
     };
     /** InstructionIn */
     InstructionIn: {
@@ -6529,6 +6626,13 @@ export interface components {
        */
       source: "template";
     };
+    /** TextCountOut */
+    TextCountOut: {
+      /** Segments */
+      segments: number;
+      /** Text */
+      text: string;
+    };
     /**
      * Tier
      * @description substep: what the model is trained on. plan: a second text over the same steps, where a dataset has it.
@@ -8130,6 +8234,72 @@ export interface operations {
         };
         content: {
           "application/json": components["schemas"]["JobOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_imported_labels: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ImportedLabelsOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  accept_imported_labels: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["AcceptImportedIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ChangeResult"];
         };
       };
       /** @description Validation Error */

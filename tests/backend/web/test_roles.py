@@ -121,6 +121,8 @@ OPERATOR = """
     POST /api/datasets/{dataset_id}/work/assign
     POST /api/datasets/{dataset_id}/labels
     GET /api/annotators
+    GET /api/datasets/{dataset_id}/imported-labels
+    POST /api/datasets/{dataset_id}/imported-labels/accept
     GET /api/import/candidates
     POST /api/import/preview
     GET /api/import/profiles
