@@ -20,6 +20,7 @@ from backend.episodes.endpoints import router as episodes
 from backend.episodes.renew import Renewal
 from backend.evaluations.endpoints import router as evaluations
 from backend.exports.endpoints import router as exports
+from backend.imports.endpoints import router as imports
 from backend.jobs.endpoints import router as jobs
 from backend.jobs.reconciler import reconciler
 from backend.labels.dataset.endpoints import router as labelling
@@ -54,6 +55,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     preferences,
     audit,
     datasets,
+    imports,
     surveys,
     episodes,
     drafts,

@@ -21,7 +21,7 @@ BACKEND = [
     ["backend/labels/proposals"],
     ["backend/labels/drafts"],
     ["backend/robot_hosts"],
-    ["backend/surveys"],
+    ["backend/surveys", "backend/imports"],
     ["backend/datasets", "backend/robots"],
     ["backend/intake"],
     ["backend/episodes", "backend/base_models"],

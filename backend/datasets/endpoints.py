@@ -1,11 +1,11 @@
-"""/api/datasets, /api/versions, /api/import."""
+"""/api/datasets, /api/versions."""
 
 from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse
 
 from backend.access.dependencies import Db, Operator, Parts, Viewer
 from backend.datasets import service
-from backend.datasets.schemas import DatasetIn, DatasetOut, DatasetPatch, DemoIn, ImportCandidate, ImportIn
+from backend.datasets.schemas import DatasetIn, DatasetOut, DatasetPatch, DemoIn
 from backend.jobs.schemas import JobOut
 from backend.versions import service as versions
 from backend.versions.schemas import VersionIn, VersionOut
@@ -43,17 +43,6 @@ def change_dataset(db: Db, me: Operator, dataset_id: str, body: DatasetPatch) ->
 def delete_dataset(db: Db, me: Operator, studio: Parts, dataset_id: str) -> None:
     """Refused (409) while versions of it are used by runs."""
     service.delete_dataset(db, me, studio, dataset_id)
-
-
-@router.get("/import/candidates")
-def import_candidates(me: Operator, studio: Parts) -> list[ImportCandidate]:
-    """Folders with episode files below the configured roots."""
-    return service.import_candidates(studio)
-
-
-@router.post("/datasets/{dataset_id}/import", status_code=202)
-def import_folder(db: Db, me: Operator, studio: Parts, dataset_id: str, body: ImportIn) -> JobOut:
-    return service.import_folder(db, me, studio, dataset_id, body)
 
 
 @router.get("/versions")

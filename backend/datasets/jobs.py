@@ -2,7 +2,7 @@
 
 from backend.jobs.kinds import Payload, register
 from backend.tables.job import JobKind
-from dexvla.spec import RecordSpec
+from dexvla.spec import ImportProfile, RecordSpec
 
 
 class RecordPayload(Payload):
@@ -14,12 +14,20 @@ class RecordPayload(Payload):
 
 
 class ImportPayload(Payload):
-    """folder: absolute, below an import root; every *.hdf5 (or *.h5) in it, subfolders included. instruction: of the
-    files that have none."""
+    """folder: absolute, chosen by the server: below an import root, or what was uploaded; its subfolders too.
+
+    instruction: of the episodes that the profile leaves without; jobs of an older studio have it alone.
+    """
 
     dataset_id: str
     folder: str
     instruction: str = ""
+    profile: ImportProfile = ImportProfile()
+
+    @property
+    def whole_profile(self) -> ImportProfile:
+        text = self.profile.instruction or self.instruction or None
+        return self.profile.model_copy(update={"instruction": text})
 
 
 register(JobKind.RECORD, RecordPayload)

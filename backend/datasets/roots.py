@@ -1,11 +1,13 @@
-"""Folders below the configured import roots that hold episode files, each under an id that stands for its path.
+"""Folders below the configured import roots that hold episodes, each under an id that stands for its path.
 
 Links are not followed, neither to folders nor to files: they could lead out of the root. What is no UTF-8 cannot be
-shown or stored and is not offered. Depth, folders and files are bounded: a root may hold anything.
+shown or stored and is not offered. Depth, folders and files are bounded: a root may hold anything. Which format a
+folder is of is found out when it is looked at; here the endings of files decide.
 """
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,17 +18,24 @@ from dexvla.episodes.finding import is_episode_file
 _DEPTH = 6
 _FOLDERS = 20_000
 _FILES = 200_000
+_HDF5, _LEROBOT, _TABLE = "HDF5", "LeRobot", "CSV"
+_KINDS = {".mcap": "MCAP", ".bag": "ROS bag", ".db3": "ROS bag", ".csv": _TABLE}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A folder with episode files in it or below. path: absolute, resolved, below `root`."""
+    """A folder with episodes in it or below. path: absolute, resolved, below `root`.
+
+    files: those that are counted, of each of `kinds`; tables alone where there is nothing else, since they often stand
+    beside the data. A LeRobot dataset counts as one.
+    """
 
     id: str
     root: Path
     path: Path
     files: int
     size_bytes: int
+    kinds: tuple[str, ...]
 
 
 def candidates(roots: tuple[Path, ...]) -> list[Candidate]:
@@ -34,26 +43,33 @@ def candidates(roots: tuple[Path, ...]) -> list[Candidate]:
     found: list[Candidate] = []
     for root in roots:
         top = root.resolve()
-        totals: dict[Path, tuple[int, int]] = {}
+        totals: dict[Path, Counter[str]] = {}
+        sizes: Counter[Path] = Counter()
         for folder, files in _walk(top):
-            size = sum(_size(file) for file in files)
+            size = sum(_size(file) for file, _ in files)
             for above in (folder, *folder.parents):
-                count, size_bytes = totals.get(above, (0, 0))
-                totals[above] = (count + len(files), size_bytes + size)
+                totals.setdefault(above, Counter()).update(kind for _, kind in files)
+                sizes[above] += size
                 if above == top:
                     break
-        alike = {path.parent for path, (count, _) in totals.items() if totals.get(path.parent, (0, 0))[0] == count}
+        alike = {path.parent for path, counts in totals.items() if totals.get(path.parent) == counts}
         found += [
-            Candidate(id=_id(top, path), root=root, path=path, files=count, size_bytes=size_bytes)
-            for path, (count, size_bytes) in totals.items()
+            _candidate(root, top, path, counts, sizes[path])
+            for path, counts in totals.items()
             if path not in alike and _is_text(path)
         ]
     return sorted(found, key=lambda candidate: (str(candidate.root), str(candidate.path)))
 
 
+def _candidate(root: Path, top: Path, path: Path, counts: Counter[str], size: int) -> Candidate:
+    data = {kind: number for kind, number in counts.items() if kind != _TABLE} or dict(counts)
+    files, kinds = sum(data.values()), tuple(sorted(data))
+    return Candidate(id=_id(top, path), root=root, path=path, files=files, size_bytes=size, kinds=kinds)
+
+
 def episode_files(folder: Path) -> list[Path]:
-    """What an import of the folder takes, subfolders included."""
-    return sorted(file for _, files in _walk(folder) for file in files)
+    """What is counted of a folder, subfolders included."""
+    return sorted(file for _, files in _walk(folder) for file, _ in files)
 
 
 def _id(root: Path, path: Path) -> str:
@@ -65,15 +81,20 @@ def _is_text(path: Path) -> bool:
     return os.fsencode(path).decode(errors="replace") == str(path)
 
 
-def _walk(root: Path) -> Iterator[tuple[Path, list[Path]]]:
+def _walk(root: Path) -> Iterator[tuple[Path, list[tuple[Path, str]]]]:
     left = _FILES
     for seen, (folder, subfolders, names) in enumerate(os.walk(root, followlinks=False), start=1):
         path = Path(folder)
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        if "meta" in subfolders and (path / "meta" / "info.json").is_file():
+            yield path, [(path / "meta" / "info.json", _LEROBOT)]
+            left -= 1
+            subfolders.clear()
+            continue
         if len(path.relative_to(root).parts) >= _DEPTH or seen >= _FOLDERS:
             subfolders.clear()
-        found = [path / name for name in names if is_episode_file(path / name)]
-        files = [file for file in sorted(found)[:left] if file.is_file() and not file.is_symlink()]
+        found = [(path / name, kind) for name in sorted(names) if (kind := _kind(path / name)) is not None]
+        files = [(file, kind) for file, kind in found[:left] if file.is_file() and not file.is_symlink()]
         left -= len(files)
         if files:
             yield path, files
@@ -81,7 +102,18 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[Path]]]:
             return
 
 
+def _kind(file: Path) -> str | None:
+    """By its name alone."""
+    if is_episode_file(file):
+        return _HDF5
+    return None if file.name.startswith(".") else _KINDS.get(file.suffix.lower())
+
+
 def _size(file: Path) -> int:
+    """Of a LeRobot dataset all its files."""
     with suppress(OSError):  # it went while we looked
+        if file.name == "info.json":
+            inner = [Path(here, name) for here, _, names in os.walk(file.parents[1]) for name in names]
+            return sum(one.lstat().st_size for one in inner)
         return file.stat().st_size
     return 0

@@ -1,10 +1,9 @@
-"""Datasets, their versions, demo recordings and imports."""
+"""Datasets, their versions and demo recordings."""
 
 from datetime import datetime
 
 from pydantic import Field
 
-from backend.core.limits import MAX_INSTRUCTION
 from backend.core.schemas import In, Name, Out, Prose
 from dexvla.spec import DemonstrationChoice
 
@@ -54,23 +53,3 @@ class DemoIn(In, DemonstrationChoice):
     height: int = Field(240, ge=32, le=1080, description="Rows of an image, pixels")
     width: int = Field(320, ge=32, le=1920, description="Columns of an image, pixels")
     labelled: bool = Field(True, description="Keep the expert's own substeps as proposals")
-
-
-class ImportCandidate(Out):
-    """A folder below an import root that holds episode files. id stands for its path in requests.
-
-    files, size_bytes: with its subfolders, as an import takes them.
-    """
-
-    id: str
-    root: str
-    folder: str = Field(description="Relative to the root")
-    files: int
-    size_bytes: int
-
-
-class ImportIn(In):
-    candidate_id: str
-    instruction: str | None = Field(
-        None, max_length=MAX_INSTRUCTION, description="Of the files that have none of their own"
-    )

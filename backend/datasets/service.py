@@ -10,16 +10,13 @@ from backend.core.limits import MAX_TEXT, one_line, wrong_with
 from backend.core.removal import remove_after_commit
 from backend.core.schemas import without_marks
 from backend.datasets import repository
-from backend.datasets.jobs import ImportPayload, RecordPayload
+from backend.datasets.jobs import RecordPayload
 from backend.datasets.repository import Counts
-from backend.datasets.roots import Candidate, candidates
 from backend.datasets.schemas import (
     DatasetIn,
     DatasetOut,
     DatasetPatch,
     DemoIn,
-    ImportCandidate,
-    ImportIn,
 )
 from backend.episodes import repository as episodes
 from backend.identity.actor import Actor
@@ -253,38 +250,6 @@ def _demo_text(body: DemoIn) -> str:
     robot = name_of(body.robot)[:1].lower() + name_of(body.robot)[1:]
     what = "Scripted demonstrations" + (" with recoveries" if body.recovery is not None else "")
     return f"{what} of {task} in {robot}, seeds from {body.seed}."
-
-
-def import_candidates(studio: Studio) -> list[ImportCandidate]:
-    return [_candidate_out(candidate) for candidate in candidates(studio.settings.import_roots)]
-
-
-def _candidate_out(found: Candidate) -> ImportCandidate:
-    folder = found.path.relative_to(found.root.resolve())
-    return ImportCandidate(
-        id=found.id, root=str(found.root), folder=str(folder), files=found.files, size_bytes=found.size_bytes
-    )
-
-
-def import_folder(db: Session, me: Actor, studio: Studio, dataset_id: str, body: ImportIn) -> JobOut:
-    row = _dataset(db, dataset_id)
-    found = next((one for one in candidates(studio.settings.import_roots) if one.id == body.candidate_id), None)
-    if found is None:
-        raise NotFoundError("That folder is not there any more, or holds no .hdf5 files; look at the list again.")
-    instruction = one_line(body.instruction or "")
-    if wrong := wrong_with(instruction):
-        raise InvalidError(f"The instruction holds {wrong}.", fields={"instruction": f"it holds {wrong}"})
-    job = jobs.enqueue(
-        db,
-        studio,
-        me,
-        kind=JobKind.IMPORT,
-        title=f"Import {found.files} files from {found.path.name}: {row.name}",
-        payload=ImportPayload(dataset_id=row.id, folder=str(found.path), instruction=instruction),
-        subject_id=row.id,
-        total=found.files,
-    )
-    return jobs.job_out(db, job)
 
 
 # --- what other rooms ask ------------------------------------------------------------------------------------------

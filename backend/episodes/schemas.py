@@ -50,6 +50,7 @@ class EpisodeDetail(EpisodeOut):
     sim: bool
     render_profile: str | None
     original_name: str | None
+    guesses: list[str] = Field(description="What was assumed when it was taken in, in sentences")
     dataset_name: str
     vocabulary: list[str]
     previous_id: str | None

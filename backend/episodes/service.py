@@ -77,6 +77,7 @@ def episode(db: Session, me: Actor, episode_id: str) -> EpisodeDetail:
         sim=row.sim,
         render_profile=row.render_profile,
         original_name=row.original_name,
+        guesses=row.guesses,
         dataset_name=dataset.name,
         vocabulary=dataset.vocabulary,
         previous_id=before,

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ _LOOK_SECONDS = 0.2  # between two looks at whether the client is still there
 _SPARE_BYTES = 64 * 2**20
 _NAME_LENGTH = 256
 # of our environment: nothing else, which may hold passwords of the database and the broker
-_ENVIRONMENT = {"PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "LANG", "LC_ALL", "TMPDIR"}
+ENVIRONMENT = {"PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "LANG", "LC_ALL", "TMPDIR"}
 
 
 class RefusedError(InvalidError):
@@ -82,11 +83,12 @@ def accept(
     created_by: str | None = None,
     keep_labels: bool = True,
     instruction: str = "",
+    guesses: Sequence[str] = (),
     stop: threading.Event | None = None,
 ) -> Accepted:
     """Check `file`, copy it to its place and list it in the dataset; `file` itself stays as it is.
 
-    instruction: for a file that has none of its own.
+    instruction: for a file that has none of its own. guesses: what an import assumed; of an upload its file tells it.
     stop: once it is set nobody waits for the answer: the inspection is ended and InvalidError raised. Raises
     RefusedError for a file that is no usable episode or does not fit the dataset's others, AlreadyThereError,
     DiskFullError, NotFoundError for the dataset. On any error nothing stays behind.
@@ -113,6 +115,7 @@ def accept(
             row = _row(episode_id, dataset_id, found["facts"], size=final.stat().st_size, source=source)
             row.original_name = None if original_name is None else name
             row.created_by = created_by
+            row.guesses = found["guesses"] if source is EpisodeSource.UPLOADED else list(guesses)
             _list(db, studio, row, name, found["segments"], label_source=found["label_source"])
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -140,7 +143,7 @@ def _inspect(
         "yes" if keep_labels else "no",
         instruction,
     ]
-    environment = {key: value for key, value in os.environ.items() if key in _ENVIRONMENT}
+    environment = {key: value for key, value in os.environ.items() if key in ENVIRONMENT}
     with subprocess.Popen(
         [sys.executable, "-m", "backend.intake.inspect", *arguments],
         stdout=subprocess.PIPE,
@@ -159,7 +162,7 @@ def _inspect(
     if child.returncode:
         told = child.returncode == BROKE
         raise RefusedError(
-            name, [_words(Broken.from_json(json.loads(answer)) if told else by_status(child.returncode))]
+            name, [words(Broken.from_json(json.loads(answer)) if told else by_status(child.returncode), _CPU_SECONDS)]
         )
     found: dict[str, Any] = json.loads(answer)
     if found["errors"]:
@@ -180,7 +183,7 @@ def _await(child: subprocess.Popen[bytes], name: str, stop: threading.Event) -> 
                 raise RefusedError(name, [f"looking at it took more than {_SECONDS} s"]) from None
 
 
-def _words(found: Broken) -> str:
+def words(found: Broken, cpu_seconds: int) -> str:
     """What is wrong with a file that broke the reader. Raises DiskFullError."""
     match found.why:
         case Why.DISK_FULL:
@@ -190,7 +193,7 @@ def _words(found: Broken) -> str:
         case Why.MEMORY:
             return "it asks for more memory than a file may; it is damaged, or made to do harm"
         case Why.TIME:
-            return f"looking at it takes more than {_CPU_SECONDS} s of computing; it is damaged, or made to do harm"
+            return f"looking at it takes more than {cpu_seconds} s of computing; it is damaged, or made to do harm"
         case Why.MISLEADING:
             return (
                 f"reading it failed (its parts are not what their names say, {found.what}); it is damaged, re-export it"

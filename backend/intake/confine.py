@@ -1,7 +1,8 @@
 """Give up, for good, what looking at a foreign file does not need: other files, the network, memory and time.
 
-Landlock (Linux 5.13 and later) takes away all files but two and the program's own, and from its fourth version TCP too.
-A network namespace of its own is taken where the kernel allows it. The limits on resources hold everywhere.
+Landlock (Linux 5.13 and later) takes away all files but those to be read and written and the program's own, and from
+its fourth version TCP too. A network namespace of its own is taken where the kernel allows it. The limits on resources
+hold everywhere.
 """
 
 import ctypes
@@ -22,6 +23,7 @@ _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same numbers o
 _RULE_PATH_BENEATH = 1
 # rights to files, in the order of the kernel's header (linux/landlock.h)
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 14
+_REMOVE_DIR, _REMOVE_FILE, _MAKE_DIR, _MAKE_FILE = 1 << 4, 1 << 5, 1 << 7, 1 << 8
 _TCP = 0b11  # bind, connect
 
 
@@ -39,23 +41,40 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def limit(*, memory_bytes: int, cpu_seconds: int, file_bytes: int) -> None:
-    """A write past file_bytes fails with EFBIG (Python ignores SIGXFSZ), the CPU limit ends in SIGXCPU."""
-    for what, most in (
+def limit(*, memory_bytes: int, cpu_seconds: int | None, file_bytes: int, threads: bool = False) -> None:
+    """A write past file_bytes fails with EFBIG (Python ignores SIGXFSZ), the CPU limit ends in SIGXCPU.
+
+    cpu_seconds None: `allow_seconds` says it, again and again. threads: libraries may begin some, as those of tables
+    and videos do.
+    """
+    limits = [
         (resource.RLIMIT_AS, memory_bytes),
-        (resource.RLIMIT_CPU, cpu_seconds),
         (resource.RLIMIT_FSIZE, file_bytes),
         (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NPROC, 0),
-    ):
+    ]
+    if cpu_seconds is not None:
+        limits.append((resource.RLIMIT_CPU, cpu_seconds))
+    if not threads:
+        limits.append((resource.RLIMIT_NPROC, 0))
+    for what, most in limits:
         with suppress(ValueError, OSError):  # an administrator's own limit may be lower, and cannot be raised
             resource.setrlimit(what, (most, most))
 
 
-def keep_only(*, readable: Path, writable: Path) -> bool:
-    """From here on only these two files, which must exist, and Python's code can be opened.
+def allow_seconds(seconds: int) -> None:
+    """So much computing from now on, after which SIGXCPU ends the process."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    wanted = int(used.ru_utime + used.ru_stime) + seconds
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_CPU, (wanted if most < 0 else min(wanted, most), most))
 
-    False where the kernel has no Landlock.
+
+def keep_only(*, readable: Path, writable: Path | None) -> bool:
+    """From here on only these two, files or folders that must exist, and Python's code can be opened.
+
+    In a folder that is writable files and folders may be made, renamed and removed. False where the kernel has no
+    Landlock.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     version = libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), 1)
@@ -67,7 +86,10 @@ def keep_only(*, readable: Path, writable: Path) -> bool:
     ruleset = libc.syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0)
     if ruleset < 0:
         return False
-    rules = [(readable, _READ_FILE), (writable, allowed)]
+    rules = [(readable, _READ_FILE | (_READ_DIR if readable.is_dir() else 0))]
+    if writable is not None:
+        within = _READ_DIR | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_FILE
+        rules.append((writable, allowed | (within if writable.is_dir() else 0)))
     rules += [(folder, _EXECUTE | _READ_FILE | _READ_DIR) for folder in _code()]
     for path, wanted in rules:
         descriptor = os.open(path, os.O_PATH)

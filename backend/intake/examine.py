@@ -12,6 +12,7 @@ from dexvla.episodes.check import check_file
 from dexvla.episodes.identity import Identity, episode_identities
 from dexvla.episodes.manifest import camera_spec, run_length
 from dexvla.episodes.reader import Episode, open_episode
+from dexvla.episodes.times import guess_told
 from dexvla.errors import EpisodeError
 
 _EVERY_FRAME_STEPS = 4000  # of longer episodes about 25 pictures a camera are decoded
@@ -21,7 +22,8 @@ _EVERY_FRAME_STEPS = 4000  # of longer episodes about 25 pictures a camera are d
 class Found:
     """errors: why the file is refused; without any, facts are the columns of its row.
 
-    segments: (start, end, text) of its labels, as proposals; empty without labels.
+    segments: (start, end, text) of its labels, as proposals; empty without labels. guesses: what was assumed where the
+    file is silent.
     """
 
     errors: list[str] = field(default_factory=list)
@@ -29,6 +31,7 @@ class Found:
     facts: dict[str, Any] = field(default_factory=dict)
     segments: list[tuple[int, int, str]] = field(default_factory=list)
     label_source: str | None = None
+    guesses: list[str] = field(default_factory=list)
 
 
 def examine(source: Path, target: Path, *, keep_labels: bool, instruction: str | None = None) -> Found:
@@ -57,12 +60,26 @@ def examine(source: Path, target: Path, *, keep_labels: bool, instruction: str |
         ]
         fresh_copy(source, target, keep_labels=keep_labels, instruction=instruction, leave_out=long)
         with open_episode(source) as episode, open_episode(target) as copy:
+            found.guesses = list(_guesses(episode))
             identity = episode_identities(copy)
             assert episode_identities(episode, seconds=True) == identity, "the copy is another episode"
             _describe(found, copy, identity)
     except EpisodeError as error:
         found.errors = [str(error).removeprefix(f"{source}: ").replace(str(source), "the file")]
     return found
+
+
+def _guesses(episode: Episode) -> Iterator[str]:
+    """What is assumed where the file is silent: its rate, and the order of colours in its JPEG rows."""
+    facts = episode.attributes
+    if facts.fps_guessed and facts.fps is not None:
+        yield guess_told(facts.fps)
+    swapped = [camera for camera in episode.cameras if episode.is_jpeg(camera) and episode.is_swapped(camera)]
+    if swapped and not episode.colours_told:
+        yield (
+            f"colours of {', '.join(swapped)}: read as OpenCV's tools write them, with red and blue swapped in the "
+            "rows; if red is blue in the frames, import the file and say that they are rgb"
+        )
 
 
 GIVE_ONE = "give one with it (instruction=... in the address of the upload), or import it with --instruction"

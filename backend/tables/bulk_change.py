@@ -11,16 +11,20 @@ from backend.core.db import Base, EnumText, Identified
 
 
 class ChangeKind(StrEnum):
+    """accept: labels that files brought were published."""
+
     RENAME = "rename"
     TEMPLATE = "template"
     IMPORT = "import"
+    ACCEPT = "accept"
 
 
 class BulkChange(Identified, Base):
     """One deed over many episodes, with what undoing it needs.
 
     parameters: of the deed. episodes: [{"episode_id", "tier", "edit", "before", "revision", "revision_before"}]: the
-    draft's count after it, the history entry from before it, the published revisions after and before it.
+    draft's count after it, the history entry from before it, the published revisions after and before it (None where
+    there was none).
     """
 
     __tablename__ = "bulk_changes"

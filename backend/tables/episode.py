@@ -52,6 +52,8 @@ class EpisodeRow(Identified, Base):
     source: Mapped[EpisodeSource] = mapped_column(String(16))
     original_name: Mapped[str | None] = mapped_column(String(256))
     created_by: Mapped[str | None] = mapped_column(String(32))
+    # what was assumed when it was taken in, in sentences: its file did not say it
+    guesses: Mapped[list[Any]] = mapped_column(default=list)
     deleted_at: Mapped[datetime | None]
     # what people may change; copied from the published revision
     instruction: Mapped[str] = mapped_column(Text)

@@ -1,6 +1,5 @@
 """`dexvla import`: data of other tools into our episode files."""
 
-import csv
 import signal
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,11 +11,10 @@ from dexvla.commands import flags
 from dexvla.commands.options import JsonFile, comma_separated, writable_folder
 from dexvla.episodes.bounds import MAX_DIMENSIONS
 from dexvla.errors import UserError
+from dexvla.formats.instructions import table_of
 from dexvla.mappings import read_mapping
 from dexvla.spec import CameraProfile, ImportProfile
 
-_NAME_COLUMNS = ("episode", "name", "file", "folder", "path")
-_TEXT_COLUMNS = ("instruction", "text", "language", "task")
 _LEAVE_OUT = {"instruction_from", "instruction_table", "cameras", "state", "action", "grippers"}
 
 
@@ -49,6 +47,13 @@ def import_(
     action: Annotated[
         str | None, typer.Option(metavar="NUMBERS", help="Dimensions that are the action, comma separated: 0-6,14")
     ] = None,
+    grippers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RANGES",
+            help="Grippers to be brought to 0 closed .. 1 open: DIMENSION=CLOSED:OPENED, comma separated",
+        ),
+    ] = None,
     json_file: JsonFile = None,
     **given: Any,
 ) -> None:
@@ -68,6 +73,8 @@ def import_(
     for name, text in (("state", state), ("action", action)):
         if text is not None:
             fields[name] = _numbers(name, text)
+    if grippers is not None:
+        fields["grippers"] = [_gripper(text) for text in comma_separated(grippers)]
     profile = ImportProfile.model_validate(fields)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is half written is removed on the way out
     with console.bar("importing", total=0) as bar:
@@ -93,38 +100,34 @@ def import_(
 
 def read_table(path: Path) -> dict[str, str]:
     """Instructions by episode: a JSON object of texts, or a CSV with a header. Raises UserError."""
-    if path.suffix.lower() in {".json", ".yaml", ".yml"}:
-        table = read_mapping(path, "instructions by episode")
-        return {str(name): str(text) for name, text in table.items()}
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
         raise UserError(f"{path}: not a CSV in UTF-8: {error}") from error
-    header = [cell.strip().lower() for cell in rows[0]] if rows else []
-    name = next((header.index(each) for each in _NAME_COLUMNS if each in header), None)
-    text = next((header.index(each) for each in _TEXT_COLUMNS if each in header), None)
-    if name is None or text is None:
-        raise UserError(f"{path}: its columns are {', '.join(header) or 'none'}; expected episode and instruction")
-    short = next((number for number, row in enumerate(rows, 1) if len(row) <= max(name, text)), None)
-    if short is not None:
-        raise UserError(
-            f"{path}: row {short} has {len(rows[short - 1])} cells, expected at least {max(name, text) + 1}"
-        )
-    return {row[name].strip(): row[text].strip() for row in rows[1:] if row[text].strip()}
+    return table_of(str(path), text)
 
 
 def _cameras(text: str, before: Any) -> list[dict[str, Any]]:
-    """NAME or SOURCE=NAME, each; what a profile says of a camera's colours stays."""
+    """NAME or SOURCE=NAME, each; what a profile says of a camera beside its name stays."""
     known = {camera.source: camera for camera in map(CameraProfile.model_validate, before or [])}
     found = []
     for each in comma_separated(text):
         source, _, name = (part.strip() for part in each.partition("="))
-        colours = known[source].colours if source in known else None
-        found.append({"source": source, "name": name or None, "colours": colours})
+        before_this = known[source].model_dump() if source in known else {}
+        found.append({**before_this, "source": source, "name": name or None})
     return found
+
+
+def _gripper(text: str) -> dict[str, Any]:
+    """6=0.002:0.058 -> dimension 6, closed at 0.002, opened at 0.058."""
+    dimension, _, ends = text.partition("=")
+    closed, _, opened = ends.partition(":")
+    try:
+        return {"dimension": int(dimension), "closed": float(closed), "opened": float(opened)}
+    except ValueError as error:
+        raise UserError(f"--grippers {text}: expected DIMENSION=CLOSED:OPENED, as in 6=0.002:0.058") from error
 
 
 def _numbers(name: str, text: str) -> list[int]:

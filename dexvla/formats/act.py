@@ -11,13 +11,15 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dexvla.episodes.finding import find_episodes, is_episode_file
+from dexvla.episodes.finding import is_episode_file
 from dexvla.episodes.format import LabelSource
 from dexvla.episodes.manifest import run_length
 from dexvla.episodes.reader import Episode, open_episode
 from dexvla.errors import EpisodeError
 from dexvla.formats.base import FormatError, SourceCamera, SourceEpisode
 from dexvla.formats.carried import own_attributes
+from dexvla.formats.hdf5_files import shown_files
+from dexvla.formats.sources import inside
 from dexvla.spec import ImportProfile
 
 _LOOKED_AT = 3  # files of a folder, to tell its format
@@ -31,7 +33,7 @@ class ActImporter:
         if source.is_file():
             return is_episode_file(source) and _looks_like_one(source)
         try:
-            files = find_episodes(source)
+            files = shown_files(source)
         except EpisodeError:
             return False
         return any(_looks_like_one(file) for file in files[:_LOOKED_AT])
@@ -40,13 +42,16 @@ class ActImporter:
         if source.is_file():
             return [source.name]
         try:
-            return [file.relative_to(source).as_posix() for file in find_episodes(source)]
+            files = shown_files(source)
         except EpisodeError as error:
             raise FormatError(str(error)) from error
+        if not files:
+            raise FormatError(f"{source}: its HDF5 files lie in hidden folders alone; move them out of those")
+        return [file.relative_to(source).as_posix() for file in files]
 
     @contextmanager
     def open(self, source: Path, name: str, profile: ImportProfile) -> Iterator[SourceEpisode]:
-        path = source if source.is_file() else source / name
+        path = source if source.is_file() else inside(source, source / name, named_by=str(source))
         with open_episode(path) as episode:
             yield _episode(episode, name, profile)
 
@@ -108,21 +113,20 @@ def _camera(episode: Episode, camera: str) -> SourceCamera:
     swapped = episode.is_swapped(camera)
     jpeg = episode.is_jpeg(camera)
 
-    def frames() -> Iterator[bytes | NDArray[np.uint8]]:
-        for step in range(episode.steps):
-            stored = episode.stored_frame(camera, step)
-            if jpeg:
-                yield stored.tobytes().rstrip(b"\0")
-            else:  # as a decoder gives it: the writer turns it back
-                yield stored[..., ::-1] if swapped else stored
+    def frame(step: int) -> bytes | NDArray[np.uint8]:
+        stored = episode.stored_frame(camera, step)
+        if jpeg:
+            return stored.tobytes().rstrip(b"\0")
+        return stored[..., ::-1] if swapped else stored  # as a decoder gives it: the writer turns it back
 
     return SourceCamera(
-        frames=frames,
+        frames=lambda: map(frame, range(episode.steps)),
         jpeg=jpeg,
         height=height,
         width=width,
         swapped=swapped,
         timestamp=episode.stored_image_timestamp(camera),
+        frame=frame,
     )
 
 

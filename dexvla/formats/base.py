@@ -38,7 +38,9 @@ class SourceCamera:
 
     frames: called once or more, gives T frames in order, one in memory at a time: encoded JPEG bytes where `jpeg`,
     else (H, W, 3) uint8 arrays; all of one size. swapped: red and blue are the wrong way round in what `frames` gives
-    (for JPEG: in what a decoder makes of it). A profile may say otherwise.
+    (for JPEG: in what a decoder makes of it). upside_down: they are known to stand on their heads. A profile may say
+    otherwise of both. frame: one of them by its step, where that
+    costs less than going through those before it; as `frames` gives it.
     """
 
     frames: Callable[[], Iterator[bytes | NDArray[np.uint8]]]
@@ -46,7 +48,9 @@ class SourceCamera:
     height: int
     width: int
     swapped: bool = False
+    upside_down: bool = False
     timestamp: NDArray[np.float64] | None = None
+    frame: Callable[[int], bytes | NDArray[np.uint8]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -211,14 +211,14 @@ def _images(folder: Path, files: list[Path]) -> _Seen:
     height, width = _size(first)
 
     def camera(steps: int) -> SourceCamera:
-        def frames() -> Iterator[bytes | NDArray[np.uint8]]:
-            for path in files[:steps]:
-                image = _image(path)
-                if _size(image) != (height, width) or isinstance(image, bytes) != jpeg:
-                    raise FormatError(f"{path}: {_kind(image)}, expected {_kind(first)} as {files[0].name}; convert it")
-                yield image
+        def frame(step: int) -> bytes | NDArray[np.uint8]:
+            path = files[step]
+            image = _image(path)
+            if _size(image) != (height, width) or isinstance(image, bytes) != jpeg:
+                raise FormatError(f"{path}: {_kind(image)}, expected {_kind(first)} as {files[0].name}; convert it")
+            return image
 
-        return SourceCamera(frames=frames, jpeg=jpeg, height=height, width=width)
+        return SourceCamera(frames=lambda: map(frame, range(steps)), jpeg=jpeg, height=height, width=width, frame=frame)
 
     return _Seen(len(files), camera)
 

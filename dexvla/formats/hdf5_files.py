@@ -23,13 +23,19 @@ _LOOKED_AT = 3  # files of a folder, to tell its format
 
 
 def episode_files(source: Path) -> list[Path]:
-    """The HDF5 files of a source, a file or a folder; none that leads out of it."""
+    """The HDF5 files of a source, a file or a folder; none that leads out of it, and none of hidden folders."""
     if source.is_file():
         return [source] if is_episode_file(source) else []
     try:
-        return [file for file in find_episodes(source) if inside(source, file, named_by=str(source))]
+        return [file for file in shown_files(source) if inside(source, file, named_by=str(source))]
     except EpisodeError:
         return []
+
+
+def shown_files(folder: Path) -> list[Path]:
+    """Episode files of a folder, without those of hidden folders in it. Raises EpisodeError where there are none."""
+    files = find_episodes(folder)
+    return [file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts)]
 
 
 def any_looks_like(source: Path, test: Callable[[h5py.File], bool]) -> bool:
@@ -81,11 +87,10 @@ def asked(entry: str | None) -> list[str]:
     return [name.strip() for name in (entry or "").split(",") if name.strip()]
 
 
-def camera_of(entries: Entries, name: str, steps: int, *, swapped: bool = False, upright: bool = True) -> SourceCamera:
+def camera_of(entries: Entries, name: str, steps: int, *, swapped: bool = False) -> SourceCamera:
     """The frames of a dataset: (T, H, W, 3) or (T, 3, H, W) pixels, or T rows of JPEG or PNG.
 
-    swapped: red and blue are the wrong way round. upright False: each frame stands on its head and is turned.
-    Raises EpisodeError.
+    swapped: red and blue are the wrong way round. Raises EpisodeError.
     """
     try:
         item = entries.file[name]
@@ -98,12 +103,18 @@ def camera_of(entries: Entries, name: str, steps: int, *, swapped: bool = False,
         first = dataset.shape[3] != 3
         height, width = (int(n) for n in (dataset.shape[2:] if first else dataset.shape[1:3]))
 
-        def pixels() -> Iterator[NDArray[np.uint8]]:
-            for step in range(steps):
-                frame = np.moveaxis(dataset[step], 0, -1) if first else dataset[step]
-                yield np.ascontiguousarray(frame if upright else frame[::-1, ::-1])
+        def pixels(step: int) -> NDArray[np.uint8]:
+            frame = np.moveaxis(dataset[step], 0, -1) if first else dataset[step]
+            return np.ascontiguousarray(frame)
 
-        return SourceCamera(frames=pixels, jpeg=False, height=height, width=width, swapped=swapped)
+        return SourceCamera(
+            frames=lambda: map(pixels, range(steps)),
+            jpeg=False,
+            height=height,
+            width=width,
+            swapped=swapped,
+            frame=pixels,
+        )
     if dataset.ndim not in (1, 2):
         raise entries.unfit(
             f"{name} is {dataset.dtype} {dataset.shape}, expected uint8 (T, height, width, 3) or rows of JPEG"
@@ -125,11 +136,12 @@ def _encoded(entries: Entries, name: str, dataset: h5py.Dataset, steps: int, swa
     except ValueError as error:
         raise entries.unfit(f"{name}, step 0: neither JPEG nor PNG ({error})") from error
 
-    def frames() -> Iterator[bytes | NDArray[np.uint8]]:
-        for step in range(steps):
-            yield row(step) if jpeg else np.asarray(open_image(row(step)).convert("RGB"))
+    def frame(step: int) -> bytes | NDArray[np.uint8]:
+        return row(step) if jpeg else np.asarray(open_image(row(step)).convert("RGB"))
 
-    return SourceCamera(frames=frames, jpeg=jpeg, height=height, width=width, swapped=swapped)
+    return SourceCamera(
+        frames=lambda: map(frame, range(steps)), jpeg=jpeg, height=height, width=width, swapped=swapped, frame=frame
+    )
 
 
 def text_of(value: Any) -> str | None:

@@ -29,10 +29,11 @@ _ENDINGS = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class ImportedEpisode:
-    """source: what it was made from. file: our file. warnings: what was left out or mended; guesses: what was assumed.
-    cameras: their names, in the order of the profile."""
+    """source: what it was made from. episode: its name there. file: our file. warnings: what was left out or mended;
+    guesses: what was assumed. cameras: their names, in the order of the profile."""
 
     source: str
+    episode: str
     file: Path
     steps: int
     warnings: tuple[str, ...] = ()
@@ -43,6 +44,7 @@ class ImportedEpisode:
         said = [*self.warnings, *(f"guessed: {guess}" for guess in self.guesses)]
         return {
             "source": self.source,
+            "episode": self.episode,
             "file": str(self.file),
             "steps": self.steps,
             "warnings": said,
@@ -53,15 +55,17 @@ class ImportedEpisode:
 
 @dataclass(frozen=True, kw_only=True)
 class RefusedEpisode:
-    """keep_steps: the steps before the first broken one, where `keep_good_steps` would keep them; else None."""
+    """episode: its name in the source. keep_steps: the steps before the first broken one, where `keep_good_steps` would
+    keep them; else None."""
 
     source: str
+    episode: str
     reason: str
     keep_steps: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         offered = {} if self.keep_steps is None else {"keep_steps": self.keep_steps}
-        return {"source": self.source, "reason": self.reason, **offered}
+        return {"source": self.source, "episode": self.episode, "reason": self.reason, **offered}
 
 
 @dataclass(kw_only=True)
@@ -95,55 +99,79 @@ def import_source(
     done, how many there are, and what became of the last one. Raises FormatError where there is nothing to import, and
     OSError when the disk is full.
     """
-    if not source.exists():
-        raise FormatError(f"{source}: no such file or folder")
-    name = format or profile.format
-    importer = registry.recognise(source) if name is None else registry.importer(name)
-    try:
-        names = importer.episodes(source)
-    except ODD as error:
-        if isinstance(error, UserError):
-            raise
-        raise FormatError(f"{source}: not what {importer.title} holds ({type(error).__name__}: {error})") from error
+    opened = open_source(source, profile, format=format)
     out.mkdir(parents=True, exist_ok=True)
     _sweep(out)
-    report = ImportReport(format=importer.name)
-    taken: set[str] = set()
-    for number, episode in enumerate(names):
-        target = out / _file_name(episode, taken)
-        became = _import_one(importer, source, episode, target, profile)
+    report = ImportReport(format=opened.importer.name)
+    for number, name in enumerate(opened.names):
+        became = import_one(opened, name, out, profile)
         if isinstance(became, ImportedEpisode):
             report.imported.append(became)
         else:
             report.refused.append(became)
         if on_episode is not None:
-            on_episode(number + 1, len(names), became)
+            on_episode(number + 1, len(opened.names), became)
     return report
 
 
-def _import_one(
-    importer: Importer, source: Path, name: str, target: Path, profile: ImportProfile
-) -> ImportedEpisode | RefusedEpisode:
+@dataclass(frozen=True, kw_only=True)
+class OpenedSource:
+    """A source whose format is known. names: of its episodes, in order. files: of ours, by name, relative to the folder
+    of the import; another one for each."""
+
+    source: Path
+    importer: Importer
+    names: tuple[str, ...]
+    files: dict[str, str]
+
+
+def open_source(source: Path, profile: ImportProfile, *, format: str | None = None) -> OpenedSource:
+    """Raises FormatError where there is nothing to import. format: as of `import_source`."""
+    if not source.exists():
+        raise FormatError(f"{source}: no such file or folder")
+    name = format or profile.format
+    importer = registry.recognise(source) if name is None else registry.importer(name)
+    try:
+        names = tuple(importer.episodes(source))
+    except ODD as error:
+        if isinstance(error, UserError):
+            raise
+        raise FormatError(f"{source}: not what {importer.title} holds ({type(error).__name__}: {error})") from error
+    taken: set[str] = set()
+    return OpenedSource(
+        source=source, importer=importer, names=names, files={name: _file_name(name, taken) for name in names}
+    )
+
+
+def import_one(opened: OpenedSource, name: str, out: Path, profile: ImportProfile) -> ImportedEpisode | RefusedEpisode:
+    """One of its episodes into its file below `out`, or why not. Raises OSError when the disk is full."""
+    source, importer, target = opened.source, opened.importer, out / opened.files[name]
     where = source_of(source, name)
     try:
         with importer.open(source, name, profile) as episode:
-            return _write(episode, where, target, profile, folder=_folder(source, name))
+            return _write(episode, name, where, target, profile, folder=folder_of(source, name))
     except UserError as error:
-        return RefusedEpisode(source=where, reason=_one_line(error, where))
+        return RefusedEpisode(source=where, episode=name, reason=_one_line(error, where))
     except OSError as error:
         if error.errno in FULL:
             raise
-        return RefusedEpisode(source=where, reason=_one_line(error, where))
+        return RefusedEpisode(source=where, episode=name, reason=_one_line(error, where))
     except ODD as error:
-        said = f"{where}: holds a value that is none of its format's ({type(error).__name__}: {error}); leave it out"
-        return RefusedEpisode(source=where, reason=_one_line(FormatError(said), where))
+        return RefusedEpisode(source=where, episode=name, reason=_one_line(odd(where, error), where))
+
+
+def odd(where: str, error: Exception) -> FormatError:
+    """What is said of one of `ODD` that no importer thought of."""
+    return FormatError(
+        f"{where}: holds a value that is none of its format's ({type(error).__name__}: {error}); leave it out"
+    )
 
 
 def _write(
-    episode: SourceEpisode, where: str, target: Path, profile: ImportProfile, *, folder: str
+    episode: SourceEpisode, name: str, where: str, target: Path, profile: ImportProfile, *, folder: str
 ) -> ImportedEpisode | RefusedEpisode:
     """Write it; where the end is broken, the steps before it, if the profile wants them."""
-    steps, why = _finite_steps(episode)
+    steps, why = finite_steps(episode)
     if episode.broken_from is not None and episode.broken_from < steps:
         steps, why = episode.broken_from, f"steps {episode.broken_from} to {episode.steps - 1} are broken"
     while steps == episode.steps or (profile.keep_good_steps and steps > 0):
@@ -158,6 +186,7 @@ def _write(
         cut = () if not why else (why,)
         return ImportedEpisode(
             source=where,
+            episode=name,
             file=target,
             steps=len(shaped.data.action),
             warnings=(*cut, *shaped.warnings),
@@ -165,12 +194,14 @@ def _write(
             cameras=tuple(shaped.cameras),
         )
     if not steps:
-        return RefusedEpisode(source=where, reason=f"{why}: no step is whole, nothing can be kept; export it again")
+        return RefusedEpisode(
+            source=where, episode=name, reason=f"{why}: no step is whole, nothing can be kept; export it again"
+        )
     offer = f"steps 0..{steps - 1} of {episode.steps} are whole: keep steps 0..{steps - 1} with --keep-good-steps"
-    return RefusedEpisode(source=where, reason=f"{why}; {offer}", keep_steps=steps)
+    return RefusedEpisode(source=where, episode=name, reason=f"{why}; {offer}", keep_steps=steps)
 
 
-def _finite_steps(episode: SourceEpisode) -> tuple[int, str]:
+def finite_steps(episode: SourceEpisode) -> tuple[int, str]:
     """Steps before a tail that is NaN or infinite, and what is said of it. Raises FormatError where others follow."""
     for name, values in (("action", episode.action), ("qpos", episode.qpos)):
         if values.ndim != 2 or not values.size or len(values) != episode.steps:
@@ -193,7 +224,7 @@ def source_of(source: Path, name: str) -> str:
     return str(source) if source.name == name else f"{source}#{name}"
 
 
-def _folder(source: Path, name: str) -> str:
+def folder_of(source: Path, name: str) -> str:
     """Name of the folder that the episode lies in."""
     path = (source / name if source.is_dir() and (source / name).exists() else source).resolve()
     return path.name if path.is_dir() else path.parent.name

@@ -87,6 +87,8 @@ def _episode(entries: Entries, demo: str, name: str, profile: ImportProfile) -> 
     qpos = joined(entries, state)[: len(action)]
     guesses = [] if profile.state_entry or state == [f"{base}/obs/qpos"] else [f"state is {', '.join(state)}"]
     cameras, turned = _cameras(entries, base, len(action))
+    told = {camera.source for camera in profile.cameras or () if camera.turned is not None}
+    turned = [camera for camera in turned if profile.turned is None and camera not in told]
     if turned:
         guesses.append(
             f"frames of {', '.join(turned)} are turned by 180 degrees: LIBERO's simulator renders them upside down"
@@ -184,7 +186,7 @@ def _state(entries: Entries, base: str) -> list[str]:
 
 
 def _cameras(entries: Entries, base: str, steps: int) -> tuple[dict[str, SourceCamera], list[str]]:
-    """The cameras, and those that are turned."""
+    """The cameras, and those that stand on their heads."""
     observations = entries.file.get(f"{base}/obs")
     if not isinstance(observations, h5py.Group):
         raise entries.unfit(f"{base}/obs is missing, which holds states and images; {entries.beside(f'{base}/obs')}")
@@ -197,7 +199,7 @@ def _cameras(entries: Entries, base: str, steps: int) -> tuple[dict[str, SourceC
         for ending in _ENDINGS:
             plain = plain.removesuffix(ending)
         libero = name in _LIBERO_CAMERAS
-        found[plain] = camera_of(entries, f"{base}/obs/{name}", steps, upright=not libero)
+        found[plain] = replace(camera_of(entries, f"{base}/obs/{name}", steps), upside_down=libero)
         if libero:
             turned.append(plain)
     if not found:

@@ -4,7 +4,9 @@ In this order: broken steps cut off, times judged, dimensions picked, degrees an
 appended, actions shifted, cameras picked, named and their colours told.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -20,6 +22,7 @@ from dexvla.episodes.format import (
     control_token_in,
     says_base_left_out,
 )
+from dexvla.episodes.jpeg import decode_jpeg
 from dexvla.episodes.manifest import per_step
 from dexvla.episodes.names import renamed_told, safe_names
 from dexvla.episodes.streaming import CameraStream
@@ -54,7 +57,8 @@ def shape(episode: SourceEpisode, profile: ImportProfile, *, folder: str, steps:
     if said is not None and not FPS_LEAST <= said <= FPS_MOST:
         warnings.append(f"fps: {said:g} Hz is none of a robot ({FPS_LEAST:g} to {FPS_MOST:g} Hz); left out")
         said = None
-    fps = said if said is not None else profile.fps
+    given = profile.fps is not None and (said is None or profile.fps_from == "profile")
+    fps = profile.fps if given else said
     times = _times(episode, fps, warnings)
     guessed = fps is None and times is not None and times.fps is not None and FPS_LEAST <= times.fps <= FPS_MOST
     if guessed and times is not None and times.fps is not None:
@@ -63,7 +67,12 @@ def shape(episode: SourceEpisode, profile: ImportProfile, *, folder: str, steps:
     if fps is None:
         warnings.append("nobody says how many steps a second there are; give it as fps")
     if said is not None and profile.fps is not None and profile.fps != said:
-        warnings.append(f"fps: {said:g} Hz as the source says; the profile's {profile.fps:g} Hz was not needed")
+        which = (
+            f"{profile.fps:g} Hz as the profile says; the source's {said:g} Hz does not count"
+            if given
+            else f"{said:g} Hz as the source says; the profile's {profile.fps:g} Hz was not needed"
+        )
+        warnings.append(f"fps: {which}")
     action, qpos, qvel = _motion(episode, profile, warnings)
     first, last, shift = 0, steps, profile.action_shift
     if abs(shift) >= steps:
@@ -77,7 +86,7 @@ def shape(episode: SourceEpisode, profile: ImportProfile, *, folder: str, steps:
     def cut(values: Any) -> Any:
         return None if values is None else values[kept]
 
-    instruction, paraphrases = instruction_of(episode, profile, folder=folder)
+    instruction, paraphrases, _ = instruction_of(episode, profile, folder=folder)
     labels = None if episode.substeps is None else per_step(episode.substeps)[kept]
     if labels is not None and (empty := sum(not text.strip() for text in labels)):
         warnings.append(f"{empty} of {len(labels)} steps have an empty label")
@@ -119,8 +128,11 @@ def shape(episode: SourceEpisode, profile: ImportProfile, *, folder: str, steps:
     return Shaped(data=data, cameras=cameras, warnings=tuple(dict.fromkeys(warnings)), guesses=tuple(guesses))
 
 
-def instruction_of(episode: SourceEpisode, profile: ImportProfile, *, folder: str) -> tuple[str, tuple[str, ...]]:
-    """The instruction and its other wordings. Raises FormatError where nobody gives one, saying what to give."""
+def instruction_of(episode: SourceEpisode, profile: ImportProfile, *, folder: str) -> tuple[str, tuple[str, ...], str]:
+    """The instruction, its other wordings, and where it was found, in the words of `instruction_from`.
+
+    Raises FormatError where nobody gives one, saying what to give.
+    """
     own = [" ".join(text.split()) for text in episode.instructions if text.strip()]
     listed = _listed(episode.name, folder, profile.instruction_table)
     places: dict[str, str | None] = {
@@ -130,14 +142,15 @@ def instruction_of(episode: SourceEpisode, profile: ImportProfile, *, folder: st
         "text": profile.instruction,
     }
     order = dict.fromkeys((profile.instruction_from, "table", "text"))
-    found = next((text for place in order if (text := places[place])), None)
-    if found is None:
+    place = next((place for place in order if places[place]), None)
+    found = None if place is None else places[place]
+    if place is None or found is None:
         raise FormatError(
             "it has no instruction; give one for all episodes (--instruction TEXT), take the folder's name "
             "(--instruction-from folder), or a CSV or JSON table of episode and instruction (--instruction-table FILE)"
         )
     others = tuple(dict.fromkeys(text for text in own[1:] if text != found)) if found == (own or [""])[0] else ()
-    return found, others
+    return found, others, place
 
 
 def _listed(name: str, folder: str, table: dict[str, str]) -> str | None:
@@ -249,7 +262,7 @@ def _cameras(
         if name in streams:
             raise FormatError(f"two cameras are to be named {name!r}; give them different names")
         camera = episode.cameras[each.source]
-        streams[name] = _stream(camera, each.colours or profile.colours, first)
+        streams[name] = stream_of(camera, each, profile, first=first)
         if camera.timestamp is not None and times is not None and times.seconds is not None:
             if camera.timestamp.shape == (episode.steps,) and np.isfinite(camera.timestamp).all():
                 stamps[name] = times.likewise(camera.timestamp)[first:last]
@@ -258,14 +271,34 @@ def _cameras(
     return streams, stamps
 
 
-def _stream(camera: SourceCamera, colours: Colours | None, first: int) -> CameraStream:
-    def frames():  # type: ignore[no-untyped-def]
-        for step, frame in enumerate(camera.frames()):
-            if step >= first:
-                yield frame
-
+def stream_of(camera: SourceCamera, said: CameraProfile, profile: ImportProfile, *, first: int = 0) -> CameraStream:
+    """Its frames from step `first` on, as the profile has them: colours told, turned where it is to be."""
+    colours = said.colours or profile.colours
     swapped = camera.swapped if colours is None else colours is Colours.BGR
-    return CameraStream(frames=frames, jpeg=camera.jpeg, height=camera.height, width=camera.width, swapped=swapped)
+    turned = is_turned(camera, said, profile)
+
+    def frames() -> Iterator[bytes | NDArray[np.uint8]]:
+        for frame in islice(camera.frames(), first, None):
+            yield turned_frame(frame) if turned else frame
+
+    return CameraStream(
+        frames=frames,
+        jpeg=camera.jpeg and not turned,  # what is turned becomes pixels: coded anew it would lose
+        height=camera.height,
+        width=camera.width,
+        swapped=swapped,
+    )
+
+
+def is_turned(camera: SourceCamera, said: CameraProfile, profile: ImportProfile) -> bool:
+    """Whether its frames are turned by 180 degrees."""
+    return next((one for one in (said.turned, profile.turned) if one is not None), camera.upside_down)
+
+
+def turned_frame(frame: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """By 180 degrees, as pixels in the order of channels that it has. Raises ValueError for what is no JPEG."""
+    pixels = decode_jpeg(frame) if isinstance(frame, bytes) else frame
+    return np.ascontiguousarray(pixels[::-1, ::-1])
 
 
 def _dimension_names(episode: SourceEpisode, profile: ImportProfile) -> dict[str, str]:

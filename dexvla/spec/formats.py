@@ -20,8 +20,16 @@ class CameraProfile(Spec):
     """One camera of the source: under which name it is kept, and what its pixels are."""
 
     source: str = Field(min_length=1, description="Name of the camera in the source")
-    name: str | None = Field(None, min_length=1, description="Name it is kept under; empty: a safe form of its own")
+    name: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_\-]{1,64}$",
+        description="Name it is kept under, letters, digits, - and _; empty: a safe form of its own",
+    )
     colours: Colours | None = Field(None, description="Order of its channels; empty: as the profile or the file says")
+    turned: bool | None = Field(
+        None,
+        description="Turn its frames by 180 degrees; empty: as the profile says, or as its format is known to need",
+    )
 
 
 class AngleUnit(StrEnum):
@@ -60,7 +68,13 @@ class ImportProfile(Spec):
     fps: float | None = Field(
         None, ge=FPS_LEAST, le=FPS_MOST, description="Steps a second, Hz, where an episode does not say it itself"
     )
+    fps_from: Literal["file", "profile"] = Field(
+        "file", description="Whose rate counts where both say one: that of the file, or that of the profile"
+    )
     colours: Colours | None = Field(None, description="Order of the channels of all cameras that the next field omits")
+    turned: bool | None = Field(
+        None, description="Turn all frames by 180 degrees; empty: where the format is known to need it (LIBERO)"
+    )
     cameras: tuple[CameraProfile, ...] | None = Field(
         None, description="Cameras to keep, in the order that the model sees them; empty: all"
     )

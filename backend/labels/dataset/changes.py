@@ -29,7 +29,7 @@ from backend.studio.events import publish_after_commit
 from backend.tables.bulk_change import BulkChange, ChangeKind
 from backend.tables.dataset import Dataset
 from backend.tables.document import DOCUMENT, Tier
-from backend.tables.draft import Draft
+from backend.tables.draft import Draft, WorkState
 from backend.tables.episode import EpisodeRow, LabelState
 from backend.tables.label_history import HistoryKind, LabelHistory
 from backend.tables.label_revision import LabelRevision
@@ -317,12 +317,24 @@ def _undo_one(db: Session, me: Actor, item: Item, entry: dict[str, Any], last: L
         assert before is not None
         document = {name: getattr(before, name) for name in DOCUMENT}
         change_draft(db, me, item, document.pop("segments"), HistoryKind.UNDONE, document=document)
-    if entry["revision"] is not None:
+    if entry["revision"] is not None and entry["revision_before"] is None:
+        _withdraw(db, item, last)
+    elif entry["revision"] is not None:
         assert last is not None
         older = db.get(LabelRevision, entry["revision_before"])
         assert older is not None
         _republish(db, me, item, last, document_of(older), restores=older.number)
     return None
+
+
+def _withdraw(db: Session, item: Item, first: LabelRevision | None) -> None:
+    """What nothing was published before goes as a whole: the history keeps the labels, versions have their own."""
+    assert first is not None
+    assert item.draft is not None
+    db.delete(first)
+    item.row.label_state = LabelState.UNLABELLED
+    draft = item.draft
+    draft.state, draft.submitted_by, draft.submitted_at, draft.updated_by = WorkState.UNASSIGNED, None, None, None
 
 
 def _restore_entry(row: Dataset, change: BulkChange, tier: Tier) -> None:

@@ -8,7 +8,8 @@ from backend.access.dependencies import Admin, Annotator, Db, Operator, Parts, V
 from backend.core.schemas import Page
 from backend.labels.core.findings import FindingCode
 from backend.labels.core.settings import Labelling
-from backend.labels.dataset import assignment, changes, exchange, figures, search, service, templates
+from backend.labels.dataset import accepting, assignment, changes, exchange, figures, search, service, templates
+from backend.labels.dataset.accepting_schemas import AcceptImportedIn, ImportedLabelsOut
 from backend.labels.dataset.schemas import (
     AgreementOut,
     ApplyTemplateIn,
@@ -219,3 +220,20 @@ def export_episode_labels(
 @router.post("/datasets/{dataset_id}/labels", max_body_size=64 * 2**20)
 def import_labels(db: Db, me: Operator, studio: Parts, dataset_id: str, body: ImportLabelsIn) -> ChangeResult:
     return exchange.import_labels(db, me, studio, dataset_id, body)
+
+
+# --- labels that files brought ----------------------------------------------------------------------------------
+
+
+@router.get("/datasets/{dataset_id}/imported-labels")
+def get_imported_labels(db: Db, me: Operator, dataset_id: str) -> ImportedLabelsOut:
+    """Episodes whose files brought labels that nobody touched yet, with a sample to look through."""
+    return accepting.imported(db, me, dataset_id)
+
+
+@router.post("/datasets/{dataset_id}/imported-labels/accept")
+def accept_imported_labels(
+    db: Db, me: Operator, studio: Parts, dataset_id: str, body: AcceptImportedIn
+) -> ChangeResult:
+    """Publish them all at once, by somebody who looked at some; the answer's `change` can be undone."""
+    return accepting.accept(db, me, studio, dataset_id, body)

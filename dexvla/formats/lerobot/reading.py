@@ -297,9 +297,10 @@ def _video(dataset: Dataset, index: int, key: str, steps: int, times: NDArray[np
     fps = dataset.fps
     if fps is None:
         raise FormatError(f"{dataset.root}/meta/info.json: no fps, by which the frames of {path} are found; add it")
-    begin = dataset.rows[index].get(f"videos/{key}/from_timestamp", 0.0) or 0.0
+    begin = float(dataset.rows[index].get(f"videos/{key}/from_timestamp", 0.0) or 0.0)
     return SourceCamera(
-        frames=lambda: read_stretch(path, begin=float(begin), fps=fps, frames=steps),
+        frames=lambda: read_stretch(path, begin=begin, fps=fps, frames=steps),
+        frame=lambda step: next(read_stretch(path, begin=begin + step / fps, fps=fps, frames=1)),
         jpeg=False,
         height=height,
         width=width,

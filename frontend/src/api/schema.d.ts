@@ -539,8 +539,51 @@ export interface paths {
     };
     get?: never;
     put?: never;
-    /** Import Folder */
+    /**
+     * Import Folder
+     * @description All episodes of a folder, by a job; its result names those that were refused, with the reasons.
+     */
     post: operations["import_folder"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/imported-labels": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Get Imported Labels
+     * @description Episodes whose files brought labels that nobody touched yet, with a sample to look through.
+     */
+    get: operations["get_imported_labels"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/imported-labels/accept": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Accept Imported Labels
+     * @description Publish them all at once, by somebody who looked at some; the answer's `change` can be undone.
+     */
+    post: operations["accept_imported_labels"];
     delete?: never;
     options?: never;
     head?: never;
@@ -1394,11 +1437,127 @@ export interface paths {
     };
     /**
      * Import Candidates
-     * @description Folders with episode files below the configured roots.
+     * @description Folders with episodes of any format below the configured roots.
      */
     get: operations["import_candidates"];
     put?: never;
     post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/import/preview": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Preview Import
+     * @description One episode of a folder, as the profile would have it; nothing is imported.
+     */
+    post: operations["preview_import"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/import/profiles": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** List Import Profiles */
+    get: operations["list_import_profiles"];
+    put?: never;
+    /** Create Import Profile */
+    post: operations["create_import_profile"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/import/profiles/{profile_id}": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    post?: never;
+    /** Delete Import Profile */
+    delete: operations["delete_import_profile"];
+    options?: never;
+    head?: never;
+    /** Change Import Profile */
+    patch: operations["change_import_profile"];
+    trace?: never;
+  };
+  "/api/import/profiles/{profile_id}/file": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Download Import Profile
+     * @description YAML, as `dexvla import --profile` takes it.
+     */
+    get: operations["download_import_profile"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/import/read/instructions": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Read Instructions
+     * @description Instructions by episode out of a CSV, JSON or YAML file, for a profile; nothing is stored.
+     */
+    post: operations["read_instructions"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/import/read/profile": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Read Import Profile
+     * @description A profile out of a YAML or JSON file; nothing is stored.
+     */
+    post: operations["read_import_profile"];
     delete?: never;
     options?: never;
     head?: never;
@@ -2405,6 +2564,16 @@ export type webhooks = Record<string, never>;
 export interface components {
   schemas: {
     /**
+     * AcceptImportedIn
+     * @description looked_at: the episodes that whoever accepts has opened.
+     */
+    AcceptImportedIn: {
+      /** Fingerprint */
+      fingerprint: string;
+      /** Looked At */
+      looked_at: string[];
+    };
+    /**
      * AccessEnded
      * @description What was ended with the old password: other browsers' sessions, API tokens, and unused links.
      */
@@ -2483,6 +2652,11 @@ export interface components {
       /** Step */
       step: number | null;
     };
+    /**
+     * AngleUnit
+     * @enum {string}
+     */
+    AngleUnit: "radians" | "degrees";
     /**
      * ApplyTemplateIn
      * @description Propose the texts in this order on episodes that nobody labelled yet; every segment waits for a person.
@@ -2622,6 +2796,29 @@ export interface components {
       width: number;
     };
     /**
+     * CameraProfile
+     * @description One camera of the source: under which name it is kept, and what its pixels are.
+     */
+    CameraProfile: {
+      /** @description Order of its channels; empty: as the profile or the file says */
+      colours?: components["schemas"]["Colours"] | null;
+      /**
+       * Name
+       * @description Name it is kept under, letters, digits, - and _; empty: a safe form of its own
+       */
+      name?: string | null;
+      /**
+       * Source
+       * @description Name of the camera in the source
+       */
+      source: string;
+      /**
+       * Turned
+       * @description Turn its frames by 180 degrees; empty: as the profile says, or as its format is known to need
+       */
+      turned?: boolean | null;
+    };
+    /**
      * CandidatesOut
      * @description settings: of the readings. fps: see TracksOut.
      */
@@ -2641,9 +2838,10 @@ export interface components {
     };
     /**
      * ChangeKind
+     * @description accept: labels that files brought were published.
      * @enum {string}
      */
-    ChangeKind: "rename" | "template" | "import";
+    ChangeKind: "rename" | "template" | "import" | "accept";
     /** ChangeOut */
     ChangeOut: {
       /** By Name */
@@ -2889,6 +3087,12 @@ export interface components {
        */
       task: string;
     };
+    /**
+     * Colours
+     * @description The order of an image's channels as a decoder or the file gives them.
+     * @enum {string}
+     */
+    Colours: "rgb" | "bgr";
     /** CoverageOut */
     CoverageOut: {
       /** Dataset Id */
@@ -3126,6 +3330,19 @@ export interface components {
       /** Start */
       start: number;
     };
+    /** DimensionOut */
+    DimensionOut: {
+      /** Curve */
+      curve: (number | null)[];
+      /** High */
+      high: number | null;
+      /** Index */
+      index: number;
+      /** Low */
+      low: number | null;
+      /** Name */
+      name: string;
+    };
     /**
      * DimensionSurvey
      * @description A dimension over all episodes. counts: of steps in bins of equal width from low to high, estimated from the
@@ -3301,6 +3518,11 @@ export interface components {
       fps: number | null;
       /** Gripper Dimensions */
       gripper_dimensions: number[];
+      /**
+       * Guesses
+       * @description What was assumed when it was taken in, in sentences
+       */
+      guesses: string[];
       /** Id */
       id: string;
       /** Identity */
@@ -3696,6 +3918,16 @@ export interface components {
       /** Unit */
       unit?: string | null;
     };
+    /**
+     * FileIn
+     * @description A file of a person's, read in the page: its name, whose ending says what it is, and its text.
+     */
+    FileIn: {
+      /** Name */
+      name: string;
+      /** Text */
+      text: string;
+    };
     /** FileOut */
     FileOut: {
       /** Name */
@@ -3811,6 +4043,35 @@ export interface components {
       readers: string;
       /** Title */
       title: string;
+    };
+    /**
+     * FrameOut
+     * @description image: as the profile has it; swapped: with red and blue the other way round. JPEG in base64.
+     */
+    FrameOut: {
+      /** Image */
+      image: string | null;
+      /** Problem */
+      problem: string | null;
+      /** Step */
+      step: number;
+      /** Swapped */
+      swapped: string | null;
+    };
+    /**
+     * GripperRange
+     * @description A gripper in units of its own: what its values are when it is closed and when it is open.
+     */
+    GripperRange: {
+      /** Closed */
+      closed: number;
+      /**
+       * Dimension
+       * @description Of state and action, after they were picked
+       */
+      dimension: number;
+      /** Opened */
+      opened: number;
     };
     /**
      * Group
@@ -4050,9 +4311,9 @@ export interface components {
     };
     /**
      * ImportCandidate
-     * @description A folder below an import root that holds episode files. id stands for its path in requests.
+     * @description A folder below an import root that holds episodes. id stands for its path in requests.
      *
-     *     files, size_bytes: with its subfolders, as an import takes them.
+     *     files, size_bytes: with its subfolders, as an import takes them. kinds: what they seem to be, by their endings.
      */
     ImportCandidate: {
       /** Files */
@@ -4064,20 +4325,32 @@ export interface components {
       folder: string;
       /** Id */
       id: string;
+      /** Kinds */
+      kinds: string[];
       /** Root */
       root: string;
       /** Size Bytes */
       size_bytes: number;
     };
-    /** ImportIn */
+    /**
+     * ImportIn
+     * @description profile goes before profile_id, and instruction into either.
+     */
     ImportIn: {
       /** Candidate Id */
       candidate_id: string;
       /**
        * Instruction
-       * @description Of the files that have none of their own
+       * @description Of the episodes that have none of their own
        */
       instruction?: string | null;
+      /** @description What the files do not say, as `dexvla import` takes it */
+      profile?: components["schemas"]["ImportProfile"] | null;
+      /**
+       * Profile Id
+       * @description A profile that is stored here
+       */
+      profile_id?: string | null;
     };
     /**
      * ImportLabelsIn
@@ -4112,10 +4385,177 @@ export interface components {
       /** @default substep */
       tier: components["schemas"]["Tier"];
     };
+    /**
+     * ImportProfile
+     * @description What the files of a folder do not say, said once for all of them. Empty: taken from the file, or guessed and
+     *     told as a guess.
+     *
+     *     instruction_table: by the episode's name in the source (file name without its ending, `demo_3`, a number), or by
+     *     its folder's name.
+     */
+    ImportProfile: {
+      /**
+       * Action
+       * @description Dimensions of the source that are the action; empty: all
+       */
+      action?: number[] | null;
+      /**
+       * Action Entry
+       * @description Entry that holds the action, where the format has several
+       */
+      action_entry?: string | null;
+      /**
+       * Action Shift
+       * @description Steps by which each action is moved earlier: simulation lag, 0 for none
+       * @default 0
+       */
+      action_shift: number;
+      /**
+       * @description Unit of the dimensions that are no gripper
+       * @default radians
+       */
+      angles: components["schemas"]["AngleUnit"];
+      /**
+       * Append Base
+       * @description Append the base's motion to the action
+       * @default false
+       */
+      append_base: boolean;
+      /**
+       * Cameras
+       * @description Cameras to keep, in the order that the model sees them; empty: all
+       */
+      cameras?: components["schemas"]["CameraProfile"][] | null;
+      /** @description Order of the channels of all cameras that the next field omits */
+      colours?: components["schemas"]["Colours"] | null;
+      /**
+       * Format
+       * @description Name of the format; empty: found by looking
+       */
+      format?: string | null;
+      /**
+       * Fps
+       * @description Steps a second, Hz, where an episode does not say it itself
+       */
+      fps?: number | null;
+      /**
+       * Fps From
+       * @description Whose rate counts where both say one: that of the file, or that of the profile
+       * @default file
+       * @enum {string}
+       */
+      fps_from: "file" | "profile";
+      /**
+       * Grippers
+       * @description Grippers to be brought to 0 closed .. 1 open
+       * @default []
+       */
+      grippers: components["schemas"]["GripperRange"][];
+      /**
+       * Instruction
+       * @description Instruction of the episodes that the next field leaves without
+       */
+      instruction?: string | null;
+      /**
+       * Instruction From
+       * @description Where instructions come from first: the file, the folder's name, the table, or the text
+       * @default file
+       * @enum {string}
+       */
+      instruction_from: "file" | "folder" | "table" | "text";
+      /**
+       * Instruction Table
+       * @description Instructions by episode or folder
+       */
+      instruction_table?: {
+        [key: string]: string;
+      };
+      /**
+       * Keep Good Steps
+       * @description Where the end of an episode is broken, keep the steps before it
+       * @default false
+       */
+      keep_good_steps: boolean;
+      /**
+       * Robot
+       * @description Name of the robot
+       */
+      robot?: string | null;
+      /**
+       * State
+       * @description Dimensions of the source that are the state; empty: all
+       */
+      state?: number[] | null;
+      /**
+       * State Entry
+       * @description Entry that holds the state, where the format has several
+       */
+      state_entry?: string | null;
+      /**
+       * Turned
+       * @description Turn all frames by 180 degrees; empty: where the format is known to need it (LIBERO)
+       */
+      turned?: boolean | null;
+    };
+    /**
+     * ImportedEpisodeOut
+     * @description An episode to look at. segments: as its file brought them.
+     */
+    ImportedEpisodeOut: {
+      /** Cameras */
+      cameras: string[];
+      /** Episode Id */
+      episode_id: string;
+      /** Instruction */
+      instruction: string;
+      /** Number */
+      number: number;
+      /** Segments */
+      segments: components["schemas"]["SegmentOut"][];
+      /** Steps */
+      steps: number;
+    };
+    /**
+     * ImportedLabelsOut
+     * @description episodes: whose labels can be accepted at once. to_look_at: how many of them somebody has to open before.
+     *
+     *     sample: spread over them. texts: the most frequent. skipped: those that have imported labels and cannot be accepted.
+     */
+    ImportedLabelsOut: {
+      /** Episodes */
+      episodes: number;
+      /**
+       * Fingerprint
+       * @description Of the episodes and their drafts; accepting names it
+       */
+      fingerprint: string;
+      /** Sample */
+      sample: components["schemas"]["ImportedEpisodeOut"][];
+      /** Skipped */
+      skipped: components["schemas"]["SkippedOut"][];
+      /** Texts */
+      texts: components["schemas"]["TextCountOut"][];
+      /** To Look At */
+      to_look_at: number;
+    };
     /** InstructionIn */
     InstructionIn: {
       /** Instruction */
       instruction: string;
+    };
+    /** InstructionOut */
+    InstructionOut: {
+      /** Found In */
+      found_in: ("file" | "folder" | "table" | "text") | null;
+      /**
+       * In File
+       * @description Wordings that the file holds
+       */
+      in_file: string[];
+      /** Paraphrases */
+      paraphrases: string[];
+      /** Text */
+      text: string | null;
     };
     /** InvitationIn */
     InvitationIn: {
@@ -4217,6 +4657,15 @@ export interface components {
       /** Text */
       text: string;
     };
+    /** LabelOut */
+    LabelOut: {
+      /** End */
+      end: number;
+      /** Start */
+      start: number;
+      /** Text */
+      text: string;
+    };
     /**
      * LabelState
      * @description unlabelled: no text but perhaps proposals. draft: edited since the last publish, or never published.
@@ -4296,6 +4745,15 @@ export interface components {
       short_seconds?: number | null;
       /** Template */
       template?: string[] | null;
+    };
+    /** LabelsOut */
+    LabelsOut: {
+      /** Count */
+      count: number;
+      /** Segments */
+      segments: components["schemas"]["LabelOut"][];
+      /** Source */
+      source: string | null;
     };
     /**
      * LeaseOut
@@ -4536,6 +4994,18 @@ export interface components {
       qpos: number[][];
       /** Steps */
       steps: number;
+    };
+    /**
+     * MotionOut
+     * @description count: of all dimensions; the first ones are drawn. steps: of the points of their curves.
+     */
+    MotionOut: {
+      /** Count */
+      count: number;
+      /** Dimensions */
+      dimensions: components["schemas"]["DimensionOut"][];
+      /** Steps */
+      steps: number[];
     };
     /**
      * NearDuplicate
@@ -4894,27 +5364,62 @@ export interface components {
         };
       };
     };
-    /**
-     * PreviewOut
-     * @description What a choice comes to. seconds: None if the rate of an episode is not known. size_bytes: of our files.
-     *
-     *     people, tags: what there is to choose from, of the whole dataset.
-     */
-    PreviewOut: {
-      /** Episodes */
-      episodes: number;
-      /** Labelled */
-      labelled: number;
-      /** People */
-      people: components["schemas"]["backend__exports__schemas__PersonOut"][];
-      /** Seconds */
-      seconds: number | null;
-      /** Size Bytes */
-      size_bytes: number;
-      /** Steps */
-      steps: number;
-      /** Tags */
-      tags: string[];
+    /** PreviewIn */
+    PreviewIn: {
+      /** Candidate Id */
+      candidate_id: string;
+      /**
+       * Episode
+       * @description Its name in the source; empty: the first
+       */
+      episode?: string | null;
+      /**
+       * @default {
+       *       "action_shift": 0,
+       *       "angles": "radians",
+       *       "append_base": false,
+       *       "fps_from": "file",
+       *       "grippers": [],
+       *       "instruction_from": "file",
+       *       "instruction_table": {},
+       *       "keep_good_steps": false
+       *     }
+       */
+      profile: components["schemas"]["ImportProfile"];
+    };
+    /** ProfileIn */
+    ProfileIn: {
+      /** Name */
+      name: string;
+      profile: components["schemas"]["ImportProfile"];
+    };
+    /** ProfileOut */
+    ProfileOut: {
+      /**
+       * Changed At
+       * Format: date-time
+       */
+      changed_at: string;
+      /** Changed By Name */
+      changed_by_name: string | null;
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Created By Name */
+      created_by_name: string | null;
+      /** Id */
+      id: string;
+      /** Name */
+      name: string;
+      profile: components["schemas"]["ImportProfile"];
+    };
+    /** ProfilePatch */
+    ProfilePatch: {
+      /** Name */
+      name?: string | null;
+      profile?: components["schemas"]["ImportProfile"] | null;
     };
     /**
      * Progress
@@ -5041,6 +5546,10 @@ export interface components {
      * @enum {string}
      */
     Queue: "mine" | "review" | "all";
+    /** ReadProfileOut */
+    ReadProfileOut: {
+      profile: components["schemas"]["ImportProfile"];
+    };
     /**
      * Reasoning
      * @description What the policy says at `step`; done: false while it is still being generated.
@@ -5820,6 +6329,26 @@ export interface components {
       /** Reason */
       reason: string;
     };
+    /**
+     * SourceCameraOut
+     * @description bgr, turned: what the profile, the file or a guess says. frames: the first, the middle and the last.
+     */
+    SourceCameraOut: {
+      /** Bgr */
+      bgr: boolean;
+      /** Frames */
+      frames: components["schemas"]["FrameOut"][];
+      /** Height */
+      height: number;
+      /** Jpeg */
+      jpeg: boolean;
+      /** Source */
+      source: string;
+      /** Turned */
+      turned: boolean;
+      /** Width */
+      width: number;
+    };
     /** SourceIn */
     SourceIn: {
       /** Version Id */
@@ -6033,6 +6562,16 @@ export interface components {
       /** Success */
       success: boolean | null;
     };
+    /** TableOut */
+    TableOut: {
+      /**
+       * Table
+       * @description Instructions by episode or folder
+       */
+      table: {
+        [key: string]: string;
+      };
+    };
     /**
      * TaskDescription
      * @description A robot's task as pages show it. fields: of its options. instructions: examples to choose from.
@@ -6087,6 +6626,13 @@ export interface components {
        */
       source: "template";
     };
+    /** TextCountOut */
+    TextCountOut: {
+      /** Segments */
+      segments: number;
+      /** Text */
+      text: string;
+    };
     /**
      * Tier
      * @description substep: what the model is trained on. plan: a second text over the same steps, where a dataset has it.
@@ -6118,6 +6664,24 @@ export interface components {
       /** Steps */
       steps: number;
       tier: components["schemas"]["Tier"];
+    };
+    /**
+     * TimesOut
+     * @description stamps: whether the source has any. said: what was found of them, in sentences.
+     */
+    TimesOut: {
+      /** File Fps */
+      file_fps: number | null;
+      /** Fps */
+      fps: number | null;
+      /** Fps From */
+      fps_from: ("file" | "profile" | "guess") | null;
+      /** Said */
+      said: string[];
+      /** Seconds */
+      seconds: number | null;
+      /** Stamps */
+      stamps: boolean;
     };
     /**
      * TinyModelIn
@@ -6468,6 +7032,90 @@ export interface components {
       id: string;
       /** Name */
       name: string;
+    };
+    /**
+     * PreviewOut
+     * @description What a choice comes to. seconds: None if the rate of an episode is not known. size_bytes: of our files.
+     *
+     *     people, tags: what there is to choose from, of the whole dataset.
+     */
+    backend__exports__schemas__PreviewOut: {
+      /** Episodes */
+      episodes: number;
+      /** Labelled */
+      labelled: number;
+      /** People */
+      people: components["schemas"]["backend__exports__schemas__PersonOut"][];
+      /** Seconds */
+      seconds: number | null;
+      /** Size Bytes */
+      size_bytes: number;
+      /** Steps */
+      steps: number;
+      /** Tags */
+      tags: string[];
+    };
+    /**
+     * PreviewOut
+     * @description One episode as it stands in the source, and what the profile makes of it.
+     *
+     *     guessed: which questions have an answer that is a guess: colours, fps, state, action, turned. refusals: why the
+     *     episode would not be taken. Where it cannot be opened at all, nothing but its name and the refusal is known.
+     */
+    backend__imports__schemas__PreviewOut: {
+      action?: components["schemas"]["MotionOut"] | null;
+      /**
+       * Base Dimensions
+       * @default 0
+       */
+      base_dimensions: number;
+      /** Cameras */
+      cameras?: components["schemas"]["SourceCameraOut"][];
+      /** Episode */
+      episode: string;
+      /** Episodes */
+      episodes: number;
+      /**
+       * Folder
+       * @default
+       */
+      folder: string;
+      /** Format */
+      format: string;
+      /** Format Guessed */
+      format_guessed: boolean;
+      /** Format Title */
+      format_title: string;
+      /** Guessed */
+      guessed?: string[];
+      /** Guesses */
+      guesses?: string[];
+      instruction?: components["schemas"]["InstructionOut"] | null;
+      kept_action?: components["schemas"]["MotionOut"] | null;
+      kept_state?: components["schemas"]["MotionOut"] | null;
+      /**
+       * Kept Steps
+       * @default 0
+       */
+      kept_steps: number;
+      labels?: components["schemas"]["LabelsOut"] | null;
+      /** Names */
+      names: string[];
+      /** Refusals */
+      refusals?: string[];
+      /** Robot */
+      robot?: string | null;
+      state?: components["schemas"]["MotionOut"] | null;
+      /**
+       * Steps
+       * @default 0
+       */
+      steps: number;
+      /** Success */
+      success?: boolean | null;
+      times?: components["schemas"]["TimesOut"] | null;
+      /** Warnings */
+      warnings?: string[];
     };
     /** PersonOut */
     backend__labels__dataset__schemas__PersonOut: {
@@ -7490,7 +8138,7 @@ export interface operations {
           [name: string]: unknown;
         };
         content: {
-          "application/json": components["schemas"]["PreviewOut"];
+          "application/json": components["schemas"]["backend__exports__schemas__PreviewOut"];
         };
       };
       /** @description Validation Error */
@@ -7586,6 +8234,72 @@ export interface operations {
         };
         content: {
           "application/json": components["schemas"]["JobOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_imported_labels: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ImportedLabelsOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  accept_imported_labels: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["AcceptImportedIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ChangeResult"];
         };
       };
       /** @description Validation Error */
@@ -9362,6 +10076,251 @@ export interface operations {
         };
         content: {
           "application/json": components["schemas"]["ImportCandidate"][];
+        };
+      };
+    };
+  };
+  preview_import: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["PreviewIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["backend__imports__schemas__PreviewOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  list_import_profiles: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ProfileOut"][];
+        };
+      };
+    };
+  };
+  create_import_profile: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["ProfileIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      201: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ProfileOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  delete_import_profile: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        profile_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      204: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  change_import_profile: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        profile_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["ProfilePatch"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ProfileOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  download_import_profile: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        profile_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  read_instructions: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["FileIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["TableOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  read_import_profile: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["FileIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ReadProfileOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
         };
       };
     };

@@ -26,7 +26,7 @@ from dexvla.episodes.manifest import build_manifest, find_set
 from dexvla.episodes.reader import open_episode
 from dexvla.episodes.writer import write_episode
 from dexvla.errors import EpisodeError
-from tests.support.foreign_files import attribute, foreign_file, png, put_rows, rows_of
+from tests.support.foreign_files import attribute, foreign_file, png, put, put_rows, rows_of
 from tests.support.intake import MakeData, stored_files, take
 
 
@@ -44,6 +44,19 @@ def test_a_good_file_comes_in_with_the_same_identity(studio: Studio, dataset_id:
         assert dataset is not None
         assert (row.identity, row.steps, row.number, row.fps) == (identity, 24, 0, 50.0)
         assert (dataset.action_dim, dataset.cameras) == (14, ["cam_high", "cam_left_wrist", "cam_right_wrist"])
+
+
+def test_what_was_guessed_stays_with_the_episode(studio: Studio, dataset_id: str, tmp_path: Path) -> None:
+    file = foreign_file(tmp_path / "silent.hdf5", rows_of(encode_jpeg))
+    ids = [take(studio, dataset_id, file)]
+    foreign_file(tmp_path / "other.hdf5", put("action", np.ones((12, 7), np.float32)))
+    source, guess = EpisodeSource.IMPORTED, "fps: 50 Hz, guessed"
+    accepted = accept(studio, dataset_id=dataset_id, file=tmp_path / "other.hdf5", source=source, guesses=[guess])
+    ids.append(accepted.episode_id)
+    with studio.db.transaction(write=False) as db:
+        uploaded, imported = (db.get_one(EpisodeRow, episode_id).guesses for episode_id in ids)
+    assert imported == [guess]
+    assert ["colours of cam_high" in one for one in uploaded] == [True]
 
 
 def test_labels_may_be_left_behind(studio: Studio, dataset_id: str, good: Path) -> None:

@@ -121,7 +121,17 @@ OPERATOR = """
     POST /api/datasets/{dataset_id}/work/assign
     POST /api/datasets/{dataset_id}/labels
     GET /api/annotators
+    GET /api/datasets/{dataset_id}/imported-labels
+    POST /api/datasets/{dataset_id}/imported-labels/accept
     GET /api/import/candidates
+    POST /api/import/preview
+    GET /api/import/profiles
+    POST /api/import/profiles
+    PATCH /api/import/profiles/{profile_id}
+    DELETE /api/import/profiles/{profile_id}
+    GET /api/import/profiles/{profile_id}/file
+    POST /api/import/read/profile
+    POST /api/import/read/instructions
     POST /api/jobs/{job_id}/cancel
     POST /api/jobs/{job_id}/resume
     GET /api/models/candidates

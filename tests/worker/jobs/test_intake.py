@@ -108,6 +108,8 @@ def test_an_import_lists_what_it_refused_and_takes_the_rest(team: Team, demos: P
     assert [entry["name"] for entry in job.result["refused"]] == ["broken.hdf5"]
     assert job.result["refused"][0]["errors"]
     assert job.result["already_there"] == 1
+    assert job.result["guesses"] == []
+    assert not (team.settings.folder.job(job_id) / "staged").exists()
     assert (job.done, job.total) == (good + 2, good + 2)
 
 

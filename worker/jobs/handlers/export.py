@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -128,12 +129,25 @@ class ExportHandler(Handler):
         return job.folder / "report.json"
 
     def _warnings(self, job: JobContext) -> list[str]:
-        """What the command warned of; of an episode with its name in front."""
+        """What the command warned of, of an episode with its name in front; then what was guessed of the episodes."""
         try:
             report = json.loads(self._report(job).read_bytes())
         except FileNotFoundError:
-            return []
+            report = {}
         found = [str(one) for one in report.get("warnings", [])]
         for episode in report.get("episodes", []):
             found += [f"{episode['name']}: {one}" for one in episode.get("warnings", [])]
-        return found[:_WARNINGS]
+        return (found[:_WARNINGS] + self._guesses(job))[: 2 * _WARNINGS]
+
+    def _guesses(self, job: JobContext) -> list[str]:
+        """Of the exported episodes, each with how many share it: whoever trains on them elsewhere should know."""
+        row = self._row(job)
+        exported = set(row.episode_ids)
+        with job.studio.db.transaction(write=False) as db:
+            rows = [one for one in of_dataset(db, row.dataset_id) if one.id in exported]
+        counts = Counter(guess for one in rows for guess in one.guesses)
+        return [f"guessed at the import of {_episodes(count)}: {guess}" for guess, count in counts.most_common()]
+
+
+def _episodes(count: int) -> str:
+    return f"{count} {'episode' if count == 1 else 'episodes'}"

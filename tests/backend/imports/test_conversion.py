@@ -1,0 +1,121 @@
+"""Every format comes in through confined processes; what a source brings down costs one episode of it."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+from rosbags.rosbag2 import StoragePlugin
+
+from backend.intake import conversion
+from backend.intake.conversion import Converted, NotConverted, conversions, look
+from dexvla.episodes.check import check_file
+from dexvla.episodes.format import LabelSource
+from dexvla.episodes.reader import open_episode
+from dexvla.errors import UserError
+from dexvla.formats.registry import exporter
+from dexvla.spec import ImportProfile
+from tests.support.episode_data import episode_data
+from tests.support.foreign_files import CAMERA, foreign_file
+from tests.support.media_data import export_episode, exported, write_ros2
+
+
+def media(*names: str) -> Callable[[Path], None]:
+    """What exporters write of one labelled episode."""
+
+    def write(folder: Path) -> None:
+        data = episode_data(steps=12, cameras=("cam_high",))
+        one = export_episode(folder.parent, data, label_source=LabelSource.HUMAN)
+        for name in names:
+            exported(exporter(name), folder, one)
+
+    return write
+
+
+def images_and_table(folder: Path) -> None:
+    rows = "".join(f"{step / 10},{step},{step}\n" for step in range(5))
+    (folder / "demo" / "top").mkdir(parents=True)
+    (folder / "demo" / "steps.csv").write_text(f"time,state_0,action_0\n{rows}")
+    for step in range(5):
+        Image.fromarray(np.full((32, 48, 3), 40 * step, np.uint8)).save(folder / "demo" / "top" / f"{step}.png")
+
+
+def bag(folder: Path) -> None:
+    folder.mkdir()
+    write_ros2(folder / "pick", StoragePlugin.SQLITE3)
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "labelled"),
+    [
+        ("act", media("episodes"), True),
+        ("lerobot", media("lerobot"), True),
+        ("robomimic", media("robomimic"), True),
+        ("mp4-csv", media("csv", "mp4"), True),
+        ("mcap", media("mcap"), True),
+        ("images-csv", images_and_table, False),
+        ("rosbag", bag, False),
+    ],
+)
+def test_every_format_comes_in(tmp_path: Path, name: str, write: Callable[[Path], None], labelled: bool) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    out.mkdir()
+    write(source)
+    profile = ImportProfile(instruction="Do it.")
+    shown = look(source, profile)
+    assert (shown["format"], shown["episodes"], shown["refusals"]) == (name, 1, [])
+    assert all(frame["image"] for camera in shown["cameras"] for frame in camera["frames"])
+    (one,) = conversions(source, out, profile)
+    assert isinstance(one, Converted), one
+    assert check_file(one.file).ok
+    with open_episode(one.file) as episode:
+        assert episode.steps == shown["kept_steps"]
+        assert (episode.substep_reasonings is not None) is labelled is (shown["labels"] is not None)
+
+
+def test_a_source_that_takes_a_process_down_costs_one_episode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversion, "CPU_SECONDS", 3)
+    source, out = tmp_path / "source", tmp_path / "out"
+    out.mkdir()
+    for number in (1, 3):
+        foreign_file(source / f"episode_{number}.hdf5")
+    steps, size = 150_000, (64, 80, 3)
+    with h5py.File(source / "episode_2.hdf5", "w") as file:  # frames without end that take no room
+        file.create_dataset("action", shape=(steps, 1), dtype="f4", chunks=(2**16, 1), compression="gzip")
+        file.create_dataset("observations/qpos", shape=(steps, 1), dtype="f4", chunks=(2**16, 1), compression="gzip")
+        file.create_dataset(CAMERA, shape=(steps, *size), dtype="u1", chunks=(64, *size), compression="gzip")
+        file["language_raw"] = ["Do it."]
+    first, second, third = conversions(source, out, ImportProfile())
+    assert isinstance(first, Converted)
+    assert isinstance(third, Converted)
+    assert isinstance(second, NotConverted)
+    assert second.name == "episode_2.hdf5"
+    assert "more than 3 s of computing" in second.reason
+
+
+def test_only_what_is_left_is_converted_and_links_lead_nowhere(tmp_path: Path) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    out.mkdir()
+    outside = foreign_file(tmp_path / "secret.hdf5")
+    for number in (1, 2):
+        foreign_file(source / f"episode_{number}.hdf5")
+    foreign_file(source / ".hidden" / "episode_9.hdf5")
+    os.symlink(outside, source / "episode_3.hdf5")
+    found = {one.name: one for one in conversions(source, out, ImportProfile(), done={"episode_1.hdf5"})}
+    assert set(found) == {"episode_2.hdf5", "episode_3.hdf5"}
+    refused = found["episode_3.hdf5"]
+    assert isinstance(refused, NotConverted)
+    assert "outside" in refused.reason
+    assert str(tmp_path) not in refused.reason
+
+
+def test_what_is_no_source_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "notes.txt").write_text("hello")
+    with pytest.raises(UserError, match="looks like none of lerobot, robomimic"):
+        look(tmp_path / "source", ImportProfile())
+    with pytest.raises(UserError, match="looks like none"):
+        list(conversions(tmp_path / "source", tmp_path, ImportProfile()))
