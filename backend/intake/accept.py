@@ -82,11 +82,12 @@ def accept(
     created_by: str | None = None,
     keep_labels: bool = True,
     instruction: str = "",
+    source_sha256: str | None = None,
     stop: threading.Event | None = None,
 ) -> Accepted:
     """Check `file`, copy it to its place and list it in the dataset; `file` itself stays as it is.
 
-    instruction: for a file that has none of its own.
+    instruction: for a file that has none of its own. source_sha256: of `file`, kept with the episode.
     stop: once it is set nobody waits for the answer: the inspection is ended and InvalidError raised. Raises
     RefusedError for a file that is no usable episode or does not fit the dataset's others, AlreadyThereError,
     DiskFullError, NotFoundError for the dataset. On any error nothing stays behind.
@@ -112,7 +113,7 @@ def accept(
         with studio.db.transaction() as db:
             row = _row(episode_id, dataset_id, found["facts"], size=final.stat().st_size, source=source)
             row.original_name = None if original_name is None else name
-            row.created_by = created_by
+            row.created_by, row.source_sha256 = created_by, source_sha256
             _list(db, studio, row, name, found["segments"], label_source=found["label_source"])
     except BaseException:
         temporary.unlink(missing_ok=True)

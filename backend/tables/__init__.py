@@ -28,6 +28,7 @@ from backend.tables import (
     robot,
     run,
     setting,
+    upload,
     user,
 )
 
@@ -59,5 +60,6 @@ __all__ = [
     "robot",
     "run",
     "setting",
+    "upload",
     "user",
 ]

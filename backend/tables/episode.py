@@ -51,6 +51,8 @@ class EpisodeRow(Identified, Base):
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     source: Mapped[EpisodeSource] = mapped_column(String(16))
     original_name: Mapped[str | None] = mapped_column(String(256))
+    # of the file as it was uploaded, so that the same one is known before it is sent again
+    source_sha256: Mapped[str | None] = mapped_column(String(64), index=True)
     created_by: Mapped[str | None] = mapped_column(String(32))
     deleted_at: Mapped[datetime | None]
     # what people may change; copied from the published revision
