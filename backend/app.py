@@ -40,6 +40,8 @@ from backend.studio.context import Studio
 from backend.surveys.endpoints import router as surveys
 from backend.system.endpoints import router as system
 from backend.training.endpoints import router as training
+from backend.uploads.endpoints import router as uploads
+from backend.uploads.taking import Taking
 from backend.web.events import EventBus
 from backend.web.events import router as socket
 from backend.web.headers import SecurityHeaders
@@ -58,6 +60,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     imports,
     surveys,
     episodes,
+    uploads,
     drafts,
     notes,
     labelling,
@@ -100,9 +103,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             one.start()
         renewal = Renewal(app.state.studio)
         renewal.start()
+        taking = Taking(app.state.studio)
+        taking.start()
         try:
             yield
         finally:
+            await asyncio.to_thread(taking.stop)
             await asyncio.to_thread(renewal.stop)
             for one in beside:
                 await asyncio.to_thread(one.stop)

@@ -21,6 +21,7 @@ BACKEND = [
     ["backend/labels/proposals"],
     ["backend/labels/drafts"],
     ["backend/robot_hosts"],
+    ["backend/uploads"],
     ["backend/surveys", "backend/imports"],
     ["backend/datasets", "backend/robots"],
     ["backend/intake"],

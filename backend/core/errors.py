@@ -56,9 +56,12 @@ class ApiError(Exception):
         fields: dict[str, str] | None = None,
         detail: Any = None,
         retry_seconds: int | None = None,
+        headers: dict[str, str] | None = None,
     ) -> None:
-        """retry_seconds: when it may be tried again, for programs."""
+        """retry_seconds: when it may be tried again, for programs. headers: of the answer, where a protocol wants
+        some."""
         super().__init__(message)
+        self.headers = headers or {}
         self.message, self.fields, self.detail, self.retry_seconds = message, fields or {}, detail, retry_seconds
 
 
@@ -164,6 +167,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(ApiError)
     def _api(request: Request, error: ApiError) -> Any:
         response = _answer(error.status, error.code, error.message, error.fields, error.detail)
+        response.headers.update(error.headers)
         if error.retry_seconds is not None:
             response.headers["Retry-After"] = str(error.retry_seconds)
         return response

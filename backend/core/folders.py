@@ -35,6 +35,7 @@ class DataFolder:
         self.models = root / "models"
         self.robots = root / "robots"
         self.uploads = root / "uploads"
+        self.staging = root / "staging"  # files that are uploaded in pieces, see backend.uploads
         self.cache = root / "cache"
         self.lost = (
             root / "lost"
@@ -65,6 +66,7 @@ class DataFolder:
             self.models,
             self.robots,
             self.uploads,
+            self.staging,
             self.cache,
         ):
             folder.mkdir(parents=True, exist_ok=True)
@@ -107,6 +109,10 @@ class DataFolder:
     def export(self, export_id: str) -> Path:
         """Made as a whole by its job; there is nothing here before."""
         return self.exports / export_id
+
+    def staged(self, upload_id: str) -> Path:
+        """Of an upload: a file an id, never a name."""
+        return self.staging / upload_id
 
     def export_links(self, job_id: str) -> Path:
         """While an export is written: links to the files of its episodes."""

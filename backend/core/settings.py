@@ -90,6 +90,9 @@ class Settings(BaseSettings):
     export_days: float = Field(
         14.0, gt=0, le=3650, description="Days for which a dataset's exports are kept for download"
     )
+    upload_days: float = Field(
+        7.0, gt=0, le=3650, description="Days after its last byte for which an upload that was not finished is kept"
+    )
     job_nice: int = Field(
         15,
         ge=0,
@@ -176,6 +179,7 @@ class Settings(BaseSettings):
             "STUDIO_LEASE_SECONDS": str(self.lease_seconds),
             "STUDIO_JOB_NICE": str(self.job_nice),
             "STUDIO_EXPORT_DAYS": str(self.export_days),
+            "STUDIO_UPLOAD_DAYS": str(self.upload_days),
             "STUDIO_PATIENCE_MINUTES": json.dumps(self.patience_minutes),
             "DATABASE_URL": self.database_url,
             "REDIS_URL": self.redis_url,

@@ -35,6 +35,7 @@ from backend.tables.job import Job, JobKind, JobState
 from backend.tables.label_history import LabelHistory
 from backend.tables.label_revision import LabelRevision
 from backend.tables.review_note import ReviewNote
+from backend.tables.upload import Upload, UploadedFile
 from dexvla.spec import CameraSpec, RecordSpec
 
 _NAME_LENGTH = 128
@@ -100,12 +101,16 @@ def delete_dataset(db: Session, me: Actor, studio: Studio, dataset_id: str) -> N
     db.execute(delete(BulkChange).where(BulkChange.dataset_id == dataset_id))
     exports = db.execute(select(Export.id, Export.job_id).where(Export.dataset_id == dataset_id)).all()
     db.execute(delete(Export).where(Export.dataset_id == dataset_id))
+    uploads = db.scalars(select(Upload.id).where(Upload.dataset_id == dataset_id)).all()
+    db.execute(delete(UploadedFile).where(UploadedFile.upload_id.in_(uploads)))
+    db.execute(delete(Upload).where(Upload.dataset_id == dataset_id))
     db.execute(delete(DatasetVersion).where(DatasetVersion.dataset_id == dataset_id))
     record(db, me, "dataset.delete", row.id, name=row.name, episodes=len(ids))
     db.delete(row)
     folder = studio.settings.folder
     gone = [folder.episodes / dataset_id, *(folder.manifest(version.id).parent for version in versions)]
     gone += [path for id, job_id in exports for path in (folder.export(id), folder.export_links(job_id))]
+    gone += [folder.staged(upload_id) for upload_id in uploads]
     publish_after_commit(db, studio, "dataset", dataset_id)
     remove_after_commit(db, row.name, gone)
 

@@ -35,6 +35,7 @@ log = structlog.get_logger()
 
 _LOOK_SECONDS = 1.0
 _ROBOT_HOST = re.compile(r"/api/robot-hosts/([^/]+)/")
+_WAITS = "What has arrived is kept for some days, for whoever may go on."
 _RETRY_SECONDS = 2  # told to whoever asks while the application is away
 
 
@@ -133,7 +134,8 @@ class Gateway:
                 message = "The request's body did not come in time; send it again."
                 await answer_error(scope, send, 408, "too_slow", message, close=True)
             elif isinstance(error, EndedError):
-                message = "Your access ended while this was being sent. Nothing of it was kept."
+                kept = _WAITS if scope["path"].startswith("/api/uploads/") else "Nothing of it was kept."
+                message = f"Your access ended while this was being sent. {kept}"
                 await answer_error(scope, send, 401, "not_signed_in", message, close=True)
             else:
                 await self._away(scope, send)

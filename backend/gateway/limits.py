@@ -18,6 +18,7 @@ KIB, MIB = 2**10, 2**20
 UNSIGNED_BODY = 16 * KIB  # more is read only from somebody who is signed in
 _SMALL_BODY = 8 * KIB
 _BODY = 2 * MIB
+_LISTED_BODY = 8 * MIB  # names and sizes of files that are to be uploaded
 _TEXTS_BODY = 64 * MIB  # labels of a whole dataset, brought as a file of text
 
 PER_ADDRESS = 512  # connections; a page has about ten
@@ -30,8 +31,12 @@ def most_bytes(method: str, path: str, settings: Settings) -> int:
     """The largest body that a request may have."""
     if method in {"GET", "HEAD", "OPTIONS", "DELETE"} or path.startswith(_SMALL):
         return _SMALL_BODY
+    if method == "PATCH" and path.startswith("/api/uploads/"):
+        return (settings.max_upload_mb + 1) * MIB
     if method == "POST" and path.startswith("/api/datasets/"):
         last = path.rpartition("/")[2]
+        if last == "uploads":
+            return _LISTED_BODY
         if last == "episodes":  # the application says what is too large in words of its own; nothing is read before
             return (settings.max_upload_mb + 1) * MIB
         if last == "labels":

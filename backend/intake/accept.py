@@ -84,11 +84,13 @@ def accept(
     keep_labels: bool = True,
     instruction: str = "",
     guesses: Sequence[str] = (),
+    source_sha256: str | None = None,
     stop: threading.Event | None = None,
 ) -> Accepted:
     """Check `file`, copy it to its place and list it in the dataset; `file` itself stays as it is.
 
     instruction: for a file that has none of its own. guesses: what an import assumed; of an upload its file tells it.
+    source_sha256: of `file`, kept with the episode.
     stop: once it is set nobody waits for the answer: the inspection is ended and InvalidError raised. Raises
     RefusedError for a file that is no usable episode or does not fit the dataset's others, AlreadyThereError,
     DiskFullError, NotFoundError for the dataset. On any error nothing stays behind.
@@ -114,7 +116,7 @@ def accept(
         with studio.db.transaction() as db:
             row = _row(episode_id, dataset_id, found["facts"], size=final.stat().st_size, source=source)
             row.original_name = None if original_name is None else name
-            row.created_by = created_by
+            row.created_by, row.source_sha256 = created_by, source_sha256
             row.guesses = found["guesses"] if source is EpisodeSource.UPLOADED else list(guesses)
             _list(db, studio, row, name, found["segments"], label_source=found["label_source"])
     except BaseException:

@@ -29,6 +29,7 @@ from backend.tables import (
     robot,
     run,
     setting,
+    upload,
     user,
 )
 
@@ -61,5 +62,6 @@ __all__ = [
     "robot",
     "run",
     "setting",
+    "upload",
     "user",
 ]

@@ -51,6 +51,8 @@ class EpisodeRow(Identified, Base):
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     source: Mapped[EpisodeSource] = mapped_column(String(16))
     original_name: Mapped[str | None] = mapped_column(String(256))
+    # of the file as it was uploaded, so that the same one is known before it is sent again
+    source_sha256: Mapped[str | None] = mapped_column(String(64), index=True)
     created_by: Mapped[str | None] = mapped_column(String(32))
     # what was assumed when it was taken in, in sentences: its file did not say it
     guesses: Mapped[list[Any]] = mapped_column(default=list)

@@ -7,6 +7,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from httpx import Response
 
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
+
 # Signing in is tested by itself: fuzzing it would only meet the rate limiter. A demo recording of 500 episodes is
 # queued here like anything else, but no worker runs.
 SKIPPED = {"/api/auth/login", "/api/auth/logout", "/api/auth/setup", "/api/auth/password", "/api/links"}

@@ -1,5 +1,5 @@
 """The one that clears away: what a kill at a bad moment left in the data folder (half uploads and copies too), and
-sessions and exports whose time is over. At every start of a worker, and every hour from then on.
+sessions, exports and uploads whose time is over. At every start of a worker, and every hour from then on.
 
 What the database says was deleted is removed. What it does not know at all stays where it is and is told (see
 backend.storage): a database that lost its newest rows, or came out of a backup, knows less than the folder. What an
@@ -32,6 +32,8 @@ from backend.tables.checkpoint import Checkpoint
 from backend.tables.episode import EpisodeRow
 from backend.tables.job import Job, JobState
 from backend.tables.run import Run
+from backend.tables.upload import Upload
+from backend.uploads.service import forget_old as forget_old_uploads
 
 OLD_SECONDS = 24 * 3600.0  # more than clocks are ever set by
 LOST_SECONDS = 30 * 86400.0
@@ -46,6 +48,8 @@ def sweeper(studio: Studio) -> Periodic:
         forget_old_sessions(studio)
         with suppress(FilesLeftError):  # the round that follows tries again
             forget_old_exports(studio)
+        with suppress(FilesLeftError):
+            forget_old_uploads(studio)
         sweep(studio)
         return _EVERY_SECONDS
 
@@ -73,6 +77,8 @@ def sweep(studio: Studio) -> list[Path]:
             deleted = _deleted(db, model)
             gone += [path for path in named[kind] if path.name in deleted]
         gone += _deleted_checkpoints(db, studio)
+        known = set(db.scalars(select(Upload.id)))
+        gone += [path for path in repository.folders(folder.staging) if path.name not in known]
     ended = [path for path in folder.lost.glob("*") if _age(path) > LOST_SECONDS]
     for path in (*filter(_old, [*halves, *gone]), *ended):
         try:

@@ -30,6 +30,10 @@ VIEWER = """
     POST /api/datasets/{dataset_id}/exports/preview
     GET /api/datasets/{dataset_id}/exports/{export_id}/archive
     GET /api/exports/formats
+    GET /api/datasets/{dataset_id}/uploads
+    OPTIONS /api/datasets/{dataset_id}/uploads/files
+    GET /api/uploads/{upload_id}
+    GET /api/uploads/files/{file_id}
     GET /api/versions
     GET /api/versions/{version_id}/manifest
     GET /api/episodes/{episode_id}
@@ -106,6 +110,14 @@ OPERATOR = """
     DELETE /api/datasets/{dataset_id}
     POST /api/datasets/{dataset_id}/episodes
     POST /api/datasets/{dataset_id}/import
+    POST /api/datasets/{dataset_id}/uploads
+    POST /api/datasets/{dataset_id}/uploads/files
+    DELETE /api/uploads/{upload_id}
+    POST /api/uploads/{upload_id}/episodes
+    PUT /api/uploads/files/{file_id}/sha256
+    HEAD /api/uploads/files/{file_id}
+    PATCH /api/uploads/files/{file_id}
+    DELETE /api/uploads/files/{file_id}
     POST /api/datasets/{dataset_id}/survey
     POST /api/datasets/{dataset_id}/exports
     DELETE /api/datasets/{dataset_id}/exports/{export_id}

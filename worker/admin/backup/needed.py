@@ -34,6 +34,7 @@ LEFT_OUT = {
     "reserve": "space for a full disk",
     "studio.mark": "how much this database knew: a restored one knows less, and rightly",
     "uploads": "half of something; whoever uploads has the other half",
+    "staging": "not taken in yet; whoever uploads has it all, and goes on where the studio says",
     "cache": "made again when it is asked for",
     "exports": "made again from the episodes, which are taken",
 }

@@ -1,0 +1,1 @@
+"""Uploads of many files and folders that go on after a broken connection. See docs/decisions/uploads.md."""

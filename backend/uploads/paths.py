@@ -1,0 +1,92 @@
+"""Names of files as their sender has them: looked at before anything is received, and never paths of ours.
+
+They become paths only where a folder is laid out for an import (`lay_out`), below one folder of the upload's own.
+"""
+
+import os
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+MAX_PATH = 1000  # characters
+MAX_DEPTH = 12  # folders above the file
+_NAME_BYTES = 255  # file systems count bytes
+_DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10))}
+
+
+def wrong_with_path(path: str) -> str | None:
+    """Why a relative path such as `run 1/videos/top.mp4` cannot be taken. None: it can."""
+    if not path:
+        return "it is empty"
+    if len(path) > MAX_PATH:
+        return f"it has {len(path)} characters, at most {MAX_PATH} are taken"
+    if path.startswith("/") or path[1:2] == ":":
+        return "it is absolute; send it relative to the folder that is uploaded"
+    if "\\" in path:
+        return "it holds a backslash; folders are separated by /"
+    if any(not letter.isprintable() for letter in path):
+        return "it holds characters that cannot be shown"
+    parts = path.split("/")
+    if len(parts) > MAX_DEPTH + 1:
+        return f"it lies {len(parts) - 1} folders deep, at most {MAX_DEPTH} are taken"
+    return next((wrong for part in parts if (wrong := _wrong_with_name(part))), None)
+
+
+def _wrong_with_name(name: str) -> str | None:
+    if name in {"", ".", ".."}:
+        return f"it holds the part {name!r}, which names no file and no folder"
+    if len(name.encode(errors="replace")) > _NAME_BYTES:
+        return f"{name[:40]!r}... is longer than the {_NAME_BYTES} bytes that file systems take"
+    if name.strip() != name or name.endswith("."):
+        return f"{name!r} begins or ends with a space, or ends with a dot"
+    if name.partition(".")[0].upper() in _DEVICES:
+        return f"{name!r} is the name of a device on some systems; give it another"
+    return None
+
+
+def wrong_together(paths: Iterable[str]) -> dict[str, str]:
+    """By path: why it cannot stand beside the others, also on a disk that ignores case and composition."""
+    files: set[str] = set()
+    folders: set[str] = set()
+    wrong = {}
+    for path in paths:
+        key = _key(path)
+        above = {_key(str(parent)) for parent in PurePosixPath(path).parents} - {_key(".")}
+        if key in files:
+            wrong[path] = "it is listed twice, or differs from another one only in the case of its letters"
+        elif key in folders or above & files:
+            wrong[path] = "another one is a file where this one needs a folder"
+        files.add(key)
+        folders |= above
+    return wrong
+
+
+def _key(path: str) -> str:
+    return unicodedata.normalize("NFC", path).casefold()
+
+
+def lay_out(folder: Path, files: Iterable[tuple[str, Path]]) -> Path:
+    """Make `folder` with each file (path as it was sent, where its bytes lie) at its place, as links to the same bytes.
+
+    Whole or not at all; what is there already is replaced. Raises ValueError for a path that no announcement lets
+    through, OSError.
+    """
+    import shutil
+
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        for path, source in files:
+            if wrong := wrong_with_path(path):
+                raise ValueError(f"{path!r}: {wrong}")
+            place = temporary.joinpath(*path.split("/"))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(source, place, follow_symlinks=False)
+            except PermissionError:  # a file system without such links
+                shutil.copyfile(source, place, follow_symlinks=False)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder

@@ -1,0 +1,233 @@
+"""Files that are there as a whole: compared with what their sender said, then taken in as episodes, one after another.
+
+A thread beside the API; of several API processes one at a time does it, whoever holds the lock. What a kill interrupts
+is received still, and is looked at again by the next.
+"""
+
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+from sqlalchemy.orm import Session
+
+from backend.core.errors import DiskFullError, InvalidError, NotFoundError, TooManyError
+from backend.core.periodic import Periodic
+from backend.core.removal import remove_after_commit
+from backend.core.roles import Role
+from backend.intake.accept import AlreadyThereError, RefusedError, accept
+from backend.studio.context import Studio
+from backend.studio.events import publish_after_commit
+from backend.tables.episode import EpisodeRow, EpisodeSource
+from backend.tables.upload import Upload, UploadedFile, UploadKind, UploadState
+from backend.tables.user import User
+from backend.uploads import repository, service
+from backend.uploads.staged import size_of
+from dexvla.checksums import file_sha256
+
+_EVERY_SECONDS = 1.0
+_LATER_SECONDS = 20.0  # after a disk was full
+_log = structlog.get_logger(__name__)
+
+
+class Taking:
+    """A thread that takes in what has been received until it is told to stop."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio, self._stop, self._settled = studio, threading.Event(), False
+        self._periodic = Periodic("uploads", self._work, every_seconds=_EVERY_SECONDS)
+
+    def start(self) -> None:
+        self._periodic.start()
+
+    def stop(self) -> None:
+        """The file that is being looked at stays received."""
+        self._stop.set()
+        self._periodic.stop()
+
+    def _work(self) -> float:
+        with _alone(self._studio.settings.folder.staging / "lock") as alone:
+            if not alone:
+                return _EVERY_SECONDS
+            if not self._settled:
+                settle(self._studio)
+                self._settled = True
+            return _EVERY_SECONDS if take_received(self._studio, self._stop) else _LATER_SECONDS
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[bool]:
+    """Whether nobody else holds the lock; it goes with its process."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+    finally:
+        os.close(descriptor)
+
+
+def settle(studio: Studio) -> None:
+    """After a start: files whose last byte is on the disk, and whose row does not say so."""
+    with studio.db.transaction(write=False) as db:
+        ids = repository.in_state(db, UploadState.UPLOADING)
+        rows = [row for id in ids if (row := repository.file_by_id(db, id)) is not None]
+    for row in rows:
+        there = size_of(studio.settings.folder.staged(row.upload_id) / row.id)
+        if there >= row.size:
+            with studio.db.transaction() as db:
+                service.note_received(db, studio, row.id, there)
+
+
+def take_received(studio: Studio, stop: threading.Event) -> bool:
+    """False where the rest has to wait: for room on the disk, or for whoever else has files looked at.
+
+    Raises SQLAlchemyError, OSError.
+    """
+    with studio.db.transaction(write=False) as db:
+        waiting = repository.in_state(db, UploadState.RECEIVED)
+    for file_id in waiting:
+        if stop.is_set():
+            return True
+        try:
+            _take(studio, file_id, stop)
+        except (DiskFullError, TooManyError) as error:
+            _note(studio, file_id, f"Waiting: {error.message}")
+            return False
+    return True
+
+
+def _take(studio: Studio, file_id: str, stop: threading.Event) -> None:
+    """Raises DiskFullError, TooManyError."""
+    with studio.db.transaction(write=False) as db:
+        row = repository.file_by_id(db, file_id)
+        upload = None if row is None else repository.by_id(db, row.upload_id)
+        sender = None if upload is None or upload.created_by is None else db.get(User, upload.created_by)
+    if row is None or upload is None or row.state is not UploadState.RECEIVED:
+        return
+    path = studio.settings.folder.staged(upload.id) / row.id
+    if row.size == 0:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    if size_of(path) != row.size:  # after a restore: the sender still has it
+        _change(studio, row.id, lambda db, now: _missing(now, size_of(path)))
+        return
+    sha256 = file_sha256(path)
+    if row.sha256 not in {None, sha256}:
+        said = f"What arrived is not what was sent: its sha256 is {sha256}, {row.sha256} was announced. Send it again."
+        _refuse(studio, upload, row.id, said)
+    elif sender is None or sender.disabled or not Role(sender.role).allows(Role.OPERATOR):
+        _refuse(studio, upload, row.id, "Whoever sent it may not add episodes any more.")
+    elif upload.kind is UploadKind.FOLDER:
+        _change(studio, row.id, lambda db, now: _stage(now, sha256), tell=upload.dataset_id)
+    else:
+        _accept(studio, upload, row, path, sha256, stop)
+
+
+def _accept(studio: Studio, upload: Upload, row: UploadedFile, path: Path, sha256: str, stop: threading.Event) -> None:
+    name = row.path.rpartition("/")[2]
+    with studio.db.transaction(write=False) as db:
+        twin = repository.same_file(db, upload.dataset_id, [sha256]).get(sha256)
+    if twin is not None:
+        _twin(studio, upload, row, sha256, twin.id)
+        return
+    try:
+        with studio.inspections.turn(stop):
+            accepted = accept(
+                studio,
+                dataset_id=upload.dataset_id,
+                file=path,
+                source=EpisodeSource.UPLOADED,
+                original_name=name,
+                created_by=upload.created_by,
+                instruction=upload.instruction,
+                source_sha256=sha256,
+                stop=stop,
+            )
+    except AlreadyThereError as error:
+        _twin(studio, upload, row, sha256, error.episode_id)
+    except RefusedError as error:
+        _refuse(studio, upload, row.id, error.message, errors=error.errors)
+    except (InvalidError, NotFoundError) as error:
+        if not stop.is_set():
+            _refuse(studio, upload, row.id, error.message)
+    except (DiskFullError, TooManyError):
+        raise
+    except Exception:  # a fault of ours, which must not keep the files behind it
+        _log.exception("uploads.failed", file=row.id)
+        _refuse(studio, upload, row.id, f"The studio failed while it looked at {name}; its log says how.")
+    else:
+        _listed(studio, upload, row.id, sha256, accepted.episode_id, accepted.warnings)
+
+
+def _twin(studio: Studio, upload: Upload, row: UploadedFile, sha256: str, episode_id: str) -> None:
+    """An episode of the same content: there before, or of this very file, by a studio that was killed before it wrote
+    that down."""
+    with studio.db.transaction(write=False) as db:
+        twin = db.get_one(EpisodeRow, episode_id)
+    received = row.received_at
+    if twin.source_sha256 == sha256 and received is not None and twin.created_at >= received:
+        _listed(studio, upload, row.id, sha256, twin.id, [])
+        return
+
+    def change(db: Session, now: UploadedFile) -> None:
+        now.sha256 = sha256
+        service.mark_already_there(now, twin)
+        remove_after_commit(db, now.path, [_path(studio, now)])
+
+    _change(studio, row.id, change, tell=upload.dataset_id)
+
+
+def _listed(studio: Studio, upload: Upload, file_id: str, sha256: str, episode_id: str, warnings: list[str]) -> None:
+    def change(db: Session, row: UploadedFile) -> None:
+        row.state, row.sha256, row.episode_id = UploadState.TAKEN_IN, sha256, episode_id
+        row.message, row.warnings = None, warnings
+        remove_after_commit(db, row.path, [_path(studio, row)])
+
+    _change(studio, file_id, change, tell=upload.dataset_id)
+
+
+def _refuse(studio: Studio, upload: Upload, file_id: str, message: str, *, errors: list[str] | None = None) -> None:
+    def change(db: Session, row: UploadedFile) -> None:
+        row.state, row.message, row.errors = UploadState.REFUSED, message, errors or []
+        remove_after_commit(db, row.path, [_path(studio, row)])
+
+    _change(studio, file_id, change, tell=upload.dataset_id)
+
+
+def _stage(row: UploadedFile, sha256: str) -> None:
+    row.state, row.sha256, row.message = UploadState.STAGED, sha256, None
+
+
+def _missing(row: UploadedFile, there: int) -> None:
+    row.state, row.received, row.received_at = UploadState.UPLOADING, there, None
+
+
+def _note(studio: Studio, file_id: str, message: str) -> None:
+    def change(db: Session, row: UploadedFile) -> None:
+        row.message = message
+
+    _change(studio, file_id, change)
+
+
+def _change(
+    studio: Studio, file_id: str, change: Callable[[Session, UploadedFile], None], *, tell: str | None = None
+) -> None:
+    """Of a file that is still received: one that was cancelled stays gone. tell: a dataset whose pages hear of it."""
+    with studio.db.transaction() as db:
+        row = repository.file_by_id(db, file_id)
+        if row is None or row.state is not UploadState.RECEIVED:
+            return
+        change(db, row)
+        if tell is not None:
+            publish_after_commit(db, studio, "dataset", tell)
+
+
+def _path(studio: Studio, row: UploadedFile) -> Path:
+    return studio.settings.folder.staged(row.upload_id) / row.id
