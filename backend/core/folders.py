@@ -36,6 +36,7 @@ class DataFolder:
         self.robots = root / "robots"
         self.uploads = root / "uploads"
         self.cache = root / "cache"
+        self.store_cache = self.cache / "store"  # files of a store elsewhere, by hash; see backend.store.cache
         self.lost = (
             root / "lost"
         )  # what the database does not know, see worker.admin.sweeper; made when there is something

