@@ -134,6 +134,15 @@ def seed_example(tmp_path_factory: pytest.TempPathFactory, make_episode: Callabl
 
 
 @pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real S3 server (tests.support.s3_server.Server); each test takes a prefix of its own."""
+    from tests.support.s3_server import s3_server
+
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny base model from `init-model`."""
     from dexvla.model.init_model import init_model

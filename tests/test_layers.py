@@ -31,6 +31,7 @@ BACKEND = [
     ["backend/studio"],
     ["backend/labels/core", "backend/identity", "backend/migrations"],
     ["backend/tables"],
+    ["backend/store"],
     ["backend/core"],
     ["backend/__init__.py", "backend/labels/__init__.py"],
 ]

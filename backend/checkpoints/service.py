@@ -16,10 +16,10 @@ from backend.core.archive import tar_parts
 from backend.core.db import utc_now
 from backend.core.downloads import Content, Part, respond
 from backend.core.errors import ConflictError, NotFoundError
-from backend.core.removal import remove_after_commit
 from backend.identity.actor import Actor
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
+from backend.studio.removal import remove_files_after_commit
 from backend.tables.checkpoint import Checkpoint
 from backend.tables.evaluation import Evaluation
 from backend.tables.job import Job, JobState
@@ -75,7 +75,7 @@ def delete(db: Session, me: Actor, studio: Studio, checkpoint_id: str) -> None:
     audit.record(db, me, "checkpoint.delete", row.id, name=name, sha256=row.sha256)
     publish_after_commit(db, studio, "checkpoint", row.id)
     publish_after_commit(db, studio, "run", run.id)
-    remove_after_commit(db, name, [checkpoint_folder(studio, row)])
+    remove_files_after_commit(db, studio, name, [checkpoint_folder(studio, row)])
 
 
 def file(db: Session, studio: Studio, request: Request, checkpoint_id: str, name: str) -> Response:

@@ -37,6 +37,7 @@ class DataFolder:
         self.uploads = root / "uploads"
         self.staging = root / "staging"  # files that are uploaded in pieces, see backend.uploads
         self.cache = root / "cache"
+        self.store_cache = self.cache / "store"  # files of a store elsewhere, by hash; see backend.store.cache
         self.lost = (
             root / "lost"
         )  # what the database does not know, see worker.admin.sweeper; made when there is something

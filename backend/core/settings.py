@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, IPvAnyNetwork, SecretStr, field_validator, model_validator
+from pydantic import AliasChoices, Field, IPvAnyNetwork, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from backend.core.address import public_address
 from backend.core.database_url import plain_database_url
 from backend.core.folders import DataFolder
+from backend.core.s3_place import S3Place
 from dexvla.live import policy_servers
 
 
@@ -87,6 +88,18 @@ class Settings(BaseSettings):
         description="Minutes without a sign of life after which a job is stopped, by its kind, instead of the kind's "
         'own: {"train": 120}',
     )
+    store: str | None = Field(
+        None,
+        description="s3://BUCKET/PREFIX for episodes, checkpoints and exports; default: the data folder. What is in "
+        "the data folder already goes there by `studio store move`",
+    )
+    store_endpoint: str | None = Field(None, description="http(s)://HOST:PORT of an S3 server other than Amazon's")
+    store_region: str = Field("us-east-1", description="Its region")
+    store_key: str | None = Field(None, description="Access key of the store; default: that of the machine's account")
+    store_secret: SecretStr | None = Field(None, description="The key's secret")
+    cache_gb: float = Field(
+        50.0, gt=0, description="GiB of the store's files that each machine keeps to read; more while jobs need them"
+    )
     export_days: float = Field(
         14.0, gt=0, le=3650, description="Days for which a dataset's exports are kept for download"
     )
@@ -144,11 +157,37 @@ class Settings(BaseSettings):
             raise ValueError("expected http(s)://HOST/PATH; a key belongs into STUDIO_VISION_KEY, not into the address")
         return value.rstrip("/")
 
-    @field_validator("vision_model", "vision_key", "database_url", "database_password", "redis_url")
+    @field_validator(
+        *("vision_model", "vision_key", "database_url", "database_password", "redis_url"),
+        *("store", "store_endpoint", "store_key", "store_secret"),
+    )
     @classmethod
     def _given(cls, value: str | SecretStr | None) -> str | SecretStr | None:
         """Empty is not set, as Compose files have it."""
         return value or None
+
+    @model_validator(mode="after")
+    def _store_is_whole(self) -> Self:
+        self.store_place  # noqa: B018 (complains here, at the start)
+        return self
+
+    @cached_property
+    def store_place(self) -> S3Place | None:
+        """Raises ValueError for an address that is none."""
+        if self.store is None:
+            return None
+        try:
+            return S3Place(
+                url=self.store,
+                endpoint=self.store_endpoint,
+                region=self.store_region,
+                key=self.store_key,
+                secret=self.store_secret,
+            )
+        except ValidationError as error:
+            first = error.errors(include_input=False)[0]
+            name = "_".join(["STUDIO_STORE", *(str(part).upper() for part in first["loc"] if part != "url")])
+            raise ValueError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
 
     @model_validator(mode="after")
     def _absolute(self) -> Self:
@@ -181,6 +220,12 @@ class Settings(BaseSettings):
             "STUDIO_EXPORT_DAYS": str(self.export_days),
             "STUDIO_UPLOAD_DAYS": str(self.upload_days),
             "STUDIO_PATIENCE_MINUTES": json.dumps(self.patience_minutes),
+            "STUDIO_STORE": self.store,
+            "STUDIO_STORE_ENDPOINT": self.store_endpoint,
+            "STUDIO_STORE_REGION": self.store_region,
+            "STUDIO_STORE_KEY": self.store_key,
+            "STUDIO_STORE_SECRET": None if self.store_secret is None else self.store_secret.get_secret_value(),
+            "STUDIO_CACHE_GB": str(self.cache_gb),
             "DATABASE_URL": self.database_url,
             "REDIS_URL": self.redis_url,
         }

@@ -7,7 +7,6 @@ from sqlalchemy.orm import Session
 from backend.audit.service import record
 from backend.core.errors import ConflictError, InvalidError, NotFoundError
 from backend.core.limits import MAX_TEXT, one_line, wrong_with
-from backend.core.removal import remove_after_commit
 from backend.core.schemas import without_marks
 from backend.datasets import repository
 from backend.datasets.jobs import RecordPayload
@@ -25,6 +24,7 @@ from backend.jobs.schemas import JobOut
 from backend.robots.kinds import checked, demonstration_cameras, info_of, name_of
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
+from backend.studio.removal import remove_files_after_commit
 from backend.tables.bulk_change import BulkChange
 from backend.tables.dataset import Dataset
 from backend.tables.dataset_version import DatasetVersion
@@ -112,7 +112,7 @@ def delete_dataset(db: Session, me: Actor, studio: Studio, dataset_id: str) -> N
     gone += [path for id, job_id in exports for path in (folder.export(id), folder.export_links(job_id))]
     gone += [folder.staged(upload_id) for upload_id in uploads]
     publish_after_commit(db, studio, "dataset", dataset_id)
-    remove_after_commit(db, row.name, gone)
+    remove_files_after_commit(db, studio, row.name, gone)
 
 
 def _dataset(db: Session, dataset_id: str, *, lock: bool = False) -> Dataset:

@@ -18,7 +18,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from backend.audit.service import record
+from backend.core.errors import NotFoundError
 from backend.core.folders import DataFolder
+from backend.episodes.files import file_of
+from backend.store.base import StoreAwayError
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
 from backend.tables.episode import EpisodeRow
@@ -57,7 +60,7 @@ class Renewal:
             try:
                 renew(self._studio, stop=self._stop)
                 return
-            except (OSError, SQLAlchemyError) as error:
+            except (OSError, SQLAlchemyError, StoreAwayError) as error:
                 short = " ".join(str(error).split())[:200]
                 _log.warning("episodes.identities_failed", error=short, again_in_seconds=_AGAIN_SECONDS)
             self._stop.wait(_AGAIN_SECONDS)
@@ -95,10 +98,10 @@ def _renew(studio: Studio, episode_id: str) -> bool:
         row = db.get(EpisodeRow, episode_id)
         if row is None or row.deleted_at is not None:
             return False
-        dataset_id, former = row.dataset_id, row.identity
+        former = row.identity
     try:
-        identity = identity_of(studio.settings.folder, dataset_id, episode_id, former)
-    except EpisodeError as error:
+        identity = identity_of(studio, row)
+    except (EpisodeError, NotFoundError) as error:
         _log.warning("episodes.identity_left", episode=episode_id, error=str(error)[:200])
         return False
     with studio.db.transaction() as db:
@@ -110,10 +113,11 @@ def _renew(studio: Studio, episode_id: str) -> bool:
     return True
 
 
-def identity_of(folder: DataFolder, dataset_id: str, episode_id: str, former: str) -> str:
-    """Today's identity of a listed episode, in milliseconds. Raises EpisodeError for a file that cannot be read."""
-    with open_episode(folder.episode(dataset_id, episode_id)) as episode:
-        return renewed_identity(episode, former, trust_lengths=True)  # every listed file is our own fresh copy
+def identity_of(studio: Studio, row: EpisodeRow) -> str:
+    """Today's identity of a listed episode, in milliseconds. Raises EpisodeError for a file that cannot be read,
+    NotFoundError for one that is gone."""
+    with open_episode(file_of(studio, row)) as episode:
+        return renewed_identity(episode, row.identity, trust_lengths=True)  # every listed file is our own fresh copy
 
 
 def give(db: Session, row: EpisodeRow, identity: str) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from fastapi import Response
@@ -12,21 +11,20 @@ from sqlalchemy.orm import Session
 from backend.audit.service import record
 from backend.core.db import utc_now
 from backend.core.errors import ConflictError, NotFoundError
-from backend.core.removal import remove_after_commit
 from backend.core.schemas import Page
 from backend.episodes import frames, repository
+from backend.episodes.files import file_of, place
 from backend.episodes.names import dimension_names, gripper_dimensions
 from backend.episodes.schemas import CameraOut, EpisodeDetail, EpisodeOut
 from backend.identity.actor import Actor
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
+from backend.studio.removal import remove_files_after_commit
 from backend.tables.dataset import Dataset
 from backend.tables.dataset_version import DatasetVersion
 from backend.tables.episode import EpisodeRow
 from backend.tables.segment import LabelSegment
-from dexvla.episodes.identity import episode_identities
 from dexvla.episodes.reader import open_episode
-from dexvla.errors import EpisodeError
 from dexvla.files import atomic_file
 
 # Motion and frames of an episode never change, so what shows them may be kept for good.
@@ -90,30 +88,6 @@ def find(db: Session, episode_id: str) -> EpisodeRow:
     if row is None:
         raise NotFoundError("There is no such episode; it may have been deleted.")
     return row
-
-
-def file_of(studio: Studio, row: EpisodeRow) -> Path:
-    path = studio.settings.folder.episode(row.dataset_id, row.id)
-    if not path.is_file():
-        raise NotFoundError(f"The file of episode {row.number} is gone; restore it from a backup.")
-    return path
-
-
-def own_file(studio: Studio, row: EpisodeRow) -> Path:
-    """The file, which never changes after the intake. Where its size is another than then, it is read and hashed: a
-    studio that was killed while it wrote labels into files may have left one.
-
-    Raises NotFoundError if it is gone, EpisodeError if it holds another episode.
-    """
-    path = file_of(studio, row)
-    if path.stat().st_size != row.size_bytes:
-        with open_episode(path) as opened:
-            if not episode_identities(opened).is_called(row.identity):
-                raise EpisodeError(
-                    f"episode {row.number}: its file holds another motion or other images than when it was taken in; "
-                    "restore it from a backup"
-                )
-    return path
 
 
 # --- what the page shows ----------------------------------------------------------------------------------------
@@ -186,7 +160,6 @@ def delete_episode(db: Session, me: Actor, studio: Studio, episode_id: str) -> N
         )
     row.deleted_at = utc_now()
     record(db, me, "episode.delete", row.id, dataset=row.dataset_id, number=row.number)
-    path = studio.settings.folder.episode(row.dataset_id, row.id)
     publish_after_commit(db, studio, "dataset", row.dataset_id)
     publish_after_commit(db, studio, "episode", row.id)
-    remove_after_commit(db, f"Episode {row.number}", [path])
+    remove_files_after_commit(db, studio, f"Episode {row.number}", [place(studio.settings.folder, row)])

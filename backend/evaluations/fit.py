@@ -51,12 +51,19 @@ def fits_simulator(policy: PolicySpec, robot: str, choice: TaskChoice) -> None:
 
 
 def fits_version(
-    policy: PolicySpec, file: Path, *, checkpoint: Path, held_out: bool, names: Mapping[str, tuple[str, ...]]
+    policy: PolicySpec,
+    file: Path,
+    *,
+    checkpoint: Path,
+    held_out: bool,
+    names: Mapping[str, tuple[str, ...]],
+    elsewhere: bool = False,
 ) -> int:
     """How many episodes of a dataset version will be replayed. Raises InvalidError if they do not fit, or none is left.
 
     file: the version's manifest. names: all identities of its episodes, by id. held_out: leave out what the
-    checkpoint, or one that it grew out of, was trained on.
+    checkpoint, or one that it grew out of, was trained on. elsewhere: its episodes are in a store, from where the job
+    fetches them.
     """
     manifest = load_manifest(file)
     found, expected = (manifest.action_dim, manifest.state_dim), (policy.action_dim, policy.state_dim)
@@ -73,7 +80,7 @@ def fits_version(
             f"The dataset has no camera {', '.join(missing)}, which the checkpoint was trained with; it has "
             f"{', '.join(manifest.cameras)}.",
         )
-    gone = [entry for entry in manifest.episodes if not (file.parent / entry.path).is_file()]
+    gone = [] if elsewhere else [entry for entry in manifest.episodes if not (file.parent / entry.path).is_file()]
     if gone:
         raise wrong("version_id", f"{len(gone)} of the version's {len(manifest.episodes)} episode files are gone.")
     return _held_out(manifest, checkpoint, names) if held_out else len(manifest.episodes)

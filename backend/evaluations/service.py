@@ -13,7 +13,6 @@ from backend.checkpoints.names import checkpoint_folder, checkpoint_name
 from backend.checkpoints.whole import require_manifest
 from backend.core.db import new_id, utc_now
 from backend.core.errors import ConflictError, NotFoundError
-from backend.core.removal import remove_after_commit
 from backend.episodes import repository as episodes
 from backend.evaluations import fit, repository
 from backend.evaluations.jobs import EvaluatePayload
@@ -24,10 +23,12 @@ from backend.jobs.schemas import JobOut
 from backend.robots.kinds import checked
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
+from backend.studio.removal import remove_files_after_commit
 from backend.tables.dataset import Dataset
 from backend.tables.dataset_version import DatasetVersion
 from backend.tables.evaluation import Evaluation, EvaluationKind
 from backend.tables.job import Job, JobKind
+from backend.versions.files import manifest_of_version
 from dexvla.spec import EpisodeOutcome
 
 _MEDIA_TYPES = {".mp4": "video/mp4", ".png": "image/png", ".json": "application/json"}
@@ -73,9 +74,16 @@ def start(db: Session, me: Actor, studio: Studio, body: ClosedLoopIn | OpenLoopI
     else:
         version, dataset = _version(db, body.version_id)
         version_id = version.id
-        manifest = studio.settings.folder.manifest(version.id)
+        manifest = manifest_of_version(studio, version)
         names = episodes.identities(db, [version.dataset_id])
-        total = fit.fits_version(policy, manifest, checkpoint=folder, held_out=body.held_out, names=names)
+        total = fit.fits_version(
+            policy,
+            manifest,
+            checkpoint=folder,
+            held_out=body.held_out,
+            names=names,
+            elsewhere=studio.store.remote,
+        )
         title = f"{name}: replay of {dataset.name}, version {version.number}"
     row = Evaluation(
         id=new_id(),
@@ -113,7 +121,7 @@ def delete(db: Session, me: Actor, studio: Studio, evaluation_id: str) -> None:
     row.deleted_at = utc_now()
     record(db, me, "evaluation.delete", row.id, checkpoint_id=row.checkpoint_id)
     _tell(db, studio, row)
-    remove_after_commit(db, "The evaluation", [studio.settings.folder.evaluation(row.id)])
+    remove_files_after_commit(db, studio, "The evaluation", [studio.settings.folder.evaluation(row.id)])
 
 
 def file(db: Session, studio: Studio, evaluation_id: str, name: str) -> Response:

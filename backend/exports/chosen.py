@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from backend.core.errors import NotFoundError
 from backend.datasets import repository as datasets
 from backend.episodes import repository as episodes
+from backend.episodes.files import place
 from backend.exports.schemas import ExportChoice, Labelled, Outcome
 from backend.labels.drafts import repository as labels
 from backend.studio.context import Studio
@@ -18,6 +19,7 @@ from backend.tables.dataset_version import DatasetVersion
 from backend.tables.document import Tier
 from backend.tables.episode import EpisodeRow
 from backend.tables.label_revision import LabelRevision
+from backend.versions.files import manifest_of_version
 from backend.versions.service import manifest_of
 from dexvla.episodes.manifest import load_manifest
 from dexvla.spec import DatasetManifest, EpisodeEntry
@@ -47,9 +49,7 @@ class Chosen:
             return made
         folder = studio.settings.folder
         entries = [
-            self.listed[row.id].model_copy(
-                update={"path": os.path.relpath(folder.episode(self.dataset.id, row.id), here)}
-            )
+            self.listed[row.id].model_copy(update={"path": os.path.relpath(place(folder, row), here)})
             for row in self.rows
         ]
         return made.model_copy(update={"episodes": tuple(entries)})
@@ -68,7 +68,7 @@ def choose(db: Session, studio: Studio, dataset_id: str, choice: ExportChoice) -
         version = datasets.versions_by_id(db, [choice.version_id]).get(choice.version_id)
         if version is None or version.dataset_id != dataset_id:
             raise NotFoundError("This dataset has no such version; look at the list again.")
-        path = studio.settings.folder.manifest(version.id)
+        path = manifest_of_version(studio, version)
         if not path.is_file():
             raise NotFoundError(f"The manifest of version {version.number} is gone; restore it from a backup.")
         entries = load_manifest(path).episodes

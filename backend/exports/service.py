@@ -13,7 +13,6 @@ from backend.audit.service import record
 from backend.core.db import database_now, new_id, utc_now
 from backend.core.downloads import Content, respond
 from backend.core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
-from backend.core.removal import remove_after_commit
 from backend.datasets import repository as datasets
 from backend.exports import repository
 from backend.exports.chosen import choose, people
@@ -26,6 +25,7 @@ from backend.jobs import service as jobs
 from backend.labels.drafts.repository import blind_for
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
+from backend.studio.removal import remove_files_after_commit
 from backend.tables.export import Export
 from backend.tables.job import Job, JobKind, JobState
 from dexvla.episodes.manifest import save_manifest
@@ -136,7 +136,7 @@ def delete(db: Session, me: Actor, studio: Studio, dataset_id: str, export_id: s
     row.deleted_why = f"deleted by {me.name}"[:64]
     record(db, me, "export.delete", row.id, dataset=dataset_id, name=row.name)
     publish_after_commit(db, studio, "dataset", dataset_id)
-    remove_after_commit(db, row.name, _files(studio, row))
+    remove_files_after_commit(db, studio, row.name, _files(studio, row))
 
 
 def forget_old(studio: Studio) -> int:
@@ -149,7 +149,7 @@ def forget_old(studio: Studio) -> int:
             row.deleted_at, row.deleted_why = utc_now(), f"kept for {days:g} days"
             record(db, None, "export.delete", row.id, dataset=row.dataset_id, name=row.name)
             publish_after_commit(db, studio, "dataset", row.dataset_id)
-        remove_after_commit(db, "An old export", [path for row in rows for path in _files(studio, row)])
+        remove_files_after_commit(db, studio, "An old export", [path for row in rows for path in _files(studio, row)])
     return len(rows)
 
 

@@ -1,5 +1,6 @@
 """Take an episode file in: inspected in a sandbox, copied fresh, then listed. Used by uploads and by workers."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -22,10 +23,12 @@ from backend.core.db import new_id, utc_now
 from backend.core.errors import ConflictError, DiskFullError, InvalidError, NotFoundError
 from backend.core.turns import GONE
 from backend.episodes import renew, repository
+from backend.episodes.files import stored
 from backend.intake.broken import Broken, Why, by_status
 from backend.intake.inspect import BROKE, READY
 from backend.labels.core.brought import brought
 from backend.labels.core.start import proposed
+from backend.store.base import StoreAwayError, Stored
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
 from backend.tables.dataset import Dataset
@@ -33,7 +36,6 @@ from backend.tables.draft import Draft, WorkState
 from backend.tables.episode import EpisodeRow, EpisodeSource, LabelState
 from backend.tables.user import User
 from dexvla.errors import EpisodeError
-from dexvla.files import fsync_path
 
 _SECONDS = 900
 _CPU_SECONDS = 600
@@ -100,28 +102,33 @@ def accept(
     if wrong := limits.wrong_with(instruction):
         raise InvalidError(f"The instruction for {name} holds {wrong}.")
     episode_id = new_id()
-    final = studio.settings.folder.episode(dataset_id, episode_id)
-    final.parent.mkdir(parents=True, exist_ok=True)
+    beside = studio.settings.folder.episodes / dataset_id
+    beside.mkdir(parents=True, exist_ok=True)
     size = file.stat().st_size
-    if shutil.disk_usage(final.parent).free < size + _SPARE_BYTES:
+    if shutil.disk_usage(beside).free < size + _SPARE_BYTES:
         raise DiskFullError(f"There is no room for {name} ({size / 2**20:.0f} MiB). Free some space and try again.")
-    temporary = final.with_name(f".{episode_id}.tmp")
+    temporary = beside / f".{episode_id}.tmp"
+    kept: Stored | None = None
     try:
         found = _inspect(
             file, temporary, name, keep_labels=keep_labels, instruction=instruction, stop=stop or threading.Event()
         )
-        fsync_path(temporary)
-        os.replace(temporary, final)
-        fsync_path(final.parent)
+        row = _row(episode_id, dataset_id, found["facts"], file=temporary, source=source)
+        if studio.store.remote:  # what is there already need not be sent first
+            with studio.db.transaction(write=False) as db:
+                _refuse_twin(db, row, name)
+        kept = stored(row)
+        studio.store.put(temporary, kept)
         with studio.db.transaction() as db:
-            row = _row(episode_id, dataset_id, found["facts"], size=final.stat().st_size, source=source)
             row.original_name = None if original_name is None else name
             row.created_by, row.source_sha256 = created_by, source_sha256
             row.guesses = found["guesses"] if source is EpisodeSource.UPLOADED else list(guesses)
             _list(db, studio, row, name, found["segments"], label_source=found["label_source"])
     except BaseException:
         temporary.unlink(missing_ok=True)
-        final.unlink(missing_ok=True)
+        if kept is not None:
+            with suppress(StoreAwayError):  # it stays without a row, and is told as such
+                studio.store.delete([kept.key])
         raise
     return Accepted(episode_id=episode_id, warnings=found["warnings"])
 
@@ -204,15 +211,25 @@ def words(found: Broken, cpu_seconds: int) -> str:
             return f"reading it failed ({found.what}); it is damaged, re-export it"
 
 
-def _row(episode_id: str, dataset_id: str, facts: dict[str, Any], *, size: int, source: EpisodeSource) -> EpisodeRow:
+def _row(episode_id: str, dataset_id: str, facts: dict[str, Any], *, file: Path, source: EpisodeSource) -> EpisodeRow:
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
     return EpisodeRow(
         id=episode_id,
         dataset_id=dataset_id,
-        size_bytes=size,
+        size_bytes=file.stat().st_size,
+        sha256=digest,
         source=source,
         label_state=LabelState.UNLABELLED,
         **facts,
     )
+
+
+def _refuse_twin(db: Session, row: EpisodeRow, name: str) -> None:
+    """Raises AlreadyThereError where the dataset has an episode of just this identity."""
+    twin = repository.by_identity(db, row.dataset_id, row.identity, None)
+    if twin is not None:
+        raise AlreadyThereError(name, twin)
 
 
 def _list(
@@ -224,8 +241,8 @@ def _list(
         raise NotFoundError("The dataset is gone; it was deleted meanwhile.")
     twin = repository.by_identity(db, dataset.id, row.identity, row.former_identity)
     if twin is not None and twin.identity != row.identity:  # not renewed yet: are its pictures read in the same way?
-        with suppress(EpisodeError):  # its file is gone or damaged: then its motion decides
-            renew.give(db, twin, renew.identity_of(studio.settings.folder, dataset.id, twin.id, twin.identity))
+        with suppress(EpisodeError, NotFoundError):  # its file is gone or damaged: then its motion decides
+            renew.give(db, twin, renew.identity_of(studio, twin))
             twin = twin if twin.identity == row.identity else None
     if twin is not None:
         raise AlreadyThereError(name, twin)

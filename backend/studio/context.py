@@ -16,6 +16,8 @@ from backend.core.turns import Turns
 from backend.identity.access_watch import AccessWatch
 from backend.identity.hashing import PasswordHashing
 from backend.identity.rate_limit import Devices, SignInRateLimiter
+from backend.store.base import Store
+from backend.store.opening import open_store
 
 if TYPE_CHECKING:
     from backend.studio.directory import Directory
@@ -50,6 +52,11 @@ class Studio:
         directory = Directory(self.db)
         self.access_watch.on_change = directory.hurry
         return directory
+
+    @cached_property
+    def store(self) -> Store:
+        """Where episodes, checkpoints and exports are."""
+        return open_store(self.settings)
 
     @cached_property
     def devices(self) -> Devices:

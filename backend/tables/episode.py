@@ -28,7 +28,7 @@ class LabelState(StrEnum):
 
 
 class EpisodeRow(Identified, Base):
-    """The file lies at DataFolder.episode(dataset_id, id) and never changes. cameras: [{"name", "height", "width"}]."""
+    """The file never changes; backend.episodes.files finds it. cameras: [{"name", "height", "width"}]."""
 
     __tablename__ = "episodes"
     __table_args__ = (UniqueConstraint("dataset_id", "number"),)
@@ -49,6 +49,8 @@ class EpisodeRow(Identified, Base):
     seed: Mapped[int | None] = mapped_column(BigInteger)
     render_profile: Mapped[str | None] = mapped_column(String(32))
     size_bytes: Mapped[int] = mapped_column(BigInteger)
+    # of the file's bytes; None where an older studio took it in and it never left the data folder
+    sha256: Mapped[str | None] = mapped_column(String(64))
     source: Mapped[EpisodeSource] = mapped_column(String(16))
     original_name: Mapped[str | None] = mapped_column(String(256))
     # of the file as it was uploaded, so that the same one is known before it is sent again

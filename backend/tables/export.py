@@ -14,7 +14,7 @@ class Export(Identified, Base):
 
     episode_ids: those that it holds. files, file_bytes: how many there are, and their bytes together; size_bytes,
     sha256: of the archive that is sent. 0 and None until it is made (finished_at). created_at is also the time that
-    the archive's entries carry.
+    the archive's entries carry. One that goes elsewhere (destination) leaves no files with the studio and no archive.
     """
 
     __tablename__ = "exports"
@@ -34,5 +34,7 @@ class Export(Identified, Base):
     size_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     sha256: Mapped[str | None] = mapped_column(String(64))
     warnings: Mapped[list[Any]] = mapped_column(default=list)
+    # {"kind": "archive"}, or {"kind": "folder" | "s3", "name": as the administrator calls it}
+    destination: Mapped[dict[str, Any]] = mapped_column(default=lambda: {"kind": "archive"})
     deleted_at: Mapped[datetime | None]
     deleted_why: Mapped[str | None] = mapped_column(String(64))

@@ -13,12 +13,12 @@ from backend.checkpoints.names import checkpoint_name
 from backend.core.db import new_id, utc_now
 from backend.core.errors import ConflictError, InvalidError, NotFoundError
 from backend.core.names import file_name
-from backend.core.removal import remove_after_commit
 from backend.identity.actor import Actor
 from backend.jobs import service as jobs
 from backend.jobs.schemas import JobOut
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
+from backend.studio.removal import remove_files_after_commit
 from backend.tables.checkpoint import Checkpoint
 from backend.tables.job import Job, JobKind, JobState
 from backend.tables.metric_point import MetricPoint
@@ -159,7 +159,7 @@ def delete(db: Session, me: Actor, studio: Studio, run_id: str) -> None:
     audit.record(db, me, "run.delete", run_id, name=row.name)
     publish_after_commit(db, studio, "run", run_id)
     folder = studio.settings.folder.run(run_id)
-    remove_after_commit(db, row.name, [folder])
+    remove_files_after_commit(db, studio, row.name, [folder])
 
 
 def metrics(db: Session, run_id: str, *, after: int, points: int) -> MetricsOut:

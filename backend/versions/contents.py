@@ -13,6 +13,7 @@ from backend.episodes import repository
 from backend.studio.context import Studio
 from backend.tables.dataset import Dataset
 from backend.tables.dataset_version import DatasetVersion
+from backend.versions.files import manifest_of_version
 from dexvla.spec.data import IDENTITY_VERSION
 
 
@@ -37,6 +38,7 @@ class Data:
     render_profile: str | None
     fps: float | None
     episodes: tuple[Episode, ...]
+    elsewhere: bool = False  # their files are in a store elsewhere
 
     @property
     def steps(self) -> int:
@@ -47,7 +49,9 @@ class Data:
         return sum(episode.labelled for episode in self.episodes)
 
     def missing(self) -> list[str]:
-        """Episode files that are gone."""
+        """Episode files that are gone. Of a store elsewhere nothing is asked here: whoever fetches a file tells."""
+        if self.elsewhere:
+            return []
         gone = [episode.path for episode in self.episodes if not Path(episode.path).is_file()]
         return [os.path.normpath(path) for path in gone]
 
@@ -79,7 +83,7 @@ def _with_names(data: Data, names: dict[str, tuple[str, ...]]) -> Data:
 
 
 def _data(studio: Studio, version: DatasetVersion, name: str) -> Data:
-    manifest = studio.settings.folder.manifest(version.id)
+    manifest = manifest_of_version(studio, version)
     there = manifest.is_file()
     changed = manifest.stat().st_mtime_ns if there else 0
     render_profile, fps, episodes = _episodes(str(manifest), changed) if there else (None, None, ())
@@ -93,6 +97,7 @@ def _data(studio: Studio, version: DatasetVersion, name: str) -> Data:
         render_profile=render_profile,
         fps=fps,
         episodes=episodes,
+        elsewhere=studio.store.remote,
     )
 
 

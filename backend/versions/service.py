@@ -14,10 +14,12 @@ from backend.core.db import new_id
 from backend.core.errors import ForbiddenError, InvalidError, NotFoundError
 from backend.datasets import repository
 from backend.episodes import repository as episodes
+from backend.episodes.files import place, present
 from backend.identity.actor import Actor
 from backend.labels.core.start import label_source
 from backend.labels.drafts import repository as labels
 from backend.labels.drafts.repository import blind_for
+from backend.store.small import publish
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
 from backend.tables.dataset import Dataset
@@ -26,6 +28,7 @@ from backend.tables.document import Tier
 from backend.tables.episode import EpisodeRow
 from backend.tables.label_revision import LabelRevision
 from backend.tables.segment import LabelSegment
+from backend.versions.files import manifest_of_version
 from backend.versions.schemas import VersionIn, VersionOut
 from dexvla.episodes.manifest import manifest_hash, save_manifest
 from dexvla.spec import CameraSpec, DatasetManifest, EpisodeEntry, Segment
@@ -105,6 +108,7 @@ def create(db: Session, me: Actor, studio: Studio, dataset_id: str, body: Versio
     path.parent.mkdir(parents=True)
     event.listen(db, "after_rollback", lambda session: shutil.rmtree(path.parent, ignore_errors=True), once=True)
     save_manifest(path, manifest)
+    publish(studio.store, studio.settings.data, path)
     db.add(version)
     db.flush()
     record(db, me, "dataset.version", version.id, dataset=dataset_id, number=version.number, sha256=digest)
@@ -153,16 +157,15 @@ def manifest_of(
 
     Raises InvalidError if a file is gone.
     """
-    folder = studio.settings.folder
+    there = present(studio, row.id)
     entries = []
     for episode in chosen:
-        path = folder.episode(row.id, episode.id)
-        if not path.is_file():
+        if episode.id not in there:
             raise InvalidError(f"The file of episode {episode.number} is gone; restore it, or delete the episode.")
         revision, plan = published.get(episode.id), plans.get(episode.id)
         entries.append(
             EpisodeEntry(
-                path=os.path.relpath(path, here),
+                path=os.path.relpath(place(studio.settings.folder, episode), here),
                 identity=episode.identity,
                 aliases=() if episode.former_identity is None else (episode.former_identity,),
                 steps=episode.steps,
@@ -206,7 +209,7 @@ def _segments(segments: Sequence[LabelSegment]) -> tuple[Segment, ...]:
 def manifest_file(db: Session, me: Actor, studio: Studio, version_id: str) -> FileResponse:
     """Raises ForbiddenError while it holds labels that blind labelling hides from this person."""
     version = db.get(DatasetVersion, version_id)
-    path = studio.settings.folder.manifest(version_id) if version is not None else None
+    path = manifest_of_version(studio, version) if version is not None else None
     if version is None or path is None or not path.is_file():
         raise NotFoundError("There is no such dataset version.")
     hidden = {episode_id for episode_id, _ in blind_for(db, version.dataset_id, me.id)}

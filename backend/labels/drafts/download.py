@@ -7,7 +7,7 @@ from fastapi import Request, Response
 from sqlalchemy.orm import Session
 
 from backend.core.downloads import Content, Part, respond
-from backend.episodes.service import own_file
+from backend.episodes.files import own_file
 from backend.identity.actor import Actor
 from backend.labels.core.start import label_source
 from backend.labels.drafts import repository
@@ -15,6 +15,7 @@ from backend.labels.drafts.service import visible
 from backend.studio.context import Studio
 from backend.tables.dataset import Dataset
 from backend.tables.document import Tier
+from backend.tables.episode import EpisodeRow
 from backend.tables.label_revision import LabelRevision
 from dexvla.episodes.labelled import EpisodeLabels, with_labels
 from dexvla.spec import Segment
@@ -32,7 +33,10 @@ def download(db: Session, me: Actor, studio: Studio, request: Request, episode_i
     plain = "".join(letter if letter.isalnum() else "-" for letter in dataset.name).strip("-") or "episode"
     parts = (Part(size=path.stat().st_size, file=path),) if revision is None else _labelled(path, revision)
     content = Content(
-        name=f"{plain}-{row.number}.hdf5", parts=parts, tag=_tag(path, parts), media_type="application/x-hdf5"
+        name=f"{plain}-{row.number}.hdf5",
+        parts=parts,
+        tag=_tag(studio, row, path, parts),
+        media_type="application/x-hdf5",
     )
     return respond(request, content)
 
@@ -50,10 +54,14 @@ def _labelled(path: Path, revision: LabelRevision) -> tuple[Part, ...]:
     )
 
 
-def _tag(path: Path, parts: tuple[Part, ...]) -> str:
-    """Another one for other bytes: whoever resumes a download goes on with the same labels or begins anew."""
+def _tag(studio: Studio, row: EpisodeRow, path: Path, parts: tuple[Part, ...]) -> str:
+    """Another one for other bytes: whoever resumes a download goes on with the same labels or begins anew.
+
+    A file out of a store's cache has another time whenever it was fetched, and is what its row's hash says.
+    """
     state = path.stat()
-    digest = hashlib.sha256(f"{state.st_size}:{state.st_mtime_ns}".encode())
+    known = row.sha256 if studio.store.remote else f"{state.st_size}:{state.st_mtime_ns}"
+    digest = hashlib.sha256(f"{known}".encode())
     for part in parts:
         digest.update(f";{part.offset}:{part.size}:".encode())
         digest.update(part.data)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from backend.audit.service import record
 from backend.core.db import utc_now
 from backend.core.errors import InvalidError, NotFoundError, WrongStateError
-from backend.episodes.service import own_file
+from backend.episodes.files import own_file
 from backend.identity.actor import Actor
 from backend.labels.core.checks import refuse_incomplete
 from backend.labels.core.differences import differences

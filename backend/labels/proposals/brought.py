@@ -4,6 +4,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from backend.core import limits
+from backend.core.errors import NotFoundError
+from backend.episodes.files import file_of
 from backend.labels.core.brought import brought
 from backend.studio.context import Studio
 from backend.tables.document import Tier
@@ -40,11 +42,10 @@ def found_again(db: Session, studio: Studio, row: EpisodeRow) -> Proposal | None
 
 
 def _of_file(studio: Studio, row: EpisodeRow) -> Proposal | None:
-    path = studio.settings.folder.episode(row.dataset_id, row.id)
     try:
-        with open_episode(path) as episode:
+        with open_episode(file_of(studio, row)) as episode:
             texts, source = episode.substep_reasonings, episode.label_source
-    except (EpisodeError, FileNotFoundError):  # whoever shows the episode says so
+    except (EpisodeError, NotFoundError, FileNotFoundError):  # whoever shows the episode says so
         return None
     segments = run_length([limits.one_line(text)[: limits.MAX_TEXT] for text in texts or ()])
     usable = 0 < len(segments) <= limits.MAX_SEGMENTS and not any(limits.wrong_with(one.text) for one in segments)

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from backend.core.errors import InvalidError, NotFoundError
-from backend.episodes.service import file_of
+from backend.episodes.files import file_of
 from backend.labels.proposals import motion, repository
 from backend.labels.proposals.repository import Published
 from backend.studio.context import Studio

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.core.db import new_id
-from backend.episodes.service import file_of
+from backend.episodes.files import file_of
 from backend.studio.context import Studio
 from backend.tables.episode import EpisodeRow
 from dexvla.episodes.arms import arms_of

@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 
 from backend.core.db import database_now
 from backend.core.errors import InvalidError, NotFoundError
-from backend.episodes.service import file_of, find
+from backend.episodes.files import file_of
+from backend.episodes.service import find
 from backend.identity.actor import Actor
 from backend.labels.drafts.repository import blind_for
 from backend.labels.proposals import copying, motion, repository, vision

@@ -1,7 +1,9 @@
 """Measure the episodes of a dataset that were not measured yet: `python -m worker.jobs.handlers.measure JOB_ID`,
 started by its runner. Each is kept as it is done, so that a later attempt goes on with the next."""
 
+from backend.core.errors import NotFoundError
 from backend.core.settings import Settings
+from backend.episodes.files import file_of
 from backend.jobs import repository as jobs
 from backend.jobs.kinds import payload_of
 from backend.studio import events
@@ -27,7 +29,11 @@ def measure(settings: Settings, job_id: str) -> None:
             left = repository.missing(db, dataset_id)
         with console.bar("measuring", total=len(left)) as bar:
             for episode_id in left:
-                traits, error = _traits(studio, dataset_id, episode_id)
+                with studio.db.transaction(write=False) as db:
+                    row = db.get(EpisodeRow, episode_id)
+                if row is None:
+                    continue
+                traits, error = _traits(studio, row)
                 with studio.db.transaction() as db:
                     if db.get(EpisodeRow, episode_id) is not None:  # it may have been removed meanwhile
                         repository.keep(db, episode_id, traits=traits, error=error)
@@ -37,12 +43,13 @@ def measure(settings: Settings, job_id: str) -> None:
         studio.close()
 
 
-def _traits(studio: Studio, dataset_id: str, episode_id: str) -> tuple[EpisodeTraits | None, str | None]:
-    path = studio.settings.folder.episode(dataset_id, episode_id)
+def _traits(studio: Studio, row: EpisodeRow) -> tuple[EpisodeTraits | None, str | None]:
+    path = None
     try:
+        path = file_of(studio, row)
         with open_episode(path) as episode:
             return episode_traits(episode), None
-    except EpisodeError as error:
+    except (EpisodeError, NotFoundError) as error:
         return None, str(error).replace(f"{path}: ", "").replace(str(path), "the file")
 
 

@@ -1,0 +1,29 @@
+"""Files of a store in a folder of one's own, for as long as that is there: what trains for days must not lose them."""
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+# What file systems say where a file cannot have another name.
+_NO_LINKS = {errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+
+
+def hold(path: Path, target: Path) -> Path:
+    """Give `path` the name `target` too: no copy where both lie on one disk, and the cache keeps what has two names."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(path, target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        shutil.copyfile(path, target)
+    return target
+
+
+def hold_folder(path: Path, target: Path) -> Path:
+    """All files of a folder without folders."""
+    for file in path.iterdir():
+        hold(file, target / file.name)
+    return target
