@@ -31,10 +31,12 @@ from dexvla.episodes.format import (
     StepSource,
     base_left_out,
 )
+from dexvla.episodes.lineage import dimension_names_of, lineage_of
 from dexvla.episodes.names import renamed_told, safe_names
 from dexvla.episodes.times import Times, judge
 from dexvla.episodes.wordings import Wordings, substeps_of, wordings_of
 from dexvla.errors import EpisodeError
+from dexvla.spec import Lineage
 
 _EXACT_FLOAT32 = 2**24  # up to here every whole number is one of float32
 _VITAL = ("action", "observations", "observations/qpos")
@@ -78,6 +80,8 @@ class Episode:
             self.attributes,
             self.scene_attributes,
             self.recovery_attributes,
+            self.lineage,
+            self.dimension_names,
             self.wordings,
             self.substep_reasonings,
             self.times,
@@ -109,6 +113,16 @@ class Episode:
     def recovery_attributes(self) -> dict[str, str | bool | float]:
         """What an episode with mishaps or a correction says of them beside `attributes`; nothing for others."""
         return recovery_attributes_of(self._entries)
+
+    @cached_property
+    def lineage(self) -> Lineage | None:
+        """The edit that made this file of others, or None."""
+        return self._entries.optional(lambda: lineage_of(self._entries, self.steps))
+
+    @cached_property
+    def dimension_names(self) -> dict[str, tuple[str, ...]]:
+        """What the file calls its dimensions: "state_names", "action_names", as far as it does."""
+        return dimension_names_of(self._entries, state=self.qpos.shape[1], action=self.action.shape[1])
 
     @cached_property
     def wordings(self) -> Wordings:

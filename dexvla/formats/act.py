@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dexvla.episodes.finding import find_episodes, is_episode_file
 from dexvla.episodes.format import SCENE_ATTRIBUTES, LabelSource
+from dexvla.episodes.lineage import lineage_attributes
 from dexvla.episodes.manifest import run_length
 from dexvla.episodes.reader import Episode, open_episode
 from dexvla.errors import EpisodeError
@@ -88,7 +89,9 @@ def _episode(episode: Episode, name: str, profile: ImportProfile) -> SourceEpiso
         base_action=episode.base_action,
         warnings=_warnings(episode),
         guesses=_guesses(episode, profile),
-        extra=_extra(episode),
+        extra=_extra(episode, moved=profile.action_shift != 0),
+        state_names=episode.dimension_names.get("state_names", ()),
+        action_names=episode.dimension_names.get("action_names", ()),
         joint_positions=episode.joint_positions,
         action_sent=episode.action_sent,
         host_timestamp=episode.host_timestamp,
@@ -155,7 +158,9 @@ def _guesses(episode: Episode, profile: ImportProfile) -> tuple[str, ...]:
     )
 
 
-def _extra(episode: Episode) -> dict[str, str | int | float | bool]:
+def _extra(episode: Episode, *, moved: bool) -> dict[str, str | int | float | bool]:
+    """moved: its steps will be others; what an edit says of them does not hold any more."""
+    edited = {} if moved else lineage_attributes(episode.lineage, {})
     scene = episode.scene_attributes
     listed = {SCENE_ATTRIBUTES: ", ".join(scene)} if scene else {}
-    return {**scene, **episode.recovery_attributes, **listed}
+    return {**scene, **episode.recovery_attributes, **listed, **edited}

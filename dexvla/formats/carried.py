@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from dexvla.episodes.format import SCENE_ATTRIBUTES, EpisodeData
+from dexvla.episodes.lineage import lineage_attributes
 from dexvla.episodes.manifest import per_step
 from dexvla.episodes.reader import Episode
 from dexvla.formats.base import ExportEpisode
@@ -30,5 +31,10 @@ def carried(labels: ExportEpisode, file: Episode) -> EpisodeData:
         host_timestamp=file.host_timestamp,
         step_source=file.step_source,
         marks=file.marks,
-        extra_attributes={**scene, **listed, **file.recovery_attributes},
+        extra_attributes={
+            **scene,
+            **listed,
+            **file.recovery_attributes,
+            **lineage_attributes(file.lineage, file.dimension_names),
+        },
     )
