@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 import dexvla
 from dexvla import progress
-from dexvla.commands import data, exporting, importing, models, policies, training
+from dexvla.commands import data, editing, exporting, importing, models, policies, training
 from dexvla.errors import UserError
 from dexvla.spec import first_error
 from dexvla.threads import share_cores
@@ -43,6 +43,7 @@ app.command()(data.check)
 app.command()(data.stats)
 app.command("import")(importing.import_)
 app.command()(exporting.export)
+app.command()(editing.edit)
 app.command("init-model")(models.init_model)
 app.command()(training.train)
 app.command("eval")(policies.evaluate)

@@ -97,6 +97,10 @@ class Bar:
             self._total = total
             self._progress.update(self._task, total=total)
 
+    @property
+    def done(self) -> int:
+        return self._done
+
     def advance(self, note: str = "") -> None:
         self.set(self._done + 1, note)
 

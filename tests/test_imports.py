@@ -76,6 +76,7 @@ FORBIDDEN = {
     "recording": ("segmentation", "data", "robots", "model", "train", "act", "evaluate"),
     "segmentation": ("recording", "formats", "data", "robots", "model", "train", "act", "evaluate"),
     "formats": ("recording", "robots", "model", "train", "act", "evaluate"),
+    "editing": ("recording", "formats", "data", "robots", "model", "train", "act", "evaluate"),
     "data": ("recording", "robots", "model", "train", "act", "evaluate"),
     "robots": ("model", "train", "act", "evaluate"),
     "model": ("robots", "train", "act", "evaluate"),

@@ -54,7 +54,7 @@ LIBRARY = [
     ["dexvla/robots/aloha_sim"],
     ["dexvla/robots/base.py"],
     ["dexvla/formats"],
-    ["dexvla/data", "dexvla/recording", "dexvla/segmentation"],
+    ["dexvla/data", "dexvla/recording", "dexvla/segmentation", "dexvla/editing"],
     ["dexvla/episodes", "dexvla/live"],
     [
         "dexvla/spec",

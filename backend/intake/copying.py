@@ -13,6 +13,7 @@ import numpy as np
 
 from dexvla.episodes import bounds
 from dexvla.episodes.format import IMAGE_TIMES, IMAGES, JPEG_CHANNELS, SCENE_ATTRIBUTES, LabelSource
+from dexvla.episodes.lineage import lineage_attributes
 from dexvla.episodes.reader import Episode, open_episode
 from dexvla.episodes.writer import write_marks, write_step_source, write_texts
 from dexvla.errors import EpisodeError
@@ -67,6 +68,7 @@ def fresh_copy(
             write_marks(new, episode.marks)
         lengths = [_copy_pictures(episode, new, camera) for camera in episode.cameras]
         facts = dataclasses.asdict(episode.attributes) | episode.scene_attributes | episode.recovery_attributes
+        facts |= lineage_attributes(episode.lineage, episode.dimension_names)
         if episode.scene_attributes:
             new.attrs[SCENE_ATTRIBUTES] = ", ".join(episode.scene_attributes)
         for name, value in facts.items():

@@ -104,13 +104,6 @@ def recovery_attributes_of(entries: Entries) -> dict[str, str | bool | float]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def names_of(entries: Entries, name: str, dimensions: int) -> tuple[str, ...]:
-    """Names of all dimensions; empty where the attribute is absent or names another number of them."""
-    word = entries.optional(lambda: entries.word(name))
-    names = tuple(word.split(", ")) if word else ()
-    return names if len(names) == dimensions and all(one.strip() for one in names) else ()
-
-
 def depth_told(entries: Entries) -> list[str]:
     """What is said of depth images beside the cameras."""
     name = "observations/images_depth"

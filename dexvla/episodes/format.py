@@ -16,8 +16,9 @@
     marks                           (M,)   int64     optional; steps at which who drove said that a substep begins
 
 Attributes of the file: sim (bool), compress (bool: a camera holds JPEG rows), and optionally those of
-`EpisodeAttributes`. Cameras may differ: pixels have four dimensions, JPEG rows two. In `compress_len` a camera of
-pixels has zeros.
+`EpisodeAttributes`, `edit` (which episodes an edit made it of: dexvla.spec.Lineage as JSON), `state_names` and
+`action_names` (of the dimensions, comma separated). Cameras may differ: pixels have four dimensions, JPEG rows two. In
+`compress_len` a camera of pixels has zeros.
 
 JPEG rows written here are ordinary RGB JPEG files and carry `jpeg_channels = "rgb"`. Without that attribute the rows
 follow OpenCV's custom of the upstream tools: the bytes were encoded from an RGB array as if it were BGR, so decoding
@@ -38,6 +39,8 @@ IMAGE_TIMES = "image_timestamp"
 STEP_SOURCE = "step_source"
 MARKS = "marks"
 JPEG_CHANNELS = "jpeg_channels"
+LINEAGE = "edit"  # attribute: the edit that made the file, JSON of dexvla.spec.Lineage
+DIMENSION_NAMES = ("state_names", "action_names")  # attributes: what the dimensions are called, comma separated
 SCENE_ATTRIBUTES = "scene_attributes"  # names of the attributes that a task has of its own, comma separated
 
 MOST_SCENE_ATTRIBUTES = 16
@@ -120,7 +123,7 @@ def wrong_scene_attributes(attributes: Mapping[str, Any]) -> str | None:
     if len(attributes) > MOST_SCENE_ATTRIBUTES:
         return f"there are {len(attributes)} of them, {MOST_SCENE_ATTRIBUTES} are allowed"
     for name, value in attributes.items():
-        if name in TAKEN_ATTRIBUTES or name == SCENE_ATTRIBUTES:
+        if name in TAKEN_ATTRIBUTES or name in (SCENE_ATTRIBUTES, LINEAGE, *DIMENSION_NAMES):
             return f"{name} is a name that every episode has; take another"
         if not SCENE_NAME.fullmatch(name):
             return f"{name!r} is no name of letters, digits and underscores"

@@ -269,7 +269,9 @@ def _entry(
 
 
 def _learnable(episode: Episode, steps: int) -> tuple[Stretch, ...]:
-    return learnable(None if episode.step_source is None else episode.step_source[:steps])
+    sources = None if episode.step_source is None else episode.step_source[:steps]
+    jumps = () if episode.lineage is None else episode.lineage.jumps_at
+    return learnable(sources, steps=steps, jumps=jumps)
 
 
 def _new_entry(

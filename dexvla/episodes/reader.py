@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dexvla.episodes import bounds
-from dexvla.episodes.attributes import attributes_of, depth_told, names_of, recovery_attributes_of, scene_attributes_of
+from dexvla.episodes.attributes import attributes_of, depth_told, recovery_attributes_of, scene_attributes_of
 from dexvla.episodes.cameras import Camera, cameras_of
 from dexvla.episodes.entries import H5PY_ERRORS, Entries, as_text, first_line
 from dexvla.episodes.format import (
@@ -31,10 +31,12 @@ from dexvla.episodes.format import (
     StepSource,
     base_left_out,
 )
+from dexvla.episodes.lineage import dimension_names_of, lineage_of
 from dexvla.episodes.names import renamed_told, safe_names
 from dexvla.episodes.times import Times, judge
 from dexvla.episodes.wordings import Wordings, substeps_of, wordings_of
 from dexvla.errors import EpisodeError
+from dexvla.spec import Lineage
 
 _EXACT_FLOAT32 = 2**24  # up to here every whole number is one of float32
 _VITAL = ("action", "observations", "observations/qpos")
@@ -78,6 +80,8 @@ class Episode:
             self.attributes,
             self.scene_attributes,
             self.recovery_attributes,
+            self.lineage,
+            self.dimension_names,
             self.wordings,
             self.substep_reasonings,
             self.times,
@@ -111,13 +115,23 @@ class Episode:
         return recovery_attributes_of(self._entries)
 
     @cached_property
-    def state_names(self) -> tuple[str, ...]:
-        """Of the state's dimensions, where an import found them; else empty."""
-        return names_of(self._entries, "state_names", self.qpos.shape[1])
+    def lineage(self) -> Lineage | None:
+        """The edit that made this file of others, or None."""
+        return self._entries.optional(lambda: lineage_of(self._entries, self.steps))
 
     @cached_property
+    def dimension_names(self) -> dict[str, tuple[str, ...]]:
+        """What the file calls its dimensions: "state_names", "action_names", as far as it does."""
+        return dimension_names_of(self._entries, state=self.qpos.shape[1], action=self.action.shape[1])
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Of the state's dimensions, where the file names them; else empty."""
+        return self.dimension_names.get("state_names", ())
+
+    @property
     def action_names(self) -> tuple[str, ...]:
-        return names_of(self._entries, "action_names", self.action.shape[1])
+        return self.dimension_names.get("action_names", ())
 
     @cached_property
     def wordings(self) -> Wordings:

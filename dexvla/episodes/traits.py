@@ -1,5 +1,7 @@
 """Measure an episode once: how it moves, rests, keeps time, and what its frames look like from afar."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,7 +35,8 @@ def episode_traits(episode: Episode) -> EpisodeTraits:
         raise EpisodeError(f"{episode.path}: its motion holds values that are not finite")
     fps = episode.attributes.fps
     moving = moves(episode.qpos, fps or _RATE)
-    late, gap = _clock(episode.timestamp, fps)
+    joined = () if episode.lineage is None else episode.lineage.joined_at
+    late, gap = _clock(episode.timestamp, fps, joined)
     return EpisodeTraits(
         steps=episode.steps,
         fps=fps,
@@ -113,11 +116,16 @@ def _mismatch(action: NDArray[np.floating], qpos: NDArray[np.floating]) -> tuple
     return tuple(float(value) for value in np.median(apart, axis=0))
 
 
-def _clock(timestamp: NDArray[np.float64] | None, fps: float | None) -> tuple[int | None, float | None]:
-    """(steps that came late, longest time between two of them in seconds)"""
+def _clock(
+    timestamp: NDArray[np.float64] | None, fps: float | None, joined: Sequence[int] = ()
+) -> tuple[int | None, float | None]:
+    """(steps that came late, longest time between two of them in seconds). joined: first steps after the joints of an
+    edit, before which time was left out on purpose."""
     if timestamp is None or len(timestamp) < 2 or not np.isfinite(timestamp).all():
         return None, None
-    between = np.diff(timestamp)
+    between = np.delete(np.diff(timestamp), [step - 1 for step in joined])
+    if not len(between):
+        return 0, 0.0
     interval = 1 / fps if fps is not None else float(np.median(between))
     return int((between > _LATE * interval).sum()), float(between.max())
 

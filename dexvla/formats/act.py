@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dexvla.episodes.finding import is_episode_file
 from dexvla.episodes.format import LabelSource
+from dexvla.episodes.lineage import lineage_attributes
 from dexvla.episodes.manifest import run_length
 from dexvla.episodes.reader import Episode, open_episode
 from dexvla.errors import EpisodeError
@@ -96,7 +97,8 @@ def _episode(episode: Episode, name: str, profile: ImportProfile) -> SourceEpiso
         base_action=episode.base_action,
         warnings=_warnings(episode),
         guesses=_guesses(episode, profile),
-        extra=own_attributes(episode),
+        # what an edit says of steps does not hold when they are moved
+        extra={**own_attributes(episode), **lineage_attributes(None if profile.action_shift else episode.lineage, {})},
         joint_positions=episode.joint_positions,
         action_sent=episode.action_sent,
         host_timestamp=episode.host_timestamp,

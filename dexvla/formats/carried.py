@@ -3,11 +3,10 @@
 from dataclasses import replace
 
 from dexvla.episodes.format import SCENE_ATTRIBUTES, EpisodeData
+from dexvla.episodes.lineage import lineage_attributes
 from dexvla.episodes.manifest import per_step
 from dexvla.episodes.reader import Episode
 from dexvla.formats.base import ExportEpisode
-
-STATE_NAMES, ACTION_NAMES = "state_names", "action_names"  # attributes: of the dimensions, comma separated
 
 
 def carried(labels: ExportEpisode, file: Episode) -> EpisodeData:
@@ -30,7 +29,7 @@ def carried(labels: ExportEpisode, file: Episode) -> EpisodeData:
         host_timestamp=file.host_timestamp,
         step_source=file.step_source,
         marks=file.marks,
-        extra_attributes={**own_attributes(file), **named_dimensions(file)},
+        extra_attributes={**own_attributes(file), **lineage_attributes(file.lineage, file.dimension_names)},
     )
 
 
@@ -39,9 +38,3 @@ def own_attributes(file: Episode) -> dict[str, str | bool | float]:
     scene = file.scene_attributes
     listed = {SCENE_ATTRIBUTES: ", ".join(scene)} if scene else {}
     return {**scene, **listed, **file.recovery_attributes}
-
-
-def named_dimensions(file: Episode) -> dict[str, str]:
-    """Attributes that name the dimensions, as far as the file does."""
-    named = {STATE_NAMES: file.state_names, ACTION_NAMES: file.action_names}
-    return {attribute: ", ".join(names) for attribute, names in named.items() if names}

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dexvla.episodes import bounds
 from dexvla.episodes.format import (
+    DIMENSION_NAMES,
     EpisodeAttributes,
     EpisodeData,
     LabelSource,
@@ -28,7 +29,6 @@ from dexvla.episodes.names import renamed_told, safe_names
 from dexvla.episodes.streaming import CameraStream
 from dexvla.episodes.times import Times, guess_told, judge
 from dexvla.formats.base import FormatError, SourceCamera, SourceEpisode
-from dexvla.formats.carried import ACTION_NAMES, STATE_NAMES
 from dexvla.spec import FPS_LEAST, FPS_MOST, CameraProfile, Colours, ImportProfile
 from dexvla.spec.formats import AngleUnit
 
@@ -305,8 +305,8 @@ def _dimension_names(episode: SourceEpisode, profile: ImportProfile) -> dict[str
     """Attributes that name the dimensions, where the source does and they can be read again."""
     named = {}
     for attribute, names, wanted, count in (
-        (STATE_NAMES, episode.state_names, profile.state, episode.qpos.shape[1]),
-        (ACTION_NAMES, episode.action_names, profile.action, episode.action.shape[1]),
+        (DIMENSION_NAMES[0], episode.state_names, profile.state, episode.qpos.shape[1]),
+        (DIMENSION_NAMES[1], episode.action_names, profile.action, episode.action.shape[1]),
     ):
         if len(names) == count:
             picked = [" ".join(name.split()) for name in (names if wanted is None else [names[n] for n in wanted])]

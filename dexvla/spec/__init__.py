@@ -20,6 +20,7 @@ from dexvla.spec.checkpoints import (
 from dexvla.spec.complaints import first_error
 from dexvla.spec.conversion import ConvertSpec, Layout
 from dexvla.spec.data import DatasetManifest, EpisodeEntry, NormStats, Segment, Stretch, TaskEntry
+from dexvla.spec.editing import MOST_PIECES, Edit, EditKind, EditPlan, Lineage, Piece, PlannedEdit
 from dexvla.spec.evaluation import (
     ClosedLoopReport,
     ComparedReasoning,
@@ -81,6 +82,7 @@ __all__ = [
     "EXPERT_TYPE",
     "FPS_LEAST",
     "FPS_MOST",
+    "MOST_PIECES",
     "POLICY_TYPE",
     "PRESETS",
     "PRETRAINER_TYPE",
@@ -101,6 +103,9 @@ __all__ = [
     "DatasetManifest",
     "DemonstrationChoice",
     "DiffusionSpec",
+    "Edit",
+    "EditKind",
+    "EditPlan",
     "EmbodimentSpec",
     "EpisodeEntry",
     "EpisodeOutcome",
@@ -112,6 +117,7 @@ __all__ = [
     "ImportProfile",
     "Initialisation",
     "Layout",
+    "Lineage",
     "LoraSpec",
     "NormStats",
     "OpenLoopDetails",
@@ -120,6 +126,8 @@ __all__ = [
     "OptimSpec",
     "OptionValue",
     "PaddedActions",
+    "Piece",
+    "PlannedEdit",
     "PolicySpec",
     "Precision",
     "PretrainerSpec",

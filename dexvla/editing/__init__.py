@@ -1,0 +1,1 @@
+"""Edits of episodes: new files of pieces of others. No source is ever changed."""
