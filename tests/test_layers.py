@@ -20,6 +20,7 @@ BACKEND = [
     ["backend/labels/dataset"],
     ["backend/labels/proposals"],
     ["backend/labels/drafts"],
+    ["backend/labels/sets"],
     ["backend/robot_hosts"],
     ["backend/uploads"],
     ["backend/surveys", "backend/imports"],

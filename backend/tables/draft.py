@@ -52,7 +52,7 @@ class Draft(Document, Base):
     kept_at: Mapped[datetime | None]  # newest entry of the history
     lease_holder: Mapped[str | None] = mapped_column(String(32))
     lease_token: Mapped[str | None] = mapped_column(String(32))
-    lease_until: Mapped[float | None]
+    lease_until: Mapped[float | None] = mapped_column(index=True)
 
     def held(self, now: float) -> bool:
         """Whether somebody works on it, by the database's clock. A lease that ends later than any can is from before

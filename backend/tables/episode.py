@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.core.db import Base, Identified
@@ -31,9 +31,13 @@ class EpisodeRow(Identified, Base):
     """The file never changes; backend.episodes.files finds it. cameras: [{"name", "height", "width"}]."""
 
     __tablename__ = "episodes"
-    __table_args__ = (UniqueConstraint("dataset_id", "number"),)
+    __table_args__ = (
+        UniqueConstraint("dataset_id", "number"),
+        # what lists of datasets and of labels count, without the rows
+        Index("ix_episodes_totals", "dataset_id", "deleted_at", "label_state", "steps", "size_bytes"),
+    )
 
-    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
     number: Mapped[int]
     identity: Mapped[str] = mapped_column(String(64), index=True)
     # what it was before colour order and sizes counted: older versions, checkpoints and label files know it by this

@@ -1,6 +1,7 @@
 """What stops labels from being submitted or published, and what is worth a second look."""
 
 import difflib
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from backend.core.errors import InvalidError
-from backend.core.limits import wrong_with
+from backend.core.limits import MAX_STEPS, wrong_with
 from backend.labels.core.findings import CheckOut, FindingCode, FindingOut
 from backend.labels.core.settings import Labelling
 from backend.tables.segment import LabelSegment, Provenance
@@ -77,13 +78,18 @@ def _blocking(segments: Sequence[LabelSegment], steps: int) -> list[_Found]:
     if end != steps:
         found.append(_Found(FindingCode.LENGTH, segments[-1], f"the labels end at step {end}, not at {steps}"))
     for segment in segments:
-        if not segment.text.strip():
-            found.append(_Found(FindingCode.BLANK, segment, "it has no text"))
-        elif wrong := _wrong(segment.text):
-            found.append(_Found(FindingCode.CHARACTERS, segment, f"its text holds {wrong}"))
-        elif segment.provenance == Provenance.PROPOSED:
-            found.append(_Found(FindingCode.UNREVIEWED, segment, "nobody has looked at this proposal yet"))
+        found += _content(segment)
     return found
+
+
+def _content(segment: LabelSegment) -> list[_Found]:
+    if not segment.text.strip():
+        return [_Found(FindingCode.BLANK, segment, "it has no text")]
+    if wrong := _wrong(segment.text):
+        return [_Found(FindingCode.CHARACTERS, segment, f"its text holds {wrong}")]
+    if segment.provenance == Provenance.PROPOSED:
+        return [_Found(FindingCode.UNREVIEWED, segment, "nobody has looked at this proposal yet")]
+    return []
 
 
 def refuse_incomplete(segments: Sequence[LabelSegment], steps: int) -> None:
@@ -122,13 +128,19 @@ def _warnings(segments: Sequence[LabelSegment], usual: UsualRange) -> list[_Foun
     previous: LabelSegment | None = None
     for segment in segments:
         found += _length(segment, usual)
-        if segment.text:
-            found += _spelling(segment, usual)
-            if previous is not None and previous.text:
-                found += _order(previous, segment, usual)
-            if segment.provenance in {Provenance.SCRIPTED, Provenance.IMPORTED}:
-                found.append(_Found(FindingCode.NOT_LOOKED_AT, segment, "it is as it came from the file"))
+        found += _saying(previous, segment, usual)
         previous = segment
+    return found
+
+
+def _saying(previous: LabelSegment | None, segment: LabelSegment, usual: UsualRange) -> list[_Found]:
+    if not segment.text:
+        return []
+    found = _spelling(segment, usual)
+    if previous is not None and previous.text:
+        found += _order(previous, segment, usual)
+    if segment.provenance in {Provenance.SCRIPTED, Provenance.IMPORTED}:
+        found.append(_Found(FindingCode.NOT_LOOKED_AT, segment, "it is as it came from the file"))
     return found
 
 
@@ -140,6 +152,25 @@ def codes(segments: Sequence[LabelSegment], steps: int, usual: UsualRange) -> li
     """(start, what was found there) of everything that `check` finds, for those who look at many episodes."""
     found = [*_blocking(segments, steps), *_warnings(segments, usual)]
     return [(each.segment.start, each.code) for each in found]
+
+
+def codes_of(before: str | None, text: str, provenance: Provenance, usual: UsualRange) -> list[FindingCode]:
+    """What `check` finds in any segment that says this after one that says `before` (None: at the start), whatever its
+    length: many episodes have the same few of them."""
+    segment = LabelSegment(0, 1, text, provenance)
+    previous = None if before is None else LabelSegment(0, 1, before, Provenance.HUMAN)
+    return [each.code for each in (*_content(segment), *_saying(previous, segment, usual))]
+
+
+def length_bounds(usual: UsualRange) -> tuple[int, int] | None:
+    """(least, most) steps of a segment that is neither short nor long: the same as `_length`, in whole steps. None: the
+    rate is unknown, and no length is found odd."""
+    fps, settings = usual.fps, usual.labelling
+    if not fps:
+        return None
+    lengths = range(MAX_STEPS + 2)
+    least = bisect_left(lengths, True, key=lambda steps: steps / fps >= settings.short_seconds)
+    return least, bisect_left(lengths, True, key=lambda steps: steps / fps > settings.long_seconds) - 1
 
 
 def _length(segment: LabelSegment, usual: UsualRange) -> list[_Found]:

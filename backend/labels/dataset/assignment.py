@@ -1,8 +1,8 @@
 """Who labels what: "next for me", assignments, queues, and the episodes that are labelled twice."""
 
-import hashlib
 import math
 
+from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
 
 from backend.audit.service import record
@@ -18,11 +18,13 @@ from backend.labels.dataset.schemas import AssignIn, AssignOut, NextIn, Queue, S
 from backend.labels.dataset.service import dataset_row
 from backend.labels.drafts import repository as draft_queries
 from backend.labels.drafts.service import blank
+from backend.labels.sets import repository as sets
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
 from backend.tables.document import Tier
 from backend.tables.draft import HANDED_IN, Draft, WorkState
 from backend.tables.episode import EpisodeRow, LabelState
+from backend.tables.label_set import LabelSet
 from backend.tables.user import User
 
 
@@ -32,8 +34,8 @@ def next_for(db: Session, me: Actor, studio: Studio, dataset_id: str, body: Next
     settings = Labelling.model_validate(dataset.labelling)
     if body.tier is Tier.PLAN and not settings.plan_tier:
         raise InvalidError("This dataset has no second tier; an operator can switch it on in its labelling settings.")
-    opened = [*repository.mine(me.id), EpisodeRow.dataset_id == dataset_id]
-    have, _ = repository.queue(db, opened, tier=body.tier, every=False, offset=0, limit=body.count)
+    opened = [*repository.mine(me.id), LabelSet.dataset_id == dataset_id]
+    have = repository.queue(db, opened, tier=body.tier, every=False, offset=0, limit=body.count)
     room = body.count - len(have)
     if room:
         given = _doubles(db, me, dataset_id, body, settings, room)
@@ -41,7 +43,7 @@ def next_for(db: Session, me: Actor, studio: Studio, dataset_id: str, body: Next
         db.flush()
         if given:
             publish_after_commit(db, studio, "dataset", dataset_id)
-        have, _ = repository.queue(db, opened, tier=body.tier, every=False, offset=0, limit=body.count)
+        have = repository.queue(db, opened, tier=body.tier, every=False, offset=0, limit=body.count)
     return outs(db, me, have)
 
 
@@ -65,7 +67,7 @@ def _singles(db: Session, me: Actor, dataset_id: str, tier: Tier, room: int) -> 
         return []
     free = repository.unlabelled() if tier is Tier.SUBSTEP else repository.free()
     where = [EpisodeRow.dataset_id == dataset_id, free, ~repository.any_second(me.id, tier)]
-    found, _ = repository.queue(db, where, tier=tier, every=True, offset=0, limit=room)
+    found = repository.queue(db, where, tier=tier, every=True, offset=0, limit=room)
     return [_give(db, item, tier, 0, me.id) for item in found]
 
 
@@ -74,20 +76,14 @@ def _doubles(db: Session, me: Actor, dataset_id: str, body: NextIn, settings: La
     share = settings.double_percent / 100
     if share == 0:
         return []
-    first = repository.items(db, dataset_id, body.tier)
-    second = {item.row.id: item for item in repository.items(db, dataset_id, body.tier, 1)}
-    there = sum(item.draft is not None for item in second.values())
-    missing = min(math.ceil(share * len(first)) - there, math.ceil(share * body.count), room)
-    candidates = [item for item in first if second[item.row.id].draft is None and _done_by_another(item, me.id)]
-    candidates.sort(key=lambda item: hashlib.sha256(f"double {item.row.identity}".encode()).digest())
-    return [_give(db, second[item.row.id], body.tier, 1, me.id) for item in candidates[: max(0, missing)]]
-
-
-def _done_by_another(item: Item, me: str) -> bool:
-    draft = item.draft
-    if draft is None or draft.state not in HANDED_IN or draft.edit == 0:
-        return False
-    return me not in {draft.assignee_id, draft.submitted_by, draft.updated_by, *draft.contributors}
+    episodes, _ = sets.episodes(db, dataset_id)
+    there = sum(sets.by_state(db, dataset_id, body.tier, 1).values())
+    missing = min(math.ceil(share * episodes) - there, math.ceil(share * body.count), room)
+    if missing <= 0:
+        return []
+    ids = repository.done_by_others(db, dataset_id, body.tier, me.id, missing)
+    items = {item.row.id: item for item in repository.items(db, dataset_id, body.tier, 1, ids=ids)}
+    return [_give(db, items[id], body.tier, 1, me.id) for id in ids]
 
 
 def assign(db: Session, me: Actor, studio: Studio, dataset_id: str, body: AssignIn) -> AssignOut:
@@ -98,7 +94,8 @@ def assign(db: Session, me: Actor, studio: Studio, dataset_id: str, body: Assign
     if person is not None and not Role(person.role).allows(Role.ANNOTATOR):
         raise InvalidError(f"{person.name} may only look; an administrator can make them an annotator.")
     items = repository.items(db, dataset_id, body.tier, body.rater, ids=body.episode_ids, lock=True)
-    others = {item.row.id: item.draft for item in repository.items(db, dataset_id, body.tier, 1 - body.rater)}
+    beside = repository.items(db, dataset_id, body.tier, 1 - body.rater, ids=body.episode_ids)
+    others = {item.row.id: item.draft for item in beside}
     assigned, skipped = [], []
     for item in items:
         reason = _not_assignable(item, others.get(item.row.id), body.user_id)
@@ -155,25 +152,29 @@ def queue(
     limit: int,
 ) -> Page[WorkOut]:
     """By dataset and number. all: episodes that nobody has touched too."""
-    where = [] if dataset_id is None else [EpisodeRow.dataset_id == dataset_id]
+    every = which is Queue.ALL
+    where: list[ColumnElement[bool]] = []
+    if dataset_id is not None:
+        where.append((EpisodeRow if every else LabelSet).dataset_id == dataset_id)
     if dataset_id is not None:
         dataset_row(db, dataset_id)
     if which is Queue.MINE:
         where += repository.mine(me.id)
     elif which is Queue.REVIEW:
         where += [
-            Draft.rater == 0,
-            Draft.state == WorkState.SUBMITTED,
-            Draft.submitted_by != me.id,
+            LabelSet.layer == 0,
+            LabelSet.state == WorkState.SUBMITTED,
+            LabelSet.submitted_by != me.id,
             ~repository.blindly_labelled_by(me.id, tier),
         ]
     if state is WorkState.UNASSIGNED:
         where.append(repository.free())
     elif state is not None:
-        where.append(Draft.state == state)
+        where.append(LabelSet.state == state)
     if assignee is not None:
-        where.append(Draft.assignee_id == assignee)
-    items, total = repository.queue(db, where, tier=tier, every=which is Queue.ALL, offset=offset, limit=limit)
+        where.append(LabelSet.assignee_id == assignee)
+    total = repository.how_many(db, where, tier=tier, every=every)
+    items = repository.queue(db, where, tier=tier, every=every, offset=offset, limit=limit)
     return Page(items=outs(db, me, items, tier=tier), total=total)
 
 
@@ -206,7 +207,7 @@ def _out(
         state=draft.state,
         label_state=LabelState(item.row.label_state),
         edit=draft.edit,
-        segments=sum(1 for segment in draft.segments if segment.text),
+        segments=_texts(item, draft),
         assignee_id=draft.assignee_id,
         assignee_name=names.get(draft.assignee_id or ""),
         submitted_by_name=names.get(draft.submitted_by or ""),
@@ -219,3 +220,7 @@ def _out(
         and not own
         and me.role.allows(settings.reviewer_role),
     )
+
+
+def _texts(item: Item, draft: Draft) -> int:
+    return sum(1 for segment in draft.segments if segment.text) if item.texts is None else item.texts

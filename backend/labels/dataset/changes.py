@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from backend.audit.service import record
-from backend.core.db import utc_now
+from backend.core.db import database_now, utc_now
 from backend.core.errors import ConflictError, InvalidError, NotFoundError
 from backend.identity.actor import Actor
 from backend.labels.core.renaming import renamed, renamed_guideline, renamed_texts, restored_texts
@@ -24,17 +24,22 @@ from backend.labels.drafts import repository as draft_queries
 from backend.labels.drafts.publication import Publication
 from backend.labels.drafts.revisions import add_revision, document_of
 from backend.labels.drafts.service import blank, keep
+from backend.labels.sets import repository as sets
+from backend.labels.sets.repository import Saying
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
 from backend.tables.bulk_change import BulkChange, ChangeKind
 from backend.tables.dataset import Dataset
 from backend.tables.document import DOCUMENT, Tier
-from backend.tables.draft import Draft, WorkState
+from backend.tables.draft import LEASE_SECONDS, Draft, WorkState
 from backend.tables.episode import EpisodeRow, LabelState
 from backend.tables.label_history import HistoryKind, LabelHistory
 from backend.tables.label_revision import LabelRevision
+from backend.tables.label_set import PUBLISHED
+from backend.tables.label_writing import batches
 from backend.tables.segment import LabelSegment
 
+_AT_ONCE = 200  # episodes of a bulk edit in memory
 _HELD = "somebody is editing it; try again when they have finished"
 
 
@@ -42,49 +47,26 @@ _HELD = "somebody is editing it; try again when they have finished"
 
 
 def preview_rename(db: Session, dataset_id: str, body: RenameIn) -> RenamePreview:
-    row = dataset_row(db, dataset_id)
-    drafts, published = _affected(db, dataset_id, body)
-    return _preview(db, row, body, drafts, published)
+    return _preview(db, dataset_row(db, dataset_id), body)
 
 
-def _affected(
-    db: Session, dataset_id: str, body: RenameIn, *, lock: bool = False
-) -> tuple[list[Item], dict[str, LabelRevision]]:
-    """Drafts of all raters, and newest revisions by episode, that have the old text."""
-    drafts = repository.all_drafts(db, dataset_id, body.tier, lock=lock)
-    published = draft_queries.last_revisions(db, dataset_id, body.tier)
-    return (
-        [item for item in drafts if item.draft is not None and _count(item.draft.segments, body.old)],
-        {key: revision for key, revision in published.items() if _count(revision.segments, body.old)},
-    )
-
-
-def _count(segments: Sequence[LabelSegment], text: str) -> int:
-    return sum(segment.text == text for segment in segments)
-
-
-def _preview(
-    db: Session, row: Dataset, body: RenameIn, drafts: list[Item], published: dict[str, LabelRevision]
-) -> RenamePreview:
-    rows = {item.row.id: item for item in repository.items(db, row.id, body.tier)}
-    names = draft_queries.names(
-        db, {item.draft.lease_holder for item in drafts if item.draft is not None and item.held}
-    )
+def _preview(db: Session, row: Dataset, body: RenameIn) -> RenamePreview:
+    """From drafts of all raters, and newest revisions, that have the old text."""
+    old, new = (sets.text_id(db, row.id, body.tier, text) for text in (body.old, body.new))
+    drafts = [] if old is None else sets.saying(db, old, (0, 1))
+    published = [] if old is None else sets.saying(db, old, (PUBLISHED,))
+    held = _held(db, row.id, body.tier) if drafts else {}
     found: dict[str, RenamedEpisode] = {}
-    for item in drafts:
-        assert item.draft is not None
-        one = found.setdefault(item.row.id, _renamed(item.row))
-        one.draft += _count(item.draft.segments, body.old)
-        if item.held:
-            one.held_by = names.get(item.draft.lease_holder or "", "somebody")
-    for episode_id, revision in published.items():
-        if episode_id in rows:
-            found.setdefault(episode_id, _renamed(rows[episode_id].row)).published = _count(revision.segments, body.old)
+    for one in drafts:
+        episode = found.setdefault(one.episode_id, _renamed(one))
+        episode.draft += one.segments
+        episode.held_by = held.get((one.episode_id, one.layer), episode.held_by)
+    for one in published:
+        found.setdefault(one.episode_id, _renamed(one)).published = one.segments
     episodes = sorted(found.values(), key=lambda one: one.number)
-    known = texts_of(row, body.tier)
-    in_use = any(_count(item.draft.segments, body.new) for item in rows.values() if item.draft is not None)
-    state = [(item.row.id, item.draft.rater, item.draft.edit) for item in drafts if item.draft is not None] + [
-        (key, revision.number, -1) for key, revision in published.items()
+    in_use = new is not None and sets.in_use(db, new, 0)
+    state = [(one.episode_id, one.layer, one.edit) for one in drafts] + [
+        (one.episode_id, one.edit, -1) for one in published
     ]
     return RenamePreview(
         tier=body.tier,
@@ -92,21 +74,29 @@ def _preview(
         new=body.new,
         episodes=episodes,
         segments=sum(one.draft for one in episodes),
-        merges=body.new in known or in_use,
+        merges=body.new in texts_of(row, body.tier) or in_use,
         in_template=body.old in Labelling.model_validate(row.labelling).template,
         fingerprint=hashlib.sha256(repr(sorted(state)).encode()).hexdigest()[:32],
     )
 
 
-def _renamed(row: EpisodeRow) -> RenamedEpisode:
-    return RenamedEpisode(episode_id=row.id, number=row.number, draft=0, published=0, held_by=None)
+def _held(db: Session, dataset_id: str, tier: Tier) -> dict[tuple[str, int], str]:
+    """Names of those who work on drafts right now, by episode and rater."""
+    now = database_now(db).timestamp()
+    holders = sets.held(db, dataset_id, tier, now, now + LEASE_SECONDS)
+    names = draft_queries.names(db, {one.user_id for one in holders})
+    return {(one.episode_id, one.rater): names.get(one.user_id or "", "somebody") for one in holders}
+
+
+def _renamed(one: Saying) -> RenamedEpisode:
+    return RenamedEpisode(episode_id=one.episode_id, number=one.number, draft=0, published=0, held_by=None)
 
 
 def rename(db: Session, me: Actor, studio: Studio, dataset_id: str, body: RenameIn) -> ChangeResult:
     """Everywhere but where somebody works right now; those are skipped and named."""
     row = dataset_row(db, dataset_id, lock=True)
-    drafts, published = _affected(db, dataset_id, body, lock=True)
-    preview = _preview(db, row, body, drafts, published)
+    repository.lock_episodes(db, dataset_id)
+    preview = _preview(db, row, body)
     known = texts_of(row, body.tier)
     if not preview.episodes and body.old not in known and not preview.in_template:
         raise InvalidError(f"No label of this dataset says {body.old!r}.", fields={"old": "not in use"})
@@ -116,21 +106,11 @@ def rename(db: Session, me: Actor, studio: Studio, dataset_id: str, body: Rename
             detail=preview.model_dump(mode="json"),
         )
     held = {one.episode_id for one in preview.episodes if one.held_by is not None}
+    free = [one.episode_id for one in preview.episodes if one.held_by is None]
     entries: dict[tuple[str, int], dict[str, Any]] = {}
-    for item in drafts:
-        if item.row.id not in held:
-            assert item.draft is not None
-            segments = renamed(item.draft.segments, body.old, body.new)
-            entries[item.row.id, item.draft.rater] = change_draft(db, me, item, segments, HistoryKind.RENAMED)
-    rows = {item.row.id: item for item in repository.items(db, dataset_id, body.tier)}
-    for episode_id, revision in published.items():
-        if episode_id in held or episode_id not in rows:
-            continue
-        item = rows[episode_id]
-        document = {**document_of(revision), "segments": renamed(revision.segments, body.old, body.new)}
-        newer = _republish(db, me, item, revision, document)
-        entry = entries.setdefault((episode_id, 0), _entry(item, None))
-        entry |= {"revision": newer.id, "revision_before": revision.id}
+    for some in batches(free, _AT_ONCE):
+        entries |= _rename_in(db, me, dataset_id, body, some)
+        repository.forget(db)
     before = {"texts": known, "guideline": row.guideline.get(body.tier.value, {}), "labelling": row.labelling}
     _rename_entry(row, body)
     parameters = {
@@ -148,6 +128,27 @@ def rename(db: Session, me: Actor, studio: Studio, dataset_id: str, body: Rename
     ]
     episodes = {episode_id for episode_id, _ in entries}
     return ChangeResult(change=change, changed=len(episodes), skipped=skipped)
+
+
+def _rename_in(
+    db: Session, me: Actor, dataset_id: str, body: RenameIn, ids: Sequence[str]
+) -> dict[tuple[str, int], dict[str, Any]]:
+    """What undo needs, by episode and rater."""
+    entries: dict[tuple[str, int], dict[str, Any]] = {}
+    items = {(item.row.id, 0): item for item in repository.items(db, dataset_id, body.tier, ids=ids)}
+    items |= {(item.row.id, 1): item for item in repository.items(db, dataset_id, body.tier, 1, ids=ids)}
+    for place, item in items.items():
+        if item.draft is not None and any(one.text == body.old for one in item.draft.segments):
+            segments = renamed(item.draft.segments, body.old, body.new)
+            entries[place] = change_draft(db, me, item, segments, HistoryKind.RENAMED)
+    for episode_id, revision in draft_queries.newest_revisions(db, ids, body.tier).items():
+        if any(one.text == body.old for one in revision.segments):
+            item = items[episode_id, 0]
+            document = {**document_of(revision), "segments": renamed(revision.segments, body.old, body.new)}
+            newer = _republish(db, me, item, revision, document)
+            entry = entries.setdefault((episode_id, 0), _entry(item, None))
+            entry |= {"revision": newer.id, "revision_before": revision.id}
+    return entries
 
 
 def _rename_entry(row: Dataset, body: RenameIn) -> None:
@@ -271,22 +272,26 @@ def undo(db: Session, me: Actor, studio: Studio, dataset_id: str, change_id: str
     if change.undone_at is not None:
         raise ConflictError(f"{change.undone_by_name or 'Somebody'} has undone this already.")
     tier = Tier(change.parameters["tier"])
-    items = {(item.row.id, 0): item for item in repository.items(db, dataset_id, tier, lock=True)}
-    items |= {(item.row.id, 1): item for item in repository.items(db, dataset_id, tier, 1)}
-    published = draft_queries.last_revisions(db, dataset_id, tier)
+    repository.lock_episodes(db, dataset_id)
     if change.kind is ChangeKind.RENAME:  # first: a publication adds texts that the vocabulary does not have
         _restore_entry(row, change, tier)
     undone: set[str] = set()
     skipped: list[SkippedOut] = []
-    for entry in change.episodes:
-        item = items.get((entry["episode_id"], entry["rater"]))
-        if item is None:
-            continue  # the episode was deleted
-        reason = _undo_one(db, me, item, entry, published.get(item.row.id))
-        if reason is None:
-            undone.add(item.row.id)
-        else:
-            skipped.append(SkippedOut(episode_id=item.row.id, number=item.row.number, reason=reason))
+    for some in batches(change.episodes, _AT_ONCE):
+        ids = [entry["episode_id"] for entry in some]
+        items = {(item.row.id, 0): item for item in repository.items(db, dataset_id, tier, ids=ids)}
+        items |= {(item.row.id, 1): item for item in repository.items(db, dataset_id, tier, 1, ids=ids)}
+        published = draft_queries.newest_revisions(db, ids, tier)
+        for entry in some:
+            item = items.get((entry["episode_id"], entry["rater"]))
+            if item is None:
+                continue  # the episode was deleted
+            reason = _undo_one(db, me, item, entry, published.get(item.row.id))
+            if reason is None:
+                undone.add(item.row.id)
+            else:
+                skipped.append(SkippedOut(episode_id=item.row.id, number=item.row.number, reason=reason))
+        repository.forget(db)
     change.undone_at, change.undone_by_name = utc_now(), me.name
     record(db, me, "dataset.undo", dataset_id, change=change.id, kind=change.kind.value, episodes=len(undone))
     db.flush()

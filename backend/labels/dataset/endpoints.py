@@ -194,15 +194,15 @@ def get_figures(
 
 @router.get("/datasets/{dataset_id}/labels", response_class=Response)
 def export_labels(
-    db: Db,
     me: Viewer,
+    studio: Parts,
     dataset_id: str,
     format: LabelFormat = "json",
     tier: Tier = Tier.SUBSTEP,
     drafts: bool = False,
 ) -> Response:
     """A file: JSON, CSV with steps and seconds, or ELAN's tab-delimited text. drafts: instead of what is published."""
-    return exchange.export_dataset(db, me, dataset_id, tier, format, drafts=drafts)
+    return exchange.export_dataset(studio, me, dataset_id, tier, format, drafts=drafts)
 
 
 @router.get("/episodes/{episode_id}/labels", response_class=Response)

@@ -1,8 +1,10 @@
 """Labels alone, out of a dataset and into it."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import Response
+from fastapi.responses import StreamingResponse
 from sqlalchemy.orm import Session
 
 from backend.core.errors import InvalidError, NotFoundError
@@ -10,10 +12,11 @@ from backend.identity.actor import Actor
 from backend.labels.core.settings import Labelling
 from backend.labels.dataset import repository
 from backend.labels.dataset.changes import change_draft, store_change
-from backend.labels.dataset.formats import MEDIA, SUFFIX, KnownEpisode, LabelFile, LabelledEpisode, read, write
+from backend.labels.dataset.formats import KnownEpisode, LabelledEpisode, read
 from backend.labels.dataset.repository import Item
 from backend.labels.dataset.schemas import ChangeResult, ImportLabelsIn, SkippedOut
 from backend.labels.dataset.service import dataset_row
+from backend.labels.dataset.writing import MEDIA, SUFFIX, WrittenEpisode, without_rate, write
 from backend.labels.drafts import repository as draft_queries
 from backend.labels.drafts.repository import blind_for
 from backend.labels.drafts.service import visible
@@ -30,17 +33,36 @@ from backend.tables.segment import LabelSegment, Provenance
 # --- out ------------------------------------------------------------------------------------------------------
 
 
-def export_dataset(db: Session, me: Actor, dataset_id: str, tier: Tier, form: str, *, drafts: bool) -> Response:
-    """Published labels, or the drafts as they are now; what blind labelling hides from this person is left out."""
-    dataset = dataset_row(db, dataset_id)
-    hidden = blind_for(db, dataset_id, me.id)
-    published = {} if drafts else draft_queries.last_revisions(db, dataset_id, tier)
-    found = []
-    for item in repository.items(db, dataset_id, tier):
-        source = item.draft if drafts else published.get(item.row.id)
-        if source is not None and (item.row.id, tier) not in hidden:
-            found.append((item, source))
-    return _file(db, dataset, tier, form, found, dataset.name)
+def export_dataset(studio: Studio, me: Actor, dataset_id: str, tier: Tier, form: str, *, drafts: bool) -> Response:
+    """Published labels, or the drafts as they are now; what blind labelling hides from this person is left out. Read
+    while they are sent, a batch at a time, from one moment of the database."""
+    with studio.db.transaction(write=False) as db:
+        dataset = dataset_row(db, dataset_id)
+        if form == "elan" and dataset.fps is None:
+            number = repository.first_without_rate(db, dataset_id, tier, drafts=drafts)
+            if number is not None:
+                raise without_rate(number)
+
+    def content() -> Iterator[str]:
+        with studio.db.transaction(write=False) as db:
+            hidden = {one for one, its_tier in blind_for(db, dataset_id, me.id) if its_tier is tier}
+            yield from write(dataset.name, tier, form, _labelled(db, dataset, tier, hidden, drafts=drafts))
+
+    return StreamingResponse(content(), media_type=MEDIA[form], headers=_named(dataset.name, tier, form))
+
+
+def _labelled(db: Session, dataset: Dataset, tier: Tier, hidden: set[str], *, drafts: bool) -> Iterator[WrittenEpisode]:
+    """By number."""
+    names = repository.everybody(db)
+    for episode, document, person in repository.documents(db, dataset.id, tier, drafts=drafts):
+        if episode.id not in hidden:
+            yield _written(episode, document, dataset.fps, names.get(person or ""))
+
+
+def _written(episode: Any, document: Any, fps: float | None, annotator: str | None) -> WrittenEpisode:
+    said = {name: getattr(document, name) for name in DOCUMENT}
+    about = {"number": episode.number, "identity": episode.identity, "steps": episode.steps}
+    return WrittenEpisode(**about, fps=episode.fps or fps, annotator=annotator, **said)
 
 
 def export_episode(db: Session, me: Actor, episode_id: str, tier: Tier, form: str, *, drafts: bool) -> Response:
@@ -49,39 +71,16 @@ def export_episode(db: Session, me: Actor, episode_id: str, tier: Tier, form: st
     source = here.draft if drafts else draft_queries.last_revision(db, episode_id, tier)
     if source is None:
         raise NotFoundError("This episode has no such labels yet.")
-    item = Item(row=here.row, draft=here.draft, dataset=dataset, now=here.now)
-    return _file(db, dataset, tier, form, [(item, source)], f"{dataset.name}-{here.row.number}")
+    person = source.published_by if isinstance(source, LabelRevision) else source.updated_by
+    annotator = draft_queries.names(db, {person}).get(person or "")
+    content = "".join(write(dataset.name, tier, form, [_written(here.row, source, dataset.fps, annotator)]))
+    headers = _named(f"{dataset.name}-{here.row.number}", tier, form)
+    return Response(content, media_type=MEDIA[form], headers=headers)
 
 
-def _file(
-    db: Session, dataset: Dataset, tier: Tier, form: str, found: list[tuple[Item, Draft | LabelRevision]], name: str
-) -> Response:
-    names = draft_queries.names(db, {_person(source) for _, source in found})
-    labels = LabelFile(
-        dataset=dataset.name,
-        tier=tier,
-        episodes=[
-            LabelledEpisode.model_validate(
-                {
-                    **{key: getattr(source, key) for key in DOCUMENT},
-                    "segments": [one._asdict() for one in source.segments],
-                    "number": item.row.number,
-                    "identity": item.row.identity,
-                    "steps": item.row.steps,
-                    "fps": item.row.fps or dataset.fps,
-                    "annotator": names.get(_person(source) or ""),
-                }
-            )
-            for item, source in found
-        ],
-    )
+def _named(name: str, tier: Tier, form: str) -> dict[str, str]:
     plain = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name).strip("-") or "labels"
-    disposition = f'attachment; filename="{plain}-{tier.value}.{SUFFIX[form]}"'
-    return Response(write(labels, form), media_type=MEDIA[form], headers={"Content-Disposition": disposition})
-
-
-def _person(source: Draft | LabelRevision) -> str | None:
-    return source.published_by if isinstance(source, LabelRevision) else source.updated_by
+    return {"Content-Disposition": f'attachment; filename="{plain}-{tier.value}.{SUFFIX[form]}"'}
 
 
 # --- in -------------------------------------------------------------------------------------------------------

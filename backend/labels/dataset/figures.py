@@ -1,21 +1,20 @@
 """Coverage of a dataset, agreement of people, and what each of them did."""
 
-import dataclasses
-from collections import Counter
+import json
+import threading
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
-from statistics import median
+from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
 from backend.core.db import utc_now
 from backend.identity.actor import Actor
-from backend.labels.core.checks import codes
+from backend.labels.core.checks import UsualRange, codes_of, length_bounds
 from backend.labels.core.findings import FindingCode
 from backend.labels.core.settings import Labelling
-from backend.labels.dataset import board, repository
-from backend.labels.dataset.board import Labels
-from backend.labels.dataset.repository import Item
+from backend.labels.dataset import repository
+from backend.labels.dataset.repository import Double, PersonSums
 from backend.labels.dataset.schemas import (
     AgreementOut,
     BoundaryScore,
@@ -29,20 +28,42 @@ from backend.labels.dataset.schemas import (
 )
 from backend.labels.dataset.service import dataset_row, texts_of
 from backend.labels.drafts import repository as draft_queries
-from backend.labels.drafts.repository import blind_for
+from backend.labels.sets import repository as sets
+from backend.labels.sets.repository import Tally, Totals
+from backend.labels.sets.usual import usual_range
+from backend.tables.dataset import Dataset
 from backend.tables.document import Tier
-from backend.tables.draft import HANDED_IN, Draft, WorkState
-from backend.tables.label_history import HistoryKind, LabelHistory
-from backend.tables.segment import Provenance
+from backend.tables.draft import HANDED_IN, WorkState
+from backend.tables.label_history import HistoryKind
+from backend.tables.label_set import PUBLISHED
+from backend.tables.segment import LabelSegment, Provenance
 from dexvla.segmentation.agreement import Matches, boundaries, confusion, kappa, match_boundaries, pooled, same_share
 from dexvla.spec import Segment
 
 TOLERANCES = (10, 25)  # steps
 _DAYS = 30
-_MACHINE = (Provenance.MACHINE_ACCEPTED, Provenance.MACHINE_EDITED)
+_PAIRS = 20_000  # whose agreement is kept in memory, under a kilobyte each
 
 
 # --- coverage -------------------------------------------------------------------------------------------------
+
+
+class _Layer:
+    """First labels of a tier, counted by the database. hidden: sets that blind labelling hides from this person, which
+    do not count."""
+
+    def __init__(self, db: Session, me: Actor, dataset_id: str, tier: Tier) -> None:
+        self.db, self.tier = db, tier
+        self.texts = sets.texts(db, dataset_id, tier)
+        self.totals = sets.totals(db, dataset_id, tier, 0)
+        self.tallies = sets.tallies(db, dataset_id, tier, 0)
+        self.hidden = sets.hidden_sets(db, dataset_id, tier, me.id)
+        if self.hidden:
+            less = sets.tallies_of(db, self.hidden)
+            self.tallies += [one._replace(segments=-one.segments, steps=-one.steps, firsts=-one.firsts) for one in less]
+
+    def with_text(self) -> Iterable[tuple[str, Tally]]:
+        return ((self.texts[one.text_id], one) for one in self.tallies if self.texts[one.text_id])
 
 
 def coverage(db: Session, me: Actor, dataset_id: str) -> CoverageOut:
@@ -50,138 +71,172 @@ def coverage(db: Session, me: Actor, dataset_id: str) -> CoverageOut:
     this person labels blind do not count."""
     dataset = dataset_row(db, dataset_id)
     settings = Labelling.model_validate(dataset.labelling)
-    every = _shown(db, me, dataset_id, Tier.SUBSTEP)
-    tiers = [_tier(db, dataset_id, Tier.SUBSTEP, every)]
+    episodes, steps = sets.episodes(db, dataset_id)
+    first = _Layer(db, me, dataset_id, Tier.SUBSTEP)
+    tiers = [_tier(db, dataset_id, first, episodes, steps)]
     if settings.plan_tier:
-        tiers.append(_tier(db, dataset_id, Tier.PLAN, _shown(db, me, dataset_id, Tier.PLAN)))
-    usual = board.usual_range(db, dataset, Tier.SUBSTEP)
-    findings: Counter[FindingCode] = Counter()
+        tiers.append(_tier(db, dataset_id, _Layer(db, me, dataset_id, Tier.PLAN), episodes, steps))
     provenance: Counter[Provenance] = Counter()
-    for labels in every:
-        if labels.parts:
-            findings.update(code for _, code in codes(labels.parts, labels.about.steps, usual))
-            provenance.update(one.provenance for one in labels.parts if one.text)
-    second = [one.about.state for one in board.labels(db, dataset_id, Tier.SUBSTEP, rater=1) if one.there]
-    abouts = [labels.about for labels in every]
+    for _, one in first.with_text():
+        provenance[one.provenance] += one.segments
+    second = sets.by_state(db, dataset_id, Tier.SUBSTEP, 1)
+    said = _said(db, dataset_id, first.totals, episodes)
     return CoverageOut(
         dataset_id=dataset_id,
         tiers=tiers,
-        labels=_labels(every, texts_of(dataset, Tier.SUBSTEP)),
-        findings=dict(findings),
-        provenance=dict(provenance),
-        quality=dict(Counter(str(about.quality) for about in abouts if about.quality)),
-        success=dict(Counter({True: "yes", False: "no", None: "unknown"}[about.success] for about in abouts)),
-        tags=dict(Counter(str(tag) for about in abouts for tag in about.tags)),
+        labels=_labels(db, first, texts_of(dataset, Tier.SUBSTEP)),
+        findings=_findings(db, dataset, first, usual_range(db, dataset, Tier.SUBSTEP)),
+        provenance={key: count for key, count in provenance.items() if count},
         double=DoubleCoverage(
-            wanted=_share(settings.double_percent, len(every)),
-            assigned=len(second),
-            submitted=sum(state in HANDED_IN for state in second),
+            wanted=_share(settings.double_percent, episodes),
+            assigned=sum(second.values()),
+            submitted=sum(count for state, count in second.items() if state in HANDED_IN),
         ),
-        days=_days(repository.moments(db, dataset_id)),
+        days=[
+            DayCount(day=day, submitted=submitted, published=published)
+            for day, submitted, published in repository.days(db, dataset_id, _DAYS)
+        ],
+        **said,
     )
-
-
-def _shown(db: Session, me: Actor, dataset_id: str, tier: Tier) -> list[Labels]:
-    """Without the segments that blind labelling hides from this person."""
-    hidden = blind_for(db, dataset_id, me.id)
-    return [
-        dataclasses.replace(one, parts=()) if (one.about.episode_id, tier) in hidden else one
-        for one in board.labels(db, dataset_id, tier)
-    ]
 
 
 def _share(percent: float, episodes: int) -> int:
     return -int(-percent * episodes // 100)
 
 
-def _tier(db: Session, dataset_id: str, tier: Tier, every: Sequence[Labels]) -> TierCoverage:
-    published = board.published(db, dataset_id, tier)
-    states = Counter(labels.about.state for labels in every)
-    lengths = [one.end - one.start for labels in every for one in labels.parts if one.text]
+def _tier(db: Session, dataset_id: str, layer: _Layer, episodes: int, steps: int) -> TierCoverage:
+    published = sets.totals(db, dataset_id, layer.tier, PUBLISHED)
+    states: Counter[WorkState | None] = Counter()
+    for one in layer.totals:
+        states[one.state] += one.sets
+    states[WorkState.UNASSIGNED] += episodes - sum(one.sets for one in layer.totals)
+    shown = [one for _, one in layer.with_text()]
     return TierCoverage(
-        tier=tier,
-        episodes=len(every),
-        steps=sum(labels.about.steps for labels in every),
+        tier=layer.tier,
+        episodes=episodes,
+        steps=steps,
         by_state={state: states[state] for state in WorkState},
-        published_episodes=len(published),
-        published_steps=sum(labels.about.steps for labels in every if labels.about.episode_id in published),
-        labelled_steps=sum(lengths),
-        segments=len(lengths),
+        published_episodes=sum(one.sets for one in published),
+        published_steps=sum(one.steps for one in published),
+        labelled_steps=sum(one.steps for one in shown),
+        segments=sum(one.segments for one in shown),
     )
 
 
-def _labels(every: Sequence[Labels], known: Sequence[str]) -> list[LabelCount]:
-    lengths: dict[str, list[int]] = {}
-    episodes: dict[str, set[str]] = {}
-    for labels in every:
-        for one in labels.parts:
-            if one.text:
-                lengths.setdefault(one.text, []).append(one.end - one.start)
-                episodes.setdefault(one.text, set()).add(labels.about.episode_id)
-    order = [*known, *sorted(lengths.keys() - set(known))]
+def _said(db: Session, dataset_id: str, totals: Sequence[Totals], episodes: int) -> dict[str, dict[str, int]]:
+    """What drafts say of their episodes; where there is none, what the episodes' rows do."""
+    quality: Counter[str] = Counter()
+    success: Counter[bool | None] = Counter()
+    tags: Counter[str] = Counter()
+    for one in totals:
+        quality[str(one.quality or "")] += one.sets
+        success[one.success] += one.sets
+        for tag in json.loads(one.tags):
+            tags[str(tag)] += one.sets
+    if sum(one.sets for one in totals) < episodes:
+        for its_success, its_quality, its_tags in sets.said_without_draft(db, dataset_id, Tier.SUBSTEP):
+            quality[its_quality or ""] += 1
+            success[its_success] += 1
+            tags.update(str(tag) for tag in its_tags)
+    words = {True: "yes", False: "no", None: "unknown"}
+    return {
+        "quality": {name: count for name, count in quality.items() if name},
+        "success": {words[value]: count for value, count in success.items()},
+        "tags": dict(tags),
+    }
+
+
+def _findings(db: Session, dataset: Dataset, layer: _Layer, usual: UsualRange) -> dict[FindingCode, int]:
+    found: Counter[FindingCode] = Counter()
+    for one in layer.tallies:
+        before = None if one.before_id is None else layer.texts[one.before_id]
+        for code in codes_of(before, layer.texts[one.text_id], one.provenance, usual):
+            found[code] += one.segments
+    bounds = length_bounds(usual)
+    if bounds is not None:
+        short, long = sets.odd_lengths(db, dataset.id, layer.tier, 0, bounds)
+        less = sets.odd_lengths_of(db, layer.hidden, bounds) if layer.hidden else (0, 0)
+        found[FindingCode.SHORT] += short - less[0]
+        found[FindingCode.LONG] += long - less[1]
+    found[FindingCode.LENGTH] += sum(one.misfits for one in layer.totals)
+    if layer.hidden:
+        found[FindingCode.LENGTH] -= sets.misfits_of(db, layer.hidden)
+    return {code: count for code, count in found.items() if count}
+
+
+def _labels(db: Session, layer: _Layer, known: Sequence[str]) -> list[LabelCount]:
+    segments: Counter[int] = Counter()
+    steps: Counter[int] = Counter()
+    episodes: Counter[int] = Counter()
+    for _, one in layer.with_text():
+        segments[one.text_id] += one.segments
+        steps[one.text_id] += one.steps
+        episodes[one.text_id] += one.firsts
+    ids = {layer.texts[id]: id for id, count in segments.items() if count}
     listed = set(known)
     return [
         LabelCount(
             text=text,
             in_vocabulary=text in listed,
-            segments=len(lengths.get(text, [])),
-            episodes=len(episodes.get(text, [])),
-            steps=sum(lengths.get(text, [])),
-            median_steps=median(lengths[text]) if text in lengths else 0.0,
+            segments=segments[ids.get(text, 0)],
+            episodes=episodes[ids.get(text, 0)],
+            steps=steps[ids.get(text, 0)],
+            median_steps=_median(db, layer, ids[text], segments, steps) if text in ids else 0.0,
         )
-        for text in order
+        for text in [*known, *sorted(ids.keys() - listed)]
     ]
 
 
-def _days(moments: Iterable[tuple[datetime, HistoryKind, Tier]]) -> list[DayCount]:
-    submitted: Counter[str] = Counter()
-    published: Counter[str] = Counter()
-    for moment, kind, _ in moments:
-        day = moment.date().isoformat()
-        submitted[day] += kind is HistoryKind.SUBMITTED
-        published[day] += kind is HistoryKind.PUBLISHED
-    days = sorted(day for day in {*submitted, *published} if submitted[day] or published[day])
-    return [DayCount(day=day, submitted=submitted[day], published=published[day]) for day in days[-_DAYS:]]
+def _median(db: Session, layer: _Layer, id: int, segments: Counter[int], steps: Counter[int]) -> float:
+    count = segments[id]
+    if count <= 2:
+        return steps[id] / count
+    return sets.median_length(db, id, 0, count, but=layer.hidden)
 
 
 # --- agreement ------------------------------------------------------------------------------------------------
 
 
-class _Pair:
-    """Two people's labels of an episode."""
+class _Scores:
+    """How far two people's labels of an episode agree."""
 
-    def __init__(self, item: Item, first: Draft, second: Draft) -> None:
-        self.item, self.first, self.second = item, first, second
+    def __init__(self, first: Sequence[LabelSegment], second: Sequence[LabelSegment]) -> None:
         left, right = _plain(first), _plain(second)
         self.confusion = confusion(left, right)
         self.matches = {steps: match_boundaries(boundaries(left), boundaries(right), steps) for steps in TOLERANCES}
 
-    @property
-    def people(self) -> tuple[str | None, str | None]:
-        return self.first.submitted_by or self.first.assignee_id, self.second.submitted_by or self.second.assignee_id
+
+class _Pair:
+    def __init__(self, double: Double, scores: _Scores) -> None:
+        self.double, self.confusion, self.matches = double, scores.confusion, scores.matches
+        self.people = (double.first_person, double.second_person)
 
 
-def _plain(draft: Draft) -> list[Segment]:
-    return [Segment(start=one.start, end=one.end, text=one.text) for one in draft.segments]
+_Key = tuple[str, Tier, int, int]
+_scored: OrderedDict[_Key, _Scores] = OrderedDict()
+_lock = threading.Lock()
 
 
-def _pairs(db: Session, me: Actor, dataset_id: str, tier: Tier) -> list[_Pair]:
-    """Of episodes whose two sets of labels are both submitted."""
-    second = repository.all_drafts(db, dataset_id, tier, rater=1)
-    if not second:
-        return []
-    ids = [item.row.id for item in second]
-    first = {item.row.id: item for item in repository.items(db, dataset_id, tier, ids=ids)}
-    hidden = blind_for(db, dataset_id, me.id)
-    return [
-        _Pair(item, one, item.draft)
-        for item in second
-        if item.draft is not None
-        and item.draft.state in HANDED_IN
-        and (one := first[item.row.id].draft) is not None
-        and one.edit
-        and (item.row.id, tier) not in hidden
-    ]
+def _plain(segments: Sequence[LabelSegment]) -> list[Segment]:
+    return [Segment(start=one.start, end=one.end, text=one.text) for one in segments]
+
+
+def _pairs(db: Session, dataset_id: str, tier: Tier) -> list[_Pair]:
+    """Of episodes whose two sets of labels are both submitted. What was compared before is not read again: the numbers
+    of the sets and their edits say that they are the same."""
+    doubles = repository.doubles(db, dataset_id, tier)
+    keys = {one: (one.episode_id, tier, one.first_edit, one.second_edit) for one in doubles}
+    with _lock:
+        known = {one: _scored[key] for one, key in keys.items() if key in _scored}
+    missing = [one.episode_id for one in doubles if one not in known]
+    for episode_id, first, second in repository.both_labels(db, missing, tier):
+        scores = _Scores(first, second)
+        with _lock:
+            one = next(one for one in doubles if one.episode_id == episode_id)
+            _scored[keys[one]] = known[one] = scores
+            while len(_scored) > _PAIRS:
+                _scored.popitem(last=False)
+    return [_Pair(one, known[one]) for one in doubles if one in known]
 
 
 def _scores(matches: dict[int, Matches]) -> list[BoundaryScore]:
@@ -197,30 +252,30 @@ def _sum(pairs: Sequence[_Pair]) -> dict[int, Matches]:
 
 def agreement(db: Session, me: Actor, dataset_id: str, tier: Tier) -> AgreementOut:
     dataset_row(db, dataset_id)
-    pairs = _pairs(db, me, dataset_id, tier)
+    pairs = _pairs(db, dataset_id, tier)
     names = draft_queries.names(db, {who for pair in pairs for who in pair.people})
-    reviews = Counter(kind for _, kind, of in repository.moments(db, dataset_id) if of is tier)
-    made = Counter(one.provenance for labels in board.labels(db, dataset_id, tier) for one in labels.parts)
+    reviews = repository.reviews(db, dataset_id, tier)
+    accepted, edited = sets.machine_made(db, dataset_id, tier, 0)
     return AgreementOut(
         pairs=[_pair_out(pair, tier, names) for pair in pairs],
         boundaries=_scores(_sum(pairs)) if pairs else None,
         kappa=kappa(pooled(pair.confusion for pair in pairs)) if pairs else None,
-        rejection_rate=_rate(reviews[HistoryKind.REJECTED], reviews[HistoryKind.APPROVED]),
-        edit_rate=_rate(made[_MACHINE[1]], made[_MACHINE[0]]),
+        rejection_rate=_rate(reviews.get(HistoryKind.REJECTED, 0), reviews.get(HistoryKind.APPROVED, 0)),
+        edit_rate=_rate(edited, accepted),
     )
 
 
 def _pair_out(pair: _Pair, tier: Tier, names: dict[str, str]) -> PairAgreement:
     first, second = pair.people
     return PairAgreement(
-        episode_id=pair.item.row.id,
-        number=pair.item.row.number,
+        episode_id=pair.double.episode_id,
+        number=pair.double.number,
         tier=tier,
         first_id=first,
         first_name=names.get(first or ""),
         second_id=second,
         second_name=names.get(second or ""),
-        steps=pair.item.row.steps,
+        steps=pair.double.steps,
         boundaries=_scores(pair.matches),
         kappa=kappa(pair.confusion),
         same_steps=same_share(pair.confusion),
@@ -231,11 +286,6 @@ def _rate(some: int, others: int) -> float | None:
     return some / (some + others) if some + others else None
 
 
-def _edit_rate(drafts: Iterable[LabelHistory]) -> float | None:
-    found = Counter(one.provenance for draft in drafts for one in draft.segments)
-    return _rate(found[_MACHINE[1]], found[_MACHINE[0]])
-
-
 # --- people ---------------------------------------------------------------------------------------------------
 
 
@@ -244,38 +294,33 @@ def people(db: Session, me: Actor, *, dataset_id: str | None, days: int | None) 
     if dataset_id is not None:
         dataset_row(db, dataset_id)
     since = None if days is None else utc_now() - timedelta(days=days)
-    events = repository.events(db, dataset_id=dataset_id, since=since)
-    ids = sorted({event.dataset_id for event in events})
-    pairs = [pair for one in ids for tier in Tier for pair in _pairs(db, me, one, tier)]
-    everybody = {event.by_id for event in events} | {event.about_id for event in events}
-    names = draft_queries.names(db, everybody)
-    found = [_person(who, names.get(who, "somebody who is gone"), events, pairs) for who in everybody if who]
+    ids = repository.active_datasets(db, since) if dataset_id is None else [dataset_id]
+    sums = repository.people(db, dataset_id=dataset_id, since=since)
+    pairs = [pair for one in ids for tier in Tier for pair in _pairs(db, one, tier)]
+    names = draft_queries.names(db, set(sums))
+    found = [_person(who, names.get(who, "somebody who is gone"), one, pairs) for who, one in sums.items()]
     return sorted(found, key=lambda one: one.name.casefold())
 
 
-def _person(who: str, name: str, events: Sequence[LabelHistory], pairs: Sequence[_Pair]) -> PersonFigures:
-    own = [event for event in events if event.by_id == who]
-    about = Counter(event.kind for event in events if event.about_id == who)
-    kinds = Counter(event.kind for event in own)
-    last = {(event.episode_id, event.tier, event.rater): event for event in own if event.kind is HistoryKind.SUBMITTED}
-    segments = [one for event in last.values() for one in event.segments if one.text]
+def _person(who: str, name: str, sums: PersonSums, pairs: Sequence[_Pair]) -> PersonFigures:
     doubles = [pair for pair in pairs if who in pair.people]
     matches = _sum(doubles)
+    own, about = sums.did, sums.underwent
     return PersonFigures(
         user_id=who,
         name=name,
-        submitted=kinds[HistoryKind.SUBMITTED],
-        published=kinds[HistoryKind.PUBLISHED],
+        submitted=own[HistoryKind.SUBMITTED],
+        published=own[HistoryKind.PUBLISHED],
         approved=about[HistoryKind.APPROVED],
         rejected=about[HistoryKind.REJECTED],
-        reviews=kinds[HistoryKind.APPROVED] + kinds[HistoryKind.REJECTED],
-        segments=len(segments),
-        steps=sum(one.end - one.start for one in segments),
+        reviews=own[HistoryKind.APPROVED] + own[HistoryKind.REJECTED],
+        segments=sums.texts,
+        steps=sums.labelled_steps,
         rejection_rate=_rate(about[HistoryKind.REJECTED], about[HistoryKind.APPROVED]),
-        edit_rate=_edit_rate(last.values()),
+        edit_rate=_rate(sums.edited, sums.accepted),
         doubles=len(doubles),
         f1_10=matches[10].f1 if doubles else None,
         f1_25=matches[25].f1 if doubles else None,
         kappa=kappa(pooled(pair.confusion for pair in doubles)) if doubles else None,
-        last_active=max((event.created_at for event in own), default=None),
+        last_active=sums.last_active,
     )

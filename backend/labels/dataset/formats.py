@@ -1,8 +1,8 @@
-"""Labels without motion and images: JSON, CSV with steps and seconds, and the tab-delimited text of ELAN."""
+"""Labels without motion and images: JSON, CSV with steps and seconds, and the tab-delimited text of ELAN. Reading; the
+other direction is backend.labels.dataset.writing."""
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, Literal
 
@@ -12,30 +12,12 @@ from backend.core.errors import InvalidError, field_errors
 from backend.core.limits import MAX_SEGMENTS, MAX_STEPS
 from backend.core.schemas import Prose
 from backend.labels.core.segments import Instruction, LabelText, Tag
+from backend.labels.dataset.writing import ELAN
 from backend.tables.document import Quality, Tier
 from backend.tables.segment import Provenance
 from dexvla.spec import FPS_LEAST, FPS_MOST
 
-_CSV = (
-    "episode", "identity", "tier", "segment", "start_step", "end_step", "start_seconds", "end_seconds", "text",
-    "provenance", "source", "confidence",
-)  # fmt: skip
-_ELAN = (
-    "Tier",
-    "Participant",
-    "Begin Time - ss.msec",
-    "End Time - ss.msec",
-    "Duration - ss.msec",
-    "Annotation",
-    "File",
-)
-MEDIA = {
-    "json": "application/json",
-    "csv": "text/csv; charset=utf-8",
-    "elan": "text/tab-separated-values; charset=utf-8",
-}
 MAX_NUMBER = 2**31 - 1
-SUFFIX = {"json": "json", "csv": "csv", "elan": "txt"}
 
 
 class LabelledSegment(BaseModel):
@@ -78,51 +60,6 @@ class LabelFile(BaseModel):
     dataset: str = ""
     tier: Tier = Tier.SUBSTEP
     episodes: list[LabelledEpisode] = Field(fail_fast=True)
-
-
-# --- writing --------------------------------------------------------------------------------------------------
-
-
-def write(labels: LabelFile, form: str) -> str:
-    """Raises InvalidError for ELAN's text of episodes whose rate is unknown: it knows nothing but seconds."""
-    if form == "json":
-        return json.dumps(labels.model_dump(mode="json", exclude_none=True), ensure_ascii=False, indent=1) + "\n"
-    return _csv(labels) if form == "csv" else _elan(labels)
-
-
-def _seconds(step: int, fps: float | None) -> str:
-    return "" if fps is None else f"{step / fps:.6f}"
-
-
-def _csv(labels: LabelFile) -> str:
-    text = io.StringIO()
-    rows = csv.writer(text)
-    rows.writerow(_CSV)
-    for episode in labels.episodes:
-        for number, one in enumerate(episode.segments):
-            rows.writerow(
-                [
-                    episode.number, episode.identity or "", labels.tier.value, number, one.start, one.end,
-                    _seconds(one.start, episode.fps), _seconds(one.end, episode.fps), one.text, one.provenance.value,
-                    one.source or "", "" if one.confidence is None else one.confidence,
-                ]
-            )  # fmt: skip
-    return text.getvalue()
-
-
-def _elan(labels: LabelFile) -> str:
-    lines = ["\t".join(_ELAN)]
-    for episode in labels.episodes:
-        if episode.fps is None:
-            raise InvalidError(
-                f"Episode {episode.number} does not say its rate in Hz, and ELAN's text knows seconds alone; take "
-                "CSV or JSON."
-            )
-        for one in episode.segments:
-            start, end = one.start / episode.fps, one.end / episode.fps
-            cells = [labels.tier.value, episode.annotator or "", f"{start:.3f}", f"{end:.3f}", f"{end - start:.3f}"]
-            lines.append("\t".join([*cells, one.text, f"episode_{episode.number}"]))
-    return "\n".join(lines) + "\n"
 
 
 # --- reading --------------------------------------------------------------------------------------------------
@@ -216,7 +153,7 @@ def _elan_rows(content: str) -> Iterator[_Row]:
     names = [name.strip() for name in lines[0].rstrip("\r").split("\t")] if lines else []
     headed = any(name.startswith("Begin Time") for name in names)
     if not headed:
-        names = list(_ELAN)
+        names = list(ELAN)
     begin, end = _column(names, "Begin Time"), _column(names, "End Time")
     for number, line in enumerate(lines[1:] if headed else lines, start=2 if headed else 1):
         cells = dict(zip(names, line.rstrip("\r").split("\t"), strict=False))

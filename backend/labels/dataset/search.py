@@ -1,23 +1,28 @@
 """Find segments by text, length, annotator, provenance, state or warning."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import ColumnElement, and_, false, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from backend.core.limits import one_line
 from backend.core.schemas import Page
 from backend.identity.actor import Actor
-from backend.labels.core.checks import UsualRange, codes
+from backend.labels.core.checks import UsualRange, codes, codes_of, length_bounds
 from backend.labels.core.findings import FindingCode
-from backend.labels.dataset import board
-from backend.labels.dataset.board import Labels
 from backend.labels.dataset.schemas import SegmentFound
 from backend.labels.dataset.service import dataset_row
 from backend.labels.drafts import repository as draft_queries
-from backend.labels.drafts.repository import blind_for
+from backend.labels.sets import hits
+from backend.labels.sets import repository as sets
+from backend.labels.sets.hits import About, Wanted
+from backend.labels.sets.usual import usual_range
 from backend.tables.document import Tier
-from backend.tables.draft import HANDED_IN, WorkState
+from backend.tables.draft import WorkState
+from backend.tables.episode import LabelState
+from backend.tables.label_set import LabelSet, SetSegment
+from backend.tables.label_text import LabelText
 from backend.tables.segment import LabelSegment, Provenance
 
 
@@ -40,21 +45,22 @@ def find(
 ) -> Page[SegmentFound]:
     """By episode number and step. What blind labelling hides from this person is left out."""
     dataset = dataset_row(db, dataset_id)
-    usual = board.usual_range(db, dataset, tier)
-    hidden = blind_for(db, dataset_id, me.id)
-    found: list[SegmentFound] = []
-    total = 0
-    for labels in board.labels(db, dataset_id, tier, rater=None):
-        about = labels.about
-        if about.rater == 0 and (about.episode_id, tier) in hidden:
-            continue
-        if about.rater and about.state not in HANDED_IN and about.assignee_id != me.id:
-            continue
-        hits = _hits(labels, usual, query)
-        shown = hits[max(0, offset - total) : max(0, offset + limit - total)]
-        if shown:
-            found += _outs(labels, tier, usual, shown)
-        total += len(hits)
+    usual = usual_range(db, dataset, tier)
+    wanted = Wanted(
+        dataset_id=dataset_id,
+        tier=tier,
+        me=me.id,
+        hidden=sets.hidden_sets(db, dataset_id, tier, me.id),
+        sets=_of_sets(query),
+        segments=_of_segments(db, dataset_id, tier, query, usual),
+    )
+    total = hits.count(db, wanted)
+    places = hits.page(db, wanted, total, offset=offset, limit=limit)
+    found = [
+        one
+        for about, segments in hits.shown(db, places)
+        for one in _outs(about, segments, tier, usual, places[about.set_id])
+    ]
     names = draft_queries.names(db, {one.annotator_id for one in found})
     return Page(
         items=[one.model_copy(update={"annotator_name": names.get(one.annotator_id or "")}) for one in found],
@@ -62,42 +68,88 @@ def find(
     )
 
 
-def _hits(labels: Labels, usual: UsualRange, query: SegmentQuery) -> list[tuple[int, LabelSegment]]:
-    """(index, segment) of those that fit."""
-    about = labels.about
-    if (query.state is not None and about.state is not query.state) or (
-        query.annotator is not None and _person(labels) != query.annotator
-    ):
-        return []
-    needle = None if query.text is None else one_line(query.text).casefold()
-    hits = [(index, one) for index, one in enumerate(labels.parts) if _fits(one, query, needle)]
-    if not hits or query.warning is None:
-        return hits
-    there = {start for start, code in codes(labels.parts, about.steps, usual) if code is query.warning}
-    return [(index, one) for index, one in hits if one.start in there]
+def _of_sets(query: SegmentQuery) -> list[ColumnElement[bool]]:
+    found = []
+    if query.state is not None:
+        found.append(LabelSet.state == query.state)
+    if query.annotator is not None:
+        found.append(LabelSet.person == query.annotator)
+    return found
 
 
-def _person(labels: Labels) -> str | None:
-    return labels.about.updated_by or labels.about.assignee_id
+def _of_segments(
+    db: Session, dataset_id: str, tier: Tier, query: SegmentQuery, usual: UsualRange
+) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if query.text is not None:
+        needle = one_line(query.text).casefold()
+        fits = LabelText.folded == needle if query.exact else LabelText.folded.contains(needle, autoescape=True)
+        ids = select(LabelText.id).where(LabelText.dataset_id == dataset_id, LabelText.tier == tier, fits)
+        found.append(SetSegment.text_id.in_(ids))
+    if query.min_steps is not None:
+        found.append(SetSegment.length >= query.min_steps)
+    if query.max_steps is not None:
+        found.append(SetSegment.length <= query.max_steps)
+    if query.provenance is not None:
+        found.append(SetSegment.provenance == query.provenance)
+    if query.warning is not None:
+        found.append(_warned(db, dataset_id, tier, query.warning, usual))
+    return found
+
+
+def _warned(db: Session, dataset_id: str, tier: Tier, code: FindingCode, usual: UsualRange) -> ColumnElement[bool]:
+    """Segments about which the checks say this, put so that an index finds them."""
+    if code in {FindingCode.SHORT, FindingCode.LONG}:
+        bounds = length_bounds(usual)
+        return false() if bounds is None else sets.short_or_long(bounds)[code is FindingCode.LONG]
+    if code is FindingCode.LENGTH:
+        return and_(LabelSet.misfit.is_(True), SetSegment.place == LabelSet.parts - 1)
+    texts = sets.texts(db, dataset_id, tier)
+    if code is FindingCode.UNUSUAL_ORDER:
+        return _unusual(db, dataset_id, tier, usual, texts)
+    if code is FindingCode.SAME_NEIGHBOUR:
+        empty = [id for id, text in texts.items() if not text]
+        return and_(SetSegment.before_id == SetSegment.text_id, SetSegment.text_id.not_in(empty))
+    found: list[ColumnElement[bool]] = []
+    by_provenance: dict[frozenset[int], list[Provenance]] = {}
+    for provenance in Provenance:
+        ids = frozenset(id for id, text in texts.items() if code in codes_of(None, text, provenance, usual))
+        by_provenance.setdefault(ids, []).append(provenance)
+    for ids, provenances in by_provenance.items():
+        if ids:
+            said = SetSegment.text_id.in_(sorted(ids))
+            found.append(
+                said if len(provenances) == len(Provenance) else and_(said, SetSegment.provenance.in_(provenances))
+            )
+    return or_(*found) if found else false()
+
+
+def _unusual(db: Session, dataset_id: str, tier: Tier, usual: UsualRange, texts: dict[int, str]) -> ColumnElement[bool]:
+    odd: dict[int, list[int]] = {}
+    for before, text, _ in sets.pairs(db, dataset_id, tier, (0, 1)):
+        if FindingCode.UNUSUAL_ORDER in codes_of(texts[before], texts[text], Provenance.HUMAN, usual):
+            odd.setdefault(text, []).append(before)
+    pairs = [(text, before) for text, befores in odd.items() for before in befores]
+    return tuple_(SetSegment.text_id, SetSegment.before_id).in_(pairs) if pairs else false()
 
 
 def _outs(
-    labels: Labels, tier: Tier, usual: UsualRange, hits: list[tuple[int, LabelSegment]]
+    about: About, segments: Sequence[LabelSegment], tier: Tier, usual: UsualRange, places: Sequence[int]
 ) -> Iterator[SegmentFound]:
-    about = labels.about
     found: dict[int, list[FindingCode]] = {}
-    for start, code in codes(labels.parts, about.steps, usual):
+    for start, code in codes(segments, about.steps, usual):
         found.setdefault(start, []).append(code)
     fps = about.fps or usual.fps
-    for index, one in hits:
+    for place in places:
+        one = segments[place]
         yield SegmentFound(
             episode_id=about.episode_id,
             number=about.number,
             tier=tier,
-            rater=about.rater or 0,
+            rater=about.rater,
             state=about.state,
-            label_state=about.label_state,
-            index=index,
+            label_state=LabelState(about.label_state),
+            index=place,
             start=one.start,
             end=one.end,
             seconds=(one.end - one.start) / fps if fps else None,
@@ -105,17 +157,7 @@ def _outs(
             provenance=one.provenance,
             source=one.source,
             confidence=one.confidence,
-            annotator_id=_person(labels),
+            annotator_id=about.person,
             annotator_name=None,
             warnings=found.get(one.start, []),
         )
-
-
-def _fits(segment: LabelSegment, query: SegmentQuery, needle: str | None) -> bool:
-    steps = segment.end - segment.start
-    return (
-        (needle is None or (segment.text.casefold() == needle if query.exact else needle in segment.text.casefold()))
-        and (query.min_steps is None or steps >= query.min_steps)
-        and (query.max_steps is None or steps <= query.max_steps)
-        and (query.provenance is None or segment.provenance == query.provenance)
-    )

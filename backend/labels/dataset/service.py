@@ -12,9 +12,9 @@ from backend.audit.service import record
 from backend.core.errors import ConflictError, InvalidError, NotFoundError
 from backend.identity.actor import Actor
 from backend.labels.core.settings import Labelling
-from backend.labels.dataset import board, repository
+from backend.labels.dataset import repository
 from backend.labels.dataset.schemas import EntryOut, ExampleOut, LabellingPatch, PersonOut, VocabularyIn, VocabularyOut
-from backend.labels.drafts import repository as draft_queries
+from backend.labels.sets import repository as sets
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
 from backend.tables.dataset import Dataset
@@ -99,7 +99,8 @@ def vocabulary(db: Session, dataset_id: str, tier: Tier) -> VocabularyOut:
         )
         for place, text in enumerate(known, start=1)
     ]
-    strangers = [text for text, _ in used.most_common() if text not in known]
+    listed = set(known)
+    strangers = [text for text, _ in used.most_common() if text not in listed]
     return VocabularyOut(tier=tier, edit=row.vocabulary_edit, entries=entries, strangers=strangers[:_STRANGERS])
 
 
@@ -113,13 +114,8 @@ def _steps(db: Session, dataset_id: str, ids: Iterable[str]) -> dict[str, int]:
 
 def _used(db: Session, dataset_id: str, tier: Tier) -> Counter[str]:
     """Segments of each text, in the first rater's drafts; where there is none, in what is published."""
-    every = board.labels(db, dataset_id, tier)
-    found = Counter(one.text for labels in every for one in labels.parts if one.text)
-    bare = {labels.about.episode_id for labels in every if not labels.there}
-    if bare & board.published(db, dataset_id, tier):
-        for episode_id, revision in draft_queries.last_revisions(db, dataset_id, tier).items():
-            if episode_id in bare:
-                found.update(segment.text for segment in revision.segments if segment.text)
+    found = Counter(sets.used(db, dataset_id, tier, 0))
+    found.update(sets.published_alone(db, dataset_id, tier))
     return found
 
 

@@ -19,6 +19,8 @@ from backend.tables.draft import HANDED_IN, Draft
 from backend.tables.episode import EpisodeRow
 from backend.tables.label_history import LabelHistory
 from backend.tables.label_revision import LabelRevision
+from backend.tables.label_set import PUBLISHED, LabelSet
+from backend.tables.label_writing import batches
 from backend.tables.review_note import ReviewNote
 from backend.tables.user import User
 
@@ -135,6 +137,25 @@ def last_revisions(db: Session, dataset_id: str, tier: Tier = Tier.SUBSTEP) -> d
         (LabelRevision.episode_id == newest.c.episode_id) & (LabelRevision.number == newest.c.number),
     )
     return {revision.episode_id: revision for revision in db.scalars(query.where(LabelRevision.tier == tier))}
+
+
+def newest_revisions(db: Session, ids: Sequence[str], tier: Tier) -> dict[str, LabelRevision]:
+    """Of some episodes, by episode."""
+    found: dict[str, LabelRevision] = {}
+    for some in batches(ids):
+        query = (
+            select(LabelRevision)
+            .join(LabelSet, LabelSet.episode_id == LabelRevision.episode_id)
+            .where(
+                LabelSet.episode_id.in_(some),
+                LabelSet.tier == tier,
+                LabelSet.layer == PUBLISHED,
+                LabelRevision.tier == tier,
+                LabelRevision.number == LabelSet.edit,
+            )
+        )
+        found |= {revision.episode_id: revision for revision in db.scalars(query)}
+    return found
 
 
 def history(db: Session, episode_id: str, tier: Tier, rater: int) -> Sequence[LabelHistory]:

@@ -16,7 +16,7 @@ from backend.core.errors import (
     WrongStateError,
 )
 from backend.identity.actor import Actor
-from backend.labels.core.checks import UsualRange, check, successors
+from backend.labels.core.checks import UsualRange, check
 from backend.labels.core.differences import differences
 from backend.labels.core.findings import CheckOut
 from backend.labels.core.settings import Labelling
@@ -24,6 +24,7 @@ from backend.labels.core.start import empty
 from backend.labels.drafts import repository
 from backend.labels.drafts.repository import DraftContext
 from backend.labels.drafts.schemas import DraftIn, DraftOut, LeaseOut, NoteOut, RevisionOut, SavedOut
+from backend.labels.sets.usual import usual_for
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
 from backend.tables.dataset import Dataset
@@ -56,14 +57,7 @@ def usual_range(db: Session, here: DraftContext) -> UsualRange:
     """What is usual in the episode's dataset; the episode itself does not count."""
     dataset = db.get(Dataset, here.row.dataset_id)
     assert dataset is not None
-    published = repository.last_revisions(db, dataset.id, here.tier)
-    others = [one.segments for episode_id, one in published.items() if episode_id != here.row.id]
-    return UsualRange(
-        labelling=Labelling.model_validate(dataset.labelling),
-        vocabulary=dataset.vocabulary if here.tier is Tier.SUBSTEP else dataset.plan_vocabulary,
-        successors=successors([segment.text for segment in segments] for segments in others),
-        fps=here.row.fps or dataset.fps,
-    )
+    return usual_for(db, dataset, here.tier, here.row.id, here.row.fps)
 
 
 def visible(db: Session, me: Actor, episode_id: str, tier: Tier, rater: int, *, lock: bool = False) -> DraftContext:
