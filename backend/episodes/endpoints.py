@@ -73,8 +73,20 @@ def delete_episode(db: Db, me: Operator, studio: Parts, episode_id: str) -> None
 
 
 @router.get("/episodes/{episode_id}/motion", response_model=Motion)
-def get_motion(db: Db, me: Viewer, studio: Parts, request: Request, episode_id: str) -> Response:
-    return service.motion(db, studio, episode_id, known=_known(request))
+def get_motion(
+    db: Db,
+    me: Viewer,
+    studio: Parts,
+    request: Request,
+    episode_id: str,
+    binary: Annotated[bool, Query(description="As application/octet-stream: a tenth of the time")] = False,
+) -> Response:
+    """States and actions of all steps.
+
+    With `binary`: three little-endian uint32, the steps, the dimensions of an action and those of a state, then
+    float32: each dimension of the actions over all steps, then each of the states.
+    """
+    return service.motion(db, studio, episode_id, binary=binary, known=_known(request))
 
 
 @router.get("/episodes/{episode_id}/thumbnail", response_class=Response)

@@ -93,3 +93,12 @@ def motion(path: Path) -> bytes:
         # in float64, because the nearest float32 to 0.1234 is written with sixteen digits
         rounded = {name: values.astype(np.float64).round(4).tolist() for name, values in columns.items()}
         return json.dumps({"steps": episode.steps, **rounded}, separators=(",", ":")).encode()
+
+
+def motion_columns(path: Path) -> bytes:
+    """Little-endian: uint32 steps, dimensions of the actions and of qpos, then float32 by dimension: each action's
+    values of all steps, then each of qpos."""
+    with open_episode(path) as episode:
+        sizes = (episode.steps, episode.action.shape[1], episode.qpos.shape[1])
+        columns = [values.T.astype("<f4").tobytes() for values in (episode.action, episode.qpos)]
+        return struct.pack("<3I", *sizes) + b"".join(columns)

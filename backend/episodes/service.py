@@ -93,8 +93,11 @@ def find(db: Session, episode_id: str) -> EpisodeRow:
 # --- what the page shows ----------------------------------------------------------------------------------------
 
 
-def motion(db: Session, studio: Studio, episode_id: str, *, known: str | None) -> Response:
+def motion(db: Session, studio: Studio, episode_id: str, *, binary: bool, known: str | None) -> Response:
     row = find(db, episode_id)
+    if binary:
+        what, media_type = "motion-columns", "application/octet-stream"
+        return _constant(row, what, media_type, known, lambda: frames.motion_columns(file_of(studio, row)))
     return _constant(row, "motion", "application/json", known, lambda: frames.motion(file_of(studio, row)))
 
 

@@ -1,43 +1,47 @@
-"""Curves with fewer points than steps: what a person would see is kept."""
+"""Curves as a page draws them: all points, or, where there are more than it can show, what lies in each bucket."""
 
-from typing import Any
+from sqlalchemy.orm import Session
 
+from backend.training import blocks
+from backend.training.buckets import Buckets, Floats, Integers, Point
 from backend.training.schemas import MetricsOut
 
-Point = tuple[int, int, dict[str, Any]]  # step, attempt, values
+
+def curves(db: Session, run_id: str, *, after: int, until: int, limit: int) -> MetricsOut:
+    """Of the steps after < step <= until."""
+    buckets = blocks.read(db, run_id, after=after, until=until, limit=limit)
+    if buckets is None:
+        return _of_points(blocks.points(db, run_id, after=after, until=until))
+    return _of_buckets(buckets)
 
 
-def down_sample(points: list[Point], *, limit: int) -> list[Point]:
-    """At most `limit` points: the first, the last, and of each stretch of steps the extremes of every curve.
-
-    Curves that are logged rarely (validation) keep all of their points as long as they take up a quarter at most.
-    """
-    if len(points) <= limit:
-        return points
+def _of_points(points: list[Point]) -> MetricsOut:
     names = list(dict.fromkeys(name for _, _, values in points for name in values))
-    logged = {name: [number for number, point in enumerate(points) if name in point[2]] for name in names}
-    kept = {0, len(points) - 1}
-    for name in names:
-        if len(logged[name]) <= limit // (4 * len(names)):
-            kept.update(logged[name])
-    often = [name for name in names if not kept.issuperset(logged[name])]
-    stretches = max(1, (limit - len(kept)) // (2 * len(often)))
-    for name in often:
-        place, count = logged[name], len(logged[name])
-        for number in range(stretches):
-            part = place[number * count // stretches : (number + 1) * count // stretches]
-            if part:
-                kept.add(min(part, key=lambda one: points[one][2][name]))
-                kept.add(max(part, key=lambda one: points[one][2][name]))
-    return [points[number] for number in sorted(kept)]
-
-
-def curves(points: list[Point], *, limit: int) -> MetricsOut:
-    chosen = down_sample(points, limit=limit)
-    names = list(dict.fromkeys(name for _, _, values in chosen for name in values))
     return MetricsOut(
-        steps=[step for step, _, _ in chosen],
-        values={name: [values.get(name) for _, _, values in chosen] for name in names},
-        attempts=[attempt for _, attempt, _ in chosen],
+        steps=[step for step, _, _ in points],
+        values={name: [values.get(name) for _, _, values in points] for name in names},
+        low={},
+        high={},
+        attempts=[attempt for _, attempt, _ in points],
         total=len(points),
     )
+
+
+def _of_buckets(buckets: Buckets) -> MetricsOut:
+    counts = {name: one.count.astype(int) for name, one in buckets.curves.items()}
+    return MetricsOut(
+        steps=[int(buckets.first[0]), *buckets.last[1:].tolist()],
+        values={name: _listed(one.total / counts[name].clip(1), counts[name]) for name, one in buckets.curves.items()},
+        low={name: _listed(one.low, counts[name]) for name, one in buckets.curves.items()},
+        high={name: _listed(one.high, counts[name]) for name, one in buckets.curves.items()},
+        attempts=buckets.attempt.tolist(),
+        total=int(buckets.points.sum()),
+    )
+
+
+def _listed(values: Floats, counts: Integers) -> list[float | None]:
+    if counts.all():
+        found: list[float | None] = values.tolist()
+    else:
+        found = [value if count else None for value, count in zip(values.tolist(), counts.tolist(), strict=True)]
+    return found

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Response
 from backend.access.dependencies import Db, Operator, Parts, Viewer
 from backend.jobs.schemas import JobOut
 from backend.training import service
+from backend.training.blocks import LAST_STEP
 from backend.training.schemas import MetricsOut, RunCheck, RunDetail, RunIn, RunOut, TrainForm
 
 router = APIRouter(prefix="/api", tags=["training"])
@@ -55,10 +56,11 @@ def get_metrics(
     db: Db,
     me: Viewer,
     run_id: str,
-    after: Annotated[int, Query(ge=0, le=2**31 - 1, description="Only steps after this one")] = 0,
+    after: Annotated[int, Query(ge=0, le=LAST_STEP, description="Only steps after this one")] = 0,
+    until: Annotated[int, Query(ge=1, le=LAST_STEP, description="Only steps up to this one")] = LAST_STEP,
     points: Annotated[int, Query(ge=10, le=5000)] = 1000,
 ) -> MetricsOut:
-    return service.metrics(db, run_id, after=after, points=points)
+    return service.metrics(db, run_id, after=after, until=until, points=points)
 
 
 @router.get("/runs/{run_id}/spec.yaml", response_class=Response)

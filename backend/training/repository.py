@@ -7,6 +7,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from backend.tables.checkpoint import Checkpoint
+from backend.tables.curve_block import CurveBlock
 from backend.tables.job import JobState
 from backend.tables.metric_point import MetricPoint
 from backend.tables.run import Run
@@ -44,16 +45,6 @@ def last_points(db: Session, run_id: str, *, count: int) -> list[MetricPoint]:
     return list(db.scalars(newest))[::-1]
 
 
-def points(db: Session, run_id: str, *, after: int) -> list[tuple[int, int, dict[str, Any]]]:
-    """(step, attempt, values), ascending."""
-    rows = db.execute(
-        select(MetricPoint.step, MetricPoint.attempt, MetricPoint.values)
-        .where(MetricPoint.run_id == run_id, MetricPoint.step > after)
-        .order_by(MetricPoint.step)
-    )
-    return [(step, attempt, values) for step, attempt, values in rows]
-
-
 def checkpoints(db: Session, run_id: str) -> list[Checkpoint]:
     """Those with files, by step."""
     return list(
@@ -66,6 +57,7 @@ def checkpoints(db: Session, run_id: str) -> list[Checkpoint]:
 
 
 def remove_points(db: Session, run_id: str) -> None:
+    db.execute(delete(CurveBlock).where(CurveBlock.run_id == run_id))
     db.execute(delete(MetricPoint).where(MetricPoint.run_id == run_id))
 
 

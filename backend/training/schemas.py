@@ -132,10 +132,14 @@ class RunDetail(RunOut):
 class MetricsOut(Out):
     """Curves. steps (N,), one list of N values a name; None where a name was not logged at a step.
 
-    Down-sampled to at most the points that were asked for; total says how many there are.
+    total: how many points there are. Where they are more than were asked for, each of the N stands for several: steps
+    and attempts are those of its last point (the very first step is that of the first), values the mean, low and high
+    the lowest and highest value among them. Otherwise low and high are empty.
     """
 
     steps: list[int]
     values: dict[str, list[float | None]]
+    low: dict[str, list[float | None]]
+    high: dict[str, list[float | None]]
     attempts: list[int]
     total: int

@@ -26,6 +26,7 @@ from backend.tables.run import Run
 from backend.training import checks, repository
 from backend.training import form as the_form
 from backend.training.assemble import differences
+from backend.training.blocks import LAST_STEP
 from backend.training.curves import curves
 from backend.training.jobs import PreflightPayload, TrainPayload
 from backend.training.recipe import command, command_many_gpus, spec_yaml
@@ -162,9 +163,12 @@ def delete(db: Session, me: Actor, studio: Studio, run_id: str) -> None:
     remove_files_after_commit(db, studio, row.name, [folder])
 
 
-def metrics(db: Session, run_id: str, *, after: int, points: int) -> MetricsOut:
+def metrics(db: Session, run_id: str, *, after: int, until: int = LAST_STEP, points: int) -> MetricsOut:
+    """Raises InvalidError for a range without steps."""
     _row(db, run_id)
-    return curves(repository.points(db, run_id, after=after), limit=points)
+    if until <= after:
+        raise InvalidError(f"until ({until}) must be above after ({after}): steps behind one and up to the other.")
+    return curves(db, run_id, after=after, until=until, limit=points)
 
 
 def spec_file(db: Session, studio: Studio, run_id: str) -> Response:

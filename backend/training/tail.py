@@ -10,6 +10,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from backend.tables.metric_point import MetricPoint
+from backend.training import blocks
 
 
 class MetricsTail:
@@ -44,6 +45,7 @@ class MetricsTail:
         whole = data[: data.rfind(b"\n") + 1]
         points = _points(whole)
         query = select(MetricPoint.step, MetricPoint.values).where(MetricPoint.run_id == self.run_id)
+        changed: list[int] = []
         if anew:
             stored = {step: values for step, values in db.execute(query)}
             if gone := [step for step in stored if step not in points]:
@@ -51,9 +53,13 @@ class MetricsTail:
                 db.execute(_rows(self.run_id).where(MetricPoint.step > max(points, default=0)))
                 for step in [step for step in gone if step <= max(points, default=0)]:
                     db.execute(_rows(self.run_id).where(MetricPoint.step == step))
-        else:
-            stored = {step: values for step, values in db.execute(query.where(MetricPoint.step.in_(points)))}
+                changed += gone
+        elif points:
+            near = query.where(MetricPoint.step >= min(points), MetricPoint.step <= max(points))
+            stored = {step: values for step, values in db.execute(near)}
             points = {step: {**stored.get(step, {}), **values} for step, values in points.items()}
+        else:
+            stored = {}
         for step, values in points.items():
             if step in stored and stored[step] != values:
                 db.execute(
@@ -61,11 +67,15 @@ class MetricsTail:
                     .where(MetricPoint.run_id == self.run_id, MetricPoint.step == step)
                     .values(values=values, attempt=attempt)
                 )
+                changed.append(step)
         if fresh := [step for step in points if step not in stored]:
             db.execute(
                 insert(MetricPoint),
                 [{"run_id": self.run_id, "step": step, "attempt": attempt, "values": points[step]} for step in fresh],
             )
+        if changed or fresh:
+            blocks.cut(db, self.run_id, min([*changed, *fresh]))
+            blocks.extend(db, self.run_id)
         self._inode, self._offset = status.st_ino, offset + len(whole)
         self.last_step = max(points, default=0 if anew else self.last_step)
 

@@ -1156,7 +1156,13 @@ export interface paths {
       path?: never;
       cookie?: never;
     };
-    /** Get Motion */
+    /**
+     * Get Motion
+     * @description States and actions of all steps.
+     *
+     *     With `binary`: three little-endian uint32, the steps, the dimensions of an action and those of a state, then
+     *     float32: each dimension of the actions over all steps, then each of the states.
+     */
     get: operations["get_motion"];
     put?: never;
     post?: never;
@@ -4901,11 +4907,21 @@ export interface components {
      * MetricsOut
      * @description Curves. steps (N,), one list of N values a name; None where a name was not logged at a step.
      *
-     *     Down-sampled to at most the points that were asked for; total says how many there are.
+     *     total: how many points there are. Where they are more than were asked for, each of the N stands for several: steps
+     *     and attempts are those of its last point (the very first step is that of the first), values the mean, low and high
+     *     the lowest and highest value among them. Otherwise low and high are empty.
      */
     MetricsOut: {
       /** Attempts */
       attempts: number[];
+      /** High */
+      high: {
+        [key: string]: (number | null)[];
+      };
+      /** Low */
+      low: {
+        [key: string]: (number | null)[];
+      };
       /** Steps */
       steps: number[];
       /** Total */
@@ -9538,7 +9554,10 @@ export interface operations {
   };
   get_motion: {
     parameters: {
-      query?: never;
+      query?: {
+        /** @description As application/octet-stream: a tenth of the time */
+        binary?: boolean;
+      };
       header?: never;
       path: {
         episode_id: string;
@@ -11651,6 +11670,8 @@ export interface operations {
       query?: {
         /** @description Only steps after this one */
         after?: number;
+        /** @description Only steps up to this one */
+        until?: number;
         points?: number;
       };
       header?: never;

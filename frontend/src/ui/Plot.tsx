@@ -20,6 +20,8 @@ export interface Series {
   points?: boolean;
   /** null is a gap in the line; otherwise the line goes on to the next value */
   gaps?: boolean;
+  /** between which values the ones lie that each of `values` stands for: a pale area behind the line */
+  band?: { low: readonly (number | null)[]; high: readonly (number | null)[] };
 }
 
 /** A place on x that is pointed out: a labelled line from top to bottom. */
@@ -48,6 +50,8 @@ interface Props {
   onPick?: (x: number) => void;
   /** drag selects a range and zooms to it, double click shows everything again (default) */
   zoom?: boolean;
+  /** what is in sight of x after a zoom, in this plot or in one with the same syncKey; null: everything */
+  onZoom?: (x: readonly [number, number] | null) => void;
   legend?: boolean;
   formatX?: (value: number) => string;
   /** x counts: ticks at whole numbers only, written with separators */
@@ -80,6 +84,7 @@ export function Plot({
   syncKey,
   onPick,
   zoom = true,
+  onZoom,
   legend = true,
   wholeX = false,
   formatX = wholeX ? formatCount : (value) => formatNumber(value, 6),
@@ -95,7 +100,7 @@ export function Plot({
   const shown = series.map((each) => toggled.has(each.label) === (each.hidden === true));
   // what uPlot cannot change in place; data, size and visibility it can
   const shape = JSON.stringify([
-    series.map(({ label, dashed, faint, points, gaps }) => [label, dashed, faint, points, gaps]),
+    series.map(({ label, dashed, faint, points, gaps, band }) => [label, dashed, faint, points, gaps, !!band]),
     colors,
     xLabel,
     yLabel,
@@ -109,13 +114,22 @@ export function Plot({
   const ready = width > 0;
 
   const picking = useRef(onPick);
+  const zooming = useRef(onZoom);
   useEffect(() => {
     picking.current = onPick;
+    zooming.current = onZoom;
   });
+  const zoomed = useRef(false);
   const cursorAt = useRef<number | null>(null);
   const marked = useRef<readonly Mark[]>(NO_MARKS);
 
+  // bands lie behind all lines of uPlot's: their upper and lower edges, which are not drawn
+  const banded = series.flatMap(({ band }, index) => (band ? [{ ...band, index }] : []));
+  const data = () =>
+    [x, ...series.map(({ values }) => values), ...banded.flatMap(({ low, high }) => [high, low])] as uPlot.AlignedData;
+
   const build = (element: HTMLDivElement): uPlot => {
+    zoomed.current = false;
     const mark = scheme === "dark" ? "#f2f4f6" : "#20262c";
     const axis: uPlot.Axis = {
       stroke: text,
@@ -131,7 +145,7 @@ export function Plot({
         height,
         legend: { show: false },
         scales: {
-          x: { time: false },
+          x: { time: false, auto: () => !zoomed.current }, // new data do not end a zoom
           y: {
             ...(logarithmic ? { distr: LOGARITHMIC } : { range: (_, low, high) => roomAround(low, high) }),
             ...(yRange && { range: yRange }),
@@ -169,9 +183,32 @@ export function Plot({
             spanGaps: !each.gaps,
             points: { show: (self) => each.points ?? self.data[0].length < 3, size: 5 },
           })),
+          ...banded.flatMap(({ index }) =>
+            ["highest", "lowest"].map((edge): uPlot.Series => ({
+              label: `${series[index]?.label}, ${edge}`,
+              show: shown[index],
+              spanGaps: true,
+              points: { show: false },
+            })),
+          ),
         ],
+        bands: banded.map(({ index }, number) => ({
+          series: [series.length + 1 + 2 * number, series.length + 2 + 2 * number],
+          fill: `${colors[index]}33`,
+        })),
         hooks: {
           setCursor: [(self) => setHovered(self.cursor.idx ?? null)],
+          setScale: [
+            (self, key) => {
+              const { min, max } = self.scales.x ?? {};
+              const [first, last] = [self.data[0][0], self.data[0].at(-1)];
+              if (key !== "x" || min == null || max == null || first === undefined || last === undefined) return;
+              const was = zoomed.current;
+              zoomed.current = min > first || max < last;
+              if (zoomed.current) zooming.current?.([min, max]);
+              else if (was) zooming.current?.(null);
+            },
+          ],
           draw: [
             (self) => drawMarks(self, marked.current, text),
             (self) => {
@@ -200,7 +237,7 @@ export function Plot({
           ],
         },
       },
-      [x as number[], ...series.map(({ values }) => values as (number | null)[])],
+      data(),
       element,
     );
   };
@@ -208,7 +245,7 @@ export function Plot({
   const { host, plot } = usePlot({ width, height, ready, shape, build });
 
   const update = useEffectEvent(() => {
-    plot.current?.setData([x as number[], ...series.map(({ values }) => values as (number | null)[])]);
+    plot.current?.setData(data());
   });
   const dataKey = useDataKey(x, series);
   useEffect(() => update(), [dataKey]);
@@ -222,9 +259,14 @@ export function Plot({
   useEffect(() => place(), [cursor, marksKey]);
 
   const visibility = shown.map(Number).join(" ");
-  useEffect(() => {
-    visibility.split(" ").forEach((each, index) => plot.current?.setSeries(index + 1, { show: each === "1" }));
-  }, [plot, visibility]);
+  const show = useEffectEvent(() => {
+    shown.forEach((each, index) => plot.current?.setSeries(index + 1, { show: each }));
+    banded.forEach(({ index }, number) => {
+      for (const edge of [1, 2])
+        plot.current?.setSeries(series.length + 2 * number + edge, { show: shown[index] ?? true });
+    });
+  });
+  useEffect(() => show(), [visibility]);
 
   const at = hovered ?? (x.length > 0 ? x.length - 1 : null);
   return (
@@ -315,11 +357,8 @@ function flipped(old: ReadonlySet<string>, label: string): ReadonlySet<string> {
 
 /** A number that changes when any of the arrays is another one. */
 function useDataKey(x: readonly number[], series: readonly Series[]): number {
-  const [state, setState] = useState({
-    arrays: [x, ...series.map(({ values }) => values)] as readonly unknown[],
-    key: 0,
-  });
-  const arrays: readonly unknown[] = [x, ...series.map(({ values }) => values)];
+  const arrays: readonly unknown[] = [x, ...series.flatMap(({ values, band }) => [values, band?.low, band?.high])];
+  const [state, setState] = useState({ arrays, key: 0 });
   if (arrays.length === state.arrays.length && arrays.every((each, index) => each === state.arrays[index]))
     return state.key;
   setState({ arrays, key: state.key + 1 });

@@ -121,6 +121,10 @@ def test_detail_motion_thumbnail(
     with open_episode(tmp_path / "e.hdf5") as episode:
         assert np.allclose(motion["qpos"], episode.qpos, atol=1e-4)
         assert np.allclose(motion["action"], episode.action, atol=1e-4)
+        binary = viewer.get(f"/api/episodes/{episode_id}/motion?binary=true").content
+        assert np.frombuffer(binary, "<u4", 3).tolist() == [24, 14, 14]
+        columns = np.frombuffer(binary, "<f4", offset=12).reshape(28, 24)
+        assert np.array_equal(columns.T, np.hstack([episode.action, episode.qpos]))
     assert pixels(viewer.get(f"/api/episodes/{episode_id}/thumbnail").content).ndim == 3
 
 

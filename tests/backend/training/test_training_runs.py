@@ -20,7 +20,6 @@ from backend.tables.job import Job, JobKind, JobState
 from backend.tables.metric_point import MetricPoint
 from backend.tables.run import Run
 from backend.training.assemble import Places, assemble, differences
-from backend.training.curves import curves, down_sample
 from backend.training.estimate import expert_parameters
 from backend.training.form import STAGES, fields, flat_spec, form
 from backend.training.recipe import command, spec_yaml
@@ -231,27 +230,6 @@ def test_the_same_run_as_a_file_and_as_a_command_line(given: dict[str, Any], tmp
         else:
             flags[names[flag]] = int(value) if flag == "--stage" else value
     assert train_spec(None, flags, settings, resume=False) == made.spec
-
-
-# --- curves -------------------------------------------------------------------------------------------------------
-
-
-def test_down_sampled_curves_keep_ends_extremes_and_rare_validations() -> None:
-    points = [(step, 1, {"loss": 1.0 / step, "grad_norm": 1.0}) for step in range(1, 20_001)]
-    points[7_777][2]["loss"] = 99.0
-    points[12_345][2]["grad_norm"] = -5.0
-    for step in range(1000, 20_000, 1000):
-        points[step - 1][2]["val_loss"] = 0.5
-    chosen = down_sample(points, limit=200)
-    steps = [step for step, _, _ in chosen]
-    assert len(chosen) <= 200
-    assert steps == sorted(set(steps))
-    assert {1, 20_000, 7_778, 12_346, *range(1000, 20_000, 1000)} <= set(steps)
-    out = curves(points, limit=200)
-    assert out.total == 20_000
-    assert len(out.values["val_loss"]) == len(out.steps)
-    assert out.values["val_loss"].count(None) == len(out.steps) - 19
-    assert curves(points[:50], limit=200).steps == list(range(1, 51))
 
 
 @pytest.mark.parametrize("name", ["scaledp-b", "scaledp-l", "scaledp-h", "unet"])

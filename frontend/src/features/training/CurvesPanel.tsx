@@ -1,17 +1,27 @@
 import { Box, Card, Center, Group, SimpleGrid, Slider, Switch, Text, Title } from "@mantine/core";
 import { useLocalStorage } from "@mantine/hooks";
-import { useMemo } from "react";
+import { useCallback, useMemo, useState } from "react";
 
 import { ErrorNote } from "@/ui/ErrorNote";
 import { Plot, type Mark, type Series } from "@/ui/Plot";
 import { usePlotColors } from "@/ui/usePlot";
 import { isOver } from "@/ui/StateBadge";
 
-import { aboveZero, attemptMarks, chartsOf, smooth, type Chart, type Curves } from "./curves";
-import { useCurves, type Run } from "./hooks";
+import {
+  aboveZero,
+  attemptMarks,
+  chartsOf,
+  isThinned,
+  refined,
+  smooth,
+  type Chart,
+  type Curves,
+  type Range,
+} from "./curves";
+import { useCurves, useFinerCurves, type Run } from "./hooks";
 
 const ALWAYS = ["loss", "learning_rate", "speed"];
-const NOTHING: Curves = { steps: [], attempts: [], values: {}, total: 0 };
+const NOTHING: Curves = { steps: [], attempts: [], values: {}, low: {}, high: {}, total: 0 };
 
 interface View {
   smoothing: number;
@@ -26,13 +36,27 @@ export function CurvesPanel({ run }: { run: Pick<Run, "id" | "job"> }) {
     defaultValue: { smoothing: 0.6, logarithmic: false },
     getInitialValueInEffect: false,
   });
-  const curves = query.data ?? NOTHING;
+  const whole = query.data ?? NOTHING;
+  const [range, setRange] = useState<Range | null>(null);
+  const finer = useFinerCurves(run.id, isThinned(whole) ? range : null);
+  const curves = useMemo(
+    () => (range !== null && finer.data ? refined(whole, finer.data) : whole),
+    [whole, finer.data, range],
+  );
+  const look = useCallback((x: readonly [number, number] | null) => {
+    // whole steps, so that the same place is asked for once
+    setRange((old) => {
+      if (x === null) return null;
+      const wanted: Range = [Math.max(1, Math.floor(x[0])), Math.max(2, Math.ceil(x[1]))];
+      return old?.[0] === wanted[0] && old[1] === wanted[1] ? old : wanted;
+    });
+  }, []);
   const charts = chartsOf(Object.keys(curves.values), ALWAYS);
   const marks = useMemo(() => attemptMarks(curves), [curves]);
   const [main, ...others] = charts;
   return (
     <Box data-testid="run-curves" data-points={curves.steps.length}>
-      <ErrorNote error={query.error} />
+      <ErrorNote error={query.error ?? finer.error} />
       {main && (
         <Card>
           <Group justify="space-between" mb="xs">
@@ -62,7 +86,7 @@ export function CurvesPanel({ run }: { run: Pick<Run, "id" | "job"> }) {
               />
             </Group>
           </Group>
-          <CurvesPlot chart={main} curves={curves} view={view} marks={marks} height={300} run={run} />
+          <CurvesPlot chart={main} curves={curves} view={view} marks={marks} height={300} run={run} onZoom={look} />
         </Card>
       )}
       <SimpleGrid cols={{ base: 1, lg: 2, xl: 3 }} mt="md" spacing="md">
@@ -90,9 +114,10 @@ interface PlotProps {
   marks: readonly Mark[];
   height: number;
   run: Pick<Run, "job">;
+  onZoom?: (x: readonly [number, number] | null) => void;
 }
 
-function CurvesPlot({ chart, curves, view, marks, height, run }: PlotProps) {
+function CurvesPlot({ chart, curves, view, marks, height, run, onZoom }: PlotProps) {
   const { smoothing } = view;
   const logarithmic = view.logarithmic && chart.loss;
   // the learning rate is no measurement: there is nothing to smooth
@@ -105,7 +130,10 @@ function CurvesPlot({ chart, curves, view, marks, height, run }: PlotProps) {
     return chart.lines.flatMap(({ name, label, validation }): Series[] => {
       const raw = curves.values[name] ?? [];
       const color = palette[bases.indexOf(baseOf(chart, name)) % palette.length];
+      const [low, high] = [curves.low[name], curves.high[name]];
+      const band = low && high && { low: fit(low), high: fit(high) };
       if (validation) return [{ label, color, values: fit(raw), dashed: chart.key === "loss", points: true }];
+      if (band) return [{ label, color, values: fit(smooth(raw, smoothed)), band }];
       return smoothed > 0
         ? [
             { label: `${label}, as logged`, color, values: fit(raw), faint: true },
@@ -134,6 +162,7 @@ function CurvesPlot({ chart, curves, view, marks, height, run }: PlotProps) {
       height={height}
       wholeX
       syncKey="run"
+      onZoom={onZoom}
       data-testid={`curve-${chart.key}`}
     />
   );

@@ -5,15 +5,18 @@ import {
   attemptMarks,
   chartsOf,
   extended,
+  isThinned,
   labelOf,
   nextAfter,
   overlaid,
   POINTS,
+  refined,
   smooth,
   type Curves,
 } from "./curves";
 
-const held: Curves = { steps: [5, 10], attempts: [1, 1], values: { loss: [3, 2] }, total: 2 };
+const all = { low: {}, high: {} };
+const held: Curves = { steps: [5, 10], attempts: [1, 1], values: { loss: [3, 2] }, ...all, total: 2 };
 
 describe("more points", () => {
   test("are asked for after the last step that is held", () => {
@@ -32,14 +35,46 @@ describe("more points", () => {
   });
 
   test("join on, with gaps where a curve was not logged", () => {
-    const chunk: Curves = { steps: [15], attempts: [1], values: { loss: [1], val_loss: [1.5] }, total: 1 };
+    const chunk: Curves = { steps: [15], attempts: [1], values: { loss: [1], val_loss: [1.5] }, ...all, total: 1 };
     expect(extended(held, chunk)).toEqual({
       steps: [5, 10, 15],
       attempts: [1, 1, 1],
       values: { loss: [3, 2, 1], val_loss: [null, null, 1.5] },
+      ...all,
       total: 3,
     });
-    expect(extended(held, { steps: [], attempts: [], values: {}, total: 0 })).toBe(held);
+    expect(extended(held, { steps: [], attempts: [], values: {}, ...all, total: 0 })).toBe(held);
+  });
+});
+
+describe("points that stand for several", () => {
+  const thinned: Curves = {
+    steps: [1, 20, 30, 40],
+    attempts: [1, 1, 1, 1],
+    values: { loss: [4, 3, 2, 1] },
+    low: { loss: [3.5, 2.5, 1.5, 0.5] },
+    high: { loss: [4.5, 3.5, 2.5, 1.5] },
+    total: 40,
+  };
+  const one: Curves = { steps: [41], attempts: [1], values: { loss: [7] }, ...all, total: 1 };
+
+  test("go on with points that stand for themselves", () => {
+    expect(isThinned(held)).toBe(false);
+    const longer = extended(thinned, one);
+    expect(isThinned(longer)).toBe(true);
+    expect([longer.low.loss?.at(-1), longer.high.loss?.at(-1), longer.total]).toEqual([7, 7, 41]);
+  });
+
+  test("give way to finer ones where somebody looks closer", () => {
+    const fine: Curves = { steps: [18, 19, 25], attempts: [1, 1, 1], values: { loss: [9, 8, 7] }, ...all, total: 3 };
+    const both = refined(thinned, fine);
+    expect(both.steps).toEqual([1, 18, 19, 25, 30, 40]);
+    expect(both.values.loss).toEqual([4, 9, 8, 7, 2, 1]);
+    expect(both.high.loss).toEqual([4.5, 9, 8, 7, 2.5, 1.5]);
+    expect(both.total).toBe(40);
+    expect(refined(thinned, { ...fine, steps: [], attempts: [], values: {} })).toBe(thinned);
+    const atTheEnd = refined(thinned, { ...fine, steps: [38, 39, 40] });
+    expect(atTheEnd.steps).toEqual([1, 20, 30, 38, 39, 40]);
   });
 });
 
@@ -86,7 +121,7 @@ test("curves are drawn with their kind, in one order", () => {
 });
 
 test("runs lie over each other on the union of their steps", () => {
-  const other: Curves = { steps: [10, 20], attempts: [1, 1], values: { loss: [9, 8] }, total: 2 };
+  const other: Curves = { steps: [10, 20], attempts: [1, 1], values: { loss: [9, 8] }, ...all, total: 2 };
   expect(overlaid([held, other, undefined], "loss")).toEqual({
     x: [5, 10, 20],
     lines: [

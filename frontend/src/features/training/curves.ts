@@ -19,18 +19,66 @@ export function nextAfter(held: Curves | undefined, attempt: number): number {
 /** What is held with `chunk` behind it; a curve that only one of them has is null in the other's part. */
 export function extended(held: Curves, chunk: Curves): Curves {
   if (chunk.steps.length === 0) return held;
-  const names = [...new Set([...Object.keys(held.values), ...Object.keys(chunk.values)])];
-  const none = (count: number) => new Array<null>(count).fill(null);
+  const counts = [held.steps.length, chunk.steps.length] as const;
+  // where every point is there, it is the lowest and the highest of itself
+  const thinned = Object.keys(held.low).length > 0 || Object.keys(chunk.low).length > 0;
+  const edge = (which: "low" | "high") =>
+    thinned ? joined([edgeOf(held, which), edgeOf(chunk, which)], counts) : held[which];
   return {
     steps: [...held.steps, ...chunk.steps],
     attempts: [...held.attempts, ...chunk.attempts],
-    values: Object.fromEntries(
-      names.map((name) => [
-        name,
-        [...(held.values[name] ?? none(held.steps.length)), ...(chunk.values[name] ?? none(chunk.steps.length))],
-      ]),
-    ),
+    values: joined([held.values, chunk.values], counts),
+    low: edge("low"),
+    high: edge("high"),
     total: held.total + chunk.total,
+  };
+}
+
+type Columns = Curves["values"];
+
+function edgeOf(curves: Curves, which: "low" | "high"): Columns {
+  return Object.keys(curves[which]).length > 0 ? curves[which] : curves.values;
+}
+
+function joined([first, second]: readonly [Columns, Columns], counts: readonly [number, number]): Columns {
+  const none = (count: number) => new Array<null>(count).fill(null);
+  return Object.fromEntries(
+    [...new Set([...Object.keys(first), ...Object.keys(second)])].map((name) => [
+      name,
+      [...(first[name] ?? none(counts[0])), ...(second[name] ?? none(counts[1]))],
+    ]),
+  );
+}
+
+/** Steps from the first to the last, both of them in it. */
+export type Range = readonly [number, number];
+
+/** Each point stands for several, so that a part of them can be had finer. */
+export function isThinned(curves: Curves): boolean {
+  return Object.keys(curves.low).length > 0;
+}
+
+/** All of `coarse`, with `fine` in place of what lies between its first and last step. */
+export function refined(coarse: Curves, fine: Curves): Curves {
+  const [first, last] = [fine.steps[0], fine.steps.at(-1)];
+  if (first === undefined || last === undefined) return coarse;
+  const before = coarse.steps.findIndex((step) => step >= first);
+  const behind = coarse.steps.findIndex((step) => step > last);
+  const head = cut(coarse, 0, before === -1 ? coarse.steps.length : before);
+  const tail = behind === -1 ? [] : [cut(coarse, behind, coarse.steps.length)];
+  return { ...[fine, ...tail].reduce(extended, head), total: coarse.total };
+}
+
+function cut(curves: Curves, start: number, end: number): Curves {
+  const columns = (of: Columns) =>
+    Object.fromEntries(Object.entries(of).map(([name, all]) => [name, all.slice(start, end)]));
+  return {
+    steps: curves.steps.slice(start, end),
+    attempts: curves.attempts.slice(start, end),
+    values: columns(curves.values),
+    low: columns(curves.low),
+    high: columns(curves.high),
+    total: end - start,
   };
 }
 

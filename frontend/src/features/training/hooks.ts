@@ -11,7 +11,7 @@ import { api, ok, type Schema } from "@/api/client";
 import { queryClient } from "@/api/queries";
 import { isOver } from "@/ui/StateBadge";
 
-import { extended, nextAfter, POINTS, type Curves } from "./curves";
+import { extended, nextAfter, POINTS, type Curves, type Range } from "./curves";
 import type { RunIn } from "./form";
 
 export type Run = Schema<"RunOut">;
@@ -64,6 +64,24 @@ function curvesQuery(id: string, attempt: number, live: boolean) {
 /** All curves of a run; grows while the run logs. */
 export function useCurves(run: Pick<Run, "id" | "job">) {
   return useQuery(curvesQuery(run.id, run.job.attempt, !isOver(run.job.state)));
+}
+
+/** Part of the curves of a run, as fine as there is room for. What was shown before stays until it is there. */
+export function useFinerCurves(id: string, range: Range | null) {
+  const [first, last] = range ?? [1, 1];
+  return useQuery({
+    queryKey: ["run", "finer-curves", id, first, last],
+    queryFn: ({ signal }) =>
+      ok(
+        api.GET("/api/runs/{run_id}/metrics", {
+          params: { path: { run_id: id }, query: { after: first - 1, until: last, points: POINTS } },
+          signal,
+        }),
+      ),
+    enabled: range !== null,
+    placeholderData: keepPreviousData,
+    gcTime: 60_000,
+  });
 }
 
 export function useCurvesOf(runs: readonly Pick<Run, "id" | "job">[]): UseQueryResult<Curves>[] {

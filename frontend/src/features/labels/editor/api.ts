@@ -2,6 +2,7 @@ import { api, ApiError, fetchOk, messageOf, ok, type Schema } from "@/api/client
 
 import { onceLookedAt } from "./lookedAt";
 import type { Failure, Stored } from "./autosave";
+import { motionOf, type Motion } from "./curves";
 import { factsOf, type Draft } from "./editor";
 import type { PackRequest } from "./frames";
 
@@ -120,6 +121,7 @@ export function getRevisions(episodeId: string, { tier }: About): Promise<Revisi
   );
 }
 
-export function getMotion(episodeId: string): Promise<Schema<"Motion">> {
-  return ok(api.GET("/api/episodes/{episode_id}/motion", { params: { path: { episode_id: episodeId } } }));
+export async function getMotion(episodeId: string): Promise<Motion> {
+  const response = await fetchOk(`/api/episodes/${episodeId}/motion?binary=true`);
+  return motionOf(await response.arrayBuffer());
 }
