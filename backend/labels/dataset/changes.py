@@ -32,7 +32,7 @@ from backend.tables.bulk_change import BulkChange, ChangeKind
 from backend.tables.dataset import Dataset
 from backend.tables.document import DOCUMENT, Tier
 from backend.tables.draft import LEASE_SECONDS, Draft, WorkState
-from backend.tables.episode import EpisodeRow, LabelState
+from backend.tables.episode import LabelState
 from backend.tables.label_history import HistoryKind, LabelHistory
 from backend.tables.label_revision import LabelRevision
 from backend.tables.label_set import PUBLISHED

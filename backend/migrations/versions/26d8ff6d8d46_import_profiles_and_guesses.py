@@ -7,7 +7,7 @@ import backend.core.db
 from backend.migrations.losses import filled, refuse_loss
 
 revision = "26d8ff6d8d46"
-down_revision = "b00ffea20048"
+down_revision = "7466e3285b42"
 branch_labels = None
 depends_on = None
 

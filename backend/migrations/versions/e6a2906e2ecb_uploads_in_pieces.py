@@ -7,7 +7,7 @@ import backend.core.db
 from backend.migrations.losses import refuse_loss
 
 revision = "e6a2906e2ecb"
-down_revision = "b00ffea20048"
+down_revision = "26d8ff6d8d46"
 branch_labels = None
 depends_on = None
 

@@ -10,7 +10,7 @@ from alembic import op
 from backend.migrations.losses import refuse_loss
 
 revision = "f540152f7d22"
-down_revision = "b00ffea20048"
+down_revision = "e6a2906e2ecb"
 branch_labels = None
 depends_on = None
 

@@ -707,6 +707,55 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/datasets/{dataset_id}/uploads": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * List Uploads
+     * @description Newest first, with how far they are; forgotten some days after their last byte (expires_at).
+     */
+    get: operations["list_uploads"];
+    put?: never;
+    /**
+     * Announce Upload
+     * @description Say which files are going to be sent. Each has a `url` to which its bytes are sent by tus (HEAD, PATCH); what the
+     *     dataset has already, and what is too large, is told now and not sent.
+     */
+    post: operations["announce_upload"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/uploads/files": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Create Tus Upload
+     * @description For clients that speak tus and nothing else: announces one file. Its bytes follow by PATCH to `Location`.
+     */
+    post: operations["create_tus_upload"];
+    delete?: never;
+    /**
+     * Tus Options
+     * @description What of tus the studio speaks.
+     */
+    options: operations["tus_options"];
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/datasets/{dataset_id}/versions": {
     parameters: {
       query?: never;
@@ -2454,6 +2503,103 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/uploads/files/{file_id}": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Get Uploaded File
+     * @description How far it is, and what became of it: asked until its state is taken_in, already_there, refused or staged.
+     */
+    get: operations["get_uploaded_file"];
+    put?: never;
+    post?: never;
+    /**
+     * Cancel Uploaded File
+     * @description What arrived of it is removed.
+     */
+    delete: operations["cancel_uploaded_file"];
+    options?: never;
+    /**
+     * Tus Offset
+     * @description How many bytes of the file are there: where to go on.
+     */
+    head: operations["tus_offset"];
+    /**
+     * Tus Send
+     * @description A piece of the file, or all that is left of it. If the connection breaks, ask with HEAD and go on from there.
+     */
+    patch: operations["tus_send"];
+    trace?: never;
+  };
+  "/api/uploads/files/{file_id}/sha256": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    /**
+     * Say Sha256
+     * @description What the whole file is going to be: compared when it has arrived, and one that the dataset has need not be sent
+     *     (already_there).
+     */
+    put: operations["say_sha256"];
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/uploads/{upload_id}": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Get Upload
+     * @description With its files, and what became of each.
+     */
+    get: operations["get_upload"];
+    put?: never;
+    post?: never;
+    /**
+     * Cancel Upload
+     * @description What arrived is removed; episodes that were taken in stay.
+     */
+    delete: operations["cancel_upload"];
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/uploads/{upload_id}/episodes": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Take Episodes Of Upload
+     * @description Of a folder that is there as a whole: take its HDF5 files in as episodes, and remove the rest of it.
+     */
+    post: operations["take_episodes_of_upload"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/users": {
     parameters: {
       query?: never;
@@ -2926,7 +3072,7 @@ export interface components {
       /** Evaluations */
       evaluations: number;
       /** Files */
-      files: components["schemas"]["FileOut"][];
+      files: components["schemas"]["backend__checkpoints__schemas__FileOut"][];
       /** Id */
       id: string;
       /** Info */
@@ -3335,6 +3481,11 @@ export interface components {
       right: string;
       /** Start */
       start: number;
+    };
+    /** DigestIn */
+    DigestIn: {
+      /** Sha256 */
+      sha256: string;
     };
     /** DimensionOut */
     DimensionOut: {
@@ -3923,25 +4074,6 @@ export interface components {
       stages: number[];
       /** Unit */
       unit?: string | null;
-    };
-    /**
-     * FileIn
-     * @description A file of a person's, read in the page: its name, whose ending says what it is, and its text.
-     */
-    FileIn: {
-      /** Name */
-      name: string;
-      /** Text */
-      text: string;
-    };
-    /** FileOut */
-    FileOut: {
-      /** Name */
-      name: string;
-      /** Sha256 */
-      sha256: string;
-      /** Size */
-      size: number;
     };
     /**
      * FindingCode
@@ -6796,12 +6928,125 @@ export interface components {
       /** Number */
       number: number;
     };
+    /** UploadDetail */
+    UploadDetail: {
+      /** Counts */
+      counts: {
+        [key: string]: number;
+      };
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Created By Name */
+      created_by_name: string | null;
+      /** Dataset Id */
+      dataset_id: string;
+      /**
+       * Episode Files
+       * @description Files whose names end like an HDF5 file's
+       */
+      episode_files: number;
+      /**
+       * Expires At
+       * Format: date-time
+       */
+      expires_at: string;
+      /** Files */
+      files: number;
+      /** Id */
+      id: string;
+      /** Instruction */
+      instruction: string;
+      /** Items */
+      items: components["schemas"]["backend__uploads__schemas__FileOut"][];
+      kind: components["schemas"]["UploadKind"];
+      /** Mine */
+      mine: boolean;
+      /** Received Bytes */
+      received_bytes: number;
+      /** Size Bytes */
+      size_bytes: number;
+    };
+    /**
+     * UploadIn
+     * @description Files that belong together: episodes, or all files of one folder.
+     */
+    UploadIn: {
+      /** Files */
+      files: components["schemas"]["backend__uploads__schemas__FileIn"][];
+      /**
+       * Instruction
+       * @description For episodes that have none of their own
+       * @default
+       */
+      instruction: string;
+    };
+    /**
+     * UploadKind
+     * @description episodes: each file is an HDF5 episode and taken in by itself. folder: files that only together say something (a
+     *     LeRobot dataset, videos beside a table); they wait for an import.
+     * @enum {string}
+     */
+    UploadKind: "episodes" | "folder";
+    /**
+     * UploadOut
+     * @description kind: episodes are taken in as they come; a folder of another format waits for an import. counts: files by state.
+     *     mine: whether the one who asks may go on with it. expires_at: when it is forgotten unless more of it comes.
+     */
+    UploadOut: {
+      /** Counts */
+      counts: {
+        [key: string]: number;
+      };
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Created By Name */
+      created_by_name: string | null;
+      /** Dataset Id */
+      dataset_id: string;
+      /**
+       * Episode Files
+       * @description Files whose names end like an HDF5 file's
+       */
+      episode_files: number;
+      /**
+       * Expires At
+       * Format: date-time
+       */
+      expires_at: string;
+      /** Files */
+      files: number;
+      /** Id */
+      id: string;
+      /** Instruction */
+      instruction: string;
+      kind: components["schemas"]["UploadKind"];
+      /** Mine */
+      mine: boolean;
+      /** Received Bytes */
+      received_bytes: number;
+      /** Size Bytes */
+      size_bytes: number;
+    };
     /** UploadResult */
     UploadResult: {
       episode: components["schemas"]["EpisodeOut"];
       /** Warnings */
       warnings: string[];
     };
+    /**
+     * UploadState
+     * @description uploading -> received -> taken_in | already_there | refused, or staged where the upload is a folder.
+     *
+     *     already_there: the dataset has an episode of the same content. What a refused file had sent is removed.
+     * @enum {string}
+     */
+    UploadState: "uploading" | "received" | "taken_in" | "already_there" | "refused" | "staged";
     /** UserOut */
     UserOut: {
       /**
@@ -7042,6 +7287,15 @@ export interface components {
       /** Written */
       written: boolean;
     };
+    /** FileOut */
+    backend__checkpoints__schemas__FileOut: {
+      /** Name */
+      name: string;
+      /** Sha256 */
+      sha256: string;
+      /** Size */
+      size: number;
+    };
     /** PersonOut */
     backend__exports__schemas__PersonOut: {
       /** Id */
@@ -7070,6 +7324,16 @@ export interface components {
       steps: number;
       /** Tags */
       tags: string[];
+    };
+    /**
+     * FileIn
+     * @description A file of a person's, read in the page: its name, whose ending says what it is, and its text.
+     */
+    backend__imports__schemas__FileIn: {
+      /** Name */
+      name: string;
+      /** Text */
+      text: string;
     };
     /**
      * PreviewOut
@@ -7176,6 +7440,51 @@ export interface components {
       updated_at: string | null;
       /** Updated By Name */
       updated_by_name: string | null;
+    };
+    /**
+     * FileIn
+     * @description path: relative, folders separated by /. sha256: of the whole file; without it the studio has nothing to compare
+     *     with.
+     */
+    backend__uploads__schemas__FileIn: {
+      /** Path */
+      path: string;
+      /** Sha256 */
+      sha256?: string | null;
+      /** Size */
+      size: number;
+    };
+    /**
+     * FileOut
+     * @description received: bytes that are there. url: where the rest is sent to, by tus. message, errors: why it was refused, or
+     *     what it waits for. episode_id, episode_number: what became of it, or which has been there before.
+     */
+    backend__uploads__schemas__FileOut: {
+      /** Episode Id */
+      episode_id: string | null;
+      /** Episode Number */
+      episode_number: number | null;
+      /** Errors */
+      errors: string[];
+      /** Id */
+      id: string;
+      /** Message */
+      message: string | null;
+      /** Path */
+      path: string;
+      /** Received */
+      received: number;
+      /** Sha256 */
+      sha256: string | null;
+      /** Size */
+      size: number;
+      state: components["schemas"]["UploadState"];
+      /** Upload Id */
+      upload_id: string;
+      /** Url */
+      url: string;
+      /** Warnings */
+      warnings: string[];
     };
     /**
      * SavedOut
@@ -8622,6 +8931,155 @@ export interface operations {
         content: {
           "application/json": components["schemas"]["ChangeResult"];
         };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  list_uploads: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["UploadOut"][];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  announce_upload: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["UploadIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      201: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["UploadDetail"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  create_tus_upload: {
+    parameters: {
+      query?: never;
+      header?: {
+        /** @description 1.0.0, on every request of tus */
+        "tus-resumable"?: string | null;
+        /** @description The file's size, bytes */
+        "upload-length"?: string | null;
+        /** @description filename, and perhaps sha256 (hex) and instruction: `name <base64>,name <base64>` */
+        "upload-metadata"?: string | null;
+      };
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      201: {
+        headers: {
+          /** @description Where the bytes are sent to */
+          Location?: string;
+          /** @description When it is forgotten */
+          "Upload-Expires"?: string;
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description The dataset has this file already (the metadata named its sha256) */
+      409: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Another version of tus, see Tus-Version */
+      412: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  tus_options: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      204: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
       };
       /** @description Validation Error */
       422: {
@@ -10287,7 +10745,7 @@ export interface operations {
     };
     requestBody: {
       content: {
-        "application/json": components["schemas"]["FileIn"];
+        "application/json": components["schemas"]["backend__imports__schemas__FileIn"];
       };
     };
     responses: {
@@ -10320,7 +10778,7 @@ export interface operations {
     };
     requestBody: {
       content: {
-        "application/json": components["schemas"]["FileIn"];
+        "application/json": components["schemas"]["backend__imports__schemas__FileIn"];
       };
     };
     responses: {
@@ -11917,6 +12375,317 @@ export interface operations {
         };
         content: {
           "application/json": components["schemas"]["JobOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_uploaded_file: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        file_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["backend__uploads__schemas__FileOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  cancel_uploaded_file: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        file_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      204: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  tus_offset: {
+    parameters: {
+      query?: never;
+      header?: {
+        /** @description 1.0.0, on every request of tus */
+        "tus-resumable"?: string | null;
+      };
+      path: {
+        file_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          /** @description Bytes in all */
+          "Upload-Length"?: string;
+          /** @description Bytes that are there */
+          "Upload-Offset"?: string;
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  tus_send: {
+    parameters: {
+      query?: never;
+      header?: {
+        /** @description 1.0.0, on every request of tus */
+        "tus-resumable"?: string | null;
+        /** @description Bytes that are there before this piece */
+        "upload-offset"?: string | null;
+        /** @description Of this piece, at most 33554432 bytes: `sha256 <base64>` (or sha1) */
+        "upload-checksum"?: string | null;
+      };
+      path: {
+        file_id: string;
+      };
+      cookie?: never;
+    };
+    /** @description The file's bytes from Upload-Offset on, as they are: no form, no multipart */
+    requestBody: {
+      content: {
+        "application/offset+octet-stream": string;
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      204: {
+        headers: {
+          /** @description When it is forgotten */
+          "Upload-Expires"?: string;
+          /** @description Bytes that are there now */
+          "Upload-Offset"?: string;
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description The studio has another number of bytes, see Upload-Offset: go on from there */
+      409: {
+        headers: {
+          /** @description Bytes that are there */
+          "Upload-Offset"?: string;
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Its days were over */
+      410: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Another version of tus, see Tus-Version */
+      412: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description More than was announced */
+      413: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Not application/offset+octet-stream: a form, say */
+      415: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+      /** @description The piece is not what Upload-Checksum says; nothing of it was kept */
+      460: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+    };
+  };
+  say_sha256: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        file_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["DigestIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["backend__uploads__schemas__FileOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  get_upload: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        upload_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["UploadDetail"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  cancel_upload: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        upload_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      204: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  take_episodes_of_upload: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        upload_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["UploadDetail"];
         };
       };
       /** @description Validation Error */
