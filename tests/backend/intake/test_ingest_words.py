@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from backend.core.errors import DiskFullError
-from backend.intake.accept import _words
+from backend.intake.accept import words
 from backend.intake.broken import Broken, Why, by_error, by_status
 from backend.intake.examine import examine
 from dexvla.errors import EpisodeError
@@ -43,9 +43,9 @@ def _wrapped(error: Exception) -> Exception:
 def test_what_ends_the_inspection_is_told_by_its_kind(error: Exception, why: Why, told: str) -> None:
     found = Broken.from_json(json.loads(json.dumps(by_error(error).to_json())))
     assert found.why is why
-    words = _words(found)
-    assert told in words
-    assert "'encode'" not in words
+    said = words(found, 600)
+    assert told in said
+    assert "'encode'" not in said
 
 
 @pytest.mark.parametrize(
@@ -53,13 +53,13 @@ def test_what_ends_the_inspection_is_told_by_its_kind(error: Exception, why: Why
     [(-signal.SIGSEGV, "exit status -11"), (-signal.SIGXCPU, "s of computing"), (-signal.SIGKILL, "s of computing")],
 )
 def test_a_process_that_could_not_say_it_is_known_by_its_end(status: int, told: str) -> None:
-    assert told in _words(by_status(status))
+    assert told in words(by_status(status), 600)
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "x"), OSError(errno.EDQUOT, "x"), _hdf5(errno.ENOSPC)])
 def test_a_full_disk_is_not_the_fault_of_the_file(error: Exception) -> None:
     with pytest.raises(DiskFullError):
-        _words(by_error(error))
+        words(by_error(error), 600)
 
 
 def test_direction_marks_in_a_files_texts_are_left_out_and_told(
