@@ -211,9 +211,14 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
+def note(text: str) -> None:
+    """What a person should know, beside what is shown of the progress."""
+    _err.print(f"note: {text}", markup=False, highlight=False, soft_wrap=True)
+
+
 def preflight_notes(report: "Preflight") -> None:
-    for note in report.notes:
-        _err.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+    for each in report.notes:
+        note(each)
 
 
 def _memory_line(what: str, parts: dict[str, int]) -> str:

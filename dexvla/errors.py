@@ -21,6 +21,14 @@ class CheckpointError(UserError):
     """A base model or checkpoint directory that is missing, incomplete or does not fit."""
 
 
+class OutOfMemoryError(UserError):
+    """The work found no room in memory. advice: what would, in words for people; empty where nobody knows."""
+
+    def __init__(self, message: str, advice: str = "") -> None:
+        super().__init__(f"{message}; {advice}" if advice else message)
+        self.advice = advice
+
+
 class RobotError(UserError):
     """A robot that is unknown, cannot start, or was asked for something it does not have."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from dexvla.errors import OutOfMemoryError
 from dexvla.spec.base import Spec
 
 VARIABLE = "DEXVLA_PROGRESS"
@@ -46,10 +47,14 @@ class Cause(StrEnum):
 
 
 class FailureLine(Spec):
-    """{"failed": "refused", "message": "data/x: no such folder"}: the last that a command says."""
+    """{"failed": "refused", "message": "data/x: no such folder"}: the last that a command says.
+
+    advice: what would go better; empty where the command does not know, or has said it in the message.
+    """
 
     failed: Cause
     message: str
+    advice: str = ""
 
 
 _Line: TypeAdapter[ProgressLine | FailureLine] = TypeAdapter(ProgressLine | FailureLine)
@@ -68,15 +73,18 @@ def tell_failure(error: BaseException, message: str | None = None) -> None:
     chain = list(_chain(error))
     if any(map(_says_full, chain)):
         failed = Cause.DISK_FULL
+    elif isinstance(error, OutOfMemoryError):
+        failed = Cause.MEMORY
     elif message is not None:
         failed = Cause.REFUSED
     else:
-        failed = Cause.MEMORY if any(map(_says_no_memory, chain)) else Cause.DEFECT
+        failed = Cause.MEMORY if any(map(says_no_memory, chain)) else Cause.DEFECT
     if message is None:
         message = " ".join("".join(traceback.format_exception_only(error)).split())
     # a path may hold bytes that are no text
     message = message[:_MAX_MESSAGE].encode(errors="replace").decode()
-    tell(FailureLine(failed=failed, message=message))
+    advice = error.advice if isinstance(error, OutOfMemoryError) else ""
+    tell(FailureLine(failed=failed, message=message, advice=advice))
 
 
 def last_progress(path: Path) -> ProgressLine | None:
@@ -119,7 +127,8 @@ def _says_full(error: BaseException) -> bool:
     return any(word in str(error) for word in _FULL_WORDS)
 
 
-def _says_no_memory(error: BaseException) -> bool:
+def says_no_memory(error: BaseException) -> bool:
+    """Whether the error is about memory, whoever's allocator raised it."""
     if isinstance(error, (MemoryError, getattr(sys.modules.get("torch"), "OutOfMemoryError", MemoryError))):
         return True
     return isinstance(error, RuntimeError) and any(word in str(error) for word in _MEMORY_WORDS)

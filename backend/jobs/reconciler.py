@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from backend.core.db import database_now
 from backend.core.periodic import Periodic
 from backend.jobs import repository
-from backend.jobs.workers import JobQueue, no_worker_cause, queue_of, waiting_calls, wake, with_no_worker
+from backend.jobs.workers import JobQueue, missing_for, queue_of, waiting_calls, wake
 from backend.studio import events
 from backend.studio.context import Studio
 from backend.tables.job import Job, JobState
@@ -87,14 +87,13 @@ def _take_back(db: Session, studio: Studio, job: Job) -> None:
 
 def _explain(studio: Studio, queue: JobQueue, waiting: list[Job]) -> None:
     """Let the waiting jobs say whether anybody is there to run them."""
-    nobody = no_worker_cause(studio, queue)
-    wrong = [job.id for job in waiting if job.cause != with_no_worker(job.cause, nobody)]
+    missing = missing_for(studio, queue)
+    wrong = [job.id for job in waiting if job.missing is not missing]
     if not wrong:
         return
     with studio.db.transaction() as db:
         for job in repository.by_ids(db, wrong):
-            values = {"cause": with_no_worker(job.cause, nobody)}
-            if job.state is JobState.QUEUED and repository.change_if(db, job, values=values):
+            if job.state is JobState.QUEUED and repository.change_if(db, job, values={"missing": missing}):
                 events.publish_after_commit(db, studio, "job", job.id)
 
 

@@ -79,6 +79,7 @@ def claim(db: Session, job_id: str, *, owner: str, lease_seconds: float = 30.0) 
             owner=owner,
             lease_until=db_seconds() + lease_seconds,
             cause=None,
+            missing=None,
             pace=None,
             result=None,
             started_at=now,

@@ -15,11 +15,16 @@ from backend.identity.actor import Actor
 from backend.jobs import repository
 from backend.jobs.kinds import kind_of
 from backend.jobs.schemas import JobOut, LogChunk
-from backend.jobs.workers import JobQueue, no_worker_cause, queue_of, wake
+from backend.jobs.workers import JobQueue, missing_for, queue_of, wake
 from backend.studio import events
 from backend.studio.context import Studio
-from backend.tables.job import Job, JobKind, JobState
+from backend.tables.job import Job, JobKind, JobState, Missing
 
+_MISSING = {
+    Missing.BROKER: "the broker cannot be reached; the job starts when it is back",
+    Missing.TRAINING_WORKER: "no training worker is running; the job starts when one is (`studio worker`)",
+    Missing.WORKER: "no worker is running; the job starts when one is (`studio worker`)",
+}
 _UTF8_MORE = 3  # bytes of a UTF-8 character after its first
 
 
@@ -44,7 +49,7 @@ def enqueue(
         title=title[:256],
         subject_id=subject_id,
         payload=kind_of(kind).payload.model_validate(given).model_dump(mode="json"),
-        cause=no_worker_cause(studio, queue_of(kind)),
+        missing=missing_for(studio, queue_of(kind)),
         total=total,
         created_by=me and me.id,
     )
@@ -82,11 +87,18 @@ def _outs(db: Session, rows: Sequence[Job]) -> list[JobOut]:
     outs = []
     for row in rows:
         out = JobOut.model_validate(row)
+        out.cause = _cause(row)
         out.queue_position = positions.get(row.id)
         out.seconds_left = seconds_left(row, now)
         out.created_by_name = names.get(row.created_by or "")
         outs.append(out)
     return outs
+
+
+def _cause(job: Job) -> str | None:
+    """Why the job is in its state, and what it waits for if it does."""
+    missing = _MISSING[job.missing] if job.state is JobState.QUEUED and job.missing is not None else None
+    return "; ".join(filter(None, (job.cause, missing))) or None
 
 
 def _positions(db: Session) -> dict[str, int]:
@@ -142,7 +154,8 @@ def resume(db: Session, me: Actor, studio: Studio, job_id: str) -> JobOut:
         before_resume(db, job.id)
     values = {
         "state": JobState.QUEUED,
-        "cause": no_worker_cause(studio, queue_of(job.kind)),
+        "cause": None,
+        "missing": missing_for(studio, queue_of(job.kind)),
         "attempts_without_progress": 0,
         "finished_at": None,
     }

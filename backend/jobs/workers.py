@@ -13,15 +13,11 @@ from kombu.exceptions import KombuError
 
 from backend.core.beats import fresh_keys
 from backend.studio.context import Studio
-from backend.tables.job import JobKind
+from backend.tables.job import JobKind, Missing
 
 WAKE = "studio.wake"
 _WORKER_KEY = "studio:worker:{}"
 _BEAT_TTL_SECONDS = 15
-_BROKER_AWAY = "the broker cannot be reached; the job starts when it is back"
-_NO_TRAINER = "no training worker is running; the job starts when one is (`studio worker`)"
-_NO_WORKER = "no worker is running; the job starts when one is (`studio worker`)"
-_NOBODY = (_BROKER_AWAY, _NO_TRAINER, _NO_WORKER)
 
 
 class JobQueue(StrEnum):
@@ -79,22 +75,14 @@ def _beat_key(name: str, queue: JobQueue) -> str:
     return _WORKER_KEY.format(f"{name}:{queue.value}")
 
 
-def no_worker_cause(studio: Studio, queue: JobQueue) -> str | None:
-    """Why a queued job will not start for now, in words for people; None if a worker serves its queue."""
+def missing_for(studio: Studio, queue: JobQueue) -> Missing | None:
+    """What keeps the queued jobs of `queue` from being started for now; None if a worker serves it."""
     try:
         if any(queue in worker.queues for worker in live_workers(studio)):
             return None
     except redis.RedisError:
-        return _BROKER_AWAY
-    return _NO_TRAINER if queue is JobQueue.TRAIN else _NO_WORKER
-
-
-def with_no_worker(cause: str | None, nobody: str | None) -> str | None:
-    """`cause` of a queued job with `nobody` (of no_worker_cause) instead of what it said about that before."""
-    for known in _NOBODY:
-        if cause is not None and cause.endswith(known):
-            cause = cause.removesuffix(known).removesuffix("; ") or None
-    return "; ".join(filter(None, (cause, nobody))) or None
+        return Missing.BROKER
+    return Missing.TRAINING_WORKER if queue is JobQueue.TRAIN else Missing.WORKER
 
 
 @lru_cache(maxsize=4)

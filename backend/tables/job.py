@@ -41,9 +41,18 @@ class JobState(StrEnum):
         return self in {JobState.DONE, JobState.FAILED, JobState.CANCELLED}
 
 
+class Missing(StrEnum):
+    """What a queued job waits for, beside its turn."""
+
+    BROKER = "broker"
+    TRAINING_WORKER = "training_worker"
+    WORKER = "worker"
+
+
 class Job(Identified, Base):
     """payload: what to do, by kind (see backend.jobs.kinds). subject_id: the dataset, run, model or evaluation.
 
+    missing: of a queued job, what has to come back before it can start; None if nothing has.
     lease_until: seconds since 1970 by the database's clock; a running job whose lease is over belongs to nobody.
     attempts_without_progress: that were begun since a step further than ever before was made; three fail the job.
     done: of this attempt, best: the furthest of all. pace: seconds that one part of `total` takes, None if not known.
@@ -63,6 +72,7 @@ class Job(Identified, Base):
     payload: Mapped[dict[str, Any]]
     state: Mapped[JobState] = mapped_column(EnumText(JobState), default=JobState.QUEUED)
     cause: Mapped[str | None] = mapped_column(Text)
+    missing: Mapped[Missing | None] = mapped_column(EnumText(Missing))
     attempt: Mapped[int] = mapped_column(default=0)
     attempts_without_progress: Mapped[int] = mapped_column("barren", default=0)
     owner: Mapped[str | None] = mapped_column(String(128))

@@ -68,7 +68,14 @@ def train(
     if launch is not None or processes is not None:
         raise UserError("--launch and --processes go with --dry-run; the run itself is started by accelerate launch")
     with console.train_display(spec.steps) as display, console.stop_on_signal() as stop:
-        result = run_training(spec, resume=resume, stop=stop, on_progress=display, on_preflight=console.preflight_notes)
+        result = run_training(
+            spec,
+            resume=resume,
+            stop=stop,
+            on_progress=display,
+            on_preflight=console.preflight_notes,
+            on_note=console.note,
+        )
     console.say(f"checkpoint: {result.checkpoint}")
     if result.best is not None:
         console.say(f"lowest validation loss: {result.best}")

@@ -16,6 +16,19 @@ from dexvla.errors import CheckpointError
 
 _PART = re.compile(r"^(?P<layer>.+)\.lora_(?P<side>[AB])(\.default)?\.weight$")
 _UNSUPPORTED = {"use_dora": False, "bias": "none", "modules_to_save": None, "fan_in_fan_out": False}
+# Fields that say nothing about how adapters and weights are added up; those of an initialisation go by
+# init_lora_weights. Whatever else a peft of whatever version writes has to be off.
+_WITHOUT_EFFECT = {
+    *("peft_type", "peft_version", "task_type", "auto_mapping", "base_model_name_or_path", "revision"),
+    *("inference_mode", "runtime_config", "r", "lora_alpha", "lora_dropout", "rank_pattern", "alpha_pattern"),
+    *("use_rslora", "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"),
+    *("megatron_core", "qalora_group_size", "ensure_weight_tying", "init_lora_weights"),
+    *("loftq_config", "eva_config", "corda_config", "lora_ga_config"),
+}
+# Others change the base model's weights before training (pissa, olora, corda, loftq, lora_ga): what is adapted then is
+# not what the base model's folder holds.
+_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
+_PLAIN_NAME = re.compile(r"[\w.]+")
 
 
 def strip_wrappers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -57,6 +70,32 @@ class Adapters:
             found = config.get(field, expected)
             if found != expected:
                 raise CheckpointError(f"{path}: {field} is {found!r}, only {expected!r} can be merged")
+        start = config.get("init_lora_weights")
+        if start not in _STARTS:
+            raise CheckpointError(
+                f"{path}: init_lora_weights is {start!r}, which changes the base model's weights too; save the adapter "
+                "with peft's path_initial_model_for_weight_conversion, or give the merged model"
+            )
+        for field, found in config.items():
+            if (
+                field not in _UNSUPPORTED
+                and field not in _WITHOUT_EFFECT
+                and found not in (None, False, "none", {}, [])
+            ):
+                raise CheckpointError(
+                    f"{path}: {field} is {found!r}, and how that changes the weights is not known here; merge the "
+                    "adapter with peft and give the merged model"
+                )
+        for field in ("rank_pattern", "alpha_pattern"):
+            patterns = config.get(field) or {}
+            if not isinstance(patterns, dict):
+                raise CheckpointError(f"{path}: {field} is {patterns!r}, expected numbers by names of layers")
+            for name in patterns:
+                if _PLAIN_NAME.fullmatch(name) is None:
+                    raise CheckpointError(
+                        f"{path}: {field} has the regular expression {name!r}; only names of layers can be merged. "
+                        "Merge the adapter with peft and give the merged model"
+                    )
         rank, alpha = config.get("r"), config.get("lora_alpha")
         if type(rank) is not int or rank < 1:
             raise CheckpointError(f"{path}: r is {rank!r}, expected the rank of the adapters")
@@ -87,6 +126,10 @@ class Adapters:
         for layer, sides in self._layers.items():
             if len(sides) != 2:
                 raise CheckpointError(f"{where}: {layer} has lora_{next(iter(sides))} alone, expected A and B")
+        for field, patterns in (("rank_pattern", self._rank_pattern), ("alpha_pattern", self._alpha_pattern)):
+            for name in patterns:
+                if not any(f".{layer}".endswith(f".{name}") for layer in self._layers):
+                    raise CheckpointError(f"{where}: {field} names {name}, which is no adapted layer")
 
     def merge(
         self, weights: dict[str, Tensor], *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"

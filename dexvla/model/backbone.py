@@ -78,7 +78,7 @@ class Backbone(Qwen2VLForConditionalGeneration):
         """
         device = input_ids_bl.device
         ids, mask = input_ids_bl.cpu(), attention_mask_bl.cpu().bool()
-        grid = None if image_grid_thw is None else image_grid_thw.cpu()
+        grid = None if image_grid_thw is None or len(image_grid_thw) == 0 else image_grid_thw.cpu()
         image_tokens = (ids == self.config.image_token_id) & mask
         expected = 0 if grid is None else int(grid.prod(-1).sum()) // self.config.vision_config.spatial_merge_size**2
         if int(image_tokens.sum()) != expected:
@@ -104,6 +104,14 @@ class Backbone(Qwen2VLForConditionalGeneration):
         if pixel_values is None or image_grid_thw is None:
             return embeds_blh
         visual = self.model.visual
+        blank = len(image_grid_thw) == 0
+        if blank:
+            if not (torch.is_grad_enabled() and any(weight.requires_grad for weight in visual.parameters())):
+                return embeds_blh
+            # a step without any image: gradients of nought, for other processes wait for them
+            side = visual.spatial_merge_size
+            image_grid_thw = torch.tensor([[1, side, side]])
+            pixel_values = pixel_values.new_zeros(side**2, pixel_values.shape[1])
         # Lengths and positions are worked out on the CPU: the tower would ask the device for them again and again.
         grid = image_grid_thw.cpu()
         lengths = (grid[:, 1] * grid[:, 2]).tolist()
@@ -116,6 +124,8 @@ class Backbone(Qwen2VLForConditionalGeneration):
             max_seqlen=max(lengths),
             image_length=lengths[0] if len(set(lengths)) == 1 else None,
         ).pooler_output
+        if blank:
+            return embeds_blh + 0.0 * vision_nh.sum().to(embeds_blh.dtype)
         where_bl1 = (input_ids_bl == self.config.image_token_id).unsqueeze(-1)
         return embeds_blh.masked_scatter(where_bl1, vision_nh.to(embeds_blh.dtype))
 

@@ -32,7 +32,10 @@ class Patches:
         self._bounds = (int(settings.size.shortest_edge), int(settings.size.longest_edge))
         # v * rescale, then (v - mean) / std, as one product and one sum
         mean, std = np.float64(settings.image_mean), np.float64(settings.image_std)
-        self._scale = torch.from_numpy(np.float32(settings.rescale_factor / std)[:, None])
+        if not settings.do_normalize:
+            mean, std = np.zeros(3), np.ones(3)
+        rescale = settings.rescale_factor if settings.do_rescale else 1.0
+        self._scale = torch.from_numpy(np.float32(rescale / std)[:, None])
         self._offset = torch.from_numpy(np.float32(-mean / std)[:, None])
 
     def cut(self, images: Sequence[NDArray[np.uint8]]) -> tuple[Tensor, Tensor]:
@@ -60,13 +63,13 @@ class Patches:
             loops.scale_patches(
                 values.contiguous().numpy(), scale[:, 0].numpy(), offset[:, 0].numpy(), normalised.numpy()
             )
-            return normalised.view(len(patches), -1)
+            return normalised.flatten(1)
         rows = _ROWS if patches.device.type == "cpu" else max(len(patches), 1)
         for start in range(0, len(patches), rows):
             part = values[start : start + rows].float().mul_(scale).add_(offset)
             for frame in range(self._frames):
                 normalised[start : start + rows, :, frame] = part
-        return normalised.view(len(patches), -1)
+        return normalised.flatten(1)
 
 
 def fitted_size(height: int, width: int, factor: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:

@@ -24,6 +24,7 @@ from dexvla.data.images import centre_crop, resize_bilinear
 from dexvla.errors import CheckpointError, UserError
 from dexvla.model.patches import Patches
 
+_BICUBIC = 3  # as PIL and transformers number it
 IGNORE = -100  # label of a token that is not trained on
 ACTION_MARK = "Next action:"  # DexVLA's word between reasoning and action
 END_TOKEN = "<|im_end|>"
@@ -262,6 +263,18 @@ def _check_image_settings(settings: Qwen2VLImageProcessorPil, file: Path) -> Non
         value = getattr(settings, field)
         if not isinstance(value, list | tuple) or len(value) != 3 or not all(_number(part) for part in value):
             raise CheckpointError(f"{file}: {field} is {value!r}, expected three numbers")
+    if not all(settings.image_std):
+        raise CheckpointError(f"{file}: image_std is {list(settings.image_std)}, expected numbers other than 0")
+    for field in ("do_normalize", "do_rescale"):
+        if not isinstance(getattr(settings, field), bool):
+            raise CheckpointError(f"{file}: {field} is {getattr(settings, field)!r}, expected true or false")
+    if settings.do_resize is not True:
+        raise CheckpointError(f"{file}: do_resize is {settings.do_resize!r}; images are resized here, expected true")
+    if settings.resample != _BICUBIC:
+        raise CheckpointError(
+            f"{file}: resample is {settings.resample!r}, images are resized by {_BICUBIC} (bicubic) here; "
+            "the model would see other pixels than it was trained on"
+        )
     if not _number(settings.rescale_factor):
         raise CheckpointError(f"{file}: rescale_factor is {settings.rescale_factor!r}, expected a number")
 

@@ -124,6 +124,14 @@ class OptimSpec(Spec):
     max_grad_norm: float = Field(
         1.0, gt=0, title="Gradient clipping", description="Gradient clipping: the largest norm"
     )
+    skip_spikes: float | None = Field(
+        None,
+        gt=1,
+        title="Skip spikes above",
+        description="Leave a step out whose loss or gradient norm is not finite, or more than this many times the "
+        "median of the last 100; default: spikes are marked, and the run stops at what is not finite",
+        json_schema_extra={"unit": "times the median"},
+    )
     llm_learning_rate: float | None = Field(
         None,
         gt=0,

@@ -1,8 +1,9 @@
 """How a step is taken and how its state is gathered: plainly, or split over processes by DeepSpeed (sharded.py)."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from dexvla.train.optim import make_optimizer
 from dexvla.train.precision import used_precision
 from dexvla.train.state import MovingAverage, OptimizerState, WholeAverage, load_state, trained_parameters
 
+# How long processes wait for one of them, which may write a checkpoint to a slow disk or validate: NCCL's own ten
+# minutes end runs of large models.
+PATIENCE = timedelta(hours=4)
 _PRECISION = {
     Precision.FLOAT32: "float32 weights and compute",
     Precision.BF16: "float32 weights, bfloat16 compute (autocast)",
@@ -54,9 +58,10 @@ class Engine:
     """One process, or several with all weights in each (DDP).
 
     model: what the loop calls, wrapped for several processes. average: the moving average of the weights, if any.
-    precision: in words, for the checkpoint's manifest.
+    precision: in words, for the checkpoint's manifest. steps_first: the norm is known only after the step.
     """
 
+    steps_first = False
     model: nn.Module
     average: WholeAverage | None
 
@@ -87,14 +92,21 @@ class Engine:
         """Add the gradients of `loss`; over the processes they are averaged."""
         self._accelerator.backward(loss)
 
-    def step(self) -> float:
-        """Clip the gradients, step, forget them, renew the moving average; returns their norm before clipping."""
-        norm = self._accelerator.clip_grad_norm_(self.model.parameters(), self._spec.optim.max_grad_norm)
-        self._optimizer.step()
+    def step(self, takes: Callable[[float], bool]) -> tuple[float, bool]:
+        """Clip the gradients, step, forget them, renew the moving average.
+
+        takes: whether gradients of this norm may go into the weights; if not, only they are forgotten.
+        Returns their norm before clipping, and whether the step was taken.
+        """
+        found = self._accelerator.clip_grad_norm_(self.model.parameters(), self._spec.optim.max_grad_norm)
+        norm = float(found or 0.0)
+        taken = takes(norm)
+        if taken:
+            self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
-        if self.average is not None:
+        if taken and self.average is not None:
             self.average.update(self._plain)
-        return float(norm or 0.0)
+        return norm, taken
 
     @contextmanager
     def whole(self) -> Iterator[OptimizerState]:

@@ -1,12 +1,12 @@
 """Which engine takes the steps: the plain one, or DeepSpeed's."""
 
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState
 from torch import nn
 
 from dexvla.spec import TrainSpec
 from dexvla.train.allocator import keep_memory
-from dexvla.train.engine import Engine, device_of, mixed_precision, under_deepspeed
+from dexvla.train.engine import PATIENCE, Engine, device_of, mixed_precision, under_deepspeed
 
 
 def make_accelerator(spec: TrainSpec) -> Accelerator:
@@ -23,7 +23,10 @@ def make_accelerator(spec: TrainSpec) -> Accelerator:
         mixed_precision=mixed_precision(spec, device_of(spec)),
         cpu=spec.device == "cpu" or None,
         # a step of stage 1 need not hold a sample of every embodiment
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=spec.stage == 1)],
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(find_unused_parameters=spec.stage == 1),
+            InitProcessGroupKwargs(timeout=PATIENCE),
+        ],
     )
     if accelerator.device.type == "cpu":
         keep_memory()

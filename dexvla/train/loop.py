@@ -21,23 +21,27 @@ from torch.utils.data import DataLoader
 import dexvla
 from dexvla.data.cache import ImageCache
 from dexvla.episodes.manifest import manifest_hash
-from dexvla.errors import UserError
+from dexvla.errors import OutOfMemoryError, UserError
 from dexvla.files import write_json
+from dexvla.progress import says_no_memory
 from dexvla.spec import TrainSpec, step_name
 from dexvla.train.engine import launch_of
 from dexvla.train.engines import make_accelerator, make_engine
 from dexvla.train.launch import Launch
 from dexvla.train.lineage import before, spec_sources
+from dexvla.train.memory import in_words, lighter
 from dexvla.train.optim import learning_rate
 from dexvla.train.preflight import Preflight, preflight
 from dexvla.train.runs import MetricsLog, Run
 from dexvla.train.sampling import MicroBatches, SampleOrder
 from dexvla.train.sharded import check_sharded
+from dexvla.train.spikes import MOST_IN_A_ROW, Spikes, Verdict
 from dexvla.train.stages import kept_data, new_task, read_data
-from dexvla.train.state import save_state
+from dexvla.train.state import read_recent, save_state
 from dexvla.train.trainer_task import TrainerTask
 
-# Fields that may change when a run is resumed. More steps also stretch a cosine schedule from there on.
+# Fields that may change when a run is resumed. More steps also stretch a cosine schedule from there on. batch_size and
+# grad_accumulation may where their product stays: the samples of a step and their losses are the same.
 _FREE_ON_RESUME = {
     "steps",
     "log_every",
@@ -49,7 +53,11 @@ _FREE_ON_RESUME = {
     "picture_cache",
     "kept_conditions",
     "device",
+    "optim.skip_spikes",
+    "gradient_checkpointing",
 }
+_COUNTED = {"spikes", "skipped"}
+_NAMED = 8  # samples of a batch that is named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +93,7 @@ def train(
     stop: Callable[[], bool] = lambda: False,
     on_progress: Callable[[Progress], Any] = lambda progress: None,
     on_preflight: Callable[[Preflight], Any] = lambda report: None,
+    on_note: Callable[[str], Any] = lambda text: None,
 ) -> TrainResult:
     """Run `spec` to its last step, or until `stop()`: then a checkpoint is written and the result says interrupted.
 
@@ -111,7 +120,7 @@ def train(
         raise UserError(found.errors[0])
     if main:
         on_preflight(found)
-    with run.locked() if main else nullcontext(), _disk_full_is_clear(run.path):
+    with run.locked() if main else nullcontext(), _disk_full_is_clear(run.path), _no_memory_is_clear(task, found):
         if main:
             if not resume and run.spec_file.exists():  # another training came first while this one was loading
                 raise UserError(f"{run.path}: holds a run already; resume it, or choose another output folder")
@@ -121,7 +130,7 @@ def train(
             write_json(run.preflight_file, found.to_json())
             write_json(run.spec_file, spec.model_dump(mode="json"))
         accelerator.wait_for_everyone()
-        return _Loop(run, task, accelerator, stop, on_progress).run()
+        return _Loop(run, task, accelerator, stop, on_progress, on_note).run()
 
 
 class _Loop:
@@ -134,15 +143,19 @@ class _Loop:
         accelerator: Accelerator,
         stop: Callable[[], bool],
         on_progress: Callable[[Progress], Any],
+        on_note: Callable[[str], Any],
     ) -> None:
         self.spec, self._run, self._task = task.spec, run, task
-        self._accelerator, self._stop, self._on_progress = accelerator, stop, on_progress
+        self._accelerator, self._stop, self._on_progress, self._on_note = accelerator, stop, on_progress, on_note
         if self.spec.gradient_checkpointing:
             task.checkpoint_gradients()
         self._engine = make_engine(accelerator, task.model, self.spec)
         self._step = run.resumable_step()
+        self._spikes = Spikes(self.spec.optim.skip_spikes)
+        self._order = SampleOrder(sizes=task.sizes, weights=task.weights, seed=self.spec.seed)
         if self._step:
             self._engine.load(run.states / step_name(self._step))
+            self._spikes.restore(read_recent(run.states / step_name(self._step)))
 
     def run(self) -> TrainResult:
         spec, main = self.spec, self._accelerator.is_main_process
@@ -225,15 +238,10 @@ class _Loop:
             )
         self._accelerator.wait_for_everyone()
         samples = self._task.samples(image_cache)
-        order = SampleOrder(
-            sizes=self._task.sizes,
-            weights=self._task.weights,
-            seed=spec.seed,
-        )
         return DataLoader(
             samples,
             batch_sampler=MicroBatches(
-                order,
+                self._order,
                 batch_size=spec.batch_size,
                 accumulation=spec.grad_accumulation,
                 process=self._accelerator.process_index,
@@ -280,13 +288,45 @@ class _Loop:
             term.name: value / count for term, value, count in zip(task.terms, everywhere, counts, strict=True) if count
         }
         loss = sum(term.weight * means.get(term.name, 0.0) for term in task.terms)
-        if not math.isfinite(loss):
+        norm, taken = self._engine.step(lambda norm: self._spikes.takes(loss, norm))
+        verdict = self._spikes.judge(loss, norm)
+        self._spikes.remember(loss, norm, taken=taken)
+        if not taken:
+            self._left_out(loss, norm)
+            return {"learning_rate": rate, "skipped": 1.0}, stops > 0
+        values = {"loss": loss, **means, "learning_rate": rate, "grad_norm": norm}
+        if verdict is Verdict.SPIKE:
+            self._tell(f"loss {loss:.4g} and gradient norm {norm:.4g} stand out, on {self._batch()}")
+            values["spikes"] = 1.0
+        return values, stops > 0
+
+    def _left_out(self, loss: float, norm: float) -> None:
+        """Say which step did not go into the weights. Raises UserError where the run should not go on after it."""
+        found = f"the loss became {loss:.4g} and the norm of the gradients {norm:.4g}"
+        if self.spec.optim.skip_spikes is None:
+            remedy = "lower learning_rate, or run `dexvla check` on the data"
+            if not self._engine.steps_first:
+                remedy += "; --resume --optim.skip-spikes 20 goes on without such steps"
             raise UserError(
-                f"the loss became {loss} at step {self._step + 1}; lower learning_rate, or run `dexvla check` on the "
-                "data. The last checkpoint is intact"
+                f"{found} at step {self._step + 1}, on {self._batch()}; {remedy}. The last checkpoint is intact"
             )
-        norm = self._engine.step()
-        return {"loss": loss, **means, "learning_rate": rate, "grad_norm": norm}, stops > 0
+        if self._spikes.in_a_row >= MOST_IN_A_ROW:
+            raise UserError(
+                f"{found} at step {self._step + 1}, the {MOST_IN_A_ROW}th in a row that was left out; lower "
+                "learning_rate, or run `dexvla check` on the data. The last checkpoint is intact"
+            )
+        self._tell(f"left out: {found}, on {self._batch()}")
+
+    def _batch(self) -> str:
+        """The samples of this step over all processes, for people."""
+        size = self.spec.batch_size * self.spec.grad_accumulation * self._accelerator.num_processes
+        places = range(self._step * size, (self._step + 1) * size)
+        named = [self._task.where(self._order[place]) for place in places[:_NAMED]]
+        return ", ".join(named) + (f" and {size - _NAMED} more samples" if size > _NAMED else "")
+
+    def _tell(self, text: str) -> None:
+        if self._accelerator.is_main_process:
+            self._on_note(f"step {self._step + 1}: {text}")
 
     def _validate(self) -> dict[str, float]:
         """On the first process, with the averaged weights if there are any; the others wait."""
@@ -303,7 +343,14 @@ class _Loop:
         with engine.whole() as optimizer:
             folder = self._run.states / name
             if main and not folder.exists():
-                save_state(folder, step=self._step, model=model, optimizer=optimizer, average=engine.average)
+                save_state(
+                    folder,
+                    step=self._step,
+                    model=model,
+                    optimizer=optimizer,
+                    average=engine.average,
+                    recent=self._spikes.to_json(),
+                )
             with engine.averaged():
                 if main and not (self._run.checkpoints / name).exists():
                     self._task.save(self._run.checkpoints / name, self._lineage(validation))
@@ -341,11 +388,28 @@ def plan(spec: TrainSpec, launch: Launch | None = None) -> Preflight:
 
 
 def _means(window: list[dict[str, float]]) -> dict[str, float]:
-    """Mean of each value over the steps that have it: not every embodiment is in every step."""
+    """Mean of each value over the steps that have it: not every embodiment is in every step. Of _COUNTED the sum."""
     found = {
         key: [values[key] for values in window if key in values] for key in dict.fromkeys(k for v in window for k in v)
     }
-    return {key: sum(values) / len(values) for key, values in found.items()}
+    return {key: sum(values) / (1 if key in _COUNTED else len(values)) for key, values in found.items()}
+
+
+@contextmanager
+def _no_memory_is_clear(task: TrainerTask, found: Preflight) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not says_no_memory(error):
+            raise
+        estimate = in_words(sum(found.memory.values()))
+        saving = [f"{words} saves about {in_words(saved)}" for words, saved in lighter(task, found.launch)]
+        advice = " or ".join(saving[:2]) or "use a smaller model, or a machine with more"
+        told = " ".join(str(error).split())[:300] or type(error).__name__
+        raise OutOfMemoryError(
+            f"out of memory, the estimate was {estimate} ({told}). The last checkpoint is intact",
+            f"{advice}; --resume takes either" if saving else advice,
+        ) from error
 
 
 @contextmanager
@@ -360,12 +424,22 @@ def _disk_full_is_clear(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def _fields(spec: TrainSpec) -> dict[str, Any]:
+    """Its values by name; those of the optimiser one by one."""
+    fields = spec.model_dump()
+    return fields | {f"optim.{name}": value for name, value in fields.pop("optim").items()}
+
+
 def _same_run(spec: TrainSpec, run: Run) -> None:
     reached = run.resumable_step()
     if spec.steps < reached:
         raise UserError(f"{run.path}: the run is at step {reached} already; give steps {reached} or more to go on")
-    before = TrainSpec.model_validate_json(run.spec_file.read_bytes()).model_dump()
-    for name, value in spec.model_dump().items():
+    before = _fields(TrainSpec.model_validate_json(run.spec_file.read_bytes()))
+    split = ("batch_size", "grad_accumulation")
+    after = _fields(spec)
+    if math.prod(after[name] for name in split) == math.prod(before[name] for name in split):
+        before |= {name: after[name] for name in split}
+    for name, value in after.items():
         if name not in _FREE_ON_RESUME and value != before[name]:
             raise UserError(
                 f"{run.path}: cannot resume with {name} = {value!r}, the run began with {before[name]!r}; "

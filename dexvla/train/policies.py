@@ -115,12 +115,12 @@ class PolicyTask(TrainerTask):
             ]
         return []
 
-    def activations(self) -> int:
+    def activations(self, spec: TrainSpec) -> int:
         """Per token and block about 34 x width bytes in 16 bit (Korthikanti et al. 2022, without attention scores).
 
         With gradient checkpointing one vector of the width per block, and one block in full.
         """
-        spec, config = self.spec, self.model.backbone.config
+        config = self.model.backbone.config
         text: Any = config.text_config  # a configuration of Qwen2-VL, as vision_config
         vision: Any = config.vision_config
         pixels = sum(camera.height * camera.width for camera in self.model.spec.cameras)

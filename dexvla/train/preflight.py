@@ -12,6 +12,7 @@ import numpy as np
 from torch import nn
 
 from dexvla.data.normalise import normalise_actions
+from dexvla.data.statistics import RANGE_MARGIN
 from dexvla.spec import ActionKind, TrainSpec
 from dexvla.train.engine import device_of
 from dexvla.train.launch import Launch
@@ -74,14 +75,16 @@ def preflight(task: TrainerTask, launch: Launch) -> Preflight:
         report.notes.append(note)
     _disk(report, task.spec, task.model)
     report.memory, report.main_memory = device_memory(task, launch), main_memory(task, launch)
-    report.notes += shortage(task.spec, launch, report.memory, report.main_memory)
+    report.notes += shortage(task, launch, report.memory, report.main_memory)
     return report
 
 
 def _actions(report: Preflight, data: RunData) -> None:
-    span = np.asarray(data.stats.action_max) - np.asarray(data.stats.action_min) - 2e-4
-    still = [int(i) for i in np.flatnonzero(span <= 0)]
-    tiny = [int(i) for i in np.flatnonzero((span > 0) & (span < TINY_RANGE))]
+    low, high = np.asarray(data.stats.action_min), np.asarray(data.stats.action_max)
+    span = high - low - 2 * RANGE_MARGIN
+    stands = span <= np.maximum(1e-9, 1e-8 * np.abs(low))  # less than what float32, which files hold, can tell apart
+    still = [int(i) for i in np.flatnonzero(stands)]
+    tiny = [int(i) for i in np.flatnonzero(~stands & (span < TINY_RANGE))]
     if still:
         report.notes.append(f"action dimensions that never move: {_list(still)}; the policy learns their one value")
     if tiny:

@@ -227,9 +227,9 @@ class PretrainTask(TrainerTask):
         notes.append(f"embodiments: {names}; {views} cameras, each with an image encoder of its own")
         return notes
 
-    def activations(self) -> int:
+    def activations(self, spec: TrainSpec) -> int:
         """Feature maps of the image encoders, five of full width a block, and 17 vectors a block of the trunk."""
-        model, spec = self.model.spec, self.spec
+        model = self.model.spec
         value = 4 if spec.precision is Precision.FLOAT32 else 2
         maps = 0.0
         largest = max(model.embodiments, key=lambda one: sum(camera.height * camera.width for camera in one.cameras))

@@ -5,9 +5,8 @@ that a run may go on with or without it and nothing needs consolidating afterwar
 """
 
 import logging
-import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from torch import nn
 from dexvla.errors import UserError
 from dexvla.spec import Precision, TrainSpec
 from dexvla.train.configs import DEEPSPEED_MISSING, has_deepspeed
-from dexvla.train.engine import Engine, swapped
+from dexvla.train.engine import PATIENCE, Engine, swapped
 from dexvla.train.optim import make_optimizer
 from dexvla.train.state import GatheredState, OptimizerState, read_state, trained_parameters
 
@@ -36,7 +35,7 @@ def make_sharded_accelerator(spec: TrainSpec) -> Accelerator:
         raise UserError("DeepSpeed is asked for outside of `accelerate launch`; start the run with accelerate launch")
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     accelerator = Accelerator(
-        mixed_precision="bf16" if spec.precision is Precision.BF16 else "no", kwargs_handlers=_on_cpu()
+        mixed_precision="bf16" if spec.precision is Precision.BF16 else "no", kwargs_handlers=_process_group()
     )
     if spec.device == "cpu" and accelerator.device.type != "cpu":
         raise UserError(f"device cpu, but DeepSpeed runs on {accelerator.device.type}; leave device out, or DeepSpeed")
@@ -76,23 +75,29 @@ def check_sharded(spec: TrainSpec) -> None:
         )
     if spec.stage == 1:  # a step need not hold a sample of every embodiment, and DeepSpeed would wait for all weights
         raise UserError("stage 1 does not run under DeepSpeed; its model is small, leave out --config_file")
+    if spec.optim.skip_spikes is not None:
+        raise UserError(
+            "optim.skip_spikes has no use under DeepSpeed, which tells the norm after the step; leave it out"
+        )
     if spec.lora is not None and spec.lora.quantise:
         raise UserError("lora.quantise does not run under DeepSpeed; leave one of them out")
 
 
-def _on_cpu() -> list[KwargsHandler]:
+def _process_group() -> list[KwargsHandler]:
     """Without a GPU, accelerate must be told the backend, and DeepSpeed kept from compiling a transport of its own."""
     import deepspeed
     from deepspeed.accelerator import get_accelerator
 
     if get_accelerator().device_name() != "cpu":
-        return []
+        return [InitProcessGroupKwargs(timeout=PATIENCE)]
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    return [InitProcessGroupKwargs(backend="gloo")]
+    return [InitProcessGroupKwargs(backend="gloo", timeout=PATIENCE)]
 
 
 class ShardedEngine(Engine):
     """Several processes (or one), each with all weights but only its part of the optimiser."""
+
+    steps_first = True
 
     model: Any  # DeepSpeed's engine around the module
 
@@ -147,16 +152,14 @@ class ShardedEngine(Engine):
         # the loss is a share of the global mean already: no division by the number of accumulation steps
         self.model.backward(loss, scale_wrt_gas=False)
 
-    def step(self) -> float:
-        self.model.step()
+    def step(self, takes: Callable[[float], bool]) -> tuple[float, bool]:
+        self.model.step()  # clips and steps in one: the norm is known when it is too late to leave the step out
         norm = float(self.model.get_global_grad_norm() or 0.0)
-        if not math.isfinite(norm):
-            raise UserError(
-                f"the norm of the gradients became {norm}; lower learning_rate. The last checkpoint is intact"
-            )
+        if not takes(norm):
+            return norm, False
         if self.average is not None:
             self.average.update(self._plain)
-        return norm
+        return norm, True
 
     @contextmanager
     def whole(self) -> Iterator[OptimizerState]:

@@ -60,9 +60,18 @@ class MovingAverage:
 
 
 def save_state(
-    folder: Path, *, step: int, model: nn.Module, optimizer: OptimizerState, average: WholeAverage | None
+    folder: Path,
+    *,
+    step: int,
+    model: nn.Module,
+    optimizer: OptimizerState,
+    average: WholeAverage | None,
+    recent: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write `folder` atomically: model, optimizer and average as safetensors, step in its manifest."""
+    """Write `folder` atomically: model, optimizer and average as safetensors, step in its manifest.
+
+    recent: what spikes are judged by, see dexvla.train.spikes.
+    """
     parameters = trained_parameters(model)
     moments: dict[str, torch.Tensor] = {}
     for name, parameter in parameters.items():
@@ -75,7 +84,14 @@ def save_state(
         save_file(moments, temporary / "optimizer.safetensors")
         if average is not None:
             save_file(average.weights, temporary / "average.safetensors")
-        write_json(temporary / CHECKPOINT_MANIFEST, {"step": step, "format": 2, "files": sums_of(temporary)})
+        manifest = {"step": step, "format": 2, "recent": recent or {}, "files": sums_of(temporary)}
+        write_json(temporary / CHECKPOINT_MANIFEST, manifest)
+
+
+def read_recent(folder: Path) -> dict[str, Any]:
+    """What was given as `recent`; empty for a state from before."""
+    found = json.loads((folder / CHECKPOINT_MANIFEST).read_bytes()).get("recent", {})
+    return found if isinstance(found, dict) else {}
 
 
 def load_state(

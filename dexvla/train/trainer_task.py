@@ -101,12 +101,23 @@ class TrainerTask(ABC):
     def save_data(self, run: Run) -> None: ...
 
     @abstractmethod
-    def activations(self) -> int:
-        """Estimate of what the backward pass keeps, bytes."""
+    def activations(self, spec: TrainSpec) -> int:
+        """Estimate of what the backward pass keeps with this batch, precision and checkpointing, bytes."""
 
     def notes(self) -> list[str]:
         """What a person should know before the run starts, beside what the data tells."""
         return []
+
+    def where(self, index: int) -> str:
+        """The training sample of this index, for people: its file and step."""
+        for entry in self.train:
+            if index < entry.samples:
+                for stretch in entry.stretches:
+                    if index < stretch.end - stretch.start:
+                        return f"{entry.path} step {stretch.start + index}"
+                    index -= stretch.end - stretch.start
+            index -= entry.samples
+        return f"text sample {index}"
 
     @property
     def train(self) -> tuple[EpisodeEntry, ...]:

@@ -66,3 +66,15 @@ def test_one_step_has_finite_statistics() -> None:
     stats = norm_stats([(np.zeros((1, 2), np.float32), np.zeros((1, 3), np.float32))])
     assert stats.action_std == (0.01, 0.01)
     assert NormStats.model_validate_json(stats.model_dump_json()) == stats
+
+
+@pytest.mark.parametrize("value", [0.0, 0.25, 57_000.125, -90_000.0, 3e7, 1e15])
+def test_a_dimension_that_stands_still_is_normalised_to_nought_and_back_whatever_its_value(value: float) -> None:
+    actions = np.stack([np.linspace(-1, 1, 5), np.full(5, value)], axis=1).astype(np.float32)
+    stats = norm_stats([(actions, actions)])
+    normalised = normalise_actions(actions, stats)
+    np.testing.assert_allclose(normalised[:, 1], 0, atol=1e-3)
+    np.testing.assert_allclose(normalise_state(actions, stats)[:, 1], 0, atol=1e-3)
+    for predicted in (-1.0, 0.0, 0.3, 1.0):
+        back = unnormalise_actions(np.asarray([[0.0, predicted]], np.float32), stats)
+        np.testing.assert_allclose(back[0, 1], value, rtol=1e-7, atol=1.1e-4)

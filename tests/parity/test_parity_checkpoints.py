@@ -301,6 +301,22 @@ LORA_MISTAKES: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "no adapters": (lambda d: (d / "adapter_model.safetensors").unlink(), r"adapter_model.safetensors: missing"),
     "DoRA": (lambda d: edit(d, use_dora=True), r"adapter_config.json: use_dora is True, only False can be merged"),
+    "PiSSA": (lambda d: edit(d, init_lora_weights="pissa"), r"init_lora_weights is 'pissa', which changes the base"),
+    "OLoRA": (lambda d: edit(d, init_lora_weights="olora"), r"init_lora_weights is 'olora', which changes the base"),
+    "a regular expression": (
+        lambda d: edit(d, alpha_pattern={"^model.layers.0.mlp.up_proj": 64}),
+        r"alpha_pattern has the regular expression '\^model.layers.0.mlp.up_proj'",
+    ),
+    "an alpha of no layer": (
+        lambda d: edit(d, alpha_pattern={"layers.9.up_proj": 64}),
+        r"alpha_pattern names layers.9.up_proj, which is no adapted layer",
+    ),
+    "ranks in a list": (
+        lambda d: edit(d, rank_pattern=["up_proj"]),
+        r"rank_pattern is \['up_proj'\], expected numbers",
+    ),
+    "repeated layers": (lambda d: edit(d, layer_replication=[[0, 4]]), r"layer_replication is \[\[0, 4\]\], and how"),
+    "a field of tomorrow": (lambda d: edit(d, use_sparkling=True), r"use_sparkling is True, and how that changes"),
     "biases": (lambda d: edit(d, bias="all"), r"bias is 'all', only 'none'"),
     "another kind": (lambda d: edit(d, peft_type="IA3"), r"peft_type is 'IA3', expected 'LORA'"),
     "no rank": (lambda d: edit(d, r=None), r"r is None, expected the rank"),
@@ -423,6 +439,33 @@ def test_whatever_stands_in_the_image_settings(parity: Path, plain: Path, nonsen
             messages.append(str(error))
     assert messages, "not one value was refused"
     assert all(str(plain) in message and "\n" not in message for message in messages)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"resample": 2}, r"preprocessor_config.json: resample is .*2.*images are resized by 3 \(bicubic\)"),
+        ({"do_resize": False}, r"preprocessor_config.json: do_resize is False; .*expected true"),
+        ({"image_std": [0.5, 0, 0.5]}, r"image_std is \[0.5, 0, 0.5\], expected numbers other than 0"),
+    ],
+)
+def test_image_settings_that_cannot_be_honoured_are_refused_by_name(
+    parity: Path, plain: Path, settings: dict[str, Any], message: str
+) -> None:
+    original = json.loads((parity / "tiny" / "processor" / "preprocessor_config.json").read_text())
+    (plain / "preprocessor_config.json").write_text(json.dumps(original | settings))
+    with pytest.raises(CheckpointError, match=message):
+        Processor.from_pretrained(plain)
+
+
+@pytest.mark.parametrize("off", ["do_normalize", "do_rescale"])
+def test_image_settings_are_honoured_as_transformers_does(parity: Path, plain: Path, off: str) -> None:
+    original = json.loads((parity / "tiny" / "processor" / "preprocessor_config.json").read_text())
+    (plain / "preprocessor_config.json").write_text(json.dumps(original | {off: False}))
+    processor = Processor.from_pretrained(plain)
+    image = np.random.default_rng(0).integers(0, 256, (56, 84, 3), np.uint8)
+    theirs = processor.image_processor(images=[image], return_tensors="np")["pixel_values"]
+    np.testing.assert_allclose(processor.patches(image, (56, 84))[0], theirs, rtol=1e-5, atol=1e-5)
 
 
 def test_weights_of_another_chunk_name_the_tensor(plain: Path) -> None:

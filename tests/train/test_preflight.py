@@ -142,3 +142,18 @@ def test_what_was_found_is_kept_with_the_run(make_spec: MakeSpec) -> None:
     assert stored["ok"]
     assert stored["memory_bytes"]["total"] > stored["memory_bytes"]["weights"] > 0
     assert len(shown) == 1
+
+
+def test_a_dimension_that_stands_still_far_from_nought_trains(
+    make_spec: MakeSpec, tmp_path: Path, make_episode: Callable[..., Path]
+) -> None:
+    for number in range(2):
+        path = make_episode(tmp_path / "data" / f"episode_{number}.hdf5", seed=number)
+        with h5py.File(path, "a") as file:
+            file["action"][:, 3] = 57_000.0
+            file["action"][:, 4] = -90_000.0
+    spec = make_spec(data=[{"path": str(tmp_path / "data")}], steps=1, save_every=1)
+    notes = plan(spec).notes
+    assert "action dimensions that never move: 3, 4; the policy learns their one value" in notes
+    assert not [note for note in notes if "move by less than" in note]
+    assert train(spec).metrics["loss"] < 10

@@ -103,3 +103,12 @@ def test_a_bad_line_is_named(make_spec: MakeSpec, questions: Path, line: str, me
         train(make_spec(text_data=[{"path": str(questions)}]))
     assert message in str(caught.value)
     assert "line 2" in str(caught.value)
+
+
+def test_a_batch_without_any_image_trains(make_spec: MakeSpec, questions: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "words.jsonl"
+    alone.write_text('{"instruction": "Say yes.", "answer": "Yes."}\n')
+    spec = make_spec(text_data=[{"path": str(alone), "weight": 1e6}], steps=3, gradient_checkpointing=True)
+    lines = read_metrics(train(spec).run / "metrics.jsonl")
+    assert all(line["llm_loss"] > 0 for line in lines if "llm_loss" in line)
+    assert not any("action_loss" in line for line in lines), "no step holds a sample that acts"

@@ -46,8 +46,8 @@ def _of(failure: FailureLine, status: int) -> Failure:
         case Cause.DISK_FULL:
             return Failure(cause=f"{DISK_FULL} ({failure.message[:_MOST]})", final=True)
         case Cause.MEMORY:
-            cause = f"out of memory; take a smaller batch size or model ({failure.message[:300]})"
-            return Failure(cause=cause, final=False)
+            advice = failure.advice or f"take a smaller batch size or model ({failure.message[:300]})"
+            return Failure(cause=f"out of memory; {advice}", final=False)
         case Cause.DEFECT:
             cause = f"the process ended with status {status}: {failure.message[:_MOST]}"
             return Failure(cause=cause, final=False)

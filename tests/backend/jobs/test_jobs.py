@@ -152,18 +152,24 @@ def test_a_payload_of_another_kind_is_refused(studio: Studio) -> None:
         service.enqueue(db, studio, None, kind=JobKind.TRAIN, title="x", payload={"model_id": "m"})
 
 
+def cause(studio: Studio, job_id: str) -> str:
+    """As people are told it."""
+    with studio.db.transaction(write=False) as db:
+        return service.job(db, job_id).cause or ""
+
+
 def test_a_job_that_nobody_will_start_says_so(studio: Studio) -> None:
     job_id = enqueue(studio)
-    assert "no worker is running" in (read(studio.db, job_id).cause or "")
+    assert "no worker is running" in cause(studio, job_id)
     beat(studio, "w", JobQueue.TRAIN)
     reconcile(studio, AT_ONCE)
-    assert "no worker is running" in (read(studio.db, job_id).cause or ""), "that one does trainings only"
+    assert "no worker is running" in cause(studio, job_id), "that one does trainings only"
     beat(studio, "w", JobQueue.LIGHT)
     reconcile(studio, AT_ONCE)
-    assert read(studio.db, job_id).cause is None
+    assert cause(studio, job_id) == ""
     leave(studio, "w", JobQueue.LIGHT)
     reconcile(studio, AT_ONCE)
-    assert "no worker is running" in (read(studio.db, job_id).cause or "")
+    assert "no worker is running" in cause(studio, job_id)
 
 
 def test_an_interrupted_job_without_a_worker_says_both(studio: Studio) -> None:
@@ -172,12 +178,13 @@ def test_an_interrupted_job_without_a_worker_says_both(studio: Studio) -> None:
     let_lease_run_out(studio.db, job_id)
     reconcile(studio, AT_ONCE)
     reconcile(studio, AT_ONCE)
-    cause = read(studio.db, job_id).cause or ""
-    assert "vanished" in cause
-    assert cause.endswith("; no worker is running; the job starts when one is (`studio worker`)")
+    assert "vanished" in cause(studio, job_id)
+    assert cause(studio, job_id).endswith("; no worker is running; the job starts when one is (`studio worker`)")
     beat(studio, "w", JobQueue.LIGHT)
     reconcile(studio, AT_ONCE)
-    assert read(studio.db, job_id).cause == "interrupted: the worker that ran it vanished; it goes on by itself"
+    assert cause(studio, job_id) == "interrupted: the worker that ran it vanished; it goes on by itself"
+    claim(studio.db, job_id)
+    assert cause(studio, job_id) == "", "it runs"
 
 
 def test_the_reconciler_calls_again_but_does_not_pile_calls_up(studio: Studio) -> None:
@@ -298,6 +305,6 @@ def test_a_dead_broker_keeps_nobody_from_queueing(studio: Studio) -> None:
     gone = studio.settings.model_copy(update={"redis_url": "redis://127.0.0.1:1"})
     away = Studio.open(gone)
     job_id = enqueue(away)
-    assert "broker cannot be reached" in (read(studio.db, job_id).cause or "")
+    assert "broker cannot be reached" in cause(studio, job_id)
     reconcile(away, AT_ONCE)
     away.close()

@@ -1,6 +1,6 @@
 import { Anchor, Badge, Card, Group, Select, Switch, Text, TextInput, Tooltip } from "@mantine/core";
 import { IconPackage, IconSearch } from "@tabler/icons-react";
-import { Link, useNavigate, useSearchParams } from "react-router";
+import { Link, useNavigate } from "react-router";
 
 import { Sources } from "@/features/training/core/Sources";
 import { StageBadge } from "@/features/training/core/StageBadge";
@@ -9,6 +9,7 @@ import { EmptyState } from "@/ui/EmptyState";
 import { formatBytes, formatNumber, formatPercent, plural } from "@/ui/format";
 import { Loaded } from "@/ui/Loaded";
 import { PageHeader } from "@/ui/PageHeader";
+import { useFilters } from "@/ui/search";
 import { Time } from "@/ui/Time";
 
 import { CheckpointActions } from "./core/CheckpointActions";
@@ -104,22 +105,12 @@ const COLUMNS: Column<Checkpoint>[] = [
 ];
 
 export function CheckpointsPage() {
-  const [search, setSearch] = useSearchParams();
+  const [search, change] = useFilters();
   const navigate = useNavigate();
   const deleted = search.get("deleted") !== null;
   const run = search.get("run");
   const words = search.get("q") ?? "";
   const query = useCheckpoints({ deleted });
-  const change = (key: string, value: string | null) =>
-    setSearch(
-      (old) => {
-        const next = new URLSearchParams(old);
-        if (value === null || value === "") next.delete(key);
-        else next.set(key, value);
-        return next;
-      },
-      { replace: true },
-    );
   return (
     <>
       <PageHeader

@@ -1,35 +1,26 @@
 import { Button, Card, Checkbox, Group, SegmentedControl, Select, Text } from "@mantine/core";
 import { IconChecklist, IconPlus, IconSearch } from "@tabler/icons-react";
 import { useState } from "react";
-import { useNavigate, useSearchParams } from "react-router";
+import { useNavigate } from "react-router";
 
 import type { Column } from "@/ui/DataTable";
 import { EmptyState } from "@/ui/EmptyState";
 import { Loaded } from "@/ui/Loaded";
 import { PageHeader } from "@/ui/PageHeader";
 import { RoleButton } from "@/ui/RoleButton";
+import { useFilters } from "@/ui/search";
 import { isOver } from "@/ui/StateBadge";
 
 import { EvaluationsTable } from "./core/EvaluationsTable";
 import { useEvaluations, type Evaluation } from "./core/hooks";
 
 export function EvaluationsPage() {
-  const [search, setSearch] = useSearchParams();
+  const [search, change] = useFilters();
   const [chosen, setChosen] = useState<readonly string[]>([]);
   const navigate = useNavigate();
   const query = useEvaluations();
   const kind = search.get("kind");
   const checkpoint = search.get("checkpoint");
-  const change = (key: string, value: string | null) =>
-    setSearch(
-      (old) => {
-        const next = new URLSearchParams(old);
-        if (value) next.set(key, value);
-        else next.delete(key);
-        return next;
-      },
-      { replace: true },
-    );
   const start = (
     <RoleButton
       needs="operator"

@@ -1,6 +1,6 @@
 import { Anchor, Card, Group, Pagination, SegmentedControl, Select, Text } from "@mantine/core";
 import { IconListDetails } from "@tabler/icons-react";
-import { Link, useNavigate, useSearchParams } from "react-router";
+import { Link, useNavigate } from "react-router";
 
 import { DataTable, type Column } from "@/ui/DataTable";
 import { EmptyState } from "@/ui/EmptyState";
@@ -9,6 +9,7 @@ import { JobProgress } from "@/ui/JobProgress";
 import { countText, KINDS, waitText } from "@/ui/jobText";
 import { Loaded } from "@/ui/Loaded";
 import { PageHeader } from "@/ui/PageHeader";
+import { useFilters } from "@/ui/search";
 import { Duration, Time } from "@/ui/Time";
 
 import { useJobs, type Job, type JobKind } from "./core/hooks";
@@ -63,24 +64,12 @@ const COLUMNS: Column<Job>[] = [
 ];
 
 export function JobsPage() {
-  const [search, setSearch] = useSearchParams();
+  const [search, change] = useFilters();
   const navigate = useNavigate();
   const active = search.get("show") === "active";
   const kind = (search.get("kind") as JobKind | null) ?? undefined;
   const page = Math.max(1, Number(search.get("page") ?? 1));
   const jobs = useJobs({ kind, active, offset: (page - 1) * PAGE, limit: PAGE });
-
-  const change = (key: string, value: string | null) =>
-    setSearch(
-      (old) => {
-        const next = new URLSearchParams(old);
-        if (key !== "page") next.delete("page");
-        if (value) next.set(key, value);
-        else next.delete(key);
-        return next;
-      },
-      { replace: true },
-    );
 
   return (
     <>

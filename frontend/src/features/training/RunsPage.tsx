@@ -12,7 +12,7 @@ import {
 } from "@mantine/core";
 import { IconPlus, IconSearch, IconTrendingDown } from "@tabler/icons-react";
 import { useState } from "react";
-import { Link, useNavigate, useSearchParams } from "react-router";
+import { Link, useNavigate } from "react-router";
 
 import { useWorkers } from "@/api/queries";
 import { useCancelJob, useResumeJob } from "@/features/jobs/core/hooks";
@@ -25,6 +25,7 @@ import { countText, waitText } from "@/ui/jobText";
 import { Loaded } from "@/ui/Loaded";
 import { PageHeader } from "@/ui/PageHeader";
 import { RoleButton } from "@/ui/RoleButton";
+import { useFilters } from "@/ui/search";
 import { isOver } from "@/ui/StateBadge";
 import { Time } from "@/ui/Time";
 
@@ -129,22 +130,12 @@ const COLUMNS: Column<Run>[] = [
 
 export function RunsPage() {
   const runs = useRuns();
-  const [search, setSearch] = useSearchParams();
+  const [search, change] = useFilters();
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const navigate = useNavigate();
   const show = (search.get("show") as Show | null) ?? "all";
   const stage = search.get("stage");
   const words = search.get("q") ?? "";
-  const change = (key: string, value: string | null) =>
-    setSearch(
-      (old) => {
-        const next = new URLSearchParams(old);
-        if (value) next.set(key, value);
-        else next.delete(key);
-        return next;
-      },
-      { replace: true },
-    );
   const newRun = (
     <RoleButton
       needs="operator"

@@ -3,7 +3,7 @@ export function adviceFor(cause: string | null): string {
   const text = (cause ?? "").toLowerCase();
   if (/copy the run|put it back|resume the run/.test(text)) return ""; // it says so itself
   if (/out of memory|oom|cuda error: memory|killed by the kernel|signal 9/.test(text))
-    return "Copy the run with a smaller batch size (and more gradient accumulation), gradient checkpointing, LoRA, or precision bf16_pure.";
+    return "Copy the run with a smaller batch size (and more gradient accumulation), gradient checkpointing, or LoRA.";
   if (/no space|disk is full|disk full|enospc/.test(text))
     return "Free some disk (old checkpoints can be deleted), or copy the run and keep fewer checkpoints; then try again: it goes on from its last checkpoint.";
   if (/\bnan\b|not finite|diverge/.test(text))

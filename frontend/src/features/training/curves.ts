@@ -90,6 +90,8 @@ const LABELS: Record<string, string> = {
   learning_rate: "learning rate",
   grad_norm: "gradient norm",
   samples_per_second: "samples per second",
+  spikes: "spikes",
+  skipped: "steps left out",
   val_token_accuracy: "correct tokens",
   val_reasoning_match: "reasoning matches label",
 };
@@ -101,6 +103,7 @@ const CHARTS: readonly Omit<Chart, "lines">[] = [
   { key: "learning_rate", title: "Learning rate", yLabel: "learning rate", loss: false },
   { key: "speed", title: "Speed", yLabel: "samples / s", loss: false },
   { key: "grad_norm", title: "Gradient norm", yLabel: "norm before clipping", loss: true },
+  { key: "spikes", title: "Loss or norm far above the last ones", yLabel: "steps", loss: false },
   { key: "other", title: "Other", yLabel: "", loss: false },
 ];
 
@@ -110,6 +113,7 @@ function chartOf(name: string): string {
   if (name.startsWith("val_action_error_")) return "error";
   if (name === "learning_rate" || name === "grad_norm") return name;
   if (name === "samples_per_second") return "speed";
+  if (name === "spikes" || name === "skipped") return "spikes";
   return "other";
 }
 
