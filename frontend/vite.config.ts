@@ -32,10 +32,20 @@ export default defineConfig({
     },
   },
   test: {
-    environment: "happy-dom",
-    setupFiles: ["src/test-setup.ts"],
     // a busy machine is slow, not wrong
     testTimeout: 30_000,
-    include: ["src/**/*.test.{ts,tsx}"],
+    projects: [
+      // what needs a page although it renders nothing says so: `// @vitest-environment happy-dom`
+      { extends: true, test: { name: "logic", include: ["src/**/*.test.ts"], environment: "node" } },
+      {
+        extends: true,
+        test: {
+          name: "page",
+          include: ["src/**/*.test.tsx"],
+          environment: "happy-dom",
+          setupFiles: ["src/test-setup.ts"],
+        },
+      },
+    ],
   },
 });

@@ -2,7 +2,7 @@
 
     python scripts/beside.py COMMAND...
 
-`nice` is not enough on Linux: its scheduler shares the processor out between sessions first (sched_autogroup), and each
+`nice` is not enough on Linux, whose scheduler shares the processor out between sessions first (sched_autogroup): every
 process that begins one of its own, as a studio's do, would have a whole share again. Those are looked for as long as
 the command runs.
 """

@@ -72,8 +72,8 @@ def test_it_learns_demonstrations_by_heart_goes_on_and_acts(
 ) -> None:
     _, baseline = act
     out, settings = tmp_path / "act", {"side": 56, "chunk": 10, "batch": 4}
-    first = baseline.train(str(demos), out, minutes=0.1, rate=5e-4, **settings)
-    later = baseline.train(str(demos), out, minutes=0.4, rate=5e-4, **settings)
+    first = baseline.train(str(demos), out, minutes=0.05, rate=5e-4, **settings)
+    later = baseline.train(str(demos), out, minutes=0.2, rate=5e-4, **settings)
     assert later["step"] > first["step"]
     assert later["l1"] < first["l1"]
     manifest, _ = build_manifest(find_set(str(demos)))
@@ -87,7 +87,7 @@ def test_it_learns_demonstrations_by_heart_goes_on_and_acts(
     assert np.array_equal(chunk.actions, policy.infer(seen).actions)
 
     # The time is over: one step more, which at the rate 0 changes nothing.
-    last = baseline.train(str(demos), out, minutes=0.4, rate=0.0, **settings)
+    last = baseline.train(str(demos), out, minutes=0.2, rate=0.0, **settings)
     assert last["step"] == later["step"] + 1
     assert np.array_equal(chunk.actions, baseline.ActPolicy(out).infer(seen).actions)
     state = out / "state" / f"step-{last['step']:07d}"

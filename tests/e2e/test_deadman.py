@@ -8,7 +8,7 @@ from playwright.sync_api import Playwright
 from tests.support import deadman, deadman_events, desktop
 from tests.support.browser_studio import running_studio
 
-TRIALS = 2
+TRIALS = 1  # of each kind; benchmarks/deadman.py makes more
 AGAIN = 3  # a busy machine may keep the robot from moving before the event; then there is nothing to end
 # What it is worth is measured by benchmarks/deadman.py, 150 ms on a quiet machine. Here it has to be far less than the
 # robot's own limits: a busy machine delays each of page, API, host and control step.

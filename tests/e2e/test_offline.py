@@ -9,6 +9,8 @@ from playwright.sync_api import Browser, expect
 from tests.support.browser_studio import Person, running_studio
 from tests.support.robot_hosts import until
 
+pytestmark = pytest.mark.clockless
+
 
 @pytest.mark.timeout(600)
 def test_no_command_waits_for_the_network(browser: Browser, tmp_path: Path, screenshots: Path | None) -> None:

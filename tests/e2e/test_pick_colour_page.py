@@ -10,6 +10,8 @@ from dexvla.robots.aloha_sim.options import PickColourOptions
 from dexvla.robots.aloha_sim.pick_colour import draw_scene
 from tests.support.browser_studio import JOB_MS, Person, running_studio, train_tiny
 
+pytestmark = pytest.mark.clockless
+
 HELD_OUT = PickColourOptions(level="jitter", split="held_out")
 OTHER_CUBE = HELD_OUT.model_copy(update={"swapped": True})
 SHARE = re.compile(r"\d+ % to \d+ %")

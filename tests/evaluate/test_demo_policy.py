@@ -8,6 +8,8 @@ import pytest
 
 from dexvla.spec import ClosedLoopReport
 
+pytestmark = pytest.mark.slow
+
 EPISODES = 8
 ENOUGH = 5  # 94 of 100 were measured as named, 87 of 100 with the other cube named
 

@@ -18,7 +18,7 @@ from dexvla.robots.record import record
 from dexvla.robots.registry import chosen
 from dexvla.spec import CameraSpec, EvalSpec, RecordSpec
 
-pytestmark = pytest.mark.clockless
+pytestmark = [pytest.mark.clockless, pytest.mark.slow]
 
 PICK = AlohaTask.PICK_COLOUR
 TABLE = (CameraSpec(name="cam_table", height=112, width=112),)

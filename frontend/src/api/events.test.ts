@@ -1,3 +1,4 @@
+// @vitest-environment happy-dom
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
 import { Events, retryDelay, TOPICS, topicOf, type Topic } from "./events";

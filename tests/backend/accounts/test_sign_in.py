@@ -31,8 +31,6 @@ from backend.studio.context import Studio
 from backend.tables.user import User
 from tests.support.people import PASSWORD, PASSWORD_HASH, SignIn
 
-pytestmark = pytest.mark.slow
-
 LOGIN = "/api/auth/login"
 
 

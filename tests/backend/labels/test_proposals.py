@@ -22,6 +22,8 @@ from dexvla.episodes.format import EpisodeData
 from tests.support.people import SignIn
 from tests.support.proposal_data import TEXTS, demonstration, take
 
+pytestmark = pytest.mark.slow
+
 MakeData = Callable[..., EpisodeData]
 
 

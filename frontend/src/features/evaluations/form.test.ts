@@ -1,3 +1,4 @@
+// @vitest-environment happy-dom
 import { expect, test } from "vitest";
 
 import type { Field, RobotKind } from "@/features/robots/core/tasks";

@@ -1,3 +1,4 @@
+// @vitest-environment happy-dom
 import { expect, test } from "vitest";
 
 import { FULL_ANGULAR, FULL_LINEAR, isTyping, KEYS, keyName, twists } from "./keys";

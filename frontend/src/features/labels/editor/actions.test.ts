@@ -1,3 +1,4 @@
+// @vitest-environment happy-dom
 import { afterEach, describe, expect, it } from "vitest";
 
 import { actionFor, bound, chordOf, clashes, helpGroups, isBusy, withKey, type Action } from "./actions";

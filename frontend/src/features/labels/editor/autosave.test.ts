@@ -1,3 +1,4 @@
+// @vitest-environment happy-dom
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import { Autosave, saveText, type AutosaveOptions, type Failure, type Stored } from "./autosave";
