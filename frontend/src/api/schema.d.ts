@@ -2868,7 +2868,7 @@ export interface components {
       /** Evaluations */
       evaluations: number;
       /** Files */
-      files: components["schemas"]["backend__checkpoints__schemas__FileOut"][];
+      files: components["schemas"]["FileOut"][];
       /** Id */
       id: string;
       /** Info */
@@ -3274,6 +3274,12 @@ export interface components {
     };
     /** DigestIn */
     DigestIn: {
+      /**
+       * Restart
+       * @description What was sent of another file of this name and size is given up
+       * @default false
+       */
+      restart: boolean;
       /** Sha256 */
       sha256: string;
     };
@@ -3847,16 +3853,12 @@ export interface components {
       /** Unit */
       unit?: string | null;
     };
-    /**
-     * FileIn
-     * @description path: relative, folders separated by /. sha256: of the whole file; without it the studio has nothing to compare
-     *     with.
-     */
-    FileIn: {
-      /** Path */
-      path: string;
+    /** FileOut */
+    FileOut: {
+      /** Name */
+      name: string;
       /** Sha256 */
-      sha256?: string | null;
+      sha256: string;
       /** Size */
       size: number;
     };
@@ -6403,7 +6405,7 @@ export interface components {
       /** Instruction */
       instruction: string;
       /** Items */
-      items: components["schemas"]["backend__uploads__schemas__FileOut"][];
+      items: components["schemas"]["UploadFileOut"][];
       kind: components["schemas"]["UploadKind"];
       /** Mine */
       mine: boolean;
@@ -6413,12 +6415,57 @@ export interface components {
       size_bytes: number;
     };
     /**
+     * UploadFileIn
+     * @description path: relative, folders separated by /. sha256: of the whole file; without it the studio has nothing to compare
+     *     with.
+     */
+    UploadFileIn: {
+      /** Path */
+      path: string;
+      /** Sha256 */
+      sha256?: string | null;
+      /** Size */
+      size: number;
+    };
+    /**
+     * UploadFileOut
+     * @description received: bytes that are there. url: where the rest is sent to, by tus. message, errors: why it was refused, or
+     *     what it waits for. episode_id, episode_number: what became of it, or which has been there before.
+     */
+    UploadFileOut: {
+      /** Episode Id */
+      episode_id: string | null;
+      /** Episode Number */
+      episode_number: number | null;
+      /** Errors */
+      errors: string[];
+      /** Id */
+      id: string;
+      /** Message */
+      message: string | null;
+      /** Path */
+      path: string;
+      /** Received */
+      received: number;
+      /** Sha256 */
+      sha256: string | null;
+      /** Size */
+      size: number;
+      state: components["schemas"]["UploadState"];
+      /** Upload Id */
+      upload_id: string;
+      /** Url */
+      url: string;
+      /** Warnings */
+      warnings: string[];
+    };
+    /**
      * UploadIn
      * @description Files that belong together: episodes, or all files of one folder.
      */
     UploadIn: {
       /** Files */
-      files: components["schemas"]["FileIn"][];
+      files: components["schemas"]["UploadFileIn"][];
       /**
        * Instruction
        * @description For episodes that have none of their own
@@ -6730,15 +6777,6 @@ export interface components {
       /** Written */
       written: boolean;
     };
-    /** FileOut */
-    backend__checkpoints__schemas__FileOut: {
-      /** Name */
-      name: string;
-      /** Sha256 */
-      sha256: string;
-      /** Size */
-      size: number;
-    };
     /** PersonOut */
     backend__exports__schemas__PersonOut: {
       /** Id */
@@ -6789,38 +6827,6 @@ export interface components {
       updated_at: string | null;
       /** Updated By Name */
       updated_by_name: string | null;
-    };
-    /**
-     * FileOut
-     * @description received: bytes that are there. url: where the rest is sent to, by tus. message, errors: why it was refused, or
-     *     what it waits for. episode_id, episode_number: what became of it, or which has been there before.
-     */
-    backend__uploads__schemas__FileOut: {
-      /** Episode Id */
-      episode_id: string | null;
-      /** Episode Number */
-      episode_number: number | null;
-      /** Errors */
-      errors: string[];
-      /** Id */
-      id: string;
-      /** Message */
-      message: string | null;
-      /** Path */
-      path: string;
-      /** Received */
-      received: number;
-      /** Sha256 */
-      sha256: string | null;
-      /** Size */
-      size: number;
-      state: components["schemas"]["UploadState"];
-      /** Upload Id */
-      upload_id: string;
-      /** Url */
-      url: string;
-      /** Warnings */
-      warnings: string[];
     };
     /**
      * SavedOut
@@ -11425,7 +11431,7 @@ export interface operations {
           [name: string]: unknown;
         };
         content: {
-          "application/json": components["schemas"]["backend__uploads__schemas__FileOut"];
+          "application/json": components["schemas"]["UploadFileOut"];
         };
       };
       /** @description Validation Error */
@@ -11614,7 +11620,7 @@ export interface operations {
           [name: string]: unknown;
         };
         content: {
-          "application/json": components["schemas"]["backend__uploads__schemas__FileOut"];
+          "application/json": components["schemas"]["UploadFileOut"];
         };
       };
       /** @description Validation Error */
