@@ -390,7 +390,8 @@ export class Uploads {
     const episode = episode_id === null ? null : { id: episode_id, number: episode_number };
     const said = { message, errors, warnings, episode };
     switch (server.state) {
-      case "uploading": { // after a restore the studio lacks what it had
+      case "uploading": {
+        // after a restore the studio lacks what it had
         this.set(key, { state: "waiting", done: 0 });
         return;
       }
