@@ -8,7 +8,7 @@ from backend.access.dependencies import Db, Operator, Parts, Viewer
 from backend.core.errors import ConflictError
 from backend.tables.upload import UploadState
 from backend.uploads import receiving, service, tus
-from backend.uploads.schemas import DigestIn, FileIn, FileOut, UploadDetail, UploadIn, UploadOut
+from backend.uploads.schemas import DigestIn, UploadDetail, UploadFileIn, UploadFileOut, UploadIn, UploadOut
 
 router = APIRouter(prefix="/api", tags=["uploads"])
 _NO_LIMIT = 2**62  # a piece's limit is the announced size, in words
@@ -100,7 +100,7 @@ def create_tus_upload(
             headers={"Tus-Max-Size": str(most * 2**20)},
         )
     wanted = UploadIn(
-        files=[FileIn(path=name, size=size, sha256=said.get("sha256", "").lower() or None)],
+        files=[UploadFileIn(path=name, size=size, sha256=said.get("sha256", "").lower() or None)],
         instruction=said.get("instruction", ""),
     )
     made = service.announce(db, me, studio, dataset_id, wanted)
@@ -132,16 +132,16 @@ def take_episodes_of_upload(db: Db, me: Operator, studio: Parts, upload_id: str)
 
 
 @router.get("/uploads/files/{file_id}")
-def get_uploaded_file(db: Db, me: Viewer, file_id: str) -> FileOut:
+def get_uploaded_file(db: Db, me: Viewer, file_id: str) -> UploadFileOut:
     """How far it is, and what became of it: asked until its state is taken_in, already_there, refused or staged."""
     return service.file_outs(db, [service.found_file(db, file_id)[1]])[0]
 
 
 @router.put("/uploads/files/{file_id}/sha256")
-def say_sha256(db: Db, me: Operator, studio: Parts, file_id: str, body: DigestIn) -> FileOut:
+def say_sha256(db: Db, me: Operator, studio: Parts, file_id: str, body: DigestIn) -> UploadFileOut:
     """What the whole file is going to be: compared when it has arrived, and one that the dataset has need not be sent
     (already_there)."""
-    return service.say_digest(db, me, studio, file_id, body.sha256)
+    return service.say_digest(db, me, studio, file_id, body)
 
 
 @router.head(

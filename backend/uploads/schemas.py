@@ -14,7 +14,7 @@ MAX_FILES = 20_000  # of one upload
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 
-class FileIn(In):
+class UploadFileIn(In):
     """path: relative, folders separated by /. sha256: of the whole file; without it the studio has nothing to compare
     with."""
 
@@ -26,15 +26,16 @@ class FileIn(In):
 class UploadIn(In):
     """Files that belong together: episodes, or all files of one folder."""
 
-    files: list[FileIn] = Field(min_length=1, max_length=MAX_FILES)
+    files: list[UploadFileIn] = Field(min_length=1, max_length=MAX_FILES)
     instruction: str = Field("", max_length=MAX_INSTRUCTION, description="For episodes that have none of their own")
 
 
 class DigestIn(In):
     sha256: Sha256
+    restart: bool = Field(False, description="What was sent of another file of this name and size is given up")
 
 
-class FileOut(Out):
+class UploadFileOut(Out):
     """received: bytes that are there. url: where the rest is sent to, by tus. message, errors: why it was refused, or
     what it waits for. episode_id, episode_number: what became of it, or which has been there before."""
 
@@ -73,4 +74,4 @@ class UploadOut(Out):
 
 
 class UploadDetail(UploadOut):
-    items: list[FileOut]
+    items: list[UploadFileOut]

@@ -29,7 +29,7 @@ from backend.tables.episode import EpisodeRow
 from backend.tables.upload import Upload, UploadedFile, UploadKind, UploadState
 from backend.uploads import repository
 from backend.uploads.paths import lay_out, wrong_together, wrong_with_path
-from backend.uploads.schemas import FileIn, FileOut, UploadDetail, UploadIn, UploadOut
+from backend.uploads.schemas import DigestIn, UploadDetail, UploadFileIn, UploadFileOut, UploadIn, UploadOut
 from dexvla.episodes.finding import is_episode_file
 
 SPARE_BYTES = 64 * 2**20
@@ -81,7 +81,7 @@ def _instruction(text: str) -> str:
     return instruction
 
 
-def _refuse_paths(files: Sequence[FileIn]) -> None:
+def _refuse_paths(files: Sequence[UploadFileIn]) -> None:
     wrong = {one.path: found for one in files if (found := wrong_with_path(one.path))}
     wrong = wrong or wrong_together(one.path for one in files)
     if wrong:
@@ -91,11 +91,11 @@ def _refuse_paths(files: Sequence[FileIn]) -> None:
         raise InvalidError(f"The file name {path[:100]!r} cannot be taken: {why}{more}. Rename it.", fields=fields)
 
 
-def _kind(files: Sequence[FileIn]) -> UploadKind:
+def _kind(files: Sequence[UploadFileIn]) -> UploadKind:
     return UploadKind.EPISODES if all(is_episode_file(Path(one.path)) for one in files) else UploadKind.FOLDER
 
 
-def _row(studio: Studio, upload: Upload, wanted: FileIn, there: dict[str, EpisodeRow]) -> UploadedFile:
+def _row(studio: Studio, upload: Upload, wanted: UploadFileIn, there: dict[str, EpisodeRow]) -> UploadedFile:
     row = UploadedFile(
         id=new_id(),
         upload_id=upload.id,
@@ -214,11 +214,11 @@ def _outs(db: Session, me: Actor, studio: Studio, rows: Sequence[Upload]) -> lis
     return outs
 
 
-def file_outs(db: Session, rows: Sequence[UploadedFile]) -> list[FileOut]:
+def file_outs(db: Session, rows: Sequence[UploadedFile]) -> list[UploadFileOut]:
     numbers = repository.numbers(db, [row.episode_id for row in rows if row.episode_id is not None])
-    own = [name for name in FileOut.model_fields if name not in {"episode_number", "url"}]
+    own = [name for name in UploadFileOut.model_fields if name not in {"episode_number", "url"}]
     return [
-        FileOut(
+        UploadFileOut(
             **{name: getattr(row, name) for name in own},
             episode_number=None if row.episode_id is None else numbers.get(row.episode_id),
             url=url_of(row),
@@ -234,17 +234,21 @@ def url_of(row: UploadedFile) -> str:
 # --- changed --------------------------------------------------------------------------------------------------------
 
 
-def say_digest(db: Session, me: Actor, studio: Studio, file_id: str, sha256: str) -> FileOut:
+def say_digest(db: Session, me: Actor, studio: Studio, file_id: str, said: DigestIn) -> UploadFileOut:
     """What the file is going to be. One that the dataset has need not be sent.
 
-    Raises ConflictError where another sum was said before, or the file is there already.
+    Raises ConflictError where another sum was said before and it is not to be begun anew.
     """
     upload, row = found_file(db, file_id)
     refuse_stranger(me, upload)
-    if row.sha256 not in {None, sha256}:
+    sha256 = said.sha256
+    if row.sha256 not in {None, sha256} and row.state is UploadState.UPLOADING and said.restart:
+        row.received = 0
+        remove_after_commit(db, row.path, [studio.settings.folder.staged(upload.id) / row.id])
+    elif row.sha256 not in {None, sha256}:
         raise ConflictError(
-            f"{row.path} was begun as another file of this name and size: its sha256 is another one. Cancel it and "
-            "send this one from its beginning.",
+            f"{row.path} was begun as another file of this name and size: its sha256 is another one. Send this one "
+            "from its beginning, or under another name.",
             detail={"sha256": row.sha256},
         )
     if row.state is UploadState.UPLOADING:

@@ -117,7 +117,12 @@ def test_a_file_in_pieces_becomes_an_episode_and_is_known_the_next_time(
     assert (again["state"], again["episode_id"]) == ("already_there", said["episode_id"]), "nothing of it is sent"
     later = announce(operator, dataset, ("d.hdf5", len(content)))["items"][0]
     send(operator, later["url"], content[:10], 0)
-    assert ok(operator.put(f"{later['url']}/sha256", json={"sha256": sha256}))["state"] == "already_there"
+    ok(operator.put(f"{later['url']}/sha256", json={"sha256": "1" * 64}))
+    anew = ok(operator.put(f"{later['url']}/sha256", json={"sha256": "2" * 64, "restart": True}))
+    assert (anew["sha256"], anew["received"], offset(operator, later["url"])) == ("2" * 64, 0, 0)
+    ok(operator.put(f"{later['url']}/sha256", json={"sha256": "3" * 64, "restart": True}))
+    last = operator.put(f"{later['url']}/sha256", json={"sha256": sha256, "restart": True})
+    assert ok(last)["state"] == "already_there"
     assert not staged(studio)
     unsaid = announce(operator, dataset, ("e.hdf5", len(content)))["items"][0]
     send(operator, unsaid["url"], content, 0)

@@ -1,0 +1,146 @@
+import { Alert, Button, Group, Stack, Text } from "@mantine/core";
+import type { ReactNode } from "react";
+
+import { confirm } from "@/ui/confirm";
+import { ErrorNote } from "@/ui/ErrorNote";
+import { formatBytes, plural } from "@/ui/format";
+import { Time } from "@/ui/Time";
+
+import { useForgetUpload, useTakeEpisodes, useUploads } from "./hooks";
+import type { ServerUpload } from "./transfer";
+import { isOver, type Item } from "./uploads";
+
+/** What the studio has of uploads that nobody goes on with here: of a closed page, of another machine, of a folder. */
+export function Unfinished({ datasetId, items }: { datasetId: string; items: readonly Item[] }) {
+  const { data, error } = useUploads(datasetId);
+  const here = new Set(items.filter((item) => !isOver(item)).map(({ server }) => server?.uploadId));
+  const left = (data ?? []).filter(({ id, counts, kind }) => {
+    if (here.has(id)) return false;
+    return (counts.uploading ?? 0) > 0 || (counts.received ?? 0) > 0 || kind === "folder";
+  });
+  return (
+    <>
+      <ErrorNote error={error} />
+      {left.map((upload) => (
+        <Left key={upload.id} upload={upload} />
+      ))}
+    </>
+  );
+}
+
+function Left({ upload }: { upload: ServerUpload }) {
+  const { counts, mine, files } = upload;
+  const missing = counts.uploading ?? 0;
+  const checked = counts.received ?? 0;
+  if (missing > 0)
+    return (
+      <Note
+        upload={upload}
+        state="unfinished"
+        title={mine ? `${plural(missing, "file")} unfinished` : `${upload.created_by_name} is uploading`}
+      >
+        {mine
+          ? `${formatBytes(upload.received_bytes)} of ${formatBytes(upload.size_bytes)} have arrived. Drop or choose the same files or the same folder again to go on.`
+          : `${formatBytes(upload.received_bytes)} of ${formatBytes(upload.size_bytes)} have arrived.`}
+      </Note>
+    );
+  if (checked > 0)
+    return (
+      <Note upload={upload} state="checking" title={`${plural(checked, "file")} being checked`}>
+        All bytes are there.
+      </Note>
+    );
+  return <Folder upload={upload} files={files} />;
+}
+
+function Folder({ upload, files }: { upload: ServerUpload; files: number }) {
+  const take = useTakeEpisodes();
+  const { episode_files, id, mine } = upload;
+  const others = files - episode_files;
+  return (
+    <Note
+      upload={upload}
+      state="folder"
+      title={`A folder of ${plural(files, "file")} is here`}
+      error={take.error}
+      action={
+        mine &&
+        episode_files > 0 && (
+          <Button
+            size="xs"
+            variant="default"
+            loading={take.isPending}
+            onClick={() =>
+              confirm({
+                title: `Take in ${plural(episode_files, "HDF5 file")}?`,
+                children: `Each becomes an episode if it passes the check. The other ${plural(others, "file")} of the folder are removed from the studio; yours stay where they are.`,
+                confirm: "Take them in",
+                action: () => take.mutateAsync(id),
+              })
+            }
+            data-testid="upload-take-episodes"
+          >
+            Take in its {plural(episode_files, "HDF5 file")}
+          </Button>
+        )
+      }
+    >
+      It holds more than HDF5 files, so it is kept as it was sent ({formatBytes(upload.size_bytes)}).{" "}
+      {episode_files > 0
+        ? "Its HDF5 files can be taken in as episodes."
+        : "This page takes HDF5 episodes in; convert other formats (LeRobot, RLDS, MCAP, videos with tables) with the command dexvla import and upload what it writes."}
+    </Note>
+  );
+}
+
+function Note({
+  upload,
+  state,
+  title,
+  action,
+  error = null,
+  children,
+}: {
+  upload: ServerUpload;
+  state: string;
+  title: string;
+  action?: ReactNode;
+  error?: unknown;
+  children: ReactNode;
+}) {
+  const forget = useForgetUpload();
+  return (
+    <Alert variant="light" color="gray" title={title} data-testid="upload-left" data-state={state}>
+      <Stack gap="xs">
+        <Text size="sm">{children}</Text>
+        <Text size="xs" c="dimmed" component="div">
+          {upload.created_by_name} began <Time value={upload.created_at} />. It is forgotten{" "}
+          <Time value={upload.expires_at} /> unless more of it comes.
+        </Text>
+        <ErrorNote error={error ?? forget.error} />
+        {upload.mine && (
+          <Group gap="xs" justify="flex-end">
+            {action}
+            <Button
+              size="xs"
+              variant="subtle"
+              color="gray"
+              loading={forget.isPending}
+              onClick={() =>
+                confirm({
+                  title: "Remove this upload?",
+                  children: `${formatBytes(upload.received_bytes)} that have arrived are removed from the studio. Episodes that were taken in stay, and so do your files.`,
+                  confirm: "Remove it",
+                  action: () => forget.mutateAsync(upload.id),
+                })
+              }
+              data-testid="upload-forget"
+            >
+              Remove
+            </Button>
+          </Group>
+        )}
+      </Stack>
+    </Alert>
+  );
+}

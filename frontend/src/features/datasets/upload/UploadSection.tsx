@@ -1,0 +1,161 @@
+import { Button, Group, Stack, Text, TextInput } from "@mantine/core";
+import { IconUpload } from "@tabler/icons-react";
+import { useRef, useState, useSyncExternalStore } from "react";
+
+import { queryClient, useCan } from "@/api/queries";
+import { ErrorNote } from "@/ui/ErrorNote";
+import { RoleButton } from "@/ui/RoleButton";
+import { Section } from "@/ui/Section";
+
+import type { Dataset } from "@/features/datasets/core/hooks";
+import classes from "@/features/datasets/datasets.module.css";
+import { fromDrop, fromInput, type Found } from "./found";
+import { Problems } from "./Problems";
+import { transfer } from "./transfer";
+import { Unfinished } from "./Unfinished";
+import { UploadPanel } from "./UploadPanel";
+import { Uploads } from "./uploads";
+
+/** Uploads go on while other pages are looked at, and are seen again when one comes back. */
+const running = new Map<string, Uploads>();
+/** What was typed as the instruction of files without one, by dataset. */
+const instructions = new Map<string, string>();
+
+function uploadsOf(datasetId: string): Uploads {
+  const found = running.get(datasetId);
+  if (found) return found;
+  const made = new Uploads(datasetId, transfer, () => {
+    for (const topic of ["episode", "dataset"]) void queryClient.invalidateQueries({ queryKey: [topic] });
+  });
+  window.addEventListener("online", () => made.retryFailed());
+  running.set(datasetId, made);
+  return made;
+}
+
+export function UploadSection({ dataset }: { dataset: Dataset }) {
+  const may = useCan("operator");
+  const uploads = uploadsOf(dataset.id);
+  const summary = useSyncExternalStore(uploads.subscribe, uploads.snapshot);
+  const [over, setOver] = useState(false);
+  const [unread, setUnread] = useState<unknown>(null);
+  const [instruction, setInstruction] = useState(instructions.get(dataset.id) ?? "");
+  const files = useRef<HTMLInputElement>(null);
+  const folder = useRef<HTMLInputElement>(null);
+
+  const take = (found: Found[]) => {
+    setUnread(found.length === 0 ? new Error("There are no files in what was dropped or chosen.") : null);
+    void uploads.add(found, instruction);
+  };
+  const choose = (event: React.ChangeEvent<HTMLInputElement>) => {
+    take(fromInput(event.currentTarget.files ?? []));
+    event.currentTarget.value = "";
+  };
+
+  return (
+    <Section
+      title="Upload files"
+      description="HDF5 files, one an episode, are checked and taken in one by one. A folder of another format is kept for an import. If the line breaks or this page is closed, what has arrived stays."
+    >
+      <Stack>
+        {may && (
+          <InstructionField
+            value={instruction}
+            onChange={(text) => {
+              instructions.set(dataset.id, text);
+              setInstruction(text);
+            }}
+            testid="upload-instruction"
+          />
+        )}
+        {/* dropping is an addition for the mouse: the buttons inside do the same */}
+        {/* eslint-disable-next-line jsx-a11y/no-noninteractive-element-interactions */}
+        <section
+          aria-label="Drop files or folders here"
+          className={classes.drop}
+          data-over={over || undefined}
+          data-testid="upload-drop"
+          onDragOver={(event) => {
+            event.preventDefault();
+            setOver(may);
+          }}
+          onDragLeave={() => setOver(false)}
+          onDrop={(event) => {
+            event.preventDefault();
+            setOver(false);
+            if (may) fromDrop(event.dataTransfer.items).then(take, setUnread);
+          }}
+        >
+          <input ref={files} type="file" multiple hidden data-testid="upload-input" onChange={choose} />
+          <input
+            ref={(input) => {
+              folder.current = input;
+              input?.setAttribute("webkitdirectory", "");
+            }}
+            type="file"
+            multiple
+            hidden
+            data-testid="upload-folder-input"
+            onChange={choose}
+          />
+          <Stack align="center" gap="xs">
+            <IconUpload size={28} stroke={1.4} />
+            <Text size="sm">Drop files or folders here, or</Text>
+            <Group gap="xs" justify="center">
+              <RoleButton
+                needs="operator"
+                variant="default"
+                onClick={() => files.current?.click()}
+                data-testid="upload-choose"
+              >
+                Choose files
+              </RoleButton>
+              <RoleButton
+                needs="operator"
+                variant="default"
+                onClick={() => folder.current?.click()}
+                data-testid="upload-choose-folder"
+              >
+                Choose a folder
+              </RoleButton>
+            </Group>
+          </Stack>
+        </section>
+        <ErrorNote error={unread} />
+        {summary.problem && (
+          <Stack gap="xs">
+            <Problems {...summary.problem} data-testid="upload-problem" />
+            <Group justify="flex-end">
+              <Button size="xs" variant="default" onClick={() => uploads.again()}>
+                Try again
+              </Button>
+            </Group>
+          </Stack>
+        )}
+        <UploadPanel uploads={uploads} summary={summary} />
+        <Unfinished datasetId={dataset.id} items={summary.items} />
+      </Stack>
+    </Section>
+  );
+}
+
+export function InstructionField({
+  value,
+  onChange,
+  testid,
+}: {
+  value: string;
+  onChange: (value: string) => void;
+  testid: string;
+}) {
+  return (
+    <TextInput
+      label="Instruction"
+      description="Only for files that have none of their own."
+      placeholder="Transfer the red cube."
+      value={value}
+      maxLength={1000}
+      onChange={(event) => onChange(event.currentTarget.value)}
+      data-testid={testid}
+    />
+  );
+}
