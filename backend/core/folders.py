@@ -109,6 +109,10 @@ class DataFolder:
         """Made as a whole by its job; there is nothing here before."""
         return self.exports / export_id
 
+    def held(self, job_id: str) -> Path:
+        """Files of a store elsewhere that a job needs as long as it is not over."""
+        return self.cache / "held" / job_id
+
     def export_links(self, job_id: str) -> Path:
         """While an export is written: links to the files of its episodes."""
         return self.job(job_id) / "episodes"

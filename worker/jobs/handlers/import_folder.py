@@ -16,6 +16,7 @@ from backend.datasets.roots import episode_files
 from backend.intake.accept import AlreadyThereError, RefusedError, accept
 from backend.jobs import repository
 from backend.jobs.kinds import payload_of
+from backend.store.base import StoreAwayError
 from backend.studio.context import Studio
 from backend.tables.episode import EpisodeSource
 from dexvla import console
@@ -64,6 +65,8 @@ def _take(studio: Studio, wanted: ImportPayload, file: Path, name: str, created_
         return {"errors": error.errors}
     except AlreadyThereError as error:
         return {"already_there": error.episode_id}
+    except StoreAwayError:  # the job is tried again, and goes on with this file
+        raise
     except ApiError as error:  # a full disk, the dataset deleted: nothing that follows would do better
         raise UserError(str(error)) from error
     except FileNotFoundError:
