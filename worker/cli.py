@@ -31,6 +31,8 @@ app = typer.Typer(
 _PRIVATE = 0o077  # what a studio makes (episodes, labels, checkpoints, secrets) is its account's alone
 user_app = typer.Typer(help="Accounts, without the page.", no_args_is_help=True)
 app.add_typer(user_app, name="user")
+store_app = typer.Typer(help="Where episodes, checkpoints and exports are kept.", no_args_is_help=True)
+app.add_typer(store_app, name="store")
 backup_commands.add_to(app)
 
 Data = Annotated[Path | None, typer.Option(help="Data folder; default STUDIO_DATA, or ./data")]
@@ -226,6 +228,38 @@ def verify(
     if adopt and lose:
         raise UserError("--adopt or --lose, not both")
     if run(_settings(data=data), adopt=adopt, lose=lose, as_json=as_json):
+        raise typer.Exit(1)
+
+
+@store_app.command("check")
+def check_store(data: Data = None) -> None:
+    """Can the store be reached and written, and is it the one that the studio's files are in? Exit status 1 if not."""
+    from worker.admin.move_store import check
+
+    typer.echo(check(_settings(data=data)))
+
+
+@store_app.command("move")
+def move_store(
+    to: Annotated[str, typer.Option(metavar="STORE", help="s3://BUCKET/PREFIX (STUDIO_STORE_*), or folder")],
+    data: Data = None,
+    copy_only: Annotated[
+        bool, typer.Option("--copy-only", help="Copy ahead while the studio works; a later move copies the rest")
+    ] = False,
+    free: Annotated[bool, typer.Option("--free", help="Then remove from the data folder what the store has")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
+) -> None:
+    """Copy all files to another store, read each back, and switch over; goes on where it was interrupted.
+
+    Files in the store that was left stay there.
+    """
+    from worker.admin.move_store import move, told
+
+    if copy_only and free:
+        raise UserError("--copy-only or --free, not both: what is not switched over is still needed")
+    moved = move(_settings(data=data), to, copy_only=copy_only, free=free)
+    typer.echo(moved.model_dump_json() if as_json else told(moved))
+    if moved.damaged:
         raise typer.Exit(1)
 
 

@@ -11,8 +11,8 @@ router = APIRouter(prefix="/api/models", tags=["models"])
 
 
 @router.get("")
-def list_models(db: Db, me: Viewer) -> list[ModelOut]:
-    return service.models(db)
+def list_models(db: Db, me: Viewer, studio: Parts) -> list[ModelOut]:
+    return service.models(db, studio)
 
 
 @router.get("/candidates")

@@ -9,25 +9,26 @@ from backend.access.dependencies import require_space
 from backend.audit import service as audit
 from backend.base_models import repository, roots
 from backend.base_models.detect import Found, detect
+from backend.base_models.files import made_here, model_place
 from backend.base_models.jobs import InitModelPayload
 from backend.base_models.schemas import ModelCandidate, ModelIn, ModelOut, TinyModelIn
 from backend.base_models.whole import sums
 from backend.core.db import new_id
 from backend.core.errors import ConflictError, InvalidError, NotFoundError
-from backend.core.removal import remove_after_commit
 from backend.identity.actor import Actor
 from backend.jobs import service as jobs
 from backend.jobs.schemas import JobOut
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
+from backend.studio.removal import remove_files_after_commit
 from backend.tables.base_model import RegisteredModel
 from backend.tables.job import JobKind
 
 MADE_HERE = ("tiny",)  # presets of `dexvla init-model`
 
 
-def models(db: Session) -> list[ModelOut]:
-    return [_out(row) for row in repository.all_models(db)]
+def models(db: Session, studio: Studio) -> list[ModelOut]:
+    return [_out(studio, row) for row in repository.all_models(db)]
 
 
 def model(db: Session, model_id: str) -> RegisteredModel:
@@ -70,7 +71,7 @@ def register(me: Actor, studio: Studio, body: ModelIn) -> ModelOut:
         row = _add(db, new_id(), body.name, found, me.id, files)
         audit.record(db, me, "model.register", row.id, name=row.name, path=row.path)
         publish_after_commit(db, studio, "model", row.id)
-        return _out(row)
+        return _out(studio, row)
 
 
 def _refuse_taken(db: Session, found: Found, name: str) -> None:
@@ -134,9 +135,8 @@ def forget(db: Session, me: Actor, studio: Studio, model_id: str) -> None:
     db.delete(row)
     audit.record(db, me, "model.forget", model_id, name=row.name, path=row.path)
     publish_after_commit(db, studio, "model", model_id)
-    path = Path(row.path)
-    if path.is_relative_to(studio.settings.folder.models):
-        remove_after_commit(db, row.name, [path])
+    if made_here(row):
+        remove_files_after_commit(db, studio, row.name, [model_place(studio.settings.folder, row)])
 
 
 def facts(row: RegisteredModel) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def _free_name(db: Session, name: str) -> None:
         raise ConflictError(f"There is a model named {name} already; choose another name.", fields={"name": "taken"})
 
 
-def _out(row: RegisteredModel) -> ModelOut:
+def _out(studio: Studio, row: RegisteredModel) -> ModelOut:
     return ModelOut(
         id=row.id,
         name=row.name,
@@ -177,5 +177,6 @@ def _out(row: RegisteredModel) -> ModelOut:
         size_bytes=row.size_bytes,
         info=row.info,
         created_at=row.created_at,
-        available=detect(Path(row.path)) is not None,
+        available=(studio.store.remote and made_here(row))
+        or detect(model_place(studio.settings.folder, row)) is not None,
     )

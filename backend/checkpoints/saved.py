@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.core.archive import sha256_of, tar_parts
+from backend.core.downloads import Part
 from backend.tables.checkpoint import Checkpoint
 from dexvla.checksums import MANIFEST
 
@@ -37,7 +38,8 @@ def read(folder: Path, archive_name: str) -> Found:
     own = {"name": MANIFEST, "size": len(data), "sha256": digest}
     files = [own, *sorted(files, key=lambda file: str(file["name"]))]
     mtime = int(datetime.fromisoformat(manifest["created"]).timestamp())
-    parts = tar_parts(archive_name, [(one["name"], folder / one["name"], one["size"]) for one in files], mtime=mtime)
+    entries = [(str(one["name"]), Part(size=one["size"], file=folder / one["name"])) for one in files]
+    parts = tar_parts(archive_name, entries, mtime=mtime)
     return Found(
         manifest=manifest,
         robot=_robot(folder),

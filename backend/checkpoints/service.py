@@ -9,12 +9,12 @@ from sqlalchemy.orm import Session
 from backend.audit import service as audit
 from backend.checkpoints import repository
 from backend.checkpoints import repository as repository_
-from backend.checkpoints.names import archive_name, checkpoint_folder, checkpoint_name
+from backend.checkpoints.files import archive_parts, checkpoint_place, file_parts
+from backend.checkpoints.names import archive_name, checkpoint_name
 from backend.checkpoints.schemas import Ancestor, CheckpointDetail, CheckpointOut, FileOut
 from backend.checkpoints.whole import require_whole
-from backend.core.archive import tar_parts
 from backend.core.db import utc_now
-from backend.core.downloads import Content, Part, respond
+from backend.core.downloads import Content, respond
 from backend.core.errors import ConflictError, NotFoundError
 from backend.identity.actor import Actor
 from backend.studio.context import Studio
@@ -75,7 +75,7 @@ def delete(db: Session, me: Actor, studio: Studio, checkpoint_id: str) -> None:
     audit.record(db, me, "checkpoint.delete", row.id, name=name, sha256=row.sha256)
     publish_after_commit(db, studio, "checkpoint", row.id)
     publish_after_commit(db, studio, "run", run.id)
-    remove_files_after_commit(db, studio, name, [checkpoint_folder(studio, row)])
+    remove_files_after_commit(db, studio, name, [checkpoint_place(studio.settings.folder, row)])
 
 
 def file(db: Session, studio: Studio, request: Request, checkpoint_id: str, name: str) -> Response:
@@ -87,7 +87,7 @@ def file(db: Session, studio: Studio, request: Request, checkpoint_id: str, name
         known = ", ".join(one["name"] for one in row.files)
         raise NotFoundError(f"{checkpoint_name(run, row)} has no file of this name; it has {known}.")
     require_whole(studio, row, run, [entry])
-    part = Part(size=entry["size"], file=checkpoint_folder(studio, row) / entry["name"])
+    part = file_parts(studio, row)[entry["name"]]
     kind = "application/json" if name.endswith(".json") else "application/octet-stream"
     sha256 = entry["sha256"]
     content = Content(name=entry["name"], parts=(part,), tag=sha256, sha256=sha256, media_type=kind)
@@ -107,13 +107,6 @@ def archive(db: Session, studio: Studio, request: Request, checkpoint_id: str) -
         media_type="application/x-tar",
     )
     return respond(request, content)
-
-
-def archive_parts(studio: Studio, row: Checkpoint, name: str) -> tuple[Part, ...]:
-    """The archive of a checkpoint: folder `name` with its files in the order of the row."""
-    folder = checkpoint_folder(studio, row)
-    files = [(one["name"], folder / one["name"], one["size"]) for one in row.files]
-    return tar_parts(name, files, mtime=row.info["mtime"])
 
 
 def _found(db: Session, checkpoint_id: str) -> tuple[Checkpoint, Run]:

@@ -6,13 +6,12 @@ range can be made at any moment and its sha256 never changes.
 
 import hashlib
 import tarfile
-from pathlib import Path
 
 from backend.core.downloads import Content, Part
 
 
-def tar_parts(folder: str, files: list[tuple[str, Path, int]], *, mtime: int) -> tuple[Part, ...]:
-    """A tar archive of `folder` with files (name, place, size), all with the same time (seconds since 1970)."""
+def tar_parts(folder: str, files: list[tuple[str, Part]], *, mtime: int) -> tuple[Part, ...]:
+    """A tar archive of `folder` with files by name, all with the same time (seconds since 1970)."""
 
     def header(name: str, *, size: int = 0, directory: bool = False) -> Part:
         entry = tarfile.TarInfo(name)
@@ -23,9 +22,9 @@ def tar_parts(folder: str, files: list[tuple[str, Path, int]], *, mtime: int) ->
         return Part(size=len(data), data=data)
 
     parts = [header(folder, directory=True)]
-    for name, place, size in files:
-        padding = -size % tarfile.BLOCKSIZE
-        parts += [header(f"{folder}/{name}", size=size), Part(size=size, file=place)]
+    for name, part in files:
+        padding = -part.size % tarfile.BLOCKSIZE
+        parts += [header(f"{folder}/{name}", size=part.size), part]
         parts.append(Part(size=padding, data=bytes(padding)))
     written = sum(part.size for part in parts) + 2 * tarfile.BLOCKSIZE
     end = 2 * tarfile.BLOCKSIZE + -written % tarfile.RECORDSIZE

@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,18 @@ _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A stretch of a download: bytes in memory, or `size` bytes of a file from `offset` on."""
+    """A stretch of a download: bytes in memory, `size` bytes of a file from `offset` on, or what `read` gives of itself
+    for a range."""
 
     size: int
     data: bytes = b""
     file: Path | None = None
     offset: int = 0
+    read: Callable[[int, int], Iterator[bytes]] | None = None
+
+    @property
+    def is_file(self) -> bool:
+        return self.file is not None or self.read is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +55,9 @@ class Content:
                 first, last = max(start - position, 0), min(end - position, part.size)
                 position += part.size
                 if first >= last:
+                    continue
+                if part.read is not None:
+                    yield from part.read(first, last)
                     continue
                 if part.file is None:
                     yield part.data[first:last]

@@ -115,6 +115,10 @@ class DataFolder:
         """Of an upload: a file an id, never a name."""
         return self.staging / upload_id
 
+    def held(self, job_id: str) -> Path:
+        """Files of a store elsewhere that a job needs as long as it is not over."""
+        return self.cache / "held" / job_id
+
     def export_links(self, job_id: str) -> Path:
         """While an export is written: links to the files of its episodes."""
         return self.job(job_id) / "episodes"

@@ -48,6 +48,11 @@ class S3Place(BaseModel):
             raise ValueError("an access key and its secret belong together; set both or neither")
         return self
 
+    def plain(self) -> dict[str, str]:
+        """All of it, its secret too: for the environment of our own processes alone."""
+        given = self.model_dump(exclude={"secret"}, exclude_none=True)
+        return given if self.secret is None else {**given, "secret": self.secret.get_secret_value()}
+
     @property
     def bucket(self) -> str:
         return urlsplit(self.url).netloc

@@ -100,6 +100,15 @@ class Settings(BaseSettings):
     cache_gb: float = Field(
         50.0, gt=0, description="GiB of the store's files that each machine keeps to read; more while jobs need them"
     )
+    export_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (),
+        description="Folders that exports may be written into, separated by :; the page knows them by their last part",
+    )
+    export_targets: dict[str, S3Place] = Field(
+        {},
+        description='Places in S3 that exports may be written to, by name: {"lab": {"url": "s3://BUCKET/PREFIX", '
+        '"endpoint": ..., "key": ..., "secret": ...}}',
+    )
     export_days: float = Field(
         14.0, gt=0, le=3650, description="Days for which a dataset's exports are kept for download"
     )
@@ -115,10 +124,19 @@ class Settings(BaseSettings):
     page: Path = Field(Path(__file__).parents[2] / "frontend" / "dist", description="The built page")
     log_level: str = "INFO"
 
-    @field_validator("import_roots", "model_roots", mode="before")
+    @field_validator("import_roots", "model_roots", "export_roots", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part for part in value.split(":") if part) if isinstance(value, str) else value
+
+    @field_validator("export_roots")
+    @classmethod
+    def _named_apart(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        names = [root.name for root in value]
+        twice = sorted({name for name in names if names.count(name) > 1 or not name})
+        if twice:
+            raise ValueError(f"folders are told apart by their last part, but two are called {twice[0]!r}; rename one")
+        return tuple(root.absolute() for root in value)
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod
@@ -171,7 +189,7 @@ class Settings(BaseSettings):
         self.store_place  # noqa: B018 (complains here, at the start)
         return self
 
-    @cached_property
+    @property
     def store_place(self) -> S3Place | None:
         """Raises ValueError for an address that is none."""
         if self.store is None:
@@ -217,6 +235,8 @@ class Settings(BaseSettings):
             "STUDIO_POLICY_SERVERS": ",".join(self.policy_servers),
             "STUDIO_LEASE_SECONDS": str(self.lease_seconds),
             "STUDIO_JOB_NICE": str(self.job_nice),
+            "STUDIO_EXPORT_ROOTS": ":".join(map(str, self.export_roots)),
+            "STUDIO_EXPORT_TARGETS": json.dumps({name: target.plain() for name, target in self.export_targets.items()}),
             "STUDIO_EXPORT_DAYS": str(self.export_days),
             "STUDIO_UPLOAD_DAYS": str(self.upload_days),
             "STUDIO_PATIENCE_MINUTES": json.dumps(self.patience_minutes),

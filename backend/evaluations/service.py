@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from backend.audit.service import record
-from backend.checkpoints.names import checkpoint_folder, checkpoint_name
+from backend.checkpoints.files import checkpoint_outline
+from backend.checkpoints.names import checkpoint_name
 from backend.checkpoints.whole import require_manifest
 from backend.core.db import new_id, utc_now
 from backend.core.errors import ConflictError, NotFoundError
@@ -21,6 +22,7 @@ from backend.identity.actor import Actor
 from backend.jobs import service as jobs
 from backend.jobs.schemas import JobOut
 from backend.robots.kinds import checked
+from backend.store.small import obtain_folder
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
 from backend.studio.removal import remove_files_after_commit
@@ -44,7 +46,7 @@ def evaluations(db: Session, *, checkpoint_id: str | None) -> list[EvaluationOut
 def evaluation(db: Session, studio: Studio, evaluation_id: str) -> EvaluationDetail:
     found = _found(db, evaluation_id)
     row = found[0]
-    folder = studio.settings.folder.evaluation(row.id)
+    folder = _folder(studio, row)
     return EvaluationDetail(
         **_facts(db, [found])[0],
         report=row.report,
@@ -62,7 +64,7 @@ def start(db: Session, me: Actor, studio: Studio, body: ClosedLoopIn | OpenLoopI
     name = checkpoint_name(run, checkpoint)
     if checkpoint.deleted_at is not None:
         raise fit.wrong("checkpoint_id", f"The files of {name} were deleted; choose another checkpoint.")
-    folder = checkpoint_folder(studio, checkpoint)
+    folder = checkpoint_outline(studio, checkpoint)
     require_manifest(studio, checkpoint, run)
     policy = fit.policy_of(folder)
     version_id = None
@@ -127,7 +129,7 @@ def delete(db: Session, me: Actor, studio: Studio, evaluation_id: str) -> None:
 def file(db: Session, studio: Studio, evaluation_id: str, name: str) -> Response:
     """One of the names that the detail lists; a name from the client is looked up there, never joined to a path."""
     row, _, _ = _found(db, evaluation_id)
-    path = served(studio.settings.folder.evaluation(row.id)).get(name)
+    path = served(_folder(studio, row)).get(name)
     if path is None:
         raise NotFoundError(f"The evaluation has no file {name}.")
     return FileResponse(
@@ -137,6 +139,12 @@ def file(db: Session, studio: Studio, evaluation_id: str, name: str) -> Response
         content_disposition_type="inline",
         headers={"Cache-Control": "private, max-age=3600"},
     )
+
+
+def _folder(studio: Studio, row: Evaluation) -> Path:
+    """Its files on this machine. What another one made without sharing a folder comes when all of it is done."""
+    folder = studio.settings.folder.evaluation(row.id)
+    return folder if row.report is None else obtain_folder(studio.store, studio.settings.data, folder)
 
 
 def served(folder: Path) -> dict[str, Path]:

@@ -4,8 +4,9 @@ from fastapi import APIRouter, Request, Response
 
 from backend.access.dependencies import Db, Operator, Parts, Viewer
 from backend.exports import service
+from backend.exports.files import destinations
 from backend.exports.formats import formats
-from backend.exports.schemas import ExportChoice, ExportIn, ExportOut, FormatOut, PreviewOut
+from backend.exports.schemas import DestinationOut, ExportChoice, ExportIn, ExportOut, FormatOut, PreviewOut
 
 router = APIRouter(prefix="/api", tags=["exports"])
 
@@ -14,6 +15,12 @@ router = APIRouter(prefix="/api", tags=["exports"])
 def list_export_formats(me: Viewer) -> list[FormatOut]:
     """What episodes can be written as."""
     return formats()
+
+
+@router.get("/exports/destinations")
+def list_export_destinations(me: Viewer, studio: Parts) -> list[DestinationOut]:
+    """Where an export may go: an archive, folders and places in S3 that the administrator of the machine configured."""
+    return destinations(studio.settings)
 
 
 @router.get("/datasets/{dataset_id}/exports")

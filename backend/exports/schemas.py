@@ -38,9 +38,33 @@ class ExportChoice(In):
     tags: list[str] = Field(default_factory=list, max_length=MAX_TAGS)
 
 
+class DestinationKind(StrEnum):
+    """archive: to be downloaded. folder, s3: a place that the administrator of the machine configured."""
+
+    ARCHIVE = "archive"
+    FOLDER = "folder"
+    S3 = "s3"
+
+
+class DestinationIn(In):
+    kind: DestinationKind = DestinationKind.ARCHIVE
+    name: str | None = Field(None, max_length=256, description="Of a folder or an S3 place")
+
+
+class DestinationOut(Out):
+    """landed: the folder that it became there, once it is made."""
+
+    kind: DestinationKind
+    name: str | None
+    landed: str | None = None
+
+
 class ExportIn(In):
     format: str = Field(max_length=32, description="A name of GET /api/exports/formats")
     choice: ExportChoice = Field(default_factory=ExportChoice)
+    destination: DestinationIn = Field(
+        default_factory=DestinationIn, description="One of GET /api/exports/destinations; default: an archive"
+    )
 
 
 class Purpose(StrEnum):
@@ -78,7 +102,10 @@ class PreviewOut(Out):
 
 
 class ExportOut(Out):
-    """files, size_bytes, sha256: of the archive, once it is made. expires_at: when it is removed by itself."""
+    """files, size_bytes, sha256: of the archive, once it is made. expires_at: when it is removed by itself.
+
+    One with another destination has no archive and no sha256: its files are there, and stay when this is removed.
+    """
 
     id: str
     dataset_id: str
@@ -97,4 +124,5 @@ class ExportOut(Out):
     size_bytes: int
     sha256: str | None
     warnings: list[str]
+    destination: DestinationOut
     job: JobOut | None

@@ -16,13 +16,23 @@ from backend.core.errors import ConflictError, ForbiddenError, InvalidError, Not
 from backend.datasets import repository as datasets
 from backend.exports import repository
 from backend.exports.chosen import choose, people
-from backend.exports.files import archive_parts, files_of
+from backend.exports.files import destinations, files_of, parts_of
 from backend.exports.formats import formats
 from backend.exports.jobs import MANIFEST, ExportPayload
-from backend.exports.schemas import ExportChoice, ExportIn, ExportOut, PersonOut, PreviewOut
+from backend.exports.schemas import (
+    DestinationIn,
+    DestinationKind,
+    DestinationOut,
+    ExportChoice,
+    ExportIn,
+    ExportOut,
+    PersonOut,
+    PreviewOut,
+)
 from backend.identity.actor import Actor
 from backend.jobs import service as jobs
 from backend.labels.drafts.repository import blind_for
+from backend.store.small import publish
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
 from backend.studio.removal import remove_files_after_commit
@@ -51,8 +61,8 @@ def preview(db: Session, studio: Studio, dataset_id: str, choice: ExportChoice) 
 def create(db: Session, me: Actor, studio: Studio, dataset_id: str, body: ExportIn) -> ExportOut:
     """Queue it. Which episodes and labels it holds is settled now, whatever happens before the job begins.
 
-    Raises NotFoundError, InvalidError for a format that there is not or a choice that leaves no episode, and
-    ForbiddenError for labels that blind labelling hides from this person.
+    Raises NotFoundError, InvalidError for a format or destination that there is not or a choice that leaves no episode,
+    and ForbiddenError for labels that blind labelling hides from this person.
     """
     known = {one.name: one for one in formats()}
     if body.format not in known:
@@ -60,6 +70,7 @@ def create(db: Session, me: Actor, studio: Studio, dataset_id: str, body: Export
             f"There is no format {body.format!r}; it is one of {', '.join(known)}.",
             fields={"format": f"one of {', '.join(known)}"},
         )
+    _refuse_destination(studio, body.destination)
     found = choose(db, studio, dataset_id, body.choice)
     if not found.rows:
         raise InvalidError(f"The choice leaves none of the {len(found.all_rows)} episodes; widen it.")
@@ -71,6 +82,7 @@ def create(db: Session, me: Actor, studio: Studio, dataset_id: str, body: Export
         name=_name(found.dataset.name, None if found.version is None else found.version.number, body.format),
         format=body.format,
         choice=body.choice.model_dump(mode="json"),
+        destination=body.destination.model_dump(mode="json"),
         episode_ids=ids,
         steps=sum(row.steps for row in found.rows),
         created_by=me.id,
@@ -92,11 +104,24 @@ def create(db: Session, me: Actor, studio: Studio, dataset_id: str, body: Export
     here.mkdir(parents=True)
     event.listen(db, "after_rollback", lambda session: shutil.rmtree(here, ignore_errors=True), once=True)
     save_manifest(here / MANIFEST, found.manifest(db, studio, here=here))
+    publish(studio.store, studio.settings.data, here / MANIFEST)
     db.add(export)
     db.flush()
     record(db, me, "dataset.export", export.id, dataset=dataset_id, format=body.format, episodes=len(ids))
     publish_after_commit(db, studio, "dataset", dataset_id)
     return _outs(db, studio, [export])[0]
+
+
+def _refuse_destination(studio: Studio, wanted: DestinationIn) -> None:
+    known = destinations(studio.settings)
+    if (wanted.kind, wanted.name) not in {(one.kind, one.name) for one in known}:
+        names = ", ".join(one.name for one in known if one.kind is wanted.kind and one.name) or "none"
+        settings = {DestinationKind.FOLDER: "STUDIO_EXPORT_ROOTS", DestinationKind.S3: "STUDIO_EXPORT_TARGETS"}
+        raise InvalidError(
+            f"There is no {wanted.kind.value} {wanted.name!r} for exports; known: {names}. The administrator of the "
+            f"machine configures them ({settings.get(wanted.kind, 'an archive has no name')}).",
+            fields={"destination": f"known: {names}"},
+        )
 
 
 def exports(db: Session, studio: Studio, dataset_id: str) -> list[ExportOut]:
@@ -112,8 +137,10 @@ def archive(db: Session, me: Actor, studio: Studio, request: Request, dataset_id
     _refuse_blind(db, me, dataset_id, row.episode_ids)
     if row.finished_at is None:
         raise ConflictError("This export is not made yet; wait for its job.", detail={"job_id": row.job_id})
-    folder = studio.settings.folder.export(row.id)
-    parts = archive_parts(folder, row.name, made=row.created_at)
+    where = DestinationOut.model_validate(row.destination)
+    if where.kind is not DestinationKind.ARCHIVE:
+        raise NotFoundError(f"This export has no archive: it was written to {where.name}, as {where.landed}.")
+    parts = parts_of(studio, row)
     if files_of(parts) != (row.files, row.file_bytes):
         raise NotFoundError("The files of this export are gone or were changed; delete it and export again.")
     content = Content(
@@ -198,6 +225,7 @@ def _outs(db: Session, studio: Studio, rows: Sequence[Export]) -> list[ExportOut
                 **{name: getattr(row, name) for name in _OWN},
                 title=titles.get(row.format, row.format),
                 choice=choice,
+                destination=DestinationOut.model_validate(row.destination),
                 version_number=None if version is None else version.number,
                 episodes=len(row.episode_ids),
                 expires_at=None if row.finished_at is None else row.finished_at + kept,

@@ -271,6 +271,7 @@ def _health_of_one_away() -> bytes:
         database=unknown,
         broker=unknown,
         disk=unknown,
+        store=unknown,
         workers=0,
         robots=0,
     )

@@ -16,6 +16,7 @@ from backend.jobs import repository
 from backend.jobs.kinds import kind_of
 from backend.jobs.schemas import JobOut, LogChunk
 from backend.jobs.workers import JobQueue, missing_for, queue_of, wake
+from backend.store.small import key_of
 from backend.studio import events
 from backend.studio.context import Studio
 from backend.tables.job import Job, JobKind, JobState, Missing
@@ -173,13 +174,20 @@ def log(db: Session, studio: Studio, job_id: str, *, offset: int, limit: int) ->
     An offset past the end gives no text. Raises NotFoundError for an unknown job; a job that never ran has no log yet.
     """
     _found(db, job_id)
+    path = studio.settings.folder.job(job_id) / "log.txt"
     try:
-        with (studio.settings.folder.job(job_id) / "log.txt").open("rb") as file:
+        with path.open("rb") as file:
             size = file.seek(0, 2)
             start = min(size, offset) if offset >= 0 else max(0, size + offset)
             file.seek(start)
             data = file.read(limit)
     except FileNotFoundError:
+        # of a machine that shares no folder with this one: as it was when an attempt ended there
+        key = key_of(studio.settings.data, path)
+        size = (studio.store.size(key) if studio.store.remote else None) or 0
+        start = min(size, offset) if offset >= 0 else max(0, size + offset)
+        data = b"".join(studio.store.read(key, start, min(size, start + limit))) if size else b""
+    if not size:
         return LogChunk(text="", offset=0, next_offset=0, size=0)
     skipped = 0
     while skipped < min(_UTF8_MORE, len(data)) and data[skipped] & 0xC0 == 0x80:

@@ -6,7 +6,8 @@ from pydantic import BaseModel
 
 from backend.audit.service import record
 from backend.checkpoints import repository as checkpoints
-from backend.checkpoints.names import checkpoint_folder, checkpoint_name
+from backend.checkpoints.files import checkpoint_folder, checkpoint_outline
+from backend.checkpoints.names import checkpoint_name
 from backend.checkpoints.whole import require_manifest
 from backend.core.db import new_id, utc_now
 from backend.core.errors import InvalidError
@@ -130,9 +131,9 @@ def _checkpoint(studio: Studio, robot: str, checkpoint_id: str) -> str:
         if row.deleted_at is not None:
             message = f"The files of {checkpoint_name(run, row)} were deleted; choose another checkpoint."
             raise fit.wrong("checkpoint_id", message)
-        folder = checkpoint_folder(studio, row)
+        outline = checkpoint_outline(studio, row)
         require_manifest(studio, row, run)
-    policy = fit.policy_of(folder)
+    policy = fit.policy_of(outline)
     kind = found_robot.kind.removesuffix("_live")
     if any(known.name == kind for known in kinds()):  # a robot of another machine's plug-in is asked by its host alone
         try:
@@ -141,4 +142,4 @@ def _checkpoint(studio: Studio, robot: str, checkpoint_id: str) -> str:
             # Another robot may fit it; that recorded episodes can be replayed is no help here.
             message = error.message.split("; replay")[0] + "."
             raise fit.wrong("checkpoint_id", message) from error
-    return str(folder)
+    return str(checkpoint_folder(studio, row))

@@ -1,14 +1,16 @@
 """Which files of the data folder have rows, and which rows have files."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from backend.core.db import utc_now
 from backend.core.folders import DataFolder
+from backend.store.small import key_of
 from backend.studio.context import Studio
 from backend.tables.checkpoint import Checkpoint
 from backend.tables.dataset_version import DatasetVersion
@@ -17,6 +19,7 @@ from backend.tables.evaluation import Evaluation
 from backend.tables.export import Export
 from backend.tables.job import Job, JobState
 from backend.tables.run import Run
+from dexvla.checksums import MANIFEST
 from dexvla.spec import step_name, step_of
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -81,20 +84,44 @@ def strays(studio: Studio) -> dict[str, list[Path]]:
     return found
 
 
-def missing(db: Session, folder: DataFolder) -> Iterator[str]:
-    """Rows whose files are gone, in words."""
+def stray_objects(studio: Studio, *, fresh_seconds: float) -> list[Path]:
+    """Episodes in a store elsewhere that no row knows, by their places in a data folder; none of the last moments."""
+    if not studio.store.remote:
+        return []
+    now = utc_now()
+    old = [
+        studio.settings.data / one.key
+        for one in studio.store.list("episodes")
+        if (now - one.changed_at).total_seconds() >= fresh_seconds
+    ]
+    with studio.db.transaction(write=False) as db:
+        known = set(db.scalars(select(EpisodeRow.id))) if old else set()
+    return sorted(path for path in old if is_id(path.stem) and path.stem not in known)
+
+
+def _found(studio: Studio) -> Callable[[Path], bool]:
+    """Whether a file of the data folder is where the studio has its files; of a store elsewhere in three looks."""
+    if not studio.store.remote:
+        return Path.is_file
+    keys = {one.key for top in ("episodes", "versions", "runs") for one in studio.store.list(top)}
+    return lambda path: key_of(studio.settings.data, path) in keys
+
+
+def missing(db: Session, studio: Studio) -> Iterator[str]:
+    """Rows whose files are gone, in words. Raises StoreAwayError."""
+    folder, there = studio.settings.folder, _found(studio)
     for dataset_id, episode_id, number in db.execute(
         select(EpisodeRow.dataset_id, EpisodeRow.id, EpisodeRow.number).where(EpisodeRow.deleted_at.is_(None))
     ):
-        if not folder.episode(dataset_id, episode_id).is_file():
+        if not there(folder.episode(dataset_id, episode_id)):
             yield f"the file of episode {number} ({episode_id})"
     for version_id, number in db.execute(select(DatasetVersion.id, DatasetVersion.number)):
-        if not folder.manifest(version_id).is_file():
+        if not there(folder.manifest(version_id)):
             yield f"the manifest of dataset version {number} ({version_id})"
     for run_id, step in db.execute(
         select(Checkpoint.run_id, Checkpoint.step)
         .join(Run, Run.id == Checkpoint.run_id)
         .where(Checkpoint.deleted_at.is_(None), Run.deleted_at.is_(None))
     ):
-        if not (folder.run(run_id) / "checkpoints" / step_name(step)).is_dir():
+        if not there(folder.run(run_id) / "checkpoints" / step_name(step) / MANIFEST):
             yield f"the checkpoint of step {step} of run {run_id}"

@@ -20,6 +20,7 @@ from backend.storage import mark, repository
 from backend.storage.adopting import NotAdoptedError, adopt_checkpoint, adopt_run, adopt_version
 from backend.storage.contents import contents
 from backend.storage.schemas import StorageOut, StrayOut
+from backend.store.small import key_of, obtain
 from backend.studio.context import Studio
 from backend.tables.dataset import Dataset
 from backend.tables.episode import EpisodeSource
@@ -38,14 +39,15 @@ _log = structlog.get_logger(__name__)
 def look(studio: Studio, *, fresh_seconds: float = FRESH_SECONDS) -> tuple[dict[str, list[Path]], list[str]]:
     """Files without rows, by kind, none that was written to within the last seconds; and rows without files.
 
-    Raises SQLAlchemyError and OSError.
+    Raises SQLAlchemyError, OSError and StoreAwayError.
     """
     strays = {
         kind: [path for path in paths if _age(path) >= fresh_seconds]
         for kind, paths in repository.strays(studio).items()
     }
+    strays["episode"] += repository.stray_objects(studio, fresh_seconds=fresh_seconds)
     with studio.db.transaction(write=False) as db:
-        missing = list(repository.missing(db, studio.settings.folder))
+        missing = list(repository.missing(db, studio))
     return strays, missing
 
 
@@ -111,7 +113,7 @@ def adopt(studio: Studio, me: Actor | None, *, fresh_seconds: float = FRESH_SECO
     adopted, refused = 0, 0
     for path in strays["episode"]:
         try:
-            _adopt_one(studio, path, me)
+            _adopt_one(studio, _at_hand(studio, path), me)
         except RefusedError as error:
             _log.warning("storage.refused", file=path.name, errors=error.errors[:3])
             _move_to_lost(studio, path)
@@ -121,6 +123,7 @@ def adopt(studio: Studio, me: Actor | None, *, fresh_seconds: float = FRESH_SECO
             adopted += 1
         else:
             path.unlink(missing_ok=True)
+            _not_stored(studio, path)
             adopted += 1
     notes = [f"{adopted} of {len(strays['episode'])} episode files are in the dataset {RECOVERED}"]
     if refused:
@@ -233,12 +236,25 @@ def _dataset(db: Session, name: str, me: Actor | None) -> str:
     return row.id
 
 
+def _at_hand(studio: Studio, path: Path) -> Path:
+    """A file without a row, from a store elsewhere to its place here."""
+    return obtain(studio.store, studio.settings.data, path)
+
+
+def _not_stored(studio: Studio, path: Path) -> None:
+    """What was adopted or lies in lost/ is no stray any more."""
+    if studio.store.remote:
+        studio.store.delete([key_of(studio.settings.data, path)])
+
+
 def _move_to_lost(studio: Studio, path: Path) -> None:
     folder = studio.settings.folder
+    _at_hand(studio, path)
     folder.lost.mkdir(exist_ok=True)
     place = folder.lost / f"{path.parent.relative_to(folder.root)}-{path.name}".replace(os.sep, "-")
     os.replace(path, place)
     os.utime(place)
+    _not_stored(studio, path)
 
 
 def _age(path: Path) -> float:

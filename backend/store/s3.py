@@ -29,8 +29,11 @@ class S3Store:
 
     remote = True
 
-    def __init__(self, place: S3Place, cache: Cache) -> None:
-        self._place, self._cache = place, cache
+    def __init__(
+        self, place: S3Place, cache: Cache, *, settings: str = "STUDIO_STORE_KEY and STUDIO_STORE_SECRET"
+    ) -> None:
+        """settings: which of them give the keys, for people."""
+        self._place, self._cache, self._settings = place, cache, settings
         self.name = place.url if place.endpoint is None else f"{place.url} at {place.endpoint}"
         self._client = _client(place, retries=6, seconds=60)
         self._quick = _client(place, retries=1, seconds=5)
@@ -88,8 +91,10 @@ class S3Store:
 
     def list(self, prefix: str) -> Iterator[Listed]:
         with self._in_words(prefix):
-            for chunk in obstore.list(self._client, prefix):
+            for chunk in obstore.list(self._client, prefix or None):
                 for one in chunk:
+                    if one["path"] == _PROBE:
+                        continue
                     yield Listed(key=one["path"], size=one["size"], changed_at=one["last_modified"])
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -121,8 +126,8 @@ class S3Store:
             raise FileNotFoundError(f"{key} is not in {self.name}") from None
         except (UnauthenticatedError, PermissionDeniedError) as error:
             raise StoreAwayError(
-                f"{self.name} does not let the studio in ({_code(error) or 'access denied'}); look at STUDIO_STORE_KEY "
-                "and STUDIO_STORE_SECRET, and what they may do there."
+                f"{self.name} does not let the studio in ({_code(error) or 'access denied'}); look at "
+                f"{self._settings}, and what they may do there."
             ) from None
         except BaseError as error:
             why = _code(error) or "it does not answer"

@@ -6,11 +6,11 @@ read it obtains it. There is no cache between: they stay where they are.
 
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from backend.store.base import Store, Stored
 from dexvla.checksums import file_sha256
-from dexvla.files import atomic_file
+from dexvla.files import atomic_directory, atomic_file
 
 
 def key_of(root: Path, path: Path) -> str:
@@ -47,9 +47,21 @@ def obtain(store: Store, root: Path, path: Path, *, check: Callable[[Path], None
     return path
 
 
-def obtain_folder(store: Store, root: Path, folder: Path) -> Path:
-    """All files of a folder that another machine made."""
-    if store.remote and not folder.exists():
-        for one in list(store.list(key_of(root, folder))):
-            obtain(store, root, root / one.key)
+def obtain_folder(
+    store: Store, root: Path, folder: Path, *, check: Callable[[Path], None] = lambda folder: None
+) -> Path:
+    """A folder that another machine made, whole or not there; as `obtain`."""
+    if not store.remote or folder.exists():
+        return folder
+    key = key_of(root, folder)
+    there = list(store.list(key))
+    if there:
+        with suppress(FileExistsError), atomic_directory(folder) as temporary:  # somebody else may be quicker
+            for one in there:
+                target = temporary / PurePosixPath(one.key).relative_to(key)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("xb") as file:
+                    for block in store.read(one.key, 0, one.size):
+                        file.write(block)
+            check(temporary)
     return folder

@@ -18,6 +18,7 @@ from backend.identity.hashing import PasswordHashing
 from backend.identity.rate_limit import Devices, SignInRateLimiter
 from backend.store.base import Store
 from backend.store.opening import open_store
+from backend.store.watch import StoreWatch
 
 if TYPE_CHECKING:
     from backend.studio.directory import Directory
@@ -57,6 +58,10 @@ class Studio:
     def store(self) -> Store:
         """Where episodes, checkpoints and exports are."""
         return open_store(self.settings)
+
+    @cached_property
+    def store_watch(self) -> StoreWatch:
+        return StoreWatch(self.store)
 
     @cached_property
     def devices(self) -> Devices:

@@ -28,13 +28,15 @@ def health(studio: Studio) -> Health:
     except redis.RedisError as error:
         broker = type(error).__name__
     disk = studio.space.report()
-    status = "ok" if database == broker == disk == "ok" else "degraded"
+    store = "ok" if studio.store_watch.report() == "ok" else "it does not answer, or does not let the studio in"
+    status = "ok" if database == broker == disk == store == "ok" else "degraded"
     return Health(
         status=status,
         version=dexvla.__version__,
         database=database,
         broker=broker,
         disk=disk,
+        store=store,
         workers=workers,
         robots=robots,
     )

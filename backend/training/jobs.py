@@ -10,9 +10,11 @@ class TrainPayload(Payload):
 
 
 class PreflightPayload(Payload):
-    """spec: a whole TrainSpec, with the paths of this machine."""
+    """spec: a whole TrainSpec, with the paths of the machine that was asked. request: the RunIn that it came from; None
+    in a job of an older studio."""
 
     spec: dict[str, object]
+    request: dict[str, object] | None = None
 
 
 register(JobKind.PREFLIGHT, PreflightPayload)

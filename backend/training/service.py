@@ -16,6 +16,7 @@ from backend.core.names import file_name
 from backend.identity.actor import Actor
 from backend.jobs import service as jobs
 from backend.jobs.schemas import JobOut
+from backend.store.small import obtain
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
 from backend.studio.removal import remove_files_after_commit
@@ -69,7 +70,7 @@ def preflight(db: Session, me: Actor, studio: Studio, body: RunIn) -> JobOut:
         me,
         kind=JobKind.PREFLIGHT,
         title=f"Check {body.name} before it starts",
-        payload=PreflightPayload(spec=_good(looked).model_dump(mode="json")),
+        payload=PreflightPayload(spec=_good(looked).model_dump(mode="json"), request=body.model_dump(mode="json")),
     )
     return jobs.job_out(db, job)
 
@@ -120,7 +121,7 @@ def run(db: Session, studio: Studio, run_id: str) -> RunDetail:
     row = _row(db, run_id)
     spec = TrainSpec.model_validate(row.spec)
     folder = checks.slug_folder(row.name)
-    found = studio.settings.folder.run(run_id) / "preflight.json"
+    found = obtain(studio.store, studio.settings.data, studio.settings.folder.run(run_id) / "preflight.json")
     try:
         report: dict[str, Any] | None = json.loads(found.read_text(encoding="utf-8"))
     except FileNotFoundError:  # not started yet

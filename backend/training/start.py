@@ -2,15 +2,16 @@
 
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from backend.base_models.detect import Found, detect
+from backend.base_models.files import model_path
 from backend.base_models.service import facts
-from backend.checkpoints.names import checkpoint_folder, checkpoint_name
+from backend.checkpoints.files import checkpoint_outline
+from backend.checkpoints.names import checkpoint_name
 from backend.checkpoints.whole import require_manifest
 from backend.core.errors import ConflictError
 from backend.studio.context import Studio
@@ -18,6 +19,7 @@ from backend.tables.base_model import ModelKind, RegisteredModel
 from backend.tables.checkpoint import Checkpoint
 from backend.tables.run import Run
 from backend.training.schemas import RunIn
+from dexvla.errors import CheckpointError
 from dexvla.spec import (
     EXPERT_SIZES,
     EXPERT_TYPE,
@@ -52,10 +54,10 @@ def find(db: Session, studio: Studio, body: RunIn) -> Start:
         if body.base_model_id is None:
             start.errors["base_model_id"] = "stage 2 starts from a base model (Qwen2-VL weights); choose one"
         else:
-            start.model = _registered(db, start, "base_model_id", body.base_model_id, {ModelKind.BACKBONE})
+            start.model = _registered(db, studio, start, "base_model_id", body.base_model_id, {ModelKind.BACKBONE})
         if body.expert_id is not None:
             kinds = {ModelKind.EXPERT, ModelKind.POLICY}
-            start.expert = _registered(db, start, "expert_id", body.expert_id, kinds)
+            start.expert = _registered(db, studio, start, "expert_id", body.expert_id, kinds)
         return start
     if body.expert_id is not None:
         start.errors["expert_id"] = "stage 3 starts from a whole checkpoint; leave the expert out"
@@ -64,13 +66,15 @@ def find(db: Session, studio: Studio, body: RunIn) -> Start:
     elif body.checkpoint_id is not None:
         start.model = _checkpoint(db, studio, start, body.checkpoint_id)
     elif body.base_model_id is not None:
-        start.model = _registered(db, start, "base_model_id", body.base_model_id, {ModelKind.POLICY})
+        start.model = _registered(db, studio, start, "base_model_id", body.base_model_id, {ModelKind.POLICY})
     else:
         start.errors["checkpoint_id"] = "stage 3 starts from a checkpoint of stage 2 or 3; choose one"
     return start
 
 
-def _registered(db: Session, start: Start, name: str, model_id: str, kinds: set[ModelKind]) -> Found | None:
+def _registered(
+    db: Session, studio: Studio, start: Start, name: str, model_id: str, kinds: set[ModelKind]
+) -> Found | None:
     row = db.get(RegisteredModel, model_id)
     if row is None:
         start.errors[name] = "this model is not registered any more; choose another"
@@ -79,7 +83,11 @@ def _registered(db: Session, start: Start, name: str, model_id: str, kinds: set[
         wanted = " or ".join(sorted(_KINDS[kind] for kind in kinds))
         start.errors[name] = f"{row.name} is {_KINDS[ModelKind(row.kind)]}; expected {wanted}"
         return None
-    found = detect(Path(row.path))
+    try:
+        found = detect(model_path(studio, row))
+    except CheckpointError as error:
+        start.errors[name] = f"{row.name}: {error}"
+        return None
     if found is None or found.kind is not ModelKind(row.kind):
         start.errors[name] = f"{row.name}: " + _GONE.format(path=row.path)
         return None
@@ -104,7 +112,11 @@ def _checkpoint(db: Session, studio: Studio, start: Start, checkpoint_id: str) -
     if row.deleted_at is not None:
         start.errors["checkpoint_id"] = f"the files of {name} were deleted ({row.deleted_why}); choose another"
         return None
-    found = detect(checkpoint_folder(studio, row))
+    try:
+        found = detect(checkpoint_outline(studio, row))
+    except ConflictError as error:
+        start.errors["checkpoint_id"] = error.message
+        return None
     if found is None or found.kind is not ModelKind.POLICY:
         start.errors["checkpoint_id"] = f"the files of {name} are gone or damaged; restore them from a backup"
         return None

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import backend
 from backend.core.roles import Role
+from backend.core.s3_place import S3Place
 from backend.core.settings import Settings
 
 _TEXT = ("application/json", "application/problem+json", "application/x-ndjson", "application/yaml", "text/")
@@ -103,7 +104,7 @@ def _names(settings: Settings) -> dict[bytes, bytes]:
     """Path as it stands in JSON -> what stands for it."""
     code = Path(backend.__file__).parent.parent
     known: list[tuple[Path, str]] = [(code, "(program)"), (Path(sys.prefix), "(program)")]
-    known += [(root, f"({root.name or 'root'})") for root in (*settings.import_roots, *settings.model_roots)]
+    known += [(root, f"({root.name or 'root'})") for root in _roots(settings)]
     known.append((settings.data, "$STUDIO_DATA"))
     found: dict[bytes, bytes] = {}
     for path, name in known:
@@ -111,7 +112,20 @@ def _names(settings: Settings) -> dict[bytes, bytes]:
             if str(form) not in _NOT_OURS:
                 for text in {str(form), _escaped(str(form), True), _escaped(str(form), False)}:
                     found[text.encode(errors="surrogateescape")] = _escaped(name, False).encode(errors="replace")
+    for place, said in _places(settings):
+        found[place.url.encode()] = said
+        if place.endpoint is not None:
+            found[place.endpoint.encode()] = b"(its server)"
     return found
+
+
+def _roots(settings: Settings) -> tuple[Path, ...]:
+    return (*settings.import_roots, *settings.model_roots, *settings.export_roots)
+
+
+def _places(settings: Settings) -> list[tuple[S3Place, bytes]]:
+    targets = [(place, f"({name})".encode()) for name, place in settings.export_targets.items()]
+    return targets if settings.store_place is None else [*targets, (settings.store_place, b"(the store)")]
 
 
 def _escaped(text: str, ascii_only: bool) -> str:

@@ -13,23 +13,26 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from backend.checkpoints.names import checkpoint_folder
+from backend.checkpoints.files import checkpoint_place
 from backend.core.db import database_now
 from backend.core.errors import FilesLeftError
 from backend.core.periodic import Periodic
 from backend.exports.service import forget_old as forget_old_exports
 from backend.identity.repository import forget_sessions
 from backend.storage import repository
+from backend.store.base import StoreAwayError
+from backend.store.small import key_of
 from backend.studio.context import Studio
 from backend.tables.checkpoint import Checkpoint
 from backend.tables.episode import EpisodeRow
+from backend.tables.export import Export
 from backend.tables.job import Job, JobState
 from backend.tables.run import Run
 from backend.tables.upload import Upload
@@ -51,6 +54,8 @@ def sweeper(studio: Studio) -> Periodic:
         with suppress(FilesLeftError):
             forget_old_uploads(studio)
         sweep(studio)
+        with suppress(StoreAwayError):
+            sweep_store(studio)
         return _EVERY_SECONDS
 
     return Periodic("sweep", work, every_seconds=_EVERY_SECONDS)
@@ -91,6 +96,32 @@ def sweep(studio: Studio) -> list[Path]:
     return swept
 
 
+def sweep_store(studio: Studio) -> list[str]:
+    """What rows that were deleted left in a store elsewhere: keys that were removed. And what jobs that are over held
+    of it on this machine. Raises StoreAwayError, SQLAlchemyError."""
+    if not studio.store.remote:
+        return []
+    held = [path for path in studio.settings.folder.held("").glob("*") if path.is_dir()]
+    with studio.db.transaction(write=False) as db:
+        going_on = set(db.scalars(select(Job.id).where(Job.state.not_in([one for one in JobState if one.over]))))
+        gone = {f"episodes/{row.dataset_id}/{row.id}.hdf5" for row in _gone(db, EpisodeRow)}
+        gone |= {key_of(studio.settings.data, path) for path in _deleted_places(db, studio)}
+        gone |= {f"exports/{row.id}" for row in _gone(db, Export)} | {f"runs/{row.id}" for row in _gone(db, Run)}
+    for path in held:
+        if path.name not in going_on:
+            shutil.rmtree(path, ignore_errors=True)
+    there = [one.key for top in ("episodes", "exports", "runs") for one in studio.store.list(top)]
+    left = [key for key in there if key in gone or any(str(parent) in gone for parent in PurePosixPath(key).parents)]
+    studio.store.delete(left)
+    if left:
+        _log.warning("sweep.store", keys=left[:20], count=len(left))
+    return left
+
+
+def _gone(db: Session, model: Any) -> list[Any]:
+    return list(db.scalars(select(model).where(model.deleted_at.is_not(None))))
+
+
 def _deleted(db: Session, model: Any) -> set[str]:
     """Ids of rows that were deleted and stay for lineage."""
     if not hasattr(model, "deleted_at"):
@@ -99,7 +130,12 @@ def _deleted(db: Session, model: Any) -> set[str]:
 
 
 def _deleted_checkpoints(db: Session, studio: Studio) -> Iterator[Path]:
-    """Folders of checkpoints that were deleted, of runs that are over (one that runs may be training them anew)."""
+    """Folders of checkpoints that were deleted and are still there."""
+    return (path for path in _deleted_places(db, studio) if path.is_dir())
+
+
+def _deleted_places(db: Session, studio: Studio) -> Iterator[Path]:
+    """Of checkpoints that were deleted, of runs that are over (one that runs may be training them anew)."""
     rows = db.scalars(
         select(Checkpoint)
         .join(Run, Run.id == Checkpoint.run_id)
@@ -108,8 +144,8 @@ def _deleted_checkpoints(db: Session, studio: Studio) -> Iterator[Path]:
     ).all()
     there = {(row.run_id, row.step) for row in rows if row.deleted_at is None}
     for row in rows:
-        path = checkpoint_folder(studio, row)
-        if (row.run_id, row.step) not in there and path.is_dir():
+        path = checkpoint_place(studio.settings.folder, row)
+        if (row.run_id, row.step) not in there:
             yield path
 
 

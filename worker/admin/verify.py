@@ -11,6 +11,7 @@ from backend.core import space
 from backend.core.errors import ApiError
 from backend.core.settings import Settings
 from backend.storage import mark, service
+from backend.studio import whereabouts
 from backend.studio.context import Studio
 from dexvla.errors import UserError
 
@@ -26,13 +27,20 @@ def make_room(settings: Settings) -> None:
 
 
 def look_around(settings: Settings) -> list[str]:
-    """At a start, when nothing else runs yet: build the reserve, and return what people should know, line by line."""
+    """At a start, when nothing else runs yet: build the reserve, and return what people should know, line by line.
+
+    Raises UserError for settings that name another store than the files are in.
+    """
     studio = Studio.open(settings)
     try:
+        whereabouts.agree(studio)
         lines = []
         if (lost := mark.look(studio)) is not None:
             lines.append(f"Look here: {lost}")
-        strays, missing = service.look(studio, fresh_seconds=0)
+        away = studio.store.problem(write=True)
+        if away is not None:
+            lines.append(f"Look here: {away}")
+        strays, missing = ({}, []) if away is not None else service.look(studio, fresh_seconds=0)
         if (told := service.sentence(strays)) is not None:
             lines.append(f"{told}: adopt or move to lost/ (home page of an administrator, or `studio verify`)")
             lines += _listed(studio, strays)
@@ -61,6 +69,8 @@ def verify(settings: Settings, *, adopt: bool, lose: bool, as_json: bool) -> boo
     studio = Studio.open(settings)
     try:
         done = None
+        if (away := studio.store.problem(write=True)) is not None:
+            raise UserError(away)
         try:
             if adopt:
                 done = service.adopt(studio, None)

@@ -7,6 +7,7 @@ end into the job's row. Exit status 0: the attempt was made, whatever came of it
 import contextlib
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +29,8 @@ from backend.core.errors import ApiError
 from backend.core.settings import Settings
 from backend.jobs import repository
 from backend.jobs.repository import LostError
+from backend.store.base import StoreAwayError
+from backend.store.small import publish
 from backend.studio import events
 from backend.studio.context import Studio
 from backend.tables.job import Job, JobState
@@ -329,6 +332,11 @@ class _Attempt:
     def _close(self, end: _End) -> None:
         """Write the end; the reconciler takes the job back if that cannot be done."""
         self._say(f"{end.state.value}{': ' + end.cause if end.cause else ''}")
+        if end.state.over:
+            shutil.rmtree(self._studio.settings.folder.held(self._job.id), ignore_errors=True)
+        if not self._stopping.is_set():  # who stops has no time for a store that does not answer
+            with contextlib.suppress(StoreAwayError, OSError):
+                publish(self._studio.store, self._studio.settings.data, self._job.log)
         deadline = time.monotonic() + (_STUDIO_STOPS_SECONDS if self._stopping.is_set() else _LAST_WRITE_SECONDS)
         while True:
             try:
@@ -392,6 +400,8 @@ class _Attempt:
 
 def _failure_of(error: Exception) -> Failure:
     """Of the handler itself."""
+    if isinstance(error, StoreAwayError):
+        return Failure(cause=error.message, final=False)
     if isinstance(error, UserError | ApiError):
         return Failure(cause=str(error), final=True)
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:

@@ -2,8 +2,10 @@
 
 import socket
 import sys
+from contextlib import closing, suppress
 
 import uvicorn
+from sqlalchemy.exc import SQLAlchemyError
 
 from backend.core import logs
 from backend.core.db import Database
@@ -11,6 +13,8 @@ from backend.core.settings import Settings
 from backend.gateway import limits
 from backend.gateway.app import Gateway
 from backend.gateway.protocol import GatewayProtocol
+from backend.studio.context import Studio
+from backend.studio.whereabouts import agree
 from worker.core.data_lock import only_api
 from worker.core.processes import keep_what_is_there, wake_promptly
 from worker.supervise.application import ApplicationProcess
@@ -33,6 +37,8 @@ def serve(settings: Settings, *, fd: int | None = None) -> None:
 
 def _serve(settings: Settings, fd: int | None) -> None:
     sys.setswitchinterval(_SWITCH_SECONDS)
+    with closing(Studio.open(settings)) as studio, suppress(SQLAlchemyError):  # away: its health says so
+        agree(studio)
     wake_promptly()
     application = ApplicationProcess(settings)
     if fd is None:

@@ -13,12 +13,14 @@ from socket import gethostname
 
 import psutil
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from backend.core import logs
 from backend.core.settings import Settings
 from backend.jobs.reconciler import reconciler
 from backend.jobs.workers import JobQueue
 from backend.studio.context import Studio
+from backend.studio.whereabouts import agree
 from dexvla.errors import UserError
 from worker.admin.sweeper import sweeper
 from worker.supervise.parts import Part, look_after
@@ -56,6 +58,10 @@ def run_worker(settings: Settings, *, queues: Sequence[str], concurrency: int | 
     parts = [Part(f"queue {queue}", _celery(name, queue, concurrency or CONCURRENCY[queue])) for queue in wanted]
     environment = {**os.environ, **settings.environment()}
     studio = Studio.open(settings)
+    with suppress(SQLAlchemyError):  # away for a moment: jobs are taken when it is there
+        agree(studio)
+    if (away := studio.store.problem(write=True)) is not None:
+        _log.warning("store.problem", why=away)
     reconciling = reconciler(studio)
     for part in parts:
         part.start(environment)

@@ -1443,6 +1443,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/exports/destinations": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * List Export Destinations
+     * @description Where an export may go: an archive, folders and places in S3 that the administrator of the machine configured.
+     */
+    get: operations["list_export_destinations"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/exports/formats": {
     parameters: {
       query?: never;
@@ -3441,6 +3461,33 @@ export interface components {
       /** Task */
       task?: string | null;
     };
+    /** DestinationIn */
+    DestinationIn: {
+      /** @default archive */
+      kind: components["schemas"]["DestinationKind"];
+      /**
+       * Name
+       * @description Of a folder or an S3 place
+       */
+      name?: string | null;
+    };
+    /**
+     * DestinationKind
+     * @description archive: to be downloaded. folder, s3: a place that the administrator of the machine configured.
+     * @enum {string}
+     */
+    DestinationKind: "archive" | "folder" | "s3";
+    /**
+     * DestinationOut
+     * @description landed: the folder that it became there, once it is made.
+     */
+    DestinationOut: {
+      kind: components["schemas"]["DestinationKind"];
+      /** Landed */
+      landed?: string | null;
+      /** Name */
+      name: string | null;
+    };
     /**
      * DiffOut
      * @description left, right: ids of history entries or revisions, or "draft". fields: what else differs.
@@ -3964,6 +4011,8 @@ export interface components {
     /** ExportIn */
     ExportIn: {
       choice?: components["schemas"]["ExportChoice"];
+      /** @description One of GET /api/exports/destinations; default: an archive */
+      destination?: components["schemas"]["DestinationIn"];
       /**
        * Format
        * @description A name of GET /api/exports/formats
@@ -3973,6 +4022,8 @@ export interface components {
     /**
      * ExportOut
      * @description files, size_bytes, sha256: of the archive, once it is made. expires_at: when it is removed by itself.
+     *
+     *     One with another destination has no archive and no sha256: its files are there, and stay when this is removed.
      */
     ExportOut: {
       choice: components["schemas"]["ExportChoice"];
@@ -3985,6 +4036,7 @@ export interface components {
       created_by_name: string | null;
       /** Dataset Id */
       dataset_id: string;
+      destination: components["schemas"]["DestinationOut"];
       /** Episodes */
       episodes: number;
       /** Expires At */
@@ -4226,7 +4278,7 @@ export interface components {
     };
     /**
      * Health
-     * @description database, broker and disk: "ok", or what is wrong with them.
+     * @description database, broker, disk and store: "ok", or what is wrong with them. store: where episodes and checkpoints are.
      */
     Health: {
       /** Broker */
@@ -4242,6 +4294,8 @@ export interface components {
        * @enum {string}
        */
       status: "ok" | "degraded";
+      /** Store */
+      store: string;
       /** Version */
       version: string;
       /** Workers */
@@ -10493,6 +10547,26 @@ export interface operations {
         };
         content: {
           "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  list_export_destinations: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["DestinationOut"][];
         };
       };
     };

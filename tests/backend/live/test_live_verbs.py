@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import ClientConnection
 
-from backend.checkpoints.names import checkpoint_folder
+from backend.checkpoints.files import checkpoint_folder
 from backend.core.settings import Settings
 from backend.live.demo import demo
 from backend.tables.audit_entry import AuditEntry

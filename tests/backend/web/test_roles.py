@@ -29,6 +29,7 @@ VIEWER = """
     GET /api/datasets/{dataset_id}/exports
     POST /api/datasets/{dataset_id}/exports/preview
     GET /api/datasets/{dataset_id}/exports/{export_id}/archive
+    GET /api/exports/destinations
     GET /api/exports/formats
     GET /api/datasets/{dataset_id}/uploads
     OPTIONS /api/datasets/{dataset_id}/uploads/files

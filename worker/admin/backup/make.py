@@ -24,7 +24,7 @@ from backend.core.settings import Settings
 from backend.migrations.migrate import known_revisions
 from dexvla.errors import UserError
 from worker.admin.backup.files import Collector, damaged_objects
-from worker.admin.backup.needed import Needed, needed
+from worker.admin.backup.needed import Needed, leave_to_store, needed
 from worker.admin.backup.store import MissingEntry, Snapshot, Store, TableEntry, hash_file
 from worker.admin.backup.switch import refuse_interrupted
 from worker.admin.backup.tables import table_names, write_table
@@ -123,6 +123,11 @@ def _collect(settings: Settings, store: Store, on_bytes: Callable[[int], object]
                 revision = _revision(connection)
                 recordings = _recordings(settings.folder.root, collector)
                 contents = needed(connection, settings.folder.root)
+                if settings.store_place is not None and (there := leave_to_store(contents, settings.folder.root)):
+                    collector.notes["store"] = (
+                        f"{there} files are in {settings.store_place.url} and not in this backup, which knows their "
+                        "hashes: have that store keep versions, or copy it"
+                    )
                 if look == 1:  # hours, perhaps: a reading that is open so long keeps the database from tidying up
                     connection.rollback()
                 files, gone = _store(collector, contents)

@@ -86,6 +86,15 @@ def needed(connection: Connection, root: Path) -> Needed:
     return found
 
 
+def leave_to_store(found: Needed, root: Path) -> int:
+    """Take out what is in a store elsewhere and not on this machine too; returns how many files. Their rows know their
+    hashes, and a store of that kind keeps copies of its own."""
+    elsewhere = [path for path in found.files if not (root / path).is_file()]
+    for path in elsewhere:
+        del found.files[path]
+    return len(elsewhere)
+
+
 def _episodes(connection: Connection, found: Needed) -> None:
     query = (
         "SELECT e.id, e.dataset_id, e.number, d.name FROM episodes e JOIN datasets d ON d.id = e.dataset_id "

@@ -7,13 +7,17 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from backend.checkpoints.names import checkpoint_folder
+from backend.checkpoints.files import checkpoint_folder
 from backend.core.errors import InvalidError
 from backend.evaluations.jobs import EvaluatePayload
 from backend.evaluations.schemas import ClosedLoopIn, EvaluationIn, OpenLoopIn
+from backend.store.hold import hold_folder
+from backend.store.small import publish
 from backend.studio.events import publish_after_commit
 from backend.tables.checkpoint import Checkpoint
+from backend.tables.dataset_version import DatasetVersion
 from backend.tables.evaluation import Evaluation
+from backend.versions.files import held_version
 from dexvla.files import write_json
 from dexvla.progress import READING
 from dexvla.spec import ClosedLoopReport, EvalSpec, OpenLoopReport
@@ -43,14 +47,19 @@ class EvaluateHandler(Handler):
         folder.mkdir(parents=True, exist_ok=True)
         self._sweep(folder)
         (folder / _REPORT).unlink(missing_ok=True)
-        source = checkpoint_folder(job.studio, checkpoint)
-        if checkpoint.deleted_at is not None or not source.is_dir():
+        held = job.studio.settings.folder.held(job.id)
+        source = None if checkpoint.deleted_at is not None else checkpoint_folder(job.studio, checkpoint)
+        if source is not None and job.studio.store.remote:
+            source = hold_folder(source, held / "checkpoint")
+        if source is None or not source.is_dir():
             raise InvalidError("The checkpoint's files were deleted before the evaluation began.")
         command = [sys.executable, "-m", "dexvla.cli", "eval", str(source), "--json", str(folder / _REPORT)]
         command += ["--details", str(folder)]
         if isinstance(settings, OpenLoopIn):
             command += _option("inference-steps", settings.inference_steps)
-            manifest = job.studio.settings.folder.manifest(settings.version_id)
+            with job.studio.db.transaction(write=False) as db:
+                version = db.get_one(DatasetVersion, settings.version_id)
+                manifest = held_version(db, job.studio, version, held / version.id)
             command += ["--data", str(manifest), "--stride", str(settings.stride), "--plots", str(folder)]
             return [*command, *(["--held-out"] if settings.held_out else [])]
         # what is asked for and the studio's own words (kind, checkpoint_id) apart, this is a specification
@@ -74,6 +83,7 @@ class EvaluateHandler(Handler):
 
     def finish(self, job: JobContext) -> dict[str, Any]:
         report = _Report.validate_json((self._folder(job) / _REPORT).read_bytes())
+        publish(job.studio.store, job.studio.settings.data, self._folder(job))
         with job.fenced() as db:
             row = db.get_one(Evaluation, job.read(EvaluatePayload).evaluation_id)
             row.report = without_paths(report).model_dump(mode="json")

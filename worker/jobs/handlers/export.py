@@ -14,9 +14,15 @@ from typing import Any
 
 from backend.core.archive import sha256_of
 from backend.core.db import database_now
+from backend.core.errors import NotFoundError
+from backend.episodes.files import file_of
 from backend.episodes.repository import of_dataset
 from backend.exports.files import archive_parts, files_of
 from backend.exports.jobs import MANIFEST, ExportPayload
+from backend.exports.landing import land
+from backend.exports.schemas import DestinationKind, DestinationOut
+from backend.store.hold import hold
+from backend.store.small import obtain, publish
 from backend.tables.export import Export
 from dexvla.episodes.manifest import load_manifest, save_manifest
 from dexvla.errors import UserError
@@ -57,13 +63,21 @@ class ExportHandler(Handler):
             if not out.is_dir():
                 raise UserError(f"{out}: the export left no folder")
             parts = archive_parts(out, row.name, made=row.created_at)
-            sha256 = sha256_of(parts)
+            where = DestinationOut.model_validate(row.destination)
+            if where.kind is DestinationKind.ARCHIVE:
+                size, sha256 = sum(part.size for part in parts), sha256_of(parts)
+                publish(job.studio.store, job.studio.settings.data, out)
+            else:
+                where = where.model_copy(update={"landed": land(job.studio, row, where, out)})
+                size, sha256 = files_of(parts)[1], None
             with job.fenced() as db:
                 row = db.get_one(Export, row.id)
                 row.files, row.file_bytes = files_of(parts)
-                row.size_bytes = sum(part.size for part in parts)
+                row.size_bytes, row.destination = size, where.model_dump(mode="json")
                 row.sha256, row.warnings = sha256, self._warnings(job)
                 row.finished_at = database_now(db)
+        if row.destination["kind"] != DestinationKind.ARCHIVE or job.studio.store.remote:
+            self._remove(job)  # what is elsewhere takes no room here
         self._unname(job)
         job.publish("dataset", row.dataset_id)
         return {"episodes": len(row.episode_ids), "files": row.files, "size_bytes": row.size_bytes}
@@ -87,20 +101,27 @@ class ExportHandler(Handler):
         folder = self._links(job)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        manifest = load_manifest(job.folder / MANIFEST)
-        with job.studio.db.transaction(write=False) as db:
-            numbers = {row.id: row.number for row in of_dataset(db, self._row(job).dataset_id)}
+        studio = job.studio
+        manifest = load_manifest(obtain(studio.store, studio.settings.data, job.folder / MANIFEST))
+        with studio.db.transaction(write=False) as db:
+            rows = {row.id: row for row in of_dataset(db, self._row(job).dataset_id)}
         entries = []
         for entry in manifest.episodes:
-            file = job.folder / entry.path
-            number = numbers.get(file.stem)
-            if number is None:
+            row = rows.get(Path(entry.path).stem)
+            if row is None:
                 raise UserError("an episode of this export was deleted meanwhile; export again")
-            if not file.is_file():
-                raise UserError(f"the file of episode {number} is gone; restore it from a backup, then export again")
-            link = folder / f"episode_{number}.hdf5"
+            try:
+                file = file_of(studio, row)
+            except NotFoundError:
+                raise UserError(
+                    f"the file of episode {row.number} is gone; restore it from a backup, then export again"
+                ) from None
+            link = folder / f"episode_{row.number}.hdf5"
             with suppress(OSError):
-                os.link(file, link)
+                if studio.store.remote:
+                    hold(file, link)
+                else:
+                    os.link(file, link)
                 entry = entry.model_copy(update={"path": f"{folder.name}/{link.name}"})
             entries.append(entry)
         path = job.folder / "named.json"

@@ -8,6 +8,7 @@ from typing import Any
 from backend.base_models import service as models
 from backend.base_models.jobs import InitModelPayload
 from backend.base_models.whole import sums
+from backend.store.small import publish
 from backend.tables.base_model import RegisteredModel
 from worker.jobs.handlers.base import Handler, JobContext, Progress
 
@@ -34,6 +35,7 @@ class InitModelHandler(Handler):
     def finish(self, job: JobContext) -> dict[str, Any]:
         wanted, target = job.read(InitModelPayload), self._target(job)
         files = sums(target)
+        publish(job.studio.store, job.studio.settings.data, target)
         with job.fenced() as db:
             row = models.add_made(
                 db,

@@ -7,7 +7,9 @@ from typing import Any
 
 from backend.base_models.whole import require_whole
 from backend.training.jobs import PreflightPayload
+from backend.training.places import From, on_this_machine
 from backend.training.recipe import spec_yaml
+from backend.training.schemas import RunIn
 from dexvla.files import atomic_file
 from dexvla.spec import TrainSpec
 from worker.jobs.handlers.base import Handler, JobContext
@@ -20,7 +22,13 @@ class PreflightHandler(Handler):
     payload = PreflightPayload
 
     def command(self, job: JobContext) -> list[str]:
-        spec = TrainSpec.model_validate(job.read(PreflightPayload).spec)
+        wanted = job.read(PreflightPayload)
+        spec = TrainSpec.model_validate(wanted.spec)
+        if wanted.request is not None:
+            begins, folder = From.of_request(RunIn.model_validate(wanted.request)), job.studio.settings.folder
+            with job.studio.db.transaction(write=False) as db:
+                output, held = folder.runs / "preflight", folder.held(job.id)
+                spec = on_this_machine(db, job.studio, spec, begins, output_dir=output, held=held)
         for place in (spec.init_from, spec.pretrained_expert):
             if place is not None:
                 require_whole(job.studio, place)

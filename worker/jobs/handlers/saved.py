@@ -1,8 +1,9 @@
 """Checkpoints of a run as they are saved and pruned -> rows."""
 
 import threading
+import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from sqlalchemy import select
@@ -11,19 +12,25 @@ from sqlalchemy.orm import Session
 from backend.checkpoints.names import archive_name
 from backend.checkpoints.saved import Found, new_row, read
 from backend.core.db import utc_now
+from backend.store.base import StoreAwayError, Stored
+from backend.store.small import key_of
+from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
+from backend.studio.removal import remove_keys
 from backend.tables.checkpoint import Checkpoint
 from dexvla.spec import step_name
 from dexvla.train import runs
 from worker.jobs.handlers.base import JobContext
 
+_STORE_TRIES, _STORE_SECONDS = 20, 15.0  # each try itself takes a minute or two where nothing answers
 Fence = Callable[[], AbstractContextManager[Session]]
 
 
 class _Hash:
     """One checkpoint being read in a thread. It ends with the process: nothing of it needs to be put in order."""
 
-    def __init__(self, folder: Path, archive: str) -> None:
+    def __init__(self, studio: Studio, folder: Path, archive: str) -> None:
+        self._studio = studio
         self.found: Found | None = None
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._read, args=(folder, archive), daemon=True)
@@ -41,11 +48,29 @@ class _Hash:
 
     def _read(self, folder: Path, archive: str) -> None:
         try:
-            self.found = read(folder, archive)
+            found = read(folder, archive)
+            self._share(folder, found)
+            self.found = found
         except FileNotFoundError:
             return
         except Exception as error:  # handed to the thread that asks
             self._error = error
+
+    def _share(self, folder: Path, found: Found) -> None:
+        """Into a store elsewhere, before anybody is told of it. Training goes on while that is away for a while."""
+        store, key = self._studio.store, key_of(self._studio.settings.data, folder)
+        if not store.remote:
+            return
+        for one in found.files:
+            file = Stored(key=f"{key}/{one['name']}", sha256=one["sha256"], size=one["size"])
+            for left in reversed(range(_STORE_TRIES)):
+                try:
+                    store.share(folder / one["name"], file)
+                    break
+                except StoreAwayError:
+                    if not left:
+                        raise
+                    time.sleep(_STORE_SECONDS)
 
 
 class CheckpointRegistrar:
@@ -69,7 +94,9 @@ class CheckpointRegistrar:
                 self._known = {row.step for row in self._rows(db)}
         there = set(runs.steps_of(self._run.checkpoints))
         for step in sorted(there - self._known - set(self._hashing)):
-            self._hashing[step] = _Hash(self._run.checkpoints / step_name(step), archive_name(self._name, step))
+            self._hashing[step] = _Hash(
+                job.studio, self._run.checkpoints / step_name(step), archive_name(self._name, step)
+            )
         ready = [step for step, one in self._hashing.items() if one.ready(wait=wait)]
         gone = self._known - there
         if not ready and not gone:
@@ -87,6 +114,10 @@ class CheckpointRegistrar:
                     row.deleted_why = f"the run keeps the newest {self._keep}"
                     publish_after_commit(db, job.studio, "checkpoint", row.id)
             publish_after_commit(db, job.studio, "run", self._run_id)
+        if job.studio.store.remote:
+            keys = [key_of(job.studio.settings.data, self._run.checkpoints / step_name(step)) for step in gone]
+            with suppress(StoreAwayError):  # the sweeper tries again
+                remove_keys(job.studio.store, keys)
         for step in ready:
             if self._hashing.pop(step).found is not None:
                 self._known.add(step)

@@ -14,12 +14,15 @@ from sqlalchemy.orm import Session
 import dexvla
 from backend.base_models.whole import require_whole
 from backend.jobs.repository import LostError
+from backend.store.base import StoreAwayError
+from backend.store.small import publish
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
 from backend.tables.checkpoint import Checkpoint
 from backend.tables.job import Job
 from backend.tables.run import Run
 from backend.training.jobs import TrainPayload
+from backend.training.places import From, on_this_machine
 from backend.training.recipe import spec_yaml
 from backend.training.tail import MetricsTail
 from dexvla.errors import UserError
@@ -60,8 +63,12 @@ class TrainHandler(Handler):
             if row is None or row.deleted_at is not None:
                 raise UserError("this run was deleted")
             row.git = revision or row.git
-            self._spec = spec = TrainSpec.model_validate(row.spec)
+            spec, begins = TrainSpec.model_validate(row.spec), From.of_run(row)
             saved = db.scalar(select(Checkpoint.step).where(Checkpoint.run_id == run_id).limit(1)) is not None
+        folder = job.studio.settings.folder
+        with job.studio.db.transaction(write=False) as db:  # which nobody waits for: gigabytes may be fetched
+            output, held = folder.run(run_id), folder.held(job.id)
+            self._spec = spec = on_this_machine(db, job.studio, spec, begins, output_dir=output, held=held)
         self._run = run = runs.Run(spec.output_dir)
         self._tail = MetricsTail(run.metrics_file, run_id)
         self._saved = CheckpointRegistrar(run, run_id, name=spec.name, keep=spec.keep_checkpoints)
@@ -69,6 +76,11 @@ class TrainHandler(Handler):
         if resume and spec.steps in runs.steps_of(run.checkpoints):
             return None  # an attempt before this one trained to the end and died before its row said so
         if saved and not run.resumable_step():
+            if job.studio.store.remote and not run.path.is_dir():
+                raise UserError(
+                    "what this run would go on from (the trainer's state) is on the machine that trained it; resume it "
+                    "while a worker runs there alone, or start stage 3 from its newest checkpoint"
+                )
             raise UserError(
                 "the checkpoint that this run would go on from is gone, or the trainer's state beside it; starting at "
                 "step 0 again would overwrite its curves: copy the run to train anew"
@@ -90,11 +102,21 @@ class TrainHandler(Handler):
                 self._tail.store(db, job.attempt)
                 publish_after_commit(db, job.studio, "run", self._tail.run_id)
         self._saved.look(job, job.fenced)
+        self._tell_preflight(job)
         reported = job.reported()
         if reported is not None and reported.total == self._spec.steps:
             return reported
         step = max(self._tail.last_step, self._run_step())
         return Progress(done=step, total=self._spec.steps, note="" if reported is None else reported.note)
+
+    def _tell_preflight(self, job: JobContext) -> None:
+        """What was found before it started is read by the API, perhaps on another machine."""
+        assert self._run is not None
+        file = self._run.preflight_file
+        if "preflight" not in job.memory and file.is_file():
+            job.memory["preflight"] = True
+            with suppress(StoreAwayError):
+                publish(job.studio.store, job.studio.settings.data, file)
 
     def finish(self, job: JobContext) -> dict[str, Any]:
         assert self._run is not None

@@ -9,7 +9,16 @@ import { RoleButton } from "@/ui/RoleButton";
 
 import { useVersions, type Dataset } from "./core/hooks";
 import { ExportList } from "./ExportList";
-import { useCreateExport, useFormats, usePreview, type Choice, type Labelled, type Outcome } from "./exports";
+import {
+  destinationText,
+  useCreateExport,
+  useDestinations,
+  useFormats,
+  usePreview,
+  type Choice,
+  type Labelled,
+  type Outcome,
+} from "./exports";
 
 const SETTLED_MS = 250;
 const NOW = "now";
@@ -68,6 +77,9 @@ function Form({ dataset, onBegin }: { dataset: Dataset; onBegin: (id: string) =>
     published_by: null,
     tags: [],
   });
+  const destinations = useDestinations();
+  const places = destinations.data ?? [];
+  const [place, setPlace] = useState("0");
   const [settled] = useDebouncedValue(choice, SETTLED_MS);
   const preview = usePreview(dataset.id, settled);
   const found = preview.data;
@@ -85,7 +97,9 @@ function Form({ dataset, onBegin }: { dataset: Dataset; onBegin: (id: string) =>
     <form
       onSubmit={(event) => {
         event.preventDefault();
-        if (format !== null) create.mutate({ format, choice }, { onSuccess: ({ id }) => onBegin(id) });
+        const where = places[Number(place)];
+        const destination = where && { kind: where.kind, name: where.name };
+        if (format !== null) create.mutate({ format, choice, destination }, { onSuccess: ({ id }) => onBegin(id) });
       }}
       data-testid="export-form"
     >
@@ -168,8 +182,19 @@ function Form({ dataset, onBegin }: { dataset: Dataset; onBegin: (id: string) =>
               data-testid="export-tags"
             />
           )}
+          {places.length > 1 && (
+            <Select
+              label="Goes to"
+              description="Folders and S3 places are configured on the studio's machine."
+              allowDeselect={false}
+              value={place}
+              onChange={(value) => setPlace(value ?? "0")}
+              data={places.map((one, at) => ({ value: String(at), label: destinationText(one) }))}
+              data-testid="export-destination"
+            />
+          )}
         </SimpleGrid>
-        <ErrorNote error={formats.error ?? preview.error ?? create.error} />
+        <ErrorNote error={formats.error ?? destinations.error ?? preview.error ?? create.error} />
         <Group justify="space-between" gap="sm">
           <Text
             size="sm"

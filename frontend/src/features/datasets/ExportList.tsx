@@ -12,7 +12,7 @@ import { JobProgress } from "@/ui/JobProgress";
 import { Time } from "@/ui/Time";
 
 import classes from "./datasets.module.css";
-import { archiveUrl, choiceText, underWay, useDeleteExport, useExports, type Export } from "./exports";
+import { archiveUrl, choiceText, destinationText, underWay, useDeleteExport, useExports, type Export } from "./exports";
 
 /** What was exported of a dataset and is still there, newest first. begun: one that was just asked for is brought into
  * view. */
@@ -47,6 +47,7 @@ function Row({ made, show }: { made: Export; show: boolean }) {
   const may = useCan("operator");
   const remove = useDeleteExport(made.dataset_id);
   const { job } = made;
+  const elsewhere = made.destination.kind !== "archive";
   const state = made.finished_at !== null ? "made" : (job?.state ?? "gone");
   return (
     <div ref={place} className={classes.export} data-testid="export-row" data-id={made.id} data-state={state}>
@@ -60,13 +61,13 @@ function Row({ made, show }: { made: Export; show: boolean }) {
             {made.created_by_name && ` by ${made.created_by_name}`}
             {made.expires_at !== null && (
               <>
-                , is removed <Time value={made.expires_at} />
+                , {elsewhere ? "leaves this list" : "is removed"} <Time value={made.expires_at} />
               </>
             )}
           </Text>
         </div>
         <Group gap="xs" wrap="nowrap">
-          {made.finished_at !== null && (
+          {made.finished_at !== null && !elsewhere && (
             <Button
               component="a"
               href={archiveUrl(made)}
@@ -91,7 +92,9 @@ function Row({ made, show }: { made: Export; show: boolean }) {
                 onClick={() =>
                   confirm({
                     title: "Delete this export?",
-                    children: "Its files are removed. The episodes and their labels stay.",
+                    children: elsewhere
+                      ? "It leaves this list. What was written there stays, as do the episodes and their labels."
+                      : "Its files are removed. The episodes and their labels stay.",
                     confirm: "Delete it",
                     action: () => remove.mutateAsync(made.id),
                   })
@@ -104,6 +107,12 @@ function Row({ made, show }: { made: Export; show: boolean }) {
         </Group>
       </Group>
       {made.finished_at === null && job !== null && <JobProgress job={job} actions={<JobActions job={job} />} />}
+      {elsewhere && made.destination.landed && (
+        <Text size="xs" c="dimmed" style={{ overflowWrap: "anywhere" }} data-testid="export-landed">
+          {destinationText(made.destination)}, in {made.destination.landed}: {plural(made.files, "file")},{" "}
+          {formatBytes(made.size_bytes)}
+        </Text>
+      )}
       {made.sha256 !== null && (
         <Group gap="xs">
           <Text size="xs" c="dimmed">

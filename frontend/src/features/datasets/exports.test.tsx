@@ -30,6 +30,7 @@ const made = (fields: Partial<Export>): Export => ({
   size_bytes: 3 * 1024 ** 2,
   sha256: "ab".repeat(32),
   warnings: [],
+  destination: { kind: "archive", name: null, landed: null },
   job: null,
   ...fields,
 });
@@ -58,6 +59,17 @@ test("a made one is downloaded by its size, and says when it goes and what was r
   expect(link.textContent).toContain("3.00 MiB");
   expect(within(row).getByTestId("export-warnings").textContent).toContain("no rate is known");
   expect(within(row).getByTestId<HTMLButtonElement>("export-delete").disabled).toBe(true);
+});
+
+test("one that went elsewhere says where, and has nothing to download", async () => {
+  const destination = { kind: "folder", name: "handover", landed: "cubes-lerobot-e1" } as const;
+  served.exports = [made({ destination, sha256: null })];
+  show(<ExportList datasetId="d1" />);
+  const row = await screen.findByTestId("export-row");
+  expect(within(row).getByTestId("export-landed").textContent).toBe(
+    "Folder handover, in cubes-lerobot-e1: 14 files, 3.00 MiB",
+  );
+  expect(within(row).queryByTestId("export-download")).toBeNull();
 });
 
 test("one that is being made shows its job and nothing to download or delete", async () => {

@@ -8,11 +8,21 @@ export type Export = Schema<"ExportOut">;
 export type Choice = Schema<"ExportChoice">;
 export type Outcome = Schema<"Outcome">;
 export type Labelled = Schema<"Labelled">;
+export type Destination = Schema<"DestinationOut">;
 
 export function useFormats() {
   return useQuery({
     queryKey: ["export", "formats"],
     queryFn: () => ok(api.GET("/api/exports/formats")),
+    staleTime: Infinity,
+  });
+}
+
+/** Places that an export may go to; the archive is the first. */
+export function useDestinations() {
+  return useQuery({
+    queryKey: ["export", "destinations"],
+    queryFn: () => ok(api.GET("/api/exports/destinations")),
     staleTime: Infinity,
   });
 }
@@ -81,6 +91,12 @@ export function choiceText({ choice, version_number }: Pick<Export, "choice" | "
     (choice.tags ?? []).join(", "),
   ].filter(Boolean);
   return parts.length === 0 ? "all episodes" : parts.join(", ");
+}
+
+/** "An archive to download", or where else it goes. */
+export function destinationText({ kind, name }: Pick<Destination, "kind" | "name">): string {
+  if (kind === "archive") return "An archive to download";
+  return kind === "folder" ? `Folder ${name ?? ""}` : `S3: ${name ?? ""}`;
 }
 
 /** Where the archive comes from. */

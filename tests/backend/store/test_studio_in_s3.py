@@ -1,0 +1,73 @@
+"""A studio whose files are in a real S3 server: what people do with episodes works as with a folder."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from backend.core.roles import Role
+from backend.core.settings import Settings
+from backend.studio.context import Studio
+from tests.support.intake import stored_files
+from tests.support.s3_server import Server
+
+SignIn = Callable[[Role | str], TestClient]
+
+
+@pytest.fixture
+def settings(settings: Settings, s3: Server, request: pytest.FixtureRequest) -> Settings:
+    """param: another endpoint."""
+    place = s3.place(**getattr(request, "param", {}))
+    store = {"store": place.url, "store_endpoint": place.endpoint, "store_key": place.key, "store_secret": place.secret}
+    return settings.model_copy(update=store)
+
+
+def upload(browser: TestClient, file: Path, dataset_id: str) -> Any:
+    return browser.post(f"/api/datasets/{dataset_id}/episodes?name=one.hdf5", content=file.read_bytes())
+
+
+def test_an_episode_comes_is_looked_at_downloaded_and_deleted(
+    client: SignIn, studio: Studio, make_episode: Callable[..., Path], tmp_path: Path
+) -> None:
+    browser = client("operator")
+    dataset_id = browser.post("/api/datasets", json={"name": "cubes"}).json()["id"]
+    file = make_episode(tmp_path / "one.hdf5", seed=1)
+    answer = upload(browser, file, dataset_id)
+    assert answer.status_code == 201, answer.text
+    episode = answer.json()["episode"]
+    (key,) = [one.key for one in studio.store.list("episodes")]
+    assert key == f"episodes/{dataset_id}/{episode['id']}.hdf5"
+    assert stored_files(studio) == [], "nothing of it fills the data folder"
+    assert upload(browser, file, dataset_id).status_code == 409
+    assert len(list(studio.store.list("episodes"))) == 1
+
+    address = f"/api/episodes/{episode['id']}"
+    for what in ("thumbnail", "motion", "frames/" + episode["cameras"][0]["name"] + "/0", "pack?start=0&count=2"):
+        assert browser.get(f"{address}/{what}").status_code == 200, what
+    whole = browser.get(f"{address}/file")
+    studio.store._cache.trim(room=2**60)  # type: ignore[attr-defined]
+    part = browser.get(f"{address}/file", headers={"Range": "bytes=100-299", "If-Range": whole.headers["etag"]})
+    assert (part.status_code, part.content) == (206, whole.content[100:300]), "also out of another copy"
+
+    assert browser.get("/api/health").json()["store"] == "ok"
+    assert browser.delete(address).status_code == 204
+    assert list(studio.store.list("episodes")) == []
+
+
+@pytest.mark.parametrize("settings", [{"endpoint": "http://127.0.0.1:1"}], indirect=True)
+def test_without_its_store_a_studio_says_so_and_keeps_nothing(
+    client: SignIn, studio: Studio, make_episode: Callable[..., Path], tmp_path: Path
+) -> None:
+    browser = client("operator")
+    dataset_id = browser.post("/api/datasets", json={"name": "cubes"}).json()["id"]
+    answer = upload(browser, make_episode(tmp_path / "one.hdf5"), dataset_id)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "store_away")
+    message = answer.json()["error"]["message"]
+    assert message == "(the store) at (its server) cannot be used at the moment (it does not answer). Nothing was changed; try again in a moment."  # fmt: skip  # noqa: E501
+    assert browser.get(f"/api/datasets/{dataset_id}/episodes").json()["total"] == 0
+    assert stored_files(studio) == []
+    assert list(studio.settings.folder.uploads.iterdir()) == []
+    health = browser.get("/api/health").json()
+    assert (health["status"], health["store"]) == ("degraded", "it does not answer, or does not let the studio in")
