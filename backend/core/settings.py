@@ -90,6 +90,12 @@ class Settings(BaseSettings):
     export_days: float = Field(
         14.0, gt=0, le=3650, description="Days for which a dataset's exports are kept for download"
     )
+    undo_days: float = Field(
+        30.0,
+        ge=0,
+        le=3650,
+        description="Days for which edits and deletions of episodes can be undone; their space is freed afterwards",
+    )
     job_nice: int = Field(
         15,
         ge=0,
@@ -176,6 +182,7 @@ class Settings(BaseSettings):
             "STUDIO_LEASE_SECONDS": str(self.lease_seconds),
             "STUDIO_JOB_NICE": str(self.job_nice),
             "STUDIO_EXPORT_DAYS": str(self.export_days),
+            "STUDIO_UNDO_DAYS": str(self.undo_days),
             "STUDIO_PATIENCE_MINUTES": json.dumps(self.patience_minutes),
             "DATABASE_URL": self.database_url,
             "REDIS_URL": self.redis_url,

@@ -52,7 +52,9 @@ class EpisodeRow(Identified, Base):
     source: Mapped[EpisodeSource] = mapped_column(String(16))
     original_name: Mapped[str | None] = mapped_column(String(256))
     created_by: Mapped[str | None] = mapped_column(String(32))
+    # hidden from lists, and its file kept for a while: what was edited into others or deleted can be brought back
     deleted_at: Mapped[datetime | None]
+    freed_at: Mapped[datetime | None]  # since when its file is gone for good
     # what people may change; copied from the published revision
     instruction: Mapped[str] = mapped_column(Text)
     success: Mapped[bool | None]

@@ -28,6 +28,8 @@ VIEWER = """
     GET /api/datasets/{dataset_id}/versions
     GET /api/datasets/{dataset_id}/exports
     POST /api/datasets/{dataset_id}/exports/preview
+    GET /api/datasets/{dataset_id}/edits
+    POST /api/datasets/{dataset_id}/edits/preview
     GET /api/datasets/{dataset_id}/exports/{export_id}/archive
     GET /api/exports/formats
     GET /api/versions
@@ -108,6 +110,9 @@ OPERATOR = """
     POST /api/datasets/{dataset_id}/import
     POST /api/datasets/{dataset_id}/survey
     POST /api/datasets/{dataset_id}/exports
+    POST /api/datasets/{dataset_id}/edits
+    POST /api/datasets/{dataset_id}/facts
+    POST /api/datasets/{dataset_id}/edits/{edit_id}/undo
     DELETE /api/datasets/{dataset_id}/exports/{export_id}
     POST /api/datasets/{dataset_id}/versions
     DELETE /api/episodes/{episode_id}

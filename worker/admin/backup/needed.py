@@ -86,9 +86,10 @@ def needed(connection: Connection, root: Path) -> Needed:
 
 
 def _episodes(connection: Connection, found: Needed) -> None:
+    """Those that were set aside too, as long as they can be brought back."""
     query = (
         "SELECT e.id, e.dataset_id, e.number, d.name FROM episodes e JOIN datasets d ON d.id = e.dataset_id "
-        "WHERE e.deleted_at IS NULL"
+        "WHERE e.freed_at IS NULL"
     )
     for episode, dataset, number, name in _rows(connection, query):
         found.files[f"episodes/{dataset}/{episode}.hdf5"] = (None, f"episode {number} of {name}")

@@ -13,7 +13,7 @@ from typing import Any
 
 from backend.core.archive import sha256_of
 from backend.core.db import database_now
-from backend.episodes.repository import of_dataset
+from backend.episodes.repository import with_files
 from backend.exports.files import archive_parts, files_of
 from backend.exports.jobs import MANIFEST, ExportPayload
 from backend.tables.export import Export
@@ -88,7 +88,7 @@ class ExportHandler(Handler):
         folder.mkdir()
         manifest = load_manifest(job.folder / MANIFEST)
         with job.studio.db.transaction(write=False) as db:
-            numbers = {row.id: row.number for row in of_dataset(db, self._row(job).dataset_id)}
+            numbers = {row.id: row.number for row in with_files(db, self._row(job).dataset_id)}
         entries = []
         for entry in manifest.episodes:
             file = job.folder / entry.path
