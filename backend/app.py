@@ -16,6 +16,7 @@ from backend.checkpoints.endpoints import router as checkpoints
 from backend.core import errors
 from backend.core.settings import Settings
 from backend.datasets.endpoints import router as datasets
+from backend.editing.endpoints import router as editing
 from backend.episodes.endpoints import router as episodes
 from backend.episodes.renew import Renewal
 from backend.evaluations.endpoints import router as evaluations
@@ -71,6 +72,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     checkpoints,
     evaluations,
     exports,
+    editing,
     robots,
     stop_router,
     robot_hosts,

@@ -15,7 +15,7 @@ BACKEND = [
     ["*/endpoints.py", "backend/live/sockets.py", "backend/web"],
     ["backend/storage", "backend/system"],
     ["backend/live", "backend/training", "backend/evaluations"],
-    ["backend/checkpoints", "backend/exports"],
+    ["backend/checkpoints", "backend/exports", "backend/editing"],
     ["backend/versions"],
     ["backend/labels/dataset"],
     ["backend/labels/proposals"],

@@ -221,14 +221,18 @@ def verify(
     ] = False,
     lose: Annotated[bool, typer.Option("--lose", help="Move everything without a row to lost/")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Read nothing again, only look what is there")] = False,
+    rate: Annotated[float, typer.Option(min=0.1, help="Read at most so many MiB a second")] = 200.0,
 ) -> None:
-    """Look for files without rows, rows without files, and a damaged database; exit status 1 if there is any."""
+    """Look for files without rows, rows without files, and a damaged database; and read everything that is kept again:
+    is it what it was? Exit status 1 if anything is wrong. Ctrl-C ends the reading with what was found so far."""
     from worker.admin.verify import verify as run
 
     if adopt and lose:
         raise UserError("--adopt or --lose, not both")
-    if run(_settings(data=data), adopt=adopt, lose=lose, as_json=as_json):
-        raise typer.Exit(1)
+    status = run(_settings(data=data), adopt=adopt, lose=lose, as_json=as_json, quick=quick, rate=rate)
+    if status:
+        raise typer.Exit(status)
 
 
 @store_app.command("check")

@@ -115,6 +115,12 @@ class Settings(BaseSettings):
     upload_days: float = Field(
         7.0, gt=0, le=3650, description="Days after its last byte for which an upload that was not finished is kept"
     )
+    undo_days: float = Field(
+        30.0,
+        ge=0,
+        le=3650,
+        description="Days for which edits and deletions of episodes can be undone; their space is freed afterwards",
+    )
     job_nice: int = Field(
         15,
         ge=0,
@@ -239,6 +245,7 @@ class Settings(BaseSettings):
             "STUDIO_EXPORT_TARGETS": json.dumps({name: target.plain() for name, target in self.export_targets.items()}),
             "STUDIO_EXPORT_DAYS": str(self.export_days),
             "STUDIO_UPLOAD_DAYS": str(self.upload_days),
+            "STUDIO_UNDO_DAYS": str(self.undo_days),
             "STUDIO_PATIENCE_MINUTES": json.dumps(self.patience_minutes),
             "STUDIO_STORE": self.store,
             "STUDIO_STORE_ENDPOINT": self.store_endpoint,

@@ -30,6 +30,7 @@ from backend.tables.dataset import Dataset
 from backend.tables.dataset_version import DatasetVersion
 from backend.tables.draft import Draft
 from backend.tables.episode import EpisodeRow
+from backend.tables.episode_edit import EpisodeEdit
 from backend.tables.export import Export
 from backend.tables.job import Job, JobKind, JobState
 from backend.tables.label_history import LabelHistory
@@ -99,6 +100,7 @@ def delete_dataset(db: Session, me: Actor, studio: Studio, dataset_id: str) -> N
         db.execute(delete(table).where(table.episode_id.in_(ids)))
     db.execute(delete(EpisodeRow).where(EpisodeRow.dataset_id == dataset_id))
     db.execute(delete(BulkChange).where(BulkChange.dataset_id == dataset_id))
+    db.execute(delete(EpisodeEdit).where(EpisodeEdit.dataset_id == dataset_id))
     exports = db.execute(select(Export.id, Export.job_id).where(Export.dataset_id == dataset_id)).all()
     db.execute(delete(Export).where(Export.dataset_id == dataset_id))
     uploads = db.scalars(select(Upload.id).where(Upload.dataset_id == dataset_id)).all()

@@ -68,7 +68,8 @@ def get_episode(db: Db, me: Viewer, episode_id: str) -> EpisodeDetail:
 
 @router.delete("/episodes/{episode_id}", status_code=204)
 def delete_episode(db: Db, me: Operator, studio: Parts, episode_id: str) -> None:
-    """Refused (409) while a dataset version lists it."""
+    """Refused (409) while a dataset version lists it. Its edit in GET /api/datasets/{id}/edits undoes it, for a
+    while; on a disk that is nearly full it is gone at once."""
     service.delete_episode(db, me, studio, episode_id)
 
 

@@ -1,4 +1,4 @@
-"""Queries about episodes. Deleted ones are left out of all but `by_id(..., deleted=True)`."""
+"""Queries about episodes. Deleted ones are left out, unless a query says otherwise."""
 
 from collections.abc import Collection, Sequence
 
@@ -40,6 +40,12 @@ def any_episode(db: Session, dataset_id: str) -> str | None:
 def of_dataset(db: Session, dataset_id: str) -> Sequence[EpisodeRow]:
     """All, by number."""
     return db.scalars(_present().where(EpisodeRow.dataset_id == dataset_id).order_by(EpisodeRow.number)).all()
+
+
+def with_files(db: Session, dataset_id: str) -> Sequence[EpisodeRow]:
+    """Those that were set aside too, as long as their files are kept; by number."""
+    kept = select(EpisodeRow).where(EpisodeRow.dataset_id == dataset_id, EpisodeRow.freed_at.is_(None))
+    return db.scalars(kept.order_by(EpisodeRow.number)).all()
 
 
 def page(db: Session, dataset_id: str, *, offset: int, limit: int) -> tuple[Sequence[EpisodeRow], int]:

@@ -23,6 +23,7 @@ from backend.studio.removal import remove_files_after_commit
 from backend.tables.dataset import Dataset
 from backend.tables.dataset_version import DatasetVersion
 from backend.tables.episode import EpisodeRow
+from backend.tables.episode_edit import EditAction, EpisodeEdit
 from backend.tables.segment import LabelSegment
 from dexvla.episodes.reader import open_episode
 from dexvla.files import atomic_file
@@ -152,6 +153,8 @@ def _constant(row: EpisodeRow, what: str, media_type: str, known: str | None, ma
 
 
 def delete_episode(db: Session, me: Actor, studio: Studio, episode_id: str) -> None:
+    """Hide it; it can be brought back for STUDIO_UNDO_DAYS (backend.editing), and its space is freed then. On a disk
+    that is nearly full it is gone at once."""
     row = find(db, episode_id)
     db.get(Dataset, row.dataset_id, with_for_update=True)  # nobody makes a version of it meanwhile
     versions = db.scalars(select(DatasetVersion).where(DatasetVersion.dataset_id == row.dataset_id))
@@ -165,4 +168,19 @@ def delete_episode(db: Session, me: Actor, studio: Studio, episode_id: str) -> N
     record(db, me, "episode.delete", row.id, dataset=row.dataset_id, number=row.number)
     publish_after_commit(db, studio, "dataset", row.dataset_id)
     publish_after_commit(db, studio, "episode", row.id)
-    remove_files_after_commit(db, studio, f"Episode {row.number}", [place(studio.settings.folder, row)])
+    if studio.space.report() != "ok":  # who deletes on a full disk needs the room now
+        row.freed_at = row.deleted_at
+        remove_files_after_commit(db, studio, f"Episode {row.number}", [place(studio.settings.folder, row)])
+        return
+    db.add(
+        EpisodeEdit(
+            dataset_id=row.dataset_id,
+            target_id=row.dataset_id,
+            action=EditAction.DELETE,
+            items=[{"sources": [row.id], "result": None, "edit": None}],
+            sources=[{"episode_id": row.id, "number": row.number}],
+            by_id=me.id,
+            by_name=me.name,
+            finished_at=row.deleted_at,
+        )
+    )

@@ -73,6 +73,7 @@ def choose(db: Session, studio: Studio, dataset_id: str, choice: ExportChoice) -
             raise NotFoundError(f"The manifest of version {version.number} is gone; restore it from a backup.")
         entries = load_manifest(path).episodes
         listed = dict(zip(version.episode_ids, entries, strict=True))
+        rows = episodes.with_files(db, dataset_id)  # it keeps those that were edited or deleted since
         labelled = frozenset(key for key, entry in listed.items() if entry.substeps)
 
     def fits(row: EpisodeRow) -> bool:

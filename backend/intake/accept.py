@@ -247,8 +247,8 @@ def _list(
     if twin is not None:
         raise AlreadyThereError(name, twin)
     if repository.any_episode(db, dataset.id) is None:
-        _take_over(dataset, row)
-    _refuse_misfit(dataset, row, name)
+        take_over(dataset, row)
+    refuse_misfit(dataset, row, name)
     if dataset.fps is None:  # the first episodes did not say
         dataset.fps = row.fps
     row.number = dataset.next_number
@@ -290,14 +290,14 @@ def _actor(user: User) -> Any:
     return Actor(id=user.id, name=user.name, role=Role(user.role))
 
 
-def _take_over(dataset: Dataset, row: EpisodeRow) -> None:
+def take_over(dataset: Dataset, row: EpisodeRow) -> None:
     """The first episode says what the dataset's episodes are like."""
     dataset.action_dim, dataset.state_dim, dataset.fps = row.action_dim, row.state_dim, row.fps
     dataset.cameras = [camera["name"] for camera in row.cameras]
     dataset.render_profile = row.render_profile
 
 
-def _refuse_misfit(dataset: Dataset, row: EpisodeRow, name: str) -> None:
+def refuse_misfit(dataset: Dataset, row: EpisodeRow, name: str) -> None:
     """Episodes of a dataset agree in dimensions, cameras, rate and render profile, or nothing can train on it."""
     cameras = [camera["name"] for camera in row.cameras]
     facts: list[tuple[str, object, object]] = [

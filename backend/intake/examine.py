@@ -107,9 +107,10 @@ def _too_large(episode: Episode, instruction: str) -> Iterator[str]:
     yield from (f"{what} holds {wrong}" for what, text in texts.items() if (wrong := limits.wrong_with(text)))
 
 
-def _describe(found: Found, episode: Episode, identity: Identity) -> None:
+def facts_of(episode: Episode, identity: Identity) -> dict[str, Any]:
+    """The columns of its row."""
     attributes = asdict(episode.attributes)
-    found.facts = {
+    return {
         "identity": identity.value,
         "former_identity": identity.former,
         "steps": episode.steps,
@@ -119,6 +120,10 @@ def _describe(found: Found, episode: Episode, identity: Identity) -> None:
         "instruction": limits.one_line(episode.instruction),
         **{name: attributes[name] for name in ("sim", "robot", "task", "fps", "success", "seed", "render_profile")},
     }
+
+
+def _describe(found: Found, episode: Episode, identity: Identity) -> None:
+    found.facts = facts_of(episode, identity)
     labels = episode.substep_reasonings or ()
     marked = sum(not DIRECTION_MARKS.isdisjoint(text) for text in (*labels, episode.instruction))
     if marked:

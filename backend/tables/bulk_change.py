@@ -17,14 +17,15 @@ class ChangeKind(StrEnum):
     TEMPLATE = "template"
     IMPORT = "import"
     ACCEPT = "accept"
+    FACTS = "facts"
 
 
 class BulkChange(Identified, Base):
     """One deed over many episodes, with what undoing it needs.
 
     parameters: of the deed. episodes: [{"episode_id", "tier", "edit", "before", "revision", "revision_before"}]: the
-    draft's count after it, the history entry from before it, the published revisions after and before it (None where
-    there was none).
+    draft's count after it, the history entry from before it, the published revisions after and before it. facts:
+    instruction and outcome, with "row", what the episode's row said, where nothing is published.
     """
 
     __tablename__ = "bulk_changes"

@@ -62,7 +62,9 @@ class EpisodeRow(Identified, Base):
     created_by: Mapped[str | None] = mapped_column(String(32))
     # what was assumed when it was taken in, in sentences: its file did not say it
     guesses: Mapped[list[Any]] = mapped_column(default=list)
+    # hidden from lists, and its file kept for a while: what was edited into others or deleted can be brought back
     deleted_at: Mapped[datetime | None]
+    freed_at: Mapped[datetime | None]  # since when its file is gone for good
     # what people may change; copied from the published revision
     instruction: Mapped[str] = mapped_column(Text)
     success: Mapped[bool | None]

@@ -21,6 +21,7 @@ class JobKind(StrEnum):
     TRAIN = "train"
     EVALUATE = "evaluate"
     EXPORT = "export"
+    EDIT = "edit"
 
 
 class JobState(StrEnum):

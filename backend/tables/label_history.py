@@ -24,6 +24,7 @@ class HistoryKind(StrEnum):
     IMPORTED = "imported"
     ROLLED_BACK = "rolled_back"
     UNDONE = "undone"
+    FACTS = "facts"
 
 
 class LabelHistory(Identified, Document, Base):

@@ -56,7 +56,7 @@ def carry(episodes: Sequence[Episode], edit: Edit, identities: Sequence[str]) ->
         qvel=_optional(episodes, edit, "qvel", lambda one: one.qvel if one.has_qvel else None, notes),
         images={},
         instruction=_instruction(used, edit),
-        paraphrases=_agreed([one.paraphrases for one in used], ()) if edit.instruction is None else (),
+        paraphrases=_paraphrases(used, edit),
         attributes=_attributes(episodes, edit, notes),
         substep_reasonings=labels,
         label_source=source,
@@ -221,6 +221,13 @@ def _instruction(used: Sequence[Episode], edit: Edit) -> str:
     return used[0].instruction
 
 
+def _paraphrases(used: Sequence[Episode], edit: Edit) -> tuple[str, ...]:
+    """Those of the same instruction."""
+    if edit.instruction is not None and any(edit.instruction not in one.wordings.texts[:1] for one in used):
+        return ()
+    return _agreed([one.paraphrases for one in used], ())
+
+
 def _labels(episodes: Sequence[Episode], edit: Edit, notes: list[str]) -> tuple[list[str] | None, LabelSource | None]:
     used = _used(episodes, edit)
     there = [one for one in used if one.substep_reasonings is not None]
@@ -311,7 +318,8 @@ def _attributes(episodes: Sequence[Episode], edit: Edit, notes: list[str]) -> Ep
         notes.append("reward: it was that of one source; left out")
     if edit.outcome is not None:
         outcome = {"success": True, "failure": False, "unknown": None}[edit.outcome]
-        return replace(found, success=outcome, held=None, reward=found.reward if outcome == found.success else None)
+        if outcome is not found.success:  # somebody knows better; what the source says of its end is void
+            return replace(found, success=outcome, held=None, reward=None)
     ended = (found.success, found.held, found.reward)
     if ended == (None, None, None):
         return found

@@ -1,5 +1,6 @@
 """The one that clears away: what a kill at a bad moment left in the data folder (half uploads and copies too), and
-sessions, exports and uploads whose time is over. At every start of a worker, and every hour from then on.
+sessions, exports, uploads and set aside episodes whose time is over. At every start of a worker, and every hour from
+then on.
 
 What the database says was deleted is removed. What it does not know at all stays where it is and is told (see
 backend.storage): a database that lost its newest rows, or came out of a backup, knows less than the folder. What an
@@ -24,6 +25,7 @@ from backend.checkpoints.files import checkpoint_place
 from backend.core.db import database_now
 from backend.core.errors import FilesLeftError
 from backend.core.periodic import Periodic
+from backend.editing.service import free as free_set_aside
 from backend.exports.service import forget_old as forget_old_exports
 from backend.identity.repository import forget_sessions
 from backend.storage import repository
@@ -53,6 +55,8 @@ def sweeper(studio: Studio) -> Periodic:
             forget_old_exports(studio)
         with suppress(FilesLeftError):
             forget_old_uploads(studio)
+        with suppress(FilesLeftError):
+            free_set_aside(studio)
         sweep(studio)
         with suppress(StoreAwayError):
             sweep_store(studio)
@@ -76,7 +80,7 @@ def sweep(studio: Studio) -> list[Path]:
     episodes = repository.episode_files(folder)
     named = {kind: repository.folders(parent) for kind, (_, parent) in repository.tables(folder).items()}
     with studio.db.transaction(write=False) as db:
-        deleted = set(db.scalars(select(EpisodeRow.id).where(EpisodeRow.deleted_at.is_not(None))))
+        deleted = set(db.scalars(select(EpisodeRow.id).where(EpisodeRow.freed_at.is_not(None))))
         gone = [path for path in episodes if path.stem in deleted]
         for kind, (model, _) in repository.tables(folder).items():
             deleted = _deleted(db, model)

@@ -1,4 +1,5 @@
-"""`studio verify`: is everything there, and does it belong together? `studio up` looks at the same when it starts."""
+"""`studio verify`: is everything there, does it belong together, and is it what it was? `studio up` looks at the first
+two when it starts."""
 
 import json
 from pathlib import Path
@@ -13,7 +14,9 @@ from backend.core.settings import Settings
 from backend.storage import mark, service
 from backend.studio import whereabouts
 from backend.studio.context import Studio
+from dexvla import console
 from dexvla.errors import UserError
+from worker.admin.rehash import Rehashed, rehash
 
 _SHOWN = 5
 _log = structlog.get_logger(__name__)
@@ -57,8 +60,13 @@ def look_around(settings: Settings) -> list[str]:
         studio.close()
 
 
-def verify(settings: Settings, *, adopt: bool, lose: bool, as_json: bool) -> bool:
-    """Print what is wrong; returns whether anything (still) is. Raises UserError.
+def verify(
+    settings: Settings, *, adopt: bool, lose: bool, as_json: bool, quick: bool = False, rate: float | None = None
+) -> int:
+    """Print what is wrong; returns the exit status: 1 where anything (still) is, 130 where Ctrl-C ended it early, else
+    0. Raises UserError.
+
+    quick: nothing is read again. rate: of reading, MiB a second.
 
     May run beside a studio: files that were written to within the last minutes are left out.
     """
@@ -80,6 +88,7 @@ def verify(settings: Settings, *, adopt: bool, lose: bool, as_json: bool) -> boo
             raise UserError(error.message) from error
         strays, missing = service.look(studio)
         lost = mark.forgotten(studio)
+        read = None if quick else _read_again(studio, rate)
         if as_json:
             names = {kind: [str(path.relative_to(settings.data)) for path in paths] for kind, paths in strays.items()}
             typer.echo(
@@ -90,6 +99,7 @@ def verify(settings: Settings, *, adopt: bool, lose: bool, as_json: bool) -> boo
                         "missing": missing,
                         "forgotten": lost,
                         "disk": studio.space.report(),
+                        "read": None if read is None else read.to_json(),
                     }
                 )
             )
@@ -106,9 +116,34 @@ def verify(settings: Settings, *, adopt: bool, lose: bool, as_json: bool) -> boo
                 typer.echo(f"{row} is gone")
             if told is None and not missing and lost is None:
                 typer.echo("All files have rows, and all rows have files.")
-        return bool(missing or lost or any(strays.values()))
+            if read is not None:
+                _tell_read(read)
+        if read is not None and not read.whole:
+            return 130
+        return int(bool(missing or lost or any(strays.values()) or (read is not None and read.wrong)))
     finally:
         studio.close()
+
+
+def _read_again(studio: Studio, rate: float | None) -> Rehashed:
+    with console.bar("reading", total=0) as bar:
+
+        def follow(found: Rehashed, what: str) -> None:
+            bar.expect(found.total)
+            bar.set(found.checked, what)
+
+        return rehash(studio, mib_per_second=rate, on_file=follow)
+
+
+def _tell_read(read: Rehashed) -> None:
+    for line in read.changed:
+        typer.echo(f"changed: {line}")
+    for line in read.missing:
+        typer.echo(f"missing: {line}")
+    if not read.whole:
+        typer.echo(f"Stopped after {read.checked} of {read.total} files; the others were not looked at.")
+    elif not read.wrong:
+        typer.echo(f"All {read.total} files ({read.size / 2**20:.0f} MiB) are what they were.")
 
 
 def _listed(studio: Studio, strays: dict[str, list[Path]]) -> list[str]:

@@ -40,7 +40,7 @@ from backend.tables.label_writing import batches
 from backend.tables.segment import LabelSegment
 
 _AT_ONCE = 200  # episodes of a bulk edit in memory
-_HELD = "somebody is editing it; try again when they have finished"
+HELD = "somebody is editing it; try again when they have finished"
 
 
 # --- renaming -------------------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ def rename(db: Session, me: Actor, studio: Studio, dataset_id: str, body: Rename
     }
     change = store_change(db, me, studio, row, ChangeKind.RENAME, parameters, list(entries.values()))
     skipped = [
-        SkippedOut(episode_id=one.episode_id, number=one.number, reason=_HELD)
+        SkippedOut(episode_id=one.episode_id, number=one.number, reason=HELD)
         for one in preview.episodes
         if one.episode_id in held
     ]
@@ -145,8 +145,8 @@ def _rename_in(
         if any(one.text == body.old for one in revision.segments):
             item = items[episode_id, 0]
             document = {**document_of(revision), "segments": renamed(revision.segments, body.old, body.new)}
-            newer = _republish(db, me, item, revision, document)
-            entry = entries.setdefault((episode_id, 0), _entry(item, None))
+            newer = republish(db, me, item, revision, document)
+            entry = entries.setdefault((episode_id, 0), entry_of(item, None))
             entry |= {"revision": newer.id, "revision_before": revision.id}
     return entries
 
@@ -163,7 +163,7 @@ def _rename_entry(row: Dataset, body: RenameIn) -> None:
 # --- what all of them do --------------------------------------------------------------------------------------
 
 
-def _entry(item: Item, before: LabelHistory | None) -> dict[str, Any]:
+def entry_of(item: Item, before: LabelHistory | None) -> dict[str, Any]:
     draft = item.draft
     return {
         "episode_id": item.row.id,
@@ -198,10 +198,10 @@ def change_draft(
     draft.edit += 1
     draft.updated_at, draft.updated_by = datetime.fromtimestamp(item.now, UTC), me.id
     db.flush()
-    return _entry(Item(row=item.row, draft=draft, dataset=item.dataset, now=item.now), before)
+    return entry_of(Item(row=item.row, draft=draft, dataset=item.dataset, now=item.now), before)
 
 
-def _republish(
+def republish(
     db: Session,
     me: Actor,
     item: Item,
@@ -309,6 +309,8 @@ def changed_since(item: Item, entry: dict[str, Any], last: LabelRevision | None)
         return "it was edited since"
     if entry["revision"] is not None and (last is None or last.id != entry["revision"]):
         return "it was published again since"
+    if entry["revision"] is None and "row" in entry and last is not None:
+        return "it was published since"
     return None
 
 
@@ -328,7 +330,9 @@ def _undo_one(db: Session, me: Actor, item: Item, entry: dict[str, Any], last: L
         assert last is not None
         older = db.get(LabelRevision, entry["revision_before"])
         assert older is not None
-        _republish(db, me, item, last, document_of(older), restores=older.number)
+        republish(db, me, item, last, document_of(older), restores=older.number)
+    for name, value in entry.get("row", {}).items():
+        setattr(item.row, name, value)
     return None
 
 

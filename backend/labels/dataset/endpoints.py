@@ -8,7 +8,7 @@ from backend.access.dependencies import Admin, Annotator, Db, Operator, Parts, V
 from backend.core.schemas import Page
 from backend.labels.core.findings import FindingCode
 from backend.labels.core.settings import Labelling
-from backend.labels.dataset import accepting, assignment, changes, exchange, figures, search, service, templates
+from backend.labels.dataset import accepting, assignment, changes, exchange, facts, figures, search, service, templates
 from backend.labels.dataset.accepting_schemas import AcceptImportedIn, ImportedLabelsOut
 from backend.labels.dataset.schemas import (
     AgreementOut,
@@ -18,6 +18,7 @@ from backend.labels.dataset.schemas import (
     ChangeOut,
     ChangeResult,
     CoverageOut,
+    FactsIn,
     ImportLabelsIn,
     LabelFormat,
     LabellingPatch,
@@ -81,6 +82,12 @@ def rename_entry(db: Db, me: Operator, studio: Parts, dataset_id: str, body: Ren
 @router.post("/datasets/{dataset_id}/template")
 def apply_template(me: Operator, studio: Parts, dataset_id: str, body: ApplyTemplateIn) -> ChangeResult:
     return templates.apply_template(studio, me, dataset_id, body)
+
+
+@router.post("/datasets/{dataset_id}/facts")
+def change_facts(db: Db, me: Operator, studio: Parts, dataset_id: str, body: FactsIn) -> ChangeResult:
+    """Instruction or outcome of many episodes, as one change that can be undone; published labels get revisions."""
+    return facts.set_facts(db, me, studio, dataset_id, body)
 
 
 @router.get("/datasets/{dataset_id}/changes")

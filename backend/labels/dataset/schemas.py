@@ -10,7 +10,7 @@ from backend.core.limits import MAX_STEPS
 from backend.core.roles import Role
 from backend.core.schemas import Id, In, Out, Prose
 from backend.labels.core.findings import FindingCode
-from backend.labels.core.segments import FullLabelText
+from backend.labels.core.segments import FullLabelText, Instruction
 from backend.labels.core.settings import MAX_ENTRIES
 from backend.labels.drafts.schemas import MAX_EDIT
 from backend.tables.bulk_change import ChangeKind
@@ -169,6 +169,21 @@ class ChangeResult(Out):
     changed: int
     skipped: list[SkippedOut]
     aligned: list[AlignedOut] = Field([])
+
+
+class FactsIn(In):
+    """Instruction, outcome or both, of many episodes. preview: only count what would change."""
+
+    episode_ids: list[Id] | None = Field(None, min_length=1, max_length=5000, description="None: all")
+    instruction: Instruction | None = None
+    outcome: Literal["success", "failure", "unknown"] | None = None
+    preview: bool = False
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.instruction is None and self.outcome is None:
+            raise ValueError("give an instruction, an outcome, or both")
+        return self
 
 
 class ApplyTemplateIn(In):

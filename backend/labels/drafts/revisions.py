@@ -140,7 +140,7 @@ def add_revision(db: Session, me: Actor, publication: Publication) -> LabelRevis
         for name in ("instruction", "success", "failure_step", "quality", "tags"):
             setattr(row, name, publication.document[name])
         row.label_state = LabelState.PUBLISHED
-    _grow_vocabulary(db, row.dataset_id, publication.tier, publication.segments)
+    grow_vocabulary(db, row.dataset_id, publication.tier, publication.segments)
     record(
         db,
         me,
@@ -156,7 +156,7 @@ def add_revision(db: Session, me: Actor, publication: Publication) -> LabelRevis
     return revision
 
 
-def _grow_vocabulary(db: Session, dataset_id: str, tier: Tier, segments: Sequence[LabelSegment]) -> None:
+def grow_vocabulary(db: Session, dataset_id: str, tier: Tier, segments: Sequence[LabelSegment]) -> None:
     """New texts go to the end, in the order of first use."""
     dataset = db.get(Dataset, dataset_id, with_for_update=True)
     assert dataset is not None

@@ -422,6 +422,72 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/datasets/{dataset_id}/edits": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * List Edits
+     * @description Of its episodes or into it, newest first; deletions of episodes are among them.
+     */
+    get: operations["list_edits"];
+    put?: never;
+    /**
+     * Create Edit
+     * @description New episodes made of others by a job. Their sources are hidden then (but for a copy), and kept for a while:
+     *     see undo_until.
+     */
+    post: operations["create_edit"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/edits/preview": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Preview Edit
+     * @description What the edit would make, with the proposals of what rests; changes nothing.
+     */
+    post: operations["preview_edit"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/edits/{edit_id}/undo": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Undo Edit
+     * @description The sources are back and the results gone. Refused (409) where somebody has labelled a result, or a version lists
+     *     it.
+     */
+    post: operations["undo_edit"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/datasets/{dataset_id}/episodes": {
     parameters: {
       query?: never;
@@ -524,6 +590,26 @@ export interface paths {
     get: operations["download_export"];
     put?: never;
     post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/facts": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Change Facts
+     * @description Instruction or outcome of many episodes, as one change that can be undone; published labels get revisions.
+     */
+    post: operations["change_facts"];
     delete?: never;
     options?: never;
     head?: never;
@@ -885,7 +971,8 @@ export interface paths {
     post?: never;
     /**
      * Delete Episode
-     * @description Refused (409) while a dataset version lists it.
+     * @description Refused (409) while a dataset version lists it. Its edit in GET /api/datasets/{id}/edits undoes it, for a
+     *     while; on a disk that is nearly full it is gone at once.
      */
     delete: operations["delete_episode"];
     options?: never;
@@ -3013,7 +3100,7 @@ export interface components {
      * @description accept: labels that files brought were published.
      * @enum {string}
      */
-    ChangeKind: "rename" | "template" | "import" | "accept";
+    ChangeKind: "rename" | "template" | "import" | "accept" | "facts";
     /** ChangeOut */
     ChangeOut: {
       /** By Name */
@@ -3092,7 +3179,7 @@ export interface components {
       /** Evaluations */
       evaluations: number;
       /** Files */
-      files: components["schemas"]["backend__checkpoints__schemas__FileOut"][];
+      files: components["schemas"]["FileOut"][];
       /** Id */
       id: string;
       /** Info */
@@ -3531,6 +3618,12 @@ export interface components {
     };
     /** DigestIn */
     DigestIn: {
+      /**
+       * Restart
+       * @description What was sent of another file of this name and size is given up
+       * @default false
+       */
+      restart: boolean;
       /** Sha256 */
       sha256: string;
     };
@@ -3661,6 +3754,117 @@ export interface components {
       updated_at: string | null;
       /** Updated By Name */
       updated_by_name: string | null;
+    };
+    /**
+     * EditAction
+     * @description What people ask for. The first seven make new files; move and copy share the file, delete makes nothing.
+     * @enum {string}
+     */
+    EditAction: "keep" | "cut" | "trim_idle" | "drop_idle" | "split" | "join" | "rename" | "move" | "copy" | "delete";
+    /**
+     * EditIn
+     * @description Everything that does not belong to the action is left out.
+     *
+     *     keep, cut: `first` and `last`. trim_idle, drop_idle: rest is found by motion; `drop` names other stretches, by
+     *     episode. split: `at`, the first steps of the second and later parts. join: in the order of episode_ids. rename:
+     *     `cameras` and `dimensions`. move, copy: `target_id` or `target_name`.
+     */
+    EditIn: {
+      action: components["schemas"]["EditAction"];
+      /** At */
+      at?: number[];
+      /** Cameras */
+      cameras?: {
+        [key: string]: string;
+      };
+      /** Dimensions */
+      dimensions?: {
+        [key: string]: string;
+      };
+      /** Drop */
+      drop?: {
+        [key: string]: components["schemas"]["Range"][];
+      };
+      /**
+       * Episode Ids
+       * @description None: all
+       */
+      episode_ids?: string[] | null;
+      /** First */
+      first?: number | null;
+      /**
+       * Instruction
+       * @description Of what is joined, where the episodes have different ones
+       */
+      instruction?: string | null;
+      /** Last */
+      last?: number | null;
+      /**
+       * Target Id
+       * @description Dataset for the new episodes; none: their own
+       */
+      target_id?: string | null;
+      /**
+       * Target Name
+       * @description Name of a new dataset for them
+       */
+      target_name?: string | null;
+    };
+    /**
+     * EditOut
+     * @description undo_until: None where it cannot be undone (any more); why_not says why.
+     */
+    EditOut: {
+      action: components["schemas"]["EditAction"];
+      /** By Name */
+      by_name: string | null;
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Dataset Id */
+      dataset_id: string;
+      /** Finished At */
+      finished_at: string | null;
+      /** Id */
+      id: string;
+      job: components["schemas"]["JobOut"] | null;
+      /** Results */
+      results: components["schemas"]["MadeOut"][];
+      /** Sources */
+      sources: components["schemas"]["EpisodeRef"][];
+      /** Target Id */
+      target_id: string;
+      /**
+       * Target Name
+       * @description None where the results are in the sources' dataset
+       */
+      target_name: string | null;
+      /** Undo Until */
+      undo_until: string | null;
+      /** Undone At */
+      undone_at: string | null;
+      /** Undone By Name */
+      undone_by_name: string | null;
+      /** Why Not */
+      why_not: string | null;
+    };
+    /**
+     * EditPreview
+     * @description skipped: episodes that the edit would not change, such as those without rest.
+     */
+    EditPreview: {
+      /** Items */
+      items: components["schemas"]["PlannedOut"][];
+      /** Problems */
+      problems: number;
+      /** Skipped */
+      skipped: components["schemas"]["EpisodeRef"][];
+      /** Steps */
+      steps: number;
+      /** Steps Before */
+      steps_before: number;
     };
     /** EntryIn */
     EntryIn: {
@@ -3855,6 +4059,13 @@ export interface components {
       video?: string | null;
       /** Wrong */
       wrong?: boolean | null;
+    };
+    /** EpisodeRef */
+    EpisodeRef: {
+      /** Episode Id */
+      episode_id: string;
+      /** Number */
+      number: number;
     };
     /**
      * EpisodeSource
@@ -4069,6 +4280,26 @@ export interface components {
       warnings: string[];
     };
     /**
+     * FactsIn
+     * @description Instruction, outcome or both, of many episodes. preview: only count what would change.
+     */
+    FactsIn: {
+      /**
+       * Episode Ids
+       * @description None: all
+       */
+      episode_ids?: string[] | null;
+      /** Instruction */
+      instruction?: string | null;
+      /** Outcome */
+      outcome?: ("success" | "failure" | "unknown") | null;
+      /**
+       * Preview
+       * @default false
+       */
+      preview: boolean;
+    };
+    /**
      * Failure
      * @description A rollout that never acted, until the next one begins. reason: for people, with what to do.
      */
@@ -4126,6 +4357,25 @@ export interface components {
       stages: number[];
       /** Unit */
       unit?: string | null;
+    };
+    /**
+     * FileIn
+     * @description A file of a person's, read in the page: its name, whose ending says what it is, and its text.
+     */
+    FileIn: {
+      /** Name */
+      name: string;
+      /** Text */
+      text: string;
+    };
+    /** FileOut */
+    FileOut: {
+      /** Name */
+      name: string;
+      /** Sha256 */
+      sha256: string;
+      /** Size */
+      size: number;
     };
     /**
      * FindingCode
@@ -4377,7 +4627,8 @@ export interface components {
       | "template"
       | "imported"
       | "rolled_back"
-      | "undone";
+      | "undone"
+      | "facts";
     /**
      * HistoryOut
      * @description An entry of a draft's history; its labels are at /draft/history/{id}. about: whose work was reviewed.
@@ -4776,7 +5027,7 @@ export interface components {
      * @description What a job does. `preflight` looks at a run without starting it.
      * @enum {string}
      */
-    JobKind: "record" | "import" | "measure" | "init_model" | "preflight" | "train" | "evaluate" | "export";
+    JobKind: "record" | "import" | "measure" | "init_model" | "preflight" | "train" | "evaluate" | "export" | "edit";
     /**
      * JobOut
      * @description done of total: what the kind counts (episodes, steps). queue_position: 1 is next; None unless queued.
@@ -5079,6 +5330,15 @@ export interface components {
        * Format: password
        */
       password: string;
+    };
+    /** MadeOut */
+    MadeOut: {
+      /** Episode Id */
+      episode_id: string;
+      /** Number */
+      number: number;
+      /** Steps */
+      steps: number;
     };
     /**
      * Me
@@ -5474,6 +5734,37 @@ export interface components {
       user_id: string | null;
     };
     /**
+     * PlannedOut
+     * @description One new episode, before it is made. dropped: steps of the sources that are in none.
+     *
+     *     lost: texts of substeps of which nothing is left. problem: why it cannot be made.
+     */
+    PlannedOut: {
+      /** Dropped */
+      dropped: components["schemas"]["Range"][];
+      /** Lost */
+      lost: string[];
+      /** Notes */
+      notes: string[];
+      /**
+       * Pieces
+       * @description Of the sources, one after the other
+       */
+      pieces: components["schemas"]["Range"][];
+      /** Problem */
+      problem: string | null;
+      /** Sources */
+      sources: components["schemas"]["EpisodeRef"][];
+      /** Steps */
+      steps: number;
+      /** Steps Before */
+      steps_before: number;
+      /** Substeps */
+      substeps: number;
+      /** Substeps Before */
+      substeps_before: number;
+    };
+    /**
      * PolicyOut
      * @description The policy that acts or waits. latency_ms: from observation to chunk in hand, of the last chunk.
      */
@@ -5748,6 +6039,16 @@ export interface components {
      * @enum {string}
      */
     Queue: "mine" | "review" | "all";
+    /**
+     * Range
+     * @description Steps first..last, both of them, from 0.
+     */
+    Range: {
+      /** First */
+      first: number;
+      /** Last */
+      last: number;
+    };
     /** ReadProfileOut */
     ReadProfileOut: {
       profile: components["schemas"]["ImportProfile"];
@@ -7014,7 +7315,7 @@ export interface components {
       /** Instruction */
       instruction: string;
       /** Items */
-      items: components["schemas"]["backend__uploads__schemas__FileOut"][];
+      items: components["schemas"]["UploadFileOut"][];
       kind: components["schemas"]["UploadKind"];
       /** Mine */
       mine: boolean;
@@ -7024,12 +7325,57 @@ export interface components {
       size_bytes: number;
     };
     /**
+     * UploadFileIn
+     * @description path: relative, folders separated by /. sha256: of the whole file; without it the studio has nothing to compare
+     *     with.
+     */
+    UploadFileIn: {
+      /** Path */
+      path: string;
+      /** Sha256 */
+      sha256?: string | null;
+      /** Size */
+      size: number;
+    };
+    /**
+     * UploadFileOut
+     * @description received: bytes that are there. url: where the rest is sent to, by tus. message, errors: why it was refused, or
+     *     what it waits for. episode_id, episode_number: what became of it, or which has been there before.
+     */
+    UploadFileOut: {
+      /** Episode Id */
+      episode_id: string | null;
+      /** Episode Number */
+      episode_number: number | null;
+      /** Errors */
+      errors: string[];
+      /** Id */
+      id: string;
+      /** Message */
+      message: string | null;
+      /** Path */
+      path: string;
+      /** Received */
+      received: number;
+      /** Sha256 */
+      sha256: string | null;
+      /** Size */
+      size: number;
+      state: components["schemas"]["UploadState"];
+      /** Upload Id */
+      upload_id: string;
+      /** Url */
+      url: string;
+      /** Warnings */
+      warnings: string[];
+    };
+    /**
      * UploadIn
      * @description Files that belong together: episodes, or all files of one folder.
      */
     UploadIn: {
       /** Files */
-      files: components["schemas"]["backend__uploads__schemas__FileIn"][];
+      files: components["schemas"]["UploadFileIn"][];
       /**
        * Instruction
        * @description For episodes that have none of their own
@@ -7341,15 +7687,6 @@ export interface components {
       /** Written */
       written: boolean;
     };
-    /** FileOut */
-    backend__checkpoints__schemas__FileOut: {
-      /** Name */
-      name: string;
-      /** Sha256 */
-      sha256: string;
-      /** Size */
-      size: number;
-    };
     /** PersonOut */
     backend__exports__schemas__PersonOut: {
       /** Id */
@@ -7378,16 +7715,6 @@ export interface components {
       steps: number;
       /** Tags */
       tags: string[];
-    };
-    /**
-     * FileIn
-     * @description A file of a person's, read in the page: its name, whose ending says what it is, and its text.
-     */
-    backend__imports__schemas__FileIn: {
-      /** Name */
-      name: string;
-      /** Text */
-      text: string;
     };
     /**
      * PreviewOut
@@ -7494,51 +7821,6 @@ export interface components {
       updated_at: string | null;
       /** Updated By Name */
       updated_by_name: string | null;
-    };
-    /**
-     * FileIn
-     * @description path: relative, folders separated by /. sha256: of the whole file; without it the studio has nothing to compare
-     *     with.
-     */
-    backend__uploads__schemas__FileIn: {
-      /** Path */
-      path: string;
-      /** Sha256 */
-      sha256?: string | null;
-      /** Size */
-      size: number;
-    };
-    /**
-     * FileOut
-     * @description received: bytes that are there. url: where the rest is sent to, by tus. message, errors: why it was refused, or
-     *     what it waits for. episode_id, episode_number: what became of it, or which has been there before.
-     */
-    backend__uploads__schemas__FileOut: {
-      /** Episode Id */
-      episode_id: string | null;
-      /** Episode Number */
-      episode_number: number | null;
-      /** Errors */
-      errors: string[];
-      /** Id */
-      id: string;
-      /** Message */
-      message: string | null;
-      /** Path */
-      path: string;
-      /** Received */
-      received: number;
-      /** Sha256 */
-      sha256: string | null;
-      /** Size */
-      size: number;
-      state: components["schemas"]["UploadState"];
-      /** Upload Id */
-      upload_id: string;
-      /** Url */
-      url: string;
-      /** Warnings */
-      warnings: string[];
     };
     /**
      * SavedOut
@@ -8357,6 +8639,139 @@ export interface operations {
       };
     };
   };
+  list_edits: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["EditOut"][];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  create_edit: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["EditIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      202: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["EditOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  preview_edit: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["EditIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["EditPreview"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  undo_edit: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+        edit_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["EditOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
   list_episodes: {
     parameters: {
       query?: {
@@ -8579,6 +8994,41 @@ export interface operations {
           [name: string]: unknown;
         };
         content?: never;
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  change_facts: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["FactsIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ChangeResult"];
+        };
       };
       /** @description Validation Error */
       422: {
@@ -10819,7 +11269,7 @@ export interface operations {
     };
     requestBody: {
       content: {
-        "application/json": components["schemas"]["backend__imports__schemas__FileIn"];
+        "application/json": components["schemas"]["FileIn"];
       };
     };
     responses: {
@@ -10852,7 +11302,7 @@ export interface operations {
     };
     requestBody: {
       content: {
-        "application/json": components["schemas"]["backend__imports__schemas__FileIn"];
+        "application/json": components["schemas"]["FileIn"];
       };
     };
     responses: {
@@ -12479,7 +12929,7 @@ export interface operations {
           [name: string]: unknown;
         };
         content: {
-          "application/json": components["schemas"]["backend__uploads__schemas__FileOut"];
+          "application/json": components["schemas"]["UploadFileOut"];
         };
       };
       /** @description Validation Error */
@@ -12668,7 +13118,7 @@ export interface operations {
           [name: string]: unknown;
         };
         content: {
-          "application/json": components["schemas"]["backend__uploads__schemas__FileOut"];
+          "application/json": components["schemas"]["UploadFileOut"];
         };
       };
       /** @description Validation Error */

@@ -14,6 +14,7 @@ const UNITS: Record<Schema<"JobKind">, string> = {
   train: "steps",
   evaluate: "episodes",
   export: "episodes",
+  edit: "episodes",
 };
 
 export const KINDS: Record<Schema<"JobKind">, string> = {
@@ -25,6 +26,7 @@ export const KINDS: Record<Schema<"JobKind">, string> = {
   train: "Training",
   evaluate: "Evaluation",
   export: "Export",
+  edit: "Edit",
 };
 
 /** Share done, 0 .. 100; null where the job does not say how much there is. */

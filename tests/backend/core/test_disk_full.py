@@ -219,9 +219,9 @@ def test_files_that_cannot_be_removed_are_told(
     (path / "in the way").mkdir(parents=True)
     (path / "in the way" / "x").write_bytes(b"x")
     with small_disk(path / "in the way", kib=64):  # a mount point can be removed by nobody
-        answer = operator.delete(f"/api/episodes/{episode}")
+        answer = operator.delete(f"/api/datasets/{dataset}")
         assert (answer.status_code, answer.json()["error"]["code"]) == (500, "files_left")
-        assert "Episode 0 was deleted" in answer.json()["error"]["message"]
+        assert "one was deleted" in answer.json()["error"]["message"]
         assert str(path) not in answer.text
     assert operator.get(f"/api/episodes/{episode}").status_code == 404
 

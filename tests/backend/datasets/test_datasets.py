@@ -421,7 +421,7 @@ def test_deleting_takes_the_files_along(studio: Studio, operator: TestClient, fi
     dataset_id, (first, second) = fill(2)
     folder = studio.settings.folder.episodes / dataset_id
     assert operator.delete(f"/api/episodes/{first}").status_code == 204
-    assert [path.stem for path in folder.iterdir()] == [second]
+    assert {path.stem for path in folder.iterdir()} == {first, second}, "it can be brought back"
     assert operator.get(f"/api/episodes/{first}").status_code == 404
     assert operator.delete(f"/api/datasets/{dataset_id}").status_code == 204
     assert not folder.exists()

@@ -373,7 +373,8 @@ def test_the_command_verifies_adopts_and_loses(
     assert studio_verify() == (1, f"studio: {settings.data}: no studio has its data here; name its folder with "
                                   "STUDIO_DATA\n")  # fmt: skip
     open_studio(settings).close()
-    assert studio_verify() == (0, "All files have rows, and all rows have files.\n")
+    assert studio_verify("--quick") == (0, "All files have rows, and all rows have files.\n")
+    assert studio_verify()[1].splitlines()[1:] == ["All 0 files (0 MiB) are what they were."]
     old = time.time() - 600
     for seed in range(3):
         path = make_episode(settings.folder.episodes / new_id() / f"{new_id()}.hdf5", seed=seed)
@@ -386,4 +387,5 @@ def test_the_command_verifies_adopts_and_loses(
     assert studio_verify("--adopt", "--lose") == (1, "studio: --adopt or --lose, not both\n")
     status, told = studio_verify("--adopt")
     assert (status, told.splitlines()[0]) == (0, "3 of 3 episode files are in the dataset Recovered.")
+    assert "All 3 files" in told
     assert studio_verify("--lose")[0] == 0

@@ -28,6 +28,8 @@ VIEWER = """
     GET /api/datasets/{dataset_id}/versions
     GET /api/datasets/{dataset_id}/exports
     POST /api/datasets/{dataset_id}/exports/preview
+    GET /api/datasets/{dataset_id}/edits
+    POST /api/datasets/{dataset_id}/edits/preview
     GET /api/datasets/{dataset_id}/exports/{export_id}/archive
     GET /api/exports/destinations
     GET /api/exports/formats
@@ -121,6 +123,9 @@ OPERATOR = """
     DELETE /api/uploads/files/{file_id}
     POST /api/datasets/{dataset_id}/survey
     POST /api/datasets/{dataset_id}/exports
+    POST /api/datasets/{dataset_id}/edits
+    POST /api/datasets/{dataset_id}/facts
+    POST /api/datasets/{dataset_id}/edits/{edit_id}/undo
     DELETE /api/datasets/{dataset_id}/exports/{export_id}
     POST /api/datasets/{dataset_id}/versions
     DELETE /api/episodes/{episode_id}

@@ -79,7 +79,8 @@ def test_what_nobody_knows_stays_and_what_was_deleted_is_removed(
     deleted_run = file(folder.run(other_run) / "metrics.jsonl")
     checkpoint = file(folder.run(run_id) / "checkpoints" / "step-0000002" / "manifest.json")
     with studio.db.transaction() as db:
-        db.get_one(EpisodeRow, deleted_id).deleted_at = utc_now()
+        row = db.get_one(EpisodeRow, deleted_id)
+        row.deleted_at = row.freed_at = utc_now()
         db.get_one(Run, other_run).deleted_at = utc_now()
         db.get_one(Job, other_job).state = JobState.CANCELLED
         values = {"sha256": "", "size_bytes": 1, "files": [], "archive_sha256": "", "attempt": 1, "stage": 2}

@@ -98,7 +98,8 @@ def test_an_episode_that_went_away_meanwhile_is_named(team: Team, make_data: Mak
     assert "the file of episode 0 is gone" in (team.job(without_file).cause or "")
     path.write_bytes(content)
     with team.studio.db.transaction() as db:
-        db.get_one(EpisodeRow, labels.ids[1]).deleted_at = utc_now()
+        gone = db.get_one(EpisodeRow, labels.ids[1])
+        gone.deleted_at = gone.freed_at = utc_now()
     assert team.runner(without_row).wait(120) == 0
     assert team.job(without_row).state is JobState.FAILED
     assert "was deleted meanwhile" in (team.job(without_row).cause or "")

@@ -96,9 +96,10 @@ def leave_to_store(found: Needed, root: Path) -> int:
 
 
 def _episodes(connection: Connection, found: Needed) -> None:
+    """Those that were set aside too, as long as they can be brought back."""
     query = (
         "SELECT e.id, e.dataset_id, e.number, d.name FROM episodes e JOIN datasets d ON d.id = e.dataset_id "
-        "WHERE e.deleted_at IS NULL"
+        "WHERE e.freed_at IS NULL"
     )
     for episode, dataset, number, name in _rows(connection, query):
         found.files[f"episodes/{dataset}/{episode}.hdf5"] = (None, f"episode {number} of {name}")

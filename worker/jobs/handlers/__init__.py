@@ -14,6 +14,7 @@ _HANDLERS = {
     JobKind.TRAIN: "worker.jobs.handlers.train:TrainHandler",
     JobKind.EVALUATE: "worker.jobs.handlers.evaluate:EvaluateHandler",
     JobKind.EXPORT: "worker.jobs.handlers.export:ExportHandler",
+    JobKind.EDIT: "worker.jobs.handlers.edit:EditHandler",
 }
 
 

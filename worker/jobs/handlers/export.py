@@ -16,7 +16,7 @@ from backend.core.archive import sha256_of
 from backend.core.db import database_now
 from backend.core.errors import NotFoundError
 from backend.episodes.files import file_of
-from backend.episodes.repository import of_dataset
+from backend.episodes.repository import with_files
 from backend.exports.files import archive_parts, files_of
 from backend.exports.jobs import MANIFEST, ExportPayload
 from backend.exports.landing import land
@@ -104,7 +104,7 @@ class ExportHandler(Handler):
         studio = job.studio
         manifest = load_manifest(obtain(studio.store, studio.settings.data, job.folder / MANIFEST))
         with studio.db.transaction(write=False) as db:
-            rows = {row.id: row for row in of_dataset(db, self._row(job).dataset_id)}
+            rows = {row.id: row for row in with_files(db, self._row(job).dataset_id)}
         entries = []
         for entry in manifest.episodes:
             row = rows.get(Path(entry.path).stem)
@@ -165,7 +165,7 @@ class ExportHandler(Handler):
         row = self._row(job)
         exported = set(row.episode_ids)
         with job.studio.db.transaction(write=False) as db:
-            rows = [one for one in of_dataset(db, row.dataset_id) if one.id in exported]
+            rows = [one for one in with_files(db, row.dataset_id) if one.id in exported]
         counts = Counter(guess for one in rows for guess in one.guesses)
         return [f"guessed at the import of {_episodes(count)}: {guess}" for guess, count in counts.most_common()]
 

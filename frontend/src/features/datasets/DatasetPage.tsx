@@ -1,6 +1,6 @@
 import { ActionIcon, Button, Menu, Stack, Tabs, Text } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
-import { IconDots, IconPencil, IconTrash } from "@tabler/icons-react";
+import { IconDots, IconPencil, IconScissors, IconTrash } from "@tabler/icons-react";
 import { Link, useNavigate, useParams, useSearchParams } from "react-router";
 
 import { ApiError } from "@/api/client";
@@ -19,6 +19,8 @@ import { DemoDialog } from "./core/DemoDialog";
 import { labelledText } from "./facts";
 import { useDataset, useDeleteDataset, type Dataset } from "./core/hooks";
 import { NoSuch } from "./core/NoSuch";
+import { EditDialog } from "./editing/EditDialog";
+import { HistoryTab } from "./editing/HistoryTab";
 import { ExportDialog } from "./ExportDialog";
 import { ImportTab } from "./ImportTab";
 import { NewDatasetDialog } from "./NewDatasetDialog";
@@ -27,7 +29,7 @@ import { PublishVersionDialog } from "./PublishVersionDialog";
 import { VersionsTab } from "./VersionsTab";
 import { VocabularyTab } from "./VocabularyTab";
 
-const TABS = ["episodes", "versions", "vocabulary", "survey", "import"] as const;
+const TABS = ["episodes", "versions", "vocabulary", "survey", "import", "history"] as const;
 
 export function DatasetPage() {
   const { id = "" } = useParams();
@@ -94,10 +96,13 @@ function Page({ dataset }: { dataset: Dataset }) {
             <Tabs.Tab value="import" data-testid="tab-import">
               Upload and import
             </Tabs.Tab>
+            <Tabs.Tab value="history" data-testid="tab-history">
+              History
+            </Tabs.Tab>
           </Tabs.List>
           <Tabs.Panel value="episodes">
             <EpisodesTab
-              datasetId={dataset.id}
+              dataset={dataset}
               empty={
                 <Button variant="default" onClick={() => go("import")}>
                   Upload or import
@@ -116,6 +121,9 @@ function Page({ dataset }: { dataset: Dataset }) {
           </Tabs.Panel>
           <Tabs.Panel value="import">
             <ImportTab dataset={dataset} />
+          </Tabs.Panel>
+          <Tabs.Panel value="history">
+            <HistoryTab dataset={dataset} />
           </Tabs.Panel>
         </Tabs>
       </Stack>
@@ -167,6 +175,7 @@ function DatasetMenu({ dataset }: { dataset: Dataset }) {
   const navigate = useNavigate();
   const remove = useDeleteDataset();
   const [editing, { open, close }] = useDisclosure(false);
+  const [merging, { open: merge, close: merged }] = useDisclosure(false);
   return (
     <>
       <Menu position="bottom-end">
@@ -178,6 +187,14 @@ function DatasetMenu({ dataset }: { dataset: Dataset }) {
         <Menu.Dropdown>
           <Menu.Item disabled={!may} onClick={open} leftSection={<IconPencil size={16} />} data-testid="dataset-edit">
             Name and description
+          </Menu.Item>
+          <Menu.Item
+            disabled={!may || dataset.episodes === 0}
+            onClick={merge}
+            leftSection={<IconScissors size={16} />}
+            data-testid="dataset-edit-all"
+          >
+            Edit or merge all episodes
           </Menu.Item>
           <Menu.Item
             color="red"
@@ -201,6 +218,7 @@ function DatasetMenu({ dataset }: { dataset: Dataset }) {
         </Menu.Dropdown>
       </Menu>
       <NewDatasetDialog opened={editing} onClose={close} dataset={dataset} />
+      <EditDialog opened={merging} onClose={merged} dataset={dataset} ids={null} action="move" />
     </>
   );
 }

@@ -1,4 +1,5 @@
-import { ActionIcon, Anchor, Group, Menu, Pagination, Stack, Text, Tooltip } from "@mantine/core";
+import { ActionIcon, Anchor, Button, Checkbox, Group, Menu, Pagination, Stack, Text, Tooltip } from "@mantine/core";
+import { useState } from "react";
 import { IconDots, IconDownload, IconMovie, IconTrash } from "@tabler/icons-react";
 import { Link, useNavigate, useSearchParams } from "react-router";
 
@@ -13,6 +14,9 @@ import { Time } from "@/ui/Time";
 import classes from "@/features/episodes/core/episodes.module.css";
 import { useDeleteEpisode, useEpisodes, type EpisodeRow } from "@/features/episodes/core/hooks";
 import { LabelBadge, Outcome } from "@/features/episodes/core/LabelBadge";
+import { EditDialog } from "./editing/EditDialog";
+import type { Dataset } from "./core/hooks";
+import { RoleButton } from "@/ui/RoleButton";
 import { Thumbnail } from "@/features/episodes/core/Thumbnail";
 
 const PER_PAGE = 50;
@@ -24,12 +28,19 @@ const SOURCES: Record<EpisodeRow["source"], string> = {
   live: "recorded live",
 };
 
-/** The episodes of a dataset. `empty`: what to do when there are none. */
-export function EpisodesTab({ datasetId, empty }: { datasetId: string; empty: React.ReactNode }) {
+/** The episodes of a dataset. `empty`: what to do when there are none. Some can be selected, and edited together; who
+ * comes from an episode's own page (?edit=ID&step=N) finds it selected. */
+export function EpisodesTab({ dataset, empty }: { dataset: Dataset; empty: React.ReactNode }) {
+  const datasetId = dataset.id;
   const [search, setSearch] = useSearchParams();
   const page = Math.max(1, Number(search.get("page")) || 1);
   const query = useEpisodes(datasetId, (page - 1) * PER_PAGE, PER_PAGE);
   const navigate = useNavigate();
+  const asked = search.get("edit");
+  const [selected, setSelected] = useState<ReadonlySet<string>>(() => new Set(asked === null ? [] : [asked]));
+  const [editing, setEditing] = useState(asked !== null);
+  const [edited, setEdited] = useState<string[]>(asked === null ? [] : [asked]); // those that the dialog is about
+  const step = Number(search.get("step")) || undefined;
 
   const turn = (to: number) =>
     setSearch((old) => {
@@ -39,16 +50,62 @@ export function EpisodesTab({ datasetId, empty }: { datasetId: string; empty: Re
   return (
     <Loaded query={query} lines={6}>
       {({ items, total }) =>
-        total === 0 ? (
+        total === 0 && asked === null ? (
           <EmptyState icon={IconMovie} title="No episodes yet" action={empty}>
             Record demonstrations in the simulator, upload HDF5 files, or import a folder from the server.
           </EmptyState>
         ) : (
           <Stack>
+            {selected.size > 0 && (
+              <Group gap="sm" data-testid="selection" data-count={selected.size}>
+                <Text size="sm" aria-live="polite">
+                  {plural(selected.size, "episode")} selected
+                </Text>
+                <RoleButton
+                  needs="operator"
+                  size="xs"
+                  onClick={() => {
+                    setEdited([...selected]);
+                    setEditing(true);
+                  }}
+                  data-testid="selection-edit"
+                >
+                  Edit
+                </RoleButton>
+                <Button
+                  size="xs"
+                  variant="subtle"
+                  color="gray"
+                  onClick={() => setSelected(new Set())}
+                  data-testid="selection-clear"
+                >
+                  Clear
+                </Button>
+              </Group>
+            )}
+            <EditDialog
+              opened={editing}
+              onClose={() => {
+                setEditing(false);
+                setSearch(
+                  (old) => {
+                    old.delete("edit");
+                    old.delete("step");
+                    return old;
+                  },
+                  { replace: true },
+                );
+              }}
+              dataset={dataset}
+              ids={edited}
+              action={asked === null ? undefined : "split"}
+              step={step}
+              onDone={() => setSelected(new Set())}
+            />
             <DataTable
               label="Episodes"
               rows={items}
-              columns={COLUMNS}
+              columns={[selecting(items, selected, setSelected), ...COLUMNS]}
               rowKey={({ id }) => id}
               rowTestId="episode-row"
               onRowClick={({ id }) => void navigate(`/episodes/${id}`)}
@@ -67,6 +124,50 @@ export function EpisodesTab({ datasetId, empty }: { datasetId: string; empty: Re
       }
     </Loaded>
   );
+}
+
+/** A column of boxes; that of the header takes all of the page. */
+function selecting(
+  items: readonly EpisodeRow[],
+  selected: ReadonlySet<string>,
+  onChange: (to: ReadonlySet<string>) => void,
+): Column<EpisodeRow> {
+  const all = items.length > 0 && items.every(({ id }) => selected.has(id));
+  const put = (ids: readonly string[], on: boolean) => {
+    const now = new Set(selected);
+    for (const id of ids)
+      if (on) now.add(id);
+      else now.delete(id);
+    onChange(now);
+  };
+  return {
+    key: "select",
+    width: 36,
+    header: (
+      <Checkbox
+        size="xs"
+        aria-label="Select all episodes of this page"
+        checked={all}
+        indeterminate={!all && items.some(({ id }) => selected.has(id))}
+        onChange={(event) =>
+          put(
+            items.map(({ id }) => id),
+            event.currentTarget.checked,
+          )
+        }
+        data-testid="select-page"
+      />
+    ),
+    cell: ({ id, number }) => (
+      <Checkbox
+        size="xs"
+        aria-label={`Select episode ${number}`}
+        checked={selected.has(id)}
+        onChange={(event) => put([id], event.currentTarget.checked)}
+        data-testid="episode-select"
+      />
+    ),
+  };
 }
 
 const COLUMNS: Column<EpisodeRow>[] = [
@@ -192,7 +293,7 @@ function EpisodeMenu({ episode }: { episode: EpisodeRow }) {
             confirm({
               title: `Delete episode ${episode.number}?`,
               children:
-                "Its file and its labels are removed for good. An episode that a dataset version lists cannot be deleted.",
+                "It can be brought back for some days, in the tab History; then its file is removed for good. An episode that a dataset version lists cannot be deleted.",
               confirm: "Delete it",
               action: () => remove.mutateAsync(episode.id),
             })

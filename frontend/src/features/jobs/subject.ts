@@ -7,6 +7,7 @@ export function subjectOf(job: Pick<Job, "kind" | "subject_id">): { label: strin
     case "import":
     case "measure":
     case "export":
+    case "edit":
       return job.subject_id ? { label: "Open the dataset", to: `/datasets/${job.subject_id}` } : null;
     case "train":
       return job.subject_id ? { label: "Open the run", to: `/training/${job.subject_id}` } : null;

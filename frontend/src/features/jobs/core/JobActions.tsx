@@ -51,6 +51,7 @@ const CANCELLED: Record<Job["kind"], string> = {
   import: "It stops at once. Episodes that were imported stay in the dataset; it can be resumed.",
   measure: "It stops at once. What was measured stays; it can be resumed.",
   export: "It stops at once and what was written is removed. It can be started again.",
+  edit: "It stops at once and nothing of it is done; the episodes stay as they are. It can be started again.",
   init_model: "It stops at once and what was written so far of the model is removed.",
   preflight: "It stops at once. Nothing else changes.",
 };

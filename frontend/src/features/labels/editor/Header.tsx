@@ -8,12 +8,14 @@ import {
   IconDownload,
   IconHistory,
   IconKeyboard,
+  IconScissors,
   IconWand,
 } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { useState, type ReactNode } from "react";
-import { Link } from "react-router";
+import { Link, useNavigate } from "react-router";
 
+import { useCan } from "@/api/queries";
 import { LabelBadge } from "@/features/episodes/core/LabelBadge";
 import { DetailsButton } from "./EpisodeDetails";
 import { TierTabs } from "./TierTabs";
@@ -30,7 +32,9 @@ import { ActionButton } from "./Transport";
 
 /** Where one is, is it saved, publish; below it what the episode is about. `actions`: revisions and publish. */
 export function Header({ actions: right }: { actions: ReactNode }) {
-  const { episode, actions } = useAnnotator();
+  const { episode, actions, playback } = useAnnotator();
+  const navigate = useNavigate();
+  const may = useCan("operator");
   const { canUndo, canRedo, content } = useEditorState();
   const [looking, setLooking] = useState(false);
   const vision = useQuery(visionQuery);
@@ -93,6 +97,16 @@ export function Header({ actions: right }: { actions: ReactNode }) {
                 data-testid="history-open"
               >
                 History
+              </Menu.Item>
+              <Menu.Item
+                disabled={!may}
+                leftSection={<IconScissors size={16} />}
+                onClick={() =>
+                  void navigate(`/datasets/${episode.dataset_id}?edit=${episode.id}&step=${playback.player.state.step}`)
+                }
+                data-testid="episode-edit"
+              >
+                Trim, cut or split here
               </Menu.Item>
               <Menu.Item
                 leftSection={<IconKeyboard size={16} />}

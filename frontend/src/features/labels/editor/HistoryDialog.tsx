@@ -28,6 +28,7 @@ const KINDS: Record<Schema<"HistoryKind">, string> = {
   template: "Template",
   imported: "Imported",
   rolled_back: "Rolled back",
+  facts: "Instruction or outcome changed",
   undone: "Undone",
 };
 const NOW: Option = { value: "draft", label: "Now" };

@@ -1,0 +1,242 @@
+import { Button, Group, Modal, Select, Stack, Text } from "@mantine/core";
+import { useDebouncedValue } from "@mantine/hooks";
+import { useState } from "react";
+
+import type { Dataset } from "@/features/datasets/core/hooks";
+import { JobActions } from "@/features/jobs/core/JobActions";
+import { ErrorNote } from "@/ui/ErrorNote";
+import { plural } from "@/ui/format";
+import { JobProgress } from "@/ui/JobProgress";
+import { RoleButton } from "@/ui/RoleButton";
+
+import { EditFields } from "./EditFields";
+import { EditPreviewTable } from "./EditPreviewTable";
+import { useChangeFacts, useCreateEdit, useEdits, useFactsPreview, usePreview, type Facts } from "./edits";
+import { ACTIONS, bodyOf, editText, previewText, type Action, type Fields } from "./words";
+
+const SETTLED_MS = 300;
+
+interface Props {
+  opened: boolean;
+  onClose: () => void;
+  dataset: Dataset;
+  /** null: all of the dataset */
+  ids: string[] | null;
+  action?: Action;
+  /** where the playhead was: what ranges begin with */
+  step?: number;
+  /** after an edit was done: the episodes are others then */
+  onDone?: () => void;
+}
+
+/** New episodes made of the chosen ones: what will be made is shown before it is. */
+export function EditDialog({ opened, onClose, dataset, ids, action, step, onDone }: Props) {
+  const count = ids === null ? dataset.episodes : ids.length;
+  return (
+    <Modal
+      opened={opened}
+      onClose={onClose}
+      title={ids === null ? `Edit all of "${dataset.name}"` : `Edit ${plural(count, "episode")}`}
+      size="xl"
+    >
+      {opened && (
+        <Form
+          dataset={dataset}
+          ids={ids}
+          count={count}
+          initial={action ?? "trim_idle"}
+          step={step}
+          onClose={onClose}
+          onDone={onDone}
+        />
+      )}
+    </Modal>
+  );
+}
+
+interface FormProps {
+  dataset: Dataset;
+  ids: string[] | null;
+  count: number;
+  initial: Action;
+  step: number | undefined;
+  onClose: () => void;
+  onDone: (() => void) | undefined;
+}
+
+function Form({ dataset, ids, count, initial, step, onClose, onDone }: FormProps) {
+  const [action, setAction] = useState(initial);
+  const [leftOut, setLeftOut] = useState<ReadonlySet<string>>(new Set());
+  const [begun, setBegun] = useState<string | null>(null);
+  const [fields, setFields] = useState<Fields>({
+    first: step ?? "",
+    last: "",
+    at: step ? String(step) : "",
+    cameras: {},
+    target: null,
+    name: "",
+    instruction: "",
+    outcome: null,
+  });
+  const [settled] = useDebouncedValue(fields, SETTLED_MS);
+  const preview = usePreview(dataset.id, bodyOf(action, ids, settled));
+  const facts = factsOf(action, ids, settled);
+  const counted = useFactsPreview(dataset.id, facts);
+  const create = useCreateEdit(dataset.id);
+  const change = useChangeFacts(dataset.id);
+  const found = preview.isPlaceholderData || bodyOf(action, ids, fields) === null ? undefined : preview.data;
+  const items = found?.items.filter(({ sources }) => !leftOut.has(sources[0]?.episode_id ?? "")) ?? [];
+  const problems = items.filter(({ problem }) => problem !== null).length;
+  const chosen = ACTIONS.find(({ value }) => value === action);
+
+  if (begun !== null) return <Begun datasetId={dataset.id} editId={begun} onClose={onClose} />;
+  if (change.data)
+    return (
+      <Stack>
+        <Text size="sm" data-testid="edit-done" data-changed={change.data.changed}>
+          {plural(change.data.changed, "episode")} changed
+          {change.data.skipped.length > 0 &&
+            `; left as they are: ${change.data.skipped.map(({ number, reason }) => `${number} (${reason})`).join(", ")}`}
+          . The tab History undoes it.
+        </Text>
+        <Group justify="flex-end">
+          <Button onClick={onClose} data-testid="edit-close">
+            Close
+          </Button>
+        </Group>
+      </Stack>
+    );
+
+  const start = () => {
+    if (facts !== null) {
+      change.mutate(facts, { onSuccess: onDone });
+      return;
+    }
+    const going = leftOut.size === 0 && ids === null ? null : sourcesOf(found?.items ?? [], leftOut);
+    const body = bodyOf(action, going, fields);
+    if (body !== null)
+      create.mutate(body, {
+        onSuccess: ({ id }) => {
+          setBegun(id);
+          onDone?.();
+        },
+      });
+  };
+  return (
+    <form
+      onSubmit={(event) => {
+        event.preventDefault();
+        start();
+      }}
+      data-testid="edit-form"
+    >
+      <Stack>
+        <Select
+          label="What to do"
+          description={chosen?.help}
+          allowDeselect={false}
+          value={action}
+          onChange={(value) => {
+            setAction(value ?? "trim_idle");
+            setLeftOut(new Set());
+          }}
+          data={ACTIONS.filter(({ least }) => least <= count).map(({ value, label }) => ({ value, label }))}
+          data-testid="edit-action"
+        />
+        <EditFields
+          action={action}
+          dataset={dataset}
+          fields={fields}
+          onChange={(some) => setFields((old) => ({ ...old, ...some }))}
+        />
+        {found && (
+          <EditPreviewTable
+            items={found.items}
+            leftOut={leftOut}
+            onLeaveOut={
+              action === "join" || action === "rename"
+                ? undefined
+                : (id, out) =>
+                    setLeftOut((old) => {
+                      const now = new Set(old);
+                      if (out) now.add(id);
+                      else now.delete(id);
+                      return now;
+                    })
+            }
+          />
+        )}
+        <ErrorNote error={preview.error ?? counted.error ?? create.error ?? change.error} />
+        <Group justify="space-between" gap="sm">
+          <Text
+            size="sm"
+            aria-live="polite"
+            mih={22}
+            data-testid="edit-count"
+            data-items={found?.items.length ?? counted.data?.changed}
+          >
+            {facts !== null
+              ? counted.data && `${plural(counted.data.changed, "episode")} would change.`
+              : found && previewText(found)}
+          </Text>
+          <RoleButton
+            needs="operator"
+            type="submit"
+            loading={create.isPending || change.isPending}
+            because={because(facts !== null ? counted.data?.changed : found && items.length, problems)}
+            data-testid="edit-start"
+          >
+            {chosen?.label}
+          </RoleButton>
+        </Group>
+        {action !== "copy" && action !== "facts" && (
+          <Text size="xs" c="dimmed">
+            The files stay as they are: the new episodes take the place of these, which the tab History brings back.
+          </Text>
+        )}
+      </Stack>
+    </form>
+  );
+}
+
+/** Why it cannot begin; null where it can. */
+function because(count: number | undefined, problems: number): string | null {
+  if (count === undefined) return "Say first what to do.";
+  if (count === 0) return "Nothing would change.";
+  if (problems > 0)
+    return problems === 1 ? "One of them cannot be made; leave it out." : "Some cannot be made; leave them out.";
+  return null;
+}
+
+function sourcesOf(items: { sources: { episode_id: string }[] }[], leftOut: ReadonlySet<string>): string[] {
+  const ids = items.flatMap(({ sources }) => sources.map(({ episode_id }) => episode_id));
+  return [...new Set(ids)].filter((id) => !leftOut.has(id));
+}
+
+function factsOf(action: Action, ids: string[] | null, { instruction, outcome }: Fields): Facts | null {
+  const text = instruction.trim();
+  if (action !== "facts" || (text === "" && outcome === null)) return null;
+  return { episode_ids: ids, instruction: text === "" ? null : text, outcome, preview: false };
+}
+
+/** The job of an edit that was asked for, and what it made. */
+function Begun({ datasetId, editId, onClose }: { datasetId: string; editId: string; onClose: () => void }) {
+  const { data } = useEdits(datasetId);
+  const edit = data?.find(({ id }) => id === editId);
+  return (
+    <Stack>
+      {edit?.finished_at != null ? (
+        <Text size="sm" data-testid="edit-done">
+          {editText(edit)}. The tab History undoes it.
+        </Text>
+      ) : (
+        edit?.job && <JobProgress job={edit.job} actions={<JobActions job={edit.job} />} />
+      )}
+      <Group justify="flex-end">
+        <Button variant={edit?.finished_at != null ? "filled" : "default"} onClick={onClose} data-testid="edit-close">
+          Close
+        </Button>
+      </Group>
+    </Stack>
+  );
+}

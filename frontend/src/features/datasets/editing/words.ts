@@ -1,0 +1,129 @@
+import type { Schema } from "@/api/client";
+import { formatCount, plural } from "@/ui/format";
+
+import type { Edit, EditIn, Planned, Preview } from "./edits";
+
+export type Action = Exclude<Schema<"EditAction">, "delete"> | "facts";
+
+/** What one may choose, in this order. `least`: how many episodes it takes. */
+export const ACTIONS: { value: Action; label: string; help: string; least: number }[] = [
+  { value: "trim_idle", label: "Trim rest at both ends", help: "Steps in which nothing moves.", least: 1 },
+  { value: "drop_idle", label: "Leave out all rest", help: "Also in the middle, half a second and more.", least: 1 },
+  { value: "keep", label: "Keep a part", help: "The same steps of each.", least: 1 },
+  { value: "cut", label: "Cut a part out", help: "The same steps of each.", least: 1 },
+  { value: "split", label: "Split", help: "Each becomes several.", least: 1 },
+  { value: "join", label: "Join", help: "One episode of all, in their order.", least: 2 },
+  { value: "facts", label: "Instruction or outcome", help: "Published labels get a new revision.", least: 1 },
+  { value: "rename", label: "Rename cameras or dimensions", help: "In the files.", least: 1 },
+  { value: "move", label: "Move to another dataset", help: "With their labels.", least: 1 },
+  { value: "copy", label: "Copy to another dataset", help: "They share the file.", least: 1 },
+];
+
+const DONE: Record<Edit["action"], string> = {
+  keep: "Kept a part of",
+  cut: "Cut a part out of",
+  trim_idle: "Trimmed rest of",
+  drop_idle: "Left out rest of",
+  split: "Split",
+  join: "Joined",
+  rename: "Renamed in",
+  move: "Moved",
+  copy: "Copied",
+  delete: "Deleted",
+};
+
+/** "3, 4, 7 and 5 more" */
+export function numbers(list: readonly { number: number }[], shown = 5): string {
+  const first = list.slice(0, shown).map(({ number }) => number);
+  const rest = list.length - first.length;
+  return rest > 0 ? `${first.join(", ")} and ${rest} more` : first.join(", ");
+}
+
+/** "Split episode 3 into 12, 13" */
+export function editText(edit: Pick<Edit, "action" | "sources" | "results" | "target_name" | "finished_at">): string {
+  const what = `${edit.sources.length === 1 ? "episode" : "episodes"} ${numbers(edit.sources)}`;
+  const place = edit.target_name === null ? "" : ` in ${edit.target_name}`;
+  const into =
+    edit.finished_at === null || edit.results.length === 0 ? place : `: now ${numbers(edit.results)}${place}`;
+  return `${DONE[edit.action]} ${what}${into}`;
+}
+
+/** "steps 0–49, 120–180" */
+export function rangesText(ranges: Planned["dropped"], shown = 3): string {
+  const first = ranges.slice(0, shown).map(({ first, last }) => (first === last ? `${first}` : `${first}–${last}`));
+  const rest = ranges.length - first.length;
+  return rest > 0 ? `${first.join(", ")} and ${rest} more` : first.join(", ");
+}
+
+/** "12 new episodes, 3,400 steps of 4,000" */
+export function previewText({ items, steps, steps_before, skipped }: Preview): string {
+  if (items.length === 0) return "Nothing would change.";
+  const left =
+    skipped.length === 0
+      ? ""
+      : `; ${plural(skipped.length, "episode")} would stay as ${skipped.length === 1 ? "it is" : "they are"}`;
+  return `${plural(items.length, "new episode")}, ${formatCount(steps)} of ${plural(steps_before, "step")}${left}`;
+}
+
+/** "1,2 or 3" typed by people -> steps, or null where it is none. */
+export function stepsOf(text: string): number[] | null {
+  const parts = text.split(/[\s,;]+/).filter(Boolean);
+  const found = parts.map(Number);
+  return parts.length > 0 && found.every((step) => Number.isInteger(step) && step > 0) ? found : null;
+}
+
+/** Names that changed, by the old ones. */
+export function renamesOf(names: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(names)
+      .map(([old, name]) => [old, name.trim()] as const)
+      .filter(([old, name]) => name !== "" && name !== old),
+  );
+}
+
+export interface Fields {
+  first: number | "";
+  last: number | "";
+  at: string;
+  cameras: Record<string, string>;
+  target: string | null;
+  name: string;
+  instruction: string;
+  outcome: "success" | "failure" | "unknown" | null;
+}
+
+export const NEW = "new";
+
+/** What is asked for, or null while something is missing. left_out: episodes that a person took out of the preview. */
+export function bodyOf(action: Action, ids: string[] | null, fields: Fields): EditIn | null {
+  const episode_ids = ids;
+  const { first, last } = fields;
+  switch (action) {
+    case "trim_idle":
+    case "drop_idle":
+      return { action, episode_ids };
+    case "keep":
+    case "cut":
+      return first === "" || last === "" || first > last ? null : { action, episode_ids, first, last };
+    case "split": {
+      const at = stepsOf(fields.at);
+      return at === null ? null : { action, episode_ids, at };
+    }
+    case "join": {
+      const instruction = fields.instruction.trim();
+      return { action, episode_ids, instruction: instruction === "" ? null : instruction };
+    }
+    case "rename": {
+      const cameras = renamesOf(fields.cameras);
+      return Object.keys(cameras).length === 0 ? null : { action, episode_ids, cameras };
+    }
+    case "move":
+    case "copy": {
+      const name = fields.name.trim();
+      if (fields.target === NEW) return name === "" ? null : { action, episode_ids, target_name: name };
+      return fields.target === null ? null : { action, episode_ids, target_id: fields.target };
+    }
+    case "facts":
+      return null;
+  }
+}

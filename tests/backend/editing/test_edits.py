@@ -1,0 +1,246 @@
+"""Edits of a studio's episodes: true previews, labels that move along, undo, and space that comes back."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from backend.core.db import database_now
+from backend.editing import finishing, repository, service
+from backend.intake.accept import take_over
+from backend.storage.service import look
+from backend.studio.context import Studio
+from backend.tables.dataset import Dataset
+from backend.tables.episode import EpisodeRow
+from dexvla.editing.many import plan_edits, write_edits
+from dexvla.episodes.manifest import build_manifest, find_set
+from dexvla.episodes.reader import open_episode
+from dexvla.errors import UserError
+from dexvla.spec import PlannedEdit
+from tests.support.labelling_data import STEPS, Labels, MakeData, ok, refusal, save
+from tests.support.people import SignIn
+
+
+def dataset(studio: Studio, make_data: MakeData) -> Labels:
+    """Of two episodes."""
+    labels = Labels(studio, make_data, 2)
+    with studio.db.transaction() as db:
+        row, first = db.get_one(Dataset, labels.dataset_id), db.get_one(EpisodeRow, labels.ids[0])
+        take_over(row, first)
+    return labels
+
+
+def made(studio: Studio, edit_id: str, staged: Path) -> None:
+    """What the job of an edit does, here and now."""
+    with studio.db.transaction(write=False) as db:
+        edit = repository.by_id(db, edit_id)
+        assert edit is not None
+        folder = studio.settings.folder
+        edits = [
+            PlannedEdit(
+                sources=tuple(str(folder.episode(edit.dataset_id, key)) for key in item["sources"]),
+                name=item["result"],
+                edit=item["edit"],
+            )
+            for item in edit.items
+            if item["edit"] is not None
+        ]
+    write_edits(plan_edits(edits, staged))
+    finishing.finish(studio, edit_id, finishing.place(studio, edit, staged), studio.db.transaction)
+
+
+def edited(browser: TestClient, studio: Studio, url: str, staged: Path, **body: Any) -> Any:
+    """The edit, done, as the list shows it."""
+    edit = ok(browser.post(f"{url}/edits", json=body))
+    assert edit["finished_at"] is None
+    made(studio, edit["id"], staged)
+    return next(one for one in ok(browser.get(f"{url}/edits")) if one["id"] == edit["id"])
+
+
+def published(browser: TestClient, labels: Labels, number: int, *segments: tuple[int, int, str]) -> None:
+    episode = labels.episode(number)
+    edit = ok(save(browser, episode, *segments))["edit"]
+    ok(browser.post(f"{episode}/publish", json={"edit": edit}))
+
+
+def numbers(browser: TestClient, url: str) -> list[int]:
+    return [one["number"] for one in ok(browser.get(f"{url}/episodes"))["items"]]
+
+
+def test_a_cut_moves_the_labels_and_its_undo_brings_everything_back(
+    client: SignIn, studio: Studio, make_data: MakeData, tmp_path: Path
+) -> None:
+    labels, operator = dataset(studio, make_data), client("operator")
+    published(operator, labels, 0, (0, 8, "reach"), (8, 14, "grasp"), (14, STEPS, "lift"))
+    body = {"action": "cut", "episode_ids": [labels.ids[0]], "first": 6, "last": 15}
+    (planned,) = ok(client("viewer").post(f"{labels.url}/edits/preview", json=body))["items"]
+    assert (planned["steps_before"], planned["steps"], planned["substeps_before"], planned["substeps"]) == (
+        24,
+        14,
+        3,
+        2,
+    )
+    assert planned["dropped"] == [{"first": 6, "last": 15}]
+    assert planned["lost"] == ["grasp"]
+    edit = edited(operator, studio, labels.url, tmp_path / "a", **body)
+    (result,) = edit["results"]
+    assert (result["number"], result["steps"]) == (2, 14)
+    assert numbers(operator, labels.url) == [1, 2]
+    draft = ok(operator.get(f"/api/episodes/{result['episode_id']}/draft"))
+    assert [(one["start"], one["end"], one["text"]) for one in draft["segments"]] == [(0, 6, "reach"), (6, 14, "lift")]
+    revision = ok(operator.get(f"/api/episodes/{result['episode_id']}/revisions"))
+    assert len(revision) == 1
+    path = studio.settings.folder.episode(labels.dataset_id, result["episode_id"])
+    with open_episode(path) as new, studio.db.transaction(write=False) as db:
+        assert new.lineage is not None
+        assert new.lineage.sources == (db.get_one(EpisodeRow, labels.ids[0]).identity,)
+    assert look(studio, fresh_seconds=0) == ({kind: [] for kind in look(studio)[0]}, [])
+    undone = ok(operator.post(f"{labels.url}/edits/{edit['id']}/undo"))
+    assert undone["undone_by_name"] == "operator"
+    assert numbers(operator, labels.url) == [0, 1]
+    assert operator.get(f"/api/episodes/{result['episode_id']}").status_code == 404
+    assert "undone this already" in refusal(operator.post(f"{labels.url}/edits/{edit['id']}/undo"), 409)["message"]
+
+
+def test_versions_keep_what_they_list_and_work_after_the_edit(
+    client: SignIn, studio: Studio, make_data: MakeData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels, operator = dataset(studio, make_data), client("operator")
+    version = ok(
+        operator.post(f"{labels.url}/versions", json={"include_unlabelled": True, "episode_ids": [labels.ids[0]]})
+    )
+    edit = edited(operator, studio, labels.url, tmp_path / "a", action="split", episode_ids=[*labels.ids], at=[10, 20])
+    assert [one["steps"] for one in edit["results"]] == [10, 10, 4] * 2
+    chosen = ok(operator.post(f"{labels.url}/exports/preview", json={"version_id": version["id"]}))
+    assert chosen["episodes"] == 1
+    manifest = studio.settings.folder.manifest(version["id"])
+    build_manifest(find_set(str(manifest)))
+    assert service.free(studio) == 0, "they can still be brought back"
+    real = database_now
+    monkeypatch.setattr(service, "database_now", lambda db: real(db) + timedelta(days=31))
+    assert service.free(studio) == 1
+    folder = studio.settings.folder
+    assert folder.episode(labels.dataset_id, labels.ids[0]).is_file(), "the version needs it"
+    assert not folder.episode(labels.dataset_id, labels.ids[1]).exists()
+    build_manifest(find_set(str(manifest)))
+    (listed,) = ok(operator.get(f"{labels.url}/edits"))
+    assert listed["undo_until"] is None
+    assert "space of 1 source is free again. A version keeps the file of episode 0." in listed["why_not"]
+    refused = refusal(operator.post(f"{labels.url}/edits/{edit['id']}/undo"), 409)
+    assert "can be undone for 30 days" in refused["message"]
+
+
+def test_work_on_a_result_is_not_undone(client: SignIn, studio: Studio, make_data: MakeData, tmp_path: Path) -> None:
+    labels, operator = dataset(studio, make_data), client("operator")
+    edit = edited(operator, studio, labels.url, tmp_path / "a", action="join", episode_ids=[*labels.ids])
+    (result,) = edit["results"]
+    assert result["steps"] == 2 * STEPS
+    ok(save(operator, f"/api/episodes/{result['episode_id']}", (0, 2 * STEPS, "all of it")))
+    refused = refusal(operator.post(f"{labels.url}/edits/{edit['id']}/undo"), 409)
+    assert "Somebody has labelled episode 2 since" in refused["message"]
+    assert numbers(operator, labels.url) == [2]
+    ok(operator.post(f"{labels.url}/versions", json={"include_unlabelled": True}))
+    refused = refusal(operator.post(f"{labels.url}/edits/{edit['id']}/undo"), 409)
+    assert "Episode 2 is part of version 1" in refused["message"]
+
+
+def test_episodes_move_and_are_copied_with_all_that_is_said_of_them(
+    client: SignIn, studio: Studio, make_data: MakeData, tmp_path: Path
+) -> None:
+    labels, operator = dataset(studio, make_data), client("operator")
+    published(operator, labels, 1, (0, 9, "reach"), (9, STEPS, "lift"))
+    copy = edited(
+        operator, studio, labels.url, tmp_path, action="copy", episode_ids=[labels.ids[1]], target_name="copies"
+    )
+    other = f"/api/datasets/{copy['target_id']}"
+    (result,) = copy["results"]
+    assert numbers(operator, labels.url) == [0, 1]
+    folder = studio.settings.folder
+    source, new = (
+        folder.episode(labels.dataset_id, labels.ids[1]),
+        folder.episode(copy["target_id"], result["episode_id"]),
+    )
+    assert source.samefile(new)
+    draft = ok(operator.get(f"/api/episodes/{result['episode_id']}/draft"))
+    assert [one["text"] for one in draft["segments"]] == ["reach", "lift"]
+    assert ok(operator.get(other))["vocabulary"] == ["reach", "lift"]
+    again = ok(operator.post(f"{labels.url}/edits", json={"action": "move", "target_id": copy["target_id"]}))
+    with pytest.raises(UserError, match="Episode 1 is in copies already, as episode 0; leave it out"):
+        made(studio, again["id"], tmp_path)
+    assert numbers(operator, labels.url) == [0, 1], "nothing of it was done"
+    move = edited(
+        operator, studio, labels.url, tmp_path, action="move", episode_ids=[labels.ids[0]], target_id=copy["target_id"]
+    )
+    assert numbers(operator, labels.url) == [1]
+    assert numbers(operator, other) == [0, 1]
+    ok(operator.post(f"{other}/edits/{move['id']}/undo"))
+    assert numbers(operator, labels.url) == [0, 1]
+    assert numbers(operator, other) == [0]
+
+
+def test_cameras_are_renamed_for_all_episodes_of_a_dataset(
+    client: SignIn, studio: Studio, make_data: MakeData, tmp_path: Path
+) -> None:
+    labels, operator = dataset(studio, make_data), client("operator")
+    one = {"action": "rename", "episode_ids": [labels.ids[0]], "cameras": {"cam_high": "top"}}
+    edit = ok(operator.post(f"{labels.url}/edits", json=one))
+    with pytest.raises(UserError, match="the dataset's episodes have"):
+        made(studio, edit["id"], tmp_path / "a")
+    done = edited(operator, studio, labels.url, tmp_path / "b", action="rename", cameras={"cam_high": "top"})
+    assert ok(operator.get(labels.url))["cameras"] == ["cam_left_wrist", "cam_right_wrist", "top"]
+    ok(operator.post(f"{labels.url}/edits/{done['id']}/undo"))
+    assert ok(operator.get(labels.url))["cameras"] == ["cam_high", "cam_left_wrist", "cam_right_wrist"]
+
+
+def test_a_deleted_episode_can_be_brought_back(client: SignIn, studio: Studio, make_data: MakeData) -> None:
+    labels, operator = dataset(studio, make_data), client("operator")
+    assert operator.delete(labels.episode(0)).status_code == 204
+    assert numbers(operator, labels.url) == [1]
+    (edit,) = ok(operator.get(f"{labels.url}/edits"))
+    assert edit["action"] == "delete"
+    ok(operator.post(f"{labels.url}/edits/{edit['id']}/undo"))
+    assert numbers(operator, labels.url) == [0, 1]
+
+
+def test_what_cannot_be_made_is_refused_before_anything_happens(
+    client: SignIn, studio: Studio, make_data: MakeData
+) -> None:
+    labels, operator = dataset(studio, make_data), client("operator")
+    url = f"{labels.url}/edits"
+    bad = {"action": "keep", "first": 3, "last": 99}
+    assert ok(operator.post(f"{url}/preview", json=bad))["problems"] == 2
+    assert "steps 3..99 are none of this episode" in refusal(operator.post(url, json=bad), 422)["message"]
+    assert (
+        "choose another one"
+        in refusal(operator.post(url, json={"action": "copy", "target_id": labels.dataset_id}), 422)["message"]
+    )
+    refusal(operator.post(url, json={"action": "keep"}), 422)
+    assert "Nothing rests" in refusal(operator.post(url, json={"action": "trim_idle"}), 422)["message"]
+    ok(operator.post(f"{labels.episode(0)}/draft/claim", json={}))
+    held = refusal(operator.post(url, json={"action": "keep", "first": 0, "last": 9}), 409)
+    assert "Somebody is labelling episode 0 at the moment" in held["message"]
+    assert ok(operator.get(url)) == []
+
+
+def test_instruction_and_outcome_of_many_are_one_change(client: SignIn, studio: Studio, make_data: MakeData) -> None:
+    labels, operator = dataset(studio, make_data), client("operator")
+    published(operator, labels, 0, (0, STEPS, "lift"))
+    body = {"instruction": "Lift it.", "outcome": "failure"}
+    before = [ok(operator.get(labels.episode(number))) for number in (0, 1)]
+    assert ok(operator.post(f"{labels.url}/facts", json={**body, "preview": True}))["changed"] == 2
+    result = ok(operator.post(f"{labels.url}/facts", json=body))
+    assert result["changed"] == 2
+    for number in (0, 1):
+        episode = ok(operator.get(labels.episode(number)))
+        assert (episode["instruction"], episode["success"]) == ("Lift it.", False)
+    newest, _ = ok(operator.get(f"{labels.episode(0)}/revisions"))
+    assert newest["number"] == 2
+    assert ok(operator.post(f"{labels.url}/facts", json=body))["changed"] == 0
+    undone = ok(operator.post(f"{labels.url}/changes/{result['change']['id']}/undo"))
+    assert (undone["changed"], undone["skipped"]) == (2, [])
+    assert [ok(operator.get(labels.episode(number)))["instruction"] for number in (0, 1)] == [
+        one["instruction"] for one in before
+    ]
+    refusal(operator.post(f"{labels.url}/facts", json={"preview": True}), 422)
