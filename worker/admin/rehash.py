@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from backend.checkpoints.names import checkpoint_folder
+from backend.checkpoints.files import checkpoint_folder
 from backend.studio.context import Studio
 from backend.tables.base_model import RegisteredModel
 from backend.tables.checkpoint import Checkpoint
