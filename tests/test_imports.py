@@ -113,6 +113,7 @@ def test_the_backend_knows_the_library_through_specs_and_episodes() -> None:
         "dexvla.segmentation",
         "dexvla.formats",
         "dexvla.data",
+        "dexvla.editing",
         "dexvla.robots.base",  # which robots there are and what their tasks take, never a robot itself
         "dexvla.robots.registry",
         *files,

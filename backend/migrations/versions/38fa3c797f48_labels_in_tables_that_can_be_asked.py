@@ -14,7 +14,7 @@ from alembic import op
 import backend.core.db
 
 revision = "38fa3c797f48"
-down_revision = "f540152f7d22"
+down_revision = "c52f6066aa65"
 branch_labels = None
 depends_on = None
 

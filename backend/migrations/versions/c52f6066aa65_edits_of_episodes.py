@@ -7,7 +7,7 @@ import backend.core.db
 from backend.migrations.losses import refuse_loss
 
 revision = "c52f6066aa65"
-down_revision = "039b4283b8d6"
+down_revision = "f540152f7d22"
 branch_labels = None
 depends_on = None
 

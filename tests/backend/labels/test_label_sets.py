@@ -37,7 +37,7 @@ from backend.tables.user import User
 STEPS = 60
 TEXTS = ["Reach", "Grasp", "Lift", "Raech", "reach", "", "Straße", "100 %_", "Wave"]
 VOCABULARY = ["Reach", "Grasp", "Lift"]
-BEFORE = "7466e3285b42"
+BEFORE = "c52f6066aa65"
 
 
 class World:
