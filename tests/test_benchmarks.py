@@ -46,6 +46,15 @@ def test_the_step_of_the_small_preset_is_measured(tmp_path: Path) -> None:
     assert found["attention_ms"].keys() == {"language", "vision", "expert"}
 
 
+def test_formats_are_measured_beside_each_other(tmp_path: Path) -> None:
+    tiny = ("--episodes=2", "--steps=4", "--rounds=1", "--turns=1", "--size", "16", "24")
+    found = run("formats.py", tmp_path / "formats.json", *tiny)
+    assert {"ours", "cache", "lerobot video", "lerobot images"} < set(found["samples"])
+    assert {"lerobot", "rlds", "mp4"} < set(found["out"])
+    assert {"act", "lerobot", "rlds", "images-csv", "mp4-csv"} < set(found["in"])
+    assert all(row["episodes_per_second"] > 0 for way in ("in", "out") for row in found[way].values())
+
+
 def test_the_goals_of_the_live_page_are_measured_on_a_real_host(tmp_path: Path) -> None:
     found = run("live.py", tmp_path / "live.json", "--trials=3", "--seconds=2", "--kills=1")
     assert found["silent_at_rest_ms"]["n"] >= 1

@@ -7,10 +7,13 @@ of our own that such loaders pass over (times, who commanded a step, attributes)
 back. Files are numbered: the loader leaves out some words in names, and mixes up others.
 """
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,24 +57,30 @@ class UpstreamExporter:
         return tuple(self._warnings(len(episodes), out))
 
     def _write(self, going: Outgoing, path: Path) -> float | None:
-        ratios: list[float] = []
-        cameras = {}
-        for camera in going.file.cameras:
-            height, width = going.file.frame_size(camera)
-            frames = partial(_pixels, going, camera)
-            if self._jpeg:
-                frames = partial(_rows, going, camera)
-                ratios += _ratios(going, camera)
-            cameras[camera] = CameraStream(
-                frames=frames, jpeg=self._jpeg, height=height, width=width, swapped=self._jpeg
-            )
+        cameras, recoded = {}, []
+        with ExitStack() as stack:
+            for camera in going.file.cameras:
+                height, width = going.file.frame_size(camera)
+                frames: Callable[[], Iterator[bytes | NDArray[np.uint8]]] = partial(_pixels, going, camera)
+                if self._jpeg and _opencv_order(going, camera):
+                    frames = partial(_rows, going, camera)
+                elif self._jpeg:
+                    spool = stack.enter_context(tempfile.TemporaryFile(dir=path.parent))
+                    recoded.append(_Recoded(going, camera, spool))
+                    frames = recoded[-1].rows
+                cameras[camera] = CameraStream(
+                    frames=frames, jpeg=self._jpeg, height=height, width=width, swapped=self._jpeg
+                )
+            self._stream(going, path, cameras)
+            return loss_of([ratio for one in recoded for ratio in one.ratios()])
+
+    def _stream(self, going: Outgoing, path: Path, cameras: dict[str, CameraStream]) -> None:
         # upstream's statistics read qvel of every file and stop where there is none
         data = replace(carried(going.labels, going.file), qvel=going.file.qvel)
         try:
             stream_episode(path, data, cameras)
         except EpisodeError as error:
             raise FormatError(f"{going.labels.path}: {error}") from error
-        return loss_of(ratios)
 
     def _warnings(self, episodes: int, out: Path) -> Iterator[str]:
         if self._jpeg:
@@ -95,22 +104,36 @@ def _pixels(going: Outgoing, camera: str) -> Iterator[bytes | NDArray[np.uint8]]
 
 
 def _rows(going: Outgoing, camera: str) -> Iterator[bytes | NDArray[np.uint8]]:
-    if _opencv_order(going, camera):
-        return (going.jpeg(camera, step) for step in range(going.file.steps))
-    return (_row(going.file.frame(camera, step)) for step in range(going.file.steps))
+    return (going.jpeg(camera, step) for step in range(going.file.steps))
 
 
-def _row(image: NDArray[np.uint8]) -> bytes:
-    return encode_jpeg(image[..., ::-1], quality=_QUALITY, full_colour=True)
+class _Recoded:
+    """Rows of a camera that are coded again: once, though a writer goes through them twice; in a temporary file."""
 
+    def __init__(self, going: Outgoing, camera: str, spool: IO[bytes]) -> None:
+        self._going, self._camera, self._spool = going, camera, spool
+        self._ends = [0]
 
-def _ratios(going: Outgoing, camera: str) -> list[float]:
-    """Signal to noise of evenly spread frames that are coded again, dB; nothing where rows go out as they are."""
-    if _opencv_order(going, camera):
-        return []
-    steps = np.unique(np.linspace(0, going.file.steps - 1, min(_COMPARED, going.file.steps)).astype(int))
-    images = [going.file.frame(camera, int(step)) for step in steps]
-    return [psnr(image, decode_jpeg(_row(image), swapped=True)) for image in images]
+    def rows(self) -> Iterator[bytes]:
+        for step in range(self._going.file.steps):
+            yield self._row(step)
+
+    def ratios(self) -> list[float]:
+        """Signal to noise of evenly spread frames, dB."""
+        steps = self._going.file.steps
+        chosen = np.unique(np.linspace(0, steps - 1, min(_COMPARED, steps)).astype(int)).tolist()
+        frame = partial(self._going.file.frame, self._camera)
+        return [psnr(frame(step), decode_jpeg(self._row(step), swapped=True)) for step in chosen]
+
+    def _row(self, step: int) -> bytes:
+        while len(self._ends) <= step + 1:
+            image = self._going.file.frame(self._camera, len(self._ends) - 1)
+            self._spool.seek(self._ends[-1])
+            row = encode_jpeg(image[..., ::-1], quality=_QUALITY, full_colour=True)
+            self._spool.write(row)
+            self._ends.append(self._ends[-1] + len(row))
+        self._spool.seek(self._ends[step])
+        return self._spool.read(self._ends[step + 1] - self._ends[step])
 
 
 PIXELS = UpstreamExporter("dexvla", "DexVLA's HDF5 with pixels, for its unchanged loader", jpeg=False)

@@ -15,9 +15,9 @@ from dexvla.episodes.format import LabelSource, StepSource
 from dexvla.episodes.jpeg import jpeg_size
 from dexvla.episodes.manifest import run_length
 from dexvla.formats.base import FormatError, SourceCamera, SourceEpisode
-from dexvla.formats.lerobot.layout import Dataset, Feature, is_lerobot, read_dataset, read_table
+from dexvla.formats.lerobot.layout import Dataset, Feature, is_lerobot, read_dataset
+from dexvla.formats.lerobot.rows import columns_of, images_of, rows_of
 from dexvla.formats.messages import decode_other
-from dexvla.formats.sources import package
 from dexvla.formats.stored import facts_read
 from dexvla.formats.videos import read_stretch, video_size
 from dexvla.spec import ImportProfile, Segment
@@ -76,7 +76,7 @@ def _episode(dataset: Dataset, index: int, profile: ImportProfile) -> SourceEpis
     cameras = {key: one for key, one in features.items() if one.dtype in ("video", "image")}
     file = dataset.data_file(index)
     columns = [key for key, one in features.items() if one.dtype not in ("video", "image")]
-    table = read_table(file, columns=_there(file, columns), filters=[("episode_index", "=", index)])
+    table = rows_of(file, index, _there(file, columns))
     if "frame_index" in table.column_names:
         table = table.sort_by("frame_index")
     steps = table.num_rows
@@ -135,13 +135,7 @@ def _unused(dataset: Dataset, state: str, action: str) -> list[str]:
 
 def _there(file: Path, columns: Sequence[str]) -> list[str]:
     """Those of the columns that the file has: a feature may be declared and left out."""
-    parquet, arrow = package("pyarrow.parquet"), package("pyarrow")
-    try:
-        names = set(parquet.read_schema(file).names)
-    except (arrow.ArrowException, OSError) as error:
-        raise FormatError(f"{file}: cannot be read as Parquet ({error}); copy the dataset again") from error
-    if "episode_index" not in names:
-        raise FormatError(f"{file}: no column episode_index; it has {', '.join(sorted(names)[:12])}")
+    names = set(columns_of(file))
     extra = {"language_persistent", "subtask_index", "episode_index"} & names
     return [*dict.fromkeys([name for name in columns if name in names] + sorted(extra))]
 
@@ -309,7 +303,7 @@ def _video(dataset: Dataset, index: int, key: str, steps: int, times: NDArray[np
 
 
 def _images(file: Path, index: int, key: str, steps: int, times: NDArray[np.float64] | None) -> SourceCamera:
-    first = next(_stored(file, index, key), None)
+    first = next(images_of(file, index, key), None)
     if first is None:
         raise FormatError(f"{file}: {key} holds no image of episode {index}; copy the dataset again")
     jpeg = first[:2] == b"\xff\xd8"
@@ -319,46 +313,12 @@ def _images(file: Path, index: int, key: str, steps: int, times: NDArray[np.floa
         raise FormatError(f"{file}: {key}, step 0: {error}") from error
 
     def frames() -> Iterator[bytes | NDArray[np.uint8]]:
-        for step, stored in enumerate(_stored(file, index, key)):
+        for step, stored in enumerate(images_of(file, index, key)):
             if (stored[:2] == b"\xff\xd8") != jpeg:
                 raise FormatError(f"{file}: {key}, step {step}: JPEG and other images are mixed; convert them to one")
             yield stored if jpeg else decode_other(stored)
 
     return SourceCamera(frames=frames, jpeg=jpeg, height=int(height), width=int(width), timestamp=times)
-
-
-def _stored(file: Path, index: int, key: str) -> Iterator[bytes]:
-    """Encoded images of an episode, a row group at a time."""
-    arrow, parquet = package("pyarrow"), package("pyarrow.parquet")
-    try:
-        with parquet.ParquetFile(file) as opened:
-            if key not in opened.schema_arrow.names:
-                raise FormatError(f"{file}: no column {key}, which meta/info.json declares; copy the dataset again")
-            groups = _row_groups(opened, index)
-            for batch in opened.iter_batches(batch_size=64, columns=[key, "episode_index"], row_groups=groups):
-                numbers, rows = batch.column("episode_index").to_pylist(), batch.column(key)
-                for row, number in enumerate(numbers):
-                    if number != index:
-                        continue
-                    value = rows[row].as_py()
-                    data = value.get("bytes") if isinstance(value, dict) else value
-                    if not isinstance(data, bytes):
-                        raise FormatError(f"{file}: {key} of episode {index} holds a path or nothing, expected images")
-                    yield data
-    except (arrow.ArrowException, OSError) as error:
-        raise FormatError(f"{file}: {key} cannot be read ({error}); copy the dataset again") from error
-
-
-def _row_groups(opened: Any, index: int) -> list[int]:
-    """Those that may hold rows of the episode, by their statistics."""
-    found = []
-    for number in range(opened.num_row_groups):
-        group = opened.metadata.row_group(number)
-        names = [group.column(at).path_in_schema for at in range(group.num_columns)]
-        figures = group.column(names.index("episode_index")).statistics if "episode_index" in names else None
-        if figures is None or not figures.has_min_max or figures.min <= index <= figures.max:
-            found.append(number)
-    return found
 
 
 LEROBOT = LeRobotImporter()
