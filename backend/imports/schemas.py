@@ -53,13 +53,15 @@ class FrameOut(Out):
 
 
 class SourceCameraOut(Out):
-    """bgr, turned: what the profile, the file or a guess says. frames: the first, the middle and the last."""
+    """bgr, turned: what the profile, the file or a guess says; colours_guessed: which of these bgr is. frames: the
+    first, the middle and the last."""
 
     source: str
     height: int
     width: int
     jpeg: bool
     bgr: bool
+    colours_guessed: bool
     turned: bool
     frames: list[FrameOut]
 

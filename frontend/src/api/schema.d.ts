@@ -6403,11 +6403,14 @@ export interface components {
     };
     /**
      * SourceCameraOut
-     * @description bgr, turned: what the profile, the file or a guess says. frames: the first, the middle and the last.
+     * @description bgr, turned: what the profile, the file or a guess says; colours_guessed: which of these bgr is. frames: the
+     *     first, the middle and the last.
      */
     SourceCameraOut: {
       /** Bgr */
       bgr: boolean;
+      /** Colours Guessed */
+      colours_guessed: boolean;
       /** Frames */
       frames: components["schemas"]["FrameOut"][];
       /** Height */

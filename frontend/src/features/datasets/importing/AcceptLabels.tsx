@@ -1,4 +1,4 @@
-import { Accordion, Alert, Button, Group, Modal, Select, Stack, Text } from "@mantine/core";
+import { Accordion, Alert, Anchor, Button, Group, Modal, Select, Stack, Text } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import { IconTags } from "@tabler/icons-react";
 import { useState } from "react";
@@ -115,7 +115,10 @@ function Look({
           <ul>
             {found.skipped.slice(0, 50).map(({ episode_id, number, reason }) => (
               <li key={episode_id}>
-                <Link to={`/episodes/${episode_id}`}>Episode {number}</Link>: {reason}
+                <Anchor component={Link} to={`/episodes/${episode_id}`} size="sm">
+                  Episode {number}
+                </Anchor>
+                : {reason}
               </li>
             ))}
           </ul>
@@ -172,7 +175,9 @@ function Strip({ episode, camera }: { episode: ImportedEpisode; camera: string }
         ))}
       </div>
       <Text size="sm">
-        <Link to={`/episodes/${episode.episode_id}`}>Open it in the annotator</Link>
+        <Anchor component={Link} to={`/episodes/${episode.episode_id}`} size="sm">
+          Open it in the annotator
+        </Anchor>
       </Text>
     </Stack>
   );

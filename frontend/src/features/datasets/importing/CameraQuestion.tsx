@@ -161,13 +161,14 @@ function Readings({
           role="radio"
           aria-checked={told === colours}
           className={classes.reading}
-          data-guess={(told === null && now === colours) || undefined}
+          data-now={(told === null && now === colours) || undefined}
+          data-guess={(told === null && now === colours && camera.colours_guessed) || undefined}
           onClick={() => onTell(colours)}
           data-testid={`import-colours-${colours}`}
         >
           <span>
             {title}
-            <Guess shown={told === null && now === colours} />
+            {told === null && now === colours && (camera.colours_guessed ? <Guess /> : "as it is now")}
           </span>
           <div className={classes.frames}>
             {camera.frames.map((frame) => {

@@ -88,7 +88,7 @@ export function RateQuestion({ preview, profile, onChange }: Props) {
           max={1000}
           suffix=" Hz"
           placeholder={times.fps === null ? "not known" : `${times.fps} Hz`}
-          w={220}
+          w={280}
           data-testid="import-fps"
         />
         <Checkbox

@@ -73,12 +73,11 @@ export function Wizard({ dataset, candidate }: { dataset: Dataset; candidate: st
   );
 }
 
-/** "12 episodes; 2 guesses are kept with them, and shown where they are labelled and exported". */
-function summary({ guesses, refusals, guessed }: Preview): string {
+/** "2 guesses will be kept with the episodes, and shown where they are labelled and exported." */
+function summary({ guesses, refusals }: Preview): string {
   if (refusals.length > 0) return "The episode that is shown would be refused; others may be fine.";
   if (guesses.length === 0) return "Nothing is guessed.";
-  const what = guessed.length > 0 ? `${plural(guesses.length, "guess", "guesses")}` : "Guesses";
-  return `${what} will be kept with the episodes, and shown where they are labelled and exported.`;
+  return `${plural(guesses.length, "guess", "guesses")} will be kept with the episodes, and shown where they are labelled and exported.`;
 }
 
 function Found({

@@ -24,8 +24,13 @@ export function sameProfile(one: Profile, other: Profile): boolean {
 }
 
 function plain(profile: Profile): string {
-  const said = Object.entries({ ...EMPTY, ...profile }).filter(([, value]) => value !== null && value !== undefined);
-  return JSON.stringify(said.sort(([one], [other]) => (one < other ? -1 : 1)));
+  return JSON.stringify({ ...EMPTY, ...profile }, (_, value: unknown) => withoutNulls(value));
+}
+
+function withoutNulls(value: unknown): unknown {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value ?? undefined;
+  const said = Object.entries(value).filter(([, inner]) => inner !== null && inner !== undefined);
+  return Object.fromEntries(said.sort(([one], [other]) => (one < other ? -1 : 1)));
 }
 
 /** The cameras of the source with what the profile says of each, those that are kept first and in their order. */
