@@ -8,8 +8,8 @@ from backend.imports.schemas import (
     FileIn,
     ImportCandidate,
     ImportIn,
-    PreviewIn,
-    PreviewOut,
+    ImportPreviewIn,
+    ImportPreviewOut,
     ProfileIn,
     ProfileOut,
     ProfilePatch,
@@ -28,7 +28,7 @@ def import_candidates(me: Operator, studio: Parts) -> list[ImportCandidate]:
 
 
 @router.post("/import/preview")
-def preview_import(me: Operator, studio: Parts, body: PreviewIn) -> PreviewOut:
+def preview_import(me: Operator, studio: Parts, body: ImportPreviewIn) -> ImportPreviewOut:
     """One episode of a folder, as the profile would have it; nothing is imported."""
     return service.preview(studio, body)
 

@@ -37,7 +37,7 @@ class ImportIn(In):
     profile: ImportProfile | None = Field(None, description="What the files do not say, as `dexvla import` takes it")
 
 
-class PreviewIn(In):
+class ImportPreviewIn(In):
     candidate_id: str = Field(max_length=4096)
     profile: ImportProfile = ImportProfile()
     episode: str | None = Field(None, max_length=512, description="Its name in the source; empty: the first")
@@ -53,13 +53,15 @@ class FrameOut(Out):
 
 
 class SourceCameraOut(Out):
-    """bgr, turned: what the profile, the file or a guess says. frames: the first, the middle and the last."""
+    """bgr, turned: what the profile, the file or a guess says; colours_guessed: which of these bgr is. frames: the
+    first, the middle and the last."""
 
     source: str
     height: int
     width: int
     jpeg: bool
     bgr: bool
+    colours_guessed: bool
     turned: bool
     frames: list[FrameOut]
 
@@ -110,7 +112,7 @@ class LabelsOut(Out):
     source: str | None
 
 
-class PreviewOut(Out):
+class ImportPreviewOut(Out):
     """One episode as it stands in the source, and what the profile makes of it.
 
     guessed: which questions have an answer that is a guess: colours, fps, state, action, turned. refusals: why the
@@ -123,24 +125,24 @@ class PreviewOut(Out):
     episodes: int
     names: list[str]
     episode: str
-    steps: int = 0
-    kept_steps: int = 0
-    folder: str = ""
-    cameras: list[SourceCameraOut] = Field(default_factory=list)
-    state: MotionOut | None = None
-    action: MotionOut | None = None
-    kept_state: MotionOut | None = None
-    kept_action: MotionOut | None = None
-    base_dimensions: int = 0
-    instruction: InstructionOut | None = None
-    times: TimesOut | None = None
-    labels: LabelsOut | None = None
-    robot: str | None = None
-    success: bool | None = None
-    warnings: list[str] = Field(default_factory=list)
-    guesses: list[str] = Field(default_factory=list)
-    guessed: list[str] = Field(default_factory=list)
-    refusals: list[str] = Field(default_factory=list)
+    steps: int
+    kept_steps: int
+    folder: str
+    cameras: list[SourceCameraOut]
+    state: MotionOut | None
+    action: MotionOut | None
+    kept_state: MotionOut | None
+    kept_action: MotionOut | None
+    base_dimensions: int
+    instruction: InstructionOut | None
+    times: TimesOut | None
+    labels: LabelsOut | None
+    robot: str | None
+    success: bool | None
+    warnings: list[str]
+    guesses: list[str]
+    guessed: list[str]
+    refusals: list[str]
 
 
 class ProfileIn(In):

@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -13,7 +14,7 @@ from backend.datasets.jobs import ImportPayload
 from backend.datasets.roots import Candidate, candidates
 from backend.identity.actor import Actor
 from backend.imports import profiles
-from backend.imports.schemas import ImportCandidate, ImportIn, PreviewIn, PreviewOut
+from backend.imports.schemas import ImportCandidate, ImportIn, ImportPreviewIn, ImportPreviewOut
 from backend.intake.conversion import look
 from backend.jobs import service as jobs
 from backend.jobs.schemas import JobOut
@@ -22,6 +23,15 @@ from backend.tables.job import JobKind
 from dexvla.errors import UserError
 from dexvla.spec import ImportProfile
 
+# of an episode that cannot be opened
+_UNKNOWN: dict[str, Any] = {
+    **dict.fromkeys(
+        ("state", "action", "kept_state", "kept_action", "instruction", "times", "labels", "robot", "success")
+    ),
+    **dict.fromkeys(("steps", "kept_steps", "base_dimensions"), 0),
+    **{name: [] for name in ("cameras", "warnings", "guesses", "guessed")},
+    "folder": "",
+}
 _TURNS = Turns(at_once=2, waiting=8)  # previews: each is a process that reads foreign files
 
 
@@ -40,17 +50,17 @@ def _candidate_out(found: Candidate) -> ImportCandidate:
     )
 
 
-def preview(studio: Studio, body: PreviewIn) -> PreviewOut:
+def preview(studio: Studio, body: ImportPreviewIn) -> ImportPreviewOut:
     """Raises NotFoundError for the folder, InvalidError where nothing can be shown of it, TooManyError."""
     source = _candidate(studio, body.candidate_id).path
     return preview_of(source, body.profile, body.episode)
 
 
-def preview_of(source: Path, profile: ImportProfile, episode: str | None = None) -> PreviewOut:
+def preview_of(source: Path, profile: ImportProfile, episode: str | None = None) -> ImportPreviewOut:
     """source: a folder that the server chose."""
     with _TURNS.turn(threading.Event()):
         try:
-            return PreviewOut.model_validate(look(source, profile, episode=episode))
+            return ImportPreviewOut.model_validate({**_UNKNOWN, **look(source, profile, episode=episode)})
         except UserError as error:
             raise InvalidError(f"{source.name}: {error}.") from error
 

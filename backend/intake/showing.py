@@ -53,7 +53,10 @@ def _shown(
         "steps": episode.steps,
         "kept_steps": 0 if shaped is None else len(shaped.data.action),
         "folder": folder,
-        "cameras": [_camera(camera, key, episode.steps, profile, plain) for key, camera in episode.cameras.items()],
+        "cameras": [
+            {**_camera(camera, key, episode.steps, profile, plain), "colours_guessed": key in _colours_guessed(guesses)}
+            for key, camera in episode.cameras.items()
+        ],
         "state": _matrix(episode.qpos, episode.state_names),
         "action": _matrix(episode.action, episode.action_names),
         "kept_state": None if shaped is None else _matrix(shaped.data.qpos, ()),
@@ -69,6 +72,12 @@ def _shown(
         "guessed": sorted({kind for text in guesses for begin, kind in _KINDS.items() if text.startswith(begin)}),
         "refusals": [plain(text) for text in refusals],
     }
+
+
+def _colours_guessed(guesses: Sequence[str]) -> set[str]:
+    """The cameras that such a guess names: "colours of A, B: ..."."""
+    told = [text.removeprefix("colours of ").partition(":")[0] for text in guesses if text.startswith("colours of ")]
+    return {name.strip() for names in told for name in names.split(", ")}
 
 
 def _whole_steps(episode: SourceEpisode, profile: ImportProfile) -> tuple[int, list[str]]:

@@ -4828,6 +4828,79 @@ export interface components {
       /** @default substep */
       tier: components["schemas"]["Tier"];
     };
+    /** ImportPreviewIn */
+    ImportPreviewIn: {
+      /** Candidate Id */
+      candidate_id: string;
+      /**
+       * Episode
+       * @description Its name in the source; empty: the first
+       */
+      episode?: string | null;
+      /**
+       * @default {
+       *       "action_shift": 0,
+       *       "angles": "radians",
+       *       "append_base": false,
+       *       "fps_from": "file",
+       *       "grippers": [],
+       *       "instruction_from": "file",
+       *       "instruction_table": {},
+       *       "keep_good_steps": false
+       *     }
+       */
+      profile: components["schemas"]["ImportProfile"];
+    };
+    /**
+     * ImportPreviewOut
+     * @description One episode as it stands in the source, and what the profile makes of it.
+     *
+     *     guessed: which questions have an answer that is a guess: colours, fps, state, action, turned. refusals: why the
+     *     episode would not be taken. Where it cannot be opened at all, nothing but its name and the refusal is known.
+     */
+    ImportPreviewOut: {
+      action: components["schemas"]["MotionOut"] | null;
+      /** Base Dimensions */
+      base_dimensions: number;
+      /** Cameras */
+      cameras: components["schemas"]["SourceCameraOut"][];
+      /** Episode */
+      episode: string;
+      /** Episodes */
+      episodes: number;
+      /** Folder */
+      folder: string;
+      /** Format */
+      format: string;
+      /** Format Guessed */
+      format_guessed: boolean;
+      /** Format Title */
+      format_title: string;
+      /** Guessed */
+      guessed: string[];
+      /** Guesses */
+      guesses: string[];
+      instruction: components["schemas"]["InstructionOut"] | null;
+      kept_action: components["schemas"]["MotionOut"] | null;
+      kept_state: components["schemas"]["MotionOut"] | null;
+      /** Kept Steps */
+      kept_steps: number;
+      labels: components["schemas"]["LabelsOut"] | null;
+      /** Names */
+      names: string[];
+      /** Refusals */
+      refusals: string[];
+      /** Robot */
+      robot: string | null;
+      state: components["schemas"]["MotionOut"] | null;
+      /** Steps */
+      steps: number;
+      /** Success */
+      success: boolean | null;
+      times: components["schemas"]["TimesOut"] | null;
+      /** Warnings */
+      warnings: string[];
+    };
     /**
      * ImportProfile
      * @description What the files of a folder do not say, said once for all of them. Empty: taken from the file, or guessed and
@@ -5857,28 +5930,27 @@ export interface components {
         };
       };
     };
-    /** PreviewIn */
-    PreviewIn: {
-      /** Candidate Id */
-      candidate_id: string;
-      /**
-       * Episode
-       * @description Its name in the source; empty: the first
-       */
-      episode?: string | null;
-      /**
-       * @default {
-       *       "action_shift": 0,
-       *       "angles": "radians",
-       *       "append_base": false,
-       *       "fps_from": "file",
-       *       "grippers": [],
-       *       "instruction_from": "file",
-       *       "instruction_table": {},
-       *       "keep_good_steps": false
-       *     }
-       */
-      profile: components["schemas"]["ImportProfile"];
+    /**
+     * PreviewOut
+     * @description What a choice comes to. seconds: None if the rate of an episode is not known. size_bytes: of our files.
+     *
+     *     people, tags: what there is to choose from, of the whole dataset.
+     */
+    PreviewOut: {
+      /** Episodes */
+      episodes: number;
+      /** Labelled */
+      labelled: number;
+      /** People */
+      people: components["schemas"]["backend__exports__schemas__PersonOut"][];
+      /** Seconds */
+      seconds: number | null;
+      /** Size Bytes */
+      size_bytes: number;
+      /** Steps */
+      steps: number;
+      /** Tags */
+      tags: string[];
     };
     /** ProfileIn */
     ProfileIn: {
@@ -6834,11 +6906,14 @@ export interface components {
     };
     /**
      * SourceCameraOut
-     * @description bgr, turned: what the profile, the file or a guess says. frames: the first, the middle and the last.
+     * @description bgr, turned: what the profile, the file or a guess says; colours_guessed: which of these bgr is. frames: the
+     *     first, the middle and the last.
      */
     SourceCameraOut: {
       /** Bgr */
       bgr: boolean;
+      /** Colours Guessed */
+      colours_guessed: boolean;
       /** Frames */
       frames: components["schemas"]["FrameOut"][];
       /** Height */
@@ -7693,90 +7768,6 @@ export interface components {
       id: string;
       /** Name */
       name: string;
-    };
-    /**
-     * PreviewOut
-     * @description What a choice comes to. seconds: None if the rate of an episode is not known. size_bytes: of our files.
-     *
-     *     people, tags: what there is to choose from, of the whole dataset.
-     */
-    backend__exports__schemas__PreviewOut: {
-      /** Episodes */
-      episodes: number;
-      /** Labelled */
-      labelled: number;
-      /** People */
-      people: components["schemas"]["backend__exports__schemas__PersonOut"][];
-      /** Seconds */
-      seconds: number | null;
-      /** Size Bytes */
-      size_bytes: number;
-      /** Steps */
-      steps: number;
-      /** Tags */
-      tags: string[];
-    };
-    /**
-     * PreviewOut
-     * @description One episode as it stands in the source, and what the profile makes of it.
-     *
-     *     guessed: which questions have an answer that is a guess: colours, fps, state, action, turned. refusals: why the
-     *     episode would not be taken. Where it cannot be opened at all, nothing but its name and the refusal is known.
-     */
-    backend__imports__schemas__PreviewOut: {
-      action?: components["schemas"]["MotionOut"] | null;
-      /**
-       * Base Dimensions
-       * @default 0
-       */
-      base_dimensions: number;
-      /** Cameras */
-      cameras?: components["schemas"]["SourceCameraOut"][];
-      /** Episode */
-      episode: string;
-      /** Episodes */
-      episodes: number;
-      /**
-       * Folder
-       * @default
-       */
-      folder: string;
-      /** Format */
-      format: string;
-      /** Format Guessed */
-      format_guessed: boolean;
-      /** Format Title */
-      format_title: string;
-      /** Guessed */
-      guessed?: string[];
-      /** Guesses */
-      guesses?: string[];
-      instruction?: components["schemas"]["InstructionOut"] | null;
-      kept_action?: components["schemas"]["MotionOut"] | null;
-      kept_state?: components["schemas"]["MotionOut"] | null;
-      /**
-       * Kept Steps
-       * @default 0
-       */
-      kept_steps: number;
-      labels?: components["schemas"]["LabelsOut"] | null;
-      /** Names */
-      names: string[];
-      /** Refusals */
-      refusals?: string[];
-      /** Robot */
-      robot?: string | null;
-      state?: components["schemas"]["MotionOut"] | null;
-      /**
-       * Steps
-       * @default 0
-       */
-      steps: number;
-      /** Success */
-      success?: boolean | null;
-      times?: components["schemas"]["TimesOut"] | null;
-      /** Warnings */
-      warnings?: string[];
     };
     /** PersonOut */
     backend__labels__dataset__schemas__PersonOut: {
@@ -8932,7 +8923,7 @@ export interface operations {
           [name: string]: unknown;
         };
         content: {
-          "application/json": components["schemas"]["backend__exports__schemas__PreviewOut"];
+          "application/json": components["schemas"]["PreviewOut"];
         };
       };
       /** @description Validation Error */
@@ -11090,7 +11081,7 @@ export interface operations {
     };
     requestBody: {
       content: {
-        "application/json": components["schemas"]["PreviewIn"];
+        "application/json": components["schemas"]["ImportPreviewIn"];
       };
     };
     responses: {
@@ -11100,7 +11091,7 @@ export interface operations {
           [name: string]: unknown;
         };
         content: {
-          "application/json": components["schemas"]["backend__imports__schemas__PreviewOut"];
+          "application/json": components["schemas"]["ImportPreviewOut"];
         };
       };
       /** @description Validation Error */

@@ -22,6 +22,7 @@ import { NoSuch } from "./core/NoSuch";
 import { EditDialog } from "./editing/EditDialog";
 import { HistoryTab } from "./editing/HistoryTab";
 import { ExportDialog } from "./ExportDialog";
+import { AcceptLabels } from "./importing/AcceptLabels";
 import { ImportTab } from "./ImportTab";
 import { NewDatasetDialog } from "./NewDatasetDialog";
 import { SurveyTab } from "./survey/SurveyTab";
@@ -78,7 +79,7 @@ function Page({ dataset }: { dataset: Dataset }) {
       />
       <Stack>
         <Facts dataset={dataset} />
-        <ActiveJobs datasetId={dataset.id} />
+        <ActiveJobs dataset={dataset} />
         <Tabs value={tab} onChange={(value) => go(value ?? "episodes")} keepMounted={false}>
           <Tabs.List mb="md">
             <Tabs.Tab value="episodes" data-testid="tab-episodes">
@@ -164,10 +165,17 @@ function Facts({ dataset }: { dataset: Dataset }) {
   );
 }
 
-/** Recordings and imports that are under way: they may have been started elsewhere. */
-function ActiveJobs({ datasetId }: { datasetId: string }) {
-  const { data } = useJobs({ subject_id: datasetId, active: true });
-  return data?.items.map((job) => <JobProgress key={job.id} job={job} titled />);
+/** Recordings and imports that are under way: they may have been started elsewhere. When none is, what they brought. */
+function ActiveJobs({ dataset }: { dataset: Dataset }) {
+  const { data } = useJobs({ subject_id: dataset.id, active: true });
+  return (
+    <>
+      {data?.items.map((job) => (
+        <JobProgress key={job.id} job={job} titled />
+      ))}
+      <AcceptLabels dataset={dataset} busy={data === undefined || data.items.some(({ kind }) => kind === "import")} />
+    </>
+  );
 }
 
 function DatasetMenu({ dataset }: { dataset: Dataset }) {

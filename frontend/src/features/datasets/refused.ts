@@ -1,12 +1,12 @@
-/** A file that was not accepted, and why. */
+/** A file or episode of which something is to be said: why it was not accepted, or what was left out of it. */
 export interface FileProblem {
   name: string;
   errors: string[];
 }
 
-/** The files that an import did not take, from the job's result; [] where it says nothing. */
-export function refusedFiles(result: Record<string, unknown> | null | undefined): FileProblem[] {
-  const listed = result?.refused;
+/** What an import's result lists under `key`; [] where it says nothing. */
+export function problemsOf(result: Record<string, unknown> | null | undefined, key: string): FileProblem[] {
+  const listed = result?.[key];
   if (!Array.isArray(listed)) return [];
   return listed.flatMap((each: unknown) => {
     if (typeof each !== "object" || each === null || !("name" in each)) return [];

@@ -71,19 +71,6 @@ export function useRecordDemo() {
   });
 }
 
-export function useImportFolder(datasetId: string) {
-  return useMutation({
-    mutationFn: ({ folder, instruction }: { folder: string; instruction: string }) =>
-      ok(
-        api.POST("/api/datasets/{dataset_id}/import", {
-          params: { path: { dataset_id: datasetId } },
-          body: { candidate_id: folder, instruction: instruction.trim() || null },
-        }),
-      ),
-    onSuccess: stale,
-  });
-}
-
 export function useCreateVersion(datasetId: string) {
   return useMutation({
     mutationFn: (body: Schema<"VersionIn">) =>

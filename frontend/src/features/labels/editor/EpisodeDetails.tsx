@@ -1,4 +1,5 @@
 import {
+  Alert,
   Badge,
   Button,
   Group,
@@ -27,7 +28,7 @@ const QUALITIES = [
 
 /** Opens the details; says what stands out in them. Substeps alone have any. */
 export function DetailsButton() {
-  const { actions, about } = useAnnotator();
+  const { actions, about, episode } = useAnnotator();
   const { quality, tags, failure_step, paraphrases } = useEditorState().content;
   if (about.tier !== "substep") return null;
   const said = tags.length + paraphrases.length + Number(failure_step !== null);
@@ -40,6 +41,8 @@ export function DetailsButton() {
       rightSection={
         quality !== null && quality !== "good" ? (
           <Badge color={quality === "unusable" ? "red" : "yellow"}>{quality}</Badge>
+        ) : episode.guesses.length > 0 ? (
+          <Badge color="yellow">{episode.guesses.length === 1 ? "a guess" : `${episode.guesses.length} guesses`}</Badge>
         ) : said > 0 ? (
           <Badge color="gray">{said}</Badge>
         ) : null
@@ -77,6 +80,15 @@ function Fields() {
   const off = editor.readOnly;
   return (
     <Stack gap="md">
+      {episode.guesses.length > 0 && (
+        <Alert color="yellow" title="Guessed when it was taken in" p="sm" data-testid="details-guesses">
+          {episode.guesses.map((guess) => (
+            <Text key={guess} size="sm" style={{ overflowWrap: "anywhere" }}>
+              {guess}
+            </Text>
+          ))}
+        </Alert>
+      )}
       <Textarea
         label="Other wordings of the instruction, one per line"
         description={`The instruction is: ${content.instruction}`}
