@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 
 from backend.access.dependencies import Db, Operator, Parts, Viewer
-from backend.core.errors import ConflictError
+from backend.core.errors import ConflictError, InvalidError
 from backend.tables.upload import UploadState
 from backend.uploads import receiving, service, tus
 from backend.uploads.schemas import DigestIn, UploadDetail, UploadFileIn, UploadFileOut, UploadIn, UploadOut
@@ -34,6 +34,21 @@ _GOES_ON: dict[int | str, dict[str, Any]] = {
     410: {"description": "Its days were over"},
     412: {"description": "Another version of tus, see Tus-Version"},
 }
+
+
+def _refuse_form(request: Request, dataset_id: str) -> None:
+    """A form is read by nobody: what to send instead, in words."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind.startswith("multipart/") or kind == "application/x-www-form-urlencoded":
+        raise InvalidError(
+            f"The upload came as a form ({kind}). Announce the files as JSON "
+            '({"files": [{"path": "episode.hdf5", "size": 12345}]}), then send the bytes of each to its url by tus '
+            "(PATCH); or send one file as the body of one request: curl --data-binary @episode.hdf5 "
+            f"-H 'Content-Type: application/octet-stream' '.../api/datasets/{dataset_id}/episodes?name=episode.hdf5'"
+        )
+
+
+NoForm = Depends(_refuse_form)
 Version = Annotated[str | None, Header(description=f"{tus.VERSION}, on every request of tus")]
 
 
@@ -43,7 +58,7 @@ def list_uploads(db: Db, me: Viewer, studio: Parts, dataset_id: str) -> list[Upl
     return service.uploads(db, me, studio, dataset_id)
 
 
-@router.post("/datasets/{dataset_id}/uploads", status_code=201, max_body_size=_LISTED_BODY)
+@router.post("/datasets/{dataset_id}/uploads", status_code=201, max_body_size=_LISTED_BODY, dependencies=[NoForm])
 def announce_upload(db: Db, me: Operator, studio: Parts, dataset_id: str, body: UploadIn) -> UploadDetail:
     """Say which files are going to be sent. Each has a `url` to which its bytes are sent by tus (HEAD, PATCH); what the
     dataset has already, and what is too large, is told now and not sent."""
@@ -69,6 +84,7 @@ def tus_options(me: Viewer, studio: Parts, dataset_id: str) -> Response:
     "/datasets/{dataset_id}/uploads/files",
     status_code=201,
     response_class=Response,
+    dependencies=[NoForm],
     responses={
         201: {"headers": _said(Location="Where the bytes are sent to", Upload_Expires="When it is forgotten")},
         409: {"description": "The dataset has this file already (the metadata named its sha256)"},

@@ -165,6 +165,9 @@ def test_what_is_wrong_with_a_piece_is_told_and_none_of_it_kept(
     for text in ("", "-1", "1.5", "9" * 30, "²"):
         kind = {"Content-Type": "application/offset+octet-stream", "Upload-Offset": text.encode()}
         refusal(operator.patch(url, content=b"1", headers={**TUS, **kind}), 400)
+    for place in (f"{dataset}/uploads", f"{dataset}/uploads/files"):
+        told = refusal(operator.post(place, files={"file": b"12345"}, headers=TUS), 422)["message"]
+        assert "--data-binary" in told
     moved = send(operator, url, b"12345", 3)
     assert (moved.status_code, moved.headers["Upload-Offset"]) == (409, "0")
     refusal(send(operator, url, b"12345", 0, Upload_Checksum=checksum(b"54321")), 460)

@@ -6,12 +6,22 @@ import { ErrorNote } from "@/ui/ErrorNote";
 import { formatBytes, plural } from "@/ui/format";
 import { Time } from "@/ui/Time";
 
-import { useForgetUpload, useTakeEpisodes, useUploads } from "./hooks";
+import { useForgetUpload, useTakeEpisodes, useUpload, useUploads } from "./hooks";
 import type { ServerUpload } from "./transfer";
-import { isOver, type Item } from "./uploads";
+import { isOver, type Item, type Uploads } from "./uploads";
+
+const NAMED = 3;
 
 /** What the studio has of uploads that nobody goes on with here: of a closed page, of another machine, of a folder. */
-export function Unfinished({ datasetId, items }: { datasetId: string; items: readonly Item[] }) {
+export function Unfinished({
+  datasetId,
+  uploads,
+  items,
+}: {
+  datasetId: string;
+  uploads: Uploads;
+  items: readonly Item[];
+}) {
   const { data, error } = useUploads(datasetId);
   const here = new Set(items.filter((item) => !isOver(item)).map(({ server }) => server?.uploadId));
   const left = (data ?? []).filter(({ id, counts, kind }) => {
@@ -22,13 +32,13 @@ export function Unfinished({ datasetId, items }: { datasetId: string; items: rea
     <>
       <ErrorNote error={error} />
       {left.map((upload) => (
-        <Left key={upload.id} upload={upload} />
+        <Left key={upload.id} upload={upload} uploads={uploads} />
       ))}
     </>
   );
 }
 
-function Left({ upload }: { upload: ServerUpload }) {
+function Left({ upload, uploads }: { upload: ServerUpload; uploads: Uploads }) {
   const { counts, mine, files } = upload;
   const missing = counts.uploading ?? 0;
   const checked = counts.received ?? 0;
@@ -36,30 +46,49 @@ function Left({ upload }: { upload: ServerUpload }) {
     return (
       <Note
         upload={upload}
+        uploads={uploads}
         state="unfinished"
         title={mine ? `${plural(missing, "file")} unfinished` : `${upload.created_by_name} is uploading`}
       >
         {mine
           ? `${formatBytes(upload.received_bytes)} of ${formatBytes(upload.size_bytes)} have arrived. Drop or choose the same files or the same folder again to go on.`
           : `${formatBytes(upload.received_bytes)} of ${formatBytes(upload.size_bytes)} have arrived.`}
+        <Missing uploadId={upload.id} />
       </Note>
     );
   if (checked > 0)
     return (
-      <Note upload={upload} state="checking" title={`${plural(checked, "file")} being checked`}>
+      <Note upload={upload} uploads={uploads} state="checking" title={`${plural(checked, "file")} being checked`}>
         All bytes are there.
       </Note>
     );
-  return <Folder upload={upload} files={files} />;
+  return <Folder upload={upload} uploads={uploads} files={files} />;
 }
 
-function Folder({ upload, files }: { upload: ServerUpload; files: number }) {
+/** The first names of what is missing, so that one knows what to drop again. */
+function Missing({ uploadId }: { uploadId: string }) {
+  const { data } = useUpload(uploadId);
+  const missing = data?.items.filter(({ state }) => state === "uploading") ?? [];
+  if (missing.length === 0) return null;
+  return (
+    <Text span size="xs" c="dimmed" display="block" mt={4} style={{ overflowWrap: "anywhere" }}>
+      {missing
+        .slice(0, NAMED)
+        .map(({ path }) => path)
+        .join(", ")}
+      {missing.length > NAMED && ` and ${missing.length - NAMED} more`}
+    </Text>
+  );
+}
+
+function Folder({ upload, uploads, files }: { upload: ServerUpload; uploads: Uploads; files: number }) {
   const take = useTakeEpisodes();
   const { episode_files, id, mine } = upload;
   const others = files - episode_files;
   return (
     <Note
       upload={upload}
+      uploads={uploads}
       state="folder"
       title={`A folder of ${plural(files, "file")} is here`}
       error={take.error}
@@ -75,7 +104,7 @@ function Folder({ upload, files }: { upload: ServerUpload; files: number }) {
                 title: `Take in ${plural(episode_files, "HDF5 file")}?`,
                 children: `Each becomes an episode if it passes the check. The other ${plural(others, "file")} of the folder are removed from the studio; yours stay where they are.`,
                 confirm: "Take them in",
-                action: () => take.mutateAsync(id),
+                action: async () => uploads.follow(await take.mutateAsync(id)),
               })
             }
             data-testid="upload-take-episodes"
@@ -95,6 +124,7 @@ function Folder({ upload, files }: { upload: ServerUpload; files: number }) {
 
 function Note({
   upload,
+  uploads,
   state,
   title,
   action,
@@ -102,6 +132,7 @@ function Note({
   children,
 }: {
   upload: ServerUpload;
+  uploads: Uploads;
   state: string;
   title: string;
   action?: ReactNode;
@@ -131,7 +162,10 @@ function Note({
                   title: "Remove this upload?",
                   children: `${formatBytes(upload.received_bytes)} that have arrived are removed from the studio. Episodes that were taken in stay, and so do your files.`,
                   confirm: "Remove it",
-                  action: () => forget.mutateAsync(upload.id),
+                  action: async () => {
+                    await forget.mutateAsync(upload.id);
+                    uploads.forget(upload.id);
+                  },
                 })
               }
               data-testid="upload-forget"

@@ -132,7 +132,7 @@ export function UploadSection({ dataset }: { dataset: Dataset }) {
           </Stack>
         )}
         <UploadPanel uploads={uploads} summary={summary} />
-        <Unfinished datasetId={dataset.id} items={summary.items} />
+        <Unfinished datasetId={dataset.id} uploads={uploads} items={summary.items} />
       </Stack>
     </Section>
   );

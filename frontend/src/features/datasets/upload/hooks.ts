@@ -13,6 +13,10 @@ export function useUploads(datasetId: string) {
   return useQuery({ queryKey: ["dataset", "uploads", datasetId], queryFn: () => transfer.uploads(datasetId) });
 }
 
+export function useUpload(uploadId: string) {
+  return useQuery({ queryKey: ["dataset", "upload", uploadId], queryFn: () => transfer.upload(uploadId) });
+}
+
 export function useForgetUpload() {
   return useMutation({ mutationFn: (uploadId: string) => transfer.cancelUpload(uploadId), onSuccess: stale });
 }

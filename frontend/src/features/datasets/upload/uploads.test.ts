@@ -178,6 +178,24 @@ describe("Uploads", () => {
     expect(studio.cancelled).toEqual(["f1", "u1"]);
   });
 
+  it("follows what becomes of a folder beside it", async () => {
+    const studio = new Studio();
+    const episode = studio.file("old", "set/a.hdf5", 1, { state: "staged" });
+    studio.file("old", "set/b.mp4", 1, { state: "staged" });
+    studio.file("old", "set/c.mp4", 1);
+    const uploads = new Uploads("d", studio, undefined, 1);
+    await uploads.add([found("set/a.hdf5"), found("set/b.mp4")]);
+    expect(states(uploads)).toEqual(["set/a.hdf5 staged", "set/b.mp4 staged"]);
+    episode.state = "received";
+    studio.files = [episode];
+    uploads.follow(await studio.upload("old"));
+    expect(states(uploads)).toEqual(["set/a.hdf5 checking"]);
+    episode.state = "taken_in";
+    await vi.waitFor(() => expect(states(uploads)).toEqual(["set/a.hdf5 accepted"]));
+    uploads.forget("old");
+    expect(uploads.snapshot().items).toEqual([]);
+  });
+
   it("says why files could not be announced, and tries again", async () => {
     const studio = new Studio();
     const announce = studio.announce;

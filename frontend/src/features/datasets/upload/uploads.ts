@@ -2,7 +2,7 @@ import { ApiError } from "@/api/error";
 
 import { groups, type Found } from "./found";
 import { Rate } from "./rate";
-import type { ServerFile, Transfer } from "./transfer";
+import type { ServerFile, ServerUploadDetail, Transfer } from "./transfer";
 
 const AT_ONCE = 3; // files whose bytes are under way
 const AHEAD = 2; // files more that are made ready meanwhile
@@ -201,6 +201,23 @@ export class Uploads {
     this.items = this.items.filter((item) => !isOver(item));
     this.problem = null;
     this.rate.clear();
+    this.tell();
+  }
+
+  /** An upload was changed beside this list: its files are what the studio says, and those that are gone go. */
+  follow(upload: ServerUploadDetail): void {
+    const files = new Map(upload.items.map((one) => [one.id, one]));
+    this.items = this.items.filter(({ server }) => server?.uploadId !== upload.id || files.has(server.id));
+    for (const { key, server } of this.items) {
+      const now = server?.uploadId === upload.id ? files.get(server.id) : undefined;
+      if (now && now.state !== "uploading") this.settle(key, now);
+    }
+    this.tell();
+    this.poll();
+  }
+
+  forget(uploadId: string): void {
+    this.items = this.items.filter(({ server }) => server?.uploadId !== uploadId);
     this.tell();
   }
 
