@@ -78,7 +78,7 @@ class Cache:
     def take(self, source: Path, sha256: str) -> None:
         """Keep `source`, whose bytes are known to be those; it is gone from its place after this."""
         path = self._place(sha256)
-        self._make_room(source.stat().st_size)
+        self._count(source.stat().st_size)  # it lies on this disk already
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             os.replace(source, path)
@@ -89,11 +89,6 @@ class Cache:
             return
         _use(path)
         fsync_path(path.parent)
-
-    def forget(self, sha256: str) -> None:
-        """Its file was deleted: nobody will ask for it again."""
-        with self._evicting():
-            _remove(self._place(sha256))
 
     def trim(self, *, room: int = 0) -> int:
         """Remove what was used longest ago until `room` bytes fit below the bound and on the disk; returns how many
@@ -106,7 +101,6 @@ class Cache:
                 break
             if self._evict(entry):
                 removed += entry.size
-        self._added = 0
         return removed
 
     def _place(self, sha256: str) -> Path:
@@ -150,14 +144,18 @@ class Cache:
     def _make_room(self, size: int) -> None:
         """Raises OSError (ENOSPC) where the disk has no room even without what may be removed."""
         self._root.mkdir(parents=True, exist_ok=True)
-        added = None if self._added is None else self._added + size
-        full = shutil.disk_usage(self._root).free < size + _SPARE_BYTES
-        if added is None or full or added > self._limit // _LOOK_PARTS:
+        self._count(size)
+        if shutil.disk_usage(self._root).free < size + _SPARE_BYTES:
             self.trim(room=size)
             if shutil.disk_usage(self._root).free < size + _SPARE_BYTES:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._root))
-            added = size
-        self._added = added
+
+    def _count(self, size: int) -> None:
+        """So many bytes come in: looks at what is there now and then, and removes what is beyond the bound."""
+        if self._added is None or self._added + size > self._limit // _LOOK_PARTS:
+            self.trim(room=size)
+            self._added = 0
+        self._added += size
 
     def _entries(self) -> Iterator[_Entry]:
         for path in self._root.glob("??/*"):

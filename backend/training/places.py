@@ -19,7 +19,7 @@ from backend.tables.checkpoint import Checkpoint
 from backend.tables.dataset_version import DatasetVersion
 from backend.tables.run import Run
 from backend.training.schemas import RunIn
-from backend.versions.files import held_version
+from backend.versions.files import held_version, rows_of
 from dexvla.errors import UserError
 from dexvla.spec import TrainSpec
 
@@ -52,33 +52,35 @@ class From:
         )
 
 
-def on_this_machine(
-    db: Session, studio: Studio, spec: TrainSpec, begins: From, *, output_dir: Path, held: Path
-) -> TrainSpec:
-    """held: a folder for what comes from the store. Gigabytes may be fetched.
+def on_this_machine(studio: Studio, spec: TrainSpec, begins: From, *, output_dir: Path, held: Path) -> TrainSpec:
+    """held: a folder for what comes from the store. Gigabytes may be fetched, in no transaction.
 
     Raises UserError, or an ApiError, for what is gone; StoreAwayError.
     """
     if not studio.store.remote:
         return spec
+    with studio.db.transaction(write=False) as db:
+        versions = [db.get(DatasetVersion, source["version_id"]) for source in begins.sources]
+        episodes = [[] if version is None else rows_of(db, studio, version) for version in versions]
+        base = None if begins.base_model_id is None else _registered(db, begins.base_model_id)
+        expert = None if begins.expert_id is None else _registered(db, begins.expert_id)
+        checkpoint = None if begins.checkpoint_id is None else db.get(Checkpoint, begins.checkpoint_id)
     data = []
-    for source, one in zip(begins.sources, spec.data, strict=True):
-        version = db.get(DatasetVersion, source["version_id"])
+    for version, rows, one in zip(versions, episodes, spec.data, strict=True):
         if version is None:
             raise UserError("a dataset version that this run trains on was deleted; copy the run and choose another")
-        manifest = held_version(db, studio, version, held / version.id)
+        manifest = held_version(studio, version, rows, held / version.id)
         data.append(one.model_copy(update={"path": str(manifest)}))
-    init_from, expert = _model(db, studio, begins.base_model_id), _model(db, studio, begins.expert_id)
+    init_from = None if base is None else model_path(studio, base)
     if begins.checkpoint_id is not None:
-        row = db.get(Checkpoint, begins.checkpoint_id)
-        if row is None or row.deleted_at is not None:
+        if checkpoint is None or checkpoint.deleted_at is not None:
             raise UserError("the checkpoint that this run starts from was deleted; copy the run and choose another")
-        init_from = hold_folder(checkpoint_folder(studio, row), held / "checkpoint")
+        init_from = hold_folder(checkpoint_folder(studio, checkpoint), held / "checkpoint")
     cache = studio.settings.folder.cache
     changes: dict[str, Any] = {
         "data": tuple(data),
         "init_from": None if init_from is None else str(init_from),
-        "pretrained_expert": None if expert is None else str(expert),
+        "pretrained_expert": None if expert is None else str(model_path(studio, expert)),
         "output_dir": str(output_dir),
         "picture_cache": None if spec.picture_cache is None else str(cache / "pictures"),
         "kept_conditions": None if spec.kept_conditions is None else str(cache / "conditions"),
@@ -86,10 +88,8 @@ def on_this_machine(
     return spec.model_copy(update=changes)
 
 
-def _model(db: Session, studio: Studio, model_id: str | None) -> Path | None:
-    if model_id is None:
-        return None
+def _registered(db: Session, model_id: str) -> RegisteredModel:
     row = db.get(RegisteredModel, model_id)
     if row is None:
         raise UserError("a model that this run starts from is not registered any more; copy the run and choose another")
-    return model_path(studio, row)
+    return row

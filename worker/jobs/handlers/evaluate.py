@@ -17,7 +17,7 @@ from backend.studio.events import publish_after_commit
 from backend.tables.checkpoint import Checkpoint
 from backend.tables.dataset_version import DatasetVersion
 from backend.tables.evaluation import Evaluation
-from backend.versions.files import held_version
+from backend.versions.files import held_version, rows_of
 from dexvla.files import write_json
 from dexvla.progress import READING
 from dexvla.spec import ClosedLoopReport, EvalSpec, OpenLoopReport
@@ -59,7 +59,8 @@ class EvaluateHandler(Handler):
             command += _option("inference-steps", settings.inference_steps)
             with job.studio.db.transaction(write=False) as db:
                 version = db.get_one(DatasetVersion, settings.version_id)
-                manifest = held_version(db, job.studio, version, held / version.id)
+                rows = rows_of(db, job.studio, version)
+            manifest = held_version(job.studio, version, rows, held / version.id)
             command += ["--data", str(manifest), "--stride", str(settings.stride), "--plots", str(folder)]
             return [*command, *(["--held-out"] if settings.held_out else [])]
         # what is asked for and the studio's own words (kind, checkpoint_id) apart, this is a specification

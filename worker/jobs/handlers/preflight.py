@@ -26,9 +26,8 @@ class PreflightHandler(Handler):
         spec = TrainSpec.model_validate(wanted.spec)
         if wanted.request is not None:
             begins, folder = From.of_request(RunIn.model_validate(wanted.request)), job.studio.settings.folder
-            with job.studio.db.transaction(write=False) as db:
-                output, held = folder.runs / "preflight", folder.held(job.id)
-                spec = on_this_machine(db, job.studio, spec, begins, output_dir=output, held=held)
+            output, held = folder.runs / "preflight", folder.held(job.id)
+            spec = on_this_machine(job.studio, spec, begins, output_dir=output, held=held)
         for place in (spec.init_from, spec.pretrained_expert):
             if place is not None:
                 require_whole(job.studio, place)

@@ -66,9 +66,8 @@ class TrainHandler(Handler):
             spec, begins = TrainSpec.model_validate(row.spec), From.of_run(row)
             saved = db.scalar(select(Checkpoint.step).where(Checkpoint.run_id == run_id).limit(1)) is not None
         folder = job.studio.settings.folder
-        with job.studio.db.transaction(write=False) as db:  # which nobody waits for: gigabytes may be fetched
-            output, held = folder.run(run_id), folder.held(job.id)
-            self._spec = spec = on_this_machine(db, job.studio, spec, begins, output_dir=output, held=held)
+        output, held = folder.run(run_id), folder.held(job.id)
+        self._spec = spec = on_this_machine(job.studio, spec, begins, output_dir=output, held=held)
         self._run = run = runs.Run(spec.output_dir)
         self._tail = MetricsTail(run.metrics_file, run_id)
         self._saved = CheckpointRegistrar(run, run_id, name=spec.name, keep=spec.keep_checkpoints)
