@@ -35,6 +35,7 @@ export function changeText({ kind, parameters, episodes }: Change): string {
   if (kind === "rename") return `Renamed "${String(old)}" to "${String(fresh)}" in ${many}`;
   if (kind === "template")
     return `Proposed ${plural(Array.isArray(texts) ? texts.length : 0, "text")} of a template in ${many}`;
+  if (kind === "facts") return `Changed instruction or outcome of ${many}`;
   return `Imported labels of ${many} from ${String(format).toUpperCase()}`;
 }
 
