@@ -7,7 +7,7 @@ import pytest
 from tests.support.paths import ROOT
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-WAYS = {"A frame", "A label", "An import", "An export", "A run", "A stop", "A chunk", "An upload"}
+WAYS = {"A frame", "A label", "An import", "An export", "A run", "A stop", "A chunk", "An upload", "An edit"}
 SHARED_NAMES = ("endpoints.py", "service.py", "repository.py", "schemas.py", "jobs.py")  # of the domains of backend/
 
 

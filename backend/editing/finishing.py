@@ -32,7 +32,7 @@ from dexvla.spec import Edit, Piece
 _NO_LINKS = {errno.EPERM, errno.EACCES, errno.EXDEV, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK}
 _SHARED = (
     "identity", "former_identity", "steps", "action_dim", "state_dim", "fps", "cameras", "sim", "robot", "task", "seed",
-    "render_profile", "file_revision",
+    "render_profile", "file_revision", "dimension_names",
 )  # fmt: skip
 Fenced = Callable[[], AbstractContextManager[Session]]
 

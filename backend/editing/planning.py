@@ -53,7 +53,7 @@ def plan(studio: Studio, rows: Sequence[EpisodeRow], body: EditIn) -> tuple[list
         try:
             edits = _edits(studio, row, body)
         except UserError as error:
-            items.append(Item(sources=(row,), edit=None, problem=str(error)))
+            items.append(Item(sources=(row,), edit=None, problem=_plain(studio, str(error), (row,))))
             continue
         if not edits:
             skipped.append(row)
@@ -129,10 +129,15 @@ def _checked(studio: Studio, item: Item, body: EditIn, *, look: bool) -> Item:
         try:
             notes = check_edit(paths, edit)
         except (UserError, OSError) as error:
-            problem = str(error)
-            for row, path in zip(item.sources, paths, strict=True):
-                problem = problem.replace(str(path), f"episode {row.number}")
+            problem = _plain(studio, str(error), item.sources)
     return Item(sources=item.sources, edit=edit, ends=item.ends, notes=notes, problem=problem)
+
+
+def _plain(studio: Studio, text: str, rows: Sequence[EpisodeRow]) -> str:
+    """Episodes by their numbers instead of their files."""
+    for row in rows:
+        text = text.replace(str(studio.settings.folder.episode(row.dataset_id, row.id)), f"episode {row.number}")
+    return text
 
 
 def shown(item: Item, drafts: dict[str, Draft]) -> PlannedOut:

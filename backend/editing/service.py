@@ -172,7 +172,8 @@ def undo(db: Session, me: Actor, studio: Studio, dataset_id: str, edit_id: str) 
         raise ConflictError(f"Edits can be undone for {studio.settings.undo_days:g} days; these are over.")
     sources = repository.episodes(db, [one["episode_id"] for one in edit.sources], lock=True)
     results = repository.episodes(db, [one["episode_id"] for one in edit.results], lock=True)
-    _refuse_used(db, edit, results)
+    if found[edit.target_id] is not None:  # else its dataset was deleted, and the results with it
+        _refuse_used(db, edit, results)
     if edit.sets_aside:
         _refuse_lost(studio, edit, sources)
     for row in results.values():

@@ -14,7 +14,7 @@ from backend.core.errors import ConflictError, NotFoundError
 from backend.core.schemas import Page
 from backend.episodes import frames, repository
 from backend.episodes.files import file_of, place
-from backend.episodes.names import dimension_names, gripper_dimensions
+from backend.episodes.names import gripper_dimensions, names_of
 from backend.episodes.schemas import CameraOut, EpisodeDetail, EpisodeOut
 from backend.identity.actor import Actor
 from backend.studio.context import Studio
@@ -71,7 +71,7 @@ def episode(db: Session, me: Actor, episode_id: str) -> EpisodeDetail:
         cameras=[CameraOut.model_validate(camera) for camera in row.cameras],
         action_dim=row.action_dim,
         state_dim=row.state_dim,
-        dimension_names=dimension_names(row.robot, max(row.action_dim, row.state_dim)),
+        dimension_names=names_of(row),
         gripper_dimensions=gripper_dimensions(row.robot, row.action_dim),
         sim=row.sim,
         render_profile=row.render_profile,

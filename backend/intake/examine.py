@@ -117,9 +117,17 @@ def facts_of(episode: Episode, identity: Identity) -> dict[str, Any]:
         "action_dim": episode.action.shape[1],
         "state_dim": episode.qpos.shape[1],
         "cameras": [camera_spec(episode, name).model_dump() for name in episode.cameras],
+        "dimension_names": _dimension_names(episode),
         "instruction": limits.one_line(episode.instruction),
         **{name: attributes[name] for name in ("sim", "robot", "task", "fps", "success", "seed", "render_profile")},
     }
+
+
+def _dimension_names(episode: Episode) -> dict[str, list[str]] | None:
+    """None where the file does not say, or says what may not stand on a page."""
+    found = {attribute: list(names) for attribute, names in episode.dimension_names.items()}
+    wrong = any(limits.wrong_with(name) for names in found.values() for name in names)
+    return None if wrong or not found else found
 
 
 def _describe(found: Found, episode: Episode, identity: Identity) -> None:

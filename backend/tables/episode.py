@@ -47,6 +47,8 @@ class EpisodeRow(Identified, Base):
     state_dim: Mapped[int]
     fps: Mapped[float | None]
     cameras: Mapped[list[Any]]
+    # as the file names them, {"state_names": [...], "action_names": [...]}; None: by the robot, or by number
+    dimension_names: Mapped[dict[str, Any] | None]
     sim: Mapped[bool]
     robot: Mapped[str | None] = mapped_column(String(64))
     task: Mapped[str | None] = mapped_column(String(64))

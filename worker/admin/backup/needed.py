@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
 from dexvla.spec import step_name
 
@@ -96,10 +96,12 @@ def leave_to_store(found: Needed, root: Path) -> int:
 
 
 def _episodes(connection: Connection, found: Needed) -> None:
-    """Those that were set aside too, as long as they can be brought back."""
+    """Those that were set aside too, as long as they can be brought back; in a database of before that was possible
+    deleted ones are gone."""
+    known = {column["name"] for column in inspect(connection).get_columns("episodes")}
     query = (
         "SELECT e.id, e.dataset_id, e.number, d.name FROM episodes e JOIN datasets d ON d.id = e.dataset_id "
-        "WHERE e.freed_at IS NULL"
+        f"WHERE e.{'freed_at' if 'freed_at' in known else 'deleted_at'} IS NULL"
     )
     for episode, dataset, number, name in _rows(connection, query):
         found.files[f"episodes/{dataset}/{episode}.hdf5"] = (None, f"episode {number} of {name}")

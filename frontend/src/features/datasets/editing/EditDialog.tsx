@@ -73,6 +73,7 @@ function Form({ dataset, ids, count, initial, step, onClose, onDone }: FormProps
     last: "",
     at: step ? String(step) : "",
     cameras: {},
+    dimensions: "",
     target: null,
     name: "",
     instruction: "",

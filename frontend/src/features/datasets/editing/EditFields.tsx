@@ -77,6 +77,14 @@ export function EditFields({ action, dataset, fields, onChange }: Props) {
               data-testid={`edit-camera-${camera}`}
             />
           ))}
+          <TextInput
+            label="Dimensions of state and action"
+            description="Old name or number, from 0."
+            placeholder="3=elbow, 6=gripper"
+            value={fields.dimensions}
+            onChange={(event) => onChange({ dimensions: event.currentTarget.value })}
+            data-testid="edit-dimensions"
+          />
         </SimpleGrid>
       );
     case "move":

@@ -81,11 +81,21 @@ export function renamesOf(names: Record<string, string>): Record<string, string>
   );
 }
 
+/** "3=elbow, 6=gripper" -> names by number or old name; null for what is none. */
+export function dimensionsOf(text: string): Record<string, string> | null {
+  const parts = text.split(",").map((part) => part.split("=").map((word) => word.trim()));
+  if (text.trim() === "") return {};
+  if (!parts.every((words) => words.length === 2 && words.every((word) => word !== ""))) return null;
+  return Object.fromEntries(parts.map(([old = "", name = ""]) => [old, name]));
+}
+
 export interface Fields {
   first: number | "";
   last: number | "";
   at: string;
   cameras: Record<string, string>;
+  /** "3=elbow, 6=gripper" */
+  dimensions: string;
   target: string | null;
   name: string;
   instruction: string;
@@ -115,7 +125,9 @@ export function bodyOf(action: Action, ids: string[] | null, fields: Fields): Ed
     }
     case "rename": {
       const cameras = renamesOf(fields.cameras);
-      return Object.keys(cameras).length === 0 ? null : { action, episode_ids, cameras };
+      const dimensions = dimensionsOf(fields.dimensions);
+      if (dimensions === null || Object.keys({ ...cameras, ...dimensions }).length === 0) return null;
+      return { action, episode_ids, cameras, dimensions };
     }
     case "move":
     case "copy": {

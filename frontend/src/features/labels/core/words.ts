@@ -36,6 +36,7 @@ export function changeText({ kind, parameters, episodes }: Change): string {
   if (kind === "template")
     return `Proposed ${plural(Array.isArray(texts) ? texts.length : 0, "text")} of a template in ${many}`;
   if (kind === "accept") return `Accepted the imported labels of ${many}`;
+  if (kind === "facts") return `Changed instruction or outcome of ${many}`;
   return `Imported labels of ${many} from ${String(format).toUpperCase()}`;
 }
 

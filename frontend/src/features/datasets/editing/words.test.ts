@@ -1,0 +1,59 @@
+import { expect, test } from "vitest";
+
+import { bodyOf, dimensionsOf, editText, numbers, previewText, rangesText, renamesOf, stepsOf, type Fields } from "./words";
+
+const FIELDS: Fields = {
+  first: "",
+  last: "",
+  at: "",
+  cameras: {},
+  dimensions: "",
+  target: null,
+  name: "",
+  instruction: "",
+  outcome: null,
+};
+
+test("what people type becomes steps and names, or nothing", () => {
+  expect(stepsOf("10, 20 30")).toEqual([10, 20, 30]);
+  expect(stepsOf("")).toBeNull();
+  expect(stepsOf("0, 5")).toBeNull();
+  expect(stepsOf("1.5")).toBeNull();
+  expect(dimensionsOf(" 3 = elbow, grip=hand")).toEqual({ "3": "elbow", grip: "hand" });
+  expect(dimensionsOf("3")).toBeNull();
+  expect(renamesOf({ a: " b ", c: "c", d: "" })).toEqual({ a: "b" });
+});
+
+test("nothing is asked for while something is missing", () => {
+  expect(bodyOf("keep", null, FIELDS)).toBeNull();
+  expect(bodyOf("keep", null, { ...FIELDS, first: 9, last: 3 })).toBeNull();
+  expect(bodyOf("cut", ["a"], { ...FIELDS, first: 3, last: 9 })).toEqual({
+    action: "cut",
+    episode_ids: ["a"],
+    first: 3,
+    last: 9,
+  });
+  expect(bodyOf("move", null, { ...FIELDS, target: "new", name: " " })).toBeNull();
+  expect(bodyOf("copy", null, { ...FIELDS, target: "d" })).toEqual({
+    action: "copy",
+    episode_ids: null,
+    target_id: "d",
+  });
+  expect(bodyOf("rename", null, { ...FIELDS, cameras: { a: "a" } })).toBeNull();
+});
+
+test("what is said is short and true", () => {
+  const many = [1, 2, 3, 4, 5, 6, 7].map((number) => ({ number, episode_id: String(number), steps: 9 }));
+  expect(numbers(many)).toBe("1, 2, 3, 4, 5 and 2 more");
+  expect(rangesText([{ first: 0, last: 9 }, { first: 12, last: 12 }])).toBe("0–9, 12");
+  expect(previewText({ items: [], steps: 0, steps_before: 0, problems: 0, skipped: [] })).toBe("Nothing would change.");
+  expect(
+    editText({
+      action: "join",
+      sources: many.slice(0, 2),
+      results: many.slice(2, 3),
+      target_name: "Cups",
+      finished_at: "2026-01-01T00:00:00Z",
+    }),
+  ).toBe("Joined episodes 1, 2: now 3 in Cups");
+});
