@@ -1,10 +1,12 @@
 """Datasets, their versions, demo recordings and imports."""
 
 from datetime import datetime
+from enum import StrEnum
 
 from pydantic import Field
 
 from backend.core.limits import MAX_INSTRUCTION
+from backend.core.paging import PageIn
 from backend.core.schemas import In, Name, Out, Prose
 from dexvla.spec import DemonstrationChoice
 
@@ -20,6 +22,18 @@ class DatasetPatch(In):
     vocabulary: list[str] | None = Field(
         None, max_length=200, description="Substep texts in the order of their digits, each up to 400 characters"
     )
+
+
+class DatasetSort(StrEnum):
+    CREATED = "created"
+    NAME = "name"
+
+
+class DatasetsIn(PageIn):
+    """search: in name and description."""
+
+    sort: DatasetSort = DatasetSort.CREATED
+    descending: bool = True
 
 
 class DatasetOut(Out):

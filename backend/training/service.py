@@ -13,6 +13,7 @@ from backend.checkpoints.names import checkpoint_name
 from backend.core.db import new_id, utc_now
 from backend.core.errors import ConflictError, InvalidError, NotFoundError
 from backend.core.names import file_name
+from backend.core.paging import CursorPage
 from backend.core.removal import remove_after_commit
 from backend.identity.actor import Actor
 from backend.jobs import service as jobs
@@ -29,7 +30,7 @@ from backend.training.assemble import differences
 from backend.training.curves import curves
 from backend.training.jobs import PreflightPayload, TrainPayload
 from backend.training.recipe import command, command_many_gpus, spec_yaml
-from backend.training.schemas import MetricsOut, RunCheck, RunDetail, RunIn, RunOut, TrainForm
+from backend.training.schemas import MetricsOut, RunCheck, RunDetail, RunIn, RunOut, RunsIn, TrainForm
 from backend.versions.sources import sources_of
 from dexvla.spec import TrainSpec
 
@@ -113,6 +114,11 @@ def start(db: Session, me: Actor, studio: Studio, body: RunIn) -> RunDetail:
 def runs(db: Session) -> list[RunOut]:
     """Newest first."""
     return _outs(db, repository.runs(db))
+
+
+def page(db: Session, asked: RunsIn) -> CursorPage[RunOut]:
+    rows, cursor, total = repository.page(db, asked)
+    return CursorPage(items=_outs(db, rows), next=cursor, total=total)
 
 
 def run(db: Session, studio: Studio, run_id: str) -> RunDetail:
