@@ -6,7 +6,8 @@ from fastapi import APIRouter, Path, Query
 
 from backend.access.dependencies import Admin, Db, Viewer
 from backend.audit import service
-from backend.audit.schemas import AuditOut, WrittenOut
+from backend.audit.schemas import AuditIn, AuditOut, WrittenOut
+from backend.core.paging import CursorPage
 from backend.core.schemas import Page
 
 router = APIRouter(prefix="/api/audit", tags=["audit"])
@@ -21,6 +22,12 @@ def list_entries(
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> Page[AuditOut]:
     return service.entries(db, subject=subject, offset=offset, limit=limit)
+
+
+@router.get("/page")
+def page_entries(db: Db, me: Admin, asked: Annotated[AuditIn, Query()]) -> CursorPage[AuditOut]:
+    """A part of the log, newest first, searched and filtered here."""
+    return service.page(db, asked)
 
 
 @router.get("/{entry_id}/written")

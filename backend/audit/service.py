@@ -6,8 +6,10 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from backend.audit.schemas import AuditOut
+from backend.audit.schemas import AuditIn, AuditOut
+from backend.core import paging
 from backend.core.db import new_id, utc_now
+from backend.core.paging import CursorPage, Order, contains
 from backend.core.schemas import Page
 from backend.identity.actor import Actor
 from backend.tables.audit_entry import AuditEntry
@@ -47,6 +49,26 @@ def entries(db: Session, *, subject: str | None, offset: int, limit: int) -> Pag
     total = db.scalar(select(func.count()).select_from(query.subquery())) or 0
     rows = db.scalars(query.order_by(AuditEntry.created_at.desc(), AuditEntry.id).offset(offset).limit(limit))
     return Page(items=[AuditOut.model_validate(row) for row in rows], total=total)
+
+
+def page(db: Session, asked: AuditIn) -> CursorPage[AuditOut]:
+    query = select(AuditEntry)
+    if asked.subject is not None:
+        query = query.where(AuditEntry.subject == asked.subject)
+    if asked.user_id is not None:
+        query = query.where(AuditEntry.user_id == asked.user_id)
+    if asked.action is not None:
+        query = query.where(AuditEntry.action.startswith(asked.action, autoescape=True))
+    if asked.since is not None:
+        query = query.where(AuditEntry.created_at >= asked.since)
+    if asked.until is not None:
+        query = query.where(AuditEntry.created_at <= asked.until)
+    if asked.search:
+        query = query.where(contains(AuditEntry.action + " " + func.coalesce(AuditEntry.user_name, ""), asked.search))
+    order = Order(name="created", column=AuditEntry.created_at, id=AuditEntry.id, descending=asked.descending)
+    narrow = "Name a person, a subject or a time."
+    rows, cursor, total = paging.page(db, query, order, cursor=asked.cursor, limit=asked.limit, narrow=narrow)
+    return CursorPage(items=[AuditOut.model_validate(row[0]) for row in rows], next=cursor, total=total)
 
 
 def is_written(db: Session, entry_id: str) -> bool:

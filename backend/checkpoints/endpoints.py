@@ -6,7 +6,8 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from backend.access.dependencies import Db, Operator, Parts, Viewer
 from backend.checkpoints import service
-from backend.checkpoints.schemas import CheckpointDetail, CheckpointOut
+from backend.checkpoints.schemas import CheckpointDetail, CheckpointOut, CheckpointsIn
+from backend.core.paging import CursorPage
 
 router = APIRouter(prefix="/api/checkpoints", tags=["checkpoints"])
 
@@ -17,6 +18,12 @@ def list_checkpoints(
 ) -> list[CheckpointOut]:
     """Newest first. deleted: those whose files are gone too."""
     return service.checkpoints(db, run_id=run_id, deleted=deleted)
+
+
+@router.get("/page")
+def page_checkpoints(db: Db, me: Viewer, asked: Annotated[CheckpointsIn, Query()]) -> CursorPage[CheckpointOut]:
+    """A part of the list, searched, filtered and sorted here."""
+    return service.page(db, asked)
 
 
 @router.get("/{checkpoint_id}")

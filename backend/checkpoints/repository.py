@@ -1,10 +1,14 @@
 """Queries of checkpoints."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import SQLColumnExpression, func, select
 from sqlalchemy.orm import Session
 
+from backend.checkpoints.schemas import CheckpointsIn, CheckpointSort
+from backend.core import paging
+from backend.core.paging import Order, contains
 from backend.tables.checkpoint import Checkpoint
 from backend.tables.evaluation import Evaluation, EvaluationKind
 from backend.tables.job import Job, JobState
@@ -31,6 +35,47 @@ def checkpoints(db: Session, *, run_id: str | None, deleted: bool) -> list[tuple
         query = query.where(Checkpoint.deleted_at.is_(None))
     rows = db.execute(query.order_by(Checkpoint.created_at.desc(), Checkpoint.step.desc()))
     return [(checkpoint, run) for checkpoint, run in rows]
+
+
+def page(db: Session, asked: CheckpointsIn) -> tuple[list[tuple[Checkpoint, Run]], str | None, int | None]:
+    """(checkpoints with their runs, next cursor, total)."""
+    query: Any = select(Checkpoint, Run).join(Run, Run.id == Checkpoint.run_id)
+    if not asked.deleted:
+        query = query.where(Checkpoint.deleted_at.is_(None))
+    if asked.run_id is not None:
+        query = query.where(Checkpoint.run_id == asked.run_id)
+    if asked.stage is not None:
+        query = query.where(Checkpoint.stage == asked.stage)
+    if asked.search:
+        query = query.where(contains(Run.name, asked.search))
+    narrow = "Name a run or a stage, or more of the run's name."
+    rows, cursor, total = paging.page(db, query, _order(asked), cursor=asked.cursor, limit=asked.limit, narrow=narrow)
+    return [(row[0], row[1]) for row in rows], cursor, total
+
+
+def _order(asked: CheckpointsIn) -> Order:
+    best = (
+        select(func.max(Evaluation.report["success_rate"].as_float()))
+        .where(Evaluation.checkpoint_id == Checkpoint.id, Evaluation.deleted_at.is_(None))
+        .where(Evaluation.kind == EvaluationKind.CLOSED_LOOP)
+        .scalar_subquery()
+    )
+    columns: dict[CheckpointSort, SQLColumnExpression[Any]] = {
+        CheckpointSort.CREATED: Checkpoint.created_at,
+        CheckpointSort.RUN: Run.name,
+        CheckpointSort.STEP: Checkpoint.step,
+        CheckpointSort.STAGE: Checkpoint.stage,
+        CheckpointSort.LOSS: Checkpoint.val_loss,
+        CheckpointSort.SUCCESS: best,
+        CheckpointSort.SIZE: Checkpoint.size_bytes,
+    }
+    return Order(
+        name=asked.sort.value,
+        column=columns[asked.sort],
+        id=Checkpoint.id,
+        descending=asked.descending,
+        nullable=asked.sort in {CheckpointSort.LOSS, CheckpointSort.SUCCESS},
+    )
 
 
 def checkpoint(db: Session, checkpoint_id: str) -> tuple[Checkpoint, Run] | None:

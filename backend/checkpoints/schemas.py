@@ -1,12 +1,36 @@
 """Checkpoints with lineage and files."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from pydantic import Field
 
+from backend.core.paging import PageIn
 from backend.core.schemas import Out
 from backend.versions.schemas import SourceOut
+
+
+class CheckpointSort(StrEnum):
+    """success: best rate of the closed-loop evaluations."""
+
+    CREATED = "created"
+    RUN = "run"
+    STEP = "step"
+    STAGE = "stage"
+    LOSS = "loss"
+    SUCCESS = "success"
+    SIZE = "size"
+
+
+class CheckpointsIn(PageIn):
+    """search: in the run's name. deleted: those whose files are gone too."""
+
+    sort: CheckpointSort = CheckpointSort.CREATED
+    descending: bool = True
+    run_id: str | None = Field(None, max_length=32)
+    stage: int | None = Field(None, ge=1, le=3)
+    deleted: bool = False
 
 
 class FileOut(Out):

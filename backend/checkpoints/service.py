@@ -11,11 +11,12 @@ from backend.checkpoints import repository
 from backend.checkpoints import repository as repository_
 from backend.checkpoints.files import archive_parts, checkpoint_place, file_parts
 from backend.checkpoints.names import archive_name, checkpoint_name
-from backend.checkpoints.schemas import Ancestor, CheckpointDetail, CheckpointOut, FileOut
+from backend.checkpoints.schemas import Ancestor, CheckpointDetail, CheckpointOut, CheckpointsIn, FileOut
 from backend.checkpoints.whole import require_whole
 from backend.core.db import utc_now
 from backend.core.downloads import Content, respond
 from backend.core.errors import ConflictError, NotFoundError
+from backend.core.paging import CursorPage
 from backend.identity.actor import Actor
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
@@ -32,7 +33,15 @@ _MAX_ANCESTORS = 100
 
 
 def checkpoints(db: Session, *, run_id: str | None, deleted: bool) -> list[CheckpointOut]:
-    rows = repository.checkpoints(db, run_id=run_id, deleted=deleted)
+    return _outs(db, repository.checkpoints(db, run_id=run_id, deleted=deleted))
+
+
+def page(db: Session, asked: CheckpointsIn) -> CursorPage[CheckpointOut]:
+    rows, cursor, total = repository.page(db, asked)
+    return CursorPage(items=_outs(db, rows), next=cursor, total=total)
+
+
+def _outs(db: Session, rows: Sequence[tuple[Checkpoint, Run]]) -> list[CheckpointOut]:
     evaluated = repository.evaluations(db, [row.id for row, _ in rows])
     sources = sources_of(db, list({run.id: run for _, run in rows}.values()))
     return [CheckpointOut(**_facts(row, run, sources[run.id], evaluated.get(row.id, []))) for row, run in rows]

@@ -99,6 +99,12 @@ class InvalidError(ApiError):
     status, code = 422, "invalid"
 
 
+class TooMuchError(InvalidError):
+    """A query that would take too long for everybody else; the message says what to narrow."""
+
+    code = "too_much"
+
+
 class NotLookedAtError(InvalidError):
     """Labels of a machine would be published unseen; somebody has to say that they looked. `detail`: which."""
 

@@ -1,11 +1,14 @@
 """/api/datasets, /api/versions."""
 
-from fastapi import APIRouter, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import FileResponse
 
 from backend.access.dependencies import Db, Operator, Parts, Viewer
+from backend.core.paging import CursorPage
 from backend.datasets import service
-from backend.datasets.schemas import DatasetIn, DatasetOut, DatasetPatch, DemoIn
+from backend.datasets.schemas import DatasetIn, DatasetOut, DatasetPatch, DatasetsIn, DemoIn
 from backend.jobs.schemas import JobOut
 from backend.versions import service as versions
 from backend.versions.schemas import VersionIn, VersionOut
@@ -16,6 +19,12 @@ router = APIRouter(prefix="/api", tags=["datasets"])
 @router.get("/datasets")
 def list_datasets(db: Db, me: Viewer) -> list[DatasetOut]:
     return service.datasets(db)
+
+
+@router.get("/datasets/page")
+def page_datasets(db: Db, me: Viewer, asked: Annotated[DatasetsIn, Query()]) -> CursorPage[DatasetOut]:
+    """A part of the list, searched and sorted here."""
+    return service.page(db, asked)
 
 
 @router.post("/datasets", status_code=201)

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session
 
+from backend.core import paging
+from backend.core.paging import Order, contains
+from backend.datasets.schemas import DatasetsIn, DatasetSort
 from backend.tables.dataset import Dataset
 from backend.tables.dataset_version import DatasetVersion
 from backend.tables.episode import EpisodeRow, LabelState
@@ -41,8 +44,20 @@ def all_datasets(db: Session) -> Sequence[Dataset]:
     return db.scalars(select(Dataset).order_by(Dataset.created_at.desc())).all()
 
 
-def counts(db: Session, dataset_id: str | None = None) -> dict[str, Counts]:
-    """By dataset; all datasets in one query."""
+def page(db: Session, asked: DatasetsIn) -> tuple[list[Dataset], str | None, int | None]:
+    """(datasets, next cursor, total)."""
+    query = select(Dataset)
+    if asked.search:
+        query = query.where(contains(Dataset.name + " " + Dataset.description, asked.search))
+    column = Dataset.name if asked.sort is DatasetSort.NAME else Dataset.created_at
+    order = Order(name=asked.sort.value, column=column, id=Dataset.id, descending=asked.descending)
+    narrow = "Write more of the name."
+    rows, cursor, total = paging.page(db, query, order, cursor=asked.cursor, limit=asked.limit, narrow=narrow)
+    return [row[0] for row in rows], cursor, total
+
+
+def counts(db: Session, dataset_id: str | None = None, *, among: Sequence[str] | None = None) -> dict[str, Counts]:
+    """By dataset; all datasets, or those `among` them, in one query."""
 
     def how_many(state: LabelState) -> ColumnElement[int]:
         return func.coalesce(func.sum(case((EpisodeRow.label_state == state, 1), else_=0)), 0)
@@ -62,12 +77,16 @@ def counts(db: Session, dataset_id: str | None = None) -> dict[str, Counts]:
     )
     if dataset_id is not None:
         query = query.where(EpisodeRow.dataset_id == dataset_id)
+    if among is not None:
+        query = query.where(EpisodeRow.dataset_id.in_(among))
     found = db.execute(query).all()
     covers = {
         (row.dataset_id, row.number): row.id
         for row in db.execute(
             select(EpisodeRow.dataset_id, EpisodeRow.number, EpisodeRow.id).where(
-                EpisodeRow.number.in_({line[6] for line in found}), EpisodeRow.deleted_at.is_(None)
+                EpisodeRow.dataset_id.in_([line[0] for line in found]),
+                EpisodeRow.number.in_({line[6] for line in found}),
+                EpisodeRow.deleted_at.is_(None),
             )
         )
     }

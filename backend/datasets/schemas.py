@@ -1,9 +1,11 @@
 """Datasets, their versions and demo recordings."""
 
 from datetime import datetime
+from enum import StrEnum
 
 from pydantic import Field
 
+from backend.core.paging import PageIn
 from backend.core.schemas import In, Name, Out, Prose
 from dexvla.spec import DemonstrationChoice
 
@@ -19,6 +21,18 @@ class DatasetPatch(In):
     vocabulary: list[str] | None = Field(
         None, max_length=200, description="Substep texts in the order of their digits, each up to 400 characters"
     )
+
+
+class DatasetSort(StrEnum):
+    CREATED = "created"
+    NAME = "name"
+
+
+class DatasetsIn(PageIn):
+    """search: in name and description."""
+
+    sort: DatasetSort = DatasetSort.CREATED
+    descending: bool = True
 
 
 class DatasetOut(Out):

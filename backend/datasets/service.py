@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 from backend.audit.service import record
 from backend.core.errors import ConflictError, InvalidError, NotFoundError
 from backend.core.limits import MAX_TEXT, one_line, wrong_with
+from backend.core.paging import CursorPage
 from backend.core.schemas import without_marks
 from backend.datasets import repository
 from backend.datasets.jobs import RecordPayload
@@ -15,6 +16,7 @@ from backend.datasets.schemas import (
     DatasetIn,
     DatasetOut,
     DatasetPatch,
+    DatasetsIn,
     DemoIn,
 )
 from backend.episodes import repository as episodes
@@ -48,6 +50,13 @@ _NAME_LENGTH = 128
 def datasets(db: Session) -> list[DatasetOut]:
     counts, versions = repository.counts(db), repository.version_counts(db)
     return [_out(row, counts.get(row.id, Counts()), versions.get(row.id, 0)) for row in repository.all_datasets(db)]
+
+
+def page(db: Session, asked: DatasetsIn) -> CursorPage[DatasetOut]:
+    rows, cursor, total = repository.page(db, asked)
+    counts, versions = repository.counts(db, among=[row.id for row in rows]), repository.version_counts(db)
+    items = [_out(row, counts.get(row.id, Counts()), versions.get(row.id, 0)) for row in rows]
+    return CursorPage(items=items, next=cursor, total=total)
 
 
 def dataset(db: Session, dataset_id: str) -> DatasetOut:

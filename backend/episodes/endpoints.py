@@ -6,10 +6,11 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from backend.access.dependencies import Db, Operator, Parts, Viewer
 from backend.core.limits import MAX_INSTRUCTION, MAX_STEPS
+from backend.core.paging import CursorPage
 from backend.core.schemas import Page
 from backend.episodes import service
 from backend.episodes.frames import PackQuery
-from backend.episodes.schemas import EpisodeDetail, EpisodeOut, Motion, UploadResult
+from backend.episodes.schemas import EpisodeDetail, EpisodeOut, EpisodesIn, Motion, UploadResult
 from backend.intake.upload import upload
 from backend.labels.drafts.download import download
 
@@ -38,6 +39,12 @@ def list_episodes(
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> Page[EpisodeOut]:
     return service.episodes(db, me, dataset_id, offset=offset, limit=limit)
+
+
+@router.get("/datasets/{dataset_id}/episodes/page")
+def page_episodes(db: Db, me: Viewer, dataset_id: str, asked: Annotated[EpisodesIn, Query()]) -> CursorPage[EpisodeOut]:
+    """A part of the list, searched, filtered and sorted here."""
+    return service.page(db, me, dataset_id, asked)
 
 
 @router.post(

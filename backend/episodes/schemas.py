@@ -1,9 +1,12 @@
 """Episodes, their motion and frames."""
 
 from datetime import datetime
+from enum import StrEnum
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field, model_validator
 
+from backend.core.paging import PageIn
 from backend.core.schemas import Out
 from backend.tables.episode import EpisodeSource, LabelState
 
@@ -12,6 +15,35 @@ class CameraOut(Out):
     name: str
     height: int
     width: int
+
+
+class EpisodeSort(StrEnum):
+    NUMBER = "number"
+    LENGTH = "length"
+    CREATED = "created"
+
+
+class EpisodesIn(PageIn):
+    """search: in the instruction. min_steps, max_steps: both included. success: "yes", "no" or "unknown". person: who
+    labels it. since, until: when it was taken in, both included."""
+
+    sort: EpisodeSort = EpisodeSort.NUMBER
+    min_steps: int | None = Field(None, ge=0, le=2**31 - 1)
+    max_steps: int | None = Field(None, ge=0, le=2**31 - 1)
+    success: Literal["yes", "no", "unknown"] | None = None
+    label_state: LabelState | None = None
+    person: str | None = Field(None, max_length=32)
+    tag: str | None = Field(None, max_length=64)
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.min_steps is not None and self.max_steps is not None and self.min_steps > self.max_steps:
+            raise ValueError(f"min_steps is {self.min_steps}, more than max_steps, {self.max_steps}; nothing is both")
+        if self.since is not None and self.until is not None and self.since > self.until:
+            raise ValueError("since is later than until; nothing is both")
+        return self
 
 
 class EpisodeOut(Out):

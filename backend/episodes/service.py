@@ -11,11 +11,12 @@ from sqlalchemy.orm import Session
 from backend.audit.service import record
 from backend.core.db import utc_now
 from backend.core.errors import ConflictError, NotFoundError
+from backend.core.paging import CursorPage
 from backend.core.schemas import Page
-from backend.episodes import frames, repository
+from backend.episodes import frames, listing, repository
 from backend.episodes.files import file_of, place
 from backend.episodes.names import gripper_dimensions, names_of
-from backend.episodes.schemas import CameraOut, EpisodeDetail, EpisodeOut
+from backend.episodes.schemas import CameraOut, EpisodeDetail, EpisodeOut, EpisodesIn
 from backend.identity.actor import Actor
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
@@ -37,6 +38,13 @@ def episodes(db: Session, me: Actor, dataset_id: str, *, offset: int, limit: int
         raise NotFoundError("There is no such dataset; it may have been deleted.")
     rows, total = repository.page(db, dataset_id, offset=offset, limit=limit)
     return Page(items=outs(db, me, list(rows)), total=total)
+
+
+def page(db: Session, me: Actor, dataset_id: str, asked: EpisodesIn) -> CursorPage[EpisodeOut]:
+    if db.get(Dataset, dataset_id) is None:
+        raise NotFoundError("There is no such dataset; it may have been deleted.")
+    rows, cursor, total = listing.page(db, dataset_id, asked)
+    return CursorPage(items=outs(db, me, rows), next=cursor, total=total)
 
 
 def outs(db: Session, me: Actor, rows: list[EpisodeRow]) -> list[EpisodeOut]:

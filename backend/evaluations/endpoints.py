@@ -5,8 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 
 from backend.access.dependencies import Db, Operator, Parts, Viewer
+from backend.core.paging import CursorPage
 from backend.evaluations import service
-from backend.evaluations.schemas import EvaluationDetail, EvaluationIn, EvaluationOut
+from backend.evaluations.schemas import EvaluationDetail, EvaluationIn, EvaluationOut, EvaluationsIn
 
 router = APIRouter(prefix="/api/evaluations", tags=["evaluations"])
 
@@ -16,6 +17,12 @@ def list_evaluations(
     db: Db, me: Viewer, checkpoint_id: Annotated[str | None, Query(max_length=32)] = None
 ) -> list[EvaluationOut]:
     return service.evaluations(db, checkpoint_id=checkpoint_id)
+
+
+@router.get("/page")
+def page_evaluations(db: Db, me: Viewer, asked: Annotated[EvaluationsIn, Query()]) -> CursorPage[EvaluationOut]:
+    """A part of the list, searched, filtered and sorted here."""
+    return service.page(db, asked)
 
 
 @router.post("", status_code=201)

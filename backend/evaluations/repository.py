@@ -3,11 +3,15 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import SQLColumnExpression, select
 from sqlalchemy.orm import Session
 
+from backend.core import paging
+from backend.core.paging import Order, contains
+from backend.evaluations.schemas import EvaluationsIn, EvaluationSort
 from backend.tables.checkpoint import Checkpoint
 from backend.tables.evaluation import Evaluation
+from backend.tables.job import Job
 from backend.tables.run import Run
 from backend.tables.user import User
 
@@ -30,6 +34,37 @@ def evaluations(db: Session, *, checkpoint_id: str | None) -> list[Found]:
         query = query.where(Evaluation.checkpoint_id == checkpoint_id)
     rows = db.execute(query.order_by(Evaluation.created_at.desc(), Evaluation.id))
     return [(evaluation, checkpoint, run) for evaluation, checkpoint, run in rows]
+
+
+def page(db: Session, asked: EvaluationsIn) -> tuple[list[Found], str | None, int | None]:
+    """(evaluations, next cursor, total)."""
+    query = _base()
+    for column, value in (
+        (Evaluation.kind, asked.kind),
+        (Evaluation.checkpoint_id, asked.checkpoint_id),
+        (Checkpoint.run_id, asked.run_id),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    if asked.state is not None:
+        query = query.join(Job, Job.id == Evaluation.job_id).where(Job.state == asked.state)
+    if asked.search:
+        query = query.where(contains(Run.name, asked.search))
+    columns: dict[EvaluationSort, SQLColumnExpression[Any]] = {
+        EvaluationSort.CREATED: Evaluation.created_at,
+        EvaluationSort.RUN: Run.name,
+        EvaluationSort.SUCCESS: Evaluation.report["success_rate"].as_float(),
+    }
+    order = Order(
+        name=asked.sort.value,
+        column=columns[asked.sort],
+        id=Evaluation.id,
+        descending=asked.descending,
+        nullable=asked.sort is EvaluationSort.SUCCESS,
+    )
+    narrow = "Name a checkpoint or a run, or choose a kind."
+    rows, cursor, total = paging.page(db, query, order, cursor=asked.cursor, limit=asked.limit, narrow=narrow)
+    return [(row[0], row[1], row[2]) for row in rows], cursor, total
 
 
 def evaluation(db: Session, evaluation_id: str) -> Found | None:

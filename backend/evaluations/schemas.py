@@ -1,13 +1,16 @@
 """Evaluations, closed loop and open loop."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from backend.core.paging import PageIn
 from backend.core.schemas import In, Out
 from backend.jobs.schemas import JobOut
 from backend.tables.evaluation import EvaluationKind
+from backend.tables.job import JobState
 from dexvla.spec import EpisodeOutcome, TaskChoice
 
 
@@ -37,6 +40,23 @@ class OpenLoopIn(In):
 
 
 EvaluationIn = Annotated[ClosedLoopIn | OpenLoopIn, Field(discriminator="kind")]
+
+
+class EvaluationSort(StrEnum):
+    CREATED = "created"
+    RUN = "run"
+    SUCCESS = "success"
+
+
+class EvaluationsIn(PageIn):
+    """search: in the name of the run whose checkpoint it is."""
+
+    sort: EvaluationSort = EvaluationSort.CREATED
+    descending: bool = True
+    kind: EvaluationKind | None = None
+    checkpoint_id: str | None = Field(None, max_length=32)
+    run_id: str | None = Field(None, max_length=32)
+    state: JobState | None = None
 
 
 class EvaluationOut(Out):

@@ -14,10 +14,11 @@ from backend.checkpoints.names import checkpoint_name
 from backend.checkpoints.whole import require_manifest
 from backend.core.db import new_id, utc_now
 from backend.core.errors import ConflictError, NotFoundError
+from backend.core.paging import CursorPage
 from backend.episodes import repository as episodes
 from backend.evaluations import fit, repository
 from backend.evaluations.jobs import EvaluatePayload
-from backend.evaluations.schemas import ClosedLoopIn, EvaluationDetail, EvaluationOut, OpenLoopIn
+from backend.evaluations.schemas import ClosedLoopIn, EvaluationDetail, EvaluationOut, EvaluationsIn, OpenLoopIn
 from backend.identity.actor import Actor
 from backend.jobs import service as jobs
 from backend.jobs.schemas import JobOut
@@ -41,6 +42,11 @@ OUTCOMES = "episodes.jsonl"  # as dexvla.evaluate.outcomes names it
 def evaluations(db: Session, *, checkpoint_id: str | None) -> list[EvaluationOut]:
     found = repository.evaluations(db, checkpoint_id=checkpoint_id)
     return [EvaluationOut(**facts) for facts in _facts(db, found)]
+
+
+def page(db: Session, asked: EvaluationsIn) -> CursorPage[EvaluationOut]:
+    found, cursor, total = repository.page(db, asked)
+    return CursorPage(items=[EvaluationOut(**facts) for facts in _facts(db, found)], next=cursor, total=total)
 
 
 def evaluation(db: Session, studio: Studio, evaluation_id: str) -> EvaluationDetail:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, String, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.core.db import Base, Identified
@@ -18,7 +18,10 @@ class Checkpoint(Identified, Base):
     """
 
     __tablename__ = "checkpoints"
-    __table_args__ = (UniqueConstraint("run_id", "step", "attempt"),)
+    __table_args__ = (
+        UniqueConstraint("run_id", "step", "attempt"),
+        Index("ix_checkpoints_created_at_id", "created_at", "id"),
+    )
 
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), index=True)
     step: Mapped[int]

@@ -35,6 +35,8 @@ class EpisodeRow(Identified, Base):
         UniqueConstraint("dataset_id", "number"),
         # what lists of datasets and of labels count, without the rows
         Index("ix_episodes_totals", "dataset_id", "deleted_at", "label_state", "steps", "size_bytes"),
+        Index("ix_episodes_steps", "dataset_id", "steps", "id"),
+        Index("ix_episodes_created_at", "dataset_id", "created_at", "id"),
     )
 
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))

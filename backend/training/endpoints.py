@@ -5,10 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from backend.access.dependencies import Db, Operator, Parts, Viewer
+from backend.core.paging import CursorPage
 from backend.jobs.schemas import JobOut
 from backend.training import service
 from backend.training.blocks import LAST_STEP
-from backend.training.schemas import MetricsOut, RunCheck, RunDetail, RunIn, RunOut, TrainForm
+from backend.training.schemas import MetricsOut, RunCheck, RunDetail, RunIn, RunOut, RunsIn, TrainForm
 
 router = APIRouter(prefix="/api", tags=["training"])
 
@@ -33,6 +34,12 @@ def preflight_run(db: Db, me: Operator, studio: Parts, body: RunIn) -> JobOut:
 @router.get("/runs")
 def list_runs(db: Db, me: Viewer) -> list[RunOut]:
     return service.runs(db)
+
+
+@router.get("/runs/page")
+def page_runs(db: Db, me: Viewer, asked: Annotated[RunsIn, Query()]) -> CursorPage[RunOut]:
+    """A part of the list, searched, filtered and sorted here."""
+    return service.page(db, asked)
 
 
 @router.post("/runs", status_code=201)

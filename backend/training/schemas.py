@@ -1,12 +1,15 @@
 """The form of a run, and runs with their curves."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from backend.core.paging import PageIn
 from backend.core.schemas import In, Out
 from backend.jobs.schemas import JobOut
+from backend.tables.job import JobState
 from backend.versions.schemas import SourceOut
 from dexvla.spec import Group
 
@@ -95,6 +98,23 @@ class RunCheck(Out):
     command: str | None
     command_many_gpus: str | None
     spec_yaml: str | None
+
+
+class RunSort(StrEnum):
+    CREATED = "created"
+    NAME = "name"
+    STAGE = "stage"
+    STATE = "state"
+
+
+class RunsIn(PageIn):
+    """search: in name and preset. over: False for those that wait or run, True for the others."""
+
+    sort: RunSort = RunSort.CREATED
+    descending: bool = True
+    stage: int | None = Field(None, ge=1, le=3)
+    state: JobState | None = None
+    over: bool | None = None
 
 
 class RunOut(Out):

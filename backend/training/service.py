@@ -13,6 +13,7 @@ from backend.checkpoints.names import checkpoint_name
 from backend.core.db import new_id, utc_now
 from backend.core.errors import ConflictError, InvalidError, NotFoundError
 from backend.core.names import file_name
+from backend.core.paging import CursorPage
 from backend.identity.actor import Actor
 from backend.jobs import service as jobs
 from backend.jobs.schemas import JobOut
@@ -31,7 +32,7 @@ from backend.training.blocks import LAST_STEP
 from backend.training.curves import curves
 from backend.training.jobs import PreflightPayload, TrainPayload
 from backend.training.recipe import command, command_many_gpus, spec_yaml
-from backend.training.schemas import MetricsOut, RunCheck, RunDetail, RunIn, RunOut, TrainForm
+from backend.training.schemas import MetricsOut, RunCheck, RunDetail, RunIn, RunOut, RunsIn, TrainForm
 from backend.versions.sources import sources_of
 from dexvla.spec import TrainSpec
 
@@ -115,6 +116,11 @@ def start(db: Session, me: Actor, studio: Studio, body: RunIn) -> RunDetail:
 def runs(db: Session) -> list[RunOut]:
     """Newest first."""
     return _outs(db, repository.runs(db))
+
+
+def page(db: Session, asked: RunsIn) -> CursorPage[RunOut]:
+    rows, cursor, total = repository.page(db, asked)
+    return CursorPage(items=_outs(db, rows), next=cursor, total=total)
 
 
 def run(db: Session, studio: Studio, run_id: str) -> RunDetail:

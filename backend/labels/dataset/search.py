@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, and_, false, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from backend.core.limits import one_line
+from backend.core.paging import limited
 from backend.core.schemas import Page
 from backend.identity.actor import Actor
 from backend.labels.core.checks import UsualRange, codes, codes_of, length_bounds
@@ -54,8 +55,9 @@ def find(
         sets=_of_sets(query),
         segments=_of_segments(db, dataset_id, tier, query, usual),
     )
-    total = hits.count(db, wanted)
-    places = hits.page(db, wanted, total, offset=offset, limit=limit)
+    with limited(db, "Write more of the text, or choose a state, a person or a length."):
+        total = hits.count(db, wanted)
+        places = hits.page(db, wanted, total, offset=offset, limit=limit)
     found = [
         one
         for about, segments in hits.shown(db, places)

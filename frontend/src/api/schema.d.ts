@@ -61,6 +61,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/audit/page": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Page Entries
+     * @description A part of the log, newest first, searched and filtered here.
+     */
+    get: operations["page_entries"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/audit/{entry_id}/written": {
     parameters: {
       query?: never;
@@ -233,6 +253,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/checkpoints/page": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Page Checkpoints
+     * @description A part of the list, searched, filtered and sorted here.
+     */
+    get: operations["page_checkpoints"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/checkpoints/{checkpoint_id}": {
     parameters: {
       query?: never;
@@ -326,6 +366,26 @@ export interface paths {
      * @description Record scripted demonstrations in the simulator; the job's subject is the dataset.
      */
     post: operations["record_demo"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/page": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Page Datasets
+     * @description A part of the list, searched and sorted here.
+     */
+    get: operations["page_datasets"];
+    put?: never;
+    post?: never;
     delete?: never;
     options?: never;
     head?: never;
@@ -505,6 +565,26 @@ export interface paths {
      *     instruction: for a file that has none of its own.
      */
     post: operations["upload_episode"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/datasets/{dataset_id}/episodes/page": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Page Episodes
+     * @description A part of the list, searched, filtered and sorted here.
+     */
+    get: operations["page_episodes"];
+    put?: never;
+    post?: never;
     delete?: never;
     options?: never;
     head?: never;
@@ -1492,6 +1572,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/evaluations/page": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Page Evaluations
+     * @description A part of the list, searched, filtered and sorted here.
+     */
+    get: operations["page_evaluations"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/evaluations/{evaluation_id}": {
     parameters: {
       query?: never;
@@ -2421,6 +2521,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/runs/page": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Page Runs
+     * @description A part of the list, searched, filtered and sorted here.
+     */
+    get: operations["page_runs"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/runs/{run_id}": {
     parameters: {
       query?: never;
@@ -3266,6 +3386,12 @@ export interface components {
       val_loss: number | null;
     };
     /**
+     * CheckpointSort
+     * @description success: best rate of the closed-loop evaluations.
+     * @enum {string}
+     */
+    CheckpointSort: "created" | "run" | "step" | "stage" | "loss" | "success" | "size";
+    /**
      * Choice
      * @description One of an enumeration's values. label: for people.
      */
@@ -3393,6 +3519,60 @@ export interface components {
       /** Tiers */
       tiers: components["schemas"]["TierCoverage"][];
     };
+    /** CursorPage[AuditOut] */
+    CursorPage_AuditOut_: {
+      /** Items */
+      items: components["schemas"]["AuditOut"][];
+      /** Next */
+      next: string | null;
+      /** Total */
+      total?: number | null;
+    };
+    /** CursorPage[CheckpointOut] */
+    CursorPage_CheckpointOut_: {
+      /** Items */
+      items: components["schemas"]["CheckpointOut"][];
+      /** Next */
+      next: string | null;
+      /** Total */
+      total?: number | null;
+    };
+    /** CursorPage[DatasetOut] */
+    CursorPage_DatasetOut_: {
+      /** Items */
+      items: components["schemas"]["DatasetOut"][];
+      /** Next */
+      next: string | null;
+      /** Total */
+      total?: number | null;
+    };
+    /** CursorPage[EpisodeOut] */
+    CursorPage_EpisodeOut_: {
+      /** Items */
+      items: components["schemas"]["EpisodeOut"][];
+      /** Next */
+      next: string | null;
+      /** Total */
+      total?: number | null;
+    };
+    /** CursorPage[EvaluationOut] */
+    CursorPage_EvaluationOut_: {
+      /** Items */
+      items: components["schemas"]["EvaluationOut"][];
+      /** Next */
+      next: string | null;
+      /** Total */
+      total?: number | null;
+    };
+    /** CursorPage[RunOut] */
+    CursorPage_RunOut_: {
+      /** Items */
+      items: components["schemas"]["RunOut"][];
+      /** Next */
+      next: string | null;
+      /** Total */
+      total?: number | null;
+    };
     /** DatasetIn */
     DatasetIn: {
       /**
@@ -3459,6 +3639,11 @@ export interface components {
        */
       vocabulary?: string[] | null;
     };
+    /**
+     * DatasetSort
+     * @enum {string}
+     */
+    DatasetSort: "created" | "name";
     /** DayCount */
     DayCount: {
       /** Day */
@@ -4068,6 +4253,11 @@ export interface components {
       number: number;
     };
     /**
+     * EpisodeSort
+     * @enum {string}
+     */
+    EpisodeSort: "number" | "length" | "created";
+    /**
      * EpisodeSource
      * @description recorded: by a scripted expert, as a job. live: on the live page, a person driving or a policy acting.
      * @enum {string}
@@ -4169,6 +4359,11 @@ export interface components {
       /** Version Id */
       version_id: string | null;
     };
+    /**
+     * EvaluationSort
+     * @enum {string}
+     */
+    EvaluationSort: "created" | "run" | "success";
     /**
      * Example
      * @description An example frame that shows what is meant: a step of an episode, of one camera or of all.
@@ -6685,6 +6880,11 @@ export interface components {
       stage: number;
     };
     /**
+     * RunSort
+     * @enum {string}
+     */
+    RunSort: "created" | "name" | "stage" | "state";
+    /**
      * Samples
      * @description Telemetry of consecutive control steps: N rows. chunk: the newest predicted chunk, sent once.
      */
@@ -7921,6 +8121,48 @@ export interface operations {
       };
     };
   };
+  page_entries: {
+    parameters: {
+      query?: {
+        /** @description `next` of the page before; left out for the first page */
+        cursor?: string | null;
+        /** @description Rows of a page */
+        limit?: number;
+        descending?: boolean;
+        /** @description Words that all have to be in it, in any case */
+        search?: string | null;
+        subject?: string | null;
+        user_id?: string | null;
+        action?: string | null;
+        since?: string | null;
+        until?: string | null;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["CursorPage_AuditOut_"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
   is_written: {
     parameters: {
       query?: never;
@@ -8203,6 +8445,47 @@ export interface operations {
       };
     };
   };
+  page_checkpoints: {
+    parameters: {
+      query?: {
+        /** @description `next` of the page before; left out for the first page */
+        cursor?: string | null;
+        /** @description Rows of a page */
+        limit?: number;
+        descending?: boolean;
+        /** @description Words that all have to be in it, in any case */
+        search?: string | null;
+        sort?: components["schemas"]["CheckpointSort"];
+        run_id?: string | null;
+        stage?: number | null;
+        deleted?: boolean;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["CursorPage_CheckpointOut_"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
   get_checkpoint: {
     parameters: {
       query?: never;
@@ -8395,6 +8678,44 @@ export interface operations {
         };
         content: {
           "application/json": components["schemas"]["JobOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  page_datasets: {
+    parameters: {
+      query?: {
+        /** @description `next` of the page before; left out for the first page */
+        cursor?: string | null;
+        /** @description Rows of a page */
+        limit?: number;
+        descending?: boolean;
+        /** @description Words that all have to be in it, in any case */
+        search?: string | null;
+        sort?: components["schemas"]["DatasetSort"];
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["CursorPage_DatasetOut_"];
         };
       };
       /** @description Validation Error */
@@ -8823,6 +9144,55 @@ export interface operations {
         };
         content: {
           "application/json": components["schemas"]["UploadResult"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  page_episodes: {
+    parameters: {
+      query?: {
+        /** @description `next` of the page before; left out for the first page */
+        cursor?: string | null;
+        /** @description Rows of a page */
+        limit?: number;
+        /** @description The order the other way round */
+        descending?: boolean;
+        /** @description Words that all have to be in it, in any case */
+        search?: string | null;
+        sort?: components["schemas"]["EpisodeSort"];
+        min_steps?: number | null;
+        max_steps?: number | null;
+        success?: ("yes" | "no" | "unknown") | null;
+        label_state?: components["schemas"]["LabelState"] | null;
+        person?: string | null;
+        tag?: string | null;
+        since?: string | null;
+        until?: string | null;
+      };
+      header?: never;
+      path: {
+        dataset_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["CursorPage_EpisodeOut_"];
         };
       };
       /** @description Validation Error */
@@ -10902,6 +11272,48 @@ export interface operations {
       };
     };
   };
+  page_evaluations: {
+    parameters: {
+      query?: {
+        /** @description `next` of the page before; left out for the first page */
+        cursor?: string | null;
+        /** @description Rows of a page */
+        limit?: number;
+        descending?: boolean;
+        /** @description Words that all have to be in it, in any case */
+        search?: string | null;
+        sort?: components["schemas"]["EvaluationSort"];
+        kind?: components["schemas"]["EvaluationKind"] | null;
+        checkpoint_id?: string | null;
+        run_id?: string | null;
+        state?: components["schemas"]["JobState"] | null;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["CursorPage_EvaluationOut_"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
   get_evaluation: {
     parameters: {
       query?: never;
@@ -12565,6 +12977,47 @@ export interface operations {
         };
         content: {
           "application/json": components["schemas"]["RunDetail"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  page_runs: {
+    parameters: {
+      query?: {
+        /** @description `next` of the page before; left out for the first page */
+        cursor?: string | null;
+        /** @description Rows of a page */
+        limit?: number;
+        descending?: boolean;
+        /** @description Words that all have to be in it, in any case */
+        search?: string | null;
+        sort?: components["schemas"]["RunSort"];
+        stage?: number | null;
+        state?: components["schemas"]["JobState"] | null;
+        over?: boolean | null;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["CursorPage_RunOut_"];
         };
       };
       /** @description Validation Error */

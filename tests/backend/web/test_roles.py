@@ -21,8 +21,10 @@ VIEWER = """
     POST /api/auth/tokens
     DELETE /api/auth/tokens/{token_id}
     GET /api/datasets
+    GET /api/datasets/page
     GET /api/datasets/{dataset_id}
     GET /api/datasets/{dataset_id}/episodes
+    GET /api/datasets/{dataset_id}/episodes/page
     GET /api/datasets/{dataset_id}/proposal-statistics
     GET /api/datasets/{dataset_id}/survey
     GET /api/datasets/{dataset_id}/versions
@@ -70,14 +72,17 @@ VIEWER = """
     GET /api/models
     GET /api/training/form
     GET /api/runs
+    GET /api/runs/page
     GET /api/runs/{run_id}
     GET /api/runs/{run_id}/metrics
     GET /api/runs/{run_id}/spec.yaml
     GET /api/checkpoints
+    GET /api/checkpoints/page
     GET /api/checkpoints/{checkpoint_id}
     GET /api/checkpoints/{checkpoint_id}/archive
     GET /api/checkpoints/{checkpoint_id}/files/{name}
     GET /api/evaluations
+    GET /api/evaluations/page
     GET /api/evaluations/{evaluation_id}
     GET /api/evaluations/{evaluation_id}/files/{name}
     GET /api/robots
@@ -180,6 +185,7 @@ OPERATOR = """
 ADMIN = """
     GET /api/annotators/figures
     GET /api/audit
+    GET /api/audit/page
     GET /api/users
     PATCH /api/users/{user_id}
     POST /api/users/{user_id}/reset
