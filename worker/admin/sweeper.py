@@ -24,7 +24,6 @@ from backend.checkpoints.names import checkpoint_folder
 from backend.core.db import database_now
 from backend.core.errors import FilesLeftError
 from backend.core.periodic import Periodic
-from backend.exports.service import forget_old as forget_old_exports
 from backend.identity.repository import forget_sessions
 from backend.storage import repository
 from backend.studio.context import Studio
@@ -43,6 +42,8 @@ def sweeper(studio: Studio) -> Periodic:
     """A thread that ends with the process: nobody need wait for a round, which may take long on a large folder."""
 
     def work() -> float:
+        from backend.exports.service import forget_old as forget_old_exports  # after the start, which it would delay
+
         forget_old_sessions(studio)
         with suppress(FilesLeftError):  # the round that follows tries again
             forget_old_exports(studio)

@@ -19,7 +19,6 @@ import psutil
 import structlog
 import uvicorn
 
-from backend.app import create_app
 from backend.core import logs
 from backend.core.settings import Settings
 from worker.core.processes import die_with_parent, giving_way, keep_what_is_there
@@ -143,6 +142,8 @@ def _remove_old(folder: Path) -> None:
 
 def serve(settings: Settings, *, fd: int, ready: int) -> None:
     """The application itself, on the inherited unix socket `fd`; says through the pipe `ready` that it answers."""
+    from backend.app import create_app  # the gateway, which starts this process, does without all of it
+
     logs.configure()
     config = uvicorn.Config(
         create_app(settings),

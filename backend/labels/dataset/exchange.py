@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from fastapi import Response
 from sqlalchemy.orm import Session
+from starlette.responses import Response
 
 from backend.core.errors import InvalidError, NotFoundError
 from backend.identity.actor import Actor
