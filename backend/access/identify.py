@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from fastapi.requests import HTTPConnection
+from starlette.requests import HTTPConnection
 
 from backend.core.db import utc_now
 from backend.core.roles import Role

@@ -3,8 +3,8 @@
 from datetime import timedelta
 from urllib.parse import quote
 
-from fastapi import Request
 from sqlalchemy.orm import Session
+from starlette.requests import Request
 
 import dexvla
 from backend.accounts.ending import end_access, recheck_sockets

@@ -7,9 +7,10 @@ transaction that looks again at what the first part read.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fastapi import Request, Response
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
 
 from backend.access.identify import to_actor
 from backend.accounts.ending import end_access, recheck_sockets

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import Request, Response
 from sqlalchemy.orm import Session
+from starlette.requests import Request
+from starlette.responses import Response
 
 from backend.audit import service as audit
 from backend.checkpoints import repository

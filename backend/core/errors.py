@@ -4,18 +4,21 @@
 """
 
 import errno
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from sqlalchemy.exc import DatabaseError
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from backend.core.db import is_full
 from dexvla.errors import UserError
+
+if TYPE_CHECKING:  # a quarter of a second, and only the application answers with it
+    from fastapi import FastAPI
+    from fastapi.exceptions import RequestValidationError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _DISK_FULL = (
@@ -140,7 +143,7 @@ MAX_FIELD_ERRORS = 20
 _MAX_PLACE, _MAX_COMPLAINT = 200, 500  # characters
 
 
-def field_errors(error: ValidationError | RequestValidationError, *, skip: int = 0) -> dict[str, str]:
+def field_errors(error: "ValidationError | RequestValidationError", *, skip: int = 0) -> dict[str, str]:
     """Dotted path -> complaint, the first for each field, of at most MAX_FIELD_ERRORS fields. `skip` leaves out leading
     parts of the path."""
     fields: dict[str, str] = {}
@@ -152,7 +155,7 @@ def field_errors(error: ValidationError | RequestValidationError, *, skip: int =
     return fields
 
 
-def _complaints(error: ValidationError | RequestValidationError) -> Any:
+def _complaints(error: "ValidationError | RequestValidationError") -> Any:
     if isinstance(error, ValidationError):
         return error.errors(include_url=False, include_context=False, include_input=False)
     return error.errors()
@@ -167,8 +170,9 @@ def _invalid(fields: dict[str, str]) -> Any:
     return _answer(422, "invalid", "; ".join(f"{k}: {v}" if k else v for k, v in fields.items()) + more, fields)
 
 
-def install(app: FastAPI) -> None:
+def install(app: "FastAPI") -> None:
     """Turn every expected error into the shape above. Others stay errors of ours: status 500, with a traceback."""
+    from fastapi.exceptions import RequestValidationError
 
     @app.exception_handler(ApiError)
     def _api(request: Request, error: ApiError) -> Any:

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from fastapi import Response
-from fastapi.responses import FileResponse
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
+from starlette.responses import FileResponse, Response
 
 from backend.audit.service import record
 from backend.checkpoints.files import checkpoint_outline

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from fastapi import Request, Response
 from sqlalchemy import event
 from sqlalchemy.orm import Session
+from starlette.requests import Request
+from starlette.responses import Response
 
 from backend.audit.service import record
 from backend.core.db import database_now, new_id, utc_now

@@ -1,6 +1,6 @@
 """How somebody says who they are: a browser by its cookie, a script by an API token."""
 
-from fastapi.requests import HTTPConnection
+from starlette.requests import HTTPConnection
 
 SESSION_COOKIE = "studio_session"
 TOKEN_PREFIX = "dvs_"

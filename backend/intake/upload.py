@@ -10,9 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from fastapi import Request
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 
 from backend.core.db import new_id
 from backend.core.errors import DiskFullError, InvalidError, NotFoundError, NotSignedInError

@@ -3,8 +3,8 @@ re-arming are in `stopping`."""
 
 from datetime import datetime
 
-from fastapi import Response
 from sqlalchemy.orm import Session
+from starlette.responses import Response
 
 from backend.core.db import database_now
 from backend.core.errors import NotFoundError, UnavailableError

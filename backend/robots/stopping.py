@@ -13,8 +13,8 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from fastapi.requests import HTTPConnection
 from pydantic import ValidationError
+from starlette.requests import HTTPConnection
 
 from backend.access.identify import note_use
 from backend.audit.service import record

@@ -1,6 +1,7 @@
 """Files without rows: told, kept, and at an administrator's word adopted or moved to lost/.
 
 A kill between a file and its row leaves one; a lost write-ahead log, or an older database, leaves the newest of all.
+Every start looks; what takes files in is imported by who adopts them.
 """
 
 import os
@@ -15,9 +16,7 @@ from backend.audit.service import record
 from backend.core.errors import ApiError, ConflictError
 from backend.core.space import Found
 from backend.identity.actor import Actor
-from backend.intake.accept import AlreadyThereError, MisfitError, RefusedError, accept
 from backend.storage import mark, repository
-from backend.storage.adopting import NotAdoptedError, adopt_checkpoint, adopt_run, adopt_version
 from backend.storage.contents import contents
 from backend.storage.schemas import StorageOut, StrayOut
 from backend.store.small import key_of, obtain
@@ -28,8 +27,7 @@ from backend.tables.episode import EpisodeSource
 RECOVERED = "Recovered"
 FRESH_SECONDS = 120.0  # whoever takes an episode in writes the file first, and its row a moment later
 ADOPT = f"adopt takes episodes into the dataset {RECOVERED}, versions, runs and checkpoints under their own names"
-_ADOPTED = {"dataset version": adopt_version, "run": adopt_run, "checkpoint": adopt_checkpoint}
-ADOPTABLE = {"episode", *_ADOPTED}
+ADOPTABLE = {"episode", "dataset version", "run", "checkpoint"}
 _NAMES = 5
 _DATASETS = 20  # of other dimensions each
 _LOOK_SECONDS = 60.0
@@ -109,6 +107,8 @@ def adopt(studio: Studio, me: Actor | None, *, fresh_seconds: float = FRESH_SECO
     What is no episode goes to lost/, as does what the dataset has already. Raises ApiError where nothing more can be
     taken in (a full disk).
     """
+    from backend.intake.accept import AlreadyThereError, RefusedError
+
     strays, _ = look(studio, fresh_seconds=fresh_seconds)
     adopted, refused = 0, 0
     for path in strays["episode"]:
@@ -139,8 +139,10 @@ def adopt(studio: Studio, me: Actor | None, *, fresh_seconds: float = FRESH_SECO
 def _adopt_others(studio: Studio, me: Actor | None, strays: dict[str, list[Path]]) -> list[str]:
     """What became of versions, runs and checkpoints, after the episodes that they need; those that cannot be adopted
     stay as they are."""
+    from backend.storage.adopting import NotAdoptedError, adopt_checkpoint, adopt_run, adopt_version  # half a second
+
     told = []
-    for kind, adopt_one in _ADOPTED.items():
+    for kind, adopt_one in (("dataset version", adopt_version), ("run", adopt_run), ("checkpoint", adopt_checkpoint)):
         refused: dict[str, str] = {}
         for path in strays[kind]:
             try:
@@ -207,6 +209,8 @@ def _claim(found: Found) -> None:
 
 def _adopt_one(studio: Studio, path: Path, me: Actor | None) -> None:
     """Raises RefusedError, AlreadyThereError, ApiError."""
+    from backend.intake.accept import MisfitError, accept
+
     for number in range(1, _DATASETS + 1):
         with studio.db.transaction() as db:
             dataset_id = _dataset(db, RECOVERED if number == 1 else f"{RECOVERED} {number}", me)

@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import redis
-from fastapi.requests import HTTPConnection
+from starlette.requests import HTTPConnection
 
 from backend.core.background import Background
 from backend.core.db import Database

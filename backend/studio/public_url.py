@@ -1,6 +1,6 @@
 """The address under which browsers reach the studio, for links and for the check of origins."""
 
-from fastapi.requests import HTTPConnection
+from starlette.requests import HTTPConnection
 
 from backend.studio.context import Studio
 from backend.studio.directory import KEY

@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from fastapi import Response
 from sqlalchemy.orm import Session
+from starlette.responses import Response
 
 from backend.audit import service as audit
 from backend.checkpoints import repository as checkpoint_queries

@@ -5,9 +5,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from fastapi.responses import FileResponse
 from sqlalchemy import event
 from sqlalchemy.orm import Session
+from starlette.responses import FileResponse
 
 from backend.audit.service import record
 from backend.core.db import new_id

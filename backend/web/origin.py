@@ -6,9 +6,9 @@ another site can add it. Any other `Authorization` (a proxy's, another program's
 
 from urllib.parse import urlsplit
 
-from fastapi.requests import HTTPConnection
 from sqlalchemy.exc import DatabaseError
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 

@@ -25,8 +25,6 @@ from backend.checkpoints.files import checkpoint_place
 from backend.core.db import database_now
 from backend.core.errors import FilesLeftError
 from backend.core.periodic import Periodic
-from backend.editing.service import free as free_set_aside
-from backend.exports.service import forget_old as forget_old_exports
 from backend.identity.repository import forget_sessions
 from backend.storage import repository
 from backend.store.base import StoreAwayError
@@ -38,7 +36,6 @@ from backend.tables.export import Export
 from backend.tables.job import Job, JobState
 from backend.tables.run import Run
 from backend.tables.upload import Upload
-from backend.uploads.service import forget_old as forget_old_uploads
 
 OLD_SECONDS = 24 * 3600.0  # more than clocks are ever set by
 LOST_SECONDS = 30 * 86400.0
@@ -50,6 +47,10 @@ def sweeper(studio: Studio) -> Periodic:
     """A thread that ends with the process: nobody need wait for a round, which may take long on a large folder."""
 
     def work() -> float:
+        from backend.editing.service import free as free_set_aside  # after the start, which they would delay
+        from backend.exports.service import forget_old as forget_old_exports
+        from backend.uploads.service import forget_old as forget_old_uploads
+
         forget_old_sessions(studio)
         with suppress(FilesLeftError):  # the round that follows tries again
             forget_old_exports(studio)

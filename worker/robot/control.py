@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
+import numpy as np
+
 from dexvla.act.limits import ActionRefused, LimitedAction, SafetyLimits
 from dexvla.errors import RobotError
 from dexvla.live.status import HostCamera, HostStatus, RobotState
@@ -26,6 +28,7 @@ SILENT_SECONDS = 0.5  # a loop that has not ticked for so long is a fault
 _RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 5.0, 60.0  # a try costs some processor time; doubled until it succeeds
 _WINDOW_SECONDS = 2.0
 _PACE_SECONDS = 4.0  # several chunks of a slow policy
+_REST_SECONDS = 5.0  # what was let go has fallen by then
 
 T = TypeVar("T")
 
@@ -41,6 +44,9 @@ class ControlLoop:
     Nothing that others do (asking for frames, a database that is away) delays it. Holding means to decelerate and
     then to send the last target again, which for a position-controlled robot is to stay; stopped means the same and
     that nobody is asked. A robot that fails is stopped (latched) and tried again every few seconds.
+
+    The time of a simulated robot stands still while nobody commands, watches, records or follows it: the loop ticks,
+    heeds the stop and is heard as ever, and the tick in which somebody comes is a step again.
     """
 
     def __init__(
@@ -50,6 +56,7 @@ class ControlLoop:
         self._arbiter = arbiter
         self.telemetry = Telemetry()
         self.on_change: Callable[[], None] = lambda: None  # called in the loop's thread: must not wait
+        self.attended: Callable[[], bool] = lambda: True  # somebody follows the robot, if through no camera
         self.on_first_connected: Callable[[], None] = lambda: None  # in the loop's thread, before the first command
         self._first = True
         self._listeners: tuple[StepListener, ...] = ()
@@ -58,7 +65,7 @@ class ControlLoop:
         self._camera_fault: str | None = None
         self._mending = CameraMending()
         self._running = False
-        self._beat = time.monotonic()
+        self._busy_at = self._beat = time.monotonic()
         self._cadence = Cadence(robot.info.control_hz)
         self._pace = Pace()
         self._sent: tuple[Action, Action] | None = None  # the last two commands; None: from where the robot is
@@ -207,7 +214,7 @@ class ControlLoop:
             self._sent = here, here
         before, last = self._sent
         watched: frozenset[str] | None = None
-        due = time.monotonic()
+        self._busy_at = due = time.monotonic()
         while not self._ended.is_set() and not self._jobs:
             now = time.monotonic()
             if now < due:
@@ -221,6 +228,11 @@ class ControlLoop:
             if needed != watched:
                 robot.watch(needed)
                 watched = needed
+            if self._rests(source, needed, now, moving=not np.array_equal(before, last)):
+                self._beat = now
+                self._pace.clear()
+                self._mend_cameras(now)
+                continue
             seen = robot.observe(images=bool(needed))
             self._pace.count(now, seen.time)
             asked = self._ask(source, limits, seen, now, last=last, before=before)
@@ -249,6 +261,14 @@ class ControlLoop:
             self._hub.bring(seen.frames, robot_time=seen.time)
             self._mend_cameras(now)
             self._step += 1
+
+    def _rests(self, source: CommandSource | None, needed: frozenset[str], now: float, *, moving: bool) -> bool:
+        """Nothing would be seen or kept of this step, as of those of the last seconds."""
+        if not self._robot.info.simulated or not self._running:
+            return False
+        if moving or needed or source is not None or self.attended():
+            self._busy_at = now
+        return now - self._busy_at > _REST_SECONDS
 
     def _needed(self, source: CommandSource | None) -> frozenset[str]:
         """Cameras that somebody looks through, acts by or records."""
@@ -344,6 +364,10 @@ class Pace:
         self._ticks.append((now, robot_time))
         while now - self._ticks[0][0] > _PACE_SECONDS:
             self._ticks.popleft()
+
+    def clear(self) -> None:
+        """Its time stands still, and that is no slowness."""
+        self._ticks.clear()
 
     @property
     def ratio(self) -> float | None:

@@ -102,6 +102,11 @@ class LiveRoutes:
         """Send on this event loop what `changed` tells."""
         self._events = events
 
+    @property
+    def followed(self) -> bool:
+        """A page has the state socket open. From any thread."""
+        return bool(self._waiting)
+
     def changed(self) -> None:
         """From any thread: tell every page now. Waits for nothing."""
         if self._events is not None and not self._events.is_closed():

@@ -167,6 +167,7 @@ async def _serve(
     if stage is not None:
         stage.recorded = lambda: recording.recording is not None
     loop.listen(recording)
+    loop.attended = lambda: live.followed or heartbeat.holder is not None or recording.active
     video = VideoSocket(auth=auth, hub=hub)
     routes = [*control.routes, *video.routes, *live.routes]
     host = HostServer(auth=auth, loop=loop, latch=latch, hub=hub, routes=routes, on_change=changed)

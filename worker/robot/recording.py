@@ -186,6 +186,11 @@ class Recording:
     # --- from the control loop ------------------------------------------------------------------------------------
 
     @property
+    def active(self) -> bool:
+        """Steps are kept, perhaps of a robot without cameras."""
+        return self._active is not None
+
+    @property
     def cameras(self) -> frozenset[str]:
         recorder = self._active
         return frozenset() if recorder is None else frozenset(recorder.head.cameras)

@@ -144,7 +144,7 @@ def _remove_old(folder: Path) -> None:
 def serve(settings: Settings, *, fd: int, ready: int) -> None:
     """The application itself, on the inherited unix socket `fd`; says through the pipe `ready` that it answers."""
     with quick_imports():
-        from backend.app import create_app  # here: the gateway, which starts this, needs none of it
+        from backend.app import create_app  # the gateway, which starts this process, does without all of it
 
     logs.configure()
     config = uvicorn.Config(

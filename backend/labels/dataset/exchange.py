@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from fastapi import Response
-from fastapi.responses import StreamingResponse
 from sqlalchemy.orm import Session
+from starlette.responses import Response, StreamingResponse
 
 from backend.core.errors import InvalidError, NotFoundError
 from backend.identity.actor import Actor

@@ -3,8 +3,9 @@
 import hashlib
 from pathlib import Path
 
-from fastapi import Request, Response
 from sqlalchemy.orm import Session
+from starlette.requests import Request
+from starlette.responses import Response
 
 from backend.core.downloads import Content, Part, respond
 from backend.episodes.files import own_file

@@ -11,7 +11,7 @@ from alembic import op
 from backend.training.buckets import FACTOR, POINTS, Buckets, one_level_up, packed
 
 revision = "039b4283b8d6"
-down_revision = "38fa3c797f48"
+down_revision = "63a32f10a961"
 branch_labels = None
 depends_on = None
 

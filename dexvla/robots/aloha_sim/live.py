@@ -214,6 +214,10 @@ class LiveAlohaSim:
         shared = self._memory()
         for camera in self._rendered:
             shared.want(camera.name, camera.name in cameras)
+        if self._process is not None and self._process.stdin is not None:
+            # it sleeps until told; one that is gone or hangs shows elsewhere
+            with contextlib.suppress(BrokenPipeError, BlockingIOError):
+                os.write(self._process.stdin.fileno(), b"\n")
 
     @property
     def renderer_pid(self) -> int | None:
@@ -285,6 +289,8 @@ class LiveAlohaSim:
             pass_fds=(self._descriptor,),
             env=environment,
         )
+        assert self._process.stdin is not None
+        os.set_blocking(self._process.stdin.fileno(), False)  # `watch` never waits
 
     def _first_line(self, seconds: float) -> str:
         """The first line of what the renderer wrote, "" if none comes within `seconds`."""

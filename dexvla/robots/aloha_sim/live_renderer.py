@@ -25,7 +25,7 @@ from dexvla.spec import RenderProfile
 
 READY = "ready"
 PATIENCE = 3.0  # seconds within which a sign of life is promised; a frame takes some hundredths
-_LOOK_SECONDS = 0.03  # between looks at which cameras are wanted, while some are not
+_LOOK_SECONDS = 1.0  # between looks at whether anybody is there; what is wanted is told
 _OVERVIEW_SECONDS = 1 / 8  # between two frames for people, each as costly as five others
 _BUILD_SECONDS = 30.0  # to compile the scene a second time
 _NICE = 5  # frames give way to the control loop
@@ -60,10 +60,11 @@ def main(arguments: list[str]) -> int:
         wanted = [name for name in names if shared.wanted(name)]
         name = min(wanted, key=due.__getitem__, default=None)
         wait = _LOOK_SECONDS if name is None else due[name] - time.monotonic()
-        longest = 1.0 if len(wanted) == len(names) else _LOOK_SECONDS
-        readable, _, _ = select.select([sys.stdin], [], [], max(0.0, min(wait, longest)))
-        if readable or os.getppid() != parent:
+        readable, _, _ = select.select([sys.stdin], [], [], max(0.0, min(wait, _LOOK_SECONDS)))
+        if (readable and not os.read(sys.stdin.fileno(), 4096)) or os.getppid() != parent:
             break
+        if readable:  # other cameras are wanted
+            continue
         if name is None or time.monotonic() < due[name]:
             continue
         # A frame that came late moves the next one, instead of a burst to catch up.

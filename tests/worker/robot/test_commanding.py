@@ -12,6 +12,7 @@ from dexvla.live.messages import Mode
 from dexvla.live.status import RobotState
 from tests.support.moody_robot import Moody
 from tests.support.robot_hosts import until
+from worker.robot import control
 from worker.robot.arbiter import Arbiter, BusyError
 from worker.robot.cameras import CameraHub
 from worker.robot.control import ControlLoop
@@ -225,3 +226,44 @@ def test_pausing_from_many_threads_changes_once(rig: Rig) -> None:
         thread.join()
     assert len(changes) == 1
     assert source.stops == 1
+
+
+def test_time_stands_still_while_nobody_is_there(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "_REST_SECONDS", 0.1)
+    here = threading.Event()
+    rig.loop.attended = here.is_set
+
+    def steps() -> int:
+        return rig.loop.telemetry.newest.step
+
+    def rests() -> None:
+        until(lambda: time.monotonic() - rig.loop.telemetry.newest.time > 0.3)
+        status = rig.loop.status()
+        assert status.state is RobotState.HOLDING
+        assert status.tick_hz > 60, "it ticks all the same, and is heard"
+
+    rests()
+    assert rig.loop.real_time is None, "and is not called slow"
+
+    def goes_on() -> None:
+        before = steps()
+        until(lambda: steps() > before + 5)
+
+    here.set()
+    goes_on()
+    here.clear()
+    rests()
+    rig.hub.show_interest("eye")
+    goes_on()
+    until(lambda: not rig.hub.viewed())
+    rests()
+    rig.latch.stop(by="ada")
+    until(lambda: rig.loop.status().state is RobotState.STOPPED, seconds=0.1)
+    rig.latch.arm()
+    until(lambda: rig.arbiter._epoch == rig.latch.now.epoch)  # heeded, by a loop at rest
+    source = Scripted(two(1.0))
+    asked = time.monotonic()
+    rig.arbiter.begin_policy(source)
+    until(lambda: source.ticks)
+    assert source.ticks[0].time - asked < 0.05, "the very next tick is a step"
+    until(lambda: rig.loop.telemetry.newest.action[0] == 1.0)

@@ -78,11 +78,12 @@ def test_an_unwatched_robot_costs_little_and_keeps_its_rate(
     client = reach(studio)
     client.frame("cam_high")
     until(lambda: rates(client) == [0, 0, 0])  # after a while a camera that nobody asks for rests
+    time.sleep(6.0)  # and a little later its time stands still
     used, since = cpu_seconds(host.pid), time.monotonic()
     time.sleep(4.0)
     share = (cpu_seconds(host.pid) - used) / (time.monotonic() - since)
     record_property("idle share of a core", share)
-    assert share < 0.15
+    assert share < 0.05
     until(lambda: 45 < client.state().tick_hz < 51)  # as soon as the machine lets it
     assert rates(client) == [0, 0, 0]
     client.frame("cam_left_wrist")  # one that rested is there within the patience of who asks
