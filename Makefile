@@ -23,11 +23,10 @@ check: setup-tests
 	.venv/bin/mypy
 	@PATH="$$PWD/.venv/bin:$$PATH" npm --prefix frontend run --silent check
 
-# What computes, and whatever only waits for others to be done, shares the cores; robots, and servers and pages that
-# they are driven through, whose clocks run, have them to themselves. What lasts longest begins first.
+# Robots, and servers and pages that they are driven through, whose clocks run, come first; what computes, and whatever
+# only waits for others to be done, gets what they leave of the cores, the page's own tests first.
 # Which tests those are stands in tests/support/parts.py and on the files themselves.
 test: check
-	@PATH="$$PWD/.venv/bin:$$PATH" npm --prefix frontend test --silent
 	@scripts/test.sh
 
 # While one works; the aim is under two minutes on two quiet cores. It says what it leaves out.

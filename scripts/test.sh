@@ -3,6 +3,7 @@
 # (docs/decisions/tests.md). What goes on beside the clocks is told when they are done, and is in build/tests/beside.log.
 # Up to five that failed are run again, alone, twice at most: what fails then has failed, and what passes is named.
 set -uo pipefail
+export OMP_NUM_THREADS=1      # each process computes in one thread: there are others
 export PYTHONDONTWRITEBYTECODE= # set or not: a run starts hundreds of processes, which would compile everything anew
 logs=build/tests
 failures=v/cache/lastfailed

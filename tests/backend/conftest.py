@@ -16,7 +16,7 @@ from backend.core.roles import Role
 from backend.core.settings import Settings
 from backend.studio.context import Studio
 from backend.tables.user import User
-from tests.support.application import quick_app
+from tests.support.application import browser_of, quick_app
 from tests.support.databases import make_tables
 from tests.support.people import PASSWORD, PASSWORD_HASH, SignIn
 from tests.support.servers import postgresql
@@ -64,7 +64,8 @@ def app(settings: Settings) -> Iterator[FastAPI]:
     studio = Studio.open(settings)
     studio.broker.flushdb()
     make_tables(studio.db)
-    with TestClient(app, base_url="http://127.0.0.1:8000"):  # runs the application's lifespan
+    with TestClient(app, base_url="http://127.0.0.1:8000") as running:  # runs the application's lifespan
+        app.state.portal = running.portal
         yield app
     studio.close()
 
@@ -79,7 +80,7 @@ def studio(app: FastAPI) -> Studio:
 @pytest.fixture
 def anonymous(app: FastAPI) -> TestClient:
     """Not signed in; sends the Origin that a browser on the page would send."""
-    return TestClient(app, base_url="http://127.0.0.1:8000", headers={"Origin": "http://127.0.0.1:8000"})
+    return browser_of(app, headers={"Origin": "http://127.0.0.1:8000"})
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ def client(app: FastAPI, studio: Studio) -> SignIn:
             name = str(role)
             with studio.db.transaction() as db:
                 db.add(User(name=name, password_hash=PASSWORD_HASH, role=Role(role)))
-            browser = TestClient(app, base_url="http://127.0.0.1:8000", headers={"Origin": "http://127.0.0.1:8000"})
+            browser = browser_of(app, headers={"Origin": "http://127.0.0.1:8000"})
             answer = browser.post("/api/auth/login", json={"name": name, "password": PASSWORD})
             assert answer.status_code == 200, answer.text
             signed_in[role] = browser

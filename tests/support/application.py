@@ -2,8 +2,10 @@
 
 from dataclasses import fields
 from functools import cache
+from typing import Any
 
 from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from starlette.routing import BaseRoute
 
 from backend.app import create_app
@@ -26,6 +28,14 @@ def quick_app(settings: Settings) -> FastAPI:
                 if one.name.startswith("_effective"):
                     setattr(mine, one.name, getattr(first, one.name))
     return app
+
+
+def browser_of(app: FastAPI, **options: Any) -> TestClient:
+    """In the event loop that the fixture `app` runs the application in, as a server would: one of its own for each
+    request takes as long as most answers."""
+    browser = TestClient(app, base_url="http://127.0.0.1:8000", **options)
+    browser.portal = getattr(app.state, "portal", None)
+    return browser
 
 
 @cache

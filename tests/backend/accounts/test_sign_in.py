@@ -29,6 +29,7 @@ from backend.identity.rate_limit import (
 from backend.identity.secrets import hash_password
 from backend.studio.context import Studio
 from backend.tables.user import User
+from tests.support.application import browser_of
 from tests.support.people import PASSWORD, PASSWORD_HASH, SignIn
 
 LOGIN = "/api/auth/login"
@@ -36,12 +37,7 @@ LOGIN = "/api/auth/login"
 
 def browser_at(app: FastAPI, address: str) -> TestClient:
     """Somebody else's browser, at that address."""
-    return TestClient(
-        app,
-        base_url="http://127.0.0.1:8000",
-        headers={"Origin": "http://127.0.0.1:8000"},
-        client=(address, 50_000),
-    )
+    return browser_of(app, headers={"Origin": "http://127.0.0.1:8000"}, client=(address, 50_000))
 
 
 def test_who_guesses_keeps_nobody_out(app: FastAPI, client: SignIn) -> None:

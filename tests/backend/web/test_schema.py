@@ -15,6 +15,7 @@ from schemathesis.specs.openapi.checks import response_schema_conformance
 from backend.core.settings import Settings
 from backend.studio.context import Studio
 from dexvla.episodes.format import EpisodeData
+from tests.support.application import browser_of
 from tests.support.fuzzing import call, operations
 from tests.support.labelling_data import Labels
 from tests.support.odd_values import odd_addresses, odd_bodies
@@ -128,7 +129,7 @@ def test_no_odd_value_makes_it_fail(
     garbage behind percent signs: everywhere in every request."""
     admin = client("admin")
     own = admin.get("/api/auth/me").json()["user"]["id"]
-    browser = TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False)
+    browser = browser_of(app, raise_server_exceptions=False)
     browser.headers["Authorization"] = "Bearer " + admin.post("/api/auth/tokens", json={"name": "fuzz"}).json()["token"]
     client("viewer")
     people = {one["name"]: one["id"] for one in admin.get("/api/users").json()}
@@ -154,7 +155,7 @@ def test_no_odd_value_makes_it_fail(
 def test_no_request_makes_it_fail(app: FastAPI, client: SignIn) -> None:
     admin = client("admin")
     own = admin.get("/api/auth/me").json()["user"]["id"]
-    browser = TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False)
+    browser = browser_of(app, raise_server_exceptions=False)
     browser.headers["Authorization"] = "Bearer " + admin.post("/api/auth/tokens", json={"name": "fuzz"}).json()["token"]
     failures: list[str] = []
     for operation in operations(app):
