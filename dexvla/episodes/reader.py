@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from dexvla.episodes import bounds
 from dexvla.episodes.attributes import attributes_of, depth_told, recovery_attributes_of, scene_attributes_of
 from dexvla.episodes.cameras import Camera, cameras_of
-from dexvla.episodes.entries import H5PY_ERRORS, Entries, as_text, first_line
+from dexvla.episodes.entries import H5PY_ERRORS, Entries, first_line
 from dexvla.episodes.format import (
     IMAGE_TIMES,
     IMAGES,
@@ -33,6 +33,7 @@ from dexvla.episodes.format import (
 )
 from dexvla.episodes.lineage import dimension_names_of, lineage_of
 from dexvla.episodes.names import renamed_told, safe_names
+from dexvla.episodes.step_facts import image_stamps, marks_of, stamps, step_source_of
 from dexvla.episodes.times import Times, judge
 from dexvla.episodes.wordings import Wordings, substeps_of, wordings_of
 from dexvla.errors import EpisodeError
@@ -203,48 +204,20 @@ class Episode:
 
     @cached_property
     def _image_timestamps(self) -> dict[str, NDArray[np.float64]]:
-        entries = self._entries
-        if not entries.has(IMAGE_TIMES):
-            return {}
-        if not isinstance(self._file[IMAGE_TIMES], h5py.Group):
-            entries.warn(f"{IMAGE_TIMES} is not a group, expected one with a dataset for each camera; left out")
-            return {}
-        found: dict[str, NDArray[np.float64]] = {}
-        for original, name in self._names.items():
-            if name not in self._cameras or not entries.has(f"{IMAGE_TIMES}/{original}"):
-                continue
-            stored = entries.optional(lambda each=f"{IMAGE_TIMES}/{original}": self._stamps(each))  # type: ignore[misc]
-            if stored is None:
-                continue
-            if self.times is None:
-                found[name] = stored
-            elif self.times.seconds is not None:
-                found[name] = self.times.likewise(stored)
-            else:
-                entries.warn(f"{IMAGE_TIMES}: on the clock of the timestamp, which is left out; left out too")
-        return found
+        return image_stamps(self._entries, self._names, self._cameras, self.times, self.steps)
 
     def stored_image_timestamp(self, camera: str) -> NDArray[np.float64] | None:
         """(T,) numbers as they stand in the file, on the clock of `stored_timestamp`, or None."""
         name = next(f"{IMAGE_TIMES}/{original}" for original, safe in self._names.items() if safe == camera)
         if not self._entries.has(name):
             return None
-        return self._entries.optional(lambda: self._stamps(name))
-
-    def _stamps(self, name: str) -> NDArray[np.float64]:
-        """(T,) finite numbers that never fall."""
-        stored = self._entries.column(name, self.steps).astype(np.float64)
-        if not np.isfinite(stored).all():
-            raise self._entries.unfit(f"{name} holds values that are not finite")
-        if (backwards := stored[1:] < stored[:-1]).any():
-            raise self._entries.unfit(f"{name} runs backwards at step {int(np.argmax(backwards)) + 1}")
-        return stored
+        return self._entries.optional(lambda: stamps(self._entries, name, self.steps))
 
     @cached_property
     def host_timestamp(self) -> NDArray[np.float64] | None:
         if not self._entries.has("host_timestamp"):
             return None
-        return self._entries.optional(lambda: self._stamps("host_timestamp"))
+        return self._entries.optional(lambda: stamps(self._entries, "host_timestamp", self.steps))
 
     # --- who did what -------------------------------------------------------------------------------------
 
@@ -252,34 +225,12 @@ class Episode:
     def step_source(self) -> tuple[StepSource, ...] | None:
         """Who commanded each step, (T,), or None if the file does not say. Raises EpisodeError for what is neither:
         it decides what is learnt."""
-        if not self._entries.has(STEP_SOURCE):
-            return None
-        dataset = self._entries.dataset(STEP_SOURCE)
-        if dataset.dtype != np.uint8 or dataset.shape != (self.steps,):
-            raise EpisodeError(
-                f"{self.path}: {STEP_SOURCE} is {dataset.dtype} {dataset.shape}, expected uint8 ({self.steps},)"
-            )
-        try:
-            names = [StepSource(as_text(name)) for name in np.atleast_1d(bounds.read_attribute(dataset.attrs, "names"))]
-            return tuple(names[index] for index in self._entries.read(dataset, STEP_SOURCE))
-        except (*H5PY_ERRORS, IndexError) as error:
-            raise EpisodeError(
-                f"{self.path}: {STEP_SOURCE} holds other sources than {', '.join(StepSource)} ({first_line(error)})"
-            ) from error
+        return step_source_of(self._entries, self.steps) if self._entries.has(STEP_SOURCE) else None
 
     @cached_property
     def marks(self) -> tuple[int, ...] | None:
         """Steps at which who drove said that a substep begins, rising, or None if the file does not say."""
-        return self._entries.optional(self._read_marks) if self._entries.has(MARKS) else None
-
-    def _read_marks(self) -> tuple[int, ...]:
-        dataset = self._entries.dataset(MARKS)
-        if dataset.dtype.kind not in "iu" or dataset.ndim != 1 or dataset.shape[0] > self.steps:
-            raise self._entries.unfit(f"{MARKS} is {dataset.dtype} {dataset.shape}, expected whole numbers (M,)")
-        marks = tuple(int(mark) for mark in self._entries.read(dataset, MARKS))
-        if list(marks) != sorted({mark for mark in marks if 0 <= mark < self.steps}):
-            raise self._entries.unfit(f"{MARKS} holds {marks[:5]}, expected rising steps from 0 to {self.steps - 1}")
-        return marks
+        return self._entries.optional(lambda: marks_of(self._entries, self.steps)) if self._entries.has(MARKS) else None
 
     # --- frames -------------------------------------------------------------------------------------------
 

@@ -416,6 +416,13 @@ def link_out(folder: Path) -> None:
     file.symlink_to(folder.parent / "elsewhere")
 
 
+def large_bomb(folder: Path) -> None:
+    """A kilobyte that unpacks to as much as its shape says, many times."""
+    features = described({**STATE, "action": tensor("float32", 2**20, encoding="zlib")})
+    blob = zlib.compress(bytes(2**22))
+    dataset(folder, features, encoded({**STATE_VALUES, "steps/action": [blob] * STEPS}))
+
+
 def bomb(folder: Path) -> None:
     features = described({**STATE, "action": tensor("float32", 2, encoding="zlib")})
     blob = zlib.compress(bytes(2**26))
@@ -459,6 +466,7 @@ def bomb(folder: Path) -> None:
             "bytes in each step|numbers, expected bytes",
         ),
         (lambda folder: (folder / "features.json").write_text("[" * 10**5), "not readable as JSON|looks like none"),
+        (large_bomb, "4 times 1048576 numbers, more than an episode may hold"),
         (bomb, r"a tensor of 9 bytes, expected 8"),
         (lambda folder: replaced(folder, action=[b"x"] * STEPS), "steps/action holds bytes, expected numbers"),
         (lambda folder: replaced(folder, **{"observation/image": [IMAGE] * 3}), "3 frames, expected 4"),

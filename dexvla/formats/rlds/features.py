@@ -153,7 +153,10 @@ def values_of(
         return _even(leaf, features)
     feature = features[leaf.name]
     if leaf.encoding != "none":
-        return np.stack([unpacked(leaf, blob).reshape(-1) for blob in feature.blobs()])
+        blobs = feature.blobs()
+        if _width(leaf) > bounds.MAX_DIMENSIONS or len(blobs) * _width(leaf) > bounds.MAX_VALUES:
+            raise ValueError(f"{len(blobs)} times {_width(leaf)} numbers, more than an episode may hold")
+        return np.stack([unpacked(leaf, blob).reshape(-1) for blob in blobs])
     values = feature.numbers()
     width = _width(leaf)
     if not width or len(values) % width:

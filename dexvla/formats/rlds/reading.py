@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from dexvla.episodes import bounds
 from dexvla.episodes.format import LabelSource, StepSource
-from dexvla.episodes.jpeg import jpeg_size
+from dexvla.episodes.jpeg import MAX_PIXELS, jpeg_size
 from dexvla.episodes.manifest import run_length
 from dexvla.formats.base import ODD, FormatError, SourceCamera, SourceEpisode
 from dexvla.formats.hdf5_files import asked
@@ -453,6 +453,8 @@ class _Episode:
 def _pixels(leaf: Leaf, blob: memoryview) -> bytes | NDArray[np.uint8]:
     """JPEG as it is, everything else decoded."""
     if leaf.kind != "image":
+        if (size := leaf.shape[0] * leaf.shape[1]) > MAX_PIXELS:  # type: ignore[operator]
+            raise ValueError(f"an image that declares {size} pixels, at most {MAX_PIXELS} are read")
         return np.asarray(unpacked(leaf, blob), np.uint8)
     if len(blob) > bounds.MAX_ROW:
         raise ValueError(f"an image of {len(blob)} bytes, at most {bounds.MAX_ROW} are read")
