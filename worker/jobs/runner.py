@@ -30,7 +30,6 @@ from backend.core.settings import Settings
 from backend.jobs import repository
 from backend.jobs.repository import LostError
 from backend.store.base import StoreAwayError
-from backend.store.small import publish
 from backend.studio import events
 from backend.studio.context import Studio
 from backend.tables.job import Job, JobState
@@ -41,6 +40,7 @@ from worker.jobs.causes import DISK_FULL, Failure, explain
 from worker.jobs.handlers import handler_of
 from worker.jobs.handlers.base import Handler, JobContext, Progress
 from worker.jobs.orphans import end_orphan, lock_of_ended, remember, try_lock
+from worker.jobs.shared_log import share_log, share_while
 
 NOT_TO_BE_HAD = 75
 _TICK_SECONDS = 0.1
@@ -175,6 +175,7 @@ class _Attempt:
             raise LostError(job.id)
         process = None if command is None else self._start(command)
         self._keeper(until=self._closed)
+        share_while(self._studio, self._job.log, until=self._closed)
         status, reason = 0, None
         if process is not None:
             try:
@@ -335,8 +336,7 @@ class _Attempt:
         if end.state.over:
             shutil.rmtree(self._studio.settings.folder.held(self._job.id), ignore_errors=True)
         if not self._stopping.is_set():  # who stops has no time for a store that does not answer
-            with contextlib.suppress(StoreAwayError, OSError):
-                publish(self._studio.store, self._studio.settings.data, self._job.log)
+            share_log(self._studio, self._job.log)
         deadline = time.monotonic() + (_STUDIO_STOPS_SECONDS if self._stopping.is_set() else _LAST_WRITE_SECONDS)
         while True:
             try:

@@ -26,6 +26,7 @@ function connectionState(connection: Connection, health: Schema<"Health"> | unde
       health.database === "ok" ? "" : `database: ${health.database}`,
       health.broker === "ok" ? "" : `broker: ${health.broker}`,
       health.disk === "ok" ? "" : `disk: ${health.disk}`,
+      health.store === "ok" ? "" : `store: ${health.store}`,
     ].filter(Boolean);
     return { color: "red", label: "Degraded", help: wrong.join("; ") || "Part of the studio is not working." };
   }
