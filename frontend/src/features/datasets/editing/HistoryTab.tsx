@@ -28,10 +28,12 @@ export function HistoryTab({ dataset }: { dataset: Dataset }) {
             at: edit.created_at,
             row: <EditRow key={edit.id} dataset={dataset} edit={edit} />,
           })),
-          ...(changes.data ?? []).filter(({ kind }) => kind === "facts").map((change) => ({
-            at: change.created_at,
-            row: <ChangeRow key={change.id} dataset={dataset} change={change} />,
-          })),
+          ...(changes.data ?? [])
+            .filter(({ kind }) => kind === "facts")
+            .map((change) => ({
+              at: change.created_at,
+              row: <ChangeRow key={change.id} dataset={dataset} change={change} />,
+            })),
         ].sort((a, b) => b.at.localeCompare(a.at));
         if (rows.length === 0)
           return (

@@ -1,6 +1,16 @@
 import { expect, test } from "vitest";
 
-import { bodyOf, dimensionsOf, editText, numbers, previewText, rangesText, renamesOf, stepsOf, type Fields } from "./words";
+import {
+  bodyOf,
+  dimensionsOf,
+  editText,
+  numbers,
+  previewText,
+  rangesText,
+  renamesOf,
+  stepsOf,
+  type Fields,
+} from "./words";
 
 const FIELDS: Fields = {
   first: "",
@@ -45,7 +55,12 @@ test("nothing is asked for while something is missing", () => {
 test("what is said is short and true", () => {
   const many = [1, 2, 3, 4, 5, 6, 7].map((number) => ({ number, episode_id: String(number), steps: 9 }));
   expect(numbers(many)).toBe("1, 2, 3, 4, 5 and 2 more");
-  expect(rangesText([{ first: 0, last: 9 }, { first: 12, last: 12 }])).toBe("0–9, 12");
+  expect(
+    rangesText([
+      { first: 0, last: 9 },
+      { first: 12, last: 12 },
+    ]),
+  ).toBe("0–9, 12");
   expect(previewText({ items: [], steps: 0, steps_before: 0, problems: 0, skipped: [] })).toBe("Nothing would change.");
   expect(
     editText({
