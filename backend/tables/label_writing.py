@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, and_, delete, event, func, insert, inspect, select, update
 from sqlalchemy.orm import Session
@@ -32,13 +32,15 @@ _DRAFT = ("edit", "state", "assignee_id", "submitted_by", "updated_by", "updated
 
 @dataclass(frozen=True, kw_only=True)
 class _Entry:
-    """What a draft or revision is now. segments None: as they were."""
+    """What a draft or revision is now. segments None: as they were. old: those that are in the table, if it is known; a
+    save changes few of them."""
 
     episode_id: str
     tier: Tier
     layer: int
     values: dict[str, Any]
     segments: Sequence[LabelSegment] | None
+    old: Sequence[LabelSegment] | None = None
 
     @property
     def key(self) -> _Key:
@@ -84,7 +86,9 @@ def _after_flush(session: Session, context: Any) -> None:
             named = update(LabelSet).where(LabelSet.episode_id == row.id)
             connection.execute(named.values(chance=_chance(row.identity)))
     about = _episodes(session, {one.episode_id for one in drafts} | {one.episode_id for one in revisions})
-    entries = [_of_draft(one, changed=one in session.new or _changed(one, ("segments",))) for one in drafts]
+    entries = [
+        _of_draft(one, changed=one in session.new or _changed(one, ("segments",)), old=_before(one)) for one in drafts
+    ]
     newest = {(one.episode_id, one.tier): one for one in sorted(revisions, key=lambda one: one.number)}
     entries += [_of_revision(one, gone=about[one.episode_id].gone) for one in newest.values()]
     _write(connection, entries, about)
@@ -93,6 +97,12 @@ def _after_flush(session: Session, context: Any) -> None:
 def _changed(row: Any, names: Iterable[str]) -> bool:
     state = inspect(row)
     return any(state.attrs[name].history.has_changes() for name in names)
+
+
+def _before(draft: Draft) -> Sequence[LabelSegment] | None:
+    """The segments that this flush replaces, if they were read."""
+    replaced = inspect(draft).attrs.segments.history.deleted
+    return replaced[0] if replaced else None
 
 
 def _remove(connection: Connection, episode_id: str, *where: Any) -> None:
@@ -133,7 +143,7 @@ def _stored(connection: Connection, ids: Iterable[str]) -> dict[str, _Episode]:
     return found
 
 
-def _of_draft(draft: Any, *, changed: bool) -> _Entry:
+def _of_draft(draft: Any, *, changed: bool, old: Sequence[LabelSegment] | None = None) -> _Entry:
     values = {
         "edit": draft.edit,
         "state": draft.state,
@@ -146,7 +156,8 @@ def _of_draft(draft: Any, *, changed: bool) -> _Entry:
         "tags": json.dumps(draft.tags),
     }
     segments = draft.segments if changed else None
-    return _Entry(episode_id=draft.episode_id, tier=draft.tier, layer=draft.rater, values=values, segments=segments)
+    about = {"episode_id": draft.episode_id, "tier": draft.tier, "layer": draft.rater}
+    return _Entry(**about, values=values, segments=segments, old=old)
 
 
 def _of_revision(revision: Any, *, gone: bool) -> _Entry:
@@ -201,21 +212,70 @@ def _write_some(connection: Connection, entries: Sequence[_Entry], about: dict[s
             connection.execute(update(LabelSet).where(LabelSet.id == there[one.key]).values(values))
     ids = there if not fresh else _ids(connection, entries)
     changed = [one for one in entries if one.segments is not None]
-    old = [there[one.key] for one in changed if one.key in there]
-    if old:
-        connection.execute(delete(SetSegment).where(SetSegment.set_id.in_(old)))
-    texts: dict[tuple[str, Tier], set[str]] = {}
+    whole = [there[one.key] for one in changed if one.key in there and one.old is None]
+    if whole:
+        connection.execute(delete(SetSegment).where(SetSegment.set_id.in_(whole)))
+    rows: list[tuple[_Entry, list[_Row]]] = []
     for one in changed:
+        new, old = _rows(one.segments or ()), _rows(one.old or ()) if one.key in there else []
+        fresh_rows = [row for row in new if row.place >= len(old) or row != old[row.place]]
+        gone = [row.place for row in fresh_rows if row.place < len(old)] + list(range(len(new), len(old)))
+        if gone:
+            own = SetSegment.set_id == ids[one.key]
+            connection.execute(delete(SetSegment).where(own, SetSegment.place.in_(gone)))
+        rows.append((one, fresh_rows))
+    _insert(connection, rows, ids, about)
+
+
+class _Row(NamedTuple):
+    place: int
+    text: str
+    before: str | None
+    length: int
+    provenance: Provenance
+    first: bool
+
+
+def _rows(segments: Sequence[LabelSegment]) -> list[_Row]:
+    found: list[_Row] = []
+    before, seen = None, set()
+    for place, one in enumerate(segments):
+        found.append(_Row(place, one.text, before, one.end - one.start, one.provenance, one.text not in seen))
+        seen.add(one.text)
+        before = one.text
+    return found
+
+
+def _insert(
+    connection: Connection,
+    rows: Sequence[tuple[_Entry, list[_Row]]],
+    ids: dict[_Key, int],
+    about: dict[str, _Episode],
+) -> None:
+    texts: dict[tuple[str, Tier], set[str]] = {}
+    for one, its in rows:
         wanted = texts.setdefault((about[one.episode_id].dataset_id, one.tier), set())
-        wanted.update(segment.text for segment in one.segments or ())
+        wanted.update(row.text for row in its)
+        wanted.update(row.before for row in its if row.before is not None)
     numbers = {key: _text_ids(connection, *key, wanted) for key, wanted in texts.items()}
-    rows = [
-        row
-        for one in changed
-        for row in _segments(one, ids[one.key], numbers[about[one.episode_id].dataset_id, one.tier])
-    ]
-    if rows:
-        connection.execute(insert(SetSegment), rows)
+    values = []
+    for one, its in rows:
+        known = numbers[about[one.episode_id].dataset_id, one.tier]
+        for row in its:
+            values.append(
+                {
+                    "set_id": ids[one.key],
+                    "place": row.place,
+                    "text_id": known[row.text],
+                    "before_id": None if row.before is None else known[row.before],
+                    "layer": one.layer,
+                    "length": row.length,
+                    "provenance": row.provenance,
+                    "first": row.first,
+                }
+            )
+    if values:
+        connection.execute(insert(SetSegment), values)
 
 
 def _ids(connection: Connection, entries: Sequence[_Entry]) -> dict[_Key, int]:
@@ -261,24 +321,6 @@ def _known_texts(connection: Connection, dataset_id: str, tier: Tier, wanted: se
     return {
         text: id for some in batches(wanted) for text, id in connection.execute(query.where(LabelText.text.in_(some)))
     }
-
-
-def _segments(one: _Entry, set_id: int, numbers: dict[str, int]) -> Iterator[dict[str, Any]]:
-    before, seen = None, set()
-    for place, segment in enumerate(one.segments or ()):
-        text_id = numbers[segment.text]
-        yield {
-            "set_id": set_id,
-            "place": place,
-            "text_id": text_id,
-            "before_id": before,
-            "layer": one.layer,
-            "length": segment.end - segment.start,
-            "provenance": segment.provenance,
-            "first": text_id not in seen,
-        }
-        seen.add(text_id)
-        before = text_id
 
 
 def rebuild(connection: Connection, dataset_id: str) -> None:

@@ -54,6 +54,7 @@ def find(
         hidden=sets.hidden_sets(db, dataset_id, tier, me.id),
         sets=_of_sets(query),
         segments=_of_segments(db, dataset_id, tier, query, usual),
+        joined=query.warning is FindingCode.LENGTH,
     )
     with limited(db, "Write more of the text, or choose a state, a person or a length."):
         total = hits.count(db, wanted)

@@ -16,12 +16,15 @@ from backend.tables.label_text import LabelText
 from backend.tables.label_writing import batches
 from backend.tables.segment import LabelSegment
 
+_DENSE = 2000  # hits from which their sets are looked through in order
+
 Places = dict[int, list[int]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What is looked for. hidden: sets that blind labelling hides from this person. sets, segments: conditions."""
+    """What is looked for. hidden: sets that blind labelling hides from this person. sets, segments: conditions.
+    joined: the latter name columns of the set too."""
 
     dataset_id: str
     tier: Tier
@@ -29,6 +32,7 @@ class Wanted:
     hidden: Sequence[int]
     sets: Sequence[ColumnElement[bool]]
     segments: Sequence[ColumnElement[bool]]
+    joined: bool = False
 
     @property
     def visible(self) -> ColumnElement[bool]:
@@ -43,7 +47,18 @@ class Wanted:
 def count(db: Session, wanted: Wanted) -> int:
     if not wanted.segments:
         return int(db.scalar(select(func.coalesce(func.sum(LabelSet.parts), 0)).where(wanted.visible)) or 0)
-    return db.scalar(_all(wanted, func.count())) or 0
+    if wanted.sets or wanted.joined:
+        return db.scalar(_all(wanted, func.count())) or 0
+    # the first labels by an index alone, without those that are hidden; the few second ones one by one
+    own = (LabelText.dataset_id == wanted.dataset_id, LabelText.tier == wanted.tier, SetSegment.layer == 0)
+    texts = select(func.count()).select_from(LabelText).join(SetSegment, SetSegment.text_id == LabelText.id)
+    found = db.scalar(texts.where(*own, *wanted.segments)) or 0
+    if wanted.hidden:
+        less = select(func.count()).select_from(SetSegment).where(SetSegment.set_id.in_(wanted.hidden))
+        found -= db.scalar(less.where(*wanted.segments)) or 0
+    second = select(LabelSet.id).where(wanted.visible, LabelSet.layer > 0)
+    seconds = select(func.count()).select_from(SetSegment).where(SetSegment.set_id.in_(second), *wanted.segments)
+    return found + (db.scalar(seconds) or 0)
 
 
 def _all(wanted: Wanted, *columns: Any) -> Select[Any]:
@@ -63,11 +78,34 @@ def page(db: Session, wanted: Wanted, total: int, *, offset: int, limit: int) ->
         return {}
     if not wanted.segments:
         return _of_whole_sets(db, wanted, offset, limit)
+    if total >= _DENSE:
+        return _in_order(db, wanted, offset, limit)
     order = (LabelSet.number, LabelSet.layer, SetSegment.place)
     rows = db.execute(_all(wanted, LabelSet.id, SetSegment.place).order_by(*order).offset(offset).limit(limit))
     found: Places = {}
     for set_id, place in rows:
         found.setdefault(set_id, []).append(place)
+    return found
+
+
+def _in_order(db: Session, wanted: Wanted, offset: int, limit: int) -> Places:
+    """Set by set until the page is full: where many segments are hits, that is sooner than sorting them all."""
+    found: Places = {}
+    passed = 0
+    sets = select(LabelSet.id).where(wanted.visible).order_by(LabelSet.number, LabelSet.layer)
+    for some in batches(db.scalars(sets)):
+        hits: Places = {}
+        query = select(SetSegment.set_id, SetSegment.place).join(LabelSet, LabelSet.id == SetSegment.set_id)
+        rows = db.execute(query.where(SetSegment.set_id.in_(some), *wanted.segments).order_by(SetSegment.place))
+        for set_id, place in rows:
+            hits.setdefault(set_id, []).append(place)
+        for set_id in some:
+            places = hits.get(set_id, [])
+            if shown := places[max(0, offset - passed) : max(0, offset + limit - passed)]:
+                found[set_id] = shown
+            passed += len(places)
+        if passed >= offset + limit:
+            break
     return found
 
 

@@ -69,3 +69,17 @@ test("a row opens by click, but a link in it does its own thing", async () => {
   expect(opened).toHaveBeenCalledOnce();
   expect(screen.getAllByTestId("run").map((row) => row.dataset.id)).toEqual(["1", "2", "3"]);
 });
+
+test("of a long list the first rows are drawn, and more when one asks; sorting begins at the top again", async () => {
+  const many = Array.from({ length: 130 }, (_, place) => ({ id: String(place), name: `run ${place}`, loss: -place }));
+  show(<DataTable rows={many} columns={COLUMNS} rowKey={({ id }) => id} label="Runs" rowTestId="run" />);
+  expect(screen.getAllByTestId("run")).toHaveLength(50);
+  await userEvent.click(screen.getByRole("button", { name: "50 of 130 rows; show more" }));
+  expect(screen.getAllByTestId("run")).toHaveLength(100);
+  await userEvent.click(screen.getByTestId("table-more"));
+  expect(screen.getAllByTestId("run")).toHaveLength(130);
+  expect(screen.queryByTestId("table-more")).toBeNull();
+  await userEvent.click(screen.getByRole("button", { name: "Loss" }));
+  expect(screen.getAllByTestId("run")).toHaveLength(50);
+  expect(names()[0]).toBe("run 129");
+});
