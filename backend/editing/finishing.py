@@ -1,6 +1,7 @@
 """The end of an edit's job: what it wrote becomes episodes, and the sources are set aside, all in one transaction."""
 
 import errno
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -12,75 +13,93 @@ from sqlalchemy.orm import Session
 
 from backend.audit.service import record
 from backend.core.db import database_now, db_seconds
-from backend.core.errors import ApiError
+from backend.core.errors import ApiError, NotFoundError
 from backend.editing import repository
 from backend.editing.labels import Moving, carry, settle_row
 from backend.episodes import repository as episodes
+from backend.episodes.files import episode_key, file_of
 from backend.intake.accept import refuse_misfit, take_over
 from backend.intake.examine import facts_of
+from backend.store.base import StoreAwayError, Stored
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
 from backend.tables.dataset import Dataset
 from backend.tables.episode import EpisodeRow
 from backend.tables.episode_edit import EditAction, EpisodeEdit
+from dexvla.checksums import file_sha256
 from dexvla.episodes.identity import episode_identities
 from dexvla.episodes.reader import open_episode
 from dexvla.errors import UserError
-from dexvla.files import atomic_file, fsync_path
+from dexvla.files import atomic_file, fsync_path, write_json
 from dexvla.spec import Edit, Piece
 
 _NO_LINKS = {errno.EPERM, errno.EACCES, errno.EXDEV, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK}
 _SHARED = (
     "identity", "former_identity", "steps", "action_dim", "state_dim", "fps", "cameras", "sim", "robot", "task", "seed",
-    "render_profile", "file_revision", "dimension_names",
+    "render_profile", "file_revision", "dimension_names", "size_bytes", "sha256",
 )  # fmt: skip
 Fenced = Callable[[], AbstractContextManager[Session]]
 
 
 def place(studio: Studio, edit: EpisodeEdit, staged: Path) -> dict[str, dict[str, Any]]:
-    """The files of all results where they belong: new ones from the folder `staged`, shared ones as links to the same
-    bytes. Returns the facts of the new ones, by id. May be done twice. Raises OSError, EpisodeError."""
-    folder = studio.settings.folder
-    facts = {}
+    """The files of all results in the store: new ones from the folder `staged`, shared ones as another name of the same
+    bytes. Returns the columns of their rows, by id. May be done twice. Raises OSError, EpisodeError, UserError for a
+    file that is gone, StoreAwayError."""
+    with studio.db.transaction(write=False) as db:
+        rows = repository.episodes(db, [one["episode_id"] for one in edit.sources])
+    found = {}
     for item in edit.items:
-        target = folder.episode(edit.target_id, item["result"])
-        target.parent.mkdir(parents=True, exist_ok=True)
+        result = item["result"]
         if item["edit"] is None:
-            _share(folder.episode(edit.dataset_id, item["sources"][0]), target)
+            source = rows[item["sources"][0]]
+            found[result] = {name: getattr(source, name) for name in _SHARED}
+            _share(studio, source, _stored(edit, result, found[result]))
             continue
-        made = staged / f"{item['result']}.hdf5"
+        made, told = staged / f"{result}.hdf5", staged / f"{result}.json"
         if made.exists():
-            os.replace(made, target)
-            os.utime(target)  # new without a row: nobody takes it for a stray
-            fsync_path(target.parent)
-        with open_episode(target) as opened:
-            facts[item["result"]] = facts_of(opened, episode_identities(opened))
-    return facts
+            with open_episode(made) as opened:
+                facts = facts_of(opened, episode_identities(opened))
+            facts |= {"size_bytes": made.stat().st_size, "sha256": file_sha256(made)}
+            write_json(told, facts)
+            os.utime(made)  # new without a row: nobody takes it for a stray
+            studio.store.put(made, _stored(edit, result, facts))
+        found[result] = json.loads(told.read_bytes())
+    return found
 
 
-def _share(source: Path, target: Path) -> None:
+def _stored(edit: EpisodeEdit, episode_id: str, columns: dict[str, Any]) -> Stored:
+    return Stored(key=episode_key(edit.target_id, episode_id), sha256=columns["sha256"], size=columns["size_bytes"])
+
+
+def _share(studio: Studio, source: EpisodeRow, target: Stored) -> None:
     """A file never changes after it was taken in, so that two episodes may be one file; where the file system has no
     such links it is copied."""
-    if target.exists():
+    if studio.store.size(target.key) is not None:
         return
     try:
-        os.link(source, target)
-    except FileNotFoundError as error:
-        raise UserError(f"{source.name}: the file of an episode is gone; restore it from a backup") from error
+        path = file_of(studio, source)
+    except NotFoundError as error:
+        raise UserError(f"the file of episode {source.number} is gone; restore it from a backup") from error
+    if studio.store.remote:
+        studio.store.share(path, target)
+        return
+    there = studio.settings.data / target.key
+    there.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(path, there)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        with atomic_file(target) as temporary:
-            shutil.copyfile(source, temporary)
-    fsync_path(target.parent)
+        with atomic_file(there) as temporary:
+            shutil.copyfile(path, temporary)
+    fsync_path(there.parent)
 
 
 def unplace(studio: Studio, edit: EpisodeEdit) -> None:
     """Remove what `place` put there of an edit that did not come to its end."""
-    for item in edit.items:
-        if item["result"] is not None:
-            with suppress(OSError):
-                studio.settings.folder.episode(edit.target_id, item["result"]).unlink(missing_ok=True)
+    keys = [episode_key(edit.target_id, item["result"]) for item in edit.items if item["result"] is not None]
+    with suppress(OSError, StoreAwayError):  # it has no row, and is told as such
+        studio.store.delete(keys)
 
 
 def finish(studio: Studio, edit_id: str, facts: dict[str, dict[str, Any]], fenced: Fenced) -> int:
@@ -112,7 +131,7 @@ def _finish(db: Session, studio: Studio, edit_id: str, facts: dict[str, dict[str
     results = []
     for item in edit.items:
         sources = [rows[key] for key in item["sources"]]
-        results.append(_list(db, studio, edit, item, sources, target, facts.get(item["result"])))
+        results.append(_list(db, studio, edit, item, sources, target, facts[item["result"]]))
     edit.results, edit.finished_at = results, moment
     record(
         db, None, "dataset.edit", edit.id, what=edit.action.value, dataset=edit.dataset_id, into=edit.target_id,
@@ -156,18 +175,17 @@ def _list(
     item: dict[str, Any],
     sources: list[EpisodeRow],
     target: Dataset,
-    facts: dict[str, Any] | None,
+    facts: dict[str, Any],
 ) -> dict[str, Any]:
     first = sources[0]
     what = None if item["edit"] is None else Edit.model_validate(item["edit"])
     row = EpisodeRow(
         id=item["result"],
         dataset_id=target.id,
-        size_bytes=studio.settings.folder.episode(target.id, item["result"]).stat().st_size,
         source=first.source,
         original_name=first.original_name if len(sources) == 1 else None,
         created_by=edit.by_id,
-        **(facts if facts is not None else {name: getattr(first, name) for name in _SHARED}),
+        **facts,
     )
     pieces = (Piece(start=0, end=first.steps),) if what is None else what.pieces
     moving = Moving(
@@ -175,7 +193,7 @@ def _list(
         sources=sources,
         pieces=pieces,
         ends=edit.action is not EditAction.SPLIT or pieces[-1].end == first.steps,
-        instruction=row.instruction if facts is not None and edit.action is EditAction.JOIN else None,
+        instruction=row.instruction if what is not None and edit.action is EditAction.JOIN else None,
     )
     settle_row(moving)
     name = f"Episode {first.number}"

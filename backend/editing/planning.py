@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
+from backend.core.errors import NotFoundError
 from backend.core.limits import MAX_SEGMENTS
 from backend.editing.labels import Moving
 from backend.editing.schemas import EditIn, EpisodeRef, PlannedOut, Range
+from backend.episodes.files import file_of
 from backend.studio.context import Studio
 from backend.tables.document import Tier
 from backend.tables.draft import Draft
@@ -53,7 +56,7 @@ def plan(studio: Studio, rows: Sequence[EpisodeRow], body: EditIn) -> tuple[list
         try:
             edits = _edits(studio, row, body)
         except UserError as error:
-            items.append(Item(sources=(row,), edit=None, problem=_plain(studio, str(error), (row,))))
+            items.append(Item(sources=(row,), edit=None, problem=str(error)))
             continue
         if not edits:
             skipped.append(row)
@@ -87,7 +90,14 @@ def _edits(studio: Studio, row: EpisodeRow, body: EditIn) -> Sequence[Edit]:
 def _rest(studio: Studio, row: EpisodeRow, body: EditIn) -> Sequence[Run]:
     if row.id in body.drop:
         return [Run(start=one.first, end=one.last + 1) for one in body.drop[row.id]]
-    qpos = read_positions(studio.settings.folder.episode(row.dataset_id, row.id))
+    try:
+        path = file_of(studio, row)
+    except NotFoundError as error:
+        raise UserError(error.message) from error
+    try:
+        qpos = read_positions(path)
+    except (UserError, OSError) as error:
+        raise UserError(_plain(str(error), [row], [path])) from error
     return plans.idle_runs(qpos, row.fps, ends_only=body.action is EditAction.TRIM_IDLE)
 
 
@@ -124,19 +134,21 @@ def _checked(studio: Studio, item: Item, body: EditIn, *, look: bool) -> Item:
     notes: tuple[str, ...] = ()
     problem = None
     if look:
-        folder = studio.settings.folder
-        paths = [folder.episode(row.dataset_id, row.id) for row in item.sources]
+        paths: list[Path] = []
         try:
+            paths = [file_of(studio, row) for row in item.sources]
             notes = check_edit(paths, edit)
+        except NotFoundError as error:
+            problem = error.message
         except (UserError, OSError) as error:
-            problem = _plain(studio, str(error), item.sources)
+            problem = _plain(str(error), item.sources, paths)
     return Item(sources=item.sources, edit=edit, ends=item.ends, notes=notes, problem=problem)
 
 
-def _plain(studio: Studio, text: str, rows: Sequence[EpisodeRow]) -> str:
+def _plain(text: str, rows: Sequence[EpisodeRow], paths: Sequence[Path]) -> str:
     """Episodes by their numbers instead of their files."""
-    for row in rows:
-        text = text.replace(str(studio.settings.folder.episode(row.dataset_id, row.id)), f"episode {row.number}")
+    for row, path in zip(rows, paths, strict=False):  # fewer paths: one of them is what went wrong
+        text = text.replace(str(path), f"episode {row.number}")
     return text
 
 

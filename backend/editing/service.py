@@ -8,7 +8,6 @@ from sqlalchemy.orm import Session
 from backend.audit.service import record
 from backend.core.db import database_now, new_id
 from backend.core.errors import ConflictError, InvalidError, NotFoundError
-from backend.core.removal import remove_after_commit
 from backend.datasets import repository as datasets
 from backend.datasets import service as dataset_service
 from backend.datasets.schemas import DatasetIn
@@ -18,11 +17,13 @@ from backend.editing.jobs import EditPayload
 from backend.editing.planning import SUBSTEPS, Item, plan, shown
 from backend.editing.schemas import EditIn, EditOut, EditPreview, EpisodeRef, MadeOut
 from backend.episodes import repository as episodes
+from backend.episodes.files import place, stored
 from backend.identity.actor import Actor
 from backend.intake.accept import refuse_misfit, take_over
 from backend.jobs import service as jobs
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
+from backend.studio.removal import remove_files_after_commit
 from backend.tables.dataset import Dataset
 from backend.tables.episode import EpisodeRow
 from backend.tables.episode_edit import EditAction, EpisodeEdit
@@ -222,13 +223,12 @@ def _refuse_used(db: Session, edit: EpisodeEdit, results: dict[str, EpisodeRow])
 
 
 def _refuse_lost(studio: Studio, edit: EpisodeEdit, sources: dict[str, EpisodeRow]) -> None:
-    folder = studio.settings.folder
     lost = [
         one["number"]
         for one in edit.sources
         if (row := sources.get(one["episode_id"])) is None
         or row.freed_at is not None
-        or not folder.episode(row.dataset_id, row.id).is_file()
+        or studio.store.size(stored(row).key) is None
     ]
     if lost:
         raise ConflictError(f"The file of episode {listed(lost)} is gone; a backup may still have it.")
@@ -267,7 +267,7 @@ def free(studio: Studio) -> int:
             row.freed_at = moment
             record(db, None, "episode.free", row.id, dataset=row.dataset_id, number=row.number)
         folder = studio.settings.folder
-        remove_after_commit(db, "An edited episode", [folder.episode(row.dataset_id, row.id) for row in going])
+        remove_files_after_commit(db, studio, "An edited episode", [place(folder, row) for row in going])
     return len(going)
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from backend.audit.service import record
-from backend.core.db import utc_now
+from backend.core.db import database_now
 from backend.core.errors import ConflictError, NotFoundError
 from backend.core.paging import CursorPage
 from backend.core.schemas import Page
@@ -172,7 +172,7 @@ def delete_episode(db: Session, me: Actor, studio: Studio, episode_id: str) -> N
             f"Episode {row.number} is part of version {', '.join(map(str, sorted(used)))}, which must stay as it is. "
             "Leave the episode out of the next version instead."
         )
-    row.deleted_at = utc_now()
+    row.deleted_at = database_now(db)
     record(db, me, "episode.delete", row.id, dataset=row.dataset_id, number=row.number)
     publish_after_commit(db, studio, "dataset", row.dataset_id)
     publish_after_commit(db, studio, "episode", row.id)

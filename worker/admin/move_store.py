@@ -216,7 +216,7 @@ def _copy(studio: Studio, target: Store, file: Stored) -> str:
 def _files(studio: Studio, damaged: list[str]) -> Iterator[_File]:
     """What a store has, by the rows; of a store elsewhere, also what machines left there for others to read."""
     with studio.db.transaction(write=False) as db:
-        ids = list(db.scalars(select(EpisodeRow.id).where(EpisodeRow.deleted_at.is_(None))))
+        ids = list(db.scalars(select(EpisodeRow.id).where(EpisodeRow.freed_at.is_(None))))
         others = [*_versions(db, studio), *_checkpoints(db, studio), *_exports(db, studio), *_models(db, studio)]
     known_keys = set()
     for episode_id in ids:

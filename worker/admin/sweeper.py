@@ -25,6 +25,7 @@ from backend.checkpoints.files import checkpoint_place
 from backend.core.db import database_now
 from backend.core.errors import FilesLeftError
 from backend.core.periodic import Periodic
+from backend.episodes.files import episode_key
 from backend.identity.repository import forget_sessions
 from backend.storage import repository
 from backend.store.base import StoreAwayError
@@ -109,7 +110,8 @@ def sweep_store(studio: Studio) -> list[str]:
     held = [path for path in studio.settings.folder.held("").glob("*") if path.is_dir()]
     with studio.db.transaction(write=False) as db:
         going_on = set(db.scalars(select(Job.id).where(Job.state.not_in([one for one in JobState if one.over]))))
-        gone = {f"episodes/{row.dataset_id}/{row.id}.hdf5" for row in _gone(db, EpisodeRow)}
+        freed = db.scalars(select(EpisodeRow).where(EpisodeRow.freed_at.is_not(None)))
+        gone = {episode_key(row.dataset_id, row.id) for row in freed}
         gone |= {key_of(studio.settings.data, path) for path in _deleted_places(db, studio)}
         gone |= {f"exports/{row.id}" for row in _gone(db, Export)} | {f"runs/{row.id}" for row in _gone(db, Run)}
     for path in held:

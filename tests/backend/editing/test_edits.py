@@ -2,23 +2,21 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from backend.core.db import database_now
-from backend.editing import finishing, repository, service
+from backend.editing import service
 from backend.intake.accept import take_over
 from backend.storage.service import look
 from backend.studio.context import Studio
 from backend.tables.dataset import Dataset
 from backend.tables.episode import EpisodeRow
-from dexvla.editing.many import plan_edits, write_edits
 from dexvla.episodes.manifest import build_manifest, find_set
 from dexvla.episodes.reader import open_episode
 from dexvla.errors import UserError
-from dexvla.spec import PlannedEdit
+from tests.support.edits import edited, made
 from tests.support.labelling_data import STEPS, Labels, MakeData, ok, refusal, save
 from tests.support.people import SignIn
 
@@ -30,33 +28,6 @@ def dataset(studio: Studio, make_data: MakeData) -> Labels:
         row, first = db.get_one(Dataset, labels.dataset_id), db.get_one(EpisodeRow, labels.ids[0])
         take_over(row, first)
     return labels
-
-
-def made(studio: Studio, edit_id: str, staged: Path) -> None:
-    """What the job of an edit does, here and now."""
-    with studio.db.transaction(write=False) as db:
-        edit = repository.by_id(db, edit_id)
-        assert edit is not None
-        folder = studio.settings.folder
-        edits = [
-            PlannedEdit(
-                sources=tuple(str(folder.episode(edit.dataset_id, key)) for key in item["sources"]),
-                name=item["result"],
-                edit=item["edit"],
-            )
-            for item in edit.items
-            if item["edit"] is not None
-        ]
-    write_edits(plan_edits(edits, staged))
-    finishing.finish(studio, edit_id, finishing.place(studio, edit, staged), studio.db.transaction)
-
-
-def edited(browser: TestClient, studio: Studio, url: str, staged: Path, **body: Any) -> Any:
-    """The edit, done, as the list shows it."""
-    edit = ok(browser.post(f"{url}/edits", json=body))
-    assert edit["finished_at"] is None
-    made(studio, edit["id"], staged)
-    return next(one for one in ok(browser.get(f"{url}/edits")) if one["id"] == edit["id"])
 
 
 def published(browser: TestClient, labels: Labels, number: int, *segments: tuple[int, int, str]) -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,14 @@ from fastapi.testclient import TestClient
 
 from backend.core.roles import Role
 from backend.core.settings import Settings
+from backend.editing.service import free
 from backend.studio.context import Studio
+from backend.tables.episode import EpisodeRow
+from tests.support.edits import edited
 from tests.support.intake import stored_files
 from tests.support.s3_server import Server
+from worker.admin.rehash import rehash
+from worker.admin.sweeper import sweep_store
 
 SignIn = Callable[[Role | str], TestClient]
 
@@ -55,7 +61,42 @@ def test_an_episode_comes_is_looked_at_downloaded_and_deleted(
 
     assert browser.get("/api/health").json()["store"] == "ok"
     assert browser.delete(address).status_code == 204
-    assert list(studio.store.list("episodes")) == []
+    assert [one.key for one in studio.store.list("episodes")] == [key], "it can be brought back"
+    assert sweep_store(studio) == []
+    (deletion,) = browser.get(f"/api/datasets/{dataset_id}/edits").json()
+    assert browser.post(f"/api/datasets/{dataset_id}/edits/{deletion['id']}/undo").status_code == 200
+    assert browser.get(f"{address}/file").content == whole.content
+
+
+def test_an_edit_reads_from_the_store_and_writes_to_it_and_its_undo_and_end_free_what_they_may(
+    client: SignIn, studio: Studio, make_episode: Callable[..., Path], tmp_path: Path
+) -> None:
+    browser = client("operator")
+    dataset_id = browser.post("/api/datasets", json={"name": "cubes"}).json()["id"]
+    url = f"/api/datasets/{dataset_id}"
+    episode = upload(browser, make_episode(tmp_path / "one.hdf5", seed=1), dataset_id).json()["episode"]
+    body = {"action": "cut", "episode_ids": [episode["id"]], "first": 6, "last": 15}
+    (planned,) = browser.post(f"{url}/edits/preview", json=body).json()["items"]
+    assert (planned["steps"], planned["problem"]) == (14, None)
+    edit = edited(browser, studio, url, tmp_path / "a", **body)
+    (result,) = edit["results"]
+    shared = edited(browser, studio, url, tmp_path / "b", action="copy", episode_ids=[result["episode_id"]],
+                    target_name="others")["results"][0]  # fmt: skip
+    assert len(list(studio.store.list("episodes"))) == 3
+    assert stored_files(studio) == []
+    files = [browser.get(f"/api/episodes/{one}/file") for one in (result["episode_id"], shared["episode_id"])]
+    assert [one.status_code for one in files] == [200, 200]
+    found = rehash(studio, mib_per_second=None, on_file=lambda found, what: None)
+    assert (found.total, found.wrong, found.whole) == (3, False, True)
+    with studio.db.transaction() as db:
+        row = db.get_one(EpisodeRow, episode["id"])
+        assert row.deleted_at is not None
+        row.deleted_at -= timedelta(days=31)
+    assert free(studio) == 1
+    assert len(list(studio.store.list("episodes"))) == 2
+    studio.store.delete([f"episodes/{dataset_id}/{result['episode_id']}.hdf5"])
+    found = rehash(studio, mib_per_second=None, on_file=lambda found, what: None)
+    assert [one.partition(" of ")[0] for one in found.missing] == ["episode 1"]
 
 
 @pytest.mark.parametrize("settings", [{"endpoint": "http://127.0.0.1:1"}], indirect=True)

@@ -1,11 +1,12 @@
 """The database as plain tables, from and to SQLite and PostgreSQL.
 
 A table is a gzip file of JSON lines: a header {"columns": [[name, kind], ...]}, then a row a line, in the order of the
-primary key. kinds: text, number, bool, time (UTC, ISO 8601) and json, whose text is kept letter by letter, so that
-SQL's NULL and JSON's null stay two things. It is read by what the database says of itself and not by this version's
-models: a database that an older studio left is backed up as it is, and migrated when it is restored.
+primary key. kinds: text, number, bool, bytes (base64), time (UTC, ISO 8601) and json, whose text is kept letter by
+letter, so that SQL's NULL and JSON's null stay two things. It is read by what the database says of itself and not by
+this version's models: a database that an older studio left is backed up as it is, and migrated when it is restored.
 """
 
+import base64
 import gzip
 import io
 import json
@@ -15,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from sqlalchemy import Boolean, Connection, DateTime, Float, Integer, Numeric, String, inspect
+from sqlalchemy import Boolean, Connection, DateTime, Float, Integer, LargeBinary, Numeric, String, inspect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import JSON, TypeEngine
 
@@ -44,6 +45,7 @@ def _kind(table: str, kind: TypeEngine[Any]) -> str:
         ((Boolean,), "bool"),
         ((Integer, Float, Numeric), "number"),
         ((String,), "text"),
+        ((LargeBinary,), "bytes"),
     ):
         if isinstance(kind, types):
             return name
@@ -88,7 +90,11 @@ def _time_out(value: datetime | str) -> str:
     return (found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)).isoformat()
 
 
-_OUT: dict[str, Callable[[Any], Any]] = {"time": _time_out, "bool": bool}
+def _bytes_out(value: bytes | memoryview) -> str:
+    return base64.b64encode(value).decode()
+
+
+_OUT: dict[str, Callable[[Any], Any]] = {"time": _time_out, "bool": bool, "bytes": _bytes_out}
 
 
 def read_rows(source: Path) -> Iterator[list[Any]]:
@@ -159,5 +165,5 @@ def _time_in_sqlite(value: str) -> str:
     return datetime.fromisoformat(value).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
-_IN_SQLITE: dict[str, Callable[[Any], Any]] = {"time": _time_in_sqlite, "bool": int}
-_IN_SERVER: dict[str, Callable[[Any], Any]] = {"time": datetime.fromisoformat}
+_IN_SQLITE: dict[str, Callable[[Any], Any]] = {"time": _time_in_sqlite, "bool": int, "bytes": base64.b64decode}
+_IN_SERVER: dict[str, Callable[[Any], Any]] = {"time": datetime.fromisoformat, "bytes": base64.b64decode}

@@ -6,8 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from backend.core.errors import NotFoundError
 from backend.editing import finishing, repository
 from backend.editing.jobs import EditPayload
+from backend.episodes.files import file_of
+from backend.store.hold import hold
+from backend.tables.episode import EpisodeRow
 from backend.tables.episode_edit import EpisodeEdit
 from dexvla.errors import UserError
 from dexvla.files import write_json
@@ -30,11 +34,11 @@ class EditHandler(Handler):
         with job.studio.db.transaction(write=False) as db:
             rows = repository.episodes(db, [one["episode_id"] for one in edit.sources])
         finishing.refuse_gone(edit, rows)
-        folder = job.studio.settings.folder
+        sources = {key: self._source(job, row) for key, row in rows.items()}
         plan = EditPlan(
             edits=tuple(
                 PlannedEdit(
-                    sources=tuple(str(folder.episode(edit.dataset_id, key)) for key in item["sources"]),
+                    sources=tuple(str(sources[key]) for key in item["sources"]),
                     name=item["result"],
                     edit=item["edit"],
                     identities=tuple(rows[key].identity for key in item["sources"]),
@@ -58,6 +62,16 @@ class EditHandler(Handler):
         made = finishing.finish(job.studio, edit.id, facts, job.fenced)
         shutil.rmtree(self._staged(job), ignore_errors=True)
         return {"episodes": made}
+
+    def _source(self, job: JobContext, row: EpisodeRow) -> Path:
+        """Its file on this machine, for as long as the job is not over. Raises UserError for one that is gone."""
+        try:
+            file = file_of(job.studio, row)
+        except NotFoundError as error:
+            raise UserError(f"the file of episode {row.number} is gone; restore it from a backup") from error
+        if not job.studio.store.remote:
+            return file
+        return hold(file, job.studio.settings.folder.held(job.id) / f"{row.id}.hdf5")
 
     def clean(self, job: JobContext) -> None:
         shutil.rmtree(self._staged(job), ignore_errors=True)

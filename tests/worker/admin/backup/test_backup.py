@@ -20,6 +20,7 @@ from backend.core.db import Database, utc_now
 from backend.core.folders import DataFolder
 from backend.core.settings import Settings
 from backend.migrations.migrate import known_revisions, migrate
+from backend.tables.curve_block import CurveBlock
 from dexvla.errors import UserError
 from tests.support import first_release as first
 from tests.support.places import Place
@@ -73,6 +74,26 @@ def test_what_was_backed_up_comes_back_on_either_database(old: Old, place: Place
     assert new.folder.secrets.stat().st_mode & 0o777 == 0o700
     assert not (new.folder.robots / "aloha-sim.stop.json").exists(), "an old word on a stop is worse than none"
     assert [row[1:] for row in rows_of(new)["audit"][1:] if "studio.restore" in row], "it is written down"
+
+
+@pytest.mark.parametrize("target", ["sqlite", "postgresql"])
+def test_bytes_in_rows_come_back_letter_by_letter(place: Place, tmp_path: Path, target: str) -> None:
+    settings = place("old", "postgresql" if target == "sqlite" else "sqlite")
+    first.make(settings)
+    today(settings)
+    data = bytes(range(256)) * 3
+    block = CurveBlock(run_id=first.RUN, level=3, last_step=99, first_step=1, number=7, names=["loss"], data=data)
+    database = Database(settings.sql_url)
+    with database.transaction() as db:
+        db.add(block)
+    database.close()
+    backup(settings, tmp_path / "backups")
+    new = place("new", target)
+    restore(new, tmp_path / "backups")
+    database = Database(new.sql_url)
+    with database.transaction(write=False) as db:
+        assert db.get_one(CurveBlock, (first.RUN, 3, 99)).data == data
+    database.close()
 
 
 def test_only_what_is_new_is_stored_and_what_is_unchanged_is_not_read(place: Place, tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def _holds_together(settings: Settings) -> None:
             made = list(db.scalars(select(DatasetVersion)))
             revised = {(one.episode_id, one.number) for one in db.scalars(select(LabelRevision))}
         assert rows
-        present = [row for row in rows if row.deleted_at is None]
+        present = [row for row in rows if row.freed_at is None]
         for row in present:
             with open_episode(settings.folder.episode(row.dataset_id, row.id)) as episode:
                 assert episode_identity(episode) == row.identity
