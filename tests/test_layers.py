@@ -61,6 +61,7 @@ LIBRARY = [
         "dexvla/mappings.py",
         "dexvla/demo.py",
         "dexvla/threads.py",
+        "dexvla/loading.py",
         "dexvla/progress.py",
     ],
     ["dexvla/errors.py"],
