@@ -73,7 +73,7 @@ def test_a_stop_is_measured_while_other_things_are_in_trouble(tmp_path: Path) ->
 
 
 def test_what_jobs_take_from_a_robot_is_measured(tmp_path: Path) -> None:
-    found = run("beside_jobs.py", tmp_path / "beside.json", "--turns=1", "--seconds=1")
+    found = run("beside_jobs.py", tmp_path / "beside.json", "--turns=1", "--seconds=2")
     assert list(found["beside"]) == ["quiet", "usual priority", "priority of jobs"]
     for figures in found["beside"].values():
         assert figures["off_ms"]["n"] > 20
