@@ -79,8 +79,9 @@ function Form({ dataset, ids, count, initial, step, onClose, onDone }: FormProps
     instruction: "",
     outcome: null,
   });
+  // once it has begun its episodes go, and are not asked about any more
   const [settled] = useDebouncedValue(fields, SETTLED_MS);
-  const preview = usePreview(dataset.id, bodyOf(action, ids, settled));
+  const preview = usePreview(dataset.id, begun === null ? bodyOf(action, ids, settled) : null);
   const facts = factsOf(action, ids, settled);
   const counted = useFactsPreview(dataset.id, facts);
   const create = useCreateEdit(dataset.id);
@@ -153,6 +154,7 @@ function Form({ dataset, ids, count, initial, step, onClose, onDone }: FormProps
         {found && (
           <EditPreviewTable
             items={found.items}
+            parts={action === "split"}
             leftOut={leftOut}
             onLeaveOut={
               action === "join" || action === "rename"

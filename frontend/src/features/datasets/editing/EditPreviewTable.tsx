@@ -9,13 +9,15 @@ const SHOWN = 200;
 
 interface Props {
   items: Planned[];
+  /** several of one episode: which steps each has, instead of what is left out */
+  parts: boolean;
   leftOut: ReadonlySet<string>;
   /** not given: all or nothing */
   onLeaveOut?: (episodeId: string, out: boolean) => void;
 }
 
 /** What would be made, episode by episode; those that nobody wants can be left out. */
-export function EditPreviewTable({ items, leftOut, onLeaveOut }: Props) {
+export function EditPreviewTable({ items, parts, leftOut, onLeaveOut }: Props) {
   if (items.length === 0) return null;
   return (
     <ScrollArea.Autosize mah={320} type="auto" data-testid="edit-preview">
@@ -24,13 +26,20 @@ export function EditPreviewTable({ items, leftOut, onLeaveOut }: Props) {
           <Table.Tr>
             <Table.Th>Episode</Table.Th>
             <Table.Th ta="right">Steps</Table.Th>
-            <Table.Th>Left out</Table.Th>
+            <Table.Th>{parts ? "Part" : "Left out"}</Table.Th>
             <Table.Th>Labels</Table.Th>
           </Table.Tr>
         </Table.Thead>
         <Table.Tbody>
           {items.slice(0, SHOWN).map((item, at) => (
-            <Row key={at} item={item} leftOut={leftOut} onLeaveOut={onLeaveOut} />
+            <Row
+              key={at}
+              item={item}
+              parts={parts}
+              again={at > 0 && items[at - 1]?.sources[0]?.episode_id === item.sources[0]?.episode_id}
+              leftOut={leftOut}
+              onLeaveOut={onLeaveOut}
+            />
           ))}
         </Table.Tbody>
       </Table>
@@ -43,14 +52,20 @@ export function EditPreviewTable({ items, leftOut, onLeaveOut }: Props) {
   );
 }
 
-function Row({ item, leftOut, onLeaveOut }: Omit<Props, "items"> & { item: Planned }) {
-  const { sources, steps, steps_before, dropped, substeps, substeps_before, lost, notes, problem } = item;
+interface RowProps extends Omit<Props, "items"> {
+  item: Planned;
+  /** the one above is of the same episode */
+  again: boolean;
+}
+
+function Row({ item, parts, again, leftOut, onLeaveOut }: RowProps) {
+  const { sources, steps, steps_before, pieces, dropped, substeps, substeps_before, lost, notes, problem } = item;
   const first = sources[0];
   const out = first !== undefined && leftOut.has(first.episode_id);
   return (
     <Table.Tr data-testid="edit-item" data-steps={steps} style={out ? { opacity: 0.5 } : undefined}>
       <Table.Td>
-        {first && onLeaveOut ? (
+        {again ? null : first && onLeaveOut ? (
           <Checkbox
             size="xs"
             checked={!out}
@@ -70,10 +85,18 @@ function Row({ item, leftOut, onLeaveOut }: Omit<Props, "items"> & { item: Plann
       ) : (
         <>
           <Table.Td ta="right" style={{ whiteSpace: "nowrap" }}>
-            {steps === steps_before ? formatCount(steps) : `${formatCount(steps_before)} → ${formatCount(steps)}`}
+            {parts || steps === steps_before
+              ? formatCount(steps)
+              : `${formatCount(steps_before)} → ${formatCount(steps)}`}
           </Table.Td>
           <Table.Td>
-            <Text size="sm">{dropped.length === 0 ? "nothing" : `steps ${rangesText(dropped)}`}</Text>
+            <Text size="sm">
+              {parts
+                ? `steps ${rangesText(pieces)}`
+                : dropped.length === 0
+                  ? "nothing"
+                  : `steps ${rangesText(dropped)}`}
+            </Text>
             {notes.map((note) => (
               <Text key={note} size="xs" c="dimmed">
                 {note}
@@ -84,11 +107,13 @@ function Row({ item, leftOut, onLeaveOut }: Omit<Props, "items"> & { item: Plann
             <Text size="sm">
               {substeps_before === 0
                 ? "none"
-                : substeps === substeps_before
-                  ? `${plural(substeps, "substep")} ${steps === steps_before ? "stay" : "move along"}`
-                  : `${substeps_before} → ${plural(substeps, "substep")}`}
+                : parts
+                  ? plural(substeps, "substep")
+                  : substeps === substeps_before
+                    ? `${plural(substeps, "substep")} ${steps === steps_before ? "stay" : "move along"}`
+                    : `${substeps_before} → ${plural(substeps, "substep")}`}
             </Text>
-            {lost.length > 0 && (
+            {!parts && lost.length > 0 && (
               <Text size="xs" c="dimmed">
                 gone: {lost.slice(0, 3).join(", ")}
                 {lost.length > 3 && ` and ${lost.length - 3} more`}

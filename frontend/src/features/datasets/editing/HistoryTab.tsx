@@ -74,7 +74,7 @@ function EditRow({ dataset, edit }: { dataset: Dataset; edit: Edit }) {
             )}
             {edit.undo_until !== null && (
               <>
-                ; can be undone until <Time value={edit.undo_until} />
+                ; its undo ends <Time value={edit.undo_until} />
               </>
             )}
           </Text>
