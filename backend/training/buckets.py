@@ -117,11 +117,10 @@ class Buckets:
         )
 
     def at_most(self, limit: int) -> Self:
-        """Of as many points each as they allow, so that there are `limit` at most."""
-        if len(self) <= limit:
-            return self
+        """Of about as many points each, so that there are `limit` at most and a few finer ones at the ends do not look
+        wilder than the others."""
         before = np.cumsum(self.points) - self.points
-        width = -(-int(self.points.sum()) // limit)
+        width = max(-(-int(self.points.sum()) // limit), int(self.points.max()))
         group = before // width
         return self.merged(np.flatnonzero(np.diff(group, prepend=-1)))
 
