@@ -56,13 +56,15 @@ def preview(studio: Studio, body: ImportPreviewIn) -> ImportPreviewOut:
     return preview_of(source, body.profile, body.episode)
 
 
-def preview_of(source: Path, profile: ImportProfile, episode: str | None = None) -> ImportPreviewOut:
-    """source: a folder that the server chose."""
+def preview_of(
+    source: Path, profile: ImportProfile, episode: str | None = None, *, name: str | None = None
+) -> ImportPreviewOut:
+    """source: a folder that the server chose. name: what people call it."""
     with _TURNS.turn(threading.Event()):
         try:
             return ImportPreviewOut.model_validate({**_UNKNOWN, **look(source, profile, episode=episode)})
         except UserError as error:
-            raise InvalidError(f"{source.name}: {error}.") from error
+            raise InvalidError(f"{name or source.name}: {error}.") from error
 
 
 def import_folder(db: Session, me: Actor, studio: Studio, dataset_id: str, body: ImportIn) -> JobOut:
@@ -87,10 +89,12 @@ def start_import(
     profile: ImportProfile,
     *,
     files: int | None = None,
+    name: str | None = None,
 ) -> JobOut:
     """Queue the import of a folder that the server chose: below a root, or what was uploaded.
 
     profile: its `format` names that of the source; None: found by looking. files: how many there are, where known.
+    name: what people call the folder.
     Raises NotFoundError for the dataset, InvalidError for an instruction that may be none.
     """
     row = datasets.by_id(db, dataset_id)
@@ -103,7 +107,7 @@ def start_import(
         studio,
         me,
         kind=JobKind.IMPORT,
-        title=f"Import {what}{source.name}: {row.name}"[:256],
+        title=f"Import {what}{name or source.name}: {row.name}"[:256],
         payload=ImportPayload(dataset_id=row.id, folder=str(source), profile=profile),
         subject_id=row.id,
         total=files,

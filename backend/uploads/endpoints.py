@@ -6,9 +6,20 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 
 from backend.access.dependencies import Db, Operator, Parts, Viewer
 from backend.core.errors import ConflictError, InvalidError
+from backend.imports.schemas import ImportPreviewOut
+from backend.jobs.schemas import JobOut
 from backend.tables.upload import UploadState
 from backend.uploads import receiving, service, tus
-from backend.uploads.schemas import DigestIn, UploadDetail, UploadFileIn, UploadFileOut, UploadIn, UploadOut
+from backend.uploads.schemas import (
+    DigestIn,
+    UploadDetail,
+    UploadFileIn,
+    UploadFileOut,
+    UploadImportIn,
+    UploadIn,
+    UploadOut,
+    UploadPreviewIn,
+)
 
 router = APIRouter(prefix="/api", tags=["uploads"])
 _NO_LIMIT = 2**62  # a piece's limit is the announced size, in words
@@ -206,3 +217,15 @@ def cancel_uploaded_file(db: Db, me: Operator, studio: Parts, file_id: str) -> R
     """What arrived of it is removed."""
     service.cancel_file(db, me, studio, file_id)
     return Response(status_code=204, headers=tus.answer_headers())
+
+
+@router.post("/uploads/{upload_id}/import/preview")
+def preview_uploaded_folder(me: Operator, studio: Parts, upload_id: str, body: UploadPreviewIn) -> ImportPreviewOut:
+    """One episode of an uploaded folder, as the profile would have it; nothing is imported."""
+    return service.preview_import(me, studio, upload_id, body)
+
+
+@router.post("/uploads/{upload_id}/import", status_code=202)
+def import_uploaded_folder(db: Db, me: Operator, studio: Parts, upload_id: str, body: UploadImportIn) -> JobOut:
+    """All episodes of an uploaded folder, by a job; its result names those that were refused, with the reasons."""
+    return service.start_import(db, me, studio, upload_id, body)

@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 from backend.core.limits import MAX_INSTRUCTION
 from backend.core.schemas import In, Out
 from backend.tables.upload import UploadKind, UploadState
+from dexvla.spec import ImportProfile
 
 MAX_FILES = 20_000  # of one upload
 
@@ -75,3 +76,13 @@ class UploadOut(Out):
 
 class UploadDetail(UploadOut):
     items: list[UploadFileOut]
+
+
+class UploadImportIn(In):
+    profile: ImportProfile = Field(
+        ImportProfile(), description="What the files do not say, as `dexvla import` takes it"
+    )
+
+
+class UploadPreviewIn(UploadImportIn):
+    episode: str | None = Field(None, max_length=512, description="Its name in the folder; empty: the first")

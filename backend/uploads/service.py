@@ -23,14 +23,27 @@ from backend.core.removal import remove_after_commit
 from backend.core.roles import Role
 from backend.datasets import repository as datasets
 from backend.identity.actor import Actor
+from backend.imports import service as imports
+from backend.imports.schemas import ImportPreviewOut
+from backend.jobs.schemas import JobOut
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
 from backend.tables.episode import EpisodeRow
 from backend.tables.upload import Upload, UploadedFile, UploadKind, UploadState
 from backend.uploads import repository
 from backend.uploads.paths import lay_out, wrong_together, wrong_with_path
-from backend.uploads.schemas import DigestIn, UploadDetail, UploadFileIn, UploadFileOut, UploadIn, UploadOut
+from backend.uploads.schemas import (
+    DigestIn,
+    UploadDetail,
+    UploadFileIn,
+    UploadFileOut,
+    UploadImportIn,
+    UploadIn,
+    UploadOut,
+    UploadPreviewIn,
+)
 from dexvla.episodes.finding import is_episode_file
+from dexvla.spec import ImportProfile
 
 SPARE_BYTES = 64 * 2**20
 _UNFINISHED = 100  # uploads of one person of which bytes are missing
@@ -332,6 +345,35 @@ def source_folder(db: Session, me: Actor, studio: Studio, upload_id: str) -> Pat
     folder = studio.settings.folder.staged(upload.id)
     upload.touched_at = database_now(db)
     return lay_out(folder / _LAID_OUT, [(row.path, folder / row.id) for row in rows])
+
+
+def preview_import(me: Actor, studio: Studio, upload_id: str, body: UploadPreviewIn) -> ImportPreviewOut:
+    """One episode of an uploaded folder. Raises as `source_folder`, and as imports do."""
+    with studio.db.transaction() as db:
+        source = source_folder(db, me, studio, upload_id)
+        upload = found(db, upload_id)
+        name, profile = _folder_name(db, upload), _with_instruction(upload, body.profile)
+    return imports.preview_of(source, profile, body.episode, name=name)
+
+
+def start_import(db: Session, me: Actor, studio: Studio, upload_id: str, body: UploadImportIn) -> JobOut:
+    """Of an uploaded folder, whose upload stays until somebody removes it or its days are over."""
+    source = source_folder(db, me, studio, upload_id)
+    upload = found(db, upload_id)
+    name, profile = _folder_name(db, upload), _with_instruction(upload, body.profile)
+    return imports.start_import(db, studio, me, upload.dataset_id, source, profile, name=name)
+
+
+def _folder_name(db: Session, upload: Upload) -> str:
+    """What its sender called the folder, or `upload` where the files came without one."""
+    tops = {row.path.partition("/")[0] if "/" in row.path else "" for row in repository.files_of(db, [upload.id])}
+    return tops.pop() if len(tops) == 1 and "" not in tops else "upload"
+
+
+def _with_instruction(upload: Upload, profile: ImportProfile) -> ImportProfile:
+    """What was typed before the upload counts unless the profile says something else."""
+    text = profile.instruction or upload.instruction or None
+    return profile.model_copy(update={"instruction": text})
 
 
 def _require_whole(upload: Upload, rows: Sequence[UploadedFile]) -> None:

@@ -2827,6 +2827,46 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/uploads/{upload_id}/import": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Import Uploaded Folder
+     * @description All episodes of an uploaded folder, by a job; its result names those that were refused, with the reasons.
+     */
+    post: operations["import_uploaded_folder"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/uploads/{upload_id}/import/preview": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Preview Uploaded Folder
+     * @description One episode of an uploaded folder, as the profile would have it; nothing is imported.
+     */
+    post: operations["preview_uploaded_folder"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/users": {
     parameters: {
       query?: never;
@@ -7644,6 +7684,23 @@ export interface components {
       /** Warnings */
       warnings: string[];
     };
+    /** UploadImportIn */
+    UploadImportIn: {
+      /**
+       * @description What the files do not say, as `dexvla import` takes it
+       * @default {
+       *       "action_shift": 0,
+       *       "angles": "radians",
+       *       "append_base": false,
+       *       "fps_from": "file",
+       *       "grippers": [],
+       *       "instruction_from": "file",
+       *       "instruction_table": {},
+       *       "keep_good_steps": false
+       *     }
+       */
+      profile: components["schemas"]["ImportProfile"];
+    };
     /**
      * UploadIn
      * @description Files that belong together: episodes, or all files of one folder.
@@ -7707,6 +7764,28 @@ export interface components {
       received_bytes: number;
       /** Size Bytes */
       size_bytes: number;
+    };
+    /** UploadPreviewIn */
+    UploadPreviewIn: {
+      /**
+       * Episode
+       * @description Its name in the folder; empty: the first
+       */
+      episode?: string | null;
+      /**
+       * @description What the files do not say, as `dexvla import` takes it
+       * @default {
+       *       "action_shift": 0,
+       *       "angles": "radians",
+       *       "append_base": false,
+       *       "fps_from": "file",
+       *       "grippers": [],
+       *       "instruction_from": "file",
+       *       "instruction_table": {},
+       *       "keep_good_steps": false
+       *     }
+       */
+      profile: components["schemas"]["ImportProfile"];
     };
     /** UploadResult */
     UploadResult: {
@@ -13654,6 +13733,76 @@ export interface operations {
         };
         content: {
           "application/json": components["schemas"]["UploadDetail"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  import_uploaded_folder: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        upload_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["UploadImportIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      202: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["JobOut"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  preview_uploaded_folder: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        upload_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        "application/json": components["schemas"]["UploadPreviewIn"];
+      };
+    };
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ImportPreviewOut"];
         };
       };
       /** @description Validation Error */

@@ -122,6 +122,8 @@ OPERATOR = """
     POST /api/datasets/{dataset_id}/uploads/files
     DELETE /api/uploads/{upload_id}
     POST /api/uploads/{upload_id}/episodes
+    POST /api/uploads/{upload_id}/import
+    POST /api/uploads/{upload_id}/import/preview
     PUT /api/uploads/files/{file_id}/sha256
     HEAD /api/uploads/files/{file_id}
     PATCH /api/uploads/files/{file_id}

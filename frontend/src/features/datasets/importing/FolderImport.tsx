@@ -48,7 +48,7 @@ export function FolderImport({ dataset }: { dataset: Dataset }) {
           />
         )}
         <ErrorNote error={candidates.error} />
-        {may && chosen !== null && <Wizard key={chosen} dataset={dataset} candidate={chosen} />}
+        {may && chosen !== null && <Wizard key={chosen} datasetId={dataset.id} source={{ candidate: chosen }} />}
         {latest && (
           <Group align="stretch">
             <ImportReport job={latest} />

@@ -2,13 +2,12 @@ import { Alert, Group, List, Loader, Select, Stack, Text } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
 import { useState } from "react";
 
-import type { Dataset } from "@/features/datasets/core/hooks";
 import { ErrorNote } from "@/ui/ErrorNote";
 import { plural } from "@/ui/format";
 import { RoleButton } from "@/ui/RoleButton";
 
 import { CameraQuestion } from "./CameraQuestion";
-import { useImportPreview, useStartImport } from "./hooks";
+import { useImportPreview, useStartImport, type Source } from "./hooks";
 import classes from "./importing.module.css";
 import { MotionQuestion } from "./MotionQuestion";
 import { EMPTY, sameProfile, type Preview, type Profile } from "./profile";
@@ -19,12 +18,12 @@ import { InstructionQuestion, OtherQuestions, RateQuestion } from "./TextQuestio
 const SETTLED_MS = 400;
 
 /** What is in a folder, what its files do not say, and the import of all its episodes. */
-export function Wizard({ dataset, candidate }: { dataset: Dataset; candidate: string }) {
+export function Wizard({ datasetId, source }: { datasetId: string; source: Source }) {
   const [profile, setProfile] = useState<Profile>(EMPTY);
   const [episode, setEpisode] = useState<string | null>(null);
   const [settled] = useDebouncedValue(profile, SETTLED_MS);
-  const query = useImportPreview(candidate, settled, episode);
-  const start = useStartImport(dataset.id);
+  const query = useImportPreview(source, settled, episode);
+  const start = useStartImport(datasetId);
   const preview = query.data;
   const waiting = query.isFetching || !sameProfile(profile, settled);
   return (
@@ -62,7 +61,7 @@ export function Wizard({ dataset, candidate }: { dataset: Dataset; candidate: st
         <RoleButton
           needs="operator"
           loading={start.isPending}
-          onClick={() => start.mutate({ candidate, profile })}
+          onClick={() => start.mutate({ source, profile })}
           data-testid="import-start"
         >
           {preview ? `Import ${plural(preview.episodes, "episode")}` : "Import"}

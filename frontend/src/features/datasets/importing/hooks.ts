@@ -7,11 +7,22 @@ import type { Profile } from "./profile";
 
 export type StoredProfile = Schema<"ProfileOut">;
 
+/** A folder of the server, or one that was uploaded, by its id. */
+export type Source = { candidate: string } | { upload: string };
+
 /** One episode of a folder as the profile has it; the last answer stays until the next one is there. */
-export function useImportPreview(candidate: string, profile: Profile, episode: string | null) {
+export function useImportPreview(source: Source, profile: Profile, episode: string | null) {
   return useQuery({
-    queryKey: ["import", "preview", candidate, episode, profile],
-    queryFn: () => ok(api.POST("/api/import/preview", { body: { candidate_id: candidate, profile, episode } })),
+    queryKey: ["import", "preview", source, episode, profile],
+    queryFn: () =>
+      "upload" in source
+        ? ok(
+            api.POST("/api/uploads/{upload_id}/import/preview", {
+              params: { path: { upload_id: source.upload } },
+              body: { profile, episode },
+            }),
+          )
+        : ok(api.POST("/api/import/preview", { body: { candidate_id: source.candidate, profile, episode } })),
     placeholderData: keepPreviousData,
     staleTime: 60_000,
     retry: false,
@@ -69,13 +80,20 @@ export function useReadTable() {
 
 export function useStartImport(datasetId: string) {
   return useMutation({
-    mutationFn: ({ candidate, profile }: { candidate: string; profile: Profile }) =>
-      ok(
-        api.POST("/api/datasets/{dataset_id}/import", {
-          params: { path: { dataset_id: datasetId } },
-          body: { candidate_id: candidate, profile },
-        }),
-      ),
+    mutationFn: ({ source, profile }: { source: Source; profile: Profile }) =>
+      "upload" in source
+        ? ok(
+            api.POST("/api/uploads/{upload_id}/import", {
+              params: { path: { upload_id: source.upload } },
+              body: { profile },
+            }),
+          )
+        : ok(
+            api.POST("/api/datasets/{dataset_id}/import", {
+              params: { path: { dataset_id: datasetId } },
+              body: { candidate_id: source.candidate, profile },
+            }),
+          ),
     onSuccess: () => {
       for (const topic of ["dataset", "episode", "job"]) void queryClient.invalidateQueries({ queryKey: [topic] });
     },

@@ -1,7 +1,8 @@
 import { Alert, Button, Group, Stack, Text } from "@mantine/core";
-import type { ReactNode } from "react";
+import { useState, type ReactNode } from "react";
 
 import { confirm } from "@/ui/confirm";
+import { Wizard } from "@/features/datasets/importing/Wizard";
 import { ErrorNote } from "@/ui/ErrorNote";
 import { formatBytes, plural } from "@/ui/format";
 import { Time } from "@/ui/Time";
@@ -83,6 +84,7 @@ function Missing({ uploadId }: { uploadId: string }) {
 
 function Folder({ upload, uploads, files }: { upload: ServerUpload; uploads: Uploads; files: number }) {
   const take = useTakeEpisodes();
+  const [asked, setAsked] = useState(false);
   const { episode_files, id, mine } = upload;
   const others = files - episode_files;
   return (
@@ -93,31 +95,43 @@ function Folder({ upload, uploads, files }: { upload: ServerUpload; uploads: Upl
       title={`A folder of ${plural(files, "file")} is here`}
       error={take.error}
       action={
-        mine &&
-        episode_files > 0 && (
-          <Button
-            size="xs"
-            variant="default"
-            loading={take.isPending}
-            onClick={() =>
-              confirm({
-                title: `Take in ${plural(episode_files, "HDF5 file")}?`,
-                children: `Each becomes an episode if it passes the check. The other ${plural(others, "file")} of the folder are removed from the studio; yours stay where they are.`,
-                confirm: "Take them in",
-                action: async () => uploads.follow(await take.mutateAsync(id)),
-              })
-            }
-            data-testid="upload-take-episodes"
-          >
-            Take in its {plural(episode_files, "HDF5 file")}
-          </Button>
+        mine && (
+          <>
+            <Button
+              size="xs"
+              variant={asked ? "default" : "filled"}
+              onClick={() => setAsked(!asked)}
+              aria-expanded={asked}
+              data-testid="upload-import"
+            >
+              {asked ? "Not now" : "Import this folder"}
+            </Button>
+            {episode_files > 0 && (
+              <Button
+                size="xs"
+                variant="default"
+                loading={take.isPending}
+                onClick={() =>
+                  confirm({
+                    title: `Take in ${plural(episode_files, "HDF5 file")}?`,
+                    children: `Each becomes an episode if it passes the check. The other ${plural(others, "file")} of the folder are removed from the studio; yours stay where they are.`,
+                    confirm: "Take them in",
+                    action: async () => uploads.follow(await take.mutateAsync(id)),
+                  })
+                }
+                data-testid="upload-take-episodes"
+              >
+                Take in its {plural(episode_files, "HDF5 file")}
+              </Button>
+            )}
+          </>
         )
       }
+      below={asked && <Wizard datasetId={upload.dataset_id} source={{ upload: id }} />}
     >
       It holds more than HDF5 files, so it is kept as it was sent ({formatBytes(upload.size_bytes)}).{" "}
-      {episode_files > 0
-        ? "Its HDF5 files can be taken in as episodes."
-        : "This page takes HDF5 episodes in; convert other formats (LeRobot, RLDS, MCAP, videos with tables) with the command dexvla import and upload what it writes."}
+      {mine ? "Import it: you see first what was found in it. " : "Whoever sent it can import it. "}
+      {mine && episode_files > 0 && "Or take in its HDF5 files alone, each as an episode."}
     </Note>
   );
 }
@@ -129,6 +143,7 @@ function Note({
   title,
   action,
   error = null,
+  below,
   children,
 }: {
   upload: ServerUpload;
@@ -137,6 +152,7 @@ function Note({
   title: string;
   action?: ReactNode;
   error?: unknown;
+  below?: ReactNode;
   children: ReactNode;
 }) {
   const forget = useForgetUpload();
@@ -174,6 +190,7 @@ function Note({
             </Button>
           </Group>
         )}
+        {below}
       </Stack>
     </Alert>
   );
