@@ -7,7 +7,7 @@ import pytest
 from tests.support.paths import ROOT
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-WAYS = {"A frame", "A label", "An export", "A run", "A stop", "A chunk"}
+WAYS = {"A frame", "A label", "An export", "An edit", "A run", "A stop", "A chunk"}
 SHARED_NAMES = ("endpoints.py", "service.py", "repository.py", "schemas.py", "jobs.py")  # of the domains of backend/
 
 
