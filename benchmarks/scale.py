@@ -389,6 +389,7 @@ def measure(folder: Path, arguments: argparse.Namespace, database_url: str | Non
         if database_url is not None:
             with studio.db.engine.connect() as connection:
                 connection.exec_driver_sql("ANALYZE")
+                connection.commit()
     studio.close()
     there = json.loads(known.read_text())
     wanted = set(arguments.only or [])
