@@ -34,6 +34,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
@@ -389,6 +391,7 @@ def measure(folder: Path, arguments: argparse.Namespace, database_url: str | Non
         if database_url is not None:
             with studio.db.engine.connect() as connection:
                 connection.exec_driver_sql("ANALYZE")
+                connection.commit()
     studio.close()
     there = json.loads(known.read_text())
     wanted = set(arguments.only or [])

@@ -114,3 +114,12 @@ def test_publishing_is_measured_beside_sizes_of_files(tmp_path: Path) -> None:
     for one in found["sizes"]:
         assert one["publish_ms"]["worst"] >= one["publish_ms"]["median"] > 0
         assert one["sent_bytes"] > one["file_mib"] * 2**20, "the file, and its labels"
+
+
+def test_what_large_amounts_cost_is_measured_at_a_tiny_size(tmp_path: Path) -> None:
+    few = ("--episodes=70", "--datasets=1", "--runs=2", "--points=20", "--checkpoints=3", "--evaluations=2")
+    found = run("scale.py", tmp_path / "scale.json", "--sizes", "20", "40", *few, "--turns=1", "--annotators=3")
+    requests = found["requests"]
+    assert requests["coverage"].keys() == {"20", "40", "growth"}
+    assert requests["export of labels"]["40"]["bytes"] > requests["export of labels"]["20"]["bytes"]
+    assert all(one["p50_ms"] > 0 for row in requests.values() for one in row.values() if isinstance(one, dict))
