@@ -36,7 +36,7 @@ from dexvla.files import write_json
 
 NAMES = ("loss", "action_loss", "llm_loss", "learning_rate", "grad_norm", "samples_per_second", "vram", "seconds")
 HELD_OUT = ("val_loss", "val_action_loss", "val_token_accuracy")
-BEFORE_BUCKETS = "7466e3285b42"
+BEFORE_BUCKETS = "63a32f10a961"
 
 
 def line(step: int, noise: float) -> dict[str, float]:

@@ -18,7 +18,7 @@ from backend.training.schemas import MetricsOut
 from backend.training.tail import MetricsTail
 
 POINTS = 5000  # with 16 x 16 a row of level 1 and 16 of those one of level 2
-BEFORE_BUCKETS = "7466e3285b42"
+BEFORE_BUCKETS = "63a32f10a961"
 
 
 @pytest.fixture
