@@ -6,7 +6,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from backend.tables.document import Tier
-from backend.tables.draft import HANDED_IN, Draft
+from backend.tables.draft import SUBMITTED_STATES, Draft
 from backend.tables.episode import EpisodeRow
 
 
@@ -68,7 +68,7 @@ def blindly_labelled(db: Session, ids: Sequence[str], me: str) -> set[str]:
         Draft.tier == Tier.SUBSTEP,
         Draft.rater > 0,
         Draft.assignee_id == me,
-        Draft.state.not_in(HANDED_IN),
+        Draft.state.not_in(SUBMITTED_STATES),
     )
     return set(db.scalars(query))
 

@@ -199,7 +199,7 @@ def _refuse_blind(db: Session, me: Actor, dataset_id: str, ids: Sequence[str]) -
     if count := len(hidden.intersection(ids)):
         raise ForbiddenError(
             f"You label {count} of these episodes as their second rater: an export holds the first rater's labels and "
-            "is for you once yours are handed in."
+            "is for you once yours are submitted."
         )
 
 

@@ -60,4 +60,4 @@ class Draft(Document, Base):
         return self.lease_until is not None and now < self.lease_until <= now + LEASE_SECONDS
 
 
-HANDED_IN = (WorkState.SUBMITTED, WorkState.APPROVED)
+SUBMITTED_STATES = (WorkState.SUBMITTED, WorkState.APPROVED)

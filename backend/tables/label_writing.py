@@ -363,7 +363,7 @@ def rebuild(connection: Connection, dataset_id: str) -> None:
 
 @event.listens_for(LabelHistory, "before_insert")
 def _summed(mapper: Any, connection: Connection, entry: LabelHistory) -> None:
-    """Of what was handed in, what the figures about people count."""
+    """Of what was submitted, what the figures about people count."""
     if entry.kind == HistoryKind.SUBMITTED:
         found = sums(entry.segments)
         entry.texts, entry.labelled_steps = found["texts"], found["labelled_steps"]

@@ -136,7 +136,7 @@ def test_episodes_are_given_to_somebody_and_taken_back(ada: Team) -> None:
     ada.look("assign")
 
     ada.choose("assign-who", "ada")
-    expect(ada.at("assign-row")).to_have_count(4)  # with the one that she handed in
+    expect(ada.at("assign-row")).to_have_count(4)  # with the one that she submitted
     ada.at("assign-check").nth(1).check()
     ada.at("assign-take-back").click()
     expect(ada.at("assign-row")).to_have_count(3)

@@ -31,7 +31,7 @@ def people(
 def test_labels_are_reviewed_sent_back_and_approved(people: tuple[Person, Person], tmp_path: Path) -> None:
     ada, bob = people
     dataset, episode = prepare(ada, tmp_path, review=True)
-    hand_in(bob, episode)
+    submitted(bob, episode)
     send_back(ada, dataset)
     mend(bob)
     approve(ada, dataset)
@@ -163,7 +163,7 @@ def label(person: Person, episode: str, *, at: int) -> None:
     expect(person.at("save-status")).to_have_attribute("data-state", "saved")
 
 
-def hand_in(bob: Person, episode: str) -> None:
+def submitted(bob: Person, episode: str) -> None:
     """From then on keys change nothing."""
     label(bob, episode, at=60)
     bob.at("publish").click()
@@ -211,7 +211,7 @@ def mend(bob: Person) -> None:
 
 
 def history(bob: Person) -> None:
-    """What was handed in first against what is there now: the two steps that were mended."""
+    """What was submitted first against what is there now: the two steps that were mended."""
     bob.at("annotator-menu").click()
     bob.at("history-open").click()
     expect(bob.at("history-count")).to_have_attribute("data-count", "0")

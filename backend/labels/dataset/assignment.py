@@ -22,7 +22,7 @@ from backend.labels.sets import repository as sets
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
 from backend.tables.document import Tier
-from backend.tables.draft import HANDED_IN, Draft, WorkState
+from backend.tables.draft import SUBMITTED_STATES, Draft, WorkState
 from backend.tables.episode import EpisodeRow, LabelState
 from backend.tables.label_set import LabelSet
 from backend.tables.user import User
@@ -120,7 +120,7 @@ def assign(db: Session, me: Actor, studio: Studio, dataset_id: str, body: Assign
 def _not_assignable(item: Item, other: Draft | None, user_id: str | None) -> str | None:
     if item.held and item.draft is not None and item.draft.lease_holder != user_id:
         return "somebody is editing it"
-    if item.draft is not None and item.draft.state in HANDED_IN:
+    if item.draft is not None and item.draft.state in SUBMITTED_STATES:
         return f"it is {item.draft.state.value}"
     if user_id is None or other is None:
         return None

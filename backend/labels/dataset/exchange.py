@@ -23,7 +23,7 @@ from backend.studio.context import Studio
 from backend.tables.bulk_change import ChangeKind
 from backend.tables.dataset import Dataset
 from backend.tables.document import DOCUMENT, Tier
-from backend.tables.draft import HANDED_IN, Draft, WorkState
+from backend.tables.draft import SUBMITTED_STATES, Draft, WorkState
 from backend.tables.episode import LabelState
 from backend.tables.label_history import HistoryKind
 from backend.tables.label_revision import LabelRevision
@@ -147,7 +147,7 @@ def _not_importable(dataset: Dataset, item: Item, *, overwrite: bool) -> str | N
         return "somebody is editing it"
     if item.draft is None:
         return None
-    if item.draft.state in HANDED_IN and Labelling.model_validate(dataset.labelling).review:
+    if item.draft.state in SUBMITTED_STATES and Labelling.model_validate(dataset.labelling).review:
         return f"it is {item.draft.state.value}; reopen it first"
     if item.draft.edit and not overwrite and any(one.text for one in item.draft.segments):
         return "somebody labelled it already"
@@ -168,7 +168,7 @@ def _take(db: Session, me: Actor, item: Item, episode: LabelledEpisode, tier: Ti
     draft.contributors = list(dict.fromkeys([*draft.contributors, me.id]))
     if draft.state in {WorkState.UNASSIGNED, WorkState.CLAIMED}:
         draft.state = WorkState.IN_PROGRESS
-    elif draft.state in {*HANDED_IN, WorkState.REJECTED}:
+    elif draft.state in {*SUBMITTED_STATES, WorkState.REJECTED}:
         draft.state = WorkState.REOPENED
     if tier is Tier.SUBSTEP:
         item.row.label_state = LabelState.DRAFT

@@ -33,7 +33,7 @@ from backend.labels.sets.repository import Tally, Totals
 from backend.labels.sets.usual import usual_range
 from backend.tables.dataset import Dataset
 from backend.tables.document import Tier
-from backend.tables.draft import HANDED_IN, WorkState
+from backend.tables.draft import SUBMITTED_STATES, WorkState
 from backend.tables.label_history import HistoryKind
 from backend.tables.label_set import PUBLISHED
 from backend.tables.segment import LabelSegment, Provenance
@@ -90,7 +90,7 @@ def coverage(db: Session, me: Actor, dataset_id: str) -> CoverageOut:
         double=DoubleCoverage(
             wanted=_share(settings.double_percent, episodes),
             assigned=sum(second.values()),
-            submitted=sum(count for state, count in second.items() if state in HANDED_IN),
+            submitted=sum(count for state, count in second.items() if state in SUBMITTED_STATES),
         ),
         days=[
             DayCount(day=day, submitted=submitted, published=published)

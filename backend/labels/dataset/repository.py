@@ -16,7 +16,7 @@ from backend.tables.audit_entry import AuditEntry
 from backend.tables.bulk_change import BulkChange
 from backend.tables.dataset import Dataset
 from backend.tables.document import DOCUMENT, Tier
-from backend.tables.draft import HANDED_IN, Draft, WorkState
+from backend.tables.draft import SUBMITTED_STATES, Draft, WorkState
 from backend.tables.episode import EpisodeRow, LabelState
 from backend.tables.label_history import HistoryKind, LabelHistory
 from backend.tables.label_revision import LabelRevision
@@ -136,14 +136,19 @@ def _queue(where: Sequence[ColumnElement[bool]], tier: Tier, every: bool) -> Any
 
 
 def done_by_others(db: Session, dataset_id: str, tier: Tier, me: str, count: int) -> list[str]:
-    """At most `count` episodes that somebody else has handed in and nobody labels a second time, by chance."""
+    """At most `count` episodes that somebody else has submitted and nobody labels a second time, by chance."""
     second = aliased(LabelSet)
     taken = select(second.id).where(second.episode_id == LabelSet.episode_id, second.tier == tier, second.layer == 1)
     own = and_(Draft.episode_id == LabelSet.episode_id, Draft.tier == tier, Draft.rater == 0)
     query = (
         select(LabelSet.episode_id, Draft.contributors)
         .join(Draft, own)
-        .where(*sets.of_layer(dataset_id, tier, 0), LabelSet.state.in_(HANDED_IN), LabelSet.edit > 0, ~taken.exists())
+        .where(
+            *sets.of_layer(dataset_id, tier, 0),
+            LabelSet.state.in_(SUBMITTED_STATES),
+            LabelSet.edit > 0,
+            ~taken.exists(),
+        )
         .where(*(or_(column.is_(None), column != me) for column in (Draft.assignee_id, Draft.submitted_by)))
         .where(or_(Draft.updated_by.is_(None), Draft.updated_by != me))
         .order_by(LabelSet.chance)
@@ -164,7 +169,7 @@ def mine(me: str) -> list[ColumnElement[bool]]:
 def blindly_labelled_by(me: str, tier: Tier) -> ColumnElement[bool]:
     """Episodes whose first labels this person may not see yet."""
     second = aliased(LabelSet)
-    own = (second.tier == tier, second.layer > 0, second.assignee_id == me, second.state.not_in(HANDED_IN))
+    own = (second.tier == tier, second.layer > 0, second.assignee_id == me, second.state.not_in(SUBMITTED_STATES))
     return LabelSet.episode_id.in_(select(second.episode_id).where(*own))
 
 
@@ -354,7 +359,7 @@ def doubles(db: Session, dataset_id: str, tier: Tier) -> list[Double]:
         )
         .join(first, same)
         .where(second.dataset_id == dataset_id, second.tier == tier, second.layer == 1)
-        .where(second.state.in_(HANDED_IN), first.edit > 0)
+        .where(second.state.in_(SUBMITTED_STATES), first.edit > 0)
     )
     return [Double(*row) for row in db.execute(query.order_by(second.number))]
 

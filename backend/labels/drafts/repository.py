@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, aliased
 from backend.core.db import db_seconds
 from backend.tables.dataset import Dataset
 from backend.tables.document import Tier
-from backend.tables.draft import HANDED_IN, Draft
+from backend.tables.draft import SUBMITTED_STATES, Draft
 from backend.tables.episode import EpisodeRow
 from backend.tables.label_history import LabelHistory
 from backend.tables.label_revision import LabelRevision
@@ -34,7 +34,7 @@ def blind_for(db: Session, dataset_id: str, me: str) -> set[tuple[str, Tier]]:
             EpisodeRow.dataset_id == dataset_id,
             Draft.rater > 0,
             Draft.assignee_id == me,
-            Draft.state.not_in(HANDED_IN),
+            Draft.state.not_in(SUBMITTED_STATES),
         )
     )
     return {(row[0], row[1]) for row in db.execute(query)}
@@ -68,7 +68,7 @@ def _context_query(lock: bool) -> Select[Any]:
         second.tier == bindparam("tier", type_=Draft.tier.type),
         second.rater > 0,
         second.assignee_id == bindparam("me"),
-        second.state.not_in(HANDED_IN),
+        second.state.not_in(SUBMITTED_STATES),
     )
     own = and_(
         Draft.episode_id == EpisodeRow.id,

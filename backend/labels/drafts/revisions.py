@@ -38,12 +38,12 @@ from backend.labels.drafts.service import (
     stored_draft,
     visible,
 )
-from backend.labels.drafts.work import hand_in
+from backend.labels.drafts.work import mark_submitted
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
 from backend.tables.dataset import Dataset
 from backend.tables.document import DOCUMENT, Tier
-from backend.tables.draft import HANDED_IN, WorkState
+from backend.tables.draft import SUBMITTED_STATES, WorkState
 from backend.tables.episode import LabelState
 from backend.tables.label_history import HistoryKind, LabelHistory
 from backend.tables.label_revision import LabelRevision
@@ -67,8 +67,8 @@ def publish(db: Session, me: Actor, studio: Studio, episode_id: str, body: Publi
     own_file(studio, row)
     add_revision(db, me, publication)
     draft = stored_draft(db, here)
-    if draft.state not in HANDED_IN:
-        hand_in(db, me, here, draft)
+    if draft.state not in SUBMITTED_STATES:
+        mark_submitted(db, me, here, draft)
     keep(db, row, draft, HistoryKind.PUBLISHED, by_id=me.id, by_name=me.name, about_id=draft.submitted_by)
     publish_after_commit(db, studio, "episode", row.id)
     publish_after_commit(db, studio, "dataset", row.dataset_id)

@@ -1,4 +1,4 @@
-"""Who works on a draft, and what others say about it: claims with a lease, handing in, review, reopening."""
+"""Who works on a draft, and what others say about it: claims with a lease, submission, review, reopening."""
 
 from sqlalchemy.orm import Session
 
@@ -39,7 +39,7 @@ from backend.labels.drafts.service import (
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
 from backend.tables.document import Tier
-from backend.tables.draft import HANDED_IN, LEASE_SECONDS, Draft, WorkState
+from backend.tables.draft import LEASE_SECONDS, SUBMITTED_STATES, Draft, WorkState
 from backend.tables.label_history import HistoryKind
 from backend.tables.review_note import ReviewNote
 
@@ -63,7 +63,7 @@ def claim(studio: Studio, me: Actor, episode_id: str, body: ClaimIn) -> DraftOut
         if before is not None:
             keep(db, here.row, draft, HistoryKind.TAKEN_OVER, by_id=me.id, by_name=me.name, about_id=before)
             record(db, me, "episode.take_over", episode_id, from_user=before, tier=body.tier.value)
-        if draft.assignee_id != me.id and draft.state not in HANDED_IN:
+        if draft.assignee_id != me.id and draft.state not in SUBMITTED_STATES:
             draft.assignee_id, draft.assigned_at = me.id, utc_now()
         if draft.state is WorkState.UNASSIGNED:
             draft.state = WorkState.CLAIMED
@@ -88,7 +88,7 @@ def _refuse_taken(db: Session, me: Actor, here: DraftContext, body: ClaimIn) -> 
         )
     refuse_leased(db, me, here, token=body.token)
     given = draft is not None and draft.assignee_id not in {None, me.id}
-    if draft is not None and given and draft.state not in HANDED_IN:
+    if draft is not None and given and draft.state not in SUBMITTED_STATES:
         who = repository.names(db, {draft.assignee_id}).get(draft.assignee_id or "", "somebody else")
         raise LeasedError(
             f"These labels are given to {who}. Take over if you want.", detail=both_sides(db, me, here, None)
@@ -117,7 +117,7 @@ def release(studio: Studio, me: Actor, episode_id: str, body: ReleaseIn) -> Draf
         draft = here.draft
         if draft is not None and draft.lease_holder == me.id and body.token in {None, draft.lease_token}:
             draft.lease_holder = draft.lease_token = draft.lease_until = None
-        if body.give_back and draft is not None and draft.assignee_id == me.id and draft.state not in HANDED_IN:
+        if body.give_back and draft is not None and draft.assignee_id == me.id and draft.state not in SUBMITTED_STATES:
             if draft.rater > 0:
                 raise ForbiddenError("Blind labels cannot be given back; an operator can assign them to somebody else.")
             draft.assignee_id = draft.assigned_at = None
@@ -134,7 +134,7 @@ def _again(db: Session, me: Actor, here: DraftContext) -> DraftContext:
     return found
 
 
-# --- handing in and review ------------------------------------------------------------------------------------
+# --- submission and review -------------------------------------------------------------------------------------
 
 
 def submit(db: Session, me: Actor, studio: Studio, episode_id: str, body: SubmitIn) -> DraftOut:
@@ -142,19 +142,19 @@ def submit(db: Session, me: Actor, studio: Studio, episode_id: str, body: Submit
     here = visible(db, me, episode_id, body.tier, body.rater, lock=True)
     refuse_leased(db, me, here, token=None)
     refuse_stale(db, me, here, body.edit)
-    if here.draft is not None and here.draft.state in HANDED_IN:
+    if here.draft is not None and here.draft.state in SUBMITTED_STATES:
         raise WrongStateError(
             f"These labels are {here.draft.state.value} already.", detail=both_sides(db, me, here, None)
         )
     refuse_incomplete(segments_of(here), here.row.steps)
     draft = stored_draft(db, here)
-    hand_in(db, me, here, draft)
+    mark_submitted(db, me, here, draft)
     db.flush()
     publish_after_commit(db, studio, "episode", episode_id)
     return draft_out(db, me, _again(db, me, here))
 
 
-def hand_in(db: Session, me: Actor, here: DraftContext, draft: Draft) -> None:
+def mark_submitted(db: Session, me: Actor, here: DraftContext, draft: Draft) -> None:
     draft.state, draft.submitted_by, draft.submitted_at = WorkState.SUBMITTED, me.id, utc_now()
     if draft.assignee_id is None:
         draft.assignee_id, draft.assigned_at = me.id, utc_now()
@@ -197,10 +197,10 @@ def review(db: Session, me: Actor, studio: Studio, episode_id: str, body: Review
 
 
 def reopen(db: Session, me: Actor, studio: Studio, episode_id: str, body: ReopenIn) -> DraftOut:
-    """Work on it goes on. Who handed it in takes it back themselves; approved labels need an operator."""
+    """Work on it goes on. Who submitted it takes it back themselves; approved labels need an operator."""
     here = visible(db, me, episode_id, body.tier, body.rater, lock=True)
     draft = here.draft
-    if draft is None or draft.state not in {*HANDED_IN, WorkState.REJECTED}:
+    if draft is None or draft.state not in {*SUBMITTED_STATES, WorkState.REJECTED}:
         raise WrongStateError("These labels are being worked on; there is nothing to reopen.")
     if draft.rater > 0:
         raise WrongStateError("Blind labels stay as they were submitted.")

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from backend.tables.document import Quality, Tier
-from backend.tables.draft import HANDED_IN, Draft, WorkState
+from backend.tables.draft import SUBMITTED_STATES, Draft, WorkState
 from backend.tables.episode import EpisodeRow
 from backend.tables.label_set import FORMER, PUBLISHED, LabelSet, SetSegment
 from backend.tables.label_text import LabelText
@@ -209,7 +209,7 @@ def hidden_sets(db: Session, dataset_id: str, tier: Tier, me: str) -> list[int]:
     query = (
         select(LabelSet.id)
         .join(second, and_(second.episode_id == LabelSet.episode_id, second.tier == tier, second.layer > 0))
-        .where(second.assignee_id == me, second.state.not_in(HANDED_IN))
+        .where(second.assignee_id == me, second.state.not_in(SUBMITTED_STATES))
         .where(*of_layer(dataset_id, tier, 0))
     )
     return list(db.scalars(query))
@@ -217,7 +217,7 @@ def hidden_sets(db: Session, dataset_id: str, tier: Tier, me: str) -> list[int]:
 
 def visible(me: str, hidden: Sequence[int]) -> ColumnElement[bool]:
     """Drafts that blind labelling does not hide from this person. hidden: see hidden_sets."""
-    own = or_(LabelSet.state.in_(HANDED_IN), LabelSet.assignee_id == me)
+    own = or_(LabelSet.state.in_(SUBMITTED_STATES), LabelSet.assignee_id == me)
     first = LabelSet.layer == 0
     return or_(and_(first, LabelSet.id.not_in(hidden)) if hidden else first, and_(LabelSet.layer > 0, own))
 

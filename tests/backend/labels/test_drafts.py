@@ -119,7 +119,7 @@ def test_only_what_nobody_looked_at_has_to_be_looked_at(annotator: TestClient, e
 
 
 def test_an_approval_is_a_look(annotator: TestClient, client: SignIn, episode_id: str) -> None:
-    """With review the one who hands in need not vouch for a script: somebody else looks, and approves or not."""
+    """With review the one who submits need not vouch for a script: somebody else looks, and approves or not."""
     url, operator = f"/api/episodes/{episode_id}", client("operator")
     dataset_id = annotator.get(url).json()["dataset_id"]
     operator.patch(f"/api/datasets/{dataset_id}/labelling", json={"review": True})

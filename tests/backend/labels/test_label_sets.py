@@ -26,7 +26,7 @@ from backend.labels.sets.usual import usual_range
 from backend.migrations.migrate import downgrade, migrate
 from backend.tables.dataset import Dataset
 from backend.tables.document import Tier
-from backend.tables.draft import HANDED_IN, Draft, WorkState
+from backend.tables.draft import SUBMITTED_STATES, Draft, WorkState
 from backend.tables.episode import EpisodeRow, EpisodeSource
 from backend.tables.label_history import HistoryKind, LabelHistory
 from backend.tables.label_revision import LabelRevision
@@ -123,7 +123,7 @@ class World:
 
     def blind(self) -> set[str]:
         mine = [draft for _, draft in self.drafts() if draft.rater and draft.assignee_id == self.me.id]
-        return {draft.episode_id for draft in mine if draft.state not in HANDED_IN}
+        return {draft.episode_id for draft in mine if draft.state not in SUBMITTED_STATES}
 
     def usual(self) -> UsualRange:
         texts = ([one.text for one in revision.segments] for revision in self.newest().values())
@@ -136,7 +136,7 @@ class World:
             (row, draft)
             for row, draft in self.drafts()
             if (draft.rater == 0 and row.id not in hidden)
-            or (draft.rater and (draft.state in HANDED_IN or draft.assignee_id == self.me.id))
+            or (draft.rater and (draft.state in SUBMITTED_STATES or draft.assignee_id == self.me.id))
         ]
 
 

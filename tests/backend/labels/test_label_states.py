@@ -1,4 +1,4 @@
-"""Who may work on labels and what becomes of them: claims and leases, hand-in, review, reopening, history."""
+"""Who may work on labels and what becomes of them: claims and leases, submission, review, reopening, history."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

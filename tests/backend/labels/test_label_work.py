@@ -31,7 +31,7 @@ def next_for(browser: TestClient, labels: Labels, count: int) -> list[dict[str, 
     return found
 
 
-def hand_in(browser: TestClient, episode: str, *segments: tuple[int, int, str], rater: int = 0) -> None:
+def submitted(browser: TestClient, episode: str, *segments: tuple[int, int, str], rater: int = 0) -> None:
     edit = ok(save(browser, episode, *segments, rater=rater))["edit"]
     ok(browser.post(f"{episode}/draft/submit", json={"edit": edit, "rater": rater}))
 
@@ -46,7 +46,7 @@ def test_next_for_me_gives_nobody_the_same(
     numbers = [one["number"] for one in first + second]
     assert sorted(numbers) == [0, 1, 2, 3]
     assert [one["number"] for one in next_for(ada, labels, 2)] == [one["number"] for one in first]
-    hand_in(ada, labels.episode(first[0]["number"]), (0, 24, "Lift"))
+    submitted(ada, labels.episode(first[0]["number"]), (0, 24, "Lift"))
     assert len(next_for(ada, labels, 2)) == 2
     assert len(next_for(bob, labels, 20)) == 3  # all that is left
     queue = ok(bob.get("/api/work", params={"queue": "review"}))
@@ -60,7 +60,7 @@ def test_assigning_and_taking_back(studio: Studio, make_data: MakeData, ada: Tes
     labels = Labels(studio, make_data, 3)
     people = {one["name"]: one["id"] for one in ok(bob.get("/api/annotators"))}
     give = {"user_id": people["annotator"], "episode_ids": labels.ids}
-    hand_in(bob, labels.episode(2), (0, 24, "Lift"))
+    submitted(bob, labels.episode(2), (0, 24, "Lift"))
     given = ok(bob.post(f"{labels.url}/work/assign", json=give))
     assert [one["number"] for one in given["assigned"]] == [0, 1]
     assert [(one["number"], one["reason"]) for one in given["skipped"]] == [(2, "it is submitted")]
@@ -82,7 +82,7 @@ def test_blind_double_labels(
 ) -> None:
     labels = Labels(studio, make_data, 2)
     ok(bob.patch(f"{labels.url}/labelling", json={"double_percent": 50}))
-    hand_in(ada, labels.episode(0), (0, 10, "Reach"), (10, 24, "Lift"))
+    submitted(ada, labels.episode(0), (0, 10, "Reach"), (10, 24, "Lift"))
     assert all(not one["double"] for one in next_for(ada, labels, 5))  # never one's own
     given = next_for(bob, labels, 5)
     assert [(one["number"], one["rater"], one["segments"]) for one in given if one["double"]] == [(0, 1, 0)]
@@ -111,7 +111,7 @@ def test_blind_double_labels(
     assert ada.get(f"{url}/draft", params=second).status_code == 403
     assert save(ada, url, (0, 24, "x"), rater=1, edit=0).status_code == 403
 
-    hand_in(bob, url, (0, 22, "Reach"), (22, 24, "Lift"), rater=1)
+    submitted(bob, url, (0, 22, "Reach"), (22, 24, "Lift"), rater=1)
     assert ok(bob.get(f"{url}/draft"))["segments"][0]["text"] == "Reach"
     assert ok(bob.get(f"/api/versions/{version['id']}/manifest"))["name"]
     assert ok(bob.get(f"{labels.url}/episodes"))["items"][0]["segments"] == 2
@@ -136,7 +136,7 @@ def test_figures_of_reviews(
 ) -> None:
     labels = Labels(studio, make_data, 2)
     for number, approve in enumerate((True, False)):
-        hand_in(ada, labels.episode(number), (0, 24, "Lift"))
+        submitted(ada, labels.episode(number), (0, 24, "Lift"))
         verdict = {"edit": 1, "approve": approve, "comment": "Too coarse"}
         ok(bob.post(f"{labels.episode(number)}/draft/review", json=verdict))
     people = {one["name"]: one for one in ok(client("admin").get("/api/annotators/figures", params={"days": 1}))}
