@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from backend.access.dependencies import Db, Operator, Parts, Viewer
+from backend.access.dependencies import Db, Operator, Parts, Viewer, require_space
 from backend.editing import service
 from backend.editing.schemas import EditIn, EditOut, EditPreview
 
@@ -16,16 +16,17 @@ def list_edits(db: Db, me: Viewer, studio: Parts, dataset_id: str) -> list[EditO
 
 
 @router.post("/preview")
-def preview_edit(db: Db, me: Viewer, studio: Parts, dataset_id: str, body: EditIn) -> EditPreview:
+def preview_edit(me: Viewer, studio: Parts, dataset_id: str, body: EditIn) -> EditPreview:
     """What the edit would make, with the proposals of what rests; changes nothing."""
-    return service.preview(db, studio, dataset_id, body)
+    return service.preview(studio, dataset_id, body)
 
 
 @router.post("", status_code=202)
-def create_edit(db: Db, me: Operator, studio: Parts, dataset_id: str, body: EditIn) -> EditOut:
+def create_edit(me: Operator, studio: Parts, dataset_id: str, body: EditIn) -> EditOut:
     """New episodes made of others by a job. Their sources are hidden then (but for a copy), and kept for a while:
     see undo_until."""
-    return service.create(db, me, studio, dataset_id, body)
+    require_space(studio)
+    return service.create(me, studio, dataset_id, body)
 
 
 @router.post("/{edit_id}/undo")

@@ -15,7 +15,7 @@ from backend.editing import repository
 from backend.editing.finishing import listed, refuse_held
 from backend.editing.jobs import EditPayload
 from backend.editing.planning import SUBSTEPS, Item, plan, shown
-from backend.editing.schemas import EditIn, EditOut, EditPreview, EpisodeRef, MadeOut
+from backend.editing.schemas import MOST_EPISODES, EditIn, EditOut, EditPreview, EpisodeRef, MadeOut, PlannedOut
 from backend.episodes import repository as episodes
 from backend.episodes.files import place, stored
 from backend.identity.actor import Actor
@@ -45,12 +45,9 @@ _WORDS = {
 }
 
 
-def preview(db: Session, studio: Studio, dataset_id: str, body: EditIn) -> EditPreview:
+def preview(studio: Studio, dataset_id: str, body: EditIn) -> EditPreview:
     """What the edit would make; changes nothing."""
-    rows = _rows(db, _dataset(db, dataset_id), body)
-    items, skipped = plan(studio, rows, body)
-    drafts = {draft.episode_id: draft for draft in repository.drafts(db, [row.id for row in rows], SUBSTEPS)}
-    outs = [shown(item, drafts) for item in items]
+    rows, _, outs, skipped = _planned(studio, dataset_id, body)
     return EditPreview(
         items=outs,
         steps_before=sum(row.steps for row in rows if row not in skipped),
@@ -60,17 +57,40 @@ def preview(db: Session, studio: Studio, dataset_id: str, body: EditIn) -> EditP
     )
 
 
-def create(db: Session, me: Actor, studio: Studio, dataset_id: str, body: EditIn) -> EditOut:
+def create(me: Actor, studio: Studio, dataset_id: str, body: EditIn) -> EditOut:
     """Queue it. Raises NotFoundError, InvalidError for what cannot be made, ConflictError while somebody labels one of
     the episodes."""
-    dataset = _dataset(db, dataset_id)
-    rows = _rows(db, dataset, body)
-    items, _ = plan(studio, rows, body)
-    wrong = next((item for item in items if item.problem is not None), None)
+    rows, items, outs, _ = _planned(studio, dataset_id, body)
+    wrong = next((out for out in outs if out.problem is not None), None)
     if wrong is not None:
         raise InvalidError(f"Episode {wrong.sources[0].number}: {wrong.problem}")
     if not items:
         raise InvalidError("Nothing rests in these episodes; there is nothing to leave out.")
+    with studio.db.transaction() as db:  # the job looks again at what changed since
+        return _queue(db, me, studio, _dataset(db, dataset_id), body, rows, items)
+
+
+def _planned(
+    studio: Studio, dataset_id: str, body: EditIn
+) -> tuple[list[EpisodeRow], list[Item], list[PlannedOut], list[EpisodeRow]]:
+    """(rows, what would be made, the same for people, rows that stay as they are). Files are read in no transaction:
+    nobody who writes waits for a disk or a store."""
+    with studio.db.transaction(write=False) as db:
+        rows = _rows(db, _dataset(db, dataset_id), body)
+        drafts = {draft.episode_id: draft for draft in repository.drafts(db, [row.id for row in rows], SUBSTEPS)}
+    items, skipped = plan(studio, rows, body)
+    return rows, items, [shown(item, drafts) for item in items], skipped
+
+
+def _queue(
+    db: Session,
+    me: Actor,
+    studio: Studio,
+    dataset: Dataset,
+    body: EditIn,
+    rows: Sequence[EpisodeRow],
+    items: Sequence[Item],
+) -> EditOut:
     try:
         refuse_held(db, {row.id: row for row in rows})
     except UserError as error:
@@ -126,6 +146,11 @@ def _rows(db: Session, dataset: Dataset, body: EditIn) -> list[EpisodeRow]:
     if body.episode_ids is None:
         if not there:
             raise InvalidError("The dataset has no episodes.")
+        if len(there) > MOST_EPISODES:
+            raise InvalidError(
+                f"The dataset has {len(there)} episodes; one edit takes {MOST_EPISODES} at most. Choose some of them, "
+                "and the others in further edits."
+            )
         return list(there.values())
     wanted = list(dict.fromkeys(body.episode_ids))
     if missing := [key for key in wanted if key not in there]:

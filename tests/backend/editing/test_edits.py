@@ -7,7 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from backend.core.db import database_now
-from backend.editing import service
+from backend.editing import planning, service
 from backend.intake.accept import take_over
 from backend.storage.service import look
 from backend.studio.context import Studio
@@ -193,6 +193,42 @@ def test_what_cannot_be_made_is_refused_before_anything_happens(
     held = refusal(operator.post(url, json={"action": "keep", "first": 0, "last": 9}), 409)
     assert "Somebody is labelling episode 0 at the moment" in held["message"]
     assert ok(operator.get(url)) == []
+
+
+def test_others_write_while_files_are_read(
+    client: SignIn, studio: Studio, make_data: MakeData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels, operator = dataset(studio, make_data), client("operator")
+    url, real, read = f"{labels.url}/edits", planning.read_positions, []
+
+    def reading(path: Path) -> object:
+        with studio.db.transaction() as db:  # waits, then fails, as long as a request holds the database's lock
+            db.get_one(Dataset, labels.dataset_id).name = f"read {len(read)}"
+        read.append(path)
+        return real(path)
+
+    monkeypatch.setattr(planning, "read_positions", reading)
+    assert len(ok(operator.post(f"{url}/preview", json={"action": "trim_idle"}))["skipped"]) == 2
+    assert "Nothing rests" in refusal(operator.post(url, json={"action": "trim_idle"}), 422)["message"]
+    assert len(read) == 4
+    monkeypatch.setattr(service, "MOST_EPISODES", 1)
+    refused = refusal(operator.post(f"{url}/preview", json={"action": "trim_idle"}), 422)
+    assert "The dataset has 2 episodes; one edit takes 1 at most." in refused["message"]
+    assert len(read) == 4
+
+
+def test_more_substeps_than_can_be_edited_are_refused_as_in_the_preview(
+    client: SignIn, studio: Studio, make_data: MakeData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels, operator = dataset(studio, make_data), client("operator")
+    for number in (0, 1):
+        ok(save(operator, labels.episode(number), (0, 9, "reach"), (9, STEPS, "lift")))
+    monkeypatch.setattr(planning, "MAX_SEGMENTS", 3)
+    body = {"action": "join", "episode_ids": labels.ids}
+    (planned,) = ok(operator.post(f"{labels.url}/edits/preview", json=body))["items"]
+    refused = refusal(operator.post(f"{labels.url}/edits", json=body), 422)
+    assert refused["message"] == f"Episode 0: {planned['problem']}"
+    assert "it would have 4 substeps, at most 3 can be edited" in refused["message"]
 
 
 def test_instruction_and_outcome_of_many_are_one_change(client: SignIn, studio: Studio, make_data: MakeData) -> None:

@@ -23,9 +23,8 @@ def queued(team: Team, labels: Labels) -> tuple[str, str]:
     me = operator(team)
     with team.studio.db.transaction() as db:
         take_over(db.get_one(Dataset, labels.dataset_id), db.get_one(EpisodeRow, labels.ids[0]))
-        made = service.create(
-            db, me, team.studio, labels.dataset_id, EditIn.model_validate({"action": "split", "at": [10]})
-        )
+    body = EditIn.model_validate({"action": "split", "at": [10]})
+    made = service.create(me, team.studio, labels.dataset_id, body)
     assert made.job is not None
     return made.id, made.job.id
 
