@@ -50,6 +50,25 @@ def own_file(studio: Studio, row: EpisodeRow) -> Path:
     return path
 
 
+def refuse_changed(studio: Studio, row: EpisodeRow) -> None:
+    """As `own_file`, for whoever does not read the file: of a store elsewhere its size is asked for, and nothing is
+    fetched.
+
+    Raises NotFoundError, EpisodeError, StoreAwayError.
+    """
+    if not studio.store.remote:
+        own_file(studio, row)
+        return
+    size = studio.store.size(stored(row).key)
+    if size is None:
+        raise NotFoundError(f"The file of episode {row.number} is gone; restore it from a backup.")
+    if size != row.size_bytes:
+        raise EpisodeError(
+            f"episode {row.number}: {studio.store.name} holds {size} bytes of it, {row.size_bytes} were taken in; "
+            "restore it from a backup"
+        )
+
+
 def present(studio: Studio, dataset_id: str) -> set[str]:
     """Ids of a dataset's episodes whose files are there, in one look."""
     return {Path(one.key).stem for one in studio.store.list(f"episodes/{dataset_id}")}

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from backend.audit.service import record
 from backend.core.db import utc_now
 from backend.core.errors import InvalidError, NotFoundError, WrongStateError
-from backend.episodes.files import own_file
+from backend.episodes.files import refuse_changed
 from backend.identity.actor import Actor
 from backend.labels.core.checks import refuse_incomplete
 from backend.labels.core.differences import differences
@@ -64,7 +64,7 @@ def publish(db: Session, me: Actor, studio: Studio, episode_id: str, body: Publi
             publish_after_commit(db, studio, "episode", row.id)
         db.flush()
         return draft_out(db, me, here)
-    own_file(studio, row)
+    refuse_changed(studio, row)
     add_revision(db, me, publication)
     draft = stored_draft(db, here)
     if draft.state not in SUBMITTED_STATES:
@@ -184,7 +184,7 @@ def roll_back(db: Session, me: Actor, studio: Studio, episode_id: str, body: Rol
     if last is not None and last.id == revision.id:
         raise InvalidError(f"Revision {revision.number} is the newest already; there is nothing to go back from.")
     row, document = here.row, document_of(revision)
-    own_file(studio, row)
+    refuse_changed(studio, row)
     draft = stored_draft(db, here)
     keep(db, row, draft, HistoryKind.ROLLED_BACK, by_id=me.id, by_name=me.name)
     for name, value in document.items():

@@ -16,6 +16,7 @@ from backend.studio.context import Studio
 from backend.tables.episode import EpisodeRow
 from tests.support.edits import edited
 from tests.support.intake import stored_files
+from tests.support.labelling_data import ok, save
 from tests.support.s3_server import Server
 from worker.admin.rehash import rehash
 from worker.admin.sweeper import sweep_store
@@ -58,6 +59,12 @@ def test_an_episode_comes_is_looked_at_downloaded_and_deleted(
     shutil.rmtree(studio.settings.folder.store_cache)
     part = browser.get(f"{address}/file", headers={"Range": "bytes=100-299", "If-Range": whole.headers["etag"]})
     assert (part.status_code, part.content) == (206, whole.content[100:300]), "also out of another copy"
+
+    shutil.rmtree(studio.settings.folder.store_cache)
+    edit = ok(save(browser, address, (0, episode["steps"], "lift")))["edit"]
+    ok(browser.post(f"{address}/publish", json={"edit": edit}))
+    fetched = [path for path in studio.settings.folder.store_cache.rglob("*") if len(path.name) == 64]
+    assert fetched == [], "nothing is fetched to publish labels"
 
     assert browser.get("/api/health").json()["store"] == "ok"
     assert browser.delete(address).status_code == 204
