@@ -104,12 +104,28 @@ def unplace(studio: Studio, edit: EpisodeEdit) -> None:
 
 def finish(studio: Studio, edit_id: str, facts: dict[str, dict[str, Any]], fenced: Fenced) -> int:
     """List the results and set the sources aside; returns how many were made. Raises UserError where a source went
-    away or is worked on, or a result does not fit into its dataset; nothing is changed then."""
+    away or is worked on, or a result does not fit into its dataset or lost its file; nothing is changed then. Raises
+    StoreAwayError."""
+    _refuse_lost(studio, edit_id, facts)
     try:
         with fenced() as db:
             return _finish(db, studio, edit_id, facts)
     except ApiError as error:
         raise UserError(error.message) from error
+
+
+def _refuse_lost(studio: Studio, edit_id: str, facts: dict[str, dict[str, Any]]) -> None:
+    """Before the transaction, which holds others up: a store elsewhere is asked for each file."""
+    with studio.db.transaction(write=False) as db:
+        edit = repository.by_id(db, edit_id)
+    assert edit is not None
+    files = [_stored(edit, result, columns) for result, columns in facts.items()]
+    lost = sum(studio.store.size(one.key) is None for one in files)
+    if lost:
+        raise UserError(
+            f"{lost} of the {len(files)} new files are not in {studio.store.name} any more; something else moved or "
+            "removed them. Nothing was changed; do the edit again"
+        )
 
 
 def _finish(db: Session, studio: Studio, edit_id: str, facts: dict[str, dict[str, Any]]) -> int:

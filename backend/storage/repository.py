@@ -15,6 +15,7 @@ from backend.studio.context import Studio
 from backend.tables.checkpoint import Checkpoint
 from backend.tables.dataset_version import DatasetVersion
 from backend.tables.episode import EpisodeRow
+from backend.tables.episode_edit import EpisodeEdit
 from backend.tables.evaluation import Evaluation
 from backend.tables.export import Export
 from backend.tables.job import Job, JobState
@@ -69,6 +70,19 @@ def _stray_checkpoints(db: Session, folder: DataFolder) -> list[Path]:
     ]
 
 
+def _being_placed(db: Session) -> set[str]:
+    """Ids of episodes that edits are making: their files come before their rows."""
+    over = [state for state in JobState if state.over]
+    query = select(EpisodeEdit.items).join(Job, Job.id == EpisodeEdit.job_id)
+    found = db.scalars(query.where(EpisodeEdit.finished_at.is_(None), Job.state.not_in(over)))
+    return {item["result"] for items in found for item in items if item["result"] is not None}
+
+
+def _known_episodes(db: Session) -> set[str]:
+    placed = _being_placed(db)  # first: an edit that ends now has its rows then
+    return placed | set(db.scalars(select(EpisodeRow.id)))
+
+
 def strays(studio: Studio) -> dict[str, list[Path]]:
     """What no row knows, deleted ones included: "episode", the names of `tables` and "checkpoint" (of runs that have
     rows) -> files or folders, sorted."""
@@ -77,8 +91,11 @@ def strays(studio: Studio) -> dict[str, list[Path]]:
     found = {}
     with studio.db.transaction(write=False) as db:  # after the listing: a row that comes with its file is seen
         for kind, paths in there.items():
-            model = EpisodeRow if kind == "episode" else tables(folder)[kind][0]
-            known = set(db.scalars(select(model.id))) if paths else set()
+            known: set[str] = set()
+            if paths:
+                known = (
+                    _known_episodes(db) if kind == "episode" else set(db.scalars(select(tables(folder)[kind][0].id)))
+                )
             found[kind] = sorted(path for path in paths if path.stem not in known)
         found["checkpoint"] = sorted(_stray_checkpoints(db, folder))
     return found
@@ -95,7 +112,7 @@ def stray_objects(studio: Studio, *, fresh_seconds: float) -> list[Path]:
         if (now - one.changed_at).total_seconds() >= fresh_seconds
     ]
     with studio.db.transaction(write=False) as db:
-        known = set(db.scalars(select(EpisodeRow.id))) if old else set()
+        known = _known_episodes(db) if old else set()
     return sorted(path for path in old if is_id(path.stem) and path.stem not in known)
 
 

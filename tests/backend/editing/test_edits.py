@@ -7,7 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from backend.core.db import database_now
-from backend.editing import planning, service
+from backend.editing import finishing, planning, repository, service
 from backend.intake.accept import take_over
 from backend.storage.service import look
 from backend.studio.context import Studio
@@ -193,6 +193,26 @@ def test_what_cannot_be_made_is_refused_before_anything_happens(
     held = refusal(operator.post(url, json={"action": "keep", "first": 0, "last": 9}), 409)
     assert "Somebody is labelling episode 0 at the moment" in held["message"]
     assert ok(operator.get(url)) == []
+
+
+def test_files_of_an_edit_that_is_being_placed_are_nobody_elses(
+    client: SignIn, studio: Studio, make_data: MakeData, tmp_path: Path
+) -> None:
+    labels, operator = dataset(studio, make_data), client("operator")
+    body = {"action": "copy", "episode_ids": [labels.ids[0]], "target_name": "copies"}
+    queued = ok(operator.post(f"{labels.url}/edits", json=body))
+    with studio.db.transaction(write=False) as db:
+        edit = repository.by_id(db, queued["id"])
+    assert edit is not None
+    facts = finishing.place(studio, edit, tmp_path)
+    assert look(studio, fresh_seconds=0)[0]["episode"] == [], "neither adopted nor lost while its job goes on"
+    studio.settings.folder.episode(edit.target_id, edit.items[0]["result"]).unlink()
+    with pytest.raises(UserError, match="1 of the 1 new files are not in the data folder any more"):
+        finishing.finish(studio, edit.id, facts, studio.db.transaction)
+    assert numbers(operator, labels.url) == [0, 1]
+    finishing.place(studio, edit, tmp_path)
+    ok(operator.post(f"/api/jobs/{queued['job']['id']}/cancel"))
+    assert len(look(studio, fresh_seconds=0)[0]["episode"]) == 1, "an edit that is over makes nothing any more"
 
 
 def test_others_write_while_files_are_read(
