@@ -161,8 +161,8 @@ def _constant(row: EpisodeRow, what: str, media_type: str, known: str | None, ma
 
 
 def delete_episode(db: Session, me: Actor, studio: Studio, episode_id: str) -> None:
-    """Hide it; it can be brought back for STUDIO_UNDO_DAYS (backend.editing), and its space is freed then. On a disk
-    that is nearly full it is gone at once."""
+    """Hide it; it can be brought back for STUDIO_UNDO_DAYS (backend.editing), and its space is freed then. Where its
+    file lies on a disk that is nearly full it is gone at once."""
     row = find(db, episode_id)
     db.get(Dataset, row.dataset_id, with_for_update=True)  # nobody makes a version of it meanwhile
     versions = db.scalars(select(DatasetVersion).where(DatasetVersion.dataset_id == row.dataset_id))
@@ -176,7 +176,7 @@ def delete_episode(db: Session, me: Actor, studio: Studio, episode_id: str) -> N
     record(db, me, "episode.delete", row.id, dataset=row.dataset_id, number=row.number)
     publish_after_commit(db, studio, "dataset", row.dataset_id)
     publish_after_commit(db, studio, "episode", row.id)
-    if studio.space.report() != "ok":  # who deletes on a full disk needs the room now
+    if not studio.store.remote and studio.space.report() != "ok":  # who deletes on a full disk needs the room now
         row.freed_at = row.deleted_at
         remove_files_after_commit(db, studio, f"Episode {row.number}", [place(studio.settings.folder, row)])
         return
