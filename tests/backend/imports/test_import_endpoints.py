@@ -146,7 +146,9 @@ def test_profiles_have_names_and_are_files(operator: TestClient) -> None:
 
 
 def test_a_table_whose_aliases_repeat_each_other_is_refused_at_once(operator: TestClient) -> None:
-    laughs = "\n".join(["a: &a [x, x]", *(f"{b}: &{b} [*{a}, *{a}]" for a, b in zip("abcdefgh", "bcdefghi"))])
+    laughs = "\n".join(
+        ["a: &a [x, x]", *(f"{b}: &{b} [*{a}, *{a}]" for a, b in zip("abcdefgh", "bcdefghi", strict=True))]
+    )
     for text in (laughs, "a: b\n" * 100_000):
         answer = operator.post("/api/import/read/instructions", json={"name": "a.yaml", "text": text})
         assert answer.status_code == 422, answer.text[:200]
