@@ -18,7 +18,8 @@ from dexvla.episodes.finding import is_episode_file
 _DEPTH = 6
 _FOLDERS = 20_000
 _FILES = 200_000
-_HDF5, _LEROBOT, _TABLE = "HDF5", "LeRobot", "CSV"
+_HDF5, _LEROBOT, _RLDS, _TABLE = "HDF5", "LeRobot", "RLDS", "CSV"
+_RLDS_FEATURES = "features.json"
 _KINDS = {".mcap": "MCAP", ".bag": "ROS bag", ".db3": "ROS bag", ".csv": _TABLE}
 
 
@@ -27,7 +28,7 @@ class Candidate:
     """A folder with episodes in it or below. path: absolute, resolved, below `root`.
 
     files: those that are counted, of each of `kinds`; tables alone where there is nothing else, since they often stand
-    beside the data. A LeRobot dataset counts as one.
+    beside the data. A LeRobot or RLDS dataset counts as one.
     """
 
     id: str
@@ -91,6 +92,11 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[tuple[Path, str]]]]:
             left -= 1
             subfolders.clear()
             continue
+        if _RLDS_FEATURES in names and any(".tfrecord" in name for name in names):
+            yield path, [(path / _RLDS_FEATURES, _RLDS)]
+            left -= 1
+            subfolders.clear()
+            continue
         if len(path.relative_to(root).parts) >= _DEPTH or seen >= _FOLDERS:
             subfolders.clear()
         found = [(path / name, kind) for name in sorted(names) if (kind := _kind(path / name)) is not None]
@@ -112,6 +118,8 @@ def _kind(file: Path) -> str | None:
 def _size(file: Path) -> int:
     """Of a LeRobot dataset all its files."""
     with suppress(OSError):  # it went while we looked
+        if file.name == _RLDS_FEATURES:
+            return sum(one.lstat().st_size for one in file.parent.iterdir())
         if file.name == "info.json":
             inner = [Path(here, name) for here, _, names in os.walk(file.parents[1]) for name in names]
             return sum(one.lstat().st_size for one in inner)

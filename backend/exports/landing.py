@@ -81,7 +81,7 @@ def _into_s3(studio: Studio, where: DestinationOut, made: Path, name: str) -> No
         return
     files = sorted(path for path in made.rglob("*") if path.is_file() and not path.is_symlink())
     listed = {path.relative_to(made).as_posix(): path for path in files}
-    sent: list[str] = []
+    sent = [f"{name}/{CONTENTS}"]  # first: what says that the rest is whole goes before it
     try:
         for key, path in listed.items():
             sent.append(f"{name}/{key}")
@@ -92,5 +92,6 @@ def _into_s3(studio: Studio, where: DestinationOut, made: Path, name: str) -> No
         store.share(made / CONTENTS, contents)
     except BaseException:
         with suppress(StoreAwayError):  # without its contents it is no export, and the next try writes the same keys
-            store.delete(sent)
+            store.delete(sent[:1])
+            store.delete(sent[1:])
         raise

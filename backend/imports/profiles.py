@@ -19,6 +19,8 @@ from dexvla.errors import UserError
 from dexvla.formats.instructions import table_of
 from dexvla.spec import ImportProfile
 
+_LONGEST = 2**18  # characters; with instructions of a thousand episodes
+
 
 def profiles(db: Session) -> list[ProfileOut]:
     """By name."""
@@ -92,6 +94,8 @@ def as_file(db: Session, profile_id: str) -> Response:
 
 def read(body: FileIn) -> ReadProfileOut:
     """A profile out of a file of YAML or JSON, which is YAML too. Raises InvalidError."""
+    if len(body.text) > _LONGEST:
+        raise InvalidError(f"{body.name} has {len(body.text)} characters, a profile at most {_LONGEST}.")
     try:
         fields = yaml.safe_load(body.text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -5,9 +5,11 @@ A process that a source brings down costs the episode that it was at; another on
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,6 +27,8 @@ CPU_SECONDS = 1200  # of one episode
 _SECONDS = 1800
 _LOOK_CPU_SECONDS = 60
 _LOOK_SECONDS = 120
+_LONGEST_LINE = 64 * 2**20  # with images of all cameras
+_LONGEST_COMPLAINT, _COMPLAINTS = 4096, 256
 _AHEAD = 2  # episodes: one is converted while the one before is looked at
 
 
@@ -95,6 +99,9 @@ def _of_one_process(order: Mapping[str, Any], at: _At) -> Iterator[Converted | N
                 case {"begun": str(name)}:
                     at.name = name
                 case {"imported": str(name), "file": str(file), "warnings": list(said), "guesses": list(guesses)}:
+                    if not _made_in(Path(order["out"]), Path(file)):
+                        at.why = "the reader of this source named a file that it did not make; the source misleads it"
+                        return
                     yield Converted(
                         name=name, total=at.total, file=Path(file), warnings=tuple(said), guesses=tuple(guesses)
                     )
@@ -110,6 +117,14 @@ def _of_one_process(order: Mapping[str, Any], at: _At) -> Iterator[Converted | N
                     return
     if at.why is None:
         at.why = words(by_status(child.returncode), CPU_SECONDS)
+
+
+def _made_in(folder: Path, file: Path) -> bool:
+    """Whether the process can have made the file: whoever takes it opens and removes it with rights of their own."""
+    try:
+        return file.resolve(strict=True).is_relative_to(folder) and file.is_file() and not file.is_symlink()
+    except (OSError, ValueError):
+        return False
 
 
 def look(source: Path, profile: ImportProfile, *, episode: str | None = None) -> dict[str, Any]:
@@ -151,35 +166,47 @@ def reader(
         stderr=subprocess.PIPE,
         env={**environment, "HDF5_PLUGIN_PATH": "", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         cwd=Path(backend.__file__).parent.parent,
+        start_new_session=True,
     ) as child:
         assert child.stdin is not None
         assert child.stderr is not None
-        complaints: list[bytes] = []
-        listener = threading.Thread(target=complaints.extend, args=(child.stderr,), daemon=True)
+        complaints: deque[bytes] = deque(maxlen=_COMPLAINTS)
+        listener = threading.Thread(target=_listen, args=(child.stderr, complaints), daemon=True)
         listener.start()
         try:
             _send(child.stdin, json.dumps(order).encode() + b"\n")
             yield child, _lines(child, complaints, listener, seconds)
         finally:
-            child.kill()
+            _end(child)
             child.wait()
             listener.join()
             with suppress(BrokenPipeError):
                 child.stdin.close()
 
 
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """With whatever it has started."""
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+
+
+def _listen(stderr: IO[bytes], complaints: deque[bytes]) -> None:
+    while part := stderr.readline(_LONGEST_COMPLAINT):
+        complaints.append(part)
+
+
 def _lines(
-    child: subprocess.Popen[bytes], complaints: list[bytes], listener: threading.Thread, seconds: float
+    child: subprocess.Popen[bytes], complaints: deque[bytes], listener: threading.Thread, seconds: float
 ) -> Iterator[dict[str, Any]]:
     assert child.stdout is not None
     while True:
-        patience = threading.Timer(seconds, child.kill)
+        patience = threading.Timer(seconds, _end, (child,))
         patience.start()
         try:
-            line = child.stdout.readline()
+            line = child.stdout.readline(_LONGEST_LINE)
         finally:
             patience.cancel()
-        if not line.endswith(b"\n"):  # it has ended, perhaps within a line
+        if not line.endswith(b"\n"):  # it has ended, perhaps within a line; or says more than it could have to say
             break
         yield json.loads(line)
     child.wait()

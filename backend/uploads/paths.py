@@ -3,11 +3,15 @@
 They become paths only where a folder is laid out for an import (`lay_out`), below one folder of the upload's own.
 """
 
-import os
+import hashlib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
+from backend.store.hold import hold
+from dexvla.files import atomic_directory
+
+LAID_OUT = "as_sent-"  # begins the names of folders that `lay_out` makes
 MAX_PATH = 1000  # characters
 MAX_DEPTH = 12  # folders above the file
 _NAME_BYTES = 255  # file systems count bytes
@@ -65,28 +69,24 @@ def _key(path: str) -> str:
     return unicodedata.normalize("NFC", path).casefold()
 
 
-def lay_out(folder: Path, files: Iterable[tuple[str, Path]]) -> Path:
-    """Make `folder` with each file (path as it was sent, where its bytes lie) at its place, as links to the same bytes.
+def lay_out(beside: Path, files: Sequence[tuple[str, Path]]) -> Path:
+    """A folder in `beside` with each file (path as it was sent, where its bytes lie) at its place, as links to the same
+    bytes: the same one for the same files, since an import may read from it for long.
 
-    Whole or not at all; what is there already is replaced. Raises ValueError for a path that no announcement lets
-    through, OSError.
+    Whole or not at all. Raises ValueError for a path that no announcement lets through, OSError.
     """
-    import shutil
-
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    for path, _ in files:
+        if wrong := wrong_with_path(path):
+            raise ValueError(f"{path!r}: {wrong}")
+    named = hashlib.sha256("\0".join(f"{path}\0{source.name}" for path, source in sorted(files)).encode())
+    folder = beside / f"{LAID_OUT}{named.hexdigest()[:16]}"
+    if folder.is_dir():
+        return folder
     try:
-        for path, source in files:
-            if wrong := wrong_with_path(path):
-                raise ValueError(f"{path!r}: {wrong}")
-            place = temporary.joinpath(*path.split("/"))
-            place.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.link(source, place, follow_symlinks=False)
-            except PermissionError:  # a file system without such links
-                shutil.copyfile(source, place, follow_symlinks=False)
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with atomic_directory(folder) as temporary:
+            for path, source in files:
+                hold(source, temporary.joinpath(*path.split("/")))
+    except OSError:
+        if not folder.is_dir():  # else another request was quicker
+            raise
     return folder

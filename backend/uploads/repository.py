@@ -8,6 +8,7 @@ from sqlalchemy import case, delete, func, select
 from sqlalchemy.orm import Session
 
 from backend.tables.episode import EpisodeRow
+from backend.tables.job import Job, JobKind, JobState
 from backend.tables.upload import Upload, UploadedFile, UploadState
 
 
@@ -114,3 +115,10 @@ def touched_before(db: Session, moment: datetime) -> Sequence[Upload]:
 def remove(db: Session, upload_id: str) -> None:
     db.execute(delete(UploadedFile).where(UploadedFile.upload_id == upload_id))
     db.execute(delete(Upload).where(Upload.id == upload_id))
+
+
+def folders_of_imports(db: Session, dataset_id: str) -> list[str]:
+    """What imports into a dataset read that are not over."""
+    going_on = [state for state in JobState if not state.over]
+    query = select(Job).where(Job.kind == JobKind.IMPORT, Job.subject_id == dataset_id, Job.state.in_(going_on))
+    return [str(job.payload["folder"]) for job in db.scalars(query)]

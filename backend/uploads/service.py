@@ -31,7 +31,7 @@ from backend.studio.events import publish_after_commit
 from backend.tables.episode import EpisodeRow
 from backend.tables.upload import Upload, UploadedFile, UploadKind, UploadState
 from backend.uploads import repository
-from backend.uploads.paths import lay_out, wrong_together, wrong_with_path
+from backend.uploads.paths import LAID_OUT, lay_out, wrong_together, wrong_with_path
 from backend.uploads.schemas import (
     DigestIn,
     UploadDetail,
@@ -48,7 +48,6 @@ from dexvla.spec import ImportProfile
 SPARE_BYTES = 64 * 2**20
 _UNFINISHED = 100  # uploads of one person of which bytes are missing
 _TOUCH = timedelta(hours=1)
-_LAID_OUT = "as_sent"  # the folder of an upload's files under their own names, see `source_folder`
 
 
 def announce(db: Session, me: Actor, studio: Studio, dataset_id: str, body: UploadIn) -> UploadDetail:
@@ -293,6 +292,7 @@ def cancel(db: Session, me: Actor, studio: Studio, upload_id: str) -> None:
     """Forget an upload and what arrived of it; episodes that were taken in stay."""
     upload = found(db, upload_id)
     refuse_stranger(me, upload)
+    _refuse_read(db, studio, upload)
     record(db, me, "upload.cancel", upload.id, dataset=upload.dataset_id)
     _remove(db, studio, upload)
 
@@ -301,6 +301,7 @@ def cancel_file(db: Session, me: Actor, studio: Studio, file_id: str) -> None:
     """As `cancel`, of one file; with its last file the upload goes."""
     upload, row = found_file(db, file_id)
     refuse_stranger(me, upload)
+    _refuse_read(db, studio, upload)
     db.delete(row)
     db.flush()
     if repository.files_of(db, [upload.id]):
@@ -314,6 +315,7 @@ def take_episodes(db: Session, me: Actor, studio: Studio, upload_id: str) -> Upl
     """Of a folder: its HDF5 files as episodes, and nothing else of it. Raises ConflictError where it is not whole."""
     upload = found(db, upload_id)
     refuse_stranger(me, upload)
+    _refuse_read(db, studio, upload)
     rows = repository.files_of(db, [upload.id])
     _require_whole(upload, rows)
     episodes = [row for row in rows if row.is_episode]
@@ -328,7 +330,8 @@ def take_episodes(db: Session, me: Actor, studio: Studio, upload_id: str) -> Upl
         row.state = UploadState.RECEIVED
     db.flush()
     publish_after_commit(db, studio, "dataset", upload.dataset_id)
-    remove_after_commit(db, "The rest of the folder", [folder / _LAID_OUT, *(folder / row.id for row in others)])
+    laid_out = folder.glob(f"{LAID_OUT}*")
+    remove_after_commit(db, "The rest of the folder", [*laid_out, *(folder / row.id for row in others)])
     return detail(db, me, studio, upload)
 
 
@@ -344,13 +347,13 @@ def source_folder(db: Session, me: Actor, studio: Studio, upload_id: str) -> Pat
     _require_whole(upload, rows)
     folder = studio.settings.folder.staged(upload.id)
     upload.touched_at = database_now(db)
-    return lay_out(folder / _LAID_OUT, [(row.path, folder / row.id) for row in rows])
+    return lay_out(folder, [(row.path, folder / row.id) for row in rows])
 
 
 def preview_import(me: Actor, studio: Studio, upload_id: str, body: UploadPreviewIn) -> ImportPreviewOut:
     """One episode of an uploaded folder. Raises as `source_folder`, and as imports do."""
     with studio.db.transaction() as db:
-        source = source_folder(db, me, studio, upload_id)
+        source = source_folder(db, me, studio, upload_id)  # laid out once, by the first who looks
         upload = found(db, upload_id)
         name, profile = _folder_name(db, upload), _with_instruction(upload, body.profile)
     return imports.preview_of(source, profile, body.episode, name=name)
@@ -376,6 +379,17 @@ def _with_instruction(upload: Upload, profile: ImportProfile) -> ImportProfile:
     return profile.model_copy(update={"instruction": text})
 
 
+def _refuse_read(db: Session, studio: Studio, upload: Upload) -> None:
+    """Raises ConflictError while an import reads the upload's files."""
+    if _is_read(db, studio, upload):
+        raise ConflictError("An import reads these files at the moment; wait for its end, or cancel it first.")
+
+
+def _is_read(db: Session, studio: Studio, upload: Upload) -> bool:
+    here = studio.settings.folder.staged(upload.id)
+    return any(Path(folder).is_relative_to(here) for folder in repository.folders_of_imports(db, upload.dataset_id))
+
+
 def _require_whole(upload: Upload, rows: Sequence[UploadedFile]) -> None:
     if upload.kind is not UploadKind.FOLDER:
         raise ConflictError("These are HDF5 files, which are taken in as episodes one by one.")
@@ -391,7 +405,8 @@ def forget_old(studio: Studio) -> int:
     FilesLeftError for files that could not be removed."""
     days = studio.settings.upload_days
     with studio.db.transaction() as db:
-        rows = repository.touched_before(db, database_now(db) - timedelta(days=days))
+        old = repository.touched_before(db, database_now(db) - timedelta(days=days))
+        rows = [row for row in old if not _is_read(db, studio, row)]
         for row in rows:
             record(db, None, "upload.expire", row.id, dataset=row.dataset_id)
             _remove(db, studio, row)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from backend.core.errors import DiskFullError, InvalidError, NotFoundError, TooManyError
@@ -19,6 +20,7 @@ from backend.core.periodic import Periodic
 from backend.core.removal import remove_after_commit
 from backend.core.roles import Role
 from backend.intake.accept import AlreadyThereError, RefusedError, accept
+from backend.store.base import StoreAwayError
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
 from backend.tables.episode import EpisodeRow, EpisodeSource
@@ -31,6 +33,10 @@ from dexvla.checksums import file_sha256
 _EVERY_SECONDS = 1.0
 _LATER_SECONDS = 20.0  # after a disk was full
 _log = structlog.get_logger(__name__)
+
+
+class WaitingError(Exception):
+    """A received file cannot be looked at now, through no fault of its own."""
 
 
 class Taking:
@@ -100,6 +106,9 @@ def take_received(studio: Studio, stop: threading.Event) -> bool:
         except (DiskFullError, TooManyError) as error:
             _note(studio, file_id, f"Waiting: {error.message}")
             return False
+        except WaitingError as error:
+            _note(studio, file_id, f"Waiting: {error}")
+            return False
     return True
 
 
@@ -159,9 +168,15 @@ def _accept(studio: Studio, upload: Upload, row: UploadedFile, path: Path, sha25
             _refuse(studio, upload, row.id, error.message)
     except (DiskFullError, TooManyError):
         raise
-    except Exception:  # a fault of ours, which must not keep the files behind it
+    except (StoreAwayError, OSError, SQLAlchemyError) as error:  # none of the file's faults: it stays, and waits
+        _log.warning("uploads.waiting", file=row.id, error=str(error))
+        raise WaitingError(
+            "the studio cannot take it in at the moment (its log says why); it is tried again"
+        ) from error
+    except Exception:  # a fault of ours, which must not keep the files behind it; what was sent stays
         _log.exception("uploads.failed", file=row.id)
-        _refuse(studio, upload, row.id, f"The studio failed while it looked at {name}; its log says how.")
+        said = f"The studio failed while it looked at {name}; its log says how. What was sent is kept."
+        _refuse(studio, upload, row.id, said, keep=True)
     else:
         _listed(studio, upload, row.id, sha256, accepted.episode_id, accepted.warnings)
 
@@ -193,10 +208,15 @@ def _listed(studio: Studio, upload: Upload, file_id: str, sha256: str, episode_i
     _change(studio, file_id, change, tell=upload.dataset_id)
 
 
-def _refuse(studio: Studio, upload: Upload, file_id: str, message: str, *, errors: list[str] | None = None) -> None:
+def _refuse(
+    studio: Studio, upload: Upload, file_id: str, message: str, *, errors: list[str] | None = None, keep: bool = False
+) -> None:
+    """keep: the bytes, for as long as the upload."""
+
     def change(db: Session, row: UploadedFile) -> None:
         row.state, row.message, row.errors = UploadState.REFUSED, message, errors or []
-        remove_after_commit(db, row.path, [_path(studio, row)])
+        if not keep:
+            remove_after_commit(db, row.path, [_path(studio, row)])
 
     _change(studio, file_id, change, tell=upload.dataset_id)
 

@@ -112,6 +112,20 @@ def test_only_what_is_left_is_converted_and_links_lead_nowhere(tmp_path: Path) -
     assert str(tmp_path) not in refused.reason
 
 
+def test_a_file_that_the_process_cannot_have_made_is_not_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that a source took over may say what it likes; whoever hears it has more rights."""
+    out, ours = tmp_path / "out", tmp_path / "ours.hdf5"
+    out.mkdir()
+    ours.write_bytes(b"x")
+    (out / "link").symlink_to(ours)
+    (out / "made").write_bytes(b"x")
+    assert conversion._made_in(out, out / "made")
+    for wrong in (ours, out / "link", out / ".." / "ours.hdf5", out, out / "none"):
+        assert not conversion._made_in(out, wrong)
+
+
 def test_what_is_no_source_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "notes.txt").write_text("hello")

@@ -145,6 +145,16 @@ def test_profiles_have_names_and_are_files(operator: TestClient) -> None:
     assert operator.get(url).json() == []
 
 
+def test_a_table_whose_aliases_repeat_each_other_is_refused_at_once(operator: TestClient) -> None:
+    laughs = "\n".join(
+        ["a: &a [x, x]", *(f"{b}: &{b} [*{a}, *{a}]" for a, b in zip("abcdefgh", "bcdefghi", strict=True))]
+    )
+    for text in (laughs, "a: b\n" * 100_000):
+        answer = operator.post("/api/import/read/instructions", json={"name": "a.yaml", "text": text})
+        assert answer.status_code == 422, answer.text[:200]
+        assert operator.post("/api/import/read/profile", json={"name": "a.yaml", "text": text}).status_code == 422
+
+
 def test_tables_of_instructions_are_read(operator: TestClient) -> None:
     url = "/api/import/read/instructions"
     for name, text in (

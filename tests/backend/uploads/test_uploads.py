@@ -16,6 +16,7 @@ from backend.core.db import utc_now
 from backend.core.roles import Role
 from backend.identity.actor import Actor
 from backend.intake.accept import accept
+from backend.store.base import StoreAwayError
 from backend.studio.context import Studio
 from backend.tables.episode import EpisodeRow, EpisodeSource
 from backend.tables.upload import Upload, UploadedFile, UploadState
@@ -254,6 +255,19 @@ def test_a_folder_of_another_format_waits_for_an_import(
         folder = service.source_folder(db, me, studio, made["id"])
     found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert found == files
+    inode = folder.stat().st_ino
+    shown = ok(operator.post(f"{upload}/import/preview", json={"profile": {"format": "act"}}))
+    assert (shown["episodes"], shown["instruction"]["text"]) == (1, "Lift.")
+    assert folder.stat().st_ino == inode, "an import that reads it goes on"
+    assert refusal(client("viewer").post(f"{upload}/import", json={}), 403)
+    job = ok(operator.post(f"{upload}/import", json={"profile": {"format": "act"}}))
+    assert "set" in job["title"]
+    for asked in (operator.post(f"{upload}/episodes"), operator.delete(upload)):
+        assert "An import reads these files" in refusal(asked, 409)["message"]
+    with studio.db.transaction() as db:
+        db.get_one(Upload, made["id"]).touched_at = utc_now() - timedelta(days=30)
+    assert service.forget_old(studio) == 0
+    ok(operator.post(f"/api/jobs/{job['id']}/cancel"))
     assert ok(operator.post(f"{upload}/episodes"))["counts"] == {"received": 1}
     until(lambda: ok(operator.get(upload))["counts"] == {"taken_in": 1}, 60)
     assert operator.delete(upload).status_code == 204
@@ -268,6 +282,23 @@ def test_too_much_is_told_before_anything_is_sent(operator: TestClient, dataset:
     many = {"files": [{"path": f"{number}.hdf5", "size": most} for number in range(10_000)]}
     assert "Nothing was sent" in refusal(operator.post(f"{dataset}/uploads", json=many), 507)["message"]
     refusal(operator.post("/api/datasets/none/uploads", json={"files": [{"path": "a.hdf5", "size": 1}]}), 404)
+
+
+def test_a_store_that_is_away_costs_no_file(
+    operator: TestClient, dataset: str, studio: Studio, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise StoreAwayError("the store does not answer")
+
+    monkeypatch.setattr(taking, "_LATER_SECONDS", 0.2)
+    with monkeypatch.context() as patched:
+        patched.setattr(taking, "accept", away)
+        made = announce(operator, dataset, ("a.hdf5", len(content)), instruction="Lift.")
+        url = made["items"][0]["url"]
+        assert send(operator, url, content, 0).is_success
+        until(lambda: (ok(operator.get(url))["message"] or "").startswith("Waiting: "), 60)
+        assert ok(operator.get(url))["state"] == "received"
+    assert outcome(operator, url)["state"] == "taken_in"
 
 
 def test_what_a_kill_left_is_seen(operator: TestClient, dataset: str, studio: Studio, content: bytes) -> None:

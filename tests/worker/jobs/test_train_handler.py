@@ -34,6 +34,7 @@ from tests.support.training_data import ME, SMALL, make_version, stage_2, start
 from worker.core.gpus import visible_gpus
 from worker.jobs.handlers.base import JobContext, Progress
 from worker.jobs.handlers.preflight import PreflightHandler, launch_flags
+from worker.jobs.handlers.saved import CheckpointRegistrar
 from worker.jobs.handlers.train import TrainHandler, launch
 
 
@@ -143,6 +144,11 @@ def test_a_run_from_the_form_to_a_checkpoint_that_loads(
     assert {step for step, row in rows.items() if row.deleted_at is None} == there
     pruned = [row for row in rows.values() if row.deleted_at is not None]
     assert all(row.deleted_why == "the run keeps the newest 2" for row in pruned)
+    folder = studio.settings.folder.run(run_id)
+    folder.rename(folder.with_name("elsewhere"))  # another machine's run, or a disk that is not mounted
+    CheckpointRegistrar(runs.Run(str(folder)), run_id, name="x", keep=2).look(job, studio.db.transaction, wait=True)
+    folder.with_name("elsewhere").rename(folder)
+    assert {step for step, row in saved(job).items() if row.deleted_at is None} == there, "nothing of it was pruned"
     newest = rows[6]
     assert newest.val_loss == points(job)[6][1]["val_loss"]
     assert (newest.stage, newest.attempt) == (2, 1)

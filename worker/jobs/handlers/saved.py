@@ -98,7 +98,7 @@ class CheckpointRegistrar:
                 job.studio, self._run.checkpoints / step_name(step), archive_name(self._name, step)
             )
         ready = [step for step, one in self._hashing.items() if one.ready(wait=wait)]
-        gone = self._known - there
+        gone = self._known - there if self._trained_here() else set()
         if not ready and not gone:
             return
         with fence() as db:
@@ -122,6 +122,11 @@ class CheckpointRegistrar:
             if self._hashing.pop(step).found is not None:
                 self._known.add(step)
         self._known -= gone
+
+    def _trained_here(self) -> bool:
+        """Whether what is not in the folder was pruned by the trainer. Another machine's run, or a disk that is not
+        mounted, shows no checkpoint either; beside its own the trainer's state lies."""
+        return self._run.resumable_step() > 0
 
     def _rows(self, db: Session) -> list[Checkpoint]:
         return list(

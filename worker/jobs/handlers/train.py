@@ -69,12 +69,10 @@ class TrainHandler(Handler):
         output, held = folder.run(run_id), folder.held(job.id)
         self._spec = spec = on_this_machine(job.studio, spec, begins, output_dir=output, held=held)
         self._run = run = runs.Run(spec.output_dir)
-        self._tail = MetricsTail(run.metrics_file, run_id)
-        self._saved = CheckpointRegistrar(run, run_id, name=spec.name, keep=spec.keep_checkpoints)
         resume = run.spec_file.is_file()
-        if resume and spec.steps in runs.steps_of(run.checkpoints):
-            return None  # an attempt before this one trained to the end and died before its row said so
-        if saved and not run.resumable_step():
+        # an attempt before this one trained to the end and died before its row said so
+        finished = resume and spec.steps in runs.steps_of(run.checkpoints)
+        if saved and not finished and not run.resumable_step():
             if job.studio.store.remote and not run.path.is_dir():
                 raise UserError(
                     "what this run would go on from (the trainer's state) is on the machine that trained it; resume it "
@@ -84,6 +82,10 @@ class TrainHandler(Handler):
                 "the checkpoint that this run would go on from is gone, or the trainer's state beside it; starting at "
                 "step 0 again would overwrite its curves: copy the run to train anew"
             )
+        self._tail = MetricsTail(run.metrics_file, run_id)
+        self._saved = CheckpointRegistrar(run, run_id, name=spec.name, keep=spec.keep_checkpoints)
+        if finished:
+            return None
         self._still_there(job.studio, spec, resume=resume)
         file = run.path / "spec.yaml"
         with atomic_file(file) as temporary:
