@@ -5,17 +5,18 @@ is received still, and is looked at again by the next.
 """
 
 import fcntl
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from backend.core.errors import DiskFullError, InvalidError, NotFoundError, TooManyError
+from backend.core.errors import DiskFullError, FilesLeftError, InvalidError, NotFoundError, TooManyError
 from backend.core.periodic import Periodic
 from backend.core.removal import remove_after_commit
 from backend.core.roles import Role
@@ -92,33 +93,53 @@ def settle(studio: Studio) -> None:
 
 
 def take_received(studio: Studio, stop: threading.Event) -> bool:
-    """False where the rest has to wait: for room on the disk, or for whoever else has files looked at.
+    """False where some have to wait: for room on the disk, for whoever else has files looked at, for a store that is
+    away. They keep nobody else's: of what finds no room smaller ones are still tried, and folders need none.
 
-    Raises SQLAlchemyError, OSError.
+    Raises SQLAlchemyError.
     """
+    below, all_taken = math.inf, True  # bytes of episodes that are worth a try
     with studio.db.transaction(write=False) as db:
         waiting = repository.in_state(db, UploadState.RECEIVED)
     for file_id in waiting:
         if stop.is_set():
             return True
         try:
-            _take(studio, file_id, stop)
-        except (DiskFullError, TooManyError) as error:
-            _note(studio, file_id, f"Waiting: {error.message}")
-            return False
+            _take(studio, file_id, stop, below=below)
+        except DiskFullError as error:
+            why, below = error.message, min(below, _size(studio, file_id))
+        except TooManyError as error:
+            why, below = error.message, 0
         except WaitingError as error:
-            _note(studio, file_id, f"Waiting: {error}")
-            return False
-    return True
+            why, below = str(error), below if isinstance(error.__cause__, OSError) else 0
+        except OSError as error:
+            _log.warning("uploads.unreadable", file=file_id, error=str(error))
+            why = f"the studio cannot read what arrived ({error.strerror or error}); it is tried again"
+        else:
+            continue
+        all_taken = False
+        _note(studio, file_id, f"Waiting: {why}")
+    return all_taken
 
 
-def _take(studio: Studio, file_id: str, stop: threading.Event) -> None:
-    """Raises DiskFullError, TooManyError."""
+def _size(studio: Studio, file_id: str) -> int:
+    with studio.db.transaction(write=False) as db:
+        row = repository.file_by_id(db, file_id)
+    return 0 if row is None else row.size
+
+
+def _take(studio: Studio, file_id: str, stop: threading.Event, *, below: float) -> None:
+    """below: episodes of as many bytes are left for later.
+
+    Raises DiskFullError, TooManyError, WaitingError, OSError.
+    """
     with studio.db.transaction(write=False) as db:
         row = repository.file_by_id(db, file_id)
         upload = None if row is None else repository.by_id(db, row.upload_id)
         sender = None if upload is None or upload.created_by is None else db.get(User, upload.created_by)
     if row is None or upload is None or row.state is not UploadState.RECEIVED:
+        return
+    if upload.kind is UploadKind.EPISODES and row.size >= below:
         return
     path = studio.settings.folder.staged(upload.id) / row.id
     if row.size == 0:
@@ -240,7 +261,7 @@ def _change(
     studio: Studio, file_id: str, change: Callable[[Session, UploadedFile], None], *, tell: str | None = None
 ) -> None:
     """Of a file that is still received: one that was cancelled stays gone. tell: a dataset whose pages hear of it."""
-    with studio.db.transaction() as db:
+    with suppress(FilesLeftError), studio.db.transaction() as db:  # told in the log; they go with the upload
         row = repository.file_by_id(db, file_id)
         if row is None or row.state is not UploadState.RECEIVED:
             return

@@ -13,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from backend.core.db import utc_now
+from backend.core.errors import DiskFullError
 from backend.core.roles import Role
 from backend.identity.actor import Actor
 from backend.intake.accept import accept
@@ -299,6 +300,36 @@ def test_a_store_that_is_away_costs_no_file(
         until(lambda: (ok(operator.get(url))["message"] or "").startswith("Waiting: "), 60)
         assert ok(operator.get(url))["state"] == "received"
     assert outcome(operator, url)["state"] == "taken_in"
+
+
+def test_a_file_that_has_to_wait_keeps_no_other(
+    operator: TestClient, dataset: str, studio: Studio, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = {"a.hdf5": content + bytes(4096), "b.hdf5": b"unreadable", "c.hdf5": content}
+    made = announce(operator, dataset, *((path, len(data)) for path, data in sent.items()), instruction="Lift.")
+    urls = {item["path"]: item["url"] for item in made["items"]}
+    real_accept, real_sum = taking.accept, taking.file_sha256
+
+    def full(studio: Studio, *, file: Path, **given: Any) -> Any:
+        if file.stat().st_size > len(content):
+            raise DiskFullError("There is no room for it.")
+        return real_accept(studio, file=file, **given)
+
+    def broken(path: Path) -> str:
+        if path.stat().st_size == 10:
+            raise OSError(5, "Input/output error")
+        return real_sum(path)
+
+    monkeypatch.setattr(taking, "_LATER_SECONDS", 0.2)
+    monkeypatch.setattr(taking, "accept", full)
+    monkeypatch.setattr(taking, "file_sha256", broken)
+    for path, data in sent.items():
+        assert send(operator, urls[path], data, 0).is_success
+    assert outcome(operator, urls["c.hdf5"])["state"] == "taken_in"
+    waiting = [ok(operator.get(urls[path])) for path in ("a.hdf5", "b.hdf5")]
+    assert [one["state"] for one in waiting] == ["received"] * 2
+    assert "no room" in waiting[0]["message"]
+    assert "cannot read what arrived (Input/output error)" in waiting[1]["message"]
 
 
 def test_what_a_kill_left_is_seen(operator: TestClient, dataset: str, studio: Studio, content: bytes) -> None:
