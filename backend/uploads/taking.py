@@ -81,15 +81,30 @@ def _alone(path: Path) -> Iterator[bool]:
 
 
 def settle(studio: Studio) -> None:
-    """After a start: files whose last byte is on the disk, and whose row does not say so."""
+    """After a start: files whose last byte is on the disk, and whose row does not say so; and those of folders that
+    are not there as their rows say, after a restore, which brings none: their sender goes on with them."""
     with studio.db.transaction(write=False) as db:
-        ids = repository.in_state(db, UploadState.UPLOADING)
+        ids = [*repository.in_state(db, UploadState.UPLOADING), *repository.in_state(db, UploadState.STAGED)]
         rows = [row for id in ids if (row := repository.file_by_id(db, id)) is not None]
     for row in rows:
-        there = size_of(studio.settings.folder.staged(row.upload_id) / row.id)
-        if there >= row.size:
+        path = studio.settings.folder.staged(row.upload_id) / row.id
+        there = size_of(path)
+        if row.state is UploadState.STAGED:
+            if there != row.size or not path.exists():
+                with studio.db.transaction() as db:
+                    _not_staged(repository.file_by_id(db, row.id), there)
+        elif there >= row.size:
             with studio.db.transaction() as db:
                 service.note_received(db, studio, row.id, there)
+
+
+def _not_staged(row: UploadedFile | None, there: int) -> None:
+    if row is None or row.state is not UploadState.STAGED:
+        return
+    if row.size == 0:  # nothing of it is to come: it is made anew
+        row.state = UploadState.RECEIVED
+    else:
+        _missing(row, there)
 
 
 def take_received(studio: Studio, stop: threading.Event) -> bool:

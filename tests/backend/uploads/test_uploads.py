@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import shutil
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -249,6 +250,13 @@ def test_a_folder_of_another_format_waits_for_an_import(
     refusal(operator.post(f"{upload}/episodes"), 409)
     for item in made["items"]:
         if item["size"]:
+            assert send(operator, item["url"], files[item["path"]], 0).is_success
+    until(lambda: ok(operator.get(upload))["counts"] == {"staged": 3}, 60)
+    shutil.rmtree(studio.settings.folder.staged(made["id"]))  # a restore brings no uploads
+    taking.settle(studio)
+    for item in ok(operator.get(upload))["items"]:
+        if item["size"]:
+            assert (item["state"], item["received"]) == ("uploading", 0)
             assert send(operator, item["url"], files[item["path"]], 0).is_success
     until(lambda: ok(operator.get(upload))["counts"] == {"staged": 3}, 60)
     with studio.db.transaction() as db:
