@@ -1,13 +1,15 @@
 """The store of a studio on one disk, or on one that all of its machines share: the data folder itself."""
 
+import errno
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from backend.store.base import Listed, Stored
-from dexvla.files import fsync_path
+from dexvla.files import atomic_file, fsync_path
 
 _BLOCK = 1 << 20
 
@@ -28,7 +30,15 @@ class FolderStore:
         final = self._root / file.key
         final.parent.mkdir(parents=True, exist_ok=True)
         fsync_path(source)
-        os.replace(source, final)
+        try:
+            os.replace(source, final)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            with atomic_file(final) as temporary:  # a folder of the studio's that is mounted from another disk
+                shutil.copyfile(source, temporary)
+            source.unlink()
+            return
         fsync_path(final.parent)
 
     def share(self, source: Path, file: Stored) -> None:

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -54,6 +55,21 @@ def test_what_is_put_is_found_read_listed_and_deleted(store: Store, tmp_path: Pa
     with pytest.raises(FileNotFoundError, match=r"one\.hdf5"):
         list(store.read(file.key, 0, 1))
     assert store.problem(write=True) is None
+
+
+def test_a_file_of_another_disk_is_put(tmp_path: Path) -> None:
+    """As where the jobs' folder is mounted from a faster one."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        source = Path(elsewhere) / "new"
+        if source.parent.stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("/dev/shm and the temporary folder are one file system here")
+        file = _file(source, 5000, "episodes/d/one.hdf5")
+        data = source.read_bytes()
+        store = FolderStore(tmp_path)
+        store.put(source, file)
+        assert not source.exists()
+    assert store.path(file).read_bytes() == data
+    assert [path.name for path in (tmp_path / "episodes" / "d").iterdir()] == ["one.hdf5"]
 
 
 def test_a_folder_of_files_is_whole_under_their_names(store: Store, tmp_path: Path) -> None:
