@@ -124,6 +124,18 @@ def _found(studio: Studio) -> Callable[[Path], bool]:
     return lambda path: key_of(studio.settings.data, path) in keys
 
 
+def _missing_in_versions(db: Session, folder: DataFolder, there: Callable[[Path], bool]) -> Iterator[str]:
+    """Of episodes that were set aside, and that versions still train on and export."""
+    aside = select(EpisodeRow.dataset_id, EpisodeRow.id, EpisodeRow.number)
+    rows = db.execute(aside.where(EpisodeRow.deleted_at.is_not(None), EpisodeRow.freed_at.is_(None))).all()
+    gone = {row.id: row.number for row in rows if not there(folder.episode(row.dataset_id, row.id))}
+    if not gone:
+        return
+    for number, listed in db.execute(select(DatasetVersion.number, DatasetVersion.episode_ids)):
+        for episode_id in gone.keys() & set(listed):
+            yield f"the file of episode {gone[episode_id]} ({episode_id}), which version {number} lists"
+
+
 def missing(db: Session, studio: Studio) -> Iterator[str]:
     """Rows whose files are gone, in words. Raises StoreAwayError."""
     folder, there = studio.settings.folder, _found(studio)
@@ -132,6 +144,7 @@ def missing(db: Session, studio: Studio) -> Iterator[str]:
     ):
         if not there(folder.episode(dataset_id, episode_id)):
             yield f"the file of episode {number} ({episode_id})"
+    yield from _missing_in_versions(db, folder, there)
     for version_id, number in db.execute(select(DatasetVersion.id, DatasetVersion.number)):
         if not there(folder.manifest(version_id)):
             yield f"the manifest of dataset version {number} ({version_id})"

@@ -43,7 +43,8 @@ _JOURNAL = "store-move.jsonl"
 
 
 class Moved(BaseModel):
-    """copied: files and bytes of this run; before: of one that was interrupted. freed_bytes: of the data folder."""
+    """copied: files and bytes of this run; before: of one that was interrupted. freed_bytes: of the data folder.
+    damaged: why nothing was switched. unneeded: what was left behind, damaged too: episodes that only an undo wants."""
 
     origin: str
     to: str
@@ -56,12 +57,16 @@ class Moved(BaseModel):
     freed_bytes: int
     left_bytes: int
     damaged: list[str]
+    unneeded: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _File:
+    """needed: whether a studio without it would be less than it is; see _unneeded."""
+
     stored: Stored
     what: str
+    needed: bool = True
 
 
 def move(
@@ -140,7 +145,8 @@ def _carry(
     free: bool,
 ) -> Moved:
     damaged: list[str] = []
-    files = list(_files(studio, damaged))
+    unneeded: list[str] = []
+    files = list(_files(studio, damaged, unneeded))
     journal = studio.settings.data / _JOURNAL
     done = _read(journal, to)
     copied = copied_bytes = before = 0
@@ -156,7 +162,7 @@ def _carry(
                 try:
                     digest = _copy(studio, target, one)
                 except (FileNotFoundError, _DamagedError) as error:
-                    damaged.append(f"{file.what}: {error}")
+                    (damaged if file.needed else unneeded).append(f"{file.what}: {error}")
                     continue
                 log.write(json.dumps({"to": to, "key": one.key, "sha256": digest}) + "\n")
                 log.flush()
@@ -182,6 +188,7 @@ def _carry(
         freed_bytes=freed,
         left_bytes=sum(path.stat().st_size for path in left if path.exists()),
         damaged=damaged,
+        unneeded=unneeded,
     )
 
 
@@ -213,10 +220,19 @@ def _copy(studio: Studio, target: Store, file: Stored) -> str:
     return found
 
 
-def _files(studio: Studio, damaged: list[str]) -> Iterator[_File]:
+def _unneeded(db: Session) -> set[str]:
+    """Episodes that were deleted or edited into others and may be brought back, and that no version lists."""
+    aside = set(db.scalars(select(EpisodeRow.id).where(EpisodeRow.deleted_at.is_not(None))))
+    for listed in db.scalars(select(DatasetVersion.episode_ids)) if aside else ():
+        aside.difference_update(listed)
+    return aside
+
+
+def _files(studio: Studio, damaged: list[str], unneeded: list[str]) -> Iterator[_File]:
     """What a store has, by the rows; of a store elsewhere, also what machines left there for others to read."""
     with studio.db.transaction(write=False) as db:
         ids = list(db.scalars(select(EpisodeRow.id).where(EpisodeRow.freed_at.is_(None))))
+        not_needed = _unneeded(db)
         others = [*_versions(db, studio), *_checkpoints(db, studio), *_exports(db, studio), *_models(db, studio)]
     known_keys = set()
     for episode_id in ids:
@@ -225,17 +241,18 @@ def _files(studio: Studio, damaged: list[str]) -> Iterator[_File]:
             if row is None:
                 continue
             key, what = episode_key(row.dataset_id, row.id), f"episode {row.number}"
+            needed = row.id not in not_needed
             if not studio.store.remote:
                 try:  # of an older studio: without a hash, and perhaps with labels that were written into it
                     path = own_file(studio, row)
                     if row.sha256 is None or path.stat().st_size != row.size_bytes:
                         row.sha256, row.size_bytes = file_sha256(path), path.stat().st_size
                 except Exception as error:
-                    damaged.append(f"{what}: {error}")
+                    (damaged if needed else unneeded).append(f"{what}: {error}")
                     continue
             file = Stored(key=key, sha256=row.sha256, size=row.size_bytes)
         known_keys.add(key)
-        yield _File(stored=file, what=what)
+        yield _File(stored=file, what=what, needed=needed)
     for one in others:
         known_keys.add(one.stored.key)
         yield one
@@ -334,6 +351,12 @@ def told(moved: Moved) -> str:
         lines.append(f"The studio's files are in {name}.")
     else:
         lines.append("Nothing was switched yet; move without --copy-only when the studio is stopped.")
+    if moved.unneeded:
+        lines += [f"warning: {text}" for text in moved.unneeded]
+        lines.append(
+            "What these warnings name was deleted or edited into other episodes, and no version lists it: it is not "
+            "copied, and can be brought back only with its file from a backup."
+        )
     if moved.freed_bytes:
         lines.append(f"{moved.freed_bytes / mib:.1f} MiB of the data folder were freed.")
     elif moved.left_bytes:
