@@ -84,10 +84,10 @@ def carry(db: Session, moving: Moving) -> dict[str, Any]:
     rater stay with the source. Returns the marks by which later work is noticed."""
     marks: dict[str, Any] = {}
     for tier in Tier:
-        edit = _draft(db, moving, tier)
-        if edit is not None:
-            marks[tier.value] = edit
-        if _published(db, moving, tier, edit or 0):
+        draft = _draft(db, moving, tier)
+        if draft is not None:
+            marks[tier.value], marks[f"{tier.value}_state"] = draft.edit, draft.state.value
+        if _published(db, moving, tier, 0 if draft is None else draft.edit):
             marks[f"{tier.value}_revision"] = 1
     if len(moving.sources) == 1:
         _proposals(db, moving)
@@ -95,8 +95,8 @@ def carry(db: Session, moving: Moving) -> dict[str, Any]:
     return marks
 
 
-def _draft(db: Session, moving: Moving, tier: Tier) -> int | None:
-    """The new draft's count of edits, or None where no source has one."""
+def _draft(db: Session, moving: Moving, tier: Tier) -> Draft | None:
+    """The new draft, or None where no source has one."""
     found = {draft.episode_id: draft for draft in repository.drafts(db, [one.id for one in moving.sources], tier)}
     if not found:
         return None
@@ -109,25 +109,23 @@ def _draft(db: Session, moving: Moving, tier: Tier) -> int | None:
     first = there[0]
     alike = len(there) == len(drafts) and all(draft.state is first.state for draft in there)
     state = first.state if alike else WorkState.UNASSIGNED
-    edit = max(draft.edit for draft in there)
-    db.add(
-        Draft(
-            episode_id=moving.row.id,
-            tier=tier,
-            rater=0,
-            edit=edit,
-            updated_at=utc_now(),
-            updated_by=first.updated_by,
-            state=state,
-            assignee_id=first.assignee_id if alike and len(there) == 1 else None,
-            assigned_at=first.assigned_at if alike and len(there) == 1 else None,
-            contributors=list(dict.fromkeys(who for draft in there for who in draft.contributors)),
-            submitted_by=first.submitted_by if alike else None,
-            submitted_at=first.submitted_at if alike else None,
-            **moving.document(parts),
-        )
+    made = Draft(
+        episode_id=moving.row.id,
+        tier=tier,
+        rater=0,
+        edit=max(draft.edit for draft in there),
+        updated_at=utc_now(),
+        updated_by=first.updated_by,
+        state=state,
+        assignee_id=first.assignee_id if alike and len(there) == 1 else None,
+        assigned_at=first.assigned_at if alike and len(there) == 1 else None,
+        contributors=list(dict.fromkeys(who for draft in there for who in draft.contributors)),
+        submitted_by=first.submitted_by if alike else None,
+        submitted_at=first.submitted_at if alike else None,
+        **moving.document(parts),
     )
-    return edit
+    db.add(made)
+    return made
 
 
 def _published(db: Session, moving: Moving, tier: Tier, edit: int) -> bool:

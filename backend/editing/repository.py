@@ -14,6 +14,7 @@ from backend.tables.episode import EpisodeRow
 from backend.tables.episode_edit import EpisodeEdit
 from backend.tables.label_revision import LabelRevision
 from backend.tables.proposal import Proposal, ProposalState
+from backend.tables.review_note import ReviewNote
 
 
 def by_id(db: Session, edit_id: str, *, lock: bool = False) -> EpisodeEdit | None:
@@ -65,6 +66,11 @@ def set_aside_before(db: Session, moment: datetime) -> Sequence[EpisodeRow]:
 def names(db: Session, ids: Collection[str]) -> dict[str, str]:
     """Of datasets."""
     return {key: name for key, name in db.execute(select(Dataset.id, Dataset.name).where(Dataset.id.in_(ids)))}
+
+
+def noted(db: Session, ids: Collection[str]) -> set[str]:
+    """Which of these episodes reviewers have written notes about."""
+    return set(db.scalars(select(ReviewNote.episode_id).where(ReviewNote.episode_id.in_(ids))))
 
 
 def revision_counts(db: Session, ids: Collection[str]) -> dict[str, int]:

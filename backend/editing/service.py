@@ -25,6 +25,7 @@ from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
 from backend.studio.removal import remove_files_after_commit
 from backend.tables.dataset import Dataset
+from backend.tables.draft import Draft, WorkState
 from backend.tables.episode import EpisodeRow
 from backend.tables.episode_edit import EditAction, EpisodeEdit
 from backend.tables.job import JobKind
@@ -229,22 +230,33 @@ def _refuse_used(db: Session, edit: EpisodeEdit, results: dict[str, EpisodeRow])
                 f"Episode {row.number} is part of version {', '.join(map(str, versions[row.id]))}, which must stay as "
                 "it is."
             )
-    labelled = set()
+    labelled = {results[episode_id].number for episode_id in repository.noted(db, list(results))}
     for draft in repository.all_drafts(db, list(results)):
-        known = marks[draft.episode_id].get(draft.tier.value) if draft.rater == 0 else None
-        if draft.edit != (known or 0):
+        known = marks[draft.episode_id] if draft.rater == 0 else {}
+        if draft.edit != known.get(draft.tier.value, 0) or _reviewed(draft, known.get(f"{draft.tier.value}_state")):
             labelled.add(results[draft.episode_id].number)
     for episode_id, count in repository.revision_counts(db, list(results)).items():
         if count > sum(name.endswith("_revision") for name in marks[episode_id]):
             labelled.add(results[episode_id].number)
     if labelled:
         raise ConflictError(
-            f"Somebody has labelled episode {listed(sorted(labelled))} since; undoing the edit would hide that work."
+            f"Somebody has labelled episode {listed(sorted(labelled))} since, or reviewed its labels; undoing the edit "
+            "would hide that work."
         )
     try:
         refuse_held(db, results)
     except UserError as error:
         raise ConflictError(f"{str(error)[:1].upper()}{str(error)[1:]}.") from error
+
+
+def _reviewed(draft: Draft, before: str | None) -> bool:
+    """Whether somebody submitted, approved or sent back its labels; who only opened it has done nothing yet.
+
+    before: its state when it was made; None: it was not there, or an older studio did not write it down.
+    """
+    if draft.state in {WorkState.UNASSIGNED, WorkState.CLAIMED}:
+        return False
+    return draft.state.value != before if before is not None else draft.edit == 0
 
 
 def _refuse_lost(studio: Studio, edit: EpisodeEdit, sources: dict[str, EpisodeRow]) -> None:

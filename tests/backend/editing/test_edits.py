@@ -12,6 +12,7 @@ from backend.intake.accept import take_over
 from backend.storage.service import look
 from backend.studio.context import Studio
 from backend.tables.dataset import Dataset
+from backend.tables.draft import WorkState
 from backend.tables.episode import EpisodeRow
 from dexvla.episodes.manifest import build_manifest, find_set
 from dexvla.episodes.reader import open_episode
@@ -115,6 +116,24 @@ def test_work_on_a_result_is_not_undone(client: SignIn, studio: Studio, make_dat
     ok(operator.post(f"{labels.url}/versions", json={"include_unlabelled": True}))
     refused = refusal(operator.post(f"{labels.url}/edits/{edit['id']}/undo"), 409)
     assert "Episode 2 is part of version 1" in refused["message"]
+
+
+def test_review_of_a_result_is_not_undone(client: SignIn, studio: Studio, make_data: MakeData, tmp_path: Path) -> None:
+    labels, operator = dataset(studio, make_data), client("operator")
+    ok(save(operator, labels.episode(0), (0, 9, "reach"), (9, STEPS, "lift")))
+    edit = edited(operator, studio, labels.url, tmp_path / "a", action="split", episode_ids=[labels.ids[0]], at=[10])
+    undo = f"{labels.url}/edits/{edit['id']}/undo"
+    url = f"/api/episodes/{edit['results'][1]['episode_id']}/draft"
+    now = ok(operator.get(url))["edit"]
+    note = ok(operator.post(f"{url}/notes", json={"edit": now, "start": 0, "end": 4, "text": "Is this a lift?"}))
+    assert "Somebody has labelled episode 3 since, or reviewed" in refusal(operator.post(undo), 409)["message"]
+    assert operator.delete(f"/api/notes/{note['id']}").status_code == 204
+    ok(operator.post(f"{url}/submit", json={"edit": now}))
+    assert "Somebody has labelled episode 3 since, or reviewed" in refusal(operator.post(undo), 409)["message"]
+    with studio.db.transaction() as db:
+        (draft,) = repository.drafts(db, [edit["results"][1]["episode_id"]])
+        draft.state = WorkState.IN_PROGRESS
+    assert ok(operator.post(undo))["undone_by_name"] == "operator"
 
 
 def test_episodes_move_and_are_copied_with_all_that_is_said_of_them(
