@@ -36,6 +36,7 @@ class DataFolder:
         self.robots = root / "robots"
         self.uploads = root / "uploads"
         self.staging = root / "staging"  # files that are uploaded in pieces, see backend.uploads
+        self.staging_lock = self.staging / "lock"  # of whoever takes them in: there where an API has been
         self.cache = root / "cache"
         self.store_cache = self.cache / "store"  # files of a store elsewhere, by hash; see backend.store.cache
         self.lost = (

@@ -17,7 +17,7 @@ _log = structlog.get_logger(__name__)
 
 def remove_after_commit(db: Session, what: str, paths: Iterable[Path]) -> None:
     """Files or folders that belong to `what`, as a sentence begins with it. Whoever asked gets FilesLeftError for what
-    cannot be removed: it is deleted all the same, and the worker's sweeper tries again."""
+    cannot be removed: it is deleted all the same, and the worker's sweeper (for uploads the API) tries again."""
     after_commit(db, partial(_remove, what, tuple(paths)))
 
 
@@ -40,5 +40,5 @@ def _remove(what: str, paths: tuple[Path, ...]) -> None:
         _log.error("removal.left", what=what, errors=[str(error) for error in left[:5]])
         raise FilesLeftError(
             f"{what} was deleted, but its files could not all be removed ({left[0].strerror or left[0]}), so that "
-            "their space is not free yet. A worker tries again whenever it starts."
+            "their space is not free yet. The studio tries again later."
         )

@@ -106,6 +106,10 @@ def numbers(db: Session, episode_ids: Collection[str]) -> dict[str, int]:
     return found
 
 
+def ids(db: Session) -> set[str]:
+    return set(db.scalars(select(Upload.id)))
+
+
 def touched_before(db: Session, moment: datetime) -> Sequence[Upload]:
     """They are this transaction's to remove."""
     query = select(Upload).where(Upload.touched_at < moment)

@@ -1,13 +1,14 @@
 """Files that are there as a whole: compared with what their sender said, then taken in as episodes, one after another.
 
 A thread beside the API; of several API processes one at a time does it, whoever holds the lock. What a kill interrupts
-is received still, and is looked at again by the next.
+is received still, and is looked at again by the next. Every hour it clears away what nobody goes on with.
 """
 
 import fcntl
 import math
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,10 +29,12 @@ from backend.tables.episode import EpisodeRow, EpisodeSource
 from backend.tables.upload import Upload, UploadedFile, UploadKind, UploadState
 from backend.tables.user import User
 from backend.uploads import repository, service
+from backend.uploads.clearing import clear
 from backend.uploads.staged import size_of
 from dexvla.checksums import file_sha256
 
 _EVERY_SECONDS = 1.0
+_CLEAR_SECONDS = 3600.0
 _LATER_SECONDS = 20.0  # after a disk was full
 _log = structlog.get_logger(__name__)
 
@@ -45,6 +48,7 @@ class Taking:
 
     def __init__(self, studio: Studio) -> None:
         self._studio, self._stop, self._settled = studio, threading.Event(), False
+        self._cleared_at = -math.inf
         self._periodic = Periodic("uploads", self._work, every_seconds=_EVERY_SECONDS)
 
     def start(self) -> None:
@@ -56,12 +60,15 @@ class Taking:
         self._periodic.stop()
 
     def _work(self) -> float:
-        with _alone(self._studio.settings.folder.staging / "lock") as alone:
+        with _alone(self._studio.settings.folder.staging_lock) as alone:
             if not alone:
                 return _EVERY_SECONDS
             if not self._settled:
                 settle(self._studio)
                 self._settled = True
+            if time.monotonic() - self._cleared_at > _CLEAR_SECONDS:
+                self._cleared_at = time.monotonic()
+                clear(self._studio)
             return _EVERY_SECONDS if take_received(self._studio, self._stop) else _LATER_SECONDS
 
 

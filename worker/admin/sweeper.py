@@ -1,6 +1,6 @@
 """The one that clears away: what a kill at a bad moment left in the data folder (half uploads and copies too), and
-sessions, exports, uploads and set aside episodes whose time is over. At every start of a worker, and every hour from
-then on.
+sessions, exports and set aside episodes whose time is over. At every start of a worker, and every hour from then on.
+Uploads are cleared away where their bytes are, see backend.uploads.clearing.
 
 What the database says was deleted is removed. What it does not know at all stays where it is and is told (see
 backend.storage): a database that lost its newest rows, or came out of a backup, knows less than the folder. What an
@@ -8,9 +8,7 @@ administrator moved to lost/ is removed a month later. Nothing that was written 
 somebody may be at it. What else is done regularly stands in docs/decisions/studio.md.
 """
 
-import os
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
@@ -24,6 +22,7 @@ from sqlalchemy.orm import Session
 from backend.checkpoints.files import checkpoint_place
 from backend.core.db import database_now
 from backend.core.errors import FilesLeftError
+from backend.core.leftovers import OLD_SECONDS, age, clear_away, is_old
 from backend.core.periodic import Periodic
 from backend.episodes.files import episode_key
 from backend.identity.repository import forget_sessions
@@ -36,9 +35,7 @@ from backend.tables.episode import EpisodeRow
 from backend.tables.export import Export
 from backend.tables.job import Job, JobState
 from backend.tables.run import Run
-from backend.tables.upload import Upload
 
-OLD_SECONDS = 24 * 3600.0  # more than clocks are ever set by
 LOST_SECONDS = 30 * 86400.0
 _EVERY_SECONDS = 3600.0
 _log = structlog.get_logger(__name__)
@@ -50,13 +47,10 @@ def sweeper(studio: Studio) -> Periodic:
     def work() -> float:
         from backend.editing.service import free as free_set_aside  # after the start, which they would delay
         from backend.exports.service import forget_old as forget_old_exports
-        from backend.uploads.service import forget_old as forget_old_uploads
 
         forget_old_sessions(studio)
         with suppress(FilesLeftError):  # the round that follows tries again
             forget_old_exports(studio)
-        with suppress(FilesLeftError):
-            forget_old_uploads(studio)
         with suppress(FilesLeftError):
             free_set_aside(studio)
         sweep(studio)
@@ -75,7 +69,7 @@ def forget_old_sessions(studio: Studio) -> int:
 
 def sweep(studio: Studio) -> list[Path]:
     """Returns what was removed. Raises OSError, SQLAlchemyError."""
-    folder, swept = studio.settings.folder, []
+    folder = studio.settings.folder
     halves = [*folder.uploads.glob("*")]
     for level in ("", "*/", "*/*/", "*/*/*/"):  # what was being written when its process was killed
         halves += folder.root.glob(f"{level}.*.tmp")
@@ -88,18 +82,8 @@ def sweep(studio: Studio) -> list[Path]:
             deleted = _deleted(db, model)
             gone += [path for path in named[kind] if path.name in deleted]
         gone += _deleted_checkpoints(db, studio)
-        known = set(db.scalars(select(Upload.id)))
-        gone += [path for path in repository.folders(folder.staging) if path.name not in known]
-    ended = [path for path in folder.lost.glob("*") if _age(path) > LOST_SECONDS]
-    for path in (*filter(_old, [*halves, *gone]), *ended):
-        try:
-            _remove(path)
-        except OSError as error:  # one that may not be removed keeps no other
-            _log.warning("sweep.left", path=str(path), error=error.strerror)
-            continue
-        _log.warning("sweep.swept", path=str(path))
-        swept.append(path)
-    return swept
+    ended = [path for path in folder.lost.glob("*") if age(path) > LOST_SECONDS]
+    return clear_away((*filter(is_old, [*halves, *gone]), *ended))
 
 
 def sweep_store(studio: Studio) -> list[str]:
@@ -154,35 +138,3 @@ def _deleted_places(db: Session, studio: Studio) -> Iterator[Path]:
         path = checkpoint_place(studio.settings.folder, row)
         if (row.run_id, row.step) not in there:
             yield path
-
-
-def _old(path: Path) -> bool:
-    """Whether nothing in it changed for a day."""
-    return path.exists() and _age(path) > OLD_SECONDS
-
-
-def _age(path: Path) -> float:
-    """Seconds since the newest change of a file, or of anything in a folder."""
-    try:
-        newest = path.lstat().st_mtime
-    except FileNotFoundError:  # another worker's sweeper was here
-        return 0.0
-    if path.is_dir() and not path.is_symlink():
-        for root, _, names in os.walk(path):
-            for name in (".", *names):
-                try:
-                    newest = max(newest, os.lstat(os.path.join(root, name)).st_mtime)
-                except FileNotFoundError:
-                    newest = time.time()  # somebody is at it
-    return time.time() - newest
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        try:
-            shutil.rmtree(path)
-        except FileNotFoundError:  # another worker's sweeper is at it, too
-            if path.exists():
-                raise
-    else:
-        path.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from backend.tables.episode import EpisodeRow, EpisodeSource
 from backend.tables.upload import Upload, UploadedFile, UploadState
 from backend.tables.user import User
 from backend.uploads import service, taking
+from backend.uploads.clearing import clear
 from backend.uploads.paths import lay_out, wrong_together, wrong_with_path
 from backend.uploads.staged import MovedError, open_staged
 from tests.support.labelling_data import ok, refusal
@@ -235,6 +237,14 @@ def test_uploads_are_forgotten_when_their_days_are_over(operator: TestClient, da
     assert service.forget_old(studio) == 1
     refusal(send(operator, url, b"67890", 5), 404)
     assert not staged(studio)
+    old, new = (studio.settings.folder.staging / name for name in ("0" * 32, "1" * 32))
+    for folder in (old, new):  # of uploads that no row knows
+        (folder / "part").mkdir(parents=True)
+    for path in (old / "part", old):
+        os.utime(path, (0, 0))
+    assert clear(studio) == [old]
+    assert new.is_dir()
+    shutil.rmtree(new)
     announce(operator, dataset, ("a.hdf5", 10))
     assert operator.delete(dataset).status_code == 204
     assert not [path for path in studio.settings.folder.staging.iterdir() if path.name != "lock"]

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from backend.core.db import new_id, utc_now
+from backend.core.leftovers import OLD_SECONDS
 from backend.core.roles import Role
 from backend.core.settings import Settings
 from backend.intake.accept import accept
@@ -26,7 +27,7 @@ from backend.tables.user import User
 from tests.support.databases import make_tables
 from tests.support.training_data import stage_2, start
 from worker.admin import sweeper as sweeping
-from worker.admin.sweeper import LOST_SECONDS, OLD_SECONDS, forget_old_sessions, sweep
+from worker.admin.sweeper import LOST_SECONDS, forget_old_sessions, sweep
 
 
 @pytest.fixture

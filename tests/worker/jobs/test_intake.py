@@ -14,6 +14,7 @@ from dexvla.robots.aloha_sim.options import AlohaTask, PickColourOptions, PickLe
 from dexvla.robots.aloha_sim.pick_colour import draw_scene
 from dexvla.spec import ALOHA_CAMERAS, CameraSpec, RecordSpec, RecoveryOptions
 from tests.support.team import Team
+from worker.jobs.handlers.import_folder import gone
 
 SMALL = tuple(CameraSpec(name=name, height=48, width=64) for name in ALOHA_CAMERAS[:1])
 
@@ -35,6 +36,14 @@ def record(team: Team, dataset_id: str, *, count: int, seed: int = 0) -> str:
     spec = RecordSpec(episodes=count, seed=seed, cameras=SMALL)
     payload = RecordPayload(dataset_id=dataset_id, spec=spec)
     return team.enqueue(JobKind.RECORD, payload, subject_id=dataset_id, total=count)
+
+
+def test_what_another_machine_has_is_not_called_removed(team: Team) -> None:
+    folder = Path("/srv/studio/staging") / ("a" * 32) / "as_sent-0123"
+    assert "it was uploaded to another machine of the studio" in gone(team.studio, folder)
+    assert "holds no episode any more" in gone(team.studio, Path("/srv/recordings/set/as_sent"))
+    team.settings.folder.staging_lock.touch()
+    assert "holds no episode any more" in gone(team.studio, folder)
 
 
 def test_a_recording_fills_the_dataset_and_goes_on_after_an_interruption(team: Team) -> None:

@@ -39,7 +39,7 @@ def import_folder(settings: Settings, job_id: str) -> None:
             wanted, created_by = payload_of(job, ImportPayload), job.created_by
         folder, here = Path(wanted.folder), settings.folder.job(job_id)
         if not folder.is_dir():
-            raise UserError(f"{folder}: holds no episode any more; it was moved, renamed or removed")
+            raise UserError(gone(studio, folder))
         outcomes, staged = here / OUTCOMES, here / STAGED
         known = {str(line["file"]) for line in read_outcomes(outcomes)}
         shutil.rmtree(staged, ignore_errors=True)
@@ -59,6 +59,18 @@ def import_folder(settings: Settings, job_id: str) -> None:
         raise UserError(str(error)) from error
     finally:
         studio.close()
+
+
+def gone(studio: Studio, folder: Path) -> str:
+    """Why a folder is not here, in words: what was uploaded lies on the machine of the API."""
+    here = studio.settings.folder
+    uploaded = folder.parent.parent.name == here.staging.name
+    if uploaded and not here.staging_lock.exists():  # no API has this disk
+        return (
+            f"{folder}: it was uploaded to another machine of the studio, which this worker does not share files with; "
+            "run a worker on that machine, or import from a folder that this one has, too"
+        )
+    return f"{folder}: holds no episode any more; it was moved, renamed or removed"
 
 
 def _take(
