@@ -24,12 +24,19 @@ export function Wizard({ datasetId, source }: { datasetId: string; source: Sourc
   const [settled] = useDebouncedValue(profile, SETTLED_MS);
   const query = useImportPreview(source, settled, episode);
   const start = useStartImport(datasetId);
-  const preview = query.data;
+  // what was found stays while an answer is refused: it is in the questions below that one mends it
+  const [last, setLast] = useState<Preview>();
+  if (query.data && query.data !== last) setLast(query.data);
+  const preview = query.data ?? last;
   const waiting = query.isFetching || !sameProfile(profile, settled);
   return (
     <Stack data-testid="import-wizard" data-ready={(preview !== undefined && !waiting) || undefined}>
       <ProfileBar profile={profile} onChange={setProfile} />
-      <ErrorNote error={query.error} title="This folder cannot be shown" />
+      <ErrorNote
+        error={query.error}
+        title={preview === undefined ? "This folder cannot be shown" : "It cannot be shown with these answers"}
+        retry={() => void query.refetch()}
+      />
       {preview === undefined && query.isPending && (
         <Group gap="xs">
           <Loader size="xs" />
@@ -61,6 +68,13 @@ export function Wizard({ datasetId, source }: { datasetId: string; source: Sourc
         <RoleButton
           needs="operator"
           loading={start.isPending}
+          because={
+            query.error
+              ? "It cannot be shown with these answers; the note above says why."
+              : waiting
+                ? "What the answers change is being looked at."
+                : null
+          }
           onClick={() => start.mutate({ source, profile })}
           data-testid="import-start"
         >
