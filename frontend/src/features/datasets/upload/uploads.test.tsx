@@ -5,7 +5,7 @@ import { ApiError } from "@/api/error";
 import { fromDrop, fromInput, groups, type Found } from "./found";
 import { Rate } from "./rate";
 import { passes, type ServerFile, type ServerUploadDetail, type Transfer } from "./transfer";
-import { findings, Uploads } from "./uploads";
+import { findings, goingAlong, Uploads } from "./uploads";
 
 const found = (path: string, content = "x"): Found => ({ path, file: new File([content], path) });
 const states = (uploads: Uploads) => uploads.snapshot().items.map(({ path, state }) => `${path} ${state}`);
@@ -176,6 +176,40 @@ describe("Uploads", () => {
     uploads.cancelAll();
     expect(states(uploads)).toEqual(["c.hdf5 cancelled", "d.hdf5 cancelled"]);
     expect(studio.cancelled).toEqual(["f1", "u1"]);
+  });
+
+  it("cancels what has arrived of a folder with the rest of it, and announces nothing more", async () => {
+    const studio = new Studio();
+    studio.file("old", "set/a.mp4", 1, { state: "staged" });
+    studio.file("old", "set/b.mp4", 1);
+    studio.file("done", "c.hdf5", 1, { state: "taken_in", episode_id: "e1" });
+    studio.file("done", "d.hdf5", 1);
+    studio.hold = new Promise(() => undefined);
+    const uploads = new Uploads("d", studio, undefined, 1);
+    await uploads.add(["set/a.mp4", "set/b.mp4", "c.hdf5", "d.hdf5"].map((path) => found(path)));
+    expect(goingAlong(uploads.snapshot().items).map(({ path }) => path)).toEqual(["set/a.mp4"]);
+    const adding = uploads.add([found("e/1.mp4")]);
+    uploads.cancelAll();
+    await adding;
+    expect(states(uploads)).toEqual([
+      "set/a.mp4 cancelled",
+      "set/b.mp4 cancelled",
+      "c.hdf5 accepted",
+      "d.hdf5 cancelled",
+    ]);
+    expect(studio.cancelled).toEqual(["old", "done"]);
+    expect(studio.announced).toEqual([]);
+    let answer: () => void = () => undefined;
+    const answered = new Promise<void>((resolve) => (answer = resolve));
+    const announce = studio.announce;
+    studio.announce = (...said) => announce(...said).then((made) => answered.then(() => made));
+    const more = uploads.add([found("g/1.mp4"), found("h/2.mp4")]);
+    await vi.waitFor(() => expect(studio.announced).toEqual([["g/1.mp4"]]));
+    uploads.cancelAll();
+    answer();
+    await more;
+    expect(studio.announced).toEqual([["g/1.mp4"]]);
+    expect(studio.cancelled.at(-1)).toBe("u0");
   });
 
   it("follows what becomes of a folder beside it", async () => {

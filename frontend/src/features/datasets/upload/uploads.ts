@@ -67,6 +67,12 @@ const OVER: ReadonlySet<ItemState> = new Set(["accepted", "known", "staged", "re
 export const underWay = ({ state }: Item): boolean => UNDER_WAY.has(state);
 export const isOver = ({ state }: Item): boolean => OVER.has(state);
 
+/** Files that have arrived and go when what is open of their uploads is cancelled. */
+export function goingAlong(items: readonly Item[]): Item[] {
+  const open = new Set(items.filter((item) => !isOver(item)).map(({ server }) => server?.uploadId));
+  return items.filter(({ state, server }) => state === "staged" && server !== null && open.has(server.uploadId));
+}
+
 /** The check's findings from an error, without those that its message says already. */
 export function findings(error: unknown): { message: string; errors: string[] } {
   const message = error instanceof Error ? error.message : String(error);
@@ -90,6 +96,7 @@ export class Uploads {
   private polling = false;
   private told: ReturnType<typeof setTimeout> | null = null;
   private count = 0;
+  private cancels = 0; // how often all was cancelled: what began before that announces nothing more
   private readonly listeners = new Set<() => void>();
   private current: Summary = this.summary();
 
@@ -118,9 +125,11 @@ export class Uploads {
     this.problem = null;
     this.preparing += 1;
     this.tell();
+    const cancels = this.cancels;
+    const cancelled = () => this.cancels !== cancels;
     try {
-      const rest = await this.resumed(found, instruction);
-      for (const group of groups(rest)) await this.announce(group, instruction);
+      const rest = await this.resumed(found, instruction, cancelled);
+      for (const group of groups(rest)) if (!cancelled()) await this.announce(group, instruction, cancelled);
     } catch (error) {
       this.problem = findings(error);
       this.last = { found, instruction };
@@ -182,8 +191,11 @@ export class Uploads {
     this.pump();
   }
 
+  /** With what has arrived of their folders, and without what is still to be announced. */
   cancelAll(): void {
-    const open = this.items.filter((item) => !isOver(item));
+    this.cancels += 1;
+    const along = goingAlong(this.items);
+    const open = [...this.items.filter((item) => !isOver(item)), ...along];
     const uploads = new Set(open.flatMap(({ server }) => (server ? [server.uploadId] : [])));
     const keys = new Set(open.map(({ key }) => key));
     this.items = this.items.map((item) => (keys.has(item.key) ? { ...item, state: "cancelled", message: null } : item));
@@ -224,13 +236,14 @@ export class Uploads {
   // --- listed -------------------------------------------------------------------------------------------------------
 
   /** Those of which the studio has a beginning are listed; returns the others. */
-  private async resumed(found: Found[], instruction: string): Promise<Found[]> {
+  private async resumed(found: Found[], instruction: string, cancelled: () => boolean): Promise<Found[]> {
     const unfinished = (await this.transfer.uploads(this.datasetId)).filter(
       ({ mine, counts }) => mine && (counts.uploading ?? 0) > 0,
     );
     let rest = found;
     for (const { id } of unfinished) {
       const there = new Map((await this.transfer.upload(id)).items.map((one) => [`${one.size} ${one.path}`, one]));
+      if (cancelled()) return [];
       const left: Found[] = [];
       for (const one of rest) {
         const key = `${one.file.size} ${one.path}`;
@@ -245,9 +258,13 @@ export class Uploads {
     return rest;
   }
 
-  private async announce(group: Found[], instruction: string): Promise<void> {
+  private async announce(group: Found[], instruction: string, cancelled: () => boolean): Promise<void> {
     const files = group.map(({ path, file }) => ({ path, size: file.size }));
     const made = await this.transfer.announce(this.datasetId, { files, instruction });
+    if (cancelled()) {
+      await this.transfer.cancelUpload(made.id).catch(() => undefined);
+      return;
+    }
     const byPath = new Map(made.items.map((one) => [one.path, one]));
     for (const one of group) {
       const server = byPath.get(one.path);
@@ -300,7 +317,7 @@ export class Uploads {
   private async bring(item: Item, signal: AbortSignal): Promise<void> {
     try {
       const sha256 = item.sha256 ?? (await this.digest(item, signal));
-      const server = await this.agree(item, sha256);
+      const server = await this.agree(item, sha256, signal);
       signal.throwIfAborted();
       if (server.state !== "uploading") {
         this.settle(item.key, server);
@@ -338,7 +355,7 @@ export class Uploads {
   }
 
   /** The studio's file for this content. What came of another file of the same name and size is given up. */
-  private async agree(item: Item, sha256: string): Promise<ServerFile> {
+  private async agree(item: Item, sha256: string, signal: AbortSignal): Promise<ServerFile> {
     const server = this.of(item.key)?.server;
     if (!server) throw new DOMException("cancelled", "AbortError");
     try {
@@ -347,6 +364,7 @@ export class Uploads {
       if (!(error instanceof ApiError)) throw error;
       if (error.status === 409) return this.transfer.sayDigest(server.id, sha256, true);
       if (error.status !== 404) throw error;
+      signal.throwIfAborted();
       // cancelled elsewhere, or its days were over
       const files = [{ path: item.path, size: item.size, sha256 }];
       const fresh = (await this.transfer.announce(this.datasetId, { files, instruction: item.instruction })).items[0];
