@@ -164,10 +164,13 @@ describe("Uploads", () => {
     uploads.resume();
     await vi.waitFor(() => expect(states(uploads)).toEqual(["a.hdf5 failed", "b.hdf5 failed"]));
     expect(uploads.snapshot().items[0]?.message).toBe("The disk is full.");
+    await uploads.add([found("a.hdf5")]); // chosen again: tried again, and not listed twice
+    await vi.waitFor(() => expect(states(uploads)).toEqual(["b.hdf5 failed", "a.hdf5 failed"]));
+    expect(studio.announced).toHaveLength(1);
     studio.broken = null;
     uploads.cancel("2");
-    uploads.retry("1");
-    await vi.waitFor(() => expect(states(uploads)).toEqual(["a.hdf5 accepted", "b.hdf5 cancelled"]));
+    uploads.retry("3");
+    await vi.waitFor(() => expect(states(uploads)).toEqual(["b.hdf5 cancelled", "a.hdf5 accepted"]));
     expect(studio.cancelled).toEqual(["f1"]);
     uploads.clear();
     expect(uploads.snapshot().items).toEqual([]);

@@ -248,7 +248,9 @@ export class Uploads {
       for (const one of rest) {
         const key = `${one.file.size} ${one.path}`;
         const server = there.get(key);
-        const listed = server && this.items.some((item) => item.server?.id === server.id && !isOver(item));
+        const listed =
+          server &&
+          this.items.some((item) => item.server?.id === server.id && !isOver(item) && item.state !== "failed");
         if (!server || server.state === "refused") left.push(one);
         else if (!listed) this.list(one, server, instruction);
         if (server) there.delete(key);
