@@ -220,9 +220,11 @@ describe("Uploads", () => {
     const episode = studio.file("old", "set/a.hdf5", 1, { state: "staged" });
     studio.file("old", "set/b.mp4", 1, { state: "staged" });
     studio.file("old", "set/c.mp4", 1);
-    const uploads = new Uploads("d", studio, undefined, 1);
+    const changed = vi.fn();
+    const uploads = new Uploads("d", studio, changed, 1);
     await uploads.add([found("set/a.hdf5"), found("set/b.mp4")]);
     expect(states(uploads)).toEqual(["set/a.hdf5 staged", "set/b.mp4 staged"]);
+    expect(changed).toHaveBeenCalledOnce();
     episode.state = "received";
     studio.files = [episode];
     uploads.follow(await studio.upload("old"));

@@ -96,6 +96,7 @@ export class Uploads {
   private polling = false;
   private told: ReturnType<typeof setTimeout> | null = null;
   private count = 0;
+  private news = false; // something was settled since `changed` was called
   private cancels = 0; // how often all was cancelled: what began before that announces nothing more
   private readonly listeners = new Set<() => void>();
   private current: Summary = this.summary();
@@ -136,7 +137,8 @@ export class Uploads {
     } finally {
       this.preparing -= 1;
       this.tell();
-      this.changed();
+      this.news = true;
+      this.report();
     }
     this.pump();
   }
@@ -224,6 +226,7 @@ export class Uploads {
       const now = server?.uploadId === upload.id ? files.get(server.id) : undefined;
       if (now && now.state !== "uploading") this.settle(key, now);
     }
+    this.report();
     this.tell();
     this.poll();
   }
@@ -323,6 +326,7 @@ export class Uploads {
       signal.throwIfAborted();
       if (server.state !== "uploading") {
         this.settle(item.key, server);
+        this.report();
         return;
       }
       await this.slot(signal);
@@ -420,6 +424,7 @@ export class Uploads {
           if (gone && server?.uploadId === uploadId) this.set(key, { state: "cancelled" });
       }
     }
+    this.report();
   }
 
   private settle(key: string, server: ServerFile): void {
@@ -449,6 +454,13 @@ export class Uploads {
         this.set(key, { state: "refused", ...said });
         break;
     }
+    this.news = true;
+  }
+
+  /** Once for all that was settled together: what it makes stale is asked for anew each time. */
+  private report(): void {
+    if (!this.news) return;
+    this.news = false;
     this.changed();
   }
 
