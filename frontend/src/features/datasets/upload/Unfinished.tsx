@@ -7,11 +7,13 @@ import { ErrorNote } from "@/ui/ErrorNote";
 import { formatBytes, plural } from "@/ui/format";
 import { Time } from "@/ui/Time";
 
-import { useForgetUpload, useTakeEpisodes, useUpload, useUploads } from "./hooks";
+import { useForgetUpload, useLeaveOutFiles, useTakeEpisodes, useUpload, useUploads } from "./hooks";
+import { Problems } from "./Problems";
 import type { ServerUpload } from "./transfer";
 import { isOver, type Item, type Uploads } from "./uploads";
 
 const NAMED = 3;
+const REFUSALS = 40; // that are drawn; the files of a whole folder may be refused
 
 /** What the studio has of uploads that nobody goes on with here: of a closed page, of another machine, of a folder. */
 export function Unfinished({
@@ -25,9 +27,12 @@ export function Unfinished({
 }) {
   const { data, error } = useUploads(datasetId);
   const here = new Set(items.filter((item) => !isOver(item)).map(({ server }) => server?.uploadId));
+  // what was refused while one looked is said in the list of files
+  const said = new Set(items.filter(({ state }) => state === "refused").map(({ server }) => server?.uploadId));
   const left = (data ?? []).filter(({ id, counts, kind }) => {
     if (here.has(id)) return false;
-    return (counts.uploading ?? 0) > 0 || (counts.received ?? 0) > 0 || kind === "folder";
+    if ((counts.uploading ?? 0) > 0 || (counts.received ?? 0) > 0 || kind === "folder") return true;
+    return (counts.refused ?? 0) > 0 && !said.has(id) && !uploads.seen.has(id);
   });
   return (
     <>
@@ -63,7 +68,63 @@ function Left({ upload, uploads }: { upload: ServerUpload; uploads: Uploads }) {
         All bytes are there.
       </Note>
     );
+  if ((counts.refused ?? 0) > 0) return <Refused upload={upload} uploads={uploads} count={counts.refused ?? 0} />;
   return <Folder upload={upload} uploads={uploads} files={files} />;
+}
+
+/** What was not accepted while nobody looked, with the reasons; a folder can go on without it. */
+function Refused({ upload, uploads, count }: { upload: ServerUpload; uploads: Uploads; count: number }) {
+  const { data, error } = useUpload(upload.id);
+  const leaveOut = useLeaveOutFiles();
+  const refused = data?.items.filter(({ state }) => state === "refused") ?? [];
+  const folder = upload.kind === "folder" && count < upload.files;
+  return (
+    <Note
+      upload={upload}
+      uploads={uploads}
+      state="refused"
+      title={`${plural(count, "file")} not accepted`}
+      error={error ?? leaveOut.error}
+      action={
+        folder &&
+        data && (
+          <Button
+            size="xs"
+            loading={leaveOut.isPending}
+            onClick={() => leaveOut.mutate(refused.map(({ id }) => id))}
+            data-testid="upload-leave-out"
+          >
+            Go on without {count === 1 ? "it" : "them"}
+          </Button>
+        )
+      }
+      below={
+        <>
+          {refused.slice(0, REFUSALS).map(({ id, path, message, errors }) => (
+            <Problems
+              key={id}
+              message={message?.includes(nameOf(path)) ? message : `${path}: ${message ?? "not accepted"}`}
+              errors={errors.filter((each) => !message?.includes(each))}
+              data-testid="upload-errors"
+            />
+          ))}
+          {refused.length > REFUSALS && (
+            <Text size="sm" c="dimmed">
+              and {plural(refused.length - REFUSALS, "more file")}
+            </Text>
+          )}
+        </>
+      }
+    >
+      {folder
+        ? `The other ${plural(upload.files - count, "file")} of this folder are here. It can be imported without ${count === 1 ? "this one" : "these"}.`
+        : "Nothing of what was not accepted is kept here. Send it again when it is mended."}
+    </Note>
+  );
+}
+
+function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf("/") + 1);
 }
 
 /** The first names of what is missing, so that one knows what to drop again. */

@@ -126,6 +126,8 @@ describe("Uploads", () => {
       "c.hdf5 accepted",
       "d.hdf5 accepted",
     ]);
+    uploads.clear(); // the refusal has been seen
+    await vi.waitFor(() => expect(studio.cancelled).toEqual(["f2"]));
     const free = new Event("beforeunload", { cancelable: true });
     window.dispatchEvent(free);
     expect(free.defaultPrevented).toBe(false);

@@ -90,6 +90,8 @@ export class Uploads {
   private preparing = 0;
   private problem: Summary["problem"] = null;
   private last: { found: Found[]; instruction: string } | null = null;
+  /** uploads whose refusals somebody has seen and put away */
+  readonly seen = new Set<string>();
   private readonly controllers = new Map<string, AbortController>();
   private readonly rate = new Rate();
   private reading: Promise<unknown> = Promise.resolve();
@@ -170,6 +172,7 @@ export class Uploads {
     } else {
       // the studio keeps nothing of what it refused: announced anew
       this.items = this.items.filter((each) => each.key !== key);
+      void this.dismiss([item]);
       void this.add([{ path: item.path, file: item.file }], item.instruction);
     }
   }
@@ -212,10 +215,18 @@ export class Uploads {
 
   /** Take those out of the list that are finished. */
   clear(): void {
+    void this.dismiss(this.items.filter(({ state }) => state === "refused"));
     this.items = this.items.filter((item) => !isOver(item));
     this.problem = null;
     this.rate.clear();
     this.tell();
+  }
+
+  /** Refusals that somebody has seen: the studio need not tell of them any more. */
+  private async dismiss(refused: readonly Item[]): Promise<void> {
+    for (const { server } of refused) if (server) this.seen.add(server.uploadId);
+    for (const { server } of refused) if (server) await this.transfer.cancel(server.id).catch(() => undefined);
+    if (refused.length > 0) this.changed();
   }
 
   /** An upload was changed beside this list: its files are what the studio says, and those that are gone go. */
