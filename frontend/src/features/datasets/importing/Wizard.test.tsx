@@ -62,3 +62,15 @@ test("an answer that is refused leaves the questions where it can be mended", as
   await waitFor(() => expect(begin().getAttribute("aria-disabled")).toBeNull());
   expect(screen.queryByTestId("error-note")).toBeNull();
 });
+
+test("an import says that it has begun, and none begins beside another", async () => {
+  answers(() => false);
+  const { again } = show(<Wizard datasetId="d" source={{ candidate: "free" }} />);
+  await waitFor(() => expect(begin().getAttribute("aria-disabled")).toBeNull());
+  await userEvent.click(begin());
+  await screen.findByText("The import has begun; it is shown above the tabs.");
+  expect(studio.post).toHaveBeenLastCalledWith("/api/datasets/{dataset_id}/import", expect.anything());
+  studio.imports = [{ id: "j", state: "running", kind: "import" }];
+  again(<Wizard datasetId="busy" source={{ candidate: "free" }} />);
+  await waitFor(() => expect(begin().getAttribute("aria-disabled")).toBe("true"));
+});

@@ -2,12 +2,13 @@ import { Alert, Group, List, Loader, Select, Stack, Text } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
 import { useState } from "react";
 
+import { notifyDone } from "@/ui/confirm";
 import { ErrorNote } from "@/ui/ErrorNote";
 import { plural } from "@/ui/format";
 import { RoleButton } from "@/ui/RoleButton";
 
 import { CameraQuestion } from "./CameraQuestion";
-import { useImportPreview, useStartImport, type Source } from "./hooks";
+import { useImportPreview, useStartImport, useUnderWay, type Source } from "./hooks";
 import classes from "./importing.module.css";
 import { MotionQuestion } from "./MotionQuestion";
 import { EMPTY, sameProfile, type Preview, type Profile } from "./profile";
@@ -24,6 +25,7 @@ export function Wizard({ datasetId, source }: { datasetId: string; source: Sourc
   const [settled] = useDebouncedValue(profile, SETTLED_MS);
   const query = useImportPreview(source, settled, episode);
   const start = useStartImport(datasetId);
+  const running = useUnderWay(datasetId);
   // what was found stays while an answer is refused: it is in the questions below that one mends it
   const [last, setLast] = useState<Preview>();
   if (query.data && query.data !== last) setLast(query.data);
@@ -68,14 +70,13 @@ export function Wizard({ datasetId, source }: { datasetId: string; source: Sourc
         <RoleButton
           needs="operator"
           loading={start.isPending}
-          because={
-            query.error
-              ? "It cannot be shown with these answers; the note above says why."
-              : waiting
-                ? "What the answers change is being looked at."
-                : null
+          because={running ?? notYet(query.error, waiting)}
+          onClick={() =>
+            start.mutate(
+              { source, profile },
+              { onSuccess: () => notifyDone("The import has begun; it is shown above the tabs.") },
+            )
           }
-          onClick={() => start.mutate({ source, profile })}
           data-testid="import-start"
         >
           {preview ? `Import ${plural(preview.episodes, "episode")}` : "Import"}
@@ -84,6 +85,12 @@ export function Wizard({ datasetId, source }: { datasetId: string; source: Sourc
       <ErrorNote error={start.error} />
     </Stack>
   );
+}
+
+/** Why these answers cannot be imported with; null where they can. */
+function notYet(error: unknown, waiting: boolean): string | null {
+  if (error !== null) return "It cannot be shown with these answers; the note above says why.";
+  return waiting ? "What the answers change is being looked at." : null;
 }
 
 /** "2 guesses will be kept with the episodes, and shown where they are labelled and exported." */

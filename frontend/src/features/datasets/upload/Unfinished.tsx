@@ -1,10 +1,12 @@
 import { Alert, Button, Group, Stack, Text } from "@mantine/core";
 import { useState, type ReactNode } from "react";
 
-import { confirm } from "@/ui/confirm";
+import { useUnderWay } from "@/features/datasets/importing/hooks";
 import { Wizard } from "@/features/datasets/importing/Wizard";
+import { confirm } from "@/ui/confirm";
 import { ErrorNote } from "@/ui/ErrorNote";
 import { formatBytes, plural } from "@/ui/format";
+import { RoleButton } from "@/ui/RoleButton";
 import { Time } from "@/ui/Time";
 
 import { useForgetUpload, useLeaveOutFiles, useTakeEpisodes, useUpload, useUploads } from "./hooks";
@@ -145,6 +147,7 @@ function Missing({ uploadId }: { uploadId: string }) {
 
 function Folder({ upload, uploads, files }: { upload: ServerUpload; uploads: Uploads; files: number }) {
   const take = useTakeEpisodes();
+  const running = useUnderWay(upload.dataset_id);
   const [asked, setAsked] = useState(false);
   const { episode_files, id, mine } = upload;
   const others = files - episode_files;
@@ -168,10 +171,12 @@ function Folder({ upload, uploads, files }: { upload: ServerUpload; uploads: Upl
               {asked ? "Not now" : "Import this folder"}
             </Button>
             {episode_files > 0 && (
-              <Button
+              <RoleButton
+                needs="operator"
                 size="xs"
                 variant="default"
                 loading={take.isPending}
+                because={running}
                 onClick={() =>
                   confirm({
                     title: `Take in ${plural(episode_files, "HDF5 file")}?`,
@@ -183,7 +188,7 @@ function Folder({ upload, uploads, files }: { upload: ServerUpload; uploads: Upl
                 data-testid="upload-take-episodes"
               >
                 Take in its {plural(episode_files, "HDF5 file")}
-              </Button>
+              </RoleButton>
             )}
           </>
         )
@@ -217,6 +222,7 @@ function Note({
   children: ReactNode;
 }) {
   const forget = useForgetUpload();
+  const running = useUnderWay(upload.dataset_id);
   return (
     <Alert variant="light" color="gray" title={title} data-testid="upload-left" data-state={state}>
       <Stack gap="xs">
@@ -229,11 +235,13 @@ function Note({
         {upload.mine && (
           <Group gap="xs" justify="flex-end">
             {action}
-            <Button
+            <RoleButton
+              needs="operator"
               size="xs"
               variant="subtle"
               color="gray"
               loading={forget.isPending}
+              because={upload.kind === "folder" ? running : null}
               onClick={() =>
                 confirm({
                   title: "Remove this upload?",
@@ -248,7 +256,7 @@ function Note({
               data-testid="upload-forget"
             >
               Remove
-            </Button>
+            </RoleButton>
           </Group>
         )}
         {below}
