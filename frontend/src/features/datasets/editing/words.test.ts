@@ -8,6 +8,7 @@ import {
   previewText,
   rangesText,
   renamesOf,
+  stayedText,
   stepsOf,
   type Fields,
 } from "./words";
@@ -61,6 +62,9 @@ test("what is said is short and true", () => {
       { first: 12, last: 12 },
     ]),
   ).toBe("0–9, 12");
+  const stayed = many.map(({ number }) => ({ number, reason: "changed since" }));
+  expect(stayedText(stayed, 2)).toBe("Left as they are: 1 (changed since), 2 (changed since) and 5 more.");
+  expect(stayedText([], 2)).toBe("");
   expect(previewText({ items: [], steps: 0, steps_before: 0, problems: 0, skipped: [] })).toBe("Nothing would change.");
   expect(
     editText({

@@ -48,6 +48,14 @@ export function editText(edit: Pick<Edit, "action" | "sources" | "results" | "ta
   return `${DONE[edit.action]} ${what}${into}`;
 }
 
+/** "Left as they are: 3 (changed since), 4 (changed since) and 2 more." */
+export function stayedText(skipped: readonly { number: number; reason: string }[], shown: number): string {
+  if (skipped.length === 0) return "";
+  const first = skipped.slice(0, shown).map(({ number, reason }) => `${number} (${reason})`);
+  const rest = skipped.length - first.length;
+  return `Left as they are: ${first.join(", ")}${rest > 0 ? ` and ${rest} more` : ""}.`;
+}
+
 /** "steps 0–49, 120–180" */
 export function rangesText(ranges: Planned["dropped"], shown = 3): string {
   const first = ranges.slice(0, shown).map(({ first, last }) => (first === last ? `${first}` : `${first}–${last}`));
