@@ -74,3 +74,15 @@ test("an import says that it has begun, and none begins beside another", async (
   again(<Wizard datasetId="busy" source={{ candidate: "free" }} />);
   await waitFor(() => expect(begin().getAttribute("aria-disabled")).toBe("true"));
 });
+
+test("answers are there when one comes back", async () => {
+  studio.imports = [];
+  answers(() => false);
+  const wizard = <Wizard datasetId="d" source={{ candidate: "kept" }} />;
+  const { again } = show(wizard);
+  await userEvent.type(await screen.findByTestId("import-robot"), "arm");
+  again(null);
+  expect(screen.queryByTestId("import-wizard")).toBeNull();
+  again(wizard);
+  expect((await screen.findByTestId<HTMLInputElement>("import-robot")).value).toBe("arm");
+});

@@ -18,9 +18,17 @@ import { InstructionQuestion, OtherQuestions, RateQuestion } from "./TextQuestio
 
 const SETTLED_MS = 400;
 
+/** What was answered, by source: it is there when one comes back from another page. */
+const answers = new Map<string, Profile>();
+
 /** What is in a folder, what its files do not say, and the import of all its episodes. */
 export function Wizard({ datasetId, source }: { datasetId: string; source: Source }) {
-  const [profile, setProfile] = useState<Profile>(EMPTY);
+  const at = JSON.stringify(source);
+  const [profile, put] = useState(answers.get(at) ?? EMPTY);
+  const setProfile = (to: Profile) => {
+    answers.set(at, to);
+    put(to);
+  };
   const [episode, setEpisode] = useState<string | null>(null);
   const [settled] = useDebouncedValue(profile, SETTLED_MS);
   const query = useImportPreview(source, settled, episode);
