@@ -1,6 +1,7 @@
 import { Alert, Button, Group, Stack, Text } from "@mantine/core";
 import { useState, type ReactNode } from "react";
 
+import { useMe } from "@/api/queries";
 import { useUnderWay } from "@/features/datasets/importing/hooks";
 import { Wizard } from "@/features/datasets/importing/Wizard";
 import { confirm } from "@/ui/confirm";
@@ -48,6 +49,9 @@ export function Unfinished({
 
 function Left({ upload, uploads }: { upload: ServerUpload; uploads: Uploads }) {
   const { counts, mine, files } = upload;
+  const me = useMe();
+  // an administrator may go on with everybody's
+  const sender = mine && (me?.role !== "admin" || me.name === upload.created_by_name);
   const missing = counts.uploading ?? 0;
   const checked = counts.received ?? 0;
   if (missing > 0)
@@ -56,11 +60,11 @@ function Left({ upload, uploads }: { upload: ServerUpload; uploads: Uploads }) {
         upload={upload}
         uploads={uploads}
         state="unfinished"
-        title={mine ? `${plural(missing, "file")} unfinished` : `${upload.created_by_name} is uploading`}
+        title={sender ? `${plural(missing, "file")} unfinished` : `${upload.created_by_name ?? "Somebody"} is uploading`}
       >
-        {mine
-          ? `${formatBytes(upload.received_bytes)} of ${formatBytes(upload.size_bytes)} have arrived. Drop or choose the same files or the same folder again to go on.`
-          : `${formatBytes(upload.received_bytes)} of ${formatBytes(upload.size_bytes)} have arrived.`}
+        {formatBytes(upload.received_bytes)} of {formatBytes(upload.size_bytes)} have arrived.{" "}
+        {sender && "Drop or choose the same files or the same folder again to go on."}
+        {mine && !sender && "As an administrator you can go on with it from the same files, or remove it."}
         <Missing uploadId={upload.id} />
       </Note>
     );

@@ -40,7 +40,7 @@ export function UploadPanel({ uploads, summary }: { uploads: Uploads; summary: S
     <Stack gap="sm" data-testid="upload-panel">
       <Stack gap={6}>
         <Group justify="space-between" gap="xs">
-          <Text size="sm" fw={500} data-testid="upload-total">
+          <Text size="sm" fw={500} role="status" data-testid="upload-total">
             {totalText(summary)}
           </Text>
           <Group gap="xs">
