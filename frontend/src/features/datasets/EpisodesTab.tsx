@@ -93,62 +93,62 @@ export function EpisodesTab({ dataset, empty }: { dataset: Dataset; empty: React
         step={step}
         onDone={() => setSelected(new Set())}
       />
-    <Loaded query={query} lines={6}>
-      {({ items, total }) =>
-        total === 0 ? (
-          <EmptyState icon={IconMovie} title="No episodes yet" action={empty}>
-            Record demonstrations in the simulator, upload HDF5 files, or import a folder from the server.
-          </EmptyState>
-        ) : (
-          <Stack>
-            {selected.size > 0 && (
-              <Group gap="sm" data-testid="selection" data-count={selected.size}>
-                <Text size="sm" aria-live="polite">
-                  {plural(selected.size, "episode")} selected
-                </Text>
-                <RoleButton
-                  needs="operator"
-                  size="xs"
-                  onClick={() => {
-                    setEdited([...selected]);
-                    setEditing(true);
-                  }}
-                  data-testid="selection-edit"
-                >
-                  Edit
-                </RoleButton>
-                <Button
-                  size="xs"
-                  variant="subtle"
-                  color="gray"
-                  onClick={() => setSelected(new Set())}
-                  data-testid="selection-clear"
-                >
-                  Clear
-                </Button>
-              </Group>
-            )}
-            <DataTable
-              label="Episodes"
-              rows={items}
-              columns={[selecting(items, selected, setSelected), ...COLUMNS, menu(deselect)]}
-              rowKey={({ id }) => id}
-              rowTestId="episode-row"
-              onRowClick={({ id }) => void navigate(`/episodes/${id}`)}
-              minWidth={860}
-            />
-            {total > PER_PAGE && (
-              <Group justify="space-between">
-                <Text size="sm" c="dimmed">
-                  {plural(total, "episode")}
-                </Text>
-                <Pagination total={Math.ceil(total / PER_PAGE)} value={page} onChange={turn} size="sm" />
-              </Group>
-            )}
-          </Stack>
-        )
-      }
-    </Loaded>
+      <Loaded query={query} lines={6}>
+        {({ items, total }) =>
+          total === 0 ? (
+            <EmptyState icon={IconMovie} title="No episodes yet" action={empty}>
+              Record demonstrations in the simulator, upload HDF5 files, or import a folder from the server.
+            </EmptyState>
+          ) : (
+            <Stack>
+              {selected.size > 0 && (
+                <Group gap="sm" data-testid="selection" data-count={selected.size}>
+                  <Text size="sm" aria-live="polite">
+                    {plural(selected.size, "episode")} selected
+                  </Text>
+                  <RoleButton
+                    needs="operator"
+                    size="xs"
+                    onClick={() => {
+                      setEdited([...selected]);
+                      setEditing(true);
+                    }}
+                    data-testid="selection-edit"
+                  >
+                    Edit
+                  </RoleButton>
+                  <Button
+                    size="xs"
+                    variant="subtle"
+                    color="gray"
+                    onClick={() => setSelected(new Set())}
+                    data-testid="selection-clear"
+                  >
+                    Clear
+                  </Button>
+                </Group>
+              )}
+              <DataTable
+                label="Episodes"
+                rows={items}
+                columns={[selecting(items, selected, setSelected), ...COLUMNS, menu(deselect)]}
+                rowKey={({ id }) => id}
+                rowTestId="episode-row"
+                onRowClick={({ id }) => void navigate(`/episodes/${id}`)}
+                minWidth={860}
+              />
+              {total > PER_PAGE && (
+                <Group justify="space-between">
+                  <Text size="sm" c="dimmed">
+                    {plural(total, "episode")}
+                  </Text>
+                  <Pagination total={Math.ceil(total / PER_PAGE)} value={page} onChange={turn} size="sm" />
+                </Group>
+              )}
+            </Stack>
+          )
+        }
+      </Loaded>
     </>
   );
 }

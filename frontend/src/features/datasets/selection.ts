@@ -1,6 +1,6 @@
 /**
- * What is selected without what this page would list if it were there: episodes come by number, so that one whose number
- * lies between those of the page, and that is not on it, is gone.
+ * What is selected without what this page would list if it were there: episodes come by number, so that one whose
+ * number lies between those of the page, and that is not on it, is gone.
  */
 export function stillThere(
   selected: ReadonlySet<string>,

@@ -30,35 +30,35 @@ export function EditPreviewTable({ items, parts, leftOut, onLeaveOut }: Props) {
           </Button>
         </Group>
       )}
-    <ScrollArea.Autosize mah={320} type="auto" data-testid="edit-preview">
-      <Table aria-label="What would be made" stickyHeader verticalSpacing={4}>
-        <Table.Thead>
-          <Table.Tr>
-            <Table.Th>Episode</Table.Th>
-            <Table.Th ta="right">Steps</Table.Th>
-            <Table.Th>{parts ? "Part" : "Steps that go"}</Table.Th>
-            <Table.Th>Labels</Table.Th>
-          </Table.Tr>
-        </Table.Thead>
-        <Table.Tbody>
-          {shown.map((item, at) => (
-            <Row
-              key={at}
-              item={item}
-              parts={parts}
-              again={at > 0 && shown[at - 1]?.sources[0]?.episode_id === item.sources[0]?.episode_id}
-              leftOut={leftOut}
-              onLeaveOut={onLeaveOut}
-            />
-          ))}
-        </Table.Tbody>
-      </Table>
-      {items.length > shown.length && (
-        <Text size="xs" c="dimmed" p="xs">
-          and {formatCount(items.length - shown.length)} more
-        </Text>
-      )}
-    </ScrollArea.Autosize>
+      <ScrollArea.Autosize mah={320} type="auto" data-testid="edit-preview">
+        <Table aria-label="What would be made" stickyHeader verticalSpacing={4}>
+          <Table.Thead>
+            <Table.Tr>
+              <Table.Th>Episode</Table.Th>
+              <Table.Th ta="right">Steps</Table.Th>
+              <Table.Th>{parts ? "Part" : "Steps that go"}</Table.Th>
+              <Table.Th>Labels</Table.Th>
+            </Table.Tr>
+          </Table.Thead>
+          <Table.Tbody>
+            {shown.map((item, at) => (
+              <Row
+                key={at}
+                item={item}
+                parts={parts}
+                again={at > 0 && shown[at - 1]?.sources[0]?.episode_id === item.sources[0]?.episode_id}
+                leftOut={leftOut}
+                onLeaveOut={onLeaveOut}
+              />
+            ))}
+          </Table.Tbody>
+        </Table>
+        {items.length > shown.length && (
+          <Text size="xs" c="dimmed" p="xs">
+            and {formatCount(items.length - shown.length)} more
+          </Text>
+        )}
+      </ScrollArea.Autosize>
     </>
   );
 }

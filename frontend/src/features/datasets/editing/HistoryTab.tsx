@@ -170,7 +170,9 @@ function ChangeRow({ dataset, change }: { dataset: Dataset; change: Change }) {
             danger={false}
             action={async () => {
               const { changed, skipped } = await undo.mutateAsync(change.id);
-              notifyDone([`Undone in ${plural(changed, "episode")}.`, stayedText(skipped, 3)].filter(Boolean).join(" "));
+              notifyDone(
+                [`Undone in ${plural(changed, "episode")}.`, stayedText(skipped, 3)].filter(Boolean).join(" "),
+              );
             }}
             data-testid="edit-undo"
           >

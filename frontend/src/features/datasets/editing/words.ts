@@ -87,7 +87,7 @@ export function previewText({ items, steps, steps_before, skipped }: Preview): s
   return `${plural(items.length, "new episode")}, ${formatCount(steps)} of ${plural(steps_before, "step")}${left}`;
 }
 
-/** Those with a problem come first, all of them: each has to be left out, or looked at. Of the others as many as fit. */
+/** Those with a problem come first, all of them, as each has to be left out; of the others as many as fit. */
 export function listed(items: readonly Planned[], most: number): Planned[] {
   const wrong = items.filter(({ problem }) => problem !== null);
   const right = items.filter(({ problem }) => problem === null);

@@ -40,7 +40,7 @@ export function Wizard({ datasetId, source }: { datasetId: string; source: Sourc
   const preview = query.data ?? last;
   const waiting = query.isFetching || !sameProfile(profile, settled);
   return (
-    <Stack data-testid="import-wizard" data-ready={(preview !== undefined && !waiting) || undefined}>
+    <Stack data-testid="import-wizard" data-ready={(preview !== undefined && !waiting && !query.error) || undefined}>
       <ProfileBar profile={profile} onChange={setProfile} />
       <ErrorNote
         error={query.error}

@@ -32,10 +32,10 @@ export function Unfinished({
   const here = new Set(items.filter((item) => !isOver(item)).map(({ server }) => server?.uploadId));
   // what was refused while one looked is said in the list of files
   const said = new Set(items.filter(({ state }) => state === "refused").map(({ server }) => server?.uploadId));
-  const left = (data ?? []).filter(({ id, counts, kind }) => {
+  const left = (data ?? []).filter(({ id, counts, kind, mine }) => {
     if (here.has(id)) return false;
     if ((counts.uploading ?? 0) > 0 || (counts.received ?? 0) > 0 || kind === "folder") return true;
-    return (counts.refused ?? 0) > 0 && !said.has(id) && !uploads.seen.has(id);
+    return mine && (counts.refused ?? 0) > 0 && !said.has(id) && !uploads.seen.has(id);
   });
   return (
     <>
@@ -60,7 +60,9 @@ function Left({ upload, uploads }: { upload: ServerUpload; uploads: Uploads }) {
         upload={upload}
         uploads={uploads}
         state="unfinished"
-        title={sender ? `${plural(missing, "file")} unfinished` : `${upload.created_by_name ?? "Somebody"} is uploading`}
+        title={
+          sender ? `${plural(missing, "file")} unfinished` : `${upload.created_by_name ?? "Somebody"} is uploading`
+        }
       >
         {formatBytes(upload.received_bytes)} of {formatBytes(upload.size_bytes)} have arrived.{" "}
         {sender && "Drop or choose the same files or the same folder again to go on."}
