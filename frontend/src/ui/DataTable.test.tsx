@@ -18,6 +18,7 @@ const RUNS: Run[] = [
 ];
 const COLUMNS: Column<Run>[] = [
   { key: "name", header: "Name", cell: ({ name }) => <a href={`#${name}`}>{name}</a> },
+  { key: "mark", header: "", control: true, cell: ({ id }) => <span>mark {id}</span> },
   { key: "loss", header: "Loss", cell: ({ loss }) => loss ?? "-", sort: ({ loss }) => loss },
 ];
 
@@ -66,6 +67,7 @@ test("a row opens by click, but a link in it does its own thing", async () => {
   await userEvent.click(screen.getByText("0.1"));
   expect(opened).toHaveBeenCalledExactlyOnceWith(RUNS[2]);
   await userEvent.click(screen.getByRole("link", { name: "first" }));
+  await userEvent.click(screen.getByText("mark 2")); // beside what is meant to be pressed
   expect(opened).toHaveBeenCalledOnce();
   expect(screen.getAllByTestId("run").map((row) => row.dataset.id)).toEqual(["1", "2", "3"]);
 });
@@ -74,6 +76,7 @@ test("of a long list the first rows are drawn, and more when one asks; sorting b
   const many = Array.from({ length: 130 }, (_, place) => ({ id: String(place), name: `run ${place}`, loss: -place }));
   show(<DataTable rows={many} columns={COLUMNS} rowKey={({ id }) => id} label="Runs" rowTestId="run" />);
   expect(screen.getAllByTestId("run")).toHaveLength(50);
+  expect(screen.getByRole("table").getAttribute("aria-rowcount")).toBe("131");
   await userEvent.click(screen.getByRole("button", { name: "50 of 130 rows; show more" }));
   expect(screen.getAllByTestId("run")).toHaveLength(100);
   await userEvent.click(screen.getByTestId("table-more"));

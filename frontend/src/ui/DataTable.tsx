@@ -13,6 +13,8 @@ export interface Column<Row> {
   sort?: (row: Row) => string | number | null | undefined;
   align?: "left" | "right" | "center";
   width?: number | string;
+  /** holds something to press: a click beside it does not open the row */
+  control?: true;
 }
 
 interface Props<Row> {
@@ -53,9 +55,10 @@ export function DataTable<Row>({
   return (
     <>
       <Table.ScrollContainer minWidth={minWidth}>
-        <Table aria-label={label} highlightOnHover={onRowClick !== undefined}>
+        {/* rows that are not drawn yet count too */}
+        <Table aria-label={label} aria-rowcount={shown.length + 1} highlightOnHover={onRowClick !== undefined}>
           <Table.Thead>
-            <Table.Tr>
+            <Table.Tr aria-rowindex={1}>
               {columns.map((column) => (
                 <Table.Th
                   key={column.key}
@@ -89,9 +92,10 @@ export function DataTable<Row>({
             </Table.Tr>
           </Table.Thead>
           <Table.Tbody>
-            {shown.slice(0, most).map((row) => (
+            {shown.slice(0, most).map((row, at) => (
               <Table.Tr
                 key={rowKey(row)}
+                aria-rowindex={at + 2}
                 data-testid={rowTestId}
                 data-id={rowKey(row)}
                 style={onRowClick && { cursor: "pointer" }}
@@ -99,13 +103,13 @@ export function DataTable<Row>({
                   onRowClick &&
                   ((event) => {
                     // links and buttons in the row do their own thing
-                    if ((event.target as Element).closest("a, button, input, [role=menuitem]")) return;
+                    if ((event.target as Element).closest("a, button, input, [role=menuitem], [data-control]")) return;
                     onRowClick(row);
                   })
                 }
               >
                 {columns.map((column) => (
-                  <Table.Td key={column.key} ta={column.align}>
+                  <Table.Td key={column.key} ta={column.align} data-control={column.control}>
                     {column.cell(row)}
                   </Table.Td>
                 ))}

@@ -1,6 +1,7 @@
 import { ActionIcon, Button, Menu, Stack, Tabs, Text } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import { IconDots, IconPencil, IconScissors, IconTrash } from "@tabler/icons-react";
+import { useState } from "react";
 import { Link, useNavigate, useParams, useSearchParams } from "react-router";
 
 import { ApiError } from "@/api/client";
@@ -46,6 +47,7 @@ function Page({ dataset }: { dataset: Dataset }) {
   const [recording, { open: record, close: recorded }] = useDisclosure(false);
   const [publishing, { open: publish, close: published }] = useDisclosure(false);
   const [exporting, { open: write, close: written }] = useDisclosure(false);
+  const [edits, setEdits] = useState(0);
   const go = (to: string) => setSearch(to === "episodes" ? {} : { tab: to }, { replace: true });
 
   return (
@@ -73,7 +75,7 @@ function Page({ dataset }: { dataset: Dataset }) {
             >
               Publish version
             </RoleButton>
-            <DatasetMenu dataset={dataset} />
+            <DatasetMenu dataset={dataset} onEdited={() => setEdits((old) => old + 1)} />
           </>
         }
       />
@@ -102,7 +104,9 @@ function Page({ dataset }: { dataset: Dataset }) {
             </Tabs.Tab>
           </Tabs.List>
           <Tabs.Panel value="episodes">
+            {/* begun anew after an edit of all of them: what was selected is gone */}
             <EpisodesTab
+              key={edits}
               dataset={dataset}
               empty={
                 <Button variant="default" onClick={() => go("import")}>
@@ -178,7 +182,7 @@ function ActiveJobs({ dataset }: { dataset: Dataset }) {
   );
 }
 
-function DatasetMenu({ dataset }: { dataset: Dataset }) {
+function DatasetMenu({ dataset, onEdited }: { dataset: Dataset; onEdited: () => void }) {
   const may = useCan("operator");
   const navigate = useNavigate();
   const remove = useDeleteDataset();
@@ -226,7 +230,7 @@ function DatasetMenu({ dataset }: { dataset: Dataset }) {
         </Menu.Dropdown>
       </Menu>
       <NewDatasetDialog opened={editing} onClose={close} dataset={dataset} />
-      <EditDialog opened={merging} onClose={merged} dataset={dataset} ids={null} action="move" />
+      <EditDialog opened={merging} onClose={merged} dataset={dataset} ids={null} action="move" onDone={onEdited} />
     </>
   );
 }

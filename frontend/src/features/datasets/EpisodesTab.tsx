@@ -1,5 +1,5 @@
 import { ActionIcon, Anchor, Button, Checkbox, Group, Menu, Pagination, Stack, Text, Tooltip } from "@mantine/core";
-import { useState } from "react";
+import { useEffect, useState } from "react";
 import { IconDots, IconDownload, IconMovie, IconTrash } from "@tabler/icons-react";
 import { Link, useNavigate, useSearchParams } from "react-router";
 
@@ -16,6 +16,7 @@ import { useDeleteEpisode, useEpisodes, type EpisodeRow } from "@/features/episo
 import { LabelBadge, Outcome } from "@/features/episodes/core/LabelBadge";
 import { EditDialog } from "./editing/EditDialog";
 import type { Dataset } from "./core/hooks";
+import { stillThere } from "./selection";
 import { RoleButton } from "@/ui/RoleButton";
 import { Thumbnail } from "@/features/episodes/core/Thumbnail";
 
@@ -40,89 +41,115 @@ export function EpisodesTab({ dataset, empty }: { dataset: Dataset; empty: React
   const [selected, setSelected] = useState<ReadonlySet<string>>(() => new Set(asked === null ? [] : [asked]));
   const [editing, setEditing] = useState(asked !== null);
   const [edited, setEdited] = useState<string[]>(asked === null ? [] : [asked]); // those that the dialog is about
+  const [known, setKnown] = useState<ReadonlyMap<string, number>>(new Map()); // the numbers of those that were seen
   const step = Number(search.get("step")) || undefined;
 
-  const turn = (to: number) =>
-    setSearch((old) => {
-      old.set("page", String(to));
-      return old;
-    });
+  const turn = (to: number, replace = false) =>
+    setSearch(
+      (old) => {
+        old.set("page", String(to));
+        return old;
+      },
+      { replace },
+    );
+  const shown = query.isPlaceholderData ? undefined : query.data;
+  const pages = shown && Math.max(1, Math.ceil(shown.total / PER_PAGE));
+  // an edit or somebody else took the episodes of this page away
+  const last = pages !== undefined && page > pages ? pages : null;
+  useEffect(() => {
+    if (last !== null) turn(last, true);
+    // once for each page that is gone; `turn` is another each time
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+  }, [last]);
+
+  // those that are gone are selected no more
+  const [looked, setLooked] = useState<typeof shown>();
+  if (shown && shown !== looked) {
+    setLooked(shown);
+    const numbers = new Map([...known, ...shown.items.map(({ id, number }) => [id, number] as const)]);
+    setKnown(numbers);
+    setSelected((old) => stillThere(old, numbers, shown.items, { first: page === 1, last: page === pages }));
+  }
+  const deselect = (id: string) => setSelected((old) => new Set([...old].filter((each) => each !== id)));
+
   return (
-    <Loaded query={query} lines={6}>
-      {({ items, total }) =>
-        total === 0 && asked === null ? (
-          <EmptyState icon={IconMovie} title="No episodes yet" action={empty}>
-            Record demonstrations in the simulator, upload HDF5 files, or import a folder from the server.
-          </EmptyState>
-        ) : (
-          <Stack>
-            {selected.size > 0 && (
-              <Group gap="sm" data-testid="selection" data-count={selected.size}>
-                <Text size="sm" aria-live="polite">
-                  {plural(selected.size, "episode")} selected
-                </Text>
-                <RoleButton
-                  needs="operator"
-                  size="xs"
-                  onClick={() => {
-                    setEdited([...selected]);
-                    setEditing(true);
-                  }}
-                  data-testid="selection-edit"
-                >
-                  Edit
-                </RoleButton>
-                <Button
-                  size="xs"
-                  variant="subtle"
-                  color="gray"
-                  onClick={() => setSelected(new Set())}
-                  data-testid="selection-clear"
-                >
-                  Clear
-                </Button>
-              </Group>
-            )}
-            <EditDialog
-              opened={editing}
-              onClose={() => {
-                setEditing(false);
-                setSearch(
-                  (old) => {
-                    old.delete("edit");
-                    old.delete("step");
-                    return old;
-                  },
-                  { replace: true },
-                );
-              }}
-              dataset={dataset}
-              ids={edited}
-              action={asked === null ? undefined : "split"}
-              step={step}
-              onDone={() => setSelected(new Set())}
-            />
-            <DataTable
-              label="Episodes"
-              rows={items}
-              columns={[selecting(items, selected, setSelected), ...COLUMNS]}
-              rowKey={({ id }) => id}
-              rowTestId="episode-row"
-              onRowClick={({ id }) => void navigate(`/episodes/${id}`)}
-              minWidth={860}
-            />
-            {total > PER_PAGE && (
-              <Group justify="space-between">
-                <Text size="sm" c="dimmed">
-                  {plural(total, "episode")}
-                </Text>
-                <Pagination total={Math.ceil(total / PER_PAGE)} value={page} onChange={turn} size="sm" />
-              </Group>
-            )}
-          </Stack>
-        )
-      }
-    </Loaded>
+    <>
+      <EditDialog
+        opened={editing}
+        onClose={() => {
+          setEditing(false);
+          setSearch(
+            (old) => {
+              old.delete("edit");
+              old.delete("step");
+              return old;
+            },
+            { replace: true },
+          );
+        }}
+        dataset={dataset}
+        ids={edited}
+        action={asked === null ? undefined : "split"}
+        step={step}
+        onDone={() => setSelected(new Set())}
+      />
+      <Loaded query={query} lines={6}>
+        {({ items, total }) =>
+          total === 0 ? (
+            <EmptyState icon={IconMovie} title="No episodes yet" action={empty}>
+              Record demonstrations in the simulator, upload HDF5 files, or import a folder from the server.
+            </EmptyState>
+          ) : (
+            <Stack>
+              {selected.size > 0 && (
+                <Group gap="sm" data-testid="selection" data-count={selected.size}>
+                  <Text size="sm" aria-live="polite">
+                    {plural(selected.size, "episode")} selected
+                  </Text>
+                  <RoleButton
+                    needs="operator"
+                    size="xs"
+                    onClick={() => {
+                      setEdited([...selected]);
+                      setEditing(true);
+                    }}
+                    data-testid="selection-edit"
+                  >
+                    Edit
+                  </RoleButton>
+                  <Button
+                    size="xs"
+                    variant="subtle"
+                    color="gray"
+                    onClick={() => setSelected(new Set())}
+                    data-testid="selection-clear"
+                  >
+                    Clear
+                  </Button>
+                </Group>
+              )}
+              <DataTable
+                label="Episodes"
+                rows={items}
+                columns={[selecting(items, selected, setSelected), ...COLUMNS, menu(deselect)]}
+                rowKey={({ id }) => id}
+                rowTestId="episode-row"
+                onRowClick={({ id }) => void navigate(`/episodes/${id}`)}
+                minWidth={860}
+              />
+              {total > PER_PAGE && (
+                <Group justify="space-between">
+                  <Text size="sm" c="dimmed">
+                    {plural(total, "episode")}
+                  </Text>
+                  <Pagination total={Math.ceil(total / PER_PAGE)} value={page} onChange={turn} size="sm" />
+                </Group>
+              )}
+            </Stack>
+          )
+        }
+      </Loaded>
+    </>
   );
 }
 
@@ -143,6 +170,7 @@ function selecting(
   return {
     key: "select",
     width: 36,
+    control: true,
     header: (
       <Checkbox
         size="xs"
@@ -256,10 +284,19 @@ const COLUMNS: Column<EpisodeRow>[] = [
       </Text>
     ),
   },
-  { key: "menu", header: "", width: 48, cell: (episode) => <EpisodeMenu episode={episode} /> },
 ];
 
-function EpisodeMenu({ episode }: { episode: EpisodeRow }) {
+function menu(onDeleted: (id: string) => void): Column<EpisodeRow> {
+  return {
+    key: "menu",
+    header: "",
+    width: 48,
+    control: true,
+    cell: (episode) => <EpisodeMenu episode={episode} onDeleted={() => onDeleted(episode.id)} />,
+  };
+}
+
+function EpisodeMenu({ episode, onDeleted }: { episode: EpisodeRow; onDeleted: () => void }) {
   const remove = useDeleteEpisode();
   const may = useCan("operator");
   return (
@@ -295,7 +332,7 @@ function EpisodeMenu({ episode }: { episode: EpisodeRow }) {
               children:
                 "It can be brought back for some days, in the tab History; then its file is removed for good. An episode that a dataset version lists cannot be deleted.",
               confirm: "Delete it",
-              action: () => remove.mutateAsync(episode.id),
+              action: () => remove.mutateAsync(episode.id).then(onDeleted),
             })
           }
         >

@@ -38,7 +38,7 @@ export function CurvesPanel({ run }: { run: Pick<Run, "id" | "job"> }) {
   });
   const whole = query.data ?? NOTHING;
   const [range, setRange] = useState<Range | null>(null);
-  const finer = useFinerCurves(run.id, isThinned(whole) ? range : null);
+  const finer = useFinerCurves(run, isThinned(whole) ? range : null);
   const curves = useMemo(
     () => (range !== null && finer.data ? refined(whole, finer.data) : whole),
     [whole, finer.data, range],

@@ -67,10 +67,11 @@ export function useCurves(run: Pick<Run, "id" | "job">) {
 }
 
 /** Part of the curves of a run, as fine as there is room for. What was shown before stays until it is there. */
-export function useFinerCurves(id: string, range: Range | null) {
+export function useFinerCurves({ id, job }: Pick<Run, "id" | "job">, range: Range | null) {
   const [first, last] = range ?? [1, 1];
   return useQuery({
-    queryKey: ["run", "finer-curves", id, first, last],
+    // what was logged stays as it is within an attempt: no event of the run makes it stale
+    queryKey: ["finer-curves", id, job.attempt, first, last],
     queryFn: ({ signal }) =>
       ok(
         api.GET("/api/runs/{run_id}/metrics", {
@@ -80,6 +81,7 @@ export function useFinerCurves(id: string, range: Range | null) {
       ),
     enabled: range !== null,
     placeholderData: keepPreviousData,
+    staleTime: Infinity,
     gcTime: 60_000,
   });
 }

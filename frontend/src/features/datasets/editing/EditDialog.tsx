@@ -1,6 +1,6 @@
 import { Button, Group, Modal, Select, Stack, Text } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
-import { useState } from "react";
+import { useEffect, useRef, useState, type ReactNode } from "react";
 
 import type { Dataset } from "@/features/datasets/core/hooks";
 import { JobActions } from "@/features/jobs/core/JobActions";
@@ -12,7 +12,7 @@ import { RoleButton } from "@/ui/RoleButton";
 import { EditFields } from "./EditFields";
 import { EditPreviewTable } from "./EditPreviewTable";
 import { useChangeFacts, useCreateEdit, useEdits, useFactsPreview, usePreview, type Facts } from "./edits";
-import { ACTIONS, bodyOf, editText, previewText, type Action, type Fields } from "./words";
+import { ACTIONS, bodyOf, editText, previewText, stayedText, type Action, type Fields } from "./words";
 
 const SETTLED_MS = 300;
 
@@ -81,6 +81,7 @@ function Form({ dataset, ids, count, initial, step, onClose, onDone }: FormProps
   });
   // once it has begun its episodes go, and are not asked about any more
   const [settled] = useDebouncedValue(fields, SETTLED_MS);
+  const settling = fields !== settled;
   const preview = usePreview(dataset.id, begun === null ? bodyOf(action, ids, settled) : null);
   const facts = factsOf(action, ids, settled);
   const counted = useFactsPreview(dataset.id, facts);
@@ -90,26 +91,37 @@ function Form({ dataset, ids, count, initial, step, onClose, onDone }: FormProps
   const items = found?.items.filter(({ sources }) => !leftOut.has(sources[0]?.episode_id ?? "")) ?? [];
   const problems = items.filter(({ problem }) => problem !== null).length;
   const chosen = ACTIONS.find(({ value }) => value === action);
+  const mayLeaveOut = action !== "join" && action !== "rename";
+  const leaveOut = (ids: readonly string[], out: boolean) =>
+    setLeftOut((old) => {
+      const now = new Set(old);
+      for (const id of ids)
+        if (out) now.add(id);
+        else now.delete(id);
+      return now;
+    });
+  // only what was shown is done
+  const reason = because({
+    asked: action === "facts" ? factsOf(action, ids, fields) !== null : bodyOf(action, ids, fields) !== null,
+    failed: !settling && (facts !== null ? counted.error : preview.error) !== null,
+    count: settling ? undefined : facts !== null ? counted.data?.changed : found && items.length,
+    problems,
+    mayLeaveOut,
+  });
 
   if (begun !== null) return <Begun datasetId={dataset.id} editId={begun} onClose={onClose} />;
   if (change.data)
     return (
-      <Stack>
+      <Done onClose={onClose}>
         <Text size="sm" data-testid="edit-done" data-changed={change.data.changed}>
-          {plural(change.data.changed, "episode")} changed
-          {change.data.skipped.length > 0 &&
-            `; left as they are: ${change.data.skipped.map(({ number, reason }) => `${number} (${reason})`).join(", ")}`}
-          . The tab History undoes it.
+          {plural(change.data.changed, "episode")} changed. {stayedText(change.data.skipped, 50)} The tab History undoes
+          it.
         </Text>
-        <Group justify="flex-end">
-          <Button onClick={onClose} data-testid="edit-close">
-            Close
-          </Button>
-        </Group>
-      </Stack>
+      </Done>
     );
 
   const start = () => {
+    if (reason !== null) return;
     if (facts !== null) {
       change.mutate(facts, { onSuccess: onDone });
       return;
@@ -156,17 +168,7 @@ function Form({ dataset, ids, count, initial, step, onClose, onDone }: FormProps
             items={found.items}
             parts={action === "split"}
             leftOut={leftOut}
-            onLeaveOut={
-              action === "join" || action === "rename"
-                ? undefined
-                : (id, out) =>
-                    setLeftOut((old) => {
-                      const now = new Set(old);
-                      if (out) now.add(id);
-                      else now.delete(id);
-                      return now;
-                    })
-            }
+            onLeaveOut={mayLeaveOut ? leaveOut : undefined}
           />
         )}
         <ErrorNote error={preview.error ?? counted.error ?? create.error ?? change.error} />
@@ -186,7 +188,7 @@ function Form({ dataset, ids, count, initial, step, onClose, onDone }: FormProps
             needs="operator"
             type="submit"
             loading={create.isPending || change.isPending}
-            because={because(facts !== null ? counted.data?.changed : found && items.length, problems)}
+            because={reason}
             data-testid="edit-start"
           >
             {chosen?.label}
@@ -194,7 +196,8 @@ function Form({ dataset, ids, count, initial, step, onClose, onDone }: FormProps
         </Group>
         {action !== "copy" && action !== "facts" && (
           <Text size="xs" c="dimmed">
-            The files stay as they are: the new episodes take the place of these, which the tab History brings back.
+            The new episodes take the place of these. For some days the tab History brings these back; then their files
+            are removed, unless a version lists them.
           </Text>
         )}
       </Stack>
@@ -203,12 +206,26 @@ function Form({ dataset, ids, count, initial, step, onClose, onDone }: FormProps
 }
 
 /** Why it cannot begin; null where it can. */
-function because(count: number | undefined, problems: number): string | null {
-  if (count === undefined) return "Say first what to do.";
+function because({
+  asked,
+  failed,
+  count,
+  problems,
+  mayLeaveOut,
+}: {
+  asked: boolean;
+  failed: boolean;
+  /** how many episodes; undefined while it is not known */
+  count: number | undefined;
+  problems: number;
+  mayLeaveOut: boolean;
+}): string | null {
+  if (!asked) return "Say first what to do.";
+  if (count === undefined) return failed ? "The note above says why not." : "Being worked out.";
   if (count === 0) return "Nothing would change.";
-  if (problems > 0)
-    return problems === 1 ? "One of them cannot be made; leave it out." : "Some cannot be made; leave them out.";
-  return null;
+  if (problems === 0) return null;
+  if (!mayLeaveOut) return "The table says what is wrong.";
+  return problems === 1 ? "One of them cannot be made; leave it out." : "Some cannot be made; leave them out.";
 }
 
 function sourcesOf(items: { sources: { episode_id: string }[] }[], leftOut: ReadonlySet<string>): string[] {
@@ -227,7 +244,7 @@ function Begun({ datasetId, editId, onClose }: { datasetId: string; editId: stri
   const { data } = useEdits(datasetId);
   const edit = data?.find(({ id }) => id === editId);
   return (
-    <Stack>
+    <Done onClose={onClose} yet={edit?.finished_at != null}>
       {edit?.finished_at != null ? (
         <Text size="sm" data-testid="edit-done">
           {editText(edit)}. The tab History undoes it.
@@ -235,8 +252,22 @@ function Begun({ datasetId, editId, onClose }: { datasetId: string; editId: stri
       ) : (
         edit?.job && <JobProgress job={edit.job} actions={<JobActions job={edit.job} />} />
       )}
+    </Done>
+  );
+}
+
+/** What was done, said aloud, with the focus on what closes it. `yet`: not before it is. */
+function Done({ yet = true, onClose, children }: { yet?: boolean; onClose: () => void; children: ReactNode }) {
+  const close = useRef<HTMLButtonElement>(null);
+  useEffect(() => {
+    if (yet) close.current?.focus();
+  }, [yet]);
+  return (
+    <Stack>
+      {!yet && children}
+      <div role="status">{yet && children}</div>
       <Group justify="flex-end">
-        <Button variant={edit?.finished_at != null ? "filled" : "default"} onClick={onClose} data-testid="edit-close">
+        <Button ref={close} variant={yet ? "filled" : "default"} onClick={onClose} data-testid="edit-close">
           Close
         </Button>
       </Group>

@@ -1,9 +1,9 @@
-import { Checkbox, ScrollArea, Table, Text } from "@mantine/core";
+import { Button, Checkbox, Group, ScrollArea, Table, Text } from "@mantine/core";
 
 import { formatCount, plural } from "@/ui/format";
 
 import type { Planned } from "./edits";
-import { numbers, rangesText } from "./words";
+import { listed, numbers, rangesText } from "./words";
 
 const SHOWN = 200;
 
@@ -13,42 +13,53 @@ interface Props {
   parts: boolean;
   leftOut: ReadonlySet<string>;
   /** not given: all or nothing */
-  onLeaveOut?: (episodeId: string, out: boolean) => void;
+  onLeaveOut?: (episodeIds: readonly string[], out: boolean) => void;
 }
 
 /** What would be made, episode by episode; those that nobody wants can be left out. */
 export function EditPreviewTable({ items, parts, leftOut, onLeaveOut }: Props) {
   if (items.length === 0) return null;
+  const shown = listed(items, SHOWN);
+  const wrong = shown.flatMap(({ problem, sources }) => (problem === null ? [] : (sources[0]?.episode_id ?? [])));
   return (
-    <ScrollArea.Autosize mah={320} type="auto" data-testid="edit-preview">
-      <Table aria-label="What would be made" stickyHeader verticalSpacing={4}>
-        <Table.Thead>
-          <Table.Tr>
-            <Table.Th>Episode</Table.Th>
-            <Table.Th ta="right">Steps</Table.Th>
-            <Table.Th>{parts ? "Part" : "Left out"}</Table.Th>
-            <Table.Th>Labels</Table.Th>
-          </Table.Tr>
-        </Table.Thead>
-        <Table.Tbody>
-          {items.slice(0, SHOWN).map((item, at) => (
-            <Row
-              key={at}
-              item={item}
-              parts={parts}
-              again={at > 0 && items[at - 1]?.sources[0]?.episode_id === item.sources[0]?.episode_id}
-              leftOut={leftOut}
-              onLeaveOut={onLeaveOut}
-            />
-          ))}
-        </Table.Tbody>
-      </Table>
-      {items.length > SHOWN && (
-        <Text size="xs" c="dimmed" p="xs">
-          and {formatCount(items.length - SHOWN)} more
-        </Text>
+    <>
+      {onLeaveOut && wrong.some((id) => !leftOut.has(id)) && wrong.length > 1 && (
+        <Group>
+          <Button size="xs" variant="default" onClick={() => onLeaveOut(wrong, true)}>
+            Leave out all {wrong.length} that cannot be made
+          </Button>
+        </Group>
       )}
-    </ScrollArea.Autosize>
+      <ScrollArea.Autosize mah={320} type="auto" data-testid="edit-preview">
+        <Table aria-label="What would be made" stickyHeader verticalSpacing={4}>
+          <Table.Thead>
+            <Table.Tr>
+              <Table.Th>Episode</Table.Th>
+              <Table.Th ta="right">Steps</Table.Th>
+              <Table.Th>{parts ? "Part" : "Steps that go"}</Table.Th>
+              <Table.Th>Labels</Table.Th>
+            </Table.Tr>
+          </Table.Thead>
+          <Table.Tbody>
+            {shown.map((item, at) => (
+              <Row
+                key={at}
+                item={item}
+                parts={parts}
+                again={at > 0 && shown[at - 1]?.sources[0]?.episode_id === item.sources[0]?.episode_id}
+                leftOut={leftOut}
+                onLeaveOut={onLeaveOut}
+              />
+            ))}
+          </Table.Tbody>
+        </Table>
+        {items.length > shown.length && (
+          <Text size="xs" c="dimmed" p="xs">
+            and {formatCount(items.length - shown.length)} more
+          </Text>
+        )}
+      </ScrollArea.Autosize>
+    </>
   );
 }
 
@@ -69,7 +80,7 @@ function Row({ item, parts, again, leftOut, onLeaveOut }: RowProps) {
           <Checkbox
             size="xs"
             checked={!out}
-            onChange={(event) => onLeaveOut(first.episode_id, !event.currentTarget.checked)}
+            onChange={(event) => onLeaveOut([first.episode_id], !event.currentTarget.checked)}
             label={numbers(sources)}
           />
         ) : (
@@ -94,7 +105,7 @@ function Row({ item, parts, again, leftOut, onLeaveOut }: RowProps) {
               {parts
                 ? `steps ${rangesText(pieces)}`
                 : dropped.length === 0
-                  ? "nothing"
+                  ? "none"
                   : `steps ${rangesText(dropped)}`}
             </Text>
             {notes.map((note) => (

@@ -1,12 +1,14 @@
-import { Badge, Group, Stack, Text, Tooltip } from "@mantine/core";
+import { Badge, Group, Stack, Text } from "@mantine/core";
 import { IconHistory } from "@tabler/icons-react";
 
 import classes from "@/features/datasets/datasets.module.css";
 import type { Dataset } from "@/features/datasets/core/hooks";
 import { useChanges, useUndo } from "@/features/labels/core/hooks";
 import { JobActions } from "@/features/jobs/core/JobActions";
-import { confirm } from "@/ui/confirm";
+import { confirm, notifyDone } from "@/ui/confirm";
+import { ConfirmButton } from "@/ui/ConfirmButton";
 import { EmptyState } from "@/ui/EmptyState";
+import { ErrorNote } from "@/ui/ErrorNote";
 import { plural } from "@/ui/format";
 import { JobProgress } from "@/ui/JobProgress";
 import { Loaded } from "@/ui/Loaded";
@@ -14,7 +16,7 @@ import { RoleButton } from "@/ui/RoleButton";
 import { Time } from "@/ui/Time";
 
 import { useEdits, useUndoEdit, type Change, type Edit } from "./edits";
-import { editText } from "./words";
+import { editText, stayedText } from "./words";
 
 /** What was edited in this dataset, newest first, each with its undo. */
 export function HistoryTab({ dataset }: { dataset: Dataset }) {
@@ -150,22 +152,35 @@ function ChangeRow({ dataset, change }: { dataset: Dataset; change: Change }) {
               </>
             )}
           </Text>
+          {undo.data && undo.data.skipped.length > 0 && (
+            <Text size="xs" c="dimmed" role="status" style={{ overflowWrap: "anywhere" }}>
+              {stayedText(undo.data.skipped, 50)}
+            </Text>
+          )}
         </div>
         {change.undone_at === null && (
-          <Tooltip label="What somebody changed since stays as it is.">
-            <RoleButton
-              needs="operator"
-              size="xs"
-              variant="light"
-              loading={undo.isPending}
-              data-testid="edit-undo"
-              onClick={() => undo.mutate(change.id)}
-            >
-              Undo
-            </RoleButton>
-          </Tooltip>
+          <ConfirmButton
+            needs="operator"
+            size="xs"
+            variant="light"
+            loading={undo.isPending}
+            question="Undo this change?"
+            explanation={`${plural(change.episodes, "episode")} ${change.episodes === 1 ? "gets" : "get"} back what ${change.episodes === 1 ? "it" : "they"} had before, published labels as a new revision. What somebody changed since stays as it is, and you are told.`}
+            confirmLabel="Undo it"
+            danger={false}
+            action={async () => {
+              const { changed, skipped } = await undo.mutateAsync(change.id);
+              notifyDone(
+                [`Undone in ${plural(changed, "episode")}.`, stayedText(skipped, 3)].filter(Boolean).join(" "),
+              );
+            }}
+            data-testid="edit-undo"
+          >
+            Undo
+          </ConfirmButton>
         )}
       </Group>
+      <ErrorNote error={undo.error} />
     </div>
   );
 }

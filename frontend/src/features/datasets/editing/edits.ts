@@ -30,16 +30,21 @@ export function underWay({ job, finished_at }: Pick<Edit, "job" | "finished_at">
   return finished_at === null && job !== null && !isOver(job.state);
 }
 
+/** A preview is of now: another dialog asks again, and nothing but another question does while one is open. */
+const ASKED_EACH_TIME = { staleTime: 0, gcTime: 60_000, refetchOnWindowFocus: false } as const;
+
 /** What an edit would make; null asks nothing. The last answer stays until the next one is there. */
 export function usePreview(datasetId: string, body: EditIn | null) {
   return useQuery({
-    queryKey: ["dataset", "edit-preview", datasetId, body],
+    // not under "dataset": it is long to work out, and every label that somebody makes would ask for it anew
+    queryKey: ["edit-preview", datasetId, body],
     queryFn:
       body === null
         ? skipToken
-        : () => ok(api.POST("/api/datasets/{dataset_id}/edits/preview", { ...at(datasetId), body })),
+        : ({ signal }) => ok(api.POST("/api/datasets/{dataset_id}/edits/preview", { ...at(datasetId), body, signal })),
     placeholderData: keepPreviousData,
     retry: false,
+    ...ASKED_EACH_TIME,
   });
 }
 
@@ -65,13 +70,20 @@ export function useUndoEdit(datasetId: string) {
 /** How many episodes new facts would change. */
 export function useFactsPreview(datasetId: string, body: Facts | null) {
   return useQuery({
-    queryKey: ["dataset", "facts-preview", datasetId, body],
+    queryKey: ["edit-preview", "facts", datasetId, body],
     queryFn:
       body === null
         ? skipToken
-        : () =>
-            ok(api.POST("/api/datasets/{dataset_id}/facts", { ...at(datasetId), body: { ...body, preview: true } })),
+        : ({ signal }) =>
+            ok(
+              api.POST("/api/datasets/{dataset_id}/facts", {
+                ...at(datasetId),
+                body: { ...body, preview: true },
+                signal,
+              }),
+            ),
     retry: false,
+    ...ASKED_EACH_TIME,
   });
 }
 

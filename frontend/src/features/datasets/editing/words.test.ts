@@ -1,13 +1,16 @@
 import { expect, test } from "vitest";
 
+import type { Planned } from "./edits";
 import {
   bodyOf,
   dimensionsOf,
   editText,
+  listed,
   numbers,
   previewText,
   rangesText,
   renamesOf,
+  stayedText,
   stepsOf,
   type Fields,
 } from "./words";
@@ -61,6 +64,9 @@ test("what is said is short and true", () => {
       { first: 12, last: 12 },
     ]),
   ).toBe("0–9, 12");
+  const stayed = many.map(({ number }) => ({ number, reason: "changed since" }));
+  expect(stayedText(stayed, 2)).toBe("Left as they are: 1 (changed since), 2 (changed since) and 5 more.");
+  expect(stayedText([], 2)).toBe("");
   expect(previewText({ items: [], steps: 0, steps_before: 0, problems: 0, skipped: [] })).toBe("Nothing would change.");
   expect(
     editText({
@@ -71,4 +77,14 @@ test("what is said is short and true", () => {
       finished_at: "2026-01-01T00:00:00Z",
     }),
   ).toBe("Joined episodes 1, 2: now 3 in Cups");
+  expect(
+    editText({ action: "move", sources: many.slice(0, 1), results: [], target_name: "Cups", finished_at: null }),
+  ).toBe("Move episode 1 to Cups");
+});
+
+test("what cannot be made is listed first, and all of it", () => {
+  const items = [null, "too short", null, null, "no camera"].map((problem) => ({ problem }) as Planned);
+  const problems = (most: number) => listed(items, most).map(({ problem }) => problem);
+  expect(problems(3)).toEqual(["too short", "no camera", null]);
+  expect(problems(1)).toEqual(["too short", "no camera"]);
 });

@@ -19,6 +19,20 @@ export const ACTIONS: { value: Action; label: string; help: string; least: numbe
   { value: "copy", label: "Copy to another dataset", help: "They share the file.", least: 1 },
 ];
 
+/** What an edit does that is not done, or never was: as the name of its job. */
+const ASKED: Record<Edit["action"], string> = {
+  keep: "Keep a part of",
+  cut: "Cut",
+  trim_idle: "Trim",
+  drop_idle: "Drop rest of",
+  split: "Split",
+  join: "Join",
+  rename: "Rename in",
+  move: "Move",
+  copy: "Copy",
+  delete: "Delete",
+};
+
 const DONE: Record<Edit["action"], string> = {
   keep: "Kept a part of",
   cut: "Cut a part out of",
@@ -39,13 +53,21 @@ export function numbers(list: readonly { number: number }[], shown = 5): string 
   return rest > 0 ? `${first.join(", ")} and ${rest} more` : first.join(", ");
 }
 
-/** "Split episode 3 into 12, 13" */
+/** "Joined episodes 3, 4: now 12"; "Join episodes 3, 4" before it is done. */
 export function editText(edit: Pick<Edit, "action" | "sources" | "results" | "target_name" | "finished_at">): string {
   const what = `${edit.sources.length === 1 ? "episode" : "episodes"} ${numbers(edit.sources)}`;
-  const place = edit.target_name === null ? "" : ` in ${edit.target_name}`;
+  const place = edit.target_name === null ? "" : ` ${edit.finished_at === null ? "to" : "in"} ${edit.target_name}`;
   const into =
     edit.finished_at === null || edit.results.length === 0 ? place : `: now ${numbers(edit.results)}${place}`;
-  return `${DONE[edit.action]} ${what}${into}`;
+  return `${(edit.finished_at === null ? ASKED : DONE)[edit.action]} ${what}${into}`;
+}
+
+/** "Left as they are: 3 (changed since), 4 (changed since) and 2 more." */
+export function stayedText(skipped: readonly { number: number; reason: string }[], shown: number): string {
+  if (skipped.length === 0) return "";
+  const first = skipped.slice(0, shown).map(({ number, reason }) => `${number} (${reason})`);
+  const rest = skipped.length - first.length;
+  return `Left as they are: ${first.join(", ")}${rest > 0 ? ` and ${rest} more` : ""}.`;
 }
 
 /** "steps 0–49, 120–180" */
@@ -61,8 +83,15 @@ export function previewText({ items, steps, steps_before, skipped }: Preview): s
   const left =
     skipped.length === 0
       ? ""
-      : `; ${plural(skipped.length, "episode")} would stay as ${skipped.length === 1 ? "it is" : "they are"}`;
+      : `; ${plural(skipped.length, "episode")} (${numbers(skipped, 12)}) would stay as ${skipped.length === 1 ? "it is" : "they are"}`;
   return `${plural(items.length, "new episode")}, ${formatCount(steps)} of ${plural(steps_before, "step")}${left}`;
+}
+
+/** Those with a problem come first, all of them, as each has to be left out; of the others as many as fit. */
+export function listed(items: readonly Planned[], most: number): Planned[] {
+  const wrong = items.filter(({ problem }) => problem !== null);
+  const right = items.filter(({ problem }) => problem === null);
+  return [...wrong, ...right.slice(0, Math.max(0, most - wrong.length))];
 }
 
 /** "1,2 or 3" typed by people -> steps, or null where it is none. */

@@ -137,8 +137,11 @@ function Look({
             accept.mutate(
               { fingerprint: found.fingerprint, looked_at: [...seen] },
               {
-                onSuccess: ({ changed }) => {
-                  notifyDone(`Labels of ${plural(changed, "episode")} are accepted.`);
+                onSuccess: ({ changed, skipped }) => {
+                  const stay = skipped.length === 1 ? "1 stays as it is" : `${skipped.length} stay as they are`;
+                  notifyDone(
+                    `Labels of ${plural(changed, "episode")} are accepted${skipped.length > 0 ? `; ${stay}` : ""}.`,
+                  );
                   onDone();
                 },
               },

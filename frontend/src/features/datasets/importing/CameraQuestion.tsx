@@ -133,6 +133,7 @@ export function CameraQuestion({ cameras, profile, guessed, onChange }: Props) {
           <Readings
             camera={camera}
             told={toldColours(choice, profile)}
+            disabled={!isKept && !together}
             onTell={(colours) => tell(camera.source, colours)}
           />
         </div>
@@ -145,10 +146,13 @@ export function CameraQuestion({ cameras, profile, guessed, onChange }: Props) {
 function Readings({
   camera,
   told,
+  disabled,
   onTell,
 }: {
   camera: SourceCamera;
   told: Colours | null;
+  /** the camera is left out, and nothing is told for all */
+  disabled: boolean;
   onTell: (colours: Colours) => void;
 }) {
   const now: Colours = camera.bgr ? "bgr" : "rgb";
@@ -160,6 +164,7 @@ function Readings({
           type="button"
           role="radio"
           aria-checked={told === colours}
+          disabled={disabled}
           className={classes.reading}
           data-now={(told === null && now === colours) || undefined}
           data-guess={(told === null && now === colours && camera.colours_guessed) || undefined}

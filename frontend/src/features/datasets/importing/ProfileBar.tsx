@@ -1,9 +1,10 @@
 import { ActionIcon, Button, FileButton, Group, Select, TextInput, Tooltip } from "@mantine/core";
 import { IconDownload, IconTrash, IconUpload } from "@tabler/icons-react";
-import { useState } from "react";
+import { useRef, useState } from "react";
 
-import { confirm } from "@/ui/confirm";
+import { ask, confirm } from "@/ui/confirm";
 import { ErrorNote } from "@/ui/ErrorNote";
+import { focusOn } from "@/ui/focus";
 
 import { useDeleteProfile, useProfiles, useReadProfile, useSaveProfile } from "./hooks";
 import { EMPTY, sameProfile, type Profile } from "./profile";
@@ -18,6 +19,23 @@ export function ProfileBar({ profile, onChange }: { profile: Profile; onChange: 
   const [name, setName] = useState<string | null>(null);
   const stored = profiles.data?.find(({ id }) => id === picked);
   const changed = !sameProfile(profile, stored?.profile ?? EMPTY);
+  const kept = [EMPTY, ...(profiles.data ?? []).map((one) => one.profile)];
+  /** Other answers in the place of these, which may be kept nowhere. */
+  const replace = async (to: Profile, id: string | null) => {
+    const lost = !sameProfile(profile, to) && !kept.some((one) => sameProfile(one, profile));
+    if (
+      lost &&
+      !(await ask({
+        title: "Give up these answers?",
+        children: "They are saved in no profile. Save keeps them, under a name if you like.",
+        confirm: "Give them up",
+      }))
+    )
+      return;
+    setPicked(id);
+    onChange(to);
+  };
+  const reset = useRef<() => void>(null);
   return (
     <div>
       <Group align="flex-end" gap="xs">
@@ -29,9 +47,7 @@ export function ProfileBar({ profile, onChange }: { profile: Profile; onChange: 
           clearable
           searchable
           onChange={(id) => {
-            setPicked(id);
-            const chosen = profiles.data?.find((one) => one.id === id);
-            onChange(chosen?.profile ?? EMPTY);
+            void replace(profiles.data?.find((one) => one.id === id)?.profile ?? EMPTY, id);
           }}
           w={260}
           data-testid="import-profile"
@@ -71,7 +87,7 @@ export function ProfileBar({ profile, onChange }: { profile: Profile; onChange: 
                 value={name}
                 maxLength={128}
                 required
-                data-autofocus
+                ref={focusOn}
                 onChange={(event) => setName(event.currentTarget.value)}
                 data-testid="import-profile-name"
               />
@@ -86,14 +102,10 @@ export function ProfileBar({ profile, onChange }: { profile: Profile; onChange: 
         )}
         <FileButton
           accept=".yaml,.yml,.json"
+          resetRef={reset}
           onChange={(file) => {
-            if (file)
-              read.mutate(file, {
-                onSuccess: (found) => {
-                  setPicked(null);
-                  onChange(found.profile);
-                },
-              });
+            if (file) read.mutate(file, { onSuccess: (found) => void replace(found.profile, null) });
+            reset.current?.(); // the same file is a choice again, after it was mended
           }}
           inputProps={{ "data-testid": "import-profile-file" } as never}
         >

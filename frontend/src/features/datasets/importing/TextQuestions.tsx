@@ -1,4 +1,6 @@
 import { Button, Checkbox, FileButton, Group, SegmentedControl, Text, TextInput } from "@mantine/core";
+import { useMediaQuery } from "@mantine/hooks";
+import { useRef } from "react";
 
 import { ErrorNote } from "@/ui/ErrorNote";
 import { formatSeconds, plural } from "@/ui/format";
@@ -26,12 +28,15 @@ export function InstructionQuestion({ preview, profile, onChange }: Props) {
   const read = useReadTable();
   const entries = Object.keys(profile.instruction_table ?? {}).length;
   const found = preview.instruction;
+  const small = useMediaQuery("(max-width: 48em)", undefined, { getInitialValueInEffect: false });
+  const reset = useRef<() => void>(null);
   return (
     <Question title="Instruction">
       <SegmentedControl
         value={profile.instruction_from}
         onChange={(value) => onChange({ ...profile, instruction_from: value })}
         data={[...PLACES]}
+        orientation={small ? "vertical" : "horizontal"}
         aria-label="Where instructions come from"
         data-testid="import-instruction-from"
       />
@@ -47,11 +52,13 @@ export function InstructionQuestion({ preview, profile, onChange }: Props) {
         />
         <FileButton
           accept=".csv,.json,.yaml,.yml"
+          resetRef={reset}
           onChange={(file) => {
             if (file)
               read.mutate(file, {
                 onSuccess: ({ table }) => onChange({ ...profile, instruction_from: "table", instruction_table: table }),
               });
+            reset.current?.(); // the same file is a choice again, after it was mended
           }}
           inputProps={{ "data-testid": "import-table-file" } as never}
         >
@@ -72,12 +79,12 @@ export function InstructionQuestion({ preview, profile, onChange }: Props) {
   );
 }
 
-/** How many frames a second; never of another episode. */
+/** The control rate; never of another episode. */
 export function RateQuestion({ preview, profile, onChange }: Props) {
   const times = preview.times;
   if (!times) return null;
   return (
-    <Question title="Frames a second" guess={preview.guessed.includes("fps")}>
+    <Question title="Control rate" guess={preview.guessed.includes("fps")}>
       <Group align="flex-end" gap="lg">
         <NumberField
           label="Where an episode does not say it"

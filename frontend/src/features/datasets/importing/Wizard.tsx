@@ -2,12 +2,13 @@ import { Alert, Group, List, Loader, Select, Stack, Text } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
 import { useState } from "react";
 
+import { notifyDone } from "@/ui/confirm";
 import { ErrorNote } from "@/ui/ErrorNote";
 import { plural } from "@/ui/format";
 import { RoleButton } from "@/ui/RoleButton";
 
 import { CameraQuestion } from "./CameraQuestion";
-import { useImportPreview, useStartImport, type Source } from "./hooks";
+import { useImportPreview, useStartImport, useUnderWay, type Source } from "./hooks";
 import classes from "./importing.module.css";
 import { MotionQuestion } from "./MotionQuestion";
 import { EMPTY, sameProfile, type Preview, type Profile } from "./profile";
@@ -17,19 +18,35 @@ import { InstructionQuestion, OtherQuestions, RateQuestion } from "./TextQuestio
 
 const SETTLED_MS = 400;
 
+/** What was answered, by source: it is there when one comes back from another page. */
+const answers = new Map<string, Profile>();
+
 /** What is in a folder, what its files do not say, and the import of all its episodes. */
 export function Wizard({ datasetId, source }: { datasetId: string; source: Source }) {
-  const [profile, setProfile] = useState<Profile>(EMPTY);
+  const at = JSON.stringify(source);
+  const [profile, put] = useState(answers.get(at) ?? EMPTY);
+  const setProfile = (to: Profile) => {
+    answers.set(at, to);
+    put(to);
+  };
   const [episode, setEpisode] = useState<string | null>(null);
   const [settled] = useDebouncedValue(profile, SETTLED_MS);
   const query = useImportPreview(source, settled, episode);
   const start = useStartImport(datasetId);
-  const preview = query.data;
+  const running = useUnderWay(datasetId);
+  // what was found stays while an answer is refused: it is in the questions below that one mends it
+  const [last, setLast] = useState<Preview>();
+  if (query.data && query.data !== last) setLast(query.data);
+  const preview = query.data ?? last;
   const waiting = query.isFetching || !sameProfile(profile, settled);
   return (
-    <Stack data-testid="import-wizard" data-ready={(preview !== undefined && !waiting) || undefined}>
+    <Stack data-testid="import-wizard" data-ready={(preview !== undefined && !waiting && !query.error) || undefined}>
       <ProfileBar profile={profile} onChange={setProfile} />
-      <ErrorNote error={query.error} title="This folder cannot be shown" />
+      <ErrorNote
+        error={query.error}
+        title={preview === undefined ? "This folder cannot be shown" : "It cannot be shown with these answers"}
+        retry={() => void query.refetch()}
+      />
       {preview === undefined && query.isPending && (
         <Group gap="xs">
           <Loader size="xs" />
@@ -61,7 +78,13 @@ export function Wizard({ datasetId, source }: { datasetId: string; source: Sourc
         <RoleButton
           needs="operator"
           loading={start.isPending}
-          onClick={() => start.mutate({ source, profile })}
+          because={running ?? notYet(query.error, waiting)}
+          onClick={() =>
+            start.mutate(
+              { source, profile },
+              { onSuccess: () => notifyDone("The import has begun; it is shown above the tabs.") },
+            )
+          }
           data-testid="import-start"
         >
           {preview ? `Import ${plural(preview.episodes, "episode")}` : "Import"}
@@ -70,6 +93,12 @@ export function Wizard({ datasetId, source }: { datasetId: string; source: Sourc
       <ErrorNote error={start.error} />
     </Stack>
   );
+}
+
+/** Why these answers cannot be imported with; null where they can. */
+function notYet(error: unknown, waiting: boolean): string | null {
+  if (error !== null) return "It cannot be shown with these answers; the note above says why.";
+  return waiting ? "What the answers change is being looked at." : null;
 }
 
 /** "2 guesses will be kept with the episodes, and shown where they are labelled and exported." */

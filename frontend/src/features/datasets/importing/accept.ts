@@ -1,4 +1,4 @@
-import { useMutation, useQuery } from "@tanstack/react-query";
+import { keepPreviousData, useMutation, useQuery } from "@tanstack/react-query";
 
 import { api, ok, type Schema } from "@/api/client";
 import { queryClient } from "@/api/queries";
@@ -9,10 +9,13 @@ export type ImportedEpisode = Schema<"ImportedEpisodeOut">;
 /** Labels that files brought and nobody touched; asked again when there are other episodes or labels. */
 export function useImportedLabels(dataset: Dataset, enabled: boolean) {
   const { id, episodes, labelled, drafts } = dataset;
+  const asking = enabled && episodes > labelled;
   return useQuery({
     queryKey: ["imported-labels", id, episodes, labelled, drafts],
     queryFn: () => ok(api.GET("/api/datasets/{dataset_id}/imported-labels", { params: { path: { dataset_id: id } } })),
-    enabled: enabled && episodes > labelled,
+    enabled: asking,
+    // whoever looks at some of them goes on looking while somebody else labels another episode
+    placeholderData: asking ? keepPreviousData : undefined,
     staleTime: 30_000,
   });
 }

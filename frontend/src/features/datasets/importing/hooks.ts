@@ -2,6 +2,7 @@ import { keepPreviousData, useMutation, useQuery } from "@tanstack/react-query";
 
 import { api, ok, type Schema } from "@/api/client";
 import { queryClient } from "@/api/queries";
+import { useJobs } from "@/features/jobs/core/hooks";
 
 import type { Profile } from "./profile";
 
@@ -78,6 +79,12 @@ export function useReadTable() {
   });
 }
 
+/** Why nothing of the dataset's folders can be imported or removed now; null where it can. */
+export function useUnderWay(datasetId: string): string | null {
+  const { data } = useJobs({ subject_id: datasetId, kind: "import", active: true });
+  return data && data.items.length > 0 ? "An import of this dataset is under way." : null;
+}
+
 export function useStartImport(datasetId: string) {
   return useMutation({
     mutationFn: ({ source, profile }: { source: Source; profile: Profile }) =>
@@ -95,7 +102,9 @@ export function useStartImport(datasetId: string) {
             }),
           ),
     onSuccess: () => {
-      for (const topic of ["dataset", "episode", "job"]) void queryClient.invalidateQueries({ queryKey: [topic] });
+      for (const topic of ["dataset", "episode"]) void queryClient.invalidateQueries({ queryKey: [topic] });
+      // until its job is listed the same could be started once more
+      return queryClient.invalidateQueries({ queryKey: ["job"] });
     },
   });
 }

@@ -1,17 +1,22 @@
 import { Alert, Button, Group, Stack, Text } from "@mantine/core";
 import { useState, type ReactNode } from "react";
 
-import { confirm } from "@/ui/confirm";
+import { useMe } from "@/api/queries";
+import { useUnderWay } from "@/features/datasets/importing/hooks";
 import { Wizard } from "@/features/datasets/importing/Wizard";
+import { confirm } from "@/ui/confirm";
 import { ErrorNote } from "@/ui/ErrorNote";
 import { formatBytes, plural } from "@/ui/format";
+import { RoleButton } from "@/ui/RoleButton";
 import { Time } from "@/ui/Time";
 
-import { useForgetUpload, useTakeEpisodes, useUpload, useUploads } from "./hooks";
+import { useForgetUpload, useLeaveOutFiles, useTakeEpisodes, useUpload, useUploads } from "./hooks";
+import { Problems } from "./Problems";
 import type { ServerUpload } from "./transfer";
 import { isOver, type Item, type Uploads } from "./uploads";
 
 const NAMED = 3;
+const REFUSALS = 40; // that are drawn; the files of a whole folder may be refused
 
 /** What the studio has of uploads that nobody goes on with here: of a closed page, of another machine, of a folder. */
 export function Unfinished({
@@ -25,9 +30,12 @@ export function Unfinished({
 }) {
   const { data, error } = useUploads(datasetId);
   const here = new Set(items.filter((item) => !isOver(item)).map(({ server }) => server?.uploadId));
-  const left = (data ?? []).filter(({ id, counts, kind }) => {
+  // what was refused while one looked is said in the list of files
+  const said = new Set(items.filter(({ state }) => state === "refused").map(({ server }) => server?.uploadId));
+  const left = (data ?? []).filter(({ id, counts, kind, mine }) => {
     if (here.has(id)) return false;
-    return (counts.uploading ?? 0) > 0 || (counts.received ?? 0) > 0 || kind === "folder";
+    if ((counts.uploading ?? 0) > 0 || (counts.received ?? 0) > 0 || kind === "folder") return true;
+    return mine && (counts.refused ?? 0) > 0 && !said.has(id) && !uploads.seen.has(id);
   });
   return (
     <>
@@ -41,6 +49,9 @@ export function Unfinished({
 
 function Left({ upload, uploads }: { upload: ServerUpload; uploads: Uploads }) {
   const { counts, mine, files } = upload;
+  const me = useMe();
+  // an administrator may go on with everybody's
+  const sender = mine && (me?.role !== "admin" || me.name === upload.created_by_name);
   const missing = counts.uploading ?? 0;
   const checked = counts.received ?? 0;
   if (missing > 0)
@@ -49,11 +60,13 @@ function Left({ upload, uploads }: { upload: ServerUpload; uploads: Uploads }) {
         upload={upload}
         uploads={uploads}
         state="unfinished"
-        title={mine ? `${plural(missing, "file")} unfinished` : `${upload.created_by_name} is uploading`}
+        title={
+          sender ? `${plural(missing, "file")} unfinished` : `${upload.created_by_name ?? "Somebody"} is uploading`
+        }
       >
-        {mine
-          ? `${formatBytes(upload.received_bytes)} of ${formatBytes(upload.size_bytes)} have arrived. Drop or choose the same files or the same folder again to go on.`
-          : `${formatBytes(upload.received_bytes)} of ${formatBytes(upload.size_bytes)} have arrived.`}
+        {formatBytes(upload.received_bytes)} of {formatBytes(upload.size_bytes)} have arrived.{" "}
+        {sender && "Drop or choose the same files or the same folder again to go on."}
+        {mine && !sender && "As an administrator you can go on with it from the same files, or remove it."}
         <Missing uploadId={upload.id} />
       </Note>
     );
@@ -63,7 +76,63 @@ function Left({ upload, uploads }: { upload: ServerUpload; uploads: Uploads }) {
         All bytes are there.
       </Note>
     );
+  if ((counts.refused ?? 0) > 0) return <Refused upload={upload} uploads={uploads} count={counts.refused ?? 0} />;
   return <Folder upload={upload} uploads={uploads} files={files} />;
+}
+
+/** What was not accepted while nobody looked, with the reasons; a folder can go on without it. */
+function Refused({ upload, uploads, count }: { upload: ServerUpload; uploads: Uploads; count: number }) {
+  const { data, error } = useUpload(upload.id);
+  const leaveOut = useLeaveOutFiles();
+  const refused = data?.items.filter(({ state }) => state === "refused") ?? [];
+  const folder = upload.kind === "folder" && count < upload.files;
+  return (
+    <Note
+      upload={upload}
+      uploads={uploads}
+      state="refused"
+      title={`${plural(count, "file")} not accepted`}
+      error={error ?? leaveOut.error}
+      action={
+        folder &&
+        data && (
+          <Button
+            size="xs"
+            loading={leaveOut.isPending}
+            onClick={() => leaveOut.mutate(refused.map(({ id }) => id))}
+            data-testid="upload-leave-out"
+          >
+            Go on without {count === 1 ? "it" : "them"}
+          </Button>
+        )
+      }
+      below={
+        <>
+          {refused.slice(0, REFUSALS).map(({ id, path, message, errors }) => (
+            <Problems
+              key={id}
+              message={message?.includes(nameOf(path)) ? message : `${path}: ${message ?? "not accepted"}`}
+              errors={errors.filter((each) => !message?.includes(each))}
+              data-testid="upload-errors"
+            />
+          ))}
+          {refused.length > REFUSALS && (
+            <Text size="sm" c="dimmed">
+              and {plural(refused.length - REFUSALS, "more file")}
+            </Text>
+          )}
+        </>
+      }
+    >
+      {folder
+        ? `The other ${plural(upload.files - count, "file")} of this folder are here. It can be imported without ${count === 1 ? "this one" : "these"}.`
+        : "Nothing of what was not accepted is kept here. Send it again when it is mended."}
+    </Note>
+  );
+}
+
+function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf("/") + 1);
 }
 
 /** The first names of what is missing, so that one knows what to drop again. */
@@ -84,6 +153,7 @@ function Missing({ uploadId }: { uploadId: string }) {
 
 function Folder({ upload, uploads, files }: { upload: ServerUpload; uploads: Uploads; files: number }) {
   const take = useTakeEpisodes();
+  const running = useUnderWay(upload.dataset_id);
   const [asked, setAsked] = useState(false);
   const { episode_files, id, mine } = upload;
   const others = files - episode_files;
@@ -107,10 +177,12 @@ function Folder({ upload, uploads, files }: { upload: ServerUpload; uploads: Upl
               {asked ? "Not now" : "Import this folder"}
             </Button>
             {episode_files > 0 && (
-              <Button
+              <RoleButton
+                needs="operator"
                 size="xs"
                 variant="default"
                 loading={take.isPending}
+                because={running}
                 onClick={() =>
                   confirm({
                     title: `Take in ${plural(episode_files, "HDF5 file")}?`,
@@ -122,7 +194,7 @@ function Folder({ upload, uploads, files }: { upload: ServerUpload; uploads: Upl
                 data-testid="upload-take-episodes"
               >
                 Take in its {plural(episode_files, "HDF5 file")}
-              </Button>
+              </RoleButton>
             )}
           </>
         )
@@ -156,6 +228,7 @@ function Note({
   children: ReactNode;
 }) {
   const forget = useForgetUpload();
+  const running = useUnderWay(upload.dataset_id);
   return (
     <Alert variant="light" color="gray" title={title} data-testid="upload-left" data-state={state}>
       <Stack gap="xs">
@@ -168,11 +241,13 @@ function Note({
         {upload.mine && (
           <Group gap="xs" justify="flex-end">
             {action}
-            <Button
+            <RoleButton
+              needs="operator"
               size="xs"
               variant="subtle"
               color="gray"
               loading={forget.isPending}
+              because={upload.kind === "folder" ? running : null}
               onClick={() =>
                 confirm({
                   title: "Remove this upload?",
@@ -187,7 +262,7 @@ function Note({
               data-testid="upload-forget"
             >
               Remove
-            </Button>
+            </RoleButton>
           </Group>
         )}
         {below}

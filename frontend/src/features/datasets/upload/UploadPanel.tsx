@@ -2,10 +2,11 @@ import { ActionIcon, Anchor, Button, Group, Progress, Stack, Text, Tooltip } fro
 import { IconCheck, IconRefresh, IconX } from "@tabler/icons-react";
 import { Link } from "react-router";
 
+import { confirm } from "@/ui/confirm";
 import { formatBytes, formatEstimate, plural } from "@/ui/format";
 
 import { Problems } from "./Problems";
-import { isOver, underWay, type Item, type ItemState, type Summary, type Uploads } from "./uploads";
+import { goingAlong, isOver, underWay, type Item, type ItemState, type Summary, type Uploads } from "./uploads";
 
 const SHOWN = 40; // rows; of thousands of files those come first that somebody has to look at
 
@@ -33,13 +34,13 @@ export function UploadPanel({ uploads, summary }: { uploads: Uploads; summary: S
     ) : null;
   const under = items.some(underWay);
   const failed = items.filter(({ state }) => state === "failed").length;
-  const open = items.some((item) => !isOver(item));
+  const open = preparing || items.some((item) => !isOver(item));
   const shown = items.length > SHOWN ? [...items].sort((a, b) => RANK[a.state] - RANK[b.state]).slice(0, SHOWN) : items;
   return (
     <Stack gap="sm" data-testid="upload-panel">
       <Stack gap={6}>
         <Group justify="space-between" gap="xs">
-          <Text size="sm" fw={500} data-testid="upload-total">
+          <Text size="sm" fw={500} role="status" data-testid="upload-total">
             {totalText(summary)}
           </Text>
           <Group gap="xs">
@@ -63,7 +64,14 @@ export function UploadPanel({ uploads, summary }: { uploads: Uploads; summary: S
                 size="xs"
                 variant="subtle"
                 color="gray"
-                onClick={() => uploads.cancelAll()}
+                onClick={() =>
+                  confirm({
+                    title: "Cancel all uploads?",
+                    children: cancelText(items),
+                    confirm: "Cancel them",
+                    action: () => uploads.cancelAll(),
+                  })
+                }
                 data-testid="upload-cancel-all"
               >
                 Cancel all
@@ -112,6 +120,18 @@ function totalText({ items }: Summary): string {
   ] as const;
   const said = parts.flatMap(([number, what]) => (number > 0 ? [`${number} ${what}`] : []));
   return [plural(items.length, "file"), ...said].join(", ");
+}
+
+function cancelText(items: readonly Item[]): string {
+  const open = items.filter((item) => !isOver(item));
+  const along = goingAlong(items);
+  const gone = [
+    open.length > 0 ? `What has come of ${plural(open.length, "file")} is removed from the studio.` : "",
+    along.length > 0
+      ? `${plural(along.length, "file")} of the same ${along.length === 1 ? "folder that is" : "folders that are"} kept for an import ${along.length === 1 ? "goes" : "go"} too.`
+      : "",
+  ];
+  return [...gone, "Episodes that were taken in stay, and so do your files."].filter(Boolean).join(" ");
 }
 
 function paceText({ items, paused, sentBytes, totalBytes, bytesPerSecond }: Summary): string {

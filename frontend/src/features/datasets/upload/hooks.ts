@@ -21,6 +21,16 @@ export function useForgetUpload() {
   return useMutation({ mutationFn: (uploadId: string) => transfer.cancelUpload(uploadId), onSuccess: stale });
 }
 
+/** Files that the studio forgets, and the rest of their upload stays. */
+export function useLeaveOutFiles() {
+  return useMutation({
+    mutationFn: async (ids: readonly string[]) => {
+      for (const id of ids) await transfer.cancel(id);
+    },
+    onSettled: stale,
+  });
+}
+
 /** Of a folder: its HDF5 files as episodes, and the rest of it removed. */
 export function useTakeEpisodes() {
   return useMutation({

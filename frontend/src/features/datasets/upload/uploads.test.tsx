@@ -5,7 +5,7 @@ import { ApiError } from "@/api/error";
 import { fromDrop, fromInput, groups, type Found } from "./found";
 import { Rate } from "./rate";
 import { passes, type ServerFile, type ServerUploadDetail, type Transfer } from "./transfer";
-import { findings, Uploads } from "./uploads";
+import { findings, goingAlong, Uploads } from "./uploads";
 
 const found = (path: string, content = "x"): Found => ({ path, file: new File([content], path) });
 const states = (uploads: Uploads) => uploads.snapshot().items.map(({ path, state }) => `${path} ${state}`);
@@ -126,6 +126,8 @@ describe("Uploads", () => {
       "c.hdf5 accepted",
       "d.hdf5 accepted",
     ]);
+    uploads.clear(); // the refusal has been seen
+    await vi.waitFor(() => expect(studio.cancelled).toEqual(["f2"]));
     const free = new Event("beforeunload", { cancelable: true });
     window.dispatchEvent(free);
     expect(free.defaultPrevented).toBe(false);
@@ -164,10 +166,13 @@ describe("Uploads", () => {
     uploads.resume();
     await vi.waitFor(() => expect(states(uploads)).toEqual(["a.hdf5 failed", "b.hdf5 failed"]));
     expect(uploads.snapshot().items[0]?.message).toBe("The disk is full.");
+    await uploads.add([found("a.hdf5")]); // chosen again: tried again, and not listed twice
+    await vi.waitFor(() => expect(states(uploads)).toEqual(["b.hdf5 failed", "a.hdf5 failed"]));
+    expect(studio.announced).toHaveLength(1);
     studio.broken = null;
     uploads.cancel("2");
-    uploads.retry("1");
-    await vi.waitFor(() => expect(states(uploads)).toEqual(["a.hdf5 accepted", "b.hdf5 cancelled"]));
+    uploads.retry("3");
+    await vi.waitFor(() => expect(states(uploads)).toEqual(["b.hdf5 cancelled", "a.hdf5 accepted"]));
     expect(studio.cancelled).toEqual(["f1"]);
     uploads.clear();
     expect(uploads.snapshot().items).toEqual([]);
@@ -178,14 +183,50 @@ describe("Uploads", () => {
     expect(studio.cancelled).toEqual(["f1", "u1"]);
   });
 
+  it("cancels what has arrived of a folder with the rest of it, and announces nothing more", async () => {
+    const studio = new Studio();
+    studio.file("old", "set/a.mp4", 1, { state: "staged" });
+    studio.file("old", "set/b.mp4", 1);
+    studio.file("done", "c.hdf5", 1, { state: "taken_in", episode_id: "e1" });
+    studio.file("done", "d.hdf5", 1);
+    studio.hold = new Promise(() => undefined);
+    const uploads = new Uploads("d", studio, undefined, 1);
+    await uploads.add(["set/a.mp4", "set/b.mp4", "c.hdf5", "d.hdf5"].map((path) => found(path)));
+    expect(goingAlong(uploads.snapshot().items).map(({ path }) => path)).toEqual(["set/a.mp4"]);
+    const adding = uploads.add([found("e/1.mp4")]);
+    uploads.cancelAll();
+    await adding;
+    expect(states(uploads)).toEqual([
+      "set/a.mp4 cancelled",
+      "set/b.mp4 cancelled",
+      "c.hdf5 accepted",
+      "d.hdf5 cancelled",
+    ]);
+    expect(studio.cancelled).toEqual(["old", "done"]);
+    expect(studio.announced).toEqual([]);
+    let answer: () => void = () => undefined;
+    const answered = new Promise<void>((resolve) => (answer = resolve));
+    const announce = studio.announce;
+    studio.announce = (...said) => announce(...said).then((made) => answered.then(() => made));
+    const more = uploads.add([found("g/1.mp4"), found("h/2.mp4")]);
+    await vi.waitFor(() => expect(studio.announced).toEqual([["g/1.mp4"]]));
+    uploads.cancelAll();
+    answer();
+    await more;
+    expect(studio.announced).toEqual([["g/1.mp4"]]);
+    expect(studio.cancelled.at(-1)).toBe("u0");
+  });
+
   it("follows what becomes of a folder beside it", async () => {
     const studio = new Studio();
     const episode = studio.file("old", "set/a.hdf5", 1, { state: "staged" });
     studio.file("old", "set/b.mp4", 1, { state: "staged" });
     studio.file("old", "set/c.mp4", 1);
-    const uploads = new Uploads("d", studio, undefined, 1);
+    const changed = vi.fn();
+    const uploads = new Uploads("d", studio, changed, 1);
     await uploads.add([found("set/a.hdf5"), found("set/b.mp4")]);
     expect(states(uploads)).toEqual(["set/a.hdf5 staged", "set/b.mp4 staged"]);
+    expect(changed).toHaveBeenCalledOnce();
     episode.state = "received";
     studio.files = [episode];
     uploads.follow(await studio.upload("old"));

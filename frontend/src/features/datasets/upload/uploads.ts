@@ -67,6 +67,12 @@ const OVER: ReadonlySet<ItemState> = new Set(["accepted", "known", "staged", "re
 export const underWay = ({ state }: Item): boolean => UNDER_WAY.has(state);
 export const isOver = ({ state }: Item): boolean => OVER.has(state);
 
+/** Files that have arrived and go when what is open of their uploads is cancelled. */
+export function goingAlong(items: readonly Item[]): Item[] {
+  const open = new Set(items.filter((item) => !isOver(item)).map(({ server }) => server?.uploadId));
+  return items.filter(({ state, server }) => state === "staged" && server !== null && open.has(server.uploadId));
+}
+
 /** The check's findings from an error, without those that its message says already. */
 export function findings(error: unknown): { message: string; errors: string[] } {
   const message = error instanceof Error ? error.message : String(error);
@@ -84,12 +90,16 @@ export class Uploads {
   private preparing = 0;
   private problem: Summary["problem"] = null;
   private last: { found: Found[]; instruction: string } | null = null;
+  /** uploads whose refusals somebody has seen and put away */
+  readonly seen = new Set<string>();
   private readonly controllers = new Map<string, AbortController>();
   private readonly rate = new Rate();
   private reading: Promise<unknown> = Promise.resolve();
   private polling = false;
   private told: ReturnType<typeof setTimeout> | null = null;
   private count = 0;
+  private news = false; // something was settled since `changed` was called
+  private cancels = 0; // how often all was cancelled: what began before that announces nothing more
   private readonly listeners = new Set<() => void>();
   private current: Summary = this.summary();
 
@@ -118,16 +128,19 @@ export class Uploads {
     this.problem = null;
     this.preparing += 1;
     this.tell();
+    const cancels = this.cancels;
+    const cancelled = () => this.cancels !== cancels;
     try {
-      const rest = await this.resumed(found, instruction);
-      for (const group of groups(rest)) await this.announce(group, instruction);
+      const rest = await this.resumed(found, instruction, cancelled);
+      for (const group of groups(rest)) if (!cancelled()) await this.announce(group, instruction, cancelled);
     } catch (error) {
       this.problem = findings(error);
       this.last = { found, instruction };
     } finally {
       this.preparing -= 1;
       this.tell();
-      this.changed();
+      this.news = true;
+      this.report();
     }
     this.pump();
   }
@@ -159,6 +172,7 @@ export class Uploads {
     } else {
       // the studio keeps nothing of what it refused: announced anew
       this.items = this.items.filter((each) => each.key !== key);
+      void this.dismiss([item]);
       void this.add([{ path: item.path, file: item.file }], item.instruction);
     }
   }
@@ -182,8 +196,11 @@ export class Uploads {
     this.pump();
   }
 
+  /** With what has arrived of their folders, and without what is still to be announced. */
   cancelAll(): void {
-    const open = this.items.filter((item) => !isOver(item));
+    this.cancels += 1;
+    const along = goingAlong(this.items);
+    const open = [...this.items.filter((item) => !isOver(item)), ...along];
     const uploads = new Set(open.flatMap(({ server }) => (server ? [server.uploadId] : [])));
     const keys = new Set(open.map(({ key }) => key));
     this.items = this.items.map((item) => (keys.has(item.key) ? { ...item, state: "cancelled", message: null } : item));
@@ -198,10 +215,18 @@ export class Uploads {
 
   /** Take those out of the list that are finished. */
   clear(): void {
+    void this.dismiss(this.items.filter(({ state }) => state === "refused"));
     this.items = this.items.filter((item) => !isOver(item));
     this.problem = null;
     this.rate.clear();
     this.tell();
+  }
+
+  /** Refusals that somebody has seen: the studio need not tell of them any more. */
+  private async dismiss(refused: readonly Item[]): Promise<void> {
+    for (const { server } of refused) if (server) this.seen.add(server.uploadId);
+    for (const { server } of refused) if (server) await this.transfer.cancel(server.id).catch(() => undefined);
+    if (refused.length > 0) this.changed();
   }
 
   /** An upload was changed beside this list: its files are what the studio says, and those that are gone go. */
@@ -212,6 +237,7 @@ export class Uploads {
       const now = server?.uploadId === upload.id ? files.get(server.id) : undefined;
       if (now && now.state !== "uploading") this.settle(key, now);
     }
+    this.report();
     this.tell();
     this.poll();
   }
@@ -224,18 +250,21 @@ export class Uploads {
   // --- listed -------------------------------------------------------------------------------------------------------
 
   /** Those of which the studio has a beginning are listed; returns the others. */
-  private async resumed(found: Found[], instruction: string): Promise<Found[]> {
+  private async resumed(found: Found[], instruction: string, cancelled: () => boolean): Promise<Found[]> {
     const unfinished = (await this.transfer.uploads(this.datasetId)).filter(
       ({ mine, counts }) => mine && (counts.uploading ?? 0) > 0,
     );
     let rest = found;
     for (const { id } of unfinished) {
       const there = new Map((await this.transfer.upload(id)).items.map((one) => [`${one.size} ${one.path}`, one]));
+      if (cancelled()) return [];
       const left: Found[] = [];
       for (const one of rest) {
         const key = `${one.file.size} ${one.path}`;
         const server = there.get(key);
-        const listed = server && this.items.some((item) => item.server?.id === server.id && !isOver(item));
+        const listed =
+          server &&
+          this.items.some((item) => item.server?.id === server.id && !isOver(item) && item.state !== "failed");
         if (!server || server.state === "refused") left.push(one);
         else if (!listed) this.list(one, server, instruction);
         if (server) there.delete(key);
@@ -245,9 +274,13 @@ export class Uploads {
     return rest;
   }
 
-  private async announce(group: Found[], instruction: string): Promise<void> {
+  private async announce(group: Found[], instruction: string, cancelled: () => boolean): Promise<void> {
     const files = group.map(({ path, file }) => ({ path, size: file.size }));
     const made = await this.transfer.announce(this.datasetId, { files, instruction });
+    if (cancelled()) {
+      await this.transfer.cancelUpload(made.id).catch(() => undefined);
+      return;
+    }
     const byPath = new Map(made.items.map((one) => [one.path, one]));
     for (const one of group) {
       const server = byPath.get(one.path);
@@ -300,10 +333,11 @@ export class Uploads {
   private async bring(item: Item, signal: AbortSignal): Promise<void> {
     try {
       const sha256 = item.sha256 ?? (await this.digest(item, signal));
-      const server = await this.agree(item, sha256);
+      const server = await this.agree(item, sha256, signal);
       signal.throwIfAborted();
       if (server.state !== "uploading") {
         this.settle(item.key, server);
+        this.report();
         return;
       }
       await this.slot(signal);
@@ -338,7 +372,7 @@ export class Uploads {
   }
 
   /** The studio's file for this content. What came of another file of the same name and size is given up. */
-  private async agree(item: Item, sha256: string): Promise<ServerFile> {
+  private async agree(item: Item, sha256: string, signal: AbortSignal): Promise<ServerFile> {
     const server = this.of(item.key)?.server;
     if (!server) throw new DOMException("cancelled", "AbortError");
     try {
@@ -347,6 +381,7 @@ export class Uploads {
       if (!(error instanceof ApiError)) throw error;
       if (error.status === 409) return this.transfer.sayDigest(server.id, sha256, true);
       if (error.status !== 404) throw error;
+      signal.throwIfAborted();
       // cancelled elsewhere, or its days were over
       const files = [{ path: item.path, size: item.size, sha256 }];
       const fresh = (await this.transfer.announce(this.datasetId, { files, instruction: item.instruction })).items[0];
@@ -400,6 +435,7 @@ export class Uploads {
           if (gone && server?.uploadId === uploadId) this.set(key, { state: "cancelled" });
       }
     }
+    this.report();
   }
 
   private settle(key: string, server: ServerFile): void {
@@ -429,6 +465,13 @@ export class Uploads {
         this.set(key, { state: "refused", ...said });
         break;
     }
+    this.news = true;
+  }
+
+  /** Once for all that was settled together: what it makes stale is asked for anew each time. */
+  private report(): void {
+    if (!this.news) return;
+    this.news = false;
     this.changed();
   }
 

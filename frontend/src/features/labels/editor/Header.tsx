@@ -106,7 +106,7 @@ export function Header({ actions: right }: { actions: ReactNode }) {
                 }
                 data-testid="episode-edit"
               >
-                Trim, cut or split here
+                Trim, cut or split here{may ? "" : " (needs the role operator)"}
               </Menu.Item>
               <Menu.Item
                 leftSection={<IconKeyboard size={16} />}
