@@ -87,11 +87,11 @@ def _after_flush(session: Session, context: Any) -> None:
     drafts += [one for one in session.dirty if isinstance(one, Draft) and _changed(one, (*_DRAFT, "segments"))]
     revisions = [one for one in session.new if isinstance(one, LabelRevision)]
     removed = [one for one in session.deleted if isinstance(one, Draft)]
-    anew: set[str] = set()
+    anew = {one.episode_id for one in session.deleted if isinstance(one, LabelRevision)}
     episodes = [
         one for one in session.dirty if isinstance(one, EpisodeRow) and _changed(one, ("deleted_at", "identity"))
     ]
-    if not (drafts or revisions or removed or episodes):
+    if not (drafts or revisions or removed or episodes or anew):
         return
     connection = session.connection()
     for draft in removed:
