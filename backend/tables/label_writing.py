@@ -332,7 +332,8 @@ def _text_ids(connection: Connection, dataset_id: str, tier: Tier, wanted: set[s
         from sqlalchemy.dialects.postgresql import insert as upsert
     else:
         from sqlalchemy.dialects.sqlite import insert as upsert  # type: ignore[assignment]
-    connection.execute(upsert(LabelText).on_conflict_do_nothing(), rows)
+    known = ["dataset_id", "tier", "text"]  # any other conflict is an error, and is told
+    connection.execute(upsert(LabelText).on_conflict_do_nothing(index_elements=known), rows)
     return found | _known_texts(connection, dataset_id, tier, set(missing))
 
 
