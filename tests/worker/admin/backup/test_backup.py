@@ -61,7 +61,11 @@ def without_audit(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
 
 def labels_go_on(settings: Settings) -> None:
     """New texts, labels of an episode that had none and a publication find numbers of their own."""
-    made = {"edit": 6, "instruction": "", "segments": (LabelSegment(0, first.STEPS, "Wave", Provenance.HUMAN),)}
+    made: dict[str, Any] = {
+        "edit": 6,
+        "instruction": "",
+        "segments": (LabelSegment(0, first.STEPS, "Wave", Provenance.HUMAN),),
+    }
     database = Database(settings.sql_url)
     with database.transaction() as db:
         known = set(db.scalars(select(LabelText.id)))
