@@ -120,6 +120,7 @@ class Identified:
 
 class Database:
     """Engine and sessions. `write=True` takes SQLite's write lock at the start: no transaction fails half-way.
+    `write=False` reads one moment of the database, however many queries it asks, on PostgreSQL too.
 
     on_full is called when the database finds no room to write; the error goes on to whoever wrote. SQLite lets who
     waits for its lock look again after longer and longer pauses, so that under load some wait for seconds while others
@@ -139,6 +140,9 @@ class Database:
             else {"pool_pre_ping": True, "pool_size": 10, "max_overflow": 20}
         )
         self.engine: Engine = create_engine(url, **options)
+        self._reading: Engine = (
+            self.engine if sqlite else self.engine.execution_options(isolation_level="REPEATABLE READ")
+        )
         self._writing = threading.Lock() if sqlite else None
         if sqlite:
             event.listen(self.engine, "connect", _sqlite_connect)
@@ -151,7 +155,8 @@ class Database:
         Nothing is waited for before the first statement: what must not wait for the database (a stop) comes first.
         """
         turn = _Turn(self._writing) if write and self._writing else None
-        engine = self.engine.execution_options(studio_turn=turn) if turn else self.engine
+        engine = self.engine if write else self._reading
+        engine = engine.execution_options(studio_turn=turn) if turn else engine
         try:
             with Session(engine, expire_on_commit=False) as session, session.begin():
                 event.listen(session, "after_rollback", _forget_after_commit)

@@ -87,10 +87,11 @@ def _after_flush(session: Session, context: Any) -> None:
     drafts += [one for one in session.dirty if isinstance(one, Draft) and _changed(one, (*_DRAFT, "segments"))]
     revisions = [one for one in session.new if isinstance(one, LabelRevision)]
     removed = [one for one in session.deleted if isinstance(one, Draft)]
+    anew = {one.episode_id for one in session.deleted if isinstance(one, LabelRevision)}
     episodes = [
         one for one in session.dirty if isinstance(one, EpisodeRow) and _changed(one, ("deleted_at", "identity"))
     ]
-    if not (drafts or revisions or removed or episodes):
+    if not (drafts or revisions or removed or episodes or anew):
         return
     connection = session.connection()
     for draft in removed:
@@ -98,9 +99,14 @@ def _after_flush(session: Session, context: Any) -> None:
     for row in episodes:
         if row.deleted_at is not None:
             _forget(connection, row.id)
+        elif _changed(row, ("deleted_at",)):  # it is back
+            anew.add(row.id)
         else:
             named = update(LabelSet).where(LabelSet.episode_id == row.id)
             connection.execute(named.values(chance=_chance(row.identity)))
+    _renew(connection, sorted(anew))
+    drafts = [one for one in drafts if one.episode_id not in anew]
+    revisions = [one for one in revisions if one.episode_id not in anew]
     about = _episodes(session, {one.episode_id for one in drafts} | {one.episode_id for one in revisions})
     entries = [
         _of_draft(one, changed=one in session.new or _changed(one, ("segments",)), old=_before(one)) for one in drafts
@@ -326,7 +332,8 @@ def _text_ids(connection: Connection, dataset_id: str, tier: Tier, wanted: set[s
         from sqlalchemy.dialects.postgresql import insert as upsert
     else:
         from sqlalchemy.dialects.sqlite import insert as upsert  # type: ignore[assignment]
-    connection.execute(upsert(LabelText).on_conflict_do_nothing(), rows)
+    known = ["dataset_id", "tier", "text"]  # any other conflict is an error, and is told
+    connection.execute(upsert(LabelText).on_conflict_do_nothing(index_elements=known), rows)
     return found | _known_texts(connection, dataset_id, tier, set(missing))
 
 
@@ -342,19 +349,25 @@ def rebuild(connection: Connection, dataset_id: str) -> None:
     """Anew from what drafts and revisions of a dataset hold; for those that were written past the ORM."""
     connection.execute(delete(LabelSet).where(LabelSet.dataset_id == dataset_id))
     ids = list(connection.scalars(select(EpisodeRow.id).where(EpisodeRow.dataset_id == dataset_id)))
-    newest = (
-        select(LabelRevision.episode_id, LabelRevision.tier, func.max(LabelRevision.number).label("number"))
-        .group_by(LabelRevision.episode_id, LabelRevision.tier)
-        .subquery()
-    )
-    same = and_(LabelRevision.episode_id == newest.c.episode_id, LabelRevision.tier == newest.c.tier)
-    revisions = select(LabelRevision.__table__).join(newest, and_(same, LabelRevision.number == newest.c.number))
+    _renew(connection, ids)
+
+
+def _renew(connection: Connection, ids: Sequence[str]) -> None:
+    """Anew from what the tables hold of these episodes, whatever was known of them."""
     for some in batches(ids):
+        connection.execute(delete(LabelSet).where(LabelSet.episode_id.in_(some)))
         drafts = connection.execute(select(Draft.__table__).where(Draft.episode_id.in_(some)))
         entries = [_of_draft(one, changed=True) for one in drafts]
-        last = connection.execute(revisions.where(newest.c.episode_id.in_(some)))
+        newest = (
+            select(LabelRevision.episode_id, LabelRevision.tier, func.max(LabelRevision.number).label("number"))
+            .where(LabelRevision.episode_id.in_(some))
+            .group_by(LabelRevision.episode_id, LabelRevision.tier)
+            .subquery()
+        )
+        same = and_(LabelRevision.episode_id == newest.c.episode_id, LabelRevision.tier == newest.c.tier)
+        revisions = select(LabelRevision.__table__).join(newest, and_(same, LabelRevision.number == newest.c.number))
         about = _stored(connection, some)
-        entries += [_of_revision(one, gone=about[one.episode_id].gone) for one in last]
+        entries += [_of_revision(one, gone=about[one.episode_id].gone) for one in connection.execute(revisions)]
         _write(connection, entries, about)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from torch import nn
 
 from dexvla.spec import Precision, TrainSpec
@@ -96,17 +97,24 @@ class Engine:
         """Clip the gradients, step, forget them, renew the moving average.
 
         takes: whether gradients of this norm may go into the weights; if not, only they are forgotten.
-        Returns their norm before clipping, and whether the step was taken.
+        Returns their norm before clipping, and whether the step was taken, the same on all processes.
         """
         found = self._accelerator.clip_grad_norm_(self.model.parameters(), self._spec.optim.max_grad_norm)
         norm = float(found or 0.0)
-        taken = takes(norm)
+        taken = self._agreed(takes(norm))
         if taken:
             self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         if taken and self.average is not None:
             self.average.update(self._plain)
         return norm, taken
+
+    def _agreed(self, taken: bool) -> bool:
+        """The first process decides for all: where norms differ in their last bits, one that takes a step that another
+        leaves out would have other weights from then on."""
+        if self._accelerator.num_processes == 1:
+            return taken
+        return bool(broadcast(torch.tensor([float(taken)], device=self._accelerator.device)).item())
 
     @contextmanager
     def whole(self) -> Iterator[OptimizerState]:

@@ -155,7 +155,7 @@ class ShardedEngine(Engine):
     def step(self, takes: Callable[[float], bool]) -> tuple[float, bool]:
         self.model.step()  # clips and steps in one: the norm is known when it is too late to leave the step out
         norm = float(self.model.get_global_grad_norm() or 0.0)
-        if not takes(norm):
+        if not self._agreed(takes(norm)):
             return norm, False
         if self.average is not None:
             self.average.update(self._plain)

@@ -5,11 +5,13 @@ person who accepted them. What somebody works on, or has changed, is left to the
 """
 
 import hashlib
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy.orm import Session
 
+from backend.core.db import database_now
 from backend.core.errors import ConflictError, InvalidError
 from backend.identity.actor import Actor
 from backend.labels.core.segments import SegmentOut
@@ -27,15 +29,18 @@ from backend.labels.dataset.service import dataset_row
 from backend.labels.drafts.publication import Publication
 from backend.labels.drafts.repository import blind_for
 from backend.labels.drafts.revisions import add_revision, document_of
+from backend.labels.sets import repository as sets
+from backend.labels.sets.repository import Brought
 from backend.studio.context import Studio
 from backend.tables.bulk_change import ChangeKind
 from backend.tables.document import Tier
-from backend.tables.draft import Draft, WorkState
-from backend.tables.episode import EpisodeSource, LabelState
+from backend.tables.draft import LEASE_SECONDS, Draft, WorkState
 from backend.tables.label_history import HistoryKind
+from backend.tables.label_writing import batches
 
 LOOKED_AT = 5  # episodes that somebody opened before all are accepted, or all where there are fewer
 MOST = 2000  # episodes in one transaction: the saves of those who label wait for it
+_AT_ONCE = 200  # of them in memory
 _SAMPLE = 24
 _TEXTS = 100
 
@@ -45,31 +50,38 @@ def imported(db: Session, me: Actor, dataset_id: str) -> ImportedLabelsOut:
     dataset_row(db, dataset_id)
     fitting, skipped = _fitting(db, me, dataset_id)
     sample = fitting[:: -(-len(fitting) // _SAMPLE)] if fitting else []
-    counts: dict[str, int] = {}
-    for item in fitting:
-        assert item.draft is not None
-        for segment in item.draft.segments:
-            counts[segment.text] = counts.get(segment.text, 0) + 1
-    usual = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    items = repository.items(db, dataset_id, Tier.SUBSTEP, ids=[one.episode_id for one in sample])
+    usual = sorted(_counts(db, dataset_id, fitting).items(), key=lambda one: (-one[1], one[0]))
     return ImportedLabelsOut(
         episodes=len(fitting),
         to_look_at=min(LOOKED_AT, len(fitting)),
         fingerprint=_fingerprint(fitting),
-        sample=[_shown(item) for item in sample],
+        sample=[_shown(item) for item in items],
         texts=[TextCountOut(text=text, segments=count) for text, count in usual[:_TEXTS]],
         skipped=skipped,
     )
 
 
+def _counts(db: Session, dataset_id: str, fitting: Sequence[Brought]) -> dict[str, int]:
+    """Segments of each text."""
+    counts: Counter[int] = Counter()
+    for some in batches(fitting):
+        for tally in sets.tallies_of(db, [one.id for one in some]):
+            counts[tally.text_id] += tally.segments
+    texts = sets.texts(db, dataset_id, Tier.SUBSTEP)
+    return {texts[id]: count for id, count in counts.items()}
+
+
 def accept(db: Session, me: Actor, studio: Studio, dataset_id: str, body: AcceptImportedIn) -> ChangeResult:
     """Publish them all. Raises InvalidError if too few were looked at, ConflictError if they are others by now."""
     row = dataset_row(db, dataset_id, lock=True)
-    fitting, skipped = _fitting(db, me, dataset_id, lock=True)
+    repository.lock_episodes(db, dataset_id)
+    fitting, skipped = _fitting(db, me, dataset_id)
     if not fitting:
         raise InvalidError("No episode of this dataset has imported labels that wait to be accepted.")
     if body.fingerprint != _fingerprint(fitting):
         raise ConflictError("Labels or episodes have changed since you looked. Look at the list again.")
-    known = {item.row.id: item.row.number for item in fitting}
+    known = {one.episode_id: one.number for one in fitting}
     seen = [episode_id for episode_id in dict.fromkeys(body.looked_at) if episode_id in known]
     needed = min(LOOKED_AT, len(fitting))
     if len(seen) < needed:
@@ -78,8 +90,12 @@ def accept(db: Session, me: Actor, studio: Studio, dataset_id: str, body: Accept
             "labels of all.",
             fields={"looked_at": f"at least {needed} of them"},
         )
-    late = [_skipped(item, f"{MOST} are accepted at a time; accept again") for item in fitting[MOST:]]
-    entries = [_accept(db, me, item, looked_at=item.row.id in seen) for item in fitting[:MOST]]
+    late = [_skipped(one, f"{MOST} are accepted at a time; accept again") for one in fitting[MOST:]]
+    entries: list[dict[str, Any]] = []
+    for some in batches(fitting[:MOST], _AT_ONCE):
+        items = repository.items(db, dataset_id, Tier.SUBSTEP, ids=[one.episode_id for one in some])
+        entries += [_accept(db, me, item, looked_at=item.row.id in seen) for item in items]
+        repository.forget(db)
     parameters = {"tier": Tier.SUBSTEP.value, "looked_at": sorted(known[episode_id] for episode_id in seen)}
     change = store_change(db, me, studio, row, ChangeKind.ACCEPT, parameters, entries)
     return ChangeResult(change=change, changed=len(entries), skipped=skipped + late)
@@ -100,51 +116,39 @@ def _accept(db: Session, me: Actor, item: Item, *, looked_at: bool) -> dict[str,
     return entry | {"revision": add_revision(db, me, publication).id}
 
 
-def _fitting(db: Session, me: Actor, dataset_id: str, *, lock: bool = False) -> tuple[list[Item], list[SkippedOut]]:
+def _fitting(db: Session, me: Actor, dataset_id: str) -> tuple[list[Brought], list[SkippedOut]]:
     """Episodes whose file brought labels that wait, and those of them that cannot be accepted, with the reason."""
     hidden = {episode_id for episode_id, tier in blind_for(db, dataset_id, me.id) if tier is Tier.SUBSTEP}
-    fitting: list[Item] = []
+    now = database_now(db).timestamp()
+    holders = sets.held(db, dataset_id, Tier.SUBSTEP, now, now + LEASE_SECONDS)
+    held = {one.episode_id for one in holders if one.rater == 0}
+    fitting: list[Brought] = []
     skipped: list[SkippedOut] = []
-    for item in repository.items(db, dataset_id, Tier.SUBSTEP, lock=lock):
-        if not _brought(item):
-            continue
-        if reason := _why_not(item, hidden):
-            skipped.append(_skipped(item, reason))
+    for one in sets.brought(db, dataset_id):
+        if reason := _why_not(one, hidden, held):
+            skipped.append(_skipped(one, reason))
         else:
-            fitting.append(item)
+            fitting.append(one)
     return fitting, skipped
 
 
-def _brought(item: Item) -> bool:
-    """Whether its draft is still what its file brought."""
-    draft = item.draft
-    return (
-        draft is not None
-        and item.row.source in (EpisodeSource.IMPORTED, EpisodeSource.UPLOADED)
-        and item.row.label_state == LabelState.UNLABELLED
-        and draft.updated_by is None
-        and any(segment.text for segment in draft.segments)
-    )
-
-
-def _why_not(item: Item, hidden: Collection[str]) -> str | None:
-    draft = item.draft
-    assert draft is not None
-    if item.row.id in hidden:
+def _why_not(one: Brought, hidden: Collection[str], held: Collection[str]) -> str | None:
+    if one.episode_id in hidden:
         return "you label it blind, as its second rater"
-    if item.held:
+    if one.episode_id in held:
         return "somebody is editing it"
-    if draft.state is not WorkState.UNASSIGNED or draft.assignee_id is not None:
+    if one.state is not WorkState.UNASSIGNED or one.assignee_id is not None:
         return "somebody is to label it"
-    empty = sum(segment.end - segment.start for segment in draft.segments if not segment.text)
-    if empty:
-        return f"{empty} of its {item.row.steps} steps have no label"
+    if one.misfit:
+        return f"its labels end before or after its {one.steps} steps"
+    if one.labelled_steps != one.steps:
+        return f"{one.steps - one.labelled_steps} of its {one.steps} steps have no label"
     return None
 
 
-def _fingerprint(items: Collection[Item]) -> str:
-    state = [(item.row.id, item.draft.edit if item.draft else 0) for item in items]
-    return hashlib.sha256(repr(sorted(state)).encode()).hexdigest()[:32]
+def _fingerprint(fitting: Collection[Brought]) -> str:
+    state = sorted((one.episode_id, one.edit) for one in fitting)
+    return hashlib.sha256(repr(state).encode()).hexdigest()[:32]
 
 
 def _shown(item: Item) -> ImportedEpisodeOut:
@@ -159,5 +163,5 @@ def _shown(item: Item) -> ImportedEpisodeOut:
     )
 
 
-def _skipped(item: Item, reason: str) -> SkippedOut:
-    return SkippedOut(episode_id=item.row.id, number=item.row.number, reason=reason)
+def _skipped(one: Brought, reason: str) -> SkippedOut:
+    return SkippedOut(episode_id=one.episode_id, number=one.number, reason=reason)

@@ -1,7 +1,8 @@
 """Labels alone, out of a dataset and into it."""
 
+import tempfile
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 from sqlalchemy.orm import Session
 from starlette.responses import Response, StreamingResponse
@@ -29,25 +30,39 @@ from backend.tables.label_history import HistoryKind
 from backend.tables.label_revision import LabelRevision
 from backend.tables.segment import LabelSegment, Provenance
 
+_PART = 2**20  # bytes of a file that are sent at once
+
 # --- out ------------------------------------------------------------------------------------------------------
 
 
 def export_dataset(studio: Studio, me: Actor, dataset_id: str, tier: Tier, form: str, *, drafts: bool) -> Response:
-    """Published labels, or the drafts as they are now; what blind labelling hides from this person is left out. Read
-    while they are sent, a batch at a time, from one moment of the database."""
-    with studio.db.transaction(write=False) as db:
-        dataset = dataset_row(db, dataset_id)
-        if form == "elan" and dataset.fps is None:
-            number = repository.first_without_rate(db, dataset_id, tier, drafts=drafts)
-            if number is not None:
-                raise without_rate(number)
-
-    def content() -> Iterator[str]:
+    """Published labels, or the drafts as they are now; what blind labelling hides from this person is left out. From
+    one moment of the database, a batch at a time, into a file that is sent: whoever reads slowly keeps no transaction
+    open, and what cannot be written is told before anything is sent."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - whoever sends it closes it
+    try:
         with studio.db.transaction(write=False) as db:
+            dataset = dataset_row(db, dataset_id)
+            name = dataset.name
+            if form == "elan" and dataset.fps is None:
+                number = repository.first_without_rate(db, dataset_id, tier, drafts=drafts)
+                if number is not None:
+                    raise without_rate(number)
             hidden = {one for one, its_tier in blind_for(db, dataset_id, me.id) if its_tier is tier}
-            yield from write(dataset.name, tier, form, _labelled(db, dataset, tier, hidden, drafts=drafts))
+            for part in write(name, tier, form, _labelled(db, dataset, tier, hidden, drafts=drafts)):
+                file.write(part.encode())
+    except BaseException:
+        file.close()
+        raise
+    headers = {**_named(name, tier, form), "Content-Length": str(file.tell())}
+    return StreamingResponse(_sent(file), media_type=MEDIA[form], headers=headers)
 
-    return StreamingResponse(content(), media_type=MEDIA[form], headers=_named(dataset.name, tier, form))
+
+def _sent(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        file.seek(0)
+        while part := file.read(_PART):
+            yield part
 
 
 def _labelled(db: Session, dataset: Dataset, tier: Tier, hidden: set[str], *, drafts: bool) -> Iterator[WrittenEpisode]:

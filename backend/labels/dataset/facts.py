@@ -33,7 +33,7 @@ def set_facts(db: Session, me: Actor, studio: Studio, dataset_id: str, body: Fac
     items = repository.items(db, dataset_id, Tier.SUBSTEP, ids=body.episode_ids, lock=not body.preview)
     if body.episode_ids is not None and len(items) < len(set(body.episode_ids)):
         raise InvalidError("Some of the chosen episodes are not in this dataset (any more); look at the list again.")
-    published = draft_queries.last_revisions(db, dataset_id)
+    published = draft_queries.newest_revisions(db, [item.row.id for item in items], Tier.SUBSTEP)
     changing = [item for item in items if _differs(item, published.get(item.row.id), wanted)]
     held = [item for item in changing if item.held]
     skipped = [SkippedOut(episode_id=item.row.id, number=item.row.number, reason=HELD) for item in held]

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, aliased
 
 from backend.tables.document import Quality, Tier
 from backend.tables.draft import SUBMITTED_STATES, Draft, WorkState
-from backend.tables.episode import EpisodeRow
+from backend.tables.episode import EpisodeRow, EpisodeSource, LabelState
 from backend.tables.label_set import FORMER, PUBLISHED, LabelSet, SetSegment
 from backend.tables.label_text import LabelText
 from backend.tables.segment import Provenance
@@ -240,6 +240,41 @@ def held(db: Session, dataset_id: str, tier: Tier, now: float, until: float) -> 
         .where(EpisodeRow.dataset_id == dataset_id)
     )
     return [Holder(episode_id=row[0], rater=row[1], user_id=row[2]) for row in db.execute(query)]
+
+
+class Brought(NamedTuple):
+    """First substeps of an episode that are as its file brought them. id: of their LabelSet."""
+
+    id: int
+    episode_id: str
+    number: int
+    steps: int
+    edit: int
+    state: WorkState | None
+    assignee_id: str | None
+    labelled_steps: int
+    misfit: bool
+
+
+def brought(db: Session, dataset_id: str) -> list[Brought]:
+    """By number; of episodes that came as files, nothing of which is published."""
+    columns = [getattr(LabelSet, name) for name in Brought._fields]
+    own = and_(Draft.episode_id == LabelSet.episode_id, Draft.tier == LabelSet.tier, Draft.rater == LabelSet.layer)
+    query = (
+        select(*columns)
+        .join(EpisodeRow, EpisodeRow.id == LabelSet.episode_id)
+        .join(Draft, own)
+        .where(
+            *of_layer(dataset_id, Tier.SUBSTEP, 0),
+            LabelSet.texts > 0,
+            EpisodeRow.deleted_at.is_(None),
+            EpisodeRow.source.in_((EpisodeSource.IMPORTED, EpisodeSource.UPLOADED)),
+            EpisodeRow.label_state == LabelState.UNLABELLED,
+            Draft.updated_by.is_(None),
+        )
+        .order_by(LabelSet.number)
+    )
+    return [Brought(*row) for row in db.execute(query)]
 
 
 def in_use(db: Session, text: int, layer: int) -> bool:

@@ -55,9 +55,10 @@ def _followers(db: Session, dataset_id: str, tier: Tier) -> Followers:
         if kept is not None and kept[0] == stamp:
             _kept.move_to_end((dataset_id, tier))
             return kept[1]
-    texts = repository.texts(db, dataset_id, tier)
+    pairs = repository.pairs(db, dataset_id, tier, (PUBLISHED, FORMER))
+    texts = repository.texts(db, dataset_id, tier)  # after the pairs: for writers each query is a moment of its own
     found: dict[str, Counter[str]] = {}
-    for before, text, count in repository.pairs(db, dataset_id, tier, (PUBLISHED, FORMER)):
+    for before, text, count in pairs:
         found.setdefault(texts[before], Counter())[texts[text]] += count
     with _lock:
         _kept[dataset_id, tier] = (stamp, found, sum(map(len, found.values())))

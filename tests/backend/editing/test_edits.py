@@ -37,6 +37,12 @@ def published(browser: TestClient, labels: Labels, number: int, *segments: tuple
     ok(browser.post(f"{episode}/publish", json={"edit": edit}))
 
 
+def covered(browser: TestClient, labels: Labels) -> tuple[int, int, int]:
+    """Episodes, those of them with published labels, and labelled steps."""
+    found = ok(browser.get(f"{labels.url}/coverage"))["tiers"][0]
+    return found["episodes"], found["published_episodes"], found["labelled_steps"]
+
+
 def numbers(browser: TestClient, url: str) -> list[int]:
     return [one["number"] for one in ok(browser.get(f"{url}/episodes"))["items"]]
 
@@ -186,12 +192,20 @@ def test_cameras_are_renamed_for_all_episodes_of_a_dataset(
 
 def test_a_deleted_episode_can_be_brought_back(client: SignIn, studio: Studio, make_data: MakeData) -> None:
     labels, operator = dataset(studio, make_data), client("operator")
+    published(operator, labels, 0, (0, 9, "reach"), (9, STEPS, "lift"))
     assert operator.delete(labels.episode(0)).status_code == 204
     assert numbers(operator, labels.url) == [1]
     (edit,) = ok(operator.get(f"{labels.url}/edits"))
     assert edit["action"] == "delete"
+    assert covered(operator, labels) == (1, 0, 0)
     ok(operator.post(f"{labels.url}/edits/{edit['id']}/undo"))
     assert numbers(operator, labels.url) == [0, 1]
+    assert covered(operator, labels) == (2, 1, STEPS)
+    claim = ok(operator.post(f"{labels.episode(0)}/draft/claim", json={}))
+    ok(operator.post(f"{labels.episode(0)}/draft/release", json={"token": claim["lease"]["token"]}))
+    published(operator, labels, 0, (0, STEPS, "lift"))
+    assert operator.delete(labels.episode(0)).status_code == 204
+    assert covered(operator, labels) == (1, 0, 0)
 
 
 def test_what_cannot_be_made_is_refused_before_anything_happens(

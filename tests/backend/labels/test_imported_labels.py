@@ -60,6 +60,8 @@ def test_imported_labels_are_accepted_in_bulk_and_undone(
     undone = ok(operator.post(f"{url}/changes/{done['change']['id']}/undo"))
     assert (undone["changed"], undone["skipped"]) == (5, [])
     assert states(operator, url) == ["draft", *["unlabelled"] * 7]
+    assert ok(operator.get(f"{url}/coverage"))["tiers"][0]["published_episodes"] == 0
+    assert ok(operator.get(f"{url}/labels"))["episodes"] == []
     again = ok(operator.get(f"{url}/imported-labels"))
     assert again["episodes"] == 5
     body = {"fingerprint": again["fingerprint"], "looked_at": ids[1:6]}

@@ -80,10 +80,17 @@ class World:
     def step(self) -> None:
         rows = list(self.db.scalars(select(EpisodeRow).where(EpisodeRow.deleted_at.is_(None))))
         row = self.rng.choice(rows)
-        deed = self.rng.choice(["save", "save", "save", "publish", "second", "state", "delete"])
+        deed = self.rng.choice(["save", "save", "save", "publish", "second", "state", "delete", "undelete", "withdraw"])
         person = self.rng.choice(self.people).id
         if deed == "delete" and len(rows) > 4:
             row.deleted_at = utc_now()
+        elif deed == "undelete":
+            gone = list(self.db.scalars(select(EpisodeRow).where(EpisodeRow.deleted_at.is_not(None))))
+            for one in gone[:2]:
+                one.deleted_at = None
+        elif deed == "withdraw":
+            if (last := self.newest().get(row.id)) is not None:
+                self.db.delete(last)
         elif deed == "publish":
             numbers = select(LabelRevision.number).where(LabelRevision.episode_id == row.id)
             number = max(self.db.scalars(numbers), default=0) + 1

@@ -53,6 +53,17 @@ def test_the_databases_clock_has_fractions_and_runs(database: Database) -> None:
     assert 0.03 < second - first < 5
 
 
+def test_who_reads_sees_one_moment(database: Database) -> None:
+    wanted = select(Setting.key).where(Setting.key == "a")
+    with database.transaction(write=False) as reader:
+        assert reader.scalar(wanted) is None
+        with database.transaction() as db:
+            db.add(Setting(key="a", value={}))
+        assert reader.scalar(wanted) is None
+    with database.transaction() as writer:
+        assert writer.scalar(wanted) == "a"
+
+
 def test_an_error_undoes_everything(database: Database) -> None:
     def half() -> None:
         with database.transaction() as db:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import MetaData, create_engine, text
+from sqlalchemy import MetaData, create_engine, inspect, text
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -108,6 +108,21 @@ def _load(connection: Connection, store: Store, snapshot: Snapshot, order: list[
         found = load_table(connection, name, store.object(tables[name].sha256))
         if found != tables[name].rows:
             raise UserError(f"the table {name} has {found} rows, the snapshot says {tables[name].rows}")
+    if connection.dialect.name == "postgresql":
+        for name in order:
+            _count_on(connection, name)
+
+
+def _count_on(connection: Connection, table: str) -> None:
+    """PostgreSQL would number new rows from 1, as those are that were loaded with their numbers."""
+    quote = connection.dialect.identifier_preparer.quote
+    if "id" not in {column["name"] for column in inspect(connection).get_columns(table)}:
+        return
+    own = text("SELECT pg_get_serial_sequence(:table, 'id')")
+    sequence = connection.scalar(own, {"table": quote(table)})
+    if sequence is not None:
+        following = f"SELECT setval(CAST(:sequence AS regclass), COALESCE(max(id), 0) + 1, false) FROM {quote(table)}"
+        connection.execute(text(following), {"sequence": sequence})
 
 
 def _settle(database: Database, settings: Settings, snapshot: Snapshot, name: str, *, sign_out: bool) -> None:

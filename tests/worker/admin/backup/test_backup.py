@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from typer.testing import CliRunner
 
 from backend.core.db import Database, utc_now
@@ -21,6 +21,11 @@ from backend.core.folders import DataFolder
 from backend.core.settings import Settings
 from backend.migrations.migrate import known_revisions, migrate
 from backend.tables.curve_block import CurveBlock
+from backend.tables.draft import Draft
+from backend.tables.label_revision import LabelRevision
+from backend.tables.label_set import PUBLISHED, LabelSet, SetSegment
+from backend.tables.label_text import LabelText
+from backend.tables.segment import LabelSegment, Provenance
 from dexvla.errors import UserError
 from tests.support import first_release as first
 from tests.support.places import Place
@@ -54,6 +59,28 @@ def without_audit(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
     return kept
 
 
+def labels_go_on(settings: Settings) -> None:
+    """New texts, labels of an episode that had none and a publication find numbers of their own."""
+    made: dict[str, Any] = {
+        "edit": 6,
+        "instruction": "",
+        "segments": (LabelSegment(0, first.STEPS, "Wave", Provenance.HUMAN),),
+    }
+    database = Database(settings.sql_url)
+    with database.transaction() as db:
+        known = set(db.scalars(select(LabelText.id)))
+        assert known
+        db.add(Draft(episode_id=first.EPISODES[2], updated_at=utc_now(), **made))
+        db.flush()
+        db.add(LabelRevision(episode_id=first.EPISODES[1], number=1, **made))
+        db.flush()
+        (wave,) = db.scalars(select(LabelText).where(LabelText.text == "Wave"))
+        assert wave.id not in known
+        places = select(LabelSet.episode_id, LabelSet.layer).join(SetSegment).where(SetSegment.text_id == wave.id)
+        assert {tuple(row) for row in db.execute(places)} == {(first.EPISODES[2], 0), (first.EPISODES[1], PUBLISHED)}
+    database.close()
+
+
 @pytest.mark.parametrize("target", ["sqlite", "postgresql"])
 def test_what_was_backed_up_comes_back_on_either_database(old: Old, place: Place, tmp_path: Path, target: str) -> None:
     settings, _ = old
@@ -74,6 +101,7 @@ def test_what_was_backed_up_comes_back_on_either_database(old: Old, place: Place
     assert new.folder.secrets.stat().st_mode & 0o777 == 0o700
     assert not (new.folder.robots / "aloha-sim.stop.json").exists(), "an old word on a stop is worse than none"
     assert [row[1:] for row in rows_of(new)["audit"][1:] if "studio.restore" in row], "it is written down"
+    labels_go_on(new)
 
 
 @pytest.mark.parametrize("target", ["sqlite", "postgresql"])
@@ -269,7 +297,7 @@ def test_a_studio_that_works_is_not_replaced(old: Old, tmp_path: Path) -> None:
 
 _HOLD = """
 import sys
-from sqlalchemy import text
+from sqlalchemy import select, text
 from backend.core.db import Database, utc_now
 
 with Database(sys.argv[1]).engine.connect() as connection:

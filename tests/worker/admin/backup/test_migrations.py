@@ -15,6 +15,7 @@ from backend.app import create_app
 from backend.core.db import Database, utc_now
 from backend.core.settings import Settings
 from backend.migrations.migrate import alembic_config, downgrade, known_revisions, migrate, revision_of
+from backend.tables.bulk_change import BulkChange, ChangeKind
 from backend.tables.document import Tier
 from backend.tables.draft import Draft, WorkState
 from backend.tables.episode import EpisodeRow
@@ -132,6 +133,15 @@ def test_a_refusal_takes_back_the_steps_before_it(old: Old, database: Database) 
         downgrade(database, first.FIRST)
     assert revision_of(database) == REVISIONS[-1]
     assert rows_of(old[0]) == before
+
+
+def test_changes_of_a_kind_that_is_new_are_no_way_back(old: Old, database: Database) -> None:
+    migrate(database)
+    with database.transaction() as db:
+        db.add(BulkChange(dataset_id=first.DATASET, kind=ChangeKind.FACTS, parameters={}, episodes=[]))
+    with pytest.raises(UserError, match=r"changes of instruction and outcome of many episodes \(1\)"):
+        downgrade(database, "f540152f7d22")
+    assert revision_of(database) == REVISIONS[-1]
 
 
 def test_the_first_tables_are_not_dropped_with_what_they_hold(old: Old, database: Database) -> None:
