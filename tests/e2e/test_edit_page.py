@@ -14,7 +14,7 @@ pytestmark = pytest.mark.clockless
 
 
 @pytest.fixture(scope="module")
-def ada(browser: Browser, tmp_path_factory: pytest.TempPathFactory, screenshots: Path) -> Iterator[Person]:
+def ada(browser: Browser, tmp_path_factory: pytest.TempPathFactory, screenshots: Path | None) -> Iterator[Person]:
     folder = tmp_path_factory.mktemp("edit")
     with running_studio(folder / "studio") as address:
         person = Person(browser, address, screenshots)

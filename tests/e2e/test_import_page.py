@@ -18,7 +18,7 @@ READY = "[data-testid=import-wizard][data-ready]"
 
 
 @pytest.fixture(scope="module")
-def ada(browser: Browser, tmp_path_factory: pytest.TempPathFactory, screenshots: Path) -> Iterator[Person]:
+def ada(browser: Browser, tmp_path_factory: pytest.TempPathFactory, screenshots: Path | None) -> Iterator[Person]:
     """Beside a folder of labelled episodes that say neither instruction nor rate, and one that is none."""
     folder = tmp_path_factory.mktemp("import")
     source = folder / "roots" / "fold_the_shirt"
@@ -69,7 +69,6 @@ def test_a_folder_is_looked_at_asked_about_imported_and_accepted(ada: Person) ->
     expect(ada.at("import-refusals")).to_have_count(0)
     assert axe(ada.page) == []
     ada.look("import-wizard")
-    ada.page.screenshot(path=ada._screenshots / "import-wizard-whole.png", full_page=True)
     ada.at("import-profile-save-as").click()
     ada.at("import-profile-name").fill("Shirts of the lab")
     ada.at("import-profile-create").click()

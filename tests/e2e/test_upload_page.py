@@ -17,7 +17,7 @@ LARGE = 40 * 2**20
 
 
 @pytest.fixture(scope="module")
-def ada(browser: Browser, tmp_path_factory: pytest.TempPathFactory, screenshots: Path) -> Iterator[Person]:
+def ada(browser: Browser, tmp_path_factory: pytest.TempPathFactory, screenshots: Path | None) -> Iterator[Person]:
     folder = tmp_path_factory.mktemp("upload")
     with running_studio(folder / "studio") as address:
         person = Person(browser, address, screenshots)
