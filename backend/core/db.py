@@ -75,6 +75,12 @@ class EnumText(TypeDecorator[_E]):
         return None if value is None else self._enum(value)
 
 
+# For a row that others refer to, to be changed but neither deleted nor called otherwise (PostgreSQL's FOR NO KEY
+# UPDATE): two of these wait for each other. FOR UPDATE would wait for rows that refer to it, too, as whoever saves new
+# labels of an episode writes them, and these for the episode.
+NO_KEY = {"key_share": True}
+
+
 class db_seconds(FunctionElement[float]):
     """The database's clock, seconds since 1970: what leases are measured by, whatever the workers' clocks say."""
 

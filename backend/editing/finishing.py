@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from backend.audit.service import record
-from backend.core.db import database_now, db_seconds
+from backend.core.db import NO_KEY, database_now, db_seconds
 from backend.core.errors import ApiError, NotFoundError
 from backend.editing import repository
 from backend.editing.labels import Moving, carry, settle_row
@@ -131,7 +131,7 @@ def _refuse_lost(studio: Studio, edit_id: str, facts: dict[str, dict[str, Any]])
 def _finish(db: Session, studio: Studio, edit_id: str, facts: dict[str, dict[str, Any]]) -> int:
     edit = repository.by_id(db, edit_id, lock=True)
     assert edit is not None
-    datasets = {key: db.get(Dataset, key, with_for_update=True) for key in sorted({edit.dataset_id, edit.target_id})}
+    datasets = {key: db.get(Dataset, key, with_for_update=NO_KEY) for key in sorted({edit.dataset_id, edit.target_id})}
     target = datasets[edit.target_id]
     if target is None:
         raise UserError("the dataset for the new episodes was deleted; choose another one")

@@ -6,7 +6,7 @@ from datetime import timedelta
 from sqlalchemy.orm import Session
 
 from backend.audit.service import record
-from backend.core.db import database_now, new_id
+from backend.core.db import NO_KEY, database_now, new_id
 from backend.core.errors import ConflictError, InvalidError, NotFoundError
 from backend.datasets import repository as datasets
 from backend.datasets import service as dataset_service
@@ -187,7 +187,7 @@ def undo(db: Session, me: Actor, studio: Studio, dataset_id: str, edit_id: str) 
     edit = repository.by_id(db, edit_id, lock=True)
     if edit is None or dataset_id not in {edit.dataset_id, edit.target_id}:
         raise NotFoundError("This dataset has no such edit.")
-    found = {key: db.get(Dataset, key, with_for_update=True) for key in sorted({edit.dataset_id, edit.target_id})}
+    found = {key: db.get(Dataset, key, with_for_update=NO_KEY) for key in sorted({edit.dataset_id, edit.target_id})}
     dataset = found[edit.dataset_id]
     assert dataset is not None
     if edit.finished_at is None:
@@ -297,7 +297,7 @@ def free(studio: Studio) -> int:
         moment = database_now(db)
         rows = repository.set_aside_before(db, moment - timedelta(days=studio.settings.undo_days))
         for dataset_id in sorted({row.dataset_id for row in rows}):
-            db.get(Dataset, dataset_id, with_for_update=True)  # nobody makes a version of them meanwhile
+            db.get(Dataset, dataset_id, with_for_update=NO_KEY)  # nobody makes a version of them meanwhile
         needed = repository.versions_with(db, {row.dataset_id for row in rows})
         going = [row for row in rows if row.id not in needed]
         for row in going:

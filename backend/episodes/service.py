@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from backend.audit.service import record
-from backend.core.db import database_now
+from backend.core.db import NO_KEY, database_now
 from backend.core.errors import ConflictError, NotFoundError
 from backend.core.paging import CursorPage
 from backend.core.schemas import Page
@@ -164,7 +164,7 @@ def delete_episode(db: Session, me: Actor, studio: Studio, episode_id: str) -> N
     """Hide it; it can be brought back for STUDIO_UNDO_DAYS (backend.editing), and its space is freed then. Where its
     file lies on a disk that is nearly full it is gone at once."""
     row = find(db, episode_id)
-    db.get(Dataset, row.dataset_id, with_for_update=True)  # nobody makes a version of it meanwhile
+    db.get(Dataset, row.dataset_id, with_for_update=NO_KEY)  # nobody makes a version of it meanwhile
     versions = db.scalars(select(DatasetVersion).where(DatasetVersion.dataset_id == row.dataset_id))
     used = [version.number for version in versions if episode_id in version.episode_ids]
     if used:

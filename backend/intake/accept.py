@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 import backend
 from backend.audit.service import record
 from backend.core import limits
-from backend.core.db import new_id, utc_now
+from backend.core.db import NO_KEY, new_id, utc_now
 from backend.core.errors import ConflictError, DiskFullError, InvalidError, NotFoundError
 from backend.core.turns import GONE
 from backend.episodes import renew, repository
@@ -236,7 +236,7 @@ def _list(
     db: Session, studio: Studio, row: EpisodeRow, name: str, segments: list[list[Any]], *, label_source: str | None
 ) -> None:
     """segments: proposals as (start, end, text). Raises NotFoundError, AlreadyThereError, RefusedError."""
-    dataset = db.get(Dataset, row.dataset_id, with_for_update=True)
+    dataset = db.get(Dataset, row.dataset_id, with_for_update=NO_KEY)
     if dataset is None:
         raise NotFoundError("The dataset is gone; it was deleted meanwhile.")
     twin = repository.by_identity(db, dataset.id, row.identity, row.former_identity)

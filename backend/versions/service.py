@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from starlette.responses import FileResponse
 
 from backend.audit.service import record
-from backend.core.db import new_id
+from backend.core.db import NO_KEY, new_id
 from backend.core.errors import ForbiddenError, InvalidError, NotFoundError
 from backend.datasets import repository
 from backend.episodes import repository as episodes
@@ -89,7 +89,7 @@ def version_row(
 
 def create(db: Session, me: Actor, studio: Studio, dataset_id: str, body: VersionIn) -> tuple[VersionOut, bool]:
     """(version, whether it is new): the same episodes and labels as a version that is there give that one."""
-    row = db.get(Dataset, dataset_id, with_for_update=True)
+    row = db.get(Dataset, dataset_id, with_for_update=NO_KEY)
     if row is None:
         raise NotFoundError("There is no such dataset; it may have been deleted.")
     published = labels.last_revisions(db, dataset_id)

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from backend.audit.service import record
+from backend.core.db import NO_KEY
 from backend.core.errors import ConflictError, InvalidError, NotFoundError
 from backend.identity.actor import Actor
 from backend.labels.core.settings import Labelling
@@ -25,7 +26,7 @@ _STRANGERS = 100
 
 
 def dataset_row(db: Session, dataset_id: str, *, lock: bool = False) -> Dataset:
-    row = db.get(Dataset, dataset_id, with_for_update=lock or None)
+    row = db.get(Dataset, dataset_id, with_for_update=NO_KEY if lock else None)
     if row is None:
         raise NotFoundError("There is no such dataset; it may have been deleted.")
     return row

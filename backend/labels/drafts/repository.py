@@ -88,7 +88,7 @@ def lock_dataset(db: Session, episode_id: str) -> None:
     """For what changes an episode and then its dataset: whoever changes both locks the dataset first, or two of them
     wait for each other."""
     whose = select(EpisodeRow.dataset_id).where(EpisodeRow.id == episode_id).scalar_subquery()
-    db.execute(select(Dataset.id).where(Dataset.id == whose).with_for_update())
+    db.execute(select(Dataset.id).where(Dataset.id == whose).with_for_update(key_share=True))
 
 
 def draft_context(

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from backend.audit.service import record
-from backend.core.db import utc_now
+from backend.core.db import NO_KEY, utc_now
 from backend.core.errors import InvalidError, NotFoundError, WrongStateError
 from backend.episodes.files import refuse_changed
 from backend.identity.actor import Actor
@@ -158,7 +158,7 @@ def add_revision(db: Session, me: Actor, publication: Publication) -> LabelRevis
 
 def grow_vocabulary(db: Session, dataset_id: str, tier: Tier, segments: Sequence[LabelSegment]) -> None:
     """New texts go to the end, in the order of first use."""
-    dataset = db.get(Dataset, dataset_id, with_for_update=True)
+    dataset = db.get(Dataset, dataset_id, with_for_update=NO_KEY)
     assert dataset is not None
     name = "vocabulary" if tier is Tier.SUBSTEP else "plan_vocabulary"
     known: list[Any] = list(getattr(dataset, name))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from alembic import command
 from fastapi.testclient import TestClient
-from sqlalchemy import Boolean, Connection, DateTime, Float, Integer, MetaData, Numeric, select, text
+from sqlalchemy import Boolean, Connection, DateTime, Float, Integer, LargeBinary, MetaData, Numeric, select, text
 from sqlalchemy.types import JSON
 from typer.testing import CliRunner
 
@@ -66,6 +66,8 @@ def fill(connection: Connection) -> None:
                 values[column.name] = True
             elif isinstance(column.type, Integer | Float | Numeric):
                 values[column.name] = 1
+            elif isinstance(column.type, LargeBinary):
+                values[column.name] = b"x"
             else:
                 values[column.name] = "x"
         connection.execute(table.insert().values(values))
@@ -97,7 +99,7 @@ def test_going_back_keeps_everything_or_is_refused_with_nothing_changed(old: Old
         migrate(database, REVISIONS[number])
         with database.engine.begin() as connection:
             fill(connection)
-        before = rows_of(old[0])
+        before = _told(rows_of(old[0]))
         said = _downgraded(database, REVISIONS[number - 1])
         if said is None:
             assert revision_of(database) == REVISIONS[number - 1]
@@ -106,10 +108,15 @@ def test_going_back_keeps_everything_or_is_refused_with_nothing_changed(old: Old
             assert "Nothing was changed" in said
             refused.append(REVISIONS[number])
             assert revision_of(database) == REVISIONS[number]
-        assert rows_of(old[0]) == before, REVISIONS[number]
+        assert _told(rows_of(old[0])) == before, REVISIONS[number]
     assert {"0d9289377767", "0003", "a738c19172c2", "5d5537f90307", "b00ffea20048"} <= set(refused), (
         "what they brought, older studios have no place for"
     )
+
+
+def _told(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Without what is made anew of the rest."""
+    return {name: found for name, found in rows.items() if name != "curve_blocks"}
 
 
 def _downgraded(database: Database, revision: str) -> str | None:
