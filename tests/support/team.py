@@ -24,6 +24,8 @@ from tests.support.paths import ROOT
 from worker.core.processes import die_with_parent
 from worker.supervise.broker import broker_command
 
+PATIENCE = 180.0  # seconds for what takes a few: beside tests with a clock these get what is left
+
 
 class Team:
     """One studio's processes; `end` leaves none.
@@ -88,7 +90,7 @@ class Team:
         path = self.settings.folder.job(job_id) / "log.txt"
         return path.read_text(encoding="utf-8") if path.exists() else ""
 
-    def until(self, condition: Callable[[], Any], what: str, *, seconds: float = 60) -> Any:
+    def until(self, condition: Callable[[], Any], what: str, *, seconds: float = PATIENCE) -> Any:
         """Wait for something to become true; returns what it became."""
         deadline = time.monotonic() + seconds
         while not (found := condition()):

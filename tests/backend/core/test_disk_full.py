@@ -233,5 +233,6 @@ def test_a_job_that_cannot_begin_says_why_it_waits(client: SignIn, studio: Studi
     large = fill(studio.settings.data)
     assert runner.run(studio.settings, job["id"]) == runner.NOT_TO_BE_HAD
     told = operator.get(f"/api/jobs/{job['id']}").json()
-    assert (told["state"], told["cause"]) == ("queued", "waits: the disk is full; free some space")
+    assert told["state"] == "queued"
+    assert told["cause"].startswith("waits: the disk is full; free some space")
     large.unlink()

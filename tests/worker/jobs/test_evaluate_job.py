@@ -13,7 +13,7 @@ from backend.identity.actor import Actor
 from backend.tables.evaluation import Evaluation
 from backend.tables.job import JobState
 from tests.support.evaluation_data import Ids, add_checkpoint
-from tests.support.team import Team
+from tests.support.team import PATIENCE, Team
 
 ADA = Actor(id="a" * 32, name="ada", role=Role.OPERATOR)
 
@@ -47,7 +47,7 @@ def test_killed_within_an_evaluation(team: Team, ids: Ids) -> None:
     done = team.job(job_id)
     assert (done.total, done.note[:10]) == (6, "evaluating")
     runner.send_signal(signal.SIGTERM)
-    assert runner.wait(60) == 0
+    assert runner.wait(PATIENCE) == 0
     assert team.job(job_id).state is JobState.QUEUED
     assert "it goes on with the next episode" in (team.job(job_id).cause or "")
     kept = {name: _written(team, evaluation, name) for name in videos(team, evaluation)}
@@ -70,7 +70,7 @@ def test_a_checkpoint_that_breaks_fails_the_job_with_its_reason(team: Team, ids:
     evaluation, job_id = start(team, ids, episodes=1)
     weights = team.settings.folder.run(ids.run) / "checkpoints" / "step-0000002" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    assert team.runner(job_id).wait(60) == 0
+    assert team.runner(job_id).wait(PATIENCE) == 0
     job = team.job(job_id)
     assert job.state is JobState.FAILED, team.log(job_id)
     assert "model.safetensors" in (job.cause or "")

@@ -13,7 +13,7 @@ from backend.tables.job import JobKind, JobState
 from dexvla.robots.aloha_sim.options import AlohaTask, PickColourOptions, PickLevel, PickSplit
 from dexvla.robots.aloha_sim.pick_colour import draw_scene
 from dexvla.spec import ALOHA_CAMERAS, CameraSpec, RecordSpec, RecoveryOptions
-from tests.support.team import Team
+from tests.support.team import PATIENCE, Team
 from worker.jobs.handlers.import_folder import gone
 
 SMALL = tuple(CameraSpec(name=name, height=48, width=64) for name in ALOHA_CAMERAS[:1])
@@ -53,11 +53,11 @@ def test_a_recording_fills_the_dataset_and_goes_on_after_an_interruption(team: T
     team.until(lambda: episodes(team, dataset_id), "the first episode is there")
     assert team.job(job_id).state is JobState.RUNNING, "it appears while the others are recorded"
     runner.terminate()
-    assert runner.wait(60) == 0
+    assert runner.wait(PATIENCE) == 0
     job = team.job(job_id)
     assert job.state is JobState.QUEUED
     assert "goes on after the episodes" in (job.cause or "")
-    assert team.runner(job_id).wait(60) == 0
+    assert team.runner(job_id).wait(PATIENCE) == 0
     job = team.job(job_id)
     assert (job.state, job.done, job.total) == (JobState.DONE, 4, 4), team.log(job_id)
     found = episodes(team, dataset_id)
@@ -77,7 +77,7 @@ def test_demonstrations_of_pick_colour_are_recorded_with_their_options(team: Tea
     spec = RecordSpec(task=AlohaTask.PICK_COLOUR, pick=pick, episodes=1, seed=6, cameras=SMALL)
     payload = RecordPayload(dataset_id=dataset_id, spec=spec)
     job_id = team.enqueue(JobKind.RECORD, payload, subject_id=dataset_id, total=1)
-    assert team.runner(job_id).wait(60) == 0
+    assert team.runner(job_id).wait(PATIENCE) == 0
     (row,) = episodes(team, dataset_id)
     scene = draw_scene(6, pick)
     assert row.instruction == scene.instruction
@@ -92,7 +92,7 @@ def test_demonstrations_with_recoveries_are_recorded_with_their_options(team: Te
     spec = RecordSpec(task=AlohaTask.PICK_COLOUR, recovery=recovery, episodes=1, seed=6, cameras=SMALL)
     payload = RecordPayload(dataset_id=dataset_id, spec=spec)
     job_id = team.enqueue(JobKind.RECORD, payload, subject_id=dataset_id, total=1)
-    assert team.runner(job_id).wait(60) == 0
+    assert team.runner(job_id).wait(PATIENCE) == 0
     (row,) = episodes(team, dataset_id)
     with h5py.File(team.settings.folder.episodes / dataset_id / f"{row.id}.hdf5") as file:
         assert (file.attrs["mishaps"], file.attrs["wide_start"]) == ("push", False)
@@ -124,7 +124,7 @@ def test_an_import_lists_what_it_refused_and_takes_the_rest(team: Team, demos: P
 
 def test_an_import_of_a_folder_that_is_gone_says_so(team: Team) -> None:
     job_id = team.enqueue(JobKind.IMPORT, ImportPayload(dataset_id=new_dataset(team), folder="/nowhere/at/all"))
-    assert team.runner(job_id).wait(60) == 0
+    assert team.runner(job_id).wait(PATIENCE) == 0
     job = team.job(job_id)
     assert job.state is JobState.FAILED
     assert "/nowhere/at/all: holds no" in (job.cause or "")

@@ -30,6 +30,7 @@ from dexvla.spec import TrainSpec
 from dexvla.train import runs
 from tests.support.archives import unpack
 from tests.support.databases import make_tables
+from tests.support.team import PATIENCE
 from tests.support.training_data import ME, SMALL, make_version, stage_2, start
 from worker.core.gpus import visible_gpus
 from worker.jobs.handlers.base import JobContext, Progress
@@ -375,7 +376,7 @@ def test_several_processes_stop_together_with_a_checkpoint(studio: Studio, reque
                 process.terminate()
                 break
             time.sleep(0.05)
-        assert process.wait(60) == 130, job.log.read_text()
+        assert process.wait(PATIENCE) == 130, job.log.read_text()
     handler.finish(job)
     assert max(points(job)) == max(saved(job)) < 500
 

@@ -18,7 +18,7 @@ from backend.tables.metric_point import MetricPoint
 from backend.tables.run import Run
 from backend.training import service as training
 from dexvla.train import runs
-from tests.support.team import Team
+from tests.support.team import PATIENCE, Team
 from tests.support.training_data import ME, stage_2, start
 
 TRAINER = "dexvla.cli train"
@@ -47,7 +47,7 @@ def test_cancelled_stopped_and_resumed(team: Team, base_model: Path, make_episod
     assert team.job(job_id).done > 0
     with team.studio.db.transaction() as db:
         jobs.cancel(db, ME, team.studio, job_id)
-    assert runner.wait(60) == 0, team.log(job_id)
+    assert runner.wait(PATIENCE) == 0, team.log(job_id)
     assert team.job(job_id).state is JobState.CANCELLED
     assert not team.pids(TRAINER)
     cancelled_at = saved(team, run_id)
@@ -59,7 +59,7 @@ def test_cancelled_stopped_and_resumed(team: Team, base_model: Path, make_episod
     runner = team.runner(job_id)
     team.until(lambda: last_step(team, run_id) > cancelled_at[-1] + 10, "it goes on, past another checkpoint")
     runner.terminate()  # the studio stops
-    assert runner.wait(60) == 0
+    assert runner.wait(PATIENCE) == 0
     job = team.job(job_id)
     assert job.state is JobState.QUEUED
     assert job.cause is not None
@@ -72,7 +72,7 @@ def test_cancelled_stopped_and_resumed(team: Team, base_model: Path, make_episod
         assert reached >= cancelled_at[-1]
         row.spec = {**row.spec, "steps": reached + 3}
     runner = team.runner(job_id)
-    assert runner.wait(60) == 0, team.log(job_id)
+    assert runner.wait(PATIENCE) == 0, team.log(job_id)
     job = team.job(job_id)
     assert (job.state, job.done, job.total, job.attempt) == (JobState.DONE, reached + 3, reached + 3, 3)
     assert job.result is not None
@@ -90,7 +90,7 @@ def test_what_a_run_starts_from_is_gone(team: Team, base_model: Path, make_episo
     with team.studio.db.transaction() as db:
         row = db.get_one(Run, run_id)
         row.spec = {**row.spec, "init_from": "/unplugged/qwen2-vl"}
-    assert team.runner(job_id).wait(60) == 0
+    assert team.runner(job_id).wait(PATIENCE) == 0
     job = team.job(job_id)
     assert job.state is JobState.FAILED
     assert job.cause is not None
@@ -134,7 +134,7 @@ def test_damaged_files_fail_it_with_the_line_that_the_command_said(
             row = db.get_one(Run, run_id)
             row.spec = {**row.spec, "init_from": str(model)}
         told = "model_type is 'llama'"
-    assert team.runner(job_id).wait(60) == 0
+    assert team.runner(job_id).wait(PATIENCE) == 0
     job = team.job(job_id)
     assert job.state is JobState.FAILED
     assert job.cause is not None
@@ -152,9 +152,9 @@ def test_a_trainer_that_is_killed_begins_again_by_itself(
     team.until(lambda: last_step(team, run_id) >= 6, "a checkpoint is behind it")
     for pid in team.pids(TRAINER):
         os.kill(pid, signal.SIGKILL)
-    assert runner.wait(60) == 0
+    assert runner.wait(PATIENCE) == 0
     assert team.job(job_id).state is JobState.QUEUED
-    assert team.runner(job_id).wait(60) == 0
+    assert team.runner(job_id).wait(PATIENCE) == 0
     assert team.job(job_id).state is JobState.DONE
     with team.studio.db.transaction(write=False) as db:
         assert training.metrics(db, run_id, after=0, points=100).steps == list(range(1, 31))

@@ -13,7 +13,7 @@ from backend.jobs.workers import JobQueue, live_workers
 from backend.system.service import health
 from backend.tables.job import JobKind, JobState, Missing
 from tests.support.paths import ROOT
-from tests.support.team import Team
+from tests.support.team import PATIENCE, Team
 
 
 def model(number: int) -> InitModelPayload:
@@ -38,7 +38,7 @@ def test_jobs_run_as_they_come_and_a_stop_interrupts_them(team: Team) -> None:
     last = team.enqueue(JobKind.INIT_MODEL, model(3))
     team.until(lambda: team.pids("dexvla.cli init-model"), "the command runs")
     worker.terminate()
-    assert worker.wait(60) == 0
+    assert worker.wait(PATIENCE) == 0
     job = team.job(last)
     assert job.state is JobState.QUEUED, team.log(last)
     assert "the studio stopped" in (job.cause or "")
@@ -64,7 +64,7 @@ def test_a_worker_hears_again_after_the_broker_was_killed(team: Team) -> None:
     assert job.state is JobState.DONE
     assert worker.poll() is None, "it is the same one"
     worker.terminate()
-    assert worker.wait(60) == 0
+    assert worker.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize(
