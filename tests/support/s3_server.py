@@ -89,6 +89,7 @@ def s3_server(folder: Path) -> Iterator[Server]:
         *(f"-master.port={master}", "-master.telemetry=false", "-master.volumeSizeLimitMB=64"),
         *(f"-volume.port={volume}", "-volume.max=100", "-filer", f"-filer.port={filer}"),
         *("-s3", f"-s3.port={s3}", f"-s3.config={folder / 's3.json'}", "-s3.autoCreateBucket=false"),
+        *("-s3.port.iceberg=0", "-s3.port.lance=0"),  # on ports that are the same for everybody
     ]
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
