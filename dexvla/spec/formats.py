@@ -1,12 +1,15 @@
 """What a person says about data that other tools wrote: the profile of an import."""
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from dexvla.spec.base import Spec
 from dexvla.spec.robots import FPS_LEAST, FPS_MOST
+
+_MOST = 9999  # the number of a dimension
+Dimension = Annotated[int, Field(ge=0, le=_MOST)]
 
 
 class Colours(StrEnum):
@@ -40,7 +43,7 @@ class AngleUnit(StrEnum):
 class GripperRange(Spec):
     """A gripper in units of its own: what its values are when it is closed and when it is open."""
 
-    dimension: int = Field(ge=0, description="Of state and action, after they were picked")
+    dimension: int = Field(ge=0, le=_MOST, description="Of state and action, after they were picked")
     closed: float
     opened: float
 
@@ -78,8 +81,12 @@ class ImportProfile(Spec):
     cameras: tuple[CameraProfile, ...] | None = Field(
         None, description="Cameras to keep, in the order that the model sees them; empty: all"
     )
-    state: tuple[int, ...] | None = Field(None, description="Dimensions of the source that are the state; empty: all")
-    action: tuple[int, ...] | None = Field(None, description="Dimensions of the source that are the action; empty: all")
+    state: tuple[Dimension, ...] | None = Field(
+        None, description="Dimensions of the source that are the state; empty: all"
+    )
+    action: tuple[Dimension, ...] | None = Field(
+        None, description="Dimensions of the source that are the action; empty: all"
+    )
     state_entry: str | None = Field(None, description="Entry that holds the state, where the format has several")
     action_entry: str | None = Field(None, description="Entry that holds the action, where the format has several")
     angles: AngleUnit = Field(AngleUnit.RADIANS, description="Unit of the dimensions that are no gripper")
