@@ -61,12 +61,6 @@ def test_an_episode_comes_is_looked_at_downloaded_and_deleted(
     part = browser.get(f"{address}/file", headers={"Range": "bytes=100-299", "If-Range": whole.headers["etag"]})
     assert (part.status_code, part.content) == (206, whole.content[100:300]), "also out of another copy"
 
-    shutil.rmtree(studio.settings.folder.store_cache)
-    edit = ok(save(browser, address, (0, episode["steps"], "lift")))["edit"]
-    ok(browser.post(f"{address}/publish", json={"edit": edit}))
-    fetched = [path for path in studio.settings.folder.store_cache.rglob("*") if len(path.name) == 64]
-    assert fetched == [], "nothing is fetched to publish labels"
-
     assert browser.get("/api/health").json()["store"] == "ok"
     monkeypatch.setattr(space, "SCARCE_BYTES", 2**62)  # the disk of this machine is nearly full, which is not the store
     assert browser.delete(address).status_code == 204
@@ -74,7 +68,13 @@ def test_an_episode_comes_is_looked_at_downloaded_and_deleted(
     assert sweep_store(studio) == []
     (deletion,) = browser.get(f"/api/datasets/{dataset_id}/edits").json()
     assert browser.post(f"/api/datasets/{dataset_id}/edits/{deletion['id']}/undo").status_code == 200
-    assert browser.get(f"{address}/file").status_code == 200
+    assert browser.get(f"{address}/file").content == whole.content
+
+    shutil.rmtree(studio.settings.folder.store_cache)
+    edit = ok(save(browser, address, (0, episode["steps"], "lift")))["edit"]
+    ok(browser.post(f"{address}/publish", json={"edit": edit}))
+    fetched = [path for path in studio.settings.folder.store_cache.rglob("*") if len(path.name) == 64]
+    assert fetched == [], "nothing is fetched to publish labels"
 
 
 def test_an_edit_reads_from_the_store_and_writes_to_it_and_its_undo_and_end_free_what_they_may(
