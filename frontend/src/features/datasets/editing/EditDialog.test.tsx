@@ -61,6 +61,6 @@ test("an episode that cannot be made comes first and can be left out, however ma
   const [first] = await screen.findAllByTestId("edit-item");
   expect(first?.textContent).toContain("it has no such step");
   expect(start().getAttribute("aria-disabled")).toBe("true");
-  await userEvent.click(screen.getByRole("checkbox", { name: "250" }));
+  await userEvent.click(screen.getByLabelText("250"));
   await waitFor(() => expect(start().getAttribute("aria-disabled")).toBeNull());
 });
