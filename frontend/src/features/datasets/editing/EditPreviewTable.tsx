@@ -102,11 +102,7 @@ function Row({ item, parts, again, leftOut, onLeaveOut }: RowProps) {
           </Table.Td>
           <Table.Td>
             <Text size="sm">
-              {parts
-                ? `steps ${rangesText(pieces)}`
-                : dropped.length === 0
-                  ? "none"
-                  : `steps ${rangesText(dropped)}`}
+              {parts ? `steps ${rangesText(pieces)}` : dropped.length === 0 ? "none" : `steps ${rangesText(dropped)}`}
             </Text>
             {notes.map((note) => (
               <Text key={note} size="xs" c="dimmed">

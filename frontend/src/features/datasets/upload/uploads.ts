@@ -367,6 +367,7 @@ export class Uploads {
     });
     this.reading = mine.catch(() => undefined);
     const sha256 = await mine;
+    signal.throwIfAborted(); // one that was cancelled meanwhile does not wait again
     this.set(item.key, { state: "waiting", done: 0, sha256 });
     return sha256;
   }
