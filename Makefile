@@ -21,6 +21,7 @@ check: setup-tests
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
+	.venv/bin/mypy --explicit-package-bases benchmarks
 	@PATH="$$PWD/.venv/bin:$$PATH" npm --prefix frontend run --silent check
 
 # Robots, and servers and pages that they are driven through, whose clocks run, come first; what computes, and whatever

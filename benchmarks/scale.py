@@ -62,8 +62,8 @@ from backend.tables.metric_point import MetricPoint
 from backend.tables.run import Run
 from backend.tables.segment import LabelSegment, Provenance
 from backend.tables.user import User
-from dexvla.episodes.identity import IDENTITY_VERSION
 from dexvla.files import write_json
+from dexvla.spec.data import IDENTITY_VERSION
 from tests.support.servers import free_port, postgresql
 
 STEPS = 600

@@ -33,7 +33,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from backend.checkpoints.names import checkpoint_folder
+from backend.checkpoints.files import checkpoint_folder
 from backend.core.roles import Role
 from backend.core.settings import Settings
 from backend.identity.secrets import hash_password, token_hash

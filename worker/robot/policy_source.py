@@ -6,6 +6,7 @@ Two threads meet here under one lock that nobody holds for longer than a few arr
 (`action`), and the one that talks to the policy (`next_request`, `answer`).
 """
 
+import math
 import threading
 import time
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from worker.robot.sources import WAIT, Action, SourceKind, Tick, Wait
 from worker.robot.telemetry import Telemetry
 
 _HOLD_SECONDS, _PAUSE_SECONDS = HOLD_MS / 1000, RECLUTCH_MS / 1000
+_SIMULATED_PAUSE_SECONDS = 5.0  # a page on a busy machine is held up for half a second, and here nothing is at risk
 _OLD_SECONDS = 0.5  # a policy is not shown older frames
 _OLD_WAITING_SECONDS = 0.1  # nor these where time waits for newer ones
 _TOLD_SECONDS = 2.0  # for so long it is nothing to speak of that time stands still
@@ -94,7 +96,9 @@ class PolicySource:
                 self._forget()
             self._flushed = True
             self._why = "the page that watches over the policy is not heard"
-            pause = min(silence, tick.time - self._since) > _PAUSE_SECONDS
+            held_up = rollout.waits and math.isfinite(silence)  # its connection is there still
+            patience = _SIMULATED_PAUSE_SECONDS if held_up else _PAUSE_SECONDS
+            pause = min(silence, tick.time - self._since) > patience
             return None, f"{self._why}; an operator has to resume it" if pause else None
         self._flushed = False
         still = rollout.stands_still(tick.step)

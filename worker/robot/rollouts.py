@@ -4,6 +4,7 @@ What takes long, each does in a thread of its own (worker.robot.acting). See doc
 """
 
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,6 +50,7 @@ class Rollouts:
             spare=DEMO_FOLDER if stage is not None and (DEMO_FOLDER / "config.json").is_file() else None,
             nice=0 if loop.info.simulated else _NICE,
         )
+        self._starting = threading.Lock()  # who is second finds the first one's thread begun
         self._now: Acting | None = None
         self._failure: Failure | None = None
         self._chunk: StampedChunk | None = None  # the last that was told, and how many were
@@ -75,6 +77,10 @@ class Rollouts:
         if request.scene is not None and self._stage is not None:
             self._stage.check(request.scene)
             self._stage.refuse_recorded()
+        with self._starting:
+            self._begin(request, checkpoint, by)
+
+    def _begin(self, request: RolloutIn, checkpoint: Path | None, by: str) -> None:
         before = self._now
         if request.instead:
             self._make_way(by)

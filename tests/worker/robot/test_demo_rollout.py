@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
@@ -89,6 +90,14 @@ def test_the_scene_stands_the_demo_acts_and_no_chunk_is_lost(host: LiveHost, pag
     assert last.real_time is not None
     assert 0 < last.real_time < 1.5
     assert last.failure is None
+
+
+def test_many_clicks_at_once_end_in_one_policy_that_acts(host: LiveHost, page: Page) -> None:
+    with ThreadPoolExecutor(8) as people:
+        for answer in [people.submit(click, host) for _ in range(8)]:
+            answer.result()
+    assert "failed" not in " ".join(state.why or "" for state in acts(host))
+    assert len(demo_processes(host)) == 1
 
 
 def test_a_simulated_robot_takes_no_step_that_its_policy_has_not_answered_for(host: LiveHost, page: Page) -> None:

@@ -28,7 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dexvla.errors import UserError
 from dexvla.files import atomic_file, fsync_path, write_json
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 BLOCK_BYTES = 2**20
 _MARK = "studio-backup.json"
 _DIGITS = 16  # of a snapshot's sha256 in its name
@@ -92,7 +92,8 @@ class Snapshot(_Entry):
 
     def objects(self) -> dict[str, int]:
         """sha256 -> size of everything that it refers to."""
-        return {entry.sha256: entry.size for entry in (*self.tables, *self.files)}
+        entries: list[TableEntry | FileEntry] = [*self.tables, *self.files]
+        return {entry.sha256: entry.size for entry in entries}
 
 
 class Store:

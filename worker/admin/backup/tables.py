@@ -130,7 +130,8 @@ def load_table(connection: Connection, table: str, source: Path) -> int:
     names = ", ".join(quote(name) for name, _ in columns)
     insert = f"INSERT INTO {quote(table)} ({names}) VALUES ({marks})"
     convert = [_IN_SERVER.get(kind) if server else _IN_SQLITE.get(kind) for _, kind in columns]
-    count, batch = 0, []
+    count = 0
+    batch: list[tuple[Any, ...]] = []
 
     def send() -> None:
         try:

@@ -1,4 +1,4 @@
-import { beforeEach, expect, test } from "vitest";
+import { beforeEach, expect, test, vi } from "vitest";
 
 import { Driver, DRIVE_MS, GAP_MS, PULSE_MS } from "./driver";
 import { LONGEST_DELAY_MS, SPARE_MS } from "./evidence";
@@ -264,7 +264,7 @@ test("a hidden page neither drives nor supervises", () => {
   driver.hide();
   expect(last().deadman).toBe(false);
   driver.setDriving(false);
-  void driver.supervise();
+  void driver.superviseStart(() => Promise.resolve());
   expect(period).toBe(PULSE_MS);
   driver.hide();
   expect(period).toBe(0);
@@ -292,12 +292,17 @@ test("a re-arming that is seen before its stop lets the dead-man go too", () => 
   expect(driver.snapshot().deadman).toBe(false);
 });
 
-test("supervising sends pulses until the policy pauses", async () => {
-  const supervising = driver.supervise();
+/** This page has begun a policy. */
+async function supervised(start = () => Promise.resolve()) {
+  const supervising = driver.superviseStart(start);
   open();
   expect(sent.at(-1)?.type).toBe("pulse");
   answer();
-  expect(await supervising).toBe(true);
+  await supervising;
+}
+
+test("supervising sends pulses until the policy pauses", async () => {
+  await supervised();
   tick();
   expect(sent.at(-1)?.type).toBe("pulse");
   driver.follow(robot({ mode: "idle" })); // not started yet
@@ -311,11 +316,7 @@ test("supervising sends pulses until the policy pauses", async () => {
 });
 
 test("resuming a paused policy is not undone by a state from before", async () => {
-  const supervising = driver.supervise();
-  open();
-  expect(sent.at(-1)?.type).toBe("pulse");
-  answer();
-  expect(await supervising).toBe(true);
+  await supervised();
   driver.follow(robot({ mode: "paused" }));
   driver.follow(robot({ mode: "policy" })); // the answer
   driver.follow(robot({ mode: "paused" })); // told before it
@@ -326,11 +327,45 @@ test("resuming a paused policy is not undone by a state from before", async () =
   expect(driver.snapshot().supervising).toBe(true);
 });
 
+test("a second click adds nothing to the start that is under way", async () => {
+  let begun = 0;
+  let begin = () => {};
+  const first = supervised(() => {
+    begun += 1;
+    return new Promise<void>((resolve) => (begin = resolve));
+  });
+  await Promise.resolve();
+  await driver.superviseStart(() => Promise.reject(new Error("never asked")));
+  driver.follow(robot({ mode: "policy" }));
+  driver.follow(robot({ mode: "idle" })); // the one before has made way
+  now = 5000; // and the page was busy
+  driver.follow(robot({ mode: "idle" }));
+  expect(driver.snapshot().supervising).toBe(true);
+  await vi.waitFor(() => expect(begun).toBe(1));
+  begin();
+  await first;
+  driver.follow(robot({ mode: "policy" }));
+  expect(driver.snapshot().supervising).toBe(true);
+});
+
+test("what may not begin ends the supervision, unless another policy acts under it", async () => {
+  const refused = () => Promise.reject(new Error("a policy has the robot already"));
+  await supervised(refused);
+  expect(driver.snapshot().supervising).toBe(false);
+  await supervised();
+  driver.follow(robot({ mode: "policy" }));
+  await driver.superviseStart(refused);
+  driver.follow(robot({ mode: "policy" }));
+  expect(driver.snapshot().supervising).toBe(true);
+});
+
 test("held by somebody else: said in words, and not asked again and again", async () => {
-  const supervising = driver.supervise();
+  let asked = false;
+  const supervising = driver.superviseStart(async () => void (asked = true));
   open(); // refused sockets open too, and are closed then
   handlers.closed?.(4409, "bob has the controls");
-  expect(await supervising).toBe(false);
+  await supervising;
+  expect(asked).toBe(false);
   expect(driver.snapshot()).toMatchObject({ supervising: false, driving: false });
   expect(driver.snapshot().refused?.message).toBe("bob has the controls");
   expect(socket.wanted).toBe(false);

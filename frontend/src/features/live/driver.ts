@@ -78,6 +78,7 @@ export class Driver {
   private seq = 0;
   private epoch = 0;
   private policyActed = false;
+  private starting = false;
   private restsSince: number | null = null;
   private measured: Pick<DriverView, "echo" | "applied"> = { echo: null, applied: null };
   private told = 0;
@@ -112,8 +113,25 @@ export class Driver {
     this.adjust();
   }
 
+  /**
+   * Supervise what `start` lets act: this page's pulse comes first, and ends again if nothing begins to act. A second
+   * click, or a page that begins by itself what was just clicked, adds nothing to the start that is under way.
+   */
+  async superviseStart(start: () => Promise<unknown>): Promise<void> {
+    if (this.starting) return;
+    const before = this.view.supervising;
+    this.starting = true;
+    try {
+      if (await this.supervise()) await start(); // why it cannot is in `refused`
+    } catch {
+      if (!before) this.endSupervision(); // a policy that acted before acts on
+    } finally {
+      this.starting = false;
+    }
+  }
+
   /** Supervise a policy from now on. Resolves when the robot's host answers: with whether this page has the robot. */
-  async supervise(): Promise<boolean> {
+  private async supervise(): Promise<boolean> {
     this.policyActed = false;
     this.restsSince = null;
     this.set({ supervising: true, refused: null });
@@ -220,7 +238,7 @@ export class Driver {
     if (mode === "policy") {
       this.policyActed = true;
       this.restsSince = null;
-    } else if (this.policyActed) {
+    } else if (this.policyActed && !this.starting) {
       this.restsSince ??= this.parts.now();
       if (this.parts.now() - this.restsSince >= OVERTAKEN_MS) this.endSupervision(); // whoever resumes it supervises anew
     }

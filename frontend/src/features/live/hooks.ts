@@ -83,14 +83,9 @@ export function useVerb<V extends keyof Verbs>(verb: V) {
 export function useSupervised<V extends "rollout" | "resume">(verb: V) {
   const { driver } = useLiveRobot();
   const asked = useVerb(verb);
-  const start = async (body: Verbs[V]) => {
+  const start = (body: Verbs[V]): Promise<void> => {
     driver.setDriving(false);
-    if (!(await driver.supervise())) return; // why is in the driver's `refused`
-    try {
-      await asked.mutateAsync(body);
-    } catch {
-      driver.endSupervision(); // why is in `error`
-    }
+    return driver.superviseStart(() => asked.mutateAsync(body)); // why not is in `error`
   };
   return { ...asked, start };
 }
