@@ -329,7 +329,7 @@ test("resuming a paused policy is not undone by a state from before", async () =
 
 test("a second click adds nothing to the start that is under way", async () => {
   let begun = 0;
-  let begin = () => {};
+  let begin: () => void = () => undefined;
   const first = supervised(() => {
     begun += 1;
     return new Promise<void>((resolve) => (begin = resolve));
@@ -361,7 +361,10 @@ test("what may not begin ends the supervision, unless another policy acts under 
 
 test("held by somebody else: said in words, and not asked again and again", async () => {
   let asked = false;
-  const supervising = driver.superviseStart(async () => void (asked = true));
+  const supervising = driver.superviseStart(() => {
+    asked = true;
+    return Promise.resolve();
+  });
   open(); // refused sockets open too, and are closed then
   handlers.closed?.(4409, "bob has the controls");
   await supervising;
