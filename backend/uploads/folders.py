@@ -28,7 +28,7 @@ def take_episodes(me: Actor, studio: Studio, upload_id: str) -> UploadDetail:
     folder = studio.settings.folder.staged(upload_id)
     laid_out = list(folder.glob(f"{LAID_OUT}*"))
     with studio.db.transaction() as db:
-        upload = _whole_folder(db, me, upload_id)
+        upload = _whole_folder(db, me, upload_id, lock=True)
         service.refuse_read(db, studio, upload)
         if not repository.receive_episodes(db, upload.id):
             raise InvalidError("None of its files is an HDF5 file (.hdf5, .h5, .he5).")
@@ -68,7 +68,7 @@ def source_folder(me: Actor, studio: Studio, upload_id: str) -> Iterator[tuple[S
             _whole_folder(db, me, upload_id, files=len(paths))  # else somebody cancelled it meanwhile
         raise
     with studio.db.transaction() as db:
-        upload = _whole_folder(db, me, upload_id, files=len(paths))
+        upload = _whole_folder(db, me, upload_id, files=len(paths), lock=True)
         upload.touched_at = database_now(db)
         yield db, SourceFolder(path=folder, name=_folder_name(path for _, path in paths), upload=upload)
 
@@ -99,9 +99,12 @@ def _with_instruction(upload: Upload, profile: ImportProfile) -> ImportProfile:
     return profile.model_copy(update={"instruction": text})
 
 
-def _whole_folder(db: Session, me: Actor, upload_id: str, *, files: int | None = None) -> Upload:
-    """files: how many it had a moment ago. Raises NotFoundError, ForbiddenError, ConflictError."""
-    upload = service.found(db, upload_id)
+def _whole_folder(db: Session, me: Actor, upload_id: str, *, files: int | None = None, lock: bool = False) -> Upload:
+    """files: how many it had a moment ago. lock: nobody else changes it.
+
+    Raises NotFoundError, ForbiddenError, ConflictError.
+    """
+    upload = service.found(db, upload_id, lock=lock)
     service.refuse_stranger(me, upload)
     if upload.kind is not UploadKind.FOLDER:
         raise ConflictError("These are HDF5 files, which are taken in as episodes one by one.")

@@ -12,8 +12,9 @@ from backend.tables.job import Job, JobKind, JobState
 from backend.tables.upload import Upload, UploadedFile, UploadState
 
 
-def by_id(db: Session, upload_id: str) -> Upload | None:
-    return db.get(Upload, upload_id)
+def by_id(db: Session, upload_id: str, *, lock: bool = False) -> Upload | None:
+    """lock: before any of its files is; whoever deletes all of it does so."""
+    return db.get(Upload, upload_id, with_for_update=lock or None)
 
 
 def file_by_id(db: Session, file_id: str) -> UploadedFile | None:

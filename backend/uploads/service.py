@@ -169,8 +169,8 @@ def detail(db: Session, me: Actor, studio: Studio, upload: Upload) -> UploadDeta
     return UploadDetail(**_outs(db, me, studio, [upload])[0].model_dump(), items=file_outs(db, files))
 
 
-def found(db: Session, upload_id: str) -> Upload:
-    row = repository.by_id(db, upload_id)
+def found(db: Session, upload_id: str, *, lock: bool = False) -> Upload:
+    row = repository.by_id(db, upload_id, lock=lock)
     if row is None:
         raise NotFoundError("There is no such upload; it was cancelled, or its days were over.")
     return row
@@ -289,7 +289,7 @@ def note_received(db: Session, studio: Studio, file_id: str, there: int) -> Uplo
 
 def cancel(db: Session, me: Actor, studio: Studio, upload_id: str) -> None:
     """Forget an upload and what arrived of it; episodes that were taken in stay."""
-    upload = found(db, upload_id)
+    upload = found(db, upload_id, lock=True)
     refuse_stranger(me, upload)
     refuse_read(db, studio, upload)
     record(db, me, "upload.cancel", upload.id, dataset=upload.dataset_id)
@@ -299,6 +299,7 @@ def cancel(db: Session, me: Actor, studio: Studio, upload_id: str) -> None:
 def cancel_file(db: Session, me: Actor, studio: Studio, file_id: str) -> None:
     """As `cancel`, of one file; with its last file the upload goes."""
     upload, row = found_file(db, file_id)
+    found(db, upload.id, lock=True)
     refuse_stranger(me, upload)
     refuse_read(db, studio, upload)
     db.delete(row)
