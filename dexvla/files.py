@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 FULL = frozenset((errno.ENOSPC, errno.EDQUOT))  # what a full disk, or a used up quota, answers
-# What file systems without hard links answer.
-_NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK}
+# What file systems answer where a file cannot have another name.
+NO_LINKS = frozenset(
+    (errno.EPERM, errno.EACCES, errno.EXDEV, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
+)
 
 
 def fsync_path(path: Path) -> None:
@@ -51,7 +53,7 @@ def _publish_new(temporary: Path, path: Path) -> None:
     try:
         os.link(temporary, path)
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in NO_LINKS:
             raise
         if path.exists():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error

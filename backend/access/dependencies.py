@@ -32,11 +32,16 @@ def require_space(studio: Studio) -> None:
         raise DiskFullError(f"The disk is {studio.space.report()}. Nothing was changed.")
 
 
+def _needs_space(connection: HTTPConnection) -> None:
+    require_space(studio_of(connection))
+
+
 def _frees(path: str) -> bool:
     """Whether it still works on a full disk whose reserve was touched: signing in, stopping, cancelling, tidying."""
     return path.startswith(("/api/auth/", "/api/robots/", "/api/live/", "/api/storage")) or path.endswith("/cancel")
 
 
+NeedsSpace = Depends(_needs_space)  # of what writes without `Db`, in transactions of its own
 Parts = Annotated[Studio, Depends(studio_of)]
 Db = Annotated[Session, Depends(_session, scope="function")]
 

@@ -14,6 +14,7 @@ from backend.tables.dataset_version import DatasetVersion
 from backend.tables.episode import EpisodeRow, LabelState
 from backend.tables.evaluation import Evaluation
 from backend.tables.run import Run
+from backend.tables.upload import Upload
 from backend.tables.user import User
 
 
@@ -32,6 +33,18 @@ class Counts:
 def by_id(db: Session, dataset_id: str, *, lock: bool = False) -> Dataset | None:
     """lock: nobody adds to the dataset, or makes a version of it, before this transaction is over."""
     return db.get(Dataset, dataset_id, with_for_update=lock or None)
+
+
+def lock_episodes(db: Session, dataset_id: str) -> Sequence[str]:
+    """Ids of all, set aside or not. Whoever saves labels locks the episode, and then writes what refers to it."""
+    query = select(EpisodeRow.id).where(EpisodeRow.dataset_id == dataset_id)
+    return db.scalars(query.order_by(EpisodeRow.number).with_for_update()).all()
+
+
+def lock_uploads(db: Session, dataset_id: str) -> Sequence[str]:
+    """Ids; whoever removes an upload locks it, and then its files."""
+    query = select(Upload.id).where(Upload.dataset_id == dataset_id)
+    return db.scalars(query.order_by(Upload.id).with_for_update()).all()
 
 
 def taken_names(db: Session) -> dict[str, tuple[str, str]]:

@@ -7,6 +7,7 @@ folder is of is found out when it is looked at; here the endings of files decide
 
 import hashlib
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,6 +19,7 @@ from dexvla.episodes.finding import is_episode_file
 _DEPTH = 6
 _FOLDERS = 20_000
 _FILES = 200_000
+_FRESH_NS = 2 * 10**9  # more than file systems' clocks tick by
 _HDF5, _LEROBOT, _RLDS, _TABLE = "HDF5", "LeRobot", "RLDS", "CSV"
 _RLDS_FEATURES = "features.json"
 _KINDS = {".mcap": "MCAP", ".bag": "ROS bag", ".db3": "ROS bag", ".csv": _TABLE}
@@ -39,27 +41,70 @@ class Candidate:
     kinds: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Walked:
+    """What a walk found below a root. changed: when the entries of each folder on its way changed last, ns."""
+
+    found: list[Candidate]
+    changed: dict[Path, int]
+
+    @property
+    def holds(self) -> bool:
+        return all(_changed(path) == moment for path, moment in self.changed.items())
+
+
+_walked: dict[Path, _Walked] = {}  # the last walk, by root
+
+
 def candidates(roots: tuple[Path, ...]) -> list[Candidate]:
     """By root and path; without folders that hold no more than one of their subfolders does."""
-    found: list[Candidate] = []
-    for root in roots:
-        top = root.resolve()
-        totals: dict[Path, Counter[str]] = {}
-        sizes: Counter[Path] = Counter()
-        for folder, files in _walk(top):
-            size = sum(_size(file) for file, _ in files)
-            for above in (folder, *folder.parents):
-                totals.setdefault(above, Counter()).update(kind for _, kind in files)
-                sizes[above] += size
-                if above == top:
-                    break
-        alike = {path.parent for path, counts in totals.items() if totals.get(path.parent) == counts}
-        found += [
-            _candidate(root, top, path, counts, sizes[path])
-            for path, counts in totals.items()
-            if path not in alike and _is_text(path)
-        ]
+    found = [one for root in roots for one in _look_below(root)]
     return sorted(found, key=lambda candidate: (str(candidate.root), str(candidate.path)))
+
+
+def candidate(roots: tuple[Path, ...], candidate_id: str) -> Candidate | None:
+    """Of a root whose folders have the same entries as when they were last walked through that is not done again: a
+    wizard asks with every answer, and a root may hold hundreds of thousands of files."""
+    for root in roots:
+        known = _walked.get(root)
+        found = known.found if known is not None and known.holds else _look_below(root)
+        for one in found:
+            if one.id == candidate_id:
+                return one
+    return None
+
+
+def _look_below(root: Path) -> list[Candidate]:
+    began = time.time_ns()
+    top = root.resolve()
+    totals: dict[Path, Counter[str]] = {}
+    sizes: Counter[Path] = Counter()
+    changed: dict[Path, int] = {}
+    for folder, files in _walk(top, changed):
+        size = sum(_size(file) for file, _ in files)
+        for above in (folder, *folder.parents):
+            totals.setdefault(above, Counter()).update(kind for _, kind in files)
+            sizes[above] += size
+            if above == top:
+                break
+    alike = {path.parent for path, counts in totals.items() if totals.get(path.parent) == counts}
+    found = [
+        _candidate(root, top, path, counts, sizes[path])
+        for path, counts in totals.items()
+        if path not in alike and _is_text(path)
+    ]
+    if max(changed.values(), default=began) < began - _FRESH_NS:
+        _walked[root] = _Walked(found=found, changed=changed)
+    else:  # it may change once more within a tick of the clock, which nobody would see
+        _walked.pop(root, None)
+    return found
+
+
+def _changed(folder: Path) -> int:
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _candidate(root: Path, top: Path, path: Path, counts: Counter[str], size: int) -> Candidate:
@@ -70,7 +115,7 @@ def _candidate(root: Path, top: Path, path: Path, counts: Counter[str], size: in
 
 def episode_files(folder: Path) -> list[Path]:
     """What is counted of a folder, subfolders included."""
-    return sorted(file for _, files in _walk(folder) for file, _ in files)
+    return sorted(file for _, files in _walk(folder, {}) for file, _ in files)
 
 
 def _id(root: Path, path: Path) -> str:
@@ -82,12 +127,15 @@ def _is_text(path: Path) -> bool:
     return os.fsencode(path).decode(errors="replace") == str(path)
 
 
-def _walk(root: Path) -> Iterator[tuple[Path, list[tuple[Path, str]]]]:
+def _walk(root: Path, changed: dict[Path, int]) -> Iterator[tuple[Path, list[tuple[Path, str]]]]:
+    """changed: gets the folders that were gone through."""
     left = _FILES
     for seen, (folder, subfolders, names) in enumerate(os.walk(root, followlinks=False), start=1):
         path = Path(folder)
+        changed[path] = _changed(path)
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         if "meta" in subfolders and (path / "meta" / "info.json").is_file():
+            changed[path / "meta"] = _changed(path / "meta")
             yield path, [(path / "meta" / "info.json", _LEROBOT)]
             left -= 1
             subfolders.clear()

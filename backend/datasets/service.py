@@ -104,7 +104,8 @@ def delete_dataset(db: Session, me: Actor, studio: Studio, dataset_id: str) -> N
         raise ConflictError(
             "A job of this dataset is not over yet (a recording, an import, a survey or an export); cancel it first."
         )
-    ids = [found.id for found in db.execute(select(EpisodeRow.id).where(EpisodeRow.dataset_id == dataset_id))]
+    ids = repository.lock_episodes(db, dataset_id)
+    uploads = repository.lock_uploads(db, dataset_id)
     for table in (Draft, LabelRevision, LabelHistory, ReviewNote):
         db.execute(delete(table).where(table.episode_id.in_(ids)))
     db.execute(delete(EpisodeRow).where(EpisodeRow.dataset_id == dataset_id))
@@ -112,7 +113,6 @@ def delete_dataset(db: Session, me: Actor, studio: Studio, dataset_id: str) -> N
     db.execute(delete(EpisodeEdit).where(EpisodeEdit.dataset_id == dataset_id))
     exports = db.execute(select(Export.id, Export.job_id).where(Export.dataset_id == dataset_id)).all()
     db.execute(delete(Export).where(Export.dataset_id == dataset_id))
-    uploads = db.scalars(select(Upload.id).where(Upload.dataset_id == dataset_id)).all()
     db.execute(delete(UploadedFile).where(UploadedFile.upload_id.in_(uploads)))
     db.execute(delete(Upload).where(Upload.dataset_id == dataset_id))
     db.execute(delete(DatasetVersion).where(DatasetVersion.dataset_id == dataset_id))

@@ -1,6 +1,5 @@
 """The end of an edit's job: what it wrote becomes episodes, and the sources are set aside, all in one transaction."""
 
-import errno
 import json
 import os
 import shutil
@@ -12,7 +11,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from backend.audit.service import record
-from backend.core.db import NO_KEY, database_now, db_seconds
+from backend.core.db import database_now, db_seconds
 from backend.core.errors import ApiError, NotFoundError
 from backend.editing import repository
 from backend.editing.labels import Moving, carry, settle_row
@@ -30,10 +29,9 @@ from dexvla.checksums import file_sha256
 from dexvla.episodes.identity import episode_identities
 from dexvla.episodes.reader import open_episode
 from dexvla.errors import UserError
-from dexvla.files import atomic_file, fsync_path, write_json
+from dexvla.files import NO_LINKS, atomic_file, fsync_path, write_json
 from dexvla.spec import Edit, Piece
 
-_NO_LINKS = {errno.EPERM, errno.EACCES, errno.EXDEV, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK}
 _SHARED = (
     "identity", "former_identity", "steps", "action_dim", "state_dim", "fps", "cameras", "sim", "robot", "task", "seed",
     "render_profile", "file_revision", "dimension_names", "size_bytes", "sha256",
@@ -88,7 +86,7 @@ def _share(studio: Studio, source: EpisodeRow, target: Stored) -> None:
     try:
         os.link(path, there)
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in NO_LINKS:
             raise
         with atomic_file(there) as temporary:
             shutil.copyfile(path, temporary)
@@ -129,9 +127,10 @@ def _refuse_lost(studio: Studio, edit_id: str, facts: dict[str, dict[str, Any]])
 
 
 def _finish(db: Session, studio: Studio, edit_id: str, facts: dict[str, dict[str, Any]]) -> int:
+    datasets = repository.lock_datasets(db, repository.datasets_of(db, edit_id))
     edit = repository.by_id(db, edit_id, lock=True)
-    assert edit is not None
-    datasets = {key: db.get(Dataset, key, with_for_update=NO_KEY) for key in sorted({edit.dataset_id, edit.target_id})}
+    if edit is None:
+        raise UserError("the dataset of these episodes was deleted meanwhile")
     target = datasets[edit.target_id]
     if target is None:
         raise UserError("the dataset for the new episodes was deleted; choose another one")

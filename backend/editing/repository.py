@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
+from backend.core.db import NO_KEY
 from backend.tables.dataset import Dataset
 from backend.tables.dataset_version import DatasetVersion
 from backend.tables.document import Tier
@@ -15,6 +16,18 @@ from backend.tables.episode_edit import EpisodeEdit
 from backend.tables.label_revision import LabelRevision
 from backend.tables.proposal import Proposal, ProposalState
 from backend.tables.review_note import ReviewNote
+
+
+def lock_datasets(db: Session, ids: Collection[str]) -> dict[str, Dataset | None]:
+    """Nobody makes versions of them meanwhile, or deletes one. Before any edit or episode is locked: whoever deletes a
+    dataset has locked it, and deletes those."""
+    return {key: db.get(Dataset, key, with_for_update=NO_KEY) for key in sorted(set(ids))}
+
+
+def datasets_of(db: Session, edit_id: str) -> set[str]:
+    """Ids of the datasets that an edit reads and writes, which never change; none where there is no such edit."""
+    query = select(EpisodeEdit.dataset_id, EpisodeEdit.target_id).where(EpisodeEdit.id == edit_id)
+    return {key for row in db.execute(query) for key in row}
 
 
 def by_id(db: Session, edit_id: str, *, lock: bool = False) -> EpisodeEdit | None:
@@ -29,7 +42,7 @@ def of_dataset(db: Session, dataset_id: str, *, limit: int) -> Sequence[EpisodeE
 
 def episodes(db: Session, ids: Collection[str], *, lock: bool = False) -> dict[str, EpisodeRow]:
     """By id, set aside or not."""
-    query = select(EpisodeRow).where(EpisodeRow.id.in_(ids))
+    query = select(EpisodeRow).where(EpisodeRow.id.in_(ids)).order_by(EpisodeRow.dataset_id, EpisodeRow.number)
     return {row.id: row for row in db.scalars(query.with_for_update() if lock else query)}
 
 
@@ -58,8 +71,10 @@ def versions_with(db: Session, dataset_ids: Collection[str]) -> dict[str, list[i
 
 
 def set_aside_before(db: Session, moment: datetime) -> Sequence[EpisodeRow]:
-    """Those whose files are still kept; they are this transaction's to free."""
-    query = select(EpisodeRow).where(EpisodeRow.deleted_at < moment, EpisodeRow.freed_at.is_(None))
+    """Those whose files are still kept; they, and their datasets, are this transaction's to free."""
+    kept = (EpisodeRow.deleted_at < moment, EpisodeRow.freed_at.is_(None))
+    datasets = lock_datasets(db, db.scalars(select(EpisodeRow.dataset_id).where(*kept).distinct()).all())
+    query = select(EpisodeRow).where(*kept, EpisodeRow.dataset_id.in_(datasets))
     return db.scalars(query.with_for_update(skip_locked=True)).all()
 
 

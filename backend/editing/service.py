@@ -6,7 +6,7 @@ from datetime import timedelta
 from sqlalchemy.orm import Session
 
 from backend.audit.service import record
-from backend.core.db import NO_KEY, database_now, new_id
+from backend.core.db import database_now, new_id
 from backend.core.errors import ConflictError, InvalidError, NotFoundError
 from backend.datasets import repository as datasets
 from backend.datasets import service as dataset_service
@@ -184,10 +184,11 @@ def _stored(item: Item) -> dict[str, object]:
 def undo(db: Session, me: Actor, studio: Studio, dataset_id: str, edit_id: str) -> EditOut:
     """The sources are back and the results set aside. Raises ConflictError, naming the episodes, where somebody has
     labelled a result or a version lists it since; nothing is changed then."""
+    gone = _gone_files(studio, edit_id)
+    found = repository.lock_datasets(db, repository.datasets_of(db, edit_id))
     edit = repository.by_id(db, edit_id, lock=True)
     if edit is None or dataset_id not in {edit.dataset_id, edit.target_id}:
         raise NotFoundError("This dataset has no such edit.")
-    found = {key: db.get(Dataset, key, with_for_update=NO_KEY) for key in sorted({edit.dataset_id, edit.target_id})}
     dataset = found[edit.dataset_id]
     assert dataset is not None
     if edit.finished_at is None:
@@ -202,7 +203,7 @@ def undo(db: Session, me: Actor, studio: Studio, dataset_id: str, edit_id: str) 
     if found[edit.target_id] is not None:  # else its dataset was deleted, and the results with it
         _refuse_used(db, edit, results)
     if edit.sets_aside:
-        _refuse_lost(studio, edit, sources)
+        _refuse_lost(edit, sources, gone)
     for row in results.values():
         row.deleted_at = moment
     db.flush()
@@ -259,13 +260,20 @@ def _reviewed(draft: Draft, before: str | None) -> bool:
     return draft.state.value != before if before is not None else draft.edit == 0
 
 
-def _refuse_lost(studio: Studio, edit: EpisodeEdit, sources: dict[str, EpisodeRow]) -> None:
+def _gone_files(studio: Studio, edit_id: str) -> set[str]:
+    """Ids of the sources whose files are not there. Asked before the transaction, which holds others up: a store
+    elsewhere is asked for each."""
+    with studio.db.transaction(write=False) as db:
+        edit = repository.by_id(db, edit_id)
+        rows = {} if edit is None else repository.episodes(db, [one["episode_id"] for one in edit.sources])
+    return {key for key, row in rows.items() if studio.store.size(stored(row).key) is None}
+
+
+def _refuse_lost(edit: EpisodeEdit, sources: dict[str, EpisodeRow], gone: set[str]) -> None:
     lost = [
         one["number"]
         for one in edit.sources
-        if (row := sources.get(one["episode_id"])) is None
-        or row.freed_at is not None
-        or studio.store.size(stored(row).key) is None
+        if (row := sources.get(one["episode_id"])) is None or row.freed_at is not None or row.id in gone
     ]
     if lost:
         raise ConflictError(f"The file of episode {listed(lost)} is gone; a backup may still have it.")
@@ -296,8 +304,6 @@ def free(studio: Studio) -> int:
     with studio.db.transaction() as db:
         moment = database_now(db)
         rows = repository.set_aside_before(db, moment - timedelta(days=studio.settings.undo_days))
-        for dataset_id in sorted({row.dataset_id for row in rows}):
-            db.get(Dataset, dataset_id, with_for_update=NO_KEY)  # nobody makes a version of them meanwhile
         needed = repository.versions_with(db, {row.dataset_id for row in rows})
         going = [row for row in rows if row.id not in needed]
         for row in going:

@@ -11,7 +11,7 @@ from backend.core.limits import one_line, wrong_with
 from backend.core.turns import Turns
 from backend.datasets import repository as datasets
 from backend.datasets.jobs import ImportPayload
-from backend.datasets.roots import Candidate, candidates
+from backend.datasets.roots import Candidate, candidate, candidates
 from backend.identity.actor import Actor
 from backend.imports import profiles
 from backend.imports.schemas import ImportCandidate, ImportIn, ImportPreviewIn, ImportPreviewOut
@@ -36,7 +36,7 @@ _TURNS = Turns(at_once=2, waiting=8)  # previews: each is a process that reads f
 
 
 def import_candidates(studio: Studio) -> list[ImportCandidate]:
-    return [_candidate_out(candidate) for candidate in candidates(studio.settings.import_roots)]
+    return [_candidate_out(one) for one in candidates(studio.settings.import_roots)]
 
 
 def _candidate_out(found: Candidate) -> ImportCandidate:
@@ -129,7 +129,7 @@ def _plain_texts(profile: ImportProfile) -> ImportProfile:
 
 
 def _candidate(studio: Studio, candidate_id: str) -> Candidate:
-    found = next((one for one in candidates(studio.settings.import_roots) if one.id == candidate_id), None)
+    found = candidate(studio.settings.import_roots, candidate_id)
     if found is None:
         raise NotFoundError("That folder is not there any more, or holds no episodes; look at the list again.")
     return found

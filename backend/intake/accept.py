@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -16,7 +14,6 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-import backend
 from backend.audit.service import record
 from backend.core import limits
 from backend.core.db import NO_KEY, new_id, utc_now
@@ -25,6 +22,7 @@ from backend.core.turns import GONE
 from backend.episodes import renew, repository
 from backend.episodes.files import stored
 from backend.intake.broken import Broken, Why, by_status
+from backend.intake.child import Child, started
 from backend.intake.inspect import BROKE, READY
 from backend.labels.core.brought import brought
 from backend.labels.core.start import proposed
@@ -39,11 +37,10 @@ from dexvla.errors import EpisodeError
 
 _SECONDS = 900
 _CPU_SECONDS = 600
+_LONGEST_ANSWER = 64 * 2**20  # bytes
 _LOOK_SECONDS = 0.2  # between two looks at whether the client is still there
 _SPARE_BYTES = 64 * 2**20
 _NAME_LENGTH = 256
-# of our environment: nothing else, which may hold passwords of the database and the broker
-ENVIRONMENT = {"PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "LANG", "LC_ALL", "TMPDIR"}
 
 
 class RefusedError(InvalidError):
@@ -95,12 +92,14 @@ def accept(
     source_sha256: of `file`, kept with the episode.
     stop: once it is set nobody waits for the answer: the inspection is ended and InvalidError raised. Raises
     RefusedError for a file that is no usable episode or does not fit the dataset's others, AlreadyThereError,
-    DiskFullError, NotFoundError for the dataset. On any error nothing stays behind.
+    DiskFullError, StoreAwayError, NotFoundError for the dataset. On any error nothing stays behind.
     """
     name = _plain(original_name) or file.name
     instruction = limits.one_line(instruction)
     if wrong := limits.wrong_with(instruction):
         raise InvalidError(f"The instruction for {name} holds {wrong}.")
+    if (problem := studio.store_watch.report()) != "ok":  # looking at the file takes minutes, and would be in vain
+        raise StoreAwayError(f"{name} is not looked at before it can be stored: {problem}")
     episode_id = new_id()
     beside = studio.settings.folder.episodes / dataset_id
     beside.mkdir(parents=True, exist_ok=True)
@@ -152,44 +151,37 @@ def _inspect(
         "yes" if keep_labels else "no",
         instruction,
     ]
-    environment = {key: value for key, value in os.environ.items() if key in ENVIRONMENT}
-    with subprocess.Popen(
-        [sys.executable, "-m", "backend.intake.inspect", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**environment, "HDF5_PLUGIN_PATH": "", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-        cwd=Path(backend.__file__).parent.parent,
-        stdin=subprocess.DEVNULL,
-    ) as child:
-        try:
-            answer, complaints = _await(child, name, stop)
-        except BaseException:
-            child.kill()
-            raise
-    said = complaints.decode(errors="replace")
-    assert READY in said, f"the inspection does not start: {said}"
-    if child.returncode:
-        told = child.returncode == BROKE
-        raise RefusedError(
-            name, [words(Broken.from_json(json.loads(answer)) if told else by_status(child.returncode), _CPU_SECONDS)]
-        )
+    with started("backend.intake.inspect", arguments, stdin=subprocess.DEVNULL) as child:
+        answer = _await(child, name, stop)
+        status, complaints = child.process.returncode, child.complaints()
+    assert READY in complaints, f"the inspection does not start: {complaints}"
+    if status:
+        broke = Broken.from_json(json.loads(answer)) if status == BROKE else by_status(status)
+        raise RefusedError(name, [words(broke, _CPU_SECONDS)])
     found: dict[str, Any] = json.loads(answer)
     if found["errors"]:
         raise RefusedError(name, found["errors"])
     return found
 
 
-def _await(child: subprocess.Popen[bytes], name: str, stop: threading.Event) -> tuple[bytes, bytes]:
-    """What it says on its two outputs. Raises RefusedError when it takes too long, InvalidError for a `stop`."""
+def _await(child: Child, name: str, stop: threading.Event) -> bytes:
+    """What it says. Raises RefusedError when that is too much or it takes too long, InvalidError for a `stop`."""
     deadline = time.monotonic() + _SECONDS
-    while True:
-        try:
-            return child.communicate(timeout=_LOOK_SECONDS)
-        except subprocess.TimeoutExpired:
-            if stop.is_set():
-                raise InvalidError(GONE) from None
-            if time.monotonic() > deadline:
-                raise RefusedError(name, [f"looking at it took more than {_SECONDS} s"]) from None
+    said: list[bytes] = []
+    listener = threading.Thread(target=lambda: said.append(child.stdout.read(_LONGEST_ANSWER)), daemon=True)
+    listener.start()
+    while child.process.poll() is None or listener.is_alive():
+        listener.join(_LOOK_SECONDS)
+        if said and len(said[0]) == _LONGEST_ANSWER:
+            what = f"{_LONGEST_ANSWER // 2**20} MiB and more"
+            raise RefusedError(name, [words(Broken(why=Why.TALKATIVE, what=what), _CPU_SECONDS)])
+        if child.process.poll() is not None:
+            child.end()  # what it started and left keeps its output open
+        elif stop.is_set():
+            raise InvalidError(GONE)
+        elif time.monotonic() > deadline:
+            raise RefusedError(name, [f"looking at it took more than {_SECONDS} s"])
+    return said[0]
 
 
 def words(found: Broken, cpu_seconds: int) -> str:
@@ -207,6 +199,8 @@ def words(found: Broken, cpu_seconds: int) -> str:
             return (
                 f"reading it failed (its parts are not what their names say, {found.what}); it is damaged, re-export it"
             )
+        case Why.TALKATIVE:
+            return f"its reader was ended, since it said {found.what}; the file is made to do harm"
         case Why.DAMAGED | Why.CRASHED:
             return f"reading it failed ({found.what}); it is damaged, re-export it"
 

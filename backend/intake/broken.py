@@ -23,6 +23,7 @@ class Why(StrEnum):
     TIME = "time"
     DAMAGED = "damaged"  # HDF5 cannot read it
     MISLEADING = "misleading"  # our reader stumbled: a part is not what its name says
+    TALKATIVE = "talkative"  # the process said more than it could have to say
     CRASHED = "crashed"
 
 

@@ -4,21 +4,18 @@ A process that a source brings down costs the episode that it was at; another on
 """
 
 import json
-import os
-import signal
 import subprocess
-import sys
 import threading
-from collections import deque
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Collection, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
-import backend
-from backend.intake.accept import ENVIRONMENT, words
-from backend.intake.broken import Broken, by_status
+from backend.intake.accept import words
+from backend.intake.broken import Broken, Why, by_status
+from backend.intake.child import Child, started
 from backend.intake.foreign import READY
 from dexvla.errors import UserError
 from dexvla.spec import ImportProfile
@@ -27,8 +24,8 @@ CPU_SECONDS = 1200  # of one episode
 _SECONDS = 1800
 _LOOK_CPU_SECONDS = 60
 _LOOK_SECONDS = 120
-_LONGEST_LINE = 64 * 2**20  # with images of all cameras
-_LONGEST_COMPLAINT, _COMPLAINTS = 4096, 256
+_LONGEST_LINE = 64 * 2**20  # bytes, with images of all cameras
+_MOST = 256 * 2**20  # bytes of one process: thousands of episodes with all that can be said of them
 _AHEAD = 2  # episodes: one is converted while the one before is looked at
 
 
@@ -155,64 +152,81 @@ def look(source: Path, profile: ImportProfile, *, episode: str | None = None) ->
 @contextmanager
 def reader(
     order: Mapping[str, Any], *, seconds: float
-) -> Iterator[tuple[subprocess.Popen[bytes], Iterator[dict[str, Any]]]]:
+) -> Iterator[tuple[subprocess.Popen[bytes], Generator[dict[str, Any]]]]:
     """A confined process and what it says, line by line. It is ended with the context, and where it says nothing for
-    `seconds`."""
-    environment = {key: value for key, value in os.environ.items() if key in ENVIRONMENT}
-    with subprocess.Popen(
-        [sys.executable, "-m", "backend.intake.foreign"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**environment, "HDF5_PLUGIN_PATH": "", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-        cwd=Path(backend.__file__).parent.parent,
-        start_new_session=True,
-    ) as child:
-        assert child.stdin is not None
-        assert child.stderr is not None
-        complaints: deque[bytes] = deque(maxlen=_COMPLAINTS)
-        listener = threading.Thread(target=_listen, args=(child.stderr, complaints), daemon=True)
-        listener.start()
+    `seconds`, or more than it could have to say: the last line is then a {"broke": ...}."""
+    with started("backend.intake.foreign", stdin=subprocess.PIPE) as child, closing(_lines(child, seconds)) as lines:
+        assert child.process.stdin is not None
+        _send(child.process.stdin, json.dumps(order).encode() + b"\n")
+        yield child.process, lines
+
+
+def _lines(child: Child, seconds: float) -> Generator[dict[str, Any]]:
+    with _Patience(child, seconds) as patience:
+        for line in _bounded(child, patience):
+            try:
+                said = json.loads(line)
+            except ValueError:
+                yield {"broke": Broken(why=Why.MISLEADING, what="its reader says what is no JSON").to_json()}
+                return
+            yield said
+        with patience.waiting():
+            child.process.wait()
+    complaints = child.complaints()
+    assert READY in complaints, f"the reader does not start: {complaints}"
+
+
+class _Patience:
+    """A thread that ends a child which is waited for and does nothing for `seconds`."""
+
+    def __init__(self, child: Child, seconds: float) -> None:
+        self._child, self._seconds = child, seconds
+        self._since: float | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        self._since = time.monotonic()
         try:
-            _send(child.stdin, json.dumps(order).encode() + b"\n")
-            yield child, _lines(child, complaints, listener, seconds)
+            yield
         finally:
-            _end(child)
-            child.wait()
-            listener.join()
-            with suppress(BrokenPipeError):
-                child.stdin.close()
+            self._since = None
+
+    def _watch(self) -> None:
+        left = self._seconds
+        while not self._over.wait(left):
+            since = self._since
+            left = self._seconds if since is None else since + self._seconds - time.monotonic()
+            if left <= 0:
+                self._child.end()
+                return
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """With whatever it has started."""
-    with suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-
-
-def _listen(stderr: IO[bytes], complaints: deque[bytes]) -> None:
-    while part := stderr.readline(_LONGEST_COMPLAINT):
-        complaints.append(part)
-
-
-def _lines(
-    child: subprocess.Popen[bytes], complaints: deque[bytes], listener: threading.Thread, seconds: float
-) -> Iterator[dict[str, Any]]:
-    assert child.stdout is not None
+def _bounded(child: Child, patience: _Patience) -> Iterator[bytes]:
+    """Whole lines; one that is too long, or one too many, becomes what is said of it."""
+    left = _MOST
     while True:
-        patience = threading.Timer(seconds, _end, (child,))
-        patience.start()
-        try:
+        with patience.waiting():
             line = child.stdout.readline(_LONGEST_LINE)
-        finally:
-            patience.cancel()
-        if not line.endswith(b"\n"):  # it has ended, perhaps within a line; or says more than it could have to say
-            break
-        yield json.loads(line)
-    child.wait()
-    listener.join()
-    said = b"".join(complaints).decode(errors="replace")
-    assert READY in said, f"the reader does not start: {said}"
+        left -= len(line)
+        if len(line) == _LONGEST_LINE or left < 0:
+            child.end()
+            in_all, line_of = f"more than {_MOST // 2**20} MiB", f"a line of {_LONGEST_LINE // 2**20} MiB and more"
+            broke = Broken(why=Why.TALKATIVE, what=in_all if left < 0 else line_of)
+            yield json.dumps({"broke": broke.to_json()}).encode()
+            return
+        if not line.endswith(b"\n"):  # it has ended, perhaps within a line
+            return
+        yield line
 
 
 def _send(stdin: IO[bytes], line: bytes) -> None:

@@ -124,34 +124,43 @@ def _found(studio: Studio) -> Callable[[Path], bool]:
     return lambda path: key_of(studio.settings.data, path) in keys
 
 
-def _missing_in_versions(db: Session, folder: DataFolder, there: Callable[[Path], bool]) -> Iterator[str]:
-    """Of episodes that were set aside, and that versions still train on and export."""
-    aside = select(EpisodeRow.dataset_id, EpisodeRow.id, EpisodeRow.number)
-    rows = db.execute(aside.where(EpisodeRow.deleted_at.is_not(None), EpisodeRow.freed_at.is_(None))).all()
-    gone = {row.id: row.number for row in rows if not there(folder.episode(row.dataset_id, row.id))}
-    if not gone:
-        return
-    for number, listed in db.execute(select(DatasetVersion.number, DatasetVersion.episode_ids)):
-        for episode_id in gone.keys() & set(listed):
-            yield f"the file of episode {gone[episode_id]} ({episode_id}), which version {number} lists"
+def missing(studio: Studio) -> list[str]:
+    """Rows whose files are gone, in words. What there is of them is asked after the transaction: a store elsewhere may
+    take minutes to list. Raises StoreAwayError."""
+    folder = studio.settings.folder
+    with studio.db.transaction(write=False) as db:
+        expected = list(_expected(db, folder))
+        aside = select(EpisodeRow.dataset_id, EpisodeRow.id, EpisodeRow.number)
+        kept = db.execute(aside.where(EpisodeRow.deleted_at.is_not(None), EpisodeRow.freed_at.is_(None))).all()
+    there = _found(studio)
+    lost = [what for path, what in expected if not there(path)]
+    gone = {row.id: row.number for row in kept if not there(folder.episode(row.dataset_id, row.id))}
+    return lost + (_listed_by_versions(studio, gone) if gone else [])
 
 
-def missing(db: Session, studio: Studio) -> Iterator[str]:
-    """Rows whose files are gone, in words. Raises StoreAwayError."""
-    folder, there = studio.settings.folder, _found(studio)
+def _expected(db: Session, folder: DataFolder) -> Iterator[tuple[Path, str]]:
+    """The file of each row, and what it is."""
     for dataset_id, episode_id, number in db.execute(
         select(EpisodeRow.dataset_id, EpisodeRow.id, EpisodeRow.number).where(EpisodeRow.deleted_at.is_(None))
     ):
-        if not there(folder.episode(dataset_id, episode_id)):
-            yield f"the file of episode {number} ({episode_id})"
-    yield from _missing_in_versions(db, folder, there)
+        yield folder.episode(dataset_id, episode_id), f"the file of episode {number} ({episode_id})"
     for version_id, number in db.execute(select(DatasetVersion.id, DatasetVersion.number)):
-        if not there(folder.manifest(version_id)):
-            yield f"the manifest of dataset version {number} ({version_id})"
+        yield folder.manifest(version_id), f"the manifest of dataset version {number} ({version_id})"
     for run_id, step in db.execute(
         select(Checkpoint.run_id, Checkpoint.step)
         .join(Run, Run.id == Checkpoint.run_id)
         .where(Checkpoint.deleted_at.is_(None), Run.deleted_at.is_(None))
     ):
-        if not there(folder.run(run_id) / "checkpoints" / step_name(step) / MANIFEST):
-            yield f"the checkpoint of step {step} of run {run_id}"
+        place = folder.run(run_id) / "checkpoints" / step_name(step) / MANIFEST
+        yield place, f"the checkpoint of step {step} of run {run_id}"
+
+
+def _listed_by_versions(studio: Studio, gone: dict[str, int]) -> list[str]:
+    """Of episodes that were set aside, and that versions still train on and export."""
+    with studio.db.transaction(write=False) as db:
+        versions = db.execute(select(DatasetVersion.number, DatasetVersion.episode_ids)).all()
+    return [
+        f"the file of episode {gone[episode_id]} ({episode_id}), which version {number} lists"
+        for number, listed in versions
+        for episode_id in gone.keys() & set(listed)
+    ]

@@ -44,9 +44,7 @@ def look(studio: Studio, *, fresh_seconds: float = FRESH_SECONDS) -> tuple[dict[
         for kind, paths in repository.strays(studio).items()
     }
     strays["episode"] += repository.stray_objects(studio, fresh_seconds=fresh_seconds)
-    with studio.db.transaction(write=False) as db:
-        missing = list(repository.missing(db, studio))
-    return strays, missing
+    return strays, repository.missing(studio)
 
 
 def sentence(strays: dict[str, list[Path]]) -> str | None:

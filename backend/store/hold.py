@@ -1,12 +1,10 @@
 """Files of a store in a folder of one's own, for as long as that is there: what trains for days must not lose them."""
 
-import errno
 import os
 import shutil
 from pathlib import Path
 
-# What file systems say where a file cannot have another name.
-_NO_LINKS = {errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+from dexvla.files import NO_LINKS
 
 
 def hold(path: Path, target: Path) -> Path:
@@ -16,7 +14,7 @@ def hold(path: Path, target: Path) -> Path:
     try:
         os.link(path, target)
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in NO_LINKS:
             raise
         shutil.copyfile(path, target)
     return target

@@ -4,12 +4,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 
-from backend.access.dependencies import Db, Operator, Parts, Viewer
+from backend.access.dependencies import Db, NeedsSpace, Operator, Parts, Viewer
 from backend.core.errors import ConflictError, InvalidError
 from backend.imports.schemas import ImportPreviewOut
 from backend.jobs.schemas import JobOut
 from backend.tables.upload import UploadState
-from backend.uploads import receiving, service, tus
+from backend.uploads import folders, receiving, service, tus
 from backend.uploads.schemas import (
     DigestIn,
     UploadDetail,
@@ -69,11 +69,13 @@ def list_uploads(db: Db, me: Viewer, studio: Parts, dataset_id: str) -> list[Upl
     return service.uploads(db, me, studio, dataset_id)
 
 
-@router.post("/datasets/{dataset_id}/uploads", status_code=201, max_body_size=_LISTED_BODY, dependencies=[NoForm])
-def announce_upload(db: Db, me: Operator, studio: Parts, dataset_id: str, body: UploadIn) -> UploadDetail:
+@router.post(
+    "/datasets/{dataset_id}/uploads", status_code=201, max_body_size=_LISTED_BODY, dependencies=[NoForm, NeedsSpace]
+)
+def announce_upload(me: Operator, studio: Parts, dataset_id: str, body: UploadIn) -> UploadDetail:
     """Say which files are going to be sent. Each has a `url` to which its bytes are sent by tus (HEAD, PATCH); what the
     dataset has already, and what is too large, is told now and not sent."""
-    return service.announce(db, me, studio, dataset_id, body)
+    return service.announce(me, studio, dataset_id, body)
 
 
 @router.options("/datasets/{dataset_id}/uploads/files", status_code=204, response_class=Response)
@@ -95,7 +97,7 @@ def tus_options(me: Viewer, studio: Parts, dataset_id: str) -> Response:
     "/datasets/{dataset_id}/uploads/files",
     status_code=201,
     response_class=Response,
-    dependencies=[NoForm],
+    dependencies=[NoForm, NeedsSpace],
     responses={
         201: {"headers": _said(Location="Where the bytes are sent to", Upload_Expires="When it is forgotten")},
         409: {"description": "The dataset has this file already (the metadata named its sha256)"},
@@ -103,7 +105,6 @@ def tus_options(me: Viewer, studio: Parts, dataset_id: str) -> Response:
     },
 )
 def create_tus_upload(
-    db: Db,
     me: Operator,
     studio: Parts,
     dataset_id: str,
@@ -130,7 +131,7 @@ def create_tus_upload(
         files=[UploadFileIn(path=name, size=size, sha256=said.get("sha256", "").lower() or None)],
         instruction=said.get("instruction", ""),
     )
-    made = service.announce(db, me, studio, dataset_id, wanted)
+    made = service.announce(me, studio, dataset_id, wanted)
     file = made.items[0]
     if file.state in {UploadState.ALREADY_THERE, UploadState.REFUSED}:
         raise ConflictError(f"{name}: {file.message}", detail={"episode_id": file.episode_id})
@@ -152,10 +153,10 @@ def cancel_upload(db: Db, me: Operator, studio: Parts, upload_id: str) -> None:
     service.cancel(db, me, studio, upload_id)
 
 
-@router.post("/uploads/{upload_id}/episodes")
-def take_episodes_of_upload(db: Db, me: Operator, studio: Parts, upload_id: str) -> UploadDetail:
+@router.post("/uploads/{upload_id}/episodes", dependencies=[NeedsSpace])
+def take_episodes_of_upload(me: Operator, studio: Parts, upload_id: str) -> UploadDetail:
     """Of a folder that is there as a whole: take its HDF5 files in as episodes, and remove the rest of it."""
-    return service.take_episodes(db, me, studio, upload_id)
+    return folders.take_episodes(me, studio, upload_id)
 
 
 @router.get("/uploads/files/{file_id}")
@@ -219,13 +220,13 @@ def cancel_uploaded_file(db: Db, me: Operator, studio: Parts, file_id: str) -> R
     return Response(status_code=204, headers=tus.answer_headers())
 
 
-@router.post("/uploads/{upload_id}/import/preview")
+@router.post("/uploads/{upload_id}/import/preview", dependencies=[NeedsSpace])
 def preview_uploaded_folder(me: Operator, studio: Parts, upload_id: str, body: UploadPreviewIn) -> ImportPreviewOut:
     """One episode of an uploaded folder, as the profile would have it; nothing is imported."""
-    return service.preview_import(me, studio, upload_id, body)
+    return folders.preview_import(me, studio, upload_id, body)
 
 
-@router.post("/uploads/{upload_id}/import", status_code=202)
-def import_uploaded_folder(db: Db, me: Operator, studio: Parts, upload_id: str, body: UploadImportIn) -> JobOut:
+@router.post("/uploads/{upload_id}/import", status_code=202, dependencies=[NeedsSpace])
+def import_uploaded_folder(me: Operator, studio: Parts, upload_id: str, body: UploadImportIn) -> JobOut:
     """All episodes of an uploaded folder, by a job; its result names those that were refused, with the reasons."""
-    return service.start_import(db, me, studio, upload_id, body)
+    return folders.start_import(me, studio, upload_id, body)

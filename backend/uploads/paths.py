@@ -3,13 +3,15 @@
 They become paths only where a folder is laid out for an import (`lay_out`), below one folder of the upload's own.
 """
 
+import fcntl
 import hashlib
+import os
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from backend.store.hold import hold
-from dexvla.files import atomic_directory
+from dexvla.files import fsync_path
 
 LAID_OUT = "as_sent-"  # begins the names of folders that `lay_out` makes
 MAX_PATH = 1000  # characters
@@ -70,10 +72,11 @@ def _key(path: str) -> str:
 
 
 def lay_out(beside: Path, files: Sequence[tuple[str, Path]]) -> Path:
-    """A folder in `beside` with each file (path as it was sent, where its bytes lie) at its place, as links to the same
-    bytes: the same one for the same files, since an import may read from it for long.
+    """A folder in `beside` with each file (path as it was sent, where its bytes lie, on the disk already) at its place,
+    as links to the same bytes: the same one for the same files, since an import may read from it for long.
 
-    Whole or not at all. Raises ValueError for a path that no announcement lets through, OSError.
+    Whole or not at all, and what a kill left is gone on with. Raises ValueError for a path that no announcement lets
+    through, FileNotFoundError where `beside` or a file is gone, OSError.
     """
     for path, _ in files:
         if wrong := wrong_with_path(path):
@@ -82,11 +85,24 @@ def lay_out(beside: Path, files: Sequence[tuple[str, Path]]) -> Path:
     folder = beside / f"{LAID_OUT}{named.hexdigest()[:16]}"
     if folder.is_dir():
         return folder
+    part = folder.with_suffix(".part")
+    part.mkdir(exist_ok=True)
+    descriptor = os.open(part, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        with atomic_directory(folder) as temporary:
-            for path, source in files:
-                hold(source, temporary.joinpath(*path.split("/")))
-    except OSError:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # goes with its process
         if not folder.is_dir():  # else another request was quicker
-            raise
+            _link_all(part, files)
+            os.rename(part, folder)
+            fsync_path(beside)
+    finally:
+        os.close(descriptor)
     return folder
+
+
+def _link_all(folder: Path, files: Sequence[tuple[str, Path]]) -> None:
+    for path, source in files:
+        target = hold(source, folder.joinpath(*path.split("/")))
+        if not os.path.samefile(source, target):  # a copy: this disk has no links
+            fsync_path(target)
+    for within, _, _ in os.walk(folder):
+        fsync_path(Path(within))

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import case, delete, func, select
+from sqlalchemy import case, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from backend.tables.episode import EpisodeRow
@@ -12,12 +12,20 @@ from backend.tables.job import Job, JobKind, JobState
 from backend.tables.upload import Upload, UploadedFile, UploadState
 
 
-def by_id(db: Session, upload_id: str) -> Upload | None:
-    return db.get(Upload, upload_id)
+def by_id(db: Session, upload_id: str, *, lock: bool = False) -> Upload | None:
+    """lock: before any of its files is; whoever deletes all of it does so."""
+    return db.get(Upload, upload_id, with_for_update=lock or None)
 
 
 def file_by_id(db: Session, file_id: str) -> UploadedFile | None:
     return db.get(UploadedFile, file_id)
+
+
+def add(db: Session, upload: Upload, files: Sequence[UploadedFile]) -> None:
+    db.add(upload)
+    db.flush()
+    columns = UploadedFile.__table__.columns.keys()
+    db.execute(insert(UploadedFile), [{name: getattr(row, name) for name in columns} for row in files])
 
 
 def of_dataset(db: Session, dataset_id: str) -> Sequence[Upload]:
@@ -29,6 +37,24 @@ def files_of(db: Session, upload_ids: Collection[str]) -> Sequence[UploadedFile]
     """By path."""
     query = select(UploadedFile).where(UploadedFile.upload_id.in_(upload_ids))
     return db.scalars(query.order_by(UploadedFile.path)).all()
+
+
+def paths_of(db: Session, upload_id: str) -> list[tuple[str, str]]:
+    """Id and path of each of its files, by path."""
+    query = select(UploadedFile.id, UploadedFile.path).where(UploadedFile.upload_id == upload_id)
+    return [(id, path) for id, path in db.execute(query.order_by(UploadedFile.path))]
+
+
+def receive_episodes(db: Session, upload_id: str) -> int:
+    """Its HDF5 files are to be taken in; returns how many."""
+    episodes = update(UploadedFile).where(UploadedFile.upload_id == upload_id, UploadedFile.is_episode)
+    return len(db.scalars(episodes.values(state=UploadState.RECEIVED).returning(UploadedFile.id)).all())
+
+
+def remove_others(db: Session, upload_id: str) -> Sequence[str]:
+    """All but its HDF5 files; returns their ids."""
+    others = delete(UploadedFile).where(UploadedFile.upload_id == upload_id, UploadedFile.is_episode.is_(False))
+    return db.scalars(others.returning(UploadedFile.id)).all()
 
 
 @dataclass(frozen=True, kw_only=True)

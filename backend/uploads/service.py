@@ -1,4 +1,5 @@
-"""Uploads: announced, looked up, given up, forgotten. Their bytes come through `receiving`, and `taking` lists them."""
+"""Uploads: announced, looked up, given up, forgotten. Their bytes come through `receiving`, `taking` lists them, and
+`folders` has those that an import reads."""
 
 import shutil
 from collections.abc import Sequence
@@ -23,67 +24,66 @@ from backend.core.removal import remove_after_commit
 from backend.core.roles import Role
 from backend.datasets import repository as datasets
 from backend.identity.actor import Actor
-from backend.imports import service as imports
-from backend.imports.schemas import ImportPreviewOut
-from backend.jobs.schemas import JobOut
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
 from backend.tables.episode import EpisodeRow
 from backend.tables.upload import Upload, UploadedFile, UploadKind, UploadState
 from backend.uploads import repository
-from backend.uploads.paths import LAID_OUT, lay_out, wrong_together, wrong_with_path
+from backend.uploads.paths import wrong_together, wrong_with_path
 from backend.uploads.schemas import (
     DigestIn,
     UploadDetail,
     UploadFileIn,
     UploadFileOut,
-    UploadImportIn,
     UploadIn,
     UploadOut,
-    UploadPreviewIn,
 )
 from dexvla.episodes.finding import is_episode_file
-from dexvla.spec import ImportProfile
 
 SPARE_BYTES = 64 * 2**20
 _UNFINISHED = 100  # uploads of one person of which bytes are missing
 _TOUCH = timedelta(hours=1)
 
 
-def announce(db: Session, me: Actor, studio: Studio, dataset_id: str, body: UploadIn) -> UploadDetail:
+def announce(me: Actor, studio: Studio, dataset_id: str, body: UploadIn) -> UploadDetail:
     """List files that are going to be sent; whatever speaks against them is said now. A file that the dataset has is
     already_there at once, one that is too large for an episode refused, and neither is sent.
 
+    Has transactions of its own: of thousands of files only their insertion keeps other writers waiting.
     Raises NotFoundError, InvalidError, DiskFullError, TooManyError.
     """
-    if datasets.by_id(db, dataset_id) is None:
-        raise NotFoundError("There is no such dataset; it may have been deleted.")
-    if repository.unfinished(db, me.id) >= _UNFINISHED:
-        raise TooManyError(f"{_UNFINISHED} of your uploads are not finished; go on with one of them, or cancel it.")
-    instruction = _instruction(body.instruction)
-    _refuse_paths(body.files)
-    kind = _kind(body.files)
     upload = Upload(
         id=new_id(),
         dataset_id=dataset_id,
-        kind=kind,
-        instruction=instruction,
+        kind=_kind(body.files),
+        instruction=_instruction(body.instruction),
         created_by=me.id,
         created_by_name=me.name,
-        touched_at=database_now(db),
     )
-    there = repository.same_file(db, dataset_id, [one.sha256 for one in body.files if one.sha256 is not None])
+    _refuse_paths(body.files)
+    with studio.db.transaction(write=False) as db:
+        _require_dataset(db, dataset_id)
+        there = repository.same_file(db, dataset_id, [one.sha256 for one in body.files if one.sha256 is not None])
     rows = [_row(studio, upload, one, there) for one in body.files]
-    if kind is UploadKind.FOLDER and (large := next((row for row in rows if row.state is UploadState.REFUSED), None)):
+    large = next((row for row in rows if row.state is UploadState.REFUSED), None)
+    if large is not None and upload.kind is UploadKind.FOLDER:
         raise InvalidError(f"{large.path}: {large.message}", fields={"files": f"{large.path}: {large.message}"})
-    _refuse_full(db, studio, [row.size for row in rows if row.state is UploadState.UPLOADING])
-    db.add(upload)
-    db.flush()
-    db.add_all(rows)
-    db.flush()
-    studio.settings.folder.staged(upload.id).mkdir(parents=True, exist_ok=True)
-    publish_after_commit(db, studio, "dataset", dataset_id)
-    return detail(db, me, studio, upload)
+    with studio.db.transaction() as db:
+        _require_dataset(db, dataset_id)
+        if repository.unfinished(db, me.id) >= _UNFINISHED:
+            raise TooManyError(f"{_UNFINISHED} of your uploads are not finished; go on with one of them, or cancel it.")
+        _refuse_full(db, studio, [row.size for row in rows if row.state is UploadState.UPLOADING])
+        upload.touched_at = database_now(db)
+        repository.add(db, upload, rows)
+        publish_after_commit(db, studio, "dataset", dataset_id)
+    studio.settings.folder.staged(upload.id).mkdir(parents=True, exist_ok=True)  # or by its first piece, after a kill
+    with studio.db.transaction(write=False) as db:
+        return detail(db, me, studio, upload)
+
+
+def _require_dataset(db: Session, dataset_id: str) -> None:
+    if datasets.by_id(db, dataset_id) is None:
+        raise NotFoundError("There is no such dataset; it may have been deleted.")
 
 
 def _instruction(text: str) -> str:
@@ -160,8 +160,7 @@ def _refuse_full(db: Session, studio: Studio, sizes: Sequence[int]) -> None:
 
 def uploads(db: Session, me: Actor, studio: Studio, dataset_id: str) -> list[UploadOut]:
     """Newest first."""
-    if datasets.by_id(db, dataset_id) is None:
-        raise NotFoundError("There is no such dataset; it may have been deleted.")
+    _require_dataset(db, dataset_id)
     return _outs(db, me, studio, repository.of_dataset(db, dataset_id))
 
 
@@ -170,8 +169,8 @@ def detail(db: Session, me: Actor, studio: Studio, upload: Upload) -> UploadDeta
     return UploadDetail(**_outs(db, me, studio, [upload])[0].model_dump(), items=file_outs(db, files))
 
 
-def found(db: Session, upload_id: str) -> Upload:
-    row = repository.by_id(db, upload_id)
+def found(db: Session, upload_id: str, *, lock: bool = False) -> Upload:
+    row = repository.by_id(db, upload_id, lock=lock)
     if row is None:
         raise NotFoundError("There is no such upload; it was cancelled, or its days were over.")
     return row
@@ -290,9 +289,9 @@ def note_received(db: Session, studio: Studio, file_id: str, there: int) -> Uplo
 
 def cancel(db: Session, me: Actor, studio: Studio, upload_id: str) -> None:
     """Forget an upload and what arrived of it; episodes that were taken in stay."""
-    upload = found(db, upload_id)
+    upload = found(db, upload_id, lock=True)
     refuse_stranger(me, upload)
-    _refuse_read(db, studio, upload)
+    refuse_read(db, studio, upload)
     record(db, me, "upload.cancel", upload.id, dataset=upload.dataset_id)
     _remove(db, studio, upload)
 
@@ -300,86 +299,19 @@ def cancel(db: Session, me: Actor, studio: Studio, upload_id: str) -> None:
 def cancel_file(db: Session, me: Actor, studio: Studio, file_id: str) -> None:
     """As `cancel`, of one file; with its last file the upload goes."""
     upload, row = found_file(db, file_id)
+    found(db, upload.id, lock=True)
     refuse_stranger(me, upload)
-    _refuse_read(db, studio, upload)
+    refuse_read(db, studio, upload)
     db.delete(row)
     db.flush()
-    if repository.files_of(db, [upload.id]):
+    if repository.sums(db, [upload.id]):
         publish_after_commit(db, studio, "dataset", upload.dataset_id)
         remove_after_commit(db, row.path, [studio.settings.folder.staged(upload.id) / row.id])
     else:
         _remove(db, studio, upload)
 
 
-def take_episodes(db: Session, me: Actor, studio: Studio, upload_id: str) -> UploadDetail:
-    """Of a folder: its HDF5 files as episodes, and nothing else of it. Raises ConflictError where it is not whole."""
-    upload = found(db, upload_id)
-    refuse_stranger(me, upload)
-    _refuse_read(db, studio, upload)
-    rows = repository.files_of(db, [upload.id])
-    _require_whole(upload, rows)
-    episodes = [row for row in rows if row.is_episode]
-    if not episodes:
-        raise InvalidError("None of its files is an HDF5 file (.hdf5, .h5, .he5).")
-    upload.kind = UploadKind.EPISODES
-    folder = studio.settings.folder.staged(upload.id)
-    others = [row for row in rows if not row.is_episode]
-    for row in others:
-        db.delete(row)
-    for row in episodes:
-        row.state = UploadState.RECEIVED
-    db.flush()
-    publish_after_commit(db, studio, "dataset", upload.dataset_id)
-    laid_out = folder.glob(f"{LAID_OUT}*")
-    remove_after_commit(db, "The rest of the folder", [*laid_out, *(folder / row.id for row in others)])
-    return detail(db, me, studio, upload)
-
-
-def source_folder(db: Session, me: Actor, studio: Studio, upload_id: str) -> Path:
-    """A whole folder as it was sent, under its own names, for an import to read from. It goes with the upload, which
-    has to stay until the import is over.
-
-    Raises NotFoundError, ForbiddenError, ConflictError where files are missing or are taken in as episodes, OSError.
-    """
-    upload = found(db, upload_id)
-    refuse_stranger(me, upload)
-    rows = repository.files_of(db, [upload.id])
-    _require_whole(upload, rows)
-    folder = studio.settings.folder.staged(upload.id)
-    upload.touched_at = database_now(db)
-    return lay_out(folder, [(row.path, folder / row.id) for row in rows])
-
-
-def preview_import(me: Actor, studio: Studio, upload_id: str, body: UploadPreviewIn) -> ImportPreviewOut:
-    """One episode of an uploaded folder. Raises as `source_folder`, and as imports do."""
-    with studio.db.transaction() as db:
-        source = source_folder(db, me, studio, upload_id)  # laid out once, by the first who looks
-        upload = found(db, upload_id)
-        name, profile = _folder_name(db, upload), _with_instruction(upload, body.profile)
-    return imports.preview_of(source, profile, body.episode, name=name)
-
-
-def start_import(db: Session, me: Actor, studio: Studio, upload_id: str, body: UploadImportIn) -> JobOut:
-    """Of an uploaded folder, whose upload stays until somebody removes it or its days are over."""
-    source = source_folder(db, me, studio, upload_id)
-    upload = found(db, upload_id)
-    name, profile = _folder_name(db, upload), _with_instruction(upload, body.profile)
-    return imports.start_import(db, studio, me, upload.dataset_id, source, profile, name=name)
-
-
-def _folder_name(db: Session, upload: Upload) -> str:
-    """What its sender called the folder, or `upload` where the files came without one."""
-    tops = {row.path.partition("/")[0] if "/" in row.path else "" for row in repository.files_of(db, [upload.id])}
-    return tops.pop() if len(tops) == 1 and "" not in tops else "upload"
-
-
-def _with_instruction(upload: Upload, profile: ImportProfile) -> ImportProfile:
-    """What was typed before the upload counts unless the profile says something else."""
-    text = profile.instruction or upload.instruction or None
-    return profile.model_copy(update={"instruction": text})
-
-
-def _refuse_read(db: Session, studio: Studio, upload: Upload) -> None:
+def refuse_read(db: Session, studio: Studio, upload: Upload) -> None:
     """Raises ConflictError while an import reads the upload's files."""
     if _is_read(db, studio, upload):
         raise ConflictError("An import reads these files at the moment; wait for its end, or cancel it first.")
@@ -388,16 +320,6 @@ def _refuse_read(db: Session, studio: Studio, upload: Upload) -> None:
 def _is_read(db: Session, studio: Studio, upload: Upload) -> bool:
     here = studio.settings.folder.staged(upload.id)
     return any(Path(folder).is_relative_to(here) for folder in repository.folders_of_imports(db, upload.dataset_id))
-
-
-def _require_whole(upload: Upload, rows: Sequence[UploadedFile]) -> None:
-    if upload.kind is not UploadKind.FOLDER:
-        raise ConflictError("These are HDF5 files, which are taken in as episodes one by one.")
-    missing = sum(row.state is not UploadState.STAGED for row in rows)
-    if missing:
-        raise ConflictError(
-            f"{missing} of the {len(rows)} files are not there yet, or were refused; send them first, or cancel them."
-        )
 
 
 def forget_old(studio: Studio) -> int:

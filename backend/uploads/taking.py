@@ -168,7 +168,7 @@ def _take(studio: Studio, file_id: str, stop: threading.Event, *, below: float) 
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     if size_of(path) != row.size:  # after a restore: the sender still has it
-        _change(studio, row.id, lambda db, now: _missing(now, size_of(path)))
+        _change(studio, row.id, lambda db, now: _missing(now, size_of(path)), tell=upload.dataset_id)
         return
     sha256 = file_sha256(path)
     if row.sha256 not in {None, sha256}:
@@ -274,7 +274,9 @@ def _missing(row: UploadedFile, there: int) -> None:
 
 def _note(studio: Studio, file_id: str, message: str) -> None:
     def change(db: Session, row: UploadedFile) -> None:
-        row.message = message
+        if row.message != message:
+            row.message = message
+            publish_after_commit(db, studio, "dataset", service.found(db, row.upload_id).dataset_id)
 
     _change(studio, file_id, change)
 

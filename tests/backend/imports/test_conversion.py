@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from rosbags.rosbag2 import StoragePlugin
 
-from backend.intake import conversion
+from backend.intake import child, conversion
 from backend.intake.conversion import Converted, NotConverted, conversions, look
 from dexvla.episodes.check import check_file
 from dexvla.episodes.format import LabelSource
@@ -21,6 +21,7 @@ from dexvla.spec import ImportProfile
 from tests.support.episode_data import episode_data
 from tests.support.foreign_files import CAMERA, foreign_file
 from tests.support.media_data import export_episode, exported, write_ros2
+from tests.support.robot_hosts import until
 
 
 def media(*names: str) -> Callable[[Path], None]:
@@ -124,6 +125,54 @@ def test_a_file_that_the_process_cannot_have_made_is_not_touched(
     assert conversion._made_in(out, out / "made")
     for wrong in (ours, out / "link", out / ".." / "ours.hdf5", out, out / "none"):
         assert not conversion._made_in(out, wrong)
+
+
+@pytest.fixture
+def chatty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversion, "_LONGEST_LINE", 2**20)
+    monkeypatch.setattr(conversion, "_MOST", 2 * 2**20)
+    real = child.started
+    monkeypatch.setattr(conversion, "started", lambda _, **given: real("tests.support.chatty_reader", **given))
+
+
+@pytest.mark.usefixtures("chatty")
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("line", "its reader was ended, since it said a line of 1 MiB and more"),
+        ("endless", "its reader was ended, since it said more than 2 MiB"),
+        ("junk", "its reader says what is no JSON"),
+    ],
+)
+def test_a_reader_that_a_source_took_over_is_ended(tmp_path: Path, source: str, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        look(tmp_path / source, ImportProfile())
+    (tmp_path / "out").mkdir()
+    became = list[Converted | NotConverted]()
+    with pytest.raises(UserError, match=told):
+        became.extend(conversions(tmp_path / source, tmp_path / "out", ImportProfile()))
+    assert all(isinstance(one, NotConverted) and told in one.reason for one in became)
+
+
+@pytest.mark.usefixtures("chatty")
+def test_a_reader_that_says_nothing_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversion, "_LOOK_SECONDS", 3)
+    with pytest.raises(UserError, match="takes more than"):
+        look(tmp_path / "silent", ImportProfile())
+
+
+@pytest.mark.usefixtures("chatty")
+def test_what_a_reader_complains_of_costs_nothing_and_what_it_started_ends(tmp_path: Path) -> None:
+    assert look(tmp_path / "noise", ImportProfile()) == {}
+    pid = look(tmp_path / "family", ImportProfile())["pid"]
+    until(lambda: not _runs(pid), 30)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_what_is_no_source_is_one_sentence(tmp_path: Path) -> None:

@@ -81,6 +81,15 @@ def test_an_upload_ends_with_its_client(
     assert not list(studio.settings.folder.uploads.iterdir())
 
 
+def test_an_inspection_that_says_too_much_is_ended(
+    studio: Studio, dataset_id: str, good: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "_LONGEST_ANSWER", 100)
+    with pytest.raises(RefusedError, match="its reader was ended, since it said 0 MiB and more"):
+        take(studio, dataset_id, good)
+    assert stored_files(studio) == []
+
+
 def test_only_a_few_are_looked_at_at_once() -> None:
     turns, stop, running = Turns(at_once=1, waiting=1), threading.Event(), threading.Event()
 

@@ -4,6 +4,9 @@ import base64
 import hashlib
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -24,11 +27,12 @@ from backend.studio.context import Studio
 from backend.tables.episode import EpisodeRow, EpisodeSource
 from backend.tables.upload import Upload, UploadedFile, UploadState
 from backend.tables.user import User
-from backend.uploads import service, taking
+from backend.uploads import folders, service, taking
 from backend.uploads.clearing import clear
 from backend.uploads.paths import lay_out, wrong_together, wrong_with_path
 from backend.uploads.staged import MovedError, open_staged
 from tests.support.labelling_data import ok, refusal
+from tests.support.paths import ROOT
 from tests.support.people import SignIn
 from tests.support.robot_hosts import until
 
@@ -76,6 +80,12 @@ def offset(browser: TestClient, url: str) -> int:
 def outcome(browser: TestClient, url: str) -> Any:
     until(lambda: ok(browser.get(url))["state"] in OVER, 60)
     return ok(browser.get(url))
+
+
+def sender(studio: Studio) -> Actor:
+    with studio.db.transaction(write=False) as db:
+        id = db.query(User).filter(User.name == "operator").one().id
+    return Actor(id=id, name="operator", role=Role.OPERATOR)
 
 
 def staged(studio: Studio) -> list[Path]:
@@ -269,9 +279,9 @@ def test_a_folder_of_another_format_waits_for_an_import(
             assert (item["state"], item["received"]) == ("uploading", 0)
             assert send(operator, item["url"], files[item["path"]], 0).is_success
     until(lambda: ok(operator.get(upload))["counts"] == {"staged": 3}, 60)
-    with studio.db.transaction() as db:
-        me = Actor(id=db.query(User).filter(User.name == "operator").one().id, name="operator", role=Role.OPERATOR)
-        folder = service.source_folder(db, me, studio, made["id"])
+    me = sender(studio)
+    with folders.source_folder(me, studio, made["id"]) as (_, source):
+        folder = source.path
     found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert found == files
     inode = folder.stat().st_ino
@@ -290,6 +300,36 @@ def test_a_folder_of_another_format_waits_for_an_import(
     assert ok(operator.post(f"{upload}/episodes"))["counts"] == {"received": 1}
     until(lambda: ok(operator.get(upload))["counts"] == {"taken_in": 1}, 60)
     assert operator.delete(upload).status_code == 204
+    assert not staged(studio)
+
+
+def test_a_folder_is_laid_out_while_others_write(
+    operator: TestClient, dataset: str, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a file that somebody cancels meanwhile is not imported."""
+    made = announce(operator, dataset, ("set/a.txt", 0), ("set/b.txt", 0))
+    upload = f"/api/uploads/{made['id']}"
+    until(lambda: ok(operator.get(upload))["counts"] == {"staged": 2}, 60)
+
+    def meanwhile(beside: Path, files: Any) -> Path:
+        assert operator.delete(made["items"][1]["url"], headers=TUS).status_code == 204
+        return lay_out(beside, files)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(folders, "lay_out", meanwhile)
+        told = refusal(operator.post(f"{upload}/import", json={"profile": {"format": "act"}}), 409)["message"]
+    assert told == "Files of this folder were cancelled meanwhile; look at it again."
+    with folders.source_folder(sender(studio), studio, made["id"]) as (_, source):
+        assert [path.name for path in source.path.rglob("*.txt")] == ["a.txt"]
+
+    def gone(beside: Path, files: Any) -> Path:
+        assert operator.delete(upload).status_code == 204
+        return lay_out(beside, files)
+
+    monkeypatch.setattr(folders, "lay_out", gone)
+    with studio.db.transaction() as db:  # with another file, so that it is laid out anew
+        db.add(UploadedFile(upload_id=made["id"], path="set/c.txt", size=0, is_episode=False, state=UploadState.STAGED))
+    refusal(operator.post(f"{upload}/import", json={"profile": {"format": "act"}}), 404)
     assert not staged(studio)
 
 
@@ -402,6 +442,41 @@ def test_two_writers_at_once_leave_one_whole_file(tmp_path: Path) -> None:
     for one in writers:
         one.join()
     assert path.read_bytes() == data
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from backend.uploads import paths
+
+def killed(name, left):
+    real = getattr(os, name)
+    def call(*given, **more):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*given, **more)
+    setattr(os, name, call)
+
+killed(sys.argv[1], int(sys.argv[2]))
+here = Path(sys.argv[3])
+paths.lay_out(here, [(f"set/{number % 2}/{number}.png", here / f"bytes{number}") for number in range(4)])
+"""
+
+
+def test_a_folder_that_a_kill_left_half_is_laid_out_whole(tmp_path: Path) -> None:
+    sources = [tmp_path / f"bytes{number}" for number in range(4)]
+    for source in sources:
+        source.write_bytes(source.name.encode())
+    for call, after in (("link", 0), ("link", 3), ("fsync", 1), ("rename", 0)):
+        command = [sys.executable, "-c", _KILLED, call, str(after), str(tmp_path)]
+        assert subprocess.run(command, cwd=ROOT, check=False).returncode == -signal.SIGKILL
+        assert [path.suffix for path in tmp_path.iterdir() if path.is_dir()] == [".part"], "none that seems whole"
+    folder = lay_out(tmp_path, [(f"set/{number % 2}/{number}.png", one) for number, one in enumerate(sources)])
+    for number, source in enumerate(sources):
+        assert os.path.samefile(folder / "set" / str(number % 2) / f"{number}.png", source)
+    assert [path for path in tmp_path.iterdir() if path.is_dir()] == [folder]
 
 
 @pytest.mark.parametrize(

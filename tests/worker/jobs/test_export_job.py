@@ -1,9 +1,12 @@
 """An export as a job: real episodes through `dexvla export` into a folder that is whole, and not there if it fails."""
 
+import errno
 import io
+import os
 import tarfile
 from pathlib import Path
 
+import pytest
 from sqlalchemy import select
 
 from backend.core.db import utc_now
@@ -21,6 +24,7 @@ from dexvla.episodes.identity import episode_identities
 from dexvla.episodes.reader import open_episode
 from tests.support.labelling_data import STEPS, Labels, MakeData
 from tests.support.team import Team
+from worker.jobs.handlers.export import _linked
 
 
 def operator(team: Team) -> Actor:
@@ -121,3 +125,26 @@ def test_an_attempt_that_was_killed_leaves_nothing_for_good(team: Team, make_dat
     with team.studio.db.transaction() as db:
         service.delete(db, operator(team), team.studio, labels.dataset_id, export_id)
     team.until(lambda: not links.exists() and not list(exports.iterdir()), "all of it is gone")
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_full_disk_is_told_and_a_disk_without_links_is_not(
+    copied: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, link = tmp_path / "file", tmp_path / "link"
+    file.write_bytes(b"episode")
+
+    def refuse(number: int) -> None:
+        def links(*_: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "link", links)
+
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        refuse(number)
+        with pytest.raises(OSError, match=os.strerror(number)):
+            _linked(file, link, copied=copied)
+        assert not link.exists()
+    refuse(errno.EPERM)
+    assert _linked(file, link, copied=copied) is copied
+    assert link.exists() is copied

@@ -8,7 +8,6 @@ import os
 import shutil
 import sys
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from backend.store.small import obtain, publish
 from backend.tables.export import Export
 from dexvla.episodes.manifest import load_manifest, save_manifest
 from dexvla.errors import UserError
+from dexvla.files import NO_LINKS
 from dexvla.progress import READING
 from worker.jobs.handlers.base import Handler, JobContext, Progress
 
@@ -96,7 +96,7 @@ class ExportHandler(Handler):
         """The manifest with files that are called as people know the episodes (episode_12.hdf5), since formats keep the
         names: links to the same bytes. Where the file system has no such links they keep the studio's own names.
 
-        Raises UserError for a file that is gone.
+        Raises UserError for a file that is gone, OSError for a full disk.
         """
         folder = self._links(job)
         shutil.rmtree(folder, ignore_errors=True)
@@ -117,11 +117,7 @@ class ExportHandler(Handler):
                     f"the file of episode {row.number} is gone; restore it from a backup, then export again"
                 ) from None
             link = folder / f"episode_{row.number}.hdf5"
-            with suppress(OSError):
-                if studio.store.remote:
-                    hold(file, link)
-                else:
-                    os.link(file, link)
+            if _linked(file, link, copied=studio.store.remote):
                 entry = entry.model_copy(update={"path": f"{folder.name}/{link.name}"})
             entries.append(entry)
         path = job.folder / "named.json"
@@ -172,3 +168,18 @@ class ExportHandler(Handler):
 
 def _episodes(count: int) -> str:
     return f"{count} {'episode' if count == 1 else 'episodes'}"
+
+
+def _linked(file: Path, link: Path, *, copied: bool) -> bool:
+    """Whether `link` is another name of the file now. copied: where the disk has no such links, since the file may go
+    from its cache meanwhile. Raises OSError for a full disk."""
+    if copied:
+        hold(file, link)
+        return True
+    try:
+        os.link(file, link)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        return False
+    return True
