@@ -17,9 +17,8 @@ from backend.imports.schemas import FileIn, ProfileIn, ProfileOut, ProfilePatch,
 from backend.tables.import_profile import ImportProfileRow
 from dexvla.errors import UserError
 from dexvla.formats.instructions import table_of
+from dexvla.mappings import read_yaml
 from dexvla.spec import ImportProfile
-
-_LONGEST = 2**18  # characters; with instructions of a thousand episodes
 
 
 def profiles(db: Session) -> list[ProfileOut]:
@@ -94,12 +93,10 @@ def as_file(db: Session, profile_id: str) -> Response:
 
 def read(body: FileIn) -> ReadProfileOut:
     """A profile out of a file of YAML or JSON, which is YAML too. Raises InvalidError."""
-    if len(body.text) > _LONGEST:
-        raise InvalidError(f"{body.name} has {len(body.text)} characters, a profile at most {_LONGEST}.")
     try:
-        fields = yaml.safe_load(body.text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InvalidError(f"{body.name} is not YAML: {' '.join(str(error).split())[:300]}") from error
+        fields = read_yaml(body.text.removeprefix("\ufeff"))
+    except ValueError as error:
+        raise InvalidError(f"{body.name} is not YAML of a profile: {str(error)[:300]}.") from error
     if not isinstance(fields, dict):
         raise InvalidError(f"{body.name} holds {type(fields).__name__}, expected the fields of a profile by name.")
     try:

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from backend.core.limits import MAX_INSTRUCTION
 from backend.core.schemas import Id, In, Name, Out, Prose
+from dexvla.formats.base import About
 from dexvla.spec import ImportProfile
 
 _LONGEST_FILE = 4 * 2**20  # characters
@@ -115,8 +116,8 @@ class LabelsOut(Out):
 class ImportPreviewOut(Out):
     """One episode as it stands in the source, and what the profile makes of it.
 
-    guessed: which questions have an answer that is a guess: colours, fps, state, action, turned. refusals: why the
-    episode would not be taken. Where it cannot be opened at all, nothing but its name and the refusal is known.
+    guessed: what the guesses are about. refusals: why the episode would not be taken. Where it cannot be opened at all,
+    nothing but its name and the refusal is known.
     """
 
     format: str
@@ -141,7 +142,7 @@ class ImportPreviewOut(Out):
     success: bool | None
     warnings: list[str]
     guesses: list[str]
-    guessed: list[str]
+    guessed: list[About]
     refusals: list[str]
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from dexvla.episodes.jpeg import decode_jpeg, encode_jpeg
 from dexvla.errors import EpisodeError, UserError
-from dexvla.formats.base import ODD, SourceCamera, SourceEpisode
+from dexvla.formats.base import ODD, About, SourceCamera, SourceEpisode
 from dexvla.formats.importing import OpenedSource, finite_steps, folder_of, odd, source_of
 from dexvla.formats.shaping import Shaped, instruction_of, is_turned, shape, stream_of, turned_frame
 from dexvla.spec import CameraProfile, ImportProfile
@@ -25,7 +25,6 @@ _SIDE = 320  # pixels of a frame's longer side
 _FRAME_SECONDS = 8.0  # for those of a camera whose frames must be gone through
 _SEGMENTS = 200
 _UNKNOWN = "?"  # stands for an instruction that nobody gave yet
-_KINDS = {"colours": "colours", "fps": "fps", "state": "state", "each action": "action", "frames of": "turned"}
 
 Plain = Callable[[str], str]
 
@@ -48,13 +47,14 @@ def _shown(
     shaped, refusal = _shaped(episode, profile, folder=folder, steps=steps)
     refusals += [refusal] if refusal else []
     warnings, guesses = (episode.warnings, episode.guesses) if shaped is None else (shaped.warnings, shaped.guesses)
+    colours_guessed = {key for guess in guesses if guess.about is About.COLOURS for key in guess.cameras}
     return {
         "episode": name,
         "steps": episode.steps,
         "kept_steps": 0 if shaped is None else len(shaped.data.action),
         "folder": folder,
         "cameras": [
-            {**_camera(camera, key, episode.steps, profile, plain), "colours_guessed": key in _colours_guessed(guesses)}
+            {**_camera(camera, key, episode.steps, profile, plain), "colours_guessed": key in colours_guessed}
             for key, camera in episode.cameras.items()
         ],
         "state": _matrix(episode.qpos, episode.state_names),
@@ -68,16 +68,10 @@ def _shown(
         "robot": profile.robot or episode.robot,
         "success": episode.success,
         "warnings": [plain(text) for text in warnings],
-        "guesses": [plain(text) for text in guesses],
-        "guessed": sorted({kind for text in guesses for begin, kind in _KINDS.items() if text.startswith(begin)}),
+        "guesses": [plain(guess.text) for guess in guesses],
+        "guessed": sorted({guess.about for guess in guesses}),
         "refusals": [plain(text) for text in refusals],
     }
-
-
-def _colours_guessed(guesses: Sequence[str]) -> set[str]:
-    """The cameras that such a guess names: "colours of A, B: ..."."""
-    told = [text.removeprefix("colours of ").partition(":")[0] for text in guesses if text.startswith("colours of ")]
-    return {name.strip() for names in told for name in names.split(", ")}
 
 
 def _whole_steps(episode: SourceEpisode, profile: ImportProfile) -> tuple[int, list[str]]:
@@ -119,22 +113,20 @@ def _instruction(episode: SourceEpisode, profile: ImportProfile, folder: str) ->
 
 
 def _times(episode: SourceEpisode, profile: ImportProfile, shaped: Shaped | None) -> dict[str, Any]:
-    """fps_from: file, profile, or guess (from the stamps); None where nobody says it."""
+    """fps_from: file, profile, or guess; None where nobody says it. file_fps: what the source states."""
     fps = None if shaped is None else shaped.data.attributes.fps
+    stated = None if episode.fps_guessed else episode.fps
     source = "guess" if shaped is not None and shaped.data.attributes.fps_guessed else "file"
-    if profile.fps is not None and fps == profile.fps and (episode.fps is None or profile.fps_from == "profile"):
+    if profile.fps is not None and fps == profile.fps and (stated is None or profile.fps_from == "profile"):
         source = "profile"
-    told = (
-        [] if shaped is None else [text for text in shaped.warnings if text.startswith(("timestamp", "fps", "nobody"))]
-    )
     seconds = None if not fps or shaped is None else len(shaped.data.action) / fps
     return {
         "stamps": episode.timestamp is not None,
-        "file_fps": episode.fps,
+        "file_fps": stated,
         "fps": fps,
         "fps_from": None if fps is None else source,
         "seconds": seconds,
-        "said": told,
+        "said": [] if shaped is None else list(shaped.about_times),
     }
 
 

@@ -7,13 +7,17 @@ import numpy as np
 
 from dexvla.episodes.entries import Entries
 from dexvla.episodes.format import (
+    IMAGE_TIMES,
     LONGEST_SCENE_WORD,
+    MARKS,
     MOST_SCENE_ATTRIBUTES,
     SCENE_ATTRIBUTES,
     SCENE_NAME,
+    STEP_SOURCE,
     TAKEN_ATTRIBUTES,
     EpisodeAttributes,
 )
+from dexvla.episodes.wordings import LANGUAGE
 from dexvla.spec import FPS_LEAST, FPS_MOST
 
 # Of pick_colour in files that do not list theirs: the first task that had some.
@@ -102,6 +106,24 @@ def recovery_attributes_of(entries: Entries) -> dict[str, str | bool | float]:
         "correction": optional(lambda: _short(entries, "correction", "a text")),
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+# Entries that the readers know, at the top and below `observations`.
+_KNOWN = {"action", "observations", "reasoning", "substep_reasonings", "compress_len", "action_sent", "base_action"}
+_KNOWN |= {"timestamp", "host_timestamp", IMAGE_TIMES, STEP_SOURCE, MARKS, *LANGUAGE}
+_KNOWN_OBSERVATIONS = {"qpos", "qvel", "joint_positions", "images", "images_depth"}
+_SHOWN = 12
+
+
+def unused_told(entries: Entries) -> list[str]:
+    """What is said of entries that nothing is made of."""
+    left = [name for name in sorted(entries.file) if name not in _KNOWN and entries.has(name)]
+    observations = entries.file["observations"]
+    left += [f"observations/{name}" for name in sorted(observations) if name not in _KNOWN_OBSERVATIONS]
+    left = [name for name in left if entries.has(name)]
+    more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+    told = f"entries that an episode of ours has no place for are left out: {', '.join(left[:_SHOWN])}{more}"
+    return [told] if left else []
 
 
 def depth_told(entries: Entries) -> list[str]:

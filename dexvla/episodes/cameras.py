@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from dexvla.episodes import bounds
 from dexvla.episodes.entries import H5PY_ERRORS, Entries, UnfitError, first_line
@@ -278,12 +278,20 @@ def as_bytes(row: Any) -> Pixels:
 
 
 def open_image(data: bytes) -> Image.Image:
-    """A PNG, WebP or BMP whose header was read. Raises ValueError."""
+    """A PNG, WebP or BMP whose header was read. Raises ValueError.
+
+    Zeros at its end may be gone: HDF5's byte strings of one length do not tell them from padding.
+    """
+    size = int.from_bytes(data[4:8], "little") + 8 if data[:4] == b"RIFF" else int.from_bytes(data[2:6], "little")
+    if not data.startswith(b"\x89PNG") and size <= bounds.MAX_ROW:
+        data = data.ljust(size, b"\0")
     try:
         image = Image.open(io.BytesIO(data), formats=_LOSSLESS)
         if image.height * image.width > MAX_PIXELS:
             raise ValueError(f"an image that declares {image.height} x {image.width} pixels, at most {MAX_PIXELS}")
         image.load()
+    except UnidentifiedImageError as error:
+        raise ValueError(f"no PNG, WebP or BMP, it begins with {data[:8].hex(' ') or 'nothing'}") from error
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"an image that cannot be decoded: {first_line(error)}") from error
     return image

@@ -13,8 +13,16 @@ from dexvla.episodes.format import IMAGES
 from dexvla.episodes.jpeg import MAX_PIXELS
 from dexvla.errors import EpisodeError
 
-# Filters that h5py itself brings. Others would load a plug-in from outside, so they are refused.
-_FILTERS = {"gzip", "lzf", "szip", None}
+# Filters that h5py itself brings. Others would load a plug-in from outside: what they packed is not read.
+_FILTERS = {
+    h5py.h5z.FILTER_DEFLATE,
+    h5py.h5z.FILTER_SHUFFLE,
+    h5py.h5z.FILTER_FLETCHER32,
+    h5py.h5z.FILTER_SZIP,
+    h5py.h5z.FILTER_NBIT,
+    h5py.h5z.FILTER_SCALEOFFSET,
+    h5py.h5z.FILTER_LZF,
+}
 # What h5py raises for data that it cannot read or has no NumPy type for.
 H5PY_ERRORS = (OSError, RuntimeError, KeyError, TypeError, ValueError)
 _FLAGS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
@@ -90,8 +98,14 @@ class Entries:
             raise self.unfit(f"{name} has a type that cannot be read ({error})") from error
         if not readable:
             raise self.unfit(f"{name} is an empty dataset, without even a shape")
-        if item.external or item.is_virtual or item.compression not in _FILTERS:
-            raise EpisodeError(f"{self.path}: {name} uses external or virtual storage or an unknown filter; refused")
+        if item.external or item.is_virtual:
+            raise EpisodeError(
+                f"{self.path}: {name} lies in another file (external or virtual storage); refused, store the data"
+            )
+        if packed := _unknown_filter(item):
+            raise self.unfit(
+                f"{name} is packed with {packed}, which HDF5 cannot unpack by itself; pack it anew (h5repack -f GZIP=4)"
+            )
         bounds.check_chunks(self.path, name, item)
         once, most = float(np.prod(item.shape, dtype=np.float64)) * item.dtype.itemsize, 8 * bounds.MAX_VALUES
         if name.startswith(IMAGES) and item.ndim:
@@ -116,7 +130,7 @@ class Entries:
         dataset = self.dataset(name)
         if dataset.ndim == 2 and dataset.shape[0] == 0:
             raise self.unfit(f"{name} has 0 steps")
-        if dataset.ndim != 2 or dataset.shape[1] < 1 or dataset.dtype.kind not in "fiu":
+        if dataset.ndim != 2 or dataset.shape[1] < 1 or dataset.dtype.kind not in "fiub":
             raise self.unfit(
                 f"{name} is {dataset.dtype} {dataset.shape}, expected numbers of shape (steps, dimensions)"
             )
@@ -258,6 +272,16 @@ class Entries:
         except (TypeError, UnicodeError) as error:
             raise self.wrong(name, value, "text") from error
         return texts
+
+
+def _unknown_filter(dataset: h5py.Dataset) -> str | None:
+    """The first filter of a dataset that h5py does not bring along, by number and name; None without any."""
+    plan = dataset.id.get_create_plist()
+    for place in range(plan.get_nfilters()):
+        number, _, _, name = plan.get_filter(place)
+        if number not in _FILTERS:
+            return f"filter {number} ({ascii(name)[:40]})"
+    return None
 
 
 def as_text(value: Any) -> str:

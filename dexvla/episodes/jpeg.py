@@ -11,6 +11,15 @@ MAX_PIXELS = 2**25  # of one image, 8K and a little; a header of a few bytes may
 _FAST = importlib.util.find_spec("simplejpeg") is not None
 
 
+def whole_jpeg(row: bytes) -> bytes:
+    """A JPEG without what stands behind its end marker: padding, or the bytes that some recorders leave there."""
+    data = row.rstrip(b"\0")
+    if data.endswith(b"\xff\xd9"):
+        return data
+    end = data.rfind(b"\xff\xd9")
+    return data[: end + 2] if end > 0 else data
+
+
 def encode_jpeg(image: NDArray[np.uint8], *, quality: int = 90, full_colour: bool = False) -> bytes:
     """(H, W, 3) uint8 RGB -> JPEG bytes, chroma subsampled 4:2:0; 4:4:4 where `full_colour`."""
     image = np.ascontiguousarray(image)

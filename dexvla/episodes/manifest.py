@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
@@ -22,6 +21,7 @@ from dexvla.episodes.learnable import learnable
 from dexvla.episodes.reader import Episode, open_episode
 from dexvla.errors import EpisodeError, UserError
 from dexvla.files import write_json
+from dexvla.mappings import read_yaml
 from dexvla.spec import CameraSpec, DatasetManifest, EpisodeEntry, Segment, Stretch, TaskEntry, first_error
 from dexvla.spec.data import IDENTITY_VERSION
 
@@ -104,10 +104,10 @@ def find_set(source: str) -> EpisodeSet:
 
 def _task_set(path: Path, entry: str) -> EpisodeSet:
     try:
-        tasks = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tasks = read_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except ValueError as error:
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tasks, dict):
         raise UserError(f"{path}: expected a table of task names, found {type(tasks).__name__}")

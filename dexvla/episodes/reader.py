@@ -18,7 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dexvla.episodes import bounds
-from dexvla.episodes.attributes import attributes_of, depth_told, recovery_attributes_of, scene_attributes_of
+from dexvla.episodes.attributes import (
+    attributes_of,
+    depth_told,
+    recovery_attributes_of,
+    scene_attributes_of,
+    unused_told,
+)
 from dexvla.episodes.cameras import Camera, cameras_of
 from dexvla.episodes.entries import H5PY_ERRORS, Entries, first_line
 from dexvla.episodes.format import (
@@ -95,7 +101,7 @@ class Episode:
             self._entries.warn(told)
         links = sorted(self._entries.soft_links)
         linked = [f"soft links are never followed; left out: {', '.join(links[:8])}"] if links else []
-        return (*prominent, *self._entries.warnings, *linked)
+        return (*prominent, *self._entries.warnings, *linked, *unused_told(self._entries))
 
     # --- what the file says -------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dexvla.episodes.format import IMAGES, JPEG_CHANNELS, EpisodeData
-from dexvla.episodes.jpeg import decode_reduced, jpeg_size
+from dexvla.episodes.jpeg import decode_reduced, jpeg_size, whole_jpeg
 from dexvla.episodes.writer import validate_steps, write_steps
 from dexvla.errors import EpisodeError, EpisodeExistsError
 from dexvla.files import atomic_file
@@ -126,7 +126,7 @@ def _row_lengths(name: str, camera: CameraStream, steps: int) -> NDArray[np.int6
     """Bytes of each JPEG row; every row is decoded, and of the camera's size."""
     lengths = np.zeros(steps, np.int64)
     for step, row in _frames(name, camera, steps):
-        data = bytes(row).rstrip(b"\0")
+        data = whole_jpeg(bytes(row))
         if not (data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9")):
             found = "empty" if not data else f"not a whole JPEG (ff d8 .. ff d9) of {len(data)} bytes"
             raise BrokenFrameError(name, step, found)
@@ -146,7 +146,7 @@ def _write_rows(file: h5py.File, name: str, camera: CameraStream, lengths: NDArr
     if camera.swapped and JPEG_CHANNELS in file.attrs:
         rows.attrs[JPEG_CHANNELS] = "bgr"
     for step, row in _frames(name, camera, len(lengths)):
-        data = bytes(row).rstrip(b"\0")
+        data = whole_jpeg(bytes(row))
         if len(data) != lengths[step]:
             _changed(name, step)
         rows.id.write_direct_chunk((step, 0), data.ljust(longest, b"\0"))

@@ -11,6 +11,8 @@ _EPOCH = (9e8, 4.2e9)  # seconds since 1970 of the years 1998 to 2103
 _RATES = (0.2, 1000.0)  # Hz, of steps that anybody records
 _ALIKE = 0.1  # part by which two rates may differ and be the same one
 _REGULAR = 0.2  # part of the intervals' middle by which most of them may differ, for a rate to be guessed
+_FILM = tuple(whole * 1000 / 1001 for whole in (24, 30, 48, 60, 120))  # Hz, of film and television, to the bit
+_SAME_RATE = 2e-4  # part by which a measured rate may differ from them: they lie 1e-3 beside whole ones
 _GAP = 10.0  # times the middle interval
 _GAP_SECONDS = 0.5
 
@@ -75,6 +77,11 @@ def judge(stored: NDArray[Any], *, fps: float | None = None, name: str = "timest
         )
     said += _about_gaps(name, gaps * unit, middle * unit)
     return Times(seconds=seconds, said=tuple(said), start=start, unit=unit, fps=_regular(gaps * unit, rate))
+
+
+def exact_rate(measured: float) -> float:
+    """Hz; the rate of film or television that a measured one is (30000/1001 of 29.97), to the bit; else the same."""
+    return next((rate for rate in _FILM if abs(measured / rate - 1) <= _SAME_RATE), measured)
 
 
 def guess_told(fps: float) -> str:
@@ -146,6 +153,9 @@ def _regular(gaps: NDArray[np.float64], rate: float) -> float | None:
         return None
     usual = gaps[np.abs(gaps * rate - 1) <= _REGULAR]
     exact = 1.0 / float(np.mean(usual))
+    uncertain = 2 * float(np.abs(usual * exact - 1).max()) / len(usual)
+    if uncertain <= _SAME_RATE and (film := exact_rate(exact)) != exact:
+        return film
     whole = round(exact)
     return float(whole) if whole and abs(exact / whole - 1) < 0.02 else round(exact, 3)
 

@@ -10,6 +10,8 @@ _MOST_WORDINGS = 64
 # Where other tools put the instruction, in the order in which they are asked.
 _ELSEWHERE = ("language_instruction", "instruction", "instructions", "language", "task_description", "prompt")
 
+LANGUAGE = ("language_raw", *_ELSEWHERE)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Wordings:

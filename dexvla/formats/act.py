@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from dexvla.episodes.finding import is_episode_file
 from dexvla.episodes.format import LabelSource
-from dexvla.episodes.lineage import lineage_attributes
 from dexvla.episodes.manifest import run_length
 from dexvla.episodes.reader import Episode, open_episode
 from dexvla.errors import EpisodeError
-from dexvla.formats.base import FormatError, SourceCamera, SourceEpisode
+from dexvla.formats.base import About, FormatError, Guess, SourceCamera, SourceEpisode
 from dexvla.formats.carried import own_attributes
 from dexvla.formats.hdf5_files import shown_files
 from dexvla.formats.sources import inside
@@ -52,6 +51,12 @@ class ActImporter:
 
     @contextmanager
     def open(self, source: Path, name: str, profile: ImportProfile) -> Iterator[SourceEpisode]:
+        for said, entry, only in (
+            ("state_entry", profile.state_entry, "observations/qpos"),
+            ("action_entry", profile.action_entry, "action"),
+        ):
+            if entry not in (None, only):
+                raise FormatError(f"{source}: {said} is {entry!r}, but this format has {only} alone; leave {said} out")
         path = source if source.is_file() else inside(source, source / name, named_by=str(source))
         with open_episode(path) as episode:
             yield _episode(episode, name, profile)
@@ -83,7 +88,8 @@ def _episode(episode: Episode, name: str, profile: ImportProfile) -> SourceEpiso
         cameras={camera: _camera(episode, camera) for camera in episode.cameras},
         qvel=episode.qvel if episode.has_qvel else None,
         timestamp=episode.stored_timestamp,
-        fps=None if facts.fps_guessed else facts.fps,
+        fps=facts.fps,
+        fps_guessed=facts.fps_guessed is True,
         instructions=episode.wordings.texts,
         substeps=None if labels is None else run_length(labels),
         label_source=known.get(episode.label_source or "", LabelSource.IMPORTED),
@@ -97,8 +103,8 @@ def _episode(episode: Episode, name: str, profile: ImportProfile) -> SourceEpiso
         base_action=episode.base_action,
         warnings=_warnings(episode),
         guesses=_guesses(episode, profile),
-        # what an edit says of steps does not hold when they are moved
-        extra={**own_attributes(episode), **lineage_attributes(None if profile.action_shift else episode.lineage, {})},
+        extra=own_attributes(episode),
+        lineage=episode.lineage,
         joint_positions=episode.joint_positions,
         action_sent=episode.action_sent,
         host_timestamp=episode.host_timestamp,
@@ -150,7 +156,7 @@ def _warnings(episode: Episode) -> tuple[str, ...]:
     return tuple(text for text in episode.warnings if text not in about_time)
 
 
-def _guesses(episode: Episode, profile: ImportProfile) -> tuple[str, ...]:
+def _guesses(episode: Episode, profile: ImportProfile) -> tuple[Guess, ...]:
     """Of the colours: no file without our mark says which order its encoded rows have."""
     told = {camera.source for camera in profile.cameras or () if camera.colours is not None}
     if profile.colours is not None:
@@ -158,7 +164,8 @@ def _guesses(episode: Episode, profile: ImportProfile) -> tuple[str, ...]:
     guessed = [camera for camera in episode.cameras if episode.is_swapped(camera) and camera not in told]
     if not guessed or episode.colours_told:
         return ()
-    return (
+    text = (
         f"colours of {', '.join(guessed)}: read as OpenCV's tools write them, with red and blue swapped in the rows; "
-        "look at a frame, and if red is blue give --colours rgb",
+        "look at a frame, and if red is blue give --colours rgb"
     )
+    return (Guess(About.COLOURS, text, tuple(guessed)),)

@@ -11,11 +11,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, BinaryIO
 
-import yaml
-
 from dexvla.formats import foxglove
 from dexvla.formats.base import FormatError
 from dexvla.formats.sources import inside, package
+from dexvla.mappings import MAX_YAML, read_yaml
 
 LIST = "metadata.yaml"  # of a ROS 2 bag, beside its files
 MAX_CHUNK = 2**30  # bytes of a chunk once it is unpacked
@@ -43,7 +42,7 @@ class Bag(ABC):
 def open_bag(path: Path, files: list[Path]) -> Iterator[Bag]:
     """The recording at `path`, which consists of `files` of one kind, in order. Raises FormatError."""
     opened: AbstractContextManager[Bag]
-    opened = _open_mcap(path, files) if files[0].suffix == ".mcap" else _open_rosbag(path, files)
+    opened = _open_mcap(path, files) if files[0].suffix.lower() == ".mcap" else _open_rosbag(path, files)
     with opened as bag:
         yield bag
 
@@ -307,10 +306,12 @@ def _open_rosbag(path: Path, files: list[Path]) -> Iterator[Bag]:
 def _check_list(folder: Path) -> None:
     """Raise FormatError for a list that names files outside of its folder."""
     path = inside(folder, folder / LIST, named_by=str(folder))
+    if path.stat().st_size > MAX_YAML:
+        raise FormatError(f"{path}: {path.stat().st_size} bytes, at most {MAX_YAML} of such a list are read")
     try:
-        named = yaml.safe_load(path.read_text(encoding="utf-8"))["rosbag2_bagfile_information"]["relative_file_paths"]
+        named = read_yaml(path.read_text(encoding="utf-8"))["rosbag2_bagfile_information"]["relative_file_paths"]
         files = [folder / str(name) for name in named]
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise _broken(path, error) from error
     for file in files:
         inside(folder, file, named_by=str(path))

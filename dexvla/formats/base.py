@@ -9,6 +9,7 @@ stays. A new format is one module with an importer, an exporter, or both, and on
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from dexvla.episodes.format import LabelSource, StepSource
 from dexvla.errors import UserError
-from dexvla.spec import ImportProfile, Segment
+from dexvla.spec import ImportProfile, Lineage, Segment
 
 
 class FormatError(UserError):
@@ -27,6 +28,29 @@ class FormatError(UserError):
 # What values of a stranger may raise in the libraries that read them: a text where a number belongs, a list where one
 # value does, a link in a circle. Importers say what they expect; what none thought of ends one episode, and no import.
 ODD = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+class About(StrEnum):
+    """What a guess is about: the question of an import that it answers."""
+
+    COLOURS = "colours"
+    TURNED = "turned"
+    FPS = "fps"
+    TIMES = "times"
+    STATE = "state"
+    ACTION = "action"
+    LABELS = "labels"
+    OUTCOME = "outcome"
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What a reader assumed where a source is silent. text: a full sentence. cameras: of the source, those that it is
+    about; empty where it is about none of them, or all."""
+
+    about: About
+    text: str
+    cameras: tuple[str, ...] = ()
 
 
 # --- in ---------------------------------------------------------------------------------------------------
@@ -60,14 +84,15 @@ class SourceEpisode:
     name: of the episode within its source, for people, instruction tables and reports ("episode_3", "demo_12").
     action (T, A), qpos (T, S): float32, in the source's own units. qvel: (T, S) or None where the source has none.
     timestamp: (T,), float64 seconds from any start, or integers as stored (ns, us, ms are told apart later), or None.
-    fps: what the source says, Hz; None where it is silent (never taken from another episode).
+    fps: what the source says, Hz; None where it is silent (never taken from another episode). fps_guessed: it is a
+    guess, which gives way to what a person says and to what the time stamps show.
     instructions: the first is the instruction, the others other wordings of it; empty where there is none.
     substeps: run-length coded over all T steps, or None. label_source: who made them, where known.
     state_names, action_names: one a dimension, or empty. base_action: (T, B) motion of a mobile base, not in `action`.
     warnings: what was left out or mended, in full sentences. guesses: what was assumed, told as such.
     broken_from: the first step of a broken tail, None where all steps are whole. Frames that cannot be had may also
     raise EpisodeError or ValueError out of `frames` when their turn comes.
-    extra: further plain attributes of the file.
+    extra: further plain attributes of the file. lineage: the edit that made it, of all its steps.
     joint_positions (T, J), action_sent (T, A), host_timestamp (T,) seconds since 1970, step_source, marks, held,
     render_profile, reward: as in our own files, see dexvla.episodes.format.
     """
@@ -79,6 +104,7 @@ class SourceEpisode:
     qvel: NDArray[np.float32] | None = None
     timestamp: NDArray[Any] | None = None
     fps: float | None = None
+    fps_guessed: bool = False
     instructions: tuple[str, ...] = ()
     substeps: tuple[Segment, ...] | None = None
     label_source: LabelSource | None = None
@@ -91,7 +117,7 @@ class SourceEpisode:
     action_names: tuple[str, ...] = ()
     base_action: NDArray[np.float32] | None = None
     warnings: tuple[str, ...] = ()
-    guesses: tuple[str, ...] = ()
+    guesses: tuple[Guess, ...] = ()
     broken_from: int | None = None
     extra: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     joint_positions: NDArray[np.float32] | None = None
@@ -102,6 +128,7 @@ class SourceEpisode:
     held: bool | None = None
     render_profile: str | None = None
     reward: float | None = None
+    lineage: Lineage | None = None
 
     @property
     def steps(self) -> int:

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from dexvla.episodes.manifest import per_step
 from dexvla.formats.base import Exported, ExportEpisode
 from dexvla.formats.outgoing import Outgoing, outgoing
+from dexvla.formats.stored import our_facts
 
+FACTS = "dexvla"  # column: what has no other, as JSON
 _COLUMNS = (
     "name",
     "file",
@@ -29,6 +31,7 @@ _COLUMNS = (
     "label_source",
     "tags",
     "person",
+    FACTS,
 )
 
 
@@ -94,6 +97,7 @@ def _about(going: Outgoing) -> dict[str, str | int | float]:
         "label_source": str(labels.label_source or ""),
         "tags": json.dumps(labels.tags, ensure_ascii=False),
         "person": labels.person or "",
+        FACTS: json.dumps(our_facts(going), ensure_ascii=False),
     }
 
 

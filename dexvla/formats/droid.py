@@ -9,7 +9,7 @@ import numpy as np
 
 from dexvla.episodes import bounds
 from dexvla.episodes.entries import Entries
-from dexvla.formats.base import FormatError, SourceCamera, SourceEpisode
+from dexvla.formats.base import About, FormatError, Guess, SourceCamera, SourceEpisode
 from dexvla.formats.hdf5_files import any_looks_like, asked, episode_files, joined, opened, text_of
 from dexvla.formats.sources import files_of
 from dexvla.formats.videos import read_video, video_facts
@@ -41,8 +41,9 @@ class DroidImporter:
 
 
 def _episode(entries: Entries, path: Path, name: str, profile: ImportProfile) -> SourceEpisode:
-    action = joined(entries, asked(profile.action_entry) or list(_ACTION))
-    qpos = joined(entries, asked(profile.state_entry) or list(_STATE))
+    guesses: list[Guess] = []
+    action = joined(entries, asked(profile.action_entry) or _there(entries, _ACTION, About.ACTION, guesses))
+    qpos = joined(entries, asked(profile.state_entry) or _there(entries, _STATE, About.STATE, guesses))
     attributes = entries.file.attrs
     text = text_of(bounds.read_attribute(attributes, "current_task")) if "current_task" in attributes else None
     flag = bounds.read_attribute(attributes, "success") if "success" in attributes else None
@@ -56,7 +57,17 @@ def _episode(entries: Entries, path: Path, name: str, profile: ImportProfile) ->
         instructions=(text,) if text else (),
         success=bool(flag) if isinstance(flag, (bool, np.bool_)) else None,
         warnings=(*warnings, *entries.warnings),
+        guesses=tuple(guesses),
     )
+
+
+def _there(entries: Entries, names: tuple[str, str], about: About, guesses: list[Guess]) -> list[str]:
+    """Joints and gripper; the joints alone, told, where there is no gripper."""
+    joints, gripper = names
+    if entries.has(gripper) or not entries.has(joints):
+        return list(names)
+    guesses.append(Guess(about, f"{about} is {joints} alone: the file has no {gripper}"))
+    return [joints]
 
 
 def _cameras(path: Path, steps: int, warnings: list[str]) -> dict[str, SourceCamera]:
@@ -75,8 +86,9 @@ def _cameras(path: Path, steps: int, warnings: list[str]) -> dict[str, SourceCam
         )
     if not found:
         raise FormatError(
-            f"{path}: no images; expected videos of its cameras, with a frame for each of {steps} steps, at {folder}: "
-            "copy DROID's recordings/MP4 beside it (SVO files cannot be read)"
+            f"{path}: no images{f' ({why})' if (why := '; '.join(warnings)) else ''}; expected videos of its cameras, "
+            f"with a frame for each of {steps} steps, at {folder}: copy DROID's recordings/MP4 beside it (SVO files "
+            "cannot be read)"
         )
     return found
 

@@ -8,11 +8,13 @@ An `episodes.csv` at the top, as our export writes it, says instruction, rate an
 lead nowhere out of the folder.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -22,9 +24,11 @@ from dexvla.episodes import bounds
 from dexvla.episodes.finding import natural_key
 from dexvla.episodes.format import LabelSource
 from dexvla.episodes.jpeg import jpeg_size
-from dexvla.formats.base import FormatError, SourceCamera, SourceEpisode
+from dexvla.episodes.lineage import lineage_within
+from dexvla.formats.base import About, FormatError, Guess, SourceCamera, SourceEpisode
 from dexvla.formats.messages import decode_other
 from dexvla.formats.sources import files_of, inside
+from dexvla.formats.stored import facts_read, names_read, rate_guessed
 from dexvla.formats.tables import Said, StepTable, read_episode_table, read_steps
 from dexvla.formats.videos import VIDEO_ENDINGS, read_video, video_facts
 from dexvla.spec import ImportProfile
@@ -95,7 +99,7 @@ class _FolderImporter(ABC):
             return {}
         found: dict[str, _Place] = {}
         tables: dict[Path, Path] = {}  # by the folder of their cameras
-        for table in sorted(source.rglob("*.csv"), key=natural_key):
+        for table in sorted(_tables(source), key=natural_key):
             if table.name.startswith(".") or table.name == _EPISODES:
                 continue
             beside = table.with_suffix("")
@@ -118,6 +122,10 @@ class _FolderImporter(ABC):
     @abstractmethod
     def _cameras(self, source: Path, place: _Place, table: StepTable) -> dict[str, _Seen]:
         """The cameras of a table, by name."""
+
+
+def _tables(source: Path) -> Iterator[Path]:
+    return (path for path in source.rglob("*") if path.suffix.lower() == ".csv" and path.is_file())
 
 
 class VideoFolderImporter(_FolderImporter):
@@ -154,9 +162,9 @@ class ImageFolderImporter(_FolderImporter):
                 seen[column] = _images(folder, [_named(source, place, column, folder, cell) for cell in cells])
         for name, folder in folders.items():
             if name not in seen and (files := files_of(folder, _IMAGE_ENDINGS, root=source)):
-                seen[name] = _images(folder, files)
+                seen[name] = _counted(folder, files, table.steps)
         if not seen and (files := files_of(place.folder, _IMAGE_ENDINGS, root=source)):
-            seen["camera"] = _images(place.folder, files)
+            seen["camera"] = _counted(place.folder, files, table.steps)
         return seen
 
 
@@ -223,6 +231,20 @@ def _images(folder: Path, files: list[Path]) -> _Seen:
     return _Seen(len(files), camera)
 
 
+def _counted(folder: Path, files: list[Path], rows: int) -> _Seen:
+    """Images in the order of their numbers. Raises FormatError where one is missing: those after it would belong to
+    rows before theirs."""
+    numbers = [re.search(r"(\d+)$", file.stem) for file in files]
+    found = [int(number[1]) for number in numbers if number]
+    gaps = [at for at, (before, after) in enumerate(pairwise(found)) if after - before != 1]
+    if len(files) != rows and len(found) == len(files) and 0 < len(gaps) < len(files) / 2:
+        raise FormatError(
+            f"{folder}: {len(files)} images for {rows} rows, and none between {files[gaps[0]].name} and "
+            f"{files[gaps[0] + 1].name}; put the missing ones back, or name the image of each row in a column"
+        )
+    return _images(folder, files)
+
+
 def _image(path: Path) -> bytes | NDArray[np.uint8]:
     size = path.stat().st_size
     if size > bounds.MAX_ROW:
@@ -281,14 +303,26 @@ def _episode(name: str, place: _Place, table: StepTable, seen: dict[str, _Seen],
             warnings.append(
                 f"camera {camera} has {one.frames} frames for {table.steps} rows: the first {steps} are kept"
             )
-            guesses.append(f"camera {camera} and the table begin at the same time")
+            guesses.append(Guess(About.TIMES, f"camera {camera} and the table begin at the same time", (camera,)))
+    if left := [column for column in table.texts if column not in seen and column.strip().lower() != "source"]:
+        warnings.append(
+            f"columns that an episode of ours has no place for are left out: {', '.join(left[:12])}"
+            + (f" and {len(left) - 12} more" if len(left) > 12 else "")
+        )
     rates = {one.fps for one in seen.values() if one.fps}
     fps = said.fps
     if fps is None and table.timestamp is None and len(rates) == 1:
-        fps = round(rates.pop(), 6)
-        guesses.append(f"{fps:g} Hz, the rate of its videos")
+        fps = rates.pop()
+        guesses.append(Guess(About.FPS, f"{fps:g} Hz, the rate of its videos"))
+    elif fps is None and table.timestamp is None and rates:
+        warnings.append(f"its videos have {' and '.join(f'{rate:g}' for rate in sorted(rates))} Hz: none is taken")
     labels = table.substeps
     known = {str(source): source for source in LabelSource} if labels else {}
+    ours = said.ours if said.ours.get("steps") == table.steps else {}
+    facts = facts_read(ours, table.steps)
+    if facts and steps < table.steps:
+        facts["marks"] = facts["marks"] and tuple(mark for mark in facts["marks"] if mark < steps)
+        facts["lineage"] = facts["lineage"] and lineage_within(facts["lineage"], 0, steps)
     return SourceEpisode(
         name=name,
         action=table.action[:steps],
@@ -297,19 +331,19 @@ def _episode(name: str, place: _Place, table: StepTable, seen: dict[str, _Seen],
         cameras={camera: one.camera(steps) for camera, one in seen.items()},
         timestamp=None if table.timestamp is None else table.timestamp[:steps],
         fps=fps,
+        fps_guessed=any(guess.about is About.FPS for guess in guesses) or rate_guessed(ours),
         instructions=said.instructions or table.instructions,
         substeps=None
         if labels is None
         else tuple(part.model_copy(update={"end": min(part.end, steps)}) for part in labels if part.start < steps),
-        label_source=known.get(said.label_source or ""),
         step_source=None if table.step_source is None else table.step_source[:steps],
         success=said.success,
         robot=said.robot,
-        task=said.task,
-        state_names=table.state_names,
-        action_names=table.action_names,
+        state_names=names_read(ours, "state_names") or table.state_names,
+        action_names=names_read(ours, "action_names") or table.action_names,
         warnings=tuple(warnings),
         guesses=tuple(guesses),
+        **{**facts, "task": said.task, "label_source": known.get(said.label_source or "")},
     )
 
 

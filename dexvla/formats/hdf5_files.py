@@ -144,6 +144,12 @@ def _encoded(entries: Entries, name: str, dataset: h5py.Dataset, steps: int, swa
     )
 
 
+def texts_of(value: Any) -> list[str]:
+    """An attribute, or a value of JSON, that holds one text or several."""
+    listed = value.ravel().tolist() if isinstance(value, np.ndarray) else value if isinstance(value, list) else [value]
+    return [text for each in listed if (text := text_of(each))]
+
+
 def text_of(value: Any) -> str | None:
     """An attribute as text; None for what is none."""
     if isinstance(value, bytes):

@@ -190,7 +190,7 @@ def _write(
             file=target,
             steps=len(shaped.data.action),
             warnings=(*cut, *shaped.warnings),
-            guesses=shaped.guesses,
+            guesses=tuple(guess.text for guess in shaped.guesses),
             cameras=tuple(shaped.cameras),
         )
     if not steps:

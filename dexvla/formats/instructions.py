@@ -5,8 +5,8 @@ import json
 from pathlib import PurePath
 
 from dexvla.errors import UserError
+from dexvla.mappings import read_yaml
 
-_LONGEST_YAML = 2**18  # its reader takes a second for so many
 _NAME_COLUMNS = ("episode", "name", "file", "folder", "path")
 _TEXT_COLUMNS = ("instruction", "text", "language", "task")
 
@@ -33,14 +33,10 @@ def table_of(name: str, text: str) -> dict[str, str]:
 
 
 def _object(name: str, text: str) -> dict[str, str]:
-    import yaml
-
     is_json = name.lower().endswith(".json")
-    if not is_json and len(text) > _LONGEST_YAML:
-        raise UserError(f"{name}: {len(text)} characters of YAML, at most {_LONGEST_YAML} are read; give a CSV or JSON")
     try:
-        found = json.loads(text) if is_json else yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        found = json.loads(text) if is_json else read_yaml(text)
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{name}: cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(found, dict):
         raise UserError(f"{name}: expected instructions by episode, found {type(found).__name__}")

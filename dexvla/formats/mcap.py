@@ -22,12 +22,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dexvla.episodes.jpeg import decode_jpeg, encode_jpeg
+from dexvla.episodes.lineage import lineage_facts
 from dexvla.episodes.manifest import run_length
 from dexvla.formats import foxglove
 from dexvla.formats.base import Exported, ExportEpisode
 from dexvla.formats.outgoing import Outgoing, loss_of, outgoing, psnr
 from dexvla.formats.own_mcap import HOST_TIMESTAMP, IMAGE_TIMESTAMP, METADATA, TIMESTAMP
 from dexvla.formats.sources import package, safe_names
+from dexvla.formats.stored import plain_attributes
 
 _QUALITY = 95  # of JPEG rows whose red and blue are put right
 _COMPARED = 50  # steps between two frames whose loss is looked at
@@ -114,6 +116,7 @@ class _Writer:
         return {
             "steps": self._episode.steps,
             "fps": about.fps,
+            "fps_guessed": about.fps_guessed is True,
             "sim": about.sim,
             "robot": about.robot,
             "task": about.task,
@@ -133,6 +136,10 @@ class _Writer:
             "cameras": self._topics,
             "tags": going.labels.tags,
             "person": going.labels.person,
+            "state_names": self._episode.state_names,
+            "action_names": self._episode.action_names,
+            "extra": plain_attributes(self._episode),
+            "lineage": lineage_facts(self._episode.lineage),
         }
 
     def _times(self) -> list[int]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from dexvla.episodes import bounds
 from dexvla.episodes.jpeg import MAX_PIXELS, jpeg_size
@@ -138,6 +138,8 @@ def decode_other(content: bytes) -> NDArray[np.uint8]:
             if image.mode not in ("RGB", "RGBA", "L", "LA", "P", "1"):
                 raise ValueError(f"an image of mode {image.mode}, expected colours of 8 bits")
             return np.asarray(image.convert("RGB"))
+    except UnidentifiedImageError as error:
+        raise ValueError(f"no JPEG, PNG, WebP or BMP, it begins with {content[:8].hex(' ') or 'nothing'}") from error
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"neither JPEG, PNG, WebP nor BMP, or a damaged one ({error})") from error
 

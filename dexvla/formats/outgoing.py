@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dexvla.episodes.reader import Episode, open_episode
+from dexvla.episodes.times import exact_rate
 from dexvla.errors import EpisodeError
 from dexvla.formats.base import ExportEpisode, FormatError
 from dexvla.spec import FPS_MOST, Segment
@@ -103,7 +104,7 @@ def clock_of(file: Episode) -> Clock:
         warnings.append("its timestamps do not rise: an even rate is used instead")
         stamps = None
     if fps is None and stamps is not None and file.steps > 1:
-        fps = min(1 / float(np.median(np.diff(stamps))), FPS_MOST)
+        fps = min(exact_rate(1 / float(np.median(np.diff(stamps)))), FPS_MOST)
     if fps is None:
         fps = _GUESSED_FPS
         warnings.append(f"it says neither its rate nor times: {fps:g} Hz are a guess")

@@ -11,12 +11,13 @@ from pydantic import Field, ValidationError
 from dexvla.episodes import bounds
 from dexvla.episodes.format import LabelSource, StepSource
 from dexvla.episodes.jpeg import jpeg_size
+from dexvla.episodes.lineage import lineage_read
 from dexvla.episodes.manifest import per_step
 from dexvla.formats.bags import Bag
 from dexvla.formats.base import FormatError, SourceCamera, SourceEpisode
 from dexvla.formats.messages import image_of, numbers_of, velocities_of
 from dexvla.formats.topics import frames_of
-from dexvla.spec import FPS_LEAST, FPS_MOST, Segment
+from dexvla.spec import FPS_LEAST, FPS_MOST, Lineage, Segment
 from dexvla.spec.base import Spec
 
 METADATA = "dexvla.episode"
@@ -30,6 +31,7 @@ class Facts(Spec):
 
     steps: int = Field(ge=1, le=bounds.MAX_STEPS)
     fps: float | None = Field(None, ge=FPS_LEAST, le=FPS_MOST)
+    fps_guessed: bool = False
     sim: bool = False
     robot: str | None = None
     task: str | None = None
@@ -47,6 +49,10 @@ class Facts(Spec):
     cameras: Mapping[str, str]
     tags: tuple[str, ...] = ()
     person: str | None = None
+    state_names: tuple[str, ...] = ()
+    action_names: tuple[str, ...] = ()
+    extra: Mapping[str, str | bool | int | float] = Field(default_factory=dict)
+    lineage: Lineage | None = None
 
 
 def own_episode(bag: Bag, name: str) -> SourceEpisode | None:
@@ -105,6 +111,7 @@ def own_episode(bag: Bag, name: str) -> SourceEpisode | None:
         cameras=cameras,
         timestamp=_seconds(bag, TIMESTAMP, facts.steps),
         fps=facts.fps,
+        fps_guessed=facts.fps_guessed,
         instructions=tuple(text for text in (facts.instruction, *facts.paraphrases) if text),
         substeps=facts.substeps if covered else None,
         label_source=facts.label_source,
@@ -121,6 +128,10 @@ def own_episode(bag: Bag, name: str) -> SourceEpisode | None:
         held=facts.held,
         render_profile=facts.render_profile,
         reward=facts.reward,
+        state_names=facts.state_names,
+        action_names=facts.action_names,
+        extra=facts.extra,
+        lineage=lineage_read(facts.lineage, facts.steps),
         warnings=tuple(bag.warnings),
     )
 

@@ -53,12 +53,13 @@ class RecordingImporter:
     def _found(self, source: Path) -> dict[str, Path]:
         """Recordings by name: files, and folders with a list of files."""
         if source.is_file():
-            return {source.name: source} if source.suffix in self._endings else {}
+            return {source.name: source} if source.suffix.lower() in self._endings else {}
         if (source / LIST).is_file():
             return {source.name: source} if self._files(source, source) else {}
         places: list[Path] = []
-        for ending in self._endings:
-            places += [path for path in source.rglob(f"*{ending}") if not path.name.startswith(".")]
+        for path in source.rglob("*"):
+            if path.suffix.lower() in self._endings and not path.name.startswith("."):
+                places.append(path)
         listed = {path.parent for path in places if (path.parent / LIST).is_file()}
         recordings = [*listed, *(path for path in places if path.parent not in listed)]
         return {path.relative_to(source).as_posix(): path for path in sorted(recordings, key=natural_key)}
@@ -67,7 +68,7 @@ class RecordingImporter:
         root = source if source.is_dir() else source.parent
         paths = [place]
         if place.is_dir():
-            paths = sorted((path for path in place.iterdir() if path.suffix in self._endings), key=natural_key)
+            paths = sorted((path for path in place.iterdir() if path.suffix.lower() in self._endings), key=natural_key)
         for path in paths:
             inside(root, path, named_by=str(source))
         return paths

@@ -16,10 +16,10 @@ from dexvla.episodes.entries import H5PY_ERRORS, Entries, first_line
 from dexvla.episodes.finding import natural_key
 from dexvla.episodes.format import LabelSource, StepSource
 from dexvla.episodes.manifest import run_length
-from dexvla.formats.base import FormatError, SourceCamera, SourceEpisode
-from dexvla.formats.hdf5_files import any_looks_like, asked, camera_of, episode_files, joined, opened, text_of
+from dexvla.formats.base import About, FormatError, Guess, SourceCamera, SourceEpisode
+from dexvla.formats.hdf5_files import any_looks_like, asked, camera_of, episode_files, joined, opened, text_of, texts_of
 from dexvla.formats.robomimic_out import FACTS, IMAGE, IMAGE_TIMES
-from dexvla.formats.stored import facts_read
+from dexvla.formats.stored import facts_read, names_read, rate_guessed
 from dexvla.spec import ImportProfile
 
 _ACTION = "actions"
@@ -85,20 +85,25 @@ def _episode(entries: Entries, demo: str, name: str, profile: ImportProfile) -> 
     action = joined(entries, [_below(base, one) for one in asked(profile.action_entry)] or [f"{base}/{_ACTION}"])
     state = [_below(base, one) for one in asked(profile.state_entry)] or _state(entries, base)
     qpos = joined(entries, state)[: len(action)]
-    guesses = [] if profile.state_entry or state == [f"{base}/obs/qpos"] else [f"state is {', '.join(state)}"]
-    cameras, turned = _cameras(entries, base, len(action))
+    guesses = []
+    if not profile.state_entry and state != [f"{base}/obs/qpos"]:
+        guesses.append(Guess(About.STATE, f"state is {', '.join(state)}"))
+    found, cameras, turned = _cameras(entries, base, len(action))
+    if profile.colours is None and (rows := [name for name, camera in cameras.items() if camera.jpeg]):
+        text = f"colours of {', '.join(rows)}: read as ordinary JPEG; if red is blue give --colours bgr"
+        guesses.append(Guess(About.COLOURS, text, tuple(rows)))
     told = {camera.source for camera in profile.cameras or () if camera.turned is not None}
     turned = [camera for camera in turned if profile.turned is None and camera not in told]
     if turned:
-        guesses.append(
-            f"frames of {', '.join(turned)} are turned by 180 degrees: LIBERO's simulator renders them upside down"
-        )
+        text = f"frames of {', '.join(turned)} are turned by 180 degrees: LIBERO's simulator renders them upside down"
+        guesses.append(Guess(About.TURNED, text, tuple(turned)))
     warnings = []
     if len(qpos) < len(action):
         raise entries.unfit(f"{state[0]} has {len(qpos)} rows, {base}/{_ACTION} has {len(action)}")
     if (rows := entries.dataset(state[0]).shape[0]) > len(action):
         warnings.append(f"{rows - len(action)} observations after the last action are left out")
     ours = _ours(entries, base)
+    warnings += _left_out(entries, base, [*found, *(name.rpartition("/")[2] for name in state), "qvel"])
     texts = entries.strings(f"{base}/substep_reasonings") if entries.has(f"{base}/substep_reasonings") else None
     velocity = f"{base}/obs/qvel"
 
@@ -120,13 +125,14 @@ def _episode(entries: Entries, demo: str, name: str, profile: ImportProfile) -> 
         cameras=cameras,
         qvel=joined(entries, [velocity])[: len(action)] if entries.has(velocity) else None,
         timestamp=clock("timestamp"),
-        fps=None if ours.get("fps_guessed") is True else _rate(facts, data),
+        fps=_rate(facts, data),
+        fps_guessed=rate_guessed(ours),
         instructions=_instructions(entries, base, facts, data),
         substeps=run_length(texts) if texts is not None and len(texts) == len(action) else None,
         success=_success(entries, base, facts),
         robot=text_of(facts.get("robot")),
-        state_names=_names(ours.get("state_names")),
-        action_names=_names(ours.get("action_names")),
+        state_names=() if profile.state_entry else names_read(ours, "state_names"),
+        action_names=() if profile.action_entry else names_read(ours, "action_names"),
         joint_positions=beside("joint_positions"),
         action_sent=beside("action_sent"),
         host_timestamp=clock("host_timestamp"),
@@ -149,10 +155,6 @@ def _ours(entries: Entries, base: str) -> dict[str, Any]:
     name = f"{base}/{FACTS}"
     texts = entries.optional(lambda: entries.strings(name)) if entries.has(name) else None
     return _json(texts[0]) if texts else {}
-
-
-def _names(value: Any) -> tuple[str, ...]:
-    return tuple(value) if isinstance(value, list) and all(isinstance(name, str) for name in value) else ()
 
 
 def _sources(entries: Entries, name: str, steps: int) -> tuple[StepSource, ...] | None:
@@ -185,20 +187,21 @@ def _state(entries: Entries, base: str) -> list[str]:
     )
 
 
-def _cameras(entries: Entries, base: str, steps: int) -> tuple[dict[str, SourceCamera], list[str]]:
-    """The cameras, and those that stand on their heads."""
+def _cameras(entries: Entries, base: str, steps: int) -> tuple[list[str], dict[str, SourceCamera], list[str]]:
+    """Names of the observations that are images, the cameras, and those of them that stand on their heads."""
     observations = entries.file.get(f"{base}/obs")
     if not isinstance(observations, h5py.Group):
         raise entries.unfit(f"{base}/obs is missing, which holds states and images; {entries.beside(f'{base}/obs')}")
-    found, turned = {}, []
+    names, found, turned = [], {}, []
     for name in observations:
         item = observations[name]
-        if not (isinstance(item, h5py.Dataset) and item.dtype == np.uint8 and item.ndim == 4):
+        if not isinstance(item, h5py.Dataset) or not _is_camera(name, item):
             continue
         plain = name
         for ending in _ENDINGS:
             plain = plain.removesuffix(ending)
         libero = name in _LIBERO_CAMERAS
+        names.append(name)
         found[plain] = replace(camera_of(entries, f"{base}/obs/{name}", steps), upside_down=libero)
         if libero:
             turned.append(plain)
@@ -207,13 +210,27 @@ def _cameras(entries: Entries, base: str, steps: int) -> tuple[dict[str, SourceC
             f"{base}/obs holds no images, uint8 (T, height, width, 3); {entries.beside(f'{base}/obs/image')}: render "
             "them first (robomimic's dataset_states_to_obs)"
         )
-    return found, turned
+    return names, found, turned
+
+
+def _is_camera(name: str, item: h5py.Dataset) -> bool:
+    """Pixels, or, where the name says that they are images, rows of bytes."""
+    if item.dtype == np.uint8 and item.ndim == 4:
+        return 3 in (item.shape[1], item.shape[3])
+    return name.endswith(("image", "rgb")) and (item.ndim == 1 or (item.ndim == 2 and item.dtype.itemsize == 1))
+
+
+def _left_out(entries: Entries, base: str, used: Sequence[str]) -> list[str]:
+    """What is told of observations that nothing was made of; images of the next step aside, which repeat these."""
+    observations = entries.file[f"{base}/obs"]
+    left = [name for name in observations if name not in used]
+    told = f"observations that an episode of ours has no place for are left out: {', '.join(left[:12])}"
+    return [told] if left else []
 
 
 def _instructions(entries: Entries, base: str, facts: dict[str, Any], data: dict[str, Any]) -> tuple[str, ...]:
     problem = _json(data.get("problem_info"))
-    said = [text_of(facts.get("language_instruction")), text_of(problem.get("language_instruction"))]
-    texts = [text for text in said if text]
+    texts = [text for said in (facts, problem) for text in texts_of(said.get("language_instruction"))]
     if entries.has(f"{base}/paraphrases"):
         texts = texts[:1] + entries.strings(f"{base}/paraphrases")
     return tuple(dict.fromkeys(texts))

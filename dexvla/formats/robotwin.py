@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from dexvla.episodes.entries import Entries
-from dexvla.formats.base import FormatError, SourceEpisode
+from dexvla.formats.base import About, FormatError, Guess, SourceEpisode
 from dexvla.formats.hdf5_files import any_looks_like, asked, camera_of, episode_files, joined, opened
 from dexvla.spec import ImportProfile
 
@@ -46,23 +46,24 @@ def _episode(entries: Entries, source: Path, path: Path, name: str, profile: Imp
         action = joined(entries, chosen)
     else:  # it stores where the joints are; what was asked of them is where they are a step later
         action = np.concatenate([qpos[1:], qpos[-1:]])
-        guesses.append(
-            "each action is the state of the next step, the last one is repeated: the file stores no actions"
-        )
-    cameras = {}
+        text = "each action is the state of the next step, the last one is repeated: the file stores no actions"
+        guesses.append(Guess(About.ACTION, text))
+    cameras, swapped = {}, []
     observation = entries.file["observation"]
     for camera in observation:
         if isinstance(observation[camera], h5py.Group) and "rgb" in observation[camera]:
-            cameras[camera] = camera_of(
-                entries, f"observation/{camera}/rgb", len(qpos), swapped=profile.colours is None
-            )
+            name = f"observation/{camera}/rgb"
+            rows = getattr(observation[camera]["rgb"], "ndim", 0) < 4  # pixels are as the simulator gave them
+            swapped += [camera] if rows and profile.colours is None else []
+            cameras[camera] = camera_of(entries, name, len(qpos), swapped=rows and profile.colours is None)
     if not cameras:
         raise entries.unfit(f"no images at observation/CAMERA/rgb; {entries.beside('observation/head_camera')}")
-    if profile.colours is None:
-        guesses.append(
-            f"colours of {', '.join(sorted(cameras))}: read as RoboTwin writes them with OpenCV, red and blue "
+    if swapped:
+        text = (
+            f"colours of {', '.join(sorted(swapped))}: read as RoboTwin writes them with OpenCV, red and blue "
             "swapped in the rows; look at a frame, and if red is blue give --colours rgb"
         )
+        guesses.append(Guess(About.COLOURS, text, tuple(sorted(swapped))))
     return SourceEpisode(
         name=name,
         action=action,

@@ -24,11 +24,12 @@ from dexvla.episodes.format import (
     says_base_left_out,
 )
 from dexvla.episodes.jpeg import decode_jpeg
+from dexvla.episodes.lineage import lineage_attributes, lineage_within
 from dexvla.episodes.manifest import per_step
 from dexvla.episodes.names import renamed_told, safe_names
 from dexvla.episodes.streaming import CameraStream
 from dexvla.episodes.times import Times, guess_told, judge
-from dexvla.formats.base import FormatError, SourceCamera, SourceEpisode
+from dexvla.formats.base import About, FormatError, Guess, SourceCamera, SourceEpisode
 from dexvla.spec import FPS_LEAST, FPS_MOST, CameraProfile, Colours, ImportProfile
 from dexvla.spec.formats import AngleUnit
 
@@ -36,12 +37,13 @@ from dexvla.spec.formats import AngleUnit
 @dataclass(frozen=True, kw_only=True)
 class Shaped:
     """data: its images are in `cameras`, in the order that the profile names them. warnings, guesses: of the source and
-    of what was done here."""
+    of what was done here. about_times: those of the warnings that are about rate and time stamps."""
 
     data: EpisodeData
     cameras: dict[str, CameraStream]
     warnings: tuple[str, ...]
-    guesses: tuple[str, ...]
+    guesses: tuple[Guess, ...]
+    about_times: tuple[str, ...]
 
 
 def shape(episode: SourceEpisode, profile: ImportProfile, *, folder: str, steps: int) -> Shaped:
@@ -50,29 +52,13 @@ def shape(episode: SourceEpisode, profile: ImportProfile, *, folder: str, steps:
     Raises FormatError for what the profile asks for and the episode does not have.
     """
     warnings = [text for text in episode.warnings if not (profile.append_base and says_base_left_out(text))]
-    guesses = list(episode.guesses)
     if steps < episode.steps:
         warnings.append(f"steps {steps} to {episode.steps - 1} of {episode.steps} are broken and were cut off")
-    said = episode.fps
-    if said is not None and not FPS_LEAST <= said <= FPS_MOST:
-        warnings.append(f"fps: {said:g} Hz is none of a robot ({FPS_LEAST:g} to {FPS_MOST:g} Hz); left out")
-        said = None
-    given = profile.fps is not None and (said is None or profile.fps_from == "profile")
-    fps = profile.fps if given else said
-    times = _times(episode, fps, warnings)
-    guessed = fps is None and times is not None and times.fps is not None and FPS_LEAST <= times.fps <= FPS_MOST
-    if guessed and times is not None and times.fps is not None:
-        fps = times.fps
-        guesses.append(guess_told(fps))
-    if fps is None:
-        warnings.append("nobody says how many steps a second there are; give it as fps")
-    if said is not None and profile.fps is not None and profile.fps != said:
-        which = (
-            f"{profile.fps:g} Hz as the profile says; the source's {said:g} Hz does not count"
-            if given
-            else f"{said:g} Hz as the source says; the profile's {profile.fps:g} Hz was not needed"
-        )
-        warnings.append(f"fps: {which}")
+    about_times: list[str] = []
+    rate, times = _rate_and_times(episode, profile, about_times)
+    guesses = [guess for guess in episode.guesses if guess.about is not About.FPS or guess == rate.guess]
+    guesses += [rate.guess] if rate.guess is not None and rate.guess not in guesses else []
+    warnings += about_times
     action, qpos, qvel = _motion(episode, profile, warnings)
     first, last, shift = 0, steps, profile.action_shift
     if abs(shift) >= steps:
@@ -106,8 +92,8 @@ def shape(episode: SourceEpisode, profile: ImportProfile, *, folder: str, steps:
             sim=episode.sim,
             robot=profile.robot or episode.robot,
             task=episode.task,
-            fps=fps,
-            fps_guessed=True if guessed else None,
+            fps=rate.fps,
+            fps_guessed=True if rate.guess is not None else None,
             success=episode.success,
             held=episode.held,
             seed=episode.seed,
@@ -123,9 +109,19 @@ def shape(episode: SourceEpisode, profile: ImportProfile, *, folder: str, steps:
         host_timestamp=cut(episode.host_timestamp),
         step_source=cut(episode.step_source),
         marks=None if episode.marks is None else [mark - first for mark in episode.marks if first <= mark < last],
-        extra_attributes={**episode.extra, **_dimension_names(episode, profile)},
+        extra_attributes={
+            **episode.extra,
+            **_dimension_names(episode, profile),
+            **lineage_attributes(episode.lineage and lineage_within(episode.lineage, first, last), {}),
+        },
     )
-    return Shaped(data=data, cameras=cameras, warnings=tuple(dict.fromkeys(warnings)), guesses=tuple(guesses))
+    return Shaped(
+        data=data,
+        cameras=cameras,
+        warnings=tuple(dict.fromkeys(warnings)),
+        guesses=tuple(guesses),
+        about_times=tuple(dict.fromkeys(about_times)),
+    )
 
 
 def instruction_of(episode: SourceEpisode, profile: ImportProfile, *, folder: str) -> tuple[str, tuple[str, ...], str]:
@@ -167,6 +163,42 @@ def _listed(name: str, folder: str, table: dict[str, str]) -> str | None:
     ]
     keys += [*reversed(path.parts[:-1]), folder]
     return next((table[key] for key in keys if key in table), None)
+
+
+@dataclass(frozen=True)
+class _Rate:
+    """fps: Hz, None where nobody knows it. guess: that it is one."""
+
+    fps: float | None
+    guess: Guess | None = None
+
+
+def _rate_and_times(episode: SourceEpisode, profile: ImportProfile, said: list[str]) -> tuple[_Rate, Times | None]:
+    """The rate that somebody says, else that of the time stamps, else the source's guess; and the judged stamps."""
+    stated = episode.fps
+    if stated is not None and not FPS_LEAST <= stated <= FPS_MOST:
+        said.append(f"fps: {stated:g} Hz is none of a robot ({FPS_LEAST:g} to {FPS_MOST:g} Hz); left out")
+        stated = None
+    known = None if episode.fps_guessed else stated
+    given = profile.fps is not None and (known is None or profile.fps_from == "profile")
+    fps = profile.fps if given else known
+    times = _times(episode, fps, said)
+    if known is not None and profile.fps is not None and profile.fps != known:
+        which = (
+            f"{profile.fps:g} Hz as the profile says; the source's {known:g} Hz does not count"
+            if given
+            else f"{known:g} Hz as the source says; the profile's {profile.fps:g} Hz was not needed"
+        )
+        said.append(f"fps: {which}")
+    if fps is not None:
+        return _Rate(fps), times
+    if times is not None and times.fps is not None and FPS_LEAST <= times.fps <= FPS_MOST:
+        return _Rate(times.fps, Guess(About.FPS, guess_told(times.fps))), times
+    if stated is not None:
+        told = next((guess for guess in episode.guesses if guess.about is About.FPS), None)
+        return _Rate(stated, told or Guess(About.FPS, f"fps: {stated:g} Hz, which was a guess before")), times
+    said.append("nobody says how many steps a second there are; give it as fps")
+    return _Rate(None), times
 
 
 def _times(episode: SourceEpisode, fps: float | None, warnings: list[str]) -> Times | None:

@@ -9,6 +9,8 @@ from typing import Any
 from PIL import Image
 
 from dexvla.episodes.format import LabelSource
+from dexvla.episodes.lineage import lineage_facts, lineage_read
+from dexvla.episodes.reader import Episode
 from dexvla.formats.base import FormatError
 from dexvla.formats.carried import own_attributes
 from dexvla.formats.outgoing import Outgoing
@@ -39,6 +41,7 @@ def our_facts(going: Outgoing) -> dict[str, Any]:
         "name": labels.name,
         "steps": going.file.steps,
         "robot": about["robot"],
+        "fps": about["fps"],
         **{name: about[name] for name in _ABOUT},
         "success": going.success,
         "label_source": str(labels.label_source or "") or None,
@@ -46,10 +49,16 @@ def our_facts(going: Outgoing) -> dict[str, Any]:
         "marks": None if going.file.marks is None else list(going.file.marks),
         "state_names": list(going.file.state_names),
         "action_names": list(going.file.action_names),
-        "extra": {name: _plain(value) for name, value in own_attributes(going.file).items()},
+        "lineage": lineage_facts(going.file.lineage),
+        "extra": plain_attributes(going.file),
         "tags": list(labels.tags),
         "person": labels.person,
     }
+
+
+def plain_attributes(file: Episode) -> dict[str, Any]:
+    """What it says of its scene, of mishaps and corrections, as JSON takes it."""
+    return {name: value.item() if hasattr(value, "item") else value for name, value in own_attributes(file).items()}
 
 
 def facts_read(ours: Mapping[str, Any], steps: int) -> dict[str, Any]:
@@ -67,16 +76,24 @@ def facts_read(ours: Mapping[str, Any], steps: int) -> dict[str, Any]:
         "held": ours["held"] if isinstance(ours.get("held"), bool) else None,
         "reward": float(reward) if isinstance(reward, (int, float)) and not isinstance(reward, bool) else None,
         "marks": _marks(ours.get("marks"), steps),
+        "lineage": lineage_read(ours.get("lineage"), steps),
         "extra": _extra(ours.get("extra")),
     }
 
 
+def names_read(ours: Mapping[str, Any], attribute: str) -> tuple[str, ...]:
+    """Of the dimensions, "state_names" or "action_names"; empty where they were not written."""
+    names = ours.get(attribute)
+    return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else ()
+
+
+def rate_guessed(ours: Mapping[str, Any]) -> bool:
+    """Whether the rate of an episode that we wrote was a guess, when it was taken in or when it went out."""
+    return ours.get("fps_guessed") is True or ("fps" in ours and ours["fps"] is None)
+
+
 def label_source(value: Any) -> LabelSource:
     return next((member for member in LabelSource if member.value == value), LabelSource.IMPORTED)
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value
 
 
 def _text(value: Any) -> str | None:

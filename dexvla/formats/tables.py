@@ -7,8 +7,8 @@ pattern with * or ?, names separated by commas, or what the names begin with. A 
 import csv
 import json
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from dexvla.episodes import bounds
 from dexvla.episodes.finding import natural_key
 from dexvla.episodes.format import StepSource
 from dexvla.episodes.manifest import run_length
-from dexvla.formats.base import FormatError
+from dexvla.formats.base import About, FormatError, Guess
+from dexvla.formats.csv_files import FACTS
 from dexvla.spec import FPS_LEAST, FPS_MOST, ImportProfile, Segment
 
 _LARGEST = 2**29  # bytes of a table
@@ -33,6 +34,7 @@ _VELOCITY = ("velocity", "qvel", "observation.velocity")
 _TIME = ("time", "timestamp", "t", "time_s", "timestamp_s", "timestamp_ns", "timestamp_us", "timestamp_ms", "seconds")
 _SUBSTEP = ("substep", "substep_reasoning", "substep_reasonings", "subtask", "reasoning")
 _INSTRUCTION = ("instruction", "language_instruction", "language_raw", "task")
+_COMMA = re.compile(r"\s*[-+]?\d*,\d+([eE][-+]?\d+)?\s*")  # a number as spreadsheets of some countries write it
 _COUNTERS = ("step", "frame", "index", "frame_index", "step_index")
 
 
@@ -51,7 +53,7 @@ class StepTable:
     instructions: tuple[str, ...]
     texts: dict[str, tuple[str, ...]]
     warnings: tuple[str, ...]
-    guesses: tuple[str, ...]
+    guesses: tuple[Guess, ...]
 
     @property
     def steps(self) -> int:
@@ -60,13 +62,15 @@ class StepTable:
 
 def read_steps(path: Path, profile: ImportProfile) -> StepTable:
     """The table at `path`. Raises FormatError naming line, column, what was found and expected."""
-    names, rows = read_rows(path)
+    names, rows, decimal_comma = read_rows(path)
     if not rows:
         raise FormatError(f"{path}: a header and no rows; expected one row a step")
     lower = [name.strip().lower() for name in names]
-    guesses: list[str] = []
-    state = _motion(path, names, profile.state_entry, _STATE, "state", guesses)
-    action = _motion(path, names, profile.action_entry, _ACTION, "action", guesses)
+    guesses: list[Guess] = []
+    if decimal_comma:
+        guesses.append(Guess(About.STATE, "numbers are written with a decimal comma: 0,5 is read as 0.5"))
+    state = _motion(path, names, profile.state_entry, _STATE, About.STATE, guesses)
+    action = _motion(path, names, profile.action_entry, _ACTION, About.ACTION, guesses)
     velocity = [] if profile.state_entry else _beginning(names, _VELOCITY)
     time = next((lower.index(name) for name in _TIME if name in lower), None)
     substep = next((lower.index(name) for name in _SUBSTEP if name in lower), None)
@@ -102,8 +106,11 @@ def read_steps(path: Path, profile: ImportProfile) -> StepTable:
     )
 
 
-def read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
-    """(header, rows), all of one length. Raises FormatError for a table that is too large, uneven or not text."""
+def read_rows(path: Path) -> tuple[list[str], list[list[str]], bool]:
+    """(header, rows, whether numbers had a decimal comma, which is a point then); rows of one length.
+
+    Raises FormatError for a table that is too large, uneven or not text.
+    """
     size = path.stat().st_size
     if size > _LARGEST:
         raise FormatError(f"{path}: {size} bytes, at most {_LARGEST} of a table are read; cut it into episodes")
@@ -113,7 +120,11 @@ def read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
             head = file.readline()
             file.seek(0)
             delimiter = max(",;\t", key=head.count)
-            return _even(path, csv.reader(file, delimiter=delimiter, strict=True))
+            names, rows = _even(path, csv.reader(file, delimiter=delimiter, strict=True))
+            comma = delimiter != "," and any(_COMMA.fullmatch(cell) for row in rows for cell in row)
+            if comma:
+                rows = [[cell.replace(",", ".") if _COMMA.fullmatch(cell) else cell for cell in row] for row in rows]
+            return names, rows, comma
     except UnicodeDecodeError as error:
         raise FormatError(f"{path}: not UTF-8 text ({error.reason}); save the table as CSV in UTF-8") from error
     except csv.Error as error:
@@ -146,12 +157,13 @@ def _even(path: Path, lines: Iterator[list[str]]) -> tuple[list[str], list[list[
 
 
 def _motion(
-    path: Path, names: list[str], entry: str | None, usual: Sequence[str], what: str, guesses: list[str]
+    path: Path, names: list[str], entry: str | None, usual: Sequence[str], what: About, guesses: list[Guess]
 ) -> list[int]:
     if entry is None:
         found = _beginning(names, usual)
         if found:
-            guesses.append(f"{what} is {_few([names[place] for place in found])}, by the names of the columns")
+            text = f"{what} is {_few([names[place] for place in found])}, by the names of the columns"
+            guesses.append(Guess(what, text))
     elif "*" in entry or "?" in entry:
         found = _sorted(names, [place for place, name in enumerate(names) if fnmatchcase(name, entry)])
     elif "," in entry:
@@ -255,7 +267,7 @@ def _number(path: Path, name: str, line: int, text: str) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Said:
-    """What a row of episodes.csv says of one."""
+    """What a row of episodes.csv says of one. ours: what our own export adds, see dexvla.formats.stored."""
 
     fps: float | None = None
     instructions: tuple[str, ...] = ()
@@ -263,11 +275,12 @@ class Said:
     robot: str | None = None
     task: str | None = None
     label_source: str | None = None
+    ours: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_episode_table(path: Path) -> dict[str, Said]:
     """By episode, what the `episodes.csv` of dexvla.formats.csv_files says; other columns are passed over."""
-    names, rows = read_rows(path)
+    names, rows, _ = read_rows(path)
     said: dict[str, Said] = {}
     for line, row in enumerate(rows, 2):
         cells = dict(zip(names, (cell.strip() for cell in row), strict=True))
@@ -283,8 +296,17 @@ def read_episode_table(path: Path) -> dict[str, Said]:
             robot=cells.get("robot") or None,
             task=cells.get("task") or None,
             label_source=cells.get("label_source") or None,
+            ours=_facts(cells.get(FACTS, "")),
         )
     return said
+
+
+def _facts(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _list(path: Path, line: int, text: str) -> list[str]:

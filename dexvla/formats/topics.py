@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dexvla.episodes import bounds
 from dexvla.episodes.jpeg import jpeg_size
 from dexvla.formats.bags import Bag
-from dexvla.formats.base import FormatError, SourceCamera, SourceEpisode
+from dexvla.formats.base import About, FormatError, Guess, SourceCamera, SourceEpisode
 from dexvla.formats.messages import image_of, is_depth, is_image, numbers_of, stamp_of, velocities_of
 from dexvla.formats.resampling import Steps, resample
 from dexvla.spec import ImportProfile
@@ -40,10 +40,10 @@ class _Series:
 
 def episode_of(bag: Bag, name: str, profile: ImportProfile) -> SourceEpisode:
     """The episode in a recording. Goes through it once here and once for each camera. Raises FormatError."""
-    guesses: list[str] = []
+    guesses: list[Guess] = []
     warnings: list[str] = []
-    states = _entries(bag, profile.state_entry) or _guess(bag, "state", guesses)
-    actions = _entries(bag, profile.action_entry) or _guess(bag, "action", guesses)
+    states = _entries(bag, profile.state_entry) or _guess(bag, About.STATE, guesses)
+    actions = _entries(bag, profile.action_entry) or _guess(bag, About.ACTION, guesses)
     cameras, first = _cameras(bag, warnings)
     series = {topic: _Series() for topic in cameras}
     motion = {entry: _Series(part=text) for entry, (_, text) in {**states, **actions}.items()}
@@ -63,7 +63,7 @@ def episode_of(bag: Bag, name: str, profile: ImportProfile) -> SourceEpisode:
     qpos = _joined(motion, states, steps)
     same = states.keys() == actions.keys()
     if same:
-        guesses.append("action is the state of the next step, since both are the same topics")
+        guesses.append(Guess(About.ACTION, "action is the state of the next step, since both are the same topics"))
     action = np.concatenate([qpos[1:], qpos[-1:]]) if same else _joined(motion, actions, steps)
     return SourceEpisode(
         name=name,
@@ -72,8 +72,9 @@ def episode_of(bag: Bag, name: str, profile: ImportProfile) -> SourceEpisode:
         qvel=_velocities(motion, states, steps),
         cameras={topic: _camera(bag, topic, steps.nearest[topic], first[topic]) for topic in cameras},
         timestamp=(steps.ticks - steps.ticks[0]) / 1e9,
-        host_timestamp=steps.ticks / 1e9 if steps.ticks[0] > _SINCE_1970 else None,
         fps=steps.fps,
+        fps_guessed=True,
+        host_timestamp=steps.ticks / 1e9 if steps.ticks[0] > _SINCE_1970 else None,
         state_names=_names(motion, states),
         action_names=_names(motion, actions),
         warnings=(*bag.warnings, *warnings),
@@ -97,18 +98,23 @@ def _entries(bag: Bag, text: str | None) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _guess(bag: Bag, what: str, guesses: list[str]) -> dict[str, tuple[str, str]]:
+def _guess(bag: Bag, what: About, guesses: list[Guess]) -> dict[str, tuple[str, str]]:
     joints = sorted(topic for topic, kind in bag.topics.items() if re.split(r"[./]", kind)[-1] in _JOINTS)
     actions = [topic for topic in joints if _ACTION.search(topic)]
     states = [topic for topic in joints if topic not in actions and _STATE.search(topic)]
-    found = actions if what == "action" else states
+    found = actions if what is About.ACTION else states
     if not found:
         raise FormatError(
             f"{bag.path}: no topic looks like the {what}; say which with {what}_entry (for actions that nobody "
-            f"recorded: the topics of the state, whose next step is then the action). It has {_known(bag)}"
+            f"recorded: the topics of the state, whose next step is then the action). It has {_known(bag)}{_told(bag)}"
         )
-    guesses.append(f"{what} is {', '.join(found)}, by the name")
+    guesses.append(Guess(what, f"{what} is {', '.join(found)}, by the name"))
     return {topic: (topic, "") for topic in found}
+
+
+def _told(bag: Bag) -> str:
+    """What was noticed of the recording so far, which may be why something is missing in it."""
+    return "".join(f"; {text}" for text in bag.warnings)
 
 
 def _known(bag: Bag) -> str:
@@ -137,7 +143,7 @@ def _cameras(bag: Bag, warnings: list[str]) -> tuple[list[str], dict[str, bytes 
         if not waiting:
             break
     if not first:
-        raise FormatError(f"{bag.path}: no topic with colour images; it has {_known(bag)}")
+        raise FormatError(f"{bag.path}: no topic with colour images; it has {_known(bag)}{_told(bag)}")
     if len(first) > bounds.MAX_CAMERAS:
         raise FormatError(f"{bag.path}: {len(first)} topics of images, expected at most {bounds.MAX_CAMERAS}")
     return sorted(first), first
@@ -220,10 +226,14 @@ def _fits(series: _Series) -> bool:
     return bool(rising and _EARLIEST <= float(np.median(late)) <= _LATEST)
 
 
-def _tell(steps: Steps, clock: str, guesses: list[str], warnings: list[str]) -> None:
+def _tell(steps: Steps, clock: str, guesses: list[Guess], warnings: list[str]) -> None:
     topic, error = max(steps.errors.items(), key=lambda one: one[1])
     rate = f"{steps.fps:.2f} Hz" if steps.fps else "one step"
-    guesses.append(f"the clock of all is that of {clock}, {rate}, the camera with the fewest images")
+    text = f"the clock of all is that of {clock}, {rate}, the camera with the fewest images"
+    guesses.append(Guess(About.TIMES, text))
+    if steps.fps:
+        text = f"fps: {steps.fps:g} Hz, the middle of the distances between the images of {clock}"
+        guesses.append(Guess(About.FPS, text))
     if error > 0:
         warnings.append(
             f"resampled to the clock of {clock}: the message nearest to each step was taken, up to {error * 1000:.1f} "

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dexvla.episodes import bounds
 from dexvla.episodes.jpeg import MAX_PIXELS
+from dexvla.episodes.times import exact_rate
 from dexvla.formats.base import FormatError
 from dexvla.formats.sources import package
 
@@ -138,7 +139,7 @@ def video_facts(path: Path) -> VideoFacts:
             raise FormatError(f"{path}: a video without frames; expected at least one")
         if len(times) > bounds.MAX_STEPS:
             raise FormatError(f"{path}: {len(times)} frames, at most {bounds.MAX_STEPS} are read; cut it into episodes")
-        fps = float(stream.average_rate) if stream.average_rate else None
+        fps = exact_rate(float(stream.average_rate)) if stream.average_rate else None
         return VideoFacts(*size, len(times), fps, np.sort(np.asarray(times, np.float64)))
 
 

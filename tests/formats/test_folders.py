@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from dexvla.episodes.reader import open_episode
-from dexvla.formats.base import FormatError
+from dexvla.formats.base import About, FormatError, Guess
 from dexvla.formats.csv_files import CSV
 from dexvla.formats.folders import IMAGES_CSV, MP4_CSV
 from dexvla.formats.mp4 import MP4
@@ -132,7 +132,7 @@ def test_a_frame_more_or_less_is_told_and_many_are_refused(tmp_path: Path) -> No
     with MP4_CSV.open(tmp_path, "near", PLAIN) as source:
         assert source.steps == 11
         assert any("11 frames for 12 rows" in warning for warning in source.warnings)
-        assert any("begin at the same time" in guess for guess in source.guesses)
+        assert any("begin at the same time" in guess.text for guess in source.guesses)
         assert len(list(source.cameras["top"].frames())) == 11
     video(tmp_path / "near" / "top.mp4", 6)
     with pytest.raises(FormatError, match=r"6 frames, steps\.csv has 12 rows; expected one frame a row"):
@@ -144,7 +144,7 @@ def test_without_times_the_rate_of_the_videos_is_a_guess(tmp_path: Path) -> None
     (tmp_path / "demo" / "steps.csv").write_text("state,action\n1,2\n3,4\n5,6\n")
     with MP4_CSV.open(tmp_path, "demo", PLAIN) as source:
         assert source.fps == 12.5
-        assert "12.5 Hz, the rate of its videos" in source.guesses
+        assert Guess(About.FPS, "12.5 Hz, the rate of its videos") in source.guesses
 
 
 # --- broken -----------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from dexvla.formats import registry
 from dexvla.formats.base import Exported, ExportEpisode, FormatError
 from dexvla.formats.importing import ImportReport, import_source
 from dexvla.formats.lerobot import writing
+from dexvla.formats.lerobot.layout import INFO, read_dataset
 from dexvla.spec import ImportProfile
 from tests.support.environments import LEROBOT, PipFailed
 from tests.support.lerobot_torchvision import write_stand_in
@@ -82,6 +83,21 @@ def test_images_go_out_some_at_a_time_and_names_of_dimensions_with_them(
         assert after.state_names == before.state_names
         for step in range(20):
             np.testing.assert_array_equal(after.frame("cam_high", step), before.frame("cam_high", step))
+
+
+@pytest.mark.parametrize(
+    ("said", "fps"), [("50", 50.0), ("30000/1001", 30_000 / 1001), (True, None), ("fast", None), ("1/0", None)]
+)
+def test_a_rate_may_be_text(tmp_path: Path, said: Any, fps: float | None) -> None:
+    episode = export_episode(tmp_path, episode_of(4))
+    there_and_back(tmp_path, "lerobot-images", episode)
+    info = tmp_path / "lerobot-images" / INFO
+    info.write_text(json.dumps(json.loads(info.read_text()) | {"fps": said}))
+    if fps is None:
+        with pytest.raises(FormatError, match="expected a positive number"):
+            read_dataset(tmp_path / "lerobot-images")
+    else:
+        assert read_dataset(tmp_path / "lerobot-images").fps == fps
 
 
 def test_episodes_of_several_kinds_are_refused(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from rosbags.rosbag2 import StoragePlugin
 from dexvla.episodes.jpeg import decode_jpeg, encode_jpeg, jpeg_size
 from dexvla.episodes.reader import open_episode
 from dexvla.formats import bags
-from dexvla.formats.base import FormatError, SourceEpisode
+from dexvla.formats.base import About, FormatError, Guess, SourceEpisode
 from dexvla.formats.mcap import MCAP
 from dexvla.formats.recordings import MCAP_IN, ROSBAG, RecordingImporter
 from dexvla.formats.resampling import nearest_of
@@ -198,8 +198,8 @@ def test_a_ros_recording_becomes_steps_of_one_clock(tmp_path: Path, kind: str) -
         assert f"{DEPTH} holds distances" in told
         (error,) = re.findall(r"up to ([\d.]+) ms away", told)
         assert float(error) == 2.0
-        assert f"state is {STATE}, by the name" in source.guesses
-        assert f"action is {ACTION}, by the name" in source.guesses
+        assert Guess(About.STATE, f"state is {STATE}, by the name") in source.guesses
+        assert Guess(About.ACTION, f"action is {ACTION}, by the name") in source.guesses
 
 
 def test_a_profile_names_topics_and_fields(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_without_an_action_the_next_state_is_one_where_a_person_says_so(tmp_path
         ROSBAG.open(tmp_path / "bag", "bag", PLAIN).__enter__()
     with ROSBAG.open(tmp_path / "bag", "bag", ImportProfile(state_entry=STATE, action_entry=STATE)) as source:
         assert (source.action[:-1] == source.qpos[1:]).all()
-        assert any("next step" in guess for guess in source.guesses)
+        assert any("next step" in guess.text for guess in source.guesses)
 
 
 def test_a_recording_whose_end_is_missing_keeps_what_stands_before(tmp_path: Path) -> None:
@@ -235,6 +235,14 @@ def test_a_recording_whose_end_is_missing_keeps_what_stands_before(tmp_path: Pat
         assert 10 < source.steps < 300
         assert any("ends in the middle" in warning for warning in source.warnings)
         assert len(list(source.cameras["/camera/cam"].frames())) == source.steps
+
+
+def test_a_recording_that_was_cut_before_its_first_chunk_ended_says_so(tmp_path: Path) -> None:
+    exported(MCAP, tmp_path / "out", export_episode(tmp_path, episode_data(cameras=("cam",), size=(16, 16), steps=4)))
+    path = tmp_path / "out/one.mcap"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+    with pytest.raises(FormatError, match=r"no topic looks like the state.*; one\.mcap is damaged or ends"):
+        MCAP_IN.open(path, "one.mcap", PLAIN).__enter__()
 
 
 def test_json_messages_are_read(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import re
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +103,7 @@ def read_dataset(root: Path) -> Dataset:
             f"{root}/{INFO}: codebase_version is {word}, expected v3.0, v2.1 or v2.0; convert it with lerobot first"
         )
     features = _features(root, info)
-    fps = info.get("fps")
-    if fps is not None and not (isinstance(fps, (int, float)) and not isinstance(fps, bool) and 0 < fps <= 10_000):
-        raise FormatError(f"{root}/{INFO}: fps is {fps!r}, expected a positive number")
+    fps = _rate(root, info.get("fps"))
     old = version < 3
     chunk = info.get("chunks_size", 1000)
     if not isinstance(chunk, int) or isinstance(chunk, bool) or chunk < 1:
@@ -112,7 +111,7 @@ def read_dataset(root: Path) -> Dataset:
     return Dataset(
         root=root,
         version=version,
-        fps=None if fps is None else float(fps),
+        fps=fps,
         robot=info["robot_type"] if isinstance(info.get("robot_type"), str) and info["robot_type"].strip() else None,
         features=features,
         data_path=_pattern(root, "data_path", info.get("data_path") or (_OLD_DATA_PATH if old else DATA_PATH), version),
@@ -125,6 +124,19 @@ def read_dataset(root: Path) -> Dataset:
         subtasks=_texts(root, "meta/subtasks.parquet", "subtask_index"),
         ours=_ours(root),
     )
+
+
+def _rate(root: Path, value: Any) -> float | None:
+    """Hz. Texts of a number and of a fraction ("30000/1001") are read too."""
+    if value is None:
+        return None
+    try:
+        fps = float(Fraction(value.strip()) if isinstance(value, str) else value)
+    except (TypeError, ValueError, ArithmeticError):
+        fps = 0.0
+    if isinstance(value, bool) or not 0 < fps <= 10_000:
+        raise FormatError(f"{root}/{INFO}: fps is {value!r:.40}, expected a positive number")
+    return fps
 
 
 def _features(root: Path, info: Mapping[str, Any]) -> dict[str, Feature]:

@@ -18,7 +18,7 @@ from dexvla.formats.base import FormatError, SourceCamera, SourceEpisode
 from dexvla.formats.lerobot.layout import Dataset, Feature, is_lerobot, read_dataset
 from dexvla.formats.lerobot.rows import columns_of, images_of, rows_of
 from dexvla.formats.messages import decode_other
-from dexvla.formats.stored import facts_read
+from dexvla.formats.stored import facts_read, names_read, rate_guessed
 from dexvla.formats.videos import read_stretch, video_size
 from dexvla.spec import ImportProfile, Segment
 
@@ -101,14 +101,14 @@ def _episode(dataset: Dataset, index: int, profile: ImportProfile) -> SourceEpis
         qvel=_matrix(file, table, VELOCITY) if VELOCITY in table.column_names else None,
         cameras=_cameras(dataset, index, file, cameras, steps, table, warnings),
         timestamp=_times(table, dataset.fps),
-        # what was a guess is to stay one: it is made again, of the same times
-        fps=None if ours.get("fps_guessed") is True else dataset.fps,
+        fps=dataset.fps,
+        fps_guessed=rate_guessed(ours),
         instructions=instructions,
         substeps=_substeps(dataset, table, steps),
         success=_success(table, ours),
         robot=dataset.robot,
-        state_names=_named(features[state_key].names),
-        action_names=_named(features[action_key].names),
+        state_names=(state_key == STATE and names_read(ours, "state_names")) or _named(features[state_key].names),
+        action_names=(action_key == ACTION and names_read(ours, "action_names")) or _named(features[action_key].names),
         joint_positions=_own_matrix(file, table, "joint_positions"),
         action_sent=_own_matrix(file, table, "action_sent"),
         host_timestamp=_own_times(table, OWN["host_timestamp"]),
@@ -160,7 +160,9 @@ def _matrix(file: Path, table: Any, key: str) -> NDArray[np.float32]:
     try:
         values = np.asarray(rows, np.float32)
     except (TypeError, ValueError) as error:
-        raise FormatError(f"{file}: {key} holds rows of different lengths or no numbers ({error})") from error
+        raise FormatError(
+            f"{file}: {key} holds rows of different lengths or no numbers; leave the episode out"
+        ) from error
     flat: NDArray[np.float32] = values.reshape(len(rows), -1)
     return flat
 

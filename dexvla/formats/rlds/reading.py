@@ -20,14 +20,14 @@ from dexvla.episodes import bounds
 from dexvla.episodes.format import LabelSource, StepSource
 from dexvla.episodes.jpeg import MAX_PIXELS, jpeg_size
 from dexvla.episodes.manifest import run_length
-from dexvla.formats.base import ODD, FormatError, SourceCamera, SourceEpisode
+from dexvla.formats.base import ODD, About, FormatError, Guess, SourceCamera, SourceEpisode
 from dexvla.formats.hdf5_files import asked
 from dexvla.formats.messages import decode_other
 from dexvla.formats.rlds.features import Leaf, texts_of, unpacked, values_of
 from dexvla.formats.rlds.layout import FEATURES, Dataset, dataset_folder, has_records, read_dataset
 from dexvla.formats.rlds.records import read_record
 from dexvla.formats.rlds.wire import Feature, features_of
-from dexvla.formats.stored import facts_read
+from dexvla.formats.stored import facts_read, names_read, rate_guessed
 from dexvla.spec import ImportProfile, Segment
 
 STEPS, OBSERVATION, METADATA = "steps", "steps/observation", "episode_metadata"
@@ -140,7 +140,7 @@ class _Episode:
     features: Mapping[str, Feature]
     profile: ImportProfile
     warnings: list[str] = field(default_factory=list)
-    guesses: list[str] = field(default_factory=list)
+    guesses: list[Guess] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
 
     def read(self) -> SourceEpisode:
@@ -163,13 +163,14 @@ class _Episode:
             cameras=cameras,
             qvel=self._own(VELOCITY, steps),
             timestamp=self._times(steps),
-            fps=None if ours.get("fps_guessed") is True else self._rate(),
+            fps=self._rate(ours),
+            fps_guessed=rate_guessed(ours),
             instructions=instructions,
             substeps=substeps,
             success=self._success(ours, steps),
             robot=robot if isinstance(robot := ours.get("robot"), str) else None,
-            state_names=_names(ours.get("state_names")),
-            action_names=_names(ours.get("action_names")),
+            state_names=() if self.profile.state_entry else names_read(ours, "state_names"),
+            action_names=() if self.profile.action_entry else names_read(ours, "action_names"),
             joint_positions=self._own(OWN["joint_positions"], steps),
             action_sent=self._own(OWN["action_sent"], steps),
             host_timestamp=self._clock(OWN["host_timestamp"], steps),
@@ -216,7 +217,7 @@ class _Episode:
             full = [f"{OBSERVATION}/{name}" for name in names]
             if all(self._numeric(name) for name in full):
                 if names != ("state",):
-                    self.guesses.append(f"state is {', '.join(names)}")
+                    self.guesses.append(Guess(About.STATE, f"state is {', '.join(names)}"))
                 return full
         raise FormatError(
             f"{self.where}: none of the usual states; it has {self._listed(OBSERVATION)}: name those that are the "
@@ -234,12 +235,13 @@ class _Episode:
             for order in _ACTION_ORDER:
                 full = [f"{STEPS}/{folder}/{name}" for name in order]
                 if all(name in inner for name in full):
-                    self.guesses.append(f"action is {', '.join(order)}")
+                    self.guesses.append(Guess(About.ACTION, f"action is {', '.join(order)}"))
                     return full
             if inner:
                 kinds = ("float", "bool", "double")
                 inner = [name for name in inner if self.dataset.leaves[name].dtype.startswith(kinds)] or inner
-                self.guesses.append(f"action is {', '.join(name.rpartition('/')[2] for name in inner)}")
+                text = f"action is {', '.join(name.rpartition('/')[2] for name in inner)}"
+                self.guesses.append(Guess(About.ACTION, text))
                 return inner
         raise FormatError(
             f"{self.where}: no action; it has {self._listed(STEPS)}: name those that are the action (--action-entry)"
@@ -345,7 +347,8 @@ class _Episode:
                 spoken = Counter(text for text in texts if text.strip())
                 found += [text for text, _ in spoken.most_common(1)]
                 if len(spoken) > 1 and len(texts) == steps and substeps is None:
-                    self.guesses.append(f"{name} changes within the episode: its {len(spoken)} texts are substeps")
+                    text = f"{name} changes within the episode: its {len(spoken)} texts are substeps"
+                    self.guesses.append(Guess(About.LABELS, text))
                     substeps = run_length(texts)
         more = ours.get("paraphrases")
         found += [text for text in more if isinstance(text, str)] if isinstance(more, list) else []
@@ -361,7 +364,11 @@ class _Episode:
             return {}
         return found if isinstance(found, dict) else {}
 
-    def _rate(self) -> float | None:
+    def _rate(self, ours: Mapping[str, Any]) -> float | None:
+        """Ours to the bit: a tf.train.Example has no number of more than 32."""
+        if isinstance(fps := ours.get("fps"), float | int) and not isinstance(fps, bool) and 0 < fps < 10_000:
+            self.used.add(f"{METADATA}/fps")
+            return float(fps)
         for word in _RATES:
             name = f"{METADATA}/{word}"
             leaf = self.dataset.leaves.get(name)
@@ -388,7 +395,8 @@ class _Episode:
                 rewards = self._values(f"{STEPS}/reward")
                 flags = True if len(rewards) == steps and (rewards[-1] > 0).all() else None
                 if flags:
-                    self.guesses.append("the episode succeeded: its last reward is positive")
+                    text = "the episode succeeded: its last reward is positive"
+                    self.guesses.append(Guess(About.OUTCOME, text))
         return flags
 
     # --- cameras ----------------------------------------------------------------------------------------
@@ -460,10 +468,6 @@ def _pixels(leaf: Leaf, blob: memoryview) -> bytes | NDArray[np.uint8]:
         raise ValueError(f"an image of {len(blob)} bytes, at most {bounds.MAX_ROW} are read")
     data = bytes(blob)
     return data if data[:2] == b"\xff\xd8" else decode_other(data)
-
-
-def _names(value: Any) -> tuple[str, ...]:
-    return tuple(value) if isinstance(value, list) and all(isinstance(name, str) for name in value) else ()
 
 
 RLDS = RldsImporter()
