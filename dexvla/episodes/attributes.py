@@ -122,8 +122,7 @@ def unused_told(entries: Entries) -> list[str]:
     left += [f"observations/{name}" for name in sorted(observations) if name not in _KNOWN_OBSERVATIONS]
     left = [name for name in left if entries.has(name)]
     more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
-    told = f"entries that an episode of ours has no place for are left out: {', '.join(left[:_SHOWN])}{more}"
-    return [told] if left else []
+    return [f"unknown entries, ignored: {', '.join(left[:_SHOWN])}{more}"] if left else []
 
 
 def depth_told(entries: Entries) -> list[str]:

@@ -19,23 +19,7 @@ from dexvla.episodes.traits import episode_traits
 from dexvla.errors import EpisodeError
 from dexvla.spec.survey import EpisodeTraits, Survey
 
-KNOWN = {
-    "action",
-    "action_sent",
-    "base_action",
-    "compress_len",
-    "host_timestamp",
-    "image_timestamp",
-    "language_raw",
-    "marks",
-    "observations",
-    "reasoning",
-    "step_source",
-    "substep_reasonings",
-    "timestamp",
-}
 _MOST_SCANS = 100  # of a progressive JPEG; libjpeg writes 10
-KNOWN_OBSERVATIONS = {"images", "images_depth", "joint_positions", "qpos", "qvel"}
 
 
 @dataclass(kw_only=True)
@@ -253,9 +237,6 @@ def _frames(report: FileReport, episode: Episode, camera: str, every_frame: bool
 
 def _layout(report: FileReport, path: Path, episode: Episode) -> None:
     with h5py.File(path, "r") as file:
-        unknown = sorted(set(file) - KNOWN)
-        unknown += [f"observations/{name}" for name in sorted(set(file["observations"]) - KNOWN_OBSERVATIONS)]
-        unknown = [name for name in unknown if name not in episode.soft_links]
         if "sim" not in file.attrs:
             report.warnings.append("no attribute sim: read as a real robot, whose actions line up one step later")
         if "observations/qvel" not in file:
@@ -265,8 +246,6 @@ def _layout(report: FileReport, path: Path, episode: Episode) -> None:
                 report.warnings.append(f"{name} is {file[name].dtype}, stored files use float32")
         if episode.compressed and "compress_len" not in file:
             report.warnings.append("no compress_len: JPEG rows are read to their end marker")
-    if unknown:
-        report.warnings.append(f"unknown entries, ignored: {', '.join(unknown)}")
 
 
 def _compare(files: list[FileReport]) -> tuple[list[str], list[str]]:

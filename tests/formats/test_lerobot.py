@@ -100,6 +100,29 @@ def test_a_rate_may_be_text(tmp_path: Path, said: Any, fps: float | None) -> Non
         assert read_dataset(tmp_path / "lerobot-images").fps == fps
 
 
+def test_columns_that_nobody_asks_for_are_not_unpacked(tmp_path: Path) -> None:
+    """A few bytes of a dictionary and its numbers are 400 MiB of texts, and may be terabytes."""
+    episode = export_episode(tmp_path, episode_of(4))
+    there_and_back(tmp_path, "lerobot-images", episode)
+    (file,) = (tmp_path / "lerobot-images" / "data").rglob("*.parquet")
+    table = pq.read_table(file)
+    rows = pa.DictionaryArray.from_arrays(pa.array([0] * 400, pa.int32()), ["x" * 2**20])
+    wide = pa.concat_tables([table, table.slice(0, 1).take(pa.array([0] * 396))]).append_column("note", rows)
+    episodes = np.r_[np.zeros(4, np.int64), np.ones(396, np.int64)]
+    wide = wide.set_column(wide.column_names.index("episode_index"), "episode_index", pa.array(episodes))
+    pq.write_table(wide, file, use_dictionary=["note"], store_schema=False)
+    assert file.stat().st_size < 2**22
+    before = pa.default_memory_pool().max_memory()
+    info = tmp_path / "lerobot-images" / INFO
+    known = json.loads(info.read_text())
+    known["features"]["note"] = {"dtype": "string", "shape": [1], "names": None}
+    info.write_text(json.dumps(known))
+    (one,) = import_source(tmp_path / "lerobot-images", tmp_path / "again", ImportProfile()).imported
+    assert one.steps == 4
+    assert any("left out: note" in text for text in one.warnings)
+    assert pa.default_memory_pool().max_memory() < before + 2**26
+
+
 def test_episodes_of_several_kinds_are_refused(tmp_path: Path) -> None:
     one = export_episode(tmp_path, episode_of(5), "one")
     other = export_episode(tmp_path, episode_of(5, attributes={"fps": 30.0}), "other")

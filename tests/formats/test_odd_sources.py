@@ -100,9 +100,9 @@ def test_an_optional_entry_that_cannot_be_unpacked_is_left_out_and_a_vital_one_s
 def test_entries_without_a_place_are_told(tmp_path: Path) -> None:
     extra = [put("rewards", np.zeros(STEPS)), put("observations/ft", np.ones((STEPS, 6))), put("debug/log", 1)]
     report = bring(foreign_file(tmp_path / "a.hdf5", *extra), tmp_path)
-    assert "no place for are left out: debug, rewards, observations/ft" in told(report)
+    assert "unknown entries, ignored: debug, rewards, observations/ft" in told(report)
     again = import_source(one(report), tmp_path / "again", ImportProfile())
-    assert "no place" not in told(again)
+    assert "unknown" not in told(again)
 
 
 def test_an_entry_that_this_format_does_not_have_is_not_passed_over(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from dexvla.episodes.jpeg import jpeg_size
 from dexvla.episodes.manifest import run_length
 from dexvla.formats.base import FormatError, SourceCamera, SourceEpisode
 from dexvla.formats.lerobot.layout import Dataset, Feature, is_lerobot, read_dataset
-from dexvla.formats.lerobot.rows import columns_of, images_of, rows_of
+from dexvla.formats.lerobot.rows import columns_of, first_of, images_of, rows_of
 from dexvla.formats.messages import decode_other
 from dexvla.formats.stored import facts_read, names_read, rate_guessed
 from dexvla.formats.videos import read_stretch, video_size
@@ -32,6 +32,7 @@ OWN = {
     "step_source": "step_source",
 }
 IMAGE_TIME = "image_timestamp."
+_SPOKEN = "language_persistent"
 _PREFIX = "observation.images."
 _NUMBERS = {"float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "bool"}
 _LOOKED_AT = 64  # files of the meta folder whose times tell whether it changed
@@ -75,8 +76,7 @@ def _episode(dataset: Dataset, index: int, profile: ImportProfile) -> SourceEpis
     action_key = _entry(dataset, profile.action_entry, ACTION, "action_entry")
     cameras = {key: one for key, one in features.items() if one.dtype in ("video", "image")}
     file = dataset.data_file(index)
-    columns = [key for key, one in features.items() if one.dtype not in ("video", "image")]
-    table = rows_of(file, index, _there(file, columns))
+    table = rows_of(file, index, [key for key in columns_of(file) if _is_read(key, state_key, action_key)])
     if "frame_index" in table.column_names:
         table = table.sort_by("frame_index")
     steps = table.num_rows
@@ -92,7 +92,8 @@ def _episode(dataset: Dataset, index: int, profile: ImportProfile) -> SourceEpis
     if ours and ours.get("steps") != steps:  # another tool took episodes out or changed their order
         warnings.append("what meta/dexvla.json says is of another episode, its steps differ; left out")
         ours = {}
-    instructions = _instructions(dataset, table, index, ours, warnings)
+    spoken = _spoken(file, index)
+    instructions = _instructions(dataset, table, index, ours, spoken, warnings)
     step_source = _own_sources(table)
     return SourceEpisode(
         name=f"episode_{index}",
@@ -104,7 +105,7 @@ def _episode(dataset: Dataset, index: int, profile: ImportProfile) -> SourceEpis
         fps=dataset.fps,
         fps_guessed=rate_guessed(ours),
         instructions=instructions,
-        substeps=_substeps(dataset, table, steps),
+        substeps=_substeps(dataset, table, spoken, steps),
         success=_success(table, ours),
         robot=dataset.robot,
         state_names=(state_key == STATE and names_read(ours, "state_names")) or _named(features[state_key].names),
@@ -118,7 +119,7 @@ def _episode(dataset: Dataset, index: int, profile: ImportProfile) -> SourceEpis
     )
 
 
-_USED = {VELOCITY, "next.success", "subtask_index", "language_persistent", "timestamp", *OWN.values()}
+_USED = {VELOCITY, "next.success", "subtask_index", _SPOKEN, "timestamp", *OWN.values()}
 _COUNTERS = {"frame_index", "episode_index", "index", "task_index", "next.done", "next.reward"}
 
 
@@ -133,11 +134,10 @@ def _unused(dataset: Dataset, state: str, action: str) -> list[str]:
     return [f"columns that an episode of ours has no place for are left out: {', '.join(left[:12])}"] if left else []
 
 
-def _there(file: Path, columns: Sequence[str]) -> list[str]:
-    """Those of the columns that the file has: a feature may be declared and left out."""
-    names = set(columns_of(file))
-    extra = {"language_persistent", "subtask_index", "episode_index"} & names
-    return [*dict.fromkeys([name for name in columns if name in names] + sorted(extra))]
+def _is_read(key: str, state: str, action: str) -> bool:
+    """Whether a column is one of numbers that an episode of ours is made of: others are not unpacked."""
+    used = _USED - {_SPOKEN} | {"frame_index", "task_index", state, action}
+    return key in used or key.startswith(IMAGE_TIME)
 
 
 def _entry(dataset: Dataset, asked: str | None, usual: str, field: str) -> str:
@@ -156,6 +156,8 @@ def _matrix(file: Path, table: Any, key: str) -> NDArray[np.float32]:
     """(T, D) float32."""
     if key not in table.column_names:
         raise FormatError(f"{file}: no column {key}, which meta/info.json declares; copy the dataset again")
+    if table.column(key).nbytes > 8 * bounds.MAX_VALUES:
+        raise FormatError(f"{file}: {key} holds more numbers than an episode may; leave the episode out")
     rows = table.column(key).to_pylist()
     try:
         values = np.asarray(rows, np.float32)
@@ -205,7 +207,12 @@ def _times(table: Any, fps: float | None) -> NDArray[np.float64] | None:
 
 
 def _instructions(
-    dataset: Dataset, table: Any, index: int, ours: Mapping[str, Any], warnings: list[str]
+    dataset: Dataset,
+    table: Any,
+    index: int,
+    ours: Mapping[str, Any],
+    spoken: Sequence[Mapping[str, Any]],
+    warnings: list[str],
 ) -> tuple[str, ...]:
     texts: list[str] = []
     if "task_index" in table.column_names:
@@ -220,17 +227,17 @@ def _instructions(
     if not texts:
         listed = dataset.rows[index].get("tasks")
         texts = [str(text) for text in listed] if isinstance(listed, list) else []
-    texts += [one["content"] for one in _spoken(table) if one["style"] == "task_aug"]
+    texts += [one["content"] for one in spoken if one["style"] == "task_aug"]
     more = ours.get("paraphrases")
     texts += [str(text) for text in more] if isinstance(more, list) else []
     return tuple(dict.fromkeys(text for text in texts if text.strip()))
 
 
-def _spoken(table: Any) -> list[dict[str, Any]]:
-    """The persistent language of the episode: the same list stands on every row."""
-    if "language_persistent" not in table.column_names or not table.num_rows:
+def _spoken(file: Path, index: int) -> list[dict[str, Any]]:
+    """The persistent language of the episode: the same list stands on every row, so that one is read."""
+    listed = first_of(file, index, _SPOKEN) if _SPOKEN in columns_of(file) else None
+    if not isinstance(listed, list):
         return []
-    listed = table.column("language_persistent")[0].as_py() or []
     return [
         one
         for one in listed
@@ -238,9 +245,11 @@ def _spoken(table: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _substeps(dataset: Dataset, table: Any, steps: int) -> tuple[Segment, ...] | None:
+def _substeps(
+    dataset: Dataset, table: Any, spoken: Sequence[Mapping[str, Any]], steps: int
+) -> tuple[Segment, ...] | None:
     """Of language_persistent, by their times; else of subtask_index."""
-    said = [one for one in _spoken(table) if one["style"] == "subtask" and one.get("timestamp") is not None]
+    said = [one for one in spoken if one["style"] == "subtask" and one.get("timestamp") is not None]
     if said and dataset.fps:
         texts = [""] * steps
         for one in sorted(said, key=lambda one: float(one["timestamp"])):

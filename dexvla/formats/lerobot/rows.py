@@ -69,6 +69,17 @@ def images_of(file: Path, episode: int, key: str) -> Iterator[bytes]:
                 yield data
 
 
+def first_of(file: Path, episode: int, column: str) -> Any:
+    """The value of a column in the first row of the episode; None where it has none."""
+    with _opened(file) as (opened, footer):
+        groups = footer.groups(episode)
+        for batch in opened.iter_batches(batch_size=_AT_ONCE, columns=[column, _EPISODE], row_groups=groups):
+            numbers = batch.column(_EPISODE).to_pylist()
+            if episode in numbers:
+                return batch.column(column)[numbers.index(episode)].as_py()
+    return None
+
+
 @contextmanager
 def _opened(file: Path) -> Iterator[tuple[Any, _Footer]]:
     """An open file and its footer. Raises FormatError for what cannot be read, inside of the block as well."""

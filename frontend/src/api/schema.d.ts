@@ -2983,6 +2983,12 @@ export type webhooks = Record<string, never>;
 export interface components {
   schemas: {
     /**
+     * About
+     * @description What a guess is about: the question of an import that it answers.
+     * @enum {string}
+     */
+    About: "colours" | "turned" | "fps" | "times" | "state" | "action" | "labels" | "outcome";
+    /**
      * AcceptImportedIn
      * @description looked_at: the episodes that whoever accepts has opened.
      */
@@ -5090,8 +5096,8 @@ export interface components {
      * ImportPreviewOut
      * @description One episode as it stands in the source, and what the profile makes of it.
      *
-     *     guessed: which questions have an answer that is a guess: colours, fps, state, action, turned. refusals: why the
-     *     episode would not be taken. Where it cannot be opened at all, nothing but its name and the refusal is known.
+     *     guessed: what the guesses are about. refusals: why the episode would not be taken. Where it cannot be opened at all,
+     *     nothing but its name and the refusal is known.
      */
     ImportPreviewOut: {
       action: components["schemas"]["MotionOut"] | null;
@@ -5112,7 +5118,7 @@ export interface components {
       /** Format Title */
       format_title: string;
       /** Guessed */
-      guessed: string[];
+      guessed: components["schemas"]["About"][];
       /** Guesses */
       guesses: string[];
       instruction: components["schemas"]["InstructionOut"] | null;

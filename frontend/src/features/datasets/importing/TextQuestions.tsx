@@ -121,7 +121,8 @@ export function RateQuestion({ preview, profile, onChange }: Props) {
 
 function rateText({ fps, fps_from, seconds, stamps }: NonNullable<Preview["times"]>): string {
   if (fps === null) return stamps ? "its time stamps show no steady rate" : "it has neither a rate nor time stamps";
-  const from = { file: "as the file says", profile: "as you say", guess: "guessed from its time stamps" };
+  const guess = stamps ? "guessed from its time stamps" : "a guess";
+  const from = { file: "as the file says", profile: "as you say", guess };
   return `${fps} Hz, ${from[fps_from ?? "file"]}${seconds === null ? "" : `; ${formatSeconds(seconds)}`}`;
 }
 
