@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from dexvla.episodes.finding import is_episode_file
 from dexvla.episodes.format import LabelSource
 from dexvla.episodes.lineage import lineage_attributes
-from dexvla.episodes.manifest import run_length
 from dexvla.episodes.reader import Episode, open_episode
+from dexvla.episodes.segments import run_length
 from dexvla.errors import EpisodeError
 from dexvla.formats.base import FormatError, SourceCamera, SourceEpisode
 from dexvla.formats.carried import own_attributes

@@ -24,8 +24,8 @@ from dexvla.episodes.format import (
     says_base_left_out,
 )
 from dexvla.episodes.jpeg import decode_jpeg
-from dexvla.episodes.manifest import per_step
 from dexvla.episodes.names import renamed_told, safe_names
+from dexvla.episodes.segments import per_step
 from dexvla.episodes.streaming import CameraStream
 from dexvla.episodes.times import Times, guess_told, judge
 from dexvla.formats.base import FormatError, SourceCamera, SourceEpisode
