@@ -10,7 +10,7 @@ from backend.core.schemas import DIRECTION_MARKS
 from backend.intake.copying import fresh_copy, refuse_wasteful
 from dexvla.episodes.check import check_file
 from dexvla.episodes.facts import read_facts
-from dexvla.episodes.identity import Identity, episode_identities
+from dexvla.episodes.identity import Identity
 from dexvla.episodes.manifest import camera_spec
 from dexvla.episodes.reader import Episode, open_episode
 from dexvla.episodes.segments import run_length
@@ -61,11 +61,11 @@ def examine(source: Path, target: Path, *, keep_labels: bool, instruction: str |
         found.warnings += [
             f"attribute {name} is longer than {limits.MAX_WORD[name]} characters; left out" for name in long
         ]
-        fresh_copy(source, target, keep_labels=keep_labels, instruction=instruction, leave_out=long)
+        identity = fresh_copy(source, target, keep_labels=keep_labels, instruction=instruction, leave_out=long)
         with open_episode(source) as episode, open_episode(target) as copy:
             found.guesses = list(_guesses(episode))
             known = read_facts(copy)
-            assert episode_identities(episode, seconds=True) == known.names, "the copy is another episode"
+            assert known.names == identity, "the copy is another episode"
             _describe(found, copy, known.names)
             found.known = known.model_dump(mode="json")
     except EpisodeError as error:

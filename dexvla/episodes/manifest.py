@@ -224,9 +224,9 @@ def _entry(
     listed: EpisodeEntry | None,
 ) -> EpisodeEntry:
     steps = listed.steps if listed is not None else min(facts.steps, episode_len or facts.steps)
-    place = path.resolve()
-    if relative_to is not None and place.is_relative_to(relative_to.resolve()):
-        place = place.relative_to(relative_to.resolve())
+    place = os.path.realpath(path)
+    if relative_to is not None and Path(place).is_relative_to(relative_to.resolve()):
+        place = os.fspath(Path(place).relative_to(relative_to.resolve()))
     specs = _cameras(path, facts, cameras, steps)
     if listed is not None:
         if not facts.names.is_called(listed.identity) or steps > facts.steps:
@@ -236,10 +236,10 @@ def _entry(
             )
         # an older list keeps its word for the episode, by which it was split into training and held out
         alias = facts.former if listed.identity == facts.identity else facts.identity
-        known = {"path": os.fspath(place), "cameras": specs, "aliases": (alias,)}
+        known = {"path": place, "cameras": specs, "aliases": (alias,)}
         entry = listed.model_copy(update={**known, "learn": listed.learn or _learnable(facts, steps)})
     else:
-        entry = _new_entry(path, facts, os.fspath(place), steps, specs)
+        entry = _new_entry(path, facts, place, steps, specs)
     texts = (segment.text for segment in (*entry.substeps, *entry.plan))
     for text in (entry.instruction, *entry.paraphrases, *texts):
         if wrong := control_token_in(text):
