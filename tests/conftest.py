@@ -1,9 +1,11 @@
 """Real episode files, base models and run specs that many tests share."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from dexvla.episodes.format import EpisodeData
+from dexvla.episodes.known import CACHE_VARIABLE
 from dexvla.episodes.writer import write_episode
 from dexvla.spec import TrainSpec, with_preset
 from dexvla.threads import share_cores
@@ -72,6 +75,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if hasattr(config, "workerinput"):
         ranks = {name: rank for rank, name in enumerate(LONGEST)}
         items.sort(key=lambda item: ranks.get(item.path.parent.name, len(ranks)))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache() -> Iterator[None]:
+    """What is known of episodes lies in a folder of the tests, also for the commands that they start."""
+    folder = tempfile.mkdtemp(prefix="dexvla-cache-")
+    os.environ[CACHE_VARIABLE] = folder
+    yield
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

@@ -34,6 +34,13 @@ def test_a_step_without_logits_has_the_same_loss_and_needs_less_memory(tmp_path:
     assert ours["peak_bytes"] < plain["peak_bytes"]
 
 
+def test_a_start_with_known_episodes_gives_the_same_statistics(tmp_path: Path) -> None:
+    found = run("training_start.py", tmp_path / "start.json", "--episodes=3", f"--folder={tmp_path}")
+    assert found["episodes"] == 3
+    assert found["warm"]["handles"] == found["cold"]["handles"]
+    assert found["warm"]["cpu_seconds"] > 0
+
+
 def test_the_step_of_the_small_preset_is_measured(tmp_path: Path) -> None:
     found = run("small_step.py", tmp_path / "small.json", "--steps=1", "--batch=2", "--threads=1")
     assert [(row["precision"], row["noise_draws"]) for row in found["steps"]] == [

@@ -26,7 +26,8 @@ from backend.tables.dataset import Dataset
 from backend.tables.episode import EpisodeRow
 from backend.tables.episode_edit import EditAction, EpisodeEdit
 from dexvla.checksums import file_sha256
-from dexvla.episodes.identity import episode_identities
+from dexvla.episodes.facts import read_facts
+from dexvla.episodes.known import KnownEpisodes
 from dexvla.episodes.reader import open_episode
 from dexvla.errors import UserError
 from dexvla.files import NO_LINKS, atomic_file, fsync_path, write_json
@@ -45,6 +46,7 @@ def place(studio: Studio, edit: EpisodeEdit, staged: Path) -> dict[str, dict[str
     file that is gone, StoreAwayError."""
     with studio.db.transaction(write=False) as db:
         rows = repository.episodes(db, [one["episode_id"] for one in edit.sources])
+    known = KnownEpisodes.below(studio.settings.folder.cache)
     found = {}
     for item in edit.items:
         result = item["result"]
@@ -56,8 +58,11 @@ def place(studio: Studio, edit: EpisodeEdit, staged: Path) -> dict[str, dict[str
         made, told = staged / f"{result}.hdf5", staged / f"{result}.json"
         if made.exists():
             with open_episode(made) as opened:
-                facts = facts_of(opened, episode_identities(opened))
-            facts |= {"size_bytes": made.stat().st_size, "sha256": file_sha256(made)}
+                read = read_facts(opened)
+                facts = facts_of(opened, read.names)
+            sha256 = file_sha256(made)
+            known.keep(sha256, read)
+            facts |= {"size_bytes": made.stat().st_size, "sha256": sha256}
             write_json(told, facts)
             os.utime(made)  # new without a row: nobody takes it for a stray
             studio.store.put(made, _stored(edit, result, facts))

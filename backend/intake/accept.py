@@ -33,6 +33,8 @@ from backend.tables.dataset import Dataset
 from backend.tables.draft import Draft, WorkState
 from backend.tables.episode import EpisodeRow, EpisodeSource, LabelState
 from backend.tables.user import User
+from dexvla.episodes.facts import EpisodeFacts
+from dexvla.episodes.known import KnownEpisodes
 from dexvla.errors import EpisodeError
 
 _SECONDS = 900
@@ -113,6 +115,7 @@ def accept(
             file, temporary, name, keep_labels=keep_labels, instruction=instruction, stop=stop or threading.Event()
         )
         row = _row(episode_id, dataset_id, found["facts"], file=temporary, source=source)
+        known = EpisodeFacts.model_validate(found["known"])
         if studio.store.remote:  # what is there already need not be sent first
             with studio.db.transaction(write=False) as db:
                 _refuse_twin(db, row, name)
@@ -129,7 +132,18 @@ def accept(
             with suppress(StoreAwayError):  # it stays without a row, and is told as such
                 studio.store.delete([kept.key])
         raise
+    with suppress(FileNotFoundError, EpisodeError):  # deleted again by now
+        _keep(studio, kept, known)
     return Accepted(episode_id=episode_id, warnings=found["warnings"])
+
+
+def _keep(studio: Studio, kept: Stored, facts: EpisodeFacts) -> None:
+    """What was read of the file, so that trainings need not read it again."""
+    assert kept.sha256 is not None
+    known = KnownEpisodes.below(studio.settings.folder.cache)
+    known.keep(kept.sha256, facts)
+    if not studio.store.remote:
+        known.note(studio.store.path(kept), kept.sha256)
 
 
 def _plain(name: str | None) -> str:

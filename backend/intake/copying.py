@@ -13,6 +13,7 @@ import numpy as np
 
 from dexvla.episodes import bounds
 from dexvla.episodes.format import IMAGE_TIMES, IMAGES, JPEG_CHANNELS, SCENE_ATTRIBUTES, LabelSource
+from dexvla.episodes.identity import Identity, episode_identities
 from dexvla.episodes.lineage import lineage_attributes
 from dexvla.episodes.reader import Episode, open_episode
 from dexvla.episodes.writer import write_marks, write_step_source, write_texts
@@ -39,13 +40,13 @@ def fresh_copy(
     keep_labels: bool,
     instruction: str | None = None,
     leave_out: Collection[str] = (),
-) -> None:
+) -> Identity:
     """Write `target` from the parts of `source` that an episode has; whatever else the file held stays behind.
 
     JPEG rows come out padded to the longest only, and all pictures with one step a chunk; pictures that are neither
     JPEG nor plain pixels become pixels. Times are written as seconds. instruction: for a file without one of its own.
-    leave_out: names of attributes. Raises EpisodeError for what
-    is no episode, OSError for a full disk, after which HDF5 may end the process on its way out: run it in the sandbox.
+    leave_out: names of attributes. Returns the identity that the copy has to have. Raises EpisodeError for what is no
+    episode, OSError for a full disk, after which HDF5 may end the process on its way out: run it in the sandbox.
     """
     with open_episode(source) as episode, h5py.File(target, "w") as new:
         motion = {
@@ -66,7 +67,11 @@ def fresh_copy(
             write_step_source(new, episode.step_source)
         if episode.marks is not None:
             write_marks(new, episode.marks)
-        lengths = [_copy_pictures(episode, new, camera) for camera in episode.cameras]
+        rows: dict[str, list[int]] = {camera: [] for camera in episode.cameras}
+        identity = episode_identities(
+            episode, seconds=True, on_row=lambda camera, step, data: rows[camera].append(len(data))
+        )
+        lengths = [_copy_pictures(episode, new, camera, rows[camera]) for camera in episode.cameras]
         facts = dataclasses.asdict(episode.attributes) | episode.scene_attributes | episode.recovery_attributes
         facts |= lineage_attributes(episode.lineage, episode.dimension_names)
         if episode.scene_attributes:
@@ -81,6 +86,7 @@ def fresh_copy(
         labels = episode.substep_reasonings if keep_labels else None
         text = instruction if instruction and not episode.wordings.texts else episode.instruction
         write_texts(new, text, labels, _label_source(episode.label_source), paraphrases=episode.paraphrases)
+    return identity
 
 
 def _write_colours(episode: Episode, new: h5py.File) -> None:
@@ -97,8 +103,8 @@ def _write_colours(episode: Episode, new: h5py.File) -> None:
 _PACKINGS: dict[str | None, dict[str, Any]] = {None: {}, "png": {"compression": "gzip", "compression_opts": 1}}
 
 
-def _copy_pictures(episode: Episode, new: h5py.File, camera: str) -> list[int]:
-    """Returns the bytes of each JPEG row; for pixels zeros."""
+def _copy_pictures(episode: Episode, new: h5py.File, camera: str, lengths: list[int]) -> list[int]:
+    """lengths: bytes of each JPEG row without its padding, as its identity counts them; returned, for pixels zeros."""
     name = f"{IMAGES}/{camera}"
     if not episode.is_jpeg(camera):
         packing = _PACKINGS.get(episode.packing(camera), {"compression": "lzf"})
@@ -107,17 +113,11 @@ def _copy_pictures(episode: Episode, new: h5py.File, camera: str) -> list[int]:
         for step in range(episode.steps):
             pixels[step] = episode.stored_frame(camera, step)
         return [0] * episode.steps
-    lengths = [_length(episode, camera, step) for step in range(episode.steps)]
     width = max(lengths)
     rows = new.create_dataset(name, shape=(episode.steps, width), dtype=np.uint8, chunks=(1, width))
     for step in range(episode.steps):
         rows[step] = episode.stored_frame(camera, step)[:width]
     return lengths
-
-
-def _length(episode: Episode, camera: str, step: int) -> int:
-    """Bytes of a JPEG row without its padding, as its identity counts them."""
-    return len(episode.stored_frame(camera, step).tobytes().rstrip(b"\0"))
 
 
 def _label_source(word: str | None) -> LabelSource:

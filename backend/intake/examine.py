@@ -9,9 +9,11 @@ from backend.core import limits
 from backend.core.schemas import DIRECTION_MARKS
 from backend.intake.copying import fresh_copy, refuse_wasteful
 from dexvla.episodes.check import check_file
-from dexvla.episodes.identity import Identity, episode_identities
-from dexvla.episodes.manifest import camera_spec, run_length
+from dexvla.episodes.facts import read_facts
+from dexvla.episodes.identity import Identity
+from dexvla.episodes.manifest import camera_spec
 from dexvla.episodes.reader import Episode, open_episode
+from dexvla.episodes.segments import run_length
 from dexvla.episodes.times import guess_told
 from dexvla.errors import EpisodeError
 
@@ -23,7 +25,7 @@ class Found:
     """errors: why the file is refused; without any, facts are the columns of its row.
 
     segments: (start, end, text) of its labels, as proposals; empty without labels. guesses: what was assumed where the
-    file is silent.
+    file is silent. known: the EpisodeFacts of the copy, from which trainings start.
     """
 
     errors: list[str] = field(default_factory=list)
@@ -32,6 +34,7 @@ class Found:
     segments: list[tuple[int, int, str]] = field(default_factory=list)
     label_source: str | None = None
     guesses: list[str] = field(default_factory=list)
+    known: dict[str, Any] = field(default_factory=dict)
 
 
 def examine(source: Path, target: Path, *, keep_labels: bool, instruction: str | None = None) -> Found:
@@ -58,12 +61,13 @@ def examine(source: Path, target: Path, *, keep_labels: bool, instruction: str |
         found.warnings += [
             f"attribute {name} is longer than {limits.MAX_WORD[name]} characters; left out" for name in long
         ]
-        fresh_copy(source, target, keep_labels=keep_labels, instruction=instruction, leave_out=long)
+        identity = fresh_copy(source, target, keep_labels=keep_labels, instruction=instruction, leave_out=long)
         with open_episode(source) as episode, open_episode(target) as copy:
             found.guesses = list(_guesses(episode))
-            identity = episode_identities(copy)
-            assert episode_identities(episode, seconds=True) == identity, "the copy is another episode"
-            _describe(found, copy, identity)
+            known = read_facts(copy)
+            assert known.names == identity, "the copy is another episode"
+            _describe(found, copy, known.names)
+            found.known = known.model_dump(mode="json")
     except EpisodeError as error:
         found.errors = [str(error).removeprefix(f"{source}: ").replace(str(source), "the file")]
     return found

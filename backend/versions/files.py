@@ -12,6 +12,7 @@ from backend.store.small import obtain
 from backend.studio.context import Studio
 from backend.tables.dataset_version import DatasetVersion
 from backend.tables.episode import EpisodeRow
+from dexvla.episodes.known import KnownEpisodes
 from dexvla.episodes.manifest import load_manifest, manifest_hash, save_manifest
 
 
@@ -52,9 +53,12 @@ def held_version(studio: Studio, version: DatasetVersion, rows: Sequence[Episode
     if not path.is_file():
         raise InvalidError(f"The manifest of dataset version {version.number} is gone; restore it from a backup.")
     manifest = load_manifest(path)
+    known = KnownEpisodes.below(studio.settings.folder.cache)
     entries = []
     for row, entry in zip(rows, manifest.episodes, strict=True):
         file = hold(file_of(studio, row), target / f"{row.id}.hdf5")
+        if row.sha256 is not None:  # the store's cache has compared it
+            known.note(file, row.sha256)
         entries.append(entry.model_copy(update={"path": file.name}))
     held = target / "manifest.json"
     save_manifest(held, manifest.model_copy(update={"episodes": tuple(entries)}))

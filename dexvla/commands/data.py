@@ -92,8 +92,9 @@ def stats(
 ) -> None:
     """Normalisation statistics of a set of episodes."""
     from dexvla.data.statistics import norm_stats
+    from dexvla.episodes.known import KnownEpisodes
 
-    manifest, motions = build_manifest(find_set(source))
+    manifest, motions = build_manifest(find_set(source), known=KnownEpisodes.usual())
     result = norm_stats(motions)
     console.stats_table(manifest, result)
     console.write_json(json_file, result.model_dump(mode="json"))

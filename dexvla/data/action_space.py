@@ -3,18 +3,18 @@
 Legend: T chunk length, n actions left in the episode, A action dimensions, S state dimensions.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dexvla.data.chunks import action_source
-from dexvla.data.statistics import RANGE_MARGIN, STD_FLOOR
+from dexvla.episodes.sums import Sums, together
 from dexvla.errors import UserError
-from dexvla.spec import ActionKind, ActionSpace, NormStats
+from dexvla.spec import ActionKind, ActionSpace
 
 Array = NDArray[np.floating[Any]]
+_AT_ONCE = 2**21  # numbers
 
 
 def check_action_space(space: ActionSpace, *, action_dim: int, state_dim: int) -> None:
@@ -52,32 +52,19 @@ def from_space(chunk: Array, state: Array, space: ActionSpace) -> NDArray[np.flo
     return values
 
 
-def with_action_space(
-    stats: NormStats, motions: Iterable[tuple[Array, Array, bool]], *, space: ActionSpace, chunk_size: int
-) -> NormStats:
-    """Statistics of the actions as they are predicted; `stats` are those of positions.
-
-    For `delta` over every action of every chunk of (action (T, A), qpos (T, S), sim): later actions of a chunk lie
-    further away. `difference` keeps the statistics of positions, as upstream trains it.
-    """
-    if space.kind is not ActionKind.DELTA:
-        return stats
-    count, total, squares = 0, np.zeros(stats.action_dim), np.zeros(stats.action_dim)
-    low, high = np.full(stats.action_dim, np.inf), np.full(stats.action_dim, -np.inf)
-    for action, qpos, sim in motions:
-        for step in range(len(action)):
-            values = to_space(action_source(action, step, sim=sim)[:chunk_size], qpos[step], space).astype(np.float64)
-            count += len(values)
-            total += values.sum(axis=0)
-            squares += (values**2).sum(axis=0)
-            low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))
-    mean = total / count
-    variance = np.maximum(squares - count * mean**2, 0.0) / max(count - 1, 1)
-    return stats.model_copy(
-        update={
-            "action_mean": tuple(mean.tolist()),
-            "action_std": tuple(np.maximum(np.sqrt(variance), STD_FLOOR).tolist()),
-            "action_min": tuple((low - RANGE_MARGIN).tolist()),
-            "action_max": tuple((high + RANGE_MARGIN).tolist()),
-        }
+def delta_sums(action: Array, qpos: Array, *, sim: bool, space: ActionSpace, chunk_size: int) -> Sums:
+    """Of every action of every chunk of an episode, action (T, A) and qpos (T, S), in a `space` of deltas: later
+    actions of a chunk lie further away."""
+    steps = range(len(action))
+    rows = max(1, _AT_ONCE // (chunk_size * action.shape[1]))
+    return together(
+        Sums.of(
+            np.concatenate(
+                [
+                    to_space(action_source(action, step, sim=sim)[:chunk_size], qpos[step], space)
+                    for step in steps[start : start + rows]
+                ]
+            )
+        )
+        for start in steps[::rows]
     )

@@ -9,9 +9,10 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from dexvla.episodes.format import control_token_in
-from dexvla.episodes.jpeg import scans_of
+from dexvla.episodes.jpeg import check_jpeg, scans_of
 from dexvla.episodes.manifest import camera_spec
 from dexvla.episodes.reader import Episode, load_episode
 from dexvla.episodes.survey import survey
@@ -214,15 +215,22 @@ def _frames(report: FileReport, episode: Episode, camera: str, every_frame: bool
     camera_spec(episode, camera)
     failures, odd = [], []
     for step in steps:
+        row = None
         try:
             # the header first: a broken one may declare an image that does not fit into memory
-            fits = episode.frame_size(camera, step) == size and episode.frame(camera, step).shape == (*size, 3)
+            if episode.is_jpeg(camera):
+                row = episode.stored_frame(camera, step)
+                fits = episode.frame_size(camera, step, row=row) == size
+                if fits:
+                    _decode(episode, camera, step, row)
+            else:
+                fits = episode.frame_size(camera, step) == size and episode.frame(camera, step).shape == (*size, 3)
         except EpisodeError as error:
             failures.append((step, str(error)))
             continue
         if not fits:
             odd.append(step)
-        if episode.is_jpeg(camera) and scans_of(episode.stored_frame(camera, step).tobytes()) > _MOST_SCANS:
+        if row is not None and scans_of(row.tobytes()) > _MOST_SCANS:
             failures.append((step, f"gone through more than {_MOST_SCANS} times to be decoded; encode it anew"))
     if failures:
         step, message = failures[0]
@@ -233,6 +241,13 @@ def _frames(report: FileReport, episode: Episode, camera: str, every_frame: bool
         )
     if odd:
         report.errors.append(f"{len(odd)} frames of {camera} have another size than {size}, first at step {odd[0]}")
+
+
+def _decode(episode: Episode, camera: str, step: int, row: NDArray[np.uint8]) -> None:
+    try:
+        check_jpeg(row)
+    except ValueError as error:
+        raise EpisodeError(f"{episode.path}: camera {camera}, step {step}: {error}") from error
 
 
 def _layout(report: FileReport, path: Path, episode: Episode) -> None:

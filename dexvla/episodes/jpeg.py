@@ -54,8 +54,19 @@ def decode_jpeg(data: bytes | NDArray[np.uint8], *, swapped: bool = False) -> ND
     return np.ascontiguousarray(pixels[..., ::-1]) if swapped else pixels
 
 
-def decode_reduced(data: bytes, height: int, width: int) -> NDArray[np.uint8]:
+def check_jpeg(data: bytes | NDArray[np.uint8]) -> None:
+    """Raise ValueError where `decode_jpeg` would, in half its time: every bit is gone through, an eighth of the rows
+    and columns is made."""
+    raw = bytes(data)
+    if raw[:2] != b"\xff\xd8":
+        raise ValueError("the bytes do not start like a JPEG (ff d8)")
+    decode_reduced(raw, 1, 1, smallest=8)
+
+
+def decode_reduced(data: bytes, height: int, width: int, *, smallest: int = 1) -> NDArray[np.uint8]:
     """JPEG bytes -> RGB, halved or quartered while it is decoded, as long as it stays at least height x width.
+
+    smallest: it is reduced by this factor at least.
 
     Not the pixels that training sees: for previews. Raises ValueError if it is not JPEG.
     """
@@ -63,7 +74,9 @@ def decode_reduced(data: bytes, height: int, width: int) -> NDArray[np.uint8]:
     if _FAST:
         import simplejpeg
 
-        return np.asarray(simplejpeg.decode_jpeg(data, colorspace="RGB", min_height=height, min_width=width))
+        return np.asarray(
+            simplejpeg.decode_jpeg(data, colorspace="RGB", min_height=height, min_width=width, min_factor=smallest)
+        )
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.draft("RGB", (width, height))

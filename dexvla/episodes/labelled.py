@@ -11,8 +11,8 @@ import h5py
 
 from dexvla.episodes.entries import Entries
 from dexvla.episodes.format import LabelSource
-from dexvla.episodes.manifest import per_step
 from dexvla.episodes.overlay import Overlay, Stretch
+from dexvla.episodes.segments import per_step
 from dexvla.episodes.wordings import wordings_of
 from dexvla.episodes.writer import write_texts
 from dexvla.errors import EpisodeError

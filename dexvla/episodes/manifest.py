@@ -6,23 +6,22 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from dexvla.episodes.facts import EpisodeFacts
 from dexvla.episodes.finding import find_episodes, is_episode_file
 from dexvla.episodes.format import control_token_in
-from dexvla.episodes.identity import Identity, episode_identities
+from dexvla.episodes.known import KnownEpisodes, Motion
 from dexvla.episodes.learnable import learnable
-from dexvla.episodes.reader import Episode, open_episode
+from dexvla.episodes.reader import Episode
+from dexvla.episodes.segments import first_steps
 from dexvla.errors import EpisodeError, UserError
 from dexvla.files import write_json
 from dexvla.mappings import read_yaml
-from dexvla.spec import CameraSpec, DatasetManifest, EpisodeEntry, Segment, Stretch, TaskEntry, first_error
+from dexvla.spec import CameraSpec, DatasetManifest, EpisodeEntry, Stretch, TaskEntry, first_error
 from dexvla.spec.data import IDENTITY_VERSION
 
 
@@ -43,21 +42,6 @@ class EpisodeSet:
     cameras: tuple[str, ...] | None = None
     episode_len: int | None = None
     entries: tuple[EpisodeEntry, ...] | None = None
-
-
-def run_length(labels: Sequence[str]) -> tuple[Segment, ...]:
-    """One text a step, (T,) -> segments that cover 0..T without gap."""
-    segments, position = [], 0
-    for text, group in groupby(labels):
-        end = position + len(list(group))
-        segments.append(Segment(start=position, end=end, text=text))
-        position = end
-    return tuple(segments)
-
-
-def per_step(segments: Sequence[Segment]) -> list[str]:
-    """Segments -> one text a step."""
-    return [segment.text for segment in segments for _ in range(segment.end - segment.start)]
 
 
 _LATER = ("paraphrases", "plan", "learn")  # fields that older manifests do not have
@@ -149,39 +133,44 @@ def build_manifest(
     *,
     cameras: Sequence[str] | None = None,
     relative_to: Path | None = None,
+    known: KnownEpisodes | None = None,
     on_episode: Callable[[int, int], Any] | None = None,
-) -> tuple[DatasetManifest, list[tuple[NDArray[np.float32], NDArray[np.float32]]]]:
-    """Read every episode once; returns the manifest and (action, qpos) of each, for the statistics.
+) -> tuple[DatasetManifest, list[Motion]]:
+    """The manifest, and (action, qpos) of each episode for the statistics.
 
-    Raises EpisodeError if episodes differ in dimensions, lack a camera, mix render profiles or rates, or are others
-    than the set's entries list. What the entries say of instruction, labels and steps goes before the files.
-    `cameras` overrides the set's own; without either, all episodes must have the same cameras.
+    known: what was read before is not read again (None: every file is). Raises EpisodeError if episodes differ in
+    dimensions, lack a camera, mix render profiles or rates, or are others than the set's entries list. What the entries
+    say of instruction, labels and steps goes before the files. `cameras` overrides the set's own; without either, all
+    episodes must have the same cameras.
     """
+    known = known or KnownEpisodes(None)
     wanted = tuple(cameras) if cameras is not None else episodes.cameras
+    exact = wanted is None
     entries: list[EpisodeEntry] = []
-    motions: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
+    motions: list[Motion] = []
+    first: EpisodeFacts | None = None
     for index, path in enumerate(episodes.paths):
-        with open_episode(path) as episode:
-            if wanted is None:
-                wanted = episode.cameras
-                fixed = False
-            else:
-                fixed = cameras is not None or episodes.cameras is not None
-            _check_cameras(episode, wanted, exact=not fixed)
-            listed = None if episodes.entries is None else episodes.entries[index]
-            entry = _entry(episode, wanted, episodes.episode_len, relative_to, listed)
-            if entries:
-                _check_like_first(episode, entry, entries[0], motions[0], episodes.paths[0])
-            motions.append((episode.action[: entry.steps], episode.qpos[: entry.steps]))
+        facts = known.facts(path)
+        if wanted is None:
+            wanted = tuple(camera.name for camera in facts.cameras)
+        _check_cameras(path, facts, wanted, exact=exact)
+        listed = None if episodes.entries is None else episodes.entries[index]
+        entry = _entry(path, facts, wanted, episodes.episode_len, relative_to, listed)
+        if first is None:
+            first = facts
+        else:
+            _check_like_first(path, facts, entry, first, entries[0], episodes.paths[0])
         entries.append(entry)
+        motions.append(known.motion(path, facts, entry.steps))
         if on_episode is not None:
             on_episode(index + 1, len(episodes.paths))
     assert wanted is not None
+    assert first is not None
     manifest = DatasetManifest(
         name=episodes.name,
         cameras=wanted,
-        action_dim=motions[0][0].shape[1],
-        state_dim=motions[0][1].shape[1],
+        action_dim=first.action_dim,
+        state_dim=first.state_dim,
         episodes=tuple(entries),
     )
     return manifest, motions
@@ -201,133 +190,142 @@ def load_manifest(path: Path) -> DatasetManifest:
         raise UserError(f"{path}: not a dataset manifest: {first_error(error)}") from error
 
 
-def with_content(entry: EpisodeEntry) -> EpisodeEntry:
-    """The entry with today's identity among its names; one of an older list is read for it, its path being absolute.
+def as_listed(entry: EpisodeEntry, known: KnownEpisodes) -> EpisodeEntry:
+    """The entry, its path being absolute, with today's identity among its names.
 
-    Raises EpisodeError if its file holds another episode.
+    Raises EpisodeError if its file holds another episode by now.
     """
+    facts = known.facts(Path(entry.path))
+    if not any(facts.names.is_called(name) for name in (entry.identity, *entry.aliases)):
+        raise EpisodeError(f"{entry.path}: another episode than was listed; put the listed file back, or start anew")
     if entry.content.startswith(IDENTITY_VERSION):
         return entry
-    with open_episode(entry.path) as episode:
-        identity = episode_identities(episode)
-    if not identity.is_called(entry.identity):
-        raise EpisodeError(f"{entry.path}: another episode than was listed; put the listed file back, or start anew")
-    return entry.model_copy(update={"aliases": (identity.value,)})
+    return entry.model_copy(update={"aliases": (facts.identity,)})
 
 
 def camera_spec(episode: Episode, name: str) -> CameraSpec:
     """A camera of the episode and the size of its images. Raises EpisodeError for a name or size out of bounds."""
-    height, width = episode.frame_size(name)
+    return _camera_spec(episode.path, name, episode.frame_size(name))
+
+
+def _camera_spec(path: Path, name: str, size: tuple[int, int]) -> CameraSpec:
     try:
-        return CameraSpec(name=name, height=height, width=width)
+        return CameraSpec(name=name, height=size[0], width=size[1])
     except ValidationError as error:
-        raise EpisodeError(f"{episode.path}: camera {name!r}: {first_error(error)}") from error
+        raise EpisodeError(f"{path}: camera {name!r}: {first_error(error)}") from error
 
 
 def _entry(
-    episode: Episode,
+    path: Path,
+    facts: EpisodeFacts,
     cameras: tuple[str, ...],
     episode_len: int | None,
     relative_to: Path | None,
     listed: EpisodeEntry | None,
 ) -> EpisodeEntry:
-    for name, array in (("action", episode.action), ("qpos", episode.qpos)):
-        if not np.isfinite(array).all():
-            raise EpisodeError(f"{episode.path}: {name} holds a value that is not finite; run `dexvla check` on it")
-    steps = listed.steps if listed is not None else min(episode.steps, episode_len or episode.steps)
-    path = episode.path.resolve()
-    if relative_to is not None and path.is_relative_to(relative_to.resolve()):
-        path = path.relative_to(relative_to.resolve())
-    specs = tuple(camera_spec(episode, name) for name in cameras)
-
-    def check_row(camera: str, step: int, row: bytes) -> None:
-        whole = row.startswith(b"\xff\xd8") and row.endswith(b"\xff\xd9")
-        if camera in cameras and step < steps and not whole:
-            raise EpisodeError(
-                f"{episode.path}: camera {camera}, step {step}: not a whole JPEG (ff d8 .. ff d9); "
-                "run `dexvla check` on it"
-            )
-
-    identity = episode_identities(episode, on_row=check_row)
+    steps = listed.steps if listed is not None else min(facts.steps, episode_len or facts.steps)
+    place = os.path.realpath(path)
+    if relative_to is not None and Path(place).is_relative_to(relative_to.resolve()):
+        place = os.fspath(Path(place).relative_to(relative_to.resolve()))
+    specs = _cameras(path, facts, cameras, steps)
     if listed is not None:
-        if not identity.is_called(listed.identity) or steps > episode.steps:
+        if not facts.names.is_called(listed.identity) or steps > facts.steps:
             raise EpisodeError(
-                f"{episode.path}: another episode than the manifest lists, its motion or images differ; "
+                f"{path}: another episode than the manifest lists, its motion or images differ; "
                 "put the listed file back, or name the folder instead of the manifest"
             )
         # an older list keeps its word for the episode, by which it was split into training and held out
-        alias = identity.former if listed.identity == identity.value else identity.value
-        known = {"path": os.fspath(path), "cameras": specs, "aliases": (alias,)}
-        entry = listed.model_copy(update={**known, "learn": listed.learn or _learnable(episode, steps)})
+        alias = facts.former if listed.identity == facts.identity else facts.identity
+        known = {"path": place, "cameras": specs, "aliases": (alias,)}
+        entry = listed.model_copy(update={**known, "learn": listed.learn or _learnable(facts, steps)})
     else:
-        entry = _new_entry(episode, os.fspath(path), identity, steps, specs)
+        entry = _new_entry(path, facts, place, steps, specs)
     texts = (segment.text for segment in (*entry.substeps, *entry.plan))
     for text in (entry.instruction, *entry.paraphrases, *texts):
         if wrong := control_token_in(text):
-            raise EpisodeError(f"{episode.path}: the instruction or a label holds {wrong}")
+            raise EpisodeError(f"{path}: the instruction or a label holds {wrong}")
     return entry
 
 
-def _learnable(episode: Episode, steps: int) -> tuple[Stretch, ...]:
-    sources = None if episode.step_source is None else episode.step_source[:steps]
-    jumps = () if episode.lineage is None else episode.lineage.jumps_at
-    return learnable(sources, steps=steps, jumps=jumps)
+def _cameras(path: Path, facts: EpisodeFacts, wanted: tuple[str, ...], steps: int) -> tuple[CameraSpec, ...]:
+    """Raises EpisodeError where a size, or one of the first `steps` images, is none."""
+    seen = {camera.name: camera for camera in facts.cameras}
+    specs = []
+    for camera in (seen[name] for name in wanted):
+        if camera.height is None or camera.width is None:
+            raise EpisodeError(f"{path}: {camera.problem}")
+        specs.append(_camera_spec(path, camera.name, (camera.height, camera.width)))
+    for camera in facts.cameras:
+        if camera.name in wanted and camera.torn is not None and camera.torn < steps:
+            raise EpisodeError(
+                f"{path}: camera {camera.name}, step {camera.torn}: not a whole JPEG (ff d8 .. ff d9); "
+                "run `dexvla check` on it"
+            )
+    return tuple(specs)
+
+
+def _learnable(facts: EpisodeFacts, steps: int) -> tuple[Stretch, ...]:
+    sources = facts.step_source
+    return learnable(None if sources is None else sources[:steps], steps=steps, jumps=facts.jumps)
 
 
 def _new_entry(
-    episode: Episode, path: str, identity: Identity, steps: int, cameras: tuple[CameraSpec, ...]
+    path: Path, facts: EpisodeFacts, place: str, steps: int, cameras: tuple[CameraSpec, ...]
 ) -> EpisodeEntry:
-    labels = episode.substep_reasonings
+    if facts.instruction is None:
+        raise EpisodeError(f"{path}: {facts.wordless}; give one when it is imported (--instruction)")
     try:
         return EpisodeEntry(
-            path=path,
-            identity=identity.value,
-            aliases=(identity.former,),
+            path=place,
+            identity=facts.identity,
+            aliases=(facts.former,),
             steps=steps,
             cameras=cameras,
-            sim=episode.sim,
-            fps=episode.attributes.fps,
-            robot=episode.attributes.robot,
-            success=episode.attributes.success,
-            task=episode.attributes.task,
-            seed=episode.attributes.seed,
-            render_profile=episode.attributes.render_profile,
-            instruction=episode.instruction,
-            paraphrases=episode.paraphrases,
-            substeps=() if labels is None else run_length(labels[:steps]),
-            label_source=episode.label_source,
-            learn=_learnable(episode, steps),
+            sim=facts.sim,
+            fps=facts.fps,
+            robot=facts.robot,
+            success=facts.success,
+            task=facts.task,
+            seed=facts.seed,
+            render_profile=facts.render_profile,
+            instruction=facts.instruction,
+            paraphrases=facts.paraphrases,
+            substeps=() if facts.substeps is None else first_steps(facts.substeps, steps),
+            label_source=facts.label_source,
+            learn=_learnable(facts, steps),
         )
     except ValidationError as error:
-        raise EpisodeError(f"{episode.path}: {first_error(error)}") from error
+        raise EpisodeError(f"{path}: {first_error(error)}") from error
 
 
-def _check_cameras(episode: Episode, wanted: tuple[str, ...], *, exact: bool) -> None:
-    missing = [name for name in wanted if name not in episode.cameras]
-    extra = [name for name in episode.cameras if name not in wanted] if exact else []
+def _check_cameras(path: Path, facts: EpisodeFacts, wanted: tuple[str, ...], *, exact: bool) -> None:
+    there = [camera.name for camera in facts.cameras]
+    missing = [name for name in wanted if name not in there]
+    extra = [name for name in there if name not in wanted] if exact else []
     if missing or extra:
         raise EpisodeError(
-            f"{episode.path}: cameras {', '.join(episode.cameras)}; expected {', '.join(wanted)}. "
+            f"{path}: cameras {', '.join(there)}; expected {', '.join(wanted)}. "
             "Name the cameras to use, or leave this episode out"
         )
 
 
 def _check_like_first(
-    episode: Episode,
+    path: Path,
+    facts: EpisodeFacts,
     entry: EpisodeEntry,
-    first: EpisodeEntry,
-    motion: tuple[NDArray[np.float32], NDArray[np.float32]],
+    first: EpisodeFacts,
+    first_entry: EpisodeEntry,
     first_path: Path,
 ) -> None:
     pairs = [
-        ("action dimension", episode.action.shape[1], motion[0].shape[1]),
-        ("state dimension", episode.qpos.shape[1], motion[1].shape[1]),
-        ("render profile", entry.render_profile, first.render_profile),
-        ("rate in Hz", entry.fps, first.fps),
+        ("action dimension", facts.action_dim, first.action_dim),
+        ("state dimension", facts.state_dim, first.state_dim),
+        ("render profile", entry.render_profile, first_entry.render_profile),
+        ("rate in Hz", entry.fps, first_entry.fps),
     ]
     for name, found, expected in pairs:
         unknown = name.startswith("rate") and None in (found, expected)
         if found != expected and not unknown:
             raise EpisodeError(
-                f"{episode.path}: {name} {found}, but {first_path} has {expected}; episodes of one run must agree"
+                f"{path}: {name} {found}, but {first_path} has {expected}; episodes of one run must agree"
             )

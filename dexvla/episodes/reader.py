@@ -277,13 +277,13 @@ class Episode:
         except ValueError as error:
             raise EpisodeError(f"{self.path}: camera {camera}, step {step}: {error}") from error
 
-    def frame_size(self, camera: str, step: int = 0) -> tuple[int, int]:
-        """(height, width) of one of the camera's images, from its header."""
+    def frame_size(self, camera: str, step: int = 0, *, row: NDArray[np.uint8] | None = None) -> tuple[int, int]:
+        """(height, width) of one of the camera's images, from its header. row: its JPEG bytes, if they are there."""
         source = self._camera(camera)
         if source.fixed_size is not None:
             return source.fixed_size
         try:
-            return source.size(source.row(step))
+            return source.size(source.row(step) if row is None else row)
         except EpisodeError:
             raise
         except (OSError, RuntimeError, ValueError) as error:

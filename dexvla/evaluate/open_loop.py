@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from dexvla.act.base import Policy, PolicyInput
 from dexvla.data.chunks import action_source
 from dexvla.episodes.arms import dimension_names, is_aloha
-from dexvla.episodes.manifest import per_step
 from dexvla.episodes.reader import Episode, open_episode
+from dexvla.episodes.segments import per_step
 from dexvla.errors import EpisodeError, UserError
 from dexvla.files import atomic_file
 from dexvla.spec import (

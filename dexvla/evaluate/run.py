@@ -6,6 +6,7 @@ from typing import Any
 
 from dexvla.act.policy import CheckpointPolicy
 from dexvla.act.rollout import DEFAULT_EXECUTE_STEPS
+from dexvla.episodes.known import KnownEpisodes
 from dexvla.episodes.manifest import EpisodeSet, build_manifest
 from dexvla.errors import CheckpointError, UserError
 from dexvla.evaluate.closed_loop import evaluate_closed_loop
@@ -115,7 +116,9 @@ def open_loop(
     )
     stats = NormStats.model_validate_json((checkpoint / "norm_stats.json").read_bytes())
     trained_on = seen_episodes(read_manifest(checkpoint))
-    data, _ = build_manifest(episodes, cameras=policy.metadata.camera_names, on_episode=on_read)
+    data, _ = build_manifest(
+        episodes, cameras=policy.metadata.camera_names, known=KnownEpisodes.usual(), on_episode=on_read
+    )
     if held_out_only:
         if trained_on is None:
             raise CheckpointError(f"{checkpoint}: does not say what it was trained on; leave out --held-out")

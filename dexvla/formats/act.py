@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from dexvla.episodes.finding import is_episode_file
 from dexvla.episodes.format import LabelSource
-from dexvla.episodes.manifest import run_length
 from dexvla.episodes.reader import Episode, open_episode
+from dexvla.episodes.segments import run_length
 from dexvla.errors import EpisodeError
 from dexvla.formats.base import About, FormatError, Guess, SourceCamera, SourceEpisode
 from dexvla.formats.carried import own_attributes

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from dexvla.episodes.format import SCENE_ATTRIBUTES, EpisodeData
 from dexvla.episodes.lineage import lineage_attributes
-from dexvla.episodes.manifest import per_step
 from dexvla.episodes.reader import Episode
+from dexvla.episodes.segments import per_step
 from dexvla.formats.base import ExportEpisode
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dexvla.episodes.manifest import per_step
+from dexvla.episodes.segments import per_step
 from dexvla.formats.base import Exported, ExportEpisode
 from dexvla.formats.outgoing import Outgoing, outgoing
 from dexvla.formats.stored import our_facts

@@ -20,8 +20,9 @@ from typing import Any
 
 from dexvla.episodes.format import LabelSource
 from dexvla.episodes.identity import episode_identities
-from dexvla.episodes.manifest import EpisodeSet, run_length
+from dexvla.episodes.manifest import EpisodeSet
 from dexvla.episodes.reader import Episode, open_episode
+from dexvla.episodes.segments import run_length
 from dexvla.errors import EpisodeError
 from dexvla.files import atomic_directory, fsync_path
 from dexvla.formats import registry

@@ -23,7 +23,7 @@ from PIL import Image
 
 from dexvla.episodes.jpeg import decode_jpeg, encode_jpeg
 from dexvla.episodes.lineage import lineage_facts
-from dexvla.episodes.manifest import run_length
+from dexvla.episodes.segments import run_length
 from dexvla.formats import foxglove
 from dexvla.formats.base import Exported, ExportEpisode
 from dexvla.formats.outgoing import Outgoing, loss_of, outgoing, psnr

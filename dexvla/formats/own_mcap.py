@@ -12,7 +12,7 @@ from dexvla.episodes import bounds
 from dexvla.episodes.format import LabelSource, StepSource
 from dexvla.episodes.jpeg import jpeg_size
 from dexvla.episodes.lineage import lineage_read
-from dexvla.episodes.manifest import per_step
+from dexvla.episodes.segments import per_step
 from dexvla.formats.bags import Bag
 from dexvla.formats.base import FormatError, SourceCamera, SourceEpisode
 from dexvla.formats.messages import image_of, numbers_of, velocities_of

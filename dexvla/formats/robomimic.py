@@ -15,7 +15,7 @@ from dexvla.episodes import bounds
 from dexvla.episodes.entries import H5PY_ERRORS, Entries, first_line
 from dexvla.episodes.finding import natural_key
 from dexvla.episodes.format import LabelSource, StepSource
-from dexvla.episodes.manifest import run_length
+from dexvla.episodes.segments import run_length
 from dexvla.formats.base import About, FormatError, Guess, SourceCamera, SourceEpisode
 from dexvla.formats.hdf5_files import any_looks_like, asked, camera_of, episode_files, joined, opened, text_of, texts_of
 from dexvla.formats.robomimic_out import FACTS, IMAGE, IMAGE_TIMES

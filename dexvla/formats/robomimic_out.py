@@ -16,7 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from dexvla.episodes.manifest import per_step
+from dexvla.episodes.segments import per_step
 from dexvla.episodes.writer import write_step_source
 from dexvla.formats.base import Exported, ExportEpisode, FormatError
 from dexvla.formats.outgoing import Outgoing, outgoing

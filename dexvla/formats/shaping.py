@@ -25,8 +25,8 @@ from dexvla.episodes.format import (
 )
 from dexvla.episodes.jpeg import decode_jpeg
 from dexvla.episodes.lineage import lineage_attributes, lineage_within
-from dexvla.episodes.manifest import per_step
 from dexvla.episodes.names import renamed_told, safe_names
+from dexvla.episodes.segments import per_step
 from dexvla.episodes.streaming import CameraStream
 from dexvla.episodes.times import Times, guess_told, judge
 from dexvla.formats.base import About, FormatError, Guess, SourceCamera, SourceEpisode

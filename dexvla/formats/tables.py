@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dexvla.episodes import bounds
 from dexvla.episodes.finding import natural_key
 from dexvla.episodes.format import StepSource
-from dexvla.episodes.manifest import run_length
+from dexvla.episodes.segments import run_length
 from dexvla.formats.base import About, FormatError, Guess
 from dexvla.formats.csv_files import FACTS
 from dexvla.spec import FPS_LEAST, FPS_MOST, ImportProfile, Segment

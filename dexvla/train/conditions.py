@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from dexvla.data.open_files import OpenFiles, most_handles
 from dexvla.errors import UserError
 from dexvla.files import atomic_file
 from dexvla.model import DexVLA
@@ -113,7 +114,7 @@ class SamplesFromMeans(Dataset[dict[str, Any]]):
     def __init__(self, samples: EpisodeSamples, kept: KeptConditions, entries: Sequence[EpisodeEntry]) -> None:
         self._samples, self._kept, self._entries = samples, kept, tuple(entries)
         self._starts = [0, *accumulate(entry.samples for entry in self._entries)]
-        self._open: dict[int, NDArray[np.float32]] = {}
+        self._open: OpenFiles[int, NDArray[np.float32]] = OpenFiles(most_handles())
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -121,9 +122,8 @@ class SamplesFromMeans(Dataset[dict[str, Any]]):
     def __getitem__(self, key: tuple[int, int]) -> dict[str, torch.Tensor]:
         place, index = key
         number = bisect_right(self._starts, index) - 1
-        if number not in self._open:
-            self._open[number] = self._kept.open(self._entries[number])
-        means = self._open[number][index - self._starts[number]]
+        opened = self._open.get(number, lambda: self._kept.open(self._entries[number]))
+        means = opened[index - self._starts[number]]
         return {"means": torch.from_numpy(np.array(means)), **self._samples.motion(index, place)}
 
     @staticmethod

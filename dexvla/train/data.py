@@ -5,7 +5,6 @@ Legend: T chunk length, A action dimensions, S state dimensions.
 
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -23,12 +22,12 @@ from dexvla.data.cache import ImageCache
 from dexvla.data.chunks import action_chunk, action_source
 from dexvla.data.images import centre_crop, resize_bilinear
 from dexvla.data.normalise import normalise_actions, normalise_state
-from dexvla.episodes.manifest import per_step
+from dexvla.data.open_files import OpenFiles, most_handles
 from dexvla.episodes.reader import Episode, load_episode
+from dexvla.episodes.segments import per_step
 from dexvla.model.processing import Processor, answer_text, build_inputs, collate
 from dexvla.spec import ActionSpace, CameraSpec, EpisodeEntry, NormStats, PaddedActions, Stretch
 
-_OPEN_FILES = 512  # a file that is opened anew costs as much as the rest of a small sample
 _POSITIONS = ActionSpace()
 
 
@@ -60,6 +59,7 @@ class EpisodeReader(Dataset[dict[str, Any]], ABC):
     `place` seeds augmentation, wording, diffusion noise and time step, so that a resumed run, or one on another number
     of processes, sees the same numbers. A file that cannot be read raises
     EpisodeError: no sample is ever replaced by another one. With a prepared `image_cache`, frames come from there.
+    handles: files that it may hold open at a time (None: see dexvla.data.open_files).
     """
 
     def __init__(
@@ -70,18 +70,19 @@ class EpisodeReader(Dataset[dict[str, Any]], ABC):
         stats: NormStats,
         settings: SampleSettings,
         image_cache: ImageCache | None = None,
-        open_files: int = _OPEN_FILES,
+        handles: int | None = None,
     ) -> None:
         self._entries = tuple(entries)
         self._root = root
         self._stats = stats
         self.settings = settings
-        self._open_files = open_files
         self._starts = [0, *accumulate(entry.samples for entry in self._entries)]
         self._labels = [per_step(entry.substeps) for entry in self._entries]
-        self._open: OrderedDict[int, Episode] = OrderedDict()
         self._image_cache = image_cache
-        self._prepared: OrderedDict[int, list[NDArray[np.uint8]]] = OrderedDict()
+        prepared = 0 if image_cache is None else len(settings.cameras)  # handles of an episode's images
+        share = (handles or most_handles()) // (1 + prepared)
+        self._open: OpenFiles[int, Episode] = OpenFiles(share, close=Episode.close)
+        self._prepared: OpenFiles[int, list[NDArray[np.uint8]]] = OpenFiles(share)
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -157,27 +158,17 @@ class EpisodeReader(Dataset[dict[str, Any]], ABC):
 
     def _images(self, number: int, step: int, episode: Episode) -> list[NDArray[np.uint8]]:
         """The cameras' images in the size that the policy sees."""
-        cameras = self.settings.cameras
-        if self._image_cache is None:
+        cameras, cache = self.settings.cameras, self._image_cache
+        if cache is None:
             return [
                 resize_bilinear(episode.frame(camera.name, step), camera.height, camera.width) for camera in cameras
             ]
-        if number not in self._prepared:
-            self._prepared[number] = [self._image_cache.open(self._entries[number], camera) for camera in cameras]
-            if len(self._prepared) > _OPEN_FILES:
-                self._prepared.popitem(last=False)
-        self._prepared.move_to_end(number)
-        return [images[step] for images in self._prepared[number]]
+        entry = self._entries[number]
+        prepared = self._prepared.get(number, lambda: [cache.open(entry, camera) for camera in cameras])
+        return [images[step] for images in prepared]
 
     def _episode(self, number: int) -> Episode:
-        if number in self._open:
-            self._open.move_to_end(number)
-            return self._open[number]
-        episode = load_episode(self._root / self._entries[number].path)
-        self._open[number] = episode
-        if len(self._open) > self._open_files:
-            self._open.popitem(last=False)[1].close()
-        return episode
+        return self._open.get(number, lambda: load_episode(self._root / self._entries[number].path))
 
 
 class EpisodeSamples(EpisodeReader):

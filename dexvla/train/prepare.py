@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from dexvla.data.action_space import check_action_space, with_action_space
-from dexvla.data.statistics import norm_stats
-from dexvla.episodes.manifest import EpisodeSet, build_manifest, find_set, load_manifest, save_manifest, with_content
-from dexvla.episodes.reader import open_episode
+from dexvla.data.action_space import check_action_space, delta_sums
+from dexvla.data.statistics import action_stats, norm_stats
+from dexvla.episodes.known import KnownEpisodes, Motion
+from dexvla.episodes.manifest import EpisodeSet, as_listed, build_manifest, find_set, load_manifest, save_manifest
+from dexvla.episodes.sums import Sums, together
 from dexvla.errors import CheckpointError, UserError
 from dexvla.files import write_json
 from dexvla.model import DexVLA, load_policy
@@ -25,6 +24,7 @@ from dexvla.model.report import LoadReport
 from dexvla.spec import (
     AUGMENTED_CROP,
     EXPERT_SIZES,
+    ActionKind,
     ActionSpace,
     CameraSpec,
     DatasetManifest,
@@ -38,7 +38,6 @@ from dexvla.spec import (
 )
 from dexvla.train.runs import Run, resolve_checkpoint
 
-Motion = tuple[NDArray[np.float32], NDArray[np.float32], bool]  # action (T, A), qpos (T, S), sim
 DEFAULT_IMAGE = (240, 320)
 
 
@@ -62,7 +61,11 @@ class RunData:
 
 
 def prepare_data(spec: TrainSpec, *, on_episode: Callable[[int, int], Any] | None = None) -> RunData:
-    """Read every episode of the run's sources once. Raises UserError for data that cannot be trained on together."""
+    """Look at every episode of the run's sources; a file that is known (dexvla.episodes.known) is not read again.
+
+    Raises UserError for data that cannot be trained on together.
+    """
+    known = KnownEpisodes.usual()
     sources: list[tuple[EpisodeEntry, ...]] = []
     weights: list[float] = []
     motions: dict[str, Motion] = {}
@@ -71,16 +74,16 @@ def prepare_data(spec: TrainSpec, *, on_episode: Callable[[int, int], Any] | Non
     own: list[bool] = []  # per source: its own episodes count for the statistics
     for source in spec.data:
         episodes = find_set(source.path)
-        manifest, motion = build_manifest(episodes, cameras=spec.cameras, on_episode=on_episode)
+        manifest, motion = build_manifest(episodes, cameras=spec.cameras, known=known, on_episode=on_episode)
         manifests.append(manifest)
         _same_shape(manifest, manifests[0], source.path, spec.data[0].path)
-        motions |= {entry.path: (*pair, entry.sim) for entry, pair in zip(manifest.episodes, motion, strict=True)}
+        motions |= {entry.path: one for entry, one in zip(manifest.episodes, motion, strict=True)}
         for weight, entries in _by_weight(episodes, manifest):
             sources.append(entries)
             weights.append(source.weight * weight)
             own.append(episodes.stats_paths is None)
         if episodes.stats_paths is not None:
-            named += _stats_motions(episodes, manifest)
+            named += _stats_motions(episodes, manifest, known)
     _no_repeats(sources)
     held = {entry.identity for episodes in sources for entry in held_out(episodes, spec.validation_fraction, spec.seed)}
     training = tuple(tuple(entry for entry in episodes if entry.identity not in held) for episodes in sources)
@@ -106,7 +109,7 @@ def prepare_data(spec: TrainSpec, *, on_episode: Callable[[int, int], Any] | Non
 
 def _statistics(spec: TrainSpec, manifest: DatasetManifest, motions: list[Motion]) -> tuple[NormStats, ActionSpace]:
     """Of the actions as the policy will predict them, and how that is."""
-    stats = norm_stats((action, qpos) for action, qpos, _ in motions)
+    stats = norm_stats(motions)
     if spec.stage < 3:
         space, chunk = spec.action_space or ActionSpace(), spec.chunk_size or default_chunk(spec.expert)
     else:
@@ -114,7 +117,16 @@ def _statistics(spec: TrainSpec, manifest: DatasetManifest, motions: list[Motion
         trained = read_spec(resolve_checkpoint(spec.init_from))
         space, chunk = trained.action_space, trained.chunk_size
     check_action_space(space, action_dim=manifest.action_dim, state_dim=manifest.state_dim)
-    return with_action_space(stats, motions, space=space, chunk_size=chunk), space
+    if space.kind is ActionKind.DELTA:  # differences keep the statistics of positions, as upstream trains them
+        stats = stats.model_copy(update=action_stats(together(_deltas(one, space, chunk) for one in motions)))
+    return stats, space
+
+
+def _deltas(motion: Motion, space: ActionSpace, chunk_size: int) -> Sums:
+    name = f"delta|{','.join(map(str, space.absolute))}|{chunk_size}"
+    return motion.kept(
+        name, lambda action, qpos: delta_sums(action, qpos, sim=motion.sim, space=space, chunk_size=chunk_size)
+    )
 
 
 def _by_weight(episodes: EpisodeSet, manifest: DatasetManifest) -> list[tuple[float, tuple[EpisodeEntry, ...]]]:
@@ -124,20 +136,18 @@ def _by_weight(episodes: EpisodeSet, manifest: DatasetManifest) -> list[tuple[fl
     return [(value, tuple(entry for weight, entry in pairs if weight == value)) for value in sorted(set(weights))]
 
 
-def _stats_motions(episodes: EpisodeSet, manifest: DatasetManifest) -> list[Motion]:
-    """(action, qpos, sim) of the folders that a task names for its statistics."""
+def _stats_motions(episodes: EpisodeSet, manifest: DatasetManifest, known: KnownEpisodes) -> list[Motion]:
+    """Of the folders that a task names for its statistics."""
     assert episodes.stats_paths is not None
     found: list[Motion] = []
     for path in episodes.stats_paths:
-        with open_episode(path) as episode:
-            shape = (episode.action.shape[1], episode.qpos.shape[1])
-            if shape != (manifest.action_dim, manifest.state_dim):
-                raise UserError(
-                    f"{path}: {shape[0]} action and {shape[1]} state dimensions; it is named for the statistics of "
-                    f"{episodes.name}, which has {manifest.action_dim} and {manifest.state_dim}"
-                )
-            steps = min(episode.steps, episodes.episode_len or episode.steps)
-            found.append((episode.action[:steps], episode.qpos[:steps], episode.sim))
+        facts = known.facts(path)
+        if (facts.action_dim, facts.state_dim) != (manifest.action_dim, manifest.state_dim):
+            raise UserError(
+                f"{path}: {facts.action_dim} action and {facts.state_dim} state dimensions; it is named for the "
+                f"statistics of {episodes.name}, which has {manifest.action_dim} and {manifest.state_dim}"
+            )
+        found.append(known.motion(path, facts, min(facts.steps, episodes.episode_len or facts.steps)))
     return found
 
 
@@ -160,12 +170,13 @@ def save_data(run: Run, data: RunData) -> None:
 
 
 def load_data(run: Run) -> RunData:
-    """The data of a run as it was when the run began; files that are gone raise UserError."""
+    """The data of a run as it was when the run began; files that are gone, or are others by now, raise UserError."""
     manifest = load_manifest(run.dataset_file)
     gone = [entry.path for entry in manifest.episodes if not Path(entry.path).is_file()]
     if gone:
         raise UserError(f"{gone[0]}: an episode of this run is gone ({len(gone)} in all); put it back to resume")
-    manifest = manifest.model_copy(update={"episodes": tuple(with_content(entry) for entry in manifest.episodes)})
+    known = KnownEpisodes.usual()
+    manifest = manifest.model_copy(update={"episodes": tuple(as_listed(entry, known) for entry in manifest.episodes)})
     split = json.loads(run.split_file.read_text(encoding="utf-8"))
     by_identity = {entry.identity: entry for entry in manifest.episodes}
     return RunData(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dexvla.data.cache import ImageCache
+from dexvla.data.open_files import most_handles
 from dexvla.model.pretrainer import Pretrainer, present_embodiments
 from dexvla.model.pretrainer_files import new_pretrainer, save_pretrainer
 from dexvla.model.text_encoder import TextTokenizer, pad_texts, text_for
@@ -33,8 +34,6 @@ from dexvla.train.embodiments import EmbodimentData, embodiment_spec, save_embod
 from dexvla.train.runs import Run
 from dexvla.train.trainer_task import Batch, Part, SampleSet, Term, TrainerTask
 from dexvla.train.validation import NOISE_SEED, Totals, validation_places
-
-_OPEN_FILES = 128  # in all
 
 
 class EmbodimentSamples(EpisodeReader):
@@ -274,5 +273,5 @@ class PretrainTask(TrainerTask):
                 seed=spec.seed,
             ),
             image_cache=image_cache,
-            open_files=max(2, _OPEN_FILES // len(self.sources)),
+            handles=max(2, most_handles() // len(self.sources)),
         )

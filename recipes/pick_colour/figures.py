@@ -25,8 +25,9 @@ from questions import place_words
 
 from dexvla.act.base import PolicyInput
 from dexvla.act.policy import CheckpointPolicy
-from dexvla.episodes.manifest import find_set, run_length
+from dexvla.episodes.manifest import find_set
 from dexvla.episodes.reader import open_episode
+from dexvla.episodes.segments import run_length
 from dexvla.evaluate.intervals import rate
 from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.gl import load_mujoco

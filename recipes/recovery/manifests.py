@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from dexvla.episodes.jpeg import encode_jpeg
-from dexvla.episodes.manifest import build_manifest, find_set, run_length, save_manifest
+from dexvla.episodes.manifest import build_manifest, find_set, save_manifest
 from dexvla.episodes.reader import open_episode
+from dexvla.episodes.segments import run_length
 from dexvla.robots.aloha_sim import AlohaSim
 from dexvla.robots.aloha_sim.demonstrations import apply, demonstrate, prepare
 from dexvla.robots.aloha_sim.hands import Hands, Thing

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dexvla.data.action_space import from_space, to_space, with_action_space
+from dexvla.data.action_space import delta_sums, from_space, to_space
 from dexvla.data.chunks import action_source
-from dexvla.data.statistics import norm_stats
+from dexvla.data.statistics import action_stats
+from dexvla.episodes.sums import together
 from dexvla.errors import CheckpointError, UserError
 from dexvla.spec import ActionKind, ActionSpace, TrainSpec
 from dexvla.train.prepare import prepare_data
@@ -42,7 +43,7 @@ def test_differences_add_up_from_the_state() -> None:
 def test_statistics_are_of_every_delta_of_every_chunk(sim: bool) -> None:
     rng = np.random.default_rng(0)
     motions = [(rng.normal(size=(n, 3)), rng.normal(size=(n, 3)), sim) for n in (9, 14)]
-    stats = with_action_space(norm_stats((a, q) for a, q, _ in motions), motions, space=DELTA, chunk_size=5)
+    sums = together(delta_sums(a, q, sim=sim, space=DELTA, chunk_size=5) for a, q, sim in motions)
     all_of_them = np.concatenate(
         [
             to_space(action_source(action, step, sim=sim)[:5], qpos[step], DELTA)
@@ -50,9 +51,10 @@ def test_statistics_are_of_every_delta_of_every_chunk(sim: bool) -> None:
             for step in range(len(action))
         ]
     ).astype(np.float64)
-    np.testing.assert_allclose(stats.action_mean, all_of_them.mean(axis=0), atol=1e-6)
-    np.testing.assert_allclose(stats.action_std, all_of_them.std(axis=0, ddof=1), atol=1e-6)
-    np.testing.assert_allclose(stats.action_max, all_of_them.max(axis=0) + 1e-4, atol=1e-6)
+    stats = action_stats(sums)
+    np.testing.assert_allclose(stats["action_mean"], all_of_them.mean(axis=0), rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(stats["action_std"], all_of_them.std(axis=0, ddof=1), rtol=1e-12)
+    np.testing.assert_allclose(stats["action_max"], all_of_them.max(axis=0) + 1e-4, rtol=1e-12)
 
 
 def test_a_policy_of_deltas_acts_in_positions(make_spec: Callable[..., TrainSpec], tmp_path: Path) -> None:

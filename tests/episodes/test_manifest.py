@@ -12,15 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dexvla.episodes.manifest import (
-    build_manifest,
-    find_set,
-    load_manifest,
-    manifest_hash,
-    per_step,
-    run_length,
-    save_manifest,
-)
+from dexvla.episodes.manifest import build_manifest, find_set, load_manifest, manifest_hash, save_manifest
+from dexvla.episodes.segments import per_step, run_length
 from dexvla.errors import EpisodeError, UserError
 from dexvla.spec import EpisodeEntry
 

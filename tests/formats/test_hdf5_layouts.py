@@ -85,7 +85,7 @@ def test_motion_and_labels_come_back_exactly(
 
 
 def _segments(texts: Any) -> Any:
-    from dexvla.episodes.manifest import run_length
+    from dexvla.episodes.segments import run_length
 
     return run_length(texts)
 

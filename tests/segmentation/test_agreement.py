@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dexvla.episodes.manifest import per_step, run_length
+from dexvla.episodes.segments import per_step, run_length
 from dexvla.segmentation.agreement import boundaries, confusion, kappa, match_boundaries, same_share
 
 TEXTS = st.lists(st.sampled_from("abc"), min_size=1, max_size=30)

@@ -13,7 +13,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from dexvla.episodes.format import EpisodeData
 from dexvla.episodes.jpeg import encode_jpeg
-from dexvla.episodes.manifest import run_length
+from dexvla.episodes.segments import run_length
 from dexvla.episodes.writer import write_episode
 from dexvla.formats.base import Exported, ExportEpisode, Exporter
 from tests.support.episode_data import episode_data

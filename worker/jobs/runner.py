@@ -33,6 +33,7 @@ from backend.store.base import StoreAwayError
 from backend.studio import events
 from backend.studio.context import Studio
 from backend.tables.job import Job, JobState
+from dexvla.episodes.known import CACHE_VARIABLE
 from dexvla.errors import UserError
 from dexvla.progress import VARIABLE, Cause, first_failure
 from worker.core.processes import die_with_parent, giving_way
@@ -210,7 +211,12 @@ class _Attempt:
     def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
         job, handler = self._job, self._handler
         job.progress_file.unlink(missing_ok=True)
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1", VARIABLE: str(job.progress_file)}
+        environment = {
+            **os.environ,
+            "PYTHONUNBUFFERED": "1",
+            VARIABLE: str(job.progress_file),
+            CACHE_VARIABLE: str(job.studio.settings.folder.cache),
+        }
         ends_with_us = die_with_parent(signal.SIGTERM if handler.ends_in_order else signal.SIGKILL)
         with job.log.open("ab") as output:
             process = subprocess.Popen(

@@ -15,8 +15,8 @@ from backend.tables.label_history import LabelHistory
 from backend.tables.label_revision import LabelRevision
 from backend.tables.proposal import Proposal
 from dexvla.episodes.format import LabelSource
-from dexvla.episodes.manifest import run_length
 from dexvla.episodes.reader import open_episode
+from dexvla.episodes.segments import run_length
 from dexvla.errors import EpisodeError
 
 _BROUGHT = {LabelSource.SCRIPTED.value, LabelSource.IMPORTED.value}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dexvla.episodes import bounds
 from dexvla.episodes.format import LabelSource, StepSource
 from dexvla.episodes.jpeg import jpeg_size
-from dexvla.episodes.manifest import run_length
+from dexvla.episodes.segments import run_length
 from dexvla.formats.base import FormatError, SourceCamera, SourceEpisode
 from dexvla.formats.lerobot.layout import Dataset, Feature, is_lerobot, read_dataset
 from dexvla.formats.lerobot.rows import columns_of, first_of, images_of, rows_of

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from dexvla.episodes.arms import dimension_names
 from dexvla.episodes.contact_sheet import even_steps
 from dexvla.episodes.format import StepSource
-from dexvla.episodes.manifest import per_step
+from dexvla.episodes.segments import per_step
 from dexvla.formats.base import Exported, ExportEpisode
 from dexvla.formats.lerobot import statistics
 from dexvla.formats.lerobot.kind import Kind, kind_of

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dexvla.episodes import bounds
 from dexvla.episodes.format import LabelSource, StepSource
 from dexvla.episodes.jpeg import MAX_PIXELS, jpeg_size
-from dexvla.episodes.manifest import run_length
+from dexvla.episodes.segments import run_length
 from dexvla.formats.base import ODD, About, FormatError, Guess, SourceCamera, SourceEpisode
 from dexvla.formats.hdf5_files import asked
 from dexvla.formats.messages import decode_other

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dexvla.episodes.format import StepSource
-from dexvla.episodes.manifest import per_step
+from dexvla.episodes.segments import per_step
 from dexvla.formats.base import Exported, ExportEpisode, FormatError
 from dexvla.formats.lerobot.kind import Kind, kind_of
 from dexvla.formats.outgoing import Outgoing, outgoing

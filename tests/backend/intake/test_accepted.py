@@ -19,6 +19,8 @@ from backend.tables.document import Tier
 from backend.tables.draft import Draft
 from backend.tables.episode import EpisodeRow, EpisodeSource
 from dexvla.data.cache import ImageCache
+from dexvla.episodes import known
+from dexvla.episodes.facts import read_facts
 from dexvla.episodes.format import SCENE_ATTRIBUTES, StepSource
 from dexvla.episodes.identity import episode_identity
 from dexvla.episodes.jpeg import decode_jpeg, encode_jpeg
@@ -44,6 +46,17 @@ def test_a_good_file_comes_in_with_the_same_identity(studio: Studio, dataset_id:
         assert dataset is not None
         assert (row.identity, row.steps, row.number, row.fps) == (identity, 24, 0, 50.0)
         assert (dataset.action_dim, dataset.cameras) == (14, ["cam_high", "cam_left_wrist", "cam_right_wrist"])
+
+
+def test_a_training_need_not_read_what_was_taken_in(
+    studio: Studio, dataset_id: str, good: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = studio.settings.folder.episode(dataset_id, take(studio, dataset_id, good))
+    with open_episode(path) as stored:
+        facts = read_facts(stored)
+    for name in ("read_facts", "file_sha256"):
+        monkeypatch.setattr(known, name, lambda file, name=name: pytest.fail(f"{name} of {file}"))
+    assert known.KnownEpisodes.below(studio.settings.folder.cache).facts(path) == facts
 
 
 def test_what_was_guessed_stays_with_the_episode(studio: Studio, dataset_id: str, tmp_path: Path) -> None:
