@@ -3,9 +3,9 @@
 # make setup   only the set-up (idempotent)       make bench   the benchmarks, results in build/benchmarks
 # make test-fast  the tests without clock, browser, kills and much computing
 # make coverage   those, and the share of each file that they ran
-# make kill    30 random kills of a whole studio, on SQLite and on PostgreSQL
+# make kill    30 random kills of a whole studio, on SQLite and on PostgreSQL, of backups, a recording and the API
 # make bare    the first minute on a bare Debian        make images  docker-compose.yml's services, each in its image
-.PHONY: up setup setup-tests check test test-fast coverage bench kill bare images
+.PHONY: up setup setup-tests check check-python check-page test test-fast coverage bench kill bare images
 
 up: setup
 	@exec .venv/bin/studio up
@@ -18,10 +18,15 @@ setup-tests:
 	@.venv/bin/python -m tests.support.environments
 
 check: setup-tests
+	@$(MAKE) --no-print-directory --output-sync -j2 check-python check-page
+
+check-python:
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/mypy --explicit-package-bases benchmarks
+
+check-page:
 	@PATH="$$PWD/.venv/bin:$$PATH" npm --prefix frontend run --silent check
 
 # Robots, and servers and pages that they are driven through, whose clocks run, come first; what computes, and whatever
@@ -44,7 +49,8 @@ bench: setup-tests
 	  .venv/bin/python $$script --json build/benchmarks/$$(basename $$script .py).json; done
 
 kill: setup-tests
-	KILLS=30 .venv/bin/python -m pytest --log-cli-level info --override-ini timeout=7200 tests/kill/test_everything_survives.py
+	KILLS=30 .venv/bin/python -m pytest --log-cli-level info --override-ini timeout=7200 \
+	  $(addprefix tests/kill/test_,everything_survives.py backup_survives.py labels_survive.py recording_survives.py)
 
 # 77: cannot be tried on this machine, and has said why
 bare:

@@ -19,6 +19,7 @@ from dexvla.episodes.writer import write_episode
 from dexvla.spec import TrainSpec, with_preset
 from dexvla.threads import share_cores
 from tests.support.episode_data import episode_data
+from tests.support.made import tiny_base_model
 from tests.support.parts import PARTS, belongs, left_out, marks_of
 from tests.support.paths import ROOT
 
@@ -157,11 +158,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny base model from `init-model`."""
-    from dexvla.model.init_model import init_model
-
-    folder = tmp_path_factory.mktemp("base") / "tiny"
-    init_model(folder)
-    return folder
+    return tiny_base_model(tmp_path_factory.mktemp("base") / "tiny")
 
 
 @pytest.fixture(scope="session")

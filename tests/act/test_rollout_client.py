@@ -9,6 +9,8 @@ from dexvla.errors import UserError
 from dexvla.robots.base import RobotInfo
 from dexvla.spec import CameraSpec
 
+pytestmark = pytest.mark.clockless
+
 HIGH = CameraSpec(name="cam_high", height=480, width=640)
 TABLE = CameraSpec(name="cam_table", height=112, width=112)
 METADATA = PolicyMetadata(

@@ -17,6 +17,8 @@ from dexvla.act.protocol import decode, encode
 from dexvla.act.server import serve
 from dexvla.errors import CheckpointError
 
+pytestmark = [pytest.mark.clockless, pytest.mark.slow]
+
 PATIENCE_S = 60.0
 STATE = np.float32([0.1, 1.2, 2.3, 3.0])
 

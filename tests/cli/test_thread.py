@@ -1,13 +1,11 @@
 """The whole thread on the command line, as a newcomer types it: nothing to an evaluated checkpoint."""
 
-import io
 import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from dexvla.cli import main
-
-Done = subprocess.CompletedProcess[str]
-
-
-def typed(*arguments: str | Path, cwd: Path) -> Done:
-    """The command as a process of its own."""
-    command = [sys.executable, "-m", "dexvla.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=400)
-
-
-def dexvla(*arguments: str | Path, cwd: Path) -> Done:
-    """The command in this process: loading torch takes longer than most of what is asked of it here."""
-    words, out, err = ["dexvla", *map(str, arguments)], io.StringIO(), io.StringIO()
-    with chdir(cwd), pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.setattr(sys, "argv", words)
-        with pytest.raises(SystemExit) as end:
-            main()
-    return subprocess.CompletedProcess(words, end.value.code, out.getvalue(), err.getvalue())
+from tests.support.commands import Done, dexvla, typed
 
 
 def succeeds(*arguments: str | Path, cwd: Path, how: Callable[..., Done] = dexvla) -> str:

@@ -1,4 +1,8 @@
-"""kill -9 of backups and restores, at random times and at every moment that changes the disk."""
+"""kill -9 of backups and restores, at random times and at every moment that changes the disk.
+
+KILLS=n kills so often at random (default 10), KILL_SEED=n repeats the moments of a run that failed. `make kill` kills
+30 times.
+"""
 
 import os
 import random
@@ -26,7 +30,7 @@ pytestmark = pytest.mark.clockless
 
 __all__ = ["dialect", "new_database", "place", "server_url"]
 
-KILLS = 25
+KILLS = int(os.environ.get("KILLS", "10"))
 FILES = 30
 
 
@@ -60,7 +64,7 @@ def test_a_killed_backup_leaves_the_snapshots_from_before_and_what_it_stored(pla
         assert found[: len(names)] == names or len(found) >= 3, "no snapshot is lost before three others are there"
         names = found
         assert verify(target).damaged == {}
-    assert cut > KILLS
+    assert cut > KILLS // 2
     shutil.rmtree(Store.at(target).tmp)  # what a killed one left there is nothing that is needed
     assert not killed(work)
     assert not list(Store.at(target).tmp.iterdir())
@@ -138,7 +142,7 @@ def test_a_killed_restore_leaves_the_old_or_the_new(place: Place, tmp_path: Path
         outcomes["old" if found == old else "new"] += 1
         if found == new:
             again()
-    assert cut >= 20
+    assert cut >= len(plan) // 2
     assert outcomes["old"] >= 5
     assert outcomes["new"] >= 5
     assert not killed(work)

@@ -1,8 +1,7 @@
 """A robot of somebody else's package, found by its entry point, in the commands: record, eval, serve."""
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,8 +18,12 @@ from dexvla.robots.live import as_live, is_live_task_robot, is_task_robot
 from dexvla.robots.record import Taking
 from dexvla.robots.registry import make_live, make_robot, read_options, robot_kind, task_descriptions
 from dexvla.spec import CameraSpec
+from tests.support import commands
+from tests.support.commands import Done, typed
 from tests.support.plugged_in import plug_in
 from tests.support.tiny_policies import tiny_checkpoint
+
+pytestmark = [pytest.mark.clockless, pytest.mark.slow]
 
 CAMERA = CameraSpec(name="cam_top", height=48, width=64)
 ACTS = {"action_dim": 3, "state_dim": 3, "chunk_size": 10, "robot": "bench_arm", "fps": 20}
@@ -31,10 +34,9 @@ def plugged_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return plug_in(tmp_path / "site", monkeypatch)
 
 
-def dexvla(*arguments: object, status: int = 0) -> str:
+def dexvla(*arguments: object, status: int = 0, how: Callable[..., Done] = commands.dexvla) -> str:
     """What the command says; a traceback is never part of it."""
-    command = [sys.executable, "-m", "dexvla.cli", *map(str, arguments)]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    run = how(*arguments, cwd=Path.cwd())
     said = " ".join(run.stderr.split())
     assert run.returncode == status, said
     assert "Traceback" not in run.stderr
@@ -81,7 +83,8 @@ def test_it_is_recorded_with_options_of_its_place_and_of_its_task(tmp_path: Path
         "colour=blue",
     )
     size = ("--cameras", "cam_top", "--height", 48, "--width", 64)
-    dexvla(*asked, "--option", "colour=blue", *size, "--episodes", 2, "--seed", 7, "--out", out, "--json", json_file)
+    taken = ("--episodes", 2, "--seed", 7, "--out", out, "--json", json_file)
+    dexvla(*asked, "--option", "colour=blue", *size, *taken, how=typed)
     assert json.loads(json_file.read_text())["kept"] == [7, 8]
     files = sorted(out.iterdir())
     assert check_episodes(files).ok

@@ -15,6 +15,8 @@ from dexvla.robots.aloha_sim.recovering_expert import RecoveringExpert
 from dexvla.robots.aloha_sim.recovery import AGAIN, Mishaps, Moment
 from dexvla.spec import RecoveryOptions
 
+pytestmark = [pytest.mark.clockless, pytest.mark.slow]
+
 NOTHING = RecoveryOptions(push=0, miss=0, slip=0, wide_start=0, noise=0)
 ARMS = [i for i in range(14) if i % 7 != 6]
 OBJECTS = {AlohaTask.TRANSFER_CUBE: {"box"}, AlohaTask.INSERTION: {"peg", "socket"}}
@@ -31,8 +33,8 @@ def some(robot: AlohaSim, number: int, **options: float) -> Iterator[Demonstrati
 
 @pytest.mark.parametrize("mishap", ["push", "miss", "slip"])
 def test_what_goes_wrong_is_made_good(blind_robot: AlohaSim, mishap: str) -> None:
-    """Rates over 50 seeds stand in docs/decisions/recovery.md; here six."""
-    for demonstration in some(blind_robot, 6, **{mishap: 1}):
+    """Rates over 50 seeds stand in docs/decisions/recovery.md; here three."""
+    for demonstration in some(blind_robot, 3, **{mishap: 1}):
         assert demonstration.mishaps == (mishap,)
         assert demonstration.success
         assert len(demonstration.moments) <= LONGEST * blind_robot.max_steps
@@ -44,7 +46,7 @@ def test_what_goes_wrong_is_made_good(blind_robot: AlohaSim, mishap: str) -> Non
 
 def test_a_shoved_object_is_reached_again(blind_robot: AlohaSim) -> None:
     """By 1 to 3 cm, on the way to it: the hand then closes where it lies now."""
-    for demonstration in some(blind_robot, 4, push=1):
+    for demonstration in some(blind_robot, 2, push=1):
         shoves = [moment.shove for moment in demonstration.moments if moment.shove is not None]
         assert 0.01 <= np.linalg.norm(sum(shove.offset for shove in shoves)) <= 0.03
         assert len({shove.body for shove in shoves}) == 1
@@ -54,7 +56,7 @@ def test_a_shoved_object_is_reached_again(blind_robot: AlohaSim) -> None:
 
 
 def test_an_empty_grip_opens_and_tries_again(blind_robot: AlohaSim) -> None:
-    for demonstration in some(blind_robot, 4, miss=1):
+    for demonstration in some(blind_robot, 2, miss=1):
         parts = [list(part) for _, part in groupby(demonstration.moments, key=lambda moment: moment.substep)]
         again = [part for part in parts if part[0].substep == AGAIN]
         assert again
@@ -63,7 +65,7 @@ def test_an_empty_grip_opens_and_tries_again(blind_robot: AlohaSim) -> None:
 
 
 def test_without_mishaps_there_is_neither_a_recovery_nor_a_step_to_leave_out(blind_robot: AlohaSim) -> None:
-    for demonstration in some(blind_robot, 4):
+    for demonstration in some(blind_robot, 2):
         assert demonstration.success
         assert demonstration.mishaps == ()
         assert demonstration.before == ()

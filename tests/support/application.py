@@ -6,7 +6,6 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from starlette.routing import BaseRoute
 
 from backend.app import create_app
 from backend.core.settings import Settings
@@ -19,7 +18,8 @@ def quick_app(settings: Settings) -> FastAPI:
     included router. It depends on nothing that differs between two of our applications; they share it.
     """
     app = create_app(settings)
-    for mine, first in zip(app.routes, _first_routes(), strict=False):
+    app.openapi = _first().openapi  # type: ignore[method-assign]  # half a second, and the same for all
+    for mine, first in zip(app.routes, _first().routes, strict=False):
         router = getattr(mine, "original_router", None)
         if router is not None and router is getattr(first, "original_router", None):
             first.effective_candidates()  # type: ignore[attr-defined]
@@ -39,5 +39,5 @@ def browser_of(app: FastAPI, **options: Any) -> TestClient:
 
 
 @cache
-def _first_routes() -> list[BaseRoute]:
-    return create_app(Settings()).routes
+def _first() -> FastAPI:
+    return create_app(Settings())

@@ -16,6 +16,8 @@ from tests.support.small_disk import small_disk
 from worker.robot import latch as module
 from worker.robot.latch import StopLatch
 
+pytestmark = pytest.mark.clockless
+
 
 def test_a_stop_is_found_again_with_its_name_and_an_arming_too(tmp_path: Path) -> None:
     file = tmp_path / "robot.latch"

@@ -14,6 +14,8 @@ from dexvla.robots.registry import make_live
 from tests.support.plugged_in import plug_in
 from worker.robot.stage import Stage
 
+pytestmark = pytest.mark.clockless
+
 
 class _Loop:
     def between(self, job: Callable[[], Any]) -> Any:

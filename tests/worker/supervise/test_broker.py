@@ -14,6 +14,8 @@ import redis
 from dexvla.errors import UserError
 from worker.supervise import broker
 
+pytestmark = pytest.mark.clockless
+
 Start = Callable[[Path], redis.Redis]
 
 
