@@ -377,23 +377,30 @@ def growth(sizes: list[int], figures: list[float]) -> float | None:
     return round(slope.slope, 2)
 
 
-def measure(folder: Path, arguments: argparse.Namespace, database_url: str | None) -> dict[str, Any]:
+def filled_studio(
+    folder: Path, arguments: argparse.Namespace, database_url: str | None = None
+) -> tuple[Settings, dict[str, Any], float]:
+    """(its settings, what `fill` said, CPU seconds of the filling); what is in the folder already is taken."""
     settings = Settings(data=folder / "studio", redis_url=f"unix://{folder / 'nobody.sock'}", database_url=database_url)
     known = folder / "known.json"
-    filled = 0.0
+    took = 0.0
     settings.folder.prepare()
     studio = Studio.open(settings)
     migrate(studio.db)
     if not known.is_file():
         began = time.process_time()
         write_json(known, fill(studio, arguments))
-        filled = time.process_time() - began
+        took = time.process_time() - began
         if database_url is not None:
             with studio.db.engine.connect() as connection:
                 connection.exec_driver_sql("ANALYZE")
                 connection.commit()
     studio.close()
-    there = json.loads(known.read_text())
+    return settings, json.loads(known.read_text()), took
+
+
+def measure(folder: Path, arguments: argparse.Namespace, database_url: str | None) -> dict[str, Any]:
+    settings, there, took = filled_studio(folder, arguments, database_url)
     wanted = set(arguments.only or [])
     found: dict[str, Any] = {}
     with api(settings, there["cookie"]) as server:
@@ -407,7 +414,7 @@ def measure(folder: Path, arguments: argparse.Namespace, database_url: str | Non
     for row in found.values():
         if "" not in row:
             row["growth"] = growth(arguments.sizes, [row[str(size)]["cpu_ms"] for size in arguments.sizes])
-    return {"filled_cpu_seconds": round(filled, 1), "requests": found}
+    return {"filled_cpu_seconds": round(took, 1), "requests": found}
 
 
 def report(found: dict[str, Any], sizes: list[int]) -> None:
@@ -421,13 +428,18 @@ def report(found: dict[str, Any], sizes: list[int]) -> None:
         print(f"{name:18}" + "".join(cells) + (f"   {row['growth']}" if row.get("growth") is not None else ""))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path)
+def add_sizes(parser: argparse.ArgumentParser) -> None:
+    """Of what a studio is filled with."""
     parser.add_argument("--sizes", type=int, nargs="+", default=[1400, 10_000, 20_000])
     numbers = {"episodes": 100_000, "datasets": 47, "segments": 12, "runs": 300, "points": 100_000, "turns": 5}
     for name, value in {**numbers, "checkpoints": 2000, "evaluations": 500, "annotators": 50}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path)
+    add_sizes(parser)
     parser.add_argument("--only", nargs="+", metavar="NAME")
     parser.add_argument("--postgresql", action="store_true")
     parser.add_argument("--keep", type=Path, metavar="FOLDER")

@@ -6,8 +6,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from backend.access.dependencies import Db, Operator, Parts, Viewer
 from backend.checkpoints import service
-from backend.checkpoints.schemas import CheckpointDetail, CheckpointOut, CheckpointsIn
-from backend.core.paging import CursorPage
+from backend.checkpoints.schemas import CheckpointDetail, CheckpointOut, CheckpointPage, CheckpointsIn
 
 router = APIRouter(prefix="/api/checkpoints", tags=["checkpoints"])
 
@@ -16,12 +15,12 @@ router = APIRouter(prefix="/api/checkpoints", tags=["checkpoints"])
 def list_checkpoints(
     db: Db, me: Viewer, run_id: Annotated[str | None, Query(max_length=32)] = None, deleted: bool = False
 ) -> list[CheckpointOut]:
-    """Newest first. deleted: those whose files are gone too."""
+    """The newest of them, 1000 at most; /page has them all. deleted: those whose files are gone too."""
     return service.checkpoints(db, run_id=run_id, deleted=deleted)
 
 
 @router.get("/page")
-def page_checkpoints(db: Db, me: Viewer, asked: Annotated[CheckpointsIn, Query()]) -> CursorPage[CheckpointOut]:
+def page_checkpoints(db: Db, me: Viewer, asked: Annotated[CheckpointsIn, Query()]) -> CheckpointPage:
     """A part of the list, searched, filtered and sorted here."""
     return service.page(db, asked)
 

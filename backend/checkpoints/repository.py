@@ -3,16 +3,19 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import SQLColumnExpression, func, select
+from sqlalchemy import SQLColumnExpression, Text, cast, func, or_, select
 from sqlalchemy.orm import Session
 
 from backend.checkpoints.schemas import CheckpointsIn, CheckpointSort
 from backend.core import paging
-from backend.core.paging import Order, contains
+from backend.core.paging import MOST_AT_ONCE, Order, has, limited
 from backend.tables.checkpoint import Checkpoint
 from backend.tables.evaluation import Evaluation, EvaluationKind
 from backend.tables.job import Job, JobState
 from backend.tables.run import Run
+from backend.versions.sources import trained_on
+
+_NARROW = "Name a run or a stage, or more of the run's name."
 
 
 def children(db: Session, checkpoint_ids: Sequence[str], *, running: bool = False) -> list[Run]:
@@ -33,24 +36,38 @@ def checkpoints(db: Session, *, run_id: str | None, deleted: bool) -> list[tuple
         query = query.where(Checkpoint.run_id == run_id)
     if not deleted:
         query = query.where(Checkpoint.deleted_at.is_(None))
-    rows = db.execute(query.order_by(Checkpoint.created_at.desc(), Checkpoint.step.desc()))
+    rows = db.execute(query.order_by(Checkpoint.created_at.desc(), Checkpoint.step.desc()).limit(MOST_AT_ONCE))
     return [(checkpoint, run) for checkpoint, run in rows]
 
 
 def page(db: Session, asked: CheckpointsIn) -> tuple[list[tuple[Checkpoint, Run]], str | None, int | None]:
     """(checkpoints with their runs, next cursor, total)."""
+    query = _asked_for(db, asked)
+    rows, cursor, total = paging.page(db, query, _order(asked), cursor=asked.cursor, limit=asked.limit, narrow=_NARROW)
+    return [(row[0], row[1]) for row in rows], cursor, total
+
+
+def size_bytes(db: Session, asked: CheckpointsIn) -> int:
+    """Of the files that all of them still have."""
+    query = _asked_for(db, asked).where(Checkpoint.deleted_at.is_(None))
+    with limited(db, _NARROW):
+        return int(db.scalar(query.with_only_columns(func.sum(Checkpoint.size_bytes))) or 0)
+
+
+def _asked_for(db: Session, asked: CheckpointsIn) -> Any:
     query: Any = select(Checkpoint, Run).join(Run, Run.id == Checkpoint.run_id)
+    if asked.id:
+        query = query.where(Checkpoint.id.in_(asked.id))
     if not asked.deleted:
         query = query.where(Checkpoint.deleted_at.is_(None))
     if asked.run_id is not None:
         query = query.where(Checkpoint.run_id == asked.run_id)
     if asked.stage is not None:
         query = query.where(Checkpoint.stage == asked.stage)
-    if asked.search:
-        query = query.where(contains(Run.name, asked.search))
-    narrow = "Name a run or a stage, or more of the run's name."
-    rows, cursor, total = paging.page(db, query, _order(asked), cursor=asked.cursor, limit=asked.limit, narrow=narrow)
-    return [(row[0], row[1]) for row in rows], cursor, total
+    name = Run.name + ", step " + cast(Checkpoint.step, Text)
+    for word in (asked.search or "").split():
+        query = query.where(or_(has(name, word), trained_on(db, word)))
+    return query
 
 
 def _order(asked: CheckpointsIn) -> Order:
@@ -62,7 +79,7 @@ def _order(asked: CheckpointsIn) -> Order:
     )
     columns: dict[CheckpointSort, SQLColumnExpression[Any]] = {
         CheckpointSort.CREATED: Checkpoint.created_at,
-        CheckpointSort.RUN: Run.name,
+        CheckpointSort.RUN: func.lower(Run.name),
         CheckpointSort.STEP: Checkpoint.step,
         CheckpointSort.STAGE: Checkpoint.stage,
         CheckpointSort.LOSS: Checkpoint.val_loss,
@@ -75,6 +92,7 @@ def _order(asked: CheckpointsIn) -> Order:
         id=Checkpoint.id,
         descending=asked.descending,
         nullable=asked.sort in {CheckpointSort.LOSS, CheckpointSort.SUCCESS},
+        then=None if asked.sort is CheckpointSort.CREATED else Checkpoint.step,
     )
 
 

@@ -6,13 +6,13 @@ from typing import Any
 
 from pydantic import Field
 
-from backend.core.paging import PageIn
+from backend.core.paging import CursorPage, Ids, PageIn
 from backend.core.schemas import Out
 from backend.versions.schemas import SourceOut
 
 
 class CheckpointSort(StrEnum):
-    """success: best rate of the closed-loop evaluations."""
+    """run: by its name, then by step. success: best rate of the closed-loop evaluations."""
 
     CREATED = "created"
     RUN = "run"
@@ -24,10 +24,11 @@ class CheckpointSort(StrEnum):
 
 
 class CheckpointsIn(PageIn):
-    """search: in the run's name. deleted: those whose files are gone too."""
+    """search: in the run's name, the step and the names of the datasets. deleted: those whose files are gone too."""
 
     sort: CheckpointSort = CheckpointSort.CREATED
     descending: bool = True
+    id: Ids = Field(default_factory=list)
     run_id: str | None = Field(None, max_length=32)
     stage: int | None = Field(None, ge=1, le=3)
     deleted: bool = False
@@ -59,6 +60,12 @@ class CheckpointOut(Out):
     sources: list[SourceOut]
     evaluations: int
     best_success_rate: float | None = Field(description="Of its closed-loop evaluations")
+
+
+class CheckpointPage(CursorPage[CheckpointOut]):
+    """size_bytes: of the files of all pages; with the first page alone."""
+
+    size_bytes: int | None = Field(None, ge=0)
 
 
 class Ancestor(Out):

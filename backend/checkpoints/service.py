@@ -12,12 +12,18 @@ from backend.checkpoints import repository
 from backend.checkpoints import repository as repository_
 from backend.checkpoints.files import archive_parts, checkpoint_place, file_parts
 from backend.checkpoints.names import archive_name, checkpoint_name
-from backend.checkpoints.schemas import Ancestor, CheckpointDetail, CheckpointOut, CheckpointsIn, FileOut
+from backend.checkpoints.schemas import (
+    Ancestor,
+    CheckpointDetail,
+    CheckpointOut,
+    CheckpointPage,
+    CheckpointsIn,
+    FileOut,
+)
 from backend.checkpoints.whole import require_whole
 from backend.core.db import utc_now
 from backend.core.downloads import Content, respond
 from backend.core.errors import ConflictError, NotFoundError
-from backend.core.paging import CursorPage
 from backend.identity.actor import Actor
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
@@ -37,9 +43,10 @@ def checkpoints(db: Session, *, run_id: str | None, deleted: bool) -> list[Check
     return _outs(db, repository.checkpoints(db, run_id=run_id, deleted=deleted))
 
 
-def page(db: Session, asked: CheckpointsIn) -> CursorPage[CheckpointOut]:
+def page(db: Session, asked: CheckpointsIn) -> CheckpointPage:
     rows, cursor, total = repository.page(db, asked)
-    return CursorPage(items=_outs(db, rows), next=cursor, total=total)
+    size = None if total is None else repository.size_bytes(db, asked)
+    return CheckpointPage(items=_outs(db, rows), next=cursor, total=total, size_bytes=size)
 
 
 def _outs(db: Session, rows: Sequence[tuple[Checkpoint, Run]]) -> list[CheckpointOut]:

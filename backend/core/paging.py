@@ -13,13 +13,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, Field
-from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, case, func, or_, select, text
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, case, column, false, func, or_, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
-from sqlalchemy.types import Integer, Numeric, Text
+from sqlalchemy.sql.selectable import TableValuedAlias
+from sqlalchemy.types import JSON, Integer, Numeric, Text
 
 from backend.core.db import UtcDateTime
 from backend.core.errors import InvalidError, TooMuchError
@@ -28,8 +29,12 @@ from dexvla.spec.inputs import In
 SECONDS = 2.0  # of work for a query of a list
 _LOOK = 20_000  # SQLite's instructions between two looks at the clock, about a millisecond
 MAX_CURSOR = 2000
+MOST_AT_ONCE = 1000  # rows of a list that is not asked for by pages
 
 T = TypeVar("T")
+
+
+Ids = Annotated[list[str], Field(max_length=500, description="Those of these ids that are in the list; none: all")]
 
 
 class PageIn(In):
@@ -54,37 +59,43 @@ class CursorPage(BaseModel, Generic[T]):
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What a list is sorted by. id: tells rows with the same value apart. nullable: rows without a value come last."""
+    """What a list is sorted by. id: tells rows with the same values apart. nullable: rows without a value come last.
+    ahead: a number by which rows come first, 0 before 1, in either direction. then: sorts rows with the same value."""
 
     name: str
     column: SQLColumnExpression[Any]
     id: SQLColumnExpression[Any]
     descending: bool = False
     nullable: bool = False
+    ahead: SQLColumnExpression[Any] | None = None
+    then: SQLColumnExpression[Any] | None = None
 
     @property
-    def _missing(self) -> ColumnElement[int]:
-        return case((self.column.is_(None), 1), else_=0)
+    def keys(self) -> list[tuple[SQLColumnExpression[Any], bool]]:
+        """(what is sorted by, whether downwards), the first decides."""
+        missing = case((self.column.is_(None), 1), else_=0) if self.nullable else None
+        fixed = [(key, False) for key in (self.ahead, missing) if key is not None]
+        turned = [(key, self.descending) for key in (self.column, self.then, self.id) if key is not None]
+        return [*fixed, *turned]
 
     def sorted(self, query: Select[Any]) -> Select[Any]:
-        keys = [self._missing] if self.nullable else []
-        both = (self.column.desc(), self.id.desc()) if self.descending else (self.column, self.id)
-        return query.order_by(*keys, *both)
+        return query.order_by(*(key.desc() if down else key for key, down in self.keys))
 
-    def behind(self, value: Any, id: str) -> ColumnElement[bool]:
-        """Rows that come after this one."""
-        later = self.id < id if self.descending else self.id > id
-        if value is None:
-            return and_(self.column.is_(None), later)
-        beyond = self.column < value if self.descending else self.column > value
-        behind = or_(beyond, and_(self.column == value, later))
-        return or_(behind, self.column.is_(None)) if self.nullable else behind
+    def behind(self, values: Sequence[Any]) -> ColumnElement[bool]:
+        """Rows that come after the one with these values of the keys."""
+        later: ColumnElement[bool] = false()
+        for (key, down), value in reversed(list(zip(self.keys, values, strict=True))):
+            if value is None:  # all of these lack one
+                later = and_(key.is_(None), later)
+            else:
+                later = or_(key < value if down else key > value, and_(key == value, later))
+        return later
 
 
 def page(
     db: Session, query: Select[Any], order: Order, *, cursor: str | None, limit: int, narrow: str
 ) -> tuple[Sequence[Any], str | None, int | None]:
-    """(rows, next cursor, total) of a query. The rows have two columns more than the query: the order's value and id.
+    """(rows, next cursor, total) of a query. The rows have more columns than the query: the order's keys.
 
     narrow: what makes the list shorter, for whoever asks for too much. Raises InvalidError for a cursor that is not one
     of this list in this order.
@@ -94,28 +105,27 @@ def page(
         if cursor is None:
             total = db.scalar(select(func.count()).select_from(_ids(query, order).subquery())) or 0
         else:
-            query = query.where(order.behind(*_read(cursor, order)))
-        found = order.sorted(query.add_columns(order.column, order.id)).limit(limit + 1)
-        rows = db.execute(found).all()
+            query = query.where(order.behind(_read(cursor, order)))
+        keys = [key for key, _ in order.keys]
+        rows = db.execute(order.sorted(query.add_columns(*keys)).limit(limit + 1)).all()
     more = len(rows) > limit
-    return rows[:limit], _written(order, rows[limit - 1]) if more else None, total
+    return rows[:limit], _written(order, rows[limit - 1][-len(keys) :]) if more else None, total
 
 
 def _ids(query: Select[Any], order: Order) -> Select[Any]:
     return query.with_only_columns(order.id, maintain_column_froms=True).order_by(None)
 
 
-def _written(order: Order, row: Any) -> str:
-    value = row[-2]
-    said = value.isoformat() if isinstance(value, datetime) else value
-    plain = json.dumps([order.name, order.descending, said, row[-1]], separators=(",", ":"))
+def _written(order: Order, values: Sequence[Any]) -> str:
+    said = [value.isoformat() if isinstance(value, datetime) else value for value in values]
+    plain = json.dumps([order.name, order.descending, said], separators=(",", ":"))
     return base64.urlsafe_b64encode(plain.encode()).decode().rstrip("=")
 
 
-def _read(cursor: str, order: Order) -> tuple[Any, str]:
+def _read(cursor: str, order: Order) -> list[Any]:
     try:
         plain = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        name, descending, value, id = json.loads(plain)
+        name, descending, values = json.loads(plain)
     except (ValueError, binascii.Error, TypeError):
         raise InvalidError(
             "This is not a cursor of this list; take `next` of a page as it is, or leave it out to begin anew.",
@@ -127,7 +137,10 @@ def _read(cursor: str, order: Order) -> tuple[Any, str]:
             fields={"cursor": "of another order"},
         )
     try:
-        return _value(order, value), str(id)
+        return [
+            _value(key, value, nullable=order.nullable and key is order.column)
+            for (key, _), value in zip(order.keys, values, strict=True)
+        ]
     except (ValueError, TypeError):
         raise InvalidError(
             "This cursor holds a value that this list cannot be sorted by; leave it out to begin anew.",
@@ -135,11 +148,11 @@ def _read(cursor: str, order: Order) -> tuple[Any, str]:
         ) from None
 
 
-def _value(order: Order, value: Any) -> Any:
-    """Of the column's type. Raises ValueError, TypeError."""
-    kind = select(order.column).selected_columns[0].type
+def _value(key: SQLColumnExpression[Any], value: Any, *, nullable: bool) -> Any:
+    """Of the key's type. Raises ValueError, TypeError."""
+    kind = select(key).selected_columns[0].type
     if value is None:
-        if not order.nullable:
+        if not nullable:
             raise ValueError("no value")
         return None
     if isinstance(kind, UtcDateTime):
@@ -157,17 +170,23 @@ def _value(order: Order, value: Any) -> Any:
 # --- searching ------------------------------------------------------------------------------------------------
 
 
-def contains(column: SQLColumnExpression[Any], words: str) -> ColumnElement[bool]:
-    """Every one of the words is in the column, in any case; SQLite knows the case of ASCII letters alone."""
-    return and_(
-        *(
-            or_(
-                func.lower(column, type_=Text).contains(word.lower(), autoescape=True),
-                column.contains(word, autoescape=True),
-            )
-            for word in words.split()
-        )
-    )
+def contains(text_of: SQLColumnExpression[Any], words: str) -> ColumnElement[bool]:
+    """Every one of the words is in the text, in any case; SQLite knows the case of ASCII letters alone."""
+    return and_(*(has(text_of, word) for word in words.split()))
+
+
+def has(text_of: SQLColumnExpression[Any], word: str) -> ColumnElement[bool]:
+    lower = func.lower(text_of, type_=Text).contains(word.lower(), autoescape=True)
+    return or_(lower, text_of.contains(word, autoescape=True))
+
+
+def elements(db: Session, array: SQLColumnExpression[Any], *, objects: bool = False) -> TableValuedAlias:
+    """The elements of a JSON array as a table with the column `value`: texts, or JSON."""
+    value = column("value", JSON if objects else Text)
+    if db.get_bind().dialect.name == "sqlite":
+        return func.json_each(array).table_valued(value)
+    taken = func.json_array_elements(array) if objects else func.json_array_elements_text(array)
+    return taken.table_valued(value)
 
 
 # --- in time --------------------------------------------------------------------------------------------------

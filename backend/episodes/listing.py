@@ -3,16 +3,17 @@
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, func, or_, select
+from sqlalchemy import ColumnElement, SQLColumnExpression, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from backend.core import paging
-from backend.core.paging import Order, contains
+from backend.core.paging import Order, contains, elements
 from backend.episodes.schemas import EpisodesIn, EpisodeSort
 from backend.tables.document import Tier
-from backend.tables.episode import EpisodeRow
+from backend.tables.episode import EpisodeRow, LabelState
 from backend.tables.label_set import LabelSet
 
+_INDEXED = {EpisodeSort.NUMBER, EpisodeSort.LENGTH, EpisodeSort.CREATED}
 _SUCCESS = {"yes": True, "no": False, "unknown": None}
 
 
@@ -24,14 +25,28 @@ def page(db: Session, dataset_id: str, asked: EpisodesIn) -> tuple[list[EpisodeR
         EpisodeSort.NUMBER: EpisodeRow.number,
         EpisodeSort.LENGTH: EpisodeRow.steps,
         EpisodeSort.CREATED: EpisodeRow.created_at,
+        EpisodeSort.SUCCESS: case((EpisodeRow.success.is_(True), 1), (EpisodeRow.success.is_(False), 0)),
+        EpisodeSort.LABELS: case(*((EpisodeRow.label_state == state, at) for at, state in enumerate(LabelState))),
+        EpisodeSort.INSTRUCTION: func.lower(EpisodeRow.instruction),
+        EpisodeSort.SOURCE: EpisodeRow.source,
+        EpisodeSort.SIZE: EpisodeRow.size_bytes,
     }
-    order = Order(name=asked.sort.value, column=columns[asked.sort], id=EpisodeRow.id, descending=asked.descending)
+    order = Order(
+        name=asked.sort.value,
+        column=columns[asked.sort],
+        id=EpisodeRow.id,
+        descending=asked.descending,
+        nullable=asked.sort is EpisodeSort.SUCCESS,
+        then=None if asked.sort in _INDEXED else EpisodeRow.number,
+    )
     narrow = "Choose a label state, lengths or a time, or write more of the instruction."
     rows, cursor, total = paging.page(db, query, order, cursor=asked.cursor, limit=asked.limit, narrow=narrow)
     return [row[0] for row in rows], cursor, total
 
 
 def _conditions(db: Session, asked: EpisodesIn) -> Iterator[ColumnElement[bool]]:
+    if asked.id:
+        yield EpisodeRow.id.in_(asked.id)
     if asked.search:
         yield contains(EpisodeRow.instruction, asked.search)
     if asked.min_steps is not None:
@@ -55,8 +70,5 @@ def _conditions(db: Session, asked: EpisodesIn) -> Iterator[ColumnElement[bool]]
 
 
 def _tagged(db: Session, tag: str) -> ColumnElement[bool]:
-    if db.get_bind().dialect.name == "sqlite":
-        tags = func.json_each(EpisodeRow.tags).table_valued("value")
-    else:
-        tags = func.json_array_elements_text(EpisodeRow.tags).table_valued("value")
+    tags = elements(db, EpisodeRow.tags)
     return select(tags.c.value).where(tags.c.value == tag).exists()

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
-from backend.core.paging import PageIn
+from backend.core.paging import Ids, PageIn
 from backend.core.schemas import Out
 from backend.tables.episode import EpisodeSource, LabelState
 
@@ -21,6 +21,11 @@ class EpisodeSort(StrEnum):
     NUMBER = "number"
     LENGTH = "length"
     CREATED = "created"
+    SUCCESS = "success"
+    LABELS = "labels"
+    INSTRUCTION = "instruction"
+    SOURCE = "source"
+    SIZE = "size"
 
 
 class EpisodesIn(PageIn):
@@ -28,6 +33,7 @@ class EpisodesIn(PageIn):
     labels it. since, until: when it was taken in, both included."""
 
     sort: EpisodeSort = EpisodeSort.NUMBER
+    id: Ids = Field(default_factory=list)
     min_steps: int | None = Field(None, ge=0, le=2**31 - 1)
     max_steps: int | None = Field(None, ge=0, le=2**31 - 1)
     success: Literal["yes", "no", "unknown"] | None = None

@@ -16,6 +16,7 @@ router = APIRouter(prefix="/api/evaluations", tags=["evaluations"])
 def list_evaluations(
     db: Db, me: Viewer, checkpoint_id: Annotated[str | None, Query(max_length=32)] = None
 ) -> list[EvaluationOut]:
+    """The newest of them, 1000 at most; /page has them all."""
     return service.evaluations(db, checkpoint_id=checkpoint_id)
 
 

@@ -3,18 +3,19 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import SQLColumnExpression, select
+from sqlalchemy import Float, SQLColumnExpression, Text, case, cast, func, select
 from sqlalchemy.orm import Session
 
 from backend.core import paging
-from backend.core.paging import Order, contains
+from backend.core.paging import MOST_AT_ONCE, Order, contains, elements
 from backend.evaluations.schemas import EvaluationsIn, EvaluationSort
 from backend.tables.checkpoint import Checkpoint
-from backend.tables.evaluation import Evaluation
-from backend.tables.job import Job
+from backend.tables.evaluation import Evaluation, EvaluationKind
+from backend.tables.job import Job, JobState
 from backend.tables.run import Run
 from backend.tables.user import User
 
+_OVER = [state for state in JobState if state.over]
 Found = tuple[Evaluation, Checkpoint, Run]
 
 
@@ -32,39 +33,51 @@ def evaluations(db: Session, *, checkpoint_id: str | None) -> list[Found]:
     query = _base()
     if checkpoint_id is not None:
         query = query.where(Evaluation.checkpoint_id == checkpoint_id)
-    rows = db.execute(query.order_by(Evaluation.created_at.desc(), Evaluation.id))
+    rows = db.execute(query.order_by(Evaluation.created_at.desc(), Evaluation.id).limit(MOST_AT_ONCE))
     return [(evaluation, checkpoint, run) for evaluation, checkpoint, run in rows]
 
 
 def page(db: Session, asked: EvaluationsIn) -> tuple[list[Found], str | None, int | None]:
     """(evaluations, next cursor, total)."""
-    query = _base()
+    query = _base().join(Job, Job.id == Evaluation.job_id)
     for column, value in (
         (Evaluation.kind, asked.kind),
         (Evaluation.checkpoint_id, asked.checkpoint_id),
         (Checkpoint.run_id, asked.run_id),
+        (Job.state, asked.state),
     ):
         if value is not None:
             query = query.where(column == value)
-    if asked.state is not None:
-        query = query.join(Job, Job.id == Evaluation.job_id).where(Job.state == asked.state)
+    if asked.id:
+        query = query.where(Evaluation.id.in_(asked.id))
     if asked.search:
-        query = query.where(contains(Run.name, asked.search))
+        query = query.where(contains(Run.name + ", step " + cast(Checkpoint.step, Text), asked.search))
     columns: dict[EvaluationSort, SQLColumnExpression[Any]] = {
+        EvaluationSort.ACTIVE: Evaluation.created_at,
         EvaluationSort.CREATED: Evaluation.created_at,
-        EvaluationSort.RUN: Run.name,
-        EvaluationSort.SUCCESS: Evaluation.report["success_rate"].as_float(),
+        EvaluationSort.RUN: func.lower(Run.name),
+        EvaluationSort.RESULT: _result(db),
     }
     order = Order(
         name=asked.sort.value,
         column=columns[asked.sort],
         id=Evaluation.id,
         descending=asked.descending,
-        nullable=asked.sort is EvaluationSort.SUCCESS,
+        nullable=asked.sort is EvaluationSort.RESULT,
+        ahead=case((Job.state.in_(_OVER), 1), else_=0) if asked.sort is EvaluationSort.ACTIVE else None,
+        then=Checkpoint.step if asked.sort is EvaluationSort.RUN else None,
     )
     narrow = "Name a checkpoint or a run, or choose a kind."
     rows, cursor, total = paging.page(db, query, order, cursor=asked.cursor, limit=asked.limit, narrow=narrow)
     return [(row[0], row[1], row[2]) for row in rows], cursor, total
+
+
+def _result(db: Session) -> Any:
+    errors = elements(db, Evaluation.report["error_of_range"])
+    mean = select(func.avg(cast(errors.c.value, Float))).scalar_subquery()
+    return case(
+        (Evaluation.kind == EvaluationKind.OPEN_LOOP, -mean), else_=Evaluation.report["success_rate"].as_float()
+    )
 
 
 def evaluation(db: Session, evaluation_id: str) -> Found | None:

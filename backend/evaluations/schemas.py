@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from backend.core.paging import PageIn
+from backend.core.paging import Ids, PageIn
 from backend.core.schemas import In, Out
 from backend.jobs.schemas import JobOut
 from backend.tables.evaluation import EvaluationKind
@@ -43,16 +43,21 @@ EvaluationIn = Annotated[ClosedLoopIn | OpenLoopIn, Field(discriminator="kind")]
 
 
 class EvaluationSort(StrEnum):
+    """active: those that are not over first, and the newest of both. run: by its name, then by the checkpoint's step.
+    result: the success rate, or the mean error, the smallest of which is the best."""
+
+    ACTIVE = "active"
     CREATED = "created"
     RUN = "run"
-    SUCCESS = "success"
+    RESULT = "result"
 
 
 class EvaluationsIn(PageIn):
-    """search: in the name of the run whose checkpoint it is."""
+    """search: in the name of the run whose checkpoint it is, and the checkpoint's step."""
 
     sort: EvaluationSort = EvaluationSort.CREATED
     descending: bool = True
+    id: Ids = Field(default_factory=list)
     kind: EvaluationKind | None = None
     checkpoint_id: str | None = Field(None, max_length=32)
     run_id: str | None = Field(None, max_length=32)
@@ -67,6 +72,7 @@ class EvaluationOut(Out):
     checkpoint_id: str
     checkpoint_name: str
     version_id: str | None
+    version_name: str | None = Field(description="Dataset and number of what is replayed, for people: cubes v2")
     settings: dict[str, Any]
     job: JobOut
     success_rate: float | None

@@ -31,6 +31,7 @@ from backend.tables.dataset_version import DatasetVersion
 from backend.tables.evaluation import Evaluation, EvaluationKind
 from backend.tables.job import Job, JobKind
 from backend.versions.files import manifest_of_version
+from backend.versions.sources import version_names
 from dexvla.spec import EpisodeOutcome
 
 _MEDIA_TYPES = {".mp4": "video/mp4", ".png": "image/png", ".json": "application/json"}
@@ -201,17 +202,24 @@ def _facts(db: Session, found: list[repository.Found]) -> list[dict[str, Any]]:
     """Fields of EvaluationOut, for each."""
     states = jobs.jobs_out(db, [row.job_id for row, _, _ in found])
     names = repository.user_names(db, {row.created_by for row, _, _ in found if row.created_by})
-    return [_fact(row, checkpoint_name(run, checkpoint), states[row.job_id], names) for row, checkpoint, run in found]
+    versions = version_names(db, [row.version_id for row, _, _ in found if row.version_id is not None])
+    return [
+        {
+            **_fact(row, states[row.job_id], names),
+            "checkpoint_name": checkpoint_name(run, checkpoint),
+            "version_name": versions.get(row.version_id or ""),
+        }
+        for row, checkpoint, run in found
+    ]
 
 
-def _fact(row: Evaluation, name: str, job: JobOut, names: dict[str, str]) -> dict[str, Any]:
+def _fact(row: Evaluation, job: JobOut, names: dict[str, str]) -> dict[str, Any]:
     report = row.report or {}
     errors = report.get("error_of_range")
     return {
         "id": row.id,
         "kind": row.kind,
         "checkpoint_id": row.checkpoint_id,
-        "checkpoint_name": name,
         "version_id": row.version_id,
         "settings": row.settings,
         "job": job,

@@ -33,6 +33,7 @@ def preflight_run(db: Db, me: Operator, studio: Parts, body: RunIn) -> JobOut:
 
 @router.get("/runs")
 def list_runs(db: Db, me: Viewer) -> list[RunOut]:
+    """The newest of them, 1000 at most; /page has them all."""
     return service.runs(db)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from backend.core.paging import PageIn
+from backend.core.paging import Ids, PageIn
 from backend.core.schemas import In, Out
 from backend.jobs.schemas import JobOut
 from backend.tables.job import JobState
@@ -101,19 +101,26 @@ class RunCheck(Out):
 
 
 class RunSort(StrEnum):
+    """active: those that are not over first, and the newest of both. loss: the last that was logged."""
+
+    ACTIVE = "active"
     CREATED = "created"
     NAME = "name"
     STAGE = "stage"
     STATE = "state"
+    LOSS = "loss"
+    CHECKPOINTS = "checkpoints"
 
 
 class RunsIn(PageIn):
-    """search: in name and preset. over: False for those that wait or run, True for the others."""
+    """search: in its name, preset, state, data, person, and in what it started from. state: any of these. over: False
+    for those that wait or run, True for the others."""
 
     sort: RunSort = RunSort.CREATED
     descending: bool = True
     stage: int | None = Field(None, ge=1, le=3)
-    state: JobState | None = None
+    id: Ids = Field(default_factory=list)
+    state: list[JobState] = Field(default_factory=list, max_length=len(JobState))
     over: bool | None = None
 
 

@@ -3,9 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
+from backend.core.paging import elements, has
 from backend.datasets import repository
+from backend.tables.dataset import Dataset
+from backend.tables.dataset_version import DatasetVersion
 from backend.tables.run import Run
 from backend.versions.schemas import SourceOut
 
@@ -40,3 +44,18 @@ def sources_of(db: Session, runs: Sequence[Run]) -> dict[str, list[SourceOut]]:
         ]
         for run in runs
     }
+
+
+def trained_on(db: Session, word: str) -> ColumnElement[bool]:
+    """Runs with data of a dataset whose name has the word."""
+    source = elements(db, Run.sources, objects=True)
+    named = select(DatasetVersion.id).join(Dataset, Dataset.id == DatasetVersion.dataset_id)
+    its = source.c.value["version_id"].as_string().in_(named.where(has(Dataset.name, word)))
+    return select(source.c.value).where(its).exists()
+
+
+def version_names(db: Session, ids: Sequence[str]) -> dict[str, str]:
+    """For people, by id: cubes v2."""
+    found = repository.versions_by_id(db, ids)
+    names = repository.names(db, [version.dataset_id for version in found.values()])
+    return {version.id: f"{names[version.dataset_id]} v{version.number}" for version in found.values()}

@@ -242,7 +242,7 @@ export interface paths {
     };
     /**
      * List Checkpoints
-     * @description Newest first. deleted: those whose files are gone too.
+     * @description The newest of them, 1000 at most; /page has them all. deleted: those whose files are gone too.
      */
     get: operations["list_checkpoints"];
     put?: never;
@@ -1561,7 +1561,10 @@ export interface paths {
       path?: never;
       cookie?: never;
     };
-    /** List Evaluations */
+    /**
+     * List Evaluations
+     * @description The newest of them, 1000 at most; /page has them all.
+     */
     get: operations["list_evaluations"];
     put?: never;
     /** Start Evaluation */
@@ -2510,7 +2513,10 @@ export interface paths {
       path?: never;
       cookie?: never;
     };
-    /** List Runs */
+    /**
+     * List Runs
+     * @description The newest of them, 1000 at most; /page has them all.
+     */
     get: operations["list_runs"];
     put?: never;
     /** Start Run */
@@ -3432,8 +3438,22 @@ export interface components {
       val_loss: number | null;
     };
     /**
+     * CheckpointPage
+     * @description size_bytes: of the files of all pages; with the first page alone.
+     */
+    CheckpointPage: {
+      /** Items */
+      items: components["schemas"]["CheckpointOut"][];
+      /** Next */
+      next: string | null;
+      /** Size Bytes */
+      size_bytes?: number | null;
+      /** Total */
+      total?: number | null;
+    };
+    /**
      * CheckpointSort
-     * @description success: best rate of the closed-loop evaluations.
+     * @description run: by its name, then by step. success: best rate of the closed-loop evaluations.
      * @enum {string}
      */
     CheckpointSort: "created" | "run" | "step" | "stage" | "loss" | "success" | "size";
@@ -3569,15 +3589,6 @@ export interface components {
     CursorPage_AuditOut_: {
       /** Items */
       items: components["schemas"]["AuditOut"][];
-      /** Next */
-      next: string | null;
-      /** Total */
-      total?: number | null;
-    };
-    /** CursorPage[CheckpointOut] */
-    CursorPage_CheckpointOut_: {
-      /** Items */
-      items: components["schemas"]["CheckpointOut"][];
       /** Next */
       next: string | null;
       /** Total */
@@ -4302,7 +4313,7 @@ export interface components {
      * EpisodeSort
      * @enum {string}
      */
-    EpisodeSort: "number" | "length" | "created";
+    EpisodeSort: "number" | "length" | "created" | "success" | "labels" | "instruction" | "source" | "size";
     /**
      * EpisodeSource
      * @description recorded: by a scripted expert, as a job. live: on the live page, a person driving or a policy acting.
@@ -4359,6 +4370,11 @@ export interface components {
       success_rate: number | null;
       /** Version Id */
       version_id: string | null;
+      /**
+       * Version Name
+       * @description Dataset and number of what is replayed, for people: cubes v2
+       */
+      version_name: string | null;
     };
     /**
      * EvaluationKind
@@ -4404,12 +4420,19 @@ export interface components {
       success_rate: number | null;
       /** Version Id */
       version_id: string | null;
+      /**
+       * Version Name
+       * @description Dataset and number of what is replayed, for people: cubes v2
+       */
+      version_name: string | null;
     };
     /**
      * EvaluationSort
+     * @description active: those that are not over first, and the newest of both. run: by its name, then by the checkpoint's step.
+     *     result: the success rate, or the mean error, the smallest of which is the best.
      * @enum {string}
      */
-    EvaluationSort: "created" | "run" | "success";
+    EvaluationSort: "active" | "created" | "run" | "result";
     /**
      * Example
      * @description An example frame that shows what is meant: a step of an episode, of one camera or of all.
@@ -6927,9 +6950,10 @@ export interface components {
     };
     /**
      * RunSort
+     * @description active: those that are not over first, and the newest of both. loss: the last that was logged.
      * @enum {string}
      */
-    RunSort: "created" | "name" | "stage" | "state";
+    RunSort: "active" | "created" | "name" | "stage" | "state" | "loss" | "checkpoints";
     /**
      * Samples
      * @description Telemetry of consecutive control steps: N rows. chunk: the newest predicted chunk, sent once.
@@ -8541,6 +8565,8 @@ export interface operations {
         /** @description Words that all have to be in it, in any case */
         search?: string | null;
         sort?: components["schemas"]["CheckpointSort"];
+        /** @description Those of these ids that are in the list; none: all */
+        id?: string[];
         run_id?: string | null;
         stage?: number | null;
         deleted?: boolean;
@@ -8557,7 +8583,7 @@ export interface operations {
           [name: string]: unknown;
         };
         content: {
-          "application/json": components["schemas"]["CursorPage_CheckpointOut_"];
+          "application/json": components["schemas"]["CheckpointPage"];
         };
       };
       /** @description Validation Error */
@@ -9254,6 +9280,8 @@ export interface operations {
         /** @description Words that all have to be in it, in any case */
         search?: string | null;
         sort?: components["schemas"]["EpisodeSort"];
+        /** @description Those of these ids that are in the list; none: all */
+        id?: string[];
         min_steps?: number | null;
         max_steps?: number | null;
         success?: ("yes" | "no" | "unknown") | null;
@@ -11368,6 +11396,8 @@ export interface operations {
         /** @description Words that all have to be in it, in any case */
         search?: string | null;
         sort?: components["schemas"]["EvaluationSort"];
+        /** @description Those of these ids that are in the list; none: all */
+        id?: string[];
         kind?: components["schemas"]["EvaluationKind"] | null;
         checkpoint_id?: string | null;
         run_id?: string | null;
@@ -13087,7 +13117,9 @@ export interface operations {
         search?: string | null;
         sort?: components["schemas"]["RunSort"];
         stage?: number | null;
-        state?: components["schemas"]["JobState"] | null;
+        /** @description Those of these ids that are in the list; none: all */
+        id?: string[];
+        state?: components["schemas"]["JobState"][];
         over?: boolean | null;
       };
       header?: never;

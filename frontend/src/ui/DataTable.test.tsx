@@ -1,8 +1,11 @@
+import { Menu } from "@mantine/core";
 import { screen, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { expect, test, vi } from "vitest";
 
 import { DataTable, type Column } from "./DataTable";
+import type { Order } from "./sort";
+import { Tip } from "./Tip";
 import { show } from "./testing";
 
 interface Run {
@@ -72,17 +75,57 @@ test("a row opens by click, but a link in it does its own thing", async () => {
   expect(screen.getAllByTestId("run").map((row) => row.dataset.id)).toEqual(["1", "2", "3"]);
 });
 
-test("of a long list the first rows are drawn, and more when one asks; sorting begins at the top again", async () => {
-  const many = Array.from({ length: 130 }, (_, place) => ({ id: String(place), name: `run ${place}`, loss: -place }));
+test("of a long list the rows that are seen are drawn, and all count", async () => {
+  // no layout here: every row is as high as a page lays it out
+  vi.spyOn(HTMLElement.prototype, "offsetHeight", "get").mockReturnValue(56);
+  const many = Array.from({ length: 2000 }, (_, place) => ({ id: String(place), name: `run ${place}`, loss: -place }));
   show(<DataTable rows={many} columns={COLUMNS} rowKey={({ id }) => id} label="Runs" rowTestId="run" />);
-  expect(screen.getAllByTestId("run")).toHaveLength(50);
-  expect(screen.getByRole("table").getAttribute("aria-rowcount")).toBe("131");
-  await userEvent.click(screen.getByRole("button", { name: "50 of 130 rows; show more" }));
-  expect(screen.getAllByTestId("run")).toHaveLength(100);
-  await userEvent.click(screen.getByTestId("table-more"));
-  expect(screen.getAllByTestId("run")).toHaveLength(130);
-  expect(screen.queryByTestId("table-more")).toBeNull();
+  expect(screen.getAllByTestId("run").length).toBeLessThan(60);
+  expect(screen.getByRole("table").getAttribute("aria-rowcount")).toBe("2001");
+  expect(screen.getAllByTestId("run")[3]?.getAttribute("aria-rowindex")).toBe("5");
   await userEvent.click(screen.getByRole("button", { name: "Loss" }));
-  expect(screen.getAllByTestId("run")).toHaveLength(50);
-  expect(names()[0]).toBe("run 129");
+  expect(names()[0]).toBe("run 1999");
+});
+
+test("a list of the server is sorted there, and its next rows are asked for before their end is seen", async () => {
+  const [onOrder, more] = [vi.fn(), vi.fn()];
+  const list = { before: 0, stale: false, more, total: 300, onOrder };
+  const table = (order: Order | null) => (
+    <DataTable rows={RUNS} columns={COLUMNS} rowKey={({ id }) => id} label="Runs" list={{ ...list, order }} />
+  );
+  const { again } = show(table(null));
+  expect(more).toHaveBeenCalledOnce();
+  expect(screen.getByRole("table").getAttribute("aria-rowcount")).toBe("301");
+  await userEvent.click(screen.getByRole("button", { name: "Loss" }));
+  expect(onOrder).toHaveBeenLastCalledWith({ key: "loss", descending: false });
+  expect(names()).toEqual(["first", "second", "third"]); // as the server sent them
+  again(table({ key: "loss", descending: true }));
+  await userEvent.click(screen.getByRole("button", { name: "Loss" }));
+  expect(onOrder).toHaveBeenLastCalledWith(null);
+});
+
+test("all rows share one tooltip and one menu", async () => {
+  const tip: Column<Run> = {
+    key: "tip",
+    header: "Tip",
+    cell: ({ name }) => (
+      <Tip label={`about ${name}`}>
+        <b>{name}!</b>
+      </Tip>
+    ),
+  };
+  const opened = vi.fn();
+  const menu = {
+    label: ({ name }: Run) => `More for ${name}`,
+    testId: "more",
+    items: ({ name }: Run) => <Menu.Item onClick={() => opened(name)}>Open {name}</Menu.Item>,
+  };
+  show(<DataTable rows={RUNS} columns={[tip]} rowKey={({ id }) => id} label="Runs" menu={menu} />);
+  await userEvent.hover(screen.getByText("second!"));
+  expect((await screen.findByRole("tooltip")).textContent).toBe("about second");
+  await userEvent.hover(screen.getByText("third!"));
+  expect(screen.getAllByRole("tooltip").map((one) => one.textContent)).toEqual(["about third"]);
+  await userEvent.click(screen.getByRole("button", { name: "More for third" }));
+  await userEvent.click(await screen.findByRole("menuitem", { name: "Open third" }));
+  expect(opened).toHaveBeenCalledExactlyOnceWith("third");
 });

@@ -1,11 +1,17 @@
 import { Skeleton, Stack } from "@mantine/core";
-import type { UseQueryResult } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 
 import { ErrorNote } from "./ErrorNote";
 
+/** Of a query what is needed to show it. */
+export interface Query<Data> {
+  data: Data | undefined;
+  error: Error | null;
+  refetch: () => unknown;
+}
+
 interface Props<Data> {
-  query: UseQueryResult<Data>;
+  query: Query<Data>;
   /** rows of the placeholder while nothing is there yet */
   lines?: number;
   children: (data: Data) => ReactNode;

@@ -1,6 +1,8 @@
-import { Badge, Tooltip } from "@mantine/core";
+import { Badge } from "@mantine/core";
 
 import type { Schema } from "@/api/client";
+
+import { Tip } from "./Tip";
 
 type JobState = Schema<"JobState">;
 
@@ -23,11 +25,11 @@ interface Props {
 export function StateBadge({ state, cause, size = "sm" }: Props) {
   const { color, label, help } = STATES[state];
   return (
-    <Tooltip label={cause ?? help}>
+    <Tip label={cause ?? help}>
       <Badge color={color} size={size} data-testid="job-state" data-state={state} style={{ flexShrink: 0 }}>
         {label}
       </Badge>
-    </Tooltip>
+    </Tip>
   );
 }
 

@@ -1,7 +1,8 @@
-import { Text, Tooltip } from "@mantine/core";
+import { Text } from "@mantine/core";
 
 import { useNow } from "./clock";
 import { formatAgo, formatSeconds, formatTime } from "./format";
+import { Tip } from "./Tip";
 
 /** A moment: relative, with the exact time in the tooltip. */
 export function Time({ value }: { value: string | null | undefined }) {
@@ -9,11 +10,11 @@ export function Time({ value }: { value: string | null | undefined }) {
   if (!value) return <>never</>;
   const time = new Date(value);
   return (
-    <Tooltip label={formatTime(time)}>
+    <Tip label={formatTime(time)}>
       <time dateTime={value} style={{ whiteSpace: "nowrap" }}>
         {formatAgo(time, new Date(now))}
       </time>
-    </Tooltip>
+    </Tip>
   );
 }
 

@@ -2,7 +2,7 @@ import { Alert, Anchor, Button, Code, Grid, Group, Stack, Table, Text } from "@m
 import { IconChecklist, IconDownload, IconInfoCircle, IconTrash, IconTrendingDown } from "@tabler/icons-react";
 import { Link, useNavigate, useParams } from "react-router";
 
-import { useEvaluations } from "@/features/evaluations/core/hooks";
+import { useEvaluationsOf } from "@/features/evaluations/core/hooks";
 import { EvaluationsTable } from "@/features/evaluations/core/EvaluationsTable";
 import { StageBadge } from "@/features/training/core/StageBadge";
 import { ConfirmButton } from "@/ui/ConfirmButton";
@@ -30,7 +30,7 @@ export function CheckpointPage() {
 }
 
 function CheckpointView({ checkpoint }: { checkpoint: CheckpointDetail }) {
-  const evaluations = useEvaluations({ checkpoint_id: checkpoint.id });
+  const evaluations = useEvaluationsOf(checkpoint.id);
   return (
     <>
       <PageHeader

@@ -1,26 +1,37 @@
-import { ActionIcon, Anchor, Button, Checkbox, Group, Menu, Pagination, Stack, Text, Tooltip } from "@mantine/core";
-import { useEffect, useState } from "react";
-import { IconDots, IconDownload, IconMovie, IconTrash } from "@tabler/icons-react";
+import { Anchor, Button, Checkbox, Group, Menu, Text } from "@mantine/core";
+import { useState } from "react";
+import { IconDownload, IconMovie, IconSearch, IconTrash } from "@tabler/icons-react";
 import { Link, useNavigate, useSearchParams } from "react-router";
 
 import { useCan } from "@/api/queries";
-import { confirm } from "@/ui/confirm";
+import { confirm, notifyError } from "@/ui/confirm";
 import { DataTable, type Column } from "@/ui/DataTable";
 import { EmptyState } from "@/ui/EmptyState";
 import { formatBytes, formatCount, formatSeconds, plural } from "@/ui/format";
 import { Loaded } from "@/ui/Loaded";
+import { useOrder, useWords } from "@/ui/search";
 import { Time } from "@/ui/Time";
+import { Tip } from "@/ui/Tip";
 
 import classes from "@/features/episodes/core/episodes.module.css";
-import { useDeleteEpisode, useEpisodes, type EpisodeRow } from "@/features/episodes/core/hooks";
+import {
+  allEpisodes,
+  useChosenEpisodes,
+  useDeleteEpisode,
+  useEpisodes,
+  type EpisodeFilter,
+  type EpisodeRow,
+} from "@/features/episodes/core/hooks";
 import { LabelBadge, Outcome } from "@/features/episodes/core/LabelBadge";
 import { EditDialog } from "./editing/EditDialog";
 import type { Dataset } from "./core/hooks";
-import { stillThere } from "./selection";
+import { EpisodeFilters } from "./EpisodeFilters";
+import { episodeFilterOf } from "./episodeFilters";
 import { RoleButton } from "@/ui/RoleButton";
 import { Thumbnail } from "@/features/episodes/core/Thumbnail";
 
-const PER_PAGE = 50;
+/** Of an edit, as the server has it. */
+const MOST = 2000;
 
 const SOURCES: Record<EpisodeRow["source"], string> = {
   recorded: "recorded",
@@ -34,43 +45,24 @@ const SOURCES: Record<EpisodeRow["source"], string> = {
 export function EpisodesTab({ dataset, empty }: { dataset: Dataset; empty: React.ReactNode }) {
   const datasetId = dataset.id;
   const [search, setSearch] = useSearchParams();
-  const page = Math.max(1, Number(search.get("page")) || 1);
-  const query = useEpisodes(datasetId, (page - 1) * PER_PAGE, PER_PAGE);
+  const [order, sort, onOrder] = useOrder<NonNullable<EpisodeFilter["sort"]>>(COLUMNS);
+  const filter = { ...episodeFilterOf(search, useWords()), ...sort };
+  const query = useEpisodes(datasetId, filter);
   const navigate = useNavigate();
   const asked = search.get("edit");
-  const [selected, setSelected] = useState<ReadonlySet<string>>(() => new Set(asked === null ? [] : [asked]));
+  const [chosen, setChosen] = useState<ReadonlySet<string>>(() => new Set(asked === null ? [] : [asked]));
   const [editing, setEditing] = useState(asked !== null);
   const [edited, setEdited] = useState<string[]>(asked === null ? [] : [asked]); // those that the dialog is about
-  const [known, setKnown] = useState<ReadonlyMap<string, number>>(new Map()); // the numbers of those that were seen
   const step = Number(search.get("step")) || undefined;
-
-  const turn = (to: number, replace = false) =>
-    setSearch(
-      (old) => {
-        old.set("page", String(to));
-        return old;
-      },
-      { replace },
-    );
-  const shown = query.isPlaceholderData ? undefined : query.data;
-  const pages = shown && Math.max(1, Math.ceil(shown.total / PER_PAGE));
-  // an edit or somebody else took the episodes of this page away
-  const last = pages !== undefined && page > pages ? pages : null;
-  useEffect(() => {
-    if (last !== null) turn(last, true);
-    // once for each page that is gone; `turn` is another each time
-    // eslint-disable-next-line react-hooks/exhaustive-deps
-  }, [last]);
+  const remove = useDeleteEpisode();
+  const may = useCan("operator");
 
   // those that are gone are selected no more
-  const [looked, setLooked] = useState<typeof shown>();
-  if (shown && shown !== looked) {
-    setLooked(shown);
-    const numbers = new Map([...known, ...shown.items.map(({ id, number }) => [id, number] as const)]);
-    setKnown(numbers);
-    setSelected((old) => stillThere(old, numbers, shown.items, { first: page === 1, last: page === pages }));
-  }
-  const deselect = (id: string) => setSelected((old) => new Set([...old].filter((each) => each !== id)));
+  const there = useChosenEpisodes(datasetId, [...chosen]);
+  const gone = new Set(chosen);
+  if (there.data && !there.isPlaceholderData) for (const { id } of there.data) gone.delete(id);
+  else gone.clear();
+  const selected = new Set([...chosen].filter((id) => !gone.has(id)));
 
   return (
     <>
@@ -91,61 +83,99 @@ export function EpisodesTab({ dataset, empty }: { dataset: Dataset; empty: React
         ids={edited}
         action={asked === null ? undefined : "split"}
         step={step}
-        onDone={() => setSelected(new Set())}
+        onDone={() => setChosen(new Set())}
       />
+      <EpisodeFilters>
+        {selected.size > 0 ? (
+          <Group gap="sm" data-testid="selection" data-count={selected.size}>
+            <Text size="sm" aria-live="polite">
+              {plural(selected.size, "episode")} selected
+            </Text>
+            <RoleButton
+              needs="operator"
+              size="xs"
+              because={selected.size > MOST ? `An edit takes at most ${formatCount(MOST)} episodes.` : null}
+              onClick={() => {
+                setEdited([...selected]);
+                setEditing(true);
+              }}
+              data-testid="selection-edit"
+            >
+              Edit
+            </RoleButton>
+            <Button
+              size="xs"
+              variant="subtle"
+              color="gray"
+              onClick={() => setChosen(new Set())}
+              data-testid="selection-clear"
+            >
+              Clear
+            </Button>
+          </Group>
+        ) : (
+          query.data && (
+            <Text size="sm" c="dimmed">
+              {plural(query.data.total, "episode")}
+            </Text>
+          )
+        )}
+      </EpisodeFilters>
       <Loaded query={query} lines={6}>
-        {({ items, total }) =>
-          total === 0 ? (
+        {({ rows, total, served }) =>
+          total === 0 && dataset.episodes === 0 ? (
             <EmptyState icon={IconMovie} title="No episodes yet" action={empty}>
               Record demonstrations in the simulator, upload HDF5 files, or import a folder from the server.
             </EmptyState>
+          ) : total === 0 ? (
+            <EmptyState icon={IconSearch} title="No episode matches">
+              Change the search or the filter.
+            </EmptyState>
           ) : (
-            <Stack>
-              {selected.size > 0 && (
-                <Group gap="sm" data-testid="selection" data-count={selected.size}>
-                  <Text size="sm" aria-live="polite">
-                    {plural(selected.size, "episode")} selected
-                  </Text>
-                  <RoleButton
-                    needs="operator"
-                    size="xs"
-                    onClick={() => {
-                      setEdited([...selected]);
-                      setEditing(true);
-                    }}
-                    data-testid="selection-edit"
-                  >
-                    Edit
-                  </RoleButton>
-                  <Button
-                    size="xs"
-                    variant="subtle"
-                    color="gray"
-                    onClick={() => setSelected(new Set())}
-                    data-testid="selection-clear"
-                  >
-                    Clear
-                  </Button>
-                </Group>
-              )}
-              <DataTable
-                label="Episodes"
-                rows={items}
-                columns={[selecting(items, selected, setSelected), ...COLUMNS, menu(deselect)]}
-                rowKey={({ id }) => id}
-                rowTestId="episode-row"
-                onRowClick={({ id }) => void navigate(`/episodes/${id}`)}
-                minWidth={860}
-              />
-              {total > PER_PAGE && (
-                <Group justify="space-between">
-                  <Text size="sm" c="dimmed">
-                    {plural(total, "episode")}
-                  </Text>
-                  <Pagination total={Math.ceil(total / PER_PAGE)} value={page} onChange={turn} size="sm" />
-                </Group>
-              )}
-            </Stack>
+            <DataTable
+              label="Episodes"
+              rows={rows}
+              list={{ ...served, total, order, onOrder }}
+              columns={[selecting(rows, total, selected, setChosen, () => allEpisodes(datasetId, filter)), ...COLUMNS]}
+              menu={{
+                label: ({ number }) => `More for episode ${number}`,
+                testId: "episode-menu",
+                items: ({ id, number }) => (
+                  <>
+                    <Menu.Item
+                      component="a"
+                      href={`/api/episodes/${id}/file`}
+                      download
+                      leftSection={<IconDownload size={16} />}
+                      data-testid="episode-download"
+                    >
+                      Download HDF5
+                    </Menu.Item>
+                    <Menu.Item
+                      color="red"
+                      disabled={!may}
+                      leftSection={<IconTrash size={16} />}
+                      data-testid="episode-delete"
+                      onClick={() =>
+                        confirm({
+                          title: `Delete episode ${number}?`,
+                          children:
+                            "It can be brought back for some days, in the tab History; then its file is removed for good. An episode that a dataset version lists cannot be deleted.",
+                          confirm: "Delete it",
+                          action: () => remove.mutateAsync(id),
+                        })
+                      }
+                    >
+                      Delete{may ? "" : " (needs the role operator)"}
+                    </Menu.Item>
+                  </>
+                ),
+              }}
+              rowKey={({ id }) => id}
+              rowTestId="episode-row"
+              onRowClick={({ id }) => void navigate(`/episodes/${id}`)}
+              minWidth={1000}
+            />
           )
         }
       </Loaded>
@@ -153,45 +183,55 @@ export function EpisodesTab({ dataset, empty }: { dataset: Dataset; empty: React
   );
 }
 
-/** A column of boxes; that of the header takes all of the page. */
+/** A column of boxes; that of the header takes all of the list, also those that were not looked at yet. */
 function selecting(
-  items: readonly EpisodeRow[],
+  rows: readonly EpisodeRow[],
+  total: number,
   selected: ReadonlySet<string>,
   onChange: (to: ReadonlySet<string>) => void,
+  everyone: () => Promise<EpisodeRow[]>,
 ): Column<EpisodeRow> {
-  const all = items.length > 0 && items.every(({ id }) => selected.has(id));
-  const put = (ids: readonly string[], on: boolean) => {
-    const now = new Set(selected);
-    for (const id of ids)
-      if (on) now.add(id);
-      else now.delete(id);
-    onChange(now);
-  };
+  const full = selected.size >= total && rows.every(({ id }) => selected.has(id));
   return {
     key: "select",
     width: 36,
     control: true,
     header: (
-      <Checkbox
-        size="xs"
-        aria-label="Select all episodes of this page"
-        checked={all}
-        indeterminate={!all && items.some(({ id }) => selected.has(id))}
-        onChange={(event) =>
-          put(
-            items.map(({ id }) => id),
-            event.currentTarget.checked,
-          )
+      <Tip
+        label={
+          total > MOST ? `An edit takes at most ${formatCount(MOST)} episodes: narrow the list.` : "All of the list"
         }
-        data-testid="select-page"
-      />
+      >
+        <Checkbox
+          size="xs"
+          aria-label="Select all episodes of the list"
+          checked={full}
+          indeterminate={!full && selected.size > 0}
+          disabled={total > MOST}
+          onChange={() => {
+            if (full) onChange(new Set());
+            else
+              everyone().then(
+                (all) => onChange(new Set([...selected, ...all.map(({ id }) => id)])),
+                (error: unknown) => notifyError(error, "They were not selected"),
+              );
+          }}
+          data-testid="select-page"
+        />
+      </Tip>
     ),
     cell: ({ id, number }) => (
       <Checkbox
         size="xs"
         aria-label={`Select episode ${number}`}
         checked={selected.has(id)}
-        onChange={(event) => put([id], event.currentTarget.checked)}
+        onChange={(event) =>
+          onChange(
+            event.currentTarget.checked
+              ? new Set([...selected, id])
+              : new Set([...selected].filter((one) => one !== id)),
+          )
+        }
         data-testid="episode-select"
       />
     ),
@@ -203,7 +243,7 @@ const COLUMNS: Column<EpisodeRow>[] = [
     key: "number",
     header: "Episode",
     width: 190,
-    sort: ({ number }) => number,
+    sort: true,
     cell: ({ id, number }) => (
       <Group gap="sm" wrap="nowrap">
         <div className={classes.small}>
@@ -217,9 +257,10 @@ const COLUMNS: Column<EpisodeRow>[] = [
   },
   {
     key: "length",
+    width: 110,
     header: "Length",
     align: "right",
-    sort: ({ steps }) => steps,
+    sort: true,
     cell: ({ steps, seconds }) => (
       <>
         <Text size="sm">{formatCount(steps)} steps</Text>
@@ -231,14 +272,16 @@ const COLUMNS: Column<EpisodeRow>[] = [
   },
   {
     key: "success",
+    width: 100,
     header: "Outcome",
-    sort: ({ success }) => (success === null ? null : Number(success)),
+    sort: true,
     cell: ({ success }) => <Outcome success={success} />,
   },
   {
     key: "labels",
+    width: 170,
     header: "Labels",
-    sort: ({ label_state }) => label_state,
+    sort: true,
     cell: ({ label_state, segments }) => (
       <Group gap={8} wrap="nowrap">
         <LabelBadge state={label_state} />
@@ -251,7 +294,7 @@ const COLUMNS: Column<EpisodeRow>[] = [
   {
     key: "instruction",
     header: "Instruction",
-    sort: ({ instruction }) => instruction,
+    sort: true,
     cell: ({ instruction }) => (
       <Text size="sm" lineClamp={2}>
         {instruction}
@@ -260,24 +303,26 @@ const COLUMNS: Column<EpisodeRow>[] = [
   },
   {
     key: "source",
+    width: 120,
     header: "Source",
-    sort: ({ source }) => source,
+    sort: true,
     cell: ({ source, created_at, seed, robot }) => (
-      <Tooltip label={[robot, seed === null ? null : `seed ${seed}`].filter(Boolean).join(", ") || "no details"}>
+      <Tip label={[robot, seed === null ? null : `seed ${seed}`].filter(Boolean).join(", ") || "no details"}>
         <div>
           <Text size="sm">{SOURCES[source]}</Text>
           <Text size="xs" c="dimmed" component="div">
             <Time value={created_at} />
           </Text>
         </div>
-      </Tooltip>
+      </Tip>
     ),
   },
   {
     key: "size",
+    width: 90,
     header: "Size",
     align: "right",
-    sort: ({ size_bytes }) => size_bytes,
+    sort: true,
     cell: ({ size_bytes }) => (
       <Text size="sm" style={{ whiteSpace: "nowrap" }}>
         {formatBytes(size_bytes)}
@@ -285,60 +330,3 @@ const COLUMNS: Column<EpisodeRow>[] = [
     ),
   },
 ];
-
-function menu(onDeleted: (id: string) => void): Column<EpisodeRow> {
-  return {
-    key: "menu",
-    header: "",
-    width: 48,
-    control: true,
-    cell: (episode) => <EpisodeMenu episode={episode} onDeleted={() => onDeleted(episode.id)} />,
-  };
-}
-
-function EpisodeMenu({ episode, onDeleted }: { episode: EpisodeRow; onDeleted: () => void }) {
-  const remove = useDeleteEpisode();
-  const may = useCan("operator");
-  return (
-    <Menu position="bottom-end">
-      <Menu.Target>
-        <ActionIcon
-          variant="subtle"
-          color="gray"
-          aria-label={`More for episode ${episode.number}`}
-          data-testid="episode-menu"
-        >
-          <IconDots size={18} />
-        </ActionIcon>
-      </Menu.Target>
-      <Menu.Dropdown>
-        <Menu.Item
-          component="a"
-          href={`/api/episodes/${episode.id}/file`}
-          download
-          leftSection={<IconDownload size={16} />}
-          data-testid="episode-download"
-        >
-          Download HDF5
-        </Menu.Item>
-        <Menu.Item
-          color="red"
-          disabled={!may}
-          leftSection={<IconTrash size={16} />}
-          data-testid="episode-delete"
-          onClick={() =>
-            confirm({
-              title: `Delete episode ${episode.number}?`,
-              children:
-                "It can be brought back for some days, in the tab History; then its file is removed for good. An episode that a dataset version lists cannot be deleted.",
-              confirm: "Delete it",
-              action: () => remove.mutateAsync(episode.id).then(onDeleted),
-            })
-          }
-        >
-          Delete{may ? "" : " (needs the role operator)"}
-        </Menu.Item>
-      </Menu.Dropdown>
-    </Menu>
-  );
-}

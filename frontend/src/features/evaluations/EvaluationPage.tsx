@@ -4,7 +4,6 @@ import { Link, useNavigate, useParams } from "react-router";
 
 import { JobActions } from "@/features/jobs/core/JobActions";
 import { JobLog } from "@/features/jobs/core/JobLog";
-import { useVersions } from "@/features/datasets/core/versions";
 import { ConfirmButton } from "@/ui/ConfirmButton";
 import { JobProgress } from "@/ui/JobProgress";
 import { Loaded } from "@/ui/Loaded";
@@ -35,9 +34,7 @@ export function EvaluationPage() {
 function EvaluationView({ evaluation }: { evaluation: EvaluationDetail }) {
   const { job } = evaluation;
   const live = !isOver(job.state);
-  const versions = useVersions().data ?? [];
   const kinds = useKinds();
-  const version = versions.find(({ id }) => id === evaluation.version_id);
   const closed = closedLoop(evaluation.report);
   const open = openLoop(evaluation.report);
   const seen = closed?.seeds_seen_in_training ?? [];
@@ -53,8 +50,7 @@ function EvaluationView({ evaluation }: { evaluation: EvaluationDetail }) {
               {evaluation.checkpoint_name}
             </Anchor>
             {": "}
-            {what(evaluation, kinds, version && `${version.dataset_name} v${version.number}`)}, started{" "}
-            <Time value={evaluation.created_at} />
+            {what(evaluation, kinds)}, started <Time value={evaluation.created_at} />
             {evaluation.created_by_name && ` by ${evaluation.created_by_name}`}
           </>
         }

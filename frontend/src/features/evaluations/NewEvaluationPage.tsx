@@ -8,6 +8,7 @@ import {
   Radio,
   Select,
   SimpleGrid,
+  Skeleton,
   Stack,
   Switch,
   Text,
@@ -20,11 +21,13 @@ import { useState } from "react";
 import { Link, useLocation, useNavigate, useSearchParams } from "react-router";
 
 import { fieldsOf } from "@/api/client";
-import { useCheckpoints, type Checkpoint } from "@/features/checkpoints/core/hooks";
+import { queryClient } from "@/api/queries";
+import { CheckpointSelect } from "@/features/checkpoints/core/CheckpointSelect";
+import { checkpointQuery, useCheckpoint, useSomeCheckpoints, type Checkpoint } from "@/features/checkpoints/core/hooks";
 import classes from "@/features/training/core/Choices.module.css";
 import { useVersions, type Version } from "@/features/datasets/core/versions";
 import { ErrorNote } from "@/ui/ErrorNote";
-import { formatBytes, plural } from "@/ui/format";
+import { plural } from "@/ui/format";
 import { Loaded } from "@/ui/Loaded";
 import { PageHeader } from "@/ui/PageHeader";
 import { RoleButton } from "@/ui/RoleButton";
@@ -51,7 +54,9 @@ const ORDER: ("label" | "input" | "description" | "error")[] = ["label", "input"
 
 export function NewEvaluationPage() {
   const [search] = useSearchParams();
-  const checkpoints = useCheckpoints();
+  const asked = search.get("checkpoint");
+  const newest = useSomeCheckpoints("", 1);
+  const named = useCheckpoint(asked);
   const versions = useVersions();
   const kinds = useQuery(kindsQuery);
   return (
@@ -61,9 +66,9 @@ export function NewEvaluationPage() {
         path={[{ label: "Evaluations", to: "/evaluations" }]}
         subtitle="How good is a checkpoint?"
       />
-      <Loaded query={checkpoints} lines={6}>
-        {(found) =>
-          found.length === 0 ? (
+      <Loaded query={newest} lines={6}>
+        {({ items, total }) =>
+          total === 0 ? (
             <Alert icon={<IconInfoCircle size={18} />} title="No checkpoint yet">
               A training saves checkpoints; start one on the page{" "}
               <Anchor component={Link} to="/training">
@@ -75,15 +80,18 @@ export function NewEvaluationPage() {
             <Loaded query={versions}>
               {(there) => (
                 <Loaded query={kinds}>
-                  {(robots) => (
-                    <Form
-                      checkpoints={found}
-                      versions={there}
-                      kinds={robots}
-                      chosen={search.get("checkpoint")}
-                      kind={search.get("kind") === "open_loop" ? "open_loop" : "closed_loop"}
-                    />
-                  )}
+                  {(robots) =>
+                    asked !== null && named.isPending ? (
+                      <Skeleton height={240} />
+                    ) : (
+                      <Form
+                        first={asked === null ? items[0] : named.data}
+                        versions={there}
+                        kinds={robots}
+                        kind={search.get("kind") === "open_loop" ? "open_loop" : "closed_loop"}
+                      />
+                    )
+                  }
                 </Loaded>
               )}
             </Loaded>
@@ -95,19 +103,18 @@ export function NewEvaluationPage() {
 }
 
 interface FormProps {
-  checkpoints: readonly Checkpoint[];
+  /** that the form opens with */
+  first: Checkpoint | undefined;
   versions: readonly Version[];
   kinds: readonly RobotKind[];
-  chosen: string | null;
   kind: Kind;
 }
 
-function Form({ checkpoints, versions, kinds, chosen, kind }: FormProps) {
+function Form({ first, versions, kinds, kind }: FormProps) {
   const navigate = useNavigate();
   const { state } = useLocation() as { state: Again | null };
   const start = useStartEvaluation();
   const [more, setMore] = useState(false);
-  const first = checkpoints.find(({ id }) => id === chosen) ?? (chosen === null ? checkpoints[0] : undefined);
   const form = useForm<Values>({
     initialValues: {
       kind,
@@ -173,21 +180,23 @@ function Form({ checkpoints, versions, kinds, chosen, kind }: FormProps) {
         </Card>
         <Section title="What to evaluate">
           <SimpleGrid cols={{ base: 1, sm: 2 }}>
-            <Select
+            <CheckpointSelect
               label="Checkpoint"
-              searchable
+              detailed
               allowDeselect={false}
-              data={checkpoints.map((each) => ({
-                value: each.id,
-                label: `${each.name} (stage ${each.stage}, ${formatBytes(each.size_bytes)})`,
-              }))}
               data-testid="evaluation-checkpoint"
-              {...form.getInputProps("checkpoint_id")}
-              onChange={(id: string | null) => {
-                const trainedFor = checkpoints.find((each) => each.id === id)?.robot ?? null;
+              error={form.errors.checkpoint_id}
+              value={values.checkpoint_id}
+              onChange={(id) => {
                 form.setFieldValue("checkpoint_id", id);
-                if (trainedFor !== null && trainedFor !== values.robot && tasksOf(kinds, trainedFor).length > 0)
-                  form.setValues({ ...robotFor(kinds, trainedFor), options: {} });
+                if (id !== null)
+                  queryClient.fetchQuery(checkpointQuery(id)).then(
+                    ({ robot }) => {
+                      if (robot !== null && robot !== form.getValues().robot && tasksOf(kinds, robot).length > 0)
+                        form.setValues({ ...robotFor(kinds, robot), options: {} });
+                    },
+                    () => undefined, // it is gone: the server says so when the evaluation is started
+                  );
               }}
             />
             {closed ? (

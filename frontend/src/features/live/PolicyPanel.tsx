@@ -1,8 +1,9 @@
-import { Alert, Autocomplete, Button, Group, Select, Stack, Text } from "@mantine/core";
+import { Alert, Autocomplete, Button, Group, Stack, Text } from "@mantine/core";
 import { IconPlayerPause, IconPlayerPlay, IconPlayerStop, IconRefresh } from "@tabler/icons-react";
 import { useState } from "react";
 
-import { useCheckpoints } from "@/features/checkpoints/core/hooks";
+import { CheckpointSelect } from "@/features/checkpoints/core/CheckpointSelect";
+import { useCheckpoint, useSomeCheckpoints } from "@/features/checkpoints/core/hooks";
 import { useTasksOf } from "@/features/robots/core/tasks";
 import { ErrorNote } from "@/ui/ErrorNote";
 import { formatCount } from "@/ui/format";
@@ -32,7 +33,7 @@ const DEMO = "demo";
 const SERVER = "ws://";
 
 function Choice({ operator }: Props) {
-  const checkpoints = useCheckpoints();
+  const newest = useSomeCheckpoints("", 1).data?.items[0];
   const demo = useDemo();
   const servers = usePolicyServers();
   const scene = useNow((now) => now.scene) ?? null;
@@ -42,14 +43,8 @@ function Choice({ operator }: Props) {
   const start = useSupervised("rollout");
   const [chosen, setChosen] = useState<string | null>(null);
   const [typed, setTyped] = useState<string | null>(null);
-  const options = [
-    ...(demo ? [{ value: DEMO, label: "Demo policy" }] : []),
-    ...(checkpoints.data ?? [])
-      .filter(({ available }) => available)
-      .map(({ id, name }) => ({ value: id, label: name })),
-    ...servers.map((server) => ({ value: SERVER + server, label: `Policy server ${server}` })),
-  ];
-  const id = chosen ?? options.find(({ value }) => value !== DEMO)?.value ?? options[0]?.value ?? null;
+  const running = servers.map((server) => ({ value: SERVER + server, label: `Policy server ${server}` }));
+  const id = chosen ?? newest?.id ?? running[0]?.value ?? (demo ? DEMO : null);
   const suggested = id === DEMO && demo ? demoSuggestions(demo, scene) : suggestions(scene, tasks);
   const instruction = typed ?? suggested[0] ?? "";
   const missing = id === null ? "Choose a checkpoint." : instruction.trim() === "" ? "Write what it should do." : null;
@@ -60,14 +55,14 @@ function Choice({ operator }: Props) {
     });
   return (
     <Stack gap="xs">
-      <Select
+      <CheckpointSelect
         label={servers.length === 0 ? "Checkpoint" : "Checkpoint or policy server"}
-        placeholder={options.length === 0 ? "No checkpoint yet: train one first" : "Choose"}
-        data={options}
+        placeholder={id === null ? "No checkpoint yet: train one first" : "Choose"}
+        above={demo ? [{ value: DEMO, label: "Demo policy" }] : []}
+        below={running}
         value={id}
         onChange={setChosen}
         allowDeselect={false}
-        searchable
         disabled={!operator}
         data-testid="live-checkpoint"
       />
@@ -218,9 +213,9 @@ function Again({ scene }: { scene: Scene }) {
 
 /** As the studio calls it; while it loads the robot's host knows a folder alone. */
 function usePolicyName({ name, checkpoint_id: id }: Policy): string {
-  const checkpoints = useCheckpoints();
+  const checkpoint = useCheckpoint(name === DEMO ? null : id).data;
   if (name === DEMO) return "Demo policy";
-  return checkpoints.data?.find((each) => each.id === id)?.name ?? name;
+  return checkpoint?.name ?? name;
 }
 
 function Facts({ policy }: { policy: Policy }) {

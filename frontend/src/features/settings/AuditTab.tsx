@@ -1,15 +1,17 @@
-import { Badge, Card, Code, Group, Pagination, Text, Tooltip } from "@mantine/core";
-import { useState } from "react";
+import { Badge, Card, Code, Group, Select, Text } from "@mantine/core";
+import { IconSearch } from "@tabler/icons-react";
 
 import type { Schema } from "@/api/client";
 import { DataTable, type Column } from "@/ui/DataTable";
-import { formatTime } from "@/ui/format";
+import { EmptyState } from "@/ui/EmptyState";
+import { formatCount, formatTime } from "@/ui/format";
 import { Loaded } from "@/ui/Loaded";
+import { SearchField } from "@/ui/SearchField";
+import { useFilters, useWords } from "@/ui/search";
+import { Tip } from "@/ui/Tip";
 
 import { detailText } from "./audit";
-import { useAudit } from "./hooks";
-
-const PAGE = 100;
+import { useAudit, useUsers } from "./hooks";
 
 const COLUMNS: Column<Schema<"AuditOut">>[] = [
   {
@@ -26,7 +28,7 @@ const COLUMNS: Column<Schema<"AuditOut">>[] = [
   {
     key: "action",
     header: "What",
-    width: 130,
+    width: 170,
     cell: (entry) => (
       <Badge color="gray" tt="none">
         {entry.action}
@@ -39,9 +41,9 @@ const COLUMNS: Column<Schema<"AuditOut">>[] = [
     width: 120,
     cell: (entry) =>
       entry.subject ? (
-        <Tooltip label={entry.subject}>
+        <Tip label={entry.subject}>
           <Code>{entry.subject.slice(0, 12)}</Code>
-        </Tooltip>
+        </Tip>
       ) : (
         "-"
       ),
@@ -58,27 +60,53 @@ const COLUMNS: Column<Schema<"AuditOut">>[] = [
 ];
 
 export function AuditTab() {
-  const [page, setPage] = useState(1);
-  const entries = useAudit((page - 1) * PAGE, PAGE);
+  const [search, change] = useFilters();
+  const words = useWords();
+  const who = search.get("who");
+  const users = useUsers().data ?? [];
+  const entries = useAudit({ search: words || undefined, user_id: who ?? undefined });
   return (
-    <Loaded query={entries} lines={8}>
-      {({ items, total }) => (
-        <Card padding={0}>
-          <DataTable
-            label="Audit log"
-            rows={items}
-            columns={COLUMNS}
-            rowKey={(entry) => entry.id}
-            rowTestId="audit-row"
-            minWidth={860}
-          />
-          {total > PAGE && (
-            <Group justify="center" p="sm">
-              <Pagination total={Math.ceil(total / PAGE)} value={page} onChange={setPage} />
-            </Group>
-          )}
-        </Card>
-      )}
-    </Loaded>
+    <>
+      <Group mb="md" gap="sm">
+        <SearchField label="Search the log" placeholder="Search what was done, who" testId="audit-search" />
+        <Select
+          aria-label="Who"
+          placeholder="Anybody"
+          clearable
+          searchable
+          w={180}
+          data={users.map(({ id, name }) => ({ value: id, label: name }))}
+          value={who}
+          onChange={(value) => change("who", value)}
+          data-testid="audit-who"
+        />
+        {entries.data && (
+          <Text size="sm" c="dimmed" ml="auto">
+            {formatCount(entries.data.total)} {entries.data.total === 1 ? "entry" : "entries"}
+          </Text>
+        )}
+      </Group>
+      <Loaded query={entries} lines={8}>
+        {({ rows, total, served }) => (
+          <Card padding={0}>
+            {total === 0 ? (
+              <EmptyState icon={IconSearch} title="No entry matches">
+                Change the search or the filter.
+              </EmptyState>
+            ) : (
+              <DataTable
+                label="Audit log"
+                rows={rows}
+                list={{ ...served, total, order: null, onOrder: () => undefined }}
+                columns={COLUMNS}
+                rowKey={(entry) => entry.id}
+                rowTestId="audit-row"
+                minWidth={860}
+              />
+            )}
+          </Card>
+        )}
+      </Loaded>
+    </>
   );
 }

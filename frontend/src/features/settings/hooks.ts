@@ -1,8 +1,10 @@
-import { keepPreviousData, useMutation, useQuery } from "@tanstack/react-query";
+import { useMutation, useQuery } from "@tanstack/react-query";
 
 import { api, ok, type Schema } from "@/api/client";
 import { queryClient } from "@/api/queries";
+import type { paths } from "@/api/schema";
 import { notifyError } from "@/ui/confirm";
+import { usePages } from "@/ui/pages";
 
 export type User = Schema<"UserOut">;
 export type Token = Schema<"TokenOut">;
@@ -96,10 +98,11 @@ export function useChangeSettings() {
   });
 }
 
-export function useAudit(offset: number, limit: number) {
-  return useQuery({
-    queryKey: ["audit", offset, limit],
-    queryFn: () => ok(api.GET("/api/audit", { params: { query: { offset, limit } } })),
-    placeholderData: keepPreviousData,
-  });
+type AuditFilter = Omit<NonNullable<paths["/api/audit/page"]["get"]["parameters"]["query"]>, "cursor" | "limit">;
+
+/** The log as it is asked for, newest first. */
+export function useAudit(filter: AuditFilter) {
+  return usePages<Schema<"AuditOut">>(["audit", filter], (ask, signal) =>
+    ok(api.GET("/api/audit/page", { params: { query: { ...filter, ...ask } }, signal })),
+  );
 }

@@ -5,7 +5,7 @@ import { useNavigate, useSearchParams } from "react-router";
 
 import { fieldsOf } from "@/api/client";
 import { useCan } from "@/api/queries";
-import { useCheckpoints, type Checkpoint } from "@/features/checkpoints/core/hooks";
+import { useCheckpoint, type Checkpoint } from "@/features/checkpoints/core/hooks";
 import { useModels, type Model } from "@/features/base_models/core/hooks";
 import { ErrorNote } from "@/ui/ErrorNote";
 import { Loaded } from "@/ui/Loaded";
@@ -27,7 +27,6 @@ interface Parts {
   form: TrainForm;
   versions: Version[];
   models: Model[];
-  checkpoints: Checkpoint[];
 }
 
 /** New run; ?copy=RUN fills in that run's choices, ?checkpoint=ID starts stage 3 from it, ?version=ID trains on it. */
@@ -37,9 +36,10 @@ export function NewRunPage() {
   const form = useTrainForm();
   const versions = useVersions();
   const models = useModels();
-  const checkpoints = useCheckpoints();
+  const start = search.get("checkpoint");
+  const checkpoint = useCheckpoint(start);
   const copied = useRun(copy ?? "", copy !== null);
-  const error = versions.error ?? models.error ?? checkpoints.error ?? (copy === null ? null : copied.error);
+  const error = versions.error ?? models.error ?? (copy === null ? null : copied.error);
   const header = (
     <PageHeader
       title={copy === null ? "New run" : `Copy of ${copied.data?.name ?? "a run"}`}
@@ -47,11 +47,11 @@ export function NewRunPage() {
       subtitle="Choose what it learns from and where it starts; everything else is filled in."
     />
   );
-  const waits = copy !== null && !copied.data && !copied.error;
+  const waits = [copy !== null && copied, start !== null && checkpoint].some((one) => one && one.isPending);
   return (
     <Loaded query={form} lines={8}>
       {(fields) =>
-        error !== null || !versions.data || !models.data || !checkpoints.data || waits ? (
+        error !== null || !versions.data || !models.data || waits ? (
           <>
             {header}
             <ErrorNote error={error} />
@@ -60,11 +60,10 @@ export function NewRunPage() {
           <NewRun
             key={search.toString()}
             storage={`studio-new-run?${search.toString()}`}
-            initial={begin(search, versions.data, models.data, checkpoints.data, copied.data?.request)}
+            initial={begin(search, versions.data, models.data, checkpoint.data, copied.data?.request)}
             form={fields}
             versions={versions.data}
             models={models.data}
-            checkpoints={checkpoints.data}
             header={header}
           />
         )
@@ -78,11 +77,10 @@ function begin(
   search: URLSearchParams,
   versions: readonly Version[],
   models: readonly Model[],
-  checkpoints: readonly Checkpoint[],
+  from: Checkpoint | undefined,
   request: Record<string, unknown> | undefined,
 ): Draft {
   if (request) return fromRequest(request);
-  const from = checkpoints.find(({ id }) => id === search.get("checkpoint"));
   const version = versions.find(({ id }) => id === search.get("version"));
   const backbones = models.filter(({ kind, available }) => kind === "backbone" && available);
   const only = version ?? (versions.length === 1 ? versions[0] : undefined);
@@ -110,7 +108,6 @@ function NewRun({
   form,
   versions,
   models,
-  checkpoints,
   initial,
   storage,
   header,
@@ -159,7 +156,7 @@ function NewRun({
           <Box style={{ display: "grid", gap: "var(--mantine-spacing-md)" }}>
             <StageChoice form={form} draft={draft} />
             <DataChoice draft={draft} versions={versions} errors={shown} />
-            <StartChoice draft={draft} models={models} checkpoints={checkpoints} errors={shown} />
+            <StartChoice draft={draft} models={models} errors={shown} />
             <PresetChoice form={form} draft={draft} />
             <Section title="Name" description="What it is called in lists, and its files when they are downloaded.">
               <TextInput

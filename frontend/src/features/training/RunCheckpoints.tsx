@@ -3,7 +3,7 @@ import { IconPackage } from "@tabler/icons-react";
 import { Link } from "react-router";
 
 import { CheckpointActions } from "@/features/checkpoints/core/CheckpointActions";
-import { useCheckpoints, type Checkpoint } from "@/features/checkpoints/core/hooks";
+import { useCheckpointsOf, type Checkpoint } from "@/features/checkpoints/core/hooks";
 import { EmptyState } from "@/ui/EmptyState";
 import { formatBytes, formatCount, formatNumber, formatPercent } from "@/ui/format";
 import { Loaded } from "@/ui/Loaded";
@@ -12,7 +12,7 @@ import { Time } from "@/ui/Time";
 
 /** Checkpoints of a run as they appear, newest first, with what can be done with each. */
 export function RunCheckpoints({ runId, saveEvery, live }: { runId: string; saveEvery?: number; live: boolean }) {
-  const query = useCheckpoints({ run_id: runId });
+  const query = useCheckpointsOf(runId);
   return (
     <Section title="Checkpoints" data-testid="run-checkpoints" flush={(query.data?.length ?? 0) > 0}>
       <Loaded query={query} lines={2}>
@@ -57,52 +57,50 @@ function Rows({ checkpoints }: { checkpoints: readonly Checkpoint[] }) {
           </Table.Tr>
         </Table.Thead>
         <Table.Tbody>
-          {[...checkpoints]
-            .sort((a, b) => b.step - a.step)
-            .map((checkpoint) => (
-              <Table.Tr
-                key={checkpoint.id}
-                data-testid="run-checkpoint"
-                data-id={checkpoint.id}
-                data-step={checkpoint.step}
-              >
-                <Table.Td>
-                  <Group gap={6} wrap="nowrap">
-                    <Anchor component={Link} to={`/checkpoints/${checkpoint.id}`} size="sm" fw={500}>
-                      {formatCount(checkpoint.step)}
-                    </Anchor>
-                    {best !== null && checkpoint.val_loss === best && (
-                      <Badge size="xs" color="teal">
-                        best
-                      </Badge>
-                    )}
-                  </Group>
+          {checkpoints.map((checkpoint) => (
+            <Table.Tr
+              key={checkpoint.id}
+              data-testid="run-checkpoint"
+              data-id={checkpoint.id}
+              data-step={checkpoint.step}
+            >
+              <Table.Td>
+                <Group gap={6} wrap="nowrap">
+                  <Anchor component={Link} to={`/checkpoints/${checkpoint.id}`} size="sm" fw={500}>
+                    {formatCount(checkpoint.step)}
+                  </Anchor>
+                  {best !== null && checkpoint.val_loss === best && (
+                    <Badge size="xs" color="teal">
+                      best
+                    </Badge>
+                  )}
+                </Group>
+              </Table.Td>
+              {!validated && (
+                <Table.Td ta="right">
+                  <Text size="sm" style={{ whiteSpace: "nowrap" }}>
+                    {formatBytes(checkpoint.size_bytes)}
+                  </Text>
                 </Table.Td>
-                {!validated && (
-                  <Table.Td ta="right">
-                    <Text size="sm" style={{ whiteSpace: "nowrap" }}>
-                      {formatBytes(checkpoint.size_bytes)}
-                    </Text>
-                  </Table.Td>
-                )}
-                {validated && (
-                  <Table.Td ta="right">
-                    {checkpoint.val_loss === null ? "-" : formatNumber(checkpoint.val_loss, 3)}
-                  </Table.Td>
-                )}
-                {judged && (
-                  <Table.Td ta="right">
-                    {checkpoint.best_success_rate === null ? "-" : formatPercent(checkpoint.best_success_rate)}
-                  </Table.Td>
-                )}
-                <Table.Td>
-                  <Time value={checkpoint.created_at} />
+              )}
+              {validated && (
+                <Table.Td ta="right">
+                  {checkpoint.val_loss === null ? "-" : formatNumber(checkpoint.val_loss, 3)}
                 </Table.Td>
-                <Table.Td>
-                  <CheckpointActions checkpoint={checkpoint} />
+              )}
+              {judged && (
+                <Table.Td ta="right">
+                  {checkpoint.best_success_rate === null ? "-" : formatPercent(checkpoint.best_success_rate)}
                 </Table.Td>
-              </Table.Tr>
-            ))}
+              )}
+              <Table.Td>
+                <Time value={checkpoint.created_at} />
+              </Table.Td>
+              <Table.Td>
+                <CheckpointActions checkpoint={checkpoint} />
+              </Table.Td>
+            </Table.Tr>
+          ))}
         </Table.Tbody>
       </Table>
     </Table.ScrollContainer>

@@ -3,7 +3,7 @@ import { IconAlertTriangle, IconCopy, IconTrash } from "@tabler/icons-react";
 import { Link, useNavigate, useParams, useSearchParams } from "react-router";
 
 import { ApiError } from "@/api/client";
-import { useCheckpoints } from "@/features/checkpoints/core/hooks";
+import { useCheckpointsOf } from "@/features/checkpoints/core/hooks";
 import { JobActions } from "@/features/jobs/core/JobActions";
 import { JobLog } from "@/features/jobs/core/JobLog";
 import { ConfirmButton } from "@/ui/ConfirmButton";
@@ -103,7 +103,7 @@ function RunView({ run, missing }: { run: RunDetail; missing: boolean }) {
 
 function Actions({ run }: { run: RunDetail }) {
   const navigate = useNavigate();
-  const own = useCheckpoints({ run_id: run.id }).data ?? [];
+  const own = useCheckpointsOf(run.id).data ?? [];
   const bytes = own.reduce((sum, { size_bytes }) => sum + size_bytes, 0);
   return (
     <>

@@ -1,22 +1,12 @@
-import {
-  Anchor,
-  Button,
-  Card,
-  Checkbox,
-  Group,
-  SegmentedControl,
-  Select,
-  Text,
-  TextInput,
-  Tooltip,
-} from "@mantine/core";
+import { Anchor, Button, Card, Checkbox, Group, SegmentedControl, Select, Text } from "@mantine/core";
 import { IconPlus, IconSearch, IconTrendingDown } from "@tabler/icons-react";
 import { useState } from "react";
 import { Link, useNavigate } from "react-router";
 
+import type { Schema } from "@/api/client";
 import { useWorkers } from "@/api/queries";
 import { useCancelJob, useResumeJob } from "@/features/jobs/core/hooks";
-import { confirm } from "@/ui/confirm";
+import { confirm, notifyError } from "@/ui/confirm";
 import { DataTable, type Column } from "@/ui/DataTable";
 import { EmptyState } from "@/ui/EmptyState";
 import { formatNumber, plural } from "@/ui/format";
@@ -25,12 +15,14 @@ import { countText, waitText } from "@/ui/jobText";
 import { Loaded } from "@/ui/Loaded";
 import { PageHeader } from "@/ui/PageHeader";
 import { RoleButton } from "@/ui/RoleButton";
-import { useFilters } from "@/ui/search";
+import { SearchField } from "@/ui/SearchField";
+import { useFilters, useOrder, useWords } from "@/ui/search";
 import { isOver } from "@/ui/StateBadge";
 import { Time } from "@/ui/Time";
+import { Tip } from "@/ui/Tip";
 
-import { useRuns, type Run } from "./hooks";
-import { activeFirst, cancellable, filtered, resumable, type Show } from "./runsLogic";
+import { allRuns, useChosenRuns, useRuns, type Run } from "./hooks";
+import { ASKED, cancellable, resumable, SHOWS } from "./runsLogic";
 import { Sources } from "./core/Sources";
 import { StageBadge } from "./core/StageBadge";
 
@@ -56,11 +48,13 @@ function Standing({ run }: { run: Run }) {
   );
 }
 
+const STAGES = ["2", "3"] as const;
+
 const COLUMNS: Column<Run>[] = [
   {
     key: "name",
     header: "Run",
-    sort: (run) => run.name,
+    sort: true,
     cell: (run) => (
       <Group gap="xs" wrap="nowrap">
         <Anchor
@@ -80,7 +74,7 @@ const COLUMNS: Column<Run>[] = [
     key: "stage",
     header: "Stage",
     width: 100,
-    sort: (run) => run.stage,
+    sort: true,
     cell: (run) => (
       <>
         <StageBadge stage={run.stage} />
@@ -91,13 +85,13 @@ const COLUMNS: Column<Run>[] = [
     ),
   },
   { key: "data", header: "Data", width: 170, cell: (run) => <Sources sources={run.sources} /> },
-  { key: "state", header: "State", width: 190, sort: (run) => run.job.state, cell: (run) => <Standing run={run} /> },
+  { key: "state", header: "State", width: 190, sort: true, cell: (run) => <Standing run={run} /> },
   {
     key: "loss",
     header: "Loss",
     width: 84,
     align: "right",
-    sort: (run) => run.latest.loss,
+    sort: true,
     cell: (run) => (run.latest.loss === undefined ? "-" : formatNumber(run.latest.loss, 3)),
   },
   {
@@ -105,18 +99,18 @@ const COLUMNS: Column<Run>[] = [
     header: "Saved",
     width: 76,
     align: "right",
-    sort: (run) => run.checkpoints,
+    sort: true,
     cell: (run) => (
-      <Tooltip label={plural(run.checkpoints, "checkpoint")}>
+      <Tip label={plural(run.checkpoints, "checkpoint")}>
         <span>{run.checkpoints}</span>
-      </Tooltip>
+      </Tip>
     ),
   },
   {
     key: "created",
     header: "Started",
     width: 110,
-    sort: (run) => run.created_at,
+    sort: true,
     cell: (run) => (
       <>
         <Time value={run.created_at} />
@@ -129,13 +123,17 @@ const COLUMNS: Column<Run>[] = [
 ];
 
 export function RunsPage() {
-  const runs = useRuns();
   const [search, change] = useFilters();
+  const [order, sort, onOrder] = useOrder<Schema<"RunSort">>(COLUMNS);
+  const words = useWords();
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const navigate = useNavigate();
-  const show = (search.get("show") as Show | null) ?? "all";
-  const stage = search.get("stage");
-  const words = search.get("q") ?? "";
+  const show = SHOWS.find((each) => each === search.get("show")) ?? "all";
+  const stage = STAGES.find((each) => each === search.get("stage")) ?? null;
+  const filter = { ...ASKED[show], search: words || undefined, stage: stage === null ? undefined : Number(stage) };
+  const runs = useRuns({ ...sort, ...filter });
+  const picked = useChosenRuns([...chosen]).data?.filter(({ id }) => chosen.has(id)) ?? [];
+  const all = show === "all" && stage === null && words === "";
   const newRun = (
     <RoleButton
       needs="operator"
@@ -154,118 +152,116 @@ export function RunsPage() {
         subtitle="Runs of stage 2 and 3 with their curves and checkpoints. A run goes on when this page is closed."
         actions={newRun}
       />
+      <Group mb="md" gap="sm">
+        <SearchField label="Search runs" placeholder="Search name, data, preset" testId="runs-search" />
+        <SegmentedControl
+          aria-label="Which runs"
+          data-testid="runs-show"
+          value={show}
+          onChange={(value) => change("show", value === "all" ? null : value)}
+          data={[
+            { value: "all", label: "All" },
+            { value: "active", label: "Active" },
+            { value: "done", label: "Done" },
+            { value: "broken", label: "Failed or cancelled" },
+          ]}
+        />
+        <Select
+          aria-label="Stage"
+          placeholder="Any stage"
+          clearable
+          w={130}
+          value={stage}
+          onChange={(value) => change("stage", value)}
+          data={STAGES.map((value) => ({ value, label: `Stage ${value}` }))}
+        />
+        <Group gap="xs" ml="auto" mih={36}>
+          {picked.length > 0 ? (
+            <Bulk picked={picked} clear={() => setChosen(new Set())} />
+          ) : (
+            runs.data && (
+              <Text size="sm" c="dimmed">
+                {plural(runs.data.total, "run")}
+              </Text>
+            )
+          )}
+        </Group>
+      </Group>
       <Loaded query={runs} lines={6}>
-        {(all) => {
-          if (all.length === 0)
-            return (
-              <Card>
-                <EmptyState icon={IconTrendingDown} title="No training yet" action={newRun}>
-                  A run teaches a policy the demonstrations of a dataset version. Start with stage 2 and the preset
-                  &quot;tiny&quot;: it takes minutes on a CPU and shows every step of the way.
-                </EmptyState>
-              </Card>
-            );
-          const rows = activeFirst(filtered(all, show, stage === null ? null : Number(stage), words));
-          const picked = all.filter(({ id }) => chosen.has(id));
-          const visible = rows.length > 0 && rows.every(({ id }) => chosen.has(id));
-          const toggle = (ids: string[], on: boolean) =>
-            setChosen((old) => {
-              const next = new Set(old);
-              for (const id of ids)
-                if (on) next.add(id);
-                else next.delete(id);
-              return next;
-            });
-          const select: Column<Run> = {
-            key: "select",
-            width: 40,
-            header: (
-              <Checkbox
-                size="xs"
-                aria-label="Select all runs"
-                checked={visible}
-                indeterminate={!visible && rows.some(({ id }) => chosen.has(id))}
-                onChange={(event) =>
-                  toggle(
-                    rows.map(({ id }) => id),
-                    event.currentTarget.checked,
-                  )
-                }
+        {({ rows, total, served }) => (
+          <Card padding={0}>
+            {total === 0 && all ? (
+              <EmptyState icon={IconTrendingDown} title="No training yet" action={newRun}>
+                A run teaches a policy the demonstrations of a dataset version. Start with stage 2 and the preset
+                &quot;tiny&quot;: it takes minutes on a CPU and shows every step of the way.
+              </EmptyState>
+            ) : total === 0 ? (
+              <EmptyState icon={IconSearch} title="No run matches">
+                Change the search or the filter.
+              </EmptyState>
+            ) : (
+              <DataTable
+                label="Training runs"
+                rows={rows}
+                list={{ ...served, total, order, onOrder }}
+                columns={[selecting(rows, total, chosen, setChosen, () => allRuns(filter)), ...COLUMNS]}
+                rowKey={(run) => run.id}
+                rowTestId="run-row"
+                minWidth={1000}
+                onRowClick={(run) => void navigate(`/training/${run.id}`)}
               />
-            ),
-            cell: (run) => (
-              <Checkbox
-                size="xs"
-                aria-label={`Select ${run.name}`}
-                data-testid="run-select"
-                checked={chosen.has(run.id)}
-                onChange={(event) => toggle([run.id], event.currentTarget.checked)}
-              />
-            ),
-          };
-          return (
-            <>
-              <Group mb="md" gap="sm">
-                <TextInput
-                  aria-label="Search runs"
-                  placeholder="Search name, data, preset"
-                  leftSection={<IconSearch size={16} />}
-                  value={words}
-                  onChange={(event) => change("q", event.currentTarget.value)}
-                  w={200}
-                  data-testid="runs-search"
-                />
-                <SegmentedControl
-                  aria-label="Which runs"
-                  data-testid="runs-show"
-                  value={show}
-                  onChange={(value) => change("show", value === "all" ? null : value)}
-                  data={[
-                    { value: "all", label: "All" },
-                    { value: "active", label: "Active" },
-                    { value: "done", label: "Done" },
-                    { value: "broken", label: "Failed or cancelled" },
-                  ]}
-                />
-                <Select
-                  aria-label="Stage"
-                  placeholder="Any stage"
-                  clearable
-                  w={130}
-                  value={stage}
-                  onChange={(value) => change("stage", value)}
-                  data={[
-                    { value: "2", label: "Stage 2" },
-                    { value: "3", label: "Stage 3" },
-                  ]}
-                />
-                <Group gap="xs" ml="auto" mih={36}>
-                  {picked.length > 0 && <Bulk picked={picked} clear={() => setChosen(new Set())} />}
-                </Group>
-              </Group>
-              <Card padding={0}>
-                {rows.length === 0 ? (
-                  <EmptyState icon={IconSearch} title="No run matches">
-                    {plural(all.length, "run")} in all. Change the search or the filter.
-                  </EmptyState>
-                ) : (
-                  <DataTable
-                    label="Training runs"
-                    rows={rows}
-                    columns={[select, ...COLUMNS]}
-                    rowKey={(run) => run.id}
-                    rowTestId="run-row"
-                    minWidth={1000}
-                    onRowClick={(run) => void navigate(`/training/${run.id}`)}
-                  />
-                )}
-              </Card>
-            </>
-          );
-        }}
+            )}
+          </Card>
+        )}
       </Loaded>
     </>
   );
+}
+
+/** A column of boxes; that of the header takes all runs of the list, also those that were not looked at yet. */
+function selecting(
+  rows: readonly Run[],
+  total: number,
+  chosen: ReadonlySet<string>,
+  onChange: (to: ReadonlySet<string>) => void,
+  everyone: () => Promise<Run[]>,
+): Column<Run> {
+  const here = rows.every(({ id }) => chosen.has(id));
+  const full = here && chosen.size >= total;
+  return {
+    key: "select",
+    width: 40,
+    header: (
+      <Checkbox
+        size="xs"
+        aria-label="Select all runs"
+        data-testid="runs-select"
+        checked={full}
+        indeterminate={!full && chosen.size > 0}
+        onChange={() => {
+          if (full) onChange(new Set());
+          else
+            everyone().then(
+              (runs) => onChange(new Set([...chosen, ...runs.map(({ id }) => id)])),
+              (error: unknown) => notifyError(error, "They were not selected"),
+            );
+        }}
+      />
+    ),
+    cell: ({ id, name }) => (
+      <Checkbox
+        size="xs"
+        aria-label={`Select ${name}`}
+        data-testid="run-select"
+        checked={chosen.has(id)}
+        onChange={(event) =>
+          onChange(
+            event.currentTarget.checked ? new Set([...chosen, id]) : new Set([...chosen].filter((one) => one !== id)),
+          )
+        }
+      />
+    ),
+  };
 }
 
 /** What can be done with the selected runs at once. */

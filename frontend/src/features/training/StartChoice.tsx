@@ -3,11 +3,12 @@ import { IconInfoCircle } from "@tabler/icons-react";
 import { useEffect, useEffectEvent, useState } from "react";
 import { Link } from "react-router";
 
-import type { Checkpoint } from "@/features/checkpoints/core/hooks";
+import { CheckpointSelect } from "@/features/checkpoints/core/CheckpointSelect";
+import { useSomeCheckpoints } from "@/features/checkpoints/core/hooks";
 import { useJob } from "@/features/jobs/core/hooks";
 import type { Model } from "@/features/base_models/core/hooks";
 import { TinyModelDialog } from "@/features/base_models/core/TinyModelDialog";
-import { formatBytes, formatNumber } from "@/ui/format";
+import { formatBytes } from "@/ui/format";
 import { JobProgress } from "@/ui/JobProgress";
 import { RoleButton } from "@/ui/RoleButton";
 import { Section } from "@/ui/Section";
@@ -17,7 +18,6 @@ import type { DraftForm } from "./useDraft";
 interface Props {
   draft: DraftForm;
   models: readonly Model[];
-  checkpoints: readonly Checkpoint[];
   errors: Record<string, string>;
 }
 
@@ -136,43 +136,22 @@ function Making({
   return job ? <JobProgress job={job} titled /> : null;
 }
 
-const CHECKPOINT = "checkpoint:";
 const POLICY = "policy:";
 
-function FromCheckpoint({ draft, models, checkpoints, errors }: Props) {
+function FromCheckpoint({ draft, models, errors }: Props) {
   const { checkpoint_id, base_model_id } = draft.draft;
-  const runs = [...new Set(checkpoints.map(({ run_id }) => run_id))];
-  const policies = models.filter(({ kind }) => kind === "policy");
-  const data = [
-    ...runs.map((run) => {
-      const own = checkpoints.filter(({ run_id }) => run_id === run);
-      return {
-        group: `${own[0]?.run_name ?? run} (stage ${own[0]?.stage ?? "?"})`,
-        items: own.map((each) => ({
-          value: CHECKPOINT + each.id,
-          label:
-            `${each.name}, ${formatBytes(each.size_bytes)}` +
-            (each.val_loss === null ? "" : `, held-out loss ${formatNumber(each.val_loss, 3)}`),
-        })),
-      };
-    }),
-    ...(policies.length > 0
-      ? [
-          {
-            group: "Registered policies",
-            items: policies.map((model) => ({ ...option(model), value: POLICY + model.id })),
-          },
-        ]
-      : []),
-  ];
-  const value = checkpoint_id ? CHECKPOINT + checkpoint_id : base_model_id ? POLICY + base_model_id : null;
+  const any = useSomeCheckpoints("", 1).data;
+  const policies = models
+    .filter(({ kind }) => kind === "policy")
+    .map(option)
+    .map(({ value, label, disabled }) => ({ value: POLICY + value, label: `Registered policy ${label}`, disabled }));
   return (
     <Section
       title="Start from"
       description="A checkpoint of stage 2, or of stage 3 to go on with more data."
       data-testid="run-start"
     >
-      {data.length === 0 ? (
+      {any?.total === 0 && policies.length === 0 ? (
         <Alert icon={<IconInfoCircle size={18} />} title="No checkpoint yet">
           <Group gap={6}>
             Stage 3 goes on from a checkpoint of stage 2.
@@ -182,16 +161,16 @@ function FromCheckpoint({ draft, models, checkpoints, errors }: Props) {
           </Group>
         </Alert>
       ) : (
-        <Select
+        <CheckpointSelect
           aria-label="Checkpoint"
           placeholder="Choose a checkpoint"
-          searchable
-          data={data}
-          value={value}
+          detailed
+          below={policies}
+          value={checkpoint_id ?? (base_model_id && POLICY + base_model_id)}
           onChange={(next) => {
-            if (next?.startsWith(CHECKPOINT))
-              draft.change({ checkpoint_id: next.slice(CHECKPOINT.length), base_model_id: null });
-            else if (next) draft.change({ checkpoint_id: null, base_model_id: next.slice(POLICY.length) });
+            if (next?.startsWith(POLICY))
+              draft.change({ checkpoint_id: null, base_model_id: next.slice(POLICY.length) });
+            else if (next) draft.change({ checkpoint_id: next, base_model_id: null });
           }}
           allowDeselect={false}
           error={errors.checkpoint_id ?? errors.base_model_id}

@@ -9,6 +9,8 @@ import {
 
 import { api, ok, type Schema } from "@/api/client";
 import { queryClient } from "@/api/queries";
+import type { paths } from "@/api/schema";
+import { everything, useChosen, usePages, type Ask } from "@/ui/pages";
 import { isOver } from "@/ui/StateBadge";
 
 import { extended, nextAfter, POINTS, type Curves, type Range } from "./curves";
@@ -17,13 +19,29 @@ import type { RunIn } from "./form";
 export type Run = Schema<"RunOut">;
 export type RunDetail = Schema<"RunDetail">;
 
-export function useRuns() {
-  return useQuery({
-    queryKey: ["run", "list"],
-    queryFn: () => ok(api.GET("/api/runs")),
-    // every logged step is an event; this is for estimates that move with the time, and for a lost event
-    refetchInterval: (query) => (query.state.data?.some(({ job }) => !isOver(job.state)) ? 5_000 : false),
-  });
+type Filter = Omit<NonNullable<paths["/api/runs/page"]["get"]["parameters"]["query"]>, "cursor" | "limit">;
+
+const page = (query: Filter & Partial<Ask>, signal?: AbortSignal) =>
+  ok(api.GET("/api/runs/page", { params: { query }, signal }));
+
+/**
+ * The list as it is asked for; those that are not over first unless it says otherwise. Every logged step is an event;
+ * asking now and then is for estimates that move with the time, and for a lost event.
+ */
+export function useRuns(filter: Filter) {
+  return usePages<Run>(
+    ["run", "list", filter],
+    (ask, signal) => page({ sort: "active", ...filter, ...ask }, signal),
+    ({ job }) => !isOver(job.state),
+  );
+}
+
+export function allRuns(filter: Filter): Promise<Run[]> {
+  return everything((ask) => page({ ...filter, ...ask }));
+}
+
+export function useChosenRuns(ids: readonly string[]) {
+  return useChosen<Run>(["run", "list", "chosen"], ids, (id) => page({ id }));
 }
 
 function runQuery(id: string) {

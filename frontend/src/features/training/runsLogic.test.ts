@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 
 import type { Run } from "./hooks";
-import { activeFirst, cancellable, filtered, resumable } from "./runsLogic";
+import { cancellable, resumable } from "./runsLogic";
 
 function run(name: string, state: string, more: Partial<Run> = {}): Run {
   return {
@@ -21,18 +21,6 @@ function run(name: string, state: string, more: Partial<Run> = {}): Run {
 
 const RUNS = [run("a", "done"), run("b", "running"), run("c", "failed", { stage: 3 }), run("d", "queued")];
 const names = (runs: Run[]) => runs.map(({ name }) => name).join("");
-
-test("runs that are not over stand on top, the rest stays in order", () => {
-  expect(names(activeFirst(RUNS))).toBe("bdac");
-});
-
-test("the list is narrowed by state, stage and words", () => {
-  expect(names(filtered(RUNS, "active", null, ""))).toBe("bd");
-  expect(names(filtered(RUNS, "broken", null, ""))).toBe("c");
-  expect(names(filtered(RUNS, "all", 3, ""))).toBe("c");
-  expect(names(filtered(RUNS, "all", null, "ADA qwen"))).toBe("abcd");
-  expect(names(filtered(RUNS, "all", null, "ada gemma"))).toBe("");
-});
 
 test("bulk actions are for those that they mean something for", () => {
   expect(names(cancellable(RUNS))).toBe("bd");

@@ -1,6 +1,8 @@
-import { ActionIcon, Group, Tooltip, type ActionIconProps } from "@mantine/core";
+import { ActionIcon, Group, type ActionIconProps } from "@mantine/core";
 import { IconChecklist, IconDownload, IconTrendingDown } from "@tabler/icons-react";
 import { Link } from "react-router";
+
+import { Tip } from "@/ui/Tip";
 
 import { archiveUrl, type Checkpoint } from "./hooks";
 
@@ -11,7 +13,7 @@ export function CheckpointActions({ checkpoint }: { checkpoint: Pick<Checkpoint,
   const { id, name } = checkpoint;
   return (
     <Group gap={2} wrap="nowrap" justify="flex-end">
-      <Tooltip label="Evaluate it">
+      <Tip label="Evaluate it">
         <ActionIcon
           {...LOOK}
           component={Link}
@@ -21,8 +23,8 @@ export function CheckpointActions({ checkpoint }: { checkpoint: Pick<Checkpoint,
         >
           <IconChecklist size={17} />
         </ActionIcon>
-      </Tooltip>
-      <Tooltip label="Train stage 3 from it">
+      </Tip>
+      <Tip label="Train stage 3 from it">
         <ActionIcon
           {...LOOK}
           component={Link}
@@ -32,8 +34,8 @@ export function CheckpointActions({ checkpoint }: { checkpoint: Pick<Checkpoint,
         >
           <IconTrendingDown size={17} />
         </ActionIcon>
-      </Tooltip>
-      <Tooltip label="Download (.tar)">
+      </Tip>
+      <Tip label="Download (.tar)">
         <ActionIcon
           {...LOOK}
           component="a"
@@ -44,7 +46,7 @@ export function CheckpointActions({ checkpoint }: { checkpoint: Pick<Checkpoint,
         >
           <IconDownload size={17} />
         </ActionIcon>
-      </Tooltip>
+      </Tip>
     </Group>
   );
 }

@@ -1,6 +1,7 @@
-import { Badge, Tooltip } from "@mantine/core";
+import { Badge } from "@mantine/core";
 
 import type { Schema } from "@/api/client";
+import { Tip } from "@/ui/Tip";
 
 const STATES: Record<Schema<"LabelState">, { color: string; label: string; help: string }> = {
   unlabelled: { color: "gray", label: "unlabelled", help: "No substeps were saved yet." },
@@ -19,11 +20,11 @@ const STATES: Record<Schema<"LabelState">, { color: string; label: string; help:
 export function LabelBadge({ state }: { state: Schema<"LabelState"> }) {
   const { color, label, help } = STATES[state];
   return (
-    <Tooltip label={help}>
+    <Tip label={help}>
       <Badge color={color} data-testid="label-state" data-state={state} style={{ flexShrink: 0 }}>
         {label}
       </Badge>
-    </Tooltip>
+    </Tip>
   );
 }
 

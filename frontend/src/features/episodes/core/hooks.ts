@@ -1,22 +1,34 @@
-import { keepPreviousData, queryOptions, useMutation, useQuery } from "@tanstack/react-query";
+import { queryOptions, useMutation, useQuery } from "@tanstack/react-query";
 
 import { api, ok, type Schema } from "@/api/client";
 import { queryClient } from "@/api/queries";
+import type { paths } from "@/api/schema";
+import { everything, useChosen, usePages } from "@/ui/pages";
 
 export type Episode = Schema<"EpisodeDetail">;
 export type EpisodeRow = Schema<"EpisodeOut">;
 
-export function useEpisodes(datasetId: string, offset: number, limit: number) {
-  return useQuery({
-    queryKey: ["episode", "list", datasetId, offset, limit],
-    queryFn: () =>
-      ok(
-        api.GET("/api/datasets/{dataset_id}/episodes", {
-          params: { path: { dataset_id: datasetId }, query: { offset, limit } },
-        }),
-      ),
-    placeholderData: keepPreviousData,
-  });
+type Asked = NonNullable<paths["/api/datasets/{dataset_id}/episodes/page"]["get"]["parameters"]["query"]>;
+export type EpisodeFilter = Omit<Asked, "cursor" | "limit">;
+
+const page = (datasetId: string, query: Asked, signal?: AbortSignal) =>
+  ok(
+    api.GET("/api/datasets/{dataset_id}/episodes/page", { params: { path: { dataset_id: datasetId }, query }, signal }),
+  );
+
+/** A dataset's list as it is asked for, by number unless it says otherwise. */
+export function useEpisodes(datasetId: string, filter: EpisodeFilter) {
+  return usePages<EpisodeRow>(["episode", "list", datasetId, filter], (ask, signal) =>
+    page(datasetId, { ...filter, ...ask }, signal),
+  );
+}
+
+export function allEpisodes(datasetId: string, filter: EpisodeFilter): Promise<EpisodeRow[]> {
+  return everything((ask) => page(datasetId, { ...filter, ...ask }));
+}
+
+export function useChosenEpisodes(datasetId: string, ids: readonly string[]) {
+  return useChosen<EpisodeRow>(["episode", "list", "chosen", datasetId], ids, (id) => page(datasetId, { id }));
 }
 
 export function episodeQuery(id: string) {

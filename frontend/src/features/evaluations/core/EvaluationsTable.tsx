@@ -1,8 +1,7 @@
 import { Anchor, Group, Text } from "@mantine/core";
 import { Link, useNavigate } from "react-router";
 
-import { useVersions } from "@/features/datasets/core/versions";
-import { DataTable, type Column } from "@/ui/DataTable";
+import { DataTable, type Column, type List } from "@/ui/DataTable";
 import { formatNumber, formatPercent, plural } from "@/ui/format";
 import { JobProgress } from "@/ui/JobProgress";
 import { isOver } from "@/ui/StateBadge";
@@ -13,7 +12,7 @@ import { Interval } from "./Interval";
 import { askedOptions, optionsText, useKinds, type RobotKind } from "@/features/robots/core/tasks";
 
 /** What was asked, in one line. */
-export function what(evaluation: Evaluation, kinds: readonly RobotKind[], version?: string): string {
+export function what(evaluation: Evaluation, kinds: readonly RobotKind[]): string {
   const { settings } = evaluation;
   if (evaluation.kind === "closed_loop") {
     const name = typeof settings.task === "string" ? settings.task : "";
@@ -21,7 +20,7 @@ export function what(evaluation: Evaluation, kinds: readonly RobotKind[], versio
     const options = optionsText(task, askedOptions(settings));
     return `${task?.title ?? name}${options && ` (${options})`}, ${plural(Number(settings.episodes ?? 0), "episode")}`;
   }
-  return `${version ?? "a dataset version"}${settings.held_out === true ? ", held-out episodes" : ""}`;
+  return `${evaluation.version_name ?? "a dataset version"}${settings.held_out === true ? ", held-out episodes" : ""}`;
 }
 
 interface Props {
@@ -29,42 +28,47 @@ interface Props {
   /** where the table stands: the checkpoint's own page needs no column for it */
   of?: "checkpoint";
   select?: Column<Evaluation>;
+  /** the server sorts them, by what `SORTED` names */
+  list?: List;
 }
 
-export function EvaluationsTable({ evaluations, of, select }: Props) {
+/** Columns that the server can sort by. */
+export const SORTED = [
+  { key: "run", sort: true },
+  { key: "result", sort: true },
+  { key: "created", sort: true },
+] as const;
+
+export function EvaluationsTable({ evaluations, of, select, list }: Props) {
   const navigate = useNavigate();
-  const versions = useVersions().data ?? [];
   const kinds = useKinds();
   const columns: Column<Evaluation>[] = [
     ...(select ? [select] : []),
     {
       key: "what",
       header: "Evaluation",
-      cell: (evaluation) => {
-        const version = versions.find(({ id }) => id === evaluation.version_id);
-        return (
-          <>
-            <Anchor
-              component={Link}
-              to={`/evaluations/${evaluation.id}`}
-              size="sm"
-              fw={500}
-              data-testid="evaluation-link"
-            >
-              {evaluation.kind === "closed_loop" ? "Closed loop" : "Open loop"}
-            </Anchor>
-            <Text size="xs" c="dimmed">
-              {what(evaluation, kinds, version && `${version.dataset_name} v${version.number}`)}
-            </Text>
-          </>
-        );
-      },
+      cell: (evaluation) => (
+        <>
+          <Anchor
+            component={Link}
+            to={`/evaluations/${evaluation.id}`}
+            size="sm"
+            fw={500}
+            data-testid="evaluation-link"
+          >
+            {evaluation.kind === "closed_loop" ? "Closed loop" : "Open loop"}
+          </Anchor>
+          <Text size="xs" c="dimmed">
+            {what(evaluation, kinds)}
+          </Text>
+        </>
+      ),
     },
     ...(of === "checkpoint"
       ? []
       : [
           {
-            key: "checkpoint",
+            key: "run",
             header: "Checkpoint",
             width: 260,
             sort: (evaluation: Evaluation) => evaluation.checkpoint_name,
@@ -103,6 +107,7 @@ export function EvaluationsTable({ evaluations, of, select }: Props) {
     <DataTable
       label="Evaluations"
       rows={evaluations}
+      list={list}
       columns={columns}
       rowKey={(evaluation) => evaluation.id}
       rowTestId="evaluation-row"

@@ -1,6 +1,7 @@
-import { Box, Tooltip } from "@mantine/core";
+import { Box } from "@mantine/core";
 
 import { formatPercent } from "@/ui/format";
+import { Tip } from "@/ui/Tip";
 
 import classes from "./Interval.module.css";
 
@@ -18,7 +19,7 @@ export function Interval({ rate, interval, compact = false }: Props) {
     ? `${formatPercent(rate)}; 95 % interval ${formatPercent(low)} to ${formatPercent(high)}`
     : formatPercent(rate);
   return (
-    <Tooltip label={text}>
+    <Tip label={text}>
       <Box role="img" aria-label={text} className={classes.frame} mod={{ compact }}>
         <div className={classes.track}>
           <div className={classes.bar} style={{ width: `${rate * 100}%` }} data-testid="interval-bar" />
@@ -38,6 +39,6 @@ export function Interval({ rate, interval, compact = false }: Props) {
           </div>
         )}
       </Box>
-    </Tooltip>
+    </Tip>
   );
 }

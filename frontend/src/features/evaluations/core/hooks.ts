@@ -2,6 +2,8 @@ import { useMutation, useQuery } from "@tanstack/react-query";
 
 import { api, fetchOk, ok, type Schema } from "@/api/client";
 import { queryClient } from "@/api/queries";
+import type { paths } from "@/api/schema";
+import { everything, useChosen, usePages, type Ask } from "@/ui/pages";
 import { isOver } from "@/ui/StateBadge";
 
 import type { OpenLoopDetails } from "./report";
@@ -10,12 +12,29 @@ export type Evaluation = Schema<"EvaluationOut">;
 export type EvaluationDetail = Schema<"EvaluationDetail">;
 export type EvaluationIn = Schema<"ClosedLoopIn"> | Schema<"OpenLoopIn">;
 
-export function useEvaluations(filter: { checkpoint_id?: string } = {}) {
+type Filter = Omit<NonNullable<paths["/api/evaluations/page"]["get"]["parameters"]["query"]>, "cursor" | "limit">;
+
+const page = (query: Filter & Partial<Ask>, signal?: AbortSignal) =>
+  ok(api.GET("/api/evaluations/page", { params: { query }, signal }));
+const live = ({ job }: Evaluation) => !isOver(job.state);
+
+/** The list as it is asked for; those that are not over first unless it says otherwise. */
+export function useEvaluations(filter: Filter) {
+  const asked: Filter = { sort: "active", ...filter };
+  return usePages<Evaluation>(["evaluation", "list", asked], (ask, signal) => page({ ...asked, ...ask }, signal), live);
+}
+
+/** All of a checkpoint, newest first. */
+export function useEvaluationsOf(checkpointId: string) {
   return useQuery({
-    queryKey: filter.checkpoint_id === undefined ? ["evaluation", "list"] : ["evaluation", "list", filter],
-    queryFn: () => ok(api.GET("/api/evaluations", { params: { query: filter } })),
-    refetchInterval: (query) => (query.state.data?.some(({ job }) => !isOver(job.state)) ? 5_000 : false),
+    queryKey: ["evaluation", "list", "of", checkpointId],
+    queryFn: () => everything((ask) => page({ checkpoint_id: checkpointId, ...ask })),
+    refetchInterval: (query) => (query.state.data?.some(live) ? 5_000 : false),
   });
+}
+
+export function useChosenEvaluations(ids: readonly string[]) {
+  return useChosen<Evaluation>(["evaluation", "list", "chosen"], ids, (id) => page({ id }));
 }
 
 export function useEvaluation(id: string, enabled = true) {

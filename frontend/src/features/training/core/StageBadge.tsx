@@ -1,4 +1,6 @@
-import { Badge, Tooltip } from "@mantine/core";
+import { Badge } from "@mantine/core";
+
+import { Tip } from "@/ui/Tip";
 
 export const STAGES: Record<number, { title: string; text: string }> = {
   1: { title: "Expert alone", text: "The action expert learns on many robots, without the vision-language model." },
@@ -14,10 +16,10 @@ export const STAGES: Record<number, { title: string; text: string }> = {
 
 export function StageBadge({ stage }: { stage: number }) {
   return (
-    <Tooltip label={STAGES[stage]?.text ?? `Stage ${stage}`}>
+    <Tip label={STAGES[stage]?.text ?? `Stage ${stage}`}>
       <Badge variant="default" style={{ flexShrink: 0 }}>
         stage {stage}
       </Badge>
-    </Tooltip>
+    </Tip>
   );
 }
