@@ -22,11 +22,10 @@ from dexvla.episodes.reader import open_episode
 from dexvla.formats import registry, robomimic
 from dexvla.formats.base import FormatError
 from dexvla.formats.importing import ImportReport, import_source
-from dexvla.formats.videos import write_video
 from dexvla.spec import Colours, ImportProfile
+from tests.support.hdf5_layouts import STEPS, half, write_droid, write_robotwin
 from tests.support.media_data import INSTRUCTION, episode_of, export_episode, exported
 
-STEPS = 12
 TEXTS = ["Reach for the cube"] * 6 + ["Lift the cube"] * 6
 
 
@@ -142,14 +141,6 @@ def test_upstream_reads_what_goes_out(tmp_path: Path, name: str, velocities: boo
 # --- as others write them ---------------------------------------------------------------------------------
 
 
-def half(step: int, *, upside_down: bool = False) -> NDArray[np.uint8]:
-    """Red above, blue below; the red part grows."""
-    image = np.zeros((32, 40, 3), np.uint8)
-    image[: 8 + step] = (230, 10, 10)
-    image[8 + step :] = (10, 10, 230)
-    return image[::-1, ::-1] if upside_down else image
-
-
 def write_libero(path: Path) -> None:
     random = np.random.default_rng(0)
     with h5py.File(path, "w") as file:
@@ -203,16 +194,6 @@ def test_a_robomimic_file_without_images_says_what_to_do(tmp_path: Path) -> None
     assert "dataset_states_to_obs" in report.refused[0].reason
 
 
-def write_robotwin(path: Path) -> NDArray[np.float32]:
-    vector = np.random.default_rng(1).normal(size=(STEPS, 14))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(path, "w") as file:
-        file["joint_action/vector"] = vector
-        rows = [encode_jpeg(np.ascontiguousarray(half(step)[..., ::-1])) for step in range(STEPS)]  # as OpenCV does
-        file["observation/head_camera/rgb"] = np.array(rows, dtype=f"S{max(map(len, rows))}")
-    return vector.astype(np.float32)
-
-
 @pytest.mark.parametrize("colours", [None, Colours.RGB])
 def test_robotwin(tmp_path: Path, colours: Colours | None) -> None:
     vector = write_robotwin(tmp_path / "task" / "data" / "episode0.hdf5")
@@ -229,23 +210,6 @@ def test_robotwin(tmp_path: Path, colours: Colours | None) -> None:
         assert bool(red[0] > 200) is (colours is None)
     assert ("red and blue swapped" in guesses(report)) is (colours is None)
     assert "each action is the state of the next step" in guesses(report)
-
-
-def write_droid(folder: Path, *, videos: bool = True) -> NDArray[np.float32]:
-    random = np.random.default_rng(2)
-    (folder / "recordings" / "MP4").mkdir(parents=True)
-    with h5py.File(folder / "trajectory.h5", "w") as file:
-        file.attrs["current_task"] = "put the marker in the pot"
-        file.attrs["success"] = True
-        action = random.normal(size=(STEPS, 8)).astype(np.float32)
-        file["action/joint_position"], file["action/gripper_position"] = action[:, :7], action[:, 7]
-        file["observation/robot_state/joint_positions"] = random.normal(size=(STEPS, 7))
-        file["observation/robot_state/gripper_position"] = random.normal(size=STEPS)
-        times = 1_700_000_000_000 + np.arange(STEPS) * 1000 // 15
-        file["observation/timestamp/control/step_start"] = times.astype(np.int64)
-    if videos:
-        write_video(folder / "recordings" / "MP4" / "23897859.mp4", [half(step) for step in range(STEPS + 2)], fps=15)
-    return action
 
 
 def test_droid(tmp_path: Path) -> None:

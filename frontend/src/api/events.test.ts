@@ -51,6 +51,22 @@ test("a burst of events becomes one change, with each topic once", () => {
   expect(changes).toEqual([new Set(["job", "run"])]);
 });
 
+test("what is no query hears of its topic alone, and of all after a gap", () => {
+  const { events, last } = setUp();
+  const heard = vi.fn();
+  events.onChange("dataset", heard);
+  last().says("hello");
+  last().says("job");
+  vi.advanceTimersByTime(200);
+  expect(heard).not.toHaveBeenCalled();
+  last().says("dataset");
+  vi.advanceTimersByTime(200);
+  expect(heard).toHaveBeenCalledTimes(1);
+  last().breaks();
+  vi.advanceTimersByTime(5_200);
+  expect(heard).toHaveBeenCalledTimes(2);
+});
+
 test("the first hello changes nothing: the page has just asked for everything", () => {
   const { changes, events, last } = setUp();
   last().says("hello");

@@ -57,6 +57,7 @@ export class Events {
   private gather: ReturnType<typeof setTimeout> | undefined;
   private poll: ReturnType<typeof setInterval> | undefined;
   private readonly listeners = new Set<() => void>();
+  private readonly hearers = new Map<Topic, Set<() => void>>();
 
   constructor(private readonly options: EventsOptions) {
     this.socket = new ReconnectingSocket(
@@ -90,6 +91,11 @@ export class Events {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
   };
+
+  /** For what is no query: called when something of `topic` changed, or may have. */
+  onChange(topic: Topic, hear: () => void): void {
+    this.hearers.set(topic, (this.hearers.get(topic) ?? new Set()).add(hear));
+  }
 
   readonly snapshot = (): Connection => this.connection;
 
@@ -128,7 +134,9 @@ export class Events {
       this.gather = undefined;
       const topics = this.pending;
       this.pending = new Set();
-      if (!this.stopped) this.options.changed(topics);
+      if (this.stopped) return;
+      this.options.changed(topics);
+      for (const topic of topics) for (const hear of this.hearers.get(topic) ?? []) hear();
     }, GATHER_MS);
   }
 

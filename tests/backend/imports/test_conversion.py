@@ -16,10 +16,11 @@ from dexvla.episodes.check import check_file
 from dexvla.episodes.format import LabelSource
 from dexvla.episodes.reader import open_episode
 from dexvla.errors import UserError
-from dexvla.formats.registry import exporter
+from dexvla.formats.registry import exporter, importers
 from dexvla.spec import ImportProfile
 from tests.support.episode_data import episode_data
 from tests.support.foreign_files import CAMERA, foreign_file
+from tests.support.hdf5_layouts import write_droid, write_robotwin
 from tests.support.media_data import export_episode, exported, write_ros2
 from tests.support.robot_hosts import until
 
@@ -49,19 +50,26 @@ def bag(folder: Path) -> None:
     write_ros2(folder / "pick", StoragePlugin.SQLITE3)
 
 
-@pytest.mark.parametrize(
-    ("name", "write", "labelled"),
-    [
-        ("act", media("episodes"), True),
-        ("lerobot", media("lerobot"), True),
-        ("robomimic", media("robomimic"), True),
-        ("mp4-csv", media("csv", "mp4"), True),
-        ("mcap", media("mcap"), True),
-        ("images-csv", images_and_table, False),
-        ("rosbag", bag, False),
-    ],
-)
-def test_every_format_comes_in(tmp_path: Path, name: str, write: Callable[[Path], None], labelled: bool) -> None:
+FORMATS: list[tuple[str, Callable[[Path], object], bool]] = [
+    ("act", media("episodes"), True),
+    ("lerobot", media("lerobot"), True),
+    ("robomimic", media("robomimic"), True),
+    ("mp4-csv", media("csv", "mp4"), True),
+    ("mcap", media("mcap"), True),
+    ("images-csv", images_and_table, False),
+    ("rosbag", bag, False),
+    ("rlds", media("rlds"), True),
+    ("robotwin", lambda folder: write_robotwin(folder / "data" / "episode0.hdf5"), False),
+    ("droid", write_droid, False),
+]
+
+
+def test_no_format_is_left_out() -> None:
+    assert {name for name, _, _ in FORMATS} == set(importers())
+
+
+@pytest.mark.parametrize(("name", "write", "labelled"), FORMATS)
+def test_every_format_comes_in(tmp_path: Path, name: str, write: Callable[[Path], object], labelled: bool) -> None:
     source, out = tmp_path / "source", tmp_path / "out"
     out.mkdir()
     write(source)

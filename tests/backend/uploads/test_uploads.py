@@ -424,24 +424,36 @@ def test_what_a_kill_left_is_seen(operator: TestClient, dataset: str, studio: St
     assert outcome(operator, d["url"])["state"] == "refused"
 
 
-def test_two_writers_at_once_leave_one_whole_file(tmp_path: Path) -> None:
-    """As two requests of which neither knows of the other: each piece stands once and where it belongs."""
-    path, data, moved = tmp_path / "file", bytes(range(256)) * 512, list[int]()
+def test_two_writers_at_once_leave_one_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two requests that send the same, of which neither knows of the other: one piece stands, the other is told where
+    to go on, however the two meet. Here the second begins while the first is between its look and its last byte."""
+    path, piece = tmp_path / "file", bytes(range(256))
+    begun, told = threading.Event(), list[int | Exception]()
+    real = os.pwrite
+
+    def half(descriptor: int, data: memoryview, offset: int) -> int:
+        """As much as a system writes at once; the other request comes in between."""
+        written = real(descriptor, data[:100], offset)
+        if not begun.is_set():
+            begun.set()
+            second.start()
+            second.join(1)  # it waits for the lock, or else it is done now
+        return written
 
     def write() -> None:
         with open_staged(path) as file:
-            while (at := file.size) < len(data):
-                try:
-                    file.append(at, data[at : at + 1000])
-                except MovedError as error:
-                    moved.append(error.there)
+            try:
+                told.append(file.append(0, piece if threading.current_thread() is not second else piece[:50]))
+            except MovedError as error:
+                told.append(error)
 
-    writers = [threading.Thread(target=write) for _ in range(4)]
-    for one in writers:
-        one.start()
-    for one in writers:
-        one.join()
-    assert path.read_bytes() == data
+    second = threading.Thread(target=write)
+    monkeypatch.setattr(os, "pwrite", half)
+    write()
+    second.join()
+    assert [one if isinstance(one, int) else one.there for one in told if one] == [256, 256]
+    assert [type(one) for one in told] == [int, MovedError]
+    assert path.read_bytes() == piece
 
 
 _KILLED = """

@@ -11,9 +11,10 @@ import { RoleButton } from "@/ui/RoleButton";
 import { Time } from "@/ui/Time";
 
 import { useForgetUpload, useLeaveOutFiles, useTakeEpisodes, useUpload, useUploads } from "./hooks";
+import { isOver, type Item } from "./items";
 import { Problems } from "./Problems";
 import type { ServerUpload } from "./transfer";
-import { isOver, type Item, type Uploads } from "./uploads";
+import type { Uploads } from "./uploads";
 
 const NAMED = 3;
 const REFUSALS = 40; // that are drawn; the files of a whole folder may be refused
@@ -29,13 +30,13 @@ export function Unfinished({
   items: readonly Item[];
 }) {
   const { data, error } = useUploads(datasetId);
-  const here = new Set(items.filter((item) => !isOver(item)).map(({ server }) => server?.uploadId));
+  const here = new Set(items.filter((item) => !isOver(item)).map(({ server }) => server.uploadId));
   // what was refused while one looked is said in the list of files
-  const said = new Set(items.filter(({ state }) => state === "refused").map(({ server }) => server?.uploadId));
+  const said = new Set(items.filter(({ state }) => state === "refused").map(({ server }) => server.uploadId));
   const left = (data ?? []).filter(({ id, counts, kind, mine }) => {
     if (here.has(id)) return false;
     if ((counts.uploading ?? 0) > 0 || (counts.received ?? 0) > 0 || kind === "folder") return true;
-    return mine && (counts.refused ?? 0) > 0 && !said.has(id) && !uploads.seen.has(id);
+    return mine && (counts.refused ?? 0) > 0 && !said.has(id) && !uploads.seen.has(id, counts.refused ?? 0);
   });
   return (
     <>

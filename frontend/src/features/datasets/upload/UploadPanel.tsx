@@ -6,7 +6,8 @@ import { confirm } from "@/ui/confirm";
 import { formatBytes, formatEstimate, plural } from "@/ui/format";
 
 import { Problems } from "./Problems";
-import { goingAlong, isOver, underWay, type Item, type ItemState, type Summary, type Uploads } from "./uploads";
+import { goingAlong, isOver, type Item, type ItemState } from "./items";
+import type { Summary, Uploads } from "./uploads";
 
 const SHOWN = 40; // rows; of thousands of files those come first that somebody has to look at
 
@@ -25,14 +26,13 @@ const RANK: Record<ItemState, number> = {
 
 /** How far all of it is, and each file. Nothing while there is none. */
 export function UploadPanel({ uploads, summary }: { uploads: Uploads; summary: Summary }) {
-  const { items, paused, preparing } = summary;
+  const { items, paused, preparing, underWay } = summary;
   if (items.length === 0)
     return preparing ? (
       <Text size="sm" c="dimmed" role="status">
         Looking at what there is to send
       </Text>
     ) : null;
-  const under = items.some(underWay);
   const failed = items.filter(({ state }) => state === "failed").length;
   const open = preparing || items.some((item) => !isOver(item));
   const shown = items.length > SHOWN ? [...items].sort((a, b) => RANK[a.state] - RANK[b.state]).slice(0, SHOWN) : items;
@@ -44,7 +44,7 @@ export function UploadPanel({ uploads, summary }: { uploads: Uploads; summary: S
             {totalText(summary)}
           </Text>
           <Group gap="xs">
-            {under && (
+            {underWay && (
               <Button
                 size="xs"
                 variant="default"
@@ -134,9 +134,9 @@ function cancelText(items: readonly Item[]): string {
   return [...gone, "Episodes that were taken in stay, and so do your files."].filter(Boolean).join(" ");
 }
 
-function paceText({ items, paused, sentBytes, totalBytes, bytesPerSecond }: Summary): string {
+function paceText({ items, paused, underWay, sentBytes, totalBytes, bytesPerSecond }: Summary): string {
   const bytes = `${formatBytes(sentBytes)} of ${formatBytes(totalBytes)}`;
-  if (!items.some(underWay))
+  if (!underWay)
     return items.some(({ state }) => state === "checking") ? `${bytes} sent; the studio looks into the files` : bytes;
   if (paused) return `${bytes}, paused`;
   if (items.some(({ state, retrying }) => state === "sending" && retrying))

@@ -2,7 +2,7 @@ import { Button, Group, Stack, Text, TextInput } from "@mantine/core";
 import { IconUpload } from "@tabler/icons-react";
 import { useRef, useState, useSyncExternalStore } from "react";
 
-import { queryClient, useCan } from "@/api/queries";
+import { events, queryClient, useCan } from "@/api/queries";
 import { ErrorNote } from "@/ui/ErrorNote";
 import { RoleButton } from "@/ui/RoleButton";
 import { Section } from "@/ui/Section";
@@ -28,6 +28,7 @@ function uploadsOf(datasetId: string): Uploads {
     for (const topic of ["episode", "dataset"]) void queryClient.invalidateQueries({ queryKey: [topic] });
   });
   window.addEventListener("online", () => made.retryFailed());
+  events.onChange("dataset", made.look);
   running.set(datasetId, made);
   return made;
 }

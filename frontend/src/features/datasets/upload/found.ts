@@ -1,3 +1,5 @@
+import type { ServerFile, ServerUpload, Transfer } from "./transfer";
+
 /** Files as somebody dropped or chose them, with the folders that they came in. */
 export interface Found {
   /** relative, folders separated by /: "run 1/videos/top.mp4" */
@@ -9,7 +11,7 @@ export interface Found {
 const LEFTOVERS = new Set([".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX", ".git"]);
 const EPISODE = /\.(hdf5|h5|he5)$/i;
 
-export function isEpisode(path: string): boolean {
+function isEpisode(path: string): boolean {
   const name = path.slice(path.lastIndexOf("/") + 1);
   return EPISODE.test(name) && !name.startsWith(".");
 }
@@ -66,4 +68,34 @@ export function groups(found: Found[]): Found[][] {
     else made.set(folder, [one]);
   }
   return [...made.values()];
+}
+
+export interface Begun {
+  one: Found;
+  server: ServerFile;
+  kind: ServerUpload["kind"];
+}
+
+/** Which of them the studio has a beginning of, by path and size, in an upload of mine; the rest it has to be told of. */
+export async function matched(
+  transfer: Transfer,
+  datasetId: string,
+  found: Found[],
+): Promise<{ begun: Begun[]; rest: Found[] }> {
+  const begun: Begun[] = [];
+  let rest = found;
+  for (const { id, kind, mine, counts } of await transfer.uploads(datasetId)) {
+    if (!mine || (counts.uploading ?? 0) === 0) continue;
+    const there = new Map((await transfer.upload(id)).items.map((one) => [`${one.size} ${one.path}`, one]));
+    const left: Found[] = [];
+    for (const one of rest) {
+      const key = `${one.file.size} ${one.path}`;
+      const server = there.get(key);
+      if (!server || server.state === "refused") left.push(one);
+      else begun.push({ one, server, kind });
+      there.delete(key);
+    }
+    rest = left;
+  }
+  return { begun, rest };
 }

@@ -3,12 +3,19 @@ import { describe, expect, it, vi } from "vitest";
 import { ApiError } from "@/api/error";
 
 import { fromDrop, fromInput, groups, type Found } from "./found";
+import { goingAlong } from "./items";
 import { Rate } from "./rate";
 import { passes, type ServerFile, type ServerUploadDetail, type Transfer } from "./transfer";
-import { findings, goingAlong, Uploads } from "./uploads";
+import { findings, Uploads } from "./uploads";
 
 const found = (path: string, content = "x"): Found => ({ path, file: new File([content], path) });
 const states = (uploads: Uploads) => uploads.snapshot().items.map(({ path, state }) => `${path} ${state}`);
+
+function asksBeforeLeaving(): boolean {
+  const leave = new Event("beforeunload", { cancelable: true });
+  window.dispatchEvent(leave);
+  return leave.defaultPrevented;
+}
 
 /** A studio in memory. What is sent is taken in, but "bad" ones. */
 class Studio implements Transfer {
@@ -96,7 +103,8 @@ class Studio implements Transfer {
   private detail(id: string): ServerUploadDetail {
     const items = this.files.filter((one) => one.upload_id === id);
     const uploading = items.filter(({ state }) => state === "uploading").length;
-    return { id, mine: true, counts: { uploading }, items } as unknown as ServerUploadDetail;
+    const kind = items.every(({ path }) => path.endsWith(".hdf5")) ? "episodes" : "folder";
+    return { id, kind, mine: true, counts: { uploading }, items } as unknown as ServerUploadDetail;
   }
 }
 
@@ -112,9 +120,7 @@ describe("Uploads", () => {
     await uploads.add(["a", "b", "bad", "c", "d"].map((name) => found(`${name}.hdf5`, name)));
     expect(studio.announced).toEqual([["a.hdf5", "b.hdf5", "bad.hdf5", "c.hdf5", "d.hdf5"]]);
     await vi.waitFor(() => expect(studio.sending).toBe(3));
-    const leave = new Event("beforeunload", { cancelable: true });
-    window.dispatchEvent(leave);
-    expect(leave.defaultPrevented).toBe(true);
+    expect(asksBeforeLeaving()).toBe(true);
     go();
     await vi.waitFor(() => expect(uploads.active).toBe(false));
     await settled(uploads);
@@ -126,11 +132,13 @@ describe("Uploads", () => {
       "c.hdf5 accepted",
       "d.hdf5 accepted",
     ]);
-    uploads.clear(); // the refusal has been seen
-    await vi.waitFor(() => expect(studio.cancelled).toEqual(["f2"]));
-    const free = new Event("beforeunload", { cancelable: true });
-    window.dispatchEvent(free);
-    expect(free.defaultPrevented).toBe(false);
+    expect(uploads.seen.has("u0", 1)).toBe(false);
+    uploads.clear();
+    expect(uploads.snapshot().items).toEqual([]);
+    const later = new Uploads("d", studio).seen; // in another tab
+    expect([later.has("u0", 1), later.has("u0", 2)]).toEqual([true, false]);
+    expect(studio.cancelled).toEqual([]); // it is only hidden
+    expect(asksBeforeLeaving()).toBe(false);
   });
 
   it("goes on with what a closed page left, and sends nothing that is there", async () => {
@@ -232,9 +240,37 @@ describe("Uploads", () => {
     uploads.follow(await studio.upload("old"));
     expect(states(uploads)).toEqual(["set/a.hdf5 checking"]);
     episode.state = "taken_in";
+    uploads.look(); // the studio said that something changed
     await vi.waitFor(() => expect(states(uploads)).toEqual(["set/a.hdf5 accepted"]));
     uploads.forget("old");
     expect(uploads.snapshot().items).toEqual([]);
+  });
+
+  it("has what was refused sent anew, and takes back nothing of a folder", async () => {
+    const studio = new Studio();
+    const uploads = new Uploads("d", studio, undefined, 1);
+    await uploads.add([found("bad.hdf5"), found("set/bad.mp4", "y")]);
+    const refused = ["bad.hdf5 refused", "set/bad.mp4 refused"];
+    await vi.waitFor(() => expect(states(uploads)).toEqual(refused));
+    for (const { key } of uploads.snapshot().items) uploads.retry(key);
+    await vi.waitFor(() => expect(studio.announced).toHaveLength(4));
+    await vi.waitFor(() => expect(states(uploads)).toEqual(refused));
+    expect(studio.cancelled).toEqual(["f0"]);
+  });
+
+  it("goes on in the order of the list after a pause", async () => {
+    const studio = new Studio();
+    studio.hold = new Promise(() => undefined);
+    const uploads = new Uploads("d", studio, undefined, 1);
+    await uploads.add(["a", "b", "c", "d", "e", "f"].map((name) => found(`${name}.hdf5`, name)));
+    await vi.waitFor(() => expect(studio.sending).toBe(3));
+    uploads.pause();
+    await vi.waitFor(() => expect(studio.sending).toBe(0));
+    uploads.resume();
+    await vi.waitFor(() => expect(studio.sending).toBe(3));
+    const sending = uploads.snapshot().items.filter(({ state }) => state === "sending");
+    expect(sending.map(({ path }) => path)).toEqual(["a.hdf5", "b.hdf5", "c.hdf5"]);
+    uploads.cancelAll();
   });
 
   it("says why files could not be announced, and tries again", async () => {

@@ -1,53 +1,19 @@
 import { ApiError } from "@/api/error";
 
-import { groups, type Found } from "./found";
+import { groups, matched, type Found } from "./found";
+import { became, goingAlong, isOver, itemOf, Items, sums, type Item } from "./items";
+import { warnBeforeLeaving } from "./leaving";
+import { Looking } from "./looking";
 import { Rate } from "./rate";
-import type { ServerFile, ServerUploadDetail, Transfer } from "./transfer";
+import { Seen } from "./seen";
+import { Slots } from "./slots";
+import type { ServerFile, ServerUpload, ServerUploadDetail, Transfer } from "./transfer";
 
 const AT_ONCE = 3; // files whose bytes are under way
 const AHEAD = 2; // files more that are made ready meanwhile
-const POLL_MS = 1500;
+const LOOK_MS = 1500; // between two looks at what became of files, however much is said meanwhile
 const TELL_MS = 100; // between two words of progress
 const MANY = 500; // items from which on nothing is told at once
-
-export type ItemState =
-  | "waiting"
-  /** its checksum is computed */
-  | "reading"
-  | "sending"
-  /** all bytes are there, the studio looks into the file */
-  | "checking"
-  | "accepted"
-  /** the dataset has it already */
-  | "known"
-  /** a file of a folder that waits for an import */
-  | "staged"
-  | "refused"
-  /** the line or the studio is away, the disk is full: it can go on */
-  | "failed"
-  | "cancelled";
-
-export interface Item {
-  readonly key: string;
-  readonly path: string;
-  readonly size: number;
-  readonly file: File;
-  readonly state: ItemState;
-  /** bytes that are there, or while reading: that were read */
-  readonly done: number;
-  /** bytes of it that were there before it was sent from here */
-  readonly before: number;
-  readonly retrying: boolean;
-  readonly message: string | null;
-  readonly errors: readonly string[];
-  readonly warnings: readonly string[];
-  readonly episode: { id: string; number: number | null } | null;
-  /** for a file that has none of its own */
-  readonly instruction: string;
-  readonly sha256: string | null;
-  /** the studio's file that it is sent to */
-  readonly server: { id: string; uploadId: string; url: string } | null;
-}
 
 export interface Summary {
   readonly items: readonly Item[];
@@ -56,21 +22,11 @@ export interface Summary {
   readonly preparing: boolean;
   /** why files could not be announced */
   readonly problem: { message: string; errors: string[] } | null;
+  /** some wait, are read or are sent */
+  readonly underWay: boolean;
   readonly sentBytes: number;
   readonly totalBytes: number;
   readonly bytesPerSecond: number | null;
-}
-
-const UNDER_WAY: ReadonlySet<ItemState> = new Set(["waiting", "reading", "sending"]);
-const OVER: ReadonlySet<ItemState> = new Set(["accepted", "known", "staged", "refused", "cancelled"]);
-
-export const underWay = ({ state }: Item): boolean => UNDER_WAY.has(state);
-export const isOver = ({ state }: Item): boolean => OVER.has(state);
-
-/** Files that have arrived and go when what is open of their uploads is cancelled. */
-export function goingAlong(items: readonly Item[]): Item[] {
-  const open = new Set(items.filter((item) => !isOver(item)).map(({ server }) => server?.uploadId));
-  return items.filter(({ state, server }) => state === "staged" && server !== null && open.has(server.uploadId));
 }
 
 /** The check's findings from an error, without those that its message says already. */
@@ -85,22 +41,22 @@ export function findings(error: unknown): { message: string; errors: string[] } 
  * and the same files, added again, go on from there.
  */
 export class Uploads {
-  private items: readonly Item[] = [];
+  private readonly items = new Items();
   private paused = false;
   private preparing = 0;
   private problem: Summary["problem"] = null;
   private last: { found: Found[]; instruction: string } | null = null;
-  /** uploads whose refusals somebody has seen and put away */
-  readonly seen = new Set<string>();
+  readonly seen = new Seen();
   private readonly controllers = new Map<string, AbortController>();
   private readonly rate = new Rate();
+  private readonly looking: Looking;
   private reading: Promise<unknown> = Promise.resolve();
-  private polling = false;
   private told: ReturnType<typeof setTimeout> | null = null;
   private count = 0;
   private news = false; // something was settled since `changed` was called
   private cancels = 0; // how often all was cancelled: what began before that announces nothing more
   private readonly listeners = new Set<() => void>();
+  private readonly slots = new Slots(AT_ONCE);
   private current: Summary = this.summary();
 
   constructor(
@@ -108,18 +64,27 @@ export class Uploads {
     private readonly transfer: Transfer,
     /** something came into the dataset, or left the list of the unfinished */
     private readonly changed: () => void = () => undefined,
-    private readonly pollMs = POLL_MS,
-  ) {}
+    lookMs = LOOK_MS,
+  ) {
+    this.looking = new Looking(
+      () => this.items.count("checking") > 0,
+      () => this.lookNow(),
+      lookMs,
+    );
+  }
 
   readonly subscribe = (listener: () => void): (() => void) => {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
   };
 
+  /** Something changed in the studio. */
+  readonly look = (): void => this.looking.now();
+
   readonly snapshot = (): Summary => this.current;
 
   get active(): boolean {
-    return this.preparing > 0 || this.items.some(underWay);
+    return this.preparing > 0 || this.items.underWay;
   }
 
   /** instruction: of files that have none of their own. Resolves when all are listed. */
@@ -143,6 +108,7 @@ export class Uploads {
       this.report();
     }
     this.pump();
+    this.look();
   }
 
   /** What could not be announced, once more. */
@@ -159,91 +125,84 @@ export class Uploads {
 
   resume(): void {
     this.paused = false;
+    this.items.sort("waiting"); // those that were under way first
     this.tell();
     this.pump();
   }
 
   retry(key: string): void {
-    const item = this.of(key);
-    if (!item) return;
-    if (item.state === "failed") {
+    const item = this.items.get(key);
+    if (item?.state === "failed") {
       this.set(key, { state: "waiting", message: null });
       this.pump();
-    } else {
+    } else if (item) {
       // the studio keeps nothing of what it refused: announced anew
-      this.items = this.items.filter((each) => each.key !== key);
-      void this.dismiss([item]);
+      this.items.delete(key);
+      if (item.server.kind === "episodes") this.takeBack(this.transfer.cancel(item.server.id));
       void this.add([{ path: item.path, file: item.file }], item.instruction);
     }
   }
 
   retryFailed(): void {
-    for (const { key, state } of this.items) if (state === "failed") this.set(key, { state: "waiting", message: null });
+    for (const { key } of this.items.in("failed")) this.items.set(key, { state: "waiting", message: null });
+    this.tell();
     this.pump();
   }
 
   /** Take back what has not been taken in. */
   cancel(key: string): void {
-    const item = this.of(key);
+    const item = this.items.get(key);
     if (!item || isOver(item)) return;
     this.set(key, { state: "cancelled", message: null });
     this.controllers.get(key)?.abort();
-    if (item.server)
-      this.transfer
-        .cancel(item.server.id)
-        .catch(() => undefined)
-        .finally(this.changed);
+    this.takeBack(this.transfer.cancel(item.server.id));
     this.pump();
   }
 
   /** With what has arrived of their folders, and without what is still to be announced. */
   cancelAll(): void {
     this.cancels += 1;
-    const along = goingAlong(this.items);
-    const open = [...this.items.filter((item) => !isOver(item)), ...along];
-    const uploads = new Set(open.flatMap(({ server }) => (server ? [server.uploadId] : [])));
-    const keys = new Set(open.map(({ key }) => key));
-    this.items = this.items.map((item) => (keys.has(item.key) ? { ...item, state: "cancelled", message: null } : item));
-    for (const { key } of open) this.controllers.get(key)?.abort();
-    for (const id of uploads)
-      this.transfer
-        .cancelUpload(id)
-        .catch(() => undefined)
-        .finally(this.changed);
+    const open = [...this.items.all.filter((item) => !isOver(item)), ...goingAlong(this.items.all)];
+    for (const { key } of open) {
+      this.items.set(key, { state: "cancelled", message: null });
+      this.controllers.get(key)?.abort();
+    }
+    for (const id of new Set(open.map(({ server }) => server.uploadId))) this.takeBack(this.transfer.cancelUpload(id));
     this.tell();
   }
 
-  /** Take those out of the list that are finished. */
+  private takeBack(cancelling: Promise<void>): void {
+    cancelling.catch(() => undefined).finally(this.changed);
+  }
+
+  /** Take those out of the list that are finished. What was refused is only hidden: the studio keeps why. */
   clear(): void {
-    void this.dismiss(this.items.filter(({ state }) => state === "refused"));
-    this.items = this.items.filter((item) => !isOver(item));
+    for (const { server } of this.items.in("refused")) this.seen.note(server.uploadId, 1);
+    for (const item of this.items.all) if (isOver(item)) this.items.delete(item.key);
     this.problem = null;
     this.rate.clear();
     this.tell();
   }
 
-  /** Refusals that somebody has seen: the studio need not tell of them any more. */
-  private async dismiss(refused: readonly Item[]): Promise<void> {
-    for (const { server } of refused) if (server) this.seen.add(server.uploadId);
-    for (const { server } of refused) if (server) await this.transfer.cancel(server.id).catch(() => undefined);
-    if (refused.length > 0) this.changed();
-  }
-
   /** An upload was changed beside this list: its files are what the studio says, and those that are gone go. */
   follow(upload: ServerUploadDetail): void {
     const files = new Map(upload.items.map((one) => [one.id, one]));
-    this.items = this.items.filter(({ server }) => server?.uploadId !== upload.id || files.has(server.id));
-    for (const { key, server } of this.items) {
-      const now = server?.uploadId === upload.id ? files.get(server.id) : undefined;
-      if (now && now.state !== "uploading") this.settle(key, now);
+    for (const { key, server } of this.items.all) {
+      if (server.uploadId !== upload.id) continue;
+      const now = files.get(server.id);
+      if (!now) this.items.delete(key);
+      else {
+        this.items.set(key, { server: { ...server, kind: upload.kind } });
+        if (now.state !== "uploading") this.settle(key, now);
+      }
     }
     this.report();
     this.tell();
-    this.poll();
+    this.look();
   }
 
   forget(uploadId: string): void {
-    this.items = this.items.filter(({ server }) => server?.uploadId !== uploadId);
+    for (const { key, server } of this.items.all) if (server.uploadId === uploadId) this.items.delete(key);
     this.tell();
   }
 
@@ -251,25 +210,11 @@ export class Uploads {
 
   /** Those of which the studio has a beginning are listed; returns the others. */
   private async resumed(found: Found[], instruction: string, cancelled: () => boolean): Promise<Found[]> {
-    const unfinished = (await this.transfer.uploads(this.datasetId)).filter(
-      ({ mine, counts }) => mine && (counts.uploading ?? 0) > 0,
-    );
-    let rest = found;
-    for (const { id } of unfinished) {
-      const there = new Map((await this.transfer.upload(id)).items.map((one) => [`${one.size} ${one.path}`, one]));
-      if (cancelled()) return [];
-      const left: Found[] = [];
-      for (const one of rest) {
-        const key = `${one.file.size} ${one.path}`;
-        const server = there.get(key);
-        const listed =
-          server &&
-          this.items.some((item) => item.server?.id === server.id && !isOver(item) && item.state !== "failed");
-        if (!server || server.state === "refused") left.push(one);
-        else if (!listed) this.list(one, server, instruction);
-        if (server) there.delete(key);
-      }
-      rest = left;
+    const { begun, rest } = await matched(this.transfer, this.datasetId, found);
+    if (cancelled()) return [];
+    for (const { one, server, kind } of begun) {
+      const listed = this.items.ofServer(server.id);
+      if (!listed || isOver(listed) || listed.state === "failed") this.list(one, server, kind, instruction);
     }
     return rest;
   }
@@ -284,32 +229,14 @@ export class Uploads {
     const byPath = new Map(made.items.map((one) => [one.path, one]));
     for (const one of group) {
       const server = byPath.get(one.path);
-      if (server) this.list(one, server, instruction);
+      if (server) this.list(one, server, made.kind, instruction);
     }
   }
 
-  private list({ path, file }: Found, server: ServerFile, instruction: string): void {
+  private list(one: Found, server: ServerFile, kind: ServerUpload["kind"], instruction: string): void {
     this.count += 1;
-    const item: Item = {
-      key: String(this.count),
-      path,
-      size: file.size,
-      file,
-      state: "waiting",
-      done: 0,
-      before: file.size,
-      retrying: false,
-      message: null,
-      errors: [],
-      warnings: [],
-      episode: null,
-      instruction,
-      sha256: null,
-      server: { id: server.id, uploadId: server.upload_id, url: server.url },
-    };
-    if (this.items.some((each) => each.server?.id === server.id))
-      this.items = this.items.filter((each) => each.server?.id !== server.id);
-    this.items = [...this.items, item];
+    const item = itemOf(String(this.count), one, server, kind, instruction);
+    this.items.add(item);
     if (server.state !== "uploading") this.settle(item.key, server);
   }
 
@@ -317,7 +244,7 @@ export class Uploads {
 
   private pump(): void {
     while (!this.paused && this.controllers.size < AT_ONCE + AHEAD) {
-      const next = this.items.find(({ key, state }) => state === "waiting" && !this.controllers.has(key));
+      const next = this.items.first("waiting", ({ key }) => !this.controllers.has(key));
       if (!next) break;
       const controller = new AbortController();
       this.controllers.set(next.key, controller);
@@ -327,7 +254,6 @@ export class Uploads {
         this.pump();
       });
     }
-    this.poll();
   }
 
   private async bring(item: Item, signal: AbortSignal): Promise<void> {
@@ -338,23 +264,30 @@ export class Uploads {
       if (server.state !== "uploading") {
         this.settle(item.key, server);
         this.report();
+        this.look();
         return;
       }
-      await this.slot(signal);
-      this.set(item.key, { state: "sending", done: server.received, before: server.received });
-      await this.transfer.send(
-        server.url,
-        item.file,
-        (done, retrying) => this.progress(item.key, { done, retrying }),
-        signal,
-      );
-      this.set(item.key, { state: "checking", done: item.size, retrying: false });
+      await this.slots.take(signal);
+      try {
+        await this.send(item, server, signal);
+      } finally {
+        this.slots.give();
+      }
+      this.look(); // what was said of it while it was sent was not heard
     } catch (error) {
-      const now = this.of(item.key);
+      const now = this.items.get(item.key);
       if (!now || now.state === "cancelled") return;
       if (signal.aborted) this.set(item.key, { state: "waiting", retrying: false });
       else this.set(item.key, { state: "failed", retrying: false, ...findings(error) });
     }
+  }
+
+  private async send(item: Item, server: ServerFile, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    this.set(item.key, { state: "sending", done: server.received, before: server.received });
+    const progress = (done: number, retrying: boolean) => this.progress(item.key, { done, retrying });
+    await this.transfer.send(server.url, item.file, progress, signal);
+    this.set(item.key, { state: "checking", done: item.size, retrying: false });
   }
 
   /** One file is read at a time: a disk is quickest so, and the line is busy with those before it. */
@@ -374,7 +307,7 @@ export class Uploads {
 
   /** The studio's file for this content. What came of another file of the same name and size is given up. */
   private async agree(item: Item, sha256: string, signal: AbortSignal): Promise<ServerFile> {
-    const server = this.of(item.key)?.server;
+    const server = this.items.get(item.key)?.server;
     if (!server) throw new DOMException("cancelled", "AbortError");
     try {
       return await this.transfer.sayDigest(server.id, sha256);
@@ -385,88 +318,46 @@ export class Uploads {
       signal.throwIfAborted();
       // cancelled elsewhere, or its days were over
       const files = [{ path: item.path, size: item.size, sha256 }];
-      const fresh = (await this.transfer.announce(this.datasetId, { files, instruction: item.instruction })).items[0];
+      const made = await this.transfer.announce(this.datasetId, { files, instruction: item.instruction });
+      const fresh = made.items[0];
       if (!fresh) throw error;
-      this.set(item.key, { server: { id: fresh.id, uploadId: fresh.upload_id, url: fresh.url } });
+      this.set(item.key, { server: { id: fresh.id, uploadId: made.id, url: fresh.url, kind: made.kind } });
       return fresh;
-    }
-  }
-
-  private async slot(signal: AbortSignal): Promise<void> {
-    while (this.items.filter(({ state }) => state === "sending").length >= AT_ONCE) {
-      await new Promise<void>((resolve) => {
-        const stop = this.subscribe(() => {
-          stop();
-          resolve();
-        });
-        signal.addEventListener("abort", () => resolve(), { once: true });
-      });
-      signal.throwIfAborted();
     }
   }
 
   // --- what became of them ------------------------------------------------------------------------------------------
 
-  private poll(): void {
-    if (this.polling || !this.items.some(({ state }) => state === "checking")) return;
-    this.polling = true;
-    setTimeout(() => {
-      void this.look().finally(() => {
-        this.polling = false;
-        this.poll();
-      });
-    }, this.pollMs);
-  }
-
-  private async look(): Promise<void> {
-    const checking = this.items.filter(({ state }) => state === "checking");
-    for (const uploadId of new Set(checking.map(({ server }) => server?.uploadId))) {
-      if (uploadId === undefined) continue;
+  /** What became of the files that the studio looks into? Resolves to whether it did not answer. */
+  private async lookNow(): Promise<boolean> {
+    let away = false;
+    const checking = this.items.in("checking");
+    for (const uploadId of new Set(checking.map(({ server }) => server.uploadId))) {
+      let files = new Map<string, ServerFile>();
       try {
-        const files = new Map((await this.transfer.upload(uploadId)).items.map((one) => [one.id, one]));
-        for (const { key, server } of checking) {
-          if (server?.uploadId !== uploadId) continue;
-          const now = files.get(server.id);
-          if (now) this.settle(key, now);
-          else this.set(key, { state: "cancelled" });
-        }
+        files = new Map((await this.transfer.upload(uploadId)).items.map((one) => [one.id, one]));
       } catch (error) {
-        const gone = error instanceof ApiError && error.status === 404;
-        for (const { key, server } of checking)
-          if (gone && server?.uploadId === uploadId) this.set(key, { state: "cancelled" });
+        if (!(error instanceof ApiError) || error.status !== 404) {
+          away = true;
+          continue;
+        }
+      }
+      for (const { key, server } of checking) {
+        if (server.uploadId !== uploadId || this.items.get(key)?.state !== "checking") continue;
+        const now = files.get(server.id);
+        if (now) this.settle(key, now);
+        else this.set(key, { state: "cancelled" });
       }
     }
     this.report();
+    this.pump();
+    return away;
   }
 
   private settle(key: string, server: ServerFile): void {
-    const { message, errors, warnings, episode_id, episode_number } = server;
-    const episode = episode_id === null ? null : { id: episode_id, number: episode_number };
-    const said = { message, errors, warnings, episode };
-    switch (server.state) {
-      case "uploading": {
-        // after a restore the studio lacks what it had
-        this.set(key, { state: "waiting", done: 0 });
-        return;
-      }
-      case "received": {
-        this.set(key, { state: "checking", done: this.of(key)?.size ?? 0, message });
-        return;
-      }
-      case "taken_in":
-        this.set(key, { state: "accepted", ...said });
-        break;
-      case "already_there":
-        this.set(key, { state: "known", ...said });
-        break;
-      case "staged":
-        this.set(key, { state: "staged", ...said });
-        break;
-      case "refused":
-        this.set(key, { state: "refused", ...said });
-        break;
-    }
-    this.news = true;
+    const change = became(server, this.items.get(key)?.size ?? 0);
+    this.set(key, change);
+    if (change.state !== "waiting" && change.state !== "checking") this.news = true;
   }
 
   /** Once for all that was settled together: what it makes stale is asked for anew each time. */
@@ -478,25 +369,20 @@ export class Uploads {
 
   // --- told ---------------------------------------------------------------------------------------------------------
 
-  private of(key: string): Item | undefined {
-    return this.items.find((item) => item.key === key);
-  }
-
   private set(key: string, change: Partial<Item>): void {
-    this.items = this.items.map((item) => (item.key === key ? { ...item, ...change } : item));
+    this.items.set(key, change);
     this.tell();
   }
 
   /** Told a few times a second however often it comes. */
   private progress(key: string, change: Partial<Item>): void {
-    const item = this.of(key);
-    if (!item || item.state === "cancelled") return;
-    this.items = this.items.map((each) => (each.key === key ? { ...each, ...change } : each));
+    if (this.items.get(key)?.state === "cancelled") return;
+    this.items.set(key, change);
     this.told ??= setTimeout(() => this.tellNow(), TELL_MS);
   }
 
   private tell(): void {
-    if (this.items.length > MANY) this.told ??= setTimeout(() => this.tellNow(), TELL_MS);
+    if (this.items.size > MANY) this.told ??= setTimeout(() => this.tellNow(), TELL_MS);
     else this.tellNow();
   }
 
@@ -509,43 +395,18 @@ export class Uploads {
   }
 
   private summary(): Summary {
-    const counted = this.items.filter(({ state }) => state !== "cancelled" && state !== "refused" && state !== "known");
-    let sentBytes = 0;
-    let fromHere = 0;
-    for (const item of counted) {
-      const there = item.state === "sending" ? item.done : isSent(item) ? item.size : 0;
-      sentBytes += there;
-      fromHere += Math.max(0, there - item.before);
-    }
-    const sending = this.items.some(({ state }) => state === "sending");
-    if (sending && !this.paused) this.rate.note(fromHere, performance.now());
+    const { sentBytes, totalBytes, fromHere } = sums(this.items.all);
+    const sending = this.items.count("sending") > 0 && !this.paused;
+    if (sending) this.rate.note(fromHere, performance.now());
     return {
-      items: this.items,
+      items: this.items.all,
       paused: this.paused,
       preparing: this.preparing > 0,
       problem: this.problem,
+      underWay: this.items.underWay,
       sentBytes,
-      totalBytes: counted.reduce((sum, { size }) => sum + size, 0),
-      bytesPerSecond: sending && !this.paused ? this.rate.bytesPerSecond : null,
+      totalBytes,
+      bytesPerSecond: sending ? this.rate.bytesPerSecond : null,
     };
   }
-}
-
-function isSent({ state }: Item): boolean {
-  return state === "checking" || state === "accepted" || state === "staged";
-}
-
-const active = new Set<Uploads>();
-
-function ask(event: BeforeUnloadEvent): void {
-  event.preventDefault();
-}
-
-/** Leaving the page ends what is being sent, wherever in the page one is. */
-function warnBeforeLeaving(uploads: Uploads, sending: boolean): void {
-  const before = active.size;
-  if (sending) active.add(uploads);
-  else active.delete(uploads);
-  if (before === 0 && active.size > 0) window.addEventListener("beforeunload", ask);
-  if (before > 0 && active.size === 0) window.removeEventListener("beforeunload", ask);
 }
