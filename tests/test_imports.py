@@ -105,7 +105,7 @@ def test_every_room_has_a_rule() -> None:
 
 
 def test_the_backend_knows_the_library_through_specs_and_episodes() -> None:
-    files = ("dexvla.checksums", "dexvla.errors", "dexvla.files")
+    files = ("dexvla.checksums", "dexvla.errors", "dexvla.files", "dexvla.mappings")
     allowed = (
         "dexvla.spec",
         "dexvla.live",
