@@ -80,7 +80,7 @@ def measure(meter: Meter, base: str, name: str, dataset: str, turns: int) -> dic
 
     def sort() -> None:
         table.get_by_role("button", name=heading, exact=True).click()
-        page.wait_for_function(SORTED)
+        page.wait_for_function(SORTED, polling=50)
 
     def next_rows() -> None:
         page.evaluate("() => scrollTo(0, document.documentElement.scrollHeight)")

@@ -118,7 +118,7 @@ test("all rows share one tooltip and one menu", async () => {
   const menu = {
     label: ({ name }: Run) => `More for ${name}`,
     testId: "more",
-    items: ({ name }: Run) => <Menu.Item onClick={() => opened(name)}>Open {name}</Menu.Item>,
+    items: ({ name }: Run) => <Menu.Item onClick={() => void opened(name)}>Open {name}</Menu.Item>,
   };
   show(<DataTable rows={RUNS} columns={[tip]} rowKey={({ id }) => id} label="Runs" menu={menu} />);
   await userEvent.hover(screen.getByText("second!"));

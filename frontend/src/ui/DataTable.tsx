@@ -213,15 +213,19 @@ function useSeen<Row>(
     getItemKey: (at) => (rows[at - before] ? rowKey(rows[at - before] as Row) : at),
   });
   useLayoutEffect(() => {
-    const rect = frame.current?.getBoundingClientRect();
-    if (long && rect) setStart(Math.round(rect.top + window.scrollY));
+    if (!long) return;
+    const look = requestAnimationFrame(() => {
+      const rect = frame.current?.getBoundingClientRect();
+      if (rect) setStart(Math.round(rect.top + window.scrollY));
+    });
+    return () => cancelAnimationFrame(look);
   }, [frame, long, rows]);
   const seen = virtual.getVirtualItems();
   const first = seen[0]?.index ?? 0;
   const last = seen.at(-1)?.index ?? 0;
   const late = long && list?.more !== undefined && last >= count - 1 - BEYOND;
   const early = long && list?.previous !== undefined && first <= before + BEYOND;
-  const ask = useEffectEvent(() => (late ? list?.more?.() : early ? list?.previous?.() : undefined));
+  const ask = useEffectEvent(() => (late ? list.more?.() : early ? list.previous?.() : undefined));
   useEffect(() => {
     if (late || early) ask();
   }, [late, early]);

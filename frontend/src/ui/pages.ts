@@ -103,7 +103,7 @@ function listed<Row, Of extends Page<Row>>({ pages, pageParams }: InfiniteData<O
   const last = new Map(known.map(({ id }, at) => [id, at]));
   return {
     rows: known.filter(({ id }, at) => id === undefined || last.get(id) === at),
-    head: head as Of,
+    head,
     total: head.total ?? rows.length,
   };
 }

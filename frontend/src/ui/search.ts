@@ -37,6 +37,7 @@ export function useWords(): string {
  * The order of a list that the server sorts, kept in the address (?sort=loss, ?sort=-loss): (for the table, for the
  * server, to change it). What no column of the list is sorted by is left out.
  */
+// eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- what the server's orders are called
 export function useOrder<Key extends string>(
   columns: readonly Pick<Column<never>, "key" | "sort">[],
 ): [Order | null, { sort?: Key; descending?: boolean }, (order: Order | null) => void] {

@@ -55,7 +55,7 @@ const COLUMNS: Column<Checkpoint>[] = [
   {
     key: "loss",
     header: "Held-out loss",
-    width: 140,
+    width: 150,
     align: "right",
     sort: true,
     cell: ({ val_loss }) => (val_loss === null ? "-" : formatNumber(val_loss, 3)),

@@ -279,7 +279,7 @@ const COLUMNS: Column<EpisodeRow>[] = [
   },
   {
     key: "labels",
-    width: 170,
+    width: 190,
     header: "Labels",
     sort: true,
     cell: ({ label_state, segments }) => (

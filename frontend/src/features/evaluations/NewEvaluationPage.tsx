@@ -190,7 +190,7 @@ function Form({ first, versions, kinds, kind }: FormProps) {
               onChange={(id) => {
                 form.setFieldValue("checkpoint_id", id);
                 if (id !== null)
-                  queryClient.fetchQuery(checkpointQuery(id)).then(
+                  queryClient.query(checkpointQuery(id)).then(
                     ({ robot }) => {
                       if (robot !== null && robot !== form.getValues().robot && tasksOf(kinds, robot).length > 0)
                         form.setValues({ ...robotFor(kinds, robot), options: {} });
