@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-NICE = 14  # three processes for two cores, and their children, have no more of the clocks' time than two had at 12
+NICE = 12
 EVERY_SECONDS = 1.0
 
 

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Tests that share the cores, in as many processes as there are (docs/decisions/tests.md); arguments are pytest's, among
-# them -n for another number.
+# Tests that share the cores, in as many processes as there are (docs/decisions/tests.md); arguments are pytest's.
 set -euo pipefail
 export OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
-exec .venv/bin/python -m pytest -n logical --maxprocesses 6 --dist loadfile --no-loadscope-reorder "$@"
+exec .venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@"

@@ -3,7 +3,6 @@
 # (docs/decisions/tests.md). What goes on beside the clocks is told when they are done, and is in build/tests/beside.log.
 # Up to five that failed are run again, alone, twice at most: what fails then has failed, and what passes is named.
 set -uo pipefail
-workers=$(env -u OMP_NUM_THREADS nproc | awk '{ n = int($1 * 1.5 + 0.5); print (n > 6 ? 6 : n) }') # they often wait
 export OMP_NUM_THREADS=1      # each process computes in one thread: there are others
 export PYTHONDONTWRITEBYTECODE= # set or not: a run starts hundreds of processes, which would compile everything anew
 logs=build/tests
@@ -13,7 +12,7 @@ rm -rf "${logs:?}"/* ".pytest_cache/$failures"
 
 .venv/bin/python scripts/beside.py bash -c '
   PATH="$PWD/.venv/bin:$PATH" npm --prefix frontend test --silent; page=$?
-  scripts/shared.sh --part shared -n "$2" -o cache_dir="$1/cache" && [ "$page" = 0 ]' beside "$logs" "$workers" >"$logs/beside.log" 2>&1 &
+  scripts/shared.sh --part shared -o cache_dir="$1/cache" && [ "$page" = 0 ]' beside "$logs" >"$logs/beside.log" 2>&1 &
 beside=$!
 trap 'kill -INT "$beside" 2>/dev/null; wait "$beside"' EXIT
 
