@@ -470,7 +470,10 @@ def bomb(folder: Path) -> None:
         (bomb, r"a tensor of 9 bytes, expected 8"),
         (lambda folder: replaced(folder, action=[b"x"] * STEPS), "steps/action holds bytes, expected numbers"),
         (lambda folder: replaced(folder, **{"observation/image": [IMAGE] * 3}), "3 frames, expected 4"),
-        (lambda folder: replaced(folder, **{"observation/image": [b"x"] * STEPS}), "neither JPEG, PNG"),
+        (
+            lambda folder: replaced(folder, **{"observation/image": [b"x"] * STEPS}),
+            "holds no JPEG, PNG, WebP or BMP, it begins with 78",
+        ),
         (
             lambda folder: replaced(folder, **{"observation/image": [IMAGE, IMAGE, IMAGE[:-30], IMAGE]}),
             "not a whole JPEG.*steps 0..1",
