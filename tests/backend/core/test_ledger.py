@@ -1,36 +1,50 @@
 """What is written down after the deed: in order, told when it cannot be, and written as soon as it can."""
 
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, event
 from sqlalchemy.orm import Session
 
 from backend.audit.service import record
+from backend.core.db import Database
 from backend.core.ledger import Ledger, Write, not_yet
 from backend.studio.context import Studio
 from backend.tables.api_token import ApiToken
 from backend.tables.audit_entry import AuditEntry
+from tests.support.databases import make_tables
 from tests.support.robot_hosts import until
 
 
-def test_an_entry_that_finds_no_room_is_told_and_written_later(studio: Studio) -> None:
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Database]:
+    """A database that nobody else writes to."""
+    database = Database(f"sqlite:///{tmp_path / 'alone.db'}")
+    make_tables(database)
+    yield database
+    database.close()
+
+
+def test_an_entry_that_finds_no_room_is_told_and_written_later(alone: Database) -> None:
+    full = True
+
     def no_more_pages(connection: Connection) -> None:
-        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one() if full else 1_000_000
         connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
 
-    event.listen(studio.db.engine, "begin", no_more_pages)
+    event.listen(alone.engine, "begin", no_more_pages)
+    ledger = Ledger(alone)
     large = "x" * 2_000_000
-    first = studio.ledger.write(lambda db: record(db, None, "test.first", text=large))
+    first = ledger.write(lambda db: record(db, None, "test.first", text=large))
     assert "the disk is full" in " ".join(not_yet(first, seconds=10))
-    second = studio.ledger.write(lambda db: record(db, None, "test.second"))
+    second = ledger.write(lambda db: record(db, None, "test.second"))
     assert "the disk is full" in " ".join(not_yet(second, seconds=10)), "it waits behind the first"
-    event.remove(studio.db.engine, "begin", no_more_pages)
-    with studio.db.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA max_page_count=1000000")
-    studio.db.engine.dispose()  # the limit belongs to a connection
-    until(lambda: _written(studio) == ["test.first", "test.second"], 30)
-    assert studio.ledger.waiting == 0
+    full = False
+    until(lambda: _written(alone) == ["test.first", "test.second"], 30)
+    ledger.close()
+    assert ledger.waiting == 0
 
 
 def test_of_two_entries_of_one_key_that_wait_one_is_written(studio: Studio) -> None:
@@ -38,7 +52,7 @@ def test_of_two_entries_of_one_key_that_wait_one_is_written(studio: Studio) -> N
         db.connection()  # the writer's turn: what comes now waits
         for name in ("test.other", "test.once", "test.once"):
             studio.ledger.write(lambda db, name=name: record(db, None, name), key=name)
-    until(lambda: _written(studio) == ["test.other", "test.once"], 30)
+    until(lambda: _written(studio.db) == ["test.other", "test.once"], 30)
 
 
 def _ask_for_the_lock(db: Session) -> None:
@@ -75,7 +89,7 @@ def test_an_entry_that_the_database_will_not_have_is_told_as_lost_and_holds_up_n
     assert "as soon as" not in told
     assert not_yet(second, seconds=30) == not_yet(third, seconds=30) == []
     until(lambda: done == ["second", "third"], 30)
-    assert _written(studio) == ["test.second", "test.third"]
+    assert _written(studio.db) == ["test.second", "test.third"]
 
 
 def test_what_comes_too_late_or_too_much_is_told_as_lost(studio: Studio) -> None:
@@ -119,7 +133,7 @@ def test_while_an_entry_waits_for_long_it_is_said_so(studio: Studio) -> None:
     until(lambda: not studio.ledger.slow, 30)
 
 
-def _written(studio: Studio) -> list[str]:
-    with studio.db.transaction(write=False) as db:
+def _written(database: Database) -> list[str]:
+    with database.transaction(write=False) as db:
         rows = db.query(AuditEntry).filter(AuditEntry.action.like("test.%")).order_by(AuditEntry.created_at)
         return [row.action for row in rows]

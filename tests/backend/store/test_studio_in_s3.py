@@ -117,7 +117,7 @@ def test_without_its_store_a_studio_says_so_and_keeps_nothing(
     answer = upload(browser, make_episode(tmp_path / "one.hdf5"), dataset_id)
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "store_away")
     message = answer.json()["error"]["message"]
-    assert message == "(the store) at (its server) cannot be used at the moment (it does not answer). Nothing was changed; try again in a moment."  # fmt: skip  # noqa: E501
+    assert message == "one.hdf5 is not looked at before it can be stored: (the store) at (its server) cannot be used at the moment (it does not answer). Nothing was changed; try again in a moment."  # fmt: skip  # noqa: E501
     assert browser.get(f"/api/datasets/{dataset_id}/episodes").json()["total"] == 0
     assert stored_files(studio) == []
     assert list(studio.settings.folder.uploads.iterdir()) == []
