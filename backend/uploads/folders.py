@@ -25,6 +25,8 @@ from dexvla.spec import ImportProfile
 
 def take_episodes(me: Actor, studio: Studio, upload_id: str) -> UploadDetail:
     """Of a folder: its HDF5 files as episodes, and nothing else of it. Raises ConflictError where it is not whole."""
+    with studio.db.transaction(write=False) as db:
+        _whole_folder(db, me, upload_id)
     folder = studio.settings.folder.staged(upload_id)
     laid_out = list(folder.glob(f"{LAID_OUT}*"))
     with studio.db.transaction() as db:
