@@ -124,7 +124,7 @@ def test_a_killed_studio_goes_on_where_it_was(live: LiveStudio, large: Path) -> 
     with live.parts.db.transaction(write=False) as db:
         episode = db.get_one(EpisodeRow, ask(live, "GET", file["url"])[1]["episode_id"])
     assert episode.source_sha256 == hashlib.sha256(content).hexdigest()
-    assert not staged.exists()
+    until(lambda: not staged.exists(), 60)  # removed after what was taken in is told
 
 
 def test_the_documented_scripts(live: LiveStudio, large: Path, tmp_path: Path) -> None:
