@@ -4,11 +4,10 @@ Losses are means over the global batch: sums are divided by the number of labell
 all processes and accumulation steps. Sample order, noise and augmentation are functions of (seed, place) alone.
 """
 
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,17 +20,17 @@ from torch.utils.data import DataLoader
 import dexvla
 from dexvla.data.cache import ImageCache
 from dexvla.episodes.manifest import manifest_hash
-from dexvla.errors import OutOfMemoryError, UserError
+from dexvla.errors import UserError
 from dexvla.files import write_json
-from dexvla.progress import says_no_memory
 from dexvla.spec import TrainSpec, step_name
 from dexvla.train.engine import launch_of
 from dexvla.train.engines import make_accelerator, make_engine
+from dexvla.train.guards import disk_full_is_clear, no_memory_is_clear
 from dexvla.train.launch import Launch
 from dexvla.train.lineage import before, spec_sources
-from dexvla.train.memory import in_words, lighter
 from dexvla.train.optim import learning_rate
 from dexvla.train.preflight import Preflight, preflight
+from dexvla.train.resuming import check_same_run
 from dexvla.train.runs import MetricsLog, Run
 from dexvla.train.sampling import MicroBatches, SampleOrder
 from dexvla.train.sharded import check_sharded
@@ -40,22 +39,6 @@ from dexvla.train.stages import kept_data, new_task, read_data
 from dexvla.train.state import read_recent, save_state
 from dexvla.train.trainer_task import TrainerTask
 
-# Fields that may change when a run is resumed. More steps also stretch a cosine schedule from there on. batch_size and
-# grad_accumulation may where their product stays: the samples of a step and their losses are the same.
-_FREE_ON_RESUME = {
-    "steps",
-    "log_every",
-    "save_every",
-    "keep_checkpoints",
-    "validation_samples",
-    "validation_max_tokens",
-    "workers",
-    "picture_cache",
-    "kept_conditions",
-    "device",
-    "optim.skip_spikes",
-    "gradient_checkpointing",
-}
 _COUNTED = {"spikes", "skipped"}
 _NAMED = 8  # samples of a batch that is named
 
@@ -109,7 +92,7 @@ def train(
     main = accelerator.is_main_process
     on_progress(Progress(what="reading episodes", step=0, steps=spec.steps))
     if resume:
-        _same_run(spec, run)
+        check_same_run(spec, run)
         data = kept_data(spec, run)
     else:
         data = read_data(spec)
@@ -120,7 +103,7 @@ def train(
         raise UserError(found.errors[0])
     if main:
         on_preflight(found)
-    with run.locked() if main else nullcontext(), _disk_full_is_clear(run.path), _no_memory_is_clear(task, found):
+    with run.locked() if main else nullcontext(), disk_full_is_clear(run.path), no_memory_is_clear(task, found):
         if main:
             if not resume and run.spec_file.exists():  # another training came first while this one was loading
                 raise UserError(f"{run.path}: holds a run already; resume it, or choose another output folder")
@@ -393,55 +376,3 @@ def _means(window: list[dict[str, float]]) -> dict[str, float]:
         key: [values[key] for values in window if key in values] for key in dict.fromkeys(k for v in window for k in v)
     }
     return {key: sum(values) / (1 if key in _COUNTED else len(values)) for key, values in found.items()}
-
-
-@contextmanager
-def _no_memory_is_clear(task: TrainerTask, found: Preflight) -> Iterator[None]:
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not says_no_memory(error):
-            raise
-        estimate = in_words(sum(found.memory.values()))
-        saving = [f"{words} saves about {in_words(saved)}" for words, saved in lighter(task, found.launch)]
-        advice = " or ".join(saving[:2]) or "use a smaller model, or a machine with more"
-        told = " ".join(str(error).split())[:300] or type(error).__name__
-        raise OutOfMemoryError(
-            f"out of memory, the estimate was {estimate} ({told}). The last checkpoint is intact",
-            f"{advice}; --resume takes either" if saving else advice,
-        ) from error
-
-
-@contextmanager
-def _disk_full_is_clear(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        place = error.filename or folder
-        raise UserError(
-            f"{place}: {error.strerror or error}; free some space if the disk is full, and resume. "
-            "Checkpoints that were finished before are intact"
-        ) from error
-
-
-def _fields(spec: TrainSpec) -> dict[str, Any]:
-    """Its values by name; those of the optimiser one by one."""
-    fields = spec.model_dump()
-    return fields | {f"optim.{name}": value for name, value in fields.pop("optim").items()}
-
-
-def _same_run(spec: TrainSpec, run: Run) -> None:
-    reached = run.resumable_step()
-    if spec.steps < reached:
-        raise UserError(f"{run.path}: the run is at step {reached} already; give steps {reached} or more to go on")
-    before = _fields(TrainSpec.model_validate_json(run.spec_file.read_bytes()))
-    split = ("batch_size", "grad_accumulation")
-    after = _fields(spec)
-    if math.prod(after[name] for name in split) == math.prod(before[name] for name in split):
-        before |= {name: after[name] for name in split}
-    for name, value in after.items():
-        if name not in _FREE_ON_RESUME and value != before[name]:
-            raise UserError(
-                f"{run.path}: cannot resume with {name} = {value!r}, the run began with {before[name]!r}; "
-                "start a new run for another setting"
-            )

@@ -74,15 +74,14 @@ def lighter(task: TrainerTask, launch: Launch) -> list[tuple[str, int]]:
         if saved > 0:
             found.append((words, saved))
 
-    size = spec.batch_size
-    while size > 1:
-        size //= 2
-        accumulation = spec.grad_accumulation * (spec.batch_size // size)
+    whole = spec.batch_size
+    parts = [(size, whole // size * spec.grad_accumulation) for size in range(whole // 2, 0, -1) if whole % size == 0]
+    for size, accumulation in parts:
         fewer = spec.model_copy(update={"batch_size": size, "grad_accumulation": accumulation})
         look(f"batch_size {size} with grad_accumulation {accumulation}", fewer)
     if not spec.gradient_checkpointing:
         look("gradient_checkpointing", spec.model_copy(update={"gradient_checkpointing": True}))
-        if size < spec.batch_size:
+        if parts:
             fewest = fewer.model_copy(update={"gradient_checkpointing": True})
             look(f"gradient_checkpointing and batch_size {size} with grad_accumulation {accumulation}", fewest)
     return found

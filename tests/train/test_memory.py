@@ -29,6 +29,23 @@ def test_what_would_fit_is_named_with_its_size(make_spec: MakeSpec, monkeypatch:
     assert "no batch_size fits: use lora, a smaller model" in note
 
 
+def test_a_batch_is_advised_in_parts_that_make_it_up(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the samples of a step would be others, and a resumed run refuses it."""
+    spec = make_spec(batch_size=6, grad_accumulation=2)
+    needed = plan(spec).memory
+    monkeypatch.setattr(memory, "_main_memory", lambda: sum(needed.values()) - needed["activations"] // 6)
+    (note,) = [note for note in plan(spec).notes if note.startswith("needs about")]
+    assert "batch_size 3 with grad_accumulation 4 would need" in note
+    assert "batch_size 2 with grad_accumulation 6 would need" in note
+    monkeypatch.undo()
+    spec = make_spec(batch_size=5)
+    five = plan(spec).memory
+    monkeypatch.setattr(memory, "_main_memory", lambda: sum(five.values()) - five["activations"] // 2)
+    (note,) = [note for note in plan(spec).notes if note.startswith("needs about")]
+    assert "batch_size 1 with grad_accumulation 5 would need" in note
+    assert "batch_size 2" not in note
+
+
 def test_a_run_out_of_memory_says_what_saves_how_much_and_resumes_with_it(
     make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -53,7 +70,7 @@ def test_a_run_out_of_memory_says_what_saves_how_much_and_resumes_with_it(
         with pytest.raises(OutOfMemoryError, match="The last checkpoint is intact") as told:
             train(spec)
     assert "batch_size 2 with grad_accumulation 2 saves about" in told.value.advice
-    assert "--resume takes either" in str(told.value)
+    assert "a resumed run takes either" in str(told.value)
     again = spec.model_copy(update={"batch_size": 2, "grad_accumulation": 2, "gradient_checkpointing": True})
     resumed = train(again, resume=True)
     assert resumed.step == 4
