@@ -7,16 +7,25 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from backend.access.dependencies import Db, Operator, Parts, Viewer
 from backend.checkpoints import service
 from backend.checkpoints.schemas import CheckpointDetail, CheckpointOut, CheckpointPage, CheckpointsIn
+from backend.core.paging import tell_rest
 
 router = APIRouter(prefix="/api/checkpoints", tags=["checkpoints"])
 
 
 @router.get("")
 def list_checkpoints(
-    db: Db, me: Viewer, run_id: Annotated[str | None, Query(max_length=32)] = None, deleted: bool = False
+    db: Db,
+    me: Viewer,
+    response: Response,
+    run_id: Annotated[str | None, Query(max_length=32)] = None,
+    deleted: bool = False,
 ) -> list[CheckpointOut]:
-    """The newest of them, 1000 at most; /page has them all. deleted: those whose files are gone too."""
-    return service.checkpoints(db, run_id=run_id, deleted=deleted)
+    """The newest of them, 1000 at most; /page has them all, as a header `Link` says where this list was cut.
+
+    deleted: those whose files are gone too."""
+    found = service.checkpoints(db, run_id=run_id, deleted=deleted)
+    tell_rest(response, len(found), "/api/checkpoints/page")
+    return found
 
 
 @router.get("/page")

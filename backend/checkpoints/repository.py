@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from backend.checkpoints.schemas import CheckpointsIn, CheckpointSort
 from backend.core import paging
-from backend.core.paging import MOST_AT_ONCE, Order, has, limited
+from backend.core.paging import Order, has, limited
 from backend.tables.checkpoint import Checkpoint
 from backend.tables.evaluation import Evaluation, EvaluationKind
 from backend.tables.job import Job, JobState
@@ -36,7 +36,7 @@ def checkpoints(db: Session, *, run_id: str | None, deleted: bool) -> list[tuple
         query = query.where(Checkpoint.run_id == run_id)
     if not deleted:
         query = query.where(Checkpoint.deleted_at.is_(None))
-    rows = db.execute(query.order_by(Checkpoint.created_at.desc(), Checkpoint.step.desc()).limit(MOST_AT_ONCE))
+    rows = db.execute(query.order_by(Checkpoint.created_at.desc(), Checkpoint.step.desc()).limit(paging.MOST_AT_ONCE))
     return [(checkpoint, run) for checkpoint, run in rows]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, Field
 from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, case, column, false, func, or_, select, text
@@ -25,6 +25,9 @@ from sqlalchemy.types import JSON, Integer, Numeric, Text
 from backend.core.db import UtcDateTime
 from backend.core.errors import InvalidError, TooMuchError
 from dexvla.spec.inputs import In
+
+if TYPE_CHECKING:
+    from fastapi import Response
 
 SECONDS = 2.0  # of work for a query of a list
 _LOOK = 20_000  # SQLite's instructions between two looks at the clock, about a millisecond
@@ -55,6 +58,12 @@ class CursorPage(BaseModel, Generic[T]):
     items: list[T]
     next: str | None
     total: int | None = Field(None, ge=0)
+
+
+def tell_rest(response: "Response", shown: int, pages: str) -> None:
+    """Say where all of a list is (RFC 8288) that may have been cut at `MOST_AT_ONCE`. pages: path of its pages."""
+    if shown >= MOST_AT_ONCE:
+        response.headers["Link"] = f'<{pages}>; rel="alternate"; title="all, by pages"'
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 
 from backend.access.dependencies import Db, Operator, Parts, Viewer
-from backend.core.paging import CursorPage
+from backend.core.paging import CursorPage, tell_rest
 from backend.evaluations import service
 from backend.evaluations.schemas import EvaluationDetail, EvaluationIn, EvaluationOut, EvaluationsIn
 
@@ -14,10 +14,12 @@ router = APIRouter(prefix="/api/evaluations", tags=["evaluations"])
 
 @router.get("")
 def list_evaluations(
-    db: Db, me: Viewer, checkpoint_id: Annotated[str | None, Query(max_length=32)] = None
+    db: Db, me: Viewer, response: Response, checkpoint_id: Annotated[str | None, Query(max_length=32)] = None
 ) -> list[EvaluationOut]:
-    """The newest of them, 1000 at most; /page has them all."""
-    return service.evaluations(db, checkpoint_id=checkpoint_id)
+    """The newest of them, 1000 at most; /page has them all, as a header `Link` says where this list was cut."""
+    found = service.evaluations(db, checkpoint_id=checkpoint_id)
+    tell_rest(response, len(found), "/api/evaluations/page")
+    return found
 
 
 @router.get("/page")

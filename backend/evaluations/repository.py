@@ -7,7 +7,7 @@ from sqlalchemy import Float, SQLColumnExpression, Text, case, cast, func, selec
 from sqlalchemy.orm import Session
 
 from backend.core import paging
-from backend.core.paging import MOST_AT_ONCE, Order, contains, elements
+from backend.core.paging import Order, contains, elements
 from backend.evaluations.schemas import EvaluationsIn, EvaluationSort
 from backend.tables.checkpoint import Checkpoint
 from backend.tables.evaluation import Evaluation, EvaluationKind
@@ -33,7 +33,7 @@ def evaluations(db: Session, *, checkpoint_id: str | None) -> list[Found]:
     query = _base()
     if checkpoint_id is not None:
         query = query.where(Evaluation.checkpoint_id == checkpoint_id)
-    rows = db.execute(query.order_by(Evaluation.created_at.desc(), Evaluation.id).limit(MOST_AT_ONCE))
+    rows = db.execute(query.order_by(Evaluation.created_at.desc(), Evaluation.id).limit(paging.MOST_AT_ONCE))
     return [(evaluation, checkpoint, run) for evaluation, checkpoint, run in rows]
 
 

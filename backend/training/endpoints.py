@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from backend.access.dependencies import Db, Operator, Parts, Viewer
-from backend.core.paging import CursorPage
+from backend.core.paging import CursorPage, tell_rest
 from backend.jobs.schemas import JobOut
 from backend.training import service
 from backend.training.blocks import LAST_STEP
@@ -32,9 +32,11 @@ def preflight_run(db: Db, me: Operator, studio: Parts, body: RunIn) -> JobOut:
 
 
 @router.get("/runs")
-def list_runs(db: Db, me: Viewer) -> list[RunOut]:
-    """The newest of them, 1000 at most; /page has them all."""
-    return service.runs(db)
+def list_runs(db: Db, me: Viewer, response: Response) -> list[RunOut]:
+    """The newest of them, 1000 at most; /page has them all, as a header `Link` says where this list was cut."""
+    found = service.runs(db)
+    tell_rest(response, len(found), "/api/runs/page")
+    return found
 
 
 @router.get("/runs/page")

@@ -7,7 +7,7 @@ from sqlalchemy import SQLColumnExpression, case, delete, func, or_, select, upd
 from sqlalchemy.orm import Session
 
 from backend.core import paging
-from backend.core.paging import MOST_AT_ONCE, Order, has
+from backend.core.paging import Order, has
 from backend.tables.checkpoint import Checkpoint
 from backend.tables.curve_block import CurveBlock
 from backend.tables.job import Job, JobState
@@ -22,7 +22,7 @@ _OVER = [state for state in JobState if state.over]
 
 def runs(db: Session) -> list[Run]:
     newest = select(Run).where(Run.deleted_at.is_(None)).order_by(Run.created_at.desc(), Run.id)
-    return list(db.scalars(newest.limit(MOST_AT_ONCE)))
+    return list(db.scalars(newest.limit(paging.MOST_AT_ONCE)))
 
 
 def page(db: Session, asked: RunsIn) -> tuple[list[Run], str | None, int | None]:

@@ -242,7 +242,9 @@ export interface paths {
     };
     /**
      * List Checkpoints
-     * @description The newest of them, 1000 at most; /page has them all. deleted: those whose files are gone too.
+     * @description The newest of them, 1000 at most; /page has them all, as a header `Link` says where this list was cut.
+     *
+     *     deleted: those whose files are gone too.
      */
     get: operations["list_checkpoints"];
     put?: never;
@@ -1563,7 +1565,7 @@ export interface paths {
     };
     /**
      * List Evaluations
-     * @description The newest of them, 1000 at most; /page has them all.
+     * @description The newest of them, 1000 at most; /page has them all, as a header `Link` says where this list was cut.
      */
     get: operations["list_evaluations"];
     put?: never;
@@ -2515,7 +2517,7 @@ export interface paths {
     };
     /**
      * List Runs
-     * @description The newest of them, 1000 at most; /page has them all.
+     * @description The newest of them, 1000 at most; /page has them all, as a header `Link` says where this list was cut.
      */
     get: operations["list_runs"];
     put?: never;

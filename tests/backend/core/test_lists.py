@@ -4,16 +4,19 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from backend.checkpoints import repository as checkpoints
 from backend.checkpoints.schemas import CheckpointsIn
+from backend.core import paging
 from backend.core.db import Database, new_id, utc_now
 from backend.core.roles import Role
 from backend.episodes import listing as episodes
 from backend.episodes.schemas import EpisodesIn
 from backend.evaluations import repository as evaluations
 from backend.evaluations.schemas import EvaluationsIn
+from backend.studio.context import Studio
 from backend.tables.checkpoint import Checkpoint
 from backend.tables.dataset import Dataset
 from backend.tables.dataset_version import DatasetVersion
@@ -25,6 +28,7 @@ from backend.tables.run import Run
 from backend.tables.user import User
 from backend.training import repository as runs
 from backend.training.schemas import RunsIn
+from tests.support.people import SignIn
 
 NOW = utc_now()
 
@@ -206,3 +210,24 @@ def test_episodes(database: Database, limit: int) -> None:
         assert found(sort="source") == "2031"
         assert found(sort="size") == "1203"
         assert found(id=["3", "1", "9"]) == "13"
+
+
+def test_a_list_that_is_cut_says_where_all_of_it_is(
+    client: SignIn, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with studio.db.transaction() as db:
+        fill(db)
+        checkpoint = db.scalars(select(Checkpoint.id).where(Checkpoint.deleted_at.is_(None))).first()
+        measured = job(db, JobKind.EVALUATE, JobState.DONE)
+        db.add(Evaluation(kind=EvaluationKind.CLOSED_LOOP, checkpoint_id=checkpoint, job_id=measured, settings={}))
+    browser = client("viewer")
+    there = {"runs": 4, "checkpoints": 5, "evaluations": 1}
+    for kind, count in there.items():
+        whole = browser.get(f"/api/{kind}")
+        assert (len(whole.json()), whole.headers.get("link")) == (count, None)
+    monkeypatch.setattr(paging, "MOST_AT_ONCE", 1)
+    for kind in there:
+        cut = browser.get(f"/api/{kind}")
+        assert len(cut.json()) == 1
+        assert cut.headers["link"].startswith(f"</api/{kind}/page>")
+        assert browser.get(f"/api/{kind}/page").json()["total"] == there[kind]
