@@ -2,6 +2,7 @@ import { ActionIcon, Box, Menu, Table, Text, UnstyledButton } from "@mantine/cor
 import { IconArrowDown, IconArrowUp, IconDots } from "@tabler/icons-react";
 import { useWindowVirtualizer } from "@tanstack/react-virtual";
 import {
+  memo,
   useEffect,
   useEffectEvent,
   useLayoutEffect,
@@ -50,6 +51,8 @@ interface Props<Row> {
 /** Rows from which on only those that are seen are drawn. */
 const LONG = 50;
 const ROW_PX = 56;
+/** Told by a paler table where it lasts, and by no flicker where it does not. */
+const STALE: CSSProperties = { opacity: 0.6, transition: "opacity 0s 400ms" };
 /** Rows beyond what is seen that are drawn, and within which of the end more are asked for. */
 const BEYOND = 8;
 
@@ -95,7 +98,7 @@ export function DataTable<Row>(props: Props<Row>) {
             aria-busy={list?.stale}
             layout={list ? "fixed" : undefined}
             highlightOnHover={onRowClick !== undefined}
-            style={list?.stale ? { opacity: 0.6 } : undefined}
+            style={list?.stale ? STALE : undefined}
           >
             <Table.Thead>
               <Table.Tr aria-rowindex={1}>
@@ -114,7 +117,13 @@ export function DataTable<Row>(props: Props<Row>) {
                         style={{ display: "inline-flex", alignItems: "center", gap: 4 }}
                       >
                         {column.header}
-                        <Box w={14} h={14} c="dimmed" component="span">
+                        <Box
+                          w={14}
+                          h={14}
+                          c="dimmed"
+                          component="span"
+                          style={column.align === "right" ? { order: -1 } : undefined}
+                        >
                           {order?.key === column.key &&
                             (order.descending ? <IconArrowDown size={14} /> : <IconArrowUp size={14} />)}
                         </Box>
@@ -151,9 +160,7 @@ export function DataTable<Row>(props: Props<Row>) {
                   }
                 >
                   {columns.map((column) => (
-                    <Table.Td key={column.key} ta={column.align} data-control={column.control}>
-                      {column.cell(row)}
-                    </Table.Td>
+                    <Cell key={column.key} row={row} column={column} />
                   ))}
                   {menu && (
                     <Table.Td data-control>
@@ -191,6 +198,17 @@ export function DataTable<Row>(props: Props<Row>) {
         )}
       </Box>
     </Tips>
+  );
+}
+
+/** Drawn anew for another row or column only, not whenever the list around it is asked for, sorted or scrolled. */
+const Cell = memo(CellOf) as typeof CellOf;
+
+function CellOf<Row>({ row, column }: { row: Row; column: Column<Row> }) {
+  return (
+    <Table.Td ta={column.align} data-control={column.control}>
+      {column.cell(row)}
+    </Table.Td>
   );
 }
 
