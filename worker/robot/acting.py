@@ -82,7 +82,11 @@ class Acting(threading.Thread):
         self._ended = threading.Event()
         self.resumed = threading.Event()
         self.source = PolicySource(
-            telemetry=loop.telemetry, heartbeat=heartbeat, arbiter=arbiter, control_hz=loop.info.control_hz
+            telemetry=loop.telemetry,
+            heartbeat=heartbeat,
+            arbiter=arbiter,
+            control_hz=loop.info.control_hz,
+            shown=self.state,
         )
 
     def instruct(self, instruction: str) -> None:

@@ -63,11 +63,12 @@ class Arbiter:
         if self._forbidden == why:
             self._forbidden = None
 
-    def begin_policy(self, source: CommandSource) -> None:
-        """Let it act. Raises BusyError while another policy is there, somebody drives or the stop is latched."""
+    def begin_policy(self, source: CommandSource, *, instead: bool = False) -> None:
+        """Let it act. Raises BusyError while another policy is there (unless `instead`: it leaves in the same moment),
+        somebody drives or the stop is latched."""
 
         def change(now: Command) -> Command:
-            if now.policy is not None:
+            if now.policy is not None and not instead:
                 raise BusyError("a policy has the robot already; end it first")
             if now.mode is Mode.DRIVE:
                 raise BusyError("somebody drives the robot; wait until they let go")

@@ -26,7 +26,7 @@ from worker.robot import wire
 from worker.robot.arbiter import Arbiter, BusyError
 from worker.robot.bearer import BearerAuth
 from worker.robot.control import ControlLoop
-from worker.robot.sources import Recorder
+from worker.robot.sources import CommandSource, Recorder
 from worker.robot.telemetry import rounded, samples
 
 log = logging.getLogger("studio.robot")
@@ -59,8 +59,9 @@ class Cursor:
 class Predictions(Protocol):
     """What the live state shows of a policy."""
 
-    @property
-    def policy(self) -> PolicyOut | None: ...
+    def policy_of(self, source: CommandSource) -> PolicyOut | None:
+        """The policy whose source that is."""
+        ...
 
     @property
     def failure(self) -> Failure | None: ...
@@ -135,7 +136,7 @@ class LiveRoutes:
             mode=command.mode,
             why=command.why if command.source is None else command.source.why,
             holder=self.holder(),
-            policy=None if predictions is None else predictions.policy,
+            policy=None if predictions is None or command.policy is None else predictions.policy_of(command.policy),
             failure=None if predictions is None else predictions.failure,
             building=self.building(),
             real_time=self._loop.real_time,

@@ -9,13 +9,14 @@ Two threads meet here under one lock that nobody holds for longer than a few arr
 import math
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from dexvla.act.base import ActionChunk, PolicyInput
 from dexvla.act.rollout import Reasoning, Request, Rollout
-from dexvla.live.messages import HOLD_MS, RECLUTCH_MS
+from dexvla.live.messages import HOLD_MS, RECLUTCH_MS, PolicyOut
 from worker.robot.arbiter import Arbiter
 from worker.robot.heartbeat import Heartbeat
 from worker.robot.sources import WAIT, Action, SourceKind, Tick, Wait
@@ -40,11 +41,20 @@ class PolicyRequest:
 
 
 class PolicySource:
-    """Until `begin` it only waits. control_hz: control rate, Hz."""
+    """Until `begin` it only waits. control_hz: control rate, Hz. shown: what the live state says of the policy."""
 
     kind = SourceKind.POLICY
 
-    def __init__(self, *, telemetry: Telemetry, heartbeat: Heartbeat, arbiter: Arbiter, control_hz: float) -> None:
+    def __init__(
+        self,
+        *,
+        telemetry: Telemetry,
+        heartbeat: Heartbeat,
+        arbiter: Arbiter,
+        control_hz: float,
+        shown: Callable[[], PolicyOut],
+    ) -> None:
+        self.shown = shown
         self._telemetry, self._heartbeat, self._arbiter, self._control_hz = telemetry, heartbeat, arbiter, control_hz
         self._turn = threading.Condition()
         self._rollout: Rollout | None = None

@@ -18,6 +18,8 @@ from worker.robot.control import ControlLoop
 from worker.robot.heartbeat import Heartbeat
 from worker.robot.live import LiveRoutes, Predicted
 from worker.robot.policy_process import PolicyProcesses
+from worker.robot.policy_source import PolicySource
+from worker.robot.sources import CommandSource
 from worker.robot.stage import Stage
 
 log = logging.getLogger("studio.robot")
@@ -82,8 +84,6 @@ class Rollouts:
 
     def _begin(self, request: RolloutIn, checkpoint: Path | None, by: str) -> None:
         before = self._now
-        if request.instead:
-            self._make_way(by)
         acting = Acting(
             request,
             checkpoint=checkpoint,
@@ -96,17 +96,12 @@ class Rollouts:
             on_change=self._on_change,
             on_failure=self._fail,
         )
-        self._arbiter.begin_policy(acting.source)
+        self._arbiter.begin_policy(acting.source, instead=request.instead)
+        if before is not None:
+            before.end()
         log.info("rollout of %s begun by %s", request.url or request.path or "the demo", by)
         self._now, self._failure = acting, None
         acting.start()
-
-    def _make_way(self, by: str) -> None:
-        """End the policy that is there, if one is; who begins another one has the robot, or it could not act."""
-        before = self._current()
-        if before is not None and self._arbiter.now.mode is not Mode.DRIVE:  # beginning says who is in the way
-            before.end()
-            self._arbiter.end_policy(f"{by} began another one", source=before.source)
 
     def _fail(self, failure: Failure) -> None:
         self._failure = failure
@@ -140,10 +135,8 @@ class Rollouts:
 
     # --- for the live state ---------------------------------------------------------------------------------------
 
-    @property
-    def policy(self) -> PolicyOut | None:
-        acting = self._current()
-        return None if acting is None else acting.state()
+    def policy_of(self, source: CommandSource) -> PolicyOut | None:
+        return source.shown() if isinstance(source, PolicySource) else None
 
     @property
     def failure(self) -> Failure | None:

@@ -96,7 +96,9 @@ def test_many_clicks_at_once_end_in_one_policy_that_acts(host: LiveHost, page: P
     with ThreadPoolExecutor(8) as people:
         for answer in [people.submit(click, host) for _ in range(8)]:
             answer.result()
-    assert "failed" not in " ".join(state.why or "" for state in acts(host))
+    states = acts(host)
+    assert all(state.mode is Mode.POLICY and state.policy is not None for state in states), "one leaves as one comes"
+    assert "failed" not in " ".join(state.why or "" for state in states)
     assert len(demo_processes(host)) == 1
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from dexvla.act.base import PolicyMetadata
 from dexvla.act.rollout import Rollout
-from dexvla.live.messages import HOLD_MS, Mode, Pulse
+from dexvla.live.messages import HOLD_MS, Mode, PolicyOut, Pulse
 from dexvla.robots.base import Observation
 from dexvla.spec import CameraSpec
 from worker.robot.arbiter import Arbiter
@@ -42,7 +42,11 @@ class Watched:
         self.page = Holder(by="ada", session="page")
         assert self.heartbeat.enter(self.page) is None
         self.source = PolicySource(
-            telemetry=Telemetry(), heartbeat=self.heartbeat, arbiter=self.arbiter, control_hz=1 / STEP
+            telemetry=Telemetry(),
+            heartbeat=self.heartbeat,
+            arbiter=self.arbiter,
+            control_hz=1 / STEP,
+            shown=lambda: PolicyOut(name="tiny", instruction="fold"),
         )
         self.source.begin(Rollout(METADATA, instruction="fold", control_hz=1 / STEP, waits=simulated), ("cam",))
         self.arbiter.begin_policy(self.source)
