@@ -1,11 +1,12 @@
 """A base model made on the spot and policies on it."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
-from dexvla.model.checkpoint import new_policy
+from dexvla.model.checkpoint import new_policy, save_policy
 from dexvla.model.init_model import init_model
 from dexvla.model.policy import DexVLA
 from dexvla.spec import Fusion, Initialisation, NormStats
@@ -47,3 +48,16 @@ def policy(base: Path, norm_stats: NormStats) -> DexVLA:
 @pytest.fixture(scope="session")
 def tinyvla(base: Path) -> DexVLA:
     return new_policy(base, policy_spec(Fusion.TINYVLA), initialisation=Initialisation.UPSTREAM, seed=1)
+
+
+@pytest.fixture(scope="module")
+def written(policy: DexVLA, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("written") / "step-12"
+    save_policy(policy, directory, manifest={"step": 12, "parent": None, "data": ["episodes"]})
+    return directory
+
+
+@pytest.fixture
+def checkpoint(written: Path, tmp_path: Path) -> Path:
+    """A copy to damage."""
+    return Path(shutil.copytree(written, tmp_path / "checkpoint"))

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dexvla.checksums import seal
 from dexvla.model.policy import DexVLA
 from dexvla.model.processing import answer_text, build_inputs
 from dexvla.spec import CameraSpec, DiffusionSpec, Fusion, PolicySpec, ScaleDPSpec
@@ -52,3 +53,10 @@ def make_sample(
 
 def file_bytes(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
+
+
+def reseal(directory: Path) -> None:
+    """A manifest that says what the files are now, or none where there is no checkpoint left."""
+    (directory / "manifest.json").unlink(missing_ok=True)
+    if (directory / "config.json").is_file():
+        seal(directory)

@@ -21,7 +21,7 @@ from dexvla.formats.lerobot.kind import Kind, kind_of
 from dexvla.formats.outgoing import Outgoing, outgoing
 from dexvla.formats.rlds import wire
 from dexvla.formats.rlds.layout import FEATURES, INFO
-from dexvla.formats.rlds.reading import IMAGE_TIME, METADATA, OBSERVATION, OURS, OWN, STEPS, SUBSTEP, VELOCITY
+from dexvla.formats.rlds.names import IMAGE_TIME, METADATA, OBSERVATION, OURS, OWN, STEPS, SUBSTEP, VELOCITY
 from dexvla.formats.rlds.records import MAX_RECORD, write_record
 from dexvla.formats.sources import package, safe_names
 from dexvla.formats.stored import our_facts, stored_image
