@@ -29,8 +29,8 @@ check-python:
 check-page:
 	@PATH="$$PWD/.venv/bin:$$PATH" npm --prefix frontend run --silent check
 
-# Robots, and servers and pages that they are driven through, whose clocks run, come first; what computes, and whatever
-# only waits for others to be done, gets what they leave of the cores, the page's own tests first.
+# Robots, and servers and pages that they are driven through, whose clocks run, come first; what computes gets what they
+# leave of the cores, the page's own tests first; what waits for other processes comes when the clocks are done.
 # Which tests those are stands in tests/support/parts.py and on the files themselves.
 test: check
 	@scripts/test.sh

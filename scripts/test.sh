@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# All tests: those with a clock and, wherever these leave a core, first the page's and then what shares the cores
-# (docs/decisions/tests.md). What goes on beside the clocks is told when they are done, and is in build/tests/beside.log.
+# All tests, in three parts (docs/decisions/tests.md): those with a clock, one after the other; wherever these leave a
+# core, the page's and what computes; and when the clocks are done, what waits for other processes, several at once.
+# What goes on beside is told at the end, and is in build/tests/beside.log.
 # Up to five that failed are run again, alone, twice at most: what fails then has failed, and what passes is named.
 set -uo pipefail
 export OMP_NUM_THREADS=1      # each process computes in one thread: there are others
@@ -12,20 +13,22 @@ rm -rf "${logs:?}"/* ".pytest_cache/$failures"
 
 .venv/bin/python scripts/beside.py bash -c '
   PATH="$PWD/.venv/bin:$PATH" npm --prefix frontend test --silent; page=$?
-  scripts/shared.sh --part shared -o cache_dir="$1/cache" && [ "$page" = 0 ]' beside "$logs" >"$logs/beside.log" 2>&1 &
+  scripts/shared.sh --part computing -o cache_dir="$1/computing" && [ "$page" = 0 ]' beside "$logs" >"$logs/beside.log" 2>&1 &
 beside=$!
 trap 'kill -INT "$beside" 2>/dev/null; wait "$beside"' EXIT
 
 status=0
-.venv/bin/python -m pytest --part clocked || status=1
-echo "test: those with a clock are done after $((SECONDS / 60)) minutes; beside them:"
+.venv/bin/python -m pytest --part clocked -o cache_dir="$logs/clocked" || status=1
+echo "test: those with a clock are done after $((SECONDS / 60)) minutes; now those that wait for other processes:"
+scripts/shared.sh -n "$(($(nproc) + 1))" --part waiting -o cache_dir="$logs/waiting" || status=1
+echo "test: they are done after $((SECONDS / 60)) minutes; beside all of these:"
 tail -n +1 -f --pid="$beside" "$logs/beside.log"
 wait "$beside" || status=1
 trap - EXIT
 echo "test: all are done after $((SECONDS / 60)) minutes"
 [ "$status" = 0 ] && exit 0
 
-names=$(.venv/bin/python - ".pytest_cache/$failures" "$logs/cache/$failures" <<'PYTHON'
+names=$(.venv/bin/python - {.pytest_cache,"$logs"/{clocked,waiting,computing}}/"$failures" <<'PYTHON'
 import json, pathlib, sys
 
 files = [pathlib.Path(name) for name in sys.argv[1:]]

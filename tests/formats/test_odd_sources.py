@@ -19,9 +19,9 @@ from dexvla.episodes.reader import open_episode
 from dexvla.formats.importing import ImportReport, import_source, open_source
 from dexvla.formats.videos import write_video
 from dexvla.spec import ImportProfile
-from tests.formats.test_rlds import STATE, STATE_VALUES, dataset, described, encoded, tensor
 from tests.support.foreign_files import STEPS, Edit, attribute, byte_strings, foreign_file, frames, put, rows_of
 from tests.support.media_data import write_ros2
+from tests.support.rlds_data import STATE, STATE_VALUES, dataset, described, encoded, tensor
 
 
 def bring(source: Path, folder: Path, **said: Any) -> ImportReport:

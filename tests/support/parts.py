@@ -10,15 +10,16 @@ from tests.support.paths import ROOT
 
 # A file has the marks of its folder, the deepest one here. Where clocks are the rule, one without says `clockless`
 # itself: `pytestmark = pytest.mark.clockless`. Marks that a folder does not give stand in the file, too.
+# waiting: for other processes (a studio, a browser, jobs) most of its time, so that more of them than cores go at once.
 # slow: minutes of a processor in all. In other folders, files that take more than ten seconds of one say it themselves.
 FOLDERS = {
     "act": {"clocked"},
     "robots": {"clocked"},
     "worker/robot": {"clocked"},
     "worker/supervise": {"clocked"},
-    "kill": {"clocked", "kill"},
-    "e2e": {"clocked", "browser"},
-    "worker/jobs": {"slow"},
+    "kill": {"clocked", "kill", "waiting"},
+    "e2e": {"clocked", "browser", "waiting"},
+    "worker/jobs": {"slow", "waiting"},
     "worker/admin/backup": {"slow"},
     "cli": {"slow"},
     "formats": {"slow"},
@@ -29,7 +30,8 @@ FOLDERS = {
 }
 # part: the marks that keep a file out of it, and those of which it needs one
 PARTS: dict[str, tuple[set[str], set[str]]] = {
-    "shared": ({"clocked"}, set()),
+    "computing": ({"clocked", "waiting"}, set()),
+    "waiting": ({"clocked"}, {"waiting"}),
     "clocked": (set(), {"clocked"}),
     "fast": ({"clocked", "browser", "kill", "slow", "download"}, set()),
 }

@@ -29,6 +29,8 @@ from tests.support.live_studio import LiveStudio, closing, live_studio
 from tests.support.robot_hosts import until
 from worker.admin.users import reset_link
 
+pytestmark = pytest.mark.waiting
+
 PASSWORD = "correct horse battery"
 SOON = 5.0  # far less than the 20 s after which every socket looks by itself
 

@@ -26,6 +26,8 @@ from tests.support.processes import of_studio
 from tests.support.robot_hosts import until
 from tests.support.scripted_studio import TOKEN, URL, application_pid, ask, rearm, scripted_studio
 
+pytestmark = pytest.mark.waiting
+
 
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStudio]:

@@ -22,6 +22,8 @@ from tests.support.live_studio import LiveStudio, live_studio, next_state
 from tests.support.robot_hosts import robot_host, until
 from tests.support.tiny_policies import tiny_checkpoint
 
+pytestmark = pytest.mark.waiting
+
 URL = "/api/live/aloha-sim"
 
 

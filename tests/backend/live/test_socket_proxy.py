@@ -26,7 +26,7 @@ from dexvla.live.status import RobotState
 from tests.support.live_studio import LiveStudio, Viewer, closing, live_studio, next_state
 from tests.support.robot_hosts import robot_host, until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
 URL = "/api/live/aloha-sim"
 KINDS = ("state", "video", "control")

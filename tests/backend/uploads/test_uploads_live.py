@@ -27,6 +27,8 @@ from tests.support.paths import ROOT
 from tests.support.robot_hosts import until
 from tests.support.scripted_studio import TOKEN, application_pid, ask
 
+pytestmark = pytest.mark.waiting
+
 GUIDE = (ROOT / "docs" / "extend" / "uploads.md").read_text(encoding="utf-8")
 
 
