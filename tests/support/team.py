@@ -13,12 +13,16 @@ from typing import Any
 import psutil
 import pytest
 import redis
+from sqlalchemy import select
 
+from backend.core.roles import Role
 from backend.core.settings import Settings
+from backend.identity.actor import Actor
 from backend.jobs import repository, service
 from backend.jobs.kinds import Payload
 from backend.studio.context import Studio
 from backend.tables.job import Job, JobKind, JobState
+from backend.tables.user import User
 from tests.support.databases import make_tables
 from tests.support.paths import ROOT
 from worker.core.processes import die_with_parent
@@ -145,3 +149,14 @@ def team(tmp_path: Path) -> Iterator[Team]:
     team = Team(tmp_path / "studio")
     yield team
     team.end()
+
+
+def operator(team: Team) -> Actor:
+    """ada, who may record and edit."""
+    with team.studio.db.transaction() as db:
+        user = db.scalar(select(User).where(User.name == "ada"))
+        if user is None:
+            user = User(name="ada", role=Role.OPERATOR, password_hash="")
+            db.add(user)
+            db.flush()
+        return Actor(id=user.id, name=user.name, role=user.role)

@@ -13,8 +13,7 @@ from backend.tables.job import JobState
 from dexvla.editing.many import plan_edits, write_edits
 from dexvla.spec import EditPlan
 from tests.support.labelling_data import Labels, MakeData
-from tests.support.team import Team
-from tests.worker.jobs.test_export_job import operator
+from tests.support.team import Team, operator
 from worker.jobs.handlers.edit import EditHandler
 
 

@@ -7,34 +7,20 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
 
 from backend.core.db import utc_now
 from backend.core.downloads import Content
-from backend.core.roles import Role
 from backend.exports import service
 from backend.exports.files import archive_parts
 from backend.exports.schemas import ExportChoice, ExportIn, Outcome
-from backend.identity.actor import Actor
 from backend.tables.episode import EpisodeRow
 from backend.tables.export import Export
 from backend.tables.job import JobState
-from backend.tables.user import User
 from dexvla.episodes.identity import episode_identities
 from dexvla.episodes.reader import open_episode
 from tests.support.labelling_data import STEPS, Labels, MakeData
-from tests.support.team import Team
+from tests.support.team import Team, operator
 from worker.jobs.handlers.export import _linked
-
-
-def operator(team: Team) -> Actor:
-    with team.studio.db.transaction() as db:
-        user = db.scalar(select(User).where(User.name == "ada"))
-        if user is None:
-            user = User(name="ada", role=Role.OPERATOR, password_hash="")
-            db.add(user)
-            db.flush()
-        return Actor(id=user.id, name=user.name, role=user.role)
 
 
 def export(team: Team, labels: Labels, *, format_name: str = "episodes", **choice: object) -> tuple[str, str]:
