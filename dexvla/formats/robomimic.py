@@ -90,7 +90,10 @@ def _episode(entries: Entries, demo: str, name: str, profile: ImportProfile) -> 
         guesses.append(Guess(About.STATE, f"state is {', '.join(state)}"))
     found, cameras, turned = _cameras(entries, base, len(action))
     if profile.colours is None and (rows := [name for name, camera in cameras.items() if camera.jpeg]):
-        text = f"colours of {', '.join(rows)}: read as ordinary JPEG; if red is blue give --colours bgr"
+        text = (
+            f"colours of {', '.join(rows)}: read as ordinary JPEG; look at a frame: red has to be red "
+            "(else --colours bgr)"
+        )
         guesses.append(Guess(About.COLOURS, text, tuple(rows)))
     told = {camera.source for camera in profile.cameras or () if camera.turned is not None}
     turned = [camera for camera in turned if profile.turned is None and camera not in told]
