@@ -104,7 +104,7 @@ class Settings(BaseSettings):
         (),
         description="Folders that exports may be written into, separated by :; the page knows them by their last part",
     )
-    export_targets: dict[str, S3Place] = Field(
+    export_targets: Annotated[dict[str, S3Place], NoDecode] = Field(
         {},
         description='Places in S3 that exports may be written to, by name: {"lab": {"url": "s3://BUCKET/PREFIX", '
         '"endpoint": ..., "key": ..., "secret": ...}}',
@@ -143,6 +143,17 @@ class Settings(BaseSettings):
         if twice:
             raise ValueError(f"folders are told apart by their last part, but two are called {twice[0]!r}; rename one")
         return tuple(root.absolute() for root in value)
+
+    @field_validator("export_targets", mode="before")
+    @classmethod
+    def _read(cls, value: object) -> object:
+        """Empty is none, as Compose files have it. Raises ValueError for what is no JSON."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value) if value.strip() else {}
+        except json.JSONDecodeError as error:
+            raise ValueError(f"expected JSON, each place by its name: {error}") from None
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod

@@ -116,7 +116,8 @@ def _copy_pictures(episode: Episode, new: h5py.File, camera: str, lengths: list[
     width = max(lengths)
     rows = new.create_dataset(name, shape=(episode.steps, width), dtype=np.uint8, chunks=(1, width))
     for step in range(episode.steps):
-        rows[step] = episode.stored_frame(camera, step)[:width]
+        row = episode.stored_frame(camera, step)[:width]
+        rows[step, : len(row)] = row  # of byte strings and arrays of any length each has its own
     return lengths
 
 

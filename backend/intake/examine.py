@@ -86,7 +86,7 @@ def _guesses(episode: Episode) -> Iterator[str]:
         )
 
 
-GIVE_ONE = "give one with it (instruction=... in the address of the upload), or import it with --instruction"
+GIVE_ONE = "give one with the upload, under Instruction (--instruction of an import, instruction=... in the address)"
 
 
 def _long_words(episode: Episode) -> list[str]:

@@ -29,6 +29,9 @@ class UploadIn(In):
 
     files: list[UploadFileIn] = Field(min_length=1, max_length=MAX_FILES)
     instruction: str = Field("", max_length=MAX_INSTRUCTION, description="For episodes that have none of their own")
+    look_first: bool = Field(
+        False, description="HDF5 files too wait for an import, which shows them and asks what they do not say"
+    )
 
 
 class DigestIn(In):
@@ -56,7 +59,8 @@ class UploadFileOut(Out):
 
 
 class UploadOut(Out):
-    """kind: episodes are taken in as they come; a folder of another format waits for an import. counts: files by state.
+    """kind: episodes are taken in as they come; a folder of another format, or what is to be looked at
+    first, waits for an import. counts: files by state.
     mine: whether the one who asks may go on with it. expires_at: when it is forgotten unless more of it comes."""
 
     id: str

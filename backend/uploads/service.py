@@ -55,7 +55,7 @@ def announce(me: Actor, studio: Studio, dataset_id: str, body: UploadIn) -> Uplo
     upload = Upload(
         id=new_id(),
         dataset_id=dataset_id,
-        kind=_kind(body.files),
+        kind=_kind(body),
         instruction=_instruction(body.instruction),
         created_by=me.id,
         created_by_name=me.name,
@@ -103,8 +103,9 @@ def _refuse_paths(files: Sequence[UploadFileIn]) -> None:
         raise InvalidError(f"The file name {path[:100]!r} cannot be taken: {why}{more}. Rename it.", fields=fields)
 
 
-def _kind(files: Sequence[UploadFileIn]) -> UploadKind:
-    return UploadKind.EPISODES if all(is_episode_file(Path(one.path)) for one in files) else UploadKind.FOLDER
+def _kind(body: UploadIn) -> UploadKind:
+    only_episodes = all(is_episode_file(Path(one.path)) for one in body.files)
+    return UploadKind.EPISODES if only_episodes and not body.look_first else UploadKind.FOLDER
 
 
 def _row(studio: Studio, upload: Upload, wanted: UploadFileIn, there: dict[str, EpisodeRow]) -> UploadedFile:

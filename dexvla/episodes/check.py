@@ -226,7 +226,7 @@ def _frames(report: FileReport, episode: Episode, camera: str, every_frame: bool
             else:
                 fits = episode.frame_size(camera, step) == size and episode.frame(camera, step).shape == (*size, 3)
         except EpisodeError as error:
-            failures.append((step, str(error)))
+            failures.append((step, str(error).removeprefix(f"{episode.path}: camera {camera}, step {step}: ")))
             continue
         if not fits:
             odd.append(step)
@@ -235,12 +235,16 @@ def _frames(report: FileReport, episode: Episode, camera: str, every_frame: bool
     if failures:
         step, message = failures[0]
         tail = every_frame and [each for each, _ in failures] == list(range(step, episode.steps))
-        offer = f"; steps 0..{step - 1} are whole: an import keeps them with --keep-good-steps" if tail and step else ""
+        offer = f"; steps 0..{step - 1} are whole: an import keeps them (--keep-good-steps)" if tail and step else ""
         report.errors.append(
-            f"{len(failures)} frames of {camera} cannot be decoded, first at step {step}: {message}{offer}"
+            f"{_frames_of(camera, failures)} cannot be decoded, first at step {step}: {message}{offer}"
         )
     if odd:
-        report.errors.append(f"{len(odd)} frames of {camera} have another size than {size}, first at step {odd[0]}")
+        report.errors.append(f"{_frames_of(camera, odd)} with another size than {size}, first at step {odd[0]}")
+
+
+def _frames_of(camera: str, found: list[Any]) -> str:
+    return f"{len(found)} {'frame' if len(found) == 1 else 'frames'} of {camera}"
 
 
 def _decode(episode: Episode, camera: str, step: int, row: NDArray[np.uint8]) -> None:

@@ -64,8 +64,8 @@ _BASE_LEFT_OUT = "the motion of the base is not part of `action`"
 def base_left_out(dimensions: int) -> str:
     """What is said of an episode whose base moved, where the action does not have it."""
     return (
-        f"{_BASE_LEFT_OUT}: base_action has {dimensions} dimensions, which are left out; an import appends them with "
-        "--append-base (append_base in the profile)"
+        f"{_BASE_LEFT_OUT}: base_action has {dimensions} dimensions, which are left out; an import appends them "
+        "(--append-base, append_base in the profile)"
     )
 
 

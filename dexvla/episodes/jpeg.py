@@ -88,6 +88,8 @@ def decode_reduced(data: bytes, height: int, width: int, *, smallest: int = 1) -
 def jpeg_size(data: bytes | NDArray[np.uint8]) -> tuple[int, int]:
     """(height, width) from the header alone. Raises ValueError if it is not JPEG, or too large to be a robot's."""
     raw = bytes(data)
+    if not raw[:2].strip(b"\0"):
+        raise ValueError("not a JPEG: it is empty")
     if _FAST:
         import simplejpeg
 

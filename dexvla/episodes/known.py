@@ -5,8 +5,9 @@ computed of its motion for one purpose. `files/` says which sha256 a path had wh
 whenever any of them is another, the file is hashed, and read anew where its hash is unknown. So nothing is ever out of
 date, whoever wrote, copied, moved or put back a file.
 
-Entries carry their own hash: one that is damaged is as good as missing. They are renamed into place whole, and several
-writers of one entry write the same. All of it may be deleted at any time.
+What nobody has used for three months goes. Entries carry their own hash: one that is damaged is as good as missing.
+They are renamed into place whole, and several writers of one entry write the same. All of it may be deleted at any
+time.
 """
 
 import hashlib
@@ -33,6 +34,8 @@ from dexvla.spec import Spec
 
 FORMAT = 1  # to be raised whenever the same file would be read otherwise
 CACHE_VARIABLE = "DEXVLA_CACHE"
+_DAY_SECONDS = 86_400.0
+_KEPT_SECONDS = 90 * _DAY_SECONDS  # since its last use, to the day
 _SETTLED_SECONDS = 2.0  # times of some file systems are no finer: a younger file may change and look the same
 _SpecT = TypeVar("_SpecT", bound=Spec)
 _Array = NDArray[np.float32]
@@ -70,7 +73,7 @@ class KnownEpisodes:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = None if folder is None else folder / f"format-{FORMAT}"
-        self._told = False
+        self._told = self._swept = False
 
     @classmethod
     def usual(cls) -> "KnownEpisodes":
@@ -154,10 +157,14 @@ class KnownEpisodes:
 
     def _read(self, kind: str, name: str, spec: type[_SpecT]) -> _SpecT | None:
         """None where there is no such entry, or a damaged one."""
+        place = self._place(kind, name)
         try:
-            digest, _, value = self._place(kind, name).read_bytes().partition(b"\n")
+            digest, _, value = place.read_bytes().partition(b"\n")
         except OSError:
             return None
+        with suppress(OSError):  # of a folder that one may only read
+            if time.time() - place.stat().st_mtime > _DAY_SECONDS:
+                os.utime(place)
         if digest.decode(errors="replace") != hashlib.sha256(value).hexdigest():
             return None
         try:
@@ -170,6 +177,7 @@ class KnownEpisodes:
         program goes on, and says so once: it reads the files again another time."""
         if self._folder is None:
             return
+        self._sweep()
         value = entry.model_dump_json().encode()
         place = self._place(kind, name)
         temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}.tmp")
@@ -183,6 +191,24 @@ class KnownEpisodes:
             if not self._told:
                 self._told = True
                 _log.warning("%s: what is known of episodes cannot be kept (%s)", self._folder, error.strerror)
+
+    def _sweep(self) -> None:
+        """Remove what nobody has used for long, also of formats of before, and what killed writers left. Once a day,
+        by whoever writes first."""
+        assert self._folder is not None
+        if self._swept:
+            return
+        self._swept = True
+        marker = self._folder / "swept.json"
+        with suppress(OSError):
+            if marker.exists() and time.time() - marker.stat().st_mtime < _DAY_SECONDS:
+                return
+            marker.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            marker.touch()
+        for path in self._folder.parent.rglob("*"):
+            with suppress(OSError):  # another one sweeps, too
+                if path.is_file() and time.time() - path.stat().st_mtime > _KEPT_SECONDS:
+                    path.unlink()
 
 
 class Motion(Sequence[_Array]):

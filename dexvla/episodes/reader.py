@@ -62,9 +62,8 @@ class Episode:
         for name in sorted(entries.soft_links):
             if name in _VITAL or f"{name}/".startswith(f"{IMAGES}/"):
                 entries.refuse_link(name)
-        self.action = entries.matrix("action")
-        self.steps: int = self.action.shape[0]
-        self.qpos = self._positions()
+        self.action, self.qpos = self._motion()
+        self.steps: int = len(self.action)
         self.qvel, self.has_qvel = self._velocities()
         self.joint_positions = self._optional("observations/joint_positions")
         self.action_sent = self._optional("action_sent")
@@ -325,17 +324,22 @@ class Episode:
             raise EpisodeError(f"{self.path}: no camera {camera!r}; it has {', '.join(self.cameras)}")
         return self._cameras[camera]
 
-    def _positions(self) -> NDArray[np.float32]:
-        qpos = self._entries.matrix("observations/qpos")
-        rows = len(qpos)
-        self._one_more = rows == self.steps + 1
+    def _motion(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(action, qpos) of the steps that have both: what recorders write one more of is the last, seen after the last
+        action, or done when nothing was seen any more. Rows of one number belong to one step."""
+        action, qpos = self._entries.matrix("action"), self._entries.matrix("observations/qpos")
+        actions, rows = len(action), len(qpos)
+        steps = min(actions, rows)
+        self._one_more = rows == steps + 1
         if self._one_more:
             self._entries.warn(
-                f"observations have {rows} steps, action has {self.steps}; the last observation is left out"
+                f"observations have {rows} steps, action has {actions}; the last observation is left out"
             )
-        elif rows != self.steps:
-            raise EpisodeError(f"{self.path}: observations/qpos has {rows} rows, action has {self.steps}")
-        return qpos[: self.steps]
+        elif actions == steps + 1:
+            self._entries.warn(f"action has {actions} steps, observations have {rows}; the last action is left out")
+        if not steps or max(actions, rows) > steps + 1:
+            raise EpisodeError(f"{self.path}: observations/qpos has {rows} rows, action has {actions}")
+        return action[:steps], qpos[:steps]
 
     def _velocities(self) -> tuple[NDArray[np.float32], bool]:
         """qvel (T, S), zeros where the file has none that fit, and whether it has."""

@@ -166,6 +166,6 @@ def _guesses(episode: Episode, profile: ImportProfile) -> tuple[Guess, ...]:
         return ()
     text = (
         f"colours of {', '.join(guessed)}: read as OpenCV's tools write them, with red and blue swapped in the rows; "
-        "look at a frame, and if red is blue give --colours rgb"
+        "look at a frame: red has to be red (else --colours rgb)"
     )
     return (Guess(About.COLOURS, text, tuple(guessed)),)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from dexvla.episodes import bounds
 from dexvla.episodes.finding import natural_key
 from dexvla.episodes.format import LabelSource
-from dexvla.episodes.jpeg import jpeg_size
+from dexvla.episodes.jpeg import decode_jpeg, jpeg_size
 from dexvla.episodes.lineage import lineage_within
 from dexvla.formats.base import About, FormatError, Guess, SourceCamera, SourceEpisode
 from dexvla.formats.messages import decode_other
@@ -35,6 +35,7 @@ from dexvla.spec import ImportProfile
 
 _EPISODES = "episodes.csv"
 _IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+_JPEG = b"\xff\xd8"
 _MAY_DIFFER = 0.02  # share of the steps by which a camera may have more or fewer frames, or two
 _NAMED_SO = ("images", "videos", "frames", "cameras")  # folders that only hold cameras
 
@@ -47,11 +48,12 @@ class _Place:
 
 @dataclass(frozen=True)
 class _Seen:
-    """A camera: as many frames as it has, and how they are read for the first T steps."""
+    """A camera: as many frames as it has, and how they are read for the first T steps. note: what is told of them."""
 
     frames: int
     camera: Callable[[int], SourceCamera]
     fps: float | None = None
+    note: str | None = None
 
 
 class _FolderImporter(ABC):
@@ -214,21 +216,31 @@ def _named(source: Path, place: _Place, column: str, folder: Path, text: str) ->
 
 
 def _images(folder: Path, files: list[Path]) -> _Seen:
+    """JPEG as it is where all of them are, otherwise pixels: the first bytes of each decide, not its name."""
     first = _image(files[0])
-    jpeg = isinstance(first, bytes)
     height, width = _size(first)
+    encoded = sum(map(_is_jpeg, files))
+    jpeg = encoded == len(files)
+    note = (
+        None if encoded in (0, len(files)) else f"{encoded} of its {len(files)} images are JPEG: all are kept as pixels"
+    )
 
     def camera(steps: int) -> SourceCamera:
         def frame(step: int) -> bytes | NDArray[np.uint8]:
             path = files[step]
             image = _image(path)
-            if _size(image) != (height, width) or isinstance(image, bytes) != jpeg:
+            if _size(image) != (height, width):
                 raise FormatError(f"{path}: {_kind(image)}, expected {_kind(first)} as {files[0].name}; convert it")
-            return image
+            return decode_jpeg(image) if isinstance(image, bytes) and not jpeg else image
 
         return SourceCamera(frames=lambda: map(frame, range(steps)), jpeg=jpeg, height=height, width=width, frame=frame)
 
-    return _Seen(len(files), camera)
+    return _Seen(len(files), camera, note=note)
+
+
+def _is_jpeg(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == _JPEG
 
 
 def _counted(folder: Path, files: list[Path], rows: int) -> _Seen:
@@ -251,7 +263,7 @@ def _image(path: Path) -> bytes | NDArray[np.uint8]:
         raise FormatError(f"{path}: {size} bytes, at most {bounds.MAX_ROW} are one image; expected a frame")
     content = path.read_bytes()
     try:
-        if content[:2] == b"\xff\xd8":
+        if content[:2] == _JPEG:
             jpeg_size(content)
             return content
         return decode_other(content)
@@ -293,6 +305,8 @@ def _episode(name: str, place: _Place, table: StepTable, seen: dict[str, _Seen],
     steps = min(table.steps, *(camera.frames for camera in seen.values()))
     warnings, guesses = list(table.warnings), list(table.guesses)
     for camera, one in seen.items():
+        if one.note:
+            warnings.append(f"camera {camera}: {one.note}")
         differs = abs(one.frames - table.steps)
         if differs > max(2, _MAY_DIFFER * table.steps):
             raise FormatError(

@@ -197,7 +197,7 @@ def _write(
         return RefusedEpisode(
             source=where, episode=name, reason=f"{why}: no step is whole, nothing can be kept; export it again"
         )
-    offer = f"steps 0..{steps - 1} of {episode.steps} are whole: keep steps 0..{steps - 1} with --keep-good-steps"
+    offer = f"steps 0..{steps - 1} of {episode.steps} are whole: keep steps 0..{steps - 1} (--keep-good-steps)"
     return RefusedEpisode(source=where, episode=name, reason=f"{why}; {offer}", keep_steps=steps)
 
 

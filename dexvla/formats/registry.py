@@ -11,6 +11,7 @@ from dexvla.formats.base import ODD, Exporter, FormatError, Importer
 _IMPORTERS: dict[str, str] = {
     "lerobot": "dexvla.formats.lerobot.reading:LEROBOT",
     "rlds": "dexvla.formats.rlds.reading:RLDS",
+    "hdf5": "dexvla.formats.mixed:MIXED",
     "robomimic": "dexvla.formats.robomimic:ROBOMIMIC",
     "robotwin": "dexvla.formats.robotwin:ROBOTWIN",
     "droid": "dexvla.formats.droid:DROID",

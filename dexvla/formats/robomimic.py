@@ -85,19 +85,24 @@ def _episode(entries: Entries, demo: str, name: str, profile: ImportProfile) -> 
     action = joined(entries, [_below(base, one) for one in asked(profile.action_entry)] or [f"{base}/{_ACTION}"])
     state = [_below(base, one) for one in asked(profile.state_entry)] or _state(entries, base)
     qpos = joined(entries, state)[: len(action)]
-    guesses = []
+    guesses, warnings = [], []
+    if len(qpos) == len(action) - 1 > 0:
+        warnings.append(f"{base}/{_ACTION} has {len(action)} rows, {state[0]} {len(qpos)}; the last action is left out")
+        action = action[:-1]
     if not profile.state_entry and state != [f"{base}/obs/qpos"]:
         guesses.append(Guess(About.STATE, f"state is {', '.join(state)}"))
     found, cameras, turned = _cameras(entries, base, len(action))
     if profile.colours is None and (rows := [name for name, camera in cameras.items() if camera.jpeg]):
-        text = f"colours of {', '.join(rows)}: read as ordinary JPEG; if red is blue give --colours bgr"
+        text = (
+            f"colours of {', '.join(rows)}: read as ordinary JPEG; look at a frame: red has to be red "
+            "(else --colours bgr)"
+        )
         guesses.append(Guess(About.COLOURS, text, tuple(rows)))
     told = {camera.source for camera in profile.cameras or () if camera.turned is not None}
     turned = [camera for camera in turned if profile.turned is None and camera not in told]
     if turned:
         text = f"frames of {', '.join(turned)} are turned by 180 degrees: LIBERO's simulator renders them upside down"
         guesses.append(Guess(About.TURNED, text, tuple(turned)))
-    warnings = []
     if len(qpos) < len(action):
         raise entries.unfit(f"{state[0]} has {len(qpos)} rows, {base}/{_ACTION} has {len(action)}")
     if (rows := entries.dataset(state[0]).shape[0]) > len(action):

@@ -61,7 +61,7 @@ def _episode(entries: Entries, source: Path, path: Path, name: str, profile: Imp
     if swapped:
         text = (
             f"colours of {', '.join(sorted(swapped))}: read as RoboTwin writes them with OpenCV, red and blue "
-            "swapped in the rows; look at a frame, and if red is blue give --colours rgb"
+            "swapped in the rows; look at a frame: red has to be red (else --colours rgb)"
         )
         guesses.append(Guess(About.COLOURS, text, tuple(sorted(swapped))))
     return SourceEpisode(

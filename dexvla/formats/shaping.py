@@ -197,7 +197,7 @@ def _rate_and_times(episode: SourceEpisode, profile: ImportProfile, said: list[s
     if stated is not None:
         told = next((guess for guess in episode.guesses if guess.about is About.FPS), None)
         return _Rate(stated, told or Guess(About.FPS, f"fps: {stated:g} Hz, which was a guess before")), times
-    said.append("nobody says how many steps a second there are; give it as fps")
+    said.append("nobody says how many steps a second there are; give it (--fps)")
     return _Rate(None), times
 
 

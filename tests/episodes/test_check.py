@@ -38,7 +38,7 @@ def test_every_fault_of_a_file_is_named(tmp_path: Path, make_episode: Callable[.
     report = check_file(path)
     text = "\n".join(report.errors)
     assert "action: 1 values are NaN or infinite, first at step 3, dimension 2" in text
-    assert "1 frames of cam_high cannot be decoded, first at step 5" in text
+    assert "1 frame of cam_high cannot be decoded, first at step 5" in text
     assert any("timestamp runs backwards at step 4" in warning for warning in report.warnings)
     assert "language_raw holds nothing" in text
     assert report.label_coverage == pytest.approx(23 / 24)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -200,3 +201,33 @@ def test_many_makers_at_once_make_one_cache(tmp_path: Path, make_episode: MakeEp
     assert not [path for path in entries if path.suffix != ".json"]
     known = KnownEpisodes(tmp_path / "cache" / "episodes")
     assert known.facts(tmp_path / "data" / "episode_3.hdf5").steps == 24
+
+
+def test_what_nobody_used_for_three_months_goes(tmp_path: Path, make_episode: MakeEpisode, at_once: None) -> None:
+    def used(days_ago: float) -> None:
+        for path in (path for path in folder.rglob("*") if path.is_file()):
+            os.utime(path, (time.time() - days_ago * 86_400,) * 2)
+
+    def kept() -> set[str]:
+        return {path.name for path in folder.rglob("*") if path.is_file()}
+
+    folder = tmp_path / "cache" / "episodes"
+    paths = [make_episode(tmp_path / f"{name}.hdf5", seed=seed) for seed, name in enumerate("abc")]
+    KnownEpisodes(folder).facts(paths[0])
+    unused = kept() - {"swept.json"}
+    KnownEpisodes(folder).facts(paths[1])
+    other = folder / "format-0" / "facts" / "00" / ".x.json.1.tmp"
+    other.parent.mkdir(parents=True)
+    other.touch()
+    used(89)
+    KnownEpisodes(folder).facts(paths[1])  # its entries are fresh again
+    fresh = kept() - unused - {other.name}
+    for path in (path for path in folder.rglob("*") if path.name in {*unused, other.name, "swept.json"}):
+        os.utime(path, (time.time() - 91 * 86_400,) * 2)
+    KnownEpisodes(folder).facts(paths[2])
+    assert kept() & (unused | {other.name}) == set()
+    assert fresh <= kept()
+    used(91)
+    os.utime(next(folder.rglob("swept.json")))
+    KnownEpisodes(folder).keep("0" * 64, KnownEpisodes(None).facts(paths[2]))
+    assert fresh <= kept(), "it was swept today"

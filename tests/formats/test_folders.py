@@ -81,6 +81,21 @@ def test_our_own_tables_and_videos_come_back(tmp_path: Path) -> None:
         assert (source.success, source.substeps, source.label_source) == (None, None, None)
 
 
+def test_jpeg_and_png_in_one_folder_are_told_apart_by_their_bytes(tmp_path: Path) -> None:
+    table(tmp_path / "demo" / "steps.csv")
+    folder = tmp_path / "demo" / "top"
+    images(folder)
+    for number in (0, 5):
+        Image.fromarray(FRAMES[number]).save(folder / f"frame_{number}.jpg", format="PNG")
+    with IMAGES_CSV.open(tmp_path, "demo", PLAIN) as episode:
+        camera = episode.cameras["top"]
+        assert not camera.jpeg
+        for step, found in enumerate(camera.frames()):
+            assert isinstance(found, np.ndarray)
+            np.testing.assert_allclose(found.astype(int), FRAMES[step], atol=0 if step in (0, 5) else 2)
+        assert "camera top: 10 of its 12 images are JPEG: all are kept as pixels" in episode.warnings
+
+
 @pytest.mark.parametrize("ending", ["jpg", "png"])
 def test_folders_of_images_become_cameras(tmp_path: Path, ending: str) -> None:
     table(tmp_path / "demo" / "steps.csv")

@@ -144,6 +144,17 @@ def test_a_demonstration_with_several_wordings_rows_and_depth(tmp_path: Path) ->
     assert "colours of wrist: read as ordinary JPEG" in " ".join(report.imported[0].guesses)
 
 
+def test_an_action_more_than_observations_of_a_demonstration_is_the_last(tmp_path: Path) -> None:
+    path = demonstration(tmp_path / "demo.hdf5")
+    with h5py.File(path, "r+") as file:
+        actions = np.concatenate([file["data/demo_0/actions"][:], [[7, 7, 7]]]).astype(np.float32)
+        put("data/demo_0/actions", actions)(file)
+    report = bring(path, tmp_path)
+    with open_episode(one(report)) as episode:
+        np.testing.assert_array_equal(episode.action, actions[:-1])
+    assert "data/demo_0/actions has 13 rows, data/demo_0/obs/qpos 12; the last action is left out" in told(report)
+
+
 def test_pixels_of_robotwin_are_not_swapped_with_its_rows(tmp_path: Path) -> None:
     path = tmp_path / "task" / "episode0.hdf5"
     path.parent.mkdir()

@@ -7746,6 +7746,12 @@ export interface components {
        * @default
        */
       instruction: string;
+      /**
+       * Look First
+       * @description HDF5 files too wait for an import, which shows them and asks what they do not say
+       * @default false
+       */
+      look_first: boolean;
     };
     /**
      * UploadKind
@@ -7756,7 +7762,8 @@ export interface components {
     UploadKind: "episodes" | "folder";
     /**
      * UploadOut
-     * @description kind: episodes are taken in as they come; a folder of another format waits for an import. counts: files by state.
+     * @description kind: episodes are taken in as they come; a folder of another format, or what is to be looked at
+     *     first, waits for an import. counts: files by state.
      *     mine: whether the one who asks may go on with it. expires_at: when it is forgotten unless more of it comes.
      */
     UploadOut: {

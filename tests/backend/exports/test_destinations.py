@@ -1,5 +1,6 @@
 """Where an export may go is the administrator's word: names in the page, no place of this machine in it."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -74,9 +75,17 @@ def test_a_folder_that_went_away_is_told_and_one_that_is_full_of_others_is_left_
         land(studio, row, DestinationOut(kind=DestinationKind.S3, name="other"), made)
 
 
+def test_places_of_the_environment_are_json_and_empty_ones_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUDIO_EXPORT_TARGETS", json.dumps({"lab": S3}))
+    assert Settings().export_targets["lab"].url == S3["url"]
+    monkeypatch.setenv("STUDIO_EXPORT_TARGETS", "")  # as Compose hands it over where nobody said any
+    assert Settings().export_targets == {}
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        ({"export_targets": "lab=s3://b"}, "expected JSON, each place by its name"),
         ({"store": "https://example.org/bucket"}, r"STUDIO_STORE: expected s3://BUCKET"),
         ({"store": "s3://bucket/x", "store_key": "me"}, "belong together"),
         ({"store": "s3://bucket/../x"}, "without empty parts"),

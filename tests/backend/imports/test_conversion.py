@@ -65,7 +65,7 @@ FORMATS: list[tuple[str, Callable[[Path], object], bool]] = [
 
 
 def test_no_format_is_left_out() -> None:
-    assert {name for name, _, _ in FORMATS} == set(importers())
+    assert {name for name, _, _ in FORMATS} | {"hdf5"} == set(importers())  # which is several of them
 
 
 @pytest.mark.parametrize(("name", "write", "labelled"), FORMATS)
@@ -83,6 +83,28 @@ def test_every_format_comes_in(tmp_path: Path, name: str, write: Callable[[Path]
     with open_episode(one.file) as episode:
         assert episode.steps == shown["kept_steps"]
         assert (episode.substep_reasonings is not None) is labelled is (shown["labels"] is not None)
+
+
+def test_files_of_a_folder_in_several_layouts_come_in_each_as_its_own(tmp_path: Path) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    out.mkdir()
+    foreign_file(source / "aloha" / "episode_0.hdf5")
+    write_droid(source / "droid")
+    media("robomimic")(tmp_path / "made")
+    (tmp_path / "made").rename(source / "libero")
+    write_robotwin(source / "twin" / "data" / "episode0.hdf5")
+    (source / "zero.hdf5").write_bytes(b"no HDF5")
+    shown = look(source, ImportProfile())
+    assert (shown["format"], shown["episodes"]) == ("hdf5", 5)
+    became = list(conversions(source, out, ImportProfile(instruction="Do it.")))
+    shapes = {}
+    for each in became[:4]:
+        assert isinstance(each, Converted), each
+        with open_episode(each.file) as episode:
+            shapes[each.name.partition("/")[0]] = (episode.action.shape[1], len(episode.cameras))
+    assert shapes == {"aloha": (7, 1), "droid": (8, 1), "libero": (14, 1), "twin": (14, 1)}
+    assert isinstance(became[4], NotConverted)
+    assert became[4].name == "zero.hdf5"
 
 
 def test_a_source_that_takes_a_process_down_costs_one_episode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,18 @@ from dexvla.episodes.manifest import build_manifest, find_set
 from dexvla.episodes.reader import open_episode
 from dexvla.episodes.writer import write_episode
 from dexvla.errors import EpisodeError
-from tests.support.foreign_files import attribute, foreign_file, png, put, put_rows, rows_of
+from tests.support.foreign_files import (
+    Edit,
+    attribute,
+    byte_arrays,
+    byte_strings,
+    foreign_file,
+    opaque,
+    png,
+    put,
+    put_rows,
+    rows_of,
+)
 from tests.support.intake import MakeData, stored_files, take
 
 
@@ -70,6 +82,21 @@ def test_what_was_guessed_stays_with_the_episode(studio: Studio, dataset_id: str
         uploaded, imported = (db.get_one(EpisodeRow, episode_id).guesses for episode_id in ids)
     assert imported == [guess]
     assert ["colours of cam_high" in one for one in uploaded] == [True]
+
+
+@pytest.mark.parametrize("store", [byte_strings, byte_arrays, opaque])
+def test_jpeg_rows_of_different_lengths_come_in_byte_for_byte(
+    studio: Studio, dataset_id: str, tmp_path: Path, store: Callable[[Callable[[Any], bytes]], Edit]
+) -> None:
+    file = foreign_file(tmp_path / "rows.hdf5", store(encode_jpeg))
+    kept = studio.settings.folder.episode(dataset_id, take(studio, dataset_id, file))
+    with open_episode(file) as theirs, open_episode(kept) as ours:
+        rows = [
+            [one.stored_frame("cam_high", step).tobytes().rstrip(b"\0") for step in range(12)] for one in (theirs, ours)
+        ]
+        assert len({len(row) for row in rows[0]}) > 1
+        assert rows[0] == rows[1]
+        assert episode_identity(theirs) == episode_identity(ours)
 
 
 def test_labels_may_be_left_behind(studio: Studio, dataset_id: str, good: Path) -> None:
@@ -293,7 +320,7 @@ def test_attributes_that_do_not_fit_are_left_out(
 def test_a_file_without_an_instruction_needs_one(studio: Studio, dataset_id: str, good: Path) -> None:
     with h5py.File(good, "r+") as file:
         del file["language_raw"]
-    with pytest.raises(RefusedError, match=r"it has no instruction .*give one with it"):
+    with pytest.raises(RefusedError, match=r"it has no instruction .*give one with the upload"):
         take(studio, dataset_id, good)
     kept = take(studio, dataset_id, good, instruction="Fold the\nshirt.")
     with studio.db.transaction(write=False) as db:

@@ -26,6 +26,8 @@ from backend.tables.user import User
 from backend.uploads import folders, service, taking
 from backend.uploads.clearing import clear
 from backend.uploads.paths import lay_out
+from dexvla.episodes.jpeg import encode_jpeg
+from tests.support.foreign_files import drop, foreign_file, rows_of
 from tests.support.labelling_data import ok, refusal
 from tests.support.people import SignIn
 from tests.support.robot_hosts import until
@@ -295,6 +297,25 @@ def test_a_folder_of_another_format_waits_for_an_import(
     until(lambda: ok(operator.get(upload))["counts"] == {"taken_in": 1}, 60)
     assert operator.delete(upload).status_code == 204
     assert not staged(studio)
+
+
+def test_episodes_to_be_looked_at_first_wait_and_are_imported_as_they_are_said_to_be(
+    operator: TestClient, dataset: str, tmp_path: Path
+) -> None:
+    file = foreign_file(tmp_path / "silent.hdf5", drop("language_raw"), rows_of(encode_jpeg))
+    content = file.read_bytes()
+    made = announce(operator, dataset, (file.name, len(content)), look_first=True)
+    assert (made["kind"], made["episode_files"]) == ("folder", 1)
+    send(operator, made["items"][0]["url"], content, 0)
+    assert outcome(operator, made["items"][0]["url"])["state"] == "staged"
+    assert ok(operator.get(dataset))["episodes"] == 0
+    profile = {"instruction": "Fold the shirt.", "colours": "rgb"}
+    shown = ok(operator.post(f"/api/uploads/{made['id']}/import/preview", json={"profile": profile}))
+    assert (shown["episode"], shown["refusals"], shown["guesses"]) == ("silent.hdf5", [], [])
+    assert shown["instruction"]["text"] == "Fold the shirt."
+    taken = ok(operator.post(f"/api/uploads/{made['id']}/episodes"))
+    assert taken["kind"] == "episodes"
+    assert "it has no instruction" in outcome(operator, made["items"][0]["url"])["message"]
 
 
 def test_a_folder_is_laid_out_while_others_write(

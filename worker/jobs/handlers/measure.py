@@ -37,7 +37,7 @@ def measure(settings: Settings, job_id: str) -> None:
                 with studio.db.transaction() as db:
                     if db.get(EpisodeRow, episode_id) is not None:  # it may have been removed meanwhile
                         repository.keep(db, episode_id, traits=traits, error=error)
-                bar.advance("measuring")
+                bar.advance(f"episode {row.number}")
         events.publish(studio, "dataset", dataset_id)
     finally:
         studio.close()

@@ -24,6 +24,7 @@ import {
 } from "@/features/episodes/core/hooks";
 import { LabelBadge, Outcome } from "@/features/episodes/core/LabelBadge";
 import { EditDialog } from "./editing/EditDialog";
+import { askedIn } from "./editing/words";
 import type { Dataset } from "./core/hooks";
 import { EpisodeFilters } from "./EpisodeFilters";
 import { episodeFilterOf } from "./episodeFilters";
@@ -41,7 +42,7 @@ const SOURCES: Record<EpisodeRow["source"], string> = {
 };
 
 /** The episodes of a dataset. `empty`: what to do when there are none. Some can be selected, and edited together; who
- * comes from an episode's own page (?edit=ID&step=N) finds it selected. */
+ * comes from an episode's own page (?edit=ID&do=keep&first=N&last=N) finds it selected. */
 export function EpisodesTab({ dataset, empty }: { dataset: Dataset; empty: React.ReactNode }) {
   const datasetId = dataset.id;
   const [search, setSearch] = useSearchParams();
@@ -53,7 +54,7 @@ export function EpisodesTab({ dataset, empty }: { dataset: Dataset; empty: React
   const [chosen, setChosen] = useState<ReadonlySet<string>>(() => new Set(asked === null ? [] : [asked]));
   const [editing, setEditing] = useState(asked !== null);
   const [edited, setEdited] = useState<string[]>(asked === null ? [] : [asked]); // those that the dialog is about
-  const step = Number(search.get("step")) || undefined;
+  const [given] = useState(() => (asked === null ? undefined : askedIn(search)));
   const remove = useDeleteEpisode();
   const may = useCan("operator");
 
@@ -72,8 +73,7 @@ export function EpisodesTab({ dataset, empty }: { dataset: Dataset; empty: React
           setEditing(false);
           setSearch(
             (old) => {
-              old.delete("edit");
-              old.delete("step");
+              for (const name of ["edit", "do", "step", "first", "last"]) old.delete(name);
               return old;
             },
             { replace: true },
@@ -81,8 +81,8 @@ export function EpisodesTab({ dataset, empty }: { dataset: Dataset; empty: React
         }}
         dataset={dataset}
         ids={edited}
-        action={asked === null ? undefined : "split"}
-        step={step}
+        action={asked === null ? undefined : given?.action}
+        given={asked === null ? undefined : given?.fields}
         onDone={() => setChosen(new Set())}
       />
       <EpisodeFilters>

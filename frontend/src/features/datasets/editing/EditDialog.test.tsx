@@ -19,7 +19,7 @@ const plannedOf = (number: number, problem: string | null) => ({
   steps: 9,
   steps_before: 20,
   pieces: [],
-  dropped: [],
+  dropped: [{ first: 0, last: 10 }],
   substeps: 0,
   substeps_before: 0,
   lost: [],
@@ -42,7 +42,7 @@ const start = () => screen.getByTestId("edit-start");
 const made = () => studio.post.mock.calls.filter(([path]) => !String(path).endsWith("/preview"));
 
 test("only what was shown is done, also by the key Enter", async () => {
-  show(<EditDialog opened onClose={vi.fn()} dataset={DATASET} ids={null} action="split" step={4} />);
+  show(<EditDialog opened onClose={vi.fn()} dataset={DATASET} ids={null} action="split" given={{ at: "4" }} />);
   await waitFor(() => expect(start().getAttribute("aria-disabled")).toBeNull());
   expect(screen.getByTestId("edit-count").textContent).toContain("(300)");
   await userEvent.type(screen.getByTestId("edit-at"), "0{Enter}");
@@ -63,4 +63,20 @@ test("an episode that cannot be made comes first and can be left out, however ma
   expect(start().getAttribute("aria-disabled")).toBe("true");
   await userEvent.click(screen.getByLabelText("250"));
   await waitFor(() => expect(start().getAttribute("aria-disabled")).toBeNull());
+});
+
+test("the idle steps that were found can be typed anew, and only right ones are asked for", async () => {
+  studio.many = 1;
+  show(<EditDialog opened onClose={vi.fn()} dataset={DATASET} ids={["e0"]} action="drop_idle" />);
+  const field = await screen.findByTestId<HTMLInputElement>("edit-drop");
+  expect(field.value).toBe("0–10");
+  await userEvent.clear(field);
+  await userEvent.type(field, "0-");
+  expect(start().getAttribute("aria-disabled")).toBe("true");
+  await userEvent.type(field, "7");
+  expect(screen.getByTestId("edit-drop")).toBe(field);
+  await waitFor(() => expect(start().getAttribute("aria-disabled")).toBeNull());
+  await userEvent.click(start());
+  await waitFor(() => expect(made()).toHaveLength(1));
+  expect(made()[0]?.[1]).toMatchObject({ body: { action: "drop_idle", drop: { e0: [{ first: 0, last: 7 }] } } });
 });

@@ -11,7 +11,15 @@ import { RoleButton } from "@/ui/RoleButton";
 
 import { EditFields } from "./EditFields";
 import { EditPreviewTable } from "./EditPreviewTable";
-import { useChangeFacts, useCreateEdit, useEdits, useFactsPreview, usePreview, type Facts } from "./edits";
+import {
+  useChangeFacts,
+  useCreateEdit,
+  useEdits,
+  useFactsPreview,
+  usePreview,
+  type Facts,
+  type Preview,
+} from "./edits";
 import { ACTIONS, bodyOf, editText, previewText, stayedText, type Action, type Fields } from "./words";
 
 const SETTLED_MS = 300;
@@ -23,14 +31,14 @@ interface Props {
   /** null: all of the dataset */
   ids: string[] | null;
   action?: Action;
-  /** where the playhead was: what ranges begin with */
-  step?: number;
+  /** what is filled in already: of the playhead of an episode's own page */
+  given?: Partial<Fields>;
   /** after an edit was done: the episodes are others then */
   onDone?: () => void;
 }
 
 /** New episodes made of the chosen ones: what will be made is shown before it is. */
-export function EditDialog({ opened, onClose, dataset, ids, action, step, onDone }: Props) {
+export function EditDialog({ opened, onClose, dataset, ids, action, given, onDone }: Props) {
   const count = ids === null ? dataset.episodes : ids.length;
   return (
     <Modal
@@ -45,7 +53,7 @@ export function EditDialog({ opened, onClose, dataset, ids, action, step, onDone
           ids={ids}
           count={count}
           initial={action ?? "trim_idle"}
-          step={step}
+          given={given}
           onClose={onClose}
           onDone={onDone}
         />
@@ -59,26 +67,30 @@ interface FormProps {
   ids: string[] | null;
   count: number;
   initial: Action;
-  step: number | undefined;
+  given: Partial<Fields> | undefined;
   onClose: () => void;
   onDone: (() => void) | undefined;
 }
 
-function Form({ dataset, ids, count, initial, step, onClose, onDone }: FormProps) {
+function Form({ dataset, ids, count, initial, given, onClose, onDone }: FormProps) {
   const [action, setAction] = useState(initial);
   const [leftOut, setLeftOut] = useState<ReadonlySet<string>>(new Set());
   const [begun, setBegun] = useState<string | null>(null);
   const [fields, setFields] = useState<Fields>({
-    first: step ?? "",
+    first: "",
     last: "",
-    at: step ? String(step) : "",
+    at: "",
+    drop: {},
     cameras: {},
     dimensions: "",
     target: null,
     name: "",
     instruction: "",
     outcome: null,
+    ...given,
   });
+  // what was found stays while something else is typed: it is in the table that one types
+  const [last, setLast] = useState<{ action: Action; preview: Preview }>();
   // once it has begun its episodes go, and are not asked about any more
   const [settled] = useDebouncedValue(fields, SETTLED_MS);
   const settling = fields !== settled;
@@ -88,6 +100,8 @@ function Form({ dataset, ids, count, initial, step, onClose, onDone }: FormProps
   const create = useCreateEdit(dataset.id);
   const change = useChangeFacts(dataset.id);
   const found = preview.isPlaceholderData || bodyOf(action, ids, fields) === null ? undefined : preview.data;
+  if (found && (found !== last?.preview || action !== last.action)) setLast({ action, preview: found });
+  const listed = found ?? (last?.action === action ? last.preview : undefined);
   const items = found?.items.filter(({ sources }) => !leftOut.has(sources[0]?.episode_id ?? "")) ?? [];
   const problems = items.filter(({ problem }) => problem !== null).length;
   const chosen = ACTIONS.find(({ value }) => value === action);
@@ -153,6 +167,7 @@ function Form({ dataset, ids, count, initial, step, onClose, onDone }: FormProps
           onChange={(value) => {
             setAction(value ?? "trim_idle");
             setLeftOut(new Set());
+            setFields((old) => ({ ...old, drop: {} }));
           }}
           data={ACTIONS.filter(({ least }) => least <= count).map(({ value, label }) => ({ value, label }))}
           data-testid="edit-action"
@@ -163,9 +178,11 @@ function Form({ dataset, ids, count, initial, step, onClose, onDone }: FormProps
           fields={fields}
           onChange={(some) => setFields((old) => ({ ...old, ...some }))}
         />
-        {found && (
+        {listed && (
           <EditPreviewTable
-            items={found.items}
+            items={listed.items}
+            typed={action === "trim_idle" || action === "drop_idle" ? fields.drop : undefined}
+            onType={(id, text) => setFields((old) => ({ ...old, drop: { ...old.drop, [id]: text } }))}
             parts={action === "split"}
             leftOut={leftOut}
             onLeaveOut={mayLeaveOut ? leaveOut : undefined}

@@ -1,23 +1,27 @@
-import { Button, Checkbox, Group, ScrollArea, Table, Text } from "@mantine/core";
+import { Button, Checkbox, Group, ScrollArea, Table, Text, TextInput } from "@mantine/core";
 
 import { formatCount, plural } from "@/ui/format";
 
 import type { Planned } from "./edits";
-import { listed, numbers, rangesText } from "./words";
+import { listed, numbers, rangesOf, rangesText } from "./words";
 
 const SHOWN = 200;
+const WRONG = "Ranges such as 0-24, 154-174; leave the episode out if none is to go.";
 
 interface Props {
   items: Planned[];
   /** several of one episode: which steps each has, instead of what is left out */
   parts: boolean;
+  /** by episode: which steps go, as they were typed; undefined where that is not for people to say here */
+  typed?: Record<string, string>;
+  onType: (episodeId: string, text: string) => void;
   leftOut: ReadonlySet<string>;
   /** not given: all or nothing */
   onLeaveOut?: (episodeIds: readonly string[], out: boolean) => void;
 }
 
 /** What would be made, episode by episode; those that nobody wants can be left out. */
-export function EditPreviewTable({ items, parts, leftOut, onLeaveOut }: Props) {
+export function EditPreviewTable({ items, parts, typed, onType, leftOut, onLeaveOut }: Props) {
   if (items.length === 0) return null;
   const shown = listed(items, SHOWN);
   const wrong = shown.flatMap(({ problem, sources }) => (problem === null ? [] : (sources[0]?.episode_id ?? [])));
@@ -46,6 +50,8 @@ export function EditPreviewTable({ items, parts, leftOut, onLeaveOut }: Props) {
                 key={at}
                 item={item}
                 parts={parts}
+                typed={typed}
+                onType={onType}
                 again={at > 0 && shown[at - 1]?.sources[0]?.episode_id === item.sources[0]?.episode_id}
                 leftOut={leftOut}
                 onLeaveOut={onLeaveOut}
@@ -69,9 +75,10 @@ interface RowProps extends Omit<Props, "items"> {
   again: boolean;
 }
 
-function Row({ item, parts, again, leftOut, onLeaveOut }: RowProps) {
+function Row({ item, parts, typed, onType, again, leftOut, onLeaveOut }: RowProps) {
   const { sources, steps, steps_before, pieces, dropped, substeps, substeps_before, lost, notes, problem } = item;
   const first = sources[0];
+  const own = first && typed?.[first.episode_id];
   const out = first !== undefined && leftOut.has(first.episode_id);
   return (
     <Table.Tr data-testid="edit-item" data-steps={steps} style={out ? { opacity: 0.5 } : undefined}>
@@ -87,7 +94,7 @@ function Row({ item, parts, again, leftOut, onLeaveOut }: RowProps) {
           numbers(sources)
         )}
       </Table.Td>
-      {problem !== null ? (
+      {problem !== null && own === undefined ? (
         <Table.Td colSpan={3}>
           <Text size="sm" c="red">
             {problem}
@@ -101,9 +108,22 @@ function Row({ item, parts, again, leftOut, onLeaveOut }: RowProps) {
               : `${formatCount(steps_before)} → ${formatCount(steps)}`}
           </Table.Td>
           <Table.Td>
-            <Text size="sm">
-              {parts ? `steps ${rangesText(pieces)}` : dropped.length === 0 ? "none" : `steps ${rangesText(dropped)}`}
-            </Text>
+            {typed && first ? (
+              <TextInput
+                size="xs"
+                miw={150}
+                aria-label={`Steps of episode ${first.number} that go`}
+                value={own ?? rangesText(dropped, dropped.length)}
+                error={problem ?? (own !== undefined && rangesOf(own) === null && WRONG)}
+                disabled={out}
+                onChange={(event) => onType(first.episode_id, event.currentTarget.value)}
+                data-testid="edit-drop"
+              />
+            ) : (
+              <Text size="sm">
+                {parts ? `steps ${rangesText(pieces)}` : dropped.length === 0 ? "none" : `steps ${rangesText(dropped)}`}
+              </Text>
+            )}
             {notes.map((note) => (
               <Text key={note} size="xs" c="dimmed">
                 {note}

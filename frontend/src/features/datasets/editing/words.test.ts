@@ -2,12 +2,14 @@ import { expect, test } from "vitest";
 
 import type { Planned } from "./edits";
 import {
+  askedIn,
   bodyOf,
   dimensionsOf,
   editText,
   listed,
   numbers,
   previewText,
+  rangesOf,
   rangesText,
   renamesOf,
   stayedText,
@@ -19,6 +21,7 @@ const FIELDS: Fields = {
   first: "",
   last: "",
   at: "",
+  drop: {},
   cameras: {},
   dimensions: "",
   target: null,
@@ -87,4 +90,36 @@ test("what cannot be made is listed first, and all of it", () => {
   const problems = (most: number) => listed(items, most).map(({ problem }) => problem);
   expect(problems(3)).toEqual(["too short", "no camera", null]);
   expect(problems(1)).toEqual(["too short", "no camera"]);
+});
+
+test("ranges that people type, and those that a page shows, are read", () => {
+  expect(rangesOf("0-24, 154 – 174 200")).toEqual([
+    { first: 0, last: 24 },
+    { first: 154, last: 174 },
+    { first: 200, last: 200 },
+  ]);
+  for (const wrong of ["", "5-", "9-3", "1-2-3", "a", "1.5"]) expect(rangesOf(wrong)).toBeNull();
+  const shown = [
+    { first: 0, last: 3 },
+    { first: 7, last: 7 },
+  ];
+  expect(rangesOf(rangesText(shown))).toEqual(shown);
+});
+
+test("idle steps are those that were found, or those that somebody typed", () => {
+  expect(bodyOf("drop_idle", null, FIELDS)).toEqual({ action: "drop_idle", episode_ids: null });
+  expect(bodyOf("drop_idle", ["a"], { ...FIELDS, drop: { a: "3-9" } })).toEqual({
+    action: "drop_idle",
+    episode_ids: ["a"],
+    drop: { a: [{ first: 3, last: 9 }] },
+  });
+  expect(bodyOf("trim_idle", null, { ...FIELDS, drop: { a: "3-" } })).toBeNull();
+});
+
+test("an episode's own page says what is filled in", () => {
+  const asked = (text: string) => askedIn(new URLSearchParams(text));
+  expect(asked("do=keep&first=0&last=80")).toEqual({ action: "keep", fields: { first: 0, last: 80 } });
+  expect(asked("do=cut&first=12&last=80")).toEqual({ action: "cut", fields: { first: 12, last: 80 } });
+  expect(asked("step=12")).toEqual({ action: "split", fields: { first: 12, at: "12" } });
+  expect(asked("do=delete")).toEqual({ action: "split", fields: { first: "", at: "" } });
 });

@@ -7,8 +7,8 @@ export type Action = Exclude<Schema<"EditAction">, "delete"> | "facts";
 
 /** What one may choose, in this order. `least`: how many episodes it takes. */
 export const ACTIONS: { value: Action; label: string; help: string; least: number }[] = [
-  { value: "trim_idle", label: "Trim rest at both ends", help: "Steps in which nothing moves.", least: 1 },
-  { value: "drop_idle", label: "Leave out all rest", help: "Also in the middle, half a second and more.", least: 1 },
+  { value: "trim_idle", label: "Trim idle ends", help: "Steps at both ends in which nothing moves.", least: 1 },
+  { value: "drop_idle", label: "Drop idle steps", help: "Also in the middle, half a second and more.", least: 1 },
   { value: "keep", label: "Keep a part", help: "The same steps of each.", least: 1 },
   { value: "cut", label: "Cut a part out", help: "The same steps of each.", least: 1 },
   { value: "split", label: "Split", help: "Each becomes several.", least: 1 },
@@ -23,8 +23,8 @@ export const ACTIONS: { value: Action; label: string; help: string; least: numbe
 const ASKED: Record<Edit["action"], string> = {
   keep: "Keep a part of",
   cut: "Cut",
-  trim_idle: "Trim",
-  drop_idle: "Drop rest of",
+  trim_idle: "Trim idle ends of",
+  drop_idle: "Drop idle steps of",
   split: "Split",
   join: "Join",
   rename: "Rename in",
@@ -36,8 +36,8 @@ const ASKED: Record<Edit["action"], string> = {
 const DONE: Record<Edit["action"], string> = {
   keep: "Kept a part of",
   cut: "Cut a part out of",
-  trim_idle: "Trimmed rest of",
-  drop_idle: "Left out rest of",
+  trim_idle: "Trimmed idle ends of",
+  drop_idle: "Dropped idle steps of",
   split: "Split",
   join: "Joined",
   rename: "Renamed in",
@@ -75,6 +75,21 @@ export function rangesText(ranges: Planned["dropped"], shown = 3): string {
   const first = ranges.slice(0, shown).map(({ first, last }) => (first === last ? `${first}` : `${first}–${last}`));
   const rest = ranges.length - first.length;
   return rest > 0 ? `${first.join(", ")} and ${rest} more` : first.join(", ");
+}
+
+/** "0-24, 154–174" typed by people -> ranges, or null where it is none, or nothing. */
+export function rangesOf(text: string): Planned["dropped"] | null {
+  const parts = text
+    .replaceAll(/\s*[-–]\s*/g, "-")
+    .split(/[\s,;]+/)
+    .filter(Boolean);
+  const found = parts.map((part) => {
+    const [first = "", last = first, ...more] = part.split("-");
+    const right = more.length === 0 && /^\d+$/.test(first) && /^\d+$/.test(last) && Number(first) <= Number(last);
+    return right ? { first: Number(first), last: Number(last) } : null;
+  });
+  const ranges = found.filter((one) => one !== null);
+  return parts.length > 0 && ranges.length === found.length ? ranges : null;
 }
 
 /** "12 new episodes, 3,400 steps of 4,000" */
@@ -122,6 +137,8 @@ export interface Fields {
   first: number | "";
   last: number | "";
   at: string;
+  /** by episode: the steps that go, as somebody typed them instead of those that were found */
+  drop: Record<string, string>;
   cameras: Record<string, string>;
   /** "3=elbow, 6=gripper" */
   dimensions: string;
@@ -133,14 +150,29 @@ export interface Fields {
 
 export const NEW = "new";
 
+const DO = ["keep", "cut", "split"] as const;
+
+/** What an episode's own page asks for in the address: ?do=keep&first=40&last=299, or ?step=40 to split there. */
+export function askedIn(search: URLSearchParams): { action: Action; fields: Partial<Fields> } {
+  const number = (name: string) => stepsOf(search.get(name) ?? "")?.[0] ?? (search.get(name) === "0" ? 0 : "");
+  const step = number("step");
+  const action = DO.find((one) => one === search.get("do")) ?? "split";
+  if (action === "split") return { action, fields: { first: step, at: step === "" ? "" : String(step) } };
+  return { action, fields: { first: number("first"), last: number("last") } };
+}
+
 /** What is asked for, or null while something is missing. left_out: episodes that a person took out of the preview. */
 export function bodyOf(action: Action, ids: string[] | null, fields: Fields): EditIn | null {
   const episode_ids = ids;
   const { first, last } = fields;
   switch (action) {
     case "trim_idle":
-    case "drop_idle":
-      return { action, episode_ids };
+    case "drop_idle": {
+      const typed = Object.entries(fields.drop).map(([id, text]) => [id, rangesOf(text)] as const);
+      if (typed.some(([, ranges]) => ranges === null)) return null;
+      const drop = Object.fromEntries(typed.map(([id, ranges]) => [id, ranges ?? []]));
+      return typed.length === 0 ? { action, episode_ids } : { action, episode_ids, drop };
+    }
     case "keep":
     case "cut":
       return first === "" || last === "" || first > last ? null : { action, episode_ids, first, last };

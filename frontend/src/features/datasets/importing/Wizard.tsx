@@ -7,6 +7,7 @@ import { ErrorNote } from "@/ui/ErrorNote";
 import { plural } from "@/ui/format";
 import { RoleButton } from "@/ui/RoleButton";
 
+import { inThePage } from "@/features/datasets/inThePage";
 import { CameraQuestion } from "./CameraQuestion";
 import { useImportPreview, useStartImport, useUnderWay, type Source } from "./hooks";
 import classes from "./importing.module.css";
@@ -82,7 +83,12 @@ export function Wizard({ datasetId, source }: { datasetId: string; source: Sourc
           onClick={() =>
             start.mutate(
               { source, profile },
-              { onSuccess: () => notifyDone("The import has begun; it is shown above the tabs.") },
+              {
+                onSuccess: () => {
+                  window.scrollTo({ top: 0 });
+                  notifyDone("The import has begun; it is shown above the tabs.");
+                },
+              },
             )
           }
           data-testid="import-start"
@@ -172,11 +178,6 @@ function lengthText({ steps, kept_steps }: Preview): string {
   return kept_steps === steps || kept_steps === 0
     ? `${plural(steps, "step")} in this one.`
     : `${plural(kept_steps, "step")} of ${steps} in this one.`;
-}
-
-/** What is said to people at a command line, without its flags: the page asks for the same below. */
-function inThePage(text: string): string {
-  return text.replaceAll(/ \((?:or )?--[^)]*\)/g, "").replaceAll(/;? (?:and )?if red is blue give --colours \w+/g, "");
 }
 
 function Said({ texts }: { texts: string[] }) {

@@ -4,6 +4,7 @@ import { Link } from "react-router";
 import { formatNumber } from "@/ui/format";
 import { Section } from "@/ui/Section";
 
+import { scale } from "./bins";
 import classes from "./survey.module.css";
 import type { Found, SurveyedEpisode } from "./hooks";
 
@@ -24,16 +25,16 @@ export function Starts({
   if (across === undefined || up === undefined) return null;
   const points = found.starts.map(([x = 0, y = 0]) => ({ x, y }));
   const place = (values: number[]) => {
-    const low = Math.min(...values);
-    const span = Math.max(...values) - low || 1;
-    return { low, high: low + span, at: (value: number) => EDGE + ((value - low) / span) * (SIZE - 2 * EDGE) };
+    const { low, high, share } = scale(values);
+    const text = low === high ? formatNumber(low, 3) : `${formatNumber(low, 3)} to ${formatNumber(high, 3)}`;
+    return { text, at: (value: number) => EDGE + share(value) * (SIZE - 2 * EDGE) };
   };
   const [xs, ys] = [place(points.map(({ x }) => x)), place(points.map(({ y }) => y))];
   return (
     <Section title="Where they begin" description="First state of each episode. A point opens its episode.">
       <div className={classes.scatter}>
         <Text size="xs" c="dimmed">
-          {names[up] ?? `dimension ${up}`}: {formatNumber(ys.low, 3)} to {formatNumber(ys.high, 3)}
+          {names[up] ?? `dimension ${up}`}: {ys.text}
         </Text>
         <svg viewBox={`0 0 ${SIZE} ${SIZE}`} role="group" aria-label="First states" data-testid="survey-starts">
           <rect x={0.5} y={0.5} width={SIZE - 1} height={SIZE - 1} rx={4} />
@@ -50,7 +51,7 @@ export function Starts({
           })}
         </svg>
         <Text size="xs" c="dimmed" ta="right">
-          {names[across] ?? `dimension ${across}`}: {formatNumber(xs.low, 3)} to {formatNumber(xs.high, 3)}
+          {names[across] ?? `dimension ${across}`}: {xs.text}
         </Text>
       </div>
     </Section>

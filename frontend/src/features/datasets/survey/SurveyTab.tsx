@@ -14,7 +14,7 @@ import type { Dataset } from "@/features/datasets/core/hooks";
 
 import { median } from "./bins";
 import { Dimensions } from "./Dimensions";
-import { useMeasure, useSurvey, type Found, type Survey, type SurveyedEpisode } from "./hooks";
+import { useMeasure, useMeasuring, useSurvey, type Found, type Survey, type SurveyedEpisode } from "./hooks";
 import { Lengths } from "./Lengths";
 import { Sheet } from "./Sheet";
 import { Starts } from "./Starts";
@@ -28,13 +28,14 @@ export function SurveyTab({ dataset }: { dataset: Dataset }) {
 
 function Look({ dataset, survey }: { dataset: Dataset; survey: Survey }) {
   const measure = useMeasure(dataset.id);
+  const running = useMeasuring(dataset.id);
   const left = survey.missing + survey.unreadable.length;
   const button = (
     <RoleButton
       needs="operator"
       onClick={() => measure.mutate()}
       loading={measure.isPending}
-      because={dataset.episodes === 0 ? "There are no episodes yet." : null}
+      because={dataset.episodes === 0 ? "There are no episodes yet." : running}
       data-testid="survey-measure"
     >
       Measure {plural(left, "episode")}

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { bins, median } from "./bins";
+import { bins, median, scale } from "./bins";
 
 describe("bins", () => {
   it("hold every value once, the highest in the last", () => {
@@ -31,4 +31,11 @@ describe("median", () => {
     expect(median([4, 1, 2, 3])).toBe(2.5);
     expect(median([])).toBe(0);
   });
+});
+
+it("places values between the lowest and the highest, equal ones in the middle", () => {
+  const { low, high, share } = scale([2, 6, 3]);
+  expect([low, high, share(2), share(3), share(6)]).toEqual([2, 6, 0, 0.25, 1]);
+  expect(scale([4, 4])).toMatchObject({ low: 4, high: 4 });
+  expect(scale([4, 4]).share(4)).toBe(0.5);
 });

@@ -24,6 +24,13 @@ export function bins(values: readonly number[], most = 24): Bin[] {
   return found;
 }
 
+/** Where each value lies between the lowest (0) and the highest (1); in the middle where all are equal. */
+export function scale(values: readonly number[]): { low: number; high: number; share: (value: number) => number } {
+  const low = Math.min(...values);
+  const high = Math.max(...values);
+  return { low, high, share: (value) => (low === high ? 0.5 : (value - low) / (high - low)) };
+}
+
 /** Of a list of numbers; 0 for an empty one. */
 export function median(values: readonly number[]): number {
   if (values.length === 0) return 0;

@@ -12,6 +12,7 @@ import { Time } from "@/ui/Time";
 
 import { useForgetUpload, useLeaveOutFiles, useTakeEpisodes, useUpload, useUploads } from "./hooks";
 import { isOver, type Item } from "./items";
+import { inThePage } from "@/features/datasets/inThePage";
 import { Problems } from "./Problems";
 import type { ServerUpload } from "./transfer";
 import type { Uploads } from "./uploads";
@@ -112,8 +113,8 @@ function Refused({ upload, uploads, count }: { upload: ServerUpload; uploads: Up
           {refused.slice(0, REFUSALS).map(({ id, path, message, errors }) => (
             <Problems
               key={id}
-              message={message?.includes(nameOf(path)) ? message : `${path}: ${message ?? "not accepted"}`}
-              errors={errors.filter((each) => !message?.includes(each))}
+              message={inThePage(message?.includes(nameOf(path)) ? message : `${path}: ${message ?? "not accepted"}`)}
+              errors={errors.filter((each) => !message?.includes(each)).map(inThePage)}
               data-testid="upload-errors"
             />
           ))}
@@ -127,7 +128,7 @@ function Refused({ upload, uploads, count }: { upload: ServerUpload; uploads: Up
     >
       {folder
         ? `The other ${plural(upload.files - count, "file")} of this folder are here. It can be imported without ${count === 1 ? "this one" : "these"}.`
-        : "Nothing of what was not accepted is kept here. Send it again when it is mended."}
+        : "Nothing of what was not accepted is kept here. Send it again when it is mended, or look at it first (the box above) to say what it lacks."}
     </Note>
   );
 }
@@ -163,7 +164,7 @@ function Folder({ upload, uploads, files }: { upload: ServerUpload; uploads: Upl
       upload={upload}
       uploads={uploads}
       state="folder"
-      title={`A folder of ${plural(files, "file")} is here`}
+      title={others > 0 ? `A folder of ${plural(files, "file")} is here` : `${plural(files, "HDF5 file")} to look at`}
       error={take.error}
       action={
         mine && (
@@ -175,7 +176,7 @@ function Folder({ upload, uploads, files }: { upload: ServerUpload; uploads: Upl
               aria-expanded={asked}
               data-testid="upload-import"
             >
-              {asked ? "Not now" : "Import this folder"}
+              {asked ? "Not now" : others > 0 ? "Import this folder" : "Look at them and import"}
             </Button>
             {episode_files > 0 && (
               <RoleButton
@@ -187,14 +188,15 @@ function Folder({ upload, uploads, files }: { upload: ServerUpload; uploads: Upl
                 onClick={() =>
                   confirm({
                     title: `Take in ${plural(episode_files, "HDF5 file")}?`,
-                    children: `Each becomes an episode if it passes the check. The other ${plural(others, "file")} of the folder are removed from the studio; yours stay where they are.`,
+                    children: `Each becomes an episode if it passes the check.${others > 0 ? ` The other ${plural(others, "file")} of the folder ${others === 1 ? "is" : "are"} removed from the studio; yours stay where they are.` : ""}`,
                     confirm: "Take them in",
                     action: async () => uploads.follow(await take.mutateAsync(id)),
                   })
                 }
                 data-testid="upload-take-episodes"
               >
-                Take in its {plural(episode_files, "HDF5 file")}
+                Take in {others > 0 && "its "}
+                {plural(episode_files, "HDF5 file")}
               </RoleButton>
             )}
           </>
@@ -202,9 +204,12 @@ function Folder({ upload, uploads, files }: { upload: ServerUpload; uploads: Upl
       }
       below={asked && <Wizard datasetId={upload.dataset_id} source={{ upload: id }} />}
     >
-      It holds more than HDF5 files, so it is kept as it was sent ({formatBytes(upload.size_bytes)}).{" "}
+      {others > 0 ? "It holds more than HDF5 files, so it is" : "They are"} kept as{" "}
+      {others > 0 ? "it was" : "they were"} sent ({formatBytes(upload.size_bytes)}).{" "}
       {mine ? "Import it: you see first what was found in it. " : "Whoever sent it can import it. "}
-      {mine && episode_files > 0 && "Or take in its HDF5 files alone, each as an episode."}
+      {mine &&
+        episode_files > 0 &&
+        (others > 0 ? "Or take in its HDF5 files alone, each as an episode." : "Or take them in as they are.")}
     </Note>
   );
 }

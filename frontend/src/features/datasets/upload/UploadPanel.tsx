@@ -5,8 +5,9 @@ import { Link } from "react-router";
 import { confirm } from "@/ui/confirm";
 import { formatBytes, formatEstimate, plural } from "@/ui/format";
 
+import { inThePage } from "@/features/datasets/inThePage";
 import { Problems } from "./Problems";
-import { goingAlong, isOver, type Item, type ItemState } from "./items";
+import { goingAlong, isOver, type Asked, type Item, type ItemState } from "./items";
 import type { Summary, Uploads } from "./uploads";
 
 const SHOWN = 40; // rows; of thousands of files those come first that somebody has to look at
@@ -25,7 +26,7 @@ const RANK: Record<ItemState, number> = {
 };
 
 /** How far all of it is, and each file. Nothing while there is none. */
-export function UploadPanel({ uploads, summary }: { uploads: Uploads; summary: Summary }) {
+export function UploadPanel({ uploads, summary, asked }: { uploads: Uploads; summary: Summary; asked: Asked }) {
   const { items, paused, preparing, underWay } = summary;
   if (items.length === 0)
     return preparing ? (
@@ -97,7 +98,7 @@ export function UploadPanel({ uploads, summary }: { uploads: Uploads; summary: S
         </Text>
       </Stack>
       {shown.map((item) => (
-        <UploadRow key={item.key} item={item} uploads={uploads} />
+        <UploadRow key={item.key} item={item} uploads={uploads} asked={asked} />
       ))}
       {items.length > shown.length && (
         <Text size="sm" c="dimmed">
@@ -145,7 +146,7 @@ function paceText({ items, paused, underWay, sentBytes, totalBytes, bytesPerSeco
   return `${bytes}, ${formatBytes(bytesPerSecond)}/s, ${formatEstimate((totalBytes - sentBytes) / bytesPerSecond)} left`;
 }
 
-function UploadRow({ item, uploads }: { item: Item; uploads: Uploads }) {
+function UploadRow({ item, uploads, asked }: { item: Item; uploads: Uploads; asked: Asked }) {
   const { key, path, state, done, size, message, errors, warnings, episode } = item;
   const moving = state === "sending" || state === "reading" || state === "checking";
   return (
@@ -164,7 +165,7 @@ function UploadRow({ item, uploads }: { item: Item; uploads: Uploads }) {
             </Act>
           )}
           {(state === "failed" || state === "refused") && (
-            <Act label={`Send ${path} again`} tip="Try again" onClick={() => uploads.retry(key)}>
+            <Act label={`Send ${path} again`} tip="Try again" onClick={() => uploads.retry(key, asked)}>
               <IconRefresh size={14} />
             </Act>
           )}
@@ -187,7 +188,7 @@ function UploadRow({ item, uploads }: { item: Item; uploads: Uploads }) {
           </Anchor>
           {warnings.map((warning) => (
             <Text key={warning} span size="sm" c="dimmed" display="block">
-              {warning}
+              {inThePage(warning)}
             </Text>
           ))}
         </Text>
@@ -209,8 +210,8 @@ function UploadRow({ item, uploads }: { item: Item; uploads: Uploads }) {
       )}
       {(state === "refused" || state === "failed") && (
         <Problems
-          message={message}
-          errors={errors.filter((each) => !message?.includes(each))}
+          message={inThePage(message ?? "")}
+          errors={errors.filter((each) => !message?.includes(each)).map(inThePage)}
           data-testid="upload-errors"
         />
       )}

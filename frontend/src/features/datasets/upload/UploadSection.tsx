@@ -1,4 +1,4 @@
-import { Button, Group, Stack, Text, TextInput } from "@mantine/core";
+import { Button, Checkbox, Group, Stack, Text, TextInput } from "@mantine/core";
 import { IconUpload } from "@tabler/icons-react";
 import { useRef, useState, useSyncExternalStore } from "react";
 
@@ -10,6 +10,7 @@ import { Section } from "@/ui/Section";
 import type { Dataset } from "@/features/datasets/core/hooks";
 import classes from "@/features/datasets/datasets.module.css";
 import { fromDrop, fromInput, type Found } from "./found";
+import type { Asked } from "./items";
 import { Problems } from "./Problems";
 import { transfer } from "./transfer";
 import { Unfinished } from "./Unfinished";
@@ -18,8 +19,8 @@ import { Uploads } from "./uploads";
 
 /** Uploads go on while other pages are looked at, and are seen again when one comes back. */
 const running = new Map<string, Uploads>();
-/** What was typed as the instruction of files without one, by dataset. */
-const instructions = new Map<string, string>();
+/** What was said of the files to be sent, by dataset. */
+const said = new Map<string, Asked>();
 
 function uploadsOf(datasetId: string): Uploads {
   const found = running.get(datasetId);
@@ -39,13 +40,18 @@ export function UploadSection({ dataset }: { dataset: Dataset }) {
   const summary = useSyncExternalStore(uploads.subscribe, uploads.snapshot);
   const [over, setOver] = useState(false);
   const [unread, setUnread] = useState<unknown>(null);
-  const [instruction, setInstruction] = useState(instructions.get(dataset.id) ?? "");
+  const [asked, setAsked] = useState(said.get(dataset.id) ?? { instruction: "", look_first: false });
+  const ask = (some: Partial<Asked>) => {
+    const now = { ...asked, ...some };
+    said.set(dataset.id, now);
+    setAsked(now);
+  };
   const files = useRef<HTMLInputElement>(null);
   const folder = useRef<HTMLInputElement>(null);
 
   const take = (found: Found[]) => {
     setUnread(found.length === 0 ? new Error("There are no files in what was dropped or chosen.") : null);
-    void uploads.add(found, instruction);
+    void uploads.add(found, asked);
   };
   const choose = (event: React.ChangeEvent<HTMLInputElement>) => {
     take(fromInput(event.currentTarget.files ?? []));
@@ -59,14 +65,20 @@ export function UploadSection({ dataset }: { dataset: Dataset }) {
     >
       <Stack>
         {may && (
-          <InstructionField
-            value={instruction}
-            onChange={(text) => {
-              instructions.set(dataset.id, text);
-              setInstruction(text);
-            }}
-            testid="upload-instruction"
-          />
+          <>
+            <InstructionField
+              value={asked.instruction}
+              onChange={(instruction) => ask({ instruction })}
+              testid="upload-instruction"
+            />
+            <Checkbox
+              label="Look at HDF5 files before they become episodes"
+              description="They wait for an import, which shows them and asks what they do not say: colours, rate, cameras, units, broken ends."
+              checked={asked.look_first}
+              onChange={(event) => ask({ look_first: event.currentTarget.checked })}
+              data-testid="upload-look-first"
+            />
+          </>
         )}
         {/* dropping is an addition for the mouse: the buttons inside do the same */}
         {/* eslint-disable-next-line jsx-a11y/no-noninteractive-element-interactions */}
@@ -132,7 +144,7 @@ export function UploadSection({ dataset }: { dataset: Dataset }) {
             </Group>
           </Stack>
         )}
-        <UploadPanel uploads={uploads} summary={summary} />
+        <UploadPanel uploads={uploads} summary={summary} asked={asked} />
         <Unfinished datasetId={dataset.id} uploads={uploads} items={summary.items} />
       </Stack>
     </Section>

@@ -8,7 +8,7 @@ const server = (id: string, more: Partial<ServerFile> = {}) =>
 
 function item(key: string, state: ItemState = "waiting", more: Partial<Item> = {}): Item {
   const found = { path: `${key}.mp4`, file: new File(["four"], key) };
-  return { ...itemOf(key, found, server(`f${key}`), "folder", ""), state, ...more };
+  return { ...itemOf(key, found, server(`f${key}`), "folder", { instruction: "", look_first: false }), state, ...more };
 }
 
 function listed(...all: Item[]): Items {

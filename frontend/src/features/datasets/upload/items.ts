@@ -18,6 +18,14 @@ export type ItemState =
   | "failed"
   | "cancelled";
 
+/** What is said with files that are sent. */
+export interface Asked {
+  /** for those that have none of their own */
+  readonly instruction: string;
+  /** HDF5 files too wait for an import, which shows them and asks what they do not say */
+  readonly look_first: boolean;
+}
+
 export interface Item {
   readonly key: string;
   readonly path: string;
@@ -33,8 +41,7 @@ export interface Item {
   readonly errors: readonly string[];
   readonly warnings: readonly string[];
   readonly episode: { id: string; number: number | null } | null;
-  /** for a file that has none of its own */
-  readonly instruction: string;
+  readonly asked: Asked;
   readonly sha256: string | null;
   /** the studio's file that it is sent to */
   readonly server: { id: string; uploadId: string; url: string; kind: ServerUpload["kind"] };
@@ -68,10 +75,10 @@ export function itemOf(
   { path, file }: Found,
   { id, upload_id, url }: ServerFile,
   kind: ServerUpload["kind"],
-  instruction: string,
+  asked: Asked,
 ): Item {
   return {
-    ...{ key, path, size: file.size, file, instruction, state: "waiting", done: 0, before: file.size, retrying: false },
+    ...{ key, path, size: file.size, file, asked, state: "waiting", done: 0, before: file.size, retrying: false },
     ...{ message: null, errors: [], warnings: [], episode: null, sha256: null },
     server: { id, uploadId: upload_id, url, kind },
   };

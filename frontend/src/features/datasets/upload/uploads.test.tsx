@@ -21,6 +21,7 @@ function asksBeforeLeaving(): boolean {
 class Studio implements Transfer {
   files: ServerFile[] = [];
   announced: string[][] = [];
+  said: { instruction?: string; look_first?: boolean }[] = [];
   cancelled: string[] = [];
   sending = 0;
   most = 0;
@@ -46,8 +47,9 @@ class Studio implements Transfer {
     return file.text();
   };
 
-  announce = (_: string, { files }: { files: { path: string; size: number }[] }) => {
+  announce = (_: string, { files, ...said }: Parameters<Transfer["announce"]>[1]) => {
     const upload = `u${this.announced.length}`;
+    this.said.push(said);
     this.announced.push(files.map(({ path }) => path));
     for (const { path, size } of files) this.file(upload, path, size);
     return Promise.resolve(this.detail(upload));
@@ -256,6 +258,16 @@ describe("Uploads", () => {
     await vi.waitFor(() => expect(studio.announced).toHaveLength(4));
     await vi.waitFor(() => expect(states(uploads)).toEqual(refused));
     expect(studio.cancelled).toEqual(["f0"]);
+  });
+
+  it("sends what was refused anew with what is said by then", async () => {
+    const studio = new Studio();
+    const uploads = new Uploads("d", studio, undefined, 1);
+    await uploads.add([found("bad.hdf5")], { instruction: "", look_first: false });
+    await vi.waitFor(() => expect(states(uploads)).toEqual(["bad.hdf5 refused"]));
+    const now = { instruction: "Fold the shirt.", look_first: true };
+    uploads.retry(uploads.snapshot().items[0]?.key ?? "", now);
+    await vi.waitFor(() => expect(studio.said).toEqual([{ instruction: "", look_first: false }, now]));
   });
 
   it("goes on in the order of the list after a pause", async () => {

@@ -1,7 +1,7 @@
 import { ApiError } from "@/api/error";
 
 import { groups, matched, type Found } from "./found";
-import { became, goingAlong, isOver, itemOf, Items, sums, type Item } from "./items";
+import { became, goingAlong, isOver, itemOf, Items, sums, type Asked, type Item } from "./items";
 import { warnBeforeLeaving } from "./leaving";
 import { Looking } from "./looking";
 import { Rate } from "./rate";
@@ -13,6 +13,7 @@ const AT_ONCE = 3; // files whose bytes are under way
 const AHEAD = 2; // files more that are made ready meanwhile
 const LOOK_MS = 1500; // between two looks at what became of files, however much is said meanwhile
 const TELL_MS = 100; // between two words of progress
+const NOTHING: Asked = { instruction: "", look_first: false };
 const MANY = 500; // items from which on nothing is told at once
 
 export interface Summary {
@@ -45,7 +46,7 @@ export class Uploads {
   private paused = false;
   private preparing = 0;
   private problem: Summary["problem"] = null;
-  private last: { found: Found[]; instruction: string } | null = null;
+  private last: { found: Found[]; asked: Asked } | null = null;
   readonly seen = new Seen();
   private readonly controllers = new Map<string, AbortController>();
   private readonly rate = new Rate();
@@ -87,8 +88,8 @@ export class Uploads {
     return this.preparing > 0 || this.items.underWay;
   }
 
-  /** instruction: of files that have none of their own. Resolves when all are listed. */
-  async add(found: Found[], instruction = ""): Promise<void> {
+  /** Resolves when all are listed. */
+  async add(found: Found[], asked: Asked = NOTHING): Promise<void> {
     if (found.length === 0) return;
     this.problem = null;
     this.preparing += 1;
@@ -96,11 +97,11 @@ export class Uploads {
     const cancels = this.cancels;
     const cancelled = () => this.cancels !== cancels;
     try {
-      const rest = await this.resumed(found, instruction, cancelled);
-      for (const group of groups(rest)) if (!cancelled()) await this.announce(group, instruction, cancelled);
+      const rest = await this.resumed(found, asked, cancelled);
+      for (const group of groups(rest)) if (!cancelled()) await this.announce(group, asked, cancelled);
     } catch (error) {
       this.problem = findings(error);
-      this.last = { found, instruction };
+      this.last = { found, asked };
     } finally {
       this.preparing -= 1;
       this.tell();
@@ -113,7 +114,7 @@ export class Uploads {
 
   /** What could not be announced, once more. */
   again(): void {
-    if (this.last) void this.add(this.last.found, this.last.instruction);
+    if (this.last) void this.add(this.last.found, this.last.asked);
   }
 
   pause(): void {
@@ -130,7 +131,8 @@ export class Uploads {
     this.pump();
   }
 
-  retry(key: string): void {
+  /** asked: what is said now; of what was refused another instruction may be what it lacked. */
+  retry(key: string, asked?: Asked): void {
     const item = this.items.get(key);
     if (item?.state === "failed") {
       this.set(key, { state: "waiting", message: null });
@@ -139,7 +141,7 @@ export class Uploads {
       // the studio keeps nothing of what it refused: announced anew
       this.items.delete(key);
       if (item.server.kind === "episodes") this.takeBack(this.transfer.cancel(item.server.id));
-      void this.add([{ path: item.path, file: item.file }], item.instruction);
+      void this.add([{ path: item.path, file: item.file }], asked ?? item.asked);
     }
   }
 
@@ -209,19 +211,19 @@ export class Uploads {
   // --- listed -------------------------------------------------------------------------------------------------------
 
   /** Those of which the studio has a beginning are listed; returns the others. */
-  private async resumed(found: Found[], instruction: string, cancelled: () => boolean): Promise<Found[]> {
+  private async resumed(found: Found[], asked: Asked, cancelled: () => boolean): Promise<Found[]> {
     const { begun, rest } = await matched(this.transfer, this.datasetId, found);
     if (cancelled()) return [];
     for (const { one, server, kind } of begun) {
       const listed = this.items.ofServer(server.id);
-      if (!listed || isOver(listed) || listed.state === "failed") this.list(one, server, kind, instruction);
+      if (!listed || isOver(listed) || listed.state === "failed") this.list(one, server, kind, asked);
     }
     return rest;
   }
 
-  private async announce(group: Found[], instruction: string, cancelled: () => boolean): Promise<void> {
+  private async announce(group: Found[], asked: Asked, cancelled: () => boolean): Promise<void> {
     const files = group.map(({ path, file }) => ({ path, size: file.size }));
-    const made = await this.transfer.announce(this.datasetId, { files, instruction });
+    const made = await this.transfer.announce(this.datasetId, { files, ...asked });
     if (cancelled()) {
       await this.transfer.cancelUpload(made.id).catch(() => undefined);
       return;
@@ -229,13 +231,13 @@ export class Uploads {
     const byPath = new Map(made.items.map((one) => [one.path, one]));
     for (const one of group) {
       const server = byPath.get(one.path);
-      if (server) this.list(one, server, made.kind, instruction);
+      if (server) this.list(one, server, made.kind, asked);
     }
   }
 
-  private list(one: Found, server: ServerFile, kind: ServerUpload["kind"], instruction: string): void {
+  private list(one: Found, server: ServerFile, kind: ServerUpload["kind"], asked: Asked): void {
     this.count += 1;
-    const item = itemOf(String(this.count), one, server, kind, instruction);
+    const item = itemOf(String(this.count), one, server, kind, asked);
     this.items.add(item);
     if (server.state !== "uploading") this.settle(item.key, server);
   }
@@ -318,7 +320,7 @@ export class Uploads {
       signal.throwIfAborted();
       // cancelled elsewhere, or its days were over
       const files = [{ path: item.path, size: item.size, sha256 }];
-      const made = await this.transfer.announce(this.datasetId, { files, instruction: item.instruction });
+      const made = await this.transfer.announce(this.datasetId, { files, ...item.asked });
       const fresh = made.items[0];
       if (!fresh) throw error;
       this.set(item.key, { server: { id: fresh.id, uploadId: made.id, url: fresh.url, kind: made.kind } });

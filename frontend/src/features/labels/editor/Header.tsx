@@ -27,14 +27,12 @@ import { withOutcome } from "./editor";
 import { SaveStatus } from "./SaveStatus";
 import { performAction } from "./shortcuts";
 import { visionQuery } from "@/features/labels/core/vision";
-import { tidy } from "@/features/labels/core/timeline";
+import { segmentAt, segmentOf, tidy } from "@/features/labels/core/timeline";
 import { ActionButton } from "./Transport";
 
 /** Where one is, is it saved, publish; below it what the episode is about. `actions`: revisions and publish. */
 export function Header({ actions: right }: { actions: ReactNode }) {
-  const { episode, actions, playback } = useAnnotator();
-  const navigate = useNavigate();
-  const may = useCan("operator");
+  const { episode, actions } = useAnnotator();
   const { canUndo, canRedo, content } = useEditorState();
   const [looking, setLooking] = useState(false);
   const vision = useQuery(visionQuery);
@@ -98,16 +96,9 @@ export function Header({ actions: right }: { actions: ReactNode }) {
               >
                 History
               </Menu.Item>
-              <Menu.Item
-                disabled={!may}
-                leftSection={<IconScissors size={16} />}
-                onClick={() =>
-                  void navigate(`/datasets/${episode.dataset_id}?edit=${episode.id}&step=${playback.player.state.step}`)
-                }
-                data-testid="episode-edit"
-              >
-                Trim, cut or split here{may ? "" : " (needs the role operator)"}
-              </Menu.Item>
+              <Menu.Divider />
+              <EditItems />
+              <Menu.Divider />
               <Menu.Item
                 leftSection={<IconKeyboard size={16} />}
                 rightSection={<Text size="xs">?</Text>}
@@ -129,6 +120,38 @@ export function Header({ actions: right }: { actions: ReactNode }) {
         <DetailsButton />
         <TierTabs />
       </Group>
+    </>
+  );
+}
+
+/** Edits of the episode that take their bounds from the playhead; the dataset's page shows what would be made. */
+function EditItems() {
+  const { episode, playback } = useAnnotator();
+  const navigate = useNavigate();
+  const may = useCan("operator");
+  const { timeline } = useEditorState().content;
+  const { step } = playback.player.state;
+  const { start, end } = segmentOf(timeline, segmentAt(timeline, step));
+  const items: [string, string, boolean][] = [
+    [`Trim what is before step ${step}`, `do=keep&first=${step}&last=${episode.steps - 1}`, step > 0],
+    [`Trim what is behind step ${step}`, `do=keep&first=0&last=${step}`, step < episode.steps - 1],
+    [`Cut steps ${start} to ${end - 1} out`, `do=cut&first=${start}&last=${end - 1}`, end - start < episode.steps],
+    [`Split at step ${step}`, `do=split&step=${step}`, step > 0],
+  ];
+  return (
+    <>
+      <Menu.Label>Edit the episode{may ? "" : " (needs the role operator)"}</Menu.Label>
+      {items.map(([text, asked, possible]) => (
+        <Menu.Item
+          key={asked}
+          disabled={!may || !possible}
+          leftSection={<IconScissors size={16} />}
+          onClick={() => void navigate(`/datasets/${episode.dataset_id}?edit=${episode.id}&${asked}`)}
+          data-testid="episode-edit"
+        >
+          {text}
+        </Menu.Item>
+      ))}
     </>
   );
 }
