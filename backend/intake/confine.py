@@ -12,6 +12,7 @@ import signal
 import struct
 import sysconfig
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import backend
@@ -94,7 +95,7 @@ def keep_only(*, readable: Path, writable: Path | None) -> bool:
     if writable is not None:
         within = _READ_DIR | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_FILE
         rules.append((writable, allowed | (within if writable.is_dir() else 0)))
-    rules += [(folder, _EXECUTE | _READ_FILE | _READ_DIR) for folder in _code()]
+    rules += [(folder, _EXECUTE | _READ_FILE | _READ_DIR) for folder in code()]
     for path, wanted in rules:
         descriptor = os.open(path, os.O_PATH)
         rule = struct.pack("=Qi", wanted, descriptor)
@@ -108,7 +109,8 @@ def keep_only(*, readable: Path, writable: Path | None) -> bool:
     return True
 
 
-def _code() -> set[Path]:
+@cache
+def code() -> set[Path]:
     """Folders that modules and libraries may still be loaded from, late: not those around them, which may hold data."""
     places = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     places |= {"/usr/lib", "/usr/lib64", "/lib", "/lib64", *backend.__path__, *dexvla.__path__}

@@ -144,6 +144,7 @@ def _be(module: str, given: list[int], parent: int) -> None:
 def main() -> None:
     threads = os.listdir("/proc/self/task")
     assert len(threads) == 1, f"{len(threads)} threads: a fork may hang, and takes no user namespace"
+    confine.code()  # found out once
     gc.freeze()  # what is here stays shared
     Warm(socket.socket(fileno=0)).serve()
 
