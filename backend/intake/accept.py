@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from backend.core.turns import GONE
 from backend.episodes import renew, repository
 from backend.episodes.files import stored
 from backend.intake.broken import Broken, Why, by_status
-from backend.intake.child import Child, started
+from backend.intake.child import TRIES, Child, LostError, started
 from backend.intake.inspect import BROKE, READY
 from backend.labels.core.brought import brought
 from backend.labels.core.start import proposed
@@ -156,19 +155,15 @@ def _inspect(
 ) -> dict[str, Any]:
     """Run backend.intake.inspect on the file. Raises RefusedError, DiskFullError, InvalidError for a `stop`."""
     target.touch()  # the child may write this file, and open no other
-    room = str(2 * file.stat().st_size + _SPARE_BYTES)
-    arguments = [
-        str(file.absolute()),
-        str(target),
-        room,
-        str(_CPU_SECONDS),
-        "yes" if keep_labels else "no",
-        instruction,
-    ]
-    with started("backend.intake.inspect", arguments, stdin=subprocess.DEVNULL) as child:
-        answer = _await(child, name, stop)
-        status, complaints = child.process.returncode, child.complaints()
-    assert READY in complaints, f"the inspection does not start: {complaints}"
+    order = {
+        "source": str(file.absolute()),
+        "target": str(target),
+        "file_bytes": 2 * file.stat().st_size + _SPARE_BYTES,
+        "cpu_seconds": _CPU_SECONDS,
+        "keep_labels": keep_labels,
+        "instruction": instruction,
+    }
+    status, answer = _looked_at(order, name, stop)
     if status:
         broke = Broken.from_json(json.loads(answer)) if status == BROKE else by_status(status)
         raise RefusedError(name, [words(broke, _CPU_SECONDS)])
@@ -178,24 +173,39 @@ def _inspect(
     return found
 
 
-def _await(child: Child, name: str, stop: threading.Event) -> bytes:
-    """What it says. Raises RefusedError when that is too much or it takes too long, InvalidError for a `stop`."""
+def _looked_at(order: dict[str, Any], name: str, stop: threading.Event) -> tuple[int, bytes]:
+    """The status of a process that looked at a file, and what it said. Raises as `_await`."""
+    for _ in range(TRIES):
+        with suppress(LostError), started("backend.intake.inspect") as child:
+            child.send(json.dumps(order).encode() + b"\n")
+            status, answer = _await(child, name, stop)
+            complaints = child.complaints()
+            assert READY in complaints, f"the inspection does not start: {complaints}"
+            return status, answer
+    raise RefusedError(name, [words(Broken(why=Why.CRASHED, what="its reader was ended"), _CPU_SECONDS)])
+
+
+def _await(child: Child, name: str, stop: threading.Event) -> tuple[int, bytes]:
+    """Its status, and what it says. Raises RefusedError when that is too much or it takes too long, InvalidError for a
+    `stop`, LostError."""
     deadline = time.monotonic() + _SECONDS
     said: list[bytes] = []
     listener = threading.Thread(target=lambda: said.append(child.stdout.read(_LONGEST_ANSWER)), daemon=True)
     listener.start()
-    while child.process.poll() is None or listener.is_alive():
-        listener.join(_LOOK_SECONDS)
+    while True:
+        over, heard = child.wait(_LOOK_SECONDS), not listener.is_alive()
         if said and len(said[0]) == _LONGEST_ANSWER:
             what = f"{_LONGEST_ANSWER // 2**20} MiB and more"
             raise RefusedError(name, [words(Broken(why=Why.TALKATIVE, what=what), _CPU_SECONDS)])
-        if child.process.poll() is not None:
+        if over and heard:
+            return child.status, said[0]
+        if over:
             child.end()  # what it started and left keeps its output open
+            listener.join(_LOOK_SECONDS)
         elif stop.is_set():
             raise InvalidError(GONE)
         elif time.monotonic() > deadline:
             raise RefusedError(name, [f"looking at it took more than {_SECONDS} s"])
-    return said[0]
 
 
 def words(found: Broken, cpu_seconds: int) -> str:

@@ -1,8 +1,8 @@
 """Give up, for good, what looking at a foreign file does not need: other files, the network, memory and time.
 
-Landlock (Linux 5.13 and later) takes away all files but those to be read and written and the program's own, and from
-its fourth version TCP too. A network namespace of its own is taken where the kernel allows it. The limits on resources
-hold everywhere.
+Landlock (Linux 5.13 and later) takes away all files but those to be read and written and the program's own, from its
+fourth version TCP too, and from its sixth signals to other processes. A network namespace of its own is taken where the
+kernel allows it. The limits on resources hold everywhere.
 """
 
 import ctypes
@@ -12,6 +12,7 @@ import signal
 import struct
 import sysconfig
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import backend
@@ -25,6 +26,7 @@ _RULE_PATH_BENEATH = 1
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 14
 _REMOVE_DIR, _REMOVE_FILE, _MAKE_DIR, _MAKE_FILE = 1 << 4, 1 << 5, 1 << 7, 1 << 8
 _TCP = 0b11  # bind, connect
+_OUTSIDE = 0b11  # abstract sockets of other processes, and signals to them
 
 
 def leave_network() -> bool:
@@ -36,9 +38,11 @@ def leave_network() -> bool:
     return bool(unshare(_CLONE_NEWNET) == 0 or unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0)
 
 
-def die_with_parent() -> None:
-    """Killed as soon as the thread that started this process ends, however it ends."""
+def die_with_parent(parent: int) -> None:
+    """Killed as soon as the thread that started this process ends, however it ends; now, where `parent` is gone."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def limit(*, memory_bytes: int, cpu_seconds: int | None, file_bytes: int, threads: bool = False) -> None:
@@ -82,7 +86,8 @@ def keep_only(*, readable: Path, writable: Path | None) -> bool:
         return False
     rights = (1 << {1: 13, 2: 14}.get(version, 15)) - 1
     allowed = _READ_FILE | _WRITE_FILE | (_TRUNCATE if version >= 3 else 0)
-    attributes = struct.pack("QQ", rights, _TCP) if version >= 4 else struct.pack("Q", rights)
+    handled = (rights, *((_TCP,) if version >= 4 else ()), *((_OUTSIDE,) if version >= 6 else ()))
+    attributes = struct.pack(f"{len(handled)}Q", *handled)
     ruleset = libc.syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0)
     if ruleset < 0:
         return False
@@ -90,7 +95,7 @@ def keep_only(*, readable: Path, writable: Path | None) -> bool:
     if writable is not None:
         within = _READ_DIR | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_FILE
         rules.append((writable, allowed | (within if writable.is_dir() else 0)))
-    rules += [(folder, _EXECUTE | _READ_FILE | _READ_DIR) for folder in _code()]
+    rules += [(folder, _EXECUTE | _READ_FILE | _READ_DIR) for folder in code()]
     for path, wanted in rules:
         descriptor = os.open(path, os.O_PATH)
         rule = struct.pack("=Qi", wanted, descriptor)
@@ -104,7 +109,8 @@ def keep_only(*, readable: Path, writable: Path | None) -> bool:
     return True
 
 
-def _code() -> set[Path]:
+@cache
+def code() -> set[Path]:
     """Folders that modules and libraries may still be loaded from, late: not those around them, which may hold data."""
     places = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     places |= {"/usr/lib", "/usr/lib64", "/lib", "/lib64", *backend.__path__, *dexvla.__path__}

@@ -4,18 +4,17 @@ A process that a source brings down costs the episode that it was at; another on
 """
 
 import json
-import subprocess
 import threading
 import time
 from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from backend.intake.accept import words
 from backend.intake.broken import Broken, Why, by_status
-from backend.intake.child import Child, started
+from backend.intake.child import TRIES, Child, LostError, started
 from backend.intake.foreign import READY
 from dexvla.errors import UserError
 from dexvla.spec import ImportProfile
@@ -26,6 +25,7 @@ _LOOK_CPU_SECONDS = 60
 _LOOK_SECONDS = 120
 _LONGEST_LINE = 64 * 2**20  # bytes, with images of all cameras
 _MOST = 256 * 2**20  # bytes of one process: thousands of episodes with all that can be said of them
+_ENDED = "its reader was ended from outside, again and again; try it again"
 _AHEAD = 2  # episodes: one is converted while the one before is looked at
 
 
@@ -54,8 +54,8 @@ def conversions(
 
     Raises UserError for what is no source, and DiskFullError.
     """
-    over = set(done)
-    while True:
+    over, lost = set(done), 0
+    while lost < TRIES:
         at = _At()
         order = {
             "work": "convert",
@@ -65,15 +65,20 @@ def conversions(
             "done": sorted(over),
             "cpu_seconds": CPU_SECONDS,
         }
-        for became in _of_one_process(order, at):
-            over.add(became.name)
-            yield became
+        try:
+            for became in _of_one_process(order, at):
+                over.add(became.name)
+                yield became
+        except LostError:  # none of the source's faults: another process goes on with the episode
+            lost += 1
+            continue
         if at.why is None:
             return
         if at.name is None or at.name in over:
             raise UserError(f"{source.name}: {at.why}")
         over.add(at.name)
         yield NotConverted(name=at.name, total=at.total, reason=at.why)
+    raise UserError(_ENDED)
 
 
 @dataclass
@@ -87,8 +92,7 @@ class _At:
 
 def _of_one_process(order: Mapping[str, Any], at: _At) -> Iterator[Converted | NotConverted]:
     with reader(order, seconds=_SECONDS) as (child, lines):
-        assert child.stdin is not None
-        _send(child.stdin, b"\n" * _AHEAD)
+        child.send(b"\n" * _AHEAD)
         for line in lines:
             match line:
                 case {"format": str(), "episodes": int(total)}:
@@ -102,10 +106,10 @@ def _of_one_process(order: Mapping[str, Any], at: _At) -> Iterator[Converted | N
                     yield Converted(
                         name=name, total=at.total, file=Path(file), warnings=tuple(said), guesses=tuple(guesses)
                     )
-                    _send(child.stdin, b"\n")
+                    child.send(b"\n")
                 case {"refused": str(reason), "episode": str(name)}:
                     yield NotConverted(name=name, total=at.total, reason=reason)
-                    _send(child.stdin, b"\n")
+                    child.send(b"\n")
                 case {"refused": str(reason)}:
                     raise UserError(reason)
                 case {"broke": dict(broke)}:
@@ -113,7 +117,7 @@ def _of_one_process(order: Mapping[str, Any], at: _At) -> Iterator[Converted | N
                 case {"over": True}:
                     return
     if at.why is None:
-        at.why = words(by_status(child.returncode), CPU_SECONDS)
+        at.why = words(by_status(child.status), CPU_SECONDS)
 
 
 def _made_in(folder: Path, file: Path) -> bool:
@@ -137,28 +141,27 @@ def look(source: Path, profile: ImportProfile, *, episode: str | None = None) ->
         "episode": episode,
         "cpu_seconds": _LOOK_CPU_SECONDS,
     }
-    with reader(order, seconds=_LOOK_SECONDS) as (child, lines):
-        for line in lines:
-            match line:
-                case {"shown": dict(shown)}:
-                    return shown
-                case {"refused": str(reason)}:
-                    raise UserError(reason)
-                case {"broke": dict(broke)}:
-                    raise UserError(words(Broken.from_json(broke), _LOOK_CPU_SECONDS))
-    raise UserError(words(by_status(child.returncode), _LOOK_CPU_SECONDS))
+    for _ in range(TRIES):
+        with suppress(LostError), reader(order, seconds=_LOOK_SECONDS) as (child, lines):
+            for line in lines:
+                match line:
+                    case {"shown": dict(shown)}:
+                        return shown
+                    case {"refused": str(reason)}:
+                        raise UserError(reason)
+                    case {"broke": dict(broke)}:
+                        raise UserError(words(Broken.from_json(broke), _LOOK_CPU_SECONDS))
+            raise UserError(words(by_status(child.status), _LOOK_CPU_SECONDS))
+    raise UserError(_ENDED)
 
 
 @contextmanager
-def reader(
-    order: Mapping[str, Any], *, seconds: float
-) -> Iterator[tuple[subprocess.Popen[bytes], Generator[dict[str, Any]]]]:
+def reader(order: Mapping[str, Any], *, seconds: float) -> Iterator[tuple[Child, Generator[dict[str, Any]]]]:
     """A confined process and what it says, line by line. It is ended with the context, and where it says nothing for
     `seconds`, or more than it could have to say: the last line is then a {"broke": ...}."""
-    with started("backend.intake.foreign", stdin=subprocess.PIPE) as child, closing(_lines(child, seconds)) as lines:
-        assert child.process.stdin is not None
-        _send(child.process.stdin, json.dumps(order).encode() + b"\n")
-        yield child.process, lines
+    with started("backend.intake.foreign") as child, closing(_lines(child, seconds)) as lines:
+        child.send(json.dumps(order).encode() + b"\n")
+        yield child, lines
 
 
 def _lines(child: Child, seconds: float) -> Generator[dict[str, Any]]:
@@ -171,7 +174,7 @@ def _lines(child: Child, seconds: float) -> Generator[dict[str, Any]]:
                 return
             yield said
         with patience.waiting():
-            child.process.wait()
+            child.wait()
     complaints = child.complaints()
     assert READY in complaints, f"the reader does not start: {complaints}"
 
@@ -227,9 +230,3 @@ def _bounded(child: Child, patience: _Patience) -> Iterator[bytes]:
         if not line.endswith(b"\n"):  # it has ended, perhaps within a line
             return
         yield line
-
-
-def _send(stdin: IO[bytes], line: bytes) -> None:
-    with suppress(BrokenPipeError):  # it has ended; what it said last is still to be read
-        stdin.write(line)
-        stdin.flush()

@@ -15,7 +15,7 @@ from dexvla.episodes import bounds
 from dexvla.episodes.format import IMAGE_TIMES, IMAGES, JPEG_CHANNELS, SCENE_ATTRIBUTES, LabelSource
 from dexvla.episodes.identity import Identity, episode_identities
 from dexvla.episodes.lineage import lineage_attributes
-from dexvla.episodes.reader import Episode, open_episode
+from dexvla.episodes.reader import Episode
 from dexvla.episodes.writer import write_marks, write_step_source, write_texts
 from dexvla.errors import EpisodeError
 
@@ -34,21 +34,21 @@ def refuse_wasteful(path: Path) -> None:
 
 
 def fresh_copy(
-    source: Path,
+    episode: Episode,
     target: Path,
     *,
     keep_labels: bool,
     instruction: str | None = None,
     leave_out: Collection[str] = (),
 ) -> Identity:
-    """Write `target` from the parts of `source` that an episode has; whatever else the file held stays behind.
+    """Write `target` from the parts that an episode has; whatever else its file held stays behind.
 
     JPEG rows come out padded to the longest only, and all pictures with one step a chunk; pictures that are neither
     JPEG nor plain pixels become pixels. Times are written as seconds. instruction: for a file without one of its own.
     leave_out: names of attributes. Returns the identity that the copy has to have. Raises EpisodeError for what is no
     episode, OSError for a full disk, after which HDF5 may end the process on its way out: run it in the sandbox.
     """
-    with open_episode(source) as episode, h5py.File(target, "w") as new:
+    with h5py.File(target, "w") as new:
         motion = {
             "action": episode.action,
             "action_sent": episode.action_sent,
@@ -115,9 +115,8 @@ def _copy_pictures(episode: Episode, new: h5py.File, camera: str, lengths: list[
         return [0] * episode.steps
     width = max(lengths)
     rows = new.create_dataset(name, shape=(episode.steps, width), dtype=np.uint8, chunks=(1, width))
-    for step in range(episode.steps):
-        row = episode.stored_frame(camera, step)[:width]
-        rows[step, : len(row)] = row  # of byte strings and arrays of any length each has its own
+    for step in range(episode.steps):  # each a chunk as it is: HDF5 need not select, convert and copy it
+        rows.id.write_direct_chunk((step, 0), episode.stored_frame(camera, step)[:width].tobytes().ljust(width, b"\0"))
     return lengths
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from backend.core import limits
 from backend.core.schemas import DIRECTION_MARKS
 from backend.intake.copying import fresh_copy, refuse_wasteful
-from dexvla.episodes.check import check_file
+from dexvla.episodes.check import check_episode
 from dexvla.episodes.facts import read_facts
 from dexvla.episodes.identity import Identity
 from dexvla.episodes.manifest import camera_spec
@@ -52,18 +52,17 @@ def examine(source: Path, target: Path, *, keep_labels: bool, instruction: str |
             found.errors = list(_too_large(episode, instruction or ""))
             if found.errors:
                 return found
-            steps = episode.steps
             long = _long_words(episode)
-        report = check_file(source, every_frame=steps <= _EVERY_FRAME_STEPS, instruction=instruction)
-        found.errors, found.warnings = report.errors, report.warnings
-        if not report.ok:
-            return found
-        found.warnings += [
-            f"attribute {name} is longer than {limits.MAX_WORD[name]} characters; left out" for name in long
-        ]
-        identity = fresh_copy(source, target, keep_labels=keep_labels, instruction=instruction, leave_out=long)
-        with open_episode(source) as episode, open_episode(target) as copy:
+            report = check_episode(episode, every_frame=episode.steps <= _EVERY_FRAME_STEPS, instruction=instruction)
+            found.errors, found.warnings = report.errors, report.warnings
+            if not report.ok:
+                return found
+            found.warnings += [
+                f"attribute {name} is longer than {limits.MAX_WORD[name]} characters; left out" for name in long
+            ]
+            identity = fresh_copy(episode, target, keep_labels=keep_labels, instruction=instruction, leave_out=long)
             found.guesses = list(_guesses(episode))
+        with open_episode(target) as copy:
             known = read_facts(copy)
             assert known.names == identity, "the copy is another episode"
             _describe(found, copy, known.names)

@@ -1,6 +1,5 @@
-"""Read a source of another tool, in a process that can do little harm (see backend.intake.confine).
-
-    python -m backend.intake.foreign
+"""Read a source of another tool, in a process that can do little harm (see backend.intake.warm and
+backend.intake.confine).
 
 What to do is one line of JSON on standard input, an `Order`; what becomes of it are lines of JSON on standard output,
 see `backend.intake.conversion`. Each further line of input lets it begin one more episode; at the end of the input it
@@ -24,7 +23,6 @@ _NICE = 10  # below requests, robots and jobs
 
 
 def main() -> None:
-    confine.die_with_parent()
     order: dict[str, Any] = json.loads(sys.stdin.readline())
     os.nice(_NICE)
     confine.leave_network()
@@ -35,19 +33,13 @@ def main() -> None:
     confine.limit(memory_bytes=_MEMORY_BYTES, cpu_seconds=None, file_bytes=_FILE_BYTES, threads=True)
     confine.allow_seconds(order["cpu_seconds"])
     sys.stderr.write(READY)
-    sys.stderr.flush()
     try:
         reading.WORK[order["work"]](order, _say)
     except Exception as error:
         _say({"broke": broken.by_error(error).to_json()})
         os._exit(BROKE)  # at once: HDF5 may crash when it closes what it could not write
-    os._exit(0)  # what libraries do on their way out is of no use to anybody
 
 
 def _say(line: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,11 +1,11 @@
-"""Look at a file that came from outside, in a process that can do little harm (see backend.intake.confine).
+"""Look at a foreign episode file, in a process that can do little harm (see backend.intake.warm and
+backend.intake.confine).
 
-python -m backend.intake.inspect SOURCE TARGET FILE_BYTES CPU_SECONDS KEEP_LABELS INSTRUCTION
-
-INSTRUCTION is for a file that has none, or empty. TARGET must exist; it becomes the fresh copy. What was found is
-printed as one line of JSON. Exit status 0 also when the file is refused (`errors` says why). Status BROKE: the file
-broke the reader, or the disk is full; then the line is a `backend.intake.broken.Broken`. Any other status is of a
-process that could not say it any more.
+What to do is one line of JSON on standard input: source, target (which must exist; it becomes the fresh copy),
+file_bytes, cpu_seconds, keep_labels, instruction (for a file that has none, or empty). What was found is printed as one
+line of JSON. Exit status 0 also when the file is refused (`errors` says why). Status BROKE: the file broke the reader,
+or the disk is full; then the line is a `backend.intake.broken.Broken`. Any other status is of a process that could not
+say it any more.
 """
 
 import json
@@ -24,18 +24,19 @@ BROKE = 3
 _COMPLAINTS, _COMPLAINT_LENGTH = 50, 500
 
 
-def main(source: str, target: str, file_bytes: str, cpu_seconds: str, keep_labels: str, instruction: str) -> None:
-    confine.die_with_parent()
+def main() -> None:
+    from backend.intake import broken, examine  # the warm process has them; who asks it needs them not
+
+    order: dict[str, Any] = json.loads(sys.stdin.readline())
+    source, target = Path(order["source"]), Path(order["target"])
     os.nice(_NICE)
     confine.leave_network()
-    from backend.intake import broken, examine  # only now: they bring threads along
-
-    confine.keep_only(readable=Path(source), writable=Path(target))
-    confine.limit(memory_bytes=_MEMORY_BYTES, cpu_seconds=int(cpu_seconds), file_bytes=int(file_bytes))
+    confine.keep_only(readable=source, writable=target)
+    confine.limit(memory_bytes=_MEMORY_BYTES, cpu_seconds=order["cpu_seconds"], file_bytes=order["file_bytes"])
     sys.stderr.write(READY)
     try:
         found = examine.examine(
-            Path(source), Path(target), keep_labels=keep_labels == "yes", instruction=instruction or None
+            source, target, keep_labels=order["keep_labels"], instruction=order["instruction"] or None
         )
     except Exception as error:
         sys.stdout.write(json.dumps(broken.by_error(error).to_json()))
@@ -49,7 +50,3 @@ def _bounded(found: dict[str, Any]) -> dict[str, Any]:
     for kind in ("errors", "warnings"):
         found[kind] = [text[:_COMPLAINT_LENGTH] for text in found[kind][:_COMPLAINTS]]
     return found
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

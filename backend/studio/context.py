@@ -1,5 +1,6 @@
 """What a request works with: settings, database, broker. Made once an application."""
 
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -37,7 +38,7 @@ class Studio:
     sign_in_limiter: SignInRateLimiter = field(default_factory=SignInRateLimiter)
     access_watch: AccessWatch = field(default_factory=AccessWatch)
     hashing: PasswordHashing = field(default_factory=PasswordHashing)
-    inspections: Turns = field(default_factory=lambda: Turns(at_once=2, waiting=16))
+    inspections: Turns = field(default_factory=lambda: Turns(at_once=max(2, len(os.sched_getaffinity(0))), waiting=16))
     found: Found = field(default_factory=Found)
     background: Background = field(default_factory=lambda: Background(threads=2, waiting=8))
     ledger: Ledger = field(init=False)

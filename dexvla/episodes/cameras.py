@@ -138,7 +138,7 @@ def cameras_of(
 
 def _dataset_of(entries: Entries, name: str) -> h5py.Dataset:
     """The dataset itself, or that of the images in a group."""
-    item = entries.file[name]
+    item = entries.item(name)
     if not isinstance(item, h5py.Group):
         return entries.readable(name, item)
     inner = [each for each in sorted(item) if isinstance(item[each], h5py.Dataset)]

@@ -107,27 +107,34 @@ def check_file(
 
     instruction: where it has none. measured: with its traits.
     """
-    report = FileReport(path=str(path))
     try:
         episode = load_episode(path)
     except EpisodeError as error:
-        report.errors.append(_without_path(error, path))
-        return report
+        return FileReport(path=str(path), errors=[_without_path(error, path)])
     with episode:
-        report.steps = episode.steps
-        report.action_dim, report.state_dim = episode.action.shape[1], episode.qpos.shape[1]
-        report.compressed, report.sim = episode.compressed, episode.sim
-        _guard(report, path, lambda: report.warnings.extend(episode.warnings))
-        _guard(report, path, lambda: _facts(report, episode))
-        _guard(report, path, lambda: _motion(report, episode))
-        _guard(report, path, lambda: _instruction(report, episode, instruction))
-        _guard(report, path, lambda: _labels(report, episode))
-        _guard(report, path, lambda: _step_source(episode))
-        for camera in episode.cameras:
-            _guard(report, path, partial(_frames, report, episode, camera, every_frame))
-        _guard(report, path, lambda: _layout(report, path, episode))
-        if measured and report.ok:
-            _guard(report, path, lambda: _measure(report, episode))
+        return check_episode(episode, every_frame=every_frame, instruction=instruction, measured=measured)
+
+
+def check_episode(
+    episode: Episode, *, every_frame: bool = True, instruction: str | None = None, measured: bool = False
+) -> FileReport:
+    """As `check_file`, of a file that is open."""
+    path = episode.path
+    report = FileReport(path=str(path))
+    report.steps = episode.steps
+    report.action_dim, report.state_dim = episode.action.shape[1], episode.qpos.shape[1]
+    report.compressed, report.sim = episode.compressed, episode.sim
+    _guard(report, path, lambda: report.warnings.extend(episode.warnings))
+    _guard(report, path, lambda: _facts(report, episode))
+    _guard(report, path, lambda: _motion(report, episode))
+    _guard(report, path, lambda: _instruction(report, episode, instruction))
+    _guard(report, path, lambda: _labels(report, episode))
+    _guard(report, path, lambda: _step_source(episode))
+    for camera in episode.cameras:
+        _guard(report, path, partial(_frames, report, episode, camera, every_frame))
+    _guard(report, path, lambda: _layout(report, path, episode))
+    if measured and report.ok:
+        _guard(report, path, lambda: _measure(report, episode))
     return report
 
 

@@ -44,7 +44,8 @@ class Entries:
     def __init__(self, path: Path, file: h5py.File, below: str = "") -> None:
         self.path = path
         self.file = file
-        self.soft_links = bounds.walk(path, file, below=below)
+        self._datasets: dict[str, h5py.Dataset] = {}  # as the walk opened them: opening one anew costs as much
+        self.soft_links = bounds.walk(path, file, self._datasets.__setitem__, below=below)
         self.warnings: list[str] = []
         self._attributes = file.attrs
 
@@ -64,7 +65,7 @@ class Entries:
             return None
 
     def has(self, name: str) -> bool:
-        return not self._linked(name) and name in self.file
+        return name in self._datasets or (not self._linked(name) and name in self.file)
 
     def _linked(self, name: str) -> bool:
         """Whether a soft link stands on the way to it."""
@@ -76,12 +77,17 @@ class Entries:
         if name in self.soft_links:
             raise EpisodeError(f"{self.path}: {name} is a SoftLink; links are refused, store the data")
 
+    def item(self, name: str) -> Any:
+        """What h5py gives for a name. Raises KeyError."""
+        found = self._datasets.get(name)
+        return self.file[name] if found is None else found
+
     # --- datasets -----------------------------------------------------------------------------------------
 
     def dataset(self, name: str) -> h5py.Dataset:
         """A dataset that may be read. Raises UnfitError for what is none, EpisodeError for what nobody may read."""
         try:
-            item = None if self._linked(name) else self.file[name]
+            item = None if self._linked(name) else self.item(name)
         except KeyError:
             item = None
         if item is None:

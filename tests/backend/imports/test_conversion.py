@@ -1,6 +1,7 @@
 """Every format comes in through confined processes; what a source brings down costs one episode of it."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tests.support.episode_data import episode_data
 from tests.support.foreign_files import CAMERA, foreign_file
 from tests.support.hdf5_layouts import write_droid, write_robotwin
 from tests.support.media_data import export_episode, exported, write_ros2
+from tests.support.processes import children
 from tests.support.robot_hosts import until
 
 
@@ -125,6 +127,21 @@ def test_a_source_that_takes_a_process_down_costs_one_episode(tmp_path: Path, mo
     assert isinstance(second, NotConverted)
     assert second.name == "episode_2.hdf5"
     assert "more than 3 s of computing" in second.reason
+
+
+def test_a_warm_process_that_is_killed_costs_no_episode(tmp_path: Path) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    out.mkdir()
+    for number in range(5):
+        foreign_file(source / f"episode_{number}.hdf5")
+    found = []
+    for one in conversions(source, out, ImportProfile()):
+        if not found:
+            for warm in children(os.getpid(), "backend.intake.warm"):
+                os.kill(warm, signal.SIGKILL)
+        found.append(one)
+    assert [one.name for one in found] == [f"episode_{number}.hdf5" for number in range(5)]
+    assert all(isinstance(one, Converted) and check_file(one.file).ok for one in found)
 
 
 def test_only_what_is_left_is_converted_and_links_lead_nowhere(tmp_path: Path) -> None:

@@ -373,8 +373,9 @@ def test_what_tells_a_scene_from_others_comes_along(tmp_path: Path, make_data: M
     scene = {"colour": "blue", "distance": 0.2}
     data = dataclasses.replace(make_data(), extra_attributes={**scene, SCENE_ATTRIBUTES: ", ".join(scene)})
     write_episode(tmp_path / "a.hdf5", data)
-    fresh_copy(tmp_path / "a.hdf5", tmp_path / "b.hdf5", keep_labels=True)
-    fresh_copy(tmp_path / "b.hdf5", tmp_path / "c.hdf5", keep_labels=True)
+    for name, copy in (("a", "b"), ("b", "c")):
+        with open_episode(tmp_path / f"{name}.hdf5") as episode:
+            fresh_copy(episode, tmp_path / f"{copy}.hdf5", keep_labels=True)
     with open_episode(tmp_path / "c.hdf5") as episode:
         assert episode.scene_attributes == scene
 
