@@ -24,6 +24,7 @@ _DIMENSIONS = 64  # that are drawn
 _SIDE = 320  # pixels of a frame's longer side
 _FRAME_SECONDS = 8.0  # for those of a camera whose frames must be gone through
 _SEGMENTS = 200
+_NOT_LOOKED_AT = "not looked at"
 _UNKNOWN = "?"  # stands for an instruction that nobody gave yet
 
 Plain = Callable[[str], str]
@@ -48,15 +49,17 @@ def _shown(
     refusals += [refusal] if refusal else []
     warnings, guesses = (episode.warnings, episode.guesses) if shaped is None else (shaped.warnings, shaped.guesses)
     colours_guessed = {key for guess in guesses if guess.about is About.COLOURS for key in guess.cameras}
+    cameras = [
+        {**_camera(camera, key, episode.steps, profile, plain), "colours_guessed": key in colours_guessed}
+        for key, camera in episode.cameras.items()
+    ]
+    refusals += [] if profile.keep_good_steps else _unreadable(cameras)
     return {
         "episode": name,
         "steps": episode.steps,
         "kept_steps": 0 if shaped is None else len(shaped.data.action),
         "folder": folder,
-        "cameras": [
-            {**_camera(camera, key, episode.steps, profile, plain), "colours_guessed": key in colours_guessed}
-            for key, camera in episode.cameras.items()
-        ],
+        "cameras": cameras,
         "state": _matrix(episode.qpos, episode.state_names),
         "action": _matrix(episode.action, episode.action_names),
         "kept_state": None if shaped is None else _matrix(shaped.data.qpos, ()),
@@ -162,6 +165,20 @@ def _matrix(values: NDArray[np.float32], names: Sequence[str]) -> dict[str, Any]
 # --- frames -------------------------------------------------------------------------------------------------------
 
 
+def _unreadable(cameras: Sequence[dict[str, Any]]) -> list[str]:
+    """Why the episode would be refused for a frame that is shown."""
+    broken = [
+        (one["source"], each["step"])
+        for one in cameras
+        for each in one["frames"]
+        if each["image"] is None and not (each["problem"] or "").startswith(_NOT_LOOKED_AT)
+    ]
+    return [
+        f"the frame of {name} at step {step} cannot be read; keep the steps before a broken end (--keep-good-steps)"
+        for name, step in broken[:1]
+    ]
+
+
 def _camera(camera: SourceCamera, name: str, steps: int, profile: ImportProfile, plain: Plain) -> dict[str, Any]:
     """Each frame twice: as the profile has it, and with red and blue swapped."""
     said = next((one for one in profile.cameras or () if one.source == name), CameraProfile(source=name))
@@ -210,7 +227,7 @@ def _frames(camera: SourceCamera, steps: int) -> Iterator[tuple[int, bytes | NDA
         yield step + 1, str(error) or type(error).__name__
         return
     for left in wanted:
-        yield left, f"not looked at: the {step + 1} frames before it took too long to go through"
+        yield left, f"{_NOT_LOOKED_AT}: the {step + 1} frames before it took too long to go through"
 
 
 def _image(frame: bytes | NDArray[np.uint8], *, turned: bool, swapped: bool) -> tuple[str | None, str | None]:

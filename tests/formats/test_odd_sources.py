@@ -19,7 +19,7 @@ from dexvla.episodes.reader import open_episode
 from dexvla.formats.importing import ImportReport, import_source, open_source
 from dexvla.formats.videos import write_video
 from dexvla.spec import ImportProfile
-from tests.support.foreign_files import STEPS, Edit, attribute, byte_strings, foreign_file, frames, put, rows_of
+from tests.support.foreign_files import CAMERA, STEPS, Edit, attribute, byte_strings, foreign_file, frames, put, rows_of
 from tests.support.media_data import write_ros2
 from tests.support.rlds_data import STATE, STATE_VALUES, dataset, described, encoded, tensor
 
@@ -115,6 +115,18 @@ def test_flags_are_numbers(tmp_path: Path) -> None:
     closed = np.arange(STEPS * 7).reshape(STEPS, 7) % 3 == 0
     with open_episode(one(bring(foreign_file(tmp_path / "a.hdf5", put("action", closed)), tmp_path))) as episode:
         np.testing.assert_array_equal(episode.action, closed.astype(np.float32))
+
+
+def test_a_broken_end_is_told_before_the_import(tmp_path: Path) -> None:
+    path = foreign_file(tmp_path / "a.hdf5", rows_of(encode_jpeg), lambda file: file[CAMERA].__setitem__(-1, 0))
+
+    def refusals(**said: Any) -> Any:
+        profile = ImportProfile(**said)
+        return shown(open_source(path, profile), path.name, profile, str)["refusals"]
+
+    why = "the frame of cam_high at step 11 cannot be read; keep the steps before a broken end (--keep-good-steps)"
+    assert refusals() == [why]
+    assert refusals(keep_good_steps=True) == []
 
 
 # --- robomimic, RoboTwin, DROID ---------------------------------------------------------------------------

@@ -132,13 +132,15 @@ function Row({ item, parts, typed, onType, again, leftOut, onLeaveOut }: RowProp
           </Table.Td>
           <Table.Td>
             <Text size="sm">
-              {substeps_before === 0
-                ? "none"
-                : parts
-                  ? plural(substeps, "substep")
-                  : substeps === substeps_before
-                    ? `${plural(substeps, "substep")} ${steps === steps_before ? "stay" : "move along"}`
-                    : `${substeps_before} → ${plural(substeps, "substep")}`}
+              {problem !== null
+                ? null
+                : substeps_before === 0
+                  ? "none"
+                  : parts
+                    ? plural(substeps, "substep")
+                    : substeps === substeps_before
+                      ? `${plural(substeps, "substep")} ${steps === steps_before ? "stay" : "move along"}`
+                      : `${substeps_before} → ${plural(substeps, "substep")}`}
             </Text>
             {!parts && lost.length > 0 && (
               <Text size="xs" c="dimmed">

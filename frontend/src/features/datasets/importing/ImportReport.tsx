@@ -2,6 +2,7 @@ import { Alert, List, Stack, Text } from "@mantine/core";
 
 import type { Schema } from "@/api/client";
 import { problemsOf, type FileProblem } from "@/features/datasets/refused";
+import { inThePage } from "@/ui/inThePage";
 import { plural } from "@/ui/format";
 import { JobProgress } from "@/ui/JobProgress";
 import { isOver } from "@/ui/StateBadge";
@@ -69,7 +70,7 @@ function Said({ title, problems, testid }: { title: string; problems: FileProble
       <ul>
         {sorted.slice(0, SHOWN).map(([text, count]) => (
           <li key={text}>
-            {text} <Text span c="dimmed" size="xs">{`(${plural(count, "episode")})`}</Text>
+            {inThePage(text)} <Text span c="dimmed" size="xs">{`(${plural(count, "episode")})`}</Text>
           </li>
         ))}
       </ul>

@@ -2,6 +2,7 @@ import { Button, Checkbox, FileButton, Group, SegmentedControl, Text, TextInput 
 import { useMediaQuery } from "@mantine/hooks";
 import { useRef } from "react";
 
+import { inThePage } from "@/ui/inThePage";
 import { ErrorNote } from "@/ui/ErrorNote";
 import { formatSeconds, plural } from "@/ui/format";
 import { NumberField } from "@/ui/NumberField";
@@ -112,7 +113,7 @@ export function RateQuestion({ preview, profile, onChange }: Props) {
       </Text>
       {times.said.map((text) => (
         <Text key={text} size="sm" c="dimmed" style={{ overflowWrap: "anywhere" }}>
-          {text}
+          {inThePage(text)}
         </Text>
       ))}
     </Question>

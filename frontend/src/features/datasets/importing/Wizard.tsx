@@ -7,7 +7,7 @@ import { ErrorNote } from "@/ui/ErrorNote";
 import { plural } from "@/ui/format";
 import { RoleButton } from "@/ui/RoleButton";
 
-import { inThePage } from "@/features/datasets/inThePage";
+import { inThePage } from "@/ui/inThePage";
 import { CameraQuestion } from "./CameraQuestion";
 import { useImportPreview, useStartImport, useUnderWay, type Source } from "./hooks";
 import classes from "./importing.module.css";

@@ -12,7 +12,7 @@ import { Time } from "@/ui/Time";
 
 import { useForgetUpload, useLeaveOutFiles, useTakeEpisodes, useUpload, useUploads } from "./hooks";
 import { isOver, type Item } from "./items";
-import { inThePage } from "@/features/datasets/inThePage";
+import { inThePage } from "@/ui/inThePage";
 import { Problems } from "./Problems";
 import type { ServerUpload } from "./transfer";
 import type { Uploads } from "./uploads";
@@ -206,7 +206,9 @@ function Folder({ upload, uploads, files }: { upload: ServerUpload; uploads: Upl
     >
       {others > 0 ? "It holds more than HDF5 files, so it is" : "They are"} kept as{" "}
       {others > 0 ? "it was" : "they were"} sent ({formatBytes(upload.size_bytes)}).{" "}
-      {mine ? "Import it: you see first what was found in it. " : "Whoever sent it can import it. "}
+      {mine
+        ? `Import ${others > 0 ? "it" : "them"}: you see first what was found${others > 0 ? " in it" : ""}. `
+        : "Whoever sent it can import it. "}
       {mine &&
         episode_files > 0 &&
         (others > 0 ? "Or take in its HDF5 files alone, each as an episode." : "Or take them in as they are.")}

@@ -5,7 +5,7 @@ import { Link } from "react-router";
 import { confirm } from "@/ui/confirm";
 import { formatBytes, formatEstimate, plural } from "@/ui/format";
 
-import { inThePage } from "@/features/datasets/inThePage";
+import { inThePage } from "@/ui/inThePage";
 import { Problems } from "./Problems";
 import { goingAlong, isOver, type Asked, type Item, type ItemState } from "./items";
 import type { Summary, Uploads } from "./uploads";

@@ -13,6 +13,7 @@ import {
 } from "@mantine/core";
 import { useState } from "react";
 
+import { inThePage } from "@/ui/inThePage";
 import { performAction } from "./shortcuts";
 import { useAnnotator, useEditorState, usePlayer } from "./context";
 import { withOutcome, type Content } from "./editor";
@@ -84,7 +85,7 @@ function Fields() {
         <Alert color="yellow" title="Guessed when it was taken in" p="sm" data-testid="details-guesses">
           {episode.guesses.map((guess) => (
             <Text key={guess} size="sm" style={{ overflowWrap: "anywhere" }}>
-              {guess}
+              {inThePage(guess)}
             </Text>
           ))}
         </Alert>

@@ -134,7 +134,7 @@ function EditItems() {
   const { start, end } = segmentOf(timeline, segmentAt(timeline, step));
   const items: [string, string, boolean][] = [
     [`Trim what is before step ${step}`, `do=keep&first=${step}&last=${episode.steps - 1}`, step > 0],
-    [`Trim what is behind step ${step}`, `do=keep&first=0&last=${step}`, step < episode.steps - 1],
+    [`Trim what is after step ${step}`, `do=keep&first=0&last=${step}`, step < episode.steps - 1],
     [`Cut steps ${start} to ${end - 1} out`, `do=cut&first=${start}&last=${end - 1}`, end - start < episode.steps],
     [`Split at step ${step}`, `do=split&step=${step}`, step > 0],
   ];
