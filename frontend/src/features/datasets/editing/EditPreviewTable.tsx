@@ -3,7 +3,7 @@ import { Button, Checkbox, Group, ScrollArea, Table, Text, TextInput } from "@ma
 import { formatCount, plural } from "@/ui/format";
 
 import type { Planned } from "./edits";
-import { listed, numbers, rangesOf, rangesText } from "./words";
+import { listed, numbers, rangesOf, rangesText, stepsText } from "./words";
 
 const SHOWN = 200;
 const WRONG = "Ranges such as 0-24, 154-174; leave the episode out if none is to go.";
@@ -24,6 +24,7 @@ interface Props {
 export function EditPreviewTable({ items, parts, typed, onType, leftOut, onLeaveOut }: Props) {
   if (items.length === 0) return null;
   const shown = listed(items, SHOWN);
+  const some = typed !== undefined || items.some(({ dropped }) => dropped.length > 0);
   const wrong = shown.flatMap(({ problem, sources }) => (problem === null ? [] : (sources[0]?.episode_id ?? [])));
   return (
     <>
@@ -40,7 +41,7 @@ export function EditPreviewTable({ items, parts, typed, onType, leftOut, onLeave
             <Table.Tr>
               <Table.Th>Episode</Table.Th>
               <Table.Th ta="right">Steps</Table.Th>
-              <Table.Th>{parts ? "Part" : "Steps that go"}</Table.Th>
+              <Table.Th>{parts ? "Part" : some ? "Steps that go" : "Notes"}</Table.Th>
               <Table.Th>Labels</Table.Th>
             </Table.Tr>
           </Table.Thead>
@@ -120,9 +121,7 @@ function Row({ item, parts, typed, onType, again, leftOut, onLeaveOut }: RowProp
                 data-testid="edit-drop"
               />
             ) : (
-              <Text size="sm">
-                {parts ? `steps ${rangesText(pieces)}` : dropped.length === 0 ? "none" : `steps ${rangesText(dropped)}`}
-              </Text>
+              <Text size="sm">{parts ? stepsText(pieces) : dropped.length === 0 ? null : stepsText(dropped)}</Text>
             )}
             {notes.map((note) => (
               <Text key={note} size="xs" c="dimmed">

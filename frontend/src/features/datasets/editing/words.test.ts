@@ -14,6 +14,7 @@ import {
   renamesOf,
   stayedText,
   stepsOf,
+  stepsText,
   type Fields,
 } from "./words";
 
@@ -122,4 +123,15 @@ test("an episode's own page says what is filled in", () => {
   expect(asked("do=cut&first=12&last=80")).toEqual({ action: "cut", fields: { first: 12, last: 80 } });
   expect(asked("step=12")).toEqual({ action: "split", fields: { first: 12, at: "12" } });
   expect(asked("do=delete")).toEqual({ action: "split", fields: { first: "", at: "" } });
+});
+
+test("one step is a step, ranges are steps", () => {
+  expect(stepsText([{ first: 7, last: 7 }])).toBe("step 7");
+  expect(stepsText([{ first: 0, last: 49 }])).toBe("steps 0–49");
+  expect(
+    stepsText([
+      { first: 3, last: 3 },
+      { first: 9, last: 9 },
+    ]),
+  ).toBe("steps 3, 9");
 });

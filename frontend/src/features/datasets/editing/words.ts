@@ -70,7 +70,14 @@ export function stayedText(skipped: readonly { number: number; reason: string }[
   return `Left as they are: ${first.join(", ")}${rest > 0 ? ` and ${rest} more` : ""}.`;
 }
 
-/** "steps 0–49, 120–180" */
+/** "steps 0–49, 120–180", "step 7" */
+export function stepsText(ranges: Planned["dropped"]): string {
+  const [only, ...more] = ranges;
+  const one = only !== undefined && more.length === 0 && only.first === only.last;
+  return `${one ? "step" : "steps"} ${rangesText(ranges)}`;
+}
+
+/** "0–49, 120–180" */
 export function rangesText(ranges: Planned["dropped"], shown = 3): string {
   const first = ranges.slice(0, shown).map(({ first, last }) => (first === last ? `${first}` : `${first}–${last}`));
   const rest = ranges.length - first.length;
