@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All tests, in three parts (docs/decisions/tests.md): those with a clock, one after the other; wherever these leave a
-# core, the page's and what computes; and when the clocks are done, what waits for other processes, several at once.
+# core, the page's and what computes; and when the clocks are done, what waits for other processes, beside that.
 # What goes on beside is told at the end, and is in build/tests/beside.log.
 # Up to five that failed are run again, alone, twice at most: what fails then has failed, and what passes is named.
 set -uo pipefail
@@ -20,7 +20,8 @@ trap 'kill -INT "$beside" 2>/dev/null; wait "$beside"' EXIT
 status=0
 .venv/bin/python -m pytest --part clocked -o cache_dir="$logs/clocked" || status=1
 echo "test: those with a clock are done after $((SECONDS / 60)) minutes; now those that wait for other processes:"
-scripts/shared.sh -n "$(($(nproc) + 1))" --part waiting -o cache_dir="$logs/waiting" || status=1
+# as low as the computing ones: above them they would take everything from the jobs of their own studios, which give way
+.venv/bin/python scripts/beside.py scripts/shared.sh --part waiting -o cache_dir="$logs/waiting" || status=1
 echo "test: they are done after $((SECONDS / 60)) minutes; beside all of these:"
 tail -n +1 -f --pid="$beside" "$logs/beside.log"
 wait "$beside" || status=1

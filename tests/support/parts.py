@@ -10,7 +10,7 @@ from tests.support.paths import ROOT
 
 # A file has the marks of its folder, the deepest one here. Where clocks are the rule, one without says `clockless`
 # itself: `pytestmark = pytest.mark.clockless`. Marks that a folder does not give stand in the file, too.
-# waiting: for other processes (a studio, a browser, jobs) most of its time, so that more of them than cores go at once.
+# waiting: for other processes (a studio, a browser, jobs) most of its time.
 # slow: minutes of a processor in all. In other folders, files that take more than ten seconds of one say it themselves.
 FOLDERS = {
     "act": {"clocked"},
