@@ -140,7 +140,7 @@ def questions(path: Path, side: str) -> list[Asked]:
     return asked
 
 
-@pytest.mark.timeout(2400)  # beside all the others
+@pytest.mark.timeout(4800)  # at the lowest priority, beside all the others
 def test_two_demonstrations_are_learnt_by_heart(learnt: Learnt) -> None:
     start, other = (asked[0] for asked in learnt.asked)
     np.testing.assert_array_equal(start.question.state, other.question.state)
@@ -150,7 +150,7 @@ def test_two_demonstrations_are_learnt_by_heart(learnt: Learnt) -> None:
         assert exact == 1.0
 
 
-@pytest.mark.timeout(2400)  # beside all the others
+@pytest.mark.timeout(4800)  # at the lowest priority, beside all the others
 def test_nothing_of_it_is_left_without_the_right_image_state_or_label(learnt: Learnt) -> None:
     first, second = learnt.asked
     images = [
