@@ -11,6 +11,7 @@ time.
 """
 
 import hashlib
+import itertools
 import logging
 import os
 import time
@@ -193,8 +194,8 @@ class KnownEpisodes:
                 _log.warning("%s: what is known of episodes cannot be kept (%s)", self._folder, error.strerror)
 
     def _sweep(self) -> None:
-        """Remove what nobody has used for long, also of formats of before, and what killed writers left. Once a day,
-        by whoever writes first."""
+        """Remove what nobody has used for long, also of formats of before, and what killed writers left; nothing that
+        is not ours, wherever somebody has put the cache. Once a day, by whoever writes first."""
         assert self._folder is not None
         if self._swept:
             return
@@ -205,7 +206,12 @@ class KnownEpisodes:
                 return
             marker.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             marker.touch()
-        for path in self._folder.parent.rglob("*"):
+        ours = itertools.chain.from_iterable(
+            folder.rglob(names)
+            for folder in self._folder.parent.glob("format-*")
+            for names in ("*.json", ".*.json.*.tmp")
+        )
+        for path in ours:
             with suppress(OSError):  # another one sweeps, too
                 if path.is_file() and time.time() - path.stat().st_mtime > _KEPT_SECONDS:
                     path.unlink()

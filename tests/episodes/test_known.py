@@ -219,13 +219,19 @@ def test_what_nobody_used_for_three_months_goes(tmp_path: Path, make_episode: Ma
     other = folder / "format-0" / "facts" / "00" / ".x.json.1.tmp"
     other.parent.mkdir(parents=True)
     other.touch()
+    theirs = [folder / "episode_0.hdf5", folder / "format-1" / "episode_1.hdf5", folder / "2024" / "notes.json"]
+    for path in theirs:  # whoever names a folder with data of their own as the cache
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
     used(89)
     KnownEpisodes(folder).facts(paths[1])  # its entries are fresh again
     fresh = kept() - unused - {other.name}
-    for path in (path for path in folder.rglob("*") if path.name in {*unused, other.name, "swept.json"}):
+    old = {*unused, other.name, "swept.json", *(path.name for path in theirs)}
+    for path in (path for path in folder.rglob("*") if path.name in old):
         os.utime(path, (time.time() - 91 * 86_400,) * 2)
     KnownEpisodes(folder).facts(paths[2])
     assert kept() & (unused | {other.name}) == set()
+    assert all(path.exists() for path in theirs)
     assert fresh <= kept()
     used(91)
     os.utime(next(folder.rglob("swept.json")))
