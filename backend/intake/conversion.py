@@ -68,6 +68,7 @@ def conversions(
         try:
             for became in _of_one_process(order, at):
                 over.add(became.name)
+                lost = 0
                 yield became
         except LostError:  # none of the source's faults: another process goes on with the episode
             lost += 1

@@ -129,14 +129,14 @@ def test_a_source_that_takes_a_process_down_costs_one_episode(tmp_path: Path, mo
     assert "more than 3 s of computing" in second.reason
 
 
-def test_a_warm_process_that_is_killed_costs_no_episode(tmp_path: Path) -> None:
+def test_warm_processes_that_are_killed_cost_no_episode(tmp_path: Path) -> None:
     source, out = tmp_path / "source", tmp_path / "out"
     out.mkdir()
     for number in range(5):
         foreign_file(source / f"episode_{number}.hdf5")
     found = []
     for one in conversions(source, out, ImportProfile()):
-        if not found:
+        if len(found) < 4:  # more often than one episode would be tried
             for warm in children(os.getpid(), "backend.intake.warm"):
                 os.kill(warm, signal.SIGKILL)
         found.append(one)
