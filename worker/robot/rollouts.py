@@ -52,7 +52,7 @@ class Rollouts:
             spare=DEMO_FOLDER if stage is not None and (DEMO_FOLDER / "config.json").is_file() else None,
             nice=0 if loop.info.simulated else _NICE,
         )
-        self._starting = threading.Lock()  # who is second finds the first one's thread begun
+        self._starting = threading.Lock()  # who is second finds the first one's thread begun, and known
         self._now: Acting | None = None
         self._failure: Failure | None = None
         self._chunk: StampedChunk | None = None  # the last that was told, and how many were
@@ -157,7 +157,9 @@ class Rollouts:
         return acting if acting is not None and self._arbiter.now.policy is acting.source else None
 
     def _acting(self) -> Acting:
-        acting = self._current()
+        """Of two where one takes the other's place just now, the new one."""
+        with self._starting:
+            acting = self._current()
         if acting is None:
             raise BusyError("no policy acts; start a rollout")
         return acting

@@ -18,7 +18,7 @@ def test_two_writers_at_once_leave_one_whole_file(tmp_path: Path, monkeypatch: p
     """Two requests that send the same, of which neither knows of the other: one piece stands, the other is told where
     to go on, however the two meet. Here the second begins while the first is between its look and its last byte."""
     path, piece = tmp_path / "file", bytes(range(256))
-    begun, told = threading.Event(), list[int | Exception]()
+    begun, told = threading.Event(), dict[str, int | MovedError]()
     real = os.pwrite
 
     def half(descriptor: int, data: memoryview, offset: int) -> int:
@@ -30,19 +30,20 @@ def test_two_writers_at_once_leave_one_whole_file(tmp_path: Path, monkeypatch: p
             second.join(1)  # it waits for the lock, or else it is done now
         return written
 
-    def write() -> None:
+    def write(who: str, what: bytes) -> None:
         with open_staged(path) as file:
             try:
-                told.append(file.append(0, piece if threading.current_thread() is not second else piece[:50]))
+                told[who] = file.append(0, what)
             except MovedError as error:
-                told.append(error)
+                told[who] = error
 
-    second = threading.Thread(target=write)
+    second = threading.Thread(target=write, args=("second", piece[:50]))
     monkeypatch.setattr(os, "pwrite", half)
-    write()
+    write("first", piece)
     second.join()
-    assert [one if isinstance(one, int) else one.there for one in told if one] == [256, 256]
-    assert [type(one) for one in told] == [int, MovedError]
+    refused = told["second"]
+    assert told["first"] == 256
+    assert isinstance(refused, MovedError) and refused.there == 256
     assert path.read_bytes() == piece
 
 
