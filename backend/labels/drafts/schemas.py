@@ -189,7 +189,8 @@ class HeartbeatIn(In):
 
 
 class HeartbeatOut(Out):
-    """edit: of the stored draft; another one than the page's own means that it changed elsewhere."""
+    """edit: of the stored draft; another one than the page's own means that it changed elsewhere. seconds_left: 0 once
+    this person has submitted the labels, which ends the lease."""
 
     seconds_left: float
     edit: int

@@ -96,11 +96,17 @@ def _refuse_taken(db: Session, me: Actor, here: DraftContext, body: ClaimIn) -> 
 
 
 def heartbeat(studio: Studio, me: Actor, episode_id: str, body: HeartbeatIn) -> HeartbeatOut:
-    """I am still here. Raises LeasedError if somebody took over; a lease that ran out and nobody took is mine again."""
+    """I am still here. Raises LeasedError if somebody took over; a lease that ran out and nobody took is mine again.
+
+    A page says it also while its own submission is on the way: nothing was taken from it then, nothing is left to hold.
+    """
     with studio.db.transaction() as db:
         here = visible(db, me, episode_id, body.tier, body.rater, lock=True)
         refuse_leased(db, me, here, token=body.token)
         draft = here.draft
+        submitted = draft is not None and draft.state in SUBMITTED_STATES and draft.submitted_by == me.id
+        if draft is not None and submitted and draft.lease_holder is None:
+            return HeartbeatOut(seconds_left=0, edit=draft.edit, state=draft.state)
         if draft is None or draft.lease_holder != me.id or draft.lease_token != body.token:
             raise LeasedError(
                 "Somebody else worked on these labels meanwhile. Claim them again.",

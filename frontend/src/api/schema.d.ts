@@ -4832,7 +4832,8 @@ export interface components {
     };
     /**
      * HeartbeatOut
-     * @description edit: of the stored draft; another one than the page's own means that it changed elsewhere.
+     * @description edit: of the stored draft; another one than the page's own means that it changed elsewhere. seconds_left: 0 once
+     *     this person has submitted the labels, which ends the lease.
      */
     HeartbeatOut: {
       /** Edit */

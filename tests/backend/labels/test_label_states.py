@@ -106,6 +106,19 @@ def test_ten_minutes_without_a_network_cost_nothing(labels: Labels, ada: TestCli
     assert ok(ada.get(f"{labels.episode()}/draft"))["lease"]["seconds_left"] > 60
 
 
+def test_a_page_that_says_it_is_there_while_its_own_submission_is_on_the_way(
+    labels: Labels, ada: TestClient, bob: TestClient
+) -> None:
+    """Nothing was taken from it. Of somebody who never submitted them it is refused as before."""
+    token = ok(claim(ada, labels.episode()))["lease"]["token"]
+    ok(save(ada, labels.episode(), (0, 24, "Reach"), edit=0, lease=token))
+    ok(ada.post(f"{labels.episode()}/draft/submit", json={"edit": 1}))
+    beat = ok(ada.post(f"{labels.episode()}/draft/heartbeat", json={"token": token}))
+    assert (beat["seconds_left"], beat["state"], beat["edit"]) == (0, "submitted", 1)
+    assert ok(ada.get(f"{labels.episode()}/draft"))["lease"] is None
+    assert refusal(bob.post(f"{labels.episode()}/draft/heartbeat", json={"token": token}), 409)["code"] == "leased"
+
+
 def test_releasing_and_giving_back(labels: Labels, ada: TestClient, bob: TestClient) -> None:
     token = ok(claim(ada, labels.episode()))["lease"]["token"]
     released = ok(ada.post(f"{labels.episode()}/draft/release", json={"token": token}))
