@@ -89,16 +89,16 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> Learnt:
                 "init_from": str(folder / "base"),
                 "output_dir": str(folder / "run"),
                 "expert": "tiny",
-                "chunk_size": 16,
+                "chunk_size": 4,
                 "image_height": SIDE,
                 "image_width": SIDE,
                 "augment": False,
-                "steps": 2000,
+                "steps": 1000,
                 "batch_size": 8,
                 "noise_draws": 8,
                 "ema_decay": 0.99,
-                "save_every": 2000,
-                "optim": {"learning_rate": 1.5e-3, "schedule": "cosine"},
+                "save_every": 1000,
+                "optim": {"learning_rate": 2e-3, "schedule": "cosine"},
             }
         )
     )
@@ -140,7 +140,7 @@ def questions(path: Path, side: str) -> list[Asked]:
     return asked
 
 
-@pytest.mark.timeout(4800)  # at the lowest priority, beside all the others
+@pytest.mark.timeout(3600)  # at the lowest priority, beside all the others
 def test_two_demonstrations_are_learnt_by_heart(learnt: Learnt) -> None:
     start, other = (asked[0] for asked in learnt.asked)
     np.testing.assert_array_equal(start.question.state, other.question.state)
@@ -150,7 +150,7 @@ def test_two_demonstrations_are_learnt_by_heart(learnt: Learnt) -> None:
         assert exact == 1.0
 
 
-@pytest.mark.timeout(4800)  # at the lowest priority, beside all the others
+@pytest.mark.timeout(3600)  # at the lowest priority, beside all the others
 def test_nothing_of_it_is_left_without_the_right_image_state_or_label(learnt: Learnt) -> None:
     first, second = learnt.asked
     images = [

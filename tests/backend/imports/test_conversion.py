@@ -225,7 +225,7 @@ def _runs(pid: int) -> bool:
 def test_what_is_no_source_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "notes.txt").write_text("hello")
-    with pytest.raises(UserError, match="looks like none of lerobot, rlds, .*robomimic"):
+    with pytest.raises(UserError, match=r"looks like none of lerobot, rlds, .*robomimic"):
         look(tmp_path / "source", ImportProfile())
     with pytest.raises(UserError, match="looks like none"):
         list(conversions(tmp_path / "source", tmp_path, ImportProfile()))

@@ -43,7 +43,8 @@ def test_two_writers_at_once_leave_one_whole_file(tmp_path: Path, monkeypatch: p
     second.join()
     refused = told["second"]
     assert told["first"] == 256
-    assert isinstance(refused, MovedError) and refused.there == 256
+    assert isinstance(refused, MovedError)
+    assert refused.there == 256
     assert path.read_bytes() == piece
 
 
