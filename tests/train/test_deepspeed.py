@@ -155,7 +155,7 @@ def test_what_does_not_fit_is_one_line(
     wrong = yaml.safe_load(config(AccelerateConfig.ZERO2).read_text())
     wrong["deepspeed_config"]["zero_stage"] = 3
     (tmp_path / "zero3.yaml").write_text(yaml.safe_dump(wrong))
-    done = launch(make_spec(), tmp_path / "zero3.yaml", check=False)
+    done = launch(make_spec(), tmp_path / "zero3.yaml", processes=1, check=False)
     assert done.returncode
     assert "dexvla: DeepSpeed's configuration asks for ZeRO stage 3; runs here take stage 2" in done.stderr
 
