@@ -8,6 +8,7 @@ export OMP_NUM_THREADS=1      # each process computes in one thread: there are o
 export PYTHONDONTWRITEBYTECODE= # set or not: a run starts hundreds of processes, which would compile everything anew
 logs=build/tests
 failures=v/cache/lastfailed
+. scripts/memory.sh
 mkdir -p "$logs"
 rm -rf "${logs:?}"/* ".pytest_cache/$failures"
 
@@ -15,7 +16,7 @@ rm -rf "${logs:?}"/* ".pytest_cache/$failures"
   PATH="$PWD/.venv/bin:$PATH" npm --prefix frontend test --silent; page=$?
   scripts/shared.sh --part computing -o cache_dir="$1/computing" && [ "$page" = 0 ]' beside "$logs" >"$logs/beside.log" 2>&1 &
 beside=$!
-trap 'kill -INT "$beside" 2>/dev/null; wait "$beside"' EXIT
+trap 'kill -INT "$beside" 2>/dev/null; wait "$beside"; clean_up' EXIT
 
 status=0
 .venv/bin/python -m pytest --part clocked -o cache_dir="$logs/clocked" || status=1
@@ -25,7 +26,7 @@ echo "test: those with a clock are done after $((SECONDS / 60)) minutes; now tho
 echo "test: they are done after $((SECONDS / 60)) minutes; beside all of these:"
 tail -n +1 -f --pid="$beside" "$logs/beside.log"
 wait "$beside" || status=1
-trap - EXIT
+trap clean_up EXIT
 echo "test: all are done after $((SECONDS / 60)) minutes"
 [ "$status" = 0 ] && exit 0
 

@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 HEAVY = ("torch", "transformers", "peft", "accelerate", "mujoco", "av", "mink", "matplotlib", "websockets", "scipy")
 
 

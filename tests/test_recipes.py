@@ -13,6 +13,8 @@ from dexvla.robots.aloha_sim.options import AlohaTask
 from dexvla.spec import EpisodeEntry, RecoveryOptions
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 FOLDER = ROOT / "recipes" / "recovery"
 
 

@@ -21,6 +21,8 @@ from dexvla.episodes.reader import open_episode, read_positions
 from dexvla.errors import EpisodeError
 from dexvla.segmentation.boundaries import BoundarySettings, candidates, debounced, merged, smoothed
 
+pytestmark = pytest.mark.slow
+
 MIB = 2**20
 
 

@@ -18,6 +18,8 @@ from dexvla.robots.aloha_sim.experts import ScriptedExpert
 from dexvla.robots.aloha_sim.options import AlohaTask, PickColourOptions, PickLevel
 from dexvla.spec import CameraSpec, ClosedLoopReport, EpisodeOutcome, EvalSpec
 
+pytestmark = pytest.mark.slow
+
 CAMERA = CameraSpec(name="cam_high", height=48, width=64)
 
 

@@ -13,7 +13,7 @@ from dexvla.robots.aloha_sim import AlohaSim, gl, tasks
 from dexvla.robots.aloha_sim.experts import ScriptedExpert
 from dexvla.robots.aloha_sim.options import AlohaTask
 
-pytestmark = pytest.mark.clockless
+pytestmark = [pytest.mark.clockless, pytest.mark.slow]
 
 gl.load_mujoco()  # before gym_aloha, which would otherwise choose the OpenGL
 env_module = pytest.importorskip("gym_aloha.env")

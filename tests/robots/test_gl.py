@@ -33,6 +33,7 @@ TELLS = {
 }
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.clockless,
     pytest.mark.skipif(gl.osmesa_works(), reason="OSMesa renders wherever EGL is missing"),
 ]

@@ -33,7 +33,7 @@ PARTS: dict[str, tuple[set[str], set[str]]] = {
     "computing": ({"clocked", "waiting"}, set()),
     "waiting": ({"clocked"}, {"waiting"}),
     "clocked": (set(), {"clocked"}),
-    "fast": ({"clocked", "browser", "kill", "slow", "download"}, set()),
+    "fast": ({"clocked", "waiting", "slow", "download"}, set()),
 }
 _OWN = re.compile(r"^pytestmark = .*?(?=\n\n|\Z)", re.MULTILINE | re.DOTALL)
 _MARK = re.compile(r"pytest\.mark\.(\w+)")
@@ -61,8 +61,7 @@ def left_out(files: Mapping[Path, frozenset[str]]) -> str:
     """One line for the end of a fast run, from the files that were not run and their marks."""
     words = {
         "clocked": "with a clock of their own",
-        "browser": "in a browser",
-        "kill": "with kills",
+        "waiting": "that wait for a browser, a studio or jobs",
         "slow": "that take long",
         "download": "that need downloaded packages",
     }

@@ -21,6 +21,8 @@ from tests.support.api_examples import call, operations
 from tests.support.people import SignIn
 from tests.support.small_disk import fill, small_disk
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,8 @@ from dexvla.episodes.manifest import build_manifest, find_set, load_manifest, ma
 from dexvla.episodes.writer import write_episode
 from tests.support.people import SignIn
 
+pytestmark = pytest.mark.slow
+
 MakeData = Callable[..., EpisodeData]
 LABELS = [(0, 12, "Reach for the cube"), (12, 24, "Lift the cube")]
 

@@ -26,6 +26,8 @@ from tests.support.media_data import export_episode, exported, write_ros2
 from tests.support.processes import children
 from tests.support.robot_hosts import until
 
+pytestmark = pytest.mark.slow
+
 
 def media(*names: str) -> Callable[[Path], None]:
     """What exporters write of one labelled episode."""

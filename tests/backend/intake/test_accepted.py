@@ -43,6 +43,8 @@ from tests.support.foreign_files import (
 )
 from tests.support.intake import MakeData, stored_files, take
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_good_file_comes_in_with_the_same_identity(studio: Studio, dataset_id: str, good: Path) -> None:
     episode_id = take(studio, dataset_id, good)

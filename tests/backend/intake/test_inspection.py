@@ -34,6 +34,8 @@ from tests.support.intake import stored_files, take
 from tests.support.paths import ROOT
 from tests.support.processes import alive, children
 
+pytestmark = pytest.mark.slow
+
 CURIOUS = "tests.support.curious_reader"
 
 

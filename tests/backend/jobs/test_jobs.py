@@ -18,6 +18,8 @@ from backend.studio.context import Studio
 from backend.tables.job import Job, JobKind, JobState
 from backend.training.jobs import TrainPayload
 
+pytestmark = pytest.mark.slow
+
 SignIn = Callable[[Role | str], TestClient]
 AT_ONCE = Leases(0)  # a lease that looks over is over
 

@@ -14,6 +14,8 @@ from dexvla.episodes.reader import open_episode
 from dexvla.episodes.writer import write_episode
 from tests.support.people import SignIn
 
+pytestmark = pytest.mark.slow
+
 MakeData = Callable[..., EpisodeData]
 
 

@@ -14,6 +14,8 @@ from dexvla.episodes.reader import open_episode
 from tests.support.labelling_data import Labels, MakeData, ok, refusal, save
 from tests.support.people import SignIn
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def ada(client: SignIn) -> TestClient:

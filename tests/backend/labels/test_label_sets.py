@@ -35,6 +35,8 @@ from backend.tables.label_text import LabelText
 from backend.tables.segment import LabelSegment, Provenance
 from backend.tables.user import User
 
+pytestmark = pytest.mark.slow
+
 STEPS = 60
 TEXTS = ["Reach", "Grasp", "Lift", "Raech", "reach", "", "Straße", "100 %_", "Wave"]
 VOCABULARY = ["Reach", "Grasp", "Lift"]

@@ -15,6 +15,8 @@ from dexvla.episodes.reader import open_episode
 from tests.support.labelling_data import Labels, MakeData, ok, refusal, save
 from tests.support.people import SignIn
 
+pytestmark = pytest.mark.slow
+
 DONE = ((0, 10, "Reach"), (10, 24, "Lift"))
 
 

@@ -24,6 +24,8 @@ from tests.support.people import SignIn
 from tests.support.proposal_data import TEXTS, demonstration, take
 from tests.support.vision_server import VisionServer, images, said, vision_server
 
+pytestmark = pytest.mark.slow
+
 KEY = "sk-a-key-that-nobody-may-see"
 GOOD = [{"start": 0, "text": TEXTS[0], "confidence": 0.9}, {"start": 90, "text": "grasp  the cube.", "confidence": 0.4}]
 

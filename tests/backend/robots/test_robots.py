@@ -21,6 +21,8 @@ from backend.tables.audit_entry import AuditEntry
 from dexvla.live.status import HostStatus, RobotState
 from tests.support.robot_hosts import robot_host, until
 
+pytestmark = pytest.mark.slow
+
 SignIn = Callable[[str], TestClient]
 URL = "/api/robots/aloha-sim"
 

@@ -17,6 +17,8 @@ from backend.training.curves import curves
 from backend.training.schemas import MetricsOut
 from backend.training.tail import MetricsTail
 
+pytestmark = pytest.mark.slow
+
 POINTS = 5000  # with 16 x 16 a row of level 1 and 16 of those one of level 2
 BEFORE_BUCKETS = "63a32f10a961"
 

@@ -27,6 +27,8 @@ from backend.training.schemas import RunIn
 from dexvla.spec import EXPERT_SIZES, PRESETS, Group, PolicySpec, TrainSpec, UNetSpec, with_preset
 from tests.support.training_data import make_version
 
+pytestmark = pytest.mark.slow
+
 SignIn = Callable[[str], TestClient]
 PLACES = Places(
     data=(("/data/a/manifest.json", 1.0), ("/data/b/manifest.json", 2.5)),

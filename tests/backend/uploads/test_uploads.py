@@ -32,6 +32,8 @@ from tests.support.labelling_data import ok, refusal
 from tests.support.people import SignIn
 from tests.support.robot_hosts import until
 
+pytestmark = pytest.mark.slow
+
 TUS = {"Tus-Resumable": "1.0.0"}
 OVER = {"taken_in", "already_there", "refused", "staged"}
 

@@ -1,10 +1,13 @@
 """The least role of every operation of the API, written down: a forgotten or a changed check fails here."""
 
+import pytest
 from fastapi.testclient import TestClient
 
 from backend.core.roles import Role
 from tests.support.api_examples import call, operations
 from tests.support.people import SignIn
+
+pytestmark = pytest.mark.slow
 
 PUBLIC = """
     GET /api/health

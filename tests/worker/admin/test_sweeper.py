@@ -29,6 +29,8 @@ from tests.support.training_data import stage_2, start
 from worker.admin import sweeper as sweeping
 from worker.admin.sweeper import LOST_SECONDS, forget_old_sessions, sweep
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def studio(tmp_path: Path) -> Iterator[Studio]:

@@ -10,7 +10,7 @@ from worker.supervise import restart
 from worker.supervise.parts import Part, look_after
 from worker.supervise.restart import STEADY_SECONDS, Restarts
 
-pytestmark = pytest.mark.clockless
+pytestmark = [pytest.mark.clockless, pytest.mark.slow]
 
 
 def test_what_keeps_dying_is_started_more_and_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
