@@ -1,5 +1,6 @@
 """Exports in a real browser: what a choice comes to, the job, the archive that is downloaded, and its deletion."""
 
+import hashlib
 import io
 import tarfile
 from collections.abc import Iterator
@@ -64,7 +65,10 @@ def test_an_export_is_made_downloaded_and_deleted(ada: Person, tmp_path: Path) -
     with ada.page.expect_download() as started:
         row.get_by_test_id("export-download").click()
     assert started.value.suggested_filename == "Cubes-episodes.tar"
-    with tarfile.open(fileobj=io.BytesIO(Path(started.value.path()).read_bytes())) as archive:
+    content = Path(started.value.path()).read_bytes()
+    (made,) = ada.get(f"/datasets/{dataset}/exports")
+    assert hashlib.sha256(content).hexdigest() == made["sha256"]
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         assert "Cubes-episodes/episode_0.hdf5" in archive.getnames()
     row.get_by_test_id("export-delete").click()
     ada.at("confirm-yes").click()
