@@ -292,7 +292,7 @@ def test_where_no_reader_starts_the_file_is_not_blamed_and_the_next_try_finds_on
 ) -> None:
     operator, path = client("operator"), f"/api/datasets/{dataset_id}/episodes?name=good.hdf5"
     with monkeypatch.context() as patched:
-        patched.setattr(child_module.sys, "executable", program)
+        patched.setattr(sys, "executable", program)
         answer = operator.post(path, content=good.read_bytes())
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "no_reader")
     assert "cannot start the process that looks at files" in answer.json()["error"]["message"]
