@@ -108,7 +108,7 @@ def file(db: Session, studio: Studio, request: Request, checkpoint_id: str, name
     kind = "application/json" if name.endswith(".json") else "application/octet-stream"
     sha256 = entry["sha256"]
     content = Content(name=entry["name"], parts=(part,), tag=sha256, sha256=sha256, media_type=kind)
-    return respond(request, content)
+    return respond(request, content, studio.settings)
 
 
 def archive(db: Session, studio: Studio, request: Request, checkpoint_id: str) -> Response:
@@ -123,7 +123,7 @@ def archive(db: Session, studio: Studio, request: Request, checkpoint_id: str) -
         sha256=row.archive_sha256,
         media_type="application/x-tar",
     )
-    return respond(request, content)
+    return respond(request, content, studio.settings)
 
 
 def _found(db: Session, checkpoint_id: str) -> tuple[Checkpoint, Run]:

@@ -1,6 +1,7 @@
 """How a studio is set up: environment variables (STUDIO_*), read once."""
 
 import json
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Self
@@ -39,6 +40,11 @@ class Settings(BaseSettings):
         (),
         description="Addresses or networks of the proxies in front of the studio, separated by commas; what others say "
         "in X-Forwarded-For and X-Forwarded-Proto is not believed",
+    )
+    accel_redirect: str | None = Field(
+        None,
+        description="Where nginx in front serves the data folder to itself (an internal location, /studio-files): it "
+        "then sends downloads of whole files itself, see deploy/nginx.conf. Default: the studio sends them",
     )
     database_url: str | None = Field(
         None,
@@ -165,6 +171,16 @@ class Settings(BaseSettings):
     def _origin(cls, value: str | None) -> str | None:
         """Empty is not set, as Compose files have it."""
         return None if not value else public_address(value)
+
+    @field_validator("accel_redirect")
+    @classmethod
+    def _location(cls, value: str | None) -> str | None:
+        """Empty is not set, as Compose files have it."""
+        if not value:
+            return None
+        if not re.fullmatch(r"(/[A-Za-z0-9._-]+)+/?", value):
+            raise ValueError("expected the path of nginx's internal location, as /studio-files")
+        return value.rstrip("/")
 
     @field_validator("policy_servers", mode="before")
     @classmethod

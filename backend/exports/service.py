@@ -151,7 +151,7 @@ def archive(db: Session, me: Actor, studio: Studio, request: Request, dataset_id
         sha256=row.sha256,
         media_type="application/x-tar",
     )
-    return respond(request, content)
+    return respond(request, content, studio.settings)
 
 
 def delete(db: Session, me: Actor, studio: Studio, dataset_id: str, export_id: str) -> None:

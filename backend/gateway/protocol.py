@@ -4,12 +4,16 @@ uvicorn has a timeout for idle connections and none for one that never says what
 """
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from backend.core.pieces import Piece, size_of
 from backend.gateway import limits
 from backend.gateway.forwarded import Proxies, rewritten
+from backend.gateway.sending import Sending
 
 _LINGER_SECONDS = 1.0  # for an answer to arrive although the other side is still sending
 _LINGER_BYTES = 256 * 1024
@@ -177,6 +181,30 @@ class GatewayProtocol(HttpToolsProtocol):
         """The body of the request that is being answered is not read; the connection ends after the answer."""
         self.cycle.keep_alive = False
         self.cycle.transport = _Lingering(self)  # type: ignore[assignment]
+
+    # --- answers past the event loop ----------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def sending_pieces(self) -> AsyncIterator[Callable[[list[Piece]], Awaitable[None]]]:
+        """Between the head of an answer and its end: what sends its body, of whose bytes the server then knows. Raises
+        ConnectionError where the connection is lost."""
+        self.transport.set_write_buffer_limits(high=0)
+        await self.flow.drain()  # until nothing of the head waits
+        self.transport.set_write_buffer_limits()
+        if self.transport.is_closing():
+            raise ConnectionResetError
+        sending = Sending(self.transport.get_extra_info("socket"))
+
+        async def send(pieces: list[Piece]) -> None:
+            if self.transport.is_closing():
+                raise ConnectionResetError
+            self.cycle.expected_content_length -= sum(map(size_of, pieces))
+            await sending.send(pieces)
+
+        try:
+            yield send
+        finally:
+            sending.close()
 
     # --- sockets ----------------------------------------------------------------------------------------------------
 

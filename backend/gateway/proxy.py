@@ -4,12 +4,14 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import Protocol
 
 from starlette.types import Message, Receive, Scope, Send
 
 from backend.core.http_wire import Header, Wire, WireError, connect_unix
+from backend.core.pieces import ASKED, Piece, Reading
 from backend.gateway import limits
 
 _HOP_BY_HOP = frozenset(
@@ -40,6 +42,12 @@ class TooSlowError(Exception):
 
 class GoneError(Exception):
     """Whoever asked has left."""
+
+
+class Connection(Protocol):
+    """Whose request it is."""
+
+    def sending_pieces(self) -> AbstractAsyncContextManager[Callable[[list[Piece]], Awaitable[None]]]: ...
 
 
 class Upstream:
@@ -113,7 +121,11 @@ async def forward(upstream: Upstream, scope: Scope, receive: Receive, send: Send
     """Whether an answer was given; False where whoever asked has left before. Raises OSError where the application did
     not begin to answer, TooLargeError and TooSlowError likewise; what fails later ends the connection."""
     method: bytes = scope["method"].encode()
-    headers: list[Header] = [(name, value) for name, value in scope["headers"] if name not in _HOP_BY_HOP]
+    headers: list[Header] = [
+        (name, value) for name, value in scope["headers"] if name not in _HOP_BY_HOP and name != ASKED
+    ]
+    if method == b"GET":
+        headers.append((ASKED, b"1"))
     chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])
     if chunked:
         headers = [(name, value) for name, value in headers if name != b"content-length"]
@@ -132,8 +144,14 @@ async def forward(upstream: Upstream, scope: Scope, receive: Receive, send: Send
             await exchange.end()
             wire = await upstream.take(fresh=True)
             status, answer = await exchange.begin(wire, method, target, headers)
-        kept = [(name, value) for name, value in answer if name not in _HOP_BY_HOP]
+        kept = [(name, value) for name, value in answer if name not in _HOP_BY_HOP and name != ASKED]
+        size = next((value for name, value in answer if name == ASKED), None)
+        if size is not None:
+            kept.append((b"content-length", size))
         await send({"type": "http.response.start", "status": status, "headers": kept})
+        if size is not None:
+            await _send_pieces(exchange, wire, scope["state"]["connection"], send)
+            return True
         more = True
         while more:
             piece, more = await exchange.read(wire)
@@ -152,6 +170,20 @@ async def forward(upstream: Upstream, scope: Scope, receive: Receive, send: Send
     finally:
         await exchange.end()
         upstream.give_back(wire)
+
+
+async def _send_pieces(exchange: "_Exchange", wire: Wire, connection: Connection, send: Send) -> None:
+    """Raises GoneError, OSError."""
+    await send({"type": "http.response.body", "body": b"", "more_body": True})
+    reading, more = Reading(), True
+    async with connection.sending_pieces() as send_pieces:
+        while more:
+            data, more = await exchange.read(wire)
+            try:
+                await send_pieces(reading.feed(data))
+            except ConnectionError:
+                raise GoneError from None
+    await send({"type": "http.response.body", "body": b""})
 
 
 class _Exchange:

@@ -93,7 +93,7 @@ def accept(
     source_sha256: of `file`, kept with the episode.
     stop: once it is set nobody waits for the answer: the inspection is ended and InvalidError raised. Raises
     RefusedError for a file that is no usable episode or does not fit the dataset's others, AlreadyThereError,
-    DiskFullError, StoreAwayError, NotFoundError for the dataset. On any error nothing stays behind.
+    DiskFullError, StoreAwayError, NoReaderError, NotFoundError for the dataset. On any error nothing stays behind.
     """
     name = _plain(original_name) or file.name
     instruction = limits.one_line(instruction)
@@ -153,7 +153,8 @@ def _plain(name: str | None) -> str:
 def _inspect(
     file: Path, target: Path, name: str, *, keep_labels: bool, instruction: str, stop: threading.Event
 ) -> dict[str, Any]:
-    """Run backend.intake.inspect on the file. Raises RefusedError, DiskFullError, InvalidError for a `stop`."""
+    """Run backend.intake.inspect on the file. Raises RefusedError, DiskFullError, InvalidError for a `stop`,
+    NoReaderError."""
     target.touch()  # the child may write this file, and open no other
     order = {
         "source": str(file.absolute()),
@@ -174,7 +175,7 @@ def _inspect(
 
 
 def _looked_at(order: dict[str, Any], name: str, stop: threading.Event) -> tuple[int, bytes]:
-    """The status of a process that looked at a file, and what it said. Raises as `_await`."""
+    """The status of a process that looked at a file, and what it said. Raises as `_await`, NoReaderError."""
     for _ in range(TRIES):
         with suppress(LostError), started("backend.intake.inspect") as child:
             child.send(json.dumps(order).encode() + b"\n")

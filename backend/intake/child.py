@@ -13,14 +13,26 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+import structlog
+
 import backend
+from backend.core.errors import UnavailableError
 
 TRIES = 3  # where a process is lost
 _LONGEST_COMPLAINT, _COMPLAINTS = 4096, 256  # bytes of a line, lines
 _LONGEST_WORD = 64  # bytes of a message about a process
 _DYING_SECONDS = 10
+_RETRY_SECONDS = 10
 # of our environment: nothing else, which may hold passwords of the database and the broker
 _ENVIRONMENT = {"PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "LANG", "LC_ALL", "TMPDIR"}
+
+_log = structlog.get_logger(__name__)
+
+
+class NoReaderError(UnavailableError):
+    """No process that looks at files can be started; nothing is known of the file. Trying again later may do."""
+
+    code = "no_reader"
 
 
 class LostError(Exception):
@@ -107,12 +119,16 @@ class _Warm:
         self._processes: list[subprocess.Popen[bytes]] = []  # former ones may look at files still
 
     def ask(self, module: str, descriptors: list[int]) -> None:
+        """Where it cannot be started, or ends at once, the descriptors are closed with nobody having heard of them."""
         with self._lock:
             with suppress(OSError):
                 if self._requests is not None:
                     socket.send_fds(self._requests, [module.encode()], descriptors)
                     return
-            socket.send_fds(self._start(), [module.encode()], descriptors)
+            try:
+                socket.send_fds(self._start(), [module.encode()], descriptors)
+            except OSError as error:
+                _log.warning("intake.not_started", error=str(error))
 
     def _start(self) -> socket.socket:
         self._processes = [process for process in self._processes if process.poll() is None]
@@ -137,7 +153,7 @@ _warm = _Warm()
 @contextmanager
 def started(module: str) -> Iterator[Child]:
     """`main` of the module in a process of its own, with nothing of our environment that it does not need, until the
-    end of the context."""
+    end of the context. Raises NoReaderError."""
     for _ in range(TRIES):
         child = _forked(module)
         try:
@@ -146,7 +162,11 @@ def started(module: str) -> Iterator[Child]:
                 return
         finally:
             child.close()
-    raise AssertionError("no process that looks at files can be started; what it complained of is in our log")
+    raise NoReaderError(
+        "The studio cannot start the process that looks at files; its log says why (no memory, or no room for another "
+        "process, perhaps). Nothing was taken in; try again in a moment.",
+        retry_seconds=_RETRY_SECONDS,
+    )
 
 
 def _forked(module: str) -> Child:

@@ -52,7 +52,7 @@ def conversions(
 ) -> Iterator[Converted | NotConverted]:
     """Every episode but those of `done`. out: an empty folder; what was made and not taken may lie there at the end.
 
-    Raises UserError for what is no source, and DiskFullError.
+    Raises UserError for what is no source, DiskFullError and NoReaderError.
     """
     over, lost = set(done), 0
     while lost < TRIES:
@@ -132,7 +132,8 @@ def _made_in(folder: Path, file: Path) -> bool:
 def look(source: Path, profile: ImportProfile, *, episode: str | None = None) -> dict[str, Any]:
     """What is in a source, by one of its episodes (None: the first): see backend.intake.showing.
 
-    Raises UserError, in a sentence without its end, where nothing of it can be shown, and DiskFullError.
+    Raises UserError, in a sentence without its end, where nothing of it can be shown, DiskFullError and
+    NoReaderError.
     """
     order = {
         "work": "show",

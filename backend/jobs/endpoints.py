@@ -5,9 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from backend.access.dependencies import Db, Operator, Parts, Viewer
+from backend.core.paging import CursorPage
 from backend.core.schemas import Page
 from backend.jobs import service
-from backend.jobs.schemas import JobOut, LogChunk
+from backend.jobs.schemas import JobOut, JobsIn, LogChunk
 from backend.tables.job import JobKind
 
 router = APIRouter(prefix="/api/jobs", tags=["jobs"])
@@ -20,10 +21,16 @@ def list_jobs(
     kind: JobKind | None = None,
     subject_id: Annotated[str | None, Query(max_length=32)] = None,
     active: Annotated[bool, Query(description="Only jobs that are not over")] = False,
-    offset: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Page[JobOut]:
-    return service.jobs(db, kind=kind, subject_id=subject_id, active=active, offset=offset, limit=limit)
+    """The newest; all of them are in /api/jobs/page."""
+    return service.newest(db, kind=kind, subject_id=subject_id, active=active, limit=limit)
+
+
+@router.get("/page")
+def page_jobs(db: Db, me: Viewer, asked: Annotated[JobsIn, Query()]) -> CursorPage[JobOut]:
+    """A part of the list, searched, filtered and sorted here."""
+    return service.page(db, asked)
 
 
 @router.get("/{job_id}")

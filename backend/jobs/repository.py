@@ -8,10 +8,14 @@ claims at once have one winner on SQLite and on PostgreSQL.
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import and_, case, func, or_, select, update
+from sqlalchemy import Select, SQLColumnExpression, and_, case, func, or_, select, update
 from sqlalchemy.orm import Session
+from sqlalchemy.types import Text
 
+from backend.core import paging
 from backend.core.db import database_now, db_seconds
+from backend.core.paging import Order, contains
+from backend.jobs.schemas import JobsIn, JobSort
 from backend.tables.job import Job, JobKind, JobState
 from backend.tables.user import User
 
@@ -33,10 +37,41 @@ def by_ids(db: Session, ids: Collection[str]) -> Sequence[Job]:
     return db.scalars(select(Job).where(Job.id.in_(ids))).all()
 
 
-def page(
-    db: Session, *, kind: JobKind | None, subject_id: str | None, active: bool, offset: int, limit: int
+def newest(
+    db: Session, *, kind: JobKind | None, subject_id: str | None, active: bool, limit: int
 ) -> tuple[Sequence[Job], int]:
     """Newest first, and how many there are in all."""
+    query = _wanted(kind=kind, subject_id=subject_id, active=active)
+    total = db.scalar(select(func.count()).select_from(query.subquery())) or 0
+    return db.scalars(query.order_by(Job.created_at.desc(), Job.id).limit(limit)).all(), total
+
+
+def page(db: Session, asked: JobsIn) -> tuple[list[Job], str | None, int | None]:
+    """(jobs, next cursor, total)."""
+    query = _wanted(kind=asked.kind, subject_id=asked.subject_id, active=asked.active)
+    if asked.state is not None:
+        query = query.where(Job.state == asked.state)
+    if asked.search:
+        query = query.outerjoin(User, User.id == Job.created_by)
+        query = query.where(contains(Job.title + " " + func.coalesce(User.name, ""), asked.search))
+    columns: dict[JobSort, SQLColumnExpression[Any]] = {
+        JobSort.CREATED: Job.created_at,
+        JobSort.TITLE: func.lower(Job.title),
+        JobSort.KIND: func.lower(Job.kind, type_=Text),
+    }
+    order = Order(
+        name=asked.sort.value,
+        column=columns[asked.sort],
+        id=Job.id,
+        descending=asked.descending,
+        then=None if asked.sort is JobSort.CREATED else Job.created_at,
+    )
+    narrow = "Choose a kind, or those that are not over."
+    rows, cursor, total = paging.page(db, query, order, cursor=asked.cursor, limit=asked.limit, narrow=narrow)
+    return [row[0] for row in rows], cursor, total
+
+
+def _wanted(*, kind: JobKind | None, subject_id: str | None, active: bool) -> Select[Job]:
     query = select(Job)
     if kind is not None:
         query = query.where(Job.kind == kind)
@@ -44,9 +79,7 @@ def page(
         query = query.where(Job.subject_id == subject_id)
     if active:
         query = query.where(Job.state.in_([state for state in JobState if not state.over]))
-    total = db.scalar(select(func.count()).select_from(query.subquery())) or 0
-    rows = db.scalars(query.order_by(Job.created_at.desc(), Job.id).offset(offset).limit(limit)).all()
-    return rows, total
+    return query
 
 
 def user_names(db: Session, ids: Collection[str]) -> dict[str, str]:

@@ -1,12 +1,33 @@
 """Jobs as the page sees them."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from pydantic import Field
 
+from backend.core.paging import PageIn
 from backend.core.schemas import Out
 from backend.tables.job import JobKind, JobState
+
+
+class JobSort(StrEnum):
+    """title: in any case. kind: by its name here, and by time within it."""
+
+    CREATED = "created"
+    TITLE = "title"
+    KIND = "kind"
+
+
+class JobsIn(PageIn):
+    """search: in the title and the name of whoever asked for it. active: only jobs that are not over."""
+
+    sort: JobSort = JobSort.CREATED
+    descending: bool = True
+    kind: JobKind | None = None
+    state: JobState | None = None
+    subject_id: str | None = Field(None, max_length=32)
+    active: bool = False
 
 
 class JobOut(Out):

@@ -10,11 +10,12 @@ from sqlalchemy.orm import Session
 from backend.audit.service import record
 from backend.core.db import after_commit, database_now
 from backend.core.errors import ConflictError, NotFoundError
+from backend.core.paging import CursorPage
 from backend.core.schemas import Page
 from backend.identity.actor import Actor
 from backend.jobs import repository
 from backend.jobs.kinds import kind_of
-from backend.jobs.schemas import JobOut, LogChunk
+from backend.jobs.schemas import JobOut, JobsIn, LogChunk
 from backend.jobs.workers import JobQueue, missing_for, queue_of, wake
 from backend.store.small import key_of
 from backend.studio import events
@@ -61,11 +62,14 @@ def enqueue(
     return job
 
 
-def jobs(
-    db: Session, *, kind: JobKind | None, subject_id: str | None, active: bool, offset: int, limit: int
-) -> Page[JobOut]:
-    rows, total = repository.page(db, kind=kind, subject_id=subject_id, active=active, offset=offset, limit=limit)
+def newest(db: Session, *, kind: JobKind | None, subject_id: str | None, active: bool, limit: int) -> Page[JobOut]:
+    rows, total = repository.newest(db, kind=kind, subject_id=subject_id, active=active, limit=limit)
     return Page(items=_outs(db, rows), total=total)
+
+
+def page(db: Session, asked: JobsIn) -> CursorPage[JobOut]:
+    rows, cursor, total = repository.page(db, asked)
+    return CursorPage(items=_outs(db, rows), next=cursor, total=total)
 
 
 def job(db: Session, job_id: str) -> JobOut:

@@ -17,12 +17,18 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from backend.core.errors import DiskFullError, FilesLeftError, InvalidError, NotFoundError, TooManyError
+from backend.core.errors import (
+    DiskFullError,
+    FilesLeftError,
+    InvalidError,
+    NotFoundError,
+    TooManyError,
+    UnavailableError,
+)
 from backend.core.periodic import Periodic
 from backend.core.removal import remove_after_commit
 from backend.core.roles import Role
 from backend.intake.accept import AlreadyThereError, RefusedError, accept
-from backend.store.base import StoreAwayError
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
 from backend.tables.episode import EpisodeRow, EpisodeSource
@@ -211,7 +217,7 @@ def _accept(studio: Studio, upload: Upload, row: UploadedFile, path: Path, sha25
             _refuse(studio, upload, row.id, error.message)
     except (DiskFullError, TooManyError):
         raise
-    except (StoreAwayError, OSError, SQLAlchemyError) as error:  # none of the file's faults: it stays, and waits
+    except (UnavailableError, OSError, SQLAlchemyError) as error:  # none of the file's faults: it stays, and waits
         _log.warning("uploads.waiting", file=row.id, error=str(error))
         raise WaitingError(
             "the studio cannot take it in at the moment (its log says why); it is tried again"

@@ -25,11 +25,10 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.core.db import database_now
-from backend.core.errors import ApiError
+from backend.core.errors import ApiError, UnavailableError
 from backend.core.settings import Settings
 from backend.jobs import repository
 from backend.jobs.repository import LostError
-from backend.store.base import StoreAwayError
 from backend.studio import events
 from backend.studio.context import Studio
 from backend.tables.job import Job, JobState
@@ -406,7 +405,7 @@ class _Attempt:
 
 def _failure_of(error: Exception) -> Failure:
     """Of the handler itself."""
-    if isinstance(error, StoreAwayError):
+    if isinstance(error, UnavailableError):
         return Failure(cause=error.message, final=False)
     if isinstance(error, UserError | ApiError):
         return Failure(cause=str(error), final=True)

@@ -39,7 +39,7 @@ def download(db: Session, me: Actor, studio: Studio, request: Request, episode_i
         tag=_tag(studio, row, path, parts),
         media_type="application/x-hdf5",
     )
-    return respond(request, content)
+    return respond(request, content, studio.settings)
 
 
 def _labelled(path: Path, revision: LabelRevision) -> tuple[Part, ...]:

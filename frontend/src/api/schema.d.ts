@@ -1873,8 +1873,31 @@ export interface paths {
       path?: never;
       cookie?: never;
     };
-    /** List Jobs */
+    /**
+     * List Jobs
+     * @description The newest; all of them are in /api/jobs/page.
+     */
     get: operations["list_jobs"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/jobs/page": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Page Jobs
+     * @description A part of the list, searched, filtered and sorted here.
+     */
+    get: operations["page_jobs"];
     put?: never;
     post?: never;
     delete?: never;
@@ -3618,6 +3641,15 @@ export interface components {
     CursorPage_EvaluationOut_: {
       /** Items */
       items: components["schemas"]["EvaluationOut"][];
+      /** Next */
+      next: string | null;
+      /** Total */
+      total?: number | null;
+    };
+    /** CursorPage[JobOut] */
+    CursorPage_JobOut_: {
+      /** Items */
+      items: components["schemas"]["JobOut"][];
       /** Next */
       next: string | null;
       /** Total */
@@ -5417,6 +5449,12 @@ export interface components {
       /** Total */
       total: number | null;
     };
+    /**
+     * JobSort
+     * @description title: in any case. kind: by its name here, and by time within it.
+     * @enum {string}
+     */
+    JobSort: "created" | "title" | "kind";
     /**
      * JobState
      * @description queued -> running -> done | failed | cancelled; running -> cancelling -> cancelled.
@@ -11943,7 +11981,6 @@ export interface operations {
         subject_id?: string | null;
         /** @description Only jobs that are not over */
         active?: boolean;
-        offset?: number;
         limit?: number;
       };
       header?: never;
@@ -11959,6 +11996,48 @@ export interface operations {
         };
         content: {
           "application/json": components["schemas"]["Page_JobOut_"];
+        };
+      };
+      /** @description Validation Error */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["HTTPValidationError"];
+        };
+      };
+    };
+  };
+  page_jobs: {
+    parameters: {
+      query?: {
+        /** @description `next` of the page before; left out for the first page */
+        cursor?: string | null;
+        /** @description Rows of a page */
+        limit?: number;
+        descending?: boolean;
+        /** @description Words that all have to be in it, in any case */
+        search?: string | null;
+        sort?: components["schemas"]["JobSort"];
+        kind?: components["schemas"]["JobKind"] | null;
+        state?: components["schemas"]["JobState"] | null;
+        subject_id?: string | null;
+        active?: boolean;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["CursorPage_JobOut_"];
         };
       };
       /** @description Validation Error */

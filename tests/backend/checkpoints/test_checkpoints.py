@@ -1,5 +1,6 @@
 """/api/checkpoints: lineage, downloads that resume, deletion. The files are real, small ones with a real manifest."""
 
+import base64
 import hashlib
 import io
 import json
@@ -177,6 +178,30 @@ def test_a_download_goes_on_only_with_the_same_file(client: SignIn, checkpoint: 
     assert viewer.get(f"/api/checkpoints/{checkpoint}/files/empty.txt").content == b""
     for name in ("nothing", "..%2F..%2Frun.json", "%2Fetc%2Fpasswd"):
         assert viewer.get(f"/api/checkpoints/{checkpoint}/files/{name}").status_code == 404
+
+
+def test_nginx_in_front_is_told_which_file_to_send(
+    client: SignIn, studio: Studio, checkpoint: str, run_id: str
+) -> None:
+    viewer, url, data = client("viewer"), f"/api/checkpoints/{checkpoint}/files/model.safetensors", FILES
+    says = {"X-Sendfile-Type": "X-Accel-Redirect"}
+    assert viewer.get(url, headers=says).content == data["model.safetensors"], "not set: whoever says it gets the file"
+    object.__setattr__(studio.settings, "accel_redirect", "/studio-files")
+    try:
+        told = viewer.get(url, headers=says | {"Range": "bytes=5-"})
+        assert (told.status_code, told.content) == (200, b""), "ranges are for nginx to see to"
+        place = f"/studio-files/runs/{run_id}/checkpoints/step-0000200/model.safetensors"
+        assert told.headers["x-accel-redirect"] == place
+        digest = hashlib.sha256(data["model.safetensors"])
+        assert told.headers["etag"] == f'"{digest.hexdigest()}"'
+        assert told.headers["repr-digest"] == f"sha-256=:{base64.b64encode(digest.digest()).decode()}:"
+        assert viewer.get(url, headers=says | {"If-None-Match": told.headers["etag"]}).status_code == 304
+        plain = viewer.get(url)
+        assert (plain.content, "x-accel-redirect" in plain.headers) == (data["model.safetensors"], False)
+        archive = viewer.get(f"/api/checkpoints/{checkpoint}/archive", headers=says)
+        assert (len(archive.content) > 2_000_000, "x-accel-redirect" in archive.headers) == (True, False)
+    finally:
+        object.__setattr__(studio.settings, "accel_redirect", None)
 
 
 @pytest.fixture

@@ -282,6 +282,28 @@ def test_a_file_whose_reader_is_always_ended_is_refused(
     assert stored_files(studio) == []
 
 
+@pytest.mark.parametrize("program", ["/bin/false", "/nothing/here"])
+def test_where_no_reader_starts_the_file_is_not_blamed_and_the_next_try_finds_one(
+    client: Callable[[str], TestClient],
+    studio: Studio,
+    dataset_id: str,
+    good: Path,
+    program: str,
+    own_warm: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    operator, path = client("operator"), f"/api/datasets/{dataset_id}/episodes?name=good.hdf5"
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "executable", program)
+        answer = operator.post(path, content=good.read_bytes())
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "no_reader")
+    assert "cannot start the process that looks at files" in answer.json()["error"]["message"]
+    assert answer.headers["retry-after"] == "10"
+    assert stored_files(studio) == []
+    assert not list(studio.settings.folder.uploads.iterdir())
+    assert operator.post(path, content=good.read_bytes()).status_code == 201
+
+
 STUDIO = """
 from backend.intake.child import started
 with started("tests.support.curious_reader") as child:

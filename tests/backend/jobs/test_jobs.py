@@ -21,6 +21,7 @@ from backend.training.jobs import TrainPayload
 pytestmark = pytest.mark.slow
 
 SignIn = Callable[[Role | str], TestClient]
+_KINDS = (JobKind.TRAIN, JobKind.INIT_MODEL, JobKind.TRAIN, JobKind.EXPORT)
 AT_ONCE = Leases(0)  # a lease that looks over is over
 
 
@@ -264,6 +265,51 @@ def test_the_list_filters_and_counts(studio: Studio, client: SignIn) -> None:
     assert ids(f"subject_id={'s' * 32}") == [over]
     assert viewer.get("/api/jobs?limit=1").json()["total"] == 3
     assert viewer.get("/api/jobs/unknown").status_code == 404
+
+
+def test_pages_of_jobs_hold_each_once_while_others_come_and_go(studio: Studio, client: SignIn) -> None:
+    titles = ["b two", "A one", "c Three", "a four"]
+    ids = [add(studio.db, title=title, kind=kind) for title, kind in zip(titles, _KINDS, strict=True)]
+    viewer = client("viewer")
+
+    def pages(query: str, *, between: Callable[[], object] = lambda: None) -> list[str]:
+        found, cursor, totals = list[str](), "", list[int | None]()
+        while True:
+            got = viewer.get(f"/api/jobs/page?limit=2&{query}{cursor}")
+            assert got.status_code == 200, got.text
+            found += [item["id"] for item in got.json()["items"]]
+            totals.append(got.json()["total"])
+            if got.json()["next"] is None:
+                assert totals[1:] == [None] * (len(totals) - 1)
+                return found
+            cursor = f"&cursor={got.json()['next']}"
+            between()
+
+    assert pages("") == ids[::-1], "newest first"
+    assert pages("descending=false") == ids
+    assert pages("sort=title&descending=false") == [ids[3], ids[1], ids[0], ids[2]]
+    assert pages("sort=title") == [ids[2], ids[0], ids[1], ids[3]]
+    assert pages("sort=kind&descending=false") == [ids[3], ids[1], ids[0], ids[2]]
+    assert pages("search=ONE%20a") == [ids[1]]
+    assert pages("search=100%25") == []
+    assert pages("kind=train") == [ids[2], ids[0]]
+    came: list[str] = []
+    assert pages("", between=lambda: came.append(add(studio.db))) == ids[::-1]
+    with studio.db.transaction() as db:
+        db.get_one(Job, ids[0]).state = JobState.DONE
+    assert pages("active=true") == [*came[::-1], *ids[:0:-1]]
+    assert pages("state=done") == [ids[0]]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [("limit=0", "limit"), ("limit=501", "limit"), ("cursor=x", "cursor"), ("sort=pace", "sort"), ("kind=no", "kind"),
+     ("state=lost", "state"), ("offset=50", "offset")],
+)  # fmt: skip
+def test_what_jobs_cannot_be_asked_by_is_told(studio: Studio, client: SignIn, query: str, field: str) -> None:
+    answer = client("viewer").get(f"/api/jobs/page?{query}")
+    assert answer.status_code == 422
+    assert list(answer.json()["error"]["fields"]) == [field]
 
 
 def test_time_left_follows_the_pace(studio: Studio) -> None:

@@ -14,10 +14,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from backend.core.db import utc_now
-from backend.core.errors import DiskFullError
+from backend.core.errors import DiskFullError, UnavailableError
 from backend.core.roles import Role
 from backend.identity.actor import Actor
 from backend.intake.accept import accept
+from backend.intake.child import NoReaderError
 from backend.store.base import StoreAwayError
 from backend.studio.context import Studio
 from backend.tables.episode import EpisodeRow, EpisodeSource
@@ -360,11 +361,16 @@ def test_too_much_is_told_before_anything_is_sent(operator: TestClient, dataset:
     refusal(operator.post("/api/datasets/none/uploads", json={"files": [{"path": "a.hdf5", "size": 1}]}), 404)
 
 
-def test_a_store_that_is_away_costs_no_file(
-    operator: TestClient, dataset: str, studio: Studio, content: bytes, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [StoreAwayError, NoReaderError])
+def test_what_is_away_costs_no_file(
+    operator: TestClient,
+    dataset: str,
+    content: bytes,
+    error: type[UnavailableError],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def away(*_: object, **__: object) -> None:
-        raise StoreAwayError("the store does not answer")
+        raise error("it does not answer")
 
     monkeypatch.setattr(taking, "_LATER_SECONDS", 0.2)
     with monkeypatch.context() as patched:

@@ -70,6 +70,7 @@ VIEWER = """
     GET /api/episodes/{episode_id}/tracks
     GET /api/proposals/sources
     GET /api/jobs
+    GET /api/jobs/page
     GET /api/jobs/{job_id}
     GET /api/jobs/{job_id}/log
     GET /api/models

@@ -11,14 +11,13 @@ import os
 import shutil
 from pathlib import Path
 
-from backend.core.errors import ApiError
+from backend.core.errors import ApiError, UnavailableError
 from backend.core.settings import Settings
 from backend.datasets.jobs import ImportPayload
 from backend.intake.accept import AlreadyThereError, RefusedError, accept
 from backend.intake.conversion import Converted, NotConverted, conversions
 from backend.jobs import repository
 from backend.jobs.kinds import payload_of
-from backend.store.base import StoreAwayError
 from backend.studio.context import Studio
 from backend.tables.episode import EpisodeSource
 from dexvla import console
@@ -53,7 +52,7 @@ def import_folder(settings: Settings, job_id: str) -> None:
                 done += 1
                 bar.set(done, shown(became.name))
         shutil.rmtree(staged, ignore_errors=True)
-    except StoreAwayError:  # the job is tried again, and goes on with this episode
+    except UnavailableError:  # the store, or what reads files: the job is tried again, and goes on with this episode
         raise
     except ApiError as error:  # a full disk, the dataset deleted: nothing that follows would do better
         raise UserError(str(error)) from error

@@ -1,7 +1,8 @@
-import { Anchor, Card, Group, Pagination, SegmentedControl, Select, Text } from "@mantine/core";
-import { IconListDetails } from "@tabler/icons-react";
+import { Anchor, Card, Group, SegmentedControl, Select, Text } from "@mantine/core";
+import { IconListDetails, IconSearch } from "@tabler/icons-react";
 import { Link, useNavigate } from "react-router";
 
+import type { Schema } from "@/api/client";
 import { DataTable, type Column } from "@/ui/DataTable";
 import { EmptyState } from "@/ui/EmptyState";
 import { plural } from "@/ui/format";
@@ -9,13 +10,12 @@ import { JobProgress } from "@/ui/JobProgress";
 import { countText, KINDS, waitText } from "@/ui/jobText";
 import { Loaded } from "@/ui/Loaded";
 import { PageHeader } from "@/ui/PageHeader";
-import { useFilters } from "@/ui/search";
+import { SearchField } from "@/ui/SearchField";
+import { useFilters, useOrder, useWords } from "@/ui/search";
 import { Duration, Time } from "@/ui/Time";
 
-import { useJobs, type Job, type JobKind } from "./core/hooks";
+import { useJobPages, type Job, type JobKind } from "./core/hooks";
 import { JobActions } from "./core/JobActions";
-
-const PAGE = 50;
 
 /** What is worth a line below the title: what it does now, or what it did. */
 function lineOf(job: Job): string {
@@ -27,6 +27,7 @@ const COLUMNS: Column<Job>[] = [
   {
     key: "title",
     header: "Job",
+    sort: true,
     cell: (job) => (
       <>
         <Anchor component={Link} to={`/jobs/${job.id}`} size="sm" fw={500}>
@@ -38,12 +39,13 @@ const COLUMNS: Column<Job>[] = [
       </>
     ),
   },
-  { key: "kind", header: "Kind", width: 100, cell: (job) => KINDS[job.kind] },
+  { key: "kind", header: "Kind", width: 110, sort: true, cell: (job) => KINDS[job.kind] },
   { key: "state", header: "State", width: 220, cell: (job) => <JobProgress job={job} compact /> },
   {
     key: "created",
     header: "Created",
-    width: 120,
+    width: 130,
+    sort: true,
     cell: (job) => (
       <>
         <Time value={job.created_at} />
@@ -65,11 +67,12 @@ const COLUMNS: Column<Job>[] = [
 
 export function JobsPage() {
   const [search, change] = useFilters();
+  const [order, sort, onOrder] = useOrder<Schema<"JobSort">>(COLUMNS);
+  const words = useWords();
   const navigate = useNavigate();
   const active = search.get("show") === "active";
   const kind = (search.get("kind") as JobKind | null) ?? undefined;
-  const page = Math.max(1, Number(search.get("page") ?? 1));
-  const jobs = useJobs({ kind, active, offset: (page - 1) * PAGE, limit: PAGE });
+  const jobs = useJobPages({ ...sort, search: words || undefined, kind, active });
 
   return (
     <>
@@ -78,6 +81,7 @@ export function JobsPage() {
         subtitle="Everything that takes longer: recordings, imports, trainings, evaluations. One starts when a worker is free."
       />
       <Group mb="md" gap="sm">
+        <SearchField label="Search jobs" placeholder="Search job, person" testId="jobs-search" />
         <SegmentedControl
           aria-label="Which jobs"
           data-testid="jobs-show"
@@ -105,9 +109,24 @@ export function JobsPage() {
         )}
       </Group>
       <Loaded query={jobs} lines={6}>
-        {({ items, total }) =>
-          items.length === 0 ? (
-            <Card>
+        {({ rows, total, served }) => (
+          <Card padding={0}>
+            {total > 0 ? (
+              <DataTable
+                label="Jobs"
+                rows={rows}
+                list={{ ...served, total, order, onOrder }}
+                columns={COLUMNS}
+                rowKey={(job) => job.id}
+                rowTestId="job-row"
+                minWidth={900}
+                onRowClick={(job) => void navigate(`/jobs/${job.id}`)}
+              />
+            ) : words ? (
+              <EmptyState icon={IconSearch} title="No job matches">
+                Change the search or the filter.
+              </EmptyState>
+            ) : (
               <EmptyState
                 icon={IconListDetails}
                 title={active ? "Nothing is running or waiting" : kind ? "No job of this kind yet" : "No jobs yet"}
@@ -124,30 +143,9 @@ export function JobsPage() {
                   </>
                 )}
               </EmptyState>
-            </Card>
-          ) : (
-            <Card padding={0}>
-              <DataTable
-                label="Jobs"
-                rows={items}
-                columns={COLUMNS}
-                rowKey={(job) => job.id}
-                rowTestId="job-row"
-                minWidth={900}
-                onRowClick={(job) => void navigate(`/jobs/${job.id}`)}
-              />
-              {total > PAGE && (
-                <Group justify="center" p="sm">
-                  <Pagination
-                    total={Math.ceil(total / PAGE)}
-                    value={page}
-                    onChange={(value) => change("page", value === 1 ? null : String(value))}
-                  />
-                </Group>
-              )}
-            </Card>
-          )
-        }
+            )}
+          </Card>
+        )}
       </Loaded>
     </>
   );

@@ -2,7 +2,9 @@ import { keepPreviousData, queryOptions, useMutation, useQuery } from "@tanstack
 
 import { api, ok, type Schema } from "@/api/client";
 import { queryClient } from "@/api/queries";
+import type { paths } from "@/api/schema";
 import { notifyError } from "@/ui/confirm";
+import { usePages } from "@/ui/pages";
 import { isOver } from "@/ui/StateBadge";
 
 export type Job = Schema<"JobOut">;
@@ -12,7 +14,6 @@ export interface JobFilter {
   kind?: JobKind;
   subject_id?: string;
   active?: boolean;
-  offset?: number;
   limit?: number;
 }
 
@@ -26,6 +27,18 @@ export function jobsQuery(filter: JobFilter) {
   });
 }
 
+type Paged = Omit<NonNullable<paths["/api/jobs/page"]["get"]["parameters"]["query"]>, "cursor" | "limit">;
+
+/** The list as it is asked for, newest first unless it says otherwise. */
+export function useJobPages(filter: Paged) {
+  return usePages<Job>(
+    ["job", "pages", filter],
+    (ask, signal) => ok(api.GET("/api/jobs/page", { params: { query: { ...filter, ...ask } }, signal })),
+    (job) => !isOver(job.state),
+  );
+}
+
+/** The newest of them. */
 export function useJobs(filter: JobFilter) {
   return useQuery(jobsQuery(filter));
 }
