@@ -7,7 +7,7 @@ from pydantic import Field
 
 from backend.core.limits import MAX_INSTRUCTION
 from backend.core.schemas import Id, In, Name, Out, Prose
-from dexvla.formats.base import About
+from dexvla.formats.base import GuessAbout
 from dexvla.spec import ImportProfile
 
 _LONGEST_FILE = 4 * 2**20  # characters
@@ -142,7 +142,7 @@ class ImportPreviewOut(Out):
     success: bool | None
     warnings: list[str]
     guesses: list[str]
-    guessed: list[About]
+    guessed: list[GuessAbout]
     refusals: list[str]
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from dexvla.episodes.jpeg import decode_jpeg, encode_jpeg
 from dexvla.errors import EpisodeError, UserError
-from dexvla.formats.base import ODD, About, SourceCamera, SourceEpisode
+from dexvla.formats.base import ODD, GuessAbout, SourceCamera, SourceEpisode
 from dexvla.formats.importing import OpenedSource, finite_steps, folder_of, odd, source_of
 from dexvla.formats.shaping import Shaped, instruction_of, is_turned, shape, stream_of, turned_frame
 from dexvla.spec import CameraProfile, ImportProfile
@@ -48,7 +48,7 @@ def _shown(
     shaped, refusal = _shaped(episode, profile, folder=folder, steps=steps)
     refusals += [refusal] if refusal else []
     warnings, guesses = (episode.warnings, episode.guesses) if shaped is None else (shaped.warnings, shaped.guesses)
-    colours_guessed = {key for guess in guesses if guess.about is About.COLOURS for key in guess.cameras}
+    colours_guessed = {key for guess in guesses if guess.about is GuessAbout.COLOURS for key in guess.cameras}
     cameras = [
         {**_camera(camera, key, episode.steps, profile, plain), "colours_guessed": key in colours_guessed}
         for key, camera in episode.cameras.items()

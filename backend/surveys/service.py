@@ -65,7 +65,7 @@ def measure(db: Session, me: Actor, studio: Studio, dataset_id: str) -> JobOut:
     Raises NotFoundError, and ConflictError where nothing is to be done.
     """
     row = _dataset(db, dataset_id, lock=True)  # of two who ask at once the second finds the job of the first
-    under_way = jobs.jobs(db, kind=JobKind.MEASURE, subject_id=dataset_id, active=True, offset=0, limit=2).items
+    under_way = jobs.newest(db, kind=JobKind.MEASURE, subject_id=dataset_id, active=True, limit=2).items
     going = next((job for job in under_way if job.state is not JobState.CANCELLING), None)
     if going is None:
         repository.forget_errors(db, dataset_id)

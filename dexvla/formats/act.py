@@ -16,7 +16,7 @@ from dexvla.episodes.format import LabelSource
 from dexvla.episodes.reader import Episode, open_episode
 from dexvla.episodes.segments import run_length
 from dexvla.errors import EpisodeError
-from dexvla.formats.base import About, FormatError, Guess, SourceCamera, SourceEpisode
+from dexvla.formats.base import FormatError, Guess, GuessAbout, SourceCamera, SourceEpisode
 from dexvla.formats.carried import own_attributes
 from dexvla.formats.hdf5_files import shown_files
 from dexvla.formats.sources import inside
@@ -168,4 +168,4 @@ def _guesses(episode: Episode, profile: ImportProfile) -> tuple[Guess, ...]:
         f"colours of {', '.join(guessed)}: read as OpenCV's tools write them, with red and blue swapped in the rows; "
         "look at a frame: red has to be red (else --colours rgb)"
     )
-    return (Guess(About.COLOURS, text, tuple(guessed)),)
+    return (Guess(GuessAbout.COLOURS, text, tuple(guessed)),)

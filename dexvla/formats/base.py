@@ -30,7 +30,7 @@ class FormatError(UserError):
 ODD = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
-class About(StrEnum):
+class GuessAbout(StrEnum):
     """What a guess is about: the question of an import that it answers."""
 
     COLOURS = "colours"
@@ -48,7 +48,7 @@ class Guess:
     """What a reader assumed where a source is silent. text: a full sentence. cameras: of the source, those that it is
     about; empty where it is about none of them, or all."""
 
-    about: About
+    about: GuessAbout
     text: str
     cameras: tuple[str, ...] = ()
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from dexvla.episodes import bounds
 from dexvla.episodes.entries import Entries
-from dexvla.formats.base import About, FormatError, Guess, SourceCamera, SourceEpisode
+from dexvla.formats.base import FormatError, Guess, GuessAbout, SourceCamera, SourceEpisode
 from dexvla.formats.hdf5_files import any_looks_like, asked, episode_files, joined, opened, text_of
 from dexvla.formats.sources import files_of
 from dexvla.formats.videos import read_video, video_facts
@@ -42,8 +42,8 @@ class DroidImporter:
 
 def _episode(entries: Entries, path: Path, name: str, profile: ImportProfile) -> SourceEpisode:
     guesses: list[Guess] = []
-    action = joined(entries, asked(profile.action_entry) or _there(entries, _ACTION, About.ACTION, guesses))
-    qpos = joined(entries, asked(profile.state_entry) or _there(entries, _STATE, About.STATE, guesses))
+    action = joined(entries, asked(profile.action_entry) or _there(entries, _ACTION, GuessAbout.ACTION, guesses))
+    qpos = joined(entries, asked(profile.state_entry) or _there(entries, _STATE, GuessAbout.STATE, guesses))
     attributes = entries.file.attrs
     text = text_of(bounds.read_attribute(attributes, "current_task")) if "current_task" in attributes else None
     flag = bounds.read_attribute(attributes, "success") if "success" in attributes else None
@@ -61,7 +61,7 @@ def _episode(entries: Entries, path: Path, name: str, profile: ImportProfile) ->
     )
 
 
-def _there(entries: Entries, names: tuple[str, str], about: About, guesses: list[Guess]) -> list[str]:
+def _there(entries: Entries, names: tuple[str, str], about: GuessAbout, guesses: list[Guess]) -> list[str]:
     """Joints and gripper; the joints alone, told, where there is no gripper."""
     joints, gripper = names
     if entries.has(gripper) or not entries.has(joints):

@@ -25,7 +25,7 @@ from dexvla.episodes.finding import natural_key
 from dexvla.episodes.format import LabelSource
 from dexvla.episodes.jpeg import decode_jpeg, jpeg_size
 from dexvla.episodes.lineage import lineage_within
-from dexvla.formats.base import About, FormatError, Guess, SourceCamera, SourceEpisode
+from dexvla.formats.base import FormatError, Guess, GuessAbout, SourceCamera, SourceEpisode
 from dexvla.formats.messages import decode_other
 from dexvla.formats.sources import files_of, inside
 from dexvla.formats.stored import facts_read, names_read, rate_guessed
@@ -317,7 +317,7 @@ def _episode(name: str, place: _Place, table: StepTable, seen: dict[str, _Seen],
             warnings.append(
                 f"camera {camera} has {one.frames} frames for {table.steps} rows: the first {steps} are kept"
             )
-            guesses.append(Guess(About.TIMES, f"camera {camera} and the table begin at the same time", (camera,)))
+            guesses.append(Guess(GuessAbout.TIMES, f"camera {camera} and the table begin at the same time", (camera,)))
     if left := [column for column in table.texts if column not in seen and column.strip().lower() != "source"]:
         warnings.append(
             f"columns that an episode of ours has no place for are left out: {', '.join(left[:12])}"
@@ -327,7 +327,7 @@ def _episode(name: str, place: _Place, table: StepTable, seen: dict[str, _Seen],
     fps = said.fps
     if fps is None and table.timestamp is None and len(rates) == 1:
         fps = rates.pop()
-        guesses.append(Guess(About.FPS, f"{fps:g} Hz, the rate of its videos"))
+        guesses.append(Guess(GuessAbout.FPS, f"{fps:g} Hz, the rate of its videos"))
     elif fps is None and table.timestamp is None and rates:
         warnings.append(f"its videos have {' and '.join(f'{rate:g}' for rate in sorted(rates))} Hz: none is taken")
     labels = table.substeps
@@ -345,7 +345,7 @@ def _episode(name: str, place: _Place, table: StepTable, seen: dict[str, _Seen],
         cameras={camera: one.camera(steps) for camera, one in seen.items()},
         timestamp=None if table.timestamp is None else table.timestamp[:steps],
         fps=fps,
-        fps_guessed=any(guess.about is About.FPS for guess in guesses) or rate_guessed(ours),
+        fps_guessed=any(guess.about is GuessAbout.FPS for guess in guesses) or rate_guessed(ours),
         instructions=said.instructions or table.instructions,
         substeps=None
         if labels is None

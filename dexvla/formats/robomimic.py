@@ -16,7 +16,7 @@ from dexvla.episodes.entries import H5PY_ERRORS, Entries, first_line
 from dexvla.episodes.finding import natural_key
 from dexvla.episodes.format import LabelSource, StepSource
 from dexvla.episodes.segments import run_length
-from dexvla.formats.base import About, FormatError, Guess, SourceCamera, SourceEpisode
+from dexvla.formats.base import FormatError, Guess, GuessAbout, SourceCamera, SourceEpisode
 from dexvla.formats.hdf5_files import any_looks_like, asked, camera_of, episode_files, joined, opened, text_of, texts_of
 from dexvla.formats.robomimic_out import FACTS, IMAGE, IMAGE_TIMES
 from dexvla.formats.stored import facts_read, names_read, rate_guessed
@@ -90,19 +90,19 @@ def _episode(entries: Entries, demo: str, name: str, profile: ImportProfile) -> 
         warnings.append(f"{base}/{_ACTION} has {len(action)} rows, {state[0]} {len(qpos)}; the last action is left out")
         action = action[:-1]
     if not profile.state_entry and state != [f"{base}/obs/qpos"]:
-        guesses.append(Guess(About.STATE, f"state is {', '.join(state)}"))
+        guesses.append(Guess(GuessAbout.STATE, f"state is {', '.join(state)}"))
     found, cameras, turned = _cameras(entries, base, len(action))
     if profile.colours is None and (rows := [name for name, camera in cameras.items() if camera.jpeg]):
         text = (
             f"colours of {', '.join(rows)}: read as ordinary JPEG; look at a frame: red has to be red "
             "(else --colours bgr)"
         )
-        guesses.append(Guess(About.COLOURS, text, tuple(rows)))
+        guesses.append(Guess(GuessAbout.COLOURS, text, tuple(rows)))
     told = {camera.source for camera in profile.cameras or () if camera.turned is not None}
     turned = [camera for camera in turned if profile.turned is None and camera not in told]
     if turned:
         text = f"frames of {', '.join(turned)} are turned by 180 degrees: LIBERO's simulator renders them upside down"
-        guesses.append(Guess(About.TURNED, text, tuple(turned)))
+        guesses.append(Guess(GuessAbout.TURNED, text, tuple(turned)))
     if len(qpos) < len(action):
         raise entries.unfit(f"{state[0]} has {len(qpos)} rows, {base}/{_ACTION} has {len(action)}")
     if (rows := entries.dataset(state[0]).shape[0]) > len(action):

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from dexvla.episodes.entries import Entries
-from dexvla.formats.base import About, FormatError, Guess, SourceEpisode
+from dexvla.formats.base import FormatError, Guess, GuessAbout, SourceEpisode
 from dexvla.formats.hdf5_files import any_looks_like, asked, camera_of, episode_files, joined, opened
 from dexvla.spec import ImportProfile
 
@@ -47,7 +47,7 @@ def _episode(entries: Entries, source: Path, path: Path, name: str, profile: Imp
     else:  # it stores where the joints are; what was asked of them is where they are a step later
         action = np.concatenate([qpos[1:], qpos[-1:]])
         text = "each action is the state of the next step, the last one is repeated: the file stores no actions"
-        guesses.append(Guess(About.ACTION, text))
+        guesses.append(Guess(GuessAbout.ACTION, text))
     cameras, swapped = {}, []
     observation = entries.file["observation"]
     for camera in observation:
@@ -63,7 +63,7 @@ def _episode(entries: Entries, source: Path, path: Path, name: str, profile: Imp
             f"colours of {', '.join(sorted(swapped))}: read as RoboTwin writes them with OpenCV, red and blue "
             "swapped in the rows; look at a frame: red has to be red (else --colours rgb)"
         )
-        guesses.append(Guess(About.COLOURS, text, tuple(sorted(swapped))))
+        guesses.append(Guess(GuessAbout.COLOURS, text, tuple(sorted(swapped))))
     return SourceEpisode(
         name=name,
         action=action,

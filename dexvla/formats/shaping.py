@@ -29,7 +29,7 @@ from dexvla.episodes.names import renamed_told, safe_names
 from dexvla.episodes.segments import per_step
 from dexvla.episodes.streaming import CameraStream
 from dexvla.episodes.times import Times, guess_told, judge
-from dexvla.formats.base import About, FormatError, Guess, SourceCamera, SourceEpisode
+from dexvla.formats.base import FormatError, Guess, GuessAbout, SourceCamera, SourceEpisode
 from dexvla.spec import FPS_LEAST, FPS_MOST, CameraProfile, Colours, ImportProfile
 from dexvla.spec.formats import AngleUnit
 
@@ -56,7 +56,7 @@ def shape(episode: SourceEpisode, profile: ImportProfile, *, folder: str, steps:
         warnings.append(f"steps {steps} to {episode.steps - 1} of {episode.steps} are broken and were cut off")
     about_times: list[str] = []
     rate, times = _rate_and_times(episode, profile, about_times)
-    guesses = [guess for guess in episode.guesses if guess.about is not About.FPS or guess == rate.guess]
+    guesses = [guess for guess in episode.guesses if guess.about is not GuessAbout.FPS or guess == rate.guess]
     guesses += [rate.guess] if rate.guess is not None and rate.guess not in guesses else []
     warnings += about_times
     action, qpos, qvel = _motion(episode, profile, warnings)
@@ -193,10 +193,10 @@ def _rate_and_times(episode: SourceEpisode, profile: ImportProfile, said: list[s
     if fps is not None:
         return _Rate(fps), times
     if times is not None and times.fps is not None and FPS_LEAST <= times.fps <= FPS_MOST:
-        return _Rate(times.fps, Guess(About.FPS, guess_told(times.fps))), times
+        return _Rate(times.fps, Guess(GuessAbout.FPS, guess_told(times.fps))), times
     if stated is not None:
-        told = next((guess for guess in episode.guesses if guess.about is About.FPS), None)
-        return _Rate(stated, told or Guess(About.FPS, f"fps: {stated:g} Hz, which was a guess before")), times
+        told = next((guess for guess in episode.guesses if guess.about is GuessAbout.FPS), None)
+        return _Rate(stated, told or Guess(GuessAbout.FPS, f"fps: {stated:g} Hz, which was a guess before")), times
     said.append("nobody says how many steps a second there are; give it (--fps)")
     return _Rate(None), times
 

@@ -20,7 +20,7 @@ from dexvla.episodes import bounds
 from dexvla.episodes.finding import natural_key
 from dexvla.episodes.format import StepSource
 from dexvla.episodes.segments import run_length
-from dexvla.formats.base import About, FormatError, Guess
+from dexvla.formats.base import FormatError, Guess, GuessAbout
 from dexvla.formats.csv_files import FACTS
 from dexvla.spec import FPS_LEAST, FPS_MOST, ImportProfile, Segment
 
@@ -68,9 +68,9 @@ def read_steps(path: Path, profile: ImportProfile) -> StepTable:
     lower = [name.strip().lower() for name in names]
     guesses: list[Guess] = []
     if decimal_comma:
-        guesses.append(Guess(About.STATE, "numbers are written with a decimal comma: 0,5 is read as 0.5"))
-    state = _motion(path, names, profile.state_entry, _STATE, About.STATE, guesses)
-    action = _motion(path, names, profile.action_entry, _ACTION, About.ACTION, guesses)
+        guesses.append(Guess(GuessAbout.STATE, "numbers are written with a decimal comma: 0,5 is read as 0.5"))
+    state = _motion(path, names, profile.state_entry, _STATE, GuessAbout.STATE, guesses)
+    action = _motion(path, names, profile.action_entry, _ACTION, GuessAbout.ACTION, guesses)
     velocity = [] if profile.state_entry else _beginning(names, _VELOCITY)
     time = next((lower.index(name) for name in _TIME if name in lower), None)
     substep = next((lower.index(name) for name in _SUBSTEP if name in lower), None)
@@ -157,7 +157,7 @@ def _even(path: Path, lines: Iterator[list[str]]) -> tuple[list[str], list[list[
 
 
 def _motion(
-    path: Path, names: list[str], entry: str | None, usual: Sequence[str], what: About, guesses: list[Guess]
+    path: Path, names: list[str], entry: str | None, usual: Sequence[str], what: GuessAbout, guesses: list[Guess]
 ) -> list[int]:
     if entry is None:
         found = _beginning(names, usual)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dexvla.episodes import bounds
 from dexvla.episodes.jpeg import jpeg_size
 from dexvla.formats.bags import Bag
-from dexvla.formats.base import About, FormatError, Guess, SourceCamera, SourceEpisode
+from dexvla.formats.base import FormatError, Guess, GuessAbout, SourceCamera, SourceEpisode
 from dexvla.formats.messages import image_of, is_depth, is_image, numbers_of, stamp_of, velocities_of
 from dexvla.formats.resampling import Steps, resample
 from dexvla.spec import ImportProfile
@@ -42,8 +42,8 @@ def episode_of(bag: Bag, name: str, profile: ImportProfile) -> SourceEpisode:
     """The episode in a recording. Goes through it once here and once for each camera. Raises FormatError."""
     guesses: list[Guess] = []
     warnings: list[str] = []
-    states = _entries(bag, profile.state_entry) or _guess(bag, About.STATE, guesses)
-    actions = _entries(bag, profile.action_entry) or _guess(bag, About.ACTION, guesses)
+    states = _entries(bag, profile.state_entry) or _guess(bag, GuessAbout.STATE, guesses)
+    actions = _entries(bag, profile.action_entry) or _guess(bag, GuessAbout.ACTION, guesses)
     cameras, first = _cameras(bag, warnings)
     series = {topic: _Series() for topic in cameras}
     motion = {entry: _Series(part=text) for entry, (_, text) in {**states, **actions}.items()}
@@ -63,7 +63,7 @@ def episode_of(bag: Bag, name: str, profile: ImportProfile) -> SourceEpisode:
     qpos = _joined(motion, states, steps)
     same = states.keys() == actions.keys()
     if same:
-        guesses.append(Guess(About.ACTION, "action is the state of the next step, since both are the same topics"))
+        guesses.append(Guess(GuessAbout.ACTION, "action is the state of the next step, since both are the same topics"))
     action = np.concatenate([qpos[1:], qpos[-1:]]) if same else _joined(motion, actions, steps)
     return SourceEpisode(
         name=name,
@@ -98,11 +98,11 @@ def _entries(bag: Bag, text: str | None) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _guess(bag: Bag, what: About, guesses: list[Guess]) -> dict[str, tuple[str, str]]:
+def _guess(bag: Bag, what: GuessAbout, guesses: list[Guess]) -> dict[str, tuple[str, str]]:
     joints = sorted(topic for topic, kind in bag.topics.items() if re.split(r"[./]", kind)[-1] in _JOINTS)
     actions = [topic for topic in joints if _ACTION.search(topic)]
     states = [topic for topic in joints if topic not in actions and _STATE.search(topic)]
-    found = actions if what is About.ACTION else states
+    found = actions if what is GuessAbout.ACTION else states
     if not found:
         raise FormatError(
             f"{bag.path}: no topic looks like the {what}; say which with {what}_entry (for actions that nobody "
@@ -230,10 +230,10 @@ def _tell(steps: Steps, clock: str, guesses: list[Guess], warnings: list[str]) -
     topic, error = max(steps.errors.items(), key=lambda one: one[1])
     rate = f"{steps.fps:.2f} Hz" if steps.fps else "one step"
     text = f"the clock of all is that of {clock}, {rate}, the camera with the fewest images"
-    guesses.append(Guess(About.TIMES, text))
+    guesses.append(Guess(GuessAbout.TIMES, text))
     if steps.fps:
         text = f"fps: {steps.fps:g} Hz, the middle of the distances between the images of {clock}"
-        guesses.append(Guess(About.FPS, text))
+        guesses.append(Guess(GuessAbout.FPS, text))
     if error > 0:
         warnings.append(
             f"resampled to the clock of {clock}: the message nearest to each step was taken, up to {error * 1000:.1f} "

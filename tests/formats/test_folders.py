@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from dexvla.episodes.reader import open_episode
-from dexvla.formats.base import About, FormatError, Guess
+from dexvla.formats.base import FormatError, Guess, GuessAbout
 from dexvla.formats.csv_files import CSV
 from dexvla.formats.folders import IMAGES_CSV, MP4_CSV
 from dexvla.formats.mp4 import MP4
@@ -159,7 +159,7 @@ def test_without_times_the_rate_of_the_videos_is_a_guess(tmp_path: Path) -> None
     (tmp_path / "demo" / "steps.csv").write_text("state,action\n1,2\n3,4\n5,6\n")
     with MP4_CSV.open(tmp_path, "demo", PLAIN) as source:
         assert source.fps == 12.5
-        assert Guess(About.FPS, "12.5 Hz, the rate of its videos") in source.guesses
+        assert Guess(GuessAbout.FPS, "12.5 Hz, the rate of its videos") in source.guesses
 
 
 # --- broken -----------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from rosbags.rosbag2 import StoragePlugin
 from dexvla.episodes.jpeg import decode_jpeg, encode_jpeg, jpeg_size
 from dexvla.episodes.reader import open_episode
 from dexvla.formats import bags
-from dexvla.formats.base import About, FormatError, Guess, SourceEpisode
+from dexvla.formats.base import FormatError, Guess, GuessAbout, SourceEpisode
 from dexvla.formats.mcap import MCAP
 from dexvla.formats.recordings import MCAP_IN, ROSBAG, RecordingImporter
 from dexvla.formats.resampling import nearest_of
@@ -198,8 +198,8 @@ def test_a_ros_recording_becomes_steps_of_one_clock(tmp_path: Path, kind: str) -
         assert f"{DEPTH} holds distances" in told
         (error,) = re.findall(r"up to ([\d.]+) ms away", told)
         assert float(error) == 2.0
-        assert Guess(About.STATE, f"state is {STATE}, by the name") in source.guesses
-        assert Guess(About.ACTION, f"action is {ACTION}, by the name") in source.guesses
+        assert Guess(GuessAbout.STATE, f"state is {STATE}, by the name") in source.guesses
+        assert Guess(GuessAbout.ACTION, f"action is {ACTION}, by the name") in source.guesses
 
 
 def test_a_profile_names_topics_and_fields(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from dexvla.episodes import bounds
 from dexvla.episodes.format import LabelSource, StepSource
 from dexvla.episodes.jpeg import MAX_PIXELS, jpeg_size
 from dexvla.episodes.segments import run_length
-from dexvla.formats.base import ODD, About, FormatError, Guess, SourceCamera, SourceEpisode
+from dexvla.formats.base import ODD, FormatError, Guess, GuessAbout, SourceCamera, SourceEpisode
 from dexvla.formats.hdf5_files import asked
 from dexvla.formats.messages import decode_other
 from dexvla.formats.rlds.features import Leaf, texts_of, unpacked, values_of
@@ -132,7 +132,7 @@ class RldsEpisode:
             full = [f"{OBSERVATION}/{name}" for name in names]
             if all(self._numeric(name) for name in full):
                 if names != ("state",):
-                    self.guesses.append(Guess(About.STATE, f"state is {', '.join(names)}"))
+                    self.guesses.append(Guess(GuessAbout.STATE, f"state is {', '.join(names)}"))
                 return full
         raise FormatError(
             f"{self.where}: none of the usual states; it has {self._listed(OBSERVATION)}: name those that are the "
@@ -150,13 +150,13 @@ class RldsEpisode:
             for order in ACTION_ORDER:
                 full = [f"{STEPS}/{folder}/{name}" for name in order]
                 if all(name in inner for name in full):
-                    self.guesses.append(Guess(About.ACTION, f"action is {', '.join(order)}"))
+                    self.guesses.append(Guess(GuessAbout.ACTION, f"action is {', '.join(order)}"))
                     return full
             if inner:
                 kinds = ("float", "bool", "double")
                 inner = [name for name in inner if self.dataset.leaves[name].dtype.startswith(kinds)] or inner
                 text = f"action is {', '.join(name.rpartition('/')[2] for name in inner)}"
-                self.guesses.append(Guess(About.ACTION, text))
+                self.guesses.append(Guess(GuessAbout.ACTION, text))
                 return inner
         raise FormatError(
             f"{self.where}: no action; it has {self._listed(STEPS)}: name those that are the action (--action-entry)"
@@ -263,7 +263,7 @@ class RldsEpisode:
                 found += [text for text, _ in spoken.most_common(1)]
                 if len(spoken) > 1 and len(texts) == steps and substeps is None:
                     text = f"{name} changes within the episode: its {len(spoken)} texts are substeps"
-                    self.guesses.append(Guess(About.LABELS, text))
+                    self.guesses.append(Guess(GuessAbout.LABELS, text))
                     substeps = run_length(texts)
         more = ours.get("paraphrases")
         found += [text for text in more if isinstance(text, str)] if isinstance(more, list) else []
@@ -311,7 +311,7 @@ class RldsEpisode:
                 flags = True if len(rewards) == steps and (rewards[-1] > 0).all() else None
                 if flags:
                     text = "the episode succeeded: its last reward is positive"
-                    self.guesses.append(Guess(About.OUTCOME, text))
+                    self.guesses.append(Guess(GuessAbout.OUTCOME, text))
         return flags
 
     # --- cameras ----------------------------------------------------------------------------------------

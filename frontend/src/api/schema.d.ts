@@ -3014,12 +3014,6 @@ export type webhooks = Record<string, never>;
 export interface components {
   schemas: {
     /**
-     * About
-     * @description What a guess is about: the question of an import that it answers.
-     * @enum {string}
-     */
-    About: "colours" | "turned" | "fps" | "times" | "state" | "action" | "labels" | "outcome";
-    /**
      * AcceptImportedIn
      * @description looked_at: the episodes that whoever accepts has opened.
      */
@@ -4819,6 +4813,12 @@ export interface components {
      * @enum {string}
      */
     Group: "basics" | "data" | "model" | "optimisation" | "memory" | "validation" | "saving";
+    /**
+     * GuessAbout
+     * @description What a guess is about: the question of an import that it answers.
+     * @enum {string}
+     */
+    GuessAbout: "colours" | "turned" | "fps" | "times" | "state" | "action" | "labels" | "outcome";
     /** HTTPValidationError */
     HTTPValidationError: {
       /** Detail */
@@ -5176,7 +5176,7 @@ export interface components {
       /** Format Title */
       format_title: string;
       /** Guessed */
-      guessed: components["schemas"]["About"][];
+      guessed: components["schemas"]["GuessAbout"][];
       /** Guesses */
       guesses: string[];
       instruction: components["schemas"]["InstructionOut"] | null;
