@@ -46,6 +46,15 @@ def episodes(db: Session, ids: Collection[str], *, lock: bool = False) -> dict[s
     return {row.id: row for row in db.scalars(query.with_for_update() if lock else query)}
 
 
+def twins(db: Session, dataset_id: str, rows: Collection[EpisodeRow]) -> dict[str, int]:
+    """Numbers of the episodes of a dataset that are the same as `rows`, by ids of these."""
+    of = {name: row.id for row in rows for name in (row.identity, row.former_identity) if name is not None}
+    there = select(EpisodeRow.identity, EpisodeRow.number).where(
+        EpisodeRow.dataset_id == dataset_id, EpisodeRow.deleted_at.is_(None), EpisodeRow.identity.in_(of)
+    )
+    return {of[identity]: number for identity, number in db.execute(there)}
+
+
 def drafts(db: Session, ids: Collection[str], tier: Tier | None = None) -> Sequence[Draft]:
     """Of the first rater."""
     query = select(Draft).where(Draft.episode_id.in_(ids), Draft.rater == 0)

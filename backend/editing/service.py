@@ -1,6 +1,7 @@
 """Edits of episodes: looked at, queued, listed and undone."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from sqlalchemy.orm import Session
@@ -14,12 +15,12 @@ from backend.datasets.schemas import DatasetIn
 from backend.editing import repository
 from backend.editing.finishing import listed, refuse_held
 from backend.editing.jobs import EditPayload
-from backend.editing.planning import SUBSTEPS, Item, plan, shown
+from backend.editing.planning import SHARED, SUBSTEPS, Item, plan, shown
 from backend.editing.schemas import MOST_EPISODES, EditIn, EditOut, EditPreview, EpisodeRef, MadeOut, PlannedOut
 from backend.episodes import repository as episodes
 from backend.episodes.files import place, stored
 from backend.identity.actor import Actor
-from backend.intake.accept import refuse_misfit, take_over
+from backend.intake.accept import MisfitError, refuse_misfit, take_over
 from backend.jobs import service as jobs
 from backend.studio.context import Studio
 from backend.studio.events import publish_after_commit
@@ -78,9 +79,28 @@ def _planned(
     nobody who writes waits for a disk or a store."""
     with studio.db.transaction(write=False) as db:
         rows = _rows(db, _dataset(db, dataset_id), body)
+        problems = _refused(db, rows, body)
         drafts = {draft.episode_id: draft for draft in repository.drafts(db, [row.id for row in rows], SUBSTEPS)}
     items, skipped = plan(studio, rows, body)
+    items = [replace(item, problem=item.problem or problems.get(item.sources[0].id)) for item in items]
     return rows, items, [shown(item, drafts) for item in items], skipped
+
+
+def _refused(db: Session, rows: Sequence[EpisodeRow], body: EditIn) -> dict[str, str]:
+    """What the job would refuse of episodes that are moved or copied, in words, by their ids."""
+    if body.action not in SHARED or body.target_id is None or body.target_id in {row.dataset_id for row in rows}:
+        return {}
+    target = _dataset(db, body.target_id)
+    twins = repository.twins(db, target.id, rows)
+    found = {id: f"it is in {target.name} already, as episode {number}; leave it out" for id, number in twins.items()}
+    if episodes.any_episode(db, target.id) is None:  # it becomes like the first
+        return found
+    for row in rows:
+        try:
+            refuse_misfit(target, row, "")
+        except MisfitError as error:
+            found.setdefault(row.id, "; ".join(error.errors))
+    return found
 
 
 def _queue(

@@ -116,11 +116,14 @@ def test_each_action_makes_what_its_preview_says(ada: Person, tmp_path: Path) ->
     carry_out(ada)
     begin(ada, dataset, "Move to another", 2)
     ada.choose("edit-target", "Ladles")
+    expect(ada.at("edit-item").first).to_contain_text("it is in Ladles already, as episode 0; leave it out")
+    expect(ada.at("edit-start")).to_be_disabled()
     ada.look("edit-move")
+    ada.at("edit-item").first.get_by_role("checkbox").click()
     carry_out(ada)
     ladles = next(one["id"] for one in ada.get("/datasets") if one["name"] == "Ladles")
-    assert lengths(ada, dataset) == []
-    assert lengths(ada, ladles) == [25, 25, 40]
+    assert lengths(ada, dataset) == [25]
+    assert lengths(ada, ladles) == [25, 40]
 
     ada.go(f"/datasets/{dataset}")
     ada.at("tab-history").click()

@@ -162,18 +162,43 @@ def test_episodes_move_and_are_copied_with_all_that_is_said_of_them(
     draft = ok(operator.get(f"/api/episodes/{result['episode_id']}/draft"))
     assert [one["text"] for one in draft["segments"]] == ["reach", "lift"]
     assert ok(operator.get(other))["vocabulary"] == ["reach", "lift"]
-    again = ok(operator.post(f"{labels.url}/edits", json={"action": "move", "target_id": copy["target_id"]}))
-    with pytest.raises(UserError, match="Episode 1 is in copies already, as episode 0; leave it out"):
-        made(studio, again["id"], tmp_path)
+    everything = {"action": "move", "target_id": copy["target_id"]}
+    items = ok(operator.post(f"{labels.url}/edits/preview", json=everything))["items"]
+    assert [item["problem"] for item in items] == [None, "it is in copies already, as episode 0; leave it out"]
+    error = refusal(operator.post(f"{labels.url}/edits", json=everything), 422)
+    assert error["message"] == "Episode 1: it is in copies already, as episode 0; leave it out"
+    one = {"action": "copy", "episode_ids": [labels.ids[0]], "target_id": copy["target_id"]}
+    first, second = (ok(operator.post(f"{labels.url}/edits", json=one))["id"] for _ in range(2))
+    made(studio, first, tmp_path)
+    with pytest.raises(UserError, match="Episode 0 is in copies already, as episode 1; leave it out"):
+        made(studio, second, tmp_path)
     assert numbers(operator, labels.url) == [0, 1], "nothing of it was done"
+    ok(operator.post(f"{labels.url}/edits/{first}/undo"))
     move = edited(
         operator, studio, labels.url, tmp_path, action="move", episode_ids=[labels.ids[0]], target_id=copy["target_id"]
     )
     assert numbers(operator, labels.url) == [1]
-    assert numbers(operator, other) == [0, 1]
+    assert numbers(operator, other) == [0, 2]
     ok(operator.post(f"{other}/edits/{move['id']}/undo"))
     assert numbers(operator, labels.url) == [0, 1]
     assert numbers(operator, other) == [0]
+
+
+def test_the_preview_says_which_episodes_do_not_fit_where_they_are_to_go(
+    client: SignIn, studio: Studio, make_data: MakeData, tmp_path: Path
+) -> None:
+    labels, operator = dataset(studio, make_data), client("operator")
+    one = {"action": "copy", "episode_ids": [labels.ids[1]], "target_name": "others"}
+    copy = edited(operator, studio, labels.url, tmp_path, **one)
+    with studio.db.transaction() as db:
+        db.get_one(Dataset, copy["target_id"]).cameras = ["cam_table"]
+    asked = {"action": "move", "episode_ids": [labels.ids[0]], "target_id": copy["target_id"]}
+    (item,) = ok(operator.post(f"{labels.url}/edits/preview", json=asked))["items"]
+    assert item["problem"] == (
+        "it has the cameras cam_high, cam_left_wrist, cam_right_wrist, the dataset's episodes have cam_table; "
+        "put it into a dataset of its own"
+    )
+    assert item["problem"] in refusal(operator.post(f"{labels.url}/edits", json=asked), 422)["message"]
 
 
 def test_cameras_are_renamed_for_all_episodes_of_a_dataset(
