@@ -55,6 +55,12 @@ def twins(db: Session, dataset_id: str, rows: Collection[EpisodeRow]) -> dict[st
     return {of[identity]: number for identity, number in db.execute(there)}
 
 
+def has_others(db: Session, dataset_id: str, ids: Collection[str]) -> bool:
+    """Whether a dataset has episodes that are not among `ids`."""
+    query = select(EpisodeRow.id).where(EpisodeRow.dataset_id == dataset_id, EpisodeRow.deleted_at.is_(None))
+    return any(key not in ids for key in db.scalars(query.limit(len(ids) + 1)))
+
+
 def drafts(db: Session, ids: Collection[str], tier: Tier | None = None) -> Sequence[Draft]:
     """Of the first rater."""
     query = select(Draft).where(Draft.episode_id.in_(ids), Draft.rater == 0)

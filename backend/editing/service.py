@@ -79,27 +79,35 @@ def _planned(
     nobody who writes waits for a disk or a store."""
     with studio.db.transaction(write=False) as db:
         rows = _rows(db, _dataset(db, dataset_id), body)
-        problems = _refused(db, rows, body)
+        problems = _refused(db, dataset_id, rows, body)
         drafts = {draft.episode_id: draft for draft in repository.drafts(db, [row.id for row in rows], SUBSTEPS)}
     items, skipped = plan(studio, rows, body)
     items = [replace(item, problem=item.problem or problems.get(item.sources[0].id)) for item in items]
     return rows, items, [shown(item, drafts) for item in items], skipped
 
 
-def _refused(db: Session, rows: Sequence[EpisodeRow], body: EditIn) -> dict[str, str]:
-    """What the job would refuse of episodes that are moved or copied, in words, by their ids."""
-    if body.action not in SHARED or body.target_id is None or body.target_id in {row.dataset_id for row in rows}:
+def _refused(db: Session, dataset_id: str, rows: Sequence[EpisodeRow], body: EditIn) -> dict[str, str]:
+    """What the job would refuse because of the dataset that the results go to, in words, by the sources' ids."""
+    target = None if body.target_name is not None else _dataset(db, body.target_id or dataset_id)
+    if target is None:
         return {}
-    target = _dataset(db, body.target_id)
-    twins = repository.twins(db, target.id, rows)
-    found = {id: f"it is in {target.name} already, as episode {number}; leave it out" for id, number in twins.items()}
-    if episodes.any_episode(db, target.id) is None:  # it becomes like the first
+    at_home = target.id == dataset_id
+    found = {}
+    if body.action in SHARED and not at_home:
+        twins = repository.twins(db, target.id, rows)
+        found = {
+            key: f"it is in {target.name} already, as episode {number}; leave it out" for key, number in twins.items()
+        }
+    going = {row.id for row in rows} if at_home else set()
+    if not repository.has_others(db, target.id, going):  # it becomes like the first
         return found
     for row in rows:
+        cameras = sorted(body.cameras.get(camera["name"], camera["name"]) for camera in row.cameras)
         try:
-            refuse_misfit(target, row, "")
+            refuse_misfit(target, row, "", cameras=cameras)
         except MisfitError as error:
-            found.setdefault(row.id, "; ".join(error.errors))
+            advice = ", or choose all episodes of the dataset" if at_home and body.action is EditAction.RENAME else ""
+            found.setdefault(row.id, "; ".join(error.errors) + advice)
     return found
 
 

@@ -316,9 +316,13 @@ def take_over(dataset: Dataset, row: EpisodeRow) -> None:
     dataset.render_profile = row.render_profile
 
 
-def refuse_misfit(dataset: Dataset, row: EpisodeRow, name: str) -> None:
-    """Episodes of a dataset agree in dimensions, cameras, rate and render profile, or nothing can train on it."""
-    cameras = [camera["name"] for camera in row.cameras]
+def refuse_misfit(dataset: Dataset, row: EpisodeRow, name: str, *, cameras: Sequence[str] | None = None) -> None:
+    """Episodes of a dataset agree in dimensions, cameras, rate and render profile, or nothing can train on it.
+
+    cameras: names that it is to have; None: those that it has. Raises MisfitError.
+    """
+    if cameras is None:
+        cameras = [camera["name"] for camera in row.cameras]
     facts: list[tuple[str, object, object]] = [
         ("action dimensions", row.action_dim, dataset.action_dim),
         ("state dimensions", row.state_dim, dataset.state_dim),

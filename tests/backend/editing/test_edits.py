@@ -206,9 +206,20 @@ def test_cameras_are_renamed_for_all_episodes_of_a_dataset(
 ) -> None:
     labels, operator = dataset(studio, make_data), client("operator")
     one = {"action": "rename", "episode_ids": [labels.ids[0]], "cameras": {"cam_high": "top"}}
-    edit = ok(operator.post(f"{labels.url}/edits", json=one))
+    (item,) = ok(operator.post(f"{labels.url}/edits/preview", json=one))["items"]
+    assert item["problem"] == (
+        "it has the cameras cam_left_wrist, cam_right_wrist, top, the dataset's episodes have cam_high, "
+        "cam_left_wrist, cam_right_wrist; put it into a dataset of its own, or choose all episodes of the dataset"
+    )
+    assert item["problem"] in refusal(operator.post(f"{labels.url}/edits", json=one), 422)["message"]
+
+    assert operator.delete(labels.episode(1)).status_code == 204
+    alone = ok(operator.post(f"{labels.url}/edits", json=one))
+    (deleted,) = [edit for edit in ok(operator.get(f"{labels.url}/edits")) if edit["action"] == "delete"]
+    ok(operator.post(f"{labels.url}/edits/{deleted['id']}/undo"))
     with pytest.raises(UserError, match="the dataset's episodes have"):
-        made(studio, edit["id"], tmp_path / "a")
+        made(studio, alone["id"], tmp_path / "a")
+
     done = edited(operator, studio, labels.url, tmp_path / "b", action="rename", cameras={"cam_high": "top"})
     assert ok(operator.get(labels.url))["cameras"] == ["cam_left_wrist", "cam_right_wrist", "top"]
     ok(operator.post(f"{labels.url}/edits/{done['id']}/undo"))
