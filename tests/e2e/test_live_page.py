@@ -221,6 +221,7 @@ def drive_right_arm(person: Person, hand: Desktop) -> None:
     hand.press(vertical)
     person.page.wait_for_timeout(400)
     assert np.abs(joints(person) - before).max() < 0.01, "a key without the dead-man moves it"
+    person.page.wait_for_timeout(600)  # the system repeats it by now, also while and after Shift goes down
     hold_shift(person, hand)
     person.page.wait_for_timeout(400)
     assert np.abs(joints(person) - before).max() < 0.01, "a key from before the dead-man moves it"

@@ -161,10 +161,13 @@ export class Driver {
     this.send();
   }
 
-  /** The keyboard told of a key, whoever it is for, at a time (ms). What was overdue by then is let go first. */
-  keyDown(code: string, at: number, repeat: boolean): void {
+  /**
+   * The keyboard told of a key, whoever it is for, at a time (ms). What was overdue by then is let go first. Says whether
+   * somebody pressed it just now, whatever the browser makes of it (`repeat`).
+   */
+  keyDown(code: string, at: number, repeat: boolean): boolean {
     this.prove(at);
-    this.keyboard.down(code, at, repeat);
+    return this.keyboard.down(code, at, repeat);
   }
 
   keyUp(code: string, at: number): void {

@@ -97,3 +97,16 @@ test("a system that repeats too late is found out, and does not become the rule"
   keyboard.down("KeyE", 3000, false);
   expect(keyboard.until).toBe(3000 + LONGEST_DELAY_MS);
 });
+
+test("a key is pressed once, whatever the browser calls its repeats, and anew when it was up or long unheard of", () => {
+  expect(keyboard.down("KeyQ", 0, false)).toBe(true);
+  expect(keyboard.down("ShiftLeft", 400, false)).toBe(true);
+  expect(keyboard.down("KeyQ", 660, false)).toBe(false); // X11, after another key
+  expect(keyboard.down("KeyQ", 700, true)).toBe(false);
+  keyboard.forget();
+  expect(keyboard.down("KeyQ", 740, false)).toBe(false);
+  keyboard.up("KeyQ", 760);
+  expect(keyboard.down("KeyQ", 800, false)).toBe(true);
+  keyboard.forget(); // another window has the keyboard, and hears its end
+  expect(keyboard.down("KeyQ", 800 + LONGEST_DELAY_MS + 1, false)).toBe(true);
+});

@@ -29,6 +29,8 @@ export class Keyboard {
   private readonly delays: number[] = [];
   private readonly intervals: number[] = [];
   private found: RepeatTrouble | null = null;
+  /** When each key that has not gone up was last heard of, by its code. */
+  private readonly heard = new Map<string, number>();
 
   /** What is wrong with this system's key repeat, as far as one has seen; null: nothing. */
   get trouble(): RepeatTrouble | null {
@@ -40,23 +42,32 @@ export class Keyboard {
     return this.seen;
   }
 
-  /** A key went down, or was repeated. */
-  down(code: string, at: number, repeat: boolean): void {
+  /**
+   * A key went down, or was repeated; says whether somebody pressed it just now.
+   *
+   * `repeat` is what the browser says. Chromium on X11 calls a repeat a press if another key, also Shift, went down or
+   * up since the one before: so what has not gone up and was heard of a repeat's time ago counts as repeated, too.
+   */
+  down(code: string, at: number, repeat: boolean): boolean {
     this.seen = Math.max(this.seen, at);
-    if (!repeat) {
+    const before = this.heard.get(code);
+    this.heard.set(code, at);
+    if (!repeat && (before === undefined || at - before > LONGEST_DELAY_MS)) {
       this.newest = { code, since: at, repeated: null };
-      return;
+      return true;
     }
-    if (this.newest?.code !== code) return; // pressed before we listened, or while somebody else did
+    if (this.newest?.code !== code) return false; // pressed before we listened, or while somebody else did
     const { since, repeated } = this.newest;
     if (repeated === null) this.learnDelay(at - since);
     else if (at - repeated <= LONGEST_INTERVAL_MS) remember(this.intervals, at - repeated);
     this.newest.repeated = at;
+    return false;
   }
 
   /** A key went up. Whether it was the one that is repeated: from now on nothing speaks for the others. */
   up(code: string, at: number): boolean {
     this.seen = Math.max(this.seen, at);
+    this.heard.delete(code);
     if (this.newest?.code !== code) return false;
     const { since, repeated } = this.newest;
     if (repeated === null && at - since > LONGEST_DELAY_MS) this.found ??= "off";

@@ -188,6 +188,21 @@ test("a key that was down before Shift moves nothing when it is repeated", () =>
   expect(view().held.size).toBe(0);
 });
 
+test("nor when the browser calls its repeat a press, as Chromium on X11 does after another key's event", () => {
+  key("keydown", { code: "KeyQ", key: "q" });
+  shift("keydown");
+  key("keydown", { code: "KeyQ", key: "Q", shiftKey: true });
+  expect(view().deadman).toBe(true);
+  expect(view().held.size).toBe(0);
+  shift("keyup");
+  shift("keydown");
+  key("keydown", { code: "KeyQ", key: "Q", shiftKey: true });
+  expect(view().held.size).toBe(0);
+  key("keyup", { code: "KeyQ", key: "Q", shiftKey: true });
+  key("keydown", { code: "KeyQ", key: "Q", shiftKey: true });
+  expect([...view().held]).toEqual(["KeyQ"]);
+});
+
 test("a robot with one arm has no other to choose", () => {
   key("keydown", { key: "2", code: "Digit2" });
   expect(view().arms).toBe("right");

@@ -14,14 +14,14 @@ export function useDriveKeys(driver: Driver, active: boolean, twoArms = true): v
     let byKey = false; // the dead-man is held by Shift, not by the button
 
     const down = (event: KeyboardEvent) => {
-      driver.keyDown(event.code, seenAt(event), event.repeat);
+      const pressed = driver.keyDown(event.code, seenAt(event), event.repeat);
       if (isTyping(event.target) || isForeign(event)) {
         byKey = false;
         driver.release("Another key took over.");
         return;
       }
       if (event.key === "Shift") {
-        if (event.repeat) return;
+        if (!pressed) return;
         byKey = true;
         driver.hold();
         return;
@@ -30,9 +30,9 @@ export function useDriveKeys(driver: Driver, active: boolean, twoArms = true): v
       const arms = twoArms ? ARM_KEYS[event.code] : undefined;
       const { arms: now } = driver.snapshot();
       if (arms !== undefined) {
-        if (!event.repeat) driver.choose(arms);
+        if (pressed) driver.choose(arms);
       } else if (KEYS[now].some(({ code }) => code === event.code)) {
-        if (!event.repeat) driver.press(event.code); // a repeat proves a key, it presses none
+        if (pressed) driver.press(event.code); // a repeat proves a key, it presses none
       } else return;
       event.preventDefault();
     };
