@@ -29,7 +29,7 @@ _SETTLE_SECONDS = 30.0
 
 
 def name_of(process: psutil.Process) -> str:
-    line = process.cmdline()
+    line = " ".join(process.cmdline()).split()  # a fork's title is one argument
     if "-m" in line:
         what = line[line.index("-m") + 1 :]
         if what[0] == "worker.cli":

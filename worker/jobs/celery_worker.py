@@ -14,8 +14,6 @@ from functools import cache
 from socket import gethostname
 from typing import Any
 
-os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")  # read when Celery is imported: SIGTERM does not wait for jobs
-
 import redis
 import structlog
 from celery import signals
@@ -83,7 +81,8 @@ class _Beat:
             return
 
 
-def main(name: str, queue: JobQueue, concurrency: int) -> None:
+def main() -> None:
+    queue, concurrency, name = JobQueue(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     logs.configure()
     settings = Settings()
     app = celery_app(settings.broker_url)
@@ -113,4 +112,4 @@ def main(name: str, queue: JobQueue, concurrency: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[3], JobQueue(sys.argv[1]), int(sys.argv[2]))
+    main()

@@ -36,11 +36,12 @@ def serve(settings: Settings, *, fd: int | None = None) -> None:
 
 
 def _serve(settings: Settings, fd: int | None) -> None:
+    application = ApplicationProcess(settings)
+    application.launch()
     sys.setswitchinterval(_SWITCH_SECONDS)
     with closing(Studio.open(settings)) as studio, suppress(SQLAlchemyError):  # away: its health says so
         agree(studio)
     wake_promptly()
-    application = ApplicationProcess(settings)
     if fd is None:
         ready = f"Studio ready: {entrance(settings, Database(settings.sql_url), settings.port)}"
 

@@ -22,6 +22,7 @@ import uvicorn
 from backend.core import logs
 from backend.core.settings import Settings
 from dexvla.loading import quick_imports
+from worker.core.forks import Child, begin
 from worker.core.processes import die_with_parent, giving_way, keep_what_is_there
 from worker.supervise.restart import Restarts
 
@@ -33,12 +34,16 @@ _BACKLOG = 1024
 
 
 class ApplicationProcess:
-    """Belongs to the gateway's event loop. `start` does not wait until it is ready."""
+    """Belongs to the gateway's event loop. `start` does not wait until it is ready.
+
+    The first one is a fork of the gateway's process if `launch` begins it, before there are a loop and threads.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._folder = settings.folder.sockets
         self._environment = {**os.environ, **settings.environment(), "STUDIO_HOST": settings.host}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Child | None = None
+        self._launched: int | None = None  # where the first one says that it is ready
         self._keeping: asyncio.Task[None] | None = None
         self._listening: socket.socket | None = None
         self.ready = False
@@ -49,13 +54,24 @@ class ApplicationProcess:
         self._name = f"application-{os.getpid()}.sock"
         self.socket = f"/proc/self/fd/{self._descriptor}/{self._name}"
 
+    def launch(self) -> None:
+        """Begin the first one now. Where there is no memory or file for it, `start` tries again."""
+        self._listen()
+        with suppress(OSError):
+            self._launched = self._begin(fork=True)
+
     async def start(self) -> None:
+        self._listen()
+        self._keeping = asyncio.create_task(self._keep())
+
+    def _listen(self) -> None:
+        if self._listening is not None:
+            return
         _remove_old(self._folder)
         self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listening.bind(self.socket)
         os.chmod(self.socket, 0o600)
         self._listening.listen(_BACKLOG)
-        self._keeping = asyncio.create_task(self._keep())
 
     async def stop(self) -> None:
         if self._keeping is not None:
@@ -70,7 +86,7 @@ class ApplicationProcess:
             self._listening.close()
             (self._folder / self._name).unlink(missing_ok=True)
 
-    def _end(self, process: "subprocess.Popen[bytes]") -> None:
+    def _end(self, process: Child) -> None:
         try:
             process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -89,26 +105,34 @@ class ApplicationProcess:
             log.error("the application ended", status=status, again_in_seconds=pause)
             await asyncio.sleep(pause)
 
-    async def _run(self) -> int:
-        """Its exit status. Raises OSError if it cannot be started."""
+    def _begin(self, *, fork: bool) -> int:
+        """Returns the pipe that it writes to when it is ready. Raises OSError if it cannot be started."""
         assert self._listening is not None
         told, tells = os.pipe()
         descriptors = (self._listening.fileno(), tells)
         # From the main thread: the kernel ends the child with the thread that started it.
         try:
-            self._process = subprocess.Popen(
+            self._process = begin(
                 [sys.executable, "-m", "worker.cli", "application", "--fd", str(descriptors[0]), "--ready", str(tells)],
-                stdin=subprocess.DEVNULL,
-                pass_fds=descriptors,
-                env=self._environment,
-                start_new_session=True,  # where the kernel shares by session, its hashing delays no thread of ours
-                preexec_fn=giving_way(_NICE, die_with_parent(signal.SIGTERM)),
+                environment=self._environment,
+                before=giving_way(_NICE, die_with_parent(signal.SIGTERM)),
+                fds=descriptors,
+                session=True,  # where the kernel shares by session, its hashing delays no thread of ours
+                fork=fork,
             )
         except OSError:
             os.close(told)
             raise
         finally:
             os.close(tells)
+        return told
+
+    async def _run(self) -> int:
+        """Its exit status. Raises OSError if it cannot be started."""
+        told, self._launched = self._launched, None
+        if told is None:
+            told = self._begin(fork=False)
+        assert self._process is not None
         try:
             self.ready = await _one_byte(told)
             if self.ready:

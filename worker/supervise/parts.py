@@ -2,12 +2,12 @@
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from worker.core.forks import Child, begin
 from worker.core.processes import die_with_parent
 from worker.supervise.restart import Restarts
 
@@ -22,32 +22,30 @@ class Part:
     argv: list[str]
     log: Path | None = None
     fds: tuple[int, ...] = ()
-    process: subprocess.Popen[bytes] | None = None
+    process: Child | None = None
     restarts: Restarts = field(default_factory=lambda: Restarts(first=0.5, longest=30.0))
     again_at: float = field(default=0.0)
     begins: int = 0  # where in its log the words of this process begin
 
     def start(self, environment: Mapping[str, str]) -> None:
         if self.log is None:
-            self.process = self._popen(environment)
+            self.process = self._begin(environment)
         else:
             if self.log.exists() and self.log.stat().st_size > _LOG_BYTES:
                 os.replace(self.log, self.log.with_suffix(".log.1"))
             self.begins = self.log.stat().st_size if self.log.exists() else 0
             with self.log.open("ab") as output:
-                self.process = self._popen(environment, output=output.fileno())
+                self.process = self._begin(environment, output=output.fileno())
         self.restarts.begin()
 
-    def _popen(self, environment: Mapping[str, str], *, output: int | None = None) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(
+    def _begin(self, environment: Mapping[str, str], *, output: int | None = None) -> Child:
+        return begin(
             self.argv,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=None if output is None else subprocess.STDOUT,
-            pass_fds=self.fds,
-            env=environment,
-            start_new_session=output is not None,
-            preexec_fn=die_with_parent(signal.SIGTERM),
+            environment=environment,
+            before=die_with_parent(signal.SIGTERM),
+            output=output,
+            fds=self.fds,
+            session=output is not None,
         )
 
     def tail(self) -> str:

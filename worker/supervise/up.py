@@ -7,6 +7,7 @@ it dies without saying so.
 """
 
 import errno
+import importlib
 import os
 import signal
 import socket
@@ -29,8 +30,11 @@ from backend.gateway.limits import raise_file_limit
 from backend.migrations.migrate import migrate
 from backend.storage.mark import refuse_damaged
 from dexvla.errors import UserError
+from dexvla.loading import quick_imports
 from worker.admin.verify import look_around, make_room
 from worker.core.data_lock import locked
+from worker.core.forks import ONE_THREAD
+from worker.core.processes import keep_what_is_there
 from worker.supervise.broker import broker_command, move_aside
 from worker.supervise.entrance import address, entrance
 from worker.supervise.parts import Part, look_after
@@ -41,6 +45,13 @@ _LONGEST_START_SECONDS = 1800.0  # however busy
 _STOP_SECONDS = 7.0  # for API, worker and robot host; the broker gets what is left of ten
 _BROKER_STOP_SECONDS = 2.0
 _TICK_SECONDS = 0.2
+_NEEDED = (
+    "backend.app",
+    "worker.jobs.celery_worker",
+    "worker.supervise.api",
+    "worker.supervise.robot_host",
+    "worker.supervise.worker",
+)
 
 
 def up(settings: Settings) -> None:
@@ -54,10 +65,12 @@ def up(settings: Settings) -> None:
             if (aside := move_aside(folder.broker, folder.lost)) is not None:
                 _say(f"What lay in {folder.broker} was moved to {aside}: the broker keeps no files, jobs are rows")
             parts.broker = parts.start("broker", broker_command(folder.broker, folder.broker_socket))
+        _warm_up()
         _await_broker(settings, parts.broker, signals)
         database = _open_database(settings)
         for line in look_around(settings):
             _say(line)
+        database.close()  # what is open here cannot be forked
         descriptor = listener.fileno()
         os.set_inheritable(descriptor, True)
         parts.start("api", [*_studio("api"), "--fd", str(descriptor)], fds=(descriptor,))
@@ -66,11 +79,20 @@ def up(settings: Settings) -> None:
         port = listener.getsockname()[1]
         if _await_ready(settings, address(settings, port), parts, signals):
             _say(f"Studio ready: {entrance(settings, database, port)}")
+        database.close()
         while not signals.stop:
             parts.look_after()
             time.sleep(_TICK_SECONDS)
         _say("Stopping")
     _say("Stopped; everything is kept in " + str(settings.data))
+
+
+def _warm_up() -> None:
+    """Import what the parts need, once: they are forks of this process, and have it then."""
+    with quick_imports():
+        for name in _NEEDED:
+            importlib.import_module(name)
+    keep_what_is_there()
 
 
 def _say(text: str) -> None:
@@ -148,7 +170,8 @@ class _Parts:
 
     def _environment(self) -> dict[str, str]:
         given = {"STUDIO_DATA": str(self._folder.root), "STUDIO_HOST": self._settings.host}
-        return {**os.environ, **given, "PYTHONUNBUFFERED": "1"}
+        others = {name: value for name, value in os.environ.items() if name not in ONE_THREAD}
+        return {**others, **given, "PYTHONUNBUFFERED": "1"}
 
     def look_after(self) -> None:
         look_after(self._parts, self._environment(), _say)

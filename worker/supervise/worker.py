@@ -57,14 +57,14 @@ def run_worker(settings: Settings, *, queues: Sequence[str], concurrency: int | 
     name = f"{gethostname()}-{uuid.uuid4().hex[:8]}"  # containers may share a host's name and have the same process ids
     parts = [Part(f"queue {queue}", _celery(name, queue, concurrency or CONCURRENCY[queue])) for queue in wanted]
     environment = {**os.environ, **settings.environment()}
+    for part in parts:  # before there are threads, and connections: they are forks of this process
+        part.start(environment)
     studio = Studio.open(settings)
     with suppress(SQLAlchemyError):  # away for a moment: jobs are taken when it is there
         agree(studio)
     if (away := studio.store.problem(write=True)) is not None:
         _log.warning("store.problem", why=away)
     reconciling = reconciler(studio)
-    for part in parts:
-        part.start(environment)
     reconciling.start()
     sweeper(studio).start()
     try:

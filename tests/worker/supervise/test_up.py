@@ -121,7 +121,7 @@ def test_killed_without_a_word_it_takes_every_process_along(start: Start, tmp_pa
 def test_a_part_that_dies_is_started_again(start: Start, tmp_path: Path) -> None:
     studio = start(tmp_path / "data")
     address = studio.ready()
-    api = next(pid for pid in studio.family() if "api" in psutil.Process(pid).cmdline())
+    api = next(pid for pid in studio.family() if "worker.cli api" in " ".join(psutil.Process(pid).cmdline()))
     os.kill(api, signal.SIGKILL)
     assert studio.process.stdout is not None
     told = studio.process.stdout.readline()
