@@ -172,6 +172,8 @@ def test_nothing_serious_for_axe_in_light_and_dark(ada: Annotator, width: int, h
         ada.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         ada.open(150)
         found[f"{scheme} page"] = axe(ada.page)
+        if width > 3000:  # what opens over it is as large on any screen
+            continue
         ada.press("?")
         expect(ada.at("help-dialog")).to_be_visible()
         found[f"{scheme} keys"] = axe(ada.page)
