@@ -168,7 +168,7 @@ class Entries:
         if h5py.check_string_dtype(dataset.dtype) is None:
             raise self.unfit(f"{name} is {dataset.dtype} {dataset.shape}, expected text")
         try:
-            return [self._text(name, value) for value in bounds.read_texts(dataset)]
+            return [self._ended(name, self._text(name, value)) for value in bounds.read_texts(dataset)]
         except UnicodeDecodeError as error:
             raise self.unfit(f"{name} is not valid UTF-8: {error.reason}") from error
         except H5PY_ERRORS as error:
@@ -185,6 +185,13 @@ class Entries:
             whole = value[: error.start].decode("utf-8")
             self.warn(f"{name} ends in the middle of a character; the whole ones are kept: {whole[-40:]!r}")
             return whole
+
+    def _ended(self, name: str, text: str) -> str:
+        """The text before its first zero byte, where it ends for C: HDF5 could not store it again otherwise."""
+        ended, zero, behind = text.partition("\0")
+        if zero and behind.strip("\0"):
+            self.warn(f"{name} holds a zero byte within its text; what stands before it is kept: {ended[-40:]!r}")
+        return ended
 
     def beside(self, name: str) -> str:
         """What there is in place of the missing `name`: in its group, or in the nearest one above that exists."""
@@ -272,7 +279,7 @@ class Entries:
         if value is None:
             return []
         try:
-            texts = [as_text(each) for each in np.atleast_1d(value).tolist()]
+            texts = [self._ended(name, as_text(each)) for each in np.atleast_1d(value).tolist()]
             for text in texts:
                 text.encode()
         except (TypeError, UnicodeError) as error:

@@ -11,6 +11,7 @@ _MOST_WORDINGS = 64
 _ELSEWHERE = ("language_instruction", "instruction", "instructions", "language", "task_description", "prompt")
 
 LANGUAGE = ("language_raw", *_ELSEWHERE)
+NO_INSTRUCTION = "language_raw holds nothing, expected one instruction that is not empty"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,12 +19,12 @@ class Wordings:
     """texts: the instruction, then other wordings; empty where there is none. problem: why, in words."""
 
     texts: tuple[str, ...]
-    problem: str = "language_raw holds nothing, expected one instruction that is not empty"
+    problem: str = NO_INSTRUCTION
 
 
 def wordings_of(entries: Entries) -> Wordings:
     """language_raw, or what other tools call it. Nothing raises for what is in it."""
-    problem = Wordings(texts=()).problem
+    problem = NO_INSTRUCTION
     if entries.has("language_raw"):
         try:
             texts = _different(entries.strings("language_raw"))

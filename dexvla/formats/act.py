@@ -15,6 +15,7 @@ from dexvla.episodes.finding import is_episode_file
 from dexvla.episodes.format import LabelSource
 from dexvla.episodes.reader import Episode, open_episode
 from dexvla.episodes.segments import run_length
+from dexvla.episodes.wordings import NO_INSTRUCTION
 from dexvla.errors import EpisodeError
 from dexvla.formats.base import FormatError, Guess, GuessAbout, SourceCamera, SourceEpisode
 from dexvla.formats.carried import own_attributes
@@ -91,6 +92,7 @@ def _episode(episode: Episode, name: str, profile: ImportProfile) -> SourceEpiso
         fps=facts.fps,
         fps_guessed=facts.fps_guessed is True,
         instructions=episode.wordings.texts,
+        instruction_problem=episode.wordings.problem if _unread_instruction(episode) else "",
         substeps=None if labels is None else run_length(labels),
         label_source=known.get(episode.label_source or "", LabelSource.IMPORTED),
         success=facts.success,
@@ -114,6 +116,11 @@ def _episode(episode: Episode, name: str, profile: ImportProfile) -> SourceEpiso
         render_profile=facts.render_profile,
         reward=facts.reward,
     )
+
+
+def _unread_instruction(episode: Episode) -> bool:
+    """Whether there is a text in the place of the instruction that cannot be taken."""
+    return not episode.wordings.texts and episode.wordings.problem != NO_INSTRUCTION
 
 
 def _camera(episode: Episode, camera: str) -> SourceCamera:

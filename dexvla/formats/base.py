@@ -87,6 +87,7 @@ class SourceEpisode:
     fps: what the source says, Hz; None where it is silent (never taken from another episode). fps_guessed: it is a
     guess, which gives way to what a person says and to what the time stamps show.
     instructions: the first is the instruction, the others other wordings of it; empty where there is none.
+    instruction_problem: why the one that is there cannot be taken; else empty.
     substeps: run-length coded over all T steps, or None. label_source: who made them, where known.
     state_names, action_names: one a dimension, or empty. base_action: (T, B) motion of a mobile base, not in `action`.
     warnings: what was left out or mended, in full sentences. guesses: what was assumed, told as such.
@@ -106,6 +107,7 @@ class SourceEpisode:
     fps: float | None = None
     fps_guessed: bool = False
     instructions: tuple[str, ...] = ()
+    instruction_problem: str = ""
     substeps: tuple[Segment, ...] | None = None
     label_source: LabelSource | None = None
     success: bool | None = None

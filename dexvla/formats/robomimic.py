@@ -1,6 +1,7 @@
 """In: robomimic and LIBERO, one HDF5 file with data/demo_N, and what our own export adds to it."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,6 +24,7 @@ from dexvla.formats.stored import facts_read, names_read, rate_guessed
 from dexvla.spec import ImportProfile
 
 _ACTION = "actions"
+_NUMBERED = re.compile(r"demo_\d+", re.ASCII)
 # state, the first of which all entries are there: ours, LIBERO's, robosuite's, and whatever holds the joints
 _STATES = (
     ("qpos",),
@@ -75,7 +77,10 @@ def _demos(file: h5py.File) -> list[str]:
     if not isinstance(data, h5py.Group):
         return []
     groups = [name for name in data if isinstance(data.get(name, getlink=True), h5py.HardLink)]
-    demos = [name for name in groups if isinstance(data[name], h5py.Group) and _ACTION in list(data[name])]
+    groups = [name for name in groups if isinstance(data[name], h5py.Group)]
+    demos = {name for name in groups if _ACTION in list(data[name])}
+    if demos:  # one that broke off before its actions is refused with the reason, not passed over
+        demos |= {name for name in groups if _NUMBERED.fullmatch(name)}
     return sorted(demos, key=lambda name: natural_key(Path(name)))
 
 

@@ -73,6 +73,8 @@ def shape(episode: SourceEpisode, profile: ImportProfile, *, folder: str, steps:
         return None if values is None else values[kept]
 
     instruction, paraphrases, _ = instruction_of(episode, profile, folder=folder)
+    if episode.instruction_problem:
+        warnings.append(f"{episode.instruction_problem}; the instruction was taken from elsewhere")
     labels = None if episode.substeps is None else per_step(episode.substeps)[kept]
     if labels is not None and (empty := sum(not text.strip() for text in labels)):
         warnings.append(f"{empty} of {len(labels)} steps have an empty label")
@@ -142,8 +144,9 @@ def instruction_of(episode: SourceEpisode, profile: ImportProfile, *, folder: st
     found = None if place is None else places[place]
     if place is None or found is None:
         raise FormatError(
-            "it has no instruction; give one for all episodes (--instruction TEXT), take the folder's name "
-            "(--instruction-from folder), or a CSV or JSON table of episode and instruction (--instruction-table FILE)"
+            f"{episode.instruction_problem or 'it has no instruction'}; give one for all episodes (--instruction "
+            "TEXT), take the folder's name (--instruction-from folder), or a CSV or JSON table of episode and "
+            "instruction (--instruction-table FILE)"
         )
     others = tuple(dict.fromkeys(text for text in own[1:] if text != found)) if found == (own or [""])[0] else ()
     return found, others, place

@@ -348,6 +348,21 @@ def test_one_episode_of_another_length_stops_no_other(tmp_path: Path) -> None:
     assert "episode 0 has 4 rows, meta/episodes says 9" in report.refused[0].reason
 
 
+def test_subtasks_whose_texts_are_not_there_are_told(tmp_path: Path) -> None:
+    labels = ("Reach.", "Reach.", "Lift.", "Lift.")
+    labelled = export_episode(tmp_path, replace(episode_of(4), substep_reasonings=labels))
+    exported(registry.exporter("lerobot-images"), tmp_path / "out", labelled)
+    texts = tmp_path / "out/meta/subtasks.parquet"
+    pq.write_table(pq.read_table(texts).slice(0, 1), texts)
+    report = import_source(tmp_path / "out", tmp_path / "half", ImportProfile())
+    with open_episode(report.imported[0].file) as episode:
+        assert episode.substep_reasonings == ("Reach.", "Reach.", "", "")
+    assert "subtask_index of 2 of 4 steps (first 1) is not in meta/subtasks" in " ".join(report.imported[0].warnings)
+    texts.unlink()
+    report = import_source(tmp_path / "out", tmp_path / "none", ImportProfile())
+    assert "subtask_index of 4 of 4 steps (first 0) is not in meta/subtasks" in " ".join(report.imported[0].warnings)
+
+
 def test_what_we_added_is_not_given_to_another_episode(tmp_path: Path) -> None:
     facts = {"attributes": {"fps": 50.0, "seed": 3}}
     episodes = [export_episode(tmp_path, episode_of(steps, **facts), f"e{steps}") for steps in (4, 6)]

@@ -111,6 +111,26 @@ def test_an_entry_that_this_format_does_not_have_is_not_passed_over(tmp_path: Pa
     assert "state_entry is 'observations/eef', but this format has observations/qpos alone" in report.refused[0].reason
 
 
+def test_a_text_ends_at_a_zero_byte_as_it_does_for_c(tmp_path: Path) -> None:
+    labels = np.array([b"reach\0xx"] * 6 + [b"grasp"] * 6, "S10")
+    texts = put("language_raw", np.array([b"pick\0it"], "S10")), put("substep_reasonings", labels)
+    report = bring(foreign_file(tmp_path / "a.hdf5", *texts), tmp_path)
+    with open_episode(one(report)) as episode:
+        assert episode.wordings.texts == ("pick",)
+        assert episode.substep_reasonings == ("reach",) * 6 + ("grasp",) * 6
+    assert "language_raw holds a zero byte within its text; what stands before it is kept: 'pick'" in told(report)
+
+
+def test_an_instruction_that_cannot_be_read_is_told_and_not_called_missing(tmp_path: Path) -> None:
+    source = foreign_file(tmp_path / "a.hdf5", put("language_raw", np.array(["W\u00fcrfel".encode("latin-1")])))
+    refused = import_source(source, tmp_path / "none", ImportProfile()).refused[0].reason
+    assert refused.startswith("language_raw is not valid UTF-8: invalid start byte; give one for all episodes")
+    report = bring(source, tmp_path)
+    with open_episode(one(report)) as episode:
+        assert episode.wordings.texts == ("Lift it.",)
+    assert "language_raw is not valid UTF-8" in told(report)
+
+
 def test_flags_are_numbers(tmp_path: Path) -> None:
     closed = np.arange(STEPS * 7).reshape(STEPS, 7) % 3 == 0
     with open_episode(one(bring(foreign_file(tmp_path / "a.hdf5", put("action", closed)), tmp_path))) as episode:
@@ -154,6 +174,16 @@ def test_a_demonstration_with_several_wordings_rows_and_depth(tmp_path: Path) ->
         assert episode.stored_frame("wrist", 3).tobytes().rstrip(b"\0") == encode_jpeg(frames()[3])
     assert "left out: agentview_depth" in told(report)
     assert "colours of wrist: read as ordinary JPEG" in " ".join(report.imported[0].guesses)
+
+
+def test_a_demonstration_that_broke_off_is_refused_and_not_passed_over(tmp_path: Path) -> None:
+    path = demonstration(tmp_path / "demo.hdf5")
+    with h5py.File(path, "r+") as file:
+        file.create_group("data/demo_1")
+    report = bring(path, tmp_path)
+    assert [each.episode for each in report.imported] == ["demo_0"]
+    assert [each.episode for each in report.refused] == ["demo_1"]
+    assert "data/demo_1/actions" in report.refused[0].reason
 
 
 def test_an_action_more_than_observations_of_a_demonstration_is_the_last(tmp_path: Path) -> None:

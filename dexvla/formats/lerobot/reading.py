@@ -105,7 +105,7 @@ def _episode(dataset: Dataset, index: int, profile: ImportProfile) -> SourceEpis
         fps=dataset.fps,
         fps_guessed=rate_guessed(ours),
         instructions=instructions,
-        substeps=_substeps(dataset, table, spoken, steps),
+        substeps=_substeps(dataset, table, spoken, steps, warnings),
         success=_success(table, ours),
         robot=dataset.robot,
         state_names=(state_key == STATE and names_read(ours, "state_names")) or _named(features[state_key].names),
@@ -246,7 +246,7 @@ def _spoken(file: Path, index: int) -> list[dict[str, Any]]:
 
 
 def _substeps(
-    dataset: Dataset, table: Any, spoken: Sequence[Mapping[str, Any]], steps: int
+    dataset: Dataset, table: Any, spoken: Sequence[Mapping[str, Any]], steps: int, warnings: list[str]
 ) -> tuple[Segment, ...] | None:
     """Of language_persistent, by their times; else of subtask_index."""
     said = [one for one in spoken if one["style"] == "subtask" and one.get("timestamp") is not None]
@@ -256,8 +256,17 @@ def _substeps(
             first = min(max(round(float(one["timestamp"]) * dataset.fps), 0), steps)
             texts[first:] = [one["content"]] * (steps - first)
         return run_length(texts)
-    if "subtask_index" in table.column_names and dataset.subtasks:
+    if "subtask_index" in table.column_names:
         numbers = table.column("subtask_index").to_pylist()
+        # none and numbers below zero say that a step has no subtask
+        unnamed = [n for n in numbers if isinstance(n, int) and n >= 0 and n not in dataset.subtasks]
+        if unnamed:
+            warnings.append(
+                f"subtask_index of {len(unnamed)} of {steps} steps (first {unnamed[0]}) is not in "
+                "meta/subtasks.parquet: they have no label; copy that file again"
+            )
+        if not dataset.subtasks:
+            return None
         return run_length([dataset.subtasks.get(number, "") for number in numbers])
     return None
 
