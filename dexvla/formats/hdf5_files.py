@@ -64,12 +64,15 @@ def opened(path: Path, below: str = "") -> Iterator[Entries]:
         raise FormatError(f"{path}: cannot be read as HDF5 ({first_line(error)}); copy it again") from error
 
 
-def joined(entries: Entries, names: Sequence[str]) -> NDArray[np.float32]:
-    """(T, D) float32 of several entries side by side, each (T, d) or (T,). Raises EpisodeError."""
+def joined(entries: Entries, names: Sequence[str], *, steps: int | None = None) -> NDArray[np.float32]:
+    """(T, D) float32 of several entries side by side, each (T, d) or (T,). Raises EpisodeError.
+
+    steps: rows behind so many are left out, also where one entry has some and another none.
+    """
     parts: list[NDArray[np.float32]] = []
     for name in names:
         dataset = entries.dataset(name)
-        values = entries.matrix(name) if dataset.ndim == 2 else _single(entries, name, dataset)
+        values = (entries.matrix(name) if dataset.ndim == 2 else _single(entries, name, dataset))[:steps]
         if parts and len(values) != len(parts[0]):
             raise entries.unfit(f"{name} has {len(values)} rows, {names[0]} has {len(parts[0])}")
         parts.append(values)

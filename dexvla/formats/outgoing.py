@@ -23,7 +23,7 @@ class Clock:
     """When the steps of an episode are, seconds from its first one.
 
     seconds: (T,), rising. period: of one step; the last one lasts as long. even: `seconds` are an even grid of fps.
-    measured: `seconds` come from the file's timestamps. warnings: what was assumed.
+    measured: `seconds` come from the file's timestamps. warnings: what was assumed. guessed: nobody said the rate.
     """
 
     seconds: NDArray[np.float64]
@@ -31,6 +31,7 @@ class Clock:
     even: bool
     measured: bool
     warnings: tuple[str, ...]
+    guessed: bool = False
 
     @property
     def period(self) -> float:
@@ -98,7 +99,8 @@ def clock_of(file: Episode) -> Clock:
     """The rate that the file states, else that of its timestamps, else a guess; never that of another episode."""
     fps, stamps = file.attributes.fps, file.timestamp
     warnings: list[str] = []
-    if fps is not None and file.attributes.fps_guessed:
+    guessed = file.attributes.fps_guessed
+    if fps is not None and guessed:
         warnings.append(f"its rate of {fps:g} Hz was guessed when it was taken in")
     if stamps is not None and not (np.isfinite(stamps).all() and (np.diff(stamps) > 0).all()):
         warnings.append("its timestamps do not rise: an even rate is used instead")
@@ -106,17 +108,17 @@ def clock_of(file: Episode) -> Clock:
     if fps is None and stamps is not None and file.steps > 1:
         fps = min(exact_rate(1 / float(np.median(np.diff(stamps)))), FPS_MOST)
     if fps is None:
-        fps = _GUESSED_FPS
+        fps, guessed = _GUESSED_FPS, True
         warnings.append(f"it says neither its rate nor times: {fps:g} Hz are a guess")
     grid = np.arange(file.steps) / fps
     if stamps is None:
-        return Clock(grid, fps, True, False, tuple(warnings))
+        return Clock(grid, fps, True, False, tuple(warnings), guessed)
     seconds = stamps - stamps[0]
     off = float(np.abs(seconds - grid).max())
     if off <= _EVEN / fps:
-        return Clock(grid, fps, True, True, tuple(warnings))
+        return Clock(grid, fps, True, True, tuple(warnings), guessed)
     warnings.append(f"its steps are up to {off:.3f} s away from an even {fps:g} Hz: each keeps its own time")
-    return Clock(seconds, fps, False, True, tuple(warnings))
+    return Clock(seconds, fps, False, True, tuple(warnings), guessed)
 
 
 def psnr(image: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:

@@ -89,7 +89,7 @@ def _episode(entries: Entries, demo: str, name: str, profile: ImportProfile) -> 
     facts, data = _facts(group.attrs), _facts(entries.file["data"].attrs)
     action = joined(entries, [_below(base, one) for one in asked(profile.action_entry)] or [f"{base}/{_ACTION}"])
     state = [_below(base, one) for one in asked(profile.state_entry)] or _state(entries, base)
-    qpos = joined(entries, state)[: len(action)]
+    qpos = joined(entries, state, steps=len(action))
     guesses, warnings = [], []
     if len(qpos) == len(action) - 1 > 0:
         warnings.append(f"{base}/{_ACTION} has {len(action)} rows, {state[0]} {len(qpos)}; the last action is left out")
@@ -110,7 +110,7 @@ def _episode(entries: Entries, demo: str, name: str, profile: ImportProfile) -> 
         guesses.append(Guess(GuessAbout.TURNED, text, tuple(turned)))
     if len(qpos) < len(action):
         raise entries.unfit(f"{state[0]} has {len(qpos)} rows, {base}/{_ACTION} has {len(action)}")
-    if (rows := entries.dataset(state[0]).shape[0]) > len(action):
+    if (rows := max(entries.dataset(one).shape[0] for one in state)) > len(action):
         warnings.append(f"{rows - len(action)} observations after the last action are left out")
     ours = _ours(entries, base)
     warnings += _left_out(entries, base, [*found, *(name.rpartition("/")[2] for name in state), "qvel"])

@@ -131,6 +131,15 @@ def test_episodes_of_several_kinds_are_refused(tmp_path: Path) -> None:
         registry.exporter("lerobot").export((one, other), tmp_path / "out", on_episode=lambda _: None)
 
 
+def test_a_rate_that_is_a_guess_is_not_held_against_another_one_as_if_it_were_known(tmp_path: Path) -> None:
+    timeless = replace(episode_of(5, attributes={"fps": None}), timestamp=None)
+    silent = export_episode(tmp_path, timeless, "silent")
+    other = export_episode(tmp_path, episode_of(5, attributes={"fps": 30.0}), "other")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(FormatError, match=r"but silent has .*50 Hz \(a guess: it does not say its rate\)"):
+        registry.exporter("lerobot").export((silent, other), tmp_path / "out", on_episode=lambda _: None)
+
+
 # --- what comes from outside ------------------------------------------------------------------------------
 
 

@@ -197,6 +197,15 @@ def test_an_action_more_than_observations_of_a_demonstration_is_the_last(tmp_pat
     assert "data/demo_0/actions has 13 rows, data/demo_0/obs/qpos 12; the last action is left out" in told(report)
 
 
+def test_one_part_of_a_state_may_have_an_observation_more_than_another(tmp_path: Path) -> None:
+    path = demonstration(tmp_path / "demo.hdf5", gripper=np.arange(STEPS + 1, dtype=np.float32)[:, None])
+    report = bring(path, tmp_path, state_entry="obs/qpos, obs/gripper")
+    with open_episode(one(report)) as episode:
+        assert episode.qpos.shape == (STEPS, 4)
+        np.testing.assert_array_equal(episode.qpos[:, 3], np.arange(STEPS))
+    assert "1 observations after the last action are left out" in told(report)
+
+
 def test_pixels_of_robotwin_are_not_swapped_with_its_rows(tmp_path: Path) -> None:
     path = tmp_path / "task" / "episode0.hdf5"
     path.parent.mkdir()

@@ -1,7 +1,7 @@
 """What all episodes of a LeRobot dataset share: it holds one kind of episodes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from dexvla.formats.base import ExportEpisode, FormatError
 from dexvla.formats.lerobot.reading import OWN
@@ -25,11 +25,13 @@ class Kind:
     success: bool
     state_names: tuple[str, ...] = ()
     action_names: tuple[str, ...] = ()
+    guessed: bool = field(default=False, compare=False)  # the rate
 
     @property
     def said(self) -> str:
         cameras = ", ".join(f"{name} {height}x{width}" for name, height, width in self.cameras)
-        return f"state {self.state}, action {self.action}, {self.fps:g} Hz, {cameras}"
+        rate = f"{self.fps:g} Hz{' (a guess: it does not say its rate)' if self.guessed else ''}"
+        return f"state {self.state}, action {self.action}, {rate}, {cameras}"
 
 
 def kind_of(episodes: Sequence[ExportEpisode], *, of: str = "a LeRobot dataset") -> Kind:
@@ -51,6 +53,7 @@ def kind_of(episodes: Sequence[ExportEpisode], *, of: str = "a LeRobot dataset")
                 own=(),
                 timed=(),
                 success=True,
+                guessed=going.clock.guessed,
             )
             there = {camera for camera in file.cameras if file.image_timestamp(camera) is not None}
             timed = there if timed is None else timed & there
