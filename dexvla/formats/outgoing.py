@@ -99,7 +99,7 @@ def clock_of(file: Episode) -> Clock:
     """The rate that the file states, else that of its timestamps, else a guess; never that of another episode."""
     fps, stamps = file.attributes.fps, file.timestamp
     warnings: list[str] = []
-    guessed = file.attributes.fps_guessed
+    guessed = bool(file.attributes.fps_guessed)
     if fps is not None and guessed:
         warnings.append(f"its rate of {fps:g} Hz was guessed when it was taken in")
     if stamps is not None and not (np.isfinite(stamps).all() and (np.diff(stamps) > 0).all()):

@@ -110,8 +110,8 @@ def _episode(entries: Entries, demo: str, name: str, profile: ImportProfile) -> 
         guesses.append(Guess(GuessAbout.TURNED, text, tuple(turned)))
     if len(qpos) < len(action):
         raise entries.unfit(f"{state[0]} has {len(qpos)} rows, {base}/{_ACTION} has {len(action)}")
-    if (rows := max(entries.dataset(one).shape[0] for one in state)) > len(action):
-        warnings.append(f"{rows - len(action)} observations after the last action are left out")
+    if (longest := max(int(entries.dataset(one).shape[0]) for one in state)) > len(action):
+        warnings.append(f"{longest - len(action)} observations after the last action are left out")
     ours = _ours(entries, base)
     warnings += _left_out(entries, base, [*found, *(name.rpartition("/")[2] for name in state), "qvel"])
     texts = entries.strings(f"{base}/substep_reasonings") if entries.has(f"{base}/substep_reasonings") else None
