@@ -130,3 +130,11 @@ def test_what_large_amounts_cost_is_measured_at_a_tiny_size(tmp_path: Path) -> N
     assert requests["coverage"].keys() == {"20", "40", "growth"}
     assert requests["export of labels"]["40"]["bytes"] > requests["export of labels"]["20"]["bytes"]
     assert all(one["p50_ms"] > 0 for row in requests.values() for one in row.values() if isinstance(one, dict))
+
+
+def test_downloads_are_measured_beside_what_the_kernel_alone_costs(tmp_path: Path) -> None:
+    tiny = ("--megabytes=2", "--files=2", "--turns=1", f"--folder={tmp_path}")
+    found = run("downloads.py", tmp_path / "downloads.json", *tiny)
+    assert {"sendfile alone", "read and send, 64 KiB", "episode", "archive"} <= set(found)
+    assert found["episode"]["bytes"] > 10**6
+    assert found["archive"]["bytes"] > 2 * 10**6

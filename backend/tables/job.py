@@ -65,6 +65,7 @@ class Job(Identified, Base):
             "state NOT IN ('running', 'cancelling') OR lease_until IS NOT NULL", name="running_jobs_have_a_lease"
         ),
         Index("ix_jobs_state_created_at", "state", "created_at"),
+        Index("ix_jobs_created_at_id", "created_at", "id"),
     )
 
     kind: Mapped[JobKind] = mapped_column(EnumText(JobKind), index=True)

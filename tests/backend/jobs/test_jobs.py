@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import text, update
+from sqlalchemy import event, text, update
 
 from backend.base_models.jobs import InitModelPayload
 from backend.core.db import Database, db_seconds
 from backend.core.roles import Role
 from backend.jobs import repository, service
 from backend.jobs.reconciler import Leases, reconcile
+from backend.jobs.schemas import JobsIn
 from backend.jobs.workers import JobQueue, beat, leave, waiting_calls
 from backend.studio.context import Studio
 from backend.tables.job import Job, JobKind, JobState
@@ -310,6 +311,25 @@ def test_what_jobs_cannot_be_asked_by_is_told(studio: Studio, client: SignIn, qu
     answer = client("viewer").get(f"/api/jobs/page?{query}")
     assert answer.status_code == 422
     assert list(answer.json()["error"]["fields"]) == [field]
+
+
+@pytest.mark.parametrize("descending", [True, False])
+def test_pages_of_jobs_begin_where_an_index_says(studio: Studio, descending: bool) -> None:
+    if not studio.db.sqlite:
+        pytest.skip("SQLite tells its plan without tables that are full")
+    asked: list[tuple[str, Any]] = []
+
+    @event.listens_for(studio.db.engine, "before_cursor_execute")
+    def hear(connection: object, cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        if "ORDER BY" in statement:
+            asked.append((statement, parameters))
+
+    with studio.db.transaction(write=False) as db:
+        repository.page(db, JobsIn(descending=descending))
+        ((statement, parameters),) = asked
+        plan = [row[3] for row in db.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+    assert any("ix_jobs_created_at_id" in step for step in plan), plan
+    assert not any("TEMP B-TREE" in step for step in plan), plan
 
 
 def test_time_left_follows_the_pace(studio: Studio) -> None:
