@@ -23,9 +23,12 @@ def children(pid: int, word: str = "") -> list[int]:
 
 
 def alive(pid: int) -> bool:
-    """False also for a process that has ended and that nobody has waited for."""
-    with suppress(psutil.NoSuchProcess):
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    """False also for a process that has ended and that nobody has waited for. A killed one whose threads are still on
+    their way out cannot be waited for yet, and looks alive to its parent: it is."""
+    with suppress(psutil.NoSuchProcess, OSError):
+        if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+            return True
+        return len(os.listdir(f"/proc/{pid}/task")) > 1
     return False
 
 
