@@ -72,7 +72,7 @@ def test_a_training_survives_its_runner_and_the_studio(
     reached = max(steps())[0]
     second = team.runner(job_id)
     team.until(lambda: max(steps())[0] > reached + 3, "it goes on", seconds=180)
-    assert team.job(job_id).attempts_without_progress == 0
+    team.until(lambda: team.job(job_id).attempts_without_progress == 0, "the job's row says so")
     os.kill(second.pid, signal.SIGTERM)
     assert second.wait(60) == 0
     job = team.job(job_id)

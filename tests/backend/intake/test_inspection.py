@@ -257,7 +257,8 @@ def test_a_warm_process_that_is_killed_costs_another_try(
             os.kill(psutil.Process(child.pid).ppid(), signal.SIGKILL)
             with pytest.raises(LostError):
                 real(child, name, stop)
-            assert not alive(child.pid)
+            while alive(child.pid):  # the kernel ends it, in its own time
+                time.sleep(0.01)
         return real(child, name, stop)
 
     monkeypatch.setattr(ingest, "_await", await_killed)

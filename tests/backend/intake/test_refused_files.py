@@ -100,7 +100,7 @@ def hostile_width(path: Path) -> None:
 def hostile_instruction(path: Path) -> None:
     with h5py.File(path, "r+") as file:
         del file["language_raw"]
-        file["language_raw"] = np.array([b"Lift\0it"], "S8")
+        file["language_raw"] = np.array([b"Lift\7it"], "S8")
 
 
 def hostile_soft_link(path: Path) -> None:
