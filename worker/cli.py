@@ -71,10 +71,10 @@ def _options(
 @app.command()
 def up(data: Data = None, host: Host = None, port: Port = None) -> None:
     """Start everything on this machine: database, broker, API and page, a worker, the simulated robot."""
-    from worker.core.forks import ONE_THREAD
+    from worker.core.forks import one_thread
 
-    os.environ |= ONE_THREAD
-    from worker.supervise.up import up as run
+    with one_thread():
+        from worker.supervise.up import up as run
 
     run(_settings(finish=True, data=data, host=host, port=port))
 

@@ -12,14 +12,13 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import NoReturn, Protocol
 
 import psutil
 
-# Set before numpy is imported, for a process that is to be forked: its library for matrices starts no threads then.
-ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+_THREADS = "OPENBLAS_NUM_THREADS"  # read when numpy is imported, whose library for matrices starts that many
 
 
 class Child(Protocol):
@@ -59,12 +58,30 @@ class Fork:
         return self.returncode
 
     def terminate(self) -> None:
-        if self.returncode is None:
-            self._process.terminate()
+        self._send(signal.SIGTERM)
 
     def kill(self) -> None:
-        if self.returncode is None:
-            self._process.kill()
+        self._send(signal.SIGKILL)
+
+    def _send(self, number: int) -> None:
+        if self.poll() is None:  # else its number may be another process's by now
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Around the first import of numpy in a process that is to be forked: it starts no threads of its own then. What
+    somebody set for the programs that we start stays as it is."""
+    given = os.environ.get(_THREADS)
+    os.environ[_THREADS] = "1"
+    try:
+        yield
+    finally:
+        if given is None:
+            del os.environ[_THREADS]
+        else:
+            os.environ[_THREADS] = given
 
 
 def begin(

@@ -33,7 +33,6 @@ from dexvla.errors import UserError
 from dexvla.loading import quick_imports
 from worker.admin.verify import look_around, make_room
 from worker.core.data_lock import locked
-from worker.core.forks import ONE_THREAD
 from worker.core.processes import keep_what_is_there
 from worker.supervise.broker import broker_command, move_aside
 from worker.supervise.entrance import address, entrance
@@ -170,8 +169,7 @@ class _Parts:
 
     def _environment(self) -> dict[str, str]:
         given = {"STUDIO_DATA": str(self._folder.root), "STUDIO_HOST": self._settings.host}
-        others = {name: value for name, value in os.environ.items() if name not in ONE_THREAD}
-        return {**others, **given, "PYTHONUNBUFFERED": "1"}
+        return {**os.environ, **given, "PYTHONUNBUFFERED": "1"}
 
     def look_after(self) -> None:
         look_after(self._parts, self._environment(), _say)

@@ -84,6 +84,25 @@ def test_where_a_fork_is_not_sound_it_has_an_interpreter_of_its_own(tmp_path: Pa
     assert told["session"]
 
 
+def test_what_somebody_set_for_other_programs_stays(tmp_path: Path) -> None:
+    program = """
+    from worker.core.forks import one_thread
+    name, found = "OPENBLAS_NUM_THREADS", []
+    for given in ("3", None):
+        os.environ.pop(name, None)
+        if given:
+            os.environ[name] = given
+        with one_thread():
+            found.append(os.environ[name])
+        found.append(os.environ.get(name))
+    with one_thread():
+        import numpy
+    found.append(len(os.listdir("/proc/self/task")))
+    print(json.dumps(found))
+    """
+    assert script(tmp_path, program) == ["1", "3", "1", None, 1]
+
+
 def test_it_is_waited_for_and_ended_as_any_child(tmp_path: Path) -> None:
     program = """
     child = run("sleep")

@@ -94,6 +94,10 @@ def test_it_starts_stops_and_finds_its_data_again(start: Start, tmp_path: Path) 
     told = health(address)
     assert (told["status"], told["workers"] >= 1, told["robots"]) == ("ok", True, 1)
 
+    titles = [" ".join(psutil.Process(pid).cmdline()) for pid in first.family()]
+    for part in ("api", "application", "worker", "robot"):  # by the names that forks have
+        assert any(title.startswith(f"python -m worker.cli {part}") for title in titles), (part, titles)
+
     other = start(tmp_path / "data")
     _out, err = other.process.communicate(timeout=120)
     assert other.process.returncode == 1
